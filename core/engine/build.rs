@@ -1,0 +1,14 @@
+//! Compiles `protos/` with protox, so no `protoc` needs to be installed.
+//! The result is one descriptor set: reflection serves it, and Python builds
+//! its message classes from it.
+
+use prost::Message;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let protos = std::path::Path::new("../../protos");
+    println!("cargo:rerun-if-changed={}", protos.display());
+    let set = protox::compile(["inference.proto"], [protos])?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?).join("descriptors.bin");
+    std::fs::write(out, set.encode_to_vec())?;
+    Ok(())
+}

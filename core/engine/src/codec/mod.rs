@@ -1,0 +1,83 @@
+//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, compression.
+//!
+//! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
+//! model; [`prepare`] holds it against a signature and turns every payload into
+//! raw little-endian bytes. Answers are encoded from borrowed [`OutputTensor`]s.
+
+pub mod binary;
+pub mod bytes_tensor;
+pub mod compression;
+pub mod json;
+pub mod prepare;
+pub mod protobuf;
+pub mod typed;
+
+use crate::tensor::{Datatype, Shape};
+use bytes::Bytes;
+
+/// A request as it came over the wire, any door, not yet held against a model.
+#[derive(Clone, Debug, Default)]
+pub struct InferRequest {
+    pub model: String,
+    /// As sent; empty means the default route.
+    pub version: String,
+    pub id: Option<String>,
+    pub inputs: Vec<InputTensor>,
+    /// Empty means all outputs.
+    pub outputs: Vec<RequestedOutput>,
+    /// `parameters.priority`: 0 = the model's default, 1 = highest.
+    pub priority: u64,
+    /// `parameters.timeout`, microseconds; 0 = none.
+    pub timeout_us: u64,
+    /// HTTP only: `parameters.binary_data_output`.
+    pub binary_output: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct InputTensor {
+    pub name: String,
+    /// As sent: an unknown name is an error that `prepare` words.
+    pub datatype: String,
+    pub shape: Shape,
+    pub payload: Payload,
+}
+
+/// An input's data, in the form its door delivers it.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// Row-major little-endian elements; BYTES elements are length-prefixed.
+    Raw(Bytes),
+    /// Protobuf `InferTensorContents`, undecoded; the parts are to be merged.
+    Typed(Vec<Bytes>),
+    /// Converted from JSON already: raw as above, of the datatype named, `count` elements.
+    Json { data: Bytes, count: usize },
+    /// No data came for this input.
+    Missing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestedOutput {
+    pub name: String,
+    /// HTTP: `parameters.binary_data`, when given.
+    pub binary: Option<bool>,
+}
+
+/// One output to encode.
+#[derive(Clone, Debug)]
+pub struct OutputTensor<'a> {
+    pub name: &'a str,
+    pub datatype: Datatype,
+    pub shape: Shape,
+    /// Raw little-endian, row-major; BYTES length-prefixed.
+    pub data: &'a [u8],
+    /// HTTP: in the binary part rather than in JSON.
+    pub binary: bool,
+}
+
+/// What every answer names.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerHead<'a> {
+    pub model: &'a str,
+    pub version: &'a str,
+    pub id: Option<&'a str>,
+}

@@ -1,0 +1,120 @@
+//! The gateway's own error words. Each door translates them in one table
+//! (`doors::status`); nothing else in the engine knows a protocol's codes.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What went wrong, in the gateway's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Word {
+    /// The request is malformed or does not fit the model.
+    BadRequest,
+    /// The data made an operator of the model fail (an index out of range, x/0).
+    BadData,
+    /// No such model, version or path.
+    NotFound,
+    /// A queue or a byte budget is full; try again later.
+    Full,
+    /// The deadline passed before the answer.
+    Expired,
+    /// The caller left.
+    Cancelled,
+    /// A body or message over its limit, also after decompression.
+    TooLarge,
+    /// Loading, draining, or failed to load.
+    Unavailable,
+    /// The gateway's or the model's own fault.
+    Internal,
+    /// Not built, or an encoding we do not speak.
+    Unimplemented,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The content type is not one this path takes.
+    UnsupportedMediaType,
+    /// The client took too long to send its body.
+    SlowBody,
+}
+
+impl Word {
+    pub const ALL: [Word; 13] = [
+        Word::BadRequest,
+        Word::BadData,
+        Word::NotFound,
+        Word::Full,
+        Word::Expired,
+        Word::Cancelled,
+        Word::TooLarge,
+        Word::Unavailable,
+        Word::Internal,
+        Word::Unimplemented,
+        Word::MethodNotAllowed,
+        Word::UnsupportedMediaType,
+        Word::SlowBody,
+    ];
+
+    /// The word's stable name: in metrics, logs and across the seam.
+    pub fn name(self) -> &'static str {
+        match self {
+            Word::BadRequest => "bad_request",
+            Word::BadData => "bad_data",
+            Word::NotFound => "not_found",
+            Word::Full => "full",
+            Word::Expired => "expired",
+            Word::Cancelled => "cancelled",
+            Word::TooLarge => "too_large",
+            Word::Unavailable => "unavailable",
+            Word::Internal => "internal",
+            Word::Unimplemented => "unimplemented",
+            Word::MethodNotAllowed => "method_not_allowed",
+            Word::UnsupportedMediaType => "unsupported_media_type",
+            Word::SlowBody => "slow_body",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Word> {
+        Word::ALL.into_iter().find(|w| w.name() == name)
+    }
+}
+
+/// An error as a client may see it: the text names the tensor, what was
+/// expected and what came; never a path, an address or an internal name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub word: Word,
+    pub message: String,
+    /// When trying again makes sense (`Full`, `Unavailable`).
+    pub retry_after: Option<Duration>,
+    /// The original, for the log only.
+    pub detail: Option<String>,
+}
+
+impl Error {
+    pub fn new(word: Word, message: impl Into<String>) -> Self {
+        Error { word, message: message.into(), retry_after: None, detail: None }
+    }
+
+    pub fn bad(message: impl Into<String>) -> Self {
+        Error::new(Word::BadRequest, message)
+    }
+
+    pub fn retry(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.word.name(), self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,1 @@
+"""A gateway that serves versioned ONNX models over gRPC and HTTP."""

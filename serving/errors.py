@@ -1,0 +1,49 @@
+"""The gateway's own error words, shared with the core (``core/engine/src/error.rs``)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Word(StrEnum):
+    """What went wrong; each door translates it in one table."""
+
+    BAD_REQUEST = "bad_request"
+    BAD_DATA = "bad_data"
+    NOT_FOUND = "not_found"
+    FULL = "full"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    TOO_LARGE = "too_large"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+    UNIMPLEMENTED = "unimplemented"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    SLOW_BODY = "slow_body"
+
+
+class ServingError(Exception):
+    """An error as a user may see it: no path, stack trace or internal name in it.
+
+    ``detail`` is the original, for the log and for operators only.
+    """
+
+    def __init__(self, word: Word, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.word = word
+        self.message = message
+        self.detail = detail
+
+
+class ConfigError(Exception):
+    """A configuration or settings value that is wrong, in words for the operator."""
+
+
+class LoadError(Exception):
+    """A version that cannot be loaded. ``reason`` may go to clients; ``detail`` is for the log."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
