@@ -1,0 +1,122 @@
+"""What this process may use of the machine: CPUs and memory.
+
+Counting the host's cores is wrong in a container: the affinity mask and the cgroup's quota
+both cut them down, and onnxruntime looks at neither (fault table C12).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROC_CGROUP = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+# cgroup v1 writes "no limit" as a number near 2**63, rounded down to a page.
+_V1_UNLIMITED = 1 << 60
+
+
+def usable_cpus(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> float:
+    """CPUs by affinity and cgroup quota, whichever is smaller; may be a fraction, never 0."""
+    quota = cpu_quota(proc_cgroup, root)
+    cpus = float(affinity_cpus())
+    return cpus if quota is None else min(cpus, quota)
+
+
+def usable_threads(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> int:
+    """How many threads can compute at once without being throttled: at least 1."""
+    return max(1, int(usable_cpus(proc_cgroup, root)))
+
+
+def usable_memory(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> int:
+    """Bytes by physical memory and cgroup limit, whichever is smaller."""
+    limit = memory_limit(proc_cgroup, root)
+    physical = physical_memory()
+    return physical if limit is None else min(physical, limit)
+
+
+def affinity_cpus() -> int:
+    """CPUs that the scheduler may put this process on."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def physical_memory() -> int:
+    """Bytes of memory the kernel manages."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_quota(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> float | None:
+    """CPUs that the cgroup's quota grants, the tightest of all ancestors; None without one."""
+    quotas = [_v2_quota(d) for d in _directories(proc_cgroup, root, "")]
+    quotas += [_v1_quota(d) for d in _directories(proc_cgroup, root, "cpu")]
+    return min((q for q in quotas if q is not None), default=None)
+
+
+def memory_limit(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> int | None:
+    """Bytes that the cgroup grants, the tightest of all ancestors; None without a limit."""
+    v2 = [_integer(_read(d / "memory.max")) for d in _directories(proc_cgroup, root, "")]
+    v1 = [
+        _integer(_read(d / "memory.limit_in_bytes"))
+        for d in _directories(proc_cgroup, root, "memory")
+    ]
+    return min((n for n in v2 + v1 if n is not None and 0 < n < _V1_UNLIMITED), default=None)
+
+
+def _directories(proc_cgroup: Path, root: Path, controller: str) -> Iterator[Path]:
+    """The process's group and its ancestors, where this machine shows them.
+
+    In a container the path named by /proc may lie above what is mounted, so the mount's own
+    top is always looked at. ``controller`` is "" for cgroup v2.
+    """
+    mount, group = _mounted(proc_cgroup, root, controller)
+    while group.parts:
+        yield mount / group
+        group = group.parent
+    yield mount
+
+
+def _mounted(proc_cgroup: Path, root: Path, controller: str) -> tuple[Path, Path]:
+    for line in _read(proc_cgroup).splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        group = Path(path.strip().lstrip("/"))
+        if ".." in group.parts:
+            group = Path()
+        if not controller and number == "0" and not controllers:
+            return root, group
+        if controller and controller in controllers.split(","):
+            joint = root / controllers
+            return (joint if joint.is_dir() else root / controller), group
+    return (root / controller if controller else root), Path()
+
+
+def _v2_quota(directory: Path) -> float | None:
+    quota, _, period = _read(directory / "cpu.max").strip().partition(" ")
+    return _ratio(quota, period)
+
+
+def _v1_quota(directory: Path) -> float | None:
+    quota = _read(directory / "cpu.cfs_quota_us").strip()
+    return _ratio(quota, _read(directory / "cpu.cfs_period_us").strip())
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    """CPUs; None for "max", -1 or a file that isn't there."""
+    granted, length = _integer(quota), _integer(period)
+    return granted / length if granted and length and granted > 0 and length > 0 else None
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
