@@ -1,0 +1,134 @@
+"""What a model's configuration says, whichever form it was written in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+GraphLevel = Literal["all", "layout", "extended", "basic", "disabled"]
+ExecutionMode = Literal["sequential", "parallel"]
+InstanceKind = Literal["auto", "cpu", "gpu"]
+Fill = Literal["zero", "random", "file"]
+Source = Literal["none", "config.pbtxt", "model.yaml"]
+
+DEFAULT_MODEL_FILENAME = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions on disk are desired: the newest ``latest``, ``all``, or ``specific`` ones."""
+
+    kind: Literal["latest", "all", "specific"] = "latest"
+    latest: int = 1
+    specific: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TensorConfig:
+    """What the configuration says of one input or output; ``None`` is: not said.
+
+    ``shape`` is the whole shape, batch axis included, -1 where any size is fine.
+    """
+
+    name: str
+    datatype: str | None = None
+    shape: tuple[int, ...] | None = None
+    optional: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupInput:
+    """One input of a warm-up request.
+
+    ``shape`` is the whole shape of the request (``None``: the signature's, made
+    concrete). ``file`` is a plain file name in the model's ``warmup/`` folder; it
+    holds the bytes (BYTES length-prefixed) of one row, used ``repeat`` times
+    along axis 0, so ``shape[0] == repeat`` wherever ``repeat > 1``.
+    """
+
+    name: str
+    datatype: str | None = None
+    shape: tuple[int, ...] | None = None
+    fill: Fill = "zero"
+    file: str = ""
+    repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupSample:
+    """A request to run ``count`` times on every instance before READY."""
+
+    name: str
+    inputs: tuple[WarmupInput, ...]
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Options of the onnxruntime session; ``None`` is the server's own default.
+
+    With ``own_threads`` the session has its own pools (``intra_op_threads``,
+    ``inter_op_threads``; 0: as many as usable cores) beside the shared ones.
+    """
+
+    graph_optimization_level: GraphLevel = "all"
+    intra_op_threads: int | None = None
+    inter_op_threads: int | None = None
+    execution_mode: ExecutionMode = "sequential"
+    enable_mem_arena: bool = True
+    enable_mem_pattern: bool = True
+    own_threads: bool = False
+    entries: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a batched answer may be from a single one in the proof of batching."""
+
+    rtol: float = 1e-3
+    atol: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The parsed configuration of one model; without a file all is default.
+
+    ``max_batch_size``: ``None`` is the server's default, 0 unbatched.
+    ``batching``: ``None`` if proven right, ``True`` wanted, ``False`` never.
+    Times are in microseconds. Provider names are onnxruntime's.
+    """
+
+    source: Source = "none"
+    max_batch_size: int | None = None
+    batching: bool | None = None
+    preferred_batch_sizes: tuple[int, ...] = ()
+    delay_us: int | None = None
+    max_queue_requests: int | None = None
+    max_queue_rows: int | None = None
+    max_queue_bytes: int | None = None
+    priority_levels: int = 0
+    default_priority: int = 0
+    default_timeout_us: int = 0
+    instances: int = 1
+    instance_kind: InstanceKind = "auto"
+    providers_prefer: tuple[str, ...] | None = None
+    providers_require: tuple[str, ...] = ()
+    provider_options: Mapping[str, Mapping[str, str]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    session: SessionOptions = SessionOptions()
+    warmup: tuple[WarmupSample, ...] = ()
+    version_policy: VersionPolicy = VersionPolicy()
+    inputs: tuple[TensorConfig, ...] = ()
+    outputs: tuple[TensorConfig, ...] = ()
+    tolerance: Tolerance = Tolerance()
+    model_filename: str = DEFAULT_MODEL_FILENAME
+    parameters: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    # The serialized ModelConfig message where config.pbtxt was the source.
+    triton: bytes = b""
+    # Keys that were understood and have no effect here.
+    ignored: tuple[str, ...] = ()

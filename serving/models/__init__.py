@@ -1,0 +1,1 @@
+"""How versions come, serve and go."""

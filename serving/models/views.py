@@ -1,0 +1,52 @@
+"""Frozen pictures of models and versions, for those who report and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from serving.model_config.schema import ModelConfig
+from serving.models.state import State
+from serving.signature import Signature
+
+if TYPE_CHECKING:
+    from serving import _core
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """One version as it stands: ``max_rows`` 0 means each request runs alone.
+
+    ``ready_since`` is seconds since the epoch, ``load_seconds`` a duration;
+    ``provider_nodes`` counts the graph's nodes by execution provider.
+    """
+
+    number: int
+    state: State
+    reason: str
+    signature: Signature | None
+    config: ModelConfig | None
+    max_rows: int
+    batching_words: str
+    provider: str
+    provider_nodes: Mapping[str, int]
+    threads: int
+    instances: int
+    ready_since: float | None
+    stats: _core.Stats | None
+    queue: _core.Queue | None
+    path: Path
+    left_out: tuple[str, ...]
+    load_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model and its versions, ascending; ``default`` answers unnamed requests."""
+
+    name: str
+    versions: tuple[VersionView, ...]
+    default: int | None
+    reason: str
