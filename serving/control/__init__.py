@@ -1,0 +1,1 @@
+"""The admin port: for operators, apart from the data."""

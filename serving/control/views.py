@@ -1,0 +1,63 @@
+"""Models and versions as JSON, for the admin port and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from serving.models.views import ModelView, VersionView
+from serving.signature import Signature, Tensor
+
+
+def models_json(views: Iterable[ModelView]) -> list[dict[str, Any]]:
+    """What ``GET /api/v1/models`` answers: no path in it."""
+    return [
+        {
+            "name": view.name,
+            "default": view.default,
+            "reason": view.reason,
+            "versions": [version_json(version) for version in view.versions],
+        }
+        for view in views
+    ]
+
+
+def version_json(version: VersionView) -> dict[str, Any]:
+    signature = version.signature
+    return {
+        "version": version.number,
+        "state": str(version.state),
+        "reason": version.reason,
+        "inputs": [tensor_json(t) for t in signature.inputs] if signature else [],
+        "outputs": [tensor_json(t) for t in signature.outputs] if signature else [],
+        "left_out": list(version.left_out),
+        "batching": version.batching_words,
+        "max_rows": version.max_rows,
+        "provider": version.provider,
+        "provider_nodes": dict(version.provider_nodes),
+        "threads": version.threads,
+        "instances": version.instances,
+        "ready_since": version.ready_since,
+        "load_seconds": version.load_seconds,
+        "queue": version.queue.depth() if version.queue is not None else None,
+    }
+
+
+def tensor_json(tensor: Tensor) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "datatype": tensor.datatype,
+        "shape": list(tensor.shape),
+        "optional": tensor.optional,
+    }
+
+
+def signature_words(signature: Signature) -> str:
+    """``x FP32[-1,4] -> probabilities FP32[-1,3]``."""
+    inputs = ", ".join(_words(t) for t in signature.inputs) or "nothing"
+    return f"{inputs} -> {', '.join(_words(t) for t in signature.outputs)}"
+
+
+def _words(tensor: Tensor) -> str:
+    shape = ",".join(str(n) for n in tensor.shape)
+    return f"{tensor.name} {tensor.datatype}[{shape}]{'?' if tensor.optional else ''}"

@@ -1,0 +1,1 @@
+"""Observers: they turn the facts that rooms state into logs and numbers."""

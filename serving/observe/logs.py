@@ -1,0 +1,140 @@
+"""The log: structlog on stderr, and the thread that writes down what the core reports."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Protocol, TextIO
+
+import structlog
+
+from serving.events import LEVELS, log
+from serving.settings import LogSettings
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Send every record, the libraries' included, to ``stream`` (default: stderr)."""
+    out = _Unbreakable(sys.stderr if stream is None else stream)
+    level = LEVELS[settings.level]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _one_line,
+    ]
+    renderer = _renderer(settings, out)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=out),  # type: ignore[arg-type]
+        cache_logger_on_first_use=False,
+    )
+    _configure_libraries(level, shared, renderer, out)
+
+
+def _renderer(settings: LogSettings, out: _Unbreakable) -> structlog.typing.Processor:
+    console = settings.format == "console" or (settings.format == "auto" and out.isatty())
+    if console:
+        return structlog.dev.ConsoleRenderer(colors=out.isatty())
+    return structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False)
+
+
+def _configure_libraries(
+    level: int,
+    shared: list[structlog.typing.Processor],
+    renderer: structlog.typing.Processor,
+    out: _Unbreakable,
+) -> None:
+    """Libraries log through ``logging``: the same form, and nothing below a warning."""
+    handler: logging.StreamHandler[Any] = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def _one_line(
+    logger: object, method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Clients choose some of these texts: none may begin a line or move a cursor."""
+    for key, value in record.items():
+        if key != "exception" and isinstance(value, str) and not value.isprintable():
+            record[key] = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
+    return record
+
+
+class _Unbreakable:
+    """A stream whose reader may leave: a lost log line must not stop what wrote it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            return 0
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream.isatty()
+        except ValueError:
+            return False
+
+
+class EventSource(Protocol):
+    """What the event log needs of ``_core.Server``."""
+
+    def events(self, timeout: float) -> list[dict[str, Any]] | None: ...
+
+    def counters(self) -> dict[str, int]: ...
+
+
+class EventLog:
+    """Pulls the core's records and writes them, in a thread of its own."""
+
+    def __init__(self, server: EventSource) -> None:
+        self._server = server
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """Wait for the last records; the server must have been stopped."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (records := self._server.events(1.0)) is not None:
+            for record in records:
+                write(record)
+            self._report_dropped()
+
+    def _report_dropped(self) -> None:
+        dropped = int(self._server.counters().get("events_dropped", 0))
+        if dropped > self._dropped:
+            log.warning("events_dropped", count=dropped - self._dropped)
+            self._dropped = dropped
+
+
+def write(record: Mapping[str, Any]) -> None:
+    """One record of the core, without what it doesn't say."""
+    fields = {k: v for k, v in record.items() if v is not None and v != ""}
+    event = str(fields.pop("event", "event"))
+    level = LEVELS.get(str(fields.pop("level", "info")).lower(), logging.INFO)
+    log.log(level, event, **fields)
