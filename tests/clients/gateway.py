@@ -1,0 +1,239 @@
+"""A real gateway process: started, asked, stopped, and its log read."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60.0
+
+# Short waits, so that a suite of many gateways stays quick.
+QUICK = {
+    "registry.settle_s": "0.2",
+    "registry.scan_interval_s": "0.2",
+    "shutdown.drain_delay_s": "0.1",
+    "shutdown.drain_timeout_s": "10",
+    "log.format": "json",
+}
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def variable(key: str) -> str:
+    """The environment variable of a setting: ``limits.max_streams`` -> its ``SERVING_`` name."""
+    return "SERVING_" + key.replace(".", "__").upper()
+
+
+def wait_until(true: Callable[[], Any], timeout: float, what: str, every: float = 0.05) -> Any:
+    deadline = time.monotonic() + timeout
+    while True:
+        if value := true():
+            return value
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(every)
+
+
+@dataclass
+class HttpAnswer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Gateway:
+    repository: Path
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.http_port, self.grpc_port, self.admin_port = free_ports(3)
+        self.home = self.folder / "home"
+        self.home.mkdir(parents=True)
+        self.log_path = self.folder / "gateway.log"
+        ports = {
+            "http_port": str(self.http_port),
+            "grpc_port": str(self.grpc_port),
+            "admin_port": str(self.admin_port),
+            "state_dir": str(self.folder / "state"),
+        }
+        chosen = {**QUICK, **ports, **self.settings}
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            # Telemetry stays unset on purpose: that it is off is the gateway's business.
+            if key != "ORT_DISABLE_TELEMETRY" and not key.startswith(("SERVING_", "XDG_"))
+        }
+        environment |= {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        environment |= {variable(key): value for key, value in chosen.items()}
+        environment |= self.environment
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "serving", "start", str(self.repository), *self.arguments],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    # Addresses
+
+    @property
+    def http(self) -> str:
+        return f"127.0.0.1:{self.http_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def admin(self) -> str:
+        return f"127.0.0.1:{self.admin_port}"
+
+    # Asking
+
+    def get(
+        self,
+        path: str,
+        data: bytes | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        port: int | None = None,
+        timeout: float = 20.0,
+    ) -> HttpAnswer:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port or self.http_port}{path}",
+            data=data,
+            method=method,
+            headers={"Content-Type": "application/json", **(headers or {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as reply:
+                return HttpAnswer(reply.status, _lower(reply.headers), reply.read())
+        except urllib.error.HTTPError as error:
+            return HttpAnswer(error.code, _lower(error.headers), error.read())
+
+    def post(self, path: str, body: object, **headers: str) -> HttpAnswer:
+        return self.get(path, json.dumps(body).encode(), "POST", headers)
+
+    def infer(self, model: str, body: object, version: int | None = None) -> HttpAnswer:
+        versions = f"/versions/{version}" if version is not None else ""
+        return self.post(f"/v2/models/{model}{versions}/infer", body)
+
+    def ready(self) -> bool:
+        try:
+            return self.get("/v2/health/ready", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def wait_ready(self, timeout: float = START_TIMEOUT_S) -> Gateway:
+        def up() -> bool:
+            code = self.process.poll()
+            assert code is None, f"the gateway ended with {code}:\n{self.log()[-4000:]}"
+            return self.ready()
+
+        wait_until(up, timeout, "the gateway is ready")
+        return self
+
+    def index(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(name, version) -> the repository index's entry."""
+        answer = self.get("/v2/repository/index", b"", "POST")
+        return {(one["name"], one.get("version", "")): one for one in answer.json()}
+
+    def stats(self, model: str, version: int = 1) -> dict[str, Any]:
+        answer = self.get(f"/v2/models/{model}/versions/{version}/stats")
+        assert answer.status == 200, answer
+        return dict(answer.json()["model_stats"][0])
+
+    def models(self) -> Any:
+        return self.get("/api/v1/models", port=self.admin_port).json()
+
+    def metrics_text(self) -> str:
+        return self.get("/metrics", port=self.admin_port).body.decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a family's samples that carry these labels; 0 without any."""
+        total = 0.0
+        for family in text_string_to_metric_families(self.metrics_text()):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    total += sample.value
+        return total
+
+    # The process
+
+    def rss(self) -> int:
+        """Resident bytes."""
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def cpu_seconds(self) -> float:
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """SIGTERM and the exit code; kills, and fails, what does not end in time."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"no exit in {timeout} s:\n{self.log()[-4000:]}") from None
+
+    def assert_clean_log(self) -> None:
+        text = self.log()
+        bad = re.search(r"Traceback|panicked|RuntimeWarning|core dumped", text)
+        assert bad is None, f"{bad.group() if bad else ''} in the log:\n{text[-4000:]}"
+
+    def assert_home_untouched(self) -> None:
+        left = [str(path.relative_to(self.home)) for path in self.home.rglob("*")]
+        assert not left, f"the home directory was empty and now has {left}"
+
+    def finish(self) -> None:
+        """End as a good gateway ends: exit code 0, nothing ugly in the log, home untouched."""
+        code = self.stop()
+        assert code == 0, f"exit code {code}:\n{self.log()[-4000:]}"
+        self.assert_clean_log()
+        self.assert_home_untouched()
+
+
+def _lower(headers: Any) -> dict[str, str]:
+    return {key.lower(): value for key, value in headers.items()}

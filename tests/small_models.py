@@ -1,0 +1,275 @@
+"""Small ONNX models, each with one trait that a server can get wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+IR_VERSION = 8
+Dims = Sequence[int | str]
+
+# Open Inference Protocol name -> ONNX element type.
+ELEMENT_TYPES: dict[str, int] = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+
+
+def _value(name: str, datatype: str, dims: Dims) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, ELEMENT_TYPES[datatype], list(dims))
+
+
+def _constant(name: str, array: np.ndarray) -> onnx.TensorProto:
+    return numpy_helper.from_array(array, name)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initializers: Sequence[onnx.TensorProto] = (),
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "graph", inputs, outputs, initializers)
+    opsets = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def identity(datatype: str, dims: Dims = ("n", "m")) -> onnx.ModelProto:
+    """``X`` -> ``Y``, unchanged."""
+    node = helper.make_node("Identity", ["X"], ["Y"])
+    return _model([node], [_value("X", datatype, dims)], [_value("Y", datatype, dims)])
+
+
+def scale(factor: float, dims: Dims = ("n", 2)) -> onnx.ModelProto:
+    """``Y = X * factor``: tells versions apart."""
+    node = helper.make_node("Mul", ["X", "factor"], ["Y"])
+    return _model(
+        [node],
+        [_value("X", "FP32", dims)],
+        [_value("Y", "FP32", dims)],
+        [_constant("factor", np.array(factor, np.float32))],
+    )
+
+
+# The known number that witnesses ask for: softmax([1, 2, 3, 4] @ TINY_WEIGHTS).
+TINY_WEIGHTS = (np.arange(12, dtype=np.float32).reshape(4, 3) - 6) / 10
+
+
+def tiny() -> onnx.ModelProto:
+    """A 4 x 3 softmax classifier, rows independent."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=-1),
+    ]
+    return _model(
+        nodes,
+        [_value("x", "FP32", ["batch", 4])],
+        [_value("y", "FP32", ["batch", 3])],
+        [_constant("w", TINY_WEIGHTS)],
+    )
+
+
+def tiny_expected(x: np.ndarray) -> np.ndarray:
+    z = np.exp(x @ TINY_WEIGHTS - (x @ TINY_WEIGHTS).max(axis=-1, keepdims=True))
+    return np.asarray(z / z.sum(axis=-1, keepdims=True))
+
+
+def add_sub(datatype: str = "INT32") -> onnx.ModelProto:
+    """Two inputs, two outputs: ``OUTPUT0 = a + b``, ``OUTPUT1 = a - b``."""
+    dims = ["n", 4]
+    nodes = [
+        helper.make_node("Add", ["INPUT0", "INPUT1"], ["OUTPUT0"]),
+        helper.make_node("Sub", ["INPUT0", "INPUT1"], ["OUTPUT1"]),
+    ]
+    return _model(
+        nodes,
+        [_value(f"INPUT{i}", datatype, dims) for i in (0, 1)],
+        [_value(f"OUTPUT{i}", datatype, dims) for i in (0, 1)],
+    )
+
+
+def looping(iterations: int) -> onnx.ModelProto:
+    """``Y = X`` after an idle loop of fixed length: slow, rows independent."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["condition"], ["condition_out"]),
+            helper.make_node("Add", ["carried", "zero"], ["carried_out"]),
+        ],
+        "body",
+        [
+            _value("i", "INT64", []),
+            _value("condition", "BOOL", []),
+            _value("carried", "FP32", ["n", 1]),
+        ],
+        [_value("condition_out", "BOOL", []), _value("carried_out", "FP32", ["n", 1])],
+        [_constant("zero", np.zeros((), np.float32))],
+    )
+    loop = helper.make_node("Loop", ["trips", "yes", "X"], ["Y"], body=body)
+    return _model(
+        [loop],
+        [_value("X", "FP32", ["n", 1])],
+        [_value("Y", "FP32", ["n", 1])],
+        [_constant("trips", np.array(iterations)), _constant("yes", np.array(True))],
+    )
+
+
+@cache
+def _iterations_per_second() -> float:
+    import onnxruntime
+
+    trips = 20_000
+    session = onnxruntime.InferenceSession(looping(trips).SerializeToString())
+    feed = {"X": np.zeros((1, 1), np.float32)}
+    session.run(None, feed)
+    started = time.perf_counter()
+    session.run(None, feed)
+    return trips / (time.perf_counter() - started)
+
+
+def slow(seconds: float) -> onnx.ModelProto:
+    """``Y = X`` after about ``seconds`` on this machine."""
+    return looping(max(1, int(seconds * _iterations_per_second())))
+
+
+TABLE = np.arange(20, dtype=np.float32).reshape(10, 2)
+
+
+def gather() -> onnx.ModelProto:
+    """``Y = TABLE[I]``: an index outside 0..9 is the client's fault."""
+    node = helper.make_node("Gather", ["table", "I"], ["Y"], axis=0)
+    return _model(
+        [node],
+        [_value("I", "INT64", ["n"])],
+        [_value("Y", "FP32", ["n", 2])],
+        [_constant("table", TABLE)],
+    )
+
+
+def divide() -> onnx.ModelProto:
+    """``Y = A / B`` in INT32: x/0 is the client's fault."""
+    node = helper.make_node("Div", ["A", "B"], ["Y"])
+    return _model(
+        [node],
+        [_value("A", "INT32", ["n"]), _value("B", "INT32", ["n"])],
+        [_value("Y", "INT32", ["n"])],
+    )
+
+
+def reshape() -> onnx.ModelProto:
+    """``Y = reshape(X, S)``: an ``S`` that does not fit is the client's fault."""
+    node = helper.make_node("Reshape", ["X", "S"], ["Y"])
+    return _model(
+        [node],
+        [_value("X", "FP32", ["n"]), _value("S", "INT64", ["rank"])],
+        [_value("Y", "FP32", ["a", "b"])],
+    )
+
+
+def constant() -> onnx.ModelProto:
+    """No inputs at all; ``Y`` is always [1, 2]."""
+    value = numpy_helper.from_array(np.array([1, 2], np.float32))
+    node = helper.make_node("Constant", [], ["Y"], value=value)
+    return _model([node], [], [_value("Y", "FP32", [2])])
+
+
+def optional_input() -> onnx.ModelProto:
+    """``Y = X * factor`` where ``factor`` may be left out and is then 2."""
+    node = helper.make_node("Mul", ["X", "factor"], ["Y"])
+    return _model(
+        [node],
+        [_value("X", "FP32", ["n", 2]), _value("factor", "FP32", [1])],
+        [_value("Y", "FP32", ["n", 2])],
+        [_constant("factor", np.array([2], np.float32))],
+    )
+
+
+def cumulative() -> onnx.ModelProto:
+    """Axis 0 is time: rows of one caller must never follow another's."""
+    node = helper.make_node("CumSum", ["X", "axis"], ["Y"])
+    return _model(
+        [node],
+        [_value("X", "FP32", ["t", 2])],
+        [_value("Y", "FP32", ["t", 2])],
+        [_constant("axis", np.array(0, np.int64))],
+    )
+
+
+def pooled() -> onnx.ModelProto:
+    """Rows of any inner length, rows independent: ``Y`` is each row's sum."""
+    node = helper.make_node("ReduceSum", ["X", "axes"], ["Y"], keepdims=1)
+    return _model(
+        [node],
+        [_value("X", "FP32", ["n", "length"])],
+        [_value("Y", "FP32", ["n", 1])],
+        [_constant("axes", np.array([1], np.int64))],
+    )
+
+
+def write(
+    repository: Path,
+    name: str,
+    model: onnx.ModelProto | bytes,
+    version: int | str = 1,
+    config: str | None = None,
+    yaml: str | None = None,
+) -> Path:
+    """Lay ``<repository>/<name>/<version>/model.onnx`` by rename; its version folder."""
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    home = repository / name
+    home.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        (home / "config.pbtxt").write_text(config)
+    if yaml is not None:
+        (home / "model.yaml").write_text(yaml)
+    parts = repository.parent / f".{repository.name}-parts" / name / str(version)
+    parts.mkdir(parents=True)
+    (parts / "model.onnx").write_bytes(data)
+    return parts.rename(home / str(version))
+
+
+BATCHED = "max_batch_size: 8\ndynamic_batching {}\n"
+UNBATCHED = "max_batch_size: 0\n"
+
+
+def lay_common(repository: Path) -> None:
+    """The repository that most end-to-end tests share."""
+    for datatype in ELEMENT_TYPES:
+        write(repository, f"id_{datatype.lower()}", identity(datatype))
+    write(repository, "tiny", tiny())
+    write(repository, "add_sub", add_sub())
+    write(repository, "add_sub_fp32", add_sub("FP32"))
+    write(repository, "scalar", identity("FP32", []))
+    write(repository, "scalar_int64", identity("INT64", []))
+    write(repository, "vector_fp32", identity("FP32", ["n"]))
+    write(repository, "constant", constant())
+    write(repository, "optional_input", optional_input())
+    write(repository, "fixed", scale(2, [1, 4]))
+    write(repository, "cumulative", cumulative())
+    write(repository, "pooled", pooled())
+    write(repository, "gather", gather(), config=BATCHED)
+    write(repository, "divide", divide())
+    write(repository, "reshape", reshape())
+    write(repository, "slow", slow(0.3), config=UNBATCHED)
+    write(repository, "odd name", scale(3))
+    for version in (1, 2, 7):
+        write(repository, "versions", scale(version), version, "version_policy { all {} }\n")
+    write(repository, "broken", b"not a model")
