@@ -21,7 +21,7 @@ from serving.errors import ConfigError
 
 PREFIX = "SERVING_"
 # Variables that are read elsewhere than in the tree of settings.
-_OTHER_VARIABLES = frozenset({"SERVING_CONFIG"})
+_OTHER_VARIABLES = frozenset({"SERVING_CONFIG", "SERVING_ADMIN_URL"})
 # What Kubernetes puts into every container's environment for a service of the same name.
 _INJECTED = ("tcp://", "udp://", "sctp://")
 

@@ -1,0 +1,214 @@
+"""Everything put together: the order of start and stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from serving import _core
+from serving.control.admin import AddressError, Admin, address_words
+from serving.events import log
+from serving.execution.runtime import start_global_pool
+from serving.models.manager import Manager
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.observe.logs import EventLog
+from serving.observe.prometheus import Exposition
+from serving.protocols.calls import CallPool
+from serving.rollout.table import publish_to
+from serving.settings import Settings
+
+# Between two looks at what is loading.
+_PROGRESS_S = 0.05
+
+
+class Gateway:
+    """A whole gateway in this process.
+
+    Making one binds every port, so what is wrong with an address shows before anything
+    loads. ``start`` answers (live, not ready) at once; ``wait_loaded`` waits for the versions
+    wanted at start and turns it ready; ``stop`` drains.
+
+    Raises AddressError where an address can't be listened on.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        roots: Sequence[Path],
+        origins: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings = settings
+        sys.setswitchinterval(settings.threads.switch_interval_s)
+        # A pool keeps its creator's priority for ever, and the first session fixes its size.
+        start_global_pool(settings)
+        self._ready = False
+        self.server = _bound(settings)
+        self.manager = Manager(settings, roots, publish_to(self.server))
+        exposition = Exposition()
+        self.admin = Admin(
+            settings,
+            origins or {},
+            metrics=lambda: exposition.render(self.server.metrics(), self.models()),
+            models=self.models,
+            is_ready=lambda: self._ready,
+        )
+        self._calls = CallPool(self.server, self.manager, settings)
+        self._events = EventLog(self.server)
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        return self.server.http_address
+
+    @property
+    def grpc_address(self) -> tuple[str, int]:
+        return self.server.grpc_address
+
+    @property
+    def admin_address(self) -> tuple[str, int]:
+        return self.admin.address
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    def models(self) -> tuple[ModelView, ...]:
+        """The models as they stand."""
+        return self.manager.views()
+
+    def start(self) -> None:
+        """Answer on all ports, and begin to load."""
+        self.server.start()
+        self.admin.start()
+        self._calls.start()
+        self._events.start()
+        self.manager.start()
+
+    def wait_loaded(
+        self,
+        on_change: Callable[[str, VersionView], None] | None = None,
+        stopping: threading.Event | None = None,
+    ) -> bool:
+        """Wait until every version wanted at start is ready or has failed, then be ready.
+
+        ``on_change`` hears of each version once, when it has become one or the other.
+        False when ``stopping`` was set before.
+        """
+        settled: set[tuple[str, int]] = set()
+        started = False
+        while not started:
+            if stopping is not None and stopping.is_set():
+                return False
+            started = self.manager.wait_started(_PROGRESS_S)
+            for name, version in _settled(self.models()):
+                if on_change is not None and (name, version.number) not in settled:
+                    on_change(name, version)
+                settled.add((name, version.number))
+        self._set_ready(True)
+        return True
+
+    def stop(self, drain_delay_s: float | None = None) -> bool:
+        """Turn unready, answer on for the drain delay, let what is in flight end, and close.
+
+        ``drain_delay_s``: other than the settings'. True when nothing was cut off.
+        """
+        shutdown = self.settings.shutdown
+        self._set_ready(False)
+        time.sleep(shutdown.drain_delay_s if drain_delay_s is None else drain_delay_s)
+        clean = self.server.drain(shutdown.drain_timeout_s)
+        if not clean:
+            log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
+        self.manager.stop()
+        self.server.stop()
+        self._calls.stop()
+        self._events.stop()
+        self.admin.stop()
+        return clean
+
+    def _set_ready(self, ready: bool) -> None:
+        self._ready = ready
+        self.server.set_ready(ready)
+
+
+def _bound(settings: Settings) -> _core.Server:
+    try:
+        return _core.Server(settings.core())
+    except OSError as error:
+        raise AddressError(f"HTTP or gRPC port: {address_words(error)}") from None
+
+
+def _settled(views: tuple[ModelView, ...]) -> Iterator[tuple[str, VersionView]]:
+    for view in views:
+        for version in view.versions:
+            if version.state in (State.READY, State.FAILED):
+                yield view.name, version
+
+
+class Signals:
+    """SIGTERM and SIGINT: the first asks to stop, the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self.interrupted = False
+
+    @contextmanager
+    def handled(self) -> Iterator[Signals]:
+        """Only the main thread may install handlers."""
+        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.stopping.is_set():
+            # Nothing may keep this from ending: no cleaning up, no waiting for threads.
+            os._exit(128 + number)
+        self.interrupted = number == signal.SIGINT
+        self.stopping.set()
+
+
+def serve(
+    gateway: Gateway,
+    *,
+    on_change: Callable[[str, VersionView], None],
+    on_ready: Callable[[], None],
+    on_stop: Callable[[], None],
+) -> int:
+    """Run until SIGTERM or SIGINT; the exit status.
+
+    SIGINT, which comes from a keyboard, skips the drain delay. The main thread only waits:
+    a handler runs between two of its instructions, so it must not sit in native code.
+    """
+    with Signals().handled() as signals:
+        gateway.start()
+        if gateway.wait_loaded(on_change, signals.stopping):
+            on_ready()
+        signals.stopping.wait()
+        on_stop()
+        stopper = threading.Thread(
+            target=gateway.stop, args=(0.0 if signals.interrupted else None,), name="stop"
+        )
+        stopper.start()
+        stopper.join()
+    return 0
+
+
+def leave(code: int) -> None:
+    """End the process. Threads that still sit in native code (a load that can't be
+    interrupted) must not see the interpreter torn down under them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    others = [t for t in threading.enumerate() if t is not threading.current_thread()]
+    if others:
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,63 @@
+"""The command ``serving``.
+
+Heavy libraries are imported inside the commands that need them: help and completion answer
+at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from serving import __version__
+from serving.cli.check import check
+from serving.cli.doctor import doctor
+from serving.cli.infer import infer
+from serving.cli.models import models
+from serving.cli.output import UserError
+from serving.cli.start import start
+
+app = typer.Typer(
+    name="serving",
+    help="Serves versioned ONNX models over gRPC and HTTP.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(start)
+app.command()(check)
+app.command()(infer)
+app.command()(models)
+app.command()(doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"serving {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Entry point of the command."""
+    # Before anything imports onnxruntime; an operator's own word counts.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        app()
+    except UserError as error:
+        for line in error.lines:
+            print(f"serving: {line}", file=sys.stderr)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,108 @@
+"""``serving check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serving.cli import options
+from serving.cli.output import UserError, print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
+
+
+def check(
+    roots: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Directories with models: DIR/<model>/<version>/model.onnx",
+            exists=True,
+            file_okay=False,
+            readable=True,
+        ),
+    ] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Print the effective settings and their origin.")
+    ] = False,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Only look: load no model.")] = False,
+    config: options.ConfigFile = None,
+    assignments: options.Set = None,
+    as_json: options.Json = False,
+) -> None:
+    """Explain what would be served from DIR, and what is wrong with it.
+
+    The models are loaded and proven here as the gateway would. The exit status is 0 when all
+    is well, 1 when something is wrong, 2 for a wrong setting.
+    """
+    settings, origins = options.load({}, config, assignments)
+    if not roots and not show_settings:
+        raise UserError("say which directories to check, or --settings", code=2)
+    report: dict[str, Any] = {}
+    if show_settings:
+        from serving.control.admin import settings_json
+
+        report["settings"] = settings_json(settings, origins)
+    if roots:
+        report.update(_examined(settings, roots, load=not no_load))
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+    if report.get("problems"):
+        raise typer.Exit(1)
+
+
+def _examined(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
+    from serving.cli.examine import examine
+    from serving.cli.start import missing
+    from serving.errors import ConfigError
+    from serving.observe.logs import configure
+    from serving.settings import LogSettings
+
+    # What the log would say is in the report.
+    configure(LogSettings(level="error", format=settings.log.format))
+    try:
+        return examine(settings, roots, load=load)
+    except ImportError as error:
+        raise UserError(missing(error)) from None
+    except ConfigError as error:
+        raise UserError(str(error)) from None
+
+
+def _print(report: dict[str, Any]) -> None:
+    if "settings" in report:
+        print_table(
+            ("SETTING", "VALUE", "ORIGIN"),
+            [(s["key"], s["value"], s["origin"]) for s in report["settings"]],
+        )
+    for model in report.get("models", ()):
+        _print_model(model)
+    if report.get("ignored"):
+        print_line("ignored:")
+        for item in report["ignored"]:
+            print_line(f"  {item['path']}: {item['reason']}")
+    if report.get("problems"):
+        print_line("problems:", "red")
+        for problem in report["problems"]:
+            print_line(f"  {problem}")
+    elif "models" in report:
+        print_line("all is well", "green")
+
+
+def _print_model(model: dict[str, Any]) -> None:
+    print_line(f"{model['name']}  ({model['path']})", "bold")
+    print_line(f"  configuration: {model['configuration']}")
+    if model["ignored_keys"]:
+        print_line(f"  keys without effect here: {', '.join(model['ignored_keys'])}")
+    for version in model["versions"]:
+        served = "; answers unnamed requests" if version["version"] == model["default"] else ""
+        reason = f": {version['reason']}" if version["reason"] else ""
+        print_line(f"  version {version['version']}: {version['state']}{reason}{served}")
+        for label in ("signature", "batching", "providers", "left_out"):
+            if version.get(label):
+                print_line(f"    {label.replace('_', ' ')}: {version[label]}")

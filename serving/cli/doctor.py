@@ -1,0 +1,157 @@
+"""``serving doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Iterator
+from importlib import metadata
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from serving.cli import options
+from serving.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from serving.settings import Settings
+
+_LIBRARIES = (
+    "numpy",
+    "protobuf",
+    "pydantic",
+    "pyyaml",
+    "structlog",
+    "starlette",
+    "uvicorn",
+    "h11",
+    "typer",
+    "prometheus-client",
+    "grpcio",
+)
+
+
+class Finding(NamedTuple):
+    """``problem`` says what to do about it; empty where all is well."""
+
+    area: str
+    name: str
+    value: str
+    problem: str = ""
+    # Whether the gateway can't run like this.
+    fatal: bool = False
+
+
+def doctor(
+    config: options.ConfigFile = None,
+    assignments: options.Set = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what this machine and installation offer, and what is wrong with them."""
+    settings, _ = options.load({}, config, assignments)
+    findings = [
+        *_versions(),
+        *_runtime(),
+        *_machine(settings),
+        *_files(settings),
+        *_ports(settings),
+    ]
+    if as_json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        print_table(
+            ("AREA", "WHAT", "VALUE", "PROBLEM"),
+            [(f.area, f.name, f.value, f.problem) for f in findings],
+        )
+    if any(f.fatal for f in findings):
+        raise typer.Exit(1)
+
+
+def _versions() -> Iterator[Finding]:
+    from serving import __version__
+
+    yield Finding("versions", "serving", __version__)
+    try:
+        from serving import _core
+
+        core = Finding("versions", "core", _core.__version__)
+        if _core.__version__ != __version__:
+            core = core._replace(problem="built from another version: build it again")
+        yield core
+    except ImportError:
+        yield Finding("versions", "core", "absent", "build it, or install a wheel", fatal=True)
+    yield Finding("versions", "python", platform.python_version())
+    yield Finding("versions", "system", f"{platform.system()} {platform.machine()}")
+    for library in _LIBRARIES:
+        yield Finding("versions", library, _installed(library) or "absent")
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _runtime() -> Iterator[Finding]:
+    both = [d for d in ("onnxruntime", "onnxruntime-gpu") if _installed(d)]
+    words = ", ".join(f"{d} {_installed(d)}" for d in both) or "absent"
+    problem = "they overwrite each other: uninstall both, then install one" if both[1:] else ""
+    yield Finding("onnxruntime", "installed", words, problem)
+    telemetry_off = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"
+    yield Finding("onnxruntime", "telemetry", "off" if telemetry_off else "left on by request")
+    from serving.errors import ConfigError
+    from serving.execution.runtime import ort
+
+    try:
+        providers = ort().get_available_providers()
+    except ConfigError as error:
+        yield Finding("onnxruntime", "import", "fails", str(error), fatal=True)
+        return
+    yield Finding("onnxruntime", "execution providers", ", ".join(providers))
+
+
+def _machine(settings: Settings) -> Iterator[Finding]:
+    from serving import machine
+
+    quota, limit = machine.cpu_quota(), machine.memory_limit()
+    yield Finding("CPUs", "by affinity", str(machine.affinity_cpus()))
+    yield Finding("CPUs", "by cgroup quota", "no quota" if quota is None else f"{quota:.2f}")
+    yield Finding("threads", "within an operator", str(settings.intra_op_threads))
+    yield Finding("threads", "across operators", str(settings.threads.inter_op))
+    yield Finding("threads", "I/O", str(settings.io_threads))
+    yield Finding("threads", "batches at once", str(settings.permits))
+    yield Finding("memory", "physical", _mebibytes(machine.physical_memory()))
+    yield Finding("memory", "cgroup limit", "no limit" if limit is None else _mebibytes(limit))
+    yield Finding("memory", "for requests", _mebibytes(settings.process_bytes))
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Models, logs and libraries hold some too.
+    needed = settings.limits.max_connections + 256
+    enough = soft == resource.RLIM_INFINITY or soft >= needed
+    problem = "" if enough else f"{needed} are needed for limits.max_connections"
+    yield Finding("files", "open at once", f"{soft} (at most {hard})", problem)
+    yield Finding("files", "state directory", str(settings.state_dir or "none"))
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    from serving.control.admin import AddressError, listen
+
+    ports = (
+        ("HTTP", settings.host, settings.http_port),
+        ("gRPC", settings.host, settings.grpc_port),
+        ("admin", settings.admin_host, settings.admin_port),
+    )
+    for name, host, port in ports:
+        try:
+            listen(host, port, name).close()
+            yield Finding("ports", name, f"{host}:{port} is free")
+        except AddressError as error:
+            yield Finding("ports", name, f"{host}:{port}", str(error).rpartition(": ")[2])

@@ -1,0 +1,112 @@
+"""What ``serving check`` finds out about directories of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.control.views import signature_words
+from serving.errors import ConfigError
+from serving.execution.runtime import start_global_pool
+from serving.model_config import load_model_config
+from serving.models.manager import Manager
+from serving.models.views import ModelView, VersionView
+from serving.registry.directory import DirectorySource, FoundModel, FoundVersion, Snapshot
+from serving.settings import Settings
+
+
+def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
+    """``models``, ``ignored`` entries and ``problems``, ready for JSON.
+
+    With ``load`` every version that the gateway would load is loaded here, in the same way.
+    Raises ConfigError where onnxruntime is missing.
+    """
+    # Whoever checks has finished copying.
+    registry = settings.registry.model_copy(update={"settle_s": 0.0})
+    settings = settings.model_copy(update={"registry": registry})
+    snapshot = DirectorySource(roots, settle_s=0.0).scan()
+    views = {view.name: view for view in _loaded(settings, roots)} if load else {}
+    models = [_model(found, views.get(found.name), load) for found in snapshot.models]
+    return {
+        "models": models,
+        "ignored": [{"path": str(i.path), "reason": i.reason} for i in snapshot.ignored],
+        "problems": list(_problems(snapshot, models)),
+    }
+
+
+def _loaded(settings: Settings, roots: Sequence[Path]) -> tuple[ModelView, ...]:
+    start_global_pool(settings)
+    manager = Manager(settings, roots, lambda routes: None)
+    manager.start()
+    try:
+        while not manager.wait_started(1.0):
+            continue
+        return manager.views()
+    finally:
+        manager.stop()
+
+
+def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, Any]:
+    error = found.error
+    source, ignored_keys = "none", list[str]()
+    try:
+        config = load_model_config(found.path)
+        source, ignored_keys = config.source, list(config.ignored)
+    except ConfigError as wrong:
+        error = error or f"configuration: {wrong}"
+    seen = {v.number: v for v in view.versions} if view is not None else {}
+    return {
+        "name": found.name,
+        "path": str(found.path),
+        "configuration": source,
+        "ignored_keys": ignored_keys,
+        "error": error,
+        "default": view.default if view is not None else None,
+        "versions": [_version(v, seen.get(v.number), load) for v in found.versions],
+    }
+
+
+def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[str, Any]:
+    if view is None:
+        return {"version": found.number, **_unloaded(found, load)}
+    return {
+        "version": found.number,
+        "state": str(view.state).lower(),
+        "reason": view.reason,
+        "signature": signature_words(view.signature) if view.signature is not None else "",
+        "batching": view.batching_words,
+        "providers": _providers(view),
+        "left_out": ", ".join(view.left_out),
+    }
+
+
+def _unloaded(found: FoundVersion, load: bool) -> dict[str, Any]:
+    if not found.whole:
+        return {"state": "not whole", "reason": found.why_not}
+    if load:
+        return {"state": "not loaded", "reason": "the model's version policy leaves it out"}
+    return {"state": "found", "reason": ""}
+
+
+def _providers(view: VersionView) -> str:
+    nodes = ", ".join(
+        f"{name} ({count} node{'' if count == 1 else 's'})"
+        for name, count in sorted(view.provider_nodes.items())
+    )
+    return nodes and f"{nodes}, {view.threads} thread{'' if view.threads == 1 else 's'}"
+
+
+def _problems(snapshot: Snapshot, models: list[dict[str, Any]]) -> Iterator[str]:
+    for error in snapshot.errors:
+        yield f"{error.root}: {error.reason}"
+    if not models and not snapshot.errors:
+        yield "no model was found: expected <DIR>/<model>/<version>/model.onnx"
+    for model in models:
+        if model["error"]:
+            yield f"{model['name']}: {model['error']}"
+        elif not model["versions"]:
+            yield f"{model['name']}: no version: expected a directory named by a positive integer"
+        for version in model["versions"]:
+            if version["state"] in ("failed", "not whole"):
+                yield f"{model['name']} {version['version']}: {version['reason']}"

@@ -1,0 +1,68 @@
+"""How commands print: rich on a terminal, plain text otherwise; and how they fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+class UserError(Exception):
+    """Ends a command with one line for each thing that is wrong.
+
+    ``code``: 2 for what was typed or set wrongly, 1 for everything else.
+    """
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.lines = message.splitlines() or [""]
+        self.code = code
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_line(text: str, style: str = "") -> None:
+    """One line, never wrapped, so that it can be pasted."""
+    if style and sys.stdout.isatty():
+        from rich.console import Console
+
+        Console(soft_wrap=True).print(text, style=style, markup=False, highlight=False)
+    else:
+        print(text, flush=True)
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; plain columns when stdout is no terminal, nothing cut off."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(headers, cells)
+        return
+    widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
+    for row in [list(headers), *cells]:
+        pairs = zip(row, widths, strict=True)
+        print("  ".join(cell.ljust(width) for cell, width in pairs).rstrip())
+
+
+def _print_rich(headers: Sequence[str], cells: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, (tuple, list)):
+        return ", ".join(str(item) for item in value) or "-"
+    text = str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,140 @@
+"""``serving start``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.cli import options
+from serving.cli.output import UserError, print_line
+
+if TYPE_CHECKING:
+    from serving.app import Gateway
+    from serving.models.views import ModelView, VersionView
+    from serving.settings import Settings
+
+_PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="0: any free one.")]
+
+
+def start(
+    roots: options.Roots,
+    http_port: _PortOption = None,
+    grpc_port: _PortOption = None,
+    host: Annotated[str | None, typer.Option(help="Address of the HTTP and gRPC doors.")] = None,
+    admin_port: _PortOption = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address of the admin port.")] = None,
+    admin_token_file: Annotated[
+        Path | None, typer.Option(help="Token for control calls, which are yet to come.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Where the gateway writes; nothing is written yet.")
+    ] = None,
+    model_control: Annotated[
+        str | None, typer.Option(help="How versions come and go: poll.")
+    ] = None,
+    config: options.ConfigFile = None,
+    assignments: options.Set = None,
+) -> None:
+    """Serve the models below DIR until SIGTERM.
+
+    Readiness goes false first, requests are still answered for a while, what is in flight
+    ends, and the exit status is 0. A second signal ends at once.
+    """
+    flags = {
+        "http_port": http_port,
+        "grpc_port": grpc_port,
+        "host": host,
+        "admin_port": admin_port,
+        "admin_host": admin_host,
+        "admin_token_file": admin_token_file,
+        "state_dir": state_dir,
+        "model_control": model_control,
+    }
+    settings, origins = options.load(flags, config, assignments)
+    options.configure_log(settings)
+    gateway = _gateway(settings, roots, origins)
+
+    from serving import app
+
+    _print_addresses(gateway)
+    app.leave(
+        app.serve(
+            gateway,
+            on_change=_print_version,
+            on_ready=lambda: _print_ready(gateway),
+            on_stop=lambda: print_line("stopping; a second signal ends at once"),
+        )
+    )
+
+
+def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str]) -> Gateway:
+    try:
+        from serving.app import Gateway
+        from serving.control.admin import AddressError
+    except ImportError as error:
+        raise UserError(missing(error)) from None
+    from serving.errors import ConfigError
+
+    try:
+        return Gateway(settings, roots, origins)
+    except (AddressError, ConfigError) as error:
+        raise UserError(str(error)) from None
+
+
+def missing(error: ImportError) -> str:
+    """What to install, in words."""
+    name = error.name or ""
+    if name == "serving._core":
+        return "the native core is not built: run 'make' in the project, or install a wheel"
+    if name.startswith("onnxruntime"):
+        return "onnxruntime is missing: install 'serving[cpu]' or 'serving[gpu]'"
+    return f"'{name or error}' is missing: install the package 'serving' with its dependencies"
+
+
+def url(address: tuple[str, int], scheme: str = "http") -> str:
+    """Where a client on this machine reaches the address."""
+    host, port = address
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}:{port}" if scheme else f"{host}:{port}"
+
+
+def _print_addresses(gateway: Gateway) -> None:
+    print_line(f"HTTP   {url(gateway.http_address)}")
+    print_line(f"gRPC   {url(gateway.grpc_address, '')}")
+    print_line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
+    print_line(f"pid    {os.getpid()}")
+
+
+def _print_version(name: str, version: VersionView) -> None:
+    if str(version.state) != "READY":
+        print_line(f"{name} {version.number}: failed: {version.reason}", "red")
+        return
+    threads = f"{version.threads} thread{'' if version.threads == 1 else 's'}"
+    instances = "" if version.instances == 1 else f", {version.instances} instances"
+    print_line(
+        f"{name} {version.number}: ready on {version.provider}, {threads}{instances};"
+        f" {version.batching_words}"
+    )
+
+
+def _print_ready(gateway: Gateway) -> None:
+    from serving.cli.samples import curl_line
+
+    models = gateway.models()
+    ready = [_answering(view) for view in models if view.default is not None]
+    print_line(f"ready: {', '.join(ready) or 'no model yet'}", "green")
+    line = curl_line(url(gateway.http_address), models)
+    if line:
+        print_line("try it:")
+        print_line(f"  {line}")
+
+
+def _answering(view: ModelView) -> str:
+    others = [str(v.number) for v in view.versions if str(v.state) == "READY"]
+    also = [number for number in others if number != str(view.default)]
+    return f"{view.name} {view.default}" + (f" (also {', '.join(also)})" if also else "")
