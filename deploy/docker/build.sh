@@ -1,0 +1,17 @@
+#!/bin/sh
+# Build the wheel from the sources around this script.
+#
+#   build.sh WHEELS          PROFILE: a Cargo profile (release)
+set -eu
+wheels=$(mkdir -p "$1" && cd "$1" && pwd)
+cd "$(dirname "$0")/../.."
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+echo "== build tools"
+python3 -m venv "$tools"
+"$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2'
+
+echo "== wheel, profile ${PROFILE:-release}"
+"$tools/bin/maturin" build --profile "${PROFILE:-release}" --locked \
+    --interpreter python3 --out "$wheels"

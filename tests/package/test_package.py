@@ -1,0 +1,147 @@
+"""The wheel, on its own: what it holds, and that it serves from an empty environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.clients.gateway import ROOT
+from tests.package import wheels
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def classify(port: int) -> int:
+    """The label that ``digits`` gives to an image of a zero drawn by hand."""
+    ring = [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0, 0, 3, 15, 2, 0, 11, 8, 0]
+    ring += [0, 4, 12, 0, 0, 8, 8, 0, 0, 5, 8, 0, 0, 9, 8, 0, 0, 4, 11, 0, 1, 12, 7, 0]
+    ring += [0, 2, 14, 5, 10, 12, 0, 0, 0, 0, 6, 13, 10, 0, 0, 0]
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 64], "data": ring}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v2/models/digits/infer",
+        json.dumps({"inputs": [tensor], "outputs": [{"name": "label"}]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return int(json.load(answer)["outputs"][0]["data"][0])
+
+
+def test_the_wheel_is_abi3_and_holds_only_the_package(wheel: Path) -> None:
+    assert "-cp311-abi3-" in wheel.name
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top.removesuffix(".dist-info") for top in tops} <= {
+        "serving",
+        wheel.name.rsplit("-", 3)[0],
+        f"{wheel.name.rsplit('-', 3)[0]}.libs",
+    }
+    assert "serving/_core.abi3.so" in names
+    assert "serving/_core.pyi" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if name.endswith((".onnx", ".rs", ".proto"))]
+
+
+def test_the_version_has_one_source(installed: Path) -> None:
+    version = wheels.run([installed / "bin" / "serving", "--version"])
+    metadata = wheels.run(
+        [
+            installed / "bin" / "python",
+            "-c",
+            "import importlib.metadata as m; print(m.version('serving'))",
+        ]
+    )
+    assert metadata.strip() in version
+
+
+def test_the_installed_wheel_serves_and_leaves_an_empty_home_empty(
+    installed: Path, tmp_path: Path
+) -> None:
+    """C16: onnxruntime would write a device id and an event database below the home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    command = [installed / "bin" / "serving", "start", ROOT / "model_repo"]
+    with wheels.serving(command, tmp_path, {"HOME": str(home)}) as ports:
+        assert classify(ports["http"]) == 0
+    assert list(home.rglob("*")) == []
+
+
+def test_commands_leave_an_empty_home_empty(installed: Path, tmp_path: Path) -> None:
+    """C16, for the commands that load models or look at onnxruntime."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for command in (["doctor"], ["check", str(ROOT / "model_repo")]):
+        subprocess.run(
+            [installed / "bin" / "serving", *command],
+            env={**wheels.clean_environment(), "HOME": str(home)},
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+    assert list(home.rglob("*")) == []
+
+
+def test_without_onnxruntime_the_command_says_what_to_install(
+    installed: Path, tmp_path: Path
+) -> None:
+    """The wheel without an extra: a sentence, not a stack trace."""
+    hide = "import sys; sys.modules['onnxruntime'] = None; import serving.cli; serving.cli.main()"
+    done = subprocess.run(
+        [installed / "bin" / "python", "-c", hide, "start", str(ROOT / "model_repo")],
+        env=wheels.clean_environment() | {"SERVING_HTTP_PORT": "0", "SERVING_GRPC_PORT": "0"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "serving[cpu]" in text, text
+    assert "Traceback" not in text
+
+
+def test_training_again_gives_the_committed_models(tmp_path: Path) -> None:
+    """``model_repo/digits`` is what ``examples/train_digits.py`` says it is."""
+    wheels.run([sys.executable, ROOT / "examples" / "train_digits.py", tmp_path])
+    compare = (
+        "import sys, numpy as np, onnx\n"
+        "from onnx import numpy_helper as h\n"
+        "one, two = (onnx.load(path) for path in sys.argv[1:])\n"
+        "assert [n.op_type for n in one.graph.node] == [n.op_type for n in two.graph.node]\n"
+        "for a, b in zip(one.graph.initializer, two.graph.initializer, strict=True):\n"
+        "    np.testing.assert_allclose(h.to_array(a), h.to_array(b), rtol=1e-2, atol=1e-3)\n"
+    )
+    for version in ("1", "2"):
+        fresh = tmp_path / version / "model.onnx"
+        committed = ROOT / "model_repo" / "digits" / version / "model.onnx"
+        wheels.run([sys.executable, "-c", compare, fresh, committed])
+
+
+def test_the_example_agrees_with_scikit_learn(installed: Path, tmp_path: Path) -> None:
+    """Both doors, both versions, on images the models were not trained on."""
+    accuracy = wheels.run([sys.executable, ROOT / "examples" / "train_digits.py", tmp_path / "new"])
+    expected = {
+        line.split(":")[0].removeprefix("version "): line.split("accuracy ")[1].split(",")[0]
+        for line in accuracy.splitlines()
+    }
+    command = [installed / "bin" / "serving", "start", ROOT / "model_repo"]
+    with wheels.serving(command, tmp_path, {}) as ports:
+        for version, figure in expected.items():
+            answer = wheels.run(
+                [
+                    sys.executable,
+                    ROOT / "examples" / "predict_digits.py",
+                    *("--version", version),
+                    *("--http", f"127.0.0.1:{ports['http']}"),
+                    *("--grpc", f"127.0.0.1:{ports['grpc']}"),
+                ],
+                PYTHONPATH=str(ROOT),
+            )
+            assert answer.count(f"accuracy {figure}") == 2, (answer, accuracy)
