@@ -11,9 +11,13 @@ pub mod json;
 pub mod prepare;
 pub mod protobuf;
 pub mod typed;
+mod wire;
 
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
+
+/// More inputs or outputs than any model has; a bound on hostile requests.
+pub const MAX_TENSORS: usize = 4096;
 
 /// A request as it came over the wire, any door, not yet held against a model.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,454 @@
+//! An inference request's JSON, and the binary tensors after it.
+
+use super::data::{self, Leaves};
+use super::document::{Document, kind};
+use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, reserved};
+use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput};
+use crate::error::{Error, Result};
+use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
+use bytes::Bytes;
+use jiter::Peek;
+
+/// Containers open around a request's tensors: the document, the list, the tensor.
+const TENSOR_DEPTH: usize = 3;
+
+/// Decodes a request. `body` is the JSON, `binary` what follows it (empty where
+/// there is nothing); `model` is named in errors, and the request's own model
+/// and version stay empty: the URL has them.
+///
+/// # Errors
+/// `BadRequest` for everything malformed, out of range or of the wrong type
+/// (faults 51, 58-60) and for binary sizes that do not add up;
+/// `Unimplemented` for classification, sequences and shared memory.
+pub fn decode_infer(model: &str, body: &[u8], binary: Bytes) -> Result<InferRequest> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
+    let mut decoder = Decoder { model, document: Document::new(text), binary, len: text.len() };
+    let request = decoder.request()?;
+    decoder.document.finish()?;
+    if decoder.binary.is_empty() {
+        Ok(request)
+    } else {
+        Err(Error::bad(format!("unexpected additional input data for model '{}'", shown(model))))
+    }
+}
+
+struct Decoder<'a> {
+    model: &'a str,
+    document: Document<'a>,
+    /// What the inputs have not taken yet.
+    binary: Bytes,
+    /// Bytes of the JSON.
+    len: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Key {
+    Id,
+    Parameters,
+    Inputs,
+    Outputs,
+    Name,
+    Shape,
+    Datatype,
+    Data,
+    Other,
+}
+
+fn key(text: &str) -> Key {
+    match text {
+        "id" => Key::Id,
+        "parameters" => Key::Parameters,
+        "inputs" => Key::Inputs,
+        "outputs" => Key::Outputs,
+        "name" => Key::Name,
+        "shape" => Key::Shape,
+        "datatype" => Key::Datatype,
+        "data" => Key::Data,
+        _ => Key::Other,
+    }
+}
+
+/// Keys seen in one object; a second one of a kind would silently win or lose.
+#[derive(Default)]
+struct Seen(u16);
+
+impl Seen {
+    fn once(&mut self, key: Key, name: &str) -> Result<()> {
+        let bit = 1 << key as u16;
+        if self.0 & bit != 0 {
+            return Err(Error::bad(format!("key '{name}' appears twice in one JSON object")));
+        }
+        self.0 |= bit;
+        Ok(())
+    }
+}
+
+/// A tensor's data, before its datatype may be known.
+enum Data<'a> {
+    Absent,
+    /// Its text, checked to be JSON.
+    Later(&'a str),
+    Read(Leaves),
+}
+
+impl<'a> Decoder<'a> {
+    fn request(&mut self) -> Result<InferRequest> {
+        let mut request = InferRequest::default();
+        let mut seen = Seen::default();
+        let mut next = self.document.object("the request", key)?;
+        while let Some(found) = next {
+            match found {
+                Key::Id => {
+                    seen.once(found, "id")?;
+                    request.id = Some(self.document.string("'id'")?.to_owned());
+                }
+                Key::Parameters => {
+                    seen.once(found, "parameters")?;
+                    self.request_parameters(&mut request)?;
+                }
+                Key::Inputs => {
+                    seen.once(found, "inputs")?;
+                    request.inputs = self.list("inputs", Self::input)?;
+                }
+                Key::Outputs => {
+                    seen.once(found, "outputs")?;
+                    request.outputs = self.list("outputs", Self::output)?;
+                }
+                _ => self.document.skip(1)?,
+            }
+            next = self.document.next_key(key)?;
+        }
+        if seen.0 & (1 << Key::Inputs as u16) == 0 {
+            return Err(Error::bad("the request has no 'inputs'"));
+        }
+        Ok(request)
+    }
+
+    fn list<T>(&mut self, what: &str, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let mut items = Vec::new();
+        let mut next = self.document.array(&format!("'{what}'"))?;
+        while next.is_some() {
+            if items.len() >= MAX_TENSORS {
+                return Err(Error::bad(format!("the request has more than {MAX_TENSORS} {what}")));
+            }
+            items.push(item(self)?);
+            next = self.document.array_step()?;
+        }
+        Ok(items)
+    }
+
+    fn input(&mut self) -> Result<InputTensor> {
+        let mut name: Option<String> = None;
+        let mut datatype: Option<String> = None;
+        let mut shape: Option<Shape> = None;
+        let mut parameters = InputParameters::default();
+        let mut data = Data::Absent;
+        let mut seen = Seen::default();
+        let mut next = self.document.object("an input", key)?;
+        while let Some(found) = next {
+            match found {
+                Key::Name => {
+                    seen.once(found, "name")?;
+                    name = Some(self.document.string("'name' of an input")?.to_owned());
+                }
+                Key::Datatype => {
+                    seen.once(found, "datatype")?;
+                    datatype = Some(self.document.string("'datatype' of an input")?.to_owned());
+                }
+                Key::Shape => {
+                    seen.once(found, "shape")?;
+                    shape = Some(self.shape()?);
+                }
+                Key::Parameters => {
+                    seen.once(found, "parameters")?;
+                    parameters = self.input_parameters()?;
+                }
+                Key::Data => {
+                    seen.once(found, "data")?;
+                    data = self.data(name.as_deref(), datatype.as_deref(), shape.as_ref())?;
+                }
+                _ => self.document.skip(TENSOR_DEPTH)?,
+            }
+            next = self.document.next_key(key)?;
+        }
+        let name = name.ok_or_else(|| Error::bad("an input has no 'name'"))?;
+        let shape = shape.ok_or_else(|| lacks(&name, "shape"))?;
+        let datatype = datatype.ok_or_else(|| lacks(&name, "datatype"))?;
+        let payload = self.payload(&name, &datatype, &shape, &parameters, data)?;
+        Ok(InputTensor { name, datatype, shape, payload })
+    }
+
+    /// Reads data at once where name and datatype came before it.
+    fn data(
+        &mut self,
+        name: Option<&str>,
+        datatype: Option<&str>,
+        shape: Option<&Shape>,
+    ) -> Result<Data<'a>> {
+        if let (Some(name), Some(datatype)) = (name, datatype.and_then(Datatype::from_name)) {
+            let room = self.len - self.document.index();
+            let leaves = read_data(&mut self.document, name, datatype, TENSOR_DEPTH, shape, room)?;
+            return Ok(Data::Read(leaves));
+        }
+        self.document.peek()?;
+        let start = self.document.index();
+        self.document.skip(TENSOR_DEPTH)?;
+        Ok(Data::Later(self.document.since(start)))
+    }
+
+    fn payload(
+        &mut self,
+        name: &str,
+        datatype: &str,
+        shape: &Shape,
+        parameters: &InputParameters,
+        data: Data<'a>,
+    ) -> Result<Payload> {
+        let has_data = !matches!(data, Data::Absent);
+        let sources = usize::from(has_data)
+            + usize::from(parameters.binary_size.is_some())
+            + usize::from(parameters.shared);
+        if sources != 1 {
+            return Err(Error::bad(format!(
+                "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', \
+                 'shared_memory_region' in 'parameters'. Input '{}' sets {sources} of them",
+                shown(name)
+            )));
+        }
+        match (data, parameters.binary_size) {
+            (Data::Read(Leaves { data, count }), _) => Ok(Payload::Json { data, count }),
+            (Data::Later(text), _) => match Datatype::from_name(datatype) {
+                Some(datatype) => {
+                    let mut document = Document::new(text);
+                    let Leaves { data, count } =
+                        read_data(&mut document, name, datatype, TENSOR_DEPTH, Some(shape), text.len())?;
+                    Ok(Payload::Json { data, count })
+                }
+                // Without its datatype data means nothing; the model's check says so.
+                None => Ok(Payload::Missing),
+            },
+            (Data::Absent, Some(size)) => self.take_binary(name, size).map(Payload::Raw),
+            (Data::Absent, None) => Err(no_shared_memory("input", name)),
+        }
+    }
+
+    /// The next `size` bytes of the binary part.
+    fn take_binary(&mut self, name: &str, size: u64) -> Result<Bytes> {
+        match usize::try_from(size).ok().filter(|&size| size <= self.binary.len()) {
+            Some(size) => Ok(self.binary.split_to(size)),
+            None => Err(Error::bad(format!(
+                "unexpected size for input '{}', expecting {} additional bytes for model '{}'",
+                shown(name),
+                size - self.binary.len() as u64,
+                shown(self.model)
+            ))),
+        }
+    }
+
+    fn shape(&mut self) -> Result<Shape> {
+        let mut shape = Shape::new();
+        let mut next = self.document.array("'shape' of an input")?;
+        while let Some(peek) = next {
+            if !peek.is_num() {
+                return Err(Error::bad(format!(
+                    "'shape' of an input must hold integers, got {}",
+                    kind(peek)
+                )));
+            }
+            if shape.len() >= MAX_RANK {
+                return Err(Error::bad(format!("'shape' of an input has more than {MAX_RANK} dimensions")));
+            }
+            let text = self.document.number(peek)?;
+            shape.push(text.parse().map_err(|_| {
+                Error::bad(format!(
+                    "'shape' of an input must hold 64-bit integers, got {}",
+                    super::document::cut(text)
+                ))
+            })?);
+            next = self.document.array_step()?;
+        }
+        Ok(shape)
+    }
+
+    fn output(&mut self) -> Result<RequestedOutput> {
+        let mut name: Option<String> = None;
+        let mut parameters = OutputParameters::default();
+        let mut seen = Seen::default();
+        let mut next = self.document.object("an output", key)?;
+        while let Some(found) = next {
+            match found {
+                Key::Name => {
+                    seen.once(found, "name")?;
+                    name = Some(self.document.string("'name' of an output")?.to_owned());
+                }
+                Key::Parameters => {
+                    seen.once(found, "parameters")?;
+                    parameters = self.output_parameters()?;
+                }
+                _ => self.document.skip(TENSOR_DEPTH)?,
+            }
+            next = self.document.next_key(key)?;
+        }
+        let name = name.ok_or_else(|| Error::bad("an output has no 'name'"))?;
+        if parameters.classification {
+            return Err(no_classification(&name));
+        }
+        if parameters.shared {
+            return Err(no_shared_memory("output", &name));
+        }
+        Ok(RequestedOutput { name, binary: parameters.binary })
+    }
+}
+
+/// Only as much memory as shape and text agree on is taken ahead.
+fn read_data(
+    document: &mut Document<'_>,
+    name: &str,
+    datatype: Datatype,
+    depth: usize,
+    shape: Option<&Shape>,
+    room: usize,
+) -> Result<Leaves> {
+    let expected = shape.and_then(|shape| elements(name, shape).ok()).unwrap_or(16);
+    data::read(document, name, datatype, depth, expected, room)
+}
+
+fn lacks(name: &str, key: &str) -> Error {
+    Error::bad(format!("input '{}' has no '{key}'", shown(name)))
+}
+
+// ----- parameters -----------------------------------------------------------
+
+#[derive(Default)]
+struct InputParameters {
+    binary_size: Option<u64>,
+    shared: bool,
+}
+
+#[derive(Default)]
+struct OutputParameters {
+    binary: Option<bool>,
+    classification: bool,
+    shared: bool,
+}
+
+/// The parameters that mean something, of requests, inputs and outputs.
+#[derive(Clone, PartialEq)]
+enum ParameterKey {
+    Priority,
+    Timeout,
+    BinaryDataOutput,
+    BinaryDataSize,
+    BinaryData,
+    Classification,
+    SharedMemoryRegion,
+    Sequence(&'static str),
+    Reserved(String),
+    Other,
+}
+
+fn parameter_key(text: &str) -> ParameterKey {
+    match text {
+        "priority" => ParameterKey::Priority,
+        "timeout" => ParameterKey::Timeout,
+        "binary_data_output" => ParameterKey::BinaryDataOutput,
+        "binary_data_size" => ParameterKey::BinaryDataSize,
+        "binary_data" => ParameterKey::BinaryData,
+        "classification" => ParameterKey::Classification,
+        "shared_memory_region" => ParameterKey::SharedMemoryRegion,
+        "sequence_id" => ParameterKey::Sequence("sequence_id"),
+        "sequence_start" => ParameterKey::Sequence("sequence_start"),
+        "sequence_end" => ParameterKey::Sequence("sequence_end"),
+        _ if text.starts_with("triton_") => ParameterKey::Reserved(text.to_owned()),
+        _ => ParameterKey::Other,
+    }
+}
+
+impl Decoder<'_> {
+    fn parameters(&mut self, mut each: impl FnMut(&mut Self, ParameterKey) -> Result<()>) -> Result<()> {
+        let mut next = self.document.object("'parameters'", parameter_key)?;
+        while let Some(key) = next {
+            each(self, key)?;
+            next = self.document.next_key(parameter_key)?;
+        }
+        Ok(())
+    }
+
+    fn request_parameters(&mut self, request: &mut InferRequest) -> Result<()> {
+        self.parameters(|decoder, key| {
+            match key {
+                ParameterKey::Priority => {
+                    request.priority = decoder.document.unsigned("parameter 'priority'")?
+                }
+                ParameterKey::Timeout => {
+                    request.timeout_us = decoder.document.unsigned("parameter 'timeout'")?
+                }
+                ParameterKey::BinaryDataOutput => {
+                    request.binary_output = decoder.document.bool("parameter 'binary_data_output'")?;
+                }
+                ParameterKey::Sequence(name) => {
+                    if !decoder.empty_parameter()? {
+                        return Err(no_sequences(name));
+                    }
+                }
+                ParameterKey::Reserved(name) => return Err(reserved(&name)),
+                _ => drop(decoder.empty_parameter()?),
+            }
+            Ok(())
+        })
+    }
+
+    fn input_parameters(&mut self) -> Result<InputParameters> {
+        let mut parameters = InputParameters::default();
+        self.parameters(|decoder, key| {
+            match key {
+                ParameterKey::BinaryDataSize => {
+                    parameters.binary_size = Some(decoder.document.unsigned("parameter 'binary_data_size'")?);
+                }
+                ParameterKey::SharedMemoryRegion => {
+                    decoder.document.string("parameter 'shared_memory_region'")?;
+                    parameters.shared = true;
+                }
+                _ => drop(decoder.empty_parameter()?),
+            }
+            Ok(())
+        })?;
+        Ok(parameters)
+    }
+
+    fn output_parameters(&mut self) -> Result<OutputParameters> {
+        let mut parameters = OutputParameters::default();
+        self.parameters(|decoder, key| {
+            match key {
+                ParameterKey::BinaryData => {
+                    parameters.binary = Some(decoder.document.bool("parameter 'binary_data'")?);
+                }
+                ParameterKey::Classification => {
+                    decoder.document.unsigned("parameter 'classification'")?;
+                    parameters.classification = true;
+                }
+                ParameterKey::SharedMemoryRegion => {
+                    decoder.document.string("parameter 'shared_memory_region'")?;
+                    parameters.shared = true;
+                }
+                _ => drop(decoder.empty_parameter()?),
+            }
+            Ok(())
+        })?;
+        Ok(parameters)
+    }
+
+    /// Passes over a parameter's value and says whether it is 0, "" or false,
+    /// which is the same as no parameter at all.
+    fn empty_parameter(&mut self) -> Result<bool> {
+        match self.document.peek()? {
+            Peek::String => Ok(self.document.known_string()?.is_empty()),
+            peek @ (Peek::True | Peek::False) => Ok(!self.document.known_bool(peek)?),
+            peek if peek.is_num() => Ok(self.document.number(peek)? == "0"),
+            other => {
+                Err(Error::bad(format!("a parameter must be a string, number or bool, got {}", kind(other))))
+            }
+        }
+    }
+}
