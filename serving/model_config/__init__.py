@@ -1,0 +1,30 @@
+"""A model's own configuration: ``config.pbtxt`` (Triton's keys) or ``model.yaml``."""
+
+from serving.model_config.fit import fit_signature
+from serving.model_config.load import CONFIG_FILES, config_fingerprint, load_model_config
+from serving.model_config.schema import (
+    ModelConfig,
+    SessionOptions,
+    TensorConfig,
+    Tolerance,
+    VersionPolicy,
+    WarmupInput,
+    WarmupSample,
+)
+from serving.model_config.triton_form import message_to_json_dict, triton_config
+
+__all__ = [
+    "CONFIG_FILES",
+    "ModelConfig",
+    "SessionOptions",
+    "TensorConfig",
+    "Tolerance",
+    "VersionPolicy",
+    "WarmupInput",
+    "WarmupSample",
+    "config_fingerprint",
+    "fit_signature",
+    "load_model_config",
+    "message_to_json_dict",
+    "triton_config",
+]

@@ -1,0 +1,151 @@
+"""Every key of ``model.yaml``, with its type, default and range."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from serving.model_config.schema import DEFAULT_MODEL_FILENAME, ExecutionMode, GraphLevel
+
+Datatype = Literal[
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "BYTES",
+    "BF16",
+]
+Scalar = str | bool | int | float
+Size = Annotated[int, Field(ge=1, le=2**53)]
+SizeOrZero = Annotated[int, Field(ge=0, le=2**53)]
+Threads = Annotated[int, Field(ge=0, le=1024)]
+Dims = Annotated[list[Annotated[int, Field(ge=-1, le=2**53)]], Field(max_length=32)]
+
+# Keys that are planned: whoever writes them learns that, and not that they mistyped.
+NOT_YET = frozenset(
+    {
+        "aliases",
+        "cache",
+        "canary",
+        "ensemble",
+        "gates",
+        "isolation",
+        "labels",
+        "memory_limit",
+        "pin",
+        "ragged",
+        "rate_limit",
+        "response_cache",
+        "rollback",
+        "sequence",
+        "shadow",
+        "time_limit",
+        "trial",
+        "weights",
+    }
+)
+
+
+class Section(BaseModel):
+    """Unknown keys are errors, and values are taken as they are written."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class BatchingYaml(Section):
+    enabled: bool | None = None
+    delay_us: Annotated[int, Field(ge=0, le=60_000_000)] | None = None
+    preferred_batch_sizes: list[Size] = []
+    max_queue_requests: Size | None = None
+    max_queue_rows: Size | None = None
+    max_queue_bytes: Size | None = None
+    priority_levels: SizeOrZero = 0
+    default_priority: SizeOrZero = 0
+    default_timeout_us: SizeOrZero = 0
+
+
+class ProvidersYaml(Section):
+    prefer: Annotated[list[str], Field(min_length=1)] | None = None
+    require: list[str] = []
+    options: dict[str, dict[str, Scalar]] = {}
+
+
+class SessionYaml(Section):
+    graph_optimization_level: GraphLevel = "all"
+    intra_op_threads: Threads | None = None
+    inter_op_threads: Threads | None = None
+    execution_mode: ExecutionMode = "sequential"
+    enable_mem_arena: bool = True
+    enable_mem_pattern: bool = True
+    use_own_threads: bool | None = None
+    entries: dict[str, Scalar] = {}
+
+
+class WarmupInputYaml(Section):
+    datatype: Datatype | None = None
+    shape: Dims | None = None
+    fill: Literal["zero", "random"] | None = None
+    file: str | None = None
+
+
+class WarmupYaml(Section):
+    name: str | None = None
+    count: Size = 1
+    inputs: dict[str, WarmupInputYaml] = {}
+
+
+class VersionPolicyYaml(Section):
+    latest: Size | None = None
+    all: Literal[True] | None = None
+    specific: list[Size] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> VersionPolicyYaml:
+        if len(self.model_fields_set) > 1:
+            raise ValueError("give one of latest, all, specific")
+        return self
+
+
+class TensorYaml(Section):
+    name: str
+    datatype: Datatype | None = None
+    shape: Dims | None = None
+    optional: bool | None = None
+
+
+class ToleranceYaml(Section):
+    rtol: Annotated[float, Field(ge=0)] = 1e-3
+    atol: Annotated[float, Field(ge=0)] = 1e-4
+
+
+def _switch(value: Any) -> Any:
+    """``batching: false`` is short for its ``enabled`` key."""
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+def _all(value: Any) -> Any:
+    return {"all": True} if value == "all" else value
+
+
+class ModelYaml(Section):
+    max_batch_size: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    batching: Annotated[BatchingYaml, BeforeValidator(_switch)] = BatchingYaml()
+    instances: Size = 1
+    providers: ProvidersYaml = ProvidersYaml()
+    session: SessionYaml = SessionYaml()
+    warmup: list[WarmupYaml] = []
+    version_policy: Annotated[VersionPolicyYaml, BeforeValidator(_all)] = VersionPolicyYaml()
+    inputs: list[TensorYaml] = []
+    outputs: list[TensorYaml] = []
+    tolerance: ToleranceYaml = ToleranceYaml()
+    model_filename: str = DEFAULT_MODEL_FILENAME
+    parameters: dict[str, Scalar] = {}
