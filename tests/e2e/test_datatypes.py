@@ -1,0 +1,137 @@
+"""Every datatype through every door and form, and the shapes that are easily forgotten."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.clients import oip
+from tests.clients.gateway import Gateway
+from tests.clients.triton import channel, refusal, stub
+
+ALL = sorted(oip.SAMPLES)
+TYPED = sorted(oip.CONTENTS)
+
+
+def over_grpc(gateway: Gateway, model: str, inputs, datatypes=None, **keywords):
+    request = oip.grpc_request(model, inputs, datatypes=datatypes, **keywords)
+    with channel(gateway) as one:
+        return oip.grpc_arrays(stub(one).ModelInfer(request, timeout=20))
+
+
+def over_json(gateway: Gateway, model: str, inputs, datatypes=None):
+    described = [oip.json_input(k, v, (datatypes or {}).get(k)) for k, v in inputs.items()]
+    answer = gateway.infer(model, {"inputs": described})
+    assert answer.status == 200, answer
+    return oip.json_arrays(json.loads(answer.body))
+
+
+def over_binary(gateway: Gateway, model: str, inputs, datatypes=None):
+    body, headers = oip.binary_body(inputs, datatypes)
+    answer = gateway.get(f"/v2/models/{model}/infer", body, "POST", headers)
+    assert answer.status == 200, answer
+    return oip.binary_arrays(answer.body, answer.headers)
+
+
+def over_typed(gateway: Gateway, model: str, inputs, datatypes=None):
+    return over_grpc(gateway, model, inputs, datatypes, typed=True)
+
+
+FORMS = {"raw": over_grpc, "typed": over_typed, "json": over_json, "binary": over_binary}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("datatype", ALL)
+def test_every_datatype_comes_back_unchanged(gateway: Gateway, datatype: str, form: str) -> None:
+    if datatype in {"FP16", "BF16"} and form in {"typed", "json"}:
+        pytest.skip("the protocol has no such form; the refusals have tests of their own")
+    sample = oip.SAMPLES[datatype]
+    model = f"id_{datatype.lower()}"
+    found = FORMS[form](gateway, model, {"X": sample}, {"X": datatype})["Y"]
+    assert found.dtype == sample.dtype
+    np.testing.assert_array_equal(found, sample)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 0)])
+@pytest.mark.parametrize("datatype", ["FP32", "INT64", "BOOL", "BYTES"])
+def test_zero_size_tensors_keep_their_shape(
+    gateway: Gateway, datatype: str, shape: tuple[int, int], form: str
+) -> None:
+    empty = np.empty(shape, oip.DTYPES[datatype])
+    found = FORMS[form](gateway, f"id_{datatype.lower()}", {"X": empty}, {"X": datatype})["Y"]
+    assert found.shape == shape
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rank_zero_stays_rank_zero(gateway: Gateway, form: str) -> None:
+    found = FORMS[form](gateway, "scalar", {"X": np.array(2.5, np.float32)})["Y"]
+    assert found.shape == ()
+    assert found == 2.5
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rank_zero_models_accept_one_element(gateway: Gateway, form: str) -> None:
+    found = FORMS[form](gateway, "scalar_int64", {"X": np.array([7])})["Y"]
+    assert found.reshape(()) == 7
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_model_without_inputs_answers(gateway: Gateway, form: str) -> None:
+    found = FORMS[form](gateway, "constant", {})["Y"]
+    np.testing.assert_array_equal(found, np.array([1, 2], np.float32))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_input_with_a_default_may_be_left_out(gateway: Gateway, form: str) -> None:
+    x = np.array([[1, 2], [3, 4]], np.float32)
+    left_out = FORMS[form](gateway, "optional_input", {"X": x})["Y"]
+    np.testing.assert_array_equal(left_out, x * 2)
+    given = FORMS[form](gateway, "optional_input", {"X": x, "factor": np.array([5], np.float32)})["Y"]
+    np.testing.assert_array_equal(given, x * 5)
+
+
+def test_different_sets_of_inputs_do_not_mix_under_load(gateway: Gateway) -> None:
+    x = np.array([[1, 2]], np.float32)
+    with channel(gateway) as one:
+        futures = []
+        for i in range(60):
+            inputs = {"X": x * i} if i % 2 else {"X": x * i, "factor": np.array([i], np.float32)}
+            futures.append(stub(one).ModelInfer.future(oip.grpc_request("optional_input", inputs), timeout=20))
+        for i, future in enumerate(futures):
+            np.testing.assert_array_equal(
+                oip.grpc_arrays(future.result())["Y"], x * i * (2 if i % 2 else i)
+            )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fixed_shape_is_served_and_kept(gateway: Gateway, form: str) -> None:
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    np.testing.assert_array_equal(FORMS[form](gateway, "fixed", {"X": x})["Y"], x * 2)
+
+
+def test_a_fixed_shape_refuses_others(gateway: Gateway) -> None:
+    with channel(gateway) as one:
+        request = oip.grpc_request("fixed", {"X": np.zeros((2, 4), np.float32)})
+        error = refusal(stub(one).ModelInfer, request)
+    assert error.code().name == "INVALID_ARGUMENT"
+    for part in ("'X'", "'fixed'", "[1,4]", "[2,4]"):
+        assert part in error.details().replace(", ", ","), error.details()
+
+
+def test_typed_and_raw_forms_of_half_floats(gateway: Gateway) -> None:
+    request = oip.grpc_request("id_fp16", {"X": np.ones((1, 1), np.float16)})
+    del request.raw_input_contents[:]
+    request.inputs[0].contents.fp32_contents.append(1.0)
+    with channel(gateway) as one:
+        error = refusal(stub(one).ModelInfer, request)
+    assert error.code().name == "INVALID_ARGUMENT"
+    assert "'X'" in error.details()
+
+
+def test_a_large_tensor_comes_back_whole(gateway: Gateway) -> None:
+    x = np.random.default_rng(1).random((1500, 2000), np.float32)
+    for form in (over_grpc, over_binary):
+        np.testing.assert_array_equal(form(gateway, "id_fp32", {"X": x})["Y"], x)

@@ -1,0 +1,185 @@
+"""Deadlines and cancellation: work that nobody waits for any more is never run."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.clients import http1, http2, misbehaving, oip
+from tests.clients.gateway import Gateway, wait_until
+from tests.clients.triton import channel, refusal, stub
+
+X = np.zeros((1, 1), np.float32)
+BODY = {"inputs": [oip.json_input("X", X)]}
+
+
+@pytest.fixture(autouse=True)
+def idle(gateway: Gateway) -> Iterator[None]:
+    """Each test begins and ends with nothing queued: the queue returns to 0 whatever happened."""
+    yield
+    wait_until(lambda: _depth(gateway) == 0, 20, "the queue is empty again")
+    wait_until(lambda: gateway.metric("serving_in_flight") == 0, 20, "nothing is in flight")
+
+
+def _depth(gateway: Gateway) -> float:
+    return gateway.metric("serving_queue_requests", model="slow")
+
+
+def _runs(gateway: Gateway) -> int:
+    return int(gateway.stats("slow")["execution_count"])
+
+
+@contextlib.contextmanager
+def busy(gateway: Gateway, runs: int = 2) -> Iterator[None]:
+    """The model's only instance has ``runs`` runs of 0.3 s before it."""
+    with channel(gateway) as one:
+        request = oip.grpc_request("slow", {"X": X})
+        futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(runs)]
+        time.sleep(0.1)
+        yield
+        for future in futures:
+            future.result()
+
+
+def test_the_timeout_parameter_is_a_deadline_over_grpc(gateway: Gateway) -> None:
+    before = _runs(gateway)
+    with busy(gateway), channel(gateway) as one:
+        request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": 50_000})
+        error = refusal(stub(one).ModelInfer, request)
+    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert _runs(gateway) - before == 2, "expired work was run"
+
+
+def test_the_timeout_parameter_is_a_deadline_over_http(gateway: Gateway) -> None:
+    before = _runs(gateway)
+    with busy(gateway):
+        answer = gateway.infer("slow", {**BODY, "parameters": {"timeout": 50_000}})
+    assert answer.status == 504
+    assert answer.json()["error"]
+    assert _runs(gateway) - before == 2, "expired work was run"
+
+
+def test_grpc_timeout_is_honoured_by_the_server(gateway: Gateway) -> None:
+    """Sent as a bare header, so that no client library gives up first."""
+    before = _runs(gateway)
+    message = oip.grpc_request("slow", {"X": X}).SerializeToString()
+    with busy(gateway), http2.Client(gateway.grpc_port) as client:
+        answer = client.call(
+            http2.SERVICE + "ModelInfer", http2.grpc_frame(message), ("grpc-timeout", "50m")
+        )
+    assert answer.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0], answer
+    assert _runs(gateway) - before == 2, "expired work was run"
+
+
+@pytest.mark.parametrize(("header", "parameter"), [("20S", 50_000), ("50m", 20_000_000)])
+def test_the_smallest_deadline_wins(gateway: Gateway, header: str, parameter: int) -> None:
+    request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": parameter})
+    with busy(gateway), http2.Client(gateway.grpc_port) as client:
+        answer = client.call(
+            http2.SERVICE + "ModelInfer",
+            http2.grpc_frame(request.SerializeToString()),
+            ("grpc-timeout", header),
+        )
+    assert answer.code == grpc.StatusCode.DEADLINE_EXCEEDED.value[0], answer
+
+
+@pytest.mark.parametrize("value", ["", "50", "m", "-5m", "123456789012m", "5x", "5 m"])
+def test_a_malformed_grpc_timeout_does_no_harm(gateway: Gateway, value: str) -> None:
+    message = oip.grpc_request("id_fp32", {"X": np.ones((1, 1), np.float32)}).SerializeToString()
+    with http2.Client(gateway.grpc_port) as client:
+        answer = client.call(
+            http2.SERVICE + "ModelInfer", http2.grpc_frame(message), ("grpc-timeout", value)
+        )
+    assert answer.code is not None
+    assert answer.code != grpc.StatusCode.UNKNOWN.value[0]
+
+
+@pytest.mark.parametrize("value", [True, "soon", 0.5])
+def test_a_timeout_of_the_wrong_type_is_a_bad_request(gateway: Gateway, value: object) -> None:
+    with channel(gateway) as one:
+        request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": value})
+        error = refusal(stub(one).ModelInfer, request)
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "timeout" in error.details()
+    assert gateway.infer("slow", {**BODY, "parameters": {"timeout": value}}).status == 400
+
+
+def test_the_default_limit_per_request_is_a_setting(start_gateway, common_repository) -> None:
+    gateway = start_gateway(common_repository, {"limits.request_timeout_s": "0.1"})
+    with channel(gateway) as one:
+        request = oip.grpc_request("slow", {"X": X})
+        futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(3)]
+        codes = [future.exception() and future.exception().code() for future in futures]
+    assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) >= 2, codes
+    assert gateway.infer("tiny", {"inputs": [oip.json_input("x", np.ones((1, 4), np.float32))]}).status == 200
+
+
+def test_a_cancelled_call_is_dropped_from_the_queue(gateway: Gateway) -> None:
+    before = _runs(gateway)
+    with busy(gateway), channel(gateway) as one:
+        request = oip.grpc_request("slow", {"X": X})
+        futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(10)]
+        wait_until(lambda: _depth(gateway) >= 10, 5, "the calls are queued", every=0.01)
+        for future in futures:
+            future.cancel()
+        for future in futures:
+            assert future.cancelled()
+    wait_until(lambda: _depth(gateway) == 0, 5, "the queue is empty")
+    assert _runs(gateway) - before == 2, "cancelled work was run"
+
+
+def test_a_reset_stream_is_a_cancellation(gateway: Gateway) -> None:
+    before = _runs(gateway)
+    message = http2.grpc_frame(oip.grpc_request("slow", {"X": X}).SerializeToString())
+    with busy(gateway), http2.Client(gateway.grpc_port) as client:
+        for _ in range(5):
+            stream = client.open(http2.grpc_headers(http2.SERVICE + "ModelInfer"))
+            client.send(stream, message, end=True)
+            client.h2.reset_stream(stream, error_code=8)
+            client.flush()
+    time.sleep(0.2)
+    assert _runs(gateway) - before == 2, "cancelled work was run"
+
+
+@pytest.mark.parametrize("close", ["fin", "rst"])
+def test_an_http_client_that_leaves_cancels_its_request(gateway: Gateway, close: str) -> None:
+    """Fault 27, on HTTP/1.1 too."""
+    before = _runs(gateway)
+    import json
+
+    data = http1.request("/v2/models/slow/infer", json.dumps(BODY).encode())
+    with busy(gateway, 3):
+        socks = []
+        for _ in range(5):
+            sock = socket.create_connection(("127.0.0.1", gateway.http_port))
+            sock.sendall(data)
+            socks.append(sock)
+        wait_until(lambda: _depth(gateway) >= 5, 5, "the requests are queued", every=0.01)
+        for sock in socks:
+            misbehaving.reset(sock) if close == "rst" else sock.close()
+    assert _runs(gateway) - before == 3, "work of clients that had left was run"
+
+
+def test_a_stream_that_is_cancelled_drops_its_requests(gateway: Gateway) -> None:
+    before = _runs(gateway)
+    with busy(gateway), channel(gateway) as one:
+        requests = [oip.grpc_request("slow", {"X": X}, id=str(i)) for i in range(8)]
+        stream = stub(one).ModelStreamInfer(iter(requests), timeout=30)
+        wait_until(lambda: _depth(gateway) >= 8, 5, "the requests are queued", every=0.01)
+        stream.cancel()
+    time.sleep(0.2)
+    assert _runs(gateway) - before == 2, "cancelled work was run"
+
+
+def test_drops_are_counted(gateway: Gateway) -> None:
+    text = gateway.metrics_text()
+    assert any(
+        line.startswith("serving_") and 'model="slow"' in line and "expired" in line.lower()
+        for line in text.splitlines()
+    ), "expired requests of 'slow' are counted nowhere"

