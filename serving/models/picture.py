@@ -1,0 +1,164 @@
+"""From slots to the frozen views that everyone else reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from serving.model_config import ModelConfig
+from serving.models.policy import Wish, Wishes, desired, highest
+from serving.models.state import Slot, State
+from serving.models.views import ModelView, VersionView
+from serving.signature import Signature
+
+if TYPE_CHECKING:
+    from serving import _core
+
+# Which of a version's slots stands for it, most telling first.
+_RANK = {
+    state: rank
+    for rank, state in enumerate(
+        (State.READY, State.WARMING, State.LOADING, State.NEW, State.FAILED, State.DRAINING)
+    )
+}
+_NO_NODES: Mapping[str, int] = MappingProxyType({})
+
+
+class Verdict(Protocol):
+    """Whether a version is batched, in words; ``max_rows`` 0: it is not."""
+
+    @property
+    def words(self) -> str: ...
+    @property
+    def max_rows(self) -> int: ...
+
+
+class Loaded(Protocol):
+    """What the loader hands over: a version that may serve."""
+
+    @property
+    def queue(self) -> _core.Queue: ...
+    @property
+    def signature(self) -> Signature: ...
+    @property
+    def config(self) -> ModelConfig: ...
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def provider_nodes(self) -> Mapping[str, int]: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def load_seconds(self) -> float: ...
+    def close(self, timeout: float) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A slot with what belongs to it outside the state machine."""
+
+    slot: Slot
+    config: ModelConfig | None
+    loaded: Loaded | None
+    stats: _core.Stats | None
+
+
+def model_view(
+    wishes: Wishes, served: Sequence[Served], notes: Mapping[int, str], words: str
+) -> ModelView:
+    """``notes``: why versions on disk are not whole; ``words``: what is wrong with the model."""
+    versions = [_version_view(_foremost(group)) for group in _by_version(served).values()]
+    known = {view.number for view in versions}
+    coming = (wish for wish in _coming(wishes) if wish.version not in known)
+    versions += [_unloaded(wish, notes.get(wish.version, "")) for wish in coming]
+    versions.sort(key=lambda view: view.number)
+    default = highest(view.number for view in versions if view.state is State.READY)
+    if not words and default is None:
+        words = _why_none(versions, wishes)
+    return ModelView(wishes.model, tuple(versions), default, words)
+
+
+def _by_version(served: Iterable[Served]) -> dict[int, list[Served]]:
+    groups: dict[int, list[Served]] = {}
+    for one in served:
+        if one.slot.state is not State.GONE:
+            groups.setdefault(one.slot.version, []).append(one)
+    return groups
+
+
+def _foremost(group: Sequence[Served]) -> Served:
+    return min(group, key=lambda one: (_RANK[one.slot.state], -one.slot.id))
+
+
+def _coming(wishes: Wishes) -> Iterable[Wish]:
+    """Versions that are not whole and would be desired if they were."""
+    whole = tuple(Wish(wish.key, wish.path) for wish in wishes.versions)
+    wanted = {w.version for w in desired(Wishes(wishes.model, whole, wishes.policy), ())}
+    return [wish for wish in wishes.versions if not wish.whole and wish.version in wanted]
+
+
+def _version_view(served: Served) -> VersionView:
+    slot, loaded = served.slot, served.loaded
+    answers = loaded is not None and slot.state in (State.READY, State.DRAINING)
+    if loaded is None or not answers:
+        return _plain(slot, served)
+    return VersionView(
+        number=slot.version,
+        state=slot.state,
+        reason=slot.remark or slot.reason,
+        signature=loaded.signature,
+        config=served.config,
+        max_rows=loaded.verdict.max_rows,
+        batching_words=loaded.verdict.words,
+        provider=loaded.provider,
+        provider_nodes=loaded.provider_nodes,
+        threads=loaded.threads,
+        instances=loaded.config.instances,
+        ready_since=slot.ready_since,
+        stats=served.stats,
+        queue=loaded.queue,
+        path=slot.path,
+        left_out=loaded.signature.left_out,
+        load_seconds=loaded.load_seconds,
+    )
+
+
+def _plain(slot: Slot, served: Served) -> VersionView:
+    return VersionView(
+        number=slot.version,
+        state=slot.state,
+        reason=slot.reason,
+        signature=None,
+        config=served.config,
+        max_rows=0,
+        batching_words="",
+        provider="",
+        provider_nodes=_NO_NODES,
+        threads=0,
+        instances=0,
+        ready_since=None,
+        stats=served.stats,
+        queue=None,
+        path=slot.path,
+        left_out=(),
+        load_seconds=None,
+    )
+
+
+def _unloaded(wish: Wish, note: str) -> VersionView:
+    slot = Slot(0, wish.key, wish.path, 0.0, reason=note)
+    return _plain(slot, Served(slot, None, None, None))
+
+
+def _why_none(versions: Sequence[VersionView], wishes: Wishes) -> str:
+    if versions:
+        newest = versions[-1]
+        state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
+        return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
+    if wishes.versions:
+        return "no version on disk is under its version policy"
+    return "it has no version"

@@ -1,0 +1,284 @@
+"""What to do next, as a pure function of what is on disk and what is loaded.
+
+No clock, thread or socket here: time is an argument, and the actions that come
+back are done by the manager, which then asks again until there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.model_config.schema import VersionPolicy
+from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A version on disk as it would be loaded; one that is not ``whole`` never is."""
+
+    key: SlotKey
+    path: Path
+    whole: bool = True
+
+    @property
+    def version(self) -> int:
+        return self.key.version
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is on disk of one model.
+
+    ``unknown``: the source could not say, so nothing is added or taken away.
+    """
+
+    model: str
+    versions: tuple[Wish, ...] = ()
+    policy: VersionPolicy = field(default_factory=VersionPolicy)
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``loads``: how many slots may be in the loader; a retry waits ``retry_first_s``
+    after the first failure and twice as long after each further one."""
+
+    loads: int = 1
+    retry_first_s: float = 2.0
+    retry_max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A new slot, to be loaded when its turn comes."""
+
+    wish: Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Into the loader: a NEW slot, or a FAILED one again."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """No longer wanted before it was READY."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """READY, and its work is done by another."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """FAILED, and no longer of interest."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Words for a READY slot that stays though it would not be chosen again ("": none)."""
+
+    slot: int
+    words: str
+
+
+Action = Add | Load | Cancel | Unload | Forget | Remark
+
+GONE_FROM_DISK = "no longer on disk; stays because no other version of the model can answer"
+UNREADABLE = "its model directory cannot be read now; stays as loaded"
+FILES_CHANGED = "its files changed on disk after it was loaded; what was loaded answers"
+RECONFIGURING = "answers with its former configuration until it is loaded with the new one"
+
+
+def highest(versions: Iterable[int]) -> int | None:
+    """The version that answers unnamed requests, of those that are READY."""
+    return max(versions, default=None)
+
+
+def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
+    """The versions that should be loaded, newest first.
+
+    ``latest n`` counts good versions: a failed one stays in the answer (it may be
+    tried again) and the next lower one is desired beside it.
+    """
+    candidates = sorted(wishes.versions, key=lambda wish: -wish.version)
+    candidates = [wish for wish in candidates if wish.whole or _known(wish, slots)]
+    policy = wishes.policy
+    if policy.kind == "all":
+        return tuple(candidates)
+    if policy.kind == "specific":
+        return tuple(wish for wish in candidates if wish.version in policy.specific)
+    return tuple(_latest(candidates, policy.latest, slots))
+
+
+def next_actions(
+    models: Sequence[Wishes], slots: Sequence[Slot], now: float, limits: Limits
+) -> list[Action]:
+    """The next steps towards what is desired; an empty list when there are none.
+
+    ``models`` names every model that is on disk or has a slot.
+    """
+    actions: list[Action] = []
+    turns: list[tuple[tuple[bool, bool, int, int, str], int]] = []
+    by_model = _by_model(slots)
+    for wishes in models:
+        mine = by_model.get(wishes.model, [])
+        chosen = desired(wishes, mine)
+        if wishes.unknown:
+            actions += _hold(mine)
+        else:
+            actions += _additions(chosen, mine)
+            actions += _removals(wishes, chosen, mine)
+        turns += _turns(chosen, mine, now, limits)
+    free = limits.loads - sum(slot.state in IN_LOADER for slot in slots)
+    return actions + [Load(slot) for _, slot in sorted(turns)[: max(free, 0)]]
+
+
+def retry_at(slot: Slot, limits: Limits) -> float | None:
+    """When a FAILED slot may be tried again; None: not before its files change."""
+    if slot.state is not State.FAILED or not slot.may_heal or slot.cancelled:
+        return None
+    wait = limits.retry_first_s * 2.0 ** min(max(slot.attempts - 1, 0), 30)
+    return slot.since + min(wait, limits.retry_max_s)
+
+
+def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
+    grouped: dict[str, list[Slot]] = {}
+    for slot in slots:
+        grouped.setdefault(slot.model, []).append(slot)
+    return grouped
+
+
+def _known(wish: Wish, slots: Sequence[Slot]) -> bool:
+    return any(slot.version == wish.version and not slot.leaving for slot in slots)
+
+
+def _latest(candidates: Sequence[Wish], count: int, slots: Sequence[Slot]) -> Iterator[Wish]:
+    good = 0
+    for wish in candidates:
+        yield wish
+        good += not _failed(wish, slots)
+        if good >= count:
+            return
+
+
+def _failed(wish: Wish, slots: Sequence[Slot]) -> bool:
+    """Whether another version must stand in for it; a retry in progress still counts."""
+    same = [slot for slot in slots if slot.version == wish.version and not slot.leaving]
+    if any(slot.state is State.READY for slot in same):
+        return False
+    return any(_serves(slot, wish) and slot.attempts > 0 for slot in same)
+
+
+def _serves(slot: Slot, wish: Wish) -> bool:
+    """Whether the slot is what the wish asks for.
+
+    Changed files don't matter to a READY slot, and nothing matters while the
+    version's files are in motion.
+    """
+    if slot.version != wish.version or slot.leaving:
+        return False
+    if not wish.whole:
+        return True
+    same_files = slot.key.files == wish.key.files or slot.state is State.READY
+    return same_files and slot.key.config == wish.key.config
+
+
+def _find(slots: Sequence[Slot], wish: Wish) -> Slot | None:
+    return next((slot for slot in slots if _serves(slot, wish)), None)
+
+
+def _additions(chosen: Sequence[Wish], slots: Sequence[Slot]) -> Iterator[Action]:
+    for wish in chosen:
+        if wish.whole and _find(slots, wish) is None:
+            yield Add(wish)
+
+
+def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: Sequence[Slot]) -> Iterator[Action]:
+    """Load new before dropping old: a READY slot leaves when another does its work."""
+    serving = {
+        wish.version: slot
+        for wish in chosen
+        for slot in slots
+        if slot.state is State.READY and _serves(slot, wish)
+    }
+    wanted = {wish.version: wish for wish in chosen}
+    for slot in slots:
+        if slot.leaving:
+            continue
+        wish = wanted.get(slot.version)
+        if wish is not None and _serves(slot, wish):
+            yield from _remark(slot, _changed(slot, wish))
+        elif slot.state in PENDING:
+            yield Cancel(slot.id)
+        elif slot.state is State.FAILED:
+            if serving or not _on_disk(slot, wishes):
+                yield Forget(slot.id)
+        elif _has_heir(slot, wish, serving):
+            yield Unload(slot.id)
+        else:
+            yield from _remark(slot, _why_kept(slot, wishes, chosen, slots))
+
+
+def _has_heir(slot: Slot, wish: Wish | None, serving: Collection[int]) -> bool:
+    """Whether what is READY and desired does the slot's work: for a version that is still
+    desired only that version's own new slot, for another one any."""
+    return bool(serving) if wish is None else slot.version in serving
+
+
+def _hold(slots: Sequence[Slot]) -> Iterator[Action]:
+    for slot in slots:
+        yield from _remark(slot, UNREADABLE)
+
+
+def _remark(slot: Slot, words: str) -> Iterator[Action]:
+    if slot.state is State.READY and slot.remark != words:
+        yield Remark(slot.id, words)
+
+
+def _changed(slot: Slot, wish: Wish) -> str:
+    return FILES_CHANGED if slot.key.files != wish.key.files else ""
+
+
+def _on_disk(slot: Slot, wishes: Wishes) -> bool:
+    return any(_serves(slot, wish) for wish in wishes.versions)
+
+
+def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: Sequence[Slot]) -> str:
+    if not any(wish.version == slot.version for wish in wishes.versions):
+        return GONE_FROM_DISK
+    for wish in chosen:
+        if wish.version == slot.version:
+            heir = _find(slots, wish)
+            if heir is not None and heir.state is State.FAILED:
+                return f"answers with its former configuration; the new one: {heir.reason}"
+            return RECONFIGURING
+    if chosen:
+        return f"answers until version {chosen[0].version} is ready"
+    return "not under the version policy; stays because no other version can answer"
+
+
+def _turns(
+    chosen: Sequence[Wish], slots: Sequence[Slot], now: float, limits: Limits
+) -> Iterator[tuple[tuple[bool, bool, int, int, str], int]]:
+    """Who may be loaded now, with its place in the line: first attempts before retries,
+    models without an answer before others, newest versions first."""
+    has_answer = any(slot.state is State.READY for slot in slots)
+    for rank, wish in enumerate(chosen):
+        slot = _find(slots, wish) if wish.whole else None
+        if slot is None:
+            continue
+        at = retry_at(slot, limits)
+        if slot.state is State.NEW or (at is not None and at <= now):
+            yield (slot.attempts > 0, has_answer, rank, -slot.version, slot.model), slot.id

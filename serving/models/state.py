@@ -1,0 +1,105 @@
+"""A slot and its states: every transition is in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+
+class State(StrEnum):
+    NEW = "NEW"
+    LOADING = "LOADING"
+    WARMING = "WARMING"
+    READY = "READY"
+    DRAINING = "DRAINING"
+    GONE = "GONE"
+    FAILED = "FAILED"
+
+
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.NEW: frozenset({State.LOADING, State.FAILED}),
+        State.LOADING: frozenset({State.WARMING, State.FAILED}),
+        State.WARMING: frozenset({State.READY, State.FAILED}),
+        State.READY: frozenset({State.DRAINING, State.FAILED}),
+        State.DRAINING: frozenset({State.GONE, State.FAILED}),
+        State.FAILED: frozenset({State.LOADING, State.GONE}),
+        State.GONE: frozenset(),
+    }
+)
+
+# On the way to READY; the last two hold a place for loading.
+PENDING = frozenset({State.NEW, State.LOADING, State.WARMING})
+IN_LOADER = frozenset({State.LOADING, State.WARMING})
+LEAVING = frozenset({State.DRAINING, State.GONE})
+
+
+class TransitionError(AssertionError):
+    """A move that the table does not have: a bug, never a user's mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotKey:
+    """What a slot was made of: ``files`` and ``config`` are fingerprints."""
+
+    model: str
+    version: int
+    files: str
+    config: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition, for the bounded history; ``at`` is seconds since the epoch."""
+
+    at: float
+    model: str
+    version: int
+    state: State
+    reason: str
+
+
+@dataclass(slots=True)
+class Slot:
+    """One attempt to have a version served. Only the manager's loop touches it.
+
+    ``id`` tells apart slots that were made of the same key one after the other.
+    ``since`` is the monotonic time of the last transition.
+    """
+
+    id: int
+    key: SlotKey
+    path: Path
+    since: float
+    state: State = State.NEW
+    reason: str = ""
+    # What the policy has to say of a READY slot that it would not choose again.
+    remark: str = ""
+    # Loads that failed.
+    attempts: int = 0
+    # Whether the last failure may pass without a change of files (I/O, memory).
+    may_heal: bool = False
+    # No longer wanted: whatever the load comes to, the slot goes.
+    cancelled: bool = False
+    ready_since: float | None = field(default=None)
+
+    @property
+    def model(self) -> str:
+        return self.key.model
+
+    @property
+    def version(self) -> int:
+        return self.key.version
+
+    @property
+    def leaving(self) -> bool:
+        return self.cancelled or self.state in LEAVING
+
+    def move(self, to: State, now: float, reason: str = "") -> None:
+        """Raises TransitionError when the table has no such move."""
+        if to not in TRANSITIONS[self.state]:
+            raise TransitionError(f"{self.model}/{self.version}: {self.state} -> {to}")
+        self.state, self.reason, self.since = to, reason, now

@@ -1,0 +1,1 @@
+"""Where versions come from: sources state the whole set each time."""

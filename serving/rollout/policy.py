@@ -1,0 +1,69 @@
+"""Routes as a pure function of the models' views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serving.models.policy import highest
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+
+if TYPE_CHECKING:
+    from serving import _core
+
+_WORDS = {
+    State.NEW: "waiting to be loaded",
+    State.LOADING: "loading",
+    State.WARMING: "warming up",
+    State.DRAINING: "being unloaded",
+    State.FAILED: "could not be loaded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """One model's place in the table, before the core makes a route of it.
+
+    ``unavailable``: version -> why it is known but does not answer.
+    ``reason``: why the model answers nothing, None where ``default`` is a version.
+    """
+
+    model: str
+    versions: Mapping[int, _core.Queue]
+    default: int | None
+    unavailable: Mapping[int, str]
+    reason: str | None
+
+
+def default_version(view: ModelView) -> int | None:
+    """The highest READY version answers requests that name none."""
+    return highest(v.number for v in view.versions if _answers(v))
+
+
+def plan(view: ModelView) -> RoutePlan:
+    """A version that is known but not READY is unavailable, not unknown; one that is
+    GONE is in no view."""
+    default = default_version(view)
+    unavailable = {
+        v.number: _why_not(v)
+        for v in view.versions
+        if not _answers(v) and v.state is not State.GONE
+    }
+    return RoutePlan(
+        model=view.name,
+        versions={v.number: v.queue for v in view.versions if _answers(v) and v.queue is not None},
+        default=default,
+        unavailable=unavailable,
+        reason=None if default is not None else view.reason or "no version of it is ready",
+    )
+
+
+def _answers(version: VersionView) -> bool:
+    return version.state is State.READY and version.queue is not None
+
+
+def _why_not(version: VersionView) -> str:
+    words = _WORDS.get(version.state, "not ready")
+    return f"{words}: {version.reason}" if version.reason else words

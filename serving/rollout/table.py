@@ -1,0 +1,26 @@
+"""The route table's author."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serving.models.views import ModelView
+from serving.rollout.policy import plan
+
+if TYPE_CHECKING:
+    from serving import _core
+
+
+def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
+    """What gives the core a whole new table for every new picture of the models."""
+    # Here, so that the rules can be read and tested without the built core.
+    from serving import _core
+
+    def publish(views: tuple[ModelView, ...]) -> None:
+        plans = [plan(view) for view in views]
+        server.publish(
+            [_core.Route(p.model, p.versions, p.default, p.unavailable, p.reason) for p in plans]
+        )
+
+    return publish
