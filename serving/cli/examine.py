@@ -37,7 +37,7 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
 
 def _loaded(settings: Settings, roots: Sequence[Path]) -> tuple[ModelView, ...]:
     start_global_pool(settings)
-    manager = Manager(settings, roots, lambda routes: None)
+    manager = Manager(settings, roots, lambda views: None)
     manager.start()
     try:
         while not manager.wait_started(1.0):

@@ -1,0 +1,200 @@
+"""The admin port, on a real socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.control import admin as admin_module
+from serving.control.admin import MAX_CONNECTIONS, Admin, AddressError, is_loopback, listen
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.settings import Settings, load_settings
+from serving.signature import Signature, Tensor
+
+READY = {"now": True}
+
+
+def _view() -> ModelView:
+    signature = Signature((Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),))
+    version = VersionView(
+        number=2,
+        state=State.READY,
+        reason="",
+        signature=signature,
+        config=None,
+        max_rows=64,
+        batching_words="batched, up to 64 rows",
+        provider="CPUExecutionProvider",
+        provider_nodes={"CPUExecutionProvider": 3},
+        threads=2,
+        instances=1,
+        ready_since=1.0,
+        stats=None,
+        queue=None,
+        path=Path("/secret/place/m/2"),
+        left_out=(),
+        load_seconds=0.5,
+    )
+    return ModelView("m", (version,), 2, "")
+
+
+def _admin(settings: Settings) -> Admin:
+    return Admin(
+        settings,
+        {"http_port": "flag"},
+        metrics=lambda: b"serving_request_total 1\n",
+        models=lambda: (_view(),),
+        is_ready=lambda: READY["now"],
+    )
+
+
+@pytest.fixture(scope="module")
+def admin() -> Iterator[Admin]:
+    one = _admin(load_settings({"admin_port": 0, "http_port": 1}, None, {})[0])
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def _ask(
+    admin: Admin, path: str, method: str = "GET", host: str | None = None
+) -> tuple[int, Any, str]:
+    connection = http.client.HTTPConnection(*admin.address, timeout=10)
+    try:
+        connection.request(method, path, headers={"Host": host} if host else {})
+        response = connection.getresponse()
+        body = response.read()
+        kind = response.headers.get("content-type", "")
+        return response.status, json.loads(body) if "json" in kind else body, kind
+    finally:
+        connection.close()
+
+
+def test_metrics_come_as_prometheus_text(admin: Admin) -> None:
+    status, body, kind = _ask(admin, "/metrics?name=x")
+    assert (status, body) == (200, b"serving_request_total 1\n")
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_health_is_live_always_and_ready_when_it_is(admin: Admin) -> None:
+    assert _ask(admin, "/v2/health/live")[:2] == (200, {"live": True})
+    assert _ask(admin, "/v2/health/ready")[:2] == (200, {"ready": True})
+    READY["now"] = False
+    try:
+        assert _ask(admin, "/v2/health/ready")[:2] == (503, {"ready": False})
+    finally:
+        READY["now"] = True
+
+
+def test_fault_69_the_list_of_models_names_no_path(admin: Admin) -> None:
+    status, body, _ = _ask(admin, "/api/v1/models")
+    assert status == 200
+    (model,) = body["models"]
+    (version,) = model["versions"]
+    assert (model["name"], model["default"]) == ("m", 2)
+    assert (version["state"], version["provider"], version["threads"]) == (
+        "READY",
+        "CPUExecutionProvider",
+        2,
+    )
+    assert version["inputs"] == [
+        {"name": "x", "datatype": "FP32", "shape": [-1, 4], "optional": False}
+    ]
+    assert "secret" not in json.dumps(body)
+
+
+def test_settings_are_shown_with_their_origin(admin: Admin) -> None:
+    status, body, _ = _ask(admin, "/api/v1/settings")
+    assert status == 200
+    shown = {s["key"]: (s["value"], s["origin"]) for s in body["settings"]}
+    assert shown["http_port"] == (1, "flag")
+    assert shown["limits.max_streams"] == (1024, "default")
+
+
+def test_fault_63_settings_are_shown_on_loopback_only(admin: Admin) -> None:
+    assert _ask(admin, "/api/v1/settings", host="rebound.example")[0] == 403
+    open_one = _admin(load_settings({"admin_port": 0, "admin_host": "0.0.0.0"}, None, {})[0])
+    open_one.start()
+    try:
+        assert _ask(open_one, "/api/v1/settings")[0] == 403
+        assert _ask(open_one, "/metrics")[0] == 200
+    finally:
+        open_one.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("POST", "/metrics", 405), ("TRACE", "/metrics", 405)],
+)
+def test_fault_43_wrong_paths_and_verbs_are_json_errors(
+    admin: Admin, method: str, path: str, status: int
+) -> None:
+    found, body, _ = _ask(admin, path, method)
+    assert found == status
+    assert set(body) == {"error"}
+
+
+def test_fault_38_an_endless_head_is_refused(admin: Admin) -> None:
+    with socket.create_connection(admin.address, timeout=10) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nx: " + b"a" * 100_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert _ask(admin, "/v2/health/live")[0] == 200
+
+
+def test_fault_37_a_head_that_does_not_come_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_module, "HEAD_TIMEOUT_S", 0.3)
+    one = _admin(load_settings({"admin_port": 0}, None, {})[0])
+    one.start()
+    try:
+        with socket.create_connection(one.address, timeout=10) as slow:
+            slow.sendall(b"GET /metrics HT")
+            assert _ask(one, "/v2/health/live")[0] == 200
+            assert slow.recv(1) == b""
+    finally:
+        one.stop()
+
+
+def test_more_connections_than_allowed_are_refused_at_once(admin: Admin) -> None:
+    held = [socket.create_connection(admin.address) for _ in range(MAX_CONNECTIONS)]
+    try:
+        deadline = time.monotonic() + 5
+        while (status := _ask(admin, "/v2/health/live")[0]) != 503:
+            assert time.monotonic() < deadline, status
+    finally:
+        for connection in held:
+            connection.close()
+    deadline = time.monotonic() + 5
+    while _ask(admin, "/v2/health/live")[0] != 200:
+        assert time.monotonic() < deadline
+
+
+def test_fault_35_a_taken_port_is_a_clear_error(admin: Admin) -> None:
+    host, port = admin.address
+    with pytest.raises(AddressError, match=f"{port}: the address is taken"):
+        _admin(load_settings({"admin_port": port}, None, {})[0])
+    with pytest.raises(AddressError, match="no address of this machine"):
+        listen("192.0.2.1", 0, "admin port")
+
+
+def test_loopback_is_told_from_other_addresses() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "localhost.example", "")))
+
+
+def test_stopping_frees_the_port() -> None:
+    one = _admin(load_settings({"admin_port": 0}, None, {})[0])
+    one.start()
+    _, port = one.address
+    assert _ask(one, "/v2/health/live")[0] == 200
+    one.stop()
+    listen("127.0.0.1", port, "again").close()

@@ -1,0 +1,312 @@
+"""Settings: precedence, origins, and what is wrong said in one line each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from serving import machine
+from serving.errors import ConfigError
+from serving.settings import (
+    Settings,
+    default_state_dir,
+    describe,
+    ignored_environment,
+    load_settings,
+)
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+
+# Every setting with a value that is not its default, as text and as it is read.
+CHANGED: dict[str, tuple[str, object]] = {
+    "host": ("0.0.0.0", "0.0.0.0"),
+    "http_port": ("0", 0),
+    "grpc_port": ("9001", 9001),
+    "admin_host": ("::1", "::1"),
+    "admin_port": ("9002", 9002),
+    "admin_token_file": ("/run/token", Path("/run/token")),
+    "state_dir": ("/var/lib/serving", Path("/var/lib/serving")),
+    "name": ("mine", "mine"),
+    "log.level": ("debug", "debug"),
+    "log.format": ("json", "json"),
+    "limits.max_message_bytes": ("1048576", 1048576),
+    "limits.max_head_bytes": ("16384", 16384),
+    "limits.max_connections": ("5", 5),
+    "limits.max_streams": ("7", 7),
+    "limits.head_timeout_s": ("1.5", 1.5),
+    "limits.body_timeout_s": ("2", 2.0),
+    "limits.idle_timeout_s": ("3", 3.0),
+    "limits.max_connection_age_s": ("4", 4.0),
+    "limits.stream_in_flight": ("8", 8),
+    "limits.process_bytes": ("123456", 123456),
+    "limits.max_string_elements": ("9", 9),
+    "limits.request_timeout_s": ("0", 0.0),
+    "grpc.compression": ("gzip", "gzip"),
+    "threads.io": ("3", 3),
+    "threads.intra_op": ("5", 5),
+    "threads.inter_op": ("2", 2),
+    "threads.permits": ("6", 6),
+    "threads.load": ("2", 2),
+    "threads.calls": ("4", 4),
+    "threads.switch_interval_s": ("0.005", 0.005),
+    "batching.enabled": ("false", False),
+    "batching.max_rows": ("16", 16),
+    "batching.delay_us": ("500", 500),
+    "batching.max_queue_requests": ("10", 10),
+    "batching.max_queue_rows": ("11", 11),
+    "batching.max_queue_bytes": ("12", 12),
+    "registry.settle_s": ("0", 0.0),
+    "registry.scan_interval_s": ("0.5", 0.5),
+    "shutdown.drain_delay_s": ("0", 0.0),
+    "shutdown.drain_timeout_s": ("1", 1.0),
+    "providers.prefer": (
+        "CUDAExecutionProvider, CPUExecutionProvider",
+        ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    ),
+    "providers.require": ("CUDAExecutionProvider", ("CUDAExecutionProvider",)),
+}
+# The one setting that has a single value so far.
+FIXED = {"model_control"}
+
+# What the core is told, and by which setting.
+CORE = {
+    "host": "host",
+    "http_port": "http_port",
+    "grpc_port": "grpc_port",
+    "name": "name",
+    "max_message_bytes": "limits.max_message_bytes",
+    "max_head_bytes": "limits.max_head_bytes",
+    "max_connections": "limits.max_connections",
+    "max_streams": "limits.max_streams",
+    "head_timeout_s": "limits.head_timeout_s",
+    "body_timeout_s": "limits.body_timeout_s",
+    "idle_timeout_s": "limits.idle_timeout_s",
+    "max_connection_age_s": "limits.max_connection_age_s",
+    "stream_in_flight": "limits.stream_in_flight",
+    "process_bytes": "limits.process_bytes",
+    "request_timeout_s": "limits.request_timeout_s",
+    "grpc_compression": "grpc.compression",
+    "io_threads": "threads.io",
+    "permits": "threads.permits",
+}
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "serving.yaml"
+    path.write_text(text)
+    return path
+
+
+def _refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, _written(tmp_path, text), {})
+    return str(caught.value)
+
+
+def _variable(key: str) -> str:
+    return "SERVING_" + key.upper().replace(".", "__")
+
+
+def test_every_setting_has_a_case_here() -> None:
+    assert set(CHANGED) | FIXED == {key for key, _ in describe()}
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_fault_75_a_setting_changes_by_flag_environment_and_file(key: str, tmp_path: Path) -> None:
+    text, expected = CHANGED[key]
+    before = load_settings({}, None, {})[0].flat()[key]
+    *sections, name = key.split(".")
+    yaml_text = "".join(f"{s}:\n  " for s in sections) + f"{name}: '{text}'\n"
+    file = _written(tmp_path, yaml_text)
+    for origin, (settings, origins) in {
+        "flag": load_settings({key: text}, None, {}),
+        "environment": load_settings({}, None, {_variable(key): text}),
+        "file": load_settings({}, file, {}),
+    }.items():
+        assert settings.flat()[key] == expected != before
+        assert {k for k, o in origins.items() if o != "default"} == {key}
+        assert origins[key] == origin
+
+
+@pytest.mark.parametrize(("name", "key"), CORE.items())
+def test_fault_75_the_core_is_told_of_a_changed_setting(name: str, key: str) -> None:
+    text, expected = CHANGED[key]
+    changed = load_settings({key: text}, None, {})[0].core()
+    default = Settings().core()
+    assert changed[name] == expected != default[name]
+    assert {k for k in default if default[k] != changed[k]} == {name}
+
+
+def test_the_core_is_told_nothing_else() -> None:
+    assert set(Settings().core()) == {*CORE, "version"}
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
+    file = _written(tmp_path, "http_port: 1\ngrpc_port: 1\nadmin_port: 1\n")
+    environ = {"SERVING_HTTP_PORT": "2", "SERVING_GRPC_PORT": "2"}
+    settings, origins = load_settings({"http_port": 3, "name": None}, file, environ)
+    assert (settings.http_port, settings.grpc_port, settings.admin_port) == (3, 2, 1)
+    assert (origins["http_port"], origins["grpc_port"]) == ("flag", "environment")
+    assert (origins["admin_port"], origins["name"]) == ("file", "default")
+
+
+def test_serving_config_names_the_file(tmp_path: Path) -> None:
+    file = _written(tmp_path, "limits: {max_streams: 9}")
+    settings, origins = load_settings({}, None, {"SERVING_CONFIG": str(file)})
+    assert settings.limits.max_streams == 9
+    assert origins["limits.max_streams"] == "file"
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(ValidationError):
+        settings.limits.max_streams = 5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("max_streams: 3", "'max_streams' (did you mean 'limits.max_streams'?)"),
+        ("limits: {max_streems: 3}", "'limits.max_streems' (did you mean 'limits.max_streams'?)"),
+        ("batch: {max_rows: 3}", "no such setting: 'batch'"),
+        ("limits: {zzz: 3}", "no such setting: 'limits.zzz'"),
+        ("http_port: 1\nhttp_port: 2", "'http_port' is given twice (line 2)"),
+        ("limits: {max_streams: 1, max_streams: 2}", "'max_streams' is given twice (line 1)"),
+        ("limits: 3", "limits: expected settings by name, got 3"),
+        ("- 1", "expected settings by name, got list"),
+        ("a: [", "not valid YAML"),
+        ("http_port: !!python/object:os.system {}", "not valid YAML"),
+        ("[" * 100000, "not valid YAML"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_fault_75_what_a_file_holds_wrongly_is_one_clear_line(
+    text: str, line: str, tmp_path: Path
+) -> None:
+    words = _refused(tmp_path, text)
+    assert line in words
+    assert words.count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("http_port", True, "expected a number, got a boolean"),
+        ("http_port", "70000", "less than or equal to 65535, got '70000'"),
+        ("http_port", "-1", "greater than or equal to 0, got '-1'"),
+        ("http_port", "eighty", "valid integer"),
+        ("limits.max_message_bytes", "0", "greater than or equal to 1"),
+        ("limits.head_timeout_s", "nan", "finite number"),
+        ("limits.head_timeout_s", "0", "greater than 0"),
+        ("log.level", "loud", "'debug', 'info', 'warning' or 'error', got 'loud'"),
+        ("grpc.compression", "br", "'auto', 'none', 'gzip' or 'deflate'"),
+        ("model_control", "explicit", "'explicit' is not supported yet; only 'poll' is"),
+        ("model_control", "magic", "expected 'poll', got 'magic'"),
+        ("name", "", "at least 1 character"),
+        ("batching.enabled", "perhaps", "boolean"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_its_key_and_origin(
+    key: str, value: object, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({key: value}, None, {})
+    text = str(caught.value)
+    assert text.startswith(f"{key} (from the command line): ")
+    assert words in text
+    assert "\n" not in text
+
+
+def test_several_wrong_values_are_a_line_each() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"http_port": "x", "limits.max_streams": "0"}, None, {})
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == [
+        "http_port",
+        "limits.max_streams",
+    ]
+
+
+def test_an_unknown_flag_names_the_nearest_key() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'limits\.max_streams'\?"):
+        load_settings({"limits.max_stream": 1}, None, {})
+
+
+def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_settings({}, tmp_path / "none.yaml", {})
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    assert (
+        load_settings({}, _written(tmp_path, "# nothing\nlimits:\n"), {})[0]
+        == (load_settings({}, None, {})[0])
+    )
+
+
+def test_what_kubernetes_injects_is_ignored_and_said() -> None:
+    environ = {
+        "SERVING_HTTP_PORT": "tcp://10.0.0.1:80",
+        "SERVING_PORT": "tcp://10.0.0.1:80",
+        "SERVING_HTTP_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "SERVING_SERVICE_HOST": "10.0.0.1",
+        "SERVING_CONFIG": "",
+        "OTHER": "x",
+    }
+    settings, origins = load_settings({}, None, environ)
+    assert settings.http_port == 8080
+    assert origins["http_port"] == "default"
+    notes = ignored_environment(environ)
+    assert [note.split(" ")[0] for note in notes] == [
+        "SERVING_HTTP_PORT",
+        "SERVING_HTTP_PORT_80_TCP",
+        "SERVING_PORT",
+        "SERVING_SERVICE_HOST",
+    ]
+
+
+def test_an_unknown_variable_is_said_with_the_nearest() -> None:
+    (note,) = ignored_environment({"SERVING_LIMIT__MAX_STREAMS": "3"})
+    assert "did you mean 'SERVING_LIMITS__MAX_STREAMS'?" in note
+
+
+def test_the_state_directory_follows_xdg_and_is_not_made(tmp_path: Path) -> None:
+    assert default_state_dir({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "serving"
+    home = {"HOME": str(tmp_path), "XDG_STATE_HOME": "relative"}
+    assert default_state_dir(home) == tmp_path / ".local/state/serving"
+    assert default_state_dir({}) is None
+    load_settings({}, None, {"HOME": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_zero_is_decided_by_the_machine() -> None:
+    settings = Settings()
+    assert settings.intra_op_threads == settings.permits == machine.usable_threads()
+    assert settings.io_threads >= 1
+    assert settings.process_bytes == machine.usable_memory() // 4
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    rows = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
+        for line in DOCS.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `")
+    }
+    values = Settings(state_dir=None).flat()
+    assert set(rows) == {f"`{key}`" for key in values}
+    for key, description in describe():
+        default, meaning = rows[f"`{key}`"]
+        assert meaning == description
+        if key != "state_dir":
+            assert default == _in_docs(values[key])
+
+
+def _in_docs(value: object) -> str:
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
