@@ -1,0 +1,194 @@
+"""What onnxruntime's errors mean, in the gateway's words.
+
+onnxruntime's error classes do not say whose fault an error is (fault table C14), and its
+texts quote source files and paths. So a small table of patterns decides, our own sentence
+goes out, and the original goes to the log. What no pattern knows is our fault: INTERNAL.
+The patterns are held against the installed onnxruntime by the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving import machine
+from serving.errors import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``message`` may go to clients; ``detail`` is the original, for the log."""
+
+    word: Word
+    message: str
+    detail: str
+
+
+_NODE = re.compile(r"while running (\w{1,64}) node\. ?Name:'.*?' Status Message: ?", re.DOTALL)
+
+# Pattern over the text after the node's name -> what the data did wrong.
+_DATA_WORDS: dict[str, str] = {
+    (
+        r"out of (data )?bounds|[Oo]ut of range|invalid ind(ex|ice)"
+        r"|index(es)? (is|are|value) (out of|invalid)|outside the range"
+    ): "an index is out of range",
+    r"(division|modulo|divide) by zero": "an integer is divided by zero",
+    (
+        r"cannot be reshaped|dimension can be -1|cannot be less than -1"
+    ): "the number of elements does not fit the shape they are put into",
+    (
+        r"(axis|axes|axis_).*(not in valid range|out(side)? of)|axis .* is not in"
+    ): "an axis is out of range",
+    (
+        r"[Bb]roadcast|[Dd]imension mismatch|dimensions must match|mismatched dimensions"
+        r"|[Ii]nput channels C|Invalid input shape|invalid expand shape|must be 1 instead of"
+        r"|incompatible in the dimension|[Ss]hapes? .*(mismatch|not match|incompatible)"
+        r"|[Dd]imensions? .*(not match|do not agree|incompatible)|equal to twice the input dim"
+        r"|must equal size of selected axis"
+    ): "the shapes of the inputs do not fit together",
+    (
+        r"must be non-negative|is negative|can ?not be (zero|negative)"
+        r"|should not be greater than|must have the same length|must equal|should be equal"
+        r"|must be (positive|greater|less|in range|>=|<=|>|<)|[Ss]hould be in range"
+    ): "a value is not one the operator takes",
+    r"^(sto(i|l|ll|ul|ull|f|d|ld))\s*$": "a text is not a number",
+    r"Integer overflow|Size\(\) must be >= 0": "a size is too large or negative",
+    r"[Ee]mpty (tensor|input|sequence)|zero[- ]size": "an input is empty",
+}
+_DATA = tuple((re.compile(pattern), words) for pattern, words in _DATA_WORDS.items())
+
+_ALLOCATION = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
+_DIMENSION = re.compile(r"index: (\d+) Got: (-?\d+) Expected: (-?\d+)")
+_DIMENSIONS_OF = re.compile(r"Got invalid dimensions for input: (.+?) for the following indices")
+_RANK = re.compile(r"Invalid rank for input: (.+?) Got: (\d+) Expected: (\d+)")
+_DATATYPE = re.compile(r"Unexpected input data type\. Actual: \((.+?)\) ?, expected: \((.+?)\)")
+
+
+def classify(error: BaseException, memory: int | None = None) -> Fault:
+    """Whose fault a failed run is, and what may be said of it.
+
+    ``memory``: bytes this process may use (by default asked of the machine): an input that
+    makes the model ask for more than that is bad data, less is our own shortage.
+    """
+    original = f"{type(error).__name__}: {error}"
+    text = str(error)
+    word, message = _of_inputs(text) or _of_node(text, memory) or _unknown(error, text)
+    return Fault(word, message, original)
+
+
+def _of_inputs(text: str) -> tuple[Word, str] | None:
+    """The checks that onnxruntime makes before it runs anything."""
+    if named := _DIMENSIONS_OF.search(text):
+        wrong = "; ".join(
+            f"dimension {axis} is {got}, expected {want}"
+            for axis, got, want in _DIMENSION.findall(text)
+        )
+        return Word.BAD_REQUEST, f"input '{named[1]}': {wrong or 'unexpected dimensions'}"
+    if rank := _RANK.search(text):
+        return (
+            Word.BAD_REQUEST,
+            f"input '{rank[1]}' has {rank[2]} dimensions, expected {rank[3]}",
+        )
+    if types := _DATATYPE.search(text):
+        return Word.BAD_REQUEST, f"an input has datatype {types[1]}, expected {types[2]}"
+    return None
+
+
+def _of_node(text: str, memory: int | None) -> tuple[Word, str] | None:
+    nodes = list(_NODE.finditer(text))
+    if not nodes:
+        return None
+    # The last one named is the innermost: a Loop's error holds the error of its body.
+    operator, rest = nodes[-1][1], text[nodes[-1].end() :]
+    if asked := _ALLOCATION.search(rest):
+        limit = machine.usable_memory() if memory is None else memory
+        if int(asked[1]) > limit:
+            return Word.BAD_DATA, _refused("it would need more memory than there is", operator)
+        return Word.INTERNAL, f"out of memory while the model ran (operator {operator})"
+    for pattern, words in _DATA:
+        if pattern.search(rest):
+            return Word.BAD_DATA, _refused(words, operator)
+    if operator in ("ArgMax", "ArgMin") and not rest.strip():
+        return Word.BAD_DATA, _refused("an input is empty", operator)
+    return Word.INTERNAL, f"the model failed on this input (operator {operator})"
+
+
+def _refused(words: str, operator: str) -> str:
+    return f"the model refused this input: {words} (operator {operator})"
+
+
+def _unknown(error: BaseException, text: str) -> tuple[Word, str]:
+    if isinstance(error, MemoryError) or "bad_alloc" in text:
+        return Word.INTERNAL, "out of memory while the model ran"
+    if isinstance(error, UnicodeDecodeError):
+        return Word.INTERNAL, "the model answered with text that is not UTF-8"
+    return Word.INTERNAL, "the model failed on this input"
+
+
+# Why a model cannot be loaded: pattern -> sentence made of what it matched.
+_LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    (
+        re.compile(r"protobuf parsing failed"),
+        lambda m: "the model file is corrupt or truncated",
+    ),
+    (re.compile(r"No graph was found"), lambda m: "the model file holds no graph"),
+    (
+        re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)"),
+        lambda m: f"the model has IR version {m[1]}, at most {m[2]} is supported",
+    ),
+    (
+        re.compile(
+            r"Opset (\d+) is under development.*domain (\S+) is till opset (\d+)", re.DOTALL
+        ),
+        lambda m: f"the model has opset {m[1]} of {m[2]}, at most {m[3]} is supported",
+    ),
+    (
+        re.compile(r"Fatal error: ([\w.]*):(\w+)\(-?\d+\) is not a registered function"),
+        lambda m: f"operator {m[2]} of domain '{m[1]}' is not known",
+    ),
+    (
+        re.compile(r"No Op registered for (\w+) with domain_version of (\d+)"),
+        lambda m: f"operator {m[1]} is not known in opset {m[2]}",
+    ),
+    (
+        re.compile(r"Could not find an implementation for (\w+)\((\d+)\)"),
+        lambda m: f"no execution provider here runs operator {m[1]} (version {m[2]})",
+    ),
+    (
+        re.compile(r"Failed to construct locale|locale::facet|en_US"),
+        lambda m: "the model needs the locale en_US.UTF-8, which is missing here",
+    ),
+    (
+        re.compile(r"Op \((\w+)\) \[(Shape|Type)InferenceError\]"),
+        lambda m: f"the model's shapes or types contradict each other (operator {m[1]})",
+    ),
+    (
+        re.compile(r"Type Error: Type .*? of (?:input|output) parameter .*? operator \((\w+)\)"),
+        lambda m: f"the model gives operator {m[1]} a type that it does not take",
+    ),
+    (
+        re.compile(r"(division|modulo) by zero"),
+        lambda m: "the model divides a constant integer by zero",
+    ),
+    (
+        re.compile(r"[Ee]xternal[ _](data|initializer)"),
+        lambda m: "the model's external data does not fit its tensors",
+    ),
+    (
+        re.compile(r"Failed to allocate memory|bad_alloc"),
+        lambda m: "there is not enough memory for the model",
+    ),
+    (re.compile(r"INVALID_GRAPH|Invalid model"), lambda m: "the model's graph is not valid"),
+)
+
+
+def load_reason(error: BaseException) -> str:
+    """Why onnxruntime refused a model, without its paths and source files."""
+    text = str(error)
+    for pattern, words in _LOAD:
+        if match := pattern.search(text):
+            return words(match)
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for the model"
+    return "onnxruntime cannot load the model"

@@ -1,0 +1,64 @@
+"""onnxruntime itself: imported late, quiet, without telemetry, with one shared thread pool."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from typing import Any
+
+from serving.errors import ConfigError
+from serving.settings import Settings
+
+# Only what ends the process. Every lesser error also comes back as an exception, and a
+# client's bad data must not fill the log with onnxruntime's own lines.
+SEVERITY_FATAL = 4
+
+_lock = threading.Lock()
+_pool: tuple[int, int] | None = None
+
+
+def ort() -> Any:
+    """The onnxruntime module.
+
+    Its telemetry is on by default and starts at the import (fault table C16), so it is
+    switched off first; an operator's own ``ORT_DISABLE_TELEMETRY=0`` is left as it is.
+
+    Raises ConfigError, naming the extras, where onnxruntime is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    # Options that a model file brings along are not the operator's (fault 13).
+    os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
+    try:
+        module = importlib.import_module("onnxruntime")
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise ConfigError(f"onnxruntime is installed but not whole: {error}") from error
+        raise ConfigError(
+            "onnxruntime is not installed: install 'serving[cpu]' or 'serving[gpu]'"
+            " (not both: their files overwrite each other)"
+        ) from error
+    except ImportError as error:
+        raise ConfigError(f"onnxruntime cannot be imported: {error}") from error
+    module.set_default_logger_severity(SEVERITY_FATAL)
+    return module
+
+
+def start_global_pool(settings: Settings) -> tuple[int, int]:
+    """Make the thread pool that all sessions share; (intra-op, inter-op) threads.
+
+    To be called once, before the first session. onnxruntime cannot change the pool later,
+    so a second call leaves it as it is and returns the sizes it has.
+    """
+    global _pool  # noqa: PLW0603 - onnxruntime has one pool a process, and so have we
+    with _lock:
+        if _pool is None:
+            sizes = (settings.intra_op_threads, settings.threads.inter_op)
+            ort().set_global_thread_pool_sizes(*sizes)
+            _pool = sizes
+        return _pool
+
+
+def global_pool() -> tuple[int, int] | None:
+    """The shared pool's (intra-op, inter-op) threads; ``None`` before it was made."""
+    return _pool

@@ -1,0 +1,250 @@
+"""Inputs to warm a model with: the user's own samples, and generated ones.
+
+A user's sample must run, or the version is not served. What is generated only guesses: that
+a model fails on it proves nothing about the model and is merely reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.errors import LoadError
+from serving.model_config.schema import WarmupInput, WarmupSample
+from serving.signature import Signature, Tensor
+
+Array = np.ndarray[Any, Any]
+Feeds = dict[str, Array]
+Run = Callable[[Sequence[str], Mapping[str, Array]], Sequence[Any]]
+
+# Long enough for the first runs of a slow model, short beside reading its file; a model
+# slower than that is warm for the sizes it got to.
+WARM_SECONDS = 5.0
+# Likewise for guessing dimensions: wrong guesses fail in microseconds.
+SEARCH_SECONDS = 5.0
+
+# Sizes tried for dimensions that may vary: first those with room to differ, then what
+# image and audio models want, then the very small.
+_SIZES = (16, 8, 32, 64, 48, 128, 224, 256, 320, 512, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How values are drawn: integers from ``low`` to ``high``, floats scaled by ``scale``
+    (0: evenly between 0 and 1)."""
+
+    low: int
+    high: int
+    scale: float = 0.0
+
+
+# Small non-negative integers: they are indices more often than not, and never divide
+# the smallest integer by -1, which would kill the process (fault table C1).
+STYLES = (Style(0, 7), Style(0, 1), Style(1, 9), Style(0, 127, 1.0), Style(0, 99, 4.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to make inputs that the model has been seen to run on.
+
+    ``sizes``: (input, axis) -> size of a dimension that varies. With ``by_rows`` axis 0 is
+    left to ``make``.
+    """
+
+    inputs: tuple[Tensor, ...]
+    sizes: Mapping[tuple[str, int], int]
+    style: Style
+    by_rows: bool
+
+    def make(self, rows: int = 1, seed: int = 0, style: Style | None = None) -> Feeds:
+        """Inputs whose values, and whose rows, differ; the same for the same arguments."""
+        rng = np.random.default_rng(seed)
+        return {
+            tensor.name: values(
+                rng, tensor.datatype, self._shape(tensor, rows), style or self.style
+            )
+            for tensor in self.inputs
+        }
+
+    def _shape(self, tensor: Tensor, rows: int) -> tuple[int, ...]:
+        return tuple(
+            rows
+            if self.by_rows and axis == 0
+            else (dim if dim >= 0 else self.sizes[tensor.name, axis])
+            for axis, dim in enumerate(tensor.shape)
+        )
+
+
+def values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], style: Style) -> Array:
+    """Random values of a datatype: BF16 as the uint16 of its bits, BYTES as ``str``."""
+    if datatype == "BOOL":
+        return np.asarray(rng.integers(0, 2, shape), bool)
+    if datatype == "BYTES":
+        numbers = rng.integers(style.low, style.high + 1, shape)
+        texts = np.empty(shape, object)
+        texts[...] = np.asarray(numbers).astype(str)
+        return texts
+    if datatype in ("FP16", "FP32", "FP64", "BF16"):
+        drawn = rng.normal(size=shape) * style.scale if style.scale else rng.random(shape)
+        if datatype == "BF16":
+            bits = np.asarray(drawn, np.float32).view(np.uint32)
+            return np.asarray(bits >> 16, np.uint16)
+        return np.asarray(drawn, Tensor("", datatype, ()).dtype)
+    return np.asarray(
+        rng.integers(style.low, style.high + 1, shape), Tensor("", datatype, ()).dtype
+    )
+
+
+def find_plan(
+    run: Run,
+    signature: Signature,
+    by_rows: bool,
+    hints: Iterable[Feeds] = (),
+    with_optional: bool = False,
+) -> Plan | None:
+    """Guess sizes and values until the model runs; ``None`` when nothing was found in time.
+
+    ``hints``: inputs known to work, whose sizes are tried first.
+    """
+    inputs = tuple(t for t in signature.inputs if with_optional or not t.optional)
+    names = [tensor.name for tensor in signature.outputs]
+    end = time.monotonic() + SEARCH_SECONDS
+    for sizes in _candidates(inputs, by_rows, hints):
+        for style in STYLES:
+            plan = Plan(inputs, sizes, style, by_rows)
+            try:
+                run(names, plan.make())
+            except LoadError:
+                raise
+            except Exception:  # noqa: BLE001, S112, RUF100 - a wrong guess, as most are
+                if time.monotonic() > end:
+                    return None
+                continue
+            return plan
+    return None
+
+
+def _candidates(
+    inputs: Sequence[Tensor], by_rows: bool, hints: Iterable[Feeds]
+) -> Iterator[dict[tuple[str, int], int]]:
+    free = [
+        (tensor.name, axis)
+        for tensor in inputs
+        for axis, dim in enumerate(tensor.shape)
+        if dim < 0 and not (by_rows and axis == 0)
+    ]
+    for feeds in hints:
+        if all(name in feeds and axis < feeds[name].ndim for name, axis in free):
+            yield {(name, axis): feeds[name].shape[axis] for name, axis in free}
+    if not free:
+        yield {}
+        return
+    # One size for all of them: dimensions of one name must agree, and most others may.
+    for size in _SIZES:
+        yield dict.fromkeys(free, size)
+    if not by_rows:
+        # Axis 0 is often a batch although the model as a whole cannot be batched.
+        for size in _SIZES:
+            yield {(name, axis): 1 if axis == 0 else size for name, axis in free}
+
+
+def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
+    """Numbers of rows to warm (fault 94): powers of two, the preferred ones, the largest."""
+    sizes = {1 << power for power in range(max_rows.bit_length()) if 1 << power <= max_rows}
+    return sorted(sizes | {n for n in preferred if 0 < n <= max_rows} | {max_rows})
+
+
+def warm(run: Run, plan: Plan, outputs: Sequence[str], sizes: Iterable[int]) -> str:
+    """Run each size once while there is time; words for what failed or was left out."""
+    end = time.monotonic() + WARM_SECONDS
+    for rows in sizes:
+        if time.monotonic() > end:
+            return f"not warmed from {rows} rows on: the model is slow"
+        try:
+            run(outputs, plan.make(rows, seed=rows))
+        except LoadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - generated input proves nothing
+            return f"generated input of {rows} rows did not run ({type(error).__name__})"
+    return ""
+
+
+def sample_feeds(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:
+    """The inputs of one of the user's samples; ``folder`` holds the files that it names.
+
+    Raises LoadError naming the sample and the input that is wrong.
+    """
+    known = {tensor.name: tensor for tensor in signature.inputs}
+    feeds: Feeds = {}
+    for given in sample.inputs:
+        who = f"warm-up sample '{sample.name}', input '{given.name}'"
+        if given.name not in known:
+            raise LoadError(f"{who}: the model has no such input")
+        tensor = known[given.name]
+        if given.datatype not in (None, tensor.datatype):
+            raise LoadError(f"{who}: it is {given.datatype}, the model takes {tensor.datatype}")
+        feeds[given.name] = _sample_value(who, given, tensor, folder)
+    missing = [t.name for t in signature.inputs if not t.optional and t.name not in feeds]
+    if missing:
+        raise LoadError(f"warm-up sample '{sample.name}' lacks the input '{missing[0]}'")
+    return feeds
+
+
+def _sample_value(who: str, given: WarmupInput, tensor: Tensor, folder: Path) -> Array:
+    shape = given.shape or tuple(1 if dim < 0 else dim for dim in tensor.shape)
+    if given.shape is not None and any(dim < 0 for dim in given.shape):
+        raise LoadError(f"{who}: every dimension must be given, got {list(given.shape)}")
+    if given.shape == (1,) and not tensor.shape:
+        shape = ()
+    if given.fill == "file":
+        return _from_file(who, given, tensor, shape, folder)
+    if given.fill == "random":
+        return values(np.random.default_rng(0), tensor.datatype, shape, STYLES[0])
+    if tensor.datatype == "BYTES":
+        return np.full(shape, "", object)
+    return np.zeros(shape, tensor.dtype)
+
+
+def _from_file(
+    who: str, given: WarmupInput, tensor: Tensor, shape: tuple[int, ...], folder: Path
+) -> Array:
+    if not given.file or Path(given.file).name != given.file:
+        raise LoadError(f"{who}: expected a plain file name")
+    path = folder / given.file
+    try:
+        data = b"" if path.is_symlink() else path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from None
+    row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape
+    count = int(np.prod(row, dtype=np.int64))
+    if tensor.datatype == "BYTES":
+        array = np.array(_texts(who, data, count), object).reshape(row)
+    else:
+        if len(data) != count * tensor.dtype.itemsize:
+            raise LoadError(
+                f"{who}: its file has {len(data)} bytes, expected {count * tensor.dtype.itemsize}"
+            )
+        array = np.frombuffer(data, tensor.dtype).reshape(row)
+    return np.concatenate([array] * given.repeat) if given.repeat > 1 else array
+
+
+def _texts(who: str, data: bytes, count: int) -> list[str]:
+    """Length-prefixed elements (four bytes, little endian), strictly UTF-8."""
+    texts, at = [], 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        if end > len(data):
+            raise LoadError(f"{who}: its file ends within an element")
+        try:
+            texts.append(data[at + 4 : end].decode())
+        except UnicodeDecodeError:
+            raise LoadError(f"{who}: its file holds text that is not UTF-8") from None
+        at = end
+    if len(texts) != count:
+        raise LoadError(f"{who}: its file has {len(texts)} elements, expected {count}")
+    return texts
