@@ -114,14 +114,14 @@ class Gateway:
         self._set_ready(True)
         return True
 
-    def stop(self, drain_delay_s: float | None = None) -> bool:
+    def stop(self) -> bool:
         """Turn unready, answer on for the drain delay, let what is in flight end, and close.
 
-        ``drain_delay_s``: other than the settings'. True when nothing was cut off.
+        True when nothing was cut off.
         """
         shutdown = self.settings.shutdown
         self._set_ready(False)
-        time.sleep(shutdown.drain_delay_s if drain_delay_s is None else drain_delay_s)
+        time.sleep(shutdown.drain_delay_s)
         clean = self.server.drain(shutdown.drain_timeout_s)
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
@@ -141,7 +141,8 @@ def _bound(settings: Settings) -> _core.Server:
     try:
         return _core.Server(settings.core())
     except OSError as error:
-        raise AddressError(f"HTTP or gRPC port: {address_words(error)}") from None
+        where = f"{settings.host}, HTTP {settings.http_port} or gRPC {settings.grpc_port}"
+        raise AddressError(f"{where}: {address_words(error)}") from None
 
 
 def _settled(views: tuple[ModelView, ...]) -> Iterator[tuple[str, VersionView]]:
@@ -156,7 +157,6 @@ class Signals:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
-        self.interrupted = False
 
     @contextmanager
     def handled(self) -> Iterator[Signals]:
@@ -173,7 +173,6 @@ class Signals:
         if self.stopping.is_set():
             # Nothing may keep this from ending: no cleaning up, no waiting for threads.
             os._exit(128 + number)
-        self.interrupted = number == signal.SIGINT
         self.stopping.set()
 
 
@@ -186,8 +185,8 @@ def serve(
 ) -> int:
     """Run until SIGTERM or SIGINT; the exit status.
 
-    SIGINT, which comes from a keyboard, skips the drain delay. The main thread only waits:
-    a handler runs between two of its instructions, so it must not sit in native code.
+    The main thread only waits: a handler runs between two of its instructions, so it must
+    not sit in native code.
     """
     with Signals().handled() as signals:
         gateway.start()
@@ -195,9 +194,7 @@ def serve(
             on_ready()
         signals.stopping.wait()
         on_stop()
-        stopper = threading.Thread(
-            target=gateway.stop, args=(0.0 if signals.interrupted else None,), name="stop"
-        )
+        stopper = threading.Thread(target=gateway.stop, name="stop")
         stopper.start()
         stopper.join()
     return 0

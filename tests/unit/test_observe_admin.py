@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving.control import admin as admin_module
-from serving.control.admin import MAX_CONNECTIONS, Admin, AddressError, is_loopback, listen
+from serving.control.admin import MAX_CONNECTIONS, AddressError, Admin, is_loopback, listen
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.settings import Settings, load_settings
@@ -179,7 +179,7 @@ def test_more_connections_than_allowed_are_refused_at_once(admin: Admin) -> None
 
 
 def test_fault_35_a_taken_port_is_a_clear_error(admin: Admin) -> None:
-    host, port = admin.address
+    port = admin.address[1]
     with pytest.raises(AddressError, match=f"{port}: the address is taken"):
         _admin(load_settings({"admin_port": port}, None, {})[0])
     with pytest.raises(AddressError, match="no address of this machine"):
