@@ -1,0 +1,1 @@
+"""Answers to calls: whatever is not plain inference, one file a protocol."""

@@ -1,0 +1,158 @@
+"""The URLs under ``/v2`` that are not inference or health: one row a pattern.
+
+Patterns match whole paths as they were sent, so an encoded slash never makes a
+new segment. Rows that only the core answers are here for their verbs: asked with
+another one they are 405, not 404.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.errors import ServingError, Word
+from serving.model_config import message_to_json_dict
+from serving.protocols import oip, triton
+from serving.protocols.views import Directory, decode_name
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``parts`` are the named pieces of the path, still percent-encoded."""
+
+    directory: Directory
+    server_name: str
+    parts: Mapping[str, str | None]
+    body: bytes
+
+    @property
+    def model(self) -> str:
+        return decode_name(self.parts["model"] or "")
+
+    @property
+    def version(self) -> int | None:
+        """A number too long for any version is one that cannot be found."""
+        digits = self.parts["version"]
+        return int(digits[:19]) if digits else None
+
+
+Handler = Callable[[Request], Any]
+
+
+def answer(directory: Directory, server_name: str, method: str, path: str, body: bytes) -> bytes:
+    """The JSON answer to ``method path``. Raises ServingError."""
+    for pattern, verbs in ROUTES:
+        match = pattern.fullmatch(path)
+        if match is None:
+            continue
+        handler = verbs.get(method)
+        if handler is None:
+            raise ServingError(Word.METHOD_NOT_ALLOWED, "Method Not Allowed")
+        found = handler(Request(directory, server_name, match.groupdict(), body))
+        text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    raise ServingError(Word.NOT_FOUND, "Not Found")
+
+
+def _server_metadata(request: Request) -> Any:
+    return message_to_json_dict(oip.server_metadata(request.server_name))
+
+
+def _model_names(request: Request) -> Any:
+    return {"models": oip.model_names(request.directory)}
+
+
+def _model_metadata(request: Request) -> Any:
+    found = oip.model_metadata(request.directory, request.model, request.version)
+    return message_to_json_dict(found)
+
+
+def _model_config(request: Request) -> Any:
+    found = triton.model_config(request.directory, request.model, request.version)
+    return message_to_json_dict(found)
+
+
+def _model_statistics(request: Request) -> Any:
+    found = triton.model_statistics(request.directory, request.model, request.version)
+    return message_to_json_dict(found)
+
+
+def _all_statistics(request: Request) -> Any:
+    return message_to_json_dict(triton.model_statistics(request.directory, "", None))
+
+
+def _repository_index(request: Request) -> Any:
+    ready = _json_object(request.body).get("ready", False)
+    if not isinstance(ready, bool):
+        raise ServingError(Word.BAD_REQUEST, "'ready' must be true or false")
+    return triton.index_json(triton.repository_index(request.directory, ready=ready))
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    """An empty body is an empty object. Raises ServingError BAD_REQUEST."""
+    if not body.strip():
+        return {}
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ServingError(Word.BAD_REQUEST, "the body is not valid JSON") from None
+    if not isinstance(found, dict):
+        raise ServingError(Word.BAD_REQUEST, "the body must be a JSON object")
+    return found
+
+
+def _refuse_load(request: Request) -> Any:
+    if request.parts.get("repository"):
+        raise triton.refuse_repository_name()
+    raise triton.refuse_load()
+
+
+def _core_only(request: Request) -> Any:
+    raise ServingError(Word.NOT_FOUND, "Not Found")
+
+
+def _unbuilt(what: str) -> Handler:
+    def refuse(request: Request) -> Any:
+        raise triton.not_supported(what)
+
+    return refuse
+
+
+_MODEL = r"/v2/models/(?P<model>[^/]+)"
+_VERSION = r"(?:/versions/(?P<version>[0-9]+))?"
+_REPOSITORY = r"/v2/repository(?:/(?P<repository>[^/]+))?"
+_TRACE = _unbuilt("the trace extension")
+_LOGGING = _unbuilt("the logging extension")
+_GENERATE = _unbuilt("the generate extension")
+
+
+def _shared_memory(kind: str) -> list[tuple[str, Mapping[str, Handler]]]:
+    base = rf"/v2/{kind}sharedmemory(?:/region/(?P<region>[^/]+))?"
+    refuse = _unbuilt("shared memory")
+    return [(f"{base}/status", {"GET": refuse}), (f"{base}/(?:un)?register", {"POST": refuse})]
+
+
+_ROWS: list[tuple[str, Mapping[str, Handler]]] = [
+    (r"/v2/?", {"GET": _server_metadata}),
+    (r"/v2/health/(?:live|ready)", {"GET": _core_only}),
+    (r"/v2/models", {"GET": _model_names}),
+    # Before the row of a model's metadata: no model is called "stats" here.
+    (r"/v2/models/stats", {"GET": _all_statistics}),
+    (_MODEL + _VERSION, {"GET": _model_metadata}),
+    (_MODEL + _VERSION + "/config", {"GET": _model_config}),
+    (_MODEL + _VERSION + "/stats", {"GET": _model_statistics}),
+    (_MODEL + _VERSION + "/ready", {"GET": _core_only}),
+    (_MODEL + _VERSION + "/infer", {"POST": _core_only}),
+    (_MODEL + _VERSION + "/generate(?:_stream)?", {"POST": _GENERATE}),
+    (_MODEL + "/trace/setting", {"GET": _TRACE, "POST": _TRACE}),
+    (r"/v2/trace/setting", {"GET": _TRACE, "POST": _TRACE}),
+    (r"/v2/logging", {"GET": _LOGGING, "POST": _LOGGING}),
+    (_REPOSITORY + "/index", {"POST": _repository_index}),
+    (_REPOSITORY + "/models/(?P<model>[^/]+)/(?:un)?load", {"POST": _refuse_load}),
+    *_shared_memory("system"),
+    *_shared_memory("cuda"),
+]
+ROUTES = tuple((re.compile(pattern), verbs) for pattern, verbs in _ROWS)

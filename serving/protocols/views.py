@@ -1,0 +1,112 @@
+"""Finding what a request names, and the words for what cannot be found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NoReturn, Protocol
+from urllib.parse import unquote_to_bytes
+
+from serving.errors import ServingError, Word
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.rollout.policy import plan
+
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_SHOWN_CHARACTERS = 128
+
+
+class Directory(Protocol):
+    """Where the models as they stand can be read; the manager is one."""
+
+    def views(self) -> Sequence[ModelView]: ...
+
+
+def find_model(directory: Directory, name: str) -> ModelView:
+    """Raises ServingError NOT_FOUND."""
+    for view in directory.views():
+        if view.name == name:
+            return view
+    raise ServingError(Word.NOT_FOUND, f"Request for unknown model: '{shown(name)}' is not found")
+
+
+def find_version(view: ModelView, number: int | None) -> VersionView:
+    """The READY version ``number``, or the one that answers unnamed requests.
+
+    Raises ServingError: NOT_FOUND for a version that is not known, UNAVAILABLE for
+    one that is not READY.
+    """
+    planned = plan(view)
+    wanted = planned.default if number is None else number
+    if wanted is None:
+        _unavailable(f"Request for unavailable model: '{shown(view.name)}': {planned.reason}")
+    for version in view.versions:
+        if version.number == wanted and version.state is State.READY:
+            return version
+    if wanted in planned.unavailable:
+        _unavailable(
+            f"model '{shown(view.name)}' version {wanted} is not at ready state: "
+            f"{planned.unavailable[wanted]}"
+        )
+    raise ServingError(
+        Word.NOT_FOUND,
+        f"Request for unknown model: '{shown(view.name)}' version {wanted} is not found",
+    )
+
+
+def ready_versions(view: ModelView) -> tuple[VersionView, ...]:
+    return tuple(version for version in view.versions if version.state is State.READY)
+
+
+def _unavailable(message: str) -> NoReturn:
+    raise ServingError(Word.UNAVAILABLE, message)
+
+
+def parse_version(text: str) -> int | None:
+    """A version from a request: ``None`` where it is empty, else a positive integer.
+
+    Strict, as in the core. Raises ServingError BAD_REQUEST.
+    """
+    if not text:
+        return None
+    number = int(text) if _INTEGER.fullmatch(text) else 2**63
+    if not -(2**63) <= number < 2**63:
+        raise ServingError(
+            Word.BAD_REQUEST,
+            f"failed to get model version from specified version string '{shown(text)}' "
+            "(details: not an integer), version should be an integral value > 0",
+        )
+    if number < 1:
+        raise ServingError(
+            Word.BAD_REQUEST,
+            f"invalid model version specified '{number}' , version should be an integral value > 0",
+        )
+    return number
+
+
+def decode_name(raw: str) -> str:
+    """A name out of a URL, percent-decoded once; what could be a path is refused.
+
+    Raises ServingError BAD_REQUEST.
+    """
+    try:
+        name = unquote_to_bytes(raw).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ServingError(Word.BAD_REQUEST, "the model name is not valid UTF-8") from None
+    if name in (".", "..") or any(c in "/\\" or _is_control(c) for c in name):
+        raise ServingError(
+            Word.BAD_REQUEST,
+            f"invalid model name '{shown(name)}', "
+            "model name must not contain path traversal characters",
+        )
+    return name
+
+
+def shown(name: str) -> str:
+    """A client's word as an error may repeat it: without control characters, and not long."""
+    text = "".join("\ufffd" if _is_control(c) else c for c in name[:_SHOWN_CHARACTERS])
+    return f"{text}..." if len(name) > _SHOWN_CHARACTERS else text
+
+
+def _is_control(character: str) -> bool:
+    return ord(character) < 0x20 or 0x7F <= ord(character) <= 0x9F

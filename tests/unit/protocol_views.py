@@ -1,0 +1,121 @@
+"""Views of models as the manager would show them, and a call that records its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from serving.errors import Word
+from serving.model_config import ModelConfig
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.protocols.calls import answer_call
+from serving.signature import Signature, Tensor
+
+SIGNATURE = Signature(
+    inputs=(Tensor("x", "FP32", (-1, 4)), Tensor("k", "INT64", (), optional=True)),
+    outputs=(Tensor("y", "BYTES", (-1,)),),
+    left_out=("probabilities: seq(map(int64,tensor(float)))",),
+)
+
+
+class Counted:
+    """Counters as the core gives them."""
+
+    def __init__(self, counted: Mapping[str, Any]) -> None:
+        self._counted = counted
+
+    def snapshot(self) -> dict[str, Any]:
+        return dict(self._counted)
+
+
+def version(number: int, **more: Any) -> VersionView:
+    """A READY version; ``more`` replaces fields."""
+    given: dict[str, Any] = {
+        "number": number,
+        "state": State.READY,
+        "reason": "",
+        "signature": SIGNATURE,
+        "config": ModelConfig(),
+        "max_rows": 0,
+        "batching_words": "unbatched: input 'k' has no dynamic axis 0",
+        "provider": "CPUExecutionProvider",
+        "provider_nodes": {"CPUExecutionProvider": 3},
+        "threads": 1,
+        "instances": 1,
+        "ready_since": 1.0,
+        "stats": Counted({}),
+        # Only its presence is read: a version without one does not answer.
+        "queue": object(),
+        "path": Path("m") / str(number),
+        "left_out": SIGNATURE.left_out,
+        "load_seconds": 0.1,
+    }
+    return VersionView(**{**given, **more})
+
+
+def failed(number: int, reason: str) -> VersionView:
+    gone = {"signature": None, "config": None, "stats": None, "queue": None, "left_out": ()}
+    return version(number, state=State.FAILED, reason=reason, **gone)
+
+
+def model(name: str, *versions: VersionView, reason: str = "") -> ModelView:
+    ready = [v.number for v in versions if v.state is State.READY]
+    return ModelView(name, versions, max(ready, default=None), reason)
+
+
+class Models:
+    """A directory of models that does not change."""
+
+    def __init__(self, *views: ModelView) -> None:
+        self._views = views
+
+    def views(self) -> tuple[ModelView, ...]:
+        return self._views
+
+
+@dataclass
+class RecordedCall:
+    """Stands in for the core's: it keeps what it is answered with."""
+
+    protocol: Literal["grpc", "http"]
+    method: str
+    path: str = ""
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    request_id: str | None = None
+    answer: bytes | None = None
+    failure: tuple[str, str, str] | None = None
+
+    def respond(
+        self, body: bytes, *, status: int = 200, content_type: str = "application/json"
+    ) -> bool:
+        assert self.answer is None
+        assert self.failure is None
+        assert (status, content_type) == (200, "application/json")
+        self.answer = body
+        return True
+
+    def fail(self, word: str, message: str, detail: str = "") -> bool:
+        assert self.answer is None
+        assert self.failure is None
+        self.failure = (Word(word), message, detail)
+        return True
+
+
+def call(models: Any, recorded: RecordedCall) -> RecordedCall:
+    answer_call(recorded, models, "serving")  # type: ignore[arg-type]
+    assert (recorded.answer is None) != (recorded.failure is None)
+    return recorded
+
+
+def http(models: Any, method: str, path: str, body: bytes = b"") -> Any:
+    """The decoded JSON; or the error as (word, message)."""
+    done = call(models, RecordedCall("http", method, path, body))
+    if done.failure is not None:
+        return done.failure[:2]
+    assert done.answer is not None
+    return json.loads(done.answer)

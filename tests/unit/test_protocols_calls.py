@@ -1,0 +1,71 @@
+"""The pool: every call is answered, and no call ends a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from serving.protocols.calls import CallPool
+from serving.settings import Settings
+from tests.unit.protocol_views import Models, RecordedCall, model, version
+
+MODELS = Models(model("m", version(1)))
+
+
+class Line:
+    """A server of which only the line of calls exists."""
+
+    def __init__(self) -> None:
+        self.calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def next_call(self) -> Any:
+        return self.calls.get()
+
+
+class Waited(RecordedCall):
+    """Says when it was answered."""
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__("http", method, path)
+        self.done = threading.Event()
+
+    def respond(self, body: bytes, **more: Any) -> bool:
+        self.done.set()
+        return super().respond(body, **more)
+
+    def fail(self, word: str, message: str, detail: str = "") -> bool:
+        self.done.set()
+        return super().fail(word, message, detail)
+
+
+class Unanswerable(Waited):
+    """A call that cannot even be failed."""
+
+    def respond(self, body: bytes, **more: Any) -> bool:
+        raise RuntimeError("gone")
+
+    def fail(self, word: str, message: str, detail: str = "") -> bool:
+        self.done.set()
+        raise RuntimeError("gone")
+
+
+def test_calls_are_answered_until_the_server_stops() -> None:
+    line, settings = Line(), Settings()
+    pool = CallPool(line, MODELS, settings)  # type: ignore[arg-type]
+    before = threading.active_count()
+    pool.start()
+    sent = [Waited("GET", "/v2/models"), Waited("GET", "/nowhere"), Unanswerable("GET", "/nowhere")]
+    sent += [Waited("GET", "/v2/models/m") for _ in range(20)]
+    for waiting in sent:
+        line.calls.put(waiting)
+
+    assert all(waiting.done.wait(10) for waiting in sent)
+    assert sent[0].answer == b'{"models":["m"]}'
+    assert sent[1].failure is not None
+    assert all(waiting.answer is not None for waiting in sent[3:])
+
+    for _ in range(settings.threads.calls):
+        line.calls.put(None)
+    pool.stop()
+    assert threading.active_count() == before
