@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -52,16 +52,23 @@ class Gateway:
         self._ready = False
         self.server = _bound(settings)
         self.manager = Manager(settings, roots, publish_to(self.server))
-        exposition = Exposition()
-        self.admin = Admin(
-            settings,
-            origins or {},
-            metrics=lambda: exposition.render(self.server.metrics(), self.models()),
-            models=self.models,
-            is_ready=lambda: self._ready,
-        )
+        self.admin = self._bound_admin(origins or {})
         self._calls = CallPool(self.server, self.manager, settings)
         self._events = EventLog(self.server)
+
+    def _bound_admin(self, origins: Mapping[str, str]) -> Admin:
+        exposition = Exposition()
+        try:
+            return Admin(
+                self.settings,
+                origins,
+                metrics=lambda: exposition.render(self.server.metrics(), self.models()),
+                models=self.models,
+                is_ready=lambda: self._ready,
+            )
+        except AddressError:
+            self.server.stop()
+            raise
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -203,8 +210,9 @@ def serve(
 def leave(code: int) -> None:
     """End the process. Threads that still sit in native code (a load that can't be
     interrupted) must not see the interpreter torn down under them."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever read it may have left
+            stream.flush()
     others = [t for t in threading.enumerate() if t is not threading.current_thread()]
     if others:
         os._exit(code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ def start(
             gateway,
             on_change=_print_version,
             on_ready=lambda: _print_ready(gateway),
-            on_stop=lambda: print_line("stopping; a second signal ends at once"),
+            on_stop=lambda: _say("stopping; a second signal ends at once"),
         )
     )
 
@@ -103,20 +104,26 @@ def url(address: tuple[str, int], scheme: str = "http") -> str:
     return f"{scheme}://{host}:{port}" if scheme else f"{host}:{port}"
 
 
+def _say(text: str, style: str = "") -> None:
+    """Whoever reads this may leave; the gateway stays."""
+    with contextlib.suppress(OSError, ValueError):
+        print_line(text, style)
+
+
 def _print_addresses(gateway: Gateway) -> None:
-    print_line(f"HTTP   {url(gateway.http_address)}")
-    print_line(f"gRPC   {url(gateway.grpc_address, '')}")
-    print_line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
-    print_line(f"pid    {os.getpid()}")
+    _say(f"HTTP   {url(gateway.http_address)}")
+    _say(f"gRPC   {url(gateway.grpc_address, '')}")
+    _say(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
+    _say(f"pid    {os.getpid()}")
 
 
 def _print_version(name: str, version: VersionView) -> None:
     if str(version.state) != "READY":
-        print_line(f"{name} {version.number}: failed: {version.reason}", "red")
+        _say(f"{name} {version.number}: failed: {version.reason}", "red")
         return
     threads = f"{version.threads} thread{'' if version.threads == 1 else 's'}"
     instances = "" if version.instances == 1 else f", {version.instances} instances"
-    print_line(
+    _say(
         f"{name} {version.number}: ready on {version.provider}, {threads}{instances};"
         f" {version.batching_words}"
     )
@@ -127,11 +134,11 @@ def _print_ready(gateway: Gateway) -> None:
 
     models = gateway.models()
     ready = [_answering(view) for view in models if view.default is not None]
-    print_line(f"ready: {', '.join(ready) or 'no model yet'}", "green")
+    _say(f"ready: {', '.join(ready) or 'no model yet'}", "green")
     line = curl_line(url(gateway.http_address), models)
     if line:
-        print_line("try it:")
-        print_line(f"  {line}")
+        _say("try it:")
+        _say(f"  {line}")
 
 
 def _answering(view: ModelView) -> str:

@@ -7,6 +7,7 @@ client can hold is bounded: connections, heads, and the time a head may take.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import os
@@ -83,7 +84,7 @@ class Admin:
     ) -> None:
         self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
         app = application(settings, origins, metrics=metrics, models=models, is_ready=is_ready)
-        self._server = uvicorn.Server(_uvicorn_config(app))
+        self._server = _QuietServer(_uvicorn_config(app))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     @property
@@ -96,7 +97,7 @@ class Admin:
 
     def stop(self, timeout: float = 3.0) -> None:
         """Close the port; requests that don't end in time are cut off."""
-        self._server.should_exit = True
+        self._server.ask_to_exit()
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._socket.close()
@@ -124,6 +125,28 @@ def _uvicorn_config(app: Starlette) -> uvicorn.Config:
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
+
+
+class _QuietServer(uvicorn.Server):
+    """Looks at the clock once a second, not ten times: an idle gateway should sleep."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._asked = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def ask_to_exit(self) -> None:
+        """From any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed already
+                self._loop.call_soon_threadsafe(self._asked.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), 1.0)
 
 
 class _TimedProtocol(H11Protocol):
