@@ -89,7 +89,7 @@ def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str])
 def missing(error: ImportError) -> str:
     """What to install, in words."""
     name = error.name or ""
-    if name == "serving._core":
+    if "_core" in str(error):
         return "the native core is not built: run 'make' in the project, or install a wheel"
     if name.startswith("onnxruntime"):
         return "onnxruntime is missing: install 'serving[cpu]' or 'serving[gpu]'"
