@@ -1,0 +1,1 @@
+"""How fast the gateway is, as ratios to other servers on the same machine."""

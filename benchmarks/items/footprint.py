@@ -1,0 +1,57 @@
+"""8: what does it cost to be there? (start, memory, idle)"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from benchmarks import models, report
+from benchmarks.bench import Bench, expect_right_answer
+from benchmarks.models import lay
+from benchmarks.servers import ROOT, Gateway
+
+VERSIONS = 100
+
+
+def measure(bench: Bench) -> Iterator[report.Row]:
+    registry = bench.registry("tiny", "mlp")
+    starts, memory = [], []
+    bare = [_bare_process(registry) for _ in range(3)]
+    for _ in range(bench.rounds):
+        start = time.monotonic()
+        with Gateway(registry, bench.folder()) as server:
+            expect_right_answer(server.grpc_port, registry, "tiny")
+            starts.append(time.monotonic() - start)
+            memory.append(server.resident_bytes())
+    detail = f"{report.spread(starts, '.2f')} s, two models"
+    yield report.Row(8, "start to first answer", median(starts), "s", detail=detail)
+    ours, theirs = median(memory) / 2**20, median(bare) / 2**20
+    detail = f"{ours:.0f} / {theirs:.0f} MiB"
+    question = "resident memory beyond Python, numpy, onnxruntime"
+    yield report.Row(8, question, ours - theirs, "MiB", detail=detail)
+    yield idle(bench)
+
+
+def idle(bench: Bench) -> report.Row:
+    """CPU with a hundred versions and nobody asking."""
+    registry = bench.folder()
+    for number in range(VERSIONS):
+        lay(registry, f"tiny_{number}", models.tiny())
+    with Gateway(registry, bench.folder()) as server:
+        time.sleep(5)
+        seconds = 5 * bench.seconds
+        before = server.cpu_seconds()
+        time.sleep(seconds)
+        share = (server.cpu_seconds() - before) / seconds * 100
+    detail = f"over {seconds:g} s"
+    return report.at_most(8, f"idle CPU with {VERSIONS} versions", share, 0.5, "%", detail)
+
+
+def _bare_process(registry: Path) -> int:
+    command = [sys.executable, "-m", "benchmarks.baselines.bare_process", str(registry)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout)
