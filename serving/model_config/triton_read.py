@@ -67,10 +67,9 @@ def to_model_config(message: Any) -> ModelConfig:
 
 
 def _max_batch_size(message: Any) -> int | None:
-    """Without both sides of the signature a 0 is taken for "not said"."""
-    if message.max_batch_size or (message.input and message.output):
-        return int(message.max_batch_size)
-    return None
+    """Beside a whole signature silence is 0, as no side of it is left to complete."""
+    said = message.HasField("max_batch_size") or (message.input and message.output)
+    return int(message.max_batch_size) if said else None
 
 
 def _graph_level(message: Any) -> GraphLevel:

@@ -15,8 +15,6 @@ from serving.settings import Settings
 if TYPE_CHECKING:
     from serving import _core
 
-# No call so far has use for more; parsing it would hold the interpreter.
-MAX_BODY_BYTES = 64 * 1024
 _JOIN_S = 5.0
 
 
@@ -62,12 +60,6 @@ def answer_call(call: _core.Call, directory: Directory, server_name: str) -> Non
 
 
 def _answer(call: _core.Call, directory: Directory, server_name: str) -> bytes:
-    body = call.body
-    if len(body) > MAX_BODY_BYTES:
-        raise ServingError(
-            Word.TOO_LARGE,
-            f"the body has {len(body)} bytes, this call takes at most {MAX_BODY_BYTES}",
-        )
     if call.protocol == "grpc":
-        return grpc_calls.answer(directory, server_name, call.method, body)
-    return http_calls.answer(directory, server_name, call.method, call.path, body)
+        return grpc_calls.answer(directory, server_name, call.method, call.body)
+    return http_calls.answer(directory, server_name, call.method, call.path, call.body)

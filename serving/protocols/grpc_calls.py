@@ -9,17 +9,23 @@ from google.protobuf.message import DecodeError
 
 from serving.errors import ServingError, Word
 from serving.protocols import oip, triton
-from serving.protocols.views import Directory, parse_version
+from serving.protocols.views import Directory, check_size, parse_version
 from serving.wire import messages
 
 Handler = Callable[[Directory, str, Any], Any]
 
+# Refused unread: a load may carry a whole model.
+_LOADING = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
+
 
 def answer(directory: Directory, server_name: str, method: str, body: bytes) -> bytes:
     """The serialized answer to the RPC ``method``. Raises ServingError."""
+    if method in _LOADING:
+        raise triton.refuse_load()
     handler = HANDLERS.get(method)
     if handler is None:
         raise triton.not_supported(method)
+    check_size(body)
     try:
         request = getattr(messages, f"{method}Request").FromString(body)
     except DecodeError:
@@ -53,16 +59,10 @@ def _repository_index(directory: Directory, _: str, request: Any) -> Any:
     return triton.repository_index(directory, ready=request.ready)
 
 
-def _refuse_load(_: Directory, __: str, request: Any) -> Any:
-    raise triton.refuse_load()
-
-
 HANDLERS: Mapping[str, Handler] = {
     "ServerMetadata": _server_metadata,
     "ModelMetadata": _model_metadata,
     "ModelConfig": _model_config,
     "ModelStatistics": _model_statistics,
     "RepositoryIndex": _repository_index,
-    "RepositoryModelLoad": _refuse_load,
-    "RepositoryModelUnload": _refuse_load,
 }

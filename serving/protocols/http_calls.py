@@ -16,7 +16,7 @@ from typing import Any
 from serving.errors import ServingError, Word
 from serving.model_config import message_to_json_dict
 from serving.protocols import oip, triton
-from serving.protocols.views import Directory, decode_name
+from serving.protocols.views import Directory, check_size, decode_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,12 @@ def answer(directory: Directory, server_name: str, method: str, path: str, body:
         match = pattern.fullmatch(path)
         if match is None:
             continue
-        handler = verbs.get(method)
+        # The door leaves the body out.
+        handler = verbs.get("GET" if method == "HEAD" else method)
         if handler is None:
-            raise ServingError(Word.METHOD_NOT_ALLOWED, "Method Not Allowed")
+            # The door makes the Allow header of the last word.
+            words = f"Method Not Allowed: use {' or '.join(verbs)}"
+            raise ServingError(Word.METHOD_NOT_ALLOWED, words)
         found = handler(Request(directory, server_name, match.groupdict(), body))
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
@@ -92,7 +95,8 @@ def _repository_index(request: Request) -> Any:
 
 
 def _json_object(body: bytes) -> dict[str, Any]:
-    """An empty body is an empty object. Raises ServingError BAD_REQUEST."""
+    """An empty body is an empty object. Raises ServingError."""
+    check_size(body)
     if not body.strip():
         return {}
     try:

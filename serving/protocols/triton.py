@@ -123,9 +123,12 @@ def index_json(response: Any) -> list[dict[str, str]]:
 
 
 def refuse_load() -> ServingError:
-    """Loading by call is for a server that does not follow its directories."""
+    """Loading by call is for a server that does not follow its directories.
+
+    Not UNAVAILABLE: clients would try again, and no waiting helps.
+    """
     return ServingError(
-        Word.UNAVAILABLE,
+        Word.UNIMPLEMENTED,
         "explicit model load / unload is not allowed if polling is enabled",
     )
 

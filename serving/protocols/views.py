@@ -14,6 +14,8 @@ from serving.rollout.policy import plan
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _SHOWN_CHARACTERS = 128
+# No call so far has use for more; parsing it would hold the interpreter.
+MAX_BODY_BYTES = 64 * 1024
 
 
 class Directory(Protocol):
@@ -93,13 +95,22 @@ def decode_name(raw: str) -> str:
         name = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
         raise ServingError(Word.BAD_REQUEST, "the model name is not valid UTF-8") from None
-    if name in (".", "..") or any(c in "/\\" or _is_control(c) for c in name):
+    if name == "." or ".." in name or any(c in "/\\" or _is_control(c) for c in name):
         raise ServingError(
             Word.BAD_REQUEST,
             f"invalid model name '{shown(name)}', "
             "model name must not contain path traversal characters",
         )
     return name
+
+
+def check_size(body: bytes) -> None:
+    """Raises ServingError TOO_LARGE for a body that is not worth parsing."""
+    if len(body) > MAX_BODY_BYTES:
+        raise ServingError(
+            Word.TOO_LARGE,
+            f"the body has {len(body)} bytes, this call takes at most {MAX_BODY_BYTES}",
+        )
 
 
 def shown(name: str) -> str:

@@ -60,7 +60,7 @@ def test_a_file_that_is_not_utf_8_names_the_line(model: Path) -> None:
     assert refused(model) == "model.yaml line 2: not valid UTF-8"
 
 
-def test_fault_91_a_huge_file_is_not_read_whole(model: Path) -> None:
+def test_a_huge_file_is_not_read_whole(model: Path) -> None:
     with (model / "config.pbtxt").open("wb") as file:
         file.truncate(50 * 1024**3)
 

@@ -88,7 +88,7 @@ def test_an_empty_file_is_all_default() -> None:
     assert config.providers_prefer is None
 
 
-def test_max_batch_size_stays_0_only_beside_a_whole_signature() -> None:
+def test_silence_is_max_batch_size_0_only_beside_a_whole_signature() -> None:
     tensors = (
         'input {name: "x" data_type: TYPE_FP32 dims: 4} '
         'output {name: "y" data_type: TYPE_FP32 dims: 4}'
@@ -96,7 +96,12 @@ def test_max_batch_size_stays_0_only_beside_a_whole_signature() -> None:
 
     assert read_pbtxt(tensors, "m").max_batch_size == 0
     assert read_pbtxt(tensors, "m").inputs[0].shape == (4,)
-    assert read_pbtxt("max_batch_size: 0", "m").max_batch_size is None
+    assert read_pbtxt('name: "m"', "m").max_batch_size is None
+
+
+def test_a_written_max_batch_size_of_0_is_unbatched() -> None:
+    assert read_pbtxt("max_batch_size: 0", "m").max_batch_size == 0
+    assert read_pbtxt("max_batch_size: 0 dynamic_batching { }", "m").batching is None
 
 
 @pytest.mark.parametrize(

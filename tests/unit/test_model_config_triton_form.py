@@ -143,7 +143,7 @@ def test_json_has_numbers_names_and_every_plain_field() -> None:
 
     found = message_to_json_dict(message)
 
-    assert found["max_batch_size"] == 0
+    assert found["backend"] == ""
     assert found["input"] == []
     assert found["metric_tags"] == {}
     batching = found["dynamic_batching"]
