@@ -180,3 +180,131 @@ pub fn deflate(encoding: Encoding, data: &[u8]) -> Bytes {
     // Writing to memory does not fail.
     packed.unwrap_or_default().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
+
+    #[test]
+    fn one_known_content_encoding_is_taken() {
+        assert_eq!(Encoding::parse("").unwrap(), Encoding::Identity);
+        assert_eq!(Encoding::parse("identity").unwrap(), Encoding::Identity);
+        assert_eq!(Encoding::parse(" GZip ").unwrap(), Encoding::Gzip);
+        assert_eq!(Encoding::parse("deflate").unwrap(), Encoding::Deflate);
+    }
+
+    #[test]
+    fn fault_41_unknown_and_nested_encodings_are_refused() {
+        for bad in ["br", "gzip, gzip", "gzip,deflate", "zstd", "gzip;q=1"] {
+            let error = Encoding::parse(bad).unwrap_err();
+            assert_eq!(
+                (error.word, error.message.as_str()),
+                (Word::Unimplemented, "Unsupported compression type")
+            );
+        }
+    }
+
+    #[test]
+    fn the_answer_takes_the_highest_q() {
+        for (accept, want) in [
+            ("", Encoding::Identity),
+            ("gzip", Encoding::Gzip),
+            ("gzip, deflate", Encoding::Gzip),
+            ("deflate, gzip", Encoding::Deflate),
+            ("gzip;q=0.5, deflate;q=0.8", Encoding::Deflate),
+            ("gzip; q=0.5, identity", Encoding::Identity),
+            ("identity;q=0.2,GZIP;Q=0.3", Encoding::Gzip),
+            ("gzip;q=0", Encoding::Identity),
+            ("br, *", Encoding::Identity),
+            ("gzip;q=x, deflate;q=2, ;;=,,", Encoding::Identity),
+            ("gzip;q=NaN", Encoding::Identity),
+        ] {
+            assert_eq!(Encoding::choose(accept), want, "{accept}");
+        }
+    }
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        deflate(Encoding::Gzip, data).to_vec()
+    }
+
+    #[test]
+    fn fault_41_the_limit_counts_decompressed_bytes() {
+        let bomb = vec![0u8; 50 << 20];
+        for encoding in BOTH {
+            let packed = deflate(encoding, &bomb);
+            assert!(packed.len() < 1 << 20);
+            let error = inflate(encoding, &packed, 1 << 20).unwrap_err();
+            assert_eq!(error.word, Word::TooLarge);
+            assert!(error.message.contains("1048576"), "{error}");
+            assert_eq!(inflate(encoding, &packed, bomb.len()).unwrap().len(), bomb.len());
+            assert_eq!(inflate(encoding, &packed, bomb.len() - 1).unwrap_err().word, Word::TooLarge);
+        }
+        assert_eq!(inflate(Encoding::Identity, b"abc", 2).unwrap_err().word, Word::TooLarge);
+    }
+
+    #[test]
+    fn fault_41_many_small_members_are_one_body_under_one_limit() {
+        let members = [gzip(b"hello "), gzip(b""), gzip(b"world")].concat();
+        assert_eq!(inflate(Encoding::Gzip, &members, 100).unwrap(), "hello world");
+        assert_eq!(inflate(Encoding::Gzip, &members, 10).unwrap_err().word, Word::TooLarge);
+    }
+
+    #[test]
+    fn fault_41_garbage_is_a_bad_request() {
+        for encoding in BOTH {
+            for bad in [&b""[..], b"x", b"\x1f\x8b", b"not compressed at all", &[0xff; 100]] {
+                assert_eq!(
+                    inflate(encoding, bad, 1000).unwrap_err().word,
+                    Word::BadRequest,
+                    "{encoding:?} {bad:?}"
+                );
+            }
+        }
+        assert!(inflate(Encoding::Gzip, &deflate(Encoding::Deflate, b"abc"), 100).is_err());
+        assert!(inflate(Encoding::Deflate, &gzip(b"abc"), 100).is_err());
+    }
+
+    #[test]
+    fn fault_41_a_stream_cut_anywhere_is_refused() {
+        let data: Vec<u8> = (0..2000u32).flat_map(|i| (i * i).to_le_bytes()).collect();
+        for encoding in BOTH {
+            let packed = deflate(encoding, &data);
+            for end in 0..packed.len() {
+                assert!(inflate(encoding, &packed[..end], 1 << 20).is_err(), "{encoding:?} cut at {end}");
+            }
+        }
+    }
+
+    #[test]
+    fn fault_41_trailing_garbage_is_refused() {
+        for encoding in BOTH {
+            for tail in [&b"x"[..], b"\0", b"trailing garbage that is long enough for a head"] {
+                let packed = [&deflate(encoding, b"abc")[..], tail].concat();
+                assert!(inflate(encoding, &packed, 1000).is_err(), "{encoding:?} {tail:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_compressed_reads_back(data: Vec<u8>, repeat in 1usize..200) {
+            let data = data.repeat(repeat);
+            for encoding in [Encoding::Identity, Encoding::Gzip, Encoding::Deflate] {
+                let packed = deflate(encoding, &data);
+                prop_assert_eq!(inflate(encoding, &packed, data.len()).unwrap(), &data);
+            }
+        }
+
+        #[test]
+        fn any_bytes_end(data: Vec<u8>, limit in 0usize..100, accept: String) {
+            for encoding in BOTH {
+                let _ = inflate(encoding, &data, limit);
+            }
+            Encoding::choose(&accept);
+            let _ = Encoding::parse(&accept);
+        }
+    }
+}

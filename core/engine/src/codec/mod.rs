@@ -13,6 +13,9 @@ pub mod protobuf;
 pub mod typed;
 mod wire;
 
+#[cfg(test)]
+mod oracle;
+
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
 

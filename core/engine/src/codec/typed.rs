@@ -251,3 +251,164 @@ impl Joined {
         if self.all.is_empty() { self.first } else { self.all.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::oracle::{InferTensorContents, UnpackedContents};
+    use proptest::prelude::*;
+    use prost::Message;
+
+    fn raw(datatype: Datatype, contents: &impl Message, expected: usize) -> Result<Bytes> {
+        typed_to_raw("x", "m", datatype, &[contents.encode_to_vec().into()], expected)
+    }
+
+    fn refusal(datatype: Datatype, contents: &impl Message, expected: usize) -> String {
+        raw(datatype, contents, expected).unwrap_err().message
+    }
+
+    #[test]
+    fn fault_52_data_in_a_wrong_field_is_refused_in_tritons_words() {
+        let contents = InferTensorContents { int_contents: vec![1], ..Default::default() };
+        assert_eq!(
+            refusal(Datatype::Fp32, &contents, 1),
+            "unexpected explicit tensor data for input tensor 'x' for model 'm' of type 'INT32', \
+             expected datatype 'FP32'"
+        );
+        let both = InferTensorContents {
+            fp32_contents: vec![1.0],
+            bytes_contents: vec![Bytes::new()],
+            ..Default::default()
+        };
+        assert!(refusal(Datatype::Fp32, &both, 1).contains("of type 'BYTES'"));
+        assert!(
+            refusal(Datatype::Int64, &contents, 1).contains("of type 'INT32', expected datatype 'INT64'")
+        );
+        assert!(refusal(Datatype::Uint8, &contents, 1).contains("expected datatype 'UINT8'"));
+        assert!(refusal(Datatype::Fp16, &contents, 1).contains("expected datatype 'FP16'"));
+    }
+
+    #[test]
+    fn fault_52_fp16_and_bf16_are_only_raw() {
+        let empty = InferTensorContents::default();
+        assert!(refusal(Datatype::Fp16, &empty, 2).contains("raw_input_contents"));
+        assert!(refusal(Datatype::Bf16, &empty, 2).contains("raw_input_contents"));
+        assert!(raw(Datatype::Bf16, &empty, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn fault_52_counts_that_differ_are_named() {
+        let three = InferTensorContents { int_contents: vec![1, 2, 3], ..Default::default() };
+        assert!(refusal(Datatype::Int8, &three, 2).ends_with("expected 2, got 3"));
+        assert!(refusal(Datatype::Int32, &three, 4).ends_with("expected 4, got 3"));
+        let floats = InferTensorContents { fp32_contents: vec![1.0; 3], ..Default::default() };
+        assert!(refusal(Datatype::Fp32, &floats, usize::MAX / 8).contains("got 3"));
+        let strings = InferTensorContents { bytes_contents: vec![Bytes::from("a"); 3], ..Default::default() };
+        assert!(refusal(Datatype::Bytes, &strings, 2).contains("expected 2 string elements, got 3"));
+        assert!(refusal(Datatype::Bytes, &strings, usize::MAX).contains("got 3"));
+    }
+
+    #[test]
+    fn fault_58_integers_that_do_not_fit_are_refused_not_wrapped() {
+        for (datatype, bad) in [
+            (Datatype::Int8, 128),
+            (Datatype::Int8, -129),
+            (Datatype::Int16, 32768),
+            (Datatype::Int16, -32769),
+        ] {
+            let contents = InferTensorContents { int_contents: vec![0, bad], ..Default::default() };
+            let text = refusal(datatype, &contents, 2);
+            assert!(text.contains(&format!("element 1 of input 'x'")), "{text}");
+            assert!(text.contains(&format!("out of range for {datatype}: {bad}")), "{text}");
+        }
+        for (datatype, bad) in [(Datatype::Uint8, 256), (Datatype::Uint16, 65536)] {
+            let contents = InferTensorContents { uint_contents: vec![bad], ..Default::default() };
+            assert!(refusal(datatype, &contents, 1).contains("out of range"));
+        }
+        // No encoder writes 2^32 into an int32 field; its low bits are not the value meant.
+        let wide = InferTensorContents { int64_contents: vec![1 << 32], ..Default::default() };
+        let mut encoded = wide.encode_to_vec();
+        encoded[0] = 0x12;
+        assert!(typed_to_raw("x", "m", Datatype::Int32, &[encoded.into()], 1).is_err());
+    }
+
+    #[test]
+    fn fault_47_contents_that_are_cut_are_refused() {
+        for bad in [&[0x32, 3, 0, 0, 0][..], &[0x12, 1, 0x80], &[0x32, 9, 1], &[0x30, 1], &[0x42, 5, b'a']] {
+            for datatype in Datatype::ALL {
+                assert!(typed_to_raw("x", "m", datatype, &[Bytes::copy_from_slice(bad)], 1).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn one_packed_run_of_floats_is_not_copied() {
+        let encoded = Bytes::from(
+            InferTensorContents { fp32_contents: vec![1.0, 2.0], ..Default::default() }.encode_to_vec(),
+        );
+        let raw = typed_to_raw("x", "m", Datatype::Fp32, &[encoded.clone()], 2).unwrap();
+        assert_eq!(raw.as_ptr(), encoded[2..].as_ptr());
+    }
+
+    fn le<const N: usize>(elements: impl IntoIterator<Item = [u8; N]>) -> Vec<u8> {
+        elements.into_iter().flatten().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn typed_is_raw_for_every_datatype(
+            bools: Vec<bool>, i8s: Vec<i8>, i16s: Vec<i16>, i32s: Vec<i32>, i64s: Vec<i64>,
+            u8s: Vec<u8>, u16s: Vec<u16>, u32s: Vec<u32>, u64s: Vec<u64>, f32s: Vec<f32>, f64s: Vec<f64>,
+            strings: Vec<Vec<u8>>,
+        ) {
+            let empty = InferTensorContents::default;
+            let ints = |v: Vec<i32>| InferTensorContents { int_contents: v, ..empty() };
+            let uints = |v: Vec<u32>| InferTensorContents { uint_contents: v, ..empty() };
+            let mut packed = Vec::new();
+            for s in &strings {
+                bytes_tensor::push(&mut packed, s);
+            }
+            for (datatype, contents, count, want) in [
+                (Datatype::Bool, InferTensorContents { bool_contents: bools.clone(), ..empty() }, bools.len(),
+                    bools.iter().map(|b| u8::from(*b)).collect()),
+                (Datatype::Int8, ints(i8s.iter().map(|&v| v.into()).collect()), i8s.len(), le(i8s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Int16, ints(i16s.iter().map(|&v| v.into()).collect()), i16s.len(), le(i16s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Int32, ints(i32s.clone()), i32s.len(), le(i32s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Int64, InferTensorContents { int64_contents: i64s.clone(), ..empty() }, i64s.len(), le(i64s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Uint8, uints(u8s.iter().map(|&v| v.into()).collect()), u8s.len(), u8s.clone()),
+                (Datatype::Uint16, uints(u16s.iter().map(|&v| v.into()).collect()), u16s.len(), le(u16s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Uint32, uints(u32s.clone()), u32s.len(), le(u32s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Uint64, InferTensorContents { uint64_contents: u64s.clone(), ..empty() }, u64s.len(), le(u64s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Fp32, InferTensorContents { fp32_contents: f32s.clone(), ..empty() }, f32s.len(), le(f32s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Fp64, InferTensorContents { fp64_contents: f64s.clone(), ..empty() }, f64s.len(), le(f64s.iter().map(|v| v.to_le_bytes()))),
+                (Datatype::Bytes, InferTensorContents { bytes_contents: strings.iter().cloned().map(Bytes::from).collect(), ..empty() }, strings.len(), packed),
+            ] {
+                prop_assert_eq!(raw(datatype, &contents, count).unwrap(), want);
+            }
+        }
+
+        #[test]
+        fn unpacked_and_split_contents_read_like_packed_ones(
+            bools: Vec<bool>, i32s: Vec<i32>, u64s: Vec<u64>, f32s: Vec<f32>, f64s: Vec<f64>,
+        ) {
+            let loose = UnpackedContents { bool_contents: bools.clone(), ..Default::default() };
+            prop_assert_eq!(raw(Datatype::Bool, &loose, bools.len()).unwrap(), bools.iter().map(|b| u8::from(*b)).collect::<Vec<_>>());
+            let loose = UnpackedContents { int_contents: i32s.clone(), ..Default::default() };
+            prop_assert_eq!(raw(Datatype::Int32, &loose, i32s.len()).unwrap(), le(i32s.iter().map(|v| v.to_le_bytes())));
+            let loose = UnpackedContents { uint64_contents: u64s.clone(), ..Default::default() };
+            prop_assert_eq!(raw(Datatype::Uint64, &loose, u64s.len()).unwrap(), le(u64s.iter().map(|v| v.to_le_bytes())));
+            let loose = UnpackedContents { fp32_contents: f32s.clone(), ..Default::default() };
+            let packed = InferTensorContents { fp32_contents: f32s.clone(), ..Default::default() };
+            let parts = [Bytes::from(packed.encode_to_vec()), loose.encode_to_vec().into(), packed.encode_to_vec().into()];
+            let thrice = le(f32s.iter().chain(&f32s).chain(&f32s).map(|v| v.to_le_bytes()));
+            prop_assert_eq!(typed_to_raw("x", "m", Datatype::Fp32, &parts, 3 * f32s.len()).unwrap(), thrice);
+            let loose = UnpackedContents { fp64_contents: f64s.clone(), ..Default::default() };
+            prop_assert_eq!(raw(Datatype::Fp64, &loose, f64s.len()).unwrap(), le(f64s.iter().map(|v| v.to_le_bytes())));
+        }
+
+        #[test]
+        fn any_bytes_end(part: Vec<u8>, expected in 0usize..8, datatype in 0usize..14) {
+            let _ = typed_to_raw("x", "m", Datatype::ALL[datatype], &[part.into()], expected);
+        }
+    }
+}

@@ -68,6 +68,7 @@ impl<'j> Walk<'_, 'j> {
             out.extend_from_slice(&element);
             Ok(())
         })?;
+        trim(&mut out);
         Ok(Leaves { data: out.into(), count })
     }
 
@@ -80,6 +81,7 @@ impl<'j> Walk<'_, 'j> {
             bytes_tensor::push(&mut out, walk.document.known_string()?.as_bytes());
             Ok(())
         })?;
+        trim(&mut out);
         Ok(Leaves { data: out.into(), count })
     }
 
@@ -217,6 +219,14 @@ impl<'j> Walk<'_, 'j> {
     #[cold]
     fn not_an_array(&self, got: Peek) -> Error {
         Error::bad(format!("'data' of input '{}' must be an array, got {}", shown(self.tensor), kind(got)))
+    }
+}
+
+/// Gives back what a shape promised and the data did not bring, so that many
+/// inputs of one request cannot each hold the room of all its text.
+fn trim(out: &mut Vec<u8>) {
+    if out.capacity() / 2 > out.len() {
+        out.shrink_to_fit();
     }
 }
 
