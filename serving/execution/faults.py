@@ -47,13 +47,13 @@ _DATA_WORDS: dict[str, str] = {
         r"|[Dd]imensions? .*(not match|do not agree|incompatible)|equal to twice the input dim"
         r"|must equal size of selected axis"
     ): "the shapes of the inputs do not fit together",
+    r"Integer overflow|Size\(\) must be >= 0": "a size is too large or negative",
     (
         r"must be non-negative|is negative|can ?not be (zero|negative)"
         r"|should not be greater than|must have the same length|must equal|should be equal"
         r"|must be (positive|greater|less|in range|>=|<=|>|<)|[Ss]hould be in range"
     ): "a value is not one the operator takes",
     r"^(sto(i|l|ll|ul|ull|f|d|ld))\s*$": "a text is not a number",
-    r"Integer overflow|Size\(\) must be >= 0": "a size is too large or negative",
     r"[Ee]mpty (tensor|input|sequence)|zero[- ]size": "an input is empty",
 }
 _DATA = tuple((re.compile(pattern), words) for pattern, words in _DATA_WORDS.items())
@@ -62,7 +62,9 @@ _ALLOCATION = re.compile(r"Failed to allocate memory for requested buffer of siz
 _DIMENSION = re.compile(r"index: (\d+) Got: (-?\d+) Expected: (-?\d+)")
 _DIMENSIONS_OF = re.compile(r"Got invalid dimensions for input: (.+?) for the following indices")
 _RANK = re.compile(r"Invalid rank for input: (.+?) Got: (\d+) Expected: (\d+)")
-_DATATYPE = re.compile(r"Unexpected input data type\. Actual: \((.+?)\) ?, expected: \((.+?)\)")
+_DATATYPE = re.compile(
+    r"Unexpected input data type\. Actual: \((\w+\(.+?\))\) ?, expected: \((\w+\(.+?\))\)"
+)
 
 
 def classify(error: BaseException, memory: int | None = None) -> Fault:

@@ -174,7 +174,7 @@ def _read_below(root: int, location: str, tensor: str, budget: int) -> bytes:
     if not parts:
         raise LoadError(f"{who} names no file")
     file = _open_below(root, parts, who)
-    with os.fdopen(file, "rb") as stream:
+    try:
         facts = os.fstat(file)
         if not stat.S_ISREG(facts.st_mode):
             raise LoadError(f"{who} is not a regular file")
@@ -182,7 +182,10 @@ def _read_below(root: int, location: str, tensor: str, budget: int) -> bytes:
             raise LoadError(f"{who} is a hard link: it may be somebody else's file")
         if facts.st_size > budget:
             raise LoadError(f"{who} has {facts.st_size} bytes, more than the memory there is")
-        return stream.read(facts.st_size)
+        with os.fdopen(file, "rb", closefd=False) as stream:
+            return stream.read(facts.st_size)
+    finally:
+        os.close(file)
 
 
 def _open_below(root: int, parts: list[str], who: str) -> int:

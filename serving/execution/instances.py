@@ -91,12 +91,10 @@ class Instances:
                     return
                 outputs = run(batch.outputs, batch.inputs)
                 _answer(batch, outputs)
-            except Exception as error:  # noqa: BLE001 - a model may fail in any way
+            except BaseException as error:  # noqa: BLE001 - it may cost the batch, no thread
                 self._recover(batch, error)
-            except BaseException as error:  # noqa: BLE001 - a panic may cost a batch, no thread
-                self._give_up(batch, error)
 
-    def _recover(self, batch: Batch | None, error: Exception) -> None:
+    def _recover(self, batch: Batch | None, error: BaseException) -> None:
         """Whatever happens in here, the thread lives on."""
         try:
             if batch is None:
@@ -105,10 +103,10 @@ class Instances:
         except BaseException as second:  # noqa: BLE001 - the thread lives on
             self._give_up(batch, second)
 
-    def _halve(self, failed: Batch, error: Exception) -> None:
+    def _halve(self, failed: Batch, error: BaseException) -> None:
         """Run the halves of a failed batch, their halves, ... until the guilty request is
         alone (fault 21). Those who expired meanwhile are dropped by ``split``."""
-        failures: list[tuple[Batch, Exception]] = [(failed, error)]
+        failures: list[tuple[Batch, BaseException]] = [(failed, error)]
         while failures:
             batch, error = failures.pop()
             halves = batch.split()
@@ -122,24 +120,24 @@ class Instances:
                 if failure is not None:
                     failures.append((half, failure))
 
-    def _try(self, batch: Batch) -> Exception | None:
+    def _try(self, batch: Batch) -> BaseException | None:
         """Run and answer one half; the error if that failed."""
         if batch.requests == 0:
             return None
         try:
             _answer(batch, self._runner.run(batch.outputs, batch.inputs))
-        except Exception as error:  # noqa: BLE001 - a model may fail in any way
+        except BaseException as error:  # noqa: BLE001 - a model may fail in any way
             return error
         return None
 
-    def _fail(self, batch: Batch, error: Exception) -> None:
+    def _fail(self, batch: Batch, error: BaseException) -> None:
         if isinstance(error, _AnswerError):
             batch.fail(Word.INTERNAL, _ROWS_NOT_KEPT, f"{type(error).__name__}: {error}")
             return
         fault = classify(error)
         batch.fail(fault.word, fault.message, fault.detail)
 
-    def _say_rows_not_kept(self, error: Exception) -> None:
+    def _say_rows_not_kept(self, error: BaseException) -> None:
         if not self._said_rows_not_kept:
             self._said_rows_not_kept = True
             facts = {"model": self._name, "message": _ROWS_NOT_KEPT, "detail": str(error)}

@@ -1,0 +1,248 @@
+"""Threads that run batches: the guilty request fails, its neighbours do not.
+
+The queue here is a scripted twin of the core's, which takes requests only from the doors.
+Its rules are the core's own: ``split`` halves, ``complete`` refuses rows that do not fit.
+"""
+
+from __future__ import annotations
+
+import queue as queues
+import threading
+
+import numpy as np
+import pytest
+
+from serving.errors import Word
+from serving.execution.instances import Instances
+from serving.execution.session import load_runner
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+from tests.unit import graphs
+from tests.unit.graphs import FLOAT, INT64
+
+
+class Request:
+    def __init__(self, value):
+        self.value = value
+        self.answer = None
+        self.error = None
+        self.done = threading.Event()
+        self.expired = False
+
+    def finish(self, answer=None, error=None):
+        assert not self.done.is_set(), "answered twice"
+        self.answer, self.error = answer, error
+        self.done.set()
+
+
+class Batch:
+    outputs = ("y",)
+
+    def __init__(self, requests):
+        self.members = requests
+
+    @property
+    def requests(self):
+        return len(self.members)
+
+    @property
+    def inputs(self):
+        return {"x": np.concatenate([member.value for member in self.members])}
+
+    def split(self):
+        if len(self.members) < 2:
+            return None
+        for gone in [member for member in self.members if member.expired]:
+            gone.finish(error=(Word.EXPIRED, "", ""))
+        half = len(self.members) // 2
+        kept = [
+            [m for m in part if not m.expired]
+            for part in (self.members[:half], self.members[half:])
+        ]
+        return Batch(kept[0]), Batch(kept[1])
+
+    def complete(self, outputs):
+        rows = sum(len(member.value) for member in self.members)
+        if len(outputs[0]) != rows:
+            raise ValueError(f"{len(outputs[0])} rows for {rows}")
+        at = 0
+        for member in self.members:
+            member.finish(answer=outputs[0][at : at + len(member.value)].tolist())
+            at += len(member.value)
+
+    def fail(self, word, message, detail=""):
+        for member in self.members:
+            member.finish(error=(word, message, detail))
+
+
+class Queue:
+    def __init__(self):
+        self.line = queues.Queue()
+
+    def put(self, *values):
+        requests = [Request(value) for value in values]
+        self.line.put(Batch(requests))
+        return requests
+
+    def next_batch(self):
+        item = self.line.get(timeout=60)
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+
+class Function:
+    """A runner made of a Python function, for failures that no ONNX model can have."""
+
+    def __init__(self, function):
+        self.run = lambda names, feeds: function(feeds["x"])
+
+
+@pytest.fixture
+def serve():
+    """Start instances on a runner; they must end when the queue does."""
+    started = []
+
+    def start(runner, count=1):
+        line, events = Queue(), []
+        instances = Instances(line, runner, count, "m:1", lambda *event: events.append(event))
+        started.append((line, instances, count))
+        return line, events
+
+    yield start
+    for line, instances, count in started:
+        for _ in range(count):
+            line.line.put(None)
+        assert instances.join(30)
+
+
+def gather(tmp_path):
+    """y = table[x], four entries: an index of 9 is the client's mistake."""
+    table = {"d": np.arange(4, dtype=np.float32)}
+    made = graphs.one("Gather", [("x", INT64, ["n"])], [("y", FLOAT, ["n"])], table, ["d", "x"])
+    return load_runner(graphs.write(tmp_path, made), ModelConfig(), Settings())
+
+
+def wait(requests):
+    assert all(request.done.wait(30) for request in requests)
+
+
+@pytest.mark.parametrize("guilty", [[0], [5], [12], [3, 4], [0, 6, 12], list(range(13))])
+def test_fault_21_only_the_guilty_of_a_batch_fail(tmp_path, serve, guilty):
+    line, events = serve(gather(tmp_path))
+    requests = line.put(*(np.array([9 if i in guilty else i % 4]) for i in range(13)))
+    wait(requests)
+    for i, request in enumerate(requests):
+        if i in guilty:
+            word, message, detail = request.error
+            assert word is Word.BAD_DATA
+            assert message.endswith("an index is out of range (operator Gather)")
+            assert "idx=9" in detail
+        else:
+            assert request.answer == [i % 4]
+    assert events == []
+
+
+def test_fault_21_a_failed_batch_costs_no_later_one(tmp_path, serve):
+    line, _ = serve(gather(tmp_path))
+    wait(line.put(np.array([9])))
+    (later,) = line.put(np.array([2]))
+    wait([later])
+    assert later.answer == [2]
+
+
+def test_members_that_expired_meanwhile_are_not_run_again(serve):
+    ran = []
+
+    def run(x):
+        ran.append(len(x))
+        if 9 in x:
+            raise RuntimeError
+        return [x]
+
+    line, _ = serve(Function(run))
+    requests = [Request(np.array([i])) for i in (9, 1, 2, 3)]
+    requests[2].expired = requests[3].expired = True
+    line.line.put(Batch(requests))
+    wait(requests)
+    assert requests[2].error[0] is Word.EXPIRED
+    assert requests[1].answer == [1]
+    assert ran == [4, 2, 1, 1]
+
+
+def test_outputs_that_lose_rows_are_run_alone_and_said_once(serve):
+    line, events = serve(Function(lambda x: [x[:1]]))
+    for _ in range(2):
+        requests = line.put(np.array([1]), np.array([2]), np.array([3]))
+        wait(requests)
+        assert [request.answer for request in requests] == [[1], [2], [3]]
+    assert [name for name, _ in events] == ["batch_answer_does_not_fit"]
+
+
+def test_a_single_request_whose_answer_does_not_fit_is_an_internal_error(serve):
+    line, _ = serve(Function(lambda x: [x[:0]]))
+    (request,) = line.put(np.array([1]))
+    wait([request])
+    word, message, detail = request.error
+    assert word is Word.INTERNAL
+    assert "rows or datatypes" in message
+    assert "0 rows for 1" in detail
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(), KeyboardInterrupt(), GeneratorExit(), MemoryError()]
+)
+def test_whatever_is_raised_costs_a_batch_and_never_the_thread(serve, kind):
+    def run(x):
+        if 9 in x:
+            raise kind
+        return [x]
+
+    line, _ = serve(Function(run))
+    guilty, beside = line.put(np.array([9]), np.array([2]))
+    (later,) = line.put(np.array([1]))
+    wait([guilty, beside, later])
+    assert guilty.error[0] is Word.INTERNAL
+    assert (beside.answer, later.answer) == ([2], [1])
+
+
+def test_a_queue_that_fails_is_reported_and_asked_again(serve):
+    line, events = serve(Function(lambda x: [x]))
+    line.line.put(RuntimeError("the queue broke"))
+    (request,) = line.put(np.array([1]))
+    wait([request])
+    assert request.answer == [1]
+    assert "the queue broke" in events[0][1]["detail"]
+
+
+def test_instances_run_side_by_side(serve):
+    together = threading.Barrier(3, timeout=30)
+
+    def run(x):
+        together.wait()
+        return [x]
+
+    line, _ = serve(Function(run), count=3)
+    requests = [line.put(np.array([i]))[0] for i in range(3)]
+    wait(requests)
+    assert [request.answer for request in requests] == [[0], [1], [2]]
+
+
+def test_an_idle_instance_holds_no_batch(serve):
+    """What a finished batch held is free while its instance waits for the next."""
+    import gc
+    import weakref
+
+    line, _ = serve(Function(lambda x: [x]))
+    requests = [Request(np.array([1]))]
+    batch = Batch(requests)
+    gone = weakref.ref(batch)
+    line.line.put(batch)
+    del batch
+    wait(requests)
+    for _ in range(1000):
+        gc.collect()
+        if gone() is None:
+            return
+        threading.Event().wait(0.01)
+    pytest.fail("the instance still holds its last batch")

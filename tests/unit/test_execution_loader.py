@@ -1,0 +1,179 @@
+"""From a folder to a slot that answers over a door, and back."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from serving import _core
+from serving.errors import LoadError
+from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
+from serving.models.loader import LoadCancelledError, load_slot
+from serving.settings import load_settings
+from tests.unit import graphs
+from tests.unit.graphs import FLOAT, INT64
+
+SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
+
+
+def load(tmp_path, made, config=None, **keywords):
+    place = graphs.write(tmp_path, made)
+    return load_slot("m", 1, place, config or ModelConfig(), SETTINGS, **keywords)
+
+
+@contextmanager
+def serving_of(slot):
+    """A server with this slot alone; how to ask it: inputs -> (status, body)."""
+    server = _core.Server(SETTINGS.core())
+    server.publish([_core.Route("m", {1: slot.queue}, 1)])
+    server.start()
+    server.set_ready(True)
+    host, port = server.http_address
+
+    def ask(**inputs):
+        listed = [
+            {"name": name, "datatype": datatype, "shape": np.shape(data), "data": data}
+            for name, (datatype, data) in inputs.items()
+        ]
+        body = json.dumps({"inputs": listed}).encode()
+        request = urllib.request.Request(f"http://{host}:{port}/v2/models/m/infer", body)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    try:
+        yield ask
+    finally:
+        server.stop()
+
+
+def gather_model():
+    table = {"d": np.arange(4, dtype=np.float32)}
+    return graphs.one("Gather", [("x", INT64, ["n"])], [("y", FLOAT, ["n"])], table, ["d", "x"])
+
+
+def test_a_loaded_slot_says_what_it_is(tmp_path):
+    warming = []
+    slot = load(tmp_path, graphs.softmax(), on_warming=lambda: warming.append(True))
+    try:
+        assert warming == [True]
+        assert slot.verdict.max_rows == 64
+        assert slot.provider == "CPUExecutionProvider"
+        assert slot.provider_nodes == {"CPUExecutionProvider": 2}
+        assert slot.threads >= 1
+        assert slot.load_seconds > 0
+        assert slot.notes == ()
+        assert [tensor.name for tensor in slot.signature.outputs] == ["p"]
+    finally:
+        assert slot.close(10)
+
+
+def test_a_slot_answers_requests_as_onnxruntime_does(tmp_path):
+    slot = load(tmp_path, graphs.softmax())
+    row = [[0.1, 0.2, 0.3, 0.4]]
+    expected = slot.runner.run(["p"], {"x": np.array(row, np.float32)})[0]
+    with serving_of(slot) as ask:
+        status, body = ask(x=("FP32", row))
+        assert status == 200
+        np.testing.assert_allclose(body["outputs"][0]["data"], expected[0], rtol=1e-6)
+        assert slot.close(10)
+
+
+def test_fault_21_guilty_requests_fail_beside_good_ones(tmp_path):
+    slot = load(tmp_path, gather_model(), ModelConfig(delay_us=20_000))
+    assert slot.verdict.batched
+    with serving_of(slot) as ask, ThreadPoolExecutor(16) as pool:
+        values = [9 if i % 7 == 3 else i % 4 for i in range(64)]
+        answers = list(pool.map(lambda value: ask(x=("INT64", [value])), values))
+        for value, (status, body) in zip(values, answers, strict=True):
+            if value == 9:
+                assert status == 400
+                assert "an index is out of range (operator Gather)" in body["error"]
+            else:
+                assert (status, body["outputs"][0]["data"]) == (200, [value])
+        assert slot.close(10)
+
+
+def test_a_model_that_mixes_rows_is_served_unbatched_and_right(tmp_path):
+    values = [("a", FLOAT, ["n", 2])], [("y", FLOAT, ["n", 2])]
+    made = graphs.one("CumSum", *values, {"axis": np.asarray(0, np.int64)})
+    slot = load(tmp_path, made)
+    assert slot.verdict.max_rows == 0
+    with serving_of(slot) as ask, ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda i: ask(a=("FP32", [[i, i], [1, 1]])), range(32))
+        for i, (status, body) in enumerate(answers):
+            assert (status, body["outputs"][0]["data"]) == (200, [i, i, i + 1, i + 1])
+        assert slot.close(10)
+
+
+def test_closing_ends_the_threads_and_lets_the_session_go(tmp_path):
+    import weakref
+
+    slot = load(tmp_path, graphs.softmax(), ModelConfig(instances=3))
+    session = weakref.ref(slot.runner._session)
+    names = [thread.name for thread in threading.enumerate()]
+    assert {"run m:1 #0", "run m:1 #1", "run m:1 #2"} <= set(names)
+    assert slot.close(10)
+    assert session() is None
+    assert not any(thread.name.startswith("run m:1") for thread in threading.enumerate())
+
+
+def test_a_users_sample_must_run(tmp_path):
+    bad = WarmupSample("s", (WarmupInput("x", shape=(1,), fill="file", file="x.bin"),))
+    folder = tmp_path / "m" / "warmup"
+    folder.mkdir(parents=True)
+    (folder / "x.bin").write_bytes(np.array([9], np.int64).tobytes())
+    with pytest.raises(LoadError, match=r"warm-up sample 's' failed: .*index is out of range"):
+        load(tmp_path, gather_model(), ModelConfig(warmup=(bad,)))
+    (folder / "x.bin").write_bytes(np.array([3], np.int64).tobytes())
+    assert load(tmp_path, gather_model(), ModelConfig(warmup=(bad,))).close(10)
+
+
+def test_generated_input_that_does_not_run_is_only_noted(tmp_path):
+    values = [("i", INT64, ["n"])], [("y", FLOAT, ["n"])]
+    made = graphs.one("Gather", *values, {"d": np.ones(0, np.float32)}, ["d", "i"])
+    slot = load(tmp_path, made)
+    assert slot.notes == ("generated input did not run: the first requests will be slow",)
+    assert slot.close(10)
+
+
+def test_a_cancelled_load_leaves_nothing_behind(tmp_path):
+    asked = []
+
+    def cancelled():
+        asked.append(True)
+        return len(asked) > 3
+
+    before = threading.active_count()
+    with pytest.raises(LoadCancelledError):
+        load(tmp_path, graphs.softmax(), cancelled=cancelled)
+    assert threading.active_count() == before
+
+
+def test_counters_outlive_a_reload(tmp_path):
+    stats = _core.Stats("m", 1)
+    slot = load(tmp_path, graphs.softmax(), stats=stats)
+    assert slot.stats is stats
+    assert slot.close(10)
+
+
+def test_the_models_limits_go_before_the_settings(tmp_path):
+    """A queue of one request is full for the second."""
+    slow = graphs.softmax()
+    slot = load(tmp_path, slow, ModelConfig(max_queue_requests=1, delay_us=500_000))
+    with serving_of(slot) as ask, ThreadPoolExecutor(8) as pool:
+        row = ("FP32", [[0.0] * 4])
+        statuses = [status for status, _ in pool.map(lambda _: ask(x=row), range(8))]
+        assert 200 in statuses
+        assert 503 in statuses
+        assert slot.close(10)
