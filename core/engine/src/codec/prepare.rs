@@ -148,13 +148,8 @@ fn outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<(usize, 
     Ok(outputs)
 }
 
-/// One input against its declaration; takes the payload.
-fn tensor(
-    model: &str,
-    input: &InputTensor,
-    spec: &TensorSpec,
-    limits: &Limits,
-) -> Result<PreparedTensor> {
+/// One input against its declaration.
+fn tensor(model: &str, input: &InputTensor, spec: &TensorSpec, limits: &Limits) -> Result<PreparedTensor> {
     check_datatype(model, input, spec)?;
     let shape = fitting_shape(model, input, spec)?;
     let expected = elements(&spec.name, &shape)?;
@@ -203,14 +198,14 @@ fn check_datatype(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result
 }
 
 /// The shape the model is given: as sent, but a scalar sent as `[1]` becomes `[]`.
-fn fitting_shape(model: &str, input: &mut InputTensor, spec: &TensorSpec) -> Result<Shape> {
+fn fitting_shape(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result<Shape> {
     if spec.shape.is_empty() && input.shape.as_slice() == [1] {
         return Ok(Shape::new());
     }
     // Negative dimensions, too many of them, and overflow have their own texts.
     elements(&spec.name, &input.shape)?;
     if spec.fits(&input.shape) {
-        return Ok(std::mem::take(&mut input.shape));
+        return Ok(input.shape.clone());
     }
     Err(Error::bad(format!(
         "unexpected shape for input '{}' for model '{}'. Expected {}, got {}. ",
@@ -321,7 +316,7 @@ mod tests {
 
     #[test]
     fn inputs_come_out_in_the_order_of_the_signature() {
-        let mut sent = request(vec![raw("b", "INT8", &[3], &[1, 2, 3]), raw("a", "FP32", &[1, 2], &[0; 8])]);
+        let sent = request(vec![raw("b", "INT8", &[3], &[1, 2, 3]), raw("a", "FP32", &[1, 2], &[0; 8])]);
         let prepared = prepare(&sent, &xy(), &LIMITS).unwrap();
         assert_eq!(prepared.bytes, 11);
         assert_eq!(prepared.inputs[0].as_ref().unwrap().shape.as_slice(), [1, 2]);
@@ -350,7 +345,7 @@ mod tests {
     fn optional_inputs_may_be_absent_and_required_ones_may_not() {
         let mut signature = xy();
         signature.inputs[1].optional = true;
-        let mut sent = request(vec![raw("a", "FP32", &[1, 2], &[0; 8])]);
+        let sent = request(vec![raw("a", "FP32", &[1, 2], &[0; 8])]);
         let prepared = prepare(&sent, &signature, &LIMITS).unwrap();
         assert!(prepared.inputs[0].is_some() && prepared.inputs[1].is_none());
         let text = refusal(vec![], &signature, &LIMITS);
@@ -433,7 +428,7 @@ mod tests {
     fn a_scalar_may_be_sent_as_one_element() {
         let signature = model(&[("x", Datatype::Int8, &[])]);
         for shape in [&[][..], &[1]] {
-            let mut sent = request(vec![raw("x", "INT8", shape, &[5])]);
+            let sent = request(vec![raw("x", "INT8", shape, &[5])]);
             let prepared = prepare(&sent, &signature, &LIMITS).unwrap();
             assert!(prepared.inputs[0].as_ref().unwrap().shape.is_empty());
         }
