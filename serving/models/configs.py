@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serving.errors import ConfigError
+from serving.events import log
 from serving.model_config import ModelConfig, VersionPolicy, load_model_config
 from serving.registry.directory import FoundModel
 
@@ -55,10 +56,16 @@ class Configs:
         try:
             config = self._read(found.path)
         except ConfigError as error:
-            policy = before.policy if before else VersionPolicy()
-            words = f"its configuration is wrong: {error}"
-            return KnownConfig(stamp, f"wrong-{stamp}", policy, None, words)
+            return _wrong(stamp, before, f"its configuration is wrong: {error}")
+        except Exception:  # noqa: BLE001 - a reader's bug is one model's trouble
+            log.exception("model_config_unreadable", model=found.name)
+            return _wrong(stamp, before, "its configuration could not be read")
         return KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+
+
+def _wrong(stamp: str, before: KnownConfig | None, words: str) -> KnownConfig:
+    policy = before.policy if before else VersionPolicy()
+    return KnownConfig(stamp, f"wrong-{stamp}", policy, None, words)
 
 
 def fingerprint(config: ModelConfig) -> str:

@@ -60,7 +60,7 @@ class Load(Protocol):
         settings: Settings,
         stats: _core.Stats | None,
         cancelled: Callable[[], bool],
-        on_state: Callable[[State], None],
+        on_warming: Callable[[], None],
     ) -> Loaded: ...
 
 
@@ -125,7 +125,7 @@ class Manager:
         self._stats: dict[tuple[str, int], _core.Stats] = {}
         self._snapshot: Snapshot | None = None
         self._wishes: dict[str, Wishes] = {}
-        self._told: set[object] = set()
+        self._told: set[tuple[str, Path, str]] = set()
         self._history = History()
         self._next_scan = float("-inf")
         self._dirty = True
@@ -169,7 +169,9 @@ class Manager:
         self._mail.put(partial(self._begin_stop, drain_s))
         if self._thread is None:
             self.tick()
-        return self._stopped.wait(drain_s + 1.0 if timeout is None else timeout)
+        else:
+            self._thread.join(drain_s + 1.0 if timeout is None else timeout)
+        return self._stopped.is_set()
 
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
@@ -217,7 +219,7 @@ class Manager:
         self._close_left()
         self._note_progress()
         if self._stopping:
-            return self._close_timeout + 1.0
+            return 0.0 if self._stopped.is_set() else self._close_timeout + 1.0
         return max(0.0, min(self._next_scan, self._next_retry()) - self._mono())
 
     def _read_mail(self) -> None:
@@ -247,12 +249,13 @@ class Manager:
     def _read(self, snapshot: Snapshot) -> None:
         self._dirty = True
         self._tell(snapshot)
-        self._configs.keep_only([found.name for found in snapshot.models])
+        with_slots = {work.slot.model for work in self._works.values()}
+        self._configs.keep_only({found.name for found in snapshot.models} | with_slots)
         self._wishes = {found.name: self._wish(found) for found in snapshot.models}
         on_disk = {(w.model, v.version) for w in self._wishes.values() for v in w.versions}
         self._on_disk = frozenset(on_disk)
-        for pair in list(self._stats):
-            self._drop_stats(pair)
+        self._refresh_configs()
+        self._drop_stats()
         if self._first is None:
             self._first = self._on_disk
             registry = self._settings.registry
@@ -260,17 +263,14 @@ class Manager:
 
     def _tell(self, snapshot: Snapshot) -> None:
         """Each thing that is wrong once, until it is right again."""
-        wrong: dict[object, dict[str, str]] = {
-            entry: {"path": str(entry.path), "reason": entry.reason} for entry in snapshot.ignored
+        wrong = {
+            *(("registry_unreadable", e.root, e.reason) for e in snapshot.errors),
+            *(("registry_entry_ignored", i.path, i.reason) for i in snapshot.ignored),
+            *(("model_unreadable", m.path, m.error) for m in snapshot.models if m.error),
         }
-        for error in snapshot.errors:
-            wrong[error] = {"path": str(error.root), "reason": error.reason}
-        for found in snapshot.models:
-            if found.error:
-                wrong[found.path, found.error] = {"path": str(found.path), "reason": found.error}
-        for key in wrong.keys() - self._told:
-            log.warning("registry_entry_ignored", **wrong[key])
-        self._told = set(wrong)
+        for event, path, reason in sorted(wrong - self._told):
+            log.warning(event, path=str(path), reason=reason)
+        self._told = wrong
 
     def _wish(self, found: FoundModel) -> Wishes:
         if found.error:
@@ -285,14 +285,13 @@ class Manager:
             )
             for version in found.versions
         )
-        if known is not None:
-            self._refresh_configs(found.name, known)
         return Wishes(found.name, wishes, _version_policy(known, wishes))
 
-    def _refresh_configs(self, model: str, known: KnownConfig) -> None:
+    def _refresh_configs(self) -> None:
         """What does not make a new slot (the version policy) changes in place."""
         for work in self._works.values():
-            if work.slot.model == model and work.slot.key.config == known.fingerprint:
+            known = self._configs.known(work.slot.model)
+            if known is not None and known.fingerprint == work.slot.key.config:
                 work.config = known.config
 
     # Deciding and acting.
@@ -370,7 +369,7 @@ class Manager:
     def _gone(self, work: _Work) -> None:
         self._move(work, State.GONE)
         del self._works[work.slot.id]
-        self._drop_stats((work.slot.model, work.slot.version))
+        self._drop_stats()
 
     def _fail(self, work: _Work, reason: str, *, may_heal: bool, detail: str = "") -> None:
         work.slot.attempts += 1
@@ -390,10 +389,11 @@ class Manager:
             self._stats[pair] = self._new_stats(*pair)
         return self._stats[pair]
 
-    def _drop_stats(self, pair: tuple[str, int]) -> None:
-        in_use = any((w.slot.model, w.slot.version) == pair for w in self._works.values())
-        if pair not in self._on_disk and not in_use:
-            self._stats.pop(pair, None)
+    def _drop_stats(self) -> None:
+        """Those of versions that are neither on disk nor in a slot."""
+        in_slots = {(work.slot.model, work.slot.version) for work in self._works.values()}
+        for pair in self._stats.keys() - self._on_disk - in_slots:
+            del self._stats[pair]
 
     def _next_retry(self) -> float:
         times = (policy.retry_at(work.slot, self._limits) for work in self._works.values())
@@ -415,7 +415,7 @@ class Manager:
                 settings=self._settings,
                 stats=work.stats,
                 cancelled=work.cancelled.is_set,
-                on_state=lambda state: self._mail.put(partial(self._on_state, work, state)),
+                on_warming=lambda: self._mail.put(partial(self._on_warming, work)),
             )
             moved = self._source.fingerprint(slot.path) != slot.key.files
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
@@ -424,8 +424,8 @@ class Manager:
             report = self._on_moved if moved else self._on_loaded
             self._mail.put(partial(report, work, loaded))
 
-    def _on_state(self, work: _Work, state: State) -> None:
-        if state is State.WARMING and work.slot.state is State.LOADING:
+    def _on_warming(self, work: _Work) -> None:
+        if work.slot.state is State.LOADING:
             self._move(work, State.WARMING)
 
     def _on_loaded(self, work: _Work, loaded: Loaded) -> None:
@@ -433,7 +433,7 @@ class Manager:
             self._end_cancelled(work)
             self._close_unused(work, loaded)
             return
-        self._on_state(work, State.WARMING)
+        self._on_warming(work)
         work.loaded = loaded
         work.slot.attempts = 0
         work.slot.ready_since = self._wall()

@@ -117,6 +117,21 @@ class _Known:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """One scan's moment, and how long ago the scan before it was."""
+
+    mono: float
+    wall: float
+    settle_s: float
+    since_last: float
+
+    def age(self, rows: tuple[Row, ...]) -> float:
+        """Seconds of quiet to believe at first sight."""
+        newest = max((row[4] for row in rows), default=0) / 1e9
+        return min(max(self.wall - newest, 0.0), self.settle_s, self.since_last)
+
+
 class _UnfitError(Exception):
     """A tree that will not do, and why."""
 
@@ -126,8 +141,9 @@ class DirectorySource:
 
     "Changed" is any name, size, mtime, ctime or inode. Quiet is what we observed
     by the monotonic clock; only at first sight the wall clock's distance to the
-    newest ctime counts instead, so that what lay there before the start is whole
-    at once. A ctime in the future counts as just changed.
+    newest ctime counts instead: without a bound in the first scan, so that what lay
+    there before the start is whole at once, later back to the scan before (the wall
+    clock may have jumped). A ctime in the future counts as just changed.
 
     A model where all has settled costs one stat a scan: versions that come or go
     change its directory. Files changed in place are found every ``FULL_LOOK``
@@ -147,13 +163,17 @@ class DirectorySource:
         self._mono = mono
         self._known: dict[Path, _Known] = {}
         self._last = Snapshot()
+        self._scanned = float("-inf")
 
     def scan(self, closely: Collection[str] = ()) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
 
         ``closely``: names of models whose every file is looked at this time.
         """
-        look = _Look(self._known, closely, self._settle_s, self._wall(), self._mono())
+        now = self._mono()
+        clocks = _Clocks(now, self._wall(), self._settle_s, now - self._scanned)
+        self._scanned = now
+        look = _Look(self._known, closely, clocks)
         for root in self.roots:
             look.root(root)
         self._known = look.known
@@ -179,9 +199,7 @@ class _Look:
 
     before: dict[Path, _Known]
     closely: Collection[str]
-    settle_s: float
-    wall: float
-    mono: float
+    clocks: _Clocks
     known: dict[Path, _Known] = field(default_factory=dict)
     models: dict[str, FoundModel] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
@@ -232,7 +250,7 @@ class _Look:
         return known.found
 
     def _look_at(self, path: Path, directory: Row, known: _Known | None) -> _Known:
-        look = _ModelLook(path, known.seen if known else {}, self.settle_s, self.wall, self.mono)
+        look = _ModelLook(path, known.seen if known else {}, self.clocks)
         found = look.found()
         if look.settles_in is not None:
             self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
@@ -253,9 +271,7 @@ class _ModelLook:
 
     path: Path
     before: dict[str, _Seen]
-    settle_s: float
-    wall: float
-    mono: float
+    clocks: _Clocks
     seen: dict[str, _Seen] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
     settles_in: float | None = None
@@ -310,7 +326,7 @@ class _ModelLook:
         if not any(_is_content(row) for row in rows):
             return FoundVersion(number, path, "", False, "its directory is empty")
         if not seen.settled:
-            words = f"its files changed less than {self.settle_s:g} s ago"
+            words = f"its files changed less than {self.clocks.settle_s:g} s ago"
             return FoundVersion(number, path, seen.fingerprint, False, words, settling=True)
         return FoundVersion(number, path, seen.fingerprint, True)
 
@@ -331,24 +347,19 @@ class _ModelLook:
         return seen.fingerprint, seen.settled, ""
 
     def _observe(self, key: str, rows: tuple[Row, ...]) -> _Seen:
-        seen = self.before.get(key)
+        clocks, seen = self.clocks, self.before.get(key)
         if seen is None:
-            seen = _Seen(rows, _digest(rows), self.mono - self._age(rows), False)
+            seen = _Seen(rows, _digest(rows), clocks.mono - clocks.age(rows), False)
         elif seen.rows != rows:
             # Not the wall clock here: it may have jumped since the last look.
-            seen = _Seen(rows, _digest(rows), self.mono, not rows)
+            seen = _Seen(rows, _digest(rows), clocks.mono, not rows)
         if not seen.settled:
-            left = seen.since + self.settle_s - self.mono
+            left = seen.since + clocks.settle_s - clocks.mono
             seen.settled = left <= 0
             if not seen.settled:
                 self.settles_in = left if self.settles_in is None else min(left, self.settles_in)
         self.seen[key] = seen
         return seen
-
-    def _age(self, rows: tuple[Row, ...]) -> float:
-        """Seconds of quiet to believe at first sight, at most the settle time."""
-        newest = max((row[4] for row in rows), default=0) / 1e9
-        return min(max(self.wall - newest, 0.0), self.settle_s)
 
 
 def _first_turn(name: str) -> int:

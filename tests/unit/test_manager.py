@@ -1,0 +1,700 @@
+"""The reconcile loop on real directories, with loads and clocks in the test's hand."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from serving.errors import LoadError
+from serving.models import policy
+from serving.models.manager import Manager
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.rollout.policy import plan
+from serving.settings import Settings
+from serving.signature import Signature, Tensor
+
+SIGNATURE = Signature(
+    (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),), ("z: seq(map)",)
+)
+
+
+@dataclass
+class Verdict:
+    words: str = "batched"
+    max_rows: int = 64
+
+
+@dataclass
+class Loaded:
+    """What a loader returns: nothing runs, but it knows when it was closed."""
+
+    name: str
+    version: int
+    config: Any
+    world: World
+    signature: Signature = SIGNATURE
+    verdict: Verdict = field(default_factory=Verdict)
+    provider: str = "CPUExecutionProvider"
+    provider_nodes: dict[str, int] = field(default_factory=lambda: {"CPUExecutionProvider": 3})
+    threads: int = 2
+    load_seconds: float = 0.25
+    closed: bool = False
+
+    @property
+    def queue(self) -> Any:
+        return self
+
+    def close(self, timeout: float) -> bool:
+        # Promise 2: whoever is closed must not be in the table any more.
+        assert all(self is not routed for routed in self.world.routed())
+        assert timeout > 0
+        self.closed = True
+        return True
+
+
+class World:
+    """A registry on disk and a manager whose threads run when the test says so."""
+
+    def __init__(self, root: Path, **settings: Any) -> None:
+        self.root = root
+        self.now = 1000.0
+        self.ahead = time.time() + 60 - self.now
+        self.published: list[tuple[ModelView, ...]] = []
+        self.jobs: list[tuple[str, Callable[[], None]]] = []
+        self.loads: list[str] = []
+        self.stats: list[tuple[str, int]] = []
+        self.errors: dict[str, BaseException] = {}
+        self.during: Callable[[dict[str, Any]], None] = lambda call: None
+        self.cpu = 0.0
+        self.publish_error: Exception | None = None
+        self.manager = Manager(
+            Settings(**settings),
+            [root],
+            self.publish,
+            self.load,
+            new_stats=self.new_stats,
+            mono=lambda: self.now,
+            wall=lambda: self.now + self.ahead,
+            cpu=lambda: self.cpu,
+            spawn=lambda name, job: self.jobs.append((name, job)),
+        )
+
+    def write(self, model: str, version: int | str, content: str = "weights") -> Path:
+        folder = self.root / model / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.onnx").write_text(content)
+        return folder
+
+    def configure(self, model: str, text: str) -> None:
+        (self.root / model).mkdir(exist_ok=True)
+        (self.root / model / "model.yaml").write_text(text)
+
+    def publish(self, views: tuple[ModelView, ...]) -> None:
+        if self.publish_error is not None:
+            raise self.publish_error
+        self.published.append(views)
+
+    def routed(self) -> list[Any]:
+        views = self.published[-1] if self.published else ()
+        return [queue for view in views for queue in plan(view).versions.values()]
+
+    def new_stats(self, model: str, version: int) -> Any:
+        self.stats.append((model, version))
+        return object()
+
+    def load(self, **call: Any) -> Any:
+        word = f"{call['name']}/{call['version']}"
+        self.loads.append(word)
+        self.during(call)
+        if word in self.errors:
+            raise self.errors[word]
+        call["on_warming"]()
+        return Loaded(call["name"], call["version"], call["config"], self)
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        self.manager.tick()
+
+    def run_jobs(self) -> list[str]:
+        jobs, self.jobs = self.jobs, []
+        for _, job in jobs:
+            job()
+        return [name for name, _ in jobs]
+
+    def settle(self, seconds: float = 0.0) -> None:
+        """Ticks and jobs until nothing is left to do."""
+        self.tick(seconds)
+        while self.jobs:
+            self.run_jobs()
+            self.tick()
+
+    def change(self) -> None:
+        """Past the settle time, looking as often as the loop would."""
+        for _ in range(6):
+            self.settle(1.01)
+
+    def view(self, model: str = "m") -> ModelView:
+        return next(view for view in self.manager.views() if view.name == model)
+
+    def version(self, number: int, model: str = "m") -> VersionView:
+        return next(v for v in self.view(model).versions if v.number == number)
+
+    def states(self, model: str = "m") -> dict[int, str]:
+        return {v.number: str(v.state) for v in self.view(model).versions}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+ALL = "version_policy: {all: true}\n"
+
+
+def test_an_empty_registry_has_started_at_once(world: World) -> None:
+    assert not world.manager.wait_started(0)
+    world.tick()
+    assert world.manager.wait_started(0)
+    assert world.manager.views() == ()
+    assert world.published == [()]
+
+
+def test_a_version_is_loaded_published_and_described(world: World) -> None:
+    world.write("m", 1)
+    world.tick()
+    assert world.states() == {1: "LOADING"}
+    assert not world.manager.wait_started(0)
+    world.settle()
+    assert world.manager.wait_started(0)
+    seen = world.version(1)
+    assert seen.state is State.READY
+    assert (seen.max_rows, seen.batching_words) == (64, "batched")
+    assert (seen.provider, seen.provider_nodes) == (
+        "CPUExecutionProvider",
+        {"CPUExecutionProvider": 3},
+    )
+    assert (seen.threads, seen.instances, seen.load_seconds) == (2, 1, 0.25)
+    assert seen.ready_since == pytest.approx(time.time() + 60, abs=30)
+    assert seen.signature is SIGNATURE
+    assert seen.left_out == ("z: seq(map)",)
+    assert seen.path == world.root / "m" / "1"
+    assert world.view().default == 1
+    assert world.manager.lookup("m") is seen
+    assert world.manager.lookup("m", 1) is seen
+    assert world.manager.lookup("m", 2) is None
+    assert world.manager.lookup("other") is None
+    assert world.published[-1] == world.manager.views()
+
+
+def test_every_transition_is_in_the_history_and_the_log_with_its_reason(world: World) -> None:
+    world.write("m", 1)
+    world.errors["m/1"] = LoadError("it is no ONNX model", "original words")
+    with structlog.testing.capture_logs() as records:
+        world.settle()
+    assert [(event.state, event.reason) for event in world.manager.history()] == [
+        (State.NEW, ""),
+        (State.LOADING, ""),
+        (State.FAILED, "it is no ONNX model"),
+    ]
+    moves = [record for record in records if record["event"] == "version_state"]
+    assert [record["state"] for record in moves] == ["NEW", "LOADING", "FAILED"]
+    assert moves[-1]["detail"] == "original words"
+    assert moves[-1]["log_level"] == "warning"
+
+
+def test_fault_1_a_version_that_cannot_be_loaded_is_reported_and_others_serve(
+    world: World,
+) -> None:
+    world.write("m", 1)
+    world.write("other", 1)
+    world.errors["m/1"] = LoadError("it is no ONNX model", "/secret/path")
+    world.settle()
+    assert world.manager.wait_started(0)
+    assert world.states() == {1: "FAILED"}
+    assert world.version(1).reason == "it is no ONNX model"
+    assert world.view().reason == "version 1 could not be loaded: it is no ONNX model"
+    assert world.view().default is None
+    assert world.states("other") == {1: "READY"}
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "may_heal"),
+    [
+        (OSError(5, "I/O error", "/secret/path"), "its files could not be read", True),
+        (MemoryError(), "not enough memory", True),
+        (RuntimeError("/secret/path"), "an internal error while it was loaded", False),
+        (LoadError("no such operator", "detail"), "no such operator", False),
+    ],
+)
+def test_fault_69_reasons_name_no_path_and_only_what_may_heal_is_tried_again(
+    world: World, error: BaseException, reason: str, may_heal: bool
+) -> None:
+    world.write("m", 1)
+    world.errors["m/1"] = error
+    world.settle()
+    assert world.version(1).reason == reason
+    world.errors.clear()
+    for _ in range(5):
+        world.settle(1.0)
+    assert world.states() == {1: "READY" if may_heal else "FAILED"}
+
+
+def test_a_load_error_caused_by_the_disk_is_tried_again(world: World) -> None:
+    world.write("m", 1)
+    error = LoadError("its files could not be read")
+    error.__cause__ = OSError(5, "I/O error")
+    world.errors["m/1"] = error
+    world.settle()
+    world.errors.clear()
+    world.settle(2.1)
+    assert world.states() == {1: "READY"}
+
+
+def test_fault_4_the_new_version_is_up_before_the_old_one_is_closed(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    old = world.routed()[0]
+    world.write("m", 2)
+    for _ in range(5):
+        world.tick(1.01)
+    assert world.states() == {1: "READY", 2: "LOADING"}
+    assert world.version(1).reason == "answers until version 2 is ready"
+    assert world.run_jobs() == ["load-m-2"]
+    world.tick()
+    assert world.states() == {1: "DRAINING", 2: "READY"}
+    assert plan(world.view()).default == 2
+    assert not old.closed
+    assert world.run_jobs() == ["close-m"]
+    assert old.closed
+    world.tick()
+    assert world.states() == {2: "READY"}
+
+
+def test_a_table_that_could_not_be_published_closes_nothing(world: World) -> None:
+    world.configure("m", ALL)
+    world.write("m", 1)
+    world.write("m", 2)
+    world.settle()
+    world.settle()
+    shutil.rmtree(world.root / "m" / "1")
+    world.publish_error = RuntimeError("the server said no")
+    world.tick(1.01)
+    assert world.jobs == []
+    world.publish_error = None
+    world.tick()
+    assert world.run_jobs() == ["close-m"]
+
+
+def test_fault_5_a_removed_version_leaves_and_the_last_one_stays(world: World) -> None:
+    world.configure("m", ALL)
+    world.write("m", 1)
+    world.write("m", 2)
+    world.settle()
+    assert world.states() == {1: "READY", 2: "READY"}
+    shutil.rmtree(world.root / "m" / "2")
+    world.settle(1.01)
+    assert world.states() == {1: "READY"}
+    shutil.rmtree(world.root / "m" / "1")
+    world.settle(1.01)
+    assert world.states() == {1: "READY"}
+    assert world.version(1).reason == policy.GONE_FROM_DISK
+    shutil.rmtree(world.root / "m")
+    world.settle(1.01)
+    assert world.states() == {1: "READY"}
+
+
+def test_fault_6_a_root_that_vanishes_takes_nothing_away(tmp_path: Path) -> None:
+    root = tmp_path / "registry"
+    root.mkdir()
+    world = World(root)
+    world.configure("m", ALL)
+    world.write("m", 1)
+    world.write("m", 2)
+    world.settle()
+    root.rename(tmp_path / "away")
+    world.settle(1.01)
+    assert world.states() == {1: "READY", 2: "READY"}
+    assert world.view().reason == policy.UNREADABLE
+    (tmp_path / "away").rename(root)
+    world.change()
+    assert world.states() == {1: "READY", 2: "READY"}
+    assert world.view().reason == ""
+    assert world.loads == ["m/2", "m/1"]
+
+
+def test_fault_3_a_version_is_loaded_once_nothing_changed_for_the_settle_time(
+    world: World,
+) -> None:
+    world.settle()
+    folder = world.write("m", 1)
+    world.settle(1.01)
+    assert world.states() == {1: "NEW"}
+    assert world.version(1).reason == "its files changed less than 3 s ago"
+    world.settle(1.01)
+    (folder / "model.onnx").write_text("still being copied")
+    for _ in range(3):
+        world.settle(1.0)
+        assert world.loads == []
+    for _ in range(3):
+        world.settle(0.5)
+    assert world.loads == ["m/1"]
+
+
+def test_fault_3_files_that_change_while_they_are_loaded_are_not_served(world: World) -> None:
+    folder = world.write("m", 1)
+    world.during = lambda call: (folder / "model.onnx").write_text("half old, half new")
+    world.settle()
+    assert world.states() == {1: "FAILED"}
+    assert world.version(1).reason == "its files changed while it was loaded"
+    world.during = lambda call: None
+    world.change()
+    assert world.states() == {1: "READY"}
+
+
+def test_a_scan_is_due_as_soon_as_something_may_have_settled(world: World) -> None:
+    world.write("m", 1)
+    world.ahead -= 60
+    world.tick()
+    wait = world.manager.tick()
+    assert wait <= 1.0
+    world.tick(2.5)
+    wait = world.manager.tick()
+    assert 0 < wait < 0.6
+
+
+def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World) -> None:
+    scans = world.manager._source = _Costly(world, 0.002)
+    world.tick()
+    assert world.manager.tick() == pytest.approx(1.0)
+    scans.seconds = 0.0039
+    world.tick(1.0)
+    assert world.manager.tick() == pytest.approx(1.3)
+    scans.seconds = 1.0
+    world.tick(2.0)
+    assert world.manager.tick() == pytest.approx(1.5)
+
+
+class _Costly:
+    def __init__(self, world: World, seconds: float) -> None:
+        self.world, self.seconds, self.real = world, seconds, world.manager._source
+
+    def scan(self, closely: frozenset[str] = frozenset()) -> Any:
+        self.world.cpu += self.seconds
+        return self.real.scan(closely)
+
+    def fingerprint(self, version: Path) -> str:
+        return self.real.fingerprint(version)
+
+
+def test_fault_2_a_broken_new_version_is_reported_and_the_old_one_stays(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    world.errors["m/2"] = LoadError("it is no ONNX model")
+    world.write("m", 2, "rubbish")
+    world.change()
+    assert world.states() == {1: "READY", 2: "FAILED"}
+    assert world.version(2).reason == "it is no ONNX model"
+    assert world.view().default == 1
+    world.errors.clear()
+    world.write("m", 2, "good at last")
+    world.change()
+    assert world.states() == {2: "READY"}
+
+
+def test_files_changed_under_a_ready_version_are_reported_and_not_picked_up(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    world.write("m", 1, "other weights")
+    for _ in range(20):
+        world.settle(1.01)
+    assert world.states() == {1: "READY"}
+    assert world.version(1).reason == policy.FILES_CHANGED
+    assert world.loads == ["m/1"]
+
+
+def test_a_changed_configuration_swaps_in_a_new_slot(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    old = world.routed()[0]
+    world.configure("m", "max_batch_size: 4\n")
+    world.change()
+    assert world.loads == ["m/1", "m/1"]
+    assert world.version(1).config.max_batch_size == 4
+    assert world.routed()[0] is not old
+    assert old.closed
+
+
+def test_fault_75_a_wrong_configuration_fails_the_new_slots_and_the_old_one_stays(
+    world: World,
+) -> None:
+    world.write("m", 1)
+    world.settle()
+    world.configure("m", "max_batch_sise: 4\n")
+    world.change()
+    assert world.states() == {1: "READY"}
+    assert "max_batch_sise" in world.version(1).reason
+    assert "max_batch_sise" in world.view().reason
+    world.write("m", 2)
+    world.change()
+    assert world.states() == {1: "READY", 2: "FAILED"}
+    world.configure("m", "max_batch_size: 4\n")
+    world.change()
+    assert world.states() == {2: "READY"}
+    assert world.view().reason == ""
+
+
+def test_a_wrong_configuration_at_the_start_fails_the_newest_version_only(world: World) -> None:
+    for number in (1, 2, 3):
+        world.write("m", number)
+    world.configure("m", "max_batch_sise: 4\n")
+    world.settle()
+    assert world.manager.wait_started(0)
+    assert world.states() == {3: "FAILED"}
+    assert world.loads == []
+
+
+def test_a_configuration_that_breaks_its_reader_is_that_models_trouble_alone(
+    world: World,
+) -> None:
+    def read(folder: Path) -> Any:
+        raise RecursionError("/secret/path")
+
+    world.manager._configs._read = read
+    world.write("m", 1)
+    world.settle()
+    assert world.states() == {1: "FAILED"}
+    assert world.version(1).reason == "its configuration could not be read"
+
+
+def test_a_changed_version_policy_loads_nothing_again(world: World) -> None:
+    world.configure("m", ALL)
+    world.write("m", 1)
+    world.write("m", 2)
+    world.settle()
+    world.configure("m", "version_policy: {latest: 1}\n")
+    world.change()
+    assert world.states() == {2: "READY"}
+    assert world.loads == ["m/2", "m/1"]
+    assert world.version(2).config.version_policy.kind == "latest"
+
+
+def test_a_load_that_is_no_longer_wanted_is_cancelled_and_its_result_closed(world: World) -> None:
+    world.write("m", 1)
+    asked: list[bool] = []
+
+    def supersede(call: dict[str, Any]) -> None:
+        if call["version"] == 1:
+            world.write("m", 2)
+            world.now += 1.01
+            for _ in range(4):
+                world.tick(1.01)
+            asked.append(call["cancelled"]())
+
+    world.during = supersede
+    world.settle()
+    world.change()
+    assert asked == [True]
+    assert world.states() == {2: "READY"}
+    assert [view.default for views in world.published for view in views if view.default] == [2]
+
+
+def test_the_number_of_loads_at_once_is_the_setting(tmp_path: Path) -> None:
+    """Fault 75: a changed value changes behaviour."""
+    for loads in (1, 3):
+        world = World(tmp_path, threads={"load": loads})
+        for name in "abcd":
+            world.write(name, 1)
+        world.tick()
+        assert len(world.jobs) == loads
+
+
+def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Path) -> None:
+    for root in "ab":
+        (tmp_path / "roots" / root / "m" / "1").mkdir(parents=True)
+        (tmp_path / "roots" / root / "m" / "1" / "model.onnx").write_text("x")
+    published: list[tuple[ModelView, ...]] = []
+    manager = Manager(
+        Settings(),
+        [tmp_path / "roots" / "a", tmp_path / "roots" / "b"],
+        published.append,
+        world.load,
+        new_stats=world.new_stats,
+        wall=lambda: time.time() + 60,
+    )
+    manager.tick()
+    assert manager.wait_started(0)
+    assert published[-1] == (ModelView("m", (), None, "it is in more than one model directory"),)
+
+
+def test_a_folder_without_versions_says_so(world: World) -> None:
+    (world.root / "m").mkdir()
+    world.settle()
+    assert world.view() == ModelView("m", (), None, "it has no version")
+
+
+def test_fault_7_what_is_ignored_is_logged_once(world: World) -> None:
+    world.write("m", "007")
+    with structlog.testing.capture_logs() as records:
+        for _ in range(5):
+            world.settle(1.01)
+    ignored = [record for record in records if record["event"] == "registry_entry_ignored"]
+    assert len(ignored) == 1
+
+
+def test_fault_76_statistics_outlive_a_reload_and_go_with_their_version(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    first = world.version(1).stats
+    world.configure("m", "max_batch_size: 4\n")
+    world.change()
+    assert world.version(1).stats is first
+    assert world.stats == [("m", 1)]
+    world.write("m", 2)
+    world.change()
+    shutil.rmtree(world.root / "m" / "1")
+    world.settle(1.01)
+    assert set(world.manager._stats) == {("m", 2)}
+
+
+def test_a_version_being_copied_at_the_start_is_waited_for_a_little(world: World) -> None:
+    world.write("m", 1)
+    world.ahead -= 60
+    world.settle()
+    assert not world.manager.wait_started(0)
+    world.change()
+    assert world.manager.wait_started(0)
+    assert world.states() == {1: "READY"}
+
+
+def test_a_copy_that_never_ends_does_not_hold_up_the_start(world: World) -> None:
+    folder = world.write("m", 1)
+    world.ahead -= 60
+    for number in range(6):
+        (folder / "model.onnx").write_text("x" * number)
+        world.settle(1.01)
+    assert world.manager.wait_started(0)
+    assert world.loads == []
+
+
+def test_listeners_hear_of_every_picture_and_their_trouble_is_their_own(world: World) -> None:
+    def broken(views: tuple[ModelView, ...]) -> None:
+        raise RuntimeError("not your concern")
+
+    heard: list[tuple[ModelView, ...]] = []
+    world.manager.on_change(broken)
+    world.manager.on_change(heard.append)
+    world.write("m", 1)
+    world.settle()
+    assert heard == world.published
+    assert world.states() == {1: "READY"}
+
+
+def test_a_turn_in_which_nothing_changed_publishes_nothing(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    count = len(world.published)
+    for _ in range(30):
+        world.settle(1.01)
+    assert len(world.published) == count
+
+
+@contextmanager
+def running(root: Path, world: World, **more: Any) -> Iterator[Manager]:
+    """A manager with its real threads and clocks."""
+    settings = Settings(registry={"settle_s": 0.0, "scan_interval_s": 0.02})
+    manager = Manager(settings, [root], world.publish, world.load, new_stats=world.new_stats)
+    manager.start()
+    try:
+        yield manager
+    finally:
+        assert manager.stop(5.0)
+
+
+def wait_for(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_with_its_threads_it_starts_swaps_and_stops(world: World) -> None:
+    world.write("m", 1)
+    with running(world.root, world) as manager:
+        assert manager.wait_started(5.0)
+        assert manager.views()[0].default == 1
+        first = world.routed()[0]
+        world.write("m", 2)
+        wait_for(lambda: first.closed)
+        assert manager.views()[0].default == 2
+        second = world.routed()[0]
+    assert second.closed
+    assert manager.views() == ()
+    assert not any(thread.name == "models" for thread in threading.enumerate())
+
+
+def test_fault_31_a_stop_during_a_load_cancels_it_and_does_not_hang(world: World) -> None:
+    loading = threading.Event()
+
+    def slow(call: dict[str, Any]) -> None:
+        loading.set()
+        wait_for(call["cancelled"])
+        raise LoadError("cancelled")
+
+    world.write("m", 1)
+    world.during = slow
+    with running(world.root, world):
+        assert loading.wait(5.0)
+
+
+def test_fault_31_a_load_that_never_ends_does_not_keep_the_stop_from_ending(world: World) -> None:
+    loading, release = threading.Event(), threading.Event()
+
+    def stuck(call: dict[str, Any]) -> None:
+        loading.set()
+        release.wait(10.0)
+
+    world.write("m", 1)
+    world.during = stuck
+    manager = Manager(
+        Settings(),
+        [world.root],
+        world.publish,
+        world.load,
+        wall=world.manager._wall,
+        new_stats=world.new_stats,
+    )
+    manager.start()
+    assert loading.wait(5.0)
+    assert not manager.stop(0.1)
+    release.set()
+    wait_for(lambda: manager.stop(0.05))
+
+
+def test_stop_without_a_start_is_clean(world: World) -> None:
+    assert world.manager.stop(0.1)
+
+
+def test_the_loop_survives_a_bug_in_a_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(world.root, world) as manager:
+        assert manager.wait_started(5.0)
+        broken = threading.Event()
+
+        def burst(*_: object) -> list[policy.Action]:
+            broken.set()
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(policy, "next_actions", burst)
+            assert broken.wait(5.0)
+        world.write("m", 1)
+        wait_for(lambda: manager.views() and manager.views()[0].default == 1)
