@@ -106,10 +106,13 @@ def _version_policy(policy: Any) -> VersionPolicy:
     return VersionPolicy(kind="latest", latest=policy.latest.num_versions or 1)
 
 
+def _is_flat(tensor: Any) -> bool:
+    """Whether the batch axis is all there is: [1] stands for no dimension."""
+    return bool(tensor.HasField("reshape") and not tensor.reshape.shape)
+
+
 def _tensor(tensor: Any, max_batch_size: int, optional: bool | None = None) -> TensorConfig:
-    dims = tuple(tensor.dims)
-    if tensor.HasField("reshape") and not tensor.reshape.shape:
-        dims = ()
+    dims = () if _is_flat(tensor) else tuple(tensor.dims)
     shape = (-1, *dims) if max_batch_size > 0 else dims
     # proto3 cannot tell `optional: false` from silence.
     return TensorConfig(tensor.name, datatype(tensor.data_type), shape, optional or None)
@@ -123,6 +126,7 @@ def datatype(number: int) -> str | None:
 
 def _warmup(message: Any) -> tuple[WarmupSample, ...]:
     samples = []
+    flat = {tensor.name for tensor in message.input if _is_flat(tensor)}
     for number, sample in enumerate(message.model_warmup):
         # A sample of batch size 0 is switched off.
         if sample.batch_size == 0:
@@ -136,15 +140,17 @@ def _warmup(message: Any) -> tuple[WarmupSample, ...]:
             )
         rows = sample.batch_size if batched else 0
         inputs = tuple(
-            _warmup_input(key, sample.inputs[key], rows) for key in sorted(sample.inputs)
+            _warmup_input(key, sample.inputs[key], rows, key in flat)
+            for key in sorted(sample.inputs)
         )
         samples.append(WarmupSample(name, inputs, sample.count or 1))
     return tuple(samples)
 
 
-def _warmup_input(name: str, tensor: Any, rows: int) -> WarmupInput:
+def _warmup_input(name: str, tensor: Any, rows: int, flat: bool) -> WarmupInput:
     choice = tensor.WhichOneof("input_data_type")
-    shape = (rows, *tensor.dims) if rows else tuple(tensor.dims)
+    dims = () if flat and list(tensor.dims) == [1] else tuple(tensor.dims)
+    shape = (rows, *dims) if rows else dims
     kind = datatype(tensor.data_type)
     if choice == "input_data_file":
         file = plain_file_name(tensor.input_data_file, "input_data_file")

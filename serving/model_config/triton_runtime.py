@@ -80,7 +80,10 @@ def ignored_parameters(message: Any) -> list[str]:
 
 
 def placement(message: Any, kind: InstanceKind) -> Placement:
-    """A GPU that was named must work; with KIND_AUTO the CPU may stand in for it."""
+    """What was named must work; with KIND_AUTO the CPU may stand in for a GPU.
+
+    CUDA beside TensorRT only takes what that leaves over, which may be nothing.
+    """
     accelerators = message.optimization.execution_accelerators
     gpu = [_gpu(a) for a in accelerators.gpu_execution_accelerator] if kind != "cpu" else []
     cpu = [_openvino(a) for a in accelerators.cpu_execution_accelerator] if kind != "gpu" else []
@@ -90,6 +93,7 @@ def placement(message: Any, kind: InstanceKind) -> Placement:
     _add_old_cuda_options(message, options)
     _add_device(message, options)
 
+    named = dict.fromkeys(provider for provider, _ in [*gpu, *cpu])
     names = list(dict.fromkeys(provider for provider, _ in gpu))
     if (gpu or kind == "gpu") and CUDA not in names:
         names.append(CUDA)
@@ -99,13 +103,8 @@ def placement(message: Any, kind: InstanceKind) -> Placement:
     if kind == "cpu" and not names:
         names = [CPU]
     frozen = MappingProxyType({p: MappingProxyType(dict(o)) for p, o in options.items() if o})
-    return Placement(tuple(names) or None, _required(names, kind, has_gpu=bool(gpu)), frozen)
-
-
-def _required(names: list[str], kind: InstanceKind, *, has_gpu: bool) -> tuple[str, ...]:
-    if kind == "auto" and has_gpu:
-        return ()
-    return tuple(name for name in names if name != CPU)
+    required = tuple(named) or ((CUDA,) if kind == "gpu" else ())
+    return Placement(tuple(names) or None, () if kind == "auto" and gpu else required, frozen)
 
 
 def _gpu(accelerator: Any) -> tuple[str, dict[str, str]]:

@@ -75,6 +75,7 @@ def test_a_warm_up_file_holds_one_row_and_is_repeated() -> None:
     assert (sample.name, sample.count) == ("first", 5)
     assert (x.shape, x.fill) == ((2, 3, 48, 192), "random")
     assert (mask.fill, mask.file, mask.repeat) == ("file", "mask.raw", 2)
+    assert mask.shape == (2,)
 
 
 def test_an_empty_file_is_all_default() -> None:
@@ -327,7 +328,8 @@ def test_accelerators_become_providers_in_order() -> None:
     )
 
     assert config.providers_prefer == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert config.providers_require == config.providers_prefer
+    # CUDA may be left with no node at all.
+    assert config.providers_require == ("TensorrtExecutionProvider",)
     assert config.provider_options["TensorrtExecutionProvider"] == {
         "trt_fp16_enable": "1",
         "trt_max_workspace_size": "1024",
