@@ -95,9 +95,9 @@ def values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], styl
             bits = np.asarray(drawn, np.float32).view(np.uint32)
             return np.asarray(bits >> 16, np.uint16)
         return np.asarray(drawn, Tensor("", datatype, ()).dtype)
-    return np.asarray(
-        rng.integers(style.low, style.high + 1, shape), Tensor("", datatype, ()).dtype
-    )
+    # A lone integer is a step, a size or a divisor: some operators die of a zero (STFT).
+    low = style.low if shape else max(1, style.low)
+    return np.asarray(rng.integers(low, style.high + 1, shape), Tensor("", datatype, ()).dtype)
 
 
 def find_plan(

@@ -196,3 +196,10 @@ def test_a_wrong_file_of_strings_says_what_is_wrong(tmp_path, data, words):
     given = WarmupInput("t", shape=(2,), fill="file", file="t")
     with pytest.raises(LoadError, match=words):
         sample_feeds(sample(WarmupInput("x"), given), SIGNATURE, tmp_path)
+
+
+def test_lone_integers_are_never_zero():
+    """A frame step of zero ends the whole process in STFT; no guess may do that (fault 20)."""
+    for style in STYLES:
+        for seed in range(200):
+            assert values(np.random.default_rng(seed), "INT64", (), style) > 0
