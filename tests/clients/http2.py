@@ -8,6 +8,7 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 import h2.config
 import h2.connection
@@ -63,8 +64,8 @@ class Answer:
 class Client:
     """A client that behaves, and shows everything it receives."""
 
-    def __init__(self, port: int, timeout: float = 10.0) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 10.0, host: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection((host, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = h2.config.H2Configuration(
             client_side=True,
@@ -95,7 +96,9 @@ class Client:
         view = memoryview(data)
         while True:
             room = min(
-                self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, len(view)
+                self.h2.local_flow_control_window(stream),
+                self.h2.max_outbound_frame_size,
+                len(view),
             )
             if room or not view:
                 last = room == len(view)
@@ -158,7 +161,7 @@ class Client:
     def close(self) -> None:
         self.sock.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -217,7 +220,8 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
 
 def headers_frame(stream: int, block: bytes, *flags: str) -> bytes:
     frame: Frame = HeadersFrame(stream, data=block)
-    frame.flags.update(flags)
+    for flag in flags:
+        frame.flags.add(flag)
     return bytes(frame.serialize())
 
 

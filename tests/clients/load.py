@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Self
 
 import grpc
 import numpy as np
@@ -39,7 +40,7 @@ class Load:
     failures: list[str] = field(default_factory=list)
     refused: int = 0
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         self._stop = threading.Event()
         self._deadline = time.monotonic() + self.limit_s
         doors: list[Callable[[], None]] = [self._http, self._grpc] * self.clients

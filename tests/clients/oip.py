@@ -105,10 +105,10 @@ def grpc_request(
     typed: bool = False,
     outputs: Iterable[str] = (),
     version: str = "",
-    id: str = "",
+    request_id: str = "",
     parameters: Mapping[str, object] | None = None,
 ) -> pb.ModelInferRequest:
-    request = pb.ModelInferRequest(model_name=model, model_version=version, id=id)
+    request = pb.ModelInferRequest(model_name=model, model_version=version, id=request_id)
     set_parameters(request.parameters, parameters or {})
     for name, array in inputs.items():
         datatype = (datatypes or {}).get(name) or datatype_of(array)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 
 from tests.clients import oip
@@ -33,7 +35,7 @@ class Witness:
             response = stub(open_channel).ModelInfer(oip.grpc_request("tiny", {"x": X}), timeout=10)
         np.testing.assert_allclose(oip.grpc_arrays(response)["y"], EXPECTED, rtol=1e-5)
 
-    def __enter__(self) -> Witness:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

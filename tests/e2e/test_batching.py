@@ -108,7 +108,9 @@ def test_both_doors_share_one_queue(gateway: Gateway) -> None:
         x = np.array([[9, 8, 7, 6]], np.float32)
         for _ in range(5):
             for answer in _together(gateway, [oip.grpc_request("tiny", {"x": x})] * 50):
-                np.testing.assert_allclose(oip.grpc_arrays(answer)["y"], tiny_expected(x), rtol=1e-4)
+                np.testing.assert_allclose(
+                    oip.grpc_arrays(answer)["y"], tiny_expected(x), rtol=1e-4
+                )
         stop.set()
         for one in running:
             one.result()
@@ -119,8 +121,7 @@ def test_priorities_pass_the_line(start_gateway, repository) -> None:
     from tests.small_models import slow, write
 
     config = (
-        "max_batch_size: 1\n"
-        "dynamic_batching { priority_levels: 2 default_priority_level: 2 }\n"
+        "max_batch_size: 1\ndynamic_batching { priority_levels: 2 default_priority_level: 2 }\n"
     )
     write(repository, "slow", slow(0.15), config=config)
     gateway = start_gateway(repository)

@@ -89,7 +89,9 @@ def test_an_input_with_a_default_may_be_left_out(gateway: Gateway, form: str) ->
     x = np.array([[1, 2], [3, 4]], np.float32)
     left_out = FORMS[form](gateway, "optional_input", {"X": x})["Y"]
     np.testing.assert_array_equal(left_out, x * 2)
-    given = FORMS[form](gateway, "optional_input", {"X": x, "factor": np.array([5], np.float32)})["Y"]
+    given = FORMS[form](gateway, "optional_input", {"X": x, "factor": np.array([5], np.float32)})[
+        "Y"
+    ]
     np.testing.assert_array_equal(given, x * 5)
 
 
@@ -99,7 +101,9 @@ def test_different_sets_of_inputs_do_not_mix_under_load(gateway: Gateway) -> Non
         futures = []
         for i in range(60):
             inputs = {"X": x * i} if i % 2 else {"X": x * i, "factor": np.array([i], np.float32)}
-            futures.append(stub(one).ModelInfer.future(oip.grpc_request("optional_input", inputs), timeout=20))
+            futures.append(
+                stub(one).ModelInfer.future(oip.grpc_request("optional_input", inputs), timeout=20)
+            )
         for i, future in enumerate(futures):
             np.testing.assert_array_equal(
                 oip.grpc_arrays(future.result())["Y"], x * i * (2 if i % 2 else i)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -24,7 +25,9 @@ def idle(gateway: Gateway) -> Iterator[None]:
     """Each test begins and ends with nothing queued: the queue returns to 0 whatever happened."""
     yield
     wait_until(lambda: _depth(gateway) == 0, 20, "the queue is empty again")
-    wait_until(lambda: gateway.metric("serving_in_flight") == 0, 20, "nothing is in flight")
+    wait_until(
+        lambda: gateway.metric("serving_in_flight_requests") == 0, 20, "nothing is in flight"
+    )
 
 
 def _depth(gateway: Gateway) -> float:
@@ -117,7 +120,10 @@ def test_the_default_limit_per_request_is_a_setting(start_gateway, common_reposi
         futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(3)]
         codes = [future.exception() and future.exception().code() for future in futures]
     assert codes.count(grpc.StatusCode.DEADLINE_EXCEEDED) >= 2, codes
-    assert gateway.infer("tiny", {"inputs": [oip.json_input("x", np.ones((1, 4), np.float32))]}).status == 200
+    assert (
+        gateway.infer("tiny", {"inputs": [oip.json_input("x", np.ones((1, 4), np.float32))]}).status
+        == 200
+    )
 
 
 def test_a_cancelled_call_is_dropped_from_the_queue(gateway: Gateway) -> None:
@@ -151,8 +157,6 @@ def test_a_reset_stream_is_a_cancellation(gateway: Gateway) -> None:
 def test_an_http_client_that_leaves_cancels_its_request(gateway: Gateway, close: str) -> None:
     """Fault 27, on HTTP/1.1 too."""
     before = _runs(gateway)
-    import json
-
     data = http1.request("/v2/models/slow/infer", json.dumps(BODY).encode())
     with busy(gateway, 3):
         socks = []
@@ -169,7 +173,7 @@ def test_an_http_client_that_leaves_cancels_its_request(gateway: Gateway, close:
 def test_a_stream_that_is_cancelled_drops_its_requests(gateway: Gateway) -> None:
     before = _runs(gateway)
     with busy(gateway), channel(gateway) as one:
-        requests = [oip.grpc_request("slow", {"X": X}, id=str(i)) for i in range(8)]
+        requests = [oip.grpc_request("slow", {"X": X}, request_id=str(i)) for i in range(8)]
         stream = stub(one).ModelStreamInfer(iter(requests), timeout=30)
         wait_until(lambda: _depth(gateway) >= 8, 5, "the requests are queued", every=0.01)
         stream.cancel()
@@ -178,8 +182,13 @@ def test_a_stream_that_is_cancelled_drops_its_requests(gateway: Gateway) -> None
 
 
 def test_drops_are_counted(gateway: Gateway) -> None:
-    text = gateway.metrics_text()
-    assert any(
-        line.startswith("serving_") and 'model="slow"' in line and "expired" in line.lower()
-        for line in text.splitlines()
-    ), "expired requests of 'slow' are counted nowhere"
+    names = ("serving_dropped_expired_total", "serving_dropped_cancelled_total")
+    expired, cancelled = (gateway.metric(name, model="slow") for name in names)
+    request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": 50_000})
+    with busy(gateway), channel(gateway) as one:
+        future = stub(one).ModelInfer.future(oip.grpc_request("slow", {"X": X}), timeout=20)
+        wait_until(lambda: _depth(gateway) >= 2, 5, "it is queued", every=0.01)
+        future.cancel()
+        refusal(stub(one).ModelInfer, request)
+    assert gateway.metric(names[0], model="slow") == expired + 1
+    assert gateway.metric(names[1], model="slow") == cancelled + 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 import zlib
-import gzip
 
 import grpc
 import numpy as np
@@ -38,7 +38,7 @@ def test_health_rpcs_of_the_protocol(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_infer_answers_raw_and_names_the_version(gateway: Gateway, typed: bool) -> None:
-    request = oip.grpc_request("tiny", {"x": X}, typed=typed, id="call 7")
+    request = oip.grpc_request("tiny", {"x": X}, typed=typed, request_id="call 7")
     with channel(gateway) as one:
         response = stub(one).ModelInfer(request, timeout=10)
     assert (response.model_name, response.model_version, response.id) == ("tiny", "1", "call 7")
@@ -94,7 +94,13 @@ def test_parameters_of_every_kind_are_accepted(gateway: Gateway) -> None:
     request = oip.grpc_request(
         "tiny",
         {"x": X},
-        parameters={"a": True, "b": 7, "c": "x", "d": 0.5, "triton_enable_empty_final_response": True},
+        parameters={
+            "a": True,
+            "b": 7,
+            "c": "x",
+            "d": 0.5,
+            "triton_enable_empty_final_response": True,
+        },
     )
     request.parameters["priority"].uint64_param = 1
     with channel(gateway) as one:
@@ -142,7 +148,9 @@ def test_reflection_serves_the_whole_service(gateway: Gateway) -> None:
         assert {"inference.GRPCInferenceService", "grpc.health.v1.Health"} <= services
         pool = DescriptorPool(database)
         service = pool.FindServiceByName("inference.GRPCInferenceService")
-        own = {method.name for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods}
+        own = {
+            method.name for method in pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods
+        }
         assert set(service.methods_by_name) == own
         message = pool.FindMessageTypeByName("inference.ModelInferRequest")
         assert message.fields_by_name["raw_input_contents"].number == 7
@@ -263,9 +271,7 @@ def _streamed(gateway: Gateway, requests: list[pb.ModelInferRequest], **keywords
 
 
 def test_a_stream_answers_in_order_and_marks_the_final(gateway: Gateway) -> None:
-    requests = [
-        oip.grpc_request("tiny", {"x": X * i}, id=f"n{i}") for i in range(300)
-    ]
+    requests = [oip.grpc_request("tiny", {"x": X * i}, request_id=f"n{i}") for i in range(300)]
     answers = _streamed(gateway, requests)
     assert [one.infer_response.id for one in answers] == [f"n{i}" for i in range(300)]
     for i, one in enumerate(answers):
@@ -278,18 +284,18 @@ def test_a_stream_answers_in_order_and_marks_the_final(gateway: Gateway) -> None
 
 def test_a_stream_keeps_order_across_models_of_different_speed(gateway: Gateway) -> None:
     requests = [
-        oip.grpc_request("slow", {"X": np.ones((1, 1), np.float32)}, id="slow"),
-        oip.grpc_request("tiny", {"x": X}, id="fast"),
+        oip.grpc_request("slow", {"X": np.ones((1, 1), np.float32)}, request_id="slow"),
+        oip.grpc_request("tiny", {"x": X}, request_id="fast"),
     ]
     assert [one.infer_response.id for one in _streamed(gateway, requests)] == ["slow", "fast"]
 
 
 def test_an_error_in_a_stream_leaves_the_stream_open(gateway: Gateway) -> None:
     requests = [
-        oip.grpc_request("tiny", {"x": X}, id="a"),
-        oip.grpc_request("nowhere", {"x": X}, id="b"),
-        oip.grpc_request("tiny", {"x": X[:, :2]}, id="c"),
-        oip.grpc_request("tiny", {"x": X}, id="d"),
+        oip.grpc_request("tiny", {"x": X}, request_id="a"),
+        oip.grpc_request("nowhere", {"x": X}, request_id="b"),
+        oip.grpc_request("tiny", {"x": X[:, :2]}, request_id="c"),
+        oip.grpc_request("tiny", {"x": X}, request_id="d"),
     ]
     a, b, c, d = _streamed(gateway, requests)
     assert not a.error_message
@@ -304,9 +310,9 @@ def test_an_error_in_a_stream_leaves_the_stream_open(gateway: Gateway) -> None:
 
 def test_triton_grpc_error_turns_the_first_error_into_the_status(gateway: Gateway) -> None:
     requests = [
-        oip.grpc_request("tiny", {"x": X}, id="a"),
-        oip.grpc_request("nowhere", {"x": X}, id="b"),
-        oip.grpc_request("tiny", {"x": X}, id="c"),
+        oip.grpc_request("tiny", {"x": X}, request_id="a"),
+        oip.grpc_request("nowhere", {"x": X}, request_id="b"),
+        oip.grpc_request("tiny", {"x": X}, request_id="c"),
     ]
     with channel(gateway) as one:
         stream = stub(one).ModelStreamInfer(
@@ -331,7 +337,9 @@ def test_a_stream_bounds_what_is_in_flight(start_gateway, common_repository) -> 
     def requests():
         for i in range(40):
             sent.append(i)
-            yield oip.grpc_request("slow", {"X": np.zeros((2000, 1), np.float32)}, id=str(i))
+            yield oip.grpc_request(
+                "slow", {"X": np.zeros((2000, 1), np.float32)}, request_id=str(i)
+            )
 
     with channel(gateway, **{"http2.lookahead_bytes": 1024}) as one:
         stream = stub(one).ModelStreamInfer(requests(), timeout=30)
@@ -346,7 +354,9 @@ def test_a_stream_bounds_what_is_in_flight(start_gateway, common_repository) -> 
 def test_many_streams_and_unary_calls_share_a_connection(gateway: Gateway) -> None:
     with channel(gateway) as one:
         futures = [
-            stub(one).ModelInfer.future(oip.grpc_request("tiny", {"x": X * i}, id=str(i)), timeout=30)
+            stub(one).ModelInfer.future(
+                oip.grpc_request("tiny", {"x": X * i}, request_id=str(i)), timeout=30
+            )
             for i in range(200)
         ]
         for i, future in enumerate(futures):

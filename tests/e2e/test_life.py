@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -49,7 +50,9 @@ def test_work_in_flight_ends_before_the_exit(start_gateway, repository) -> None:
         request = oip.grpc_request("slow", {"X": np.ones((1, 1), np.float32)})
         futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(5)]
         stream = stub(one).ModelStreamInfer(iter([request] * 2), timeout=30)
-        wait_until(lambda: gateway.metric("serving_in_flight") >= 7, 5, "all are in flight")
+        wait_until(
+            lambda: gateway.metric("serving_in_flight_requests") >= 7, 5, "all are in flight"
+        )
         gateway.signal(signal.SIGTERM)
         for future in futures:
             assert future.result().outputs
@@ -113,7 +116,13 @@ def test_fault_31_sigterm_during_load_ends(start_gateway, repository) -> None:
     for i in range(40):
         write(repository, f"m{i}", scale(i))
     gateway = start_gateway(repository, wait=False)
-    wait_until(lambda: gateway.get("/v2/health/live", timeout=1).status == 200 if _open(gateway) else False, 30, "live")
+    wait_until(
+        lambda: (
+            gateway.get("/v2/health/live", timeout=1).status == 200 if _open(gateway) else False
+        ),
+        30,
+        "live",
+    )
     gateway.signal(signal.SIGTERM)
     assert gateway.process.wait(20) in {0, 143, -signal.SIGTERM}
     gateway.assert_clean_log()
@@ -127,6 +136,10 @@ def _open(gateway: Gateway) -> bool:
     return True
 
 
+def _shared_memory() -> set[str]:
+    return {one.name for one in Path("/dev/shm").iterdir()}
+
+
 def test_fault_32_kill_and_restart_on_the_same_ports(start_gateway, repository) -> None:
     write(repository, "m", scale(1))
     gateway = start_gateway(repository)
@@ -135,7 +148,7 @@ def test_fault_32_kill_and_restart_on_the_same_ports(start_gateway, repository) 
         "grpc_port": str(gateway.grpc_port),
         "admin_port": str(gateway.admin_port),
     }
-    before = set(os.listdir("/dev/shm"))
+    before = _shared_memory()
     with Load(gateway, "m", clients=1) as load:
         wait_until(lambda: load.versions["1"] > 10, 10, "load runs")
         gateway.process.kill()
@@ -143,7 +156,7 @@ def test_fault_32_kill_and_restart_on_the_same_ports(start_gateway, repository) 
     again = start_gateway(repository, ports, wait=False)
     again.http_port, again.grpc_port, again.admin_port = (int(port) for port in ports.values())
     again.wait_ready()
-    assert set(os.listdir("/dev/shm")) <= before
+    assert _shared_memory() <= before
 
 
 def test_fault_33_live_at_once_ready_when_every_model_is_up_or_failed(
@@ -177,10 +190,8 @@ def test_fault_35_a_taken_port_is_a_clear_error(
 def test_nothing_is_written_to_an_empty_home(gateway: Gateway) -> None:
     """FAULTS.md C16: no telemetry, no caches, although the environment does not forbid it."""
     gateway.assert_home_untouched()
-    threads = [
-        open(f"/proc/{gateway.process.pid}/task/{one}/comm").read()
-        for one in os.listdir(f"/proc/{gateway.process.pid}/task")
-    ]
+    tasks = Path(f"/proc/{gateway.process.pid}/task")
+    threads = [(one / "comm").read_text() for one in tasks.iterdir()]
     assert not any("telemetry" in name.lower() or "1ds" in name.lower() for name in threads)
 
 
@@ -194,8 +205,6 @@ def test_state_is_private(gateway: Gateway) -> None:
 def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
     start_gateway, repository
 ) -> None:
-    import subprocess
-
     write(repository, "m", scale(1))
     gateway = start_gateway(repository)
     log = wait_until(lambda: "curl" in gateway.log() and gateway.log(), 5, "the curl line")
@@ -203,7 +212,9 @@ def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
         assert part in log, log
     line = re.search(r"^.*?(curl .*)$", log, re.MULTILINE)
     assert line
-    done = subprocess.run(line.group(1), shell=True, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        line.group(1, check=False), shell=True, capture_output=True, text=True, timeout=20
+    )
     assert json.loads(done.stdout).get("outputs"), (line.group(1), done)
 
 
@@ -211,10 +222,6 @@ def test_the_log_is_json_lines_when_asked(gateway: Gateway) -> None:
     gateway.infer("gather", {"inputs": [oip.json_input("I", np.array([99]))]})
 
     def lines() -> list[dict]:
-        found = []
-        for line in gateway.log().splitlines():
-            if line.startswith("{"):
-                found.append(json.loads(line))
-        return found
+        return [json.loads(one) for one in gateway.log().splitlines() if one.startswith("{")]
 
     wait_until(lambda: any("request_id" in one for one in lines()), 5, "a JSON line with an id")

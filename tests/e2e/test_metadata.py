@@ -162,7 +162,9 @@ CONFIG_KEYS = {
 
 def test_config_over_http_is_snake_case_with_all_primitive_fields(over_http: Any) -> None:
     config = over_http.get_model_config("tiny")
-    assert CONFIG_KEYS - {"version_policy", "optimization"} <= set(config), CONFIG_KEYS - set(config)
+    assert CONFIG_KEYS - {"version_policy", "optimization"} <= set(config), CONFIG_KEYS - set(
+        config
+    )
     assert config["name"] == "tiny"
     assert config["max_batch_size"] == 64
     assert config["dynamic_batching"]["max_queue_delay_microseconds"] == 0
@@ -187,10 +189,14 @@ def test_config_honours_the_folder_config(over_http: Any) -> None:
 
 
 @pytest.mark.parametrize("model", ["tiny", "gather", "cumulative", "versions"])
-def test_config_is_the_same_through_both_doors(gateway: Gateway, over_http: Any, model: str) -> None:
+def test_config_is_the_same_through_both_doors(
+    gateway: Gateway, over_http: Any, model: str
+) -> None:
     with channel(gateway) as one:
         message = stub(one).ModelConfig(pb.ModelConfigRequest(name=model), timeout=10).config
-    through_http = json_format.ParseDict(over_http.get_model_config(model), pb.ModelConfigResponse().config.__class__())
+    through_http = json_format.ParseDict(
+        over_http.get_model_config(model), pb.ModelConfigResponse().config.__class__()
+    )
     assert through_http == message
 
 
@@ -224,7 +230,12 @@ def test_statistics_count_elements_runs_and_failures(gateway: Gateway) -> None:
     rows = np.zeros((3, 4), np.float32)
     body = {
         "inputs": [
-            {"name": f"INPUT{i}", "shape": [3, 4], "datatype": "FP32", "data": rows.ravel().tolist()}
+            {
+                "name": f"INPUT{i}",
+                "shape": [3, 4],
+                "datatype": "FP32",
+                "data": rows.ravel().tolist(),
+            }
             for i in (0, 1)
         ]
     }
@@ -233,9 +244,13 @@ def test_statistics_count_elements_runs_and_failures(gateway: Gateway) -> None:
     after = gateway.stats("add_sub_fp32")
     assert after["inference_count"] - before["inference_count"] == 6
     assert after["execution_count"] - before["execution_count"] == 2
-    done = after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"]
+    done = (
+        after["inference_stats"]["success"]["count"] - before["inference_stats"]["success"]["count"]
+    )
     assert done == 2
-    assert after["inference_stats"]["queue"]["count"] == after["inference_stats"]["success"]["count"]
+    assert (
+        after["inference_stats"]["queue"]["count"] == after["inference_stats"]["success"]["count"]
+    )
     assert after["last_inference"] > 1_600_000_000_000
     sizes = {one["batch_size"]: one["compute_infer"]["count"] for one in after["batch_stats"]}
     assert sizes[3] >= 2
@@ -249,7 +264,9 @@ def test_statistics_paths(gateway: Gateway, path: str) -> None:
 
 
 def test_statistics_over_grpc_agree(gateway: Gateway, over_grpc: Any) -> None:
-    (through_grpc,) = over_grpc.get_inference_statistics("scalar_int64", as_json=True)["model_stats"]
+    (through_grpc,) = over_grpc.get_inference_statistics("scalar_int64", as_json=True)[
+        "model_stats"
+    ]
     assert through_grpc["name"] == "scalar_int64"
     count = int(through_grpc.get("inference_count", 0))
     assert count == gateway.stats("scalar_int64")["inference_count"]

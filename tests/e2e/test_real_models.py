@@ -237,7 +237,9 @@ def test_silero_sequences_are_never_stacked(real, alone) -> None:
 
 
 def test_which_models_are_batched_is_right(real: Gateway) -> None:
-    sizes = {name: real.get(f"/v2/models/{name}/config").json()["max_batch_size"] for name in MODELS}
+    sizes = {
+        name: real.get(f"/v2/models/{name}/config").json()["max_batch_size"] for name in MODELS
+    }
     assert sizes == {"magika": 64, "ocr_cls": 64, "silero_vad": 0, "silero_vad_16k_sequence": 0}
 
 

@@ -1,0 +1,351 @@
+"""Faults 44 to 49: hostile HTTP/2 and gRPC, on both ports, each with a witness.
+
+The library decides between GOAWAY and bounded cost (docs/behaviour.md says which); these tests
+hold it to: bounded processor time, bounded memory, and everybody else answered.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    GoAwayFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+from tritonclient.grpc import service_pb2 as pb
+
+from tests.clients import http1, http2, oip
+from tests.clients.gateway import Gateway
+from tests.clients.triton import channel, refusal, stub
+from tests.clients.witness import MIB, Witness
+
+INFER = http2.SERVICE + "ModelInfer"
+PORTS = ["grpc_port", "http_port"]
+GET = [(":method", "GET"), (":scheme", "http"), (":path", "/v2"), (":authority", "x")]
+BLOCK = http2.header_block(GET)
+MESSAGE = oip.grpc_request("tiny", {"x": np.zeros((1, 4), np.float32)}).SerializeToString()
+
+
+@pytest.fixture(params=PORTS)
+def port(request: pytest.FixtureRequest, tight: Gateway) -> int:
+    return int(getattr(tight, request.param))
+
+
+def _survives(tight: Gateway, port: int, parts: Iterator[bytes], cpu: float = 6.0) -> http2.Flood:
+    before = tight.cpu_seconds()
+    with Witness(tight, slack=24 * MIB):
+        met = http2.flood(port, parts, seconds=5.0)
+        took = tight.cpu_seconds() - before
+    assert took < cpu, f"{took:.1f} s of processor time for {met}"
+    return met
+
+
+def test_fault_44_rapid_reset_is_cut_off(tight: Gateway, port: int) -> None:
+    def parts() -> Iterator[bytes]:
+        for stream in range(1, 100_000, 2):
+            opened = http2.headers_frame(stream, BLOCK, "END_HEADERS", "END_STREAM")
+            yield opened + RstStreamFrame(stream, error_code=8).serialize()
+
+    met = _survives(tight, port, parts())
+    assert met.ended, "50 000 resets went through on one connection"
+
+
+def test_fault_44_resets_of_calls_that_run_leave_no_work_behind(tight: Gateway) -> None:
+    message = http2.grpc_frame(
+        oip.grpc_request("slow", {"X": np.zeros((1, 1), np.float32)}).SerializeToString()
+    )
+    head = http2.header_block(http2.grpc_headers(INFER))
+
+    def parts() -> Iterator[bytes]:
+        for stream in range(1, 2000, 2):
+            opened = http2.headers_frame(stream, head, "END_HEADERS")
+            data = DataFrame(stream, data=message)
+            data.flags.add("END_STREAM")
+            yield opened + data.serialize() + RstStreamFrame(stream, error_code=8).serialize()
+
+    _survives(tight, tight.grpc_port, parts())
+    deadline = time.monotonic() + 10
+    while tight.metric("serving_in_flight_requests", model="slow") > 0:
+        assert time.monotonic() < deadline, "work that nobody waits for is left"
+        time.sleep(0.1)
+
+
+def test_fault_44_made_you_reset(tight: Gateway, port: int) -> None:
+    """Streams are opened and then broken on purpose, so that the server resets them."""
+
+    def parts() -> Iterator[bytes]:
+        for stream in range(1, 100_000, 2):
+            opened = http2.headers_frame(stream, BLOCK, "END_HEADERS", "END_STREAM")
+            yield opened + struct.pack(">I", 4)[1:] + b"\x08\0" + struct.pack(">II", stream, 0)
+
+    met = _survives(tight, port, parts())
+    assert met.ended, "50 000 provoked resets went through on one connection"
+
+
+def _continuation() -> Iterator[bytes]:
+    yield http2.headers_frame(1, BLOCK)
+    yield from http2.repeat(ContinuationFrame(1, data=b"\x00\x01a\x01b" * 200).serialize(), 100_000)
+
+
+def _empty_continuation() -> Iterator[bytes]:
+    yield http2.headers_frame(1, BLOCK)
+    yield from http2.repeat(ContinuationFrame(1, data=b"").serialize(), 500_000, 1000)
+
+
+def _empty_data() -> Iterator[bytes]:
+    head = http2.header_block(http2.grpc_headers(INFER))
+    yield http2.headers_frame(1, head, "END_HEADERS")
+    yield from http2.repeat(DataFrame(1, data=b"").serialize(), 1_000_000, 1000)
+
+
+def _settings() -> Iterator[bytes]:
+    yield from http2.repeat(SettingsFrame(0, settings={4: 65535}).serialize(), 300_000, 500)
+
+
+def _pings() -> Iterator[bytes]:
+    yield from http2.repeat(PingFrame(0, b"12345678").serialize(), 300_000, 500)
+
+
+def _priorities() -> Iterator[bytes]:
+    yield from http2.repeat(PriorityFrame(1, depends_on=3).serialize(), 300_000, 500)
+
+
+def _window_updates() -> Iterator[bytes]:
+    yield from http2.repeat(WindowUpdateFrame(0, window_increment=1).serialize(), 300_000, 500)
+
+
+def _unknown_frames() -> Iterator[bytes]:
+    yield from http2.repeat(b"\x00\x00\x04\xfa\x00\x00\x00\x00\x00abcd", 300_000, 500)
+
+
+def _goaways() -> Iterator[bytes]:
+    yield from http2.repeat(GoAwayFrame(0, 0, 0).serialize(), 100_000, 500)
+
+
+FLOODS = {
+    "CONTINUATION": _continuation,
+    "empty CONTINUATION": _empty_continuation,
+    "empty DATA": _empty_data,
+    "SETTINGS": _settings,
+    "PING": _pings,
+    "PRIORITY": _priorities,
+    "WINDOW_UPDATE": _window_updates,
+    "unknown frames": _unknown_frames,
+    "GOAWAY": _goaways,
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_fault_45_floods_cost_bounded_time_and_memory(tight: Gateway, port: int, kind: str) -> None:
+    met = _survives(tight, port, FLOODS[kind]())
+    if "CONTINUATION" in kind:
+        assert met.ended, "an endless header block was not cut off"
+
+
+VIOLATIONS = {
+    "window overflow": WindowUpdateFrame(0, window_increment=2**31 - 1).serialize() * 2,
+    "window of zero": b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+    "data on stream 0": b"\0\0\1\0\0\0\0\0\0x",
+    "even stream": http2.headers_frame(2, BLOCK, "END_HEADERS", "END_STREAM"),
+    "frame too large": b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"x" * 1000,
+    "bad HPACK": http2.headers_frame(1, b"\xff" * 100, "END_HEADERS"),
+    "HPACK index out of range": http2.headers_frame(1, b"\xbf", "END_HEADERS"),
+    "window size over 2^31": b"\0\0\6\4\0\0\0\0\0" + struct.pack(">HI", 4, 2**31),
+    "settings of odd length": b"\0\0\5\4\0\0\0\0\0abcde",
+}
+
+
+@pytest.mark.parametrize("case", VIOLATIONS)
+def test_fault_45_violations_end_that_connection_only(tight: Gateway, port: int, case: str) -> None:
+    with Witness(tight), http1.connection(port, 5) as sock:
+        http1.send(sock, http2.PREFACE + SettingsFrame(0).serialize() + VIOLATIONS[case])
+        assert http1.ended(sock, 5), "the connection stayed open"
+
+
+def test_fault_45_hpack_bomb(tight: Gateway, port: int) -> None:
+    """One large table entry, then thousands of one-byte references to it, on many streams."""
+    name, value = b"x" * 10, b"v" * 3900
+    literal = b"\x40" + bytes([len(name)]) + name + b"\x7f" + _varint(len(value) - 127) + value
+    head = BLOCK + literal
+
+    def parts() -> Iterator[bytes]:
+        yield http2.headers_frame(1, head, "END_HEADERS", "END_STREAM")
+        bomb = BLOCK + b"\xbe" * 12_000
+        for stream in range(3, 400, 2):
+            yield http2.headers_frame(stream, bomb, "END_HEADERS", "END_STREAM")
+
+    _survives(tight, port, parts())
+
+
+def _varint(value: int) -> bytes:
+    out = b""
+    while value >= 128:
+        out += bytes([value % 128 + 128])
+        value //= 128
+    return out + bytes([value])
+
+
+def test_fault_45_streams_over_the_limit_are_refused(tight: Gateway) -> None:
+    """This gateway allows 32 streams a connection; the excess costs nobody else anything."""
+    head = http2.header_block(http2.grpc_headers(INFER))
+
+    def parts() -> Iterator[bytes]:
+        for stream in range(1, 400, 2):
+            yield http2.headers_frame(stream, head, "END_HEADERS")
+
+    _survives(tight, tight.grpc_port, parts())
+
+
+def test_fault_45_a_window_of_one_byte_holds_up_only_its_owner(tight: Gateway) -> None:
+    def parts() -> Iterator[bytes]:
+        head = http2.header_block(http2.grpc_headers(INFER))
+        data = DataFrame(1, data=http2.grpc_frame(MESSAGE))
+        data.flags.add("END_STREAM")
+        yield http2.headers_frame(1, head, "END_HEADERS") + data.serialize()
+        for _ in range(20):
+            time.sleep(0.05)
+            yield WindowUpdateFrame(1, window_increment=1).serialize()
+
+    with Witness(tight):
+        http2.flood(tight.grpc_port, parts(), settings={4: 1})
+
+
+GARBAGE = {
+    "zeros": b"\0" * 5000,
+    "random": np.random.default_rng(1).bytes(5000),
+    "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 2,
+    "HTTP/1": b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+    "preface cut": http2.PREFACE[:10] + b"xxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_fault_46_garbage_on_the_grpc_port(tight: Gateway, case: str) -> None:
+    with Witness(tight), http1.connection(tight.grpc_port, 8) as sock:
+        http1.send(sock, GARBAGE[case])
+        assert http1.ended(sock, 8), "the connection stayed open"
+
+
+MALFORMED = {
+    "random": np.random.default_rng(2).bytes(200),
+    "truncated": MESSAGE[:-3],
+    "length past the end": b"\x0a\xff\xff\xff\xff\x0fx",
+    "bad UTF-8 in a name": b"\x0a\x02\xff\xfe",
+    "deep groups": b"\x0b" * 50_000,
+    "deep messages": b"",
+    "field number 0": b"\x00\x01",
+    "varint without end": b"\x08" + b"\xff" * 20,
+    "unknown wire type": b"\x0f",
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+@pytest.mark.parametrize("rpc", ["ModelInfer", "ModelMetadata", "ModelReady", "ModelStreamInfer"])
+def test_fault_47_malformed_protobuf(tight: Gateway, case: str, rpc: str) -> None:
+    if case == "truncated" and rpc != "ModelInfer":
+        pytest.skip("a request of another message")
+    data = MALFORMED[case]
+    if case == "deep messages":
+        for _ in range(5000):
+            data = b"\x22" + _varint(len(data)) + data if len(data) < 60_000 else data
+    with Witness(tight), http2.Client(tight.grpc_port) as client:
+        answer = client.call(http2.SERVICE + rpc, http2.grpc_frame(data))
+    if rpc == "ModelStreamInfer" and answer.code == 0:
+        (message,) = answer.messages
+        assert pb.ModelStreamInferResponse.FromString(message).error_message
+        return
+    assert answer.code in {3, 13, 5} if case == "deep messages" else answer.code in {3, 13}, answer
+
+
+FRAMES = {
+    "flag of 2": b"\x02" + http2.grpc_frame(MESSAGE)[1:],
+    "compressed without encoding": b"\x01" + http2.grpc_frame(MESSAGE)[1:],
+    "half a prefix": b"\0\0\0",
+    "shorter than said": http2.grpc_frame(MESSAGE)[:-5],
+    "longer than said": http2.grpc_frame(MESSAGE) + b"xx",
+    "4 GiB said": b"\0\xff\xff\xff\xff" + b"x" * 100,
+}
+
+
+@pytest.mark.parametrize("case", FRAMES)
+def test_fault_47_malformed_frames(tight: Gateway, case: str) -> None:
+    with Witness(tight), http2.Client(tight.grpc_port) as client:
+        answer = client.call(INFER, FRAMES[case])
+    allowed = {8} if case == "4 GiB said" else {3, 13, 12}
+    assert answer.code in allowed, answer
+
+
+def test_fault_48_messages_over_the_limit_are_not_buffered(tight: Gateway) -> None:
+    with Witness(tight, slack=8 * MIB), http2.Client(tight.grpc_port) as client:
+        stream = client.open(http2.grpc_headers(INFER))
+        client.send(stream, struct.pack(">BI", 0, 500 * MIB) + b"\0" * 4 * MIB)
+        answer = client.answer(stream)
+    assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert "1048576" in (answer.trailers | answer.headers)["grpc-message"]
+
+
+@pytest.mark.parametrize("rpc", ["ModelInfer", "ModelMetadata", "ModelStreamInfer"])
+def test_fault_48_gzip_bombs(tight: Gateway, rpc: str) -> None:
+    bomb = gzip.compress(b"\0" * (128 * MIB), 6)
+    before = tight.cpu_seconds()
+    with Witness(tight), http2.Client(tight.grpc_port) as client:
+        answer = client.call(
+            http2.SERVICE + rpc, http2.grpc_frame(bomb, compressed=True), ("grpc-encoding", "gzip")
+        )
+    if rpc == "ModelStreamInfer" and answer.code == 0:
+        (message,) = answer.messages
+        assert pb.ModelStreamInferResponse.FromString(message).error_message
+    else:
+        assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], answer
+    assert tight.cpu_seconds() - before < 2
+
+
+def test_fault_48_a_compressed_message_that_is_garbage(tight: Gateway) -> None:
+    with Witness(tight), http2.Client(tight.grpc_port) as client:
+        for encoding in ("gzip", "deflate"):
+            answer = client.call(
+                INFER, http2.grpc_frame(b"garbage", compressed=True), ("grpc-encoding", encoding)
+            )
+            assert answer.code in {3, 13}
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_fault_49_huge_metadata(tight: Gateway, count: int) -> None:
+    """300 kB of metadata in one value or in many: refused, or that connection ends."""
+    with Witness(tight):
+        with channel(tight, max_metadata_size=1 << 30) as one:
+            error = refusal(
+                stub(one).ModelInfer,
+                pb.ModelInferRequest.FromString(MESSAGE),
+                metadata=[(f"x-{i}", "v" * (300_000 // count)) for i in range(count)],
+            )
+        assert error.code() in {
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.UNKNOWN,
+            grpc.StatusCode.CANCELLED,
+        }, error
+
+
+def test_connections_half_closed_are_answered(tight: Gateway) -> None:
+    data = http1.request("/v2/health/live", method="GET")
+    with http1.connection(tight.http_port) as sock:
+        http1.send(sock, data)
+        sock.shutdown(socket.SHUT_WR)
+        reply = http1.read_reply(sock, "GET")
+    assert reply is None or reply.status == 200
