@@ -202,7 +202,7 @@ def _open_below(root: int, parts: list[str], who: str) -> int:
         os.close(current)
         if error.errno == errno.ELOOP:
             raise LoadError(f"{who} is a symbolic link or lies behind one", str(error)) from None
-        raise LoadError(f"{who} cannot be read: {_os_words(error)}", str(error)) from None
+        raise LoadError(f"{who} cannot be read: {_os_words(error)}", str(error)) from error
 
 
 def _os_words(error: Exception) -> str:

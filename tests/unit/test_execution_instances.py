@@ -189,9 +189,7 @@ def test_a_single_request_whose_answer_does_not_fit_is_an_internal_error(serve):
     assert "0 rows for 1" in detail
 
 
-@pytest.mark.parametrize(
-    "error", [SystemExit(), KeyboardInterrupt(), GeneratorExit(), MemoryError()]
-)
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError])
 def test_whatever_is_raised_costs_a_batch_and_never_the_thread(serve, kind):
     def run(x):
         if 9 in x:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serving.errors import LoadError
 from serving.execution import providers, runtime
 from serving.execution.session import load_runner
-from serving.model_config.schema import ModelConfig, SessionOptions, TensorConfig
+from serving.model_config.schema import ModelConfig, TensorConfig
 from serving.settings import Settings, load_settings
 from tests.unit import graphs
 from tests.unit.graphs import BF16, FLOAT, FP16, STRING
@@ -319,24 +319,34 @@ def test_sessions_share_one_pool_of_the_size_in_the_settings(tmp_path):
 
 
 def test_session_options_reach_onnxruntime(tmp_path):
-    said = SessionOptions(
-        graph_optimization_level="basic",
-        execution_mode="parallel",
-        intra_op_threads=1,
-        inter_op_threads=2,
-        own_threads=True,
-        enable_mem_arena=False,
-        enable_mem_pattern=False,
-        entries={"session.set_denormal_as_zero": "1"},
-    )
-    runner = load(tmp_path, graphs.softmax(), ModelConfig(session=said))
-    options = runner._session.get_session_options()
-    assert options.graph_optimization_level.name == "ORT_ENABLE_BASIC"
-    assert options.execution_mode.name == "ORT_PARALLEL"
-    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 2)
-    assert not options.enable_cpu_mem_arena
-    assert not options.enable_mem_pattern
-    assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
+    place = graphs.write(tmp_path, graphs.softmax())
+    code = f"""
+        from pathlib import Path
+        from serving.execution.session import load_runner
+        from serving.model_config.schema import ModelConfig, SessionOptions
+        from serving.settings import Settings
+        said = SessionOptions(
+            graph_optimization_level="basic",
+            execution_mode="parallel",
+            intra_op_threads=1,
+            inter_op_threads=2,
+            own_threads=True,
+            enable_mem_arena=False,
+            enable_mem_pattern=False,
+            entries={{"session.set_denormal_as_zero": "1"}},
+        )
+        runner = load_runner(Path({str(place)!r}), ModelConfig(session=said), Settings())
+        options = runner._session.get_session_options()
+        print(options.graph_optimization_level.name, options.execution_mode.name)
+        print(options.intra_op_num_threads, options.inter_op_num_threads)
+        print(options.enable_cpu_mem_arena, options.enable_mem_pattern)
+        print(options.get_session_config_entry("session.set_denormal_as_zero"))
+    """
+    levels, threads, memory, entry = python(code).splitlines()
+    assert levels == "ORT_ENABLE_BASIC ORT_PARALLEL"
+    assert threads == "1 2"
+    assert memory == "False False"
+    assert entry == "1"
 
 
 def test_settings_require_providers_for_every_model(tmp_path):
