@@ -213,7 +213,7 @@ def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
     line = re.search(r"^.*?(curl .*)$", log, re.MULTILINE)
     assert line
     done = subprocess.run(
-        line.group(1, check=False), shell=True, capture_output=True, text=True, timeout=20
+        ["bash", "-c", line.group(1)], capture_output=True, timeout=20, check=True
     )
     assert json.loads(done.stdout).get("outputs"), (line.group(1), done)
 

@@ -35,6 +35,12 @@ def _member(wheel: Path, ending: str, folder: Path) -> Path:
     return to
 
 
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 @pytest.fixture(scope="module")
 def analyzer() -> tuple[Path, dict[str, str]]:
     if platform.machine() != "x86_64":
@@ -43,9 +49,7 @@ def analyzer() -> tuple[Path, dict[str, str]]:
     binary = _member(real_models.wheel(CLIENT, *PLATFORM), "/perf_analyzer", folder)
     _member(real_models.wheel(RUNTIME, *PLATFORM), "/libcudart.so.12", folder)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
-    probe = subprocess.run(
-        [binary, "--version"], env=environment, capture_output=True, text=True, check=False
-    )
+    probe = _run([str(binary), "--version"], environment)
     if "GLIBC" in probe.stderr or "cannot open shared object" in probe.stderr:
         pytest.skip(f"the binary does not run on this system: {probe.stderr.strip()[:200]}")
     return binary, environment
@@ -74,9 +78,7 @@ def test_perf_analyzer_measures_without_a_failure(
     command += ["-s", "999", "-r", "3", "--percentile=95", "-f", str(tmp_path / "report.csv")]
     if model == "scalar_int64":
         command += ["--shape", "X:1"]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False
-    )
+    done = _run(command, environment)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
     found = re.search(r"throughput: ([0-9.]+) infer/sec", text)

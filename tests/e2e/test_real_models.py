@@ -17,8 +17,10 @@ import tritonclient.http
 from tests.clients import oip
 from tests.clients.gateway import ROOT, Gateway
 
+pytestmark = pytest.mark.real_model
+
 MODELS = ["magika", "ocr_cls", "silero_vad", "silero_vad_16k_sequence"]
-# MODELS.md: magika moves by up to 2e-5 when real files share a batch; silero's state by float noise.
+# Measured: magika moves by up to 2e-5 when real files share a batch; the others by float noise.
 TOLERANCE = {
     "magika": (1e-3, 5e-5),
     "ocr_cls": (1e-5, 1e-6),

@@ -394,7 +394,7 @@ def test_fault_97_outputs_keep_row_order(gateway: Gateway) -> None:
 
 
 def test_fault_69_no_error_carries_a_path_or_an_internal_name(gateway: Gateway) -> None:
-    """Whatever this module and others provoke; here, every entry of the index and one of each kind."""
+    """All of this module looks at its errors so; here, the index and the paths beside it."""
     for entry in gateway.index().values():
         if entry.get("reason"):
             assert_clean(gateway, entry["reason"])
