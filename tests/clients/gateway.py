@@ -142,7 +142,8 @@ class Gateway:
             with urllib.request.urlopen(request, timeout=timeout) as reply:
                 return HttpAnswer(reply.status, _lower(reply.headers), reply.read())
         except urllib.error.HTTPError as error:
-            return HttpAnswer(error.code, _lower(error.headers), error.read())
+            with error:
+                return HttpAnswer(error.code, _lower(error.headers), error.read())
 
     def post(self, path: str, body: object, **headers: str) -> HttpAnswer:
         return self.get(path, json.dumps(body).encode(), "POST", headers)

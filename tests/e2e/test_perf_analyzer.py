@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from tests.clients.gateway import Gateway
 pytestmark = pytest.mark.slow
 
 CLIENT = "tritonclient==2.51.0"
+# A library that the binary wants and the wheel lacks.
+BASE64 = "libb64-0d"
 RUNTIME = "nvidia-cuda-runtime-cu12==12.6.77"
 ANY_PYTHON = ("--python-version", "3.11", "--only-binary=:all:")
 PLATFORM = (*ANY_PYTHON, "--platform", "manylinux1_x86_64", "--platform", "manylinux2014_x86_64")
@@ -41,6 +45,20 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
     )
 
 
+def _debian(package: str, folder: Path) -> None:
+    """The package's shared libraries, unpacked beside the binary, not installed."""
+    if any(folder.glob("libb64.so*")) or shutil.which("apt-get") is None:
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as part:
+        fetch = ["apt-get", "download", package]
+        if subprocess.run(fetch, cwd=part, capture_output=True, check=False).returncode:
+            return
+        (file,) = Path(part).glob("*.deb")
+        subprocess.run(["dpkg", "-x", file, part], check=True)
+        for library in Path(part).rglob("libb64.so*"):
+            shutil.copy(library, folder / library.name)
+
+
 @pytest.fixture(scope="module")
 def analyzer() -> tuple[Path, dict[str, str]]:
     if platform.machine() != "x86_64":
@@ -48,6 +66,7 @@ def analyzer() -> tuple[Path, dict[str, str]]:
     folder = real_models.CACHE / "perf_analyzer"
     binary = _member(real_models.wheel(CLIENT, *PLATFORM), "/perf_analyzer", folder)
     _member(real_models.wheel(RUNTIME, *PLATFORM), "/libcudart.so.12", folder)
+    _debian(BASE64, folder)
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
     probe = _run([str(binary), "--version"], environment)
     if "GLIBC" in probe.stderr or "cannot open shared object" in probe.stderr:
