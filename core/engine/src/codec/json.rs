@@ -7,6 +7,7 @@
 mod answer;
 mod data;
 mod document;
+mod number;
 mod raw;
 mod request;
 

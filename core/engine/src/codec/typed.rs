@@ -318,7 +318,7 @@ mod tests {
         ] {
             let contents = InferTensorContents { int_contents: vec![0, bad], ..Default::default() };
             let text = refusal(datatype, &contents, 2);
-            assert!(text.contains(&format!("element 1 of input 'x'")), "{text}");
+            assert!(text.contains("element 1 of input 'x'"), "{text}");
             assert!(text.contains(&format!("out of range for {datatype}: {bad}")), "{text}");
         }
         for (datatype, bad) in [(Datatype::Uint8, 256), (Datatype::Uint16, 65536)] {
@@ -346,7 +346,7 @@ mod tests {
         let encoded = Bytes::from(
             InferTensorContents { fp32_contents: vec![1.0, 2.0], ..Default::default() }.encode_to_vec(),
         );
-        let raw = typed_to_raw("x", "m", Datatype::Fp32, &[encoded.clone()], 2).unwrap();
+        let raw = typed_to_raw("x", "m", Datatype::Fp32, std::slice::from_ref(&encoded), 2).unwrap();
         assert_eq!(raw.as_ptr(), encoded[2..].as_ptr());
     }
 

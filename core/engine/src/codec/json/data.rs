@@ -1,6 +1,7 @@
 //! The `data` array of one input: leaves in order, to raw little-endian bytes.
 
 use super::document::{Document, MAX_DEPTH, cut, kind, too_deep};
+use super::number;
 use crate::codec::bytes_tensor;
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, shown};
@@ -150,21 +151,14 @@ impl<'j> Walk<'_, 'j> {
         }
     }
 
-    /// Parsed as FP32 directly: by way of FP64 it would be rounded twice.
     fn fp32(&mut self, peek: Peek) -> Result<[u8; 4]> {
         let text = self.number(peek)?;
-        match text.parse::<f32>() {
-            Ok(value) if value.is_finite() || !has_digits(text) => Ok(value.to_le_bytes()),
-            _ => Err(self.out_of_range(text)),
-        }
+        number::fp32(text).map(f32::to_le_bytes).ok_or_else(|| self.out_of_range(text))
     }
 
     fn fp64(&mut self, peek: Peek) -> Result<[u8; 8]> {
         let text = self.number(peek)?;
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() || !has_digits(text) => Ok(value.to_le_bytes()),
-            _ => Err(self.out_of_range(text)),
-        }
+        number::fp64(text).map(f64::to_le_bytes).ok_or_else(|| self.out_of_range(text))
     }
 
     #[inline]
@@ -228,11 +222,6 @@ fn trim(out: &mut Vec<u8>) {
     if out.capacity() / 2 > out.len() {
         out.shrink_to_fit();
     }
-}
-
-/// `NaN` and the infinities are written in letters only.
-fn has_digits(number: &str) -> bool {
-    number.ends_with(|c: char| c.is_ascii_digit())
 }
 
 /// Arrays of one depth differ in length, or elements in depth.

@@ -109,11 +109,11 @@ impl<'a> Decoder<'a> {
                 }
                 Key::Inputs => {
                     seen.once(found, "inputs")?;
-                    request.inputs = self.list("inputs", Self::input)?;
+                    request.inputs = self.list("'inputs'", Self::input)?;
                 }
                 Key::Outputs => {
                     seen.once(found, "outputs")?;
-                    request.outputs = self.list("outputs", Self::output)?;
+                    request.outputs = self.list("'outputs'", Self::output)?;
                 }
                 _ => self.document.skip(1)?,
             }
@@ -127,10 +127,10 @@ impl<'a> Decoder<'a> {
 
     fn list<T>(&mut self, what: &str, item: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
         let mut items = Vec::new();
-        let mut next = self.document.array(&format!("'{what}'"))?;
+        let mut next = self.document.array(what)?;
         while next.is_some() {
             if items.len() >= MAX_TENSORS {
-                return Err(Error::bad(format!("the request has more than {MAX_TENSORS} {what}")));
+                return Err(Error::bad(format!("{what} of the request has more than {MAX_TENSORS} entries")));
             }
             items.push(item(self)?);
             next = self.document.array_step()?;

@@ -173,7 +173,10 @@ fn what_is_not_built_is_said_to_be() {
 fn too_many_tensors_are_refused() {
     let input = r#"{"name":"x","shape":[],"datatype":"FP32","data":[]}"#;
     let many = vec![input; 4097].join(",");
-    assert!(refusal(&format!(r#"{{"inputs":[{many}]}}"#)).contains("more than 4096 inputs"));
+    assert!(
+        refusal(&format!(r#"{{"inputs":[{many}]}}"#))
+            .contains("'inputs' of the request has more than 4096 entries")
+    );
 }
 
 // ----- data -----------------------------------------------------------------
