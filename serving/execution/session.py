@@ -27,6 +27,10 @@ Output = Array | tuple[int, str, tuple[int, ...]]
 
 _BF16 = DATATYPES["BF16"][1]
 
+# Threads of a session's own would spin for some 20 ms after each run, on CPUs that other
+# models and the doors want. (The shared pool spins too: its Python binding has no switch.)
+_SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
+
 
 class Outputs(list[Output]):
     """Outputs of which some are addresses; ``keepalive`` holds what they point into."""
@@ -219,6 +223,9 @@ def _threads(options: Any, config: ModelConfig, settings: Settings, notes: list[
     options.use_per_session_threads = pool is None
     if pool is None:
         options.intra_op_num_threads, options.inter_op_num_threads = asked
+        for key in _SPINNING:
+            if key not in said.entries:
+                options.add_session_config_entry(key, "0")
         return asked[0]
     if said.own_threads and asked != pool:
         words = (

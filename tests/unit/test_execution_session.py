@@ -340,13 +340,14 @@ def test_session_options_reach_onnxruntime(tmp_path):
         print(options.graph_optimization_level.name, options.execution_mode.name)
         print(options.intra_op_num_threads, options.inter_op_num_threads)
         print(options.enable_cpu_mem_arena, options.enable_mem_pattern)
-        print(options.get_session_config_entry("session.set_denormal_as_zero"))
+        for key in ("session.set_denormal_as_zero", "session.intra_op.allow_spinning"):
+            print(options.get_session_config_entry(key))
     """
-    levels, threads, memory, entry = python(code).splitlines()
+    levels, threads, memory, entry, spinning = python(code).splitlines()
     assert levels == "ORT_ENABLE_BASIC ORT_PARALLEL"
     assert threads == "1 2"
     assert memory == "False False"
-    assert entry == "1"
+    assert (entry, spinning) == ("1", "0")
 
 
 def test_settings_require_providers_for_every_model(tmp_path):
