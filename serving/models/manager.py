@@ -128,7 +128,12 @@ class Manager:
         self._told: set[tuple[str, Path, str]] = set()
         self._history = History()
         self._next_scan = float("-inf")
-        self._dirty = True
+        self._undecided = True
+        self._next_retry = float("inf")
+        # Models to draw anew, and whether the newest picture has been published.
+        self._stale: set[str] = set()
+        self._drawn: dict[str, ModelView] = {}
+        self._unshown = True
         self._to_close: list[_Work] = []
         self._on_disk: frozenset[tuple[str, int]] = frozenset()
         self._first: frozenset[tuple[str, int]] | None = None
@@ -214,13 +219,14 @@ class Manager:
         else:
             if self._mono() >= self._next_scan:
                 self._scan()
-            self._reconcile()
+            if self._undecided or self._mono() >= self._next_retry:
+                self._reconcile()
         self._show()
         self._close_left()
         self._note_progress()
         if self._stopping:
             return 0.0 if self._stopped.is_set() else self._close_timeout + 1.0
-        return max(0.0, min(self._next_scan, self._next_retry()) - self._mono())
+        return max(0.0, min(self._next_scan, self._next_retry) - self._mono())
 
     def _read_mail(self) -> None:
         while True:
@@ -229,6 +235,11 @@ class Manager:
             except queue.Empty:
                 return
             message()
+
+    def _touch(self, model: str) -> None:
+        """Something about the model changed: decide again, and show it."""
+        self._undecided = self._unshown = True
+        self._stale.add(model)
 
     # What is on disk.
 
@@ -247,13 +258,14 @@ class Manager:
             self._read(snapshot)
 
     def _read(self, snapshot: Snapshot) -> None:
-        self._dirty = True
         self._tell(snapshot)
         with_slots = {work.slot.model for work in self._works.values()}
         self._configs.keep_only({found.name for found in snapshot.models} | with_slots)
         self._wishes = {found.name: self._wish(found) for found in snapshot.models}
         on_disk = {(w.model, v.version) for w in self._wishes.values() for v in w.versions}
         self._on_disk = frozenset(on_disk)
+        self._undecided = self._unshown = True
+        self._stale.update(self._wishes, self._drawn)
         self._refresh_configs()
         self._drop_stats()
         if self._first is None:
@@ -303,6 +315,8 @@ class Manager:
             slots = [work.slot for work in self._works.values()]
             actions = policy.next_actions(self._all_wishes(), slots, self._mono(), self._limits)
             if not actions:
+                self._undecided = False
+                self._next_retry = self._earliest_retry()
                 return
             for action in actions:
                 self._do(action)
@@ -331,14 +345,14 @@ class Manager:
                 self._gone(self._works[slot])
             case policy.Remark(slot, words):
                 self._works[slot].slot.remark = words
-                self._dirty = True
+                self._touch(self._works[slot].slot.model)
 
     def _add(self, wish: Wish) -> None:
         known = self._configs.known(wish.key.model)
         slot = Slot(next(self._ids), wish.key, wish.path, self._mono())
         work = _Work(slot, known.config if known else None, self._stats_of(slot))
         self._works[slot.id] = work
-        self._dirty = True
+        self._touch(slot.model)
         self._history.record(slot, None, self._wall())
         if known is not None and known.config is None:
             self._fail(work, known.error, may_heal=False)
@@ -355,7 +369,7 @@ class Manager:
         work.cancelled.set()
         if work.slot.state is State.NEW:
             self._end_cancelled(work)
-        self._dirty = True
+        self._touch(work.slot.model)
 
     def _end_cancelled(self, work: _Work) -> None:
         self._move(work, State.FAILED, _NO_LONGER_WANTED)
@@ -380,7 +394,7 @@ class Manager:
         was = work.slot.state
         work.slot.move(to, self._mono(), reason)
         self._history.record(work.slot, was, self._wall(), detail)
-        self._dirty = True
+        self._touch(work.slot.model)
 
     def _stats_of(self, slot: Slot) -> _core.Stats:
         """Counters outlive reloads: they belong to the version, not to the slot."""
@@ -395,9 +409,9 @@ class Manager:
         for pair in self._stats.keys() - self._on_disk - in_slots:
             del self._stats[pair]
 
-    def _next_retry(self) -> float:
+    def _earliest_retry(self) -> float:
+        """The next time that a retry falls due, as far as it is not waiting for a place."""
         times = (policy.retry_at(work.slot, self._limits) for work in self._works.values())
-        # One that is due and still waits, waits for a place: the mail about it wakes us.
         return min(
             (at for at in times if at is not None and at > self._mono()), default=float("inf")
         )
@@ -458,7 +472,7 @@ class Manager:
 
     def _close_left(self) -> None:
         """Only what the published picture no longer routes to: ``_show`` came before."""
-        if self._dirty and not self._stopping:
+        if self._unshown and not self._stopping:
             return
         for work in self._to_close:
             self._spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
@@ -479,7 +493,7 @@ class Manager:
             log.exception("close_failed", model=slot.model, version=slot.version)
 
     def _begin_stop(self, timeout: float) -> None:
-        self._stopping = True
+        self._stopping = self._unshown = True
         self._close_timeout = timeout
 
     def _leave_all(self) -> None:
@@ -492,43 +506,46 @@ class Manager:
                 case State.NEW | State.LOADING | State.WARMING if not work.slot.cancelled:
                     self._cancel(work)
         self._wishes = {}
+        self._stale.update(self._drawn)
 
     # Telling others.
 
     def _show(self) -> None:
         """Publish a new picture if there is one; kept for the next turn when that fails."""
-        if not self._dirty:
+        if not self._unshown:
             return
-        views = self._draw()
+        self._draw()
+        views = tuple(self._drawn[name] for name in sorted(self._drawn))
         self._views, self._events = views, self._history.snapshot()
-        self._by_name = {view.name: view for view in views}
+        self._by_name = dict(self._drawn)
         try:
             self._publish(views)
         except Exception:  # noqa: BLE001 - the old table goes on answering
             log.exception("publish_failed")
             return
-        self._dirty = False
+        self._unshown = False
         for listener in self._listeners:
             try:
                 listener(views)
             except Exception:  # noqa: BLE001 - a listener's trouble is its own
                 log.exception("listener_failed")
 
-    def _draw(self) -> tuple[ModelView, ...]:
+    def _draw(self) -> None:
+        """Anew, the models that something changed about."""
         served: dict[str, list[Served]] = {}
         for work in self._works.values():
-            one = Served(work.slot, work.config, work.loaded, work.stats)
-            served.setdefault(work.slot.model, []).append(one)
+            if work.slot.model in self._stale:
+                one = Served(work.slot, work.config, work.loaded, work.stats)
+                served.setdefault(work.slot.model, []).append(one)
         found = {f.name: f for f in self._snapshot.models} if self._snapshot else {}
-        return tuple(
-            model_view(
-                wishes,
-                served.get(wishes.model, []),
-                _notes(found.get(wishes.model)),
-                self._words(wishes, found.get(wishes.model)),
-            )
-            for wishes in sorted(self._all_wishes(), key=lambda wishes: wishes.model)
-        )
+        for model in self._stale:
+            self._drawn.pop(model, None)
+        for wishes in self._all_wishes():
+            if (model := wishes.model) in self._stale:
+                words = self._words(wishes, found.get(model))
+                notes = _notes(found.get(model))
+                self._drawn[model] = model_view(wishes, served.get(model, []), notes, words)
+        self._stale.clear()
 
     def _words(self, wishes: Wishes, found: FoundModel | None) -> str:
         if found is not None and found.error:
@@ -545,7 +562,7 @@ class Manager:
             self._started.set()
 
     def _has_started(self) -> bool:
-        if self._first is None or self._dirty:
+        if self._first is None or self._unshown:
             return False
         slots: Iterable[Slot] = (work.slot for work in self._works.values())
         if any(s.state in PENDING and (s.model, s.version) in self._first for s in slots):

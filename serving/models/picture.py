@@ -96,6 +96,8 @@ def _foremost(group: Sequence[Served]) -> Served:
 
 def _coming(wishes: Wishes) -> Iterable[Wish]:
     """Versions that are not whole and would be desired if they were."""
+    if all(wish.whole for wish in wishes.versions):
+        return ()
     whole = tuple(Wish(wish.key, wish.path) for wish in wishes.versions)
     wanted = {w.version for w in desired(Wishes(wishes.model, whole, wishes.policy), ())}
     return [wish for wish in wishes.versions if not wish.whole and wish.version in wanted]

@@ -6,6 +6,7 @@ back are done by the manager, which then asks again until there are none.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,9 @@ class Remark:
     words: str
 
 
+# A model's slots that something is to be decided about.
+_ByVersion = dict[int, list[Slot]]
+
 Action = Add | Load | Cancel | Unload | Forget | Remark
 
 GONE_FROM_DISK = "no longer on disk; stays because no other version of the model can answer"
@@ -112,8 +116,12 @@ def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
     tried again) and the next lower one is desired beside it.
     """
+    return _desired(wishes, _by_version(slots))
+
+
+def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     candidates = sorted(wishes.versions, key=lambda wish: -wish.version)
-    candidates = [wish for wish in candidates if wish.whole or _known(wish, slots)]
+    candidates = [wish for wish in candidates if wish.whole or slots.get(wish.version)]
     policy = wishes.policy
     if policy.kind == "all":
         return tuple(candidates)
@@ -132,11 +140,13 @@ def next_actions(
     actions: list[Action] = []
     turns: list[tuple[tuple[bool, bool, int, int, str], int]] = []
     by_model = _by_model(slots)
+    none: list[Slot] = []
     for wishes in models:
-        mine = by_model.get(wishes.model, [])
-        chosen = desired(wishes, mine)
+        everything = by_model.get(wishes.model, none)
+        mine = _by_version(everything)
+        chosen = _desired(wishes, mine)
         if wishes.unknown:
-            actions += _hold(mine)
+            actions += _hold(everything)
         else:
             actions += _additions(chosen, mine)
             actions += _removals(wishes, chosen, mine)
@@ -160,11 +170,16 @@ def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
     return grouped
 
 
-def _known(wish: Wish, slots: Sequence[Slot]) -> bool:
-    return any(slot.version == wish.version and not slot.leaving for slot in slots)
+def _by_version(slots: Sequence[Slot]) -> _ByVersion:
+    """Without those on their way out, which nothing is decided about any more."""
+    grouped: _ByVersion = {}
+    for slot in slots:
+        if not slot.leaving:
+            grouped.setdefault(slot.version, []).append(slot)
+    return grouped
 
 
-def _latest(candidates: Sequence[Wish], count: int, slots: Sequence[Slot]) -> Iterator[Wish]:
+def _latest(candidates: Sequence[Wish], count: int, slots: _ByVersion) -> Iterator[Wish]:
     good = 0
     for wish in candidates:
         yield wish
@@ -173,9 +188,9 @@ def _latest(candidates: Sequence[Wish], count: int, slots: Sequence[Slot]) -> It
             return
 
 
-def _failed(wish: Wish, slots: Sequence[Slot]) -> bool:
+def _failed(wish: Wish, slots: _ByVersion) -> bool:
     """Whether another version must stand in for it; a retry in progress still counts."""
-    same = [slot for slot in slots if slot.version == wish.version and not slot.leaving]
+    same = slots.get(wish.version, [])
     if any(slot.state is State.READY for slot in same):
         return False
     return any(_serves(slot, wish) and slot.attempts > 0 for slot in same)
@@ -187,7 +202,7 @@ def _serves(slot: Slot, wish: Wish) -> bool:
     Changed files don't matter to a READY slot, and nothing matters while the
     version's files are in motion.
     """
-    if slot.version != wish.version or slot.leaving:
+    if slot.version != wish.version:
         return False
     if not wish.whole:
         return True
@@ -195,28 +210,26 @@ def _serves(slot: Slot, wish: Wish) -> bool:
     return same_files and slot.key.config == wish.key.config
 
 
-def _find(slots: Sequence[Slot], wish: Wish) -> Slot | None:
-    return next((slot for slot in slots if _serves(slot, wish)), None)
+def _find(slots: _ByVersion, wish: Wish) -> Slot | None:
+    return next((slot for slot in slots.get(wish.version, ()) if _serves(slot, wish)), None)
 
 
-def _additions(chosen: Sequence[Wish], slots: Sequence[Slot]) -> Iterator[Action]:
+def _additions(chosen: Sequence[Wish], slots: _ByVersion) -> Iterator[Action]:
     for wish in chosen:
         if wish.whole and _find(slots, wish) is None:
             yield Add(wish)
 
 
-def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: Sequence[Slot]) -> Iterator[Action]:
+def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> Iterator[Action]:
     """Load new before dropping old: a READY slot leaves when another does its work."""
     serving = {
         wish.version: slot
         for wish in chosen
-        for slot in slots
+        for slot in slots.get(wish.version, ())
         if slot.state is State.READY and _serves(slot, wish)
     }
     wanted = {wish.version: wish for wish in chosen}
-    for slot in slots:
-        if slot.leaving:
-            continue
+    for slot in itertools.chain.from_iterable(slots.values()):
         wish = wanted.get(slot.version)
         if wish is not None and _serves(slot, wish):
             yield from _remark(slot, _changed(slot, wish))
@@ -255,7 +268,7 @@ def _on_disk(slot: Slot, wishes: Wishes) -> bool:
     return any(_serves(slot, wish) for wish in wishes.versions)
 
 
-def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: Sequence[Slot]) -> str:
+def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> str:
     if not any(wish.version == slot.version for wish in wishes.versions):
         return GONE_FROM_DISK
     for wish in chosen:
@@ -270,11 +283,11 @@ def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: Sequenc
 
 
 def _turns(
-    chosen: Sequence[Wish], slots: Sequence[Slot], now: float, limits: Limits
+    chosen: Sequence[Wish], slots: _ByVersion, now: float, limits: Limits
 ) -> Iterator[tuple[tuple[bool, bool, int, int, str], int]]:
     """Who may be loaded now, with its place in the line: first attempts before retries,
     models without an answer before others, newest versions first."""
-    has_answer = any(slot.state is State.READY for slot in slots)
+    has_answer = any(s.state is State.READY for same in slots.values() for s in same)
     for rank, wish in enumerate(chosen):
         slot = _find(slots, wish) if wish.whole else None
         if slot is None:

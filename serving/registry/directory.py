@@ -161,7 +161,7 @@ class DirectorySource:
         self._settle_s = settle_s
         self._wall = wall
         self._mono = mono
-        self._known: dict[Path, _Known] = {}
+        self._known: dict[str, _Known] = {}
         self._last = Snapshot()
         self._scanned = float("-inf")
 
@@ -197,10 +197,11 @@ class DirectorySource:
 class _Look:
     """One scan in progress."""
 
-    before: dict[Path, _Known]
+    # By the model directory's path, as text: it is hashed for every model in every scan.
+    before: dict[str, _Known]
     closely: Collection[str]
     clocks: _Clocks
-    known: dict[Path, _Known] = field(default_factory=dict)
+    known: dict[str, _Known] = field(default_factory=dict)
     models: dict[str, FoundModel] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
@@ -228,24 +229,25 @@ class _Look:
             elif entry.name in self.models:
                 self._twice(entry.name)
             else:
-                self.models[entry.name] = self._model(root / entry.name)
+                self.models[entry.name] = self._model(root, entry)
 
     def _twice(self, name: str) -> None:
         path = self.models[name].path
         self.models[name] = FoundModel(name, path, error="it is in more than one model directory")
 
-    def _model(self, path: Path) -> FoundModel:
+    def _model(self, root: Path, entry: os.DirEntry[str]) -> FoundModel:
         """What is known of it, looked at again where that may be out of date."""
         try:
-            directory = _row("", path.stat())
-            known = self.before.get(path)
-            if known is None or path.name in self.closely or not known.may_stand(directory):
-                known = self._look_at(path, directory, known)
+            directory = _row("", entry.stat(follow_symlinks=False))
+            known = self.before.get(entry.path)
+            if known is None or entry.name in self.closely or not known.may_stand(directory):
+                known = self._look_at(root / entry.name, directory, known)
             else:
                 known.turns -= 1
         except OSError as error:
-            return FoundModel(path.name, path, error=f"its directory {_words(error)}")
-        self.known[path] = known
+            path = root / entry.name
+            return FoundModel(entry.name, path, error=f"its directory {_words(error)}")
+        self.known[entry.path] = known
         self.ignored += known.ignored
         return known.found
 

@@ -695,6 +695,7 @@ def test_the_loop_survives_a_bug_in_a_turn(world: World, monkeypatch: pytest.Mon
 
         with monkeypatch.context() as patch:
             patch.setattr(policy, "next_actions", burst)
+            world.write("m", 1)
             assert broken.wait(5.0)
-        world.write("m", 1)
+        # The change that it met the bug with is not lost.
         wait_for(lambda: manager.views() and manager.views()[0].default == 1)
