@@ -222,16 +222,14 @@ def _additions(chosen: Sequence[Wish], slots: _ByVersion) -> Iterator[Action]:
 
 def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> Iterator[Action]:
     """Load new before dropping old: a READY slot leaves when another does its work."""
-    serving = {
-        wish.version: slot
-        for wish in chosen
-        for slot in slots.get(wish.version, ())
-        if slot.state is State.READY and _serves(slot, wish)
-    }
     wanted = {wish.version: wish for wish in chosen}
+    best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
+    serving = {v for v, slot in best.items() if slot and v in wanted and _serves(slot, wanted[v])}
     for slot in itertools.chain.from_iterable(slots.values()):
         wish = wanted.get(slot.version)
-        if wish is not None and _serves(slot, wish):
+        if slot.state is State.READY and slot is not best[slot.version]:
+            yield Unload(slot.id)
+        elif wish is not None and _serves(slot, wish):
             yield from _remark(slot, _changed(slot, wish))
         elif slot.state in PENDING:
             yield Cancel(slot.id)
@@ -242,6 +240,17 @@ def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> Iter
             yield Unload(slot.id)
         else:
             yield from _remark(slot, _why_kept(slot, wishes, chosen, slots))
+
+
+def _best(slots: Sequence[Slot], wish: Wish | None) -> Slot | None:
+    """Of a version's READY slots the one that answers: the newest that the wish asks for.
+
+    There are two when a new slot became READY while the source could not say what it wants.
+    """
+    ready = [slot for slot in slots if slot.state is State.READY]
+    return max(
+        ready, key=lambda slot: (wish is not None and _serves(slot, wish), slot.id), default=None
+    )
 
 
 def _has_heir(slot: Slot, wish: Wish | None, serving: Collection[int]) -> bool:
