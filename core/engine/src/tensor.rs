@@ -148,7 +148,11 @@ pub fn elements(tensor: &str, shape: &[i64]) -> Result<usize> {
             continue;
         }
         product = product.checked_mul(dim).filter(|&p| p <= isize::MAX as usize).ok_or_else(|| {
-            Error::bad(format!("input '{}': the number of elements of shape {} is too large", shown(tensor), show(shape)))
+            Error::bad(format!(
+                "input '{}': the number of elements of shape {} is too large",
+                shown(tensor),
+                show(shape)
+            ))
         })?;
     }
     Ok(if zero { 0 } else { product })
@@ -163,7 +167,11 @@ pub fn byte_size(tensor: &str, datatype: Datatype, shape: &[i64]) -> Result<Opti
     match datatype.size() {
         None => Ok(None),
         Some(size) => n.checked_mul(size).filter(|&b| b <= isize::MAX as usize).map(Some).ok_or_else(|| {
-            Error::bad(format!("input '{}': the byte size of shape {} is too large", shown(tensor), show(shape)))
+            Error::bad(format!(
+                "input '{}': the byte size of shape {} is too large",
+                shown(tensor),
+                show(shape)
+            ))
         }),
     }
 }
@@ -186,7 +194,8 @@ pub fn show(shape: &[i64]) -> String {
 
 /// A name from a request as errors show it: bounded, without control characters.
 pub fn shown(name: &str) -> String {
-    let mut text: String = name.chars().take(128).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut text: String =
+        name.chars().take(128).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if name.chars().nth(128).is_some() {
         text.push_str("...");
     }

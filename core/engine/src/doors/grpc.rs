@@ -1,0 +1,406 @@
+//! The gRPC door: a lean handler on hyper for the inference service; tonic's
+//! services (health, reflection) behind it on the same port.
+
+use super::body::{Message, Messages};
+use super::calls::{self, Call};
+use super::infer::{self, Account, Offer};
+use super::{Io, Shared, ids, status, stream};
+use crate::codec::compression::{self, Encoding};
+use crate::codec::protobuf;
+use crate::error::{Error, Result, Word};
+use crate::queue::{Answer, Form, batch};
+use crate::stats::Protocol;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+pub const SERVICE: &str = "/inference.GRPCInferenceService/";
+/// Larger compressed messages are inflated off the I/O thread.
+const INFLATE_INLINE: usize = 4 << 10;
+/// Larger typed messages are decoded off the I/O thread.
+const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+/// RPCs of the service that whoever pulls calls answers.
+const CALLS: [&str; 15] = [
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelConfig",
+    "ModelStatistics",
+    "RepositoryIndex",
+    "RepositoryModelLoad",
+    "RepositoryModelUnload",
+    "SystemSharedMemoryStatus",
+    "SystemSharedMemoryRegister",
+    "SystemSharedMemoryUnregister",
+    "CudaSharedMemoryStatus",
+    "CudaSharedMemoryRegister",
+    "CudaSharedMemoryUnregister",
+    "TraceSetting",
+    "LogSettings",
+];
+
+pub enum GrpcBody {
+    Lean { message: Option<Bytes>, trailers: Option<HeaderMap> },
+    Stream(mpsc::Receiver<Frame<Bytes>>),
+    Tonic(tonic::body::Body),
+}
+
+impl Body for GrpcBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, tonic::Status>>> {
+        match &mut *self {
+            GrpcBody::Lean { message, trailers } => {
+                let frame = message.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
+            GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
+            GrpcBody::Tonic(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            GrpcBody::Lean { message, trailers } => message.is_none() && trailers.is_none(),
+            GrpcBody::Stream(_) => false,
+            GrpcBody::Tonic(body) => body.is_end_stream(),
+        }
+    }
+}
+
+/// What the head of a gRPC request says.
+pub struct Head {
+    pub started: Instant,
+    pub timeout: Option<Duration>,
+    pub request_id: Option<String>,
+    pub encoding: Encoding,
+    accepts: Vec<Encoding>,
+}
+
+impl Head {
+    fn read(headers: &HeaderMap) -> Result<Head> {
+        let encoding = match headers.get(GRPC_ENCODING) {
+            None => Encoding::Identity,
+            Some(value) => Encoding::parse(value.to_str().unwrap_or("?"))?,
+        };
+        let timeout = headers.get("grpc-timeout").map(|v| parse_timeout(v.as_bytes())).transpose()?;
+        Ok(Head {
+            started: Instant::now(),
+            timeout,
+            request_id: ids::from_client(headers).map(str::to_owned),
+            encoding,
+            accepts: accepted(headers),
+        })
+    }
+
+    /// How to send the answer to a message that came compressed or not.
+    pub fn answer_encoding(&self, shared: &Shared, compressed: bool) -> Encoding {
+        let wanted = match shared.config.grpc_compression {
+            super::Compression::Auto if compressed => self.encoding,
+            super::Compression::Always(encoding) => encoding,
+            super::Compression::Auto | super::Compression::None => Encoding::Identity,
+        };
+        if self.accepts.contains(&wanted) { wanted } else { Encoding::Identity }
+    }
+}
+
+fn accepted(headers: &HeaderMap) -> Vec<Encoding> {
+    let Some(value) = headers.get(GRPC_ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) else {
+        return Vec::new();
+    };
+    value.split(',').take(16).filter_map(|name| Encoding::parse(name.trim()).ok()).collect()
+}
+
+/// `grpc-timeout`: at most eight digits and a unit.
+fn parse_timeout(value: &[u8]) -> Result<Duration> {
+    let bad = || Error::bad("malformed grpc-timeout");
+    let (unit, digits) = value.split_last().ok_or_else(bad)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(bad());
+    }
+    let number = digits.iter().fold(0u64, |n, d| n * 10 + u64::from(d - b'0'));
+    Ok(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return Err(bad()),
+    })
+}
+
+pub async fn handle(
+    io: Arc<Io>,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<GrpcBody>, Infallible> {
+    let shared = io.shared.clone();
+    let _in_flight = shared.enter();
+    let Some(rpc) = request.uri().path().strip_prefix(SERVICE).map(str::to_owned) else {
+        return Ok(tonic_services(&io, request).await);
+    };
+    if let Some(refusal) = refuse(&request) {
+        return Ok(refusal);
+    }
+    let client_id = ids::from_client(request.headers()).map(str::to_owned);
+    let head = match Head::read(request.headers()) {
+        Ok(head) => head,
+        Err(error) => {
+            shared.report(Protocol::Grpc, client_id.as_deref().unwrap_or(""), "", &error);
+            return Ok(failure(&error, client_id.as_deref()));
+        }
+    };
+    let id = head.request_id.clone();
+    let mut response = match rpc.as_str() {
+        "ModelInfer" => model_infer(&io, head, request).await,
+        "ModelStreamInfer" => stream::open(io, head, request),
+        _ => unary(&shared, &rpc, head, request).await,
+    };
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), &id);
+    }
+    Ok(response)
+}
+
+/// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
+fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let status = if request.method() != Method::POST {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if !content_type.starts_with(b"application/grpc")
+        || content_type.starts_with(b"application/grpc-web")
+    {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    } else {
+        return None;
+    };
+    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
+    *response.status_mut() = status;
+    Some(response)
+}
+
+async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
+    let shared = &io.shared;
+    let mut account = Account::open(shared, Protocol::Grpc, head.started);
+    let outcome = infer_once(io, &head, request, &mut account).await;
+    account.close(outcome.as_ref().map(|_| ()).map_err(|(e, _)| e.word));
+    match outcome {
+        Ok(answer) => success(answer),
+        Err((error, model)) => {
+            let id = head.request_id.unwrap_or_else(ids::make);
+            shared.report(Protocol::Grpc, &id, &model, &error);
+            failure(&error, Some(&id))
+        }
+    }
+}
+
+async fn infer_once(
+    io: &Io,
+    head: &Head,
+    request: Request<Incoming>,
+    account: &mut Account<'_>,
+) -> std::result::Result<Answer, (Error, String)> {
+    let nameless = |error| (error, String::new());
+    let message = Messages::new(request.into_body()).only(&io.shared).await.map_err(nameless)?;
+    let (offer, _) = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
+    let model = offer.request.model.clone();
+    infer::run(&io.shared, &io.mailbox, offer, account).await.map_err(|error| (error, model))
+}
+
+/// A message to an offer; the second value is the request's id.
+pub async fn decode(
+    shared: &Shared,
+    head: &Head,
+    message: Message,
+    started: Instant,
+    streamed: bool,
+) -> Result<(Offer, Option<String>)> {
+    let encoding = head.answer_encoding(shared, message.compressed);
+    let Message { compressed, data, mut reservation } = message;
+    let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
+    let request = protobuf::decode_infer(data)?;
+    let id = request.id.clone();
+    let deadline = infer::deadline(shared, started, head.timeout, request.timeout_us);
+    let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
+    Ok((Offer { request, form, deadline, reservation }, id))
+}
+
+async fn inflate(
+    shared: &Shared,
+    encoding: Encoding,
+    data: Bytes,
+    reservation: &mut crate::admission::Reservation,
+) -> Result<Bytes> {
+    if encoding == Encoding::Identity {
+        return Err(Error::bad("the message is marked as compressed but grpc-encoding names no compression"));
+    }
+    let limit = shared.config.max_message_bytes;
+    let inflated = if data.len() > INFLATE_INLINE {
+        infer::off_thread(move || compression::inflate(encoding, &data, limit)).await?
+    } else {
+        compression::inflate(encoding, &data, limit)?
+    };
+    if reservation.grow(inflated.len()) { Ok(inflated) } else { Err(super::body::budget_full()) }
+}
+
+/// The small RPCs: health in OIP's words is answered here, the rest is a call.
+async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
+    match unary_answer(shared, rpc, &head, request).await {
+        Ok(answer) => success(answer),
+        Err(error) => {
+            let id = head.request_id.unwrap_or_else(ids::make);
+            shared.report(Protocol::Grpc, &id, "", &error);
+            failure(&error, Some(&id))
+        }
+    }
+}
+
+async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<Incoming>) -> Result<Answer> {
+    let known = matches!(rpc, "ServerLive" | "ServerReady" | "ModelReady") || CALLS.contains(&rpc);
+    if !known {
+        return Err(Error::new(Word::Unimplemented, "unknown method of inference.GRPCInferenceService"));
+    }
+    let headers = request.headers().clone();
+    let message = Messages::new(request.into_body()).only(shared).await?;
+    let encoding = head.answer_encoding(shared, message.compressed);
+    let Message { compressed, data, mut reservation } = message;
+    let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
+    let body = match rpc {
+        "ServerLive" => protobuf::encode_bool_response(true),
+        "ServerReady" => protobuf::encode_bool_response(shared.is_ready()),
+        "ModelReady" => protobuf::encode_bool_response(model_ready(shared, data)?),
+        _ => framed(&call(shared, rpc, head, &headers, data).await?),
+    };
+    Ok(match encoding {
+        Encoding::Identity => Answer { body, json_len: None, encoding },
+        encoding => batch::compressed_frame(body.get(5..).unwrap_or_default(), encoding),
+    })
+}
+
+/// tritonclient raises on any error here: an unknown model is simply not ready.
+fn model_ready(shared: &Shared, message: Bytes) -> Result<bool> {
+    let (model, version) = protobuf::decode_model_ref(message)?;
+    match infer::is_ready(shared, &model, &version) {
+        Err(error) if error.word == Word::NotFound => Ok(false),
+        other => other,
+    }
+}
+
+async fn call(shared: &Shared, rpc: &str, head: &Head, headers: &HeaderMap, message: Bytes) -> Result<Bytes> {
+    let (mut call, answer) = Call::new(Protocol::Grpc, rpc, "", message);
+    call.request_id.clone_from(&head.request_id);
+    call.headers = super::text_headers(headers);
+    shared.calls.push(call)?;
+    let limit = infer::deadline(shared, head.started, head.timeout, 0);
+    Ok(super::within(limit, answer, calls::outcome).await?.body)
+}
+
+fn framed(message: &[u8]) -> Bytes {
+    let mut body = BytesMut::with_capacity(message.len() + 5);
+    body.put_u8(0);
+    body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    body.put_slice(message);
+    body.freeze()
+}
+
+fn success(answer: Answer) -> Response<GrpcBody> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut response = Response::new(GrpcBody::Lean { message: Some(answer.body), trailers: Some(trailers) });
+    content_type(&mut response);
+    note_encoding(response.headers_mut(), answer.encoding);
+    response
+}
+
+pub fn note_encoding(headers: &mut HeaderMap, encoding: Encoding) {
+    let name = match encoding {
+        Encoding::Identity => return,
+        Encoding::Gzip => "gzip",
+        Encoding::Deflate => "deflate",
+    };
+    headers.insert(GRPC_ENCODING, HeaderValue::from_static(name));
+}
+
+pub fn content_type(response: &mut Response<GrpcBody>) {
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+}
+
+/// Trailers-only: the status travels in the head, and nothing follows.
+fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
+    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
+    content_type(&mut response);
+    write_status(response.headers_mut(), error);
+    if error.word == Word::Unimplemented {
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
+    }
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), id);
+    }
+    response
+}
+
+const MESSAGE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
+
+pub fn write_status(headers: &mut HeaderMap, error: &Error) {
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status::grpc_code(error.word))));
+    let text = utf8_percent_encode(&error.message, MESSAGE).to_string();
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(GRPC_MESSAGE, value);
+    }
+    if let (Word::Full, Some(after)) = (error.word, error.retry_after) {
+        headers
+            .insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
+    }
+}
+
+/// The trailers that end a stream well or badly.
+pub fn trailers(outcome: Result<()>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    match outcome {
+        Ok(()) => {
+            trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        }
+        Err(error) => write_status(&mut trailers, &error),
+    }
+    trailers
+}
+
+async fn tonic_services(io: &Io, request: Request<Incoming>) -> Response<GrpcBody> {
+    let mut services = io.tonic.clone();
+    match tower_service::Service::call(&mut services, request.map(tonic::body::Body::new)).await {
+        Ok(response) => response.map(GrpcBody::Tonic),
+        Err(never) => match never {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_strictly() {
+        assert_eq!(parse_timeout(b"5S").unwrap(), Duration::from_secs(5));
+        assert_eq!(parse_timeout(b"250m").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse_timeout(b"99999999H").unwrap(), Duration::from_secs(99_999_999 * 3600));
+        for bad in [&b""[..], b"S", b"5", b"-5S", b"123456789S", b"5 S", b"5x"] {
+            assert!(parse_timeout(bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `grpc.health.v1` and server reflection, by tonic.
+
+use super::{Shared, drain_begins};
+use futures_util::Stream;
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
+
+pub struct Service {
+    shared: Arc<Shared>,
+}
+
+impl Service {
+    /// The server under its service names, a model under its own; `None` when unknown.
+    fn status(&self, service: &str) -> Option<ServingStatus> {
+        status(&self.shared, service)
+    }
+}
+
+fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
+    let ready = if SERVICES.contains(&service) {
+        shared.is_ready()
+    } else {
+        shared.routes.table().models.get(service)?.is_ready(None)
+    };
+    Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
+}
+
+#[tonic::async_trait]
+impl Health for Service {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        match self.status(&request.into_inner().service) {
+            Some(status) => Ok(Response::new(response(status))),
+            None => Err(Status::not_found("unknown service")),
+        }
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let service = request.into_inner().service;
+        let shared = self.shared.clone();
+        let (tx, rx) = mpsc::channel(1);
+        tokio::spawn(async move { watch(&shared, &service, &tx).await });
+        let stream = futures_util::stream::unfold(rx, |mut rx| async move { Some((rx.recv().await?, rx)) });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// Send each change until the client leaves or the server drains.
+async fn watch(shared: &Shared, service: &str, tx: &mpsc::Sender<Result<HealthCheckResponse, Status>>) {
+    let mut changed = shared.changed.subscribe();
+    let mut draining = shared.draining.subscribe();
+    let mut last = None;
+    loop {
+        let now = status(shared, service).unwrap_or(ServingStatus::ServiceUnknown);
+        if last != Some(now) {
+            last = Some(now);
+            if tx.send(Ok(response(now))).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = tx.closed() => return,
+            () = drain_begins(&mut draining) => return,
+            change = changed.changed() => if change.is_err() { return },
+        }
+    }
+}
+
+/// Health and reflection as one service.
+///
+/// # Errors
+/// When a descriptor set cannot be read: a fault of the build.
+pub fn services(shared: &Arc<Shared>) -> Result<Routes, String> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(crate::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder().build_v1().map_err(|e| e.to_string())?;
+    let v1alpha = builder().build_v1alpha().map_err(|e| e.to_string())?;
+    let health = HealthServer::new(Service { shared: shared.clone() });
+    Ok(Routes::new(health).add_service(v1).add_service(v1alpha).prepare())
+}

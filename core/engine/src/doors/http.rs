@@ -1,0 +1,411 @@
+//! The HTTP door: OIP REST with the binary tensor extension, HTTP/1.1 and h2c.
+
+use super::calls::{self, Call, CallAnswer};
+use super::infer::{self, Account, Offer};
+use super::{Io, Shared, body, ids, status};
+use crate::codec::binary::{self, Split};
+use crate::codec::compression::{self, Encoding};
+use crate::codec::{InferRequest, json};
+use crate::error::{Error, Result, Word};
+use crate::queue::{Answer, Form};
+use crate::stats::Protocol;
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use percent_encoding::percent_decode_str;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
+/// Larger bodies are decoded off the I/O thread.
+const DECODE_INLINE: usize = 64 << 10;
+const INFLATE_INLINE: usize = 4 << 10;
+
+/// What a path names, as far as this door answers it itself.
+enum Target {
+    Live,
+    Ready,
+    ModelReady {
+        model: String,
+        version: String,
+    },
+    Infer {
+        model: String,
+        version: String,
+    },
+    /// Somebody who pulls calls knows.
+    Call,
+}
+
+pub async fn handle(
+    io: Arc<Io>,
+    request: Request<Incoming>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+    let shared = &io.shared;
+    let _in_flight = shared.enter();
+    let started = Instant::now();
+    let client_id = ids::from_client(request.headers()).map(str::to_owned);
+    let http1 = request.version() <= Version::HTTP_11;
+    let mut response = match route(request.method(), request.uri().path()) {
+        Ok(Target::Infer { model, version }) => {
+            infer_answer(&io, started, client_id.as_deref(), model, version, request).await
+        }
+        Ok(target) => match other(shared, started, client_id.as_deref(), target, request).await {
+            Ok(response) => response,
+            Err(error) => failed(shared, client_id.as_deref(), "", &error),
+        },
+        Err(error) => failed(shared, client_id.as_deref(), "", &error),
+    };
+    if let Some(id) = client_id {
+        ids::put(response.headers_mut(), &id);
+    }
+    // On a draining server a kept-alive connection ends with the answer it waits for.
+    if http1 && *shared.draining.borrow() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn route(method: &Method, path: &str) -> Result<Target> {
+    let get = || match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Error::new(Word::MethodNotAllowed, "Method Not Allowed: use GET")),
+    };
+    match path {
+        "/v2/health/live" => return get().map(|()| Target::Live),
+        "/v2/health/ready" => return get().map(|()| Target::Ready),
+        _ => {}
+    }
+    let Some(rest) = path.strip_prefix("/v2/models/") else {
+        return if path == "/v2" || path.starts_with("/v2/") { Ok(Target::Call) } else { Err(not_found()) };
+    };
+    let mut segments = rest.split('/');
+    let model = segments.next().unwrap_or_default();
+    let mut action = segments.next();
+    let mut version = "";
+    if action == Some("versions") {
+        version = segments.next().unwrap_or_default();
+        if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(not_found());
+        }
+        action = segments.next();
+    }
+    if segments.next().is_some() || !matches!(action, Some("infer" | "ready")) {
+        return Ok(Target::Call);
+    }
+    let (model, version) = (model_name(model)?, version.to_owned());
+    if action == Some("ready") {
+        return get().map(|()| Target::ModelReady { model, version });
+    }
+    if *method == Method::POST {
+        Ok(Target::Infer { model, version })
+    } else {
+        Err(Error::new(Word::MethodNotAllowed, "Method Not Allowed: use POST"))
+    }
+}
+
+fn not_found() -> Error {
+    Error::new(Word::NotFound, "Not Found")
+}
+
+/// A name as it came percent-encoded: decoded once, then refused when it could
+/// mean a path (fault 61).
+fn model_name(encoded: &str) -> Result<String> {
+    let name =
+        percent_decode_str(encoded).decode_utf8().map_err(|_| Error::bad("model name is not UTF-8"))?;
+    let hostile = name.is_empty()
+        || name.len() > 1024
+        || name == "."
+        || name.contains("..")
+        || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+    if hostile {
+        return Err(Error::bad(
+            "invalid model name: it must not be empty or contain path or control characters",
+        ));
+    }
+    Ok(name.into_owned())
+}
+
+async fn other(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    target: Target,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>> {
+    match target {
+        Target::Live => Ok(health("{\"live\":true}".into(), true)),
+        Target::Ready => {
+            let ready = shared.is_ready();
+            Ok(health(format!("{{\"ready\":{ready}}}"), ready))
+        }
+        Target::ModelReady { model, version } => {
+            let ready = infer::is_ready(shared, &model, &version)?;
+            Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", quoted(&model)), ready))
+        }
+        Target::Infer { .. } | Target::Call => call(shared, started, client_id, request).await,
+    }
+}
+
+fn health(body: String, ok: bool) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    if !ok {
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// A string as JSON writes it.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+async fn infer_answer(
+    io: &Io,
+    started: Instant,
+    client_id: Option<&str>,
+    model: String,
+    version: String,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let shared = &io.shared;
+    let mut account = Account::open(shared, Protocol::Http, started);
+    let outcome = infer_once(io, started, &model, version, request, &mut account).await;
+    account.close(outcome.as_ref().map(|_| ()).map_err(|e| e.word));
+    match outcome {
+        Ok(answer) => success(answer),
+        Err(error) => failed(shared, client_id, &model, &error),
+    }
+}
+
+async fn infer_once(
+    io: &Io,
+    started: Instant,
+    model: &str,
+    version: String,
+    request: Request<Incoming>,
+    account: &mut Account<'_>,
+) -> Result<Answer> {
+    let shared = &io.shared;
+    check_content_type(request.headers())?;
+    let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
+    let json_length = header_text(request.headers(), &JSON_LENGTH)?;
+    let (data, reservation) = read(shared, request).await?;
+    let mut decoded = decode(shared, model, &version, json_length, data).await?;
+    decoded.model = model.to_owned();
+    decoded.version = version;
+    let deadline = infer::deadline(shared, started, None, decoded.timeout_us);
+    let offer = Offer { request: decoded, form: Form::Http(encoding), deadline, reservation };
+    infer::run(shared, &io.mailbox, offer, account).await
+}
+
+/// Clients that set no type, or curl's default for `-d`, mean JSON.
+fn check_content_type(headers: &HeaderMap) -> Result<()> {
+    const TAKEN: [&str; 4] =
+        ["application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/json"];
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let kind = value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim();
+    if TAKEN.iter().any(|t| kind.eq_ignore_ascii_case(t)) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Word::UnsupportedMediaType,
+        "unsupported content type: use application/json, or application/octet-stream with binary tensors",
+    ))
+}
+
+fn header_text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Error::bad(format!("header {name} came more than once")));
+    }
+    first
+        .map(|v| v.to_str().map(str::to_owned).map_err(|_| Error::bad(format!("header {name} is not text"))))
+        .transpose()
+}
+
+/// The body, whole and decompressed, within the limit.
+async fn read(shared: &Shared, request: Request<Incoming>) -> Result<(Bytes, crate::admission::Reservation)> {
+    let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
+        None => Encoding::Identity,
+        Some(text) => Encoding::parse(&text)?,
+    };
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let mut incoming = request.into_body();
+    if incoming.is_end_stream() {
+        return Ok((Bytes::new(), shared.budget.reserve()));
+    }
+    let (data, mut reservation) = body::read_http(shared, &mut incoming, length).await?;
+    if encoding == Encoding::Identity {
+        return Ok((data, reservation));
+    }
+    let limit = shared.config.max_message_bytes;
+    let inflated = if data.len() > INFLATE_INLINE {
+        infer::off_thread(move || compression::inflate(encoding, &data, limit)).await?
+    } else {
+        compression::inflate(encoding, &data, limit)?
+    };
+    if reservation.grow(inflated.len()) { Ok((inflated, reservation)) } else { Err(body::budget_full()) }
+}
+
+async fn decode(
+    shared: &Shared,
+    model: &str,
+    version: &str,
+    json_length: Option<String>,
+    data: Bytes,
+) -> Result<InferRequest> {
+    match binary::split(json_length.as_deref(), data)? {
+        Split::Json(json) => decode_json(model, json, Bytes::new()).await,
+        Split::Mixed { json, binary } => decode_json(model, json, binary).await,
+        Split::Raw(data) => {
+            let queue = shared.routes.pick(model, version)?;
+            json::decode_raw_binary(model, queue.signature(), data)
+        }
+    }
+}
+
+async fn decode_json(model: &str, json: Bytes, binary: Bytes) -> Result<InferRequest> {
+    if json.len() <= DECODE_INLINE {
+        return json::decode_infer(model, &json, binary);
+    }
+    let model = model.to_owned();
+    infer::off_thread(move || json::decode_infer(&model, &json, binary)).await
+}
+
+fn success(answer: Answer) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(answer.body));
+    let headers = response.headers_mut();
+    match answer.json_len {
+        None => {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        Some(length) => {
+            headers.insert(CONTENT_TYPE, OCTETS);
+            headers.insert(JSON_LENGTH, HeaderValue::from(length));
+        }
+    }
+    match answer.encoding {
+        Encoding::Identity => {}
+        Encoding::Gzip => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Encoding::Deflate => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
+        }
+    }
+    response
+}
+
+/// An error's answer; an id is made when the client sent none.
+fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) -> Response<Full<Bytes>> {
+    let made;
+    let id = match client_id {
+        Some(id) => id,
+        None => {
+            made = ids::make();
+            &made
+        }
+    };
+    shared.report(Protocol::Http, id, model, error);
+    let mut response =
+        Response::new(Full::new(Bytes::from(format!("{{\"error\":{}}}", quoted(&error.message)))));
+    *response.status_mut() = status::http_status(error.word);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    ids::put(headers, id);
+    match error.word {
+        Word::Full | Word::Unavailable => {
+            let seconds = error.retry_after.map_or(1, |t| t.as_secs_f64().ceil() as u64).max(1);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Word::MethodNotAllowed => {
+            let allowed = if error.message.ends_with("POST") { "POST" } else { "GET, HEAD" };
+            headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        Word::Unimplemented => {
+            headers.insert(ACCEPT_ENCODING, ENCODINGS);
+        }
+        // What is left of the body is not read: the connection cannot go on.
+        Word::SlowBody | Word::TooLarge => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+async fn call(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>> {
+    let headers = super::text_headers(request.headers());
+    let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
+    let (data, _reservation) = read(shared, request).await?;
+    let (mut call, answer) = Call::new(Protocol::Http, method, path, data);
+    call.request_id = client_id.map(str::to_owned);
+    call.headers = headers;
+    shared.calls.push(call)?;
+    let limit = infer::deadline(shared, started, None, 0);
+    let CallAnswer { status, content_type, body } = super::within(limit, answer, calls::outcome).await?;
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = HeaderValue::from_str(&content_type) {
+        response.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_61_names_that_could_be_paths_are_refused() {
+        for bad in ["%2e%2e", "a%2Fb", "a%5Cb", "a%00b", "..", "%ff", "a%0Ab"] {
+            assert_eq!(model_name(bad).unwrap_err().word, Word::BadRequest, "{bad}");
+        }
+        assert_eq!(model_name("my%20model.v1").unwrap(), "my model.v1");
+        // Decoded once only: the name really holds a percent sign.
+        assert_eq!(model_name("a%252Fb").unwrap(), "a%2Fb");
+    }
+
+    #[test]
+    fn fault_43_wrong_methods_are_not_allowed() {
+        for (method, path) in [
+            (Method::GET, "/v2/models/m/infer"),
+            (Method::POST, "/v2/health/live"),
+            (Method::TRACE, "/v2/health/ready"),
+        ] {
+            assert_eq!(route(&method, path).err().unwrap().word, Word::MethodNotAllowed);
+        }
+        assert_eq!(route(&Method::GET, "/elsewhere").err().unwrap().word, Word::NotFound);
+        assert_eq!(route(&Method::POST, "/v2/models/m/versions/x/infer").err().unwrap().word, Word::NotFound);
+    }
+}

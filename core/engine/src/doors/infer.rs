@@ -1,0 +1,187 @@
+//! One engine behind every door: hold the request against the version that the
+//! table names now, join its line, wait for the answer, count the outcome.
+
+use super::Shared;
+use crate::codec::prepare::{self, Prepared};
+use crate::codec::{InferRequest, Payload};
+use crate::error::{Error, Result, Word};
+use crate::queue::mailbox::Mailbox;
+use crate::queue::{Form, Pending, Queue, Refused, Reply, Terms};
+use crate::routes::{parse_version, unknown_model};
+use crate::stats::{Protocol, Stats};
+use crate::tensor::Datatype;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A decoded request on its way into a line.
+pub struct Offer {
+    pub request: InferRequest,
+    pub form: Form,
+    pub deadline: Option<Instant>,
+    pub reservation: crate::admission::Reservation,
+}
+
+/// Counts a request's outcome once; one that is dropped unfinished was cancelled.
+pub struct Account<'a> {
+    shared: &'a Shared,
+    protocol: Protocol,
+    started: Instant,
+    stats: Option<Arc<Stats>>,
+    done: bool,
+}
+
+impl<'a> Account<'a> {
+    pub fn open(shared: &'a Shared, protocol: Protocol, started: Instant) -> Self {
+        Account { shared, protocol, started, stats: None, done: false }
+    }
+
+    /// Name the version; until then the outcome goes to the unknown ones.
+    pub fn on(&mut self, queue: &Queue) {
+        self.stats = Some(queue.stats().clone());
+    }
+
+    pub fn close(mut self, outcome: std::result::Result<(), Word>) {
+        self.done = true;
+        self.count(outcome);
+    }
+
+    fn count(&self, outcome: std::result::Result<(), Word>) {
+        let stats = self.stats.as_ref().unwrap_or(&self.shared.unresolved);
+        stats.answered(self.protocol, outcome, self.started.elapsed());
+    }
+}
+
+impl Drop for Account<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.count(Err(Word::Cancelled));
+        }
+    }
+}
+
+/// The earliest of the deadlines that are set.
+pub fn deadline(
+    shared: &Shared,
+    started: Instant,
+    asked: Option<Duration>,
+    timeout_us: u64,
+) -> Option<Instant> {
+    let own = (timeout_us > 0).then(|| Duration::from_micros(timeout_us));
+    let limits = [asked, own, shared.config.request_timeout];
+    limits.into_iter().flatten().filter_map(|t| started.checked_add(t)).min()
+}
+
+/// Run a request to its answer.
+///
+/// The table is read here, after decoding and just before the line is joined; a
+/// line that closed in between sends the request back to the table, so a swap
+/// loses nothing.
+pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account: &mut Account<'_>) -> Reply {
+    let Offer { request, form, deadline, reservation } = offer;
+    let request = Arc::new(request);
+    let mut queue = shared.routes.pick(&request.model, &request.version)?;
+    let mut reservation = Some(reservation);
+    loop {
+        account.on(&queue);
+        let prepared = prepare_for(&request, &queue, form).await?;
+        let terms = Terms {
+            id: request.id.clone(),
+            form,
+            priority: request.priority,
+            deadline,
+            mailbox: Some(mailbox.clone()),
+            // A second round, after a swap in between, goes on uncounted: rare, and
+            // bounded by the line's own bytes.
+            reservation: reservation.take(),
+        };
+        match queue.push(Pending::new(&queue, prepared, terms)) {
+            Ok(ticket) => return ticket.await,
+            Err(Refused::Error(error)) => return Err(error),
+            Err(Refused::Closed) => {
+                let next = shared.routes.pick(&request.model, &request.version)?;
+                if Arc::ptr_eq(&next, &queue) {
+                    return Err(leaving(&request.model));
+                }
+                queue = next;
+            }
+        }
+    }
+}
+
+fn leaving(model: &str) -> Error {
+    let text = format!("model '{}' is leaving or the server is stopping", crate::tensor::shown(model));
+    Error::new(Word::Unavailable, text).retry(Duration::from_secs(1))
+}
+
+/// Heavy conversions run on the small pool, never on an I/O thread.
+async fn prepare_for(request: &Arc<InferRequest>, queue: &Arc<Queue>, form: Form) -> Result<Prepared> {
+    let prepared = if prepare::costs_much(request) {
+        let (request, queue) = (request.clone(), queue.clone());
+        off_thread(move || prepare::prepare(&request, queue.signature(), &queue.limits())).await?
+    } else {
+        prepare::prepare(request, queue.signature(), &queue.limits())?
+    };
+    if matches!(form, Form::Http(_)) {
+        refuse_halves_in_json(&prepared, queue)?;
+    }
+    Ok(prepared)
+}
+
+/// FP16 and BF16 have no JSON form: refuse before running, not after.
+fn refuse_halves_in_json(prepared: &Prepared, queue: &Queue) -> Result<()> {
+    for &(place, binary) in &prepared.outputs {
+        let spec = &queue.signature().outputs[place];
+        if !binary && matches!(spec.datatype, Datatype::Fp16 | Datatype::Bf16) {
+            return Err(Error::bad(format!(
+                "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
+                spec.datatype, spec.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Run `work` on the runtime's small blocking pool.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => {
+            Err(Error::new(Word::Internal, "the request could not be decoded").detail(error.to_string()))
+        }
+    }
+}
+
+/// Bytes of payload that came with a request; for deciding where to decode.
+pub fn payload_bytes(request: &InferRequest) -> usize {
+    request
+        .inputs
+        .iter()
+        .map(|input| match &input.payload {
+            Payload::Raw(data) | Payload::Json { data, .. } => data.len(),
+            Payload::Typed(parts) => parts.iter().map(bytes::Bytes::len).sum(),
+            Payload::Missing => 0,
+        })
+        .sum()
+}
+
+/// Whether a model, or one version of it, answers now.
+///
+/// # Errors
+/// `NotFound` for an unknown model or version, `BadRequest` for a bad version.
+pub fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
+    let version = parse_version(version)?;
+    let table = shared.routes.table();
+    let route = table.models.get(model).ok_or_else(|| unknown_model(model))?;
+    if let Some(v) = version {
+        if !route.versions.contains_key(&v) && !route.unavailable.contains_key(&v) {
+            return Err(Error::new(
+                Word::NotFound,
+                format!(
+                    "Request for unknown model: '{}' version {v} is not found",
+                    crate::tensor::shown(model)
+                ),
+            ));
+        }
+    }
+    Ok(route.is_ready(version))
+}

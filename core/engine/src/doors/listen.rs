@@ -1,0 +1,513 @@
+//! Listeners, I/O threads and the life of a connection.
+
+use super::{Config, Io, Shared, before_sleep, drain_begins, grpc, health, http};
+use crate::events::Level;
+use crate::queue::{self, mailbox::Mailbox};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+const BACKLOG: i32 = 4096;
+/// HTTP/2 windows: a request of some hundred KB comes without waiting for updates.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// HTTP/1 read buffer: larger reads make fewer pieces of a large body.
+const READ_BUFFER: usize = 512 << 10;
+/// How long a kept-alive HTTP/1 connection may go on being idle on a draining server:
+/// its client may have sent a request that is still on its way.
+const LINGER: Duration = Duration::from_secs(1);
+const PREFACE: &[u8] = b"PRI * HTTP/2.0";
+/// Blocking helpers of one I/O thread, for heavy decoding.
+const HELPERS: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Grpc,
+    Http,
+}
+
+pub struct Listeners {
+    pub http: TcpListener,
+    pub grpc: TcpListener,
+}
+
+impl Listeners {
+    /// # Errors
+    /// The operating system's, with the address in words.
+    pub fn bind(config: &Config) -> io::Result<Listeners> {
+        Ok(Listeners {
+            http: bind(&config.host, config.http_port, "HTTP")?,
+            grpc: bind(&config.host, config.grpc_port, "gRPC")?,
+        })
+    }
+}
+
+/// SO_REUSEADDR so that a restart gets its port at once; never SO_REUSEPORT, so
+/// that a second server on a taken port fails.
+fn bind(host: &str, port: u16, door: &str) -> io::Result<TcpListener> {
+    let explain =
+        |e: io::Error| io::Error::new(e.kind(), format!("cannot listen on {host}:{port} for {door}: {e}"));
+    let address = (host, port).to_socket_addrs().map_err(explain)?.next();
+    let address: SocketAddr = address.ok_or_else(|| explain(io::ErrorKind::AddrNotAvailable.into()))?;
+    let listen = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    listen().map_err(explain)
+}
+
+type Handed = (std::net::TcpStream, Door, Slot);
+
+pub struct IoThread {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl IoThread {
+    pub fn stop(mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// # Errors
+/// When a thread or its runtime cannot be made.
+pub fn start(shared: &Arc<Shared>, listeners: Listeners) -> io::Result<Vec<IoThread>> {
+    let count = shared.config.io_threads.max(1);
+    let mut threads = Vec::with_capacity(count);
+    let mut handing = Vec::with_capacity(count);
+    let mut inboxes = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (tx, rx) = mpsc::unbounded_channel();
+        handing.push(tx);
+        inboxes.push(rx);
+    }
+    let mut listeners = Some((listeners, handing));
+    for (number, inbox) in inboxes.into_iter().enumerate() {
+        threads.push(io_thread(number, shared.clone(), inbox, listeners.take())?);
+    }
+    Ok(threads)
+}
+
+type Accepting = (Listeners, Vec<mpsc::UnboundedSender<Handed>>);
+
+fn io_thread(
+    number: usize,
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Handed>,
+    accepting: Option<Accepting>,
+) -> io::Result<IoThread> {
+    let (stop, stopped) = oneshot::channel();
+    let tonic = health::services(&shared).map_err(io::Error::other)?;
+    let io = Arc::new(Io { shared, mailbox: Mailbox::new(), tonic });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(before_sleep)
+        .max_blocking_threads(HELPERS)
+        .thread_name(format!("serving-decode-{number}"))
+        .build()?;
+    let thread = std::thread::Builder::new().name(format!("serving-io-{number}")).spawn(move || {
+        queue::defer_wakes();
+        runtime.block_on(async move {
+            let mailbox = io.mailbox.clone();
+            tokio::spawn(async move { mailbox.dispatch().await });
+            if let Some((listeners, handing)) = accepting {
+                spawn_acceptors(&io, listeners, handing);
+            }
+            tokio::spawn(receive(io, inbox));
+            // Ends when `stop` is called, or its sender is dropped.
+            let _ = stopped.await;
+        });
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    })?;
+    Ok(IoThread { stop: Some(stop), thread: Some(thread) })
+}
+
+fn spawn_acceptors(io: &Arc<Io>, listeners: Listeners, handing: Vec<mpsc::UnboundedSender<Handed>>) {
+    let next = Arc::new(AtomicUsize::new(0));
+    for (listener, door) in [(listeners.http, Door::Http), (listeners.grpc, Door::Grpc)] {
+        let (io, handing, next) = (io.clone(), handing.clone(), next.clone());
+        tokio::spawn(async move {
+            if let Err(error) = accept(&io, listener, door, &handing, &next).await {
+                let fields = vec![("error", error.to_string())];
+                io.shared.events.state(Level::Error, "listener_failed", fields);
+            }
+        });
+    }
+}
+
+/// Take connections until the server drains, then what is left in the backlog.
+async fn accept(
+    io: &Arc<Io>,
+    listener: TcpListener,
+    door: Door,
+    handing: &[mpsc::UnboundedSender<Handed>],
+    next: &AtomicUsize,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut draining = io.shared.draining.subscribe();
+    loop {
+        tokio::select! {
+            biased;
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => hand_out(io, stream, door, handing, next),
+                // Out of descriptors, or the peer went before we looked: neither may
+                // end the loop, and the first must not spin (fault 36).
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            },
+            () = drain_begins(&mut draining) => break,
+        }
+    }
+    let leftover = listener.into_std()?;
+    while let Ok((stream, _)) = leftover.accept() {
+        stream.set_nonblocking(true)?;
+        hand_out(io, TcpStream::from_std(stream)?, door, handing, next);
+    }
+    Ok(())
+}
+
+/// A place among the connections; dropping it frees the place.
+struct Slot {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn slot(shared: &Arc<Shared>) -> Option<Slot> {
+    let before = shared.connections.fetch_add(1, Ordering::AcqRel);
+    let slot = Slot { shared: shared.clone() };
+    if before >= shared.config.max_connections {
+        shared.connections_refused.fetch_add(1, Ordering::Relaxed);
+        return None;
+    }
+    shared.connections_total.fetch_add(1, Ordering::Relaxed);
+    Some(slot)
+}
+
+fn hand_out(
+    io: &Arc<Io>,
+    stream: TcpStream,
+    door: Door,
+    handing: &[mpsc::UnboundedSender<Handed>],
+    next: &AtomicUsize,
+) {
+    // Over the limit the connection is closed at once: a clear end, not a stall.
+    let Some(slot) = slot(&io.shared) else { return };
+    // A peer that is gone already shows when it is served.
+    let _ = stream.set_nodelay(true);
+    if handing.len() == 1 {
+        tokio::spawn(serve(io.clone(), stream, door, slot));
+        return;
+    }
+    let thread = next.fetch_add(1, Ordering::Relaxed) % handing.len();
+    if let Ok(stream) = stream.into_std() {
+        // Fails only when that thread has stopped: then the connection closes.
+        let _ = handing[thread].send((stream, door, slot));
+    }
+}
+
+async fn receive(io: Arc<Io>, mut inbox: mpsc::UnboundedReceiver<Handed>) {
+    while let Some((stream, door, slot)) = inbox.recv().await {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            tokio::spawn(serve(io.clone(), stream, door, slot));
+        }
+    }
+}
+
+/// What a connection is doing, for its time-outs.
+#[derive(Default)]
+struct Activity {
+    active: AtomicUsize,
+    requests: AtomicU64,
+    /// Milliseconds since the connection began when it last became idle.
+    idle_since: AtomicU64,
+}
+
+struct Busy {
+    activity: Arc<Activity>,
+    began: Instant,
+}
+
+impl Busy {
+    fn new(activity: &Arc<Activity>, began: Instant) -> Self {
+        activity.active.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        Busy { activity: activity.clone(), began }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.activity.idle_since.store(now, Ordering::Relaxed);
+        self.activity.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve(io: Arc<Io>, stream: TcpStream, door: Door, slot: Slot) {
+    let _slot = slot;
+    let began = Instant::now();
+    let head_timeout = io.shared.config.head_timeout;
+    let http2 = match door {
+        Door::Grpc => true,
+        Door::Http => match tokio::time::timeout(head_timeout, speaks_http2(&stream)).await {
+            Ok(Ok(http2)) => http2,
+            // Nothing came in time, or the peer is gone.
+            Ok(Err(_)) | Err(_) => return,
+        },
+    };
+    let activity = Arc::new(Activity::default());
+    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2 };
+    match (door, http2) {
+        (Door::Grpc, _) => {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let busy = Busy::new(&activity, began);
+                let answer = grpc::handle(io.clone(), request);
+                async move {
+                    let _busy = busy;
+                    answer.await
+                }
+            });
+            let connection =
+                http2_builder(&watch.io.shared.config).serve_connection(TokioIo::new(stream), service);
+            watch.over(connection, |c| c.graceful_shutdown()).await;
+        }
+        (Door::Http, true) => {
+            let service = http_service(io, activity, began);
+            let connection =
+                http2_builder(&watch.io.shared.config).serve_connection(TokioIo::new(stream), service);
+            watch.over(connection, |c| c.graceful_shutdown()).await;
+        }
+        (Door::Http, false) => {
+            let service = http_service(io, activity, began);
+            let connection =
+                http1_builder(&watch.io.shared.config).serve_connection(TokioIo::new(stream), service);
+            watch.over(connection, |c| c.graceful_shutdown()).await;
+        }
+    }
+}
+
+fn http_service(
+    io: Arc<Io>,
+    activity: Arc<Activity>,
+    began: Instant,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = hyper::Response<http_body_util::Full<bytes::Bytes>>,
+    Error = std::convert::Infallible,
+    Future: Send + 'static,
+> {
+    service_fn(move |request: Request<Incoming>| {
+        let busy = Busy::new(&activity, began);
+        let answer = http::handle(io.clone(), request);
+        async move {
+            let _busy = busy;
+            answer.await
+        }
+    })
+}
+
+/// Look at the first bytes without taking them.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; PREFACE.len()];
+    loop {
+        let seen = stream.peek(&mut first).await?;
+        if seen == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[..seen] != PREFACE[..seen] {
+            return Ok(false);
+        }
+        if seen == PREFACE.len() {
+            return Ok(true);
+        }
+        // Part of a preface: peek would return at once, so wait a little.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn http2_builder(config: &Config) -> hyper::server::conn::http2::Builder<TokioExecutor> {
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(config.max_streams)
+        .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(Duration::from_secs(60)))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+fn http1_builder(config: &Config) -> hyper::server::conn::http1::Builder {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout.max(Duration::from_millis(1)))
+        .max_header_size(config.max_head_bytes)
+        .max_buf_size(READ_BUFFER.max(config.max_head_bytes));
+    builder
+}
+
+/// Watches over a connection: time-outs, age, drain.
+struct Watch {
+    io: Arc<Io>,
+    activity: Arc<Activity>,
+    began: Instant,
+    http2: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Look again then.
+    At(Duration),
+    /// Let what is in flight end, then close.
+    Finish,
+    Close,
+}
+
+impl Watch {
+    async fn over<C, E>(&self, connection: C, graceful: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = Result<(), E>>,
+    {
+        let mut connection = std::pin::pin!(connection);
+        let mut draining = self.io.shared.draining.subscribe();
+        let mut drains = *draining.borrow_and_update();
+        let mut finishing = false;
+        loop {
+            let age = self.began.elapsed();
+            let next = match self.verdict(age, drains) {
+                Verdict::Close => return,
+                Verdict::Finish => {
+                    if !finishing {
+                        finishing = true;
+                        graceful(connection.as_mut());
+                    }
+                    Duration::from_secs(1)
+                }
+                Verdict::At(at) => at.saturating_sub(age).max(Duration::from_millis(1)),
+            };
+            tokio::select! {
+                // A broken connection is its client's affair: nobody is left to tell.
+                _ = connection.as_mut() => return,
+                () = tokio::time::sleep(next) => {}
+                changed = draining.changed(), if !drains => drains = changed.is_err() || *draining.borrow(),
+            }
+        }
+    }
+
+    fn verdict(&self, age: Duration, draining: bool) -> Verdict {
+        let config = &self.io.shared.config;
+        let state = State {
+            age,
+            active: self.activity.active.load(Ordering::Relaxed) > 0,
+            requests: self.activity.requests.load(Ordering::Relaxed),
+            idle_since: Duration::from_millis(self.activity.idle_since.load(Ordering::Relaxed)),
+            draining,
+            http2: self.http2,
+        };
+        verdict(&state, config.head_timeout, config.idle_timeout, config.max_connection_age)
+    }
+}
+
+struct State {
+    age: Duration,
+    active: bool,
+    requests: u64,
+    idle_since: Duration,
+    draining: bool,
+    http2: bool,
+}
+
+/// What to do with a connection of this age and state. Pure: times are since its
+/// beginning.
+fn verdict(state: &State, head: Duration, idle: Duration, max_age: Option<Duration>) -> Verdict {
+    if state.draining && state.http2 {
+        return Verdict::Finish;
+    }
+    if max_age.is_some_and(|max| state.age >= max) {
+        return Verdict::Finish;
+    }
+    let by_age = max_age.unwrap_or(Duration::MAX);
+    if state.active {
+        return Verdict::At(by_age.min(state.age + Duration::from_secs(1)));
+    }
+    // A peer that never sends a request gets no longer than a head may take.
+    let patience = match (state.draining, state.requests) {
+        (true, _) => LINGER,
+        (false, 0) => head,
+        (false, _) => idle,
+    };
+    let due = state.idle_since + patience;
+    if state.age < due {
+        return Verdict::At(due.min(by_age));
+    }
+    if state.requests == 0 { Verdict::Close } else { Verdict::Finish }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(300);
+
+    fn state(age: u64, requests: u64, active: bool) -> State {
+        State {
+            age: Duration::from_secs(age),
+            active,
+            requests,
+            idle_since: Duration::ZERO,
+            draining: false,
+            http2: false,
+        }
+    }
+
+    #[test]
+    fn fault_37_a_peer_that_sends_no_request_is_closed_after_the_head_time_out() {
+        assert_eq!(verdict(&state(9, 0, false), HEAD, IDLE, None), Verdict::At(HEAD));
+        assert_eq!(verdict(&state(10, 0, false), HEAD, IDLE, None), Verdict::Close);
+    }
+
+    #[test]
+    fn an_idle_connection_finishes_and_a_busy_one_does_not() {
+        assert_eq!(verdict(&state(300, 5, false), HEAD, IDLE, None), Verdict::Finish);
+        assert!(matches!(verdict(&state(300, 5, true), HEAD, IDLE, None), Verdict::At(_)));
+    }
+
+    #[test]
+    fn an_old_connection_finishes_even_when_busy() {
+        assert_eq!(verdict(&state(60, 5, true), HEAD, IDLE, Some(Duration::from_secs(60))), Verdict::Finish);
+    }
+
+    #[test]
+    fn a_draining_server_lets_http1_linger_and_tells_http2_at_once() {
+        let http1 = State { draining: true, ..state(0, 1, false) };
+        assert_eq!(verdict(&http1, HEAD, IDLE, None), Verdict::At(LINGER));
+        let http2 = State { draining: true, http2: true, ..state(0, 1, true) };
+        assert_eq!(verdict(&http2, HEAD, IDLE, None), Verdict::Finish);
+    }
+}

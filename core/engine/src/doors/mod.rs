@@ -1,0 +1,334 @@
+//! The listening protocols: gRPC and HTTP, health, reflection, drain.
+
+pub mod body;
+pub mod calls;
+pub mod grpc;
+pub mod health;
+pub mod http;
+pub mod ids;
+pub mod infer;
+pub mod listen;
+pub mod status;
+pub mod stream;
+
+use crate::admission::Budget;
+use crate::codec::compression::Encoding;
+use crate::error::{Error, Result, Word};
+use crate::events::{Events, Level};
+use crate::queue::mailbox::Mailbox;
+use crate::queue::{self, batch};
+use crate::routes::{Routes, Table};
+use crate::stats::{self, Protocol, Stats};
+use ::http::HeaderMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How answers are compressed on gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// As the request came.
+    Auto,
+    None,
+    /// Whenever the client accepts it.
+    Always(Encoding),
+}
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub host: String,
+    pub http_port: u16,
+    pub grpc_port: u16,
+    pub io_threads: usize,
+    pub max_message_bytes: usize,
+    pub max_head_bytes: usize,
+    pub max_connections: usize,
+    /// Concurrent streams of one HTTP/2 connection.
+    pub max_streams: u32,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_connection_age: Option<Duration>,
+    pub stream_in_flight: usize,
+    /// Bytes of requests the process may hold.
+    pub process_bytes: usize,
+    pub request_timeout: Option<Duration>,
+    pub grpc_compression: Compression,
+}
+
+/// What all I/O threads see.
+pub struct Shared {
+    pub config: Config,
+    pub routes: Routes,
+    pub events: Events,
+    pub budget: Arc<Budget>,
+    pub calls: calls::Calls,
+    /// Requests whose model or version is not known.
+    pub unresolved: Arc<Stats>,
+    /// Counts changes of readiness, for those who watch.
+    pub changed: watch::Sender<u64>,
+    pub draining: watch::Sender<bool>,
+    ready: AtomicBool,
+    in_flight: AtomicUsize,
+    pub connections: AtomicUsize,
+    pub connections_total: AtomicU64,
+    pub connections_refused: AtomicU64,
+    quiet: Quiet,
+}
+
+/// One I/O thread's own things.
+pub struct Io {
+    pub shared: Arc<Shared>,
+    pub mailbox: Arc<Mailbox>,
+    pub tonic: tonic::service::Routes,
+}
+
+/// One request being handled; dropping it counts it out.
+pub struct InFlight {
+    shared: Arc<Shared>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.shared.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    pub fn new(config: Config) -> Arc<Self> {
+        Arc::new(Shared {
+            budget: Budget::new(config.process_bytes),
+            config,
+            routes: Routes::default(),
+            events: Events::default(),
+            calls: calls::Calls::default(),
+            unresolved: Stats::new("", 0),
+            changed: watch::Sender::new(0),
+            draining: watch::Sender::new(false),
+            ready: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            connections_total: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
+            quiet: Quiet::default(),
+        })
+    }
+
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight { shared: self.clone() }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub fn publish(&self, table: Table) {
+        self.routes.publish(table);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Keep an error's original under its request id. Refusals in a storm say
+    /// nothing new: only so many of them a second are kept.
+    pub fn report(&self, protocol: Protocol, request_id: &str, model: &str, error: &Error) {
+        let level = match error.word {
+            Word::Internal => Level::Error,
+            Word::BadData | Word::SlowBody => Level::Info,
+            _ => Level::Debug,
+        };
+        if level != Level::Error && !self.quiet.admit() {
+            return;
+        }
+        let fields = vec![
+            ("request_id", request_id.to_owned()),
+            ("protocol", protocol.name().to_owned()),
+            ("model", crate::tensor::shown(model)),
+            ("word", error.word.name().to_owned()),
+            ("message", error.message.clone()),
+            ("detail", error.detail.clone().unwrap_or_default()),
+        ];
+        self.events.state(level, "request_failed", fields);
+    }
+}
+
+/// Lets a bounded number of records through each second.
+struct Quiet {
+    started: Instant,
+    second: AtomicU64,
+    count: AtomicU64,
+}
+
+const RECORDS_A_SECOND: u64 = 200;
+
+impl Default for Quiet {
+    fn default() -> Self {
+        Quiet { started: Instant::now(), second: AtomicU64::new(0), count: AtomicU64::new(0) }
+    }
+}
+
+impl Quiet {
+    fn admit(&self) -> bool {
+        let second = self.started.elapsed().as_secs();
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) < RECORDS_A_SECOND
+    }
+}
+
+/// Ends when the server begins to drain (or is gone).
+async fn drain_begins(draining: &mut watch::Receiver<bool>) {
+    // An error means the server is gone, which is an end too.
+    let _ = draining.wait_for(|&d| d).await;
+}
+
+/// Wait for an answer, at most until the deadline.
+async fn within<A: Future, T>(
+    deadline: Option<Instant>,
+    answer: A,
+    outcome: impl FnOnce(A::Output) -> Result<T>,
+) -> Result<T> {
+    match deadline {
+        None => outcome(answer.await),
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(output) => outcome(output),
+            Err(_) => Err(batch::expired()),
+        },
+    }
+}
+
+/// Headers that are text, for calls.
+fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().filter_map(|(k, v)| Some((k.as_str().to_owned(), v.to_str().ok()?.to_owned()))).collect()
+}
+
+/// The doors as one thing: bind, start, drain, stop.
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: parking_lot::Mutex<Option<listen::Listeners>>,
+    threads: parking_lot::Mutex<Vec<listen::IoThread>>,
+    pub http_address: SocketAddr,
+    pub grpc_address: SocketAddr,
+}
+
+impl Server {
+    /// Bind the sockets.
+    ///
+    /// # Errors
+    /// The operating system's, when an address is taken or cannot be had.
+    pub fn bind(config: Config) -> std::io::Result<Server> {
+        let listeners = listen::Listeners::bind(&config)?;
+        let http_address = listeners.http.local_addr()?;
+        let grpc_address = listeners.grpc.local_addr()?;
+        Ok(Server {
+            shared: Shared::new(config),
+            listeners: parking_lot::Mutex::new(Some(listeners)),
+            threads: parking_lot::Mutex::new(Vec::new()),
+            http_address,
+            grpc_address,
+        })
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Accept connections; a second call does nothing.
+    ///
+    /// # Errors
+    /// When a thread or runtime cannot be made.
+    pub fn start(&self) -> std::io::Result<()> {
+        let Some(listeners) = self.listeners.lock().take() else { return Ok(()) };
+        *self.threads.lock() = listen::start(&self.shared, listeners)?;
+        Ok(())
+    }
+
+    /// Close the listeners, let connections finish; true when nothing is in flight.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        self.shared.draining.send_replace(true);
+        let until = Instant::now() + timeout;
+        while Instant::now() < until {
+            if self.shared.in_flight() == 0 && self.shared.connections.load(Ordering::Acquire) == 0 {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.shared.in_flight() == 0
+    }
+
+    /// The core's metric families as Prometheus text.
+    pub fn metrics(&self) -> String {
+        let shared = &self.shared;
+        let table = shared.routes.table();
+        let mut all = vec![shared.unresolved.clone()];
+        all.extend(table.models.values().flat_map(|r| r.versions.values()).map(|q| q.stats().clone()));
+        all.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        let mut text = stats::prometheus(&all);
+        let connections = shared.connections.load(Ordering::Relaxed) as u64;
+        for (name, kind, help, value) in [
+            ("serving_connections", "gauge", "Open connections on the data ports.", connections),
+            (
+                "serving_connection_total",
+                "counter",
+                "Connections accepted on the data ports.",
+                shared.connections_total.load(Ordering::Relaxed),
+            ),
+            (
+                "serving_connection_refused_total",
+                "counter",
+                "Connections closed at once, over limits.max_connections.",
+                shared.connections_refused.load(Ordering::Relaxed),
+            ),
+            ("serving_buffered_bytes", "gauge", "Bytes of requests held.", shared.budget.used() as u64),
+            (
+                "serving_buffered_bytes_limit",
+                "gauge",
+                "Bytes of requests that may be held.",
+                shared.budget.max() as u64,
+            ),
+            (
+                "serving_event_dropped_total",
+                "counter",
+                "Log records dropped, the ring being full.",
+                shared.events.dropped(),
+            ),
+        ] {
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+        }
+        text
+    }
+
+    /// End the I/O threads, with whatever they still hold.
+    pub fn stop(&self) {
+        self.shared.draining.send_replace(true);
+        self.shared.calls.close();
+        self.listeners.lock().take();
+        for thread in self.threads.lock().drain(..) {
+            thread.stop();
+        }
+        self.shared.events.close();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Called by an I/O thread that is about to sleep.
+fn before_sleep() {
+    queue::wake_touched();
+}

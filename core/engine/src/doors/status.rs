@@ -1,0 +1,81 @@
+//! The two status tables: every error word, in each door's own terms.
+
+use crate::error::Word;
+use crate::stats::Protocol;
+use http::StatusCode;
+
+/// gRPC status codes by number.
+pub fn grpc_code(word: Word) -> u8 {
+    match word {
+        Word::Cancelled => 1,
+        Word::BadRequest | Word::BadData | Word::UnsupportedMediaType => 3,
+        Word::Expired | Word::SlowBody => 4,
+        Word::NotFound => 5,
+        Word::Full | Word::TooLarge => 8,
+        Word::Unimplemented | Word::MethodNotAllowed => 12,
+        Word::Internal => 13,
+        Word::Unavailable => 14,
+    }
+}
+
+pub fn http_status(word: Word) -> StatusCode {
+    match word {
+        Word::BadRequest | Word::BadData => StatusCode::BAD_REQUEST,
+        Word::NotFound => StatusCode::NOT_FOUND,
+        Word::Full | Word::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Word::Expired => StatusCode::GATEWAY_TIMEOUT,
+        // Nobody reads it: the connection is gone. nginx's number, for the counters.
+        Word::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        Word::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Word::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Word::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Word::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Word::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Word::SlowBody => StatusCode::REQUEST_TIMEOUT,
+    }
+}
+
+fn grpc_name(code: u8) -> &'static str {
+    match code {
+        0 => "OK",
+        1 => "CANCELLED",
+        3 => "INVALID_ARGUMENT",
+        4 => "DEADLINE_EXCEEDED",
+        5 => "NOT_FOUND",
+        8 => "RESOURCE_EXHAUSTED",
+        12 => "UNIMPLEMENTED",
+        13 => "INTERNAL",
+        14 => "UNAVAILABLE",
+        _ => "UNKNOWN",
+    }
+}
+
+/// The `code` label of the request counters.
+pub fn code_label(protocol: Protocol, outcome: Result<(), Word>) -> String {
+    match (protocol, outcome) {
+        (Protocol::Grpc, Ok(())) => grpc_name(0).into(),
+        (Protocol::Grpc, Err(word)) => grpc_name(grpc_code(word)).into(),
+        (Protocol::Http, Ok(())) => "200".into(),
+        (Protocol::Http, Err(word)) => http_status(word).as_u16().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_has_a_row_in_every_table() {
+        for word in Word::ALL {
+            assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
+            assert!(http_status(word).as_u16() >= 400, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn client_data_never_causes_a_server_error() {
+        for word in [Word::BadRequest, Word::BadData, Word::NotFound, Word::TooLarge, Word::SlowBody] {
+            assert!(http_status(word).is_client_error(), "{word:?}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `ModelStreamInfer` for one-to-one models: answers in request order, a bounded
+//! number in flight, an error in its place without ending the stream.
+
+use super::body::{Message, Messages};
+use super::grpc::{self, GrpcBody, Head};
+use super::infer::{self, Account};
+use super::{Io, Shared, drain_begins};
+use crate::codec::compression::Encoding;
+use crate::codec::protobuf;
+use crate::error::{Error, Result, Word};
+use crate::queue::batch;
+use crate::stats::Protocol;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use http::{Request, Response};
+use http_body::Frame;
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Answers waiting for the client to read them, beside those in flight.
+const UNREAD: usize = 2;
+
+pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
+    let (frames, body) = mpsc::channel(UNREAD);
+    let mut response = Response::new(GrpcBody::Stream(body));
+    grpc::content_type(&mut response);
+    // Answers are compressed as their requests came; the header announces with what.
+    grpc::note_encoding(
+        response.headers_mut(),
+        head.answer_encoding(&io.shared, head.encoding != Encoding::Identity),
+    );
+    let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
+    tokio::spawn(async move {
+        let _in_flight = io.shared.enter();
+        let outcome = serve(&io, &head, request, &frames, errors_end).await;
+        // A client that left reads no trailers.
+        let _ = frames.send(Frame::trailers(grpc::trailers(outcome))).await;
+    });
+    response
+}
+
+async fn serve(
+    io: &Arc<Io>,
+    head: &Head,
+    request: Request<Incoming>,
+    frames: &mpsc::Sender<Frame<Bytes>>,
+    errors_end: bool,
+) -> Result<()> {
+    let shared = &io.shared;
+    let mut reading = Some(Box::pin(read(shared.clone(), Messages::new(request.into_body()))));
+    let mut answers = FuturesOrdered::new();
+    let mut draining = shared.draining.subscribe();
+    let mut ended: Option<Result<()>> = None;
+    loop {
+        let room = ended.is_none() && answers.len() < shared.config.stream_in_flight;
+        tokio::select! {
+            biased;
+            () = frames.closed() => return Ok(()),
+            Some(answer) = answers.next() => {
+                if let Some(end) = send(frames, answer, errors_end).await {
+                    return end;
+                }
+            }
+            // The read stays in place between rounds: half a message must not be lost.
+            Some((messages, message)) = conditional(&mut reading), if room => match message {
+                Ok(Some(message)) => {
+                    answers.push_back(answer(io.clone(), head, message));
+                    reading = Some(Box::pin(read(shared.clone(), messages)));
+                }
+                Ok(None) => ended = Some(Ok(())),
+                Err(error) => ended = Some(Err(error)),
+            },
+            () = drain_begins(&mut draining), if ended.is_none() => ended = Some(Err(draining_error())),
+        }
+        if answers.is_empty() {
+            if let Some(outcome) = ended.take() {
+                return outcome;
+            }
+        }
+    }
+}
+
+type Read = (Messages<Incoming>, Result<Option<Message>>);
+
+async fn read(shared: Arc<Shared>, mut messages: Messages<Incoming>) -> Read {
+    let message = messages.next(&shared, None).await;
+    (messages, message)
+}
+
+async fn conditional<F: Future<Output = Read>>(reading: &mut Option<Pin<Box<F>>>) -> Option<Read> {
+    let read = reading.as_mut()?.await;
+    *reading = None;
+    Some(read)
+}
+
+fn draining_error() -> Error {
+    Error::new(Word::Unavailable, "the server is draining; what was accepted is answered")
+}
+
+type StreamAnswer = std::result::Result<Bytes, (Error, Bytes)>;
+
+/// Pass one answer on; `Some` when the stream ends with it.
+async fn send(
+    frames: &mpsc::Sender<Frame<Bytes>>,
+    answer: StreamAnswer,
+    errors_end: bool,
+) -> Option<Result<()>> {
+    let body = match answer {
+        Ok(body) => body,
+        Err((error, _)) if errors_end => return Some(Err(error)),
+        Err((_, body)) => body,
+    };
+    frames.send(Frame::data(body)).await.is_err().then_some(Ok(()))
+}
+
+/// One message of the stream, to its framed answer.
+async fn answer(io: Arc<Io>, head: &Head, message: Message) -> StreamAnswer {
+    let shared = &io.shared;
+    let started = Instant::now();
+    let compressed = message.compressed;
+    let mut account = Account::open(shared, Protocol::Grpc, started);
+    let decoded = grpc::decode(shared, head, message, started, true).await;
+    let (outcome, id, model, version) = match decoded {
+        Ok((offer, id)) => {
+            let (model, version) = (offer.request.model.clone(), offer.request.version.clone());
+            (infer::run(shared, &io.mailbox, offer, &mut account).await, id, model, version)
+        }
+        Err(error) => (Err(error), None, String::new(), String::new()),
+    };
+    account.close(outcome.as_ref().map(|_| ()).map_err(|e| e.word));
+    outcome.map(|answer| answer.body).map_err(|error| {
+        shared.report(Protocol::Grpc, head.request_id.as_deref().unwrap_or(""), &model, &error);
+        let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);
+        let body = match head.answer_encoding(shared, compressed) {
+            Encoding::Identity => framed,
+            encoding => batch::compressed_frame(framed.get(5..).unwrap_or_default(), encoding).body,
+        };
+        (error, body)
+    })
+}

@@ -1,0 +1,103 @@
+//! Log records from a bounded, lossy ring: stating a fact never waits.
+
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+const CAPACITY: usize = 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warning => "warning",
+            Level::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub at: SystemTime,
+    pub level: Level,
+    pub event: &'static str,
+    /// Further fields, in order; empty values are left out.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug, Default)]
+pub struct Events {
+    ring: Mutex<Ring>,
+    arrived: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    events: VecDeque<Event>,
+    closed: bool,
+}
+
+impl Events {
+    pub fn state(&self, level: Level, event: &'static str, fields: Vec<(&'static str, String)>) {
+        let record = Event { at: SystemTime::now(), level, event, fields };
+        let mut ring = self.ring.lock();
+        if ring.events.len() >= CAPACITY {
+            ring.events.pop_front();
+            self.dropped.fetch_add(1, Relaxed);
+        }
+        ring.events.push_back(record);
+        drop(ring);
+        self.arrived.notify_one();
+    }
+
+    /// Wait for records; `None` once closed and empty.
+    pub fn wait(&self, timeout: Duration) -> Option<Vec<Event>> {
+        let mut ring = self.ring.lock();
+        if ring.events.is_empty() && !ring.closed {
+            self.arrived.wait_for(&mut ring, timeout);
+        }
+        if ring.events.is_empty() && ring.closed {
+            return None;
+        }
+        Some(ring.events.drain(..).collect())
+    }
+
+    pub fn close(&self) {
+        self.ring.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_drops_the_oldest_and_counts() {
+        let events = Events::default();
+        for i in 0..CAPACITY + 3 {
+            events.state(Level::Info, "x", vec![("i", i.to_string())]);
+        }
+        let got = events.wait(Duration::ZERO).unwrap();
+        assert_eq!(got.len(), CAPACITY);
+        assert_eq!(got[0].fields[0].1, "3");
+        assert_eq!(events.dropped(), 3);
+        events.close();
+        assert!(events.wait(Duration::ZERO).is_none());
+    }
+}

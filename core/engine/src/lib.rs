@@ -1,0 +1,20 @@
+//! The gateway's engine: doors, codecs, queues and batching. It knows no Python;
+//! whoever runs models pulls [`queue::Queue::next_batch`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod admission;
+pub mod batching;
+pub mod codec;
+pub mod doors;
+pub mod error;
+pub mod events;
+pub mod memory;
+pub mod permits;
+pub mod queue;
+pub mod routes;
+pub mod stats;
+pub mod tensor;
+
+/// The serialized `FileDescriptorSet` of `protos/`: for reflection, and for
+/// whoever builds message classes at run time.
+pub static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,356 @@
+//! What one run takes from a queue, and how its outputs become answers.
+
+use super::mailbox::Wakes;
+use super::pending::{Answer, Form, Pending, Piece, Reply};
+use super::{Queue, pending};
+use crate::batching::assemble;
+use crate::batching::policy::{Fate, Item, Portion};
+use crate::codec::compression::Encoding;
+use crate::codec::{AnswerHead, OutputTensor, compression, json, protobuf};
+use crate::error::{Error, Word};
+use crate::permits::Permit;
+use crate::stats::Run;
+use crate::tensor::{Datatype, Shape};
+use bytes::{BufMut, Bytes, BytesMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// One input of a batch, ready for the model; `None` when it was left out.
+pub type Gathered = Option<(Shape, Bytes)>;
+
+/// One output of a run: row-major little-endian memory of the runner's.
+#[derive(Debug)]
+pub struct OutputView<'a> {
+    pub datatype: Datatype,
+    pub shape: Shape,
+    pub data: &'a [u8],
+}
+
+#[derive(Debug)]
+pub struct Batch {
+    queue: Arc<Queue>,
+    members: Vec<Portion<Arc<Pending>>>,
+    rows: usize,
+    /// Halves of a split batch run one after the other under the same permit.
+    permit: Option<Arc<Permit>>,
+    /// When it was cut, and when its inputs were gathered.
+    cut_at: Instant,
+    gathered_at: Instant,
+    /// The outputs to ask the model for, by place in the signature.
+    outputs: Vec<usize>,
+}
+
+impl Batch {
+    pub(super) fn new(
+        queue: Arc<Queue>,
+        members: Vec<Portion<Arc<Pending>>>,
+        permit: Option<Arc<Permit>>,
+        cut_at: Instant,
+    ) -> Self {
+        queue.stats().executing.fetch_add(1, Ordering::Relaxed);
+        let wanted = |output: &usize| {
+            members.iter().any(|m| m.item.prepared.outputs.iter().any(|(place, _)| place == output))
+        };
+        let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
+        let rows = members.iter().map(|m| m.rows).sum();
+        Batch { queue, members, rows, permit, cut_at, gathered_at: cut_at, outputs }
+    }
+
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn requests(&self) -> usize {
+        self.members.len()
+    }
+
+    pub fn outputs(&self) -> &[usize] {
+        &self.outputs
+    }
+
+    /// The latest member's deadline; `None` when one of them has none.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.members.iter().map(|m| m.item.deadline).collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Bring the members' inputs together, one entry per input of the signature.
+    ///
+    /// # Errors
+    /// `Internal` when a tensor has not the rows its request was accepted with.
+    pub fn gather(&mut self) -> Result<Vec<Gathered>, Error> {
+        let gathered = (0..self.queue.signature().inputs.len()).map(|input| self.gather_one(input)).collect();
+        self.gathered_at = Instant::now();
+        gathered
+    }
+
+    fn gather_one(&self, input: usize) -> Result<Gathered, Error> {
+        let datatype = self.queue.signature().inputs[input].datatype;
+        let mut parts = Vec::with_capacity(self.members.len());
+        let mut shape: Option<Shape> = None;
+        for member in &self.members {
+            let Some(tensor) = &member.item.prepared.inputs[input] else { return Ok(None) };
+            let whole = member.start == 0 && member.rows == member.item.rows;
+            parts.push(if whole {
+                tensor.data.clone()
+            } else {
+                let rows =
+                    assemble::rows_of(&tensor.data, datatype, member.item.rows, member.start, member.rows);
+                tensor.data.slice_ref(rows.ok_or_else(|| internal("rows are missing from an input"))?)
+            });
+            shape.get_or_insert_with(|| tensor.shape.clone());
+        }
+        let Some(mut shape) = shape else { return Ok(None) };
+        if self.shares_rows() {
+            shape[0] = i64::try_from(self.rows).map_err(|_| internal("too many rows"))?;
+        }
+        Ok(Some((shape, assemble::gather(&parts, datatype))))
+    }
+
+    /// Whether axis 0 counts rows here: several members, or a part of one.
+    fn shares_rows(&self) -> bool {
+        self.members.len() > 1 || self.members.first().is_some_and(|m| m.rows != m.item.rows)
+    }
+
+    /// Answer every member; one view per entry of [`Batch::outputs`].
+    ///
+    /// # Errors
+    /// `Internal`, with nothing answered, when the outputs do not fit the batch.
+    pub fn complete(mut self, views: &[OutputView<'_>]) -> Result<(), (Batch, Error)> {
+        if let Err(error) = self.check(views) {
+            return Err((self, error));
+        }
+        let computed = Instant::now();
+        let compute = computed.saturating_duration_since(self.gathered_at);
+        let mut wakes = Wakes::default();
+        let members = std::mem::take(&mut self.members);
+        let stats = self.queue.stats();
+        let mut start = 0;
+        for member in &members {
+            stats.waited(self.cut_at.saturating_duration_since(member.item.arrived));
+            if let Some(reply) = self.reply(member, views, start) {
+                if let Some(waker) = member.item.answer(reply) {
+                    wakes.add(member.item.mailbox(), waker);
+                }
+            }
+            start += member.rows;
+        }
+        stats.ran(&Run {
+            requests: members.len(),
+            rows: self.rows,
+            gather: self.gathered_at.saturating_duration_since(self.cut_at),
+            compute,
+            scatter: computed.elapsed(),
+        });
+        // The permit goes before the wake-ups: whoever is next may start at once.
+        self.permit = None;
+        Ok(())
+    }
+
+    fn check(&self, views: &[OutputView<'_>]) -> Result<(), Error> {
+        if views.len() != self.outputs.len() {
+            return Err(internal(format!("{} outputs expected, got {}", self.outputs.len(), views.len())));
+        }
+        for (&place, view) in self.outputs.iter().zip(views) {
+            let spec = &self.queue.signature().outputs[place];
+            if view.datatype != spec.datatype {
+                return Err(internal(format!(
+                    "output '{}' came as {}, the model declares {}",
+                    spec.name, view.datatype, spec.datatype
+                )));
+            }
+            let rows = view.shape.first().copied().unwrap_or(-1);
+            if self.shares_rows() && usize::try_from(rows) != Ok(self.rows) {
+                return Err(internal(format!(
+                    "output '{}' has {rows} rows for a batch of {}",
+                    spec.name, self.rows
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to one member; `None` while other parts of it are still to run.
+    fn reply(&self, member: &Portion<Arc<Pending>>, views: &[OutputView<'_>], start: usize) -> Option<Reply> {
+        if !member.item.is_waiting() {
+            return None;
+        }
+        let cut: Result<Vec<_>, Error> = views.iter().map(|v| self.cut(v, start, member.rows)).collect();
+        let cut = match cut {
+            Ok(cut) => cut,
+            Err(error) => return Some(Err(error)),
+        };
+        if member.rows == member.item.rows {
+            return Some(self.encode(&member.item, &cut));
+        }
+        let pieces = self.keep_piece(member, cut)?;
+        let joined = join(&pieces);
+        let joined: Vec<_> = joined.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
+        Some(self.encode(&member.item, &joined))
+    }
+
+    fn cut<'a>(&self, view: &OutputView<'a>, start: usize, rows: usize) -> Result<(Shape, &'a [u8]), Error> {
+        if !self.shares_rows() {
+            return Ok((view.shape.clone(), view.data));
+        }
+        let data = assemble::rows_of(view.data, view.datatype, self.rows, start, rows)
+            .ok_or_else(|| internal("rows are missing from an output"))?;
+        let mut shape = view.shape.clone();
+        shape[0] = i64::try_from(rows).map_err(|_| internal("too many rows"))?;
+        Ok((shape, data))
+    }
+
+    /// Keep a part of an oversize request; all of them once the last has come.
+    fn keep_piece(&self, member: &Portion<Arc<Pending>>, cut: Vec<(Shape, &[u8])>) -> Option<Vec<Piece>> {
+        let outputs = cut.into_iter().map(|(shape, data)| (shape, Bytes::copy_from_slice(data))).collect();
+        let mut pieces = member.item.pieces.lock();
+        pieces.push(Piece { start: member.start, rows: member.rows, outputs });
+        let done: usize = pieces.iter().map(|p| p.rows).sum();
+        if done < member.item.rows {
+            return None;
+        }
+        let mut all = std::mem::take(&mut *pieces);
+        all.sort_by_key(|p| p.start);
+        Some(all)
+    }
+
+    fn encode(&self, pending: &Pending, outputs: &[(Shape, &[u8])]) -> Reply {
+        let head = AnswerHead {
+            model: self.queue.model(),
+            version: self.queue.version_text(),
+            id: pending.id.as_deref(),
+        };
+        let mut tensors = Vec::with_capacity(pending.prepared.outputs.len());
+        for &(place, binary) in &pending.prepared.outputs {
+            let at = self.outputs.iter().position(|&o| o == place);
+            let (shape, data) =
+                at.and_then(|i| outputs.get(i)).ok_or_else(|| internal("an output is missing"))?;
+            let spec = &self.queue.signature().outputs[place];
+            tensors.push(OutputTensor {
+                name: &spec.name,
+                datatype: spec.datatype,
+                shape: shape.clone(),
+                data,
+                binary,
+            });
+        }
+        encode(pending.form, &head, &tensors)
+    }
+
+    /// Halves, to run a failed batch again. Members that expired or left meanwhile
+    /// are answered and dropped, so a half may be empty.
+    ///
+    /// # Errors
+    /// The batch itself when it holds one request.
+    #[allow(clippy::result_large_err)] // Ok and Err are the same size of thing: batches.
+    pub fn split(mut self) -> Result<(Batch, Batch), Batch> {
+        if self.members.len() < 2 {
+            return Err(self);
+        }
+        self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let (live, dead): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.members).into_iter().partition(|m| m.item.fate(now) == Fate::Live);
+        let dead: Vec<_> = dead
+            .into_iter()
+            .map(|m| {
+                let fate = m.item.fate(now);
+                (m.item, fate)
+            })
+            .collect();
+        self.queue.count_dropped(&dead);
+        let mut first = live;
+        let second = first.split_off(first.len().div_ceil(2));
+        let half = |members| Batch::new(self.queue.clone(), members, self.permit.clone(), now);
+        Ok((half(first), half(second)))
+    }
+
+    /// Answer every member with an error.
+    pub fn fail(mut self, error: &Error) {
+        self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
+        self.answer_all(error);
+    }
+
+    fn answer_all(&mut self, error: &Error) {
+        let mut wakes = Wakes::default();
+        for member in std::mem::take(&mut self.members) {
+            if let Some(waker) = member.item.answer(Err(error.clone())) {
+                wakes.add(member.item.mailbox(), waker);
+            }
+        }
+    }
+
+    /// Time until the latest member's deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline().map(|d| d.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.queue.stats().executing.fetch_sub(1, Ordering::Relaxed);
+        if !self.members.is_empty() {
+            self.answer_all(&internal("the request was given up").detail("a batch was dropped unanswered"));
+        }
+    }
+}
+
+fn internal(message: impl Into<String>) -> Error {
+    Error::new(Word::Internal, message)
+}
+
+fn join(pieces: &[Piece]) -> Vec<(Shape, Bytes)> {
+    let outputs = pieces.first().map_or(0, |p| p.outputs.len());
+    (0..outputs)
+        .map(|i| {
+            let mut data = BytesMut::with_capacity(pieces.iter().map(|p| p.outputs[i].1.len()).sum());
+            pieces.iter().for_each(|p| data.put_slice(&p.outputs[i].1));
+            let mut shape = pieces[0].outputs[i].0.clone();
+            shape[0] = pieces.iter().map(|p| p.outputs[i].0[0]).sum();
+            (shape, data.freeze())
+        })
+        .collect()
+}
+
+fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>]) -> Reply {
+    match form {
+        Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true))),
+        Form::Grpc(encoding) => Ok(compressed_frame(&protobuf::encode_infer(head, tensors, false), encoding)),
+        Form::GrpcStream(Encoding::Identity) => Ok(plain(protobuf::encode_stream_infer(head, tensors, true))),
+        Form::GrpcStream(encoding) => {
+            let framed = protobuf::encode_stream_infer(head, tensors, true);
+            Ok(compressed_frame(framed.get(5..).unwrap_or_default(), encoding))
+        }
+        Form::Http(encoding) => {
+            let (body, json_len) = json::encode_infer(head, tensors)?;
+            let body = match encoding {
+                Encoding::Identity => body,
+                encoding => compression::deflate(encoding, &body),
+            };
+            Ok(Answer { body, json_len, encoding })
+        }
+    }
+}
+
+fn plain(body: Bytes) -> Answer {
+    Answer { body, json_len: None, encoding: Encoding::Identity }
+}
+
+/// A gRPC message behind its five-byte prefix, compressed.
+pub fn compressed_frame(message: &[u8], encoding: Encoding) -> Answer {
+    let packed = compression::deflate(encoding, message);
+    let mut body = BytesMut::with_capacity(packed.len() + 5);
+    body.put_u8(1);
+    body.put_u32(u32::try_from(packed.len()).unwrap_or(u32::MAX));
+    body.put_slice(&packed);
+    Answer { body: body.freeze(), json_len: None, encoding }
+}
+
+/// For the door's own expiry while a batch runs.
+pub fn expired() -> Error {
+    pending::expired()
+}

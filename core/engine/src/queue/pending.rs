@@ -1,0 +1,229 @@
+//! A request that was accepted: in line, in a batch, or about to be answered.
+
+use super::Queue;
+use super::mailbox::Mailbox;
+use crate::admission::Reservation;
+use crate::batching::policy::{Fate, Item};
+use crate::codec::compression::Encoding;
+use crate::codec::prepare::Prepared;
+use crate::error::{Error, Word};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// The bytes an answer becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Grpc(Encoding),
+    GrpcStream(Encoding),
+    Http(Encoding),
+}
+
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub body: Bytes,
+    /// HTTP with binary tensors: length of the JSON part, before compression.
+    pub json_len: Option<usize>,
+    pub encoding: Encoding,
+}
+
+pub type Reply = Result<Answer, Error>;
+
+/// One output of one part of a request that was larger than a batch.
+#[derive(Debug)]
+pub struct Piece {
+    pub start: usize,
+    pub rows: usize,
+    pub outputs: Vec<(crate::tensor::Shape, Bytes)>,
+}
+
+const WAITING: u8 = 0;
+const LEFT: u8 = 1;
+const ANSWERED: u8 = 2;
+
+#[derive(Debug)]
+pub struct Pending {
+    pub prepared: Prepared,
+    pub rows: usize,
+    /// Runs by itself: the model is unbatched, or there are no rows to share.
+    pub alone: bool,
+    pub level: usize,
+    pub id: Option<String>,
+    pub form: Form,
+    pub arrived: Instant,
+    pub deadline: Option<Instant>,
+    /// What an oversize request's parts answered so far.
+    pub pieces: Mutex<Vec<Piece>>,
+    mailbox: Option<Arc<Mailbox>>,
+    state: AtomicU8,
+    slot: Mutex<Slot>,
+    /// Held for its drop: the bytes go back to the process's budget.
+    _reservation: Option<Reservation>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    reply: Option<Reply>,
+    waker: Option<Waker>,
+}
+
+/// What a door says of a request beside its tensors.
+pub struct Terms {
+    pub id: Option<String>,
+    pub form: Form,
+    pub priority: u64,
+    pub deadline: Option<Instant>,
+    pub mailbox: Option<Arc<Mailbox>>,
+    pub reservation: Option<Reservation>,
+}
+
+impl Pending {
+    pub fn new(queue: &Queue, prepared: Prepared, terms: Terms) -> Arc<Self> {
+        let arrived = Instant::now();
+        let rows = queue.rows_of(&prepared);
+        let own = queue.options().default_timeout;
+        let deadline = [terms.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
+        Arc::new(Pending {
+            alone: queue.options().max_rows == 0 || rows == 0,
+            rows,
+            level: queue.options().level(terms.priority),
+            id: terms.id,
+            form: terms.form,
+            arrived,
+            deadline,
+            pieces: Mutex::new(Vec::new()),
+            mailbox: terms.mailbox,
+            state: AtomicU8::new(WAITING),
+            slot: Mutex::new(Slot::default()),
+            _reservation: terms.reservation,
+            prepared,
+        })
+    }
+
+    pub fn mailbox(&self) -> Option<&Arc<Mailbox>> {
+        self.mailbox.as_ref()
+    }
+
+    /// Hand the answer over; the waker is for the caller to deliver. Only the first
+    /// answer counts, and none reaches a caller who left.
+    #[must_use]
+    pub fn answer(&self, reply: Reply) -> Option<Waker> {
+        self.state.compare_exchange(WAITING, ANSWERED, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        let mut slot = self.slot.lock();
+        slot.reply = Some(reply);
+        slot.waker.take()
+    }
+
+    pub fn is_waiting(&self) -> bool {
+        self.state.load(Ordering::Acquire) == WAITING
+    }
+
+    /// Whether the caller left before an answer was there.
+    pub fn has_left(&self) -> bool {
+        self.state.load(Ordering::Acquire) == LEFT
+    }
+}
+
+impl Item for Arc<Pending> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn alone(&self) -> bool {
+        self.alone
+    }
+
+    fn joins(&self, other: &Self) -> bool {
+        let inputs = self.prepared.inputs.iter().zip(&other.prepared.inputs);
+        inputs.into_iter().all(|(a, b)| match (a, b) {
+            (Some(a), Some(b)) => a.shape.get(1..) == b.shape.get(1..),
+            (None, None) => true,
+            _ => false,
+        })
+    }
+
+    fn fate(&self, now: Instant) -> Fate {
+        match self.deadline {
+            _ if !self.is_waiting() => Fate::Left,
+            Some(deadline) if deadline <= now => Fate::Expired,
+            _ => Fate::Live,
+        }
+    }
+
+    fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    fn level(&self) -> usize {
+        self.level
+    }
+}
+
+/// The caller's end: a future of the answer. Dropping it leaves the line.
+pub struct Ticket {
+    pending: Arc<Pending>,
+    queue: Arc<Queue>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Ticket {
+    pub(super) fn new(pending: Arc<Pending>, queue: Arc<Queue>) -> Self {
+        queue.stats().in_flight.fetch_add(1, Ordering::Relaxed);
+        Ticket { pending, queue, timer: None }
+    }
+
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    fn take(&self, cx: &mut Context<'_>) -> Option<Reply> {
+        let mut slot = self.pending.slot.lock();
+        if let Some(reply) = slot.reply.take() {
+            return Some(reply);
+        }
+        slot.waker = Some(cx.waker().clone());
+        None
+    }
+
+    /// The deadline's timer is only made for requests that really wait.
+    fn expired(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.pending.deadline else { return false };
+        let timer = self.timer.get_or_insert_with(|| {
+            Box::pin(tokio::time::sleep_until(tokio::time::Instant::from_std(deadline)))
+        });
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Future for Ticket {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        if let Some(reply) = self.take(cx) {
+            return Poll::Ready(reply);
+        }
+        if self.expired(cx) {
+            return Poll::Ready(Err(expired()));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.queue.stats().in_flight.fetch_sub(1, Ordering::Relaxed);
+        let left = self.pending.state.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire);
+        if left.is_ok() {
+            self.queue.caller_left();
+        }
+    }
+}
+
+pub fn expired() -> Error {
+    Error::new(Word::Expired, "Request timeout expired")
+}

@@ -1,0 +1,63 @@
+//! Calls as Python answers them.
+
+use bytes::Bytes;
+use engine::doors::calls::{Call as Inner, CallAnswer};
+use engine::stats::Protocol;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+/// Dropped unanswered, the client gets INTERNAL / 500.
+#[pyclass(frozen, module = "serving._core")]
+pub struct Call {
+    pub inner: Inner,
+}
+
+#[pymethods]
+impl Call {
+    #[getter]
+    fn protocol(&self) -> &'static str {
+        match self.inner.protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http",
+        }
+    }
+
+    #[getter]
+    fn method(&self) -> &str {
+        &self.inner.method
+    }
+
+    #[getter]
+    fn path(&self) -> &str {
+        &self.inner.path
+    }
+
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, value) in &self.inner.headers {
+            dict.set_item(name, value)?;
+        }
+        Ok(dict)
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.body)
+    }
+
+    #[getter]
+    fn request_id(&self) -> Option<&str> {
+        self.inner.request_id.as_deref()
+    }
+
+    #[pyo3(signature = (body, *, status = 200, content_type = String::from("application/json")))]
+    fn respond(&self, body: &[u8], status: u16, content_type: String) -> bool {
+        self.inner.respond(Ok(CallAnswer { status, content_type, body: Bytes::copy_from_slice(body) }))
+    }
+
+    #[pyo3(signature = (word, message, detail = String::new()))]
+    fn fail(&self, word: &str, message: String, detail: String) -> PyResult<bool> {
+        Ok(self.inner.respond(Err(crate::error(word, message, detail)?)))
+    }
+}

@@ -1,0 +1,50 @@
+//! `serving._core`: what Python pulls from the engine. Thin: it wraps arrays and
+//! exceptions, and waits without the GIL.
+
+mod arrays;
+mod batch;
+mod calls;
+mod queue;
+mod server;
+mod stats;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The serialized `FileDescriptorSet` of `protos/`.
+#[pyfunction]
+fn descriptors(py: Python<'_>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, engine::DESCRIPTORS)
+}
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_function(wrap_pyfunction!(descriptors, module)?)?;
+    module.add_class::<queue::TensorSpec>()?;
+    module.add_class::<queue::Queue>()?;
+    module.add_class::<batch::Batch>()?;
+    module.add_class::<stats::Stats>()?;
+    module.add_class::<server::Route>()?;
+    module.add_class::<server::Server>()?;
+    module.add_class::<calls::Call>()?;
+    Ok(())
+}
+
+/// An error of the engine as Python knows it.
+fn value_error(error: impl std::fmt::Display) -> PyErr {
+    pyo3::exceptions::PyValueError::new_err(error.to_string())
+}
+
+fn word(name: &str) -> PyResult<engine::error::Word> {
+    engine::error::Word::from_name(name).ok_or_else(|| value_error(format!("unknown error word '{name}'")))
+}
+
+/// An error for clients, from Python's words.
+fn error(name: &str, message: String, detail: String) -> PyResult<engine::error::Error> {
+    let error = engine::error::Error::new(word(name)?, message);
+    Ok(if detail.is_empty() { error } else { error.detail(detail) })
+}

@@ -1,0 +1,156 @@
+//! Queues as Python makes and pulls them.
+
+use crate::batch::Batch;
+use crate::stats::Stats;
+use crate::value_error;
+use engine::permits::Permits;
+use engine::queue::Options;
+use engine::tensor::{Datatype, Signature};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+/// The right to run, shared by all queues of the process; the server sets how many.
+pub static PERMITS: LazyLock<Arc<Permits>> = LazyLock::new(|| Permits::new(1));
+
+#[pyclass(frozen, module = "serving._core", from_py_object)]
+#[derive(Clone)]
+pub struct TensorSpec {
+    inner: engine::tensor::TensorSpec,
+}
+
+#[pymethods]
+impl TensorSpec {
+    #[new]
+    #[pyo3(signature = (name, datatype, shape, optional = false))]
+    fn new(name: &str, datatype: &str, shape: Vec<i64>, optional: bool) -> PyResult<Self> {
+        let datatype = Datatype::from_name(datatype)
+            .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
+        Ok(TensorSpec { inner: engine::tensor::TensorSpec { name: name.into(), datatype, shape, optional } })
+    }
+}
+
+/// What a batch needs of its queue on the Python side, made once.
+pub struct Names {
+    pub inputs: Vec<Py<PyString>>,
+    /// The list of all outputs, shared by every batch that asks for all.
+    pub all_outputs: Py<PyList>,
+    pub outputs: Vec<Py<PyString>>,
+}
+
+#[pyclass(frozen, module = "serving._core")]
+pub struct Queue {
+    pub inner: Arc<engine::queue::Queue>,
+    names: Arc<Names>,
+}
+
+#[pymethods]
+impl Queue {
+    #[new]
+    #[pyo3(signature = (*, model, version, inputs, outputs, max_rows = 0, delay_us = 0,
+        max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
+        priority_levels = 0, default_priority = 0, default_timeout_us = 0,
+        max_string_elements = 1_048_576, stats = None, use_permit = true, preferred_rows = Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
+    fn new(
+        py: Python<'_>,
+        model: &str,
+        version: u64,
+        inputs: Vec<TensorSpec>,
+        outputs: Vec<TensorSpec>,
+        max_rows: usize,
+        delay_us: u64,
+        max_queue_requests: usize,
+        max_queue_rows: usize,
+        max_queue_bytes: usize,
+        priority_levels: usize,
+        default_priority: usize,
+        default_timeout_us: u64,
+        max_string_elements: usize,
+        stats: Option<PyRef<'_, Stats>>,
+        use_permit: bool,
+        preferred_rows: Vec<usize>,
+    ) -> PyResult<Self> {
+        let options = Options {
+            max_rows,
+            delay: Duration::from_micros(delay_us),
+            preferred: preferred_rows,
+            max_queue_requests,
+            max_queue_rows,
+            max_queue_bytes,
+            priority_levels,
+            default_priority,
+            default_timeout: (default_timeout_us > 0).then(|| Duration::from_micros(default_timeout_us)),
+            max_string_elements,
+        };
+        let names = names(py, &inputs, &outputs)?;
+        let signature = Signature {
+            inputs: inputs.into_iter().map(|t| t.inner).collect(),
+            outputs: outputs.into_iter().map(|t| t.inner).collect(),
+        };
+        let stats = match stats {
+            Some(stats) => stats.inner.clone(),
+            None => engine::stats::Stats::new(model, version),
+        };
+        if &*stats.model != model || stats.version != version {
+            return Err(value_error("the statistics are another version's"));
+        }
+        let permits = use_permit.then(|| PERMITS.clone());
+        Ok(Queue {
+            inner: engine::queue::Queue::new(stats, signature, options, permits),
+            names: Arc::new(names),
+        })
+    }
+
+    /// Wait for work and the permit to run it; `None` once closed and empty.
+    fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
+        loop {
+            let pulled = py.detach(|| {
+                let mut batch = self.inner.next_batch()?;
+                let gathered = batch.gather();
+                Some((batch, gathered))
+            });
+            match pulled {
+                None => return Ok(None),
+                Some((batch, Ok(inputs))) => return Ok(Some(Batch::new(batch, inputs, self.names.clone()))),
+                Some((batch, Err(error))) => py.detach(|| batch.fail(&error)),
+            }
+        }
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
+    }
+
+    fn abort(&self, py: Python<'_>, word: &str, message: String) -> PyResult<usize> {
+        let error = crate::error(word, message, String::new())?;
+        Ok(py.detach(|| self.inner.abort(&error)))
+    }
+
+    fn depth<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (requests, rows, bytes) = self.inner.depth();
+        let dict = PyDict::new(py);
+        dict.set_item("requests", requests)?;
+        dict.set_item("rows", rows)?;
+        dict.set_item("bytes", bytes)?;
+        let executing = self.inner.stats().executing.load(std::sync::atomic::Ordering::Relaxed);
+        dict.set_item("executing", executing)?;
+        Ok(dict)
+    }
+
+    #[getter]
+    fn stats(&self) -> Stats {
+        Stats { inner: self.inner.stats().clone() }
+    }
+}
+
+fn names(py: Python<'_>, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> PyResult<Names> {
+    let intern = |spec: &TensorSpec| PyString::intern(py, &spec.inner.name).unbind();
+    let outputs: Vec<_> = outputs.iter().map(intern).collect();
+    Ok(Names {
+        inputs: inputs.iter().map(intern).collect(),
+        all_outputs: PyList::new(py, outputs.iter().map(|n| n.clone_ref(py)))?.unbind(),
+        outputs,
+    })
+}

@@ -1,0 +1,214 @@
+//! The doors as Python starts, feeds and stops them.
+
+use crate::calls::Call;
+use crate::queue::{PERMITS, Queue};
+use crate::value_error;
+use engine::codec::compression::Encoding;
+use engine::doors::{Compression, Config, Server as Inner};
+use engine::events::Event;
+use engine::routes::{Route as InnerRoute, Table};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyMapping};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+/// One model's place in the table.
+#[pyclass(frozen, module = "serving._core")]
+pub struct Route {
+    model: String,
+    versions: BTreeMap<u64, Arc<engine::queue::Queue>>,
+    default: Option<u64>,
+    unavailable: BTreeMap<u64, String>,
+    reason: Option<String>,
+}
+
+#[pymethods]
+impl Route {
+    #[new]
+    #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None))]
+    fn new(
+        model: String,
+        versions: HashMap<u64, PyRef<'_, Queue>>,
+        default: Option<u64>,
+        unavailable: BTreeMap<u64, String>,
+        reason: Option<String>,
+    ) -> Self {
+        let versions = versions.into_iter().map(|(n, queue)| (n, queue.inner.clone())).collect();
+        Route { model, versions, default, unavailable, reason }
+    }
+}
+
+#[pyclass(frozen, module = "serving._core")]
+pub struct Server {
+    inner: Inner,
+}
+
+#[pymethods]
+impl Server {
+    #[new]
+    fn new(config: &Bound<'_, PyMapping>) -> PyResult<Self> {
+        let (config, permits) = read_config(config)?;
+        PERMITS.resize(permits);
+        // An OSError with its errno, so that a taken port can be told from others.
+        let inner = Inner::bind(config).map_err(|e| PyOSError::new_err((e.raw_os_error(), e.to_string())))?;
+        Ok(Server { inner })
+    }
+
+    #[getter]
+    fn http_address(&self) -> (String, u16) {
+        (self.inner.http_address.ip().to_string(), self.inner.http_address.port())
+    }
+
+    #[getter]
+    fn grpc_address(&self) -> (String, u16) {
+        (self.inner.grpc_address.ip().to_string(), self.inner.grpc_address.port())
+    }
+
+    fn start(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.start())?;
+        Ok(())
+    }
+
+    fn publish(&self, routes: Vec<PyRef<'_, Route>>) {
+        let mut table = Table::default();
+        for route in routes {
+            let inner = InnerRoute {
+                versions: route.versions.clone(),
+                default: route.default,
+                unavailable: route.unavailable.clone(),
+                reason: route.reason.clone(),
+            };
+            table.models.insert(route.model.clone(), inner);
+        }
+        self.inner.shared().publish(table);
+    }
+
+    fn set_ready(&self, ready: bool) {
+        self.inner.shared().set_ready(ready);
+    }
+
+    fn next_call(&self, py: Python<'_>) -> Option<Call> {
+        py.detach(|| self.inner.shared().calls.next()).map(|inner| Call { inner })
+    }
+
+    fn events<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Vec<Bound<'py, PyDict>>>> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(value_error)?;
+        match py.detach(|| self.inner.shared().events.wait(timeout)) {
+            None => Ok(None),
+            Some(events) => events.iter().map(|e| event_dict(py, e)).collect::<PyResult<_>>().map(Some),
+        }
+    }
+
+    /// The core's families in Prometheus text format 0.0.4.
+    fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let text = py.detach(|| self.inner.metrics());
+        PyBytes::new(py, text.as_bytes())
+    }
+
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let shared = self.inner.shared();
+        let dict = PyDict::new(py);
+        dict.set_item("connections", shared.connections.load(Relaxed))?;
+        dict.set_item("connections_total", shared.connections_total.load(Relaxed))?;
+        dict.set_item("connections_refused", shared.connections_refused.load(Relaxed))?;
+        dict.set_item("in_flight", shared.in_flight())?;
+        dict.set_item("buffered_bytes", shared.budget.used())?;
+        dict.set_item("buffered_bytes_limit", shared.budget.max())?;
+        dict.set_item("events_dropped", shared.events.dropped())?;
+        dict.set_item("permits_held", PERMITS.held())?;
+        Ok(dict)
+    }
+
+    fn drain(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(value_error)?;
+        Ok(py.detach(|| self.inner.drain(timeout)))
+    }
+
+    fn stop(&self, py: Python<'_>) {
+        py.detach(|| self.inner.stop());
+    }
+}
+
+fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("event", event.event)?;
+    dict.set_item("level", event.level.name())?;
+    let at = event.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    dict.set_item("at", at.as_secs_f64())?;
+    for (name, value) in &event.fields {
+        if !value.is_empty() {
+            dict.set_item(name, value)?;
+        }
+    }
+    Ok(dict)
+}
+
+/// Takes keys out of a mapping, so that what is left is unknown.
+struct Keys<'py> {
+    dict: Bound<'py, PyDict>,
+}
+
+impl<'py> Keys<'py> {
+    fn take<T>(&self, key: &str) -> PyResult<T>
+    where
+        T: for<'a> FromPyObject<'a, 'py>,
+    {
+        let value = self.dict.get_item(key)?.ok_or_else(|| value_error(format!("missing key '{key}'")))?;
+        self.dict.del_item(key)?;
+        value.extract::<T>().map_err(|e| value_error(format!("key '{key}': {}", e.into())))
+    }
+
+    fn seconds(&self, key: &str) -> PyResult<Duration> {
+        Duration::try_from_secs_f64(self.take(key)?).map_err(|e| value_error(format!("key '{key}': {e}")))
+    }
+
+    /// Zero means none.
+    fn limit(&self, key: &str) -> PyResult<Option<Duration>> {
+        Ok(Some(self.seconds(key)?).filter(|t| !t.is_zero()))
+    }
+}
+
+fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize)> {
+    let dict = PyDict::new(config.py());
+    dict.update(config)?;
+    let keys = Keys { dict };
+    let compression: String = keys.take("grpc_compression")?;
+    let read = Config {
+        host: keys.take("host")?,
+        http_port: keys.take("http_port")?,
+        grpc_port: keys.take("grpc_port")?,
+        io_threads: keys.take("io_threads")?,
+        max_message_bytes: keys.take("max_message_bytes")?,
+        max_head_bytes: keys.take("max_head_bytes")?,
+        max_connections: keys.take("max_connections")?,
+        max_streams: keys.take("max_streams")?,
+        head_timeout: keys.seconds("head_timeout_s")?,
+        body_timeout: keys.seconds("body_timeout_s")?,
+        idle_timeout: keys.seconds("idle_timeout_s")?,
+        max_connection_age: keys.limit("max_connection_age_s")?,
+        stream_in_flight: keys.take("stream_in_flight")?,
+        process_bytes: keys.take("process_bytes")?,
+        request_timeout: keys.limit("request_timeout_s")?,
+        grpc_compression: match compression.as_str() {
+            "auto" => Compression::Auto,
+            "none" => Compression::None,
+            "gzip" => Compression::Always(Encoding::Gzip),
+            "deflate" => Compression::Always(Encoding::Deflate),
+            other => return Err(value_error(format!("unknown compression '{other}'"))),
+        },
+    };
+    let permits = keys.take("permits")?;
+    // Used by Python alone: they belong to what metadata says of the server.
+    for key in ["name", "version"] {
+        if keys.dict.contains(key)? {
+            keys.dict.del_item(key)?;
+        }
+    }
+    match keys.dict.keys().iter().next() {
+        Some(key) => Err(value_error(format!("unknown key {key}"))),
+        None => Ok((read, permits)),
+    }
+}
