@@ -94,6 +94,8 @@ class Runner:
 
     def close(self) -> None:
         """Give the session up; its memory is free once no run holds it."""
+        if self._session is None:
+            return
         alive = weakref.ref(self._session)
         self._session = None
         self.run = _closed

@@ -23,9 +23,19 @@ from tests.unit.graphs import FLOAT, INT64
 SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
 
 
-def load(tmp_path, made, config=None, **keywords):
-    place = graphs.write(tmp_path, made)
-    return load_slot("m", 1, place, config or ModelConfig(), SETTINGS, **keywords)
+@pytest.fixture
+def load(tmp_path):
+    """Load a model; what a failing test leaves loaded is closed."""
+    slots = []
+
+    def load_one(made, config=None, **keywords):
+        place = graphs.write(tmp_path, made)
+        slots.append(load_slot("m", 1, place, config or ModelConfig(), SETTINGS, **keywords))
+        return slots[-1]
+
+    yield load_one
+    for slot in slots:
+        slot.close(10)
 
 
 @contextmanager
@@ -62,9 +72,9 @@ def gather_model():
     return graphs.one("Gather", [("x", INT64, ["n"])], [("y", FLOAT, ["n"])], table, ["d", "x"])
 
 
-def test_a_loaded_slot_says_what_it_is(tmp_path):
+def test_a_loaded_slot_says_what_it_is(load):
     warming = []
-    slot = load(tmp_path, graphs.softmax(), on_warming=lambda: warming.append(True))
+    slot = load(graphs.softmax(), on_warming=lambda: warming.append(True))
     try:
         assert warming == [True]
         assert slot.verdict.max_rows == 64
@@ -78,8 +88,8 @@ def test_a_loaded_slot_says_what_it_is(tmp_path):
         assert slot.close(10)
 
 
-def test_a_slot_answers_requests_as_onnxruntime_does(tmp_path):
-    slot = load(tmp_path, graphs.softmax())
+def test_a_slot_answers_requests_as_onnxruntime_does(load):
+    slot = load(graphs.softmax())
     row = [[0.1, 0.2, 0.3, 0.4]]
     expected = slot.runner.run(["p"], {"x": np.array(row, np.float32)})[0]
     with serving_of(slot) as ask:
@@ -89,8 +99,8 @@ def test_a_slot_answers_requests_as_onnxruntime_does(tmp_path):
         assert slot.close(10)
 
 
-def test_fault_21_guilty_requests_fail_beside_good_ones(tmp_path):
-    slot = load(tmp_path, gather_model(), ModelConfig(delay_us=20_000))
+def test_fault_21_guilty_requests_fail_beside_good_ones(load):
+    slot = load(gather_model(), ModelConfig(delay_us=20_000))
     assert slot.verdict.batched
     with serving_of(slot) as ask, ThreadPoolExecutor(16) as pool:
         values = [9 if i % 7 == 3 else i % 4 for i in range(64)]
@@ -104,10 +114,10 @@ def test_fault_21_guilty_requests_fail_beside_good_ones(tmp_path):
         assert slot.close(10)
 
 
-def test_a_model_that_mixes_rows_is_served_unbatched_and_right(tmp_path):
+def test_a_model_that_mixes_rows_is_served_unbatched_and_right(load):
     values = [("a", FLOAT, ["n", 2])], [("y", FLOAT, ["n", 2])]
     made = graphs.one("CumSum", *values, {"axis": np.asarray(0, np.int64)})
-    slot = load(tmp_path, made)
+    slot = load(made)
     assert slot.verdict.max_rows == 0
     with serving_of(slot) as ask, ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda i: ask(a=("FP32", [[i, i], [1, 1]])), range(32))
@@ -116,10 +126,10 @@ def test_a_model_that_mixes_rows_is_served_unbatched_and_right(tmp_path):
         assert slot.close(10)
 
 
-def test_closing_ends_the_threads_and_lets_the_session_go(tmp_path):
+def test_closing_ends_the_threads_and_lets_the_session_go(load):
     import weakref
 
-    slot = load(tmp_path, graphs.softmax(), ModelConfig(instances=3))
+    slot = load(graphs.softmax(), ModelConfig(instances=3))
     session = weakref.ref(slot.runner._session)
     names = [thread.name for thread in threading.enumerate()]
     assert {"run m:1 #0", "run m:1 #1", "run m:1 #2"} <= set(names)
@@ -128,26 +138,26 @@ def test_closing_ends_the_threads_and_lets_the_session_go(tmp_path):
     assert not any(thread.name.startswith("run m:1") for thread in threading.enumerate())
 
 
-def test_a_users_sample_must_run(tmp_path):
+def test_a_users_sample_must_run(tmp_path, load):
     bad = WarmupSample("s", (WarmupInput("x", shape=(1,), fill="file", file="x.bin"),))
     folder = tmp_path / "m" / "warmup"
     folder.mkdir(parents=True)
     (folder / "x.bin").write_bytes(np.array([9], np.int64).tobytes())
     with pytest.raises(LoadError, match=r"warm-up sample 's' failed: .*index is out of range"):
-        load(tmp_path, gather_model(), ModelConfig(warmup=(bad,)))
+        load(gather_model(), ModelConfig(warmup=(bad,)))
     (folder / "x.bin").write_bytes(np.array([3], np.int64).tobytes())
-    assert load(tmp_path, gather_model(), ModelConfig(warmup=(bad,))).close(10)
+    assert load(gather_model(), ModelConfig(warmup=(bad,))).close(10)
 
 
-def test_generated_input_that_does_not_run_is_only_noted(tmp_path):
+def test_generated_input_that_does_not_run_is_only_noted(load):
     values = [("i", INT64, ["n"])], [("y", FLOAT, ["n"])]
     made = graphs.one("Gather", *values, {"d": np.ones(0, np.float32)}, ["d", "i"])
-    slot = load(tmp_path, made)
+    slot = load(made)
     assert slot.notes == ("generated input did not run: the first requests will be slow",)
     assert slot.close(10)
 
 
-def test_a_cancelled_load_leaves_nothing_behind(tmp_path):
+def test_a_cancelled_load_leaves_nothing_behind(load):
     asked = []
 
     def cancelled():
@@ -156,21 +166,21 @@ def test_a_cancelled_load_leaves_nothing_behind(tmp_path):
 
     before = threading.active_count()
     with pytest.raises(LoadCancelledError):
-        load(tmp_path, graphs.softmax(), cancelled=cancelled)
+        load(graphs.softmax(), cancelled=cancelled)
     assert threading.active_count() == before
 
 
-def test_counters_outlive_a_reload(tmp_path):
+def test_counters_outlive_a_reload(load):
     stats = _core.Stats("m", 1)
-    slot = load(tmp_path, graphs.softmax(), stats=stats)
+    slot = load(graphs.softmax(), stats=stats)
     assert slot.stats is stats
     assert slot.close(10)
 
 
-def test_the_models_limits_go_before_the_settings(tmp_path):
+def test_the_models_limits_go_before_the_settings(load):
     """A queue of one request is full for the second."""
     slow = graphs.softmax()
-    slot = load(tmp_path, slow, ModelConfig(max_queue_requests=1, delay_us=500_000))
+    slot = load(slow, ModelConfig(max_queue_requests=1, delay_us=500_000))
     with serving_of(slot) as ask, ThreadPoolExecutor(8) as pool:
         row = ("FP32", [[0.0] * 4])
         statuses = [status for status, _ in pool.map(lambda _: ask(x=row), range(8))]
