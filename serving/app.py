@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from serving import _core
-from serving.control.admin import AddressError, Admin, address_words
+from serving.control.admin import AddressError, Admin
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.models.manager import Manager
@@ -148,8 +149,9 @@ def _bound(settings: Settings) -> _core.Server:
     try:
         return _core.Server(settings.core())
     except OSError as error:
-        where = f"{settings.host}, HTTP {settings.http_port} or gRPC {settings.grpc_port}"
-        raise AddressError(f"{where}: {address_words(error)}") from None
+        # The core's own words name the door and the address.
+        words = re.sub(r" \(os error \d+\)$", "", error.strerror or str(error))
+        raise AddressError(words) from None
 
 
 def _settled(views: tuple[ModelView, ...]) -> Iterator[tuple[str, VersionView]]:

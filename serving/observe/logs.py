@@ -24,6 +24,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         _one_line,
+        _head_first,
     ]
     renderer = _renderer(settings, out)
     structlog.configure(
@@ -69,6 +70,14 @@ def _one_line(
         if key != "exception" and isinstance(value, str) and not value.isprintable():
             record[key] = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
     return record
+
+
+def _head_first(
+    logger: object, method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """When, how bad, what: the same place in every line."""
+    head = {key: record.pop(key) for key in ("timestamp", "level", "event") if key in record}
+    return {**head, **record}
 
 
 class _Unbreakable:
