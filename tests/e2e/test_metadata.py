@@ -115,7 +115,10 @@ def test_model_metadata_is_the_same_through_both_doors(
     over_http: Any, over_grpc: Any, model: str
 ) -> None:
     through_grpc = over_grpc.get_model_metadata(model, as_json=True)
-    assert _numbers(over_http.get_model_metadata(model)) == _numbers(through_grpc)
+    through_http = over_http.get_model_metadata(model)
+    # tritonclient's copy of the proto does not know the field.
+    del through_http["properties"]
+    assert _numbers(through_http) == _numbers(through_grpc)
 
 
 def test_metadata_of_one_version_lists_that_version(over_http: Any) -> None:

@@ -32,6 +32,8 @@ pub struct Batch {
     queue: Arc<Queue>,
     members: Vec<Portion<Arc<Pending>>>,
     rows: usize,
+    /// Whether axis 0 counts rows here: several members, or a part of one.
+    shares_rows: bool,
     /// Halves of a split batch run one after the other under the same permit.
     permit: Option<Arc<Permit>>,
     /// When it was cut, and when its inputs were gathered.
@@ -54,7 +56,8 @@ impl Batch {
         };
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();
-        Batch { queue, members, rows, permit, cut_at, gathered_at: cut_at, outputs }
+        let shares_rows = members.len() > 1 || members.first().is_some_and(|m| m.rows != m.item.rows);
+        Batch { queue, members, rows, shares_rows, permit, cut_at, gathered_at: cut_at, outputs }
     }
 
     pub fn queue(&self) -> &Arc<Queue> {
@@ -105,15 +108,10 @@ impl Batch {
             shape.get_or_insert_with(|| tensor.shape.clone());
         }
         let Some(mut shape) = shape else { return Ok(None) };
-        if self.shares_rows() {
+        if self.shares_rows {
             shape[0] = i64::try_from(self.rows).map_err(|_| internal("too many rows"))?;
         }
         Ok(Some((shape, assemble::gather(&parts, datatype))))
-    }
-
-    /// Whether axis 0 counts rows here: several members, or a part of one.
-    fn shares_rows(&self) -> bool {
-        self.members.len() > 1 || self.members.first().is_some_and(|m| m.rows != m.item.rows)
     }
 
     /// Answer every member; one view per entry of [`Batch::outputs`].
@@ -164,7 +162,7 @@ impl Batch {
                 )));
             }
             let rows = view.shape.first().copied().unwrap_or(-1);
-            if self.shares_rows() && usize::try_from(rows) != Ok(self.rows) {
+            if self.shares_rows && usize::try_from(rows) != Ok(self.rows) {
                 return Err(internal(format!(
                     "output '{}' has {rows} rows for a batch of {}",
                     spec.name, self.rows
@@ -194,7 +192,7 @@ impl Batch {
     }
 
     fn cut<'a>(&self, view: &OutputView<'a>, start: usize, rows: usize) -> Result<(Shape, &'a [u8]), Error> {
-        if !self.shares_rows() {
+        if !self.shares_rows {
             return Ok((view.shape.clone(), view.data));
         }
         let data = assemble::rows_of(view.data, view.datatype, self.rows, start, rows)
