@@ -251,3 +251,39 @@ def test_start_picks_free_ports_and_prints_them(repository: Path, tmp_path: Path
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def test_fault_75_threads_and_pools_follow_their_settings(repository: Path) -> None:
+    small_models.write(repository, "m", small_models.tiny())
+    program = f"""
+import sys, threading
+from pathlib import Path
+from serving.app import Gateway
+from serving.execution.runtime import global_pool
+from serving.settings import load_settings
+
+flags = {{"http_port": 0, "grpc_port": 0, "admin_port": 0, "shutdown.drain_delay_s": 0,
+         "threads.switch_interval_s": 0.004, "threads.calls": 3, "threads.intra_op": 1,
+         "threads.inter_op": 2}}
+settings, origins = load_settings(flags, None, {{}})
+gateway = Gateway(settings, [Path({str(repository)!r})], origins)
+gateway.start()
+assert not gateway.ready
+assert gateway.wait_loaded()
+assert gateway.ready
+assert sys.getswitchinterval() == 0.004
+assert sum(t.name.startswith("calls-") for t in threading.enumerate()) == 3
+assert global_pool() == (1, 2)
+assert gateway.models()[0].versions[0].threads == 1
+assert gateway.stop()
+assert not gateway.ready
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
