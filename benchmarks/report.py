@@ -67,7 +67,7 @@ def show(rows: Iterable[Row]) -> None:
     Console(width=None if os.isatty(1) else 160).print(table)
 
 
-def save(rows: Iterable[Row], folder: Path) -> Path:
+def save(rows: Sequence[Row], folder: Path) -> Path:
     """Write the rows with the machine and the versions; the path."""
     folder.mkdir(parents=True, exist_ok=True)
     now = time.strftime("%Y-%m-%dT%H%M%SZ", time.gmtime())
@@ -80,7 +80,22 @@ def save(rows: Iterable[Row], folder: Path) -> Path:
         "rows": [asdict(row) for row in rows],
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
+    path.with_suffix(".md").write_text(markdown(rows))
     return path
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """The table as the README keeps it."""
+    lines = [
+        "| item | what | figure | target | met | medians and ranges |",
+        "|---|---|---|---|---|---|",
+    ]
+    words = {True: "yes", False: "**no**", None: ""}
+    for row in rows:
+        figure = "" if row.figure is None else f"{row.figure:.3g} {row.unit}".strip()
+        cells = (str(row.item), row.question, figure, row.target, words[row.met], row.detail)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _version(package: str) -> str | None:

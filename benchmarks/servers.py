@@ -218,6 +218,9 @@ def spike_library(cache: Path) -> Path:
     library = copy / "target" / "release" / "libcore_spike.so"
     if not library.is_file():
         shutil.copytree(source, copy, dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for folder in (copy, *copy.rglob("*/")):
+            # The original may be read-only.
+            folder.chmod(0o755)
         print("building the spike", flush=True)
         done = subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=copy, check=False)
         if done.returncode != 0:

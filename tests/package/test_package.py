@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,16 @@ from tests.clients.gateway import ROOT
 from tests.package import wheels
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """The models trained anew, and scikit-learn's own accuracy of each version."""
+    folder = tmp_path_factory.mktemp("trained")
+    said = wheels.run([sys.executable, ROOT / "examples" / "train_digits.py", folder])
+    found = re.findall(r"version (\d): .*accuracy ([\d.]+),", said)
+    assert [version for version, _ in found] == ["1", "2"], said
+    return folder, dict(found)
 
 
 def classify(port: int) -> int:
@@ -107,9 +118,9 @@ def test_without_onnxruntime_the_command_says_what_to_install(
     assert "Traceback" not in text
 
 
-def test_training_again_gives_the_committed_models(tmp_path: Path) -> None:
+def test_training_again_gives_the_committed_models(trained: tuple[Path, dict[str, str]]) -> None:
     """``model_repo/digits`` is what ``examples/train_digits.py`` says it is."""
-    wheels.run([sys.executable, ROOT / "examples" / "train_digits.py", tmp_path])
+    folder, _ = trained
     compare = (
         "import sys, numpy as np, onnx\n"
         "from onnx import numpy_helper as h\n"
@@ -119,21 +130,19 @@ def test_training_again_gives_the_committed_models(tmp_path: Path) -> None:
         "    np.testing.assert_allclose(h.to_array(a), h.to_array(b), rtol=1e-2, atol=1e-3)\n"
     )
     for version in ("1", "2"):
-        fresh = tmp_path / version / "model.onnx"
+        fresh = folder / version / "model.onnx"
         committed = ROOT / "model_repo" / "digits" / version / "model.onnx"
         wheels.run([sys.executable, "-c", compare, fresh, committed])
 
 
-def test_the_example_agrees_with_scikit_learn(installed: Path, tmp_path: Path) -> None:
+def test_the_example_agrees_with_scikit_learn(
+    installed: Path, trained: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
     """Both doors, both versions, on images the models were not trained on."""
-    accuracy = wheels.run([sys.executable, ROOT / "examples" / "train_digits.py", tmp_path / "new"])
-    expected = {
-        line.split(":")[0].removeprefix("version "): line.split("accuracy ")[1].split(",")[0]
-        for line in accuracy.splitlines()
-    }
+    _, accuracies = trained
     command = [installed / "bin" / "serving", "start", ROOT / "model_repo"]
     with wheels.serving(command, tmp_path, {}) as ports:
-        for version, figure in expected.items():
+        for version, figure in accuracies.items():
             answer = wheels.run(
                 [
                     sys.executable,
@@ -144,4 +153,4 @@ def test_the_example_agrees_with_scikit_learn(installed: Path, tmp_path: Path) -
                 ],
                 PYTHONPATH=str(ROOT),
             )
-            assert answer.count(f"accuracy {figure}") == 2, (answer, accuracy)
+            assert answer.count(f"accuracy {figure}") == 2, (figure, answer)
