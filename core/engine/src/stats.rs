@@ -370,7 +370,7 @@ mod tests {
             scatter: Duration::ZERO,
         };
         stats.ran(&run);
-        let text = prometheus(&[stats.clone()]);
+        let text = prometheus(std::slice::from_ref(&stats));
         for line in [
             "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"grpc\",code=\"OK\"} 1",
             "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"http\",code=\"400\"} 2",

@@ -124,20 +124,17 @@ impl Batch {
             read.push(Output::read(&outputs.get_item(i)?, datatype)?);
         }
         let raw: Vec<_> = read.iter().map(Output::raw).collect();
-        let held = self.take()?;
-        let done = py.detach(move || {
+        let mut held = self.take()?;
+        let done = py.detach(|| {
             // SAFETY: `read` outlives this call and holds the arrays; nobody else
             // has them, or may write to them, while the batch is answered.
             let views: Vec<_> = raw.iter().map(|output| unsafe { output.view() }).collect();
             held.batch.complete(&views)
         });
-        match done {
-            Ok(()) => Ok(()),
-            Err((batch, error)) => {
-                *self.inner.lock() = Some(Held { batch, inputs: None });
-                Err(value_error(error))
-            }
+        if done.is_err() {
+            *self.inner.lock() = Some(held);
         }
+        done.map_err(value_error)
     }
 
     #[pyo3(signature = (word, message, detail = String::new()))]

@@ -33,10 +33,10 @@ fn string_rows(data: &[u8], total: usize, start: usize, end: usize) -> Option<&[
 /// that is aligned for its elements already is not copied.
 pub fn gather(parts: &[Bytes], datatype: Datatype) -> Bytes {
     let element = datatype.size().unwrap_or(1);
-    if let [one] = parts {
-        if (one.as_ptr() as usize).is_multiple_of(element) {
-            return one.clone();
-        }
+    if let [one] = parts
+        && (one.as_ptr() as usize).is_multiple_of(element)
+    {
+        return one.clone();
     }
     let mut buf = AlignedBuf::with_capacity(parts.iter().map(Bytes::len).sum());
     for part in parts {

@@ -2,8 +2,8 @@
 //! table names now, join its line, wait for the answer, count the outcome.
 
 use super::Shared;
+use crate::codec::InferRequest;
 use crate::codec::prepare::{self, Prepared};
-use crate::codec::{InferRequest, Payload};
 use crate::error::{Error, Result, Word};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Form, Pending, Queue, Refused, Reply, Terms};
@@ -151,19 +151,6 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Se
     }
 }
 
-/// Bytes of payload that came with a request; for deciding where to decode.
-pub fn payload_bytes(request: &InferRequest) -> usize {
-    request
-        .inputs
-        .iter()
-        .map(|input| match &input.payload {
-            Payload::Raw(data) | Payload::Json { data, .. } => data.len(),
-            Payload::Typed(parts) => parts.iter().map(bytes::Bytes::len).sum(),
-            Payload::Missing => 0,
-        })
-        .sum()
-}
-
 /// Whether a model, or one version of it, answers now.
 ///
 /// # Errors
@@ -172,16 +159,13 @@ pub fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
     let version = parse_version(version)?;
     let table = shared.routes.table();
     let route = table.models.get(model).ok_or_else(|| unknown_model(model))?;
-    if let Some(v) = version {
-        if !route.versions.contains_key(&v) && !route.unavailable.contains_key(&v) {
-            return Err(Error::new(
-                Word::NotFound,
-                format!(
-                    "Request for unknown model: '{}' version {v} is not found",
-                    crate::tensor::shown(model)
-                ),
-            ));
-        }
+    if let Some(v) = version
+        && !route.versions.contains_key(&v)
+        && !route.unavailable.contains_key(&v)
+    {
+        let text =
+            format!("Request for unknown model: '{}' version {v} is not found", crate::tensor::shown(model));
+        return Err(Error::new(Word::NotFound, text));
     }
     Ok(route.is_ready(version))
 }

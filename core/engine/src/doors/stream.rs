@@ -76,10 +76,10 @@ async fn serve(
             },
             () = drain_begins(&mut draining), if ended.is_none() => ended = Some(Err(draining_error())),
         }
-        if answers.is_empty() {
-            if let Some(outcome) = ended.take() {
-                return outcome;
-            }
+        if answers.is_empty()
+            && let Some(outcome) = ended.take()
+        {
+            return outcome;
         }
     }
 }

@@ -118,10 +118,8 @@ impl Batch {
     ///
     /// # Errors
     /// `Internal`, with nothing answered, when the outputs do not fit the batch.
-    pub fn complete(mut self, views: &[OutputView<'_>]) -> Result<(), (Batch, Error)> {
-        if let Err(error) = self.check(views) {
-            return Err((self, error));
-        }
+    pub fn complete(&mut self, views: &[OutputView<'_>]) -> Result<(), Error> {
+        self.check(views)?;
         let computed = Instant::now();
         let compute = computed.saturating_duration_since(self.gathered_at);
         let mut wakes = Wakes::default();
@@ -130,10 +128,9 @@ impl Batch {
         let mut start = 0;
         for member in &members {
             stats.waited(self.cut_at.saturating_duration_since(member.item.arrived));
-            if let Some(reply) = self.reply(member, views, start) {
-                if let Some(waker) = member.item.answer(reply) {
-                    wakes.add(member.item.mailbox(), waker);
-                }
+            let waker = self.reply(member, views, start).and_then(|reply| member.item.answer(reply));
+            if let Some(waker) = waker {
+                wakes.add(member.item.mailbox(), waker);
             }
             start += member.rows;
         }

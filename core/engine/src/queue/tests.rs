@@ -1,1 +1,220 @@
+use super::*;
+use crate::codec::compression::Encoding;
+use crate::codec::prepare::PreparedTensor;
+use crate::queue::batch::OutputView;
+use crate::tensor::{Datatype, Shape, TensorSpec};
+use bytes::Bytes;
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
 
+fn spec(name: &str) -> TensorSpec {
+    TensorSpec { name: name.into(), datatype: Datatype::Int32, shape: vec![-1, 2], optional: false }
+}
+
+fn queue(options: Options) -> Arc<Queue> {
+    let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] };
+    Queue::new(Stats::new("m", 1), signature, options, Some(Permits::new(1)))
+}
+
+fn batched() -> Options {
+    Options { max_rows: 4, ..Options::default() }
+}
+
+/// A request whose row `i` holds `first + i` twice.
+fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> Arc<Pending> {
+    let data: Vec<u8> = (first..first + rows).flat_map(|v| [v, v]).flat_map(i32::to_le_bytes).collect();
+    let bytes = data.len();
+    let shape = Shape::from_slice(&[i64::from(rows), 2]);
+    let inputs = vec![Some(PreparedTensor { shape, data: Bytes::from(data) })];
+    let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes };
+    let terms = Terms {
+        id: Some(first.to_string()),
+        form: Form::Http(Encoding::Identity),
+        priority: 0,
+        deadline,
+        mailbox: None,
+        reservation: None,
+    };
+    Pending::new(queue, prepared, terms)
+}
+
+fn submit(queue: &Arc<Queue>, first: i32, rows: i32) -> Ticket {
+    queue.push(pending(queue, first, rows, None)).expect("there is room")
+}
+
+/// Answer a batch with its own input.
+fn echo(mut batch: Batch) -> usize {
+    let gathered = batch.gather().unwrap();
+    let (shape, data) = gathered[0].clone().unwrap();
+    batch.complete(&[OutputView { datatype: Datatype::Int32, shape, data: &data }]).unwrap();
+    batch.requests()
+}
+
+fn reply(ticket: &mut Ticket) -> Option<Reply> {
+    match std::pin::Pin::new(ticket).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(reply) => Some(reply),
+        Poll::Pending => None,
+    }
+}
+
+fn data_of(ticket: &mut Ticket) -> Vec<i64> {
+    let answer = reply(ticket).expect("answered").expect("well");
+    let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    json["outputs"][0]["data"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect()
+}
+
+#[test]
+fn each_member_of_a_batch_gets_its_own_rows() {
+    let queue = queue(batched());
+    let (mut a, mut b) = (submit(&queue, 10, 1), submit(&queue, 20, 2));
+    let batch = queue.next_batch().unwrap();
+    assert_eq!((batch.requests(), batch.rows()), (2, 3));
+    echo(batch);
+    assert_eq!(data_of(&mut a), [10, 10]);
+    assert_eq!(data_of(&mut b), [20, 20, 21, 21]);
+    assert_eq!(queue.depth(), (0, 0, 0));
+}
+
+#[test]
+fn a_request_larger_than_a_batch_comes_back_whole() {
+    let queue = queue(batched());
+    let (mut big, mut small) = (submit(&queue, 0, 10), submit(&queue, 50, 1));
+    let mut batches = 0;
+    while queue.depth().0 > 0 {
+        let batch = queue.next_batch().unwrap();
+        assert!(batch.rows() <= 4);
+        echo(batch);
+        batches += 1;
+    }
+    assert_eq!(batches, 4);
+    assert_eq!(data_of(&mut big), (0..10).flat_map(|v| [v, v]).collect::<Vec<i64>>());
+    assert_eq!(data_of(&mut small), [50, 50]);
+    assert_eq!(queue.depth(), (0, 0, 0));
+}
+
+#[test]
+fn outputs_with_other_rows_are_refused_and_the_batch_can_be_split() {
+    let queue = queue(batched());
+    let mut tickets: Vec<_> = (0..3).map(|i| submit(&queue, i, 1)).collect();
+    let mut batch = queue.next_batch().unwrap();
+    let data = [0; 8];
+    let wrong = OutputView { datatype: Datatype::Int32, shape: Shape::from_slice(&[1, 2]), data: &data };
+    assert!(batch.complete(&[wrong]).is_err());
+    let (first, second) = batch.split().unwrap();
+    assert_eq!((first.requests(), second.requests()), (2, 1));
+    echo(first);
+    second.fail(&Error::bad("guilty"));
+    assert_eq!(data_of(&mut tickets[0]), [0, 0]);
+    assert_eq!(data_of(&mut tickets[1]), [1, 1]);
+    assert_eq!(reply(&mut tickets[2]).unwrap().unwrap_err().word, Word::BadRequest);
+}
+
+#[test]
+fn a_batch_dropped_unanswered_fails_its_requests() {
+    let queue = queue(batched());
+    let mut ticket = submit(&queue, 0, 1);
+    drop(queue.next_batch().unwrap());
+    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().word, Word::Internal);
+}
+
+#[test]
+fn fault_27_a_caller_that_leaves_frees_its_place_and_is_not_run() {
+    let queue = queue(Options { max_queue_requests: 2, ..batched() });
+    let (gone, mut stays) = (submit(&queue, 0, 1), submit(&queue, 1, 1));
+    assert!(
+        matches!(queue.push(pending(&queue, 2, 1, None)), Err(Refused::Error(e)) if e.word == Word::Full)
+    );
+    drop(gone);
+    let mut third = submit(&queue, 2, 1);
+    let batch = queue.next_batch().unwrap();
+    assert_eq!(batch.requests(), 2);
+    echo(batch);
+    assert_eq!(data_of(&mut stays), [1, 1]);
+    assert_eq!(data_of(&mut third), [2, 2]);
+    assert_eq!(queue.stats().dropped_cancelled.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn fault_26_what_expired_in_the_queue_is_not_run() {
+    let queue = queue(batched());
+    let soon = Instant::now() + Duration::from_millis(5);
+    let ticket = queue.push(pending(&queue, 0, 1, Some(soon))).unwrap();
+    assert_eq!(ticket.await.unwrap_err().word, Word::Expired);
+    let mut live = submit(&queue, 1, 1);
+    let batch = queue.next_batch().unwrap();
+    assert_eq!(batch.requests(), 1);
+    echo(batch);
+    assert!(reply(&mut live).is_some());
+    assert_eq!(queue.stats().dropped_expired.load(Ordering::Relaxed), 1);
+    let late = queue.push(pending(&queue, 0, 1, Some(Instant::now())));
+    assert!(matches!(late, Err(Refused::Error(e)) if e.word == Word::Expired));
+}
+
+#[test]
+fn bounds_hold_in_requests_rows_and_bytes() {
+    let full = |options: Options| {
+        let queue = queue(options);
+        let _first = submit(&queue, 0, 3);
+        matches!(queue.push(pending(&queue, 0, 3, None)), Err(Refused::Error(e)) if e.word == Word::Full && e.retry_after.is_some())
+    };
+    assert!(full(Options { max_queue_requests: 1, ..batched() }));
+    assert!(full(Options { max_queue_rows: 5, ..batched() }));
+    assert!(full(Options { max_queue_bytes: 30, ..batched() }));
+    assert!(!full(batched()));
+}
+
+#[test]
+fn a_closed_queue_refuses_and_lets_the_rest_out() {
+    let queue = queue(Options { delay: Duration::from_secs(60), ..batched() });
+    let mut ticket = submit(&queue, 0, 1);
+    queue.close();
+    assert!(matches!(queue.push(pending(&queue, 1, 1, None)), Err(Refused::Closed)));
+    echo(queue.next_batch().unwrap());
+    assert!(reply(&mut ticket).is_some());
+    assert!(queue.next_batch().is_none());
+}
+
+#[test]
+fn an_unbatched_queue_runs_each_request_alone_with_its_own_shape() {
+    let queue = queue(Options::default());
+    let (mut a, mut b) = (submit(&queue, 0, 3), submit(&queue, 7, 1));
+    assert_eq!(echo_shape(queue.next_batch().unwrap()), [3, 2]);
+    assert_eq!(echo_shape(queue.next_batch().unwrap()), [1, 2]);
+    assert!(reply(&mut a).is_some() && reply(&mut b).is_some());
+}
+
+fn echo_shape(mut batch: Batch) -> Vec<i64> {
+    let shape = batch.gather().unwrap()[0].clone().unwrap().0.to_vec();
+    echo(batch);
+    shape
+}
+
+#[test]
+fn an_io_thread_wakes_a_sleeping_puller_when_it_is_about_to_sleep() {
+    let queue = queue(batched());
+    let puller = {
+        let queue = queue.clone();
+        std::thread::spawn(move || queue.next_batch().map(echo))
+    };
+    while queue.line.lock().waiting == 0 {
+        std::thread::yield_now();
+    }
+    let io = std::thread::spawn(move || {
+        defer_wakes();
+        let tickets = [submit(&queue, 0, 1), submit(&queue, 1, 1)];
+        assert_eq!(queue.line.lock().woken, 0);
+        wake_touched();
+        puller.join().unwrap();
+        tickets.map(|mut t| data_of(&mut t))
+    });
+    assert_eq!(io.join().unwrap(), [[0, 0], [1, 1]]);
+}
+
+#[test]
+fn an_aborted_queue_answers_everything_still_in_line() {
+    let queue = queue(batched());
+    let mut ticket = submit(&queue, 0, 1);
+    assert_eq!(queue.abort(&Error::new(Word::Unavailable, "stopping")), 1);
+    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().word, Word::Unavailable);
+    assert!(queue.next_batch().is_none());
+}
