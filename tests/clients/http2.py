@@ -18,6 +18,7 @@ import hpack
 from hyperframe.frame import Frame, HeadersFrame, SettingsFrame
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+GOAWAY = 7
 SERVICE = "/inference.GRPCInferenceService/"
 
 
@@ -79,6 +80,7 @@ class Client:
         self.answers: dict[int, Answer] = {}
         self.gone = False
         self.goaway: int | None = None
+        self._unread = b""
         self.flush()
 
     def flush(self) -> None:
@@ -123,10 +125,24 @@ class Client:
         if not data:
             self.gone = True
             return False
-        for event in self.h2.receive_data(data):
-            self._take(event)
+        for frame in self._frames(data):
+            if frame[3] == GOAWAY:
+                # The library would end here; a server that drains goes on, and so do we.
+                (self.goaway,) = struct.unpack_from(">I", frame, 13)
+                continue
+            for event in self.h2.receive_data(frame):
+                self._take(event)
         self.flush()
         return True
+
+    def _frames(self, data: bytes) -> Iterator[bytes]:
+        self._unread += data
+        while len(self._unread) >= 9:
+            end = 9 + int.from_bytes(self._unread[:3], "big")
+            if len(self._unread) < end:
+                return
+            frame, self._unread = self._unread[:end], self._unread[end:]
+            yield frame
 
     def _take(self, event: h2.events.Event) -> None:
         answer = self.answers.setdefault(getattr(event, "stream_id", 0) or 0, Answer())
@@ -142,8 +158,6 @@ class Client:
                 answer.done = True
             case h2.events.StreamReset():
                 answer.reset, answer.done = int(event.error_code), True
-            case h2.events.ConnectionTerminated():
-                self.goaway = int(event.error_code or 0)
 
     def answer(self, stream: int, timeout: float = 10.0) -> Answer:
         deadline = time.monotonic() + timeout

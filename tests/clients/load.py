@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -68,30 +69,35 @@ class Load:
         self.versions[version] += 1
 
     def _http(self) -> None:
-        connection: http.client.HTTPConnection | None = None
         while self._going():
-            try:
-                if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.gateway.http_port, 20)
+            connection = http.client.HTTPConnection("127.0.0.1", self.gateway.http_port, timeout=20)
+            with contextlib.closing(connection):
+                try:
                     connection.connect()
-            except OSError:
-                self.refused += 1
-                return
+                except OSError:
+                    self.refused += 1
+                    return
+                if not self._keep_asking(connection):
+                    return
+
+    def _keep_asking(self, connection: http.client.HTTPConnection) -> bool:
+        """Over one connection until the server ends it in words; False at a failure."""
+        while self._going():
             try:
                 connection.request("POST", f"/v2/models/{self.model}/infer", BODY)
                 answer = connection.getresponse()
                 body = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(f"http: {error!r}")
-                return
+                return False
             if answer.status != 200:
                 self.failures.append(f"http: {answer.status} {body!r}")
-                return
+                return False
             found = json.loads(body)
             self._count(found["model_version"], oip.json_arrays(found)["Y"])
             if answer.will_close:
-                connection.close()
-                connection = None
+                return True
+        return True
 
     def _grpc(self) -> None:
         request = oip.grpc_request(self.model, {"X": X})

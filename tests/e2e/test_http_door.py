@@ -190,9 +190,18 @@ def test_a_raw_binary_request_is_one_inputs_bytes(gateway: Gateway) -> None:
     np.testing.assert_array_equal(
         oip.binary_arrays(answer.body, answer.headers)["Y"].ravel(), values
     )
-    refused = _binary(gateway, "add_sub", b"1234", {"Inference-Header-Content-Length": "0"})
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("add_sub", "1 input"), ("id_fp32", "variable-sized"), ("id_bytes", "BYTE")],
+)
+def test_a_raw_binary_request_needs_a_shape_that_can_be_deduced(
+    gateway: Gateway, model: str, words: str
+) -> None:
+    refused = _binary(gateway, model, b"1234", {"Inference-Header-Content-Length": "0"})
     assert refused.status == 400
-    assert "1 input" in refused.json()["error"]
+    assert words in refused.json()["error"]
 
 
 def test_a_zero_size_binary_output_says_so(gateway: Gateway) -> None:

@@ -166,9 +166,9 @@ def test_fault_75_process_bytes(start_gateway, repository) -> None:
     gateway = start_gateway(repository, {"limits.process_bytes": str(1 << 20)})
     request = oip.grpc_request("slow", {"X": np.zeros((50_000, 1), np.float32)})
     with channel(gateway) as one:
-        futures = [stub(one).ModelInfer.future(request, timeout=60) for _ in range(20)]
+        futures = [stub(one).ModelInfer.future(request, timeout=60) for _ in range(9)]
         codes = {f.exception().code() if f.exception() else grpc.StatusCode.OK for f in futures}
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes, "4 MB were taken under a budget of 1 MB"
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes, "1.8 MB were taken under a budget of 1 MB"
     assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
     wait_until(lambda: gateway.metric("serving_in_flight_requests") == 0, 20, "all ended")
     with channel(gateway) as one:
@@ -243,16 +243,16 @@ def test_fault_75_batching_can_be_switched_off(start_gateway, repository) -> Non
 @pytest.mark.parametrize(
     ("setting", "value", "rows"),
     [
-        ("batching.max_queue_requests", "2", 1),
+        ("batching.max_queue_requests", "2", 6),
         ("batching.max_queue_rows", "20", 10),
-        ("batching.max_queue_bytes", "4000", 500),
+        ("batching.max_queue_bytes", "55", 6),
     ],
 )
 def test_fault_75_queue_bounds(
     start_gateway, repository, setting: str, value: str, rows: int
 ) -> None:
     """Two requests fit in the line under each of these bounds, a third does not."""
-    write(repository, "slow", slow(0.8), config=UNBATCHED)
+    write(repository, "slow", slow(0.8), config="max_batch_size: 10\ndynamic_batching {}\n")
     gateway = start_gateway(repository, {setting: value})
     with channel(gateway) as one:
         infer = stub(one).ModelInfer
