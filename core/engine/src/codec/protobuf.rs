@@ -101,7 +101,7 @@ fn input(message: &Bytes, encoded: &[u8]) -> Result<InputTensor> {
         match number {
             1 => name = value.text()?,
             2 => datatype = value.text()?,
-            3 => dims(&mut shape, value)?,
+            3 => dims(&mut shape, value, name)?,
             4 => shared_memory |= parameter(value.len()?)?.0.starts_with(SHARED_MEMORY),
             5 if parts.len() < MAX_PARTS => parts.push(message.slice_ref(value.len()?)),
             5 => return Err(Error::bad(format!("input '{}' has too many contents fields", shown(name)))),
@@ -117,22 +117,22 @@ fn input(message: &Bytes, encoded: &[u8]) -> Result<InputTensor> {
 
 /// Packed or one at a time; a shape longer than any tensor's is refused before
 /// it is stored (fault 51).
-fn dims(shape: &mut Shape, value: Value<'_>) -> Result<()> {
+fn dims(shape: &mut Shape, value: Value<'_>, name: &str) -> Result<()> {
     match value {
-        Value::Varint(dim) => dim_push(shape, dim),
+        Value::Varint(dim) => dim_push(shape, dim, name),
         _ => {
             let mut reader = Reader::new(value.len()?);
             while !reader.is_empty() {
-                dim_push(shape, reader.varint()?)?;
+                dim_push(shape, reader.varint()?, name)?;
             }
             Ok(())
         }
     }
 }
 
-fn dim_push(shape: &mut Shape, dim: u64) -> Result<()> {
+fn dim_push(shape: &mut Shape, dim: u64, name: &str) -> Result<()> {
     if shape.len() >= MAX_RANK {
-        return Err(Error::bad(format!("an input has more than {MAX_RANK} dimensions")));
+        return Err(Error::bad(format!("input '{}' has more than {MAX_RANK} dimensions", shown(name))));
     }
     shape.push(dim as i64);
     Ok(())

@@ -4,7 +4,7 @@
 use super::body::{Message, Messages};
 use super::calls::{self, Call};
 use super::infer::{self, Account, Offer};
-use super::{Io, Shared, ids, status, stream};
+use super::{Io, Shared, health, ids, status, stream};
 use crate::codec::compression::{self, Encoding};
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
@@ -153,8 +153,12 @@ pub async fn handle(
 ) -> std::result::Result<Response<GrpcBody>, Infallible> {
     let shared = io.shared.clone();
     let _in_flight = shared.enter();
-    let Some(rpc) = request.uri().path().strip_prefix(SERVICE).map(str::to_owned) else {
-        return Ok(tonic_services(&io, request).await);
+    let rpc = match request.uri().path() {
+        health::LIST => health::LIST.to_owned(),
+        path => match path.strip_prefix(SERVICE) {
+            Some(rpc) => rpc.to_owned(),
+            None => return Ok(tonic_services(&io, request).await),
+        },
     };
     if let Some(refusal) = refuse(&request) {
         return Ok(refusal);
@@ -273,7 +277,8 @@ async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming
 }
 
 async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<Incoming>) -> Result<Answer> {
-    let known = matches!(rpc, "ServerLive" | "ServerReady" | "ModelReady") || CALLS.contains(&rpc);
+    let known =
+        matches!(rpc, health::LIST | "ServerLive" | "ServerReady" | "ModelReady") || CALLS.contains(&rpc);
     if !known {
         return Err(Error::new(Word::Unimplemented, "unknown method of inference.GRPCInferenceService"));
     }
@@ -283,6 +288,7 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
     let Message { compressed, data, mut reservation } = message;
     let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
     let body = match rpc {
+        health::LIST => framed(&health::list(shared)),
         "ServerLive" => protobuf::encode_bool_response(true),
         "ServerReady" => protobuf::encode_bool_response(shared.is_ready()),
         "ModelReady" => protobuf::encode_bool_response(model_ready(shared, data)?),

@@ -2,6 +2,8 @@
 
 use super::{Shared, drain_begins};
 use futures_util::Stream;
+use prost::Message;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -17,13 +19,32 @@ pub struct Service {
     shared: Arc<Shared>,
 }
 
-impl Service {
-    /// The server under its service names, a model under its own; `None` when unknown.
-    fn status(&self, service: &str) -> Option<ServingStatus> {
-        status(&self.shared, service)
-    }
+/// The path of `Health/List`, which tonic's definition of the service has not yet.
+pub const LIST: &str = "/grpc.health.v1.Health/List";
+/// `List` names at most this many, as its definition asks.
+const LISTED: usize = 100;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthListResponse {
+    #[prost(btree_map = "string, message", tag = "1")]
+    statuses: BTreeMap<String, HealthCheckResponse>,
 }
 
+/// The answer to `Health/List`: the server's services and the models, by name.
+pub fn list(shared: &Shared) -> Vec<u8> {
+    let table = shared.routes.table();
+    let mut names: Vec<&str> = table.models.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let statuses = SERVICES
+        .into_iter()
+        .chain(names)
+        .take(LISTED)
+        .filter_map(|name| Some((name.to_owned(), response(status(shared, name)?))))
+        .collect();
+    HealthListResponse { statuses }.encode_to_vec()
+}
+
+/// The server under its service names, a model under its own; `None` when unknown.
 fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let ready = if SERVICES.contains(&service) {
         shared.is_ready()
@@ -43,7 +64,7 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match self.status(&request.into_inner().service) {
+        match status(&self.shared, &request.into_inner().service) {
             Some(status) => Ok(Response::new(response(status))),
             None => Err(Status::not_found("unknown service")),
         }

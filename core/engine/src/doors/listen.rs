@@ -22,6 +22,8 @@ const BACKLOG: i32 = 4096;
 /// HTTP/2 windows: a request of some hundred KB comes without waiting for updates.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Larger than HTTP/2's default, so that a large tensor comes in few pieces.
+const FRAME: u32 = 256 << 10;
 /// HTTP/1 read buffer: larger reads make fewer pieces of a large body.
 const READ_BUFFER: usize = 512 << 10;
 /// How long a kept-alive HTTP/1 connection may go on being idle on a draining server:
@@ -354,6 +356,7 @@ fn http2_builder(config: &Config) -> hyper::server::conn::http2::Builder<TokioEx
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .max_concurrent_streams(config.max_streams)
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(Duration::from_secs(60)))
@@ -455,10 +458,10 @@ fn verdict(state: &State, head: Duration, idle: Duration, max_age: Option<Durati
     if state.active {
         return Verdict::At(by_age.min(state.age + Duration::from_secs(1)));
     }
-    // A peer that never sends a request gets no longer than a head may take.
     let patience = match (state.draining, state.requests) {
         (true, _) => LINGER,
-        (false, 0) => head,
+        // A peer that never sends a request gets no longer than a head may take.
+        (false, 0) => head.min(idle),
         (false, _) => idle,
     };
     let due = state.idle_since + patience;

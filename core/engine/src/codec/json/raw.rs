@@ -56,9 +56,9 @@ fn fixed_shape(spec: &TensorSpec, size: usize, bytes: usize) -> Result<Shape> {
     Ok(shape)
 }
 
-/// One string: every dimension is 1 or can be.
+/// One string: a single dimension, of 1 or a batch, or a batch of `[1]`.
 fn string_shape(spec: &TensorSpec) -> Result<Shape> {
-    if spec.shape.iter().all(|&dim| dim == 1 || dim == -1) {
+    if matches!(spec.shape[..], [1 | -1] | [1 | -1, 1]) {
         return Ok(spec.shape.iter().map(|_| 1).collect());
     }
     Err(Error::bad(format!(
