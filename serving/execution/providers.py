@@ -32,12 +32,6 @@ def full_name(name: str) -> str:
     return SHORT_NAMES.get(name.lower(), name)
 
 
-def short_name(name: str) -> str:
-    """``cuda`` for ``CUDAExecutionProvider``; other names lose their ending."""
-    shorts = {full: short for short, full in SHORT_NAMES.items()}
-    return shorts.get(name, name.removesuffix("ExecutionProvider").lower())
-
-
 def choose(available: Sequence[str], prefer: Iterable[str], require: Iterable[str]) -> Choice:
     """The providers in order: the preferred ones, then required ones not among them, then CPU.
 
@@ -83,13 +77,13 @@ def check_required(require: Iterable[str], active: Sequence[str], nodes: Mapping
     for name in (full_name(name) for name in require):
         if name not in active:
             raise LoadError(
-                f"required execution provider {short_name(name)} did not start"
+                f"required execution provider {name} did not start"
                 f" (active: {_words(active)})"
             )
         if nodes and not nodes.get(name):
-            share = ", ".join(f"{short_name(n)} {count}" for n, count in nodes.items())
+            share = ", ".join(f"{n} {count}" for n, count in nodes.items())
             raise LoadError(
-                f"required execution provider {short_name(name)} got no node of the graph ({share})"
+                f"required execution provider {name} got no node of the graph ({share})"
             )
 
 
@@ -98,4 +92,4 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _words(names: Iterable[str]) -> str:
-    return ", ".join(short_name(name) for name in names) or "none"
+    return ", ".join(names) or "none"

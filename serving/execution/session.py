@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.errors import ConfigError, LoadError
 from serving.execution import providers
-from serving.execution.faults import load_reason
+from serving.execution.faults import load_reason, short_of_memory
 from serving.execution.files import read_files
 from serving.execution.graph import signature_of
 from serving.execution.runtime import SEVERITY_FATAL, global_pool, ort
@@ -27,8 +27,9 @@ Output = Array | tuple[int, str, tuple[int, ...]]
 
 _BF16 = DATATYPES["BF16"][1]
 
-# Threads of a session's own would spin for some 20 ms after each run, on CPUs that other
-# models and the doors want. (The shared pool spins too: its Python binding has no switch.)
+# By default a session's threads spin for some 20 ms after each run, on CPUs that other
+# models and the doors want. (So does the shared pool, and the Python binding has no switch:
+# see docs/decisions/0001-threads-of-their-own.md.)
 _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
 
 
@@ -128,15 +129,16 @@ def load_runner(
 
     ``name`` is the model's, by default the folder's that holds the version. Raises
     LoadError: files missing, corrupt or not the model's own, a provider that is required
-    and missing, a signature that cannot be served or contradicts ``config``. ConfigError
-    where onnxruntime is not installed.
+    and missing, a signature that cannot be served or contradicts ``config``. Its cause is an
+    OSError or MemoryError where another try may go better. MemoryError where the files do
+    not fit. ConfigError where onnxruntime is not installed.
     """
     module = ort()
     said = config.providers_prefer
     prefer = settings.providers.prefer if said is None else said
     require = (*config.providers_require, *settings.providers.require)
     choice = providers.choose(module.get_available_providers(), prefer, require)
-    notes = [f"preferred provider {providers.short_name(n)} is missing" for n in choice.missing]
+    notes = [f"preferred provider {n} is missing" for n in choice.missing]
     files = read_files(version_dir, config.model_filename)
     options, threads = _options(module, config, settings, notes)
     if files.external:
@@ -175,7 +177,9 @@ def _session(
             read_config_from_model=0,
         )
     except Exception as error:
-        raise LoadError(load_reason(error), f"{type(error).__name__}: {error}") from error
+        # Whoever decides on another try looks at the cause; onnxruntime has no class for this.
+        cause = MemoryError(str(error)) if short_of_memory(error) else error
+        raise LoadError(load_reason(error), f"{type(error).__name__}: {error}") from cause
     # The session keeps the file's bytes to build itself anew for other providers, which
     # never happens here.
     if hasattr(session, "_model_bytes"):
@@ -210,31 +214,36 @@ def _options(
 
 
 def _threads(options: Any, config: ModelConfig, settings: Settings, notes: list[str]) -> int:
-    """Choose between the shared pool and threads of its own; how many intra-op threads.
+    """Give the session threads: its own, or the shared pool's. How many intra-op threads."""
+    pool = global_pool()
+    options.use_per_session_threads = pool is None
+    if pool is not None:
+        _check_shared(pool, config, notes)
+        return pool[0]
+    said = config.session
+    options.intra_op_num_threads = said.intra_op_threads or settings.intra_op_threads
+    options.inter_op_num_threads = said.inter_op_threads or settings.threads.inter_op
+    for key in _SPINNING:
+        if key not in said.entries:
+            options.add_session_config_entry(key, "0")
+    return int(options.intra_op_num_threads)
+
+
+def _check_shared(pool: tuple[int, int], config: ModelConfig, notes: list[str]) -> None:
+    """Serving with other threads than a model asks for must not be silent.
 
     Once the shared pool exists, onnxruntime's Python binding refuses sessions with threads
-    of their own. Serving with others than asked for must not be silent: our own form of
-    configuration is refused, Triton's, written for another server, gets a note.
+    of their own. So our own form of configuration is refused; Triton's, written for another
+    server, gets a note.
     """
     said = config.session
-    pool = global_pool()
-    asked = (
-        said.intra_op_threads or settings.intra_op_threads,
-        said.inter_op_threads or settings.threads.inter_op,
+    asked = (said.intra_op_threads or pool[0], said.inter_op_threads or pool[1])
+    if asked == pool:
+        return
+    words = (
+        f"the configuration asks for {asked[0]} intra-op and {asked[1]} inter-op threads, but"
+        f" all models share {pool[0]} and {pool[1]} (threads.shared_pool)"
     )
-    options.use_per_session_threads = pool is None
-    if pool is None:
-        options.intra_op_num_threads, options.inter_op_num_threads = asked
-        for key in _SPINNING:
-            if key not in said.entries:
-                options.add_session_config_entry(key, "0")
-        return asked[0]
-    if said.own_threads and asked != pool:
-        words = (
-            f"asks for {asked[0]} intra-op and {asked[1]} inter-op threads of its own; own"
-            f" threads are not supported yet, all models share a pool of {pool[0]} and {pool[1]}"
-        )
-        if config.source != "config.pbtxt":
-            raise LoadError(f"the configuration {words}")
-        notes.append(f"the configuration {words}")
-    return pool[0]
+    if config.source != "config.pbtxt":
+        raise LoadError(words)
+    notes.append(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +173,7 @@ def _start(
     from serving import _core
 
     stats = _core.Stats(name, version) if stats is None else stats
+    config = _in_force(config, settings)
     queue = _queue(name, version, runner.signature, verdict, config, settings, stats)
     return LoadedSlot(
         name=name,
@@ -192,6 +193,15 @@ def _start(
     )
 
 
+_LIMITS = ("delay_us", "max_queue_requests", "max_queue_rows", "max_queue_bytes")
+
+
+def _in_force(config: ModelConfig, settings: Settings) -> ModelConfig:
+    """The configuration with the server's own limits where the model states none."""
+    silent = [key for key in _LIMITS if getattr(config, key) is None]
+    return replace(config, **{key: getattr(settings.batching, key) for key in silent})
+
+
 def _queue(
     name: str,
     version: int,
@@ -201,15 +211,10 @@ def _queue(
     settings: Settings,
     stats: _core.Stats,
 ) -> _core.Queue:
-    """The model's own limits where it states them, else those of the settings."""
     from serving import _core
 
     def spec(tensor: Tensor) -> _core.TensorSpec:
         return _core.TensorSpec(tensor.name, tensor.datatype, tensor.shape, tensor.optional)
-
-    def limit(key: str) -> Any:
-        said = getattr(config, key)
-        return getattr(settings.batching, key) if said is None else said
 
     return _core.Queue(
         model=name,
@@ -217,10 +222,7 @@ def _queue(
         inputs=[spec(tensor) for tensor in signature.inputs],
         outputs=[spec(tensor) for tensor in signature.outputs],
         max_rows=verdict.max_rows,
-        delay_us=limit("delay_us"),
-        max_queue_requests=limit("max_queue_requests"),
-        max_queue_rows=limit("max_queue_rows"),
-        max_queue_bytes=limit("max_queue_bytes"),
+        **{key: getattr(config, key) for key in _LIMITS},
         priority_levels=config.priority_levels,
         default_priority=config.default_priority,
         default_timeout_us=config.default_timeout_us,
@@ -231,7 +233,8 @@ def _queue(
 
 
 def _report(name: str, version: int, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
-    say = log.warning if verdict.surprising else log.info
+    # Among much else, the line of the version that is ready says how it is batched.
+    say = log.warning if verdict.surprising else log.debug
     say("batching_decided", model=name, version=version, verdict=verdict.words)
     for note in notes:
         log.warning("load_note", model=name, version=version, note=note)
