@@ -108,7 +108,7 @@ def add_sub(datatype: str = "INT32") -> onnx.ModelProto:
 
 
 def looping(iterations: int) -> onnx.ModelProto:
-    """``Y = X`` after an idle loop of fixed length: slow whatever the rows, which are independent."""
+    """``Y = X`` after an idle loop of fixed length: slow whatever the rows."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["condition"], ["condition_out"]),

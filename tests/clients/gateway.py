@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
@@ -184,12 +183,17 @@ class Gateway:
         return self.get("/metrics", port=self.admin_port).body.decode()
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a family's samples that carry these labels; 0 without any."""
+        """The sum of a family's samples that carry these labels; 0 without any.
+
+        Read with a pattern: a whole parser takes 0.3 s for a scrape of forty models.
+        """
+        wanted = {f'{key}="{value}"' for key, value in labels.items()}
         total = 0.0
-        for family in text_string_to_metric_families(self.metrics_text()):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    total += sample.value
+        for found in re.finditer(
+            rf"^{name}(?:{{(.*)}})? (\S+)$", self.metrics_text(), re.MULTILINE
+        ):
+            if wanted <= set((found.group(1) or "").split(",")):
+                total += float(found.group(2))
         return total
 
     # The process

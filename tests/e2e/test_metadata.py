@@ -331,3 +331,28 @@ def test_grpc_metadata_of_an_unknown_model(gateway: Gateway) -> None:
         assert error.details().startswith("Request for unknown model")
         error = refusal(stub(one).ModelConfig, pb.ModelConfigRequest(name="nowhere"))
         assert error.code().name == "NOT_FOUND"
+
+
+def test_the_scrape_is_valid_prometheus_text(gateway: Gateway) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = {one.name: one for one in text_string_to_metric_families(gateway.metrics_text())}
+    own = {name for name in families if name.startswith("serving_")}
+    assert {
+        "serving_request",
+        "serving_request_duration_seconds",
+        "serving_queue_duration_seconds",
+        "serving_compute_duration_seconds",
+        "serving_batch_size",
+        "serving_queue_requests",
+        "serving_queue_bytes",
+        "serving_in_flight_requests",
+        "serving_executing_batches",
+        "serving_model_state",
+        "serving_build_info",
+    } <= own
+    assert "process_resident_memory_bytes" in families
+    labels = {frozenset(one.labels) for one in families["serving_request"].samples}
+    assert labels == {frozenset({"model", "version", "protocol", "code"})}
+    answer = gateway.get("/metrics", port=gateway.admin_port)
+    assert answer.headers["content-type"].startswith("text/plain")

@@ -83,20 +83,20 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("model", ["tiny", "scalar_int64"])
+@pytest.mark.parametrize(
+    ("way", "model"),
+    [*[(way, "tiny") for way in WAYS], ("grpc", "add_sub"), ("grpc", "cumulative")],
+)
 def test_perf_analyzer_measures_without_a_failure(
     analyzer: tuple[Path, dict[str, str]], gateway: Gateway, tmp_path: Path, way: str, model: str
 ) -> None:
-    if model == "scalar_int64" and way != "grpc":
-        pytest.skip("one way is enough for the rank-0 model")
     binary, environment = analyzer
     url = gateway.grpc if "grpc" in way else gateway.http
     command = [str(binary), "-m", model, "-u", url, *WAYS[way], "--concurrency-range", "4"]
     command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
     command += ["-s", "999", "-r", "3", "--percentile=95", "-f", str(tmp_path / "report.csv")]
-    if model == "scalar_int64":
-        command += ["--shape", "X:1"]
+    if model == "cumulative":
+        command += ["--shape", "X:5,2"]
     done = _run(command, environment)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
