@@ -114,10 +114,15 @@ class ThreadSettings(_Section):
     io: CountOrAuto = Field(default=0, description="I/O threads of the core (0: by the CPUs).")
     intra_op: CountOrAuto = Field(
         default=0,
-        description="onnxruntime's global pool: threads within an operator (0: the CPUs).",
+        description="onnxruntime's threads within an operator, of each model (0: the CPUs).",
     )
     inter_op: Count = Field(
-        default=1, description="onnxruntime's global pool: threads across operators."
+        default=1, description="onnxruntime's threads across operators, of each model."
+    )
+    shared_pool: bool = Field(
+        default=False,
+        description="Share the threads of `intra_op` and `inter_op` among all models: fewer"
+        " threads, but idle ones spin for a while after each run.",
     )
     permits: CountOrAuto = Field(
         default=0, description="Batches that may run at once (0: the CPUs)."
@@ -236,7 +241,7 @@ class Settings(_Section):
 
     @property
     def intra_op_threads(self) -> int:
-        """Threads of onnxruntime's global pool, the calling thread among them."""
+        """Threads within an operator, the calling thread among them."""
         return self.threads.intra_op or machine.usable_threads()
 
     @property

@@ -120,6 +120,8 @@ def _machine(settings: Settings) -> Iterator[Finding]:
     yield Finding("CPUs", "by cgroup quota", "no quota" if quota is None else f"{quota:.2f}")
     yield Finding("threads", "within an operator", str(settings.intra_op_threads))
     yield Finding("threads", "across operators", str(settings.threads.inter_op))
+    shared = "yes" if settings.threads.shared_pool else "no"
+    yield Finding("threads", "shared by all models", shared)
     yield Finding("threads", "I/O", str(settings.io_threads))
     yield Finding("threads", "batches at once", str(settings.permits))
     yield Finding("memory", "physical", _mebibytes(machine.physical_memory()))

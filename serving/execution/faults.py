@@ -128,6 +128,8 @@ def _unknown(error: BaseException, text: str) -> tuple[Word, str]:
     return Word.INTERNAL, "the model failed on this input"
 
 
+_SHORTAGE = re.compile(r"Failed to allocate memory|bad_alloc")
+
 # Why a model cannot be loaded: pattern -> sentence made of what it matched.
 _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
@@ -177,12 +179,14 @@ _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         re.compile(r"[Ee]xternal[ _](data|initializer)"),
         lambda m: "the model's external data does not fit its tensors",
     ),
-    (
-        re.compile(r"Failed to allocate memory|bad_alloc"),
-        lambda m: "there is not enough memory for the model",
-    ),
+    (_SHORTAGE, lambda m: "there is not enough memory for the model"),
     (re.compile(r"INVALID_GRAPH|Invalid model"), lambda m: "the model's graph is not valid"),
 )
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether a model could not be loaded for want of memory, which may pass."""
+    return isinstance(error, MemoryError) or _SHORTAGE.search(str(error)) is not None
 
 
 def load_reason(error: BaseException) -> str:

@@ -58,8 +58,19 @@ def read_files(version_dir: Path, filename: str) -> ModelFiles:
     and its external data.
 
     Raises LoadError with the reason: no such file, not ONNX, external data that is not the
-    model's own, an operator domain that nobody knows.
+    model's own, an operator domain that nobody knows; what disk or memory refused is caused
+    by its OSError or MemoryError.
     """
+    try:
+        return _read(version_dir, filename)
+    except OSError as error:
+        words = f"the model's files cannot be read: {_os_words(error)}"
+        raise LoadError(words, str(error)) from error
+    except MemoryError as error:
+        raise LoadError("there is not enough memory for the model's files") from error
+
+
+def _read(version_dir: Path, filename: str) -> ModelFiles:
     path = version_dir / filename
     if path.is_dir():
         path = path / "model.onnx"

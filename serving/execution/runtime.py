@@ -1,4 +1,4 @@
-"""onnxruntime itself: imported late, quiet, without telemetry, with one shared thread pool."""
+"""onnxruntime itself: imported late, quiet, without telemetry; its shared threads, if asked for."""
 
 from __future__ import annotations
 
@@ -44,15 +44,16 @@ def ort() -> Any:
     return module
 
 
-def start_global_pool(settings: Settings) -> tuple[int, int]:
-    """Make the thread pool that all sessions share; (intra-op, inter-op) threads.
+def start_global_pool(settings: Settings) -> tuple[int, int] | None:
+    """Make the thread pool that all sessions share, if ``threads.shared_pool`` says so; its
+    (intra-op, inter-op) threads, or None.
 
     To be called once, before the first session. onnxruntime cannot change the pool later,
     so a second call leaves it as it is and returns the sizes it has.
     """
     global _pool  # noqa: PLW0603 - onnxruntime has one pool a process, and so have we
     with _lock:
-        if _pool is None:
+        if _pool is None and settings.threads.shared_pool:
             sizes = (settings.intra_op_threads, settings.threads.inter_op)
             ort().set_global_thread_pool_sizes(*sizes)
             _pool = sizes
@@ -60,5 +61,5 @@ def start_global_pool(settings: Settings) -> tuple[int, int]:
 
 
 def global_pool() -> tuple[int, int] | None:
-    """The shared pool's (intra-op, inter-op) threads; ``None`` before it was made."""
+    """The shared pool's (intra-op, inter-op) threads; ``None`` where there is no such pool."""
     return _pool

@@ -130,8 +130,8 @@ def load_runner(
     ``name`` is the model's, by default the folder's that holds the version. Raises
     LoadError: files missing, corrupt or not the model's own, a provider that is required
     and missing, a signature that cannot be served or contradicts ``config``. Its cause is an
-    OSError or MemoryError where another try may go better. MemoryError where the files do
-    not fit. ConfigError where onnxruntime is not installed.
+    OSError or MemoryError where another try may go better. ConfigError where onnxruntime is
+    not installed.
     """
     module = ort()
     said = config.providers_prefer
@@ -176,7 +176,7 @@ def _session(
             enable_fallback=0,
             read_config_from_model=0,
         )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - raised anew below, its cause as it is or clearer
         # Whoever decides on another try looks at the cause; onnxruntime has no class for this.
         cause = MemoryError(str(error)) if short_of_memory(error) else error
         raise LoadError(load_reason(error), f"{type(error).__name__}: {error}") from cause

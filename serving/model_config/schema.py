@@ -69,10 +69,10 @@ class WarmupSample:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """Options of the onnxruntime session; ``None`` is the server's own default.
+    """Options of the onnxruntime session.
 
-    With ``own_threads`` the session has its own pools (``intra_op_threads``,
-    ``inter_op_threads``; 0: as many as usable cores) beside the shared ones.
+    ``intra_op_threads`` and ``inter_op_threads``: ``None`` and 0 are the settings' numbers.
+    Where all models share one pool, other numbers than the pool's cannot be had.
     """
 
     graph_optimization_level: GraphLevel = "all"
@@ -81,7 +81,6 @@ class SessionOptions:
     execution_mode: ExecutionMode = "sequential"
     enable_mem_arena: bool = True
     enable_mem_pattern: bool = True
-    own_threads: bool = False
     entries: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 

@@ -50,22 +50,19 @@ class Placement:
 
 
 def session(message: Any, level: GraphLevel) -> SessionOptions:
-    """Session options from ``parameters``. A thread count gives the session its own pool."""
+    """Session options from ``parameters``."""
     given = {key: message.parameters[key].string_value for key in message.parameters}
-    intra = _count(given, "intra_op_thread_count")
-    inter = _count(given, "inter_op_thread_count")
     allocator = _switch(given, _ALLOCATOR_ENTRY, default=False)
     mode: ExecutionMode = (
         "parallel" if _switch(given, "execution_mode", default=False) else "sequential"
     )
     return SessionOptions(
         graph_optimization_level=level,
-        intra_op_threads=intra,
-        inter_op_threads=inter,
+        intra_op_threads=_count(given, "intra_op_thread_count"),
+        inter_op_threads=_count(given, "inter_op_thread_count"),
         execution_mode=mode,
         enable_mem_arena=_switch(given, "enable_mem_arena", default=True),
         enable_mem_pattern=_switch(given, "enable_mem_pattern", default=True),
-        own_threads=intra is not None or inter is not None,
         entries=MappingProxyType({_ALLOCATOR_ENTRY: "1"} if allocator else {}),
     )
 

@@ -98,9 +98,6 @@ def _provider_options(keys: ProvidersYaml) -> MappingProxyType[str, MappingProxy
 
 
 def _session(keys: SessionYaml) -> SessionOptions:
-    asks = keys.intra_op_threads is not None or keys.inter_op_threads is not None
-    if asks and keys.use_own_threads is False:
-        raise ConfigError("intra_op_threads and inter_op_threads need use_own_threads")
     for entry in keys.entries:
         refuse_outside_reach(entry)
     return SessionOptions(
@@ -110,7 +107,6 @@ def _session(keys: SessionYaml) -> SessionOptions:
         execution_mode=keys.execution_mode,
         enable_mem_arena=keys.enable_mem_arena,
         enable_mem_pattern=keys.enable_mem_pattern,
-        own_threads=bool(keys.use_own_threads) or asks,
         entries=MappingProxyType({key: _text(value) for key, value in keys.entries.items()}),
     )
 

@@ -86,7 +86,6 @@ class SessionYaml(Section):
     execution_mode: ExecutionMode = "sequential"
     enable_mem_arena: bool = True
     enable_mem_pattern: bool = True
-    use_own_threads: bool | None = None
     entries: dict[str, Scalar] = {}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,34 @@ def test_fault_8_external_data_outside_the_folder_is_refused(tmp_path, location)
     words = reason(graphs.external(location, tmp_path))
     assert "external data of 'w'" in words
     assert location not in words
+
+
+def test_fault_69_what_the_disk_refuses_is_the_cause_of_the_error(tmp_path):
+    """So another try is made later."""
+    place = graphs.external("w" * 300, tmp_path)
+    with pytest.raises(LoadError, match="cannot be read: file name too long") as caught:
+        load(place)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_fault_69_files_larger_than_the_memory_say_so(tmp_path):
+    place = graphs.write(tmp_path, graphs.softmax())
+    with (place / "model.onnx").open("r+b") as stream:
+        stream.truncate(2**30)
+    code = f"""
+import os, resource
+from pathlib import Path
+from serving.errors import LoadError
+from serving.execution.files import read_files
+size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGESIZE")
+resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, resource.RLIM_INFINITY))
+try:
+    read_files(Path({str(place)!r}), "model.onnx")
+except LoadError as error:
+    print(error.reason, type(error.__cause__).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "there is not enough memory for the model's files MemoryError\n"
 
 
 def test_fault_8_links_to_external_data_are_refused(tmp_path):

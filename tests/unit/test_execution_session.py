@@ -189,7 +189,10 @@ def test_the_provider_that_got_the_nodes_is_named(tmp_path):
 
 def test_fault_92_a_required_provider_that_is_missing_fails_the_load(tmp_path):
     config = ModelConfig(providers_require=("CUDAExecutionProvider",))
-    with pytest.raises(LoadError, match=r"required execution provider CUDAExecutionProvider is not available.*CPUExecutionProvider"):
+    with pytest.raises(
+        LoadError,
+        match=r"provider CUDAExecutionProvider is not available.*CPUExecutionProvider",
+    ):
         load(tmp_path, graphs.softmax(), config)
 
 
@@ -201,9 +204,14 @@ def test_fault_92_a_preferred_provider_that_is_missing_is_said(tmp_path):
 
 
 def test_fault_92_a_required_provider_without_a_node_fails_the_load():
-    with pytest.raises(LoadError, match=r"CUDAExecutionProvider got no node of the graph \(CPUExecutionProvider 7\)"):
+    with pytest.raises(
+        LoadError,
+        match=r"CUDAExecutionProvider got no node of the graph \(CPUExecutionProvider 7\)",
+    ):
         providers.check_required(["cuda"], ["CUDAExecutionProvider", CPU], {CPU: 7})
-    with pytest.raises(LoadError, match=r"CUDAExecutionProvider did not start \(active: CPUExecutionProvider\)"):
+    with pytest.raises(
+        LoadError, match=r"CUDAExecutionProvider did not start \(active: CPUExecutionProvider\)"
+    ):
         providers.check_required(["cuda"], [CPU], {CPU: 7})
     providers.check_required(["cpu"], [CPU], {})
 
@@ -285,36 +293,83 @@ def test_a_missing_onnxruntime_names_the_extras():
     assert "serving[gpu]" in words
 
 
-def test_sessions_share_one_pool_of_the_size_in_the_settings(tmp_path):
-    place = graphs.write(tmp_path, graphs.softmax())
-    code = f"""
-        import os
-        from pathlib import Path
-        from serving.errors import LoadError
-        from serving.execution import runtime, session
-        from serving.model_config.schema import ModelConfig, SessionOptions
-        from serving.settings import load_settings
-        settings, _ = load_settings({{"threads.intra_op": 3}}, None, {{}})
-        tasks = lambda: len(os.listdir("/proc/self/task"))
-        runtime.ort()
-        before = tasks()
+_THREADS = """
+    import os
+    from pathlib import Path
+    from serving.errors import LoadError
+    from serving.execution import runtime, session
+    from serving.model_config.schema import ModelConfig, SessionOptions
+    from serving.settings import load_settings
+    runtime.ort()
+    before = len(os.listdir("/proc/self/task"))
+    def new_threads():
+        return len(os.listdir("/proc/self/task")) - before
+    def load(source="none", intra=None):
+        config = ModelConfig(source=source, session=SessionOptions(intra_op_threads=intra))
+        return session.load_runner(Path({place!r}), config, settings)
+"""
+
+
+def _in_a_process(place: Path, code: str) -> list[str]:
+    before = textwrap.dedent(_THREADS).format(place=str(place))
+    return python(before + textwrap.dedent(code)).splitlines()
+
+
+def test_each_session_has_its_own_threads_as_the_model_or_else_the_settings_say(tmp_path):
+    code = """
+        settings, _ = load_settings({"threads.intra_op": 3}, None, {})
+        assert runtime.start_global_pool(settings) is None
+        runners = [load(), load("model.yaml", 2), load("config.pbtxt", 4), load("model.yaml", 1)]
+        print(new_threads(), *[runner.threads for runner in runners])
+        print(*[len(runner.notes) for runner in runners])
+    """
+    # The calling thread is one of each session's.
+    assert _in_a_process(graphs.write(tmp_path, graphs.softmax()), code) == [
+        "6 3 2 4 1",
+        "0 0 0 0",
+    ]
+
+
+def test_sessions_share_one_pool_where_the_settings_ask_for_it(tmp_path):
+    code = """
+        flags = {"threads.intra_op": 3, "threads.shared_pool": True}
+        settings, _ = load_settings(flags, None, {})
         assert runtime.start_global_pool(settings) == (3, 1)
         assert runtime.start_global_pool(settings) == (3, 1)
-        load = lambda config: session.load_runner(Path({str(place)!r}), config, settings)
-        runners = [load(ModelConfig()) for _ in range(3)]
-        print(tasks() - before, runners[0].threads)
-        own = SessionOptions(own_threads=True, intra_op_threads=2)
+        runners = [load(), load("model.yaml", 3), load("model.yaml", 0)]
+        print(new_threads(), *[runner.threads for runner in runners])
         try:
-            load(ModelConfig(source="model.yaml", session=own))
+            load("model.yaml", 2)
         except LoadError as error:
             print(error.reason)
-        print(load(ModelConfig(source="config.pbtxt", session=own)).notes)
+        print(*load("config.pbtxt", 2).notes)
     """
-    shared, refused, noted = python(code).splitlines()
-    # The calling thread is the pool's third.
-    assert shared == "2 3"
-    assert "own threads are not supported yet" in refused
-    assert "own threads are not supported yet" in noted
+    shared, *other = _in_a_process(graphs.write(tmp_path, graphs.softmax()), code)
+    assert shared == "2 3 3 3"
+    words = (
+        "the configuration asks for 2 intra-op and 1 inter-op threads, but all models share"
+        " 3 and 1 (threads.shared_pool)"
+    )
+    assert other == [words, words]
+
+
+def test_fault_69_a_session_that_finds_no_memory_may_be_tried_again(tmp_path):
+    """The cause says so: onnxruntime has no class of error for it."""
+    weights = {"w": np.zeros((4000, 4000), np.float32)}
+    made = graphs.one("MatMul", [("x", FLOAT, ["n", 4000])], [("y", FLOAT, None)], weights)
+    code = """
+        import resource
+        settings, _ = load_settings({}, None, {})
+        size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGESIZE")
+        limit = size + 96 * 2**20  # the file fits, its session does not
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        try:
+            load()
+        except LoadError as error:
+            print(error.reason, type(error.__cause__).__name__)
+    """
+    words = "there is not enough memory for the model MemoryError"
+    assert _in_a_process(graphs.write(tmp_path, made), code) == [words]
 
 
 def test_session_options_reach_onnxruntime(tmp_path):
@@ -329,7 +384,6 @@ def test_session_options_reach_onnxruntime(tmp_path):
             execution_mode="parallel",
             intra_op_threads=1,
             inter_op_threads=2,
-            own_threads=True,
             enable_mem_arena=False,
             enable_mem_pattern=False,
             entries={{"session.set_denormal_as_zero": "1"}},

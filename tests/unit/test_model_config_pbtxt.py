@@ -55,7 +55,7 @@ def test_every_supported_key_arrives() -> None:
     assert config.version_policy == VersionPolicy("specific", specific=(1, 3))
     assert config.session.graph_optimization_level == "extended"
     assert config.session.execution_mode == "parallel"
-    assert (config.session.intra_op_threads, config.session.own_threads) == (3, True)
+    assert (config.session.intra_op_threads, config.session.inter_op_threads) == (3, None)
     assert config.model_filename == "net.onnx"
     assert config.providers_prefer == ("CPUExecutionProvider",)
 

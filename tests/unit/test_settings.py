@@ -47,6 +47,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
     "threads.inter_op": ("2", 2),
+    "threads.shared_pool": ("true", True),
     "threads.permits": ("6", 6),
     "threads.load": ("2", 2),
     "threads.calls": ("4", 4),
