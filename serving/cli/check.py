@@ -106,3 +106,5 @@ def _print_model(model: dict[str, Any]) -> None:
         for label in ("signature", "batching", "providers", "left_out"):
             if version.get(label):
                 print_line(f"    {label.replace('_', ' ')}: {version[label]}")
+        for note in version.get("notes", ()):
+            print_line(f"    note: {note}", "yellow")

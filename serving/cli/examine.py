@@ -78,6 +78,7 @@ def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[
         "batching": view.batching_words,
         "providers": _providers(view),
         "left_out": ", ".join(view.left_out),
+        "notes": list(view.notes),
     }
 
 

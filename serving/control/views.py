@@ -39,6 +39,7 @@ def version_json(version: VersionView) -> dict[str, Any]:
         "instances": version.instances,
         "ready_since": version.ready_since,
         "load_seconds": version.load_seconds,
+        "notes": list(version.notes),
         "queue": version.queue.depth() if version.queue is not None else None,
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from serving.events import log
-from serving.models.state import Event, Slot, State
+from serving.models.state import PENDING, Event, Slot, State
 
 KEPT = 256
 
@@ -16,19 +16,21 @@ class History:
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=KEPT)
 
-    def record(self, slot: Slot, was: State | None, at: float, detail: str = "") -> None:
-        """``at``: seconds since the epoch; ``detail`` goes to the log only."""
+    def record(self, slot: Slot, was: State | None, at: float, **facts: object) -> None:
+        """``at``: seconds since the epoch; ``facts`` go to the log only."""
         event = Event(at, slot.model, slot.version, slot.state, slot.reason)
         self._events.append(event)
-        facts = {"model": event.model, "version": event.version, "state": str(event.state)}
-        if was is not None:
-            facts["was"] = str(was)
-        if event.reason:
-            facts["reason"] = event.reason
-        if detail:
-            facts["detail"] = detail
-        failed = event.state is State.FAILED and not slot.cancelled
-        (log.warning if failed else log.info)("version_state", **facts)
+        named: dict[str, object] = {"was": was and str(was), "reason": event.reason, **facts}
+        told = {key: value for key, value in named.items() if value not in (None, "")}
+        say = getattr(log, _level(slot))
+        say("version_state", model=slot.model, version=slot.version, state=str(slot.state), **told)
 
     def snapshot(self) -> tuple[Event, ...]:
         return tuple(self._events)
+
+
+def _level(slot: Slot) -> str:
+    """What becomes of a version is news; the steps on its way are not."""
+    if slot.state in PENDING:
+        return "debug"
+    return "warning" if slot.state is State.FAILED and not slot.cancelled else "info"

@@ -388,12 +388,13 @@ class Manager:
     def _fail(self, work: _Work, reason: str, *, may_heal: bool, detail: str = "") -> None:
         work.slot.attempts += 1
         work.slot.may_heal = may_heal
-        self._move(work, State.FAILED, reason, detail)
+        self._move(work, State.FAILED, reason, detail=detail)
 
-    def _move(self, work: _Work, to: State, reason: str = "", detail: str = "") -> None:
+    def _move(self, work: _Work, to: State, reason: str = "", **facts: object) -> None:
+        """``facts`` are for the log."""
         was = work.slot.state
         work.slot.move(to, self._mono(), reason)
-        self._history.record(work.slot, was, self._wall(), detail)
+        self._history.record(work.slot, was, self._wall(), **facts)
         self._touch(work.slot.model)
 
     def _stats_of(self, slot: Slot) -> _core.Stats:
@@ -451,7 +452,14 @@ class Manager:
         work.loaded = loaded
         work.slot.attempts = 0
         work.slot.ready_since = self._wall()
-        self._move(work, State.READY)
+        self._move(
+            work,
+            State.READY,
+            provider=loaded.provider,
+            threads=loaded.threads,
+            batching=loaded.verdict.words,
+            load_seconds=round(loaded.load_seconds, 3),
+        )
 
     def _on_moved(self, work: _Work, loaded: Loaded) -> None:
         """What was read may be half old, half new."""
@@ -610,7 +618,9 @@ def _may_heal(error: BaseException) -> bool:
     marked = getattr(error, "may_heal", None)
     if isinstance(marked, bool):
         return marked
-    return any(isinstance(e, OSError | MemoryError) for e in (error, error.__cause__))
+    causes = [e for e in (error, error.__cause__) if isinstance(e, OSError | MemoryError)]
+    # A file that was missing comes as a change of files.
+    return bool(causes) and not isinstance(causes[-1], FileNotFoundError)
 
 
 def _loader() -> Load:

@@ -54,6 +54,8 @@ class Loaded(Protocol):
     def threads(self) -> int: ...
     @property
     def load_seconds(self) -> float: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
     def close(self, timeout: float) -> object: ...
 
 
@@ -126,6 +128,7 @@ def _version_view(served: Served) -> VersionView:
         path=slot.path,
         left_out=loaded.signature.left_out,
         load_seconds=loaded.load_seconds,
+        notes=loaded.notes,
     )
 
 

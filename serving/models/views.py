@@ -20,7 +20,8 @@ class VersionView:
     """One version as it stands: ``max_rows`` 0 means each request runs alone.
 
     ``ready_since`` is seconds since the epoch, ``load_seconds`` a duration;
-    ``provider_nodes`` counts the graph's nodes by execution provider.
+    ``provider_nodes`` counts the graph's nodes by execution provider. ``notes``: what is
+    other than asked for or expected, in words.
     """
 
     number: int
@@ -40,6 +41,7 @@ class VersionView:
     path: Path
     left_out: tuple[str, ...]
     load_seconds: float | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

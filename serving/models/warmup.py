@@ -219,7 +219,7 @@ def _from_file(
     try:
         data = b"" if path.is_symlink() else path.read_bytes()
     except OSError as error:
-        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from None
+        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from error
     row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape
     count = int(np.prod(row, dtype=np.int64))
     if tensor.datatype == "BYTES":

@@ -69,3 +69,5 @@ def _properties(version: VersionView) -> Iterator[tuple[str, str]]:
         yield "optional_inputs", ", ".join(optional)
     if version.left_out:
         yield "left_out_outputs", "; ".join(version.left_out)
+    if version.notes:
+        yield "notes", "; ".join(version.notes)

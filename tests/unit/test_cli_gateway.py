@@ -202,6 +202,14 @@ def test_check_names_what_is_wrong_and_exits_1(repository: Path) -> None:
     assert states["broken"] == ["failed"]
 
 
+def test_check_notes_what_is_other_than_asked_for(repository: Path) -> None:
+    small_models.write(repository, "m", small_models.tiny())
+    done = serving("check", repository, "--set", "providers.prefer=cuda,cpu")
+    assert done.returncode == 0, done.stderr
+    assert "    note: preferred provider " in done.stdout
+    assert " is missing\n" in done.stdout
+
+
 def test_check_may_only_look(repository: Path) -> None:
     small_models.write(repository, "broken", b"not a model")
     done = serving("check", repository, "--no-load", "--json")
@@ -253,7 +261,8 @@ def test_start_picks_free_ports_and_prints_them(repository: Path, tmp_path: Path
             process.stdout.close()
 
 
-def test_fault_75_threads_and_pools_follow_their_settings(repository: Path) -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_fault_75_threads_and_pools_follow_their_settings(repository: Path, shared: bool) -> None:
     small_models.write(repository, "m", small_models.tiny())
     program = f"""
 import sys, threading
@@ -264,7 +273,7 @@ from serving.settings import load_settings
 
 flags = {{"http_port": 0, "grpc_port": 0, "admin_port": 0, "shutdown.drain_delay_s": 0,
          "threads.switch_interval_s": 0.004, "threads.calls": 3, "threads.intra_op": 1,
-         "threads.inter_op": 2}}
+         "threads.inter_op": 2, "threads.shared_pool": {shared}}}
 settings, origins = load_settings(flags, None, {{}})
 gateway = Gateway(settings, [Path({str(repository)!r})], origins)
 gateway.start()
@@ -273,7 +282,7 @@ assert gateway.wait_loaded()
 assert gateway.ready
 assert sys.getswitchinterval() == 0.004
 assert sum(t.name.startswith("calls-") for t in threading.enumerate()) == 3
-assert global_pool() == (1, 2)
+assert global_pool() == {(1, 2) if shared else None}
 assert gateway.models()[0].versions[0].threads == 1
 assert gateway.stop()
 assert not gateway.ready

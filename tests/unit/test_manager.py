@@ -48,6 +48,7 @@ class Loaded:
     provider_nodes: dict[str, int] = field(default_factory=lambda: {"CPUExecutionProvider": 3})
     threads: int = 2
     load_seconds: float = 0.25
+    notes: tuple[str, ...] = ("preferred provider cuda is missing",)
     closed: bool = False
 
     @property
@@ -184,6 +185,7 @@ def test_a_version_is_loaded_published_and_described(world: World) -> None:
         {"CPUExecutionProvider": 3},
     )
     assert (seen.threads, seen.instances, seen.load_seconds) == (2, 1, 0.25)
+    assert seen.notes == ("preferred provider cuda is missing",)
     assert seen.ready_since == pytest.approx(time.time() + 60, abs=30)
     assert seen.signature is SIGNATURE
     assert seen.left_out == ("z: seq(map)",)
@@ -207,9 +209,31 @@ def test_every_transition_is_in_the_history_and_the_log_with_its_reason(world: W
         (State.FAILED, "it is no ONNX model"),
     ]
     moves = [record for record in records if record["event"] == "version_state"]
-    assert [record["state"] for record in moves] == ["NEW", "LOADING", "FAILED"]
+    assert [(record["state"], record["log_level"]) for record in moves] == [
+        ("NEW", "debug"),
+        ("LOADING", "debug"),
+        ("FAILED", "warning"),
+    ]
     assert moves[-1]["detail"] == "original words"
-    assert moves[-1]["log_level"] == "warning"
+
+
+def test_one_line_says_how_a_ready_version_serves_and_two_that_it_leaves(world: World) -> None:
+    world.write("m", 1)
+    with structlog.testing.capture_logs() as records:
+        world.settle()
+        world.write("m", 2)
+        world.change()
+    told = [r for r in records if r["event"] == "version_state" and r["log_level"] != "debug"]
+    assert [(record["version"], record["state"]) for record in told] == [
+        (1, "READY"),
+        (2, "READY"),
+        (1, "DRAINING"),
+        (1, "GONE"),
+    ]
+    assert {record["log_level"] for record in told} == {"info"}
+    ready = told[0]
+    assert (ready["provider"], ready["threads"]) == ("CPUExecutionProvider", 2)
+    assert (ready["batching"], ready["load_seconds"]) == (Verdict().words, 0.25)
 
 
 def test_fault_1_a_version_that_cannot_be_loaded_is_reported_and_others_serve(
@@ -249,15 +273,26 @@ def test_fault_69_reasons_name_no_path_and_only_what_may_heal_is_tried_again(
     assert world.states() == {1: "READY" if may_heal else "FAILED"}
 
 
-def test_a_load_error_caused_by_the_disk_is_tried_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("cause", "state"),
+    [
+        (OSError(5, "I/O error"), "READY"),
+        (MemoryError(), "READY"),
+        (FileNotFoundError(2, "No such file"), "FAILED"),
+        (RuntimeError(), "FAILED"),
+    ],
+)
+def test_fault_69_a_load_error_is_tried_again_when_disk_or_memory_caused_it(
+    world: World, cause: BaseException, state: str
+) -> None:
     world.write("m", 1)
     error = LoadError("its files could not be read")
-    error.__cause__ = OSError(5, "I/O error")
+    error.__cause__ = cause
     world.errors["m/1"] = error
     world.settle()
     world.errors.clear()
     world.settle(2.1)
-    assert world.states() == {1: "READY"}
+    assert world.states() == {1: state}
 
 
 def test_fault_4_the_new_version_is_up_before_the_old_one_is_closed(world: World) -> None:

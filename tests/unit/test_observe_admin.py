@@ -42,6 +42,7 @@ def _view() -> ModelView:
         path=Path("/secret/place/m/2"),
         left_out=(),
         load_seconds=0.5,
+        notes=("preferred provider cuda is missing",),
     )
     return ModelView("m", (version,), 2, "")
 
@@ -110,6 +111,7 @@ def test_fault_69_the_list_of_models_names_no_path(admin: Admin) -> None:
     assert version["inputs"] == [
         {"name": "x", "datatype": "FP32", "shape": [-1, 4], "optional": False}
     ]
+    assert version["notes"] == ["preferred provider cuda is missing"]
     assert "secret" not in json.dumps(body)
 
 

@@ -72,6 +72,12 @@ def test_metadata_lists_what_may_be_asked_for() -> None:
     assert found["properties"]["batching"].startswith("unbatched: ")
     assert found["properties"]["optional_inputs"] == "k"
     assert found["properties"]["left_out_outputs"].startswith("probabilities: ")
+    assert "notes" not in found["properties"]
+
+
+def test_metadata_notes_what_is_other_than_asked_for() -> None:
+    noted = Models(model("m", version(1, notes=("one thing", "another"))))
+    assert http(noted, "GET", "/v2/models/m")["properties"]["notes"] == "one thing; another"
 
 
 def test_metadata_of_a_named_version_lists_that_one() -> None:
