@@ -89,7 +89,9 @@ class Batch:
         Members that expired or left meanwhile are answered and dropped, so a half
         may be empty (``requests == 0``)."""
 
-    def complete(self, outputs: Sequence[np.ndarray[Any, Any] | tuple[int, str, tuple[int, ...]]]) -> None:
+    def complete(
+        self, outputs: Sequence[np.ndarray[Any, Any] | tuple[int, str, tuple[int, ...]]]
+    ) -> None:
         """Answer every member. One entry per name of ``outputs``: an array (object
         arrays hold str or bytes), or (address, datatype, shape) of memory that
         stays valid during the call.

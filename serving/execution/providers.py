@@ -77,8 +77,7 @@ def check_required(require: Iterable[str], active: Sequence[str], nodes: Mapping
     for name in (full_name(name) for name in require):
         if name not in active:
             raise LoadError(
-                f"required execution provider {name} did not start"
-                f" (active: {_words(active)})"
+                f"required execution provider {name} did not start (active: {_words(active)})"
             )
         if nodes and not nodes.get(name):
             share = ", ".join(f"{n} {count}" for n, count in nodes.items())
