@@ -55,11 +55,7 @@ impl AlignedBuf {
         // SAFETY: `grow` made room for `more` behind the content, and `more` is a
         // borrow of other memory, since `self` is borrowed mutably.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                more.as_ptr(),
-                self.base.as_ptr().add(self.skew + self.len),
-                more.len(),
-            );
+            copy(more.as_ptr(), self.base.as_ptr().add(self.skew + self.len), more.len());
         }
         self.len += more.len();
     }
@@ -96,6 +92,28 @@ impl Drop for AlignedBuf {
     fn drop(&mut self) {
         // SAFETY: allocated by `allocate` with this capacity.
         unsafe { dealloc(self.base.as_ptr(), layout(self.capacity)) }
+    }
+}
+
+/// The C library copies large blocks by `rep movsb`, which on some processors (AMD
+/// Zen 3 and 4) is several times slower when source and destination lie at unlucky
+/// offsets within a page, as a stream of frames makes them. Blocks of this size
+/// take its vector loop instead: with 602 KB inputs the copy fell from 46 % to 25 %
+/// of the I/O thread's time.
+const BLOCK: usize = 2048;
+
+/// # Safety
+/// As for [`std::ptr::copy_nonoverlapping`].
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    let mut done = 0;
+    while done < len {
+        let block = BLOCK.min(len - done);
+        // SAFETY: the caller's promise, for a part of the range.
+        unsafe {
+            // The optimiser would join the blocks again if it saw through.
+            std::ptr::copy_nonoverlapping(std::hint::black_box(from.add(done)), to.add(done), block);
+        }
+        done += block;
     }
 }
 

@@ -26,11 +26,41 @@ pub struct Route {
 #[derive(Debug, Default)]
 pub struct Table {
     pub models: HashMap<String, Route>,
+    /// Nobody has said yet which models there are.
+    starting: bool,
 }
 
-#[derive(Debug, Default)]
+impl Table {
+    pub fn new(models: HashMap<String, Route>) -> Self {
+        Table { models, starting: false }
+    }
+
+    /// # Errors
+    /// `NotFound`; `Unavailable` while it is not known yet what there is.
+    pub fn route(&self, model: &str) -> Result<&Route> {
+        match self.models.get(model) {
+            Some(route) => Ok(route),
+            None if self.starting => {
+                Err(Error::new(Word::Unavailable, "the server is starting: its models are not known yet")
+                    .retry(RETRY))
+            }
+            None => Err(Error::new(
+                Word::NotFound,
+                format!("Request for unknown model: '{}' is not found", shown(model)),
+            )),
+        }
+    }
+}
+
+#[derive(Debug)]
 pub struct Routes {
     table: ArcSwap<Table>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Routes { table: ArcSwap::from_pointee(Table { starting: true, ..Table::default() }) }
+    }
 }
 
 impl Routes {
@@ -50,8 +80,7 @@ impl Routes {
     pub fn pick(&self, model: &str, version: &str) -> Result<Arc<Queue>> {
         let version = parse_version(version)?;
         let table = self.table.load();
-        let route = table.models.get(model).ok_or_else(|| unknown_model(model))?;
-        route.pick(model, version)
+        table.route(model)?.pick(model, version)
     }
 }
 
@@ -87,10 +116,6 @@ impl Route {
     pub fn is_ready(&self, version: Option<u64>) -> bool {
         version.or(self.default).is_some_and(|v| self.versions.contains_key(&v))
     }
-}
-
-pub fn unknown_model(model: &str) -> Error {
-    Error::new(Word::NotFound, format!("Request for unknown model: '{}' is not found", shown(model)))
 }
 
 /// A version from a request: empty for the default route, else a positive integer,
@@ -132,8 +157,9 @@ mod tests {
     #[test]
     fn what_is_loading_is_unavailable_and_what_is_unknown_is_not_found() {
         let routes = Routes::default();
+        assert_eq!(routes.pick("m", "").unwrap_err().word, Word::Unavailable);
         let route = Route { unavailable: [(2, "it is loading".into())].into(), ..Route::default() };
-        routes.publish(Table { models: [("m".into(), route)].into() });
+        routes.publish(Table::new([("m".into(), route)].into()));
         assert_eq!(routes.pick("m", "").unwrap_err().word, Word::Unavailable);
         assert_eq!(routes.pick("m", "2").unwrap_err().word, Word::Unavailable);
         assert_eq!(routes.pick("m", "3").unwrap_err().word, Word::NotFound);

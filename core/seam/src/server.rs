@@ -73,7 +73,7 @@ impl Server {
     }
 
     fn publish(&self, routes: Vec<PyRef<'_, Route>>) {
-        let mut table = Table::default();
+        let mut models = HashMap::new();
         for route in routes {
             let inner = InnerRoute {
                 versions: route.versions.clone(),
@@ -81,9 +81,9 @@ impl Server {
                 unavailable: route.unavailable.clone(),
                 reason: route.reason.clone(),
             };
-            table.models.insert(route.model.clone(), inner);
+            models.insert(route.model.clone(), inner);
         }
-        self.inner.shared().publish(table);
+        self.inner.shared().publish(Table::new(models));
     }
 
     fn set_ready(&self, ready: bool) {

@@ -304,7 +304,7 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
 fn model_ready(shared: &Shared, message: Bytes) -> Result<bool> {
     let (model, version) = protobuf::decode_model_ref(message)?;
     match infer::is_ready(shared, &model, &version) {
-        Err(error) if error.word == Word::NotFound => Ok(false),
+        Err(error) if matches!(error.word, Word::NotFound | Word::Unavailable) => Ok(false),
         other => other,
     }
 }

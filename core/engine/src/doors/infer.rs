@@ -7,7 +7,7 @@ use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, Result, Word};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Form, Pending, Queue, Refused, Reply, Terms};
-use crate::routes::{parse_version, unknown_model};
+use crate::routes::parse_version;
 use crate::stats::{Protocol, Stats};
 use crate::tensor::Datatype;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Se
 pub fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
     let version = parse_version(version)?;
     let table = shared.routes.table();
-    let route = table.models.get(model).ok_or_else(|| unknown_model(model))?;
+    let route = table.route(model)?;
     if let Some(v) = version
         && !route.versions.contains_key(&v)
         && !route.unavailable.contains_key(&v)

@@ -174,7 +174,9 @@ impl Batch {
         if !member.item.is_waiting() {
             return None;
         }
-        let cut: Result<Vec<_>, Error> = views.iter().map(|v| self.cut(v, start, member.rows)).collect();
+        let wanted = &member.item.prepared.outputs;
+        let cut: Result<Vec<_>, Error> =
+            wanted.iter().map(|&(place, _)| self.cut(views, place, start, member.rows)).collect();
         let cut = match cut {
             Ok(cut) => cut,
             Err(error) => return Some(Err(error)),
@@ -188,7 +190,16 @@ impl Batch {
         Some(self.encode(&member.item, &joined))
     }
 
-    fn cut<'a>(&self, view: &OutputView<'a>, start: usize, rows: usize) -> Result<(Shape, &'a [u8]), Error> {
+    /// One member's rows of the output at `place` in the signature.
+    fn cut<'a>(
+        &self,
+        views: &[OutputView<'a>],
+        place: usize,
+        start: usize,
+        rows: usize,
+    ) -> Result<(Shape, &'a [u8]), Error> {
+        let at = self.outputs.iter().position(|&output| output == place);
+        let view = at.and_then(|i| views.get(i)).ok_or_else(|| internal("an output is missing"))?;
         if !self.shares_rows {
             return Ok((view.shape.clone(), view.data));
         }
@@ -213,26 +224,24 @@ impl Batch {
         Some(all)
     }
 
+    /// `outputs` in the order in which the request asks for them.
     fn encode(&self, pending: &Pending, outputs: &[(Shape, &[u8])]) -> Reply {
         let head = AnswerHead {
             model: self.queue.model(),
             version: self.queue.version_text(),
             id: pending.id.as_deref(),
         };
-        let mut tensors = Vec::with_capacity(pending.prepared.outputs.len());
-        for &(place, binary) in &pending.prepared.outputs {
-            let at = self.outputs.iter().position(|&o| o == place);
-            let (shape, data) =
-                at.and_then(|i| outputs.get(i)).ok_or_else(|| internal("an output is missing"))?;
-            let spec = &self.queue.signature().outputs[place];
-            tensors.push(OutputTensor {
-                name: &spec.name,
-                datatype: spec.datatype,
+        let spec = |place: usize| &self.queue.signature().outputs[place];
+        let wanted = pending.prepared.outputs.iter().zip(outputs);
+        let tensors: Vec<_> = wanted
+            .map(|(&(place, binary), (shape, data))| OutputTensor {
+                name: &spec(place).name,
+                datatype: spec(place).datatype,
                 shape: shape.clone(),
                 data,
                 binary,
-            });
-        }
+            })
+            .collect();
         encode(pending.form, &head, &tensors)
     }
 
