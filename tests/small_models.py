@@ -269,6 +269,7 @@ def lay_common(repository: Path) -> None:
     write(repository, "add_sub_fp32", add_sub("FP32"))
     write(repository, "scalar", identity("FP32", []))
     write(repository, "scalar_int64", identity("INT64", []))
+    write(repository, "scalar_bf16", identity("BF16", []))
     write(repository, "vector_fp32", identity("FP32", ["n"]))
     write(repository, "constant", constant())
     write(repository, "optional_input", optional_input())

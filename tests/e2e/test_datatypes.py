@@ -72,6 +72,14 @@ def test_rank_zero_stays_rank_zero(gateway: Gateway, form: str) -> None:
     assert found == 2.5
 
 
+@pytest.mark.parametrize("form", ["raw", "binary"])
+def test_rank_zero_stays_rank_zero_in_bf16(gateway: Gateway, form: str) -> None:
+    one = np.array(0x3F80, np.uint16)
+    found = FORMS[form](gateway, "scalar_bf16", {"X": one}, {"X": "BF16"})["Y"]
+    assert found.shape == ()
+    assert found == one
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_rank_zero_models_accept_one_element(gateway: Gateway, form: str) -> None:
     found = FORMS[form](gateway, "scalar_int64", {"X": np.array([7])})["Y"]

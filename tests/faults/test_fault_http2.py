@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 
 import grpc
+import h2.settings
 import numpy as np
 import pytest
 from hyperframe.frame import (
@@ -351,3 +352,21 @@ def test_connections_half_closed_are_answered(tight: Gateway) -> None:
         sock.shutdown(socket.SHUT_WR)
         reply = http1.read_reply(sock, "GET")
     assert reply is None or reply.status == 200
+
+
+def test_fault_28_a_stream_that_is_never_read_costs_bounded_memory(tight: Gateway) -> None:
+    """The client opens no window and sends on: the gateway stops reading it."""
+    x = np.zeros((1, 5000), np.float32)
+    message = http2.grpc_frame(oip.grpc_request("id_fp32", {"X": x}).SerializeToString())
+    sent = 0
+    with Witness(tight), http2.Client(tight.grpc_port) as client:
+        client.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        stream = client.open(http2.grpc_headers(http2.SERVICE + "ModelStreamInfer"))
+        while sent < 3000:
+            if client.h2.local_flow_control_window(stream) >= len(message):
+                client.send(stream, message)
+                sent += 1
+            elif not client.pump(1.0):
+                break
+        assert tight.get("/v2/health/ready").status == 200
+    assert sent < 3000, "60 MB were taken in for answers that nobody reads"

@@ -257,12 +257,18 @@ def test_fault_55_bytes_tensors_that_do_not_add_up(tight: Gateway, case: str) ->
 
 
 def test_fault_55_string_counts_are_bounded(gateway: Gateway) -> None:
-    """2^20 + 1 empty strings: one over the documented bound, named in the error."""
-    count = (1 << 20) + 1
-    request = pb.ModelInferRequest(model_name="id_bytes")
-    request.inputs.add(name="X", datatype="BYTES", shape=[1, count])
-    request.raw_input_contents.append(b"\0\0\0\0" * count)
-    _rejected(gateway, request, "1048576")
+    """2^20 empty strings come back; one more is over the documented bound, named in the error."""
+
+    def request(count: int) -> pb.ModelInferRequest:
+        message = pb.ModelInferRequest(model_name="id_bytes")
+        message.inputs.add(name="X", datatype="BYTES", shape=[1, count])
+        message.raw_input_contents.append(b"\0\0\0\0" * count)
+        return message
+
+    with Witness(gateway, slack=256 * MIB), channel(gateway) as one:
+        response = stub(one).ModelInfer(request(1 << 20), timeout=30)
+        assert response.raw_output_contents[0] == b"\0\0\0\0" * (1 << 20)
+    _rejected(gateway, request((1 << 20) + 1), "1048576")
 
 
 @pytest.mark.parametrize(
