@@ -22,10 +22,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-pub const SERVICE: &str = "/inference.GRPCInferenceService/";
+const SERVICE: &str = "/inference.GRPCInferenceService/";
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Larger compressed messages are inflated off the I/O thread.
 const INFLATE_INLINE: usize = 4 << 10;
-/// Larger typed messages are decoded off the I/O thread.
 const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -147,40 +147,48 @@ fn parse_timeout(value: &[u8]) -> Result<Duration> {
     })
 }
 
-pub async fn handle(
-    io: Arc<Io>,
-    request: Request<Incoming>,
-) -> std::result::Result<Response<GrpcBody>, Infallible> {
-    let shared = io.shared.clone();
-    let _in_flight = shared.enter();
+type Answered = std::result::Result<Response<GrpcBody>, Infallible>;
+
+/// One request. `_guard` is held until it is answered. What is not inference is
+/// boxed: a future is as large as its largest arm, and is moved several times.
+pub async fn handle<G: Send>(io: Arc<Io>, request: Request<Incoming>, _guard: G) -> Answered {
+    let _in_flight = io.shared.enter();
+    let response = if request.uri().path() == MODEL_INFER {
+        match open(&io.shared, &request) {
+            Ok(head) => model_infer(&io, head, request).await,
+            Err(refusal) => *refusal,
+        }
+    } else {
+        Box::pin(others(io, request)).await
+    };
+    Ok(response)
+}
+
+async fn others(io: Arc<Io>, request: Request<Incoming>) -> Response<GrpcBody> {
     let rpc = match request.uri().path() {
         health::LIST => health::LIST.to_owned(),
         path => match path.strip_prefix(SERVICE) {
             Some(rpc) => rpc.to_owned(),
-            None => return Ok(tonic_services(&io, request).await),
+            None => return tonic_services(&io, request).await,
         },
     };
-    if let Some(refusal) = refuse(&request) {
-        return Ok(refusal);
+    match open(&io.shared, &request) {
+        Ok(head) if rpc == "ModelStreamInfer" => stream::open(io, head, request),
+        Ok(head) => unary(&io.shared, &rpc, head, request).await,
+        Err(refusal) => *refusal,
     }
-    let client_id = ids::from_client(request.headers()).map(str::to_owned);
-    let head = match Head::read(request.headers()) {
-        Ok(head) => head,
-        Err(error) => {
-            shared.report(Protocol::Grpc, client_id.as_deref().unwrap_or(""), "", &error);
-            return Ok(failure(&error, client_id.as_deref()));
-        }
-    };
-    let id = head.request_id.clone();
-    let mut response = match rpc.as_str() {
-        "ModelInfer" => model_infer(&io, head, request).await,
-        "ModelStreamInfer" => stream::open(io, head, request),
-        _ => unary(&shared, &rpc, head, request).await,
-    };
-    if let Some(id) = id {
-        ids::put(response.headers_mut(), &id);
+}
+
+/// Read the head, or refuse with the answer.
+fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Head, Box<Response<GrpcBody>>> {
+    if let Some(refusal) = refuse(request) {
+        return Err(Box::new(refusal));
     }
-    Ok(response)
+    Head::read(request.headers()).map_err(|error| {
+        let id = ids::from_client(request.headers()).map_or_else(ids::make, str::to_owned);
+        shared.report(Protocol::Grpc, &id, "", &error);
+        Box::new(failure(&error, Some(&id)))
+    })
 }
 
 /// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
@@ -206,7 +214,7 @@ async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Respons
     let outcome = infer_once(io, &head, request, &mut account).await;
     account.close(outcome.as_ref().map(|_| ()).map_err(|(e, _)| e.word));
     match outcome {
-        Ok(answer) => success(answer),
+        Ok(answer) => success(answer, head.request_id.as_deref()),
         Err((error, model)) => {
             let id = head.request_id.unwrap_or_else(ids::make);
             shared.report(Protocol::Grpc, &id, &model, &error);
@@ -238,7 +246,11 @@ pub async fn decode(
 ) -> Result<(Offer, Option<String>)> {
     let encoding = head.answer_encoding(shared, message.compressed);
     let Message { compressed, data, mut reservation } = message;
-    let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
+    let data = if compressed {
+        Box::pin(inflate(shared, head.encoding, data, &mut reservation)).await?
+    } else {
+        data
+    };
     let request = protobuf::decode_infer(data)?;
     let id = request.id.clone();
     let deadline = infer::deadline(shared, started, head.timeout, request.timeout_us);
@@ -267,7 +279,7 @@ async fn inflate(
 /// The small RPCs: health in OIP's words is answered here, the rest is a call.
 async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
     match unary_answer(shared, rpc, &head, request).await {
-        Ok(answer) => success(answer),
+        Ok(answer) => success(answer, head.request_id.as_deref()),
         Err(error) => {
             let id = head.request_id.unwrap_or_else(ids::make);
             shared.report(Protocol::Grpc, &id, "", &error);
@@ -326,12 +338,15 @@ fn framed(message: &[u8]) -> Bytes {
     body.freeze()
 }
 
-fn success(answer: Answer) -> Response<GrpcBody> {
+fn success(answer: Answer, id: Option<&str>) -> Response<GrpcBody> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
     let mut response = Response::new(GrpcBody::Lean { message: Some(answer.body), trailers: Some(trailers) });
     content_type(&mut response);
     note_encoding(response.headers_mut(), answer.encoding);
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), id);
+    }
     response
 }
 

@@ -45,9 +45,12 @@ enum Target {
     Call,
 }
 
-pub async fn handle(
+/// One request. `_guard` is held until it is answered. What is not inference is
+/// boxed, as on the gRPC door.
+pub async fn handle<G: Send>(
     io: Arc<Io>,
     request: Request<Incoming>,
+    _guard: G,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let shared = &io.shared;
     let _in_flight = shared.enter();
@@ -58,7 +61,7 @@ pub async fn handle(
         Ok(Target::Infer { model, version }) => {
             infer_answer(&io, started, client_id.as_deref(), model, version, request).await
         }
-        Ok(target) => match other(shared, started, client_id.as_deref(), target, request).await {
+        Ok(target) => match Box::pin(other(shared, started, client_id.as_deref(), target, request)).await {
             Ok(response) => response,
             Err(error) => failed(shared, client_id.as_deref(), "", &error),
         },
@@ -264,7 +267,7 @@ async fn read(shared: &Shared, request: Request<Incoming>) -> Result<(Bytes, cra
     }
     let limit = shared.config.max_message_bytes;
     let inflated = if data.len() > INFLATE_INLINE {
-        infer::off_thread(move || compression::inflate(encoding, &data, limit)).await?
+        Box::pin(infer::off_thread(move || compression::inflate(encoding, &data, limit))).await?
     } else {
         compression::inflate(encoding, &data, limit)?
     };
@@ -293,7 +296,7 @@ async fn decode_json(model: &str, json: Bytes, binary: Bytes) -> Result<InferReq
         return json::decode_infer(model, &json, binary);
     }
     let model = model.to_owned();
-    infer::off_thread(move || json::decode_infer(&model, &json, binary)).await
+    Box::pin(infer::off_thread(move || json::decode_infer(&model, &json, binary))).await
 }
 
 fn success(answer: Answer) -> Response<Full<Bytes>> {

@@ -117,7 +117,8 @@ fn leaving(model: &str) -> Error {
 async fn prepare_for(request: &Arc<InferRequest>, queue: &Arc<Queue>, form: Form) -> Result<Prepared> {
     let prepared = if prepare::costs_much(request) {
         let (request, queue) = (request.clone(), queue.clone());
-        off_thread(move || prepare::prepare(&request, queue.signature(), &queue.limits())).await?
+        let work = move || prepare::prepare(&request, queue.signature(), &queue.limits());
+        Box::pin(off_thread(work)).await?
     } else {
         prepare::prepare(request, queue.signature(), &queue.limits())?
     };

@@ -285,12 +285,7 @@ async fn serve(io: Arc<Io>, stream: TcpStream, door: Door, slot: Slot) {
     match (door, http2) {
         (Door::Grpc, _) => {
             let service = service_fn(move |request: Request<Incoming>| {
-                let busy = Busy::new(&activity, began);
-                let answer = grpc::handle(io.clone(), request);
-                async move {
-                    let _busy = busy;
-                    answer.await
-                }
+                grpc::handle(io.clone(), request, Busy::new(&activity, began))
             });
             let connection =
                 http2_builder(&watch.io.shared.config).serve_connection(TokioIo::new(stream), service);
@@ -322,12 +317,7 @@ fn http_service(
     Future: Send + 'static,
 > {
     service_fn(move |request: Request<Incoming>| {
-        let busy = Busy::new(&activity, began);
-        let answer = http::handle(io.clone(), request);
-        async move {
-            let _busy = busy;
-            answer.await
-        }
+        http::handle(io.clone(), request, Busy::new(&activity, began))
     })
 }
 

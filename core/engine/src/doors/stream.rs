@@ -4,7 +4,7 @@
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody, Head};
 use super::infer::{self, Account};
-use super::{Io, Shared, drain_begins};
+use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
@@ -28,6 +28,9 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>) -> Response<Grp
     let (frames, body) = mpsc::channel(UNREAD);
     let mut response = Response::new(GrpcBody::Stream(body));
     grpc::content_type(&mut response);
+    if let Some(id) = &head.request_id {
+        ids::put(response.headers_mut(), id);
+    }
     // Answers are compressed as their requests came; the header announces with what.
     grpc::note_encoding(
         response.headers_mut(),

@@ -218,3 +218,31 @@ fn an_aborted_queue_answers_everything_still_in_line() {
     assert_eq!(reply(&mut ticket).unwrap().unwrap_err().word, Word::Unavailable);
     assert!(queue.next_batch().is_none());
 }
+
+/// Two outputs, of which requests ask for one or both.
+#[test]
+fn an_oversize_request_for_one_output_is_whole_whoever_shares_its_last_batch() {
+    let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y"), spec("z")] };
+    let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
+    let asking = |first, rows, outputs| {
+        let mut one = Arc::into_inner(pending(&queue, first, rows, None)).unwrap();
+        one.prepared.outputs = outputs;
+        queue.push(Arc::new(one)).unwrap()
+    };
+    let mut big = asking(0, 6, vec![(1, false)]);
+    let mut both = asking(50, 1, vec![(0, false), (1, false)]);
+    while let Some(mut batch) = (queue.depth().0 > 0).then(|| queue.next_batch().unwrap()) {
+        let (shape, data) = batch.gather().unwrap()[0].clone().unwrap();
+        let negated: Vec<u8> =
+            data.chunks(4).flat_map(|v| (-i32::from_le_bytes(v.try_into().unwrap())).to_le_bytes()).collect();
+        let view = |place: usize| OutputView {
+            datatype: Datatype::Int32,
+            shape: shape.clone(),
+            data: if place == 0 { &data } else { &negated },
+        };
+        let views: Vec<_> = batch.outputs().iter().map(|&place| view(place)).collect();
+        batch.complete(&views).unwrap();
+    }
+    assert_eq!(data_of(&mut big), (0..6).flat_map(|v| [-v, -v]).collect::<Vec<i64>>());
+    assert_eq!(data_of(&mut both), [50, 50]);
+}
