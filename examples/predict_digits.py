@@ -4,7 +4,7 @@ Every image is a request of its own, many in flight, as from many users; the
 gateway batches them. Prints one digit with its answer, then the accuracy over
 each door, which equals scikit-learn's own (``examples/train_digits.py``).
 
-    pip install '.[examples]'
+    pip install scikit-learn grpcio
     python examples/predict_digits.py [--version 1] [--grpc HOST:PORT] [--http HOST:PORT]
 """
 
@@ -21,8 +21,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from digits import digits
 from serving.wire import messages
-from train_digits import digits
 
 MODEL = "digits"
 IN_FLIGHT = 16

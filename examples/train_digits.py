@@ -22,27 +22,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-SEED = 7
+from digits import SEED, Digits, Floats, digits
+
 PIXEL_MAX = 16.0
 OPSET = 17
 IR_VERSION = 8
-
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Digits:
-    """The images as FP32 [N, 64] with pixels 0-16, and their labels [N]."""
-
-    train_images: Floats
-    train_labels: NDArray[np.int64]
-    test_images: Floats
-    test_labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,15 +38,6 @@ class Layer:
 
     weights: Floats
     biases: Floats
-
-
-def digits() -> Digits:
-    """Scikit-learn's digits, a quarter of them kept for the test."""
-    images, labels = load_digits(return_X_y=True)
-    train_x, test_x, train_y, test_y = train_test_split(
-        images.astype(np.float32), labels, test_size=0.25, random_state=SEED, stratify=labels
-    )
-    return Digits(train_x, train_y, test_x, test_y)
 
 
 def train_linear(data: Digits) -> LogisticRegression:
