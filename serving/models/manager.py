@@ -496,7 +496,8 @@ class Manager:
 
     def _close(self, slot: Slot, loaded: Loaded) -> None:
         try:
-            loaded.close(self._close_timeout)
+            if not loaded.close(self._close_timeout):
+                log.warning("close_cut_off", model=slot.model, version=slot.version)
         except Exception:  # noqa: BLE001 - it is out of service either way
             log.exception("close_failed", model=slot.model, version=slot.version)
 

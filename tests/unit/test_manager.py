@@ -60,7 +60,7 @@ class Loaded:
         assert all(self is not routed for routed in self.world.routed())
         assert timeout > 0
         self.closed = True
-        return True
+        return self.world.ends_in_time
 
 
 class World:
@@ -78,6 +78,7 @@ class World:
         self.during: Callable[[dict[str, Any]], None] = lambda call: None
         self.cpu = 0.0
         self.publish_error: Exception | None = None
+        self.ends_in_time = True
         self.manager = Manager(
             Settings(**settings),
             [root],
@@ -249,6 +250,19 @@ def test_fault_1_a_version_that_cannot_be_loaded_is_reported_and_others_serve(
     assert world.view().reason == "version 1 could not be loaded: it is no ONNX model"
     assert world.view().default is None
     assert world.states("other") == {1: "READY"}
+
+
+@pytest.mark.parametrize("ends_in_time", [True, False])
+def test_a_version_cut_off_while_it_leaves_is_a_warning(world: World, ends_in_time: bool) -> None:
+    world.ends_in_time = ends_in_time
+    world.write("m", 1)
+    world.settle()
+    world.write("m", 2)
+    with structlog.testing.capture_logs() as records:
+        world.change()
+    assert world.states() == {2: "READY"}
+    warned = [record["event"] for record in records if record["log_level"] == "warning"]
+    assert warned == ([] if ends_in_time else ["close_cut_off"])
 
 
 @pytest.mark.parametrize(
