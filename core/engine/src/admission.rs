@@ -49,8 +49,10 @@ impl Reservation {
         true
     }
 
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Count bytes that are held already, also beyond the budget: what comes next is refused.
+    pub fn hold(&mut self, more: usize) {
+        self.budget.used.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
     }
 }
 

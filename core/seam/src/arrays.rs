@@ -9,7 +9,7 @@ use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 /// Keeps an input's memory alive for as long as an array points at it.
 #[pyclass(frozen, module = "serving._core")]
@@ -156,7 +156,8 @@ impl RawOutput {
 impl<'py> Output<'py> {
     /// From an array, or from (address, datatype, shape).
     pub fn read(value: &Bound<'py, PyAny>, declared: Datatype) -> PyResult<Self> {
-        if let Ok((address, datatype, shape)) = value.extract::<(usize, String, Vec<i64>)>() {
+        if value.is_instance_of::<PyTuple>() {
+            let (address, datatype, shape) = value.extract::<(usize, String, Vec<i64>)>()?;
             return Output::at(value, address, &datatype, &shape);
         }
         let array = value

@@ -46,20 +46,16 @@ fn answered() -> PyErr {
 impl Batch {
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (inputs, datatypes) = self
-            .with(|held| {
-                let gathered = match held.inputs.take() {
-                    Some(inputs) => Ok(inputs),
-                    None => py.detach(|| held.batch.gather()),
-                };
-                let datatypes: Vec<_> =
-                    held.batch.queue().signature().inputs.iter().map(|s| s.datatype).collect();
-                gathered.map(|inputs| {
-                    held.inputs = Some(inputs.clone());
-                    (inputs, datatypes)
-                })
-            })?
-            .map_err(value_error)?;
+        // Taken out meanwhile: the lock is never held while waiting for the GIL.
+        let mut held = self.take()?;
+        let gathered = match held.inputs.take() {
+            Some(inputs) => Ok(inputs),
+            None => py.detach(|| held.batch.gather()),
+        };
+        let datatypes: Vec<_> = held.batch.queue().signature().inputs.iter().map(|s| s.datatype).collect();
+        held.inputs = gathered.as_ref().ok().cloned();
+        *self.inner.lock() = Some(held);
+        let inputs = gathered.map_err(value_error)?;
         let dict = PyDict::new(py);
         for ((name, datatype), input) in self.names.inputs.iter().zip(datatypes).zip(&inputs) {
             if let Some((shape, data)) = input {
@@ -94,8 +90,7 @@ impl Batch {
     }
 
     fn split(&self, py: Python<'_>) -> PyResult<Option<(Batch, Batch)>> {
-        let mut slot = self.inner.lock();
-        let held = slot.take().ok_or_else(answered)?;
+        let held = self.take()?;
         match py.detach(|| held.batch.split()) {
             Ok((first, second)) => {
                 let half = |batch| Batch {
@@ -105,7 +100,7 @@ impl Batch {
                 Ok(Some((half(first), half(second))))
             }
             Err(batch) => {
-                *slot = Some(Held { batch, inputs: held.inputs });
+                *self.inner.lock() = Some(Held { batch, inputs: held.inputs });
                 Ok(None)
             }
         }

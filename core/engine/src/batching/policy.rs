@@ -100,7 +100,8 @@ impl<T: Item + Clone> Lines<T> {
     /// Whether a batch should be cut now, or when to look again.
     pub fn ready(&self, now: Instant, rules: &Rules) -> Ready {
         let Some(oldest) = self.oldest() else { return Ready::Idle };
-        if rules.delay.is_zero() || self.rows >= rules.max_rows.max(1) {
+        let enough = rules.preferred.first().copied().unwrap_or(usize::MAX).min(rules.max_rows.max(1));
+        if rules.delay.is_zero() || self.rows >= enough {
             return Ready::Now;
         }
         let due = oldest + rules.delay;

@@ -2,7 +2,9 @@
 //! the process's budget while it still arrives.
 
 use super::Shared;
+use super::infer::off_thread;
 use crate::admission::Reservation;
+use crate::codec::compression::{self, Encoding};
 use crate::error::{Error, Result, Word};
 use crate::memory::AlignedBuf;
 use bytes::{Buf, Bytes};
@@ -60,6 +62,10 @@ impl<'a> Collector<'a> {
         }
         if data.is_empty() {
             return Ok(());
+        }
+        if self.received == 0 {
+            // The wait for the first byte is not part of the message's own time.
+            self.started = Instant::now();
         }
         self.received += data.len();
         if self.received > self.limit {
@@ -262,6 +268,40 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         let ended =
             self.rest.is_empty() && (self.body.is_end_stream() || self.next(shared, idle).await?.is_none());
         if ended { Ok(message) } else { Err(Error::bad("a unary request has one message, more came")) }
+    }
+}
+
+/// What small compressed bodies may become on an I/O thread; larger ones go to the pool.
+const INFLATE_INLINE: usize = 64 << 10;
+/// Larger compressed bodies go there at once.
+const PACKED_INLINE: usize = 4 << 10;
+
+/// Decompress within the limit, which counts what comes out, and count it.
+///
+/// # Errors
+/// `TooLarge`, `Full` (byte budget), `BadRequest` for what is not that compression.
+pub async fn inflate(
+    shared: &Shared,
+    encoding: Encoding,
+    data: Bytes,
+    reservation: &mut Reservation,
+) -> Result<Bytes> {
+    let limit = shared.config.max_message_bytes;
+    let inflated = match inflate_small(encoding, &data, limit) {
+        Some(done) => done?,
+        None => off_thread(move || compression::inflate(encoding, &data, limit)).await?,
+    };
+    if reservation.grow(inflated.len()) { Ok(inflated) } else { Err(budget_full()) }
+}
+
+/// `None` when it is, or becomes, too large for an I/O thread.
+fn inflate_small(encoding: Encoding, data: &[u8], limit: usize) -> Option<Result<Bytes>> {
+    if data.len() > PACKED_INLINE {
+        return None;
+    }
+    match compression::inflate(encoding, data, limit.min(INFLATE_INLINE)) {
+        Err(error) if error.word == Word::TooLarge && limit > INFLATE_INLINE => None,
+        done => Some(done),
     }
 }
 

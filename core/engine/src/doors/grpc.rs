@@ -1,11 +1,13 @@
 //! The gRPC door: a lean handler on hyper for the inference service; tonic's
 //! services (health, reflection) behind it on the same port.
 
-use super::body::{Message, Messages};
+use super::body::{self, Message, Messages};
 use super::calls::{self, Call};
 use super::infer::{self, Account, Offer};
+use super::listen::Busy;
 use super::{Io, Shared, health, ids, status, stream};
-use crate::codec::compression::{self, Encoding};
+use crate::admission::Reservation;
+use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
 use crate::queue::{Answer, Form, batch};
@@ -24,8 +26,8 @@ use tokio::sync::mpsc;
 
 const SERVICE: &str = "/inference.GRPCInferenceService/";
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
-/// Larger compressed messages are inflated off the I/O thread.
-const INFLATE_INLINE: usize = 4 << 10;
+/// Larger messages are decoded off the I/O thread: they may consist of tiny fields.
+const DECODE_INLINE: usize = 1 << 20;
 const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate");
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -53,9 +55,13 @@ const CALLS: [&str; 15] = [
 ];
 
 pub enum GrpcBody {
-    Lean { message: Option<Bytes>, trailers: Option<HeaderMap> },
+    Lean {
+        message: Option<Bytes>,
+        trailers: Option<HeaderMap>,
+    },
     Stream(mpsc::Receiver<Frame<Bytes>>),
-    Tonic(tonic::body::Body),
+    /// Held with the body: a health watch lasts as long as it does.
+    Tonic(tonic::body::Body, Busy),
 }
 
 impl Body for GrpcBody {
@@ -72,7 +78,7 @@ impl Body for GrpcBody {
                 Poll::Ready(frame.map(Ok))
             }
             GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
-            GrpcBody::Tonic(body) => Pin::new(body).poll_frame(cx),
+            GrpcBody::Tonic(body, _) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -80,7 +86,7 @@ impl Body for GrpcBody {
         match self {
             GrpcBody::Lean { message, trailers } => message.is_none() && trailers.is_none(),
             GrpcBody::Stream(_) => false,
-            GrpcBody::Tonic(body) => body.is_end_stream(),
+            GrpcBody::Tonic(body, _) => body.is_end_stream(),
         }
     }
 }
@@ -91,7 +97,8 @@ pub struct Head {
     pub timeout: Option<Duration>,
     pub request_id: Option<String>,
     pub encoding: Encoding,
-    accepts: Vec<Encoding>,
+    /// `grpc-accept-encoding`, read only when an answer is to be compressed.
+    accepts: Option<HeaderValue>,
 }
 
 impl Head {
@@ -106,7 +113,7 @@ impl Head {
             timeout,
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
-            accepts: accepted(headers),
+            accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }
 
@@ -117,15 +124,13 @@ impl Head {
             super::Compression::Always(encoding) => encoding,
             super::Compression::Auto | super::Compression::None => Encoding::Identity,
         };
-        if self.accepts.contains(&wanted) { wanted } else { Encoding::Identity }
+        if wanted != Encoding::Identity && self.accepts(wanted) { wanted } else { Encoding::Identity }
     }
-}
 
-fn accepted(headers: &HeaderMap) -> Vec<Encoding> {
-    let Some(value) = headers.get(GRPC_ACCEPT_ENCODING).and_then(|v| v.to_str().ok()) else {
-        return Vec::new();
-    };
-    value.split(',').take(16).filter_map(|name| Encoding::parse(name.trim()).ok()).collect()
+    fn accepts(&self, wanted: Encoding) -> bool {
+        let Some(value) = self.accepts.as_ref().and_then(|v| v.to_str().ok()) else { return false };
+        value.split(',').take(16).any(|name| Encoding::parse(name.trim()) == Ok(wanted))
+    }
 }
 
 /// `grpc-timeout`: at most eight digits and a unit.
@@ -149,31 +154,33 @@ fn parse_timeout(value: &[u8]) -> Result<Duration> {
 
 type Answered = std::result::Result<Response<GrpcBody>, Infallible>;
 
-/// One request. `_guard` is held until it is answered. What is not inference is
-/// boxed: a future is as large as its largest arm, and is moved several times.
-pub async fn handle<G: Send>(io: Arc<Io>, request: Request<Incoming>, _guard: G) -> Answered {
+/// One request. `busy` is held until it is answered, by a stream until that ends.
+/// What is not inference is boxed: a future is as large as its largest arm, and is
+/// moved several times.
+pub async fn handle(io: Arc<Io>, request: Request<Incoming>, busy: Busy) -> Answered {
     let _in_flight = io.shared.enter();
     let response = if request.uri().path() == MODEL_INFER {
+        let _busy = busy;
         match open(&io.shared, &request) {
             Ok(head) => model_infer(&io, head, request).await,
             Err(refusal) => *refusal,
         }
     } else {
-        Box::pin(others(io, request)).await
+        Box::pin(others(io, request, busy)).await
     };
     Ok(response)
 }
 
-async fn others(io: Arc<Io>, request: Request<Incoming>) -> Response<GrpcBody> {
+async fn others(io: Arc<Io>, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
     let rpc = match request.uri().path() {
         health::LIST => health::LIST.to_owned(),
         path => match path.strip_prefix(SERVICE) {
             Some(rpc) => rpc.to_owned(),
-            None => return tonic_services(&io, request).await,
+            None => return tonic_services(&io, request, busy).await,
         },
     };
     match open(&io.shared, &request) {
-        Ok(head) if rpc == "ModelStreamInfer" => stream::open(io, head, request),
+        Ok(head) if rpc == "ModelStreamInfer" => stream::open(io, head, request, busy),
         Ok(head) => unary(&io.shared, &rpc, head, request).await,
         Err(refusal) => *refusal,
     }
@@ -251,29 +258,29 @@ pub async fn decode(
     } else {
         data
     };
-    let request = protobuf::decode_infer(data)?;
+    let request = match data.len() {
+        0..=DECODE_INLINE => protobuf::decode_infer(data)?,
+        _ => Box::pin(infer::off_thread(move || protobuf::decode_infer(data))).await?,
+    };
     let id = request.id.clone();
-    let deadline = infer::deadline(shared, started, head.timeout, request.timeout_us);
+    // The RPC's time began with its head, also for a late message of a stream.
+    let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
+    let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
     Ok((Offer { request, form, deadline, reservation }, id))
 }
 
+/// A message that is marked as compressed, by what the head says.
 async fn inflate(
     shared: &Shared,
     encoding: Encoding,
     data: Bytes,
-    reservation: &mut crate::admission::Reservation,
+    reservation: &mut Reservation,
 ) -> Result<Bytes> {
     if encoding == Encoding::Identity {
         return Err(Error::bad("the message is marked as compressed but grpc-encoding names no compression"));
     }
-    let limit = shared.config.max_message_bytes;
-    let inflated = if data.len() > INFLATE_INLINE {
-        infer::off_thread(move || compression::inflate(encoding, &data, limit)).await?
-    } else {
-        compression::inflate(encoding, &data, limit)?
-    };
-    if reservation.grow(inflated.len()) { Ok(inflated) } else { Err(super::body::budget_full()) }
+    body::inflate(shared, encoding, data, reservation).await
 }
 
 /// The small RPCs: health in OIP's words is answered here, the rest is a call.
@@ -403,10 +410,10 @@ pub fn trailers(outcome: Result<()>) -> HeaderMap {
     trailers
 }
 
-async fn tonic_services(io: &Io, request: Request<Incoming>) -> Response<GrpcBody> {
+async fn tonic_services(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
     let mut services = io.tonic.clone();
     match tower_service::Service::call(&mut services, request.map(tonic::body::Body::new)).await {
-        Ok(response) => response.map(GrpcBody::Tonic),
+        Ok(response) => response.map(|body| GrpcBody::Tonic(body, busy)),
         Err(never) => match never {},
     }
 }

@@ -2,9 +2,10 @@
 
 use super::calls::{self, Call, CallAnswer};
 use super::infer::{self, Account, Offer};
+use super::listen::Busy;
 use super::{Io, Shared, body, ids, status};
 use crate::codec::binary::{self, Split};
-use crate::codec::compression::{self, Encoding};
+use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, json};
 use crate::error::{Error, Result, Word};
 use crate::queue::{Answer, Form};
@@ -27,7 +28,6 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 /// Larger bodies are decoded off the I/O thread.
 const DECODE_INLINE: usize = 64 << 10;
-const INFLATE_INLINE: usize = 4 << 10;
 
 /// What a path names, as far as this door answers it itself.
 enum Target {
@@ -45,33 +45,37 @@ enum Target {
     Call,
 }
 
-/// One request. `_guard` is held until it is answered. What is not inference is
+/// One request. `_busy` is held until it is answered. What is not inference is
 /// boxed, as on the gRPC door.
-pub async fn handle<G: Send>(
+pub async fn handle(
     io: Arc<Io>,
     request: Request<Incoming>,
-    _guard: G,
+    _busy: Busy,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let shared = &io.shared;
     let _in_flight = shared.enter();
     let started = Instant::now();
     let client_id = ids::from_client(request.headers()).map(str::to_owned);
     let http1 = request.version() <= Version::HTTP_11;
+    let mut unread = !request.body().is_end_stream();
     let mut response = match route(request.method(), request.uri().path()) {
         Ok(Target::Infer { model, version }) => {
-            infer_answer(&io, started, client_id.as_deref(), model, version, request).await
+            infer_answer(&io, started, client_id.as_deref(), (model, version), request, &mut unread).await
         }
-        Ok(target) => match Box::pin(other(shared, started, client_id.as_deref(), target, request)).await {
-            Ok(response) => response,
-            Err(error) => failed(shared, client_id.as_deref(), "", &error),
-        },
+        Ok(target) => {
+            match Box::pin(other(shared, started, client_id.as_deref(), target, request, &mut unread)).await {
+                Ok(response) => response,
+                Err(error) => failed(shared, client_id.as_deref(), "", &error),
+            }
+        }
         Err(error) => failed(shared, client_id.as_deref(), "", &error),
     };
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
     }
-    // On a draining server a kept-alive connection ends with the answer it waits for.
-    if http1 && *shared.draining.borrow() {
+    // On a draining server a kept-alive connection ends with the answer it waits for;
+    // so does one whose body was refused unread.
+    if http1 && (unread || *shared.draining.borrow()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -143,6 +147,7 @@ async fn other(
     client_id: Option<&str>,
     target: Target,
     request: Request<Incoming>,
+    unread: &mut bool,
 ) -> Result<Response<Full<Bytes>>> {
     match target {
         Target::Live => Ok(health("{\"live\":true}".into(), true)),
@@ -154,7 +159,7 @@ async fn other(
             let ready = infer::is_ready(shared, &model, &version)?;
             Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", quoted(&model)), ready))
         }
-        Target::Infer { .. } | Target::Call => call(shared, started, client_id, request).await,
+        Target::Infer { .. } | Target::Call => call(shared, started, client_id, request, unread).await,
     }
 }
 
@@ -188,13 +193,13 @@ async fn infer_answer(
     io: &Io,
     started: Instant,
     client_id: Option<&str>,
-    model: String,
-    version: String,
+    (model, version): (String, String),
     request: Request<Incoming>,
+    unread: &mut bool,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
     let mut account = Account::open(shared, Protocol::Http, started);
-    let outcome = infer_once(io, started, &model, version, request, &mut account).await;
+    let outcome = infer_once(io, (&model, version), request, &mut account, unread).await;
     account.close(outcome.as_ref().map(|_| ()).map_err(|e| e.word));
     match outcome {
         Ok(answer) => success(answer),
@@ -204,22 +209,21 @@ async fn infer_answer(
 
 async fn infer_once(
     io: &Io,
-    started: Instant,
-    model: &str,
-    version: String,
+    (model, version): (&str, String),
     request: Request<Incoming>,
     account: &mut Account<'_>,
+    unread: &mut bool,
 ) -> Result<Answer> {
     let shared = &io.shared;
     check_content_type(request.headers())?;
     let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let json_length = header_text(request.headers(), &JSON_LENGTH)?;
-    let (data, reservation) = read(shared, request).await?;
+    let (data, reservation) = read(shared, request, unread).await?;
     let mut decoded = decode(shared, model, &version, json_length, data).await?;
     decoded.model = model.to_owned();
     decoded.version = version;
-    let deadline = infer::deadline(shared, started, None, decoded.timeout_us);
+    let deadline = infer::deadline(shared, account.started(), None, decoded.timeout_us);
     let offer = Offer { request: decoded, form: Form::Http(encoding), deadline, reservation };
     infer::run(shared, &io.mailbox, offer, account).await
 }
@@ -251,7 +255,11 @@ fn header_text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>>
 }
 
 /// The body, whole and decompressed, within the limit.
-async fn read(shared: &Shared, request: Request<Incoming>) -> Result<(Bytes, crate::admission::Reservation)> {
+async fn read(
+    shared: &Shared,
+    request: Request<Incoming>,
+    unread: &mut bool,
+) -> Result<(Bytes, crate::admission::Reservation)> {
     let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
         None => Encoding::Identity,
         Some(text) => Encoding::parse(&text)?,
@@ -262,16 +270,12 @@ async fn read(shared: &Shared, request: Request<Incoming>) -> Result<(Bytes, cra
         return Ok((Bytes::new(), shared.budget.reserve()));
     }
     let (data, mut reservation) = body::read_http(shared, &mut incoming, length).await?;
+    *unread = false;
     if encoding == Encoding::Identity {
         return Ok((data, reservation));
     }
-    let limit = shared.config.max_message_bytes;
-    let inflated = if data.len() > INFLATE_INLINE {
-        Box::pin(infer::off_thread(move || compression::inflate(encoding, &data, limit))).await?
-    } else {
-        compression::inflate(encoding, &data, limit)?
-    };
-    if reservation.grow(inflated.len()) { Ok((inflated, reservation)) } else { Err(body::budget_full()) }
+    let inflated = Box::pin(body::inflate(shared, encoding, data, &mut reservation)).await?;
+    Ok((inflated, reservation))
 }
 
 async fn decode(
@@ -352,10 +356,6 @@ fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) 
         Word::Unimplemented => {
             headers.insert(ACCEPT_ENCODING, ENCODINGS);
         }
-        // What is left of the body is not read: the connection cannot go on.
-        Word::SlowBody | Word::TooLarge => {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
         _ => {}
     }
     response
@@ -366,10 +366,11 @@ async fn call(
     started: Instant,
     client_id: Option<&str>,
     request: Request<Incoming>,
+    unread: &mut bool,
 ) -> Result<Response<Full<Bytes>>> {
     let headers = super::text_headers(request.headers());
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
-    let (data, _reservation) = read(shared, request).await?;
+    let (data, _reservation) = read(shared, request, unread).await?;
     let (mut call, answer) = Call::new(Protocol::Http, method, path, data);
     call.request_id = client_id.map(str::to_owned);
     call.headers = headers;

@@ -2,14 +2,16 @@
 //! table names now, join its line, wait for the answer, count the outcome.
 
 use super::Shared;
-use crate::codec::InferRequest;
+use crate::admission::Reservation;
 use crate::codec::prepare::{self, Prepared};
+use crate::codec::{InferRequest, Payload};
 use crate::error::{Error, Result, Word};
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{Form, Pending, Queue, Refused, Reply, Terms};
+use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, Terms};
 use crate::routes::parse_version;
 use crate::stats::{Protocol, Stats};
 use crate::tensor::Datatype;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,7 @@ pub struct Offer {
     pub request: InferRequest,
     pub form: Form,
     pub deadline: Option<Instant>,
-    pub reservation: crate::admission::Reservation,
+    pub reservation: Reservation,
 }
 
 /// Counts a request's outcome once; one that is dropped unfinished was cancelled.
@@ -33,6 +35,11 @@ pub struct Account<'a> {
 impl<'a> Account<'a> {
     pub fn open(shared: &'a Shared, protocol: Protocol, started: Instant) -> Self {
         Account { shared, protocol, started, stats: None, done: false }
+    }
+
+    /// When the request's head came.
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Name the version; until then the outcome goes to the unknown ones.
@@ -84,6 +91,12 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
     loop {
         account.on(&queue);
         let prepared = prepare_for(&request, &queue, form).await?;
+        // Converted tensors are larger than what came: up to eight times for typed INT64.
+        let converted =
+            request.inputs.iter().any(|i| matches!(i.payload, Payload::Typed(_) | Payload::Json { .. }));
+        if converted && reservation.as_mut().is_some_and(|r| !r.grow(prepared.bytes)) {
+            return Err(super::body::budget_full());
+        }
         let terms = Terms {
             id: request.id.clone(),
             form,
@@ -95,7 +108,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             reservation: reservation.take(),
         };
         match queue.push(Pending::new(&queue, prepared, terms)) {
-            Ok(ticket) => return ticket.await,
+            Ok(ticket) => return ticket.await.map(|answer| counted(shared, answer)),
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed) => {
                 let next = shared.routes.pick(&request.model, &request.version)?;
@@ -105,6 +118,31 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
                 queue = next;
             }
         }
+    }
+}
+
+/// Smaller answers are not worth the counting: a connection holds few of them.
+const COUNTED: usize = 4 << 10;
+
+/// An answer's bytes count against the process's budget until the last one is sent:
+/// a client that never reads must not fill the memory (fault 28).
+fn counted(shared: &Shared, mut answer: Answer) -> Answer {
+    if answer.body.len() >= COUNTED {
+        let mut reservation = shared.budget.reserve();
+        reservation.hold(answer.body.len());
+        answer.body = Bytes::from_owner(Unsent { body: answer.body, _reservation: reservation });
+    }
+    answer
+}
+
+struct Unsent {
+    body: Bytes,
+    _reservation: Reservation,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 

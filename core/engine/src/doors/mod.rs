@@ -15,8 +15,8 @@ use crate::admission::Budget;
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
+use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{self, batch};
 use crate::routes::{Routes, Table};
 use crate::stats::{self, Protocol, Stats};
 use ::http::HeaderMap;
@@ -258,8 +258,8 @@ impl Server {
     /// Close the listeners, let connections finish; true when nothing is in flight.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.shared.draining.send_replace(true);
-        let until = Instant::now() + timeout;
-        while Instant::now() < until {
+        let began = Instant::now();
+        while began.elapsed() < timeout {
             if self.shared.in_flight() == 0 && self.shared.connections.load(Ordering::Acquire) == 0 {
                 return true;
             }
@@ -326,9 +326,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
-}
-
-/// Called by an I/O thread that is about to sleep.
-fn before_sleep() {
-    queue::wake_touched();
 }

@@ -4,6 +4,7 @@
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody, Head};
 use super::infer::{self, Account};
+use super::listen::Busy;
 use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
@@ -24,7 +25,7 @@ use tokio::sync::mpsc;
 /// Answers waiting for the client to read them, beside those in flight.
 const UNREAD: usize = 2;
 
-pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
+pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
     let (frames, body) = mpsc::channel(UNREAD);
     let mut response = Response::new(GrpcBody::Stream(body));
     grpc::content_type(&mut response);
@@ -38,7 +39,7 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>) -> Response<Grp
     );
     let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
     tokio::spawn(async move {
-        let _in_flight = io.shared.enter();
+        let (_in_flight, _busy) = (io.shared.enter(), busy);
         let outcome = serve(&io, &head, request, &frames, errors_end).await;
         // A client that left reads no trailers.
         let _ = frames.send(Frame::trailers(grpc::trailers(outcome))).await;

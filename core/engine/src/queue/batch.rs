@@ -123,24 +123,27 @@ impl Batch {
         let computed = Instant::now();
         let compute = computed.saturating_duration_since(self.gathered_at);
         let mut wakes = Wakes::default();
-        let members = std::mem::take(&mut self.members);
         let stats = self.queue.stats();
-        let mut start = 0;
-        for member in &members {
-            stats.waited(self.cut_at.saturating_duration_since(member.item.arrived));
-            let waker = self.reply(member, views, start).and_then(|reply| member.item.answer(reply));
-            if let Some(waker) = waker {
+        let (mut start, mut answered) = (0, 0);
+        for member in &self.members {
+            let reply = self.reply(member, views, start);
+            if matches!(reply, Some(Ok(_))) {
+                answered += 1;
+                stats.waited(self.cut_at.saturating_duration_since(member.item.arrived));
+            }
+            if let Some(waker) = reply.and_then(|reply| member.item.answer(reply)) {
                 wakes.add(member.item.mailbox(), waker);
             }
             start += member.rows;
         }
         stats.ran(&Run {
-            requests: members.len(),
+            requests: answered,
             rows: self.rows,
             gather: self.gathered_at.saturating_duration_since(self.cut_at),
             compute,
             scatter: computed.elapsed(),
         });
+        self.members.clear();
         // The permit goes before the wake-ups: whoever is next may start at once.
         self.permit = None;
         Ok(())
@@ -321,6 +324,12 @@ fn join(pieces: &[Piece]) -> Vec<(Shape, Bytes)> {
 }
 
 fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>]) -> Reply {
+    if !matches!(form, Form::Http(_)) && protobuf::infer_len(head, tensors) > protobuf::MAX_MESSAGE {
+        return Err(Error::new(
+            Word::TooLarge,
+            "the answer is over 2 GiB, more than a gRPC message may hold",
+        ));
+    }
     match form {
         Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true))),
         Form::Grpc(encoding) => Ok(compressed_frame(&protobuf::encode_infer(head, tensors, false), encoding)),

@@ -19,8 +19,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
-/// A puller is woken when the I/O thread has nothing else to do; one that would
+/// A puller is woken when the I/O thread has read what there is; one that would
 /// have waited longer than this is woken from the middle of its work.
 const OVERDUE: Duration = Duration::from_micros(200);
 
@@ -220,8 +221,8 @@ impl Queue {
             || (line.bytes + pending.prepared.bytes > self.options.max_queue_bytes && !line.lines.is_empty())
     }
 
-    /// On an I/O thread the wake-up waits until the thread is about to sleep, so
-    /// that one wake-up serves all that arrived; elsewhere it goes out at once.
+    /// On an I/O thread the wake-up waits until the thread has done what it can do
+    /// now, so that one serves all that arrived; elsewhere it goes out at once.
     fn wake_or_note(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, now: Instant) {
         if line.waiting == line.woken {
             return;
@@ -383,19 +384,30 @@ impl Queue {
 }
 
 thread_local! {
-    /// On an I/O thread: the queues that got work since it last slept.
-    static TOUCHED: RefCell<Option<Vec<Arc<Queue>>>> = const { RefCell::new(None) };
+    /// On an I/O thread: the queues that got work and whose pullers are still to be woken.
+    static TOUCHED: RefCell<Option<Touched>> = const { RefCell::new(None) };
 }
 
-/// Make this thread an I/O thread: wake-ups wait for [`wake_touched`].
-pub fn defer_wakes() {
-    TOUCHED.with_borrow_mut(|touched| *touched = Some(Vec::new()));
+struct Touched {
+    queues: Vec<Arc<Queue>>,
+    first: Arc<Notify>,
 }
 
-/// To be called when an I/O thread is about to sleep.
+/// Make this thread an I/O thread: wake-ups wait for [`wake_touched`]. What comes
+/// back is notified when there is something to wake. A task that waits for it stands
+/// behind all that can run at that moment, so a burst of requests makes one wake-up;
+/// and it gets its turn also on a thread so busy that it never sleeps.
+pub fn defer_wakes() -> Arc<Notify> {
+    let first = Arc::new(Notify::new());
+    let touched = Touched { queues: Vec::new(), first: first.clone() };
+    TOUCHED.with_borrow_mut(|slot| *slot = Some(touched));
+    first
+}
+
+/// Wake the pullers of the queues that got work on this thread.
 pub fn wake_touched() {
     TOUCHED.with_borrow_mut(|touched| {
-        for queue in touched.iter_mut().flat_map(|queues| queues.drain(..)) {
+        for queue in touched.iter_mut().flat_map(|t| t.queues.drain(..)) {
             let mut line = queue.line.lock();
             if !line.lines.is_empty() {
                 queue.wake(&mut line);
@@ -407,7 +419,10 @@ pub fn wake_touched() {
 fn note_touched(queue: &Arc<Queue>) -> bool {
     TOUCHED.with_borrow_mut(|touched| match touched {
         None => false,
-        Some(queues) => {
+        Some(Touched { queues, first }) => {
+            if queues.is_empty() {
+                first.notify_one();
+            }
             if !queues.iter().any(|q| Arc::ptr_eq(q, queue)) {
                 queues.push(queue.clone());
             }

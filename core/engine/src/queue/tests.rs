@@ -190,7 +190,7 @@ fn echo_shape(mut batch: Batch) -> Vec<i64> {
 }
 
 #[test]
-fn an_io_thread_wakes_a_sleeping_puller_when_it_is_about_to_sleep() {
+fn one_wake_up_serves_all_that_arrived_on_an_io_thread() {
     let queue = queue(batched());
     let puller = {
         let queue = queue.clone();
@@ -245,4 +245,33 @@ fn an_oversize_request_for_one_output_is_whole_whoever_shares_its_last_batch() {
     }
     assert_eq!(data_of(&mut big), (0..6).flat_map(|v| [-v, -v]).collect::<Vec<i64>>());
     assert_eq!(data_of(&mut both), [50, 50]);
+}
+
+#[test]
+fn a_puller_is_woken_also_by_a_thread_that_never_sleeps() {
+    let queue = queue(batched());
+    let puller = {
+        let queue = queue.clone();
+        std::thread::spawn(move || queue.next_batch().map(echo))
+    };
+    while queue.line.lock().waiting == 0 {
+        std::thread::yield_now();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async move {
+        let touched = defer_wakes();
+        tokio::spawn(async move {
+            touched.notified().await;
+            wake_touched();
+        });
+        tokio::spawn(async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        let _ticket = submit(&queue, 0, 1);
+        while !puller.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    });
 }
