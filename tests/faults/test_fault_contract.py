@@ -135,7 +135,7 @@ def full(gateway: Gateway, model: str, places: int) -> Iterator[None]:
 
 
 def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repository) -> None:
-    write(repository, "busy", slow(1.5), config=UNBATCHED)
+    write(repository, "busy", slow(0.8), config=UNBATCHED)
     gateway = start_gateway(repository, {"batching.max_queue_requests": "2"})
     with full(gateway, "busy", 2):
         started = time.monotonic()
@@ -366,6 +366,10 @@ def test_fault_93_the_limit_is_explicit_and_named(gateway: Gateway, tight: Gatew
     with channel(gateway) as one:
         response = stub(one).ModelInfer(oip.grpc_request("id_fp32", {"X": x}), timeout=60)
     np.testing.assert_array_equal(oip.grpc_arrays(response)["Y"], x)
+    over = np.zeros((1, 17 << 20), np.float32)
+    error = over_grpc(gateway, oip.grpc_request("id_fp32", {"X": over}))
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "67108864" in error.details()
     error = over_grpc(tight, oip.grpc_request("id_fp32", {"X": x}))
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "1048576" in error.details()

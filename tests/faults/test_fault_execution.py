@@ -138,7 +138,7 @@ def test_fault_79_health_answers_during_long_inference(gateway: Gateway) -> None
 
 def test_fault_85_limits_hold_while_the_model_is_busy(start_gateway, repository) -> None:
     """The line's length is checked at entry, deadlines when a batch is cut, both under load."""
-    write(repository, "slow", slow(1.0), config=UNBATCHED)
+    write(repository, "slow", slow(0.6), config=UNBATCHED)
     gateway = start_gateway(repository, {"batching.max_queue_requests": "4"})
     with channel(gateway) as one:
         infer = stub(one).ModelInfer
