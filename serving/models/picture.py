@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -117,7 +117,7 @@ def _version_view(served: Served) -> VersionView:
         state=slot.state,
         reason=slot.remark or slot.reason,
         signature=loaded.signature,
-        config=served.config,
+        config=_in_force(loaded.config, served.config),
         max_rows=loaded.verdict.max_rows,
         batching_words=loaded.verdict.words,
         provider=loaded.provider,
@@ -132,6 +132,11 @@ def _version_view(served: Served) -> VersionView:
         load_seconds=loaded.load_seconds,
         notes=loaded.notes,
     )
+
+
+def _in_force(loaded: ModelConfig, latest: ModelConfig | None) -> ModelConfig:
+    """What the version was loaded with; the version policy changes in place."""
+    return replace(loaded, version_policy=latest.version_policy) if latest else loaded
 
 
 def _plain(slot: Slot, served: Served) -> VersionView:
