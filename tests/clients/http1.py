@@ -66,13 +66,15 @@ def ended(sock: socket.socket, timeout: float = 5.0) -> bool:
     return True
 
 
-def exchange(port: int, parts: bytes | Iterable[bytes], timeout: float = 10.0) -> Reply | None:
-    """One connection, one message as given, one answer."""
+def exchange(
+    port: int, parts: bytes | Iterable[bytes], timeout: float = 10.0, closes: bool = False
+) -> Reply | None:
+    """One connection, one message as given, one answer; ``closes`` looks for the end after it."""
     with connection(port, timeout) as sock:
         send(sock, parts)
         reply = read_reply(sock)
-        if reply is not None and not reply.closed:
-            reply.closed = ended(sock, 0.2)
+        if closes and reply is not None and not reply.closed:
+            reply.closed = ended(sock, 1.0)
         return reply
 
 

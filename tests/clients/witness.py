@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Self
 
 import numpy as np
@@ -22,6 +23,8 @@ class Witness:
     def __init__(self, gateway: Gateway, slack: int = 32 * MIB) -> None:
         self.gateway = gateway
         self.slack = slack
+        self._open = contextlib.ExitStack()
+        self._rpc = stub(self._open.enter_context(channel(gateway)))
         self.check()
         self.before = gateway.rss()
 
@@ -31,16 +34,18 @@ class Witness:
         answer = self.gateway.infer("tiny", {"inputs": [oip.json_input("x", X)]})
         assert answer.status == 200, answer
         np.testing.assert_allclose(oip.json_arrays(answer.json())["y"], EXPECTED, rtol=1e-5)
-        with channel(self.gateway) as open_channel:
-            response = stub(open_channel).ModelInfer(oip.grpc_request("tiny", {"x": X}), timeout=10)
+        response = self._rpc.ModelInfer(oip.grpc_request("tiny", {"x": X}), timeout=10)
         np.testing.assert_allclose(oip.grpc_arrays(response)["y"], EXPECTED, rtol=1e-5)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            return
+        with self._open:
+            if kind is None:
+                self._look_again()
+
+    def _look_again(self) -> None:
         assert self.gateway.process.poll() is None, self.gateway.log()[-4000:]
         self.check()
         moved = self.gateway.rss() - self.before

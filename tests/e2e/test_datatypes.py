@@ -12,7 +12,6 @@ from tests.clients.gateway import Gateway
 from tests.clients.triton import channel, refusal, stub
 
 ALL = sorted(oip.SAMPLES)
-TYPED = sorted(oip.CONTENTS)
 
 
 def over_grpc(gateway: Gateway, model: str, inputs, datatypes=None, **keywords):
@@ -42,11 +41,17 @@ def over_typed(gateway: Gateway, model: str, inputs, datatypes=None):
 FORMS = {"raw": over_grpc, "typed": over_typed, "json": over_json, "binary": over_binary}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("datatype", ALL)
+# FP16 and BF16 have no typed and no JSON form; that these are refused has tests of its own.
+PAIRS = [
+    (datatype, form)
+    for datatype in ALL
+    for form in FORMS
+    if datatype not in {"FP16", "BF16"} or form in {"raw", "binary"}
+]
+
+
+@pytest.mark.parametrize(("datatype", "form"), PAIRS)
 def test_every_datatype_comes_back_unchanged(gateway: Gateway, datatype: str, form: str) -> None:
-    if datatype in {"FP16", "BF16"} and form in {"typed", "json"}:
-        pytest.skip("the protocol has no such form; the refusals have tests of their own")
     sample = oip.SAMPLES[datatype]
     model = f"id_{datatype.lower()}"
     found = FORMS[form](gateway, model, {"X": sample}, {"X": datatype})["Y"]

@@ -383,7 +383,7 @@ def test_h2c_serves_the_same_paths(gateway: Gateway) -> None:
 
 
 def test_http_1_0_is_answered(gateway: Gateway) -> None:
-    reply = http1.exchange(gateway.http_port, b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+    reply = http1.exchange(gateway.http_port, b"GET /v2/health/live HTTP/1.0\r\n\r\n", closes=True)
     assert reply is not None
     assert reply.status == 200
     assert reply.closed

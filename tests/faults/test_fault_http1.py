@@ -89,7 +89,7 @@ def test_fault_38_oversized_heads(
     tight: Gateway, name: str, parts: list[bytes], allowed: set[int]
 ) -> None:
     with Witness(tight, slack=16 * MIB):
-        reply = http1.exchange(tight.http_port, parts)
+        reply = http1.exchange(tight.http_port, parts, closes=True)
         # A reset may overtake the answer while we still write; a wrong answer may not.
         assert reply is None or reply.status in allowed, (name, reply)
         if reply is not None:
@@ -120,7 +120,7 @@ def test_fault_39_smuggling_shapes_are_400_and_close(tight: Gateway, case: str) 
     hidden = http1.request("/v2/health/live", method="GET")
     with Witness(tight):
         reply = http1.exchange(
-            tight.http_port, http1.head(PATH, *SMUGGLING[case]) + b"hello" + hidden
+            tight.http_port, http1.head(PATH, *SMUGGLING[case]) + b"hello" + hidden, closes=True
         )
         assert reply is not None, "closed without an answer"
         assert reply.status in {400, 413, 501}, reply
@@ -173,7 +173,9 @@ CHUNKS = {
 def test_fault_39_malformed_chunks(tight: Gateway, case: str) -> None:
     with Witness(tight):
         reply = http1.exchange(
-            tight.http_port, http1.head(PATH, "Transfer-Encoding: chunked") + CHUNKS[case]
+            tight.http_port,
+            http1.head(PATH, "Transfer-Encoding: chunked") + CHUNKS[case],
+            closes=True,
         )
         assert reply is None or reply.status in {400, 408, 413}, reply
         assert reply is None or reply.closed
