@@ -112,7 +112,8 @@ def _closed(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output
 def _value(array: Array, is_bf16: bool) -> Any:
     make = ort().OrtValue
     if is_bf16:
-        return make.ortvalue_from_numpy_with_onnx_type(np.ascontiguousarray(array), _BF16)
+        # Not ascontiguousarray: that makes a scalar an array of one.
+        return make.ortvalue_from_numpy_with_onnx_type(np.asarray(array, order="C"), _BF16)
     return make.ortvalue_from_numpy(array)
 
 
