@@ -145,8 +145,9 @@ impl Shared {
     pub fn report(&self, protocol: Protocol, request_id: &str, model: &str, error: &Error) {
         let level = match error.word {
             Word::Internal => Level::Error,
-            Word::BadData | Word::SlowBody => Level::Info,
-            _ => Level::Debug,
+            // These say nothing of the request itself, and are counted.
+            Word::Full | Word::Expired | Word::Cancelled | Word::Unavailable => Level::Debug,
+            _ => Level::Info,
         };
         if level != Level::Error && !self.quiet.admit() {
             return;
@@ -170,7 +171,7 @@ struct Quiet {
     count: AtomicU64,
 }
 
-const RECORDS_A_SECOND: u64 = 200;
+const RECORDS_A_SECOND: u64 = 100;
 
 impl Default for Quiet {
     fn default() -> Self {
