@@ -4,7 +4,7 @@
 use super::body::{self, Message, Messages};
 use super::calls::{self, Call};
 use super::infer::{self, Account, Offer};
-use super::listen::Busy;
+use super::lifetime::Busy;
 use super::{Io, Shared, health, ids, status, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;

@@ -2,7 +2,7 @@
 
 use super::calls::{self, Call, CallAnswer};
 use super::infer::{self, Account, Offer};
-use super::listen::Busy;
+use super::lifetime::Busy;
 use super::{Io, Shared, body, ids, status};
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;

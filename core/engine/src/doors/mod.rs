@@ -2,11 +2,13 @@
 
 pub mod body;
 pub mod calls;
+pub mod connection;
 pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod ids;
 pub mod infer;
+pub mod lifetime;
 pub mod listen;
 pub mod status;
 pub mod stream;

@@ -4,7 +4,7 @@
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody, Head};
 use super::infer::{self, Account};
-use super::listen::Busy;
+use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;

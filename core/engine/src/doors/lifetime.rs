@@ -1,0 +1,334 @@
+//! When a connection has lasted long enough: time-outs, age, drain. Its state is
+//! noted by the socket and the requests; the verdict is a pure function.
+
+use super::{Config, Io};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// How long a kept-alive HTTP/1 connection may go on being idle on a draining server:
+/// its client may have sent a request that is still on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a connection is doing, for its time-outs.
+#[derive(Default)]
+pub struct Activity {
+    active: AtomicUsize,
+    requests: AtomicU64,
+    /// Milliseconds since the connection began when it last became idle.
+    idle_since: AtomicU64,
+    /// HTTP/1: when the first bytes of a head came that is not whole yet; 0 for none.
+    head_since: AtomicU64,
+    /// When the peer stopped taking what is sent; 0 while it takes it.
+    blocked_since: AtomicU64,
+}
+
+/// One request or stream of a connection; while there is one, it is not idle.
+pub struct Busy {
+    activity: Arc<Activity>,
+    began: Instant,
+}
+
+impl Busy {
+    pub fn new(activity: &Arc<Activity>, began: Instant) -> Self {
+        activity.active.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.head_since.store(0, Ordering::Relaxed);
+        Busy { activity: activity.clone(), began }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.activity.idle_since.store(millis_since(self.began), Ordering::Relaxed);
+        self.activity.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// At least 1: 0 means never.
+fn millis_since(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// A connection's socket: notes when a head begins and when the peer stops reading.
+/// hyper's own time-out for heads begins with the wait for one, so that it cannot
+/// tell an idle connection from a slow head.
+pub struct Noted {
+    pub io: TokioIo<TcpStream>,
+    pub activity: Arc<Activity>,
+    pub began: Instant,
+}
+
+impl Noted {
+    fn mark(&self, since: &AtomicU64) {
+        if since.load(Ordering::Relaxed) == 0 {
+            since.store(millis_since(self.began), Ordering::Relaxed);
+        }
+    }
+
+    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
+        match &polled {
+            Poll::Pending => self.mark(&self.activity.blocked_since),
+            Poll::Ready(_) => self.activity.blocked_since.store(0, Ordering::Relaxed),
+        }
+        polled
+    }
+}
+
+impl hyper::rt::Read for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() && self.activity.active.load(Ordering::Relaxed) == 0 {
+            self.mark(&self.activity.head_since);
+        }
+        polled
+    }
+}
+
+impl hyper::rt::Write for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+/// Watches over a connection: time-outs, age, drain.
+pub struct Watch {
+    pub io: Arc<Io>,
+    pub activity: Arc<Activity>,
+    pub began: Instant,
+    pub http2: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// Look again then.
+    At(Duration),
+    /// Let what is in flight end, then close.
+    Finish,
+    Close,
+}
+
+impl Watch {
+    /// Drive a connection to its end, and end it when its time has come.
+    pub async fn over<C, E>(&self, connection: C, graceful: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = Result<(), E>>,
+    {
+        let mut connection = std::pin::pin!(connection);
+        let mut draining = self.io.shared.draining.subscribe();
+        let mut drains = draining.borrow_and_update().then(|| self.began.elapsed());
+        let mut finishing = None;
+        loop {
+            let age = self.began.elapsed();
+            let state = self.state(age, drains);
+            let next = match verdict(&state, &self.io.shared.config) {
+                Verdict::Close => return,
+                Verdict::Finish => {
+                    let since = *finishing.get_or_insert(age);
+                    if since == age {
+                        graceful(connection.as_mut());
+                    }
+                    // Whoever reads nothing of what is left to send does not stay for ever.
+                    if !state.active && age - since > self.io.shared.config.idle_timeout {
+                        return;
+                    }
+                    Duration::from_secs(1)
+                }
+                Verdict::At(at) => at.saturating_sub(age).max(Duration::from_millis(1)),
+            };
+            tokio::select! {
+                biased;
+                // A broken connection is its client's affair: nobody is left to tell.
+                _ = connection.as_mut() => return,
+                changed = draining.changed(), if drains.is_none() => {
+                    drains = (changed.is_err() || *draining.borrow()).then(|| self.began.elapsed());
+                }
+                () = tokio::time::sleep(next) => {}
+            }
+        }
+    }
+
+    fn state(&self, age: Duration, draining: Option<Duration>) -> State {
+        let millis = |at: &AtomicU64| Duration::from_millis(at.load(Ordering::Relaxed));
+        let since = |at: &AtomicU64| Some(millis(at)).filter(|t| !t.is_zero());
+        State {
+            age,
+            active: self.activity.active.load(Ordering::Relaxed) > 0,
+            requests: self.activity.requests.load(Ordering::Relaxed),
+            idle_since: millis(&self.activity.idle_since),
+            head_since: since(&self.activity.head_since).filter(|_| !self.http2),
+            blocked_since: since(&self.activity.blocked_since),
+            draining,
+            http2: self.http2,
+        }
+    }
+}
+/// A connection at one moment; times are since its beginning.
+struct State {
+    age: Duration,
+    active: bool,
+    requests: u64,
+    idle_since: Duration,
+    head_since: Option<Duration>,
+    blocked_since: Option<Duration>,
+    /// Since when the server drains.
+    draining: Option<Duration>,
+    http2: bool,
+}
+
+/// What to do with a connection of this age and state. Pure.
+fn verdict(state: &State, config: &Config) -> Verdict {
+    let (head, idle) = (config.head_timeout, config.idle_timeout);
+    let over = |since: Option<Duration>, limit| {
+        since.is_some_and(|t: Duration| state.age >= t.saturating_add(limit))
+    };
+    // A head that does not get whole, or a peer that takes nothing of its answer.
+    if (!state.active && over(state.head_since, head)) || over(state.blocked_since, config.body_timeout) {
+        return Verdict::Close;
+    }
+    if state.draining.is_some() && state.http2 {
+        return Verdict::Finish;
+    }
+    let by_age = config.max_connection_age.unwrap_or(Duration::MAX);
+    if state.age >= by_age {
+        return Verdict::Finish;
+    }
+    // A head may begin, or the peer stop reading, while nobody looks.
+    let look = state.age + head.min(config.body_timeout).div_f64(2.0).min(Duration::from_secs(5));
+    if state.active {
+        return Verdict::At(by_age.min(look).min(state.age + Duration::from_secs(1)));
+    }
+    let (from, patience) = match (state.draining, state.requests) {
+        // A draining server's patience begins with the drain.
+        (Some(drain), _) => (state.idle_since.max(drain), LINGER),
+        // A peer that never sends a request gets no longer than a head may take.
+        (None, 0) => (Duration::ZERO, head.min(idle)),
+        (None, _) => (state.idle_since, idle),
+    };
+    let due = from.saturating_add(patience);
+    if state.age < due {
+        return Verdict::At(due.min(by_age).min(look));
+    }
+    if state.requests == 0 && !state.http2 { Verdict::Close } else { Verdict::Finish }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doors::Compression;
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(300);
+    const BODY: Duration = Duration::from_secs(30);
+
+    fn config(max_age: Option<u64>) -> Config {
+        Config {
+            host: "127.0.0.1".into(),
+            http_port: 0,
+            grpc_port: 0,
+            io_threads: 1,
+            max_message_bytes: 1 << 20,
+            max_head_bytes: 1 << 16,
+            max_connections: 10,
+            max_streams: 10,
+            head_timeout: HEAD,
+            body_timeout: BODY,
+            idle_timeout: IDLE,
+            max_connection_age: max_age.map(Duration::from_secs),
+            stream_in_flight: 4,
+            process_bytes: 1 << 20,
+            request_timeout: None,
+            grpc_compression: Compression::Auto,
+        }
+    }
+
+    fn state(age: u64, requests: u64, active: bool) -> State {
+        State {
+            age: Duration::from_secs(age),
+            active,
+            requests,
+            idle_since: Duration::ZERO,
+            head_since: None,
+            blocked_since: None,
+            draining: None,
+            http2: false,
+        }
+    }
+
+    fn of(state: &State) -> Verdict {
+        verdict(state, &config(None))
+    }
+
+    #[test]
+    fn fault_37_a_peer_that_sends_no_request_is_closed_after_the_head_time_out() {
+        assert!(matches!(of(&state(9, 0, false)), Verdict::At(at) if at <= HEAD));
+        assert_eq!(of(&state(10, 0, false)), Verdict::Close);
+    }
+
+    #[test]
+    fn fault_37_a_head_that_does_not_get_whole_is_cut_and_an_idle_connection_is_not() {
+        let slow = |age| State { head_since: Some(Duration::from_secs(50)), ..state(age, 3, false) };
+        assert!(matches!(of(&slow(59)), Verdict::At(_)));
+        assert_eq!(of(&slow(60)), Verdict::Close);
+        assert!(matches!(of(&state(60, 3, false)), Verdict::At(_)));
+    }
+
+    #[test]
+    fn fault_28_a_peer_that_takes_nothing_of_its_answer_is_closed() {
+        let blocked = |age| State { blocked_since: Some(Duration::from_secs(5)), ..state(age, 1, true) };
+        assert!(matches!(of(&blocked(34)), Verdict::At(_)));
+        assert_eq!(of(&blocked(35)), Verdict::Close);
+    }
+
+    #[test]
+    fn an_idle_connection_finishes_and_a_busy_one_does_not() {
+        assert_eq!(of(&state(300, 5, false)), Verdict::Finish);
+        assert!(matches!(of(&state(300, 5, true)), Verdict::At(_)));
+        assert_eq!(of(&State { http2: true, ..state(300, 0, false) }), Verdict::Finish);
+    }
+
+    #[test]
+    fn an_old_connection_finishes_even_when_busy() {
+        assert_eq!(verdict(&state(60, 5, true), &config(Some(60))), Verdict::Finish);
+    }
+
+    #[test]
+    fn a_draining_server_lets_http1_linger_from_then_on_and_tells_http2_at_once() {
+        let idle_for_long = |age| State { draining: Some(Duration::from_secs(100)), ..state(age, 1, false) };
+        assert_eq!(of(&idle_for_long(100)), Verdict::At(Duration::from_secs(101)));
+        assert_eq!(of(&idle_for_long(101)), Verdict::Finish);
+        let http2 = State { draining: Some(Duration::ZERO), http2: true, ..state(0, 1, true) };
+        assert_eq!(of(&http2), Verdict::Finish);
+    }
+}
