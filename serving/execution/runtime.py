@@ -50,12 +50,16 @@ def start_global_pool(settings: Settings) -> tuple[int, int] | None:
 
     To be called once, before the first session. onnxruntime cannot change the pool later,
     so a second call leaves it as it is and returns the sizes it has.
+
+    Raises ConfigError where onnxruntime is not installed, with or without a pool: a gateway
+    that can load nothing should not start.
     """
     global _pool  # noqa: PLW0603 - onnxruntime has one pool a process, and so have we
+    module = ort()
     with _lock:
         if _pool is None and settings.threads.shared_pool:
             sizes = (settings.intra_op_threads, settings.threads.inter_op)
-            ort().set_global_thread_pool_sizes(*sizes)
+            module.set_global_thread_pool_sizes(*sizes)
             _pool = sizes
         return _pool
 
