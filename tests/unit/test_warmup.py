@@ -137,8 +137,17 @@ def test_warming_ends_when_its_time_is_up(monkeypatch):
     monkeypatch.setattr(warmup, "WARM_SECONDS", -1.0)
     ran = []
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2])
-    assert (ran, words) == ([], "not warmed from 1 rows on: the model is slow")
+    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2])
+    assert (ran, words, seconds) == ([], "not warmed from 1 rows on: the model is slow", {})
+
+
+def test_each_size_is_run_once_before_it_is_timed():
+    ran = []
+    plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
+    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2])
+    assert (words, sorted(seconds)) == ("", [1, 2])
+    assert len(ran) == 2 * (1 + warmup.MEASURED_RUNS)
+    assert all(time >= 0 for time in seconds.values())
 
 
 def test_generated_input_that_fails_is_only_reported():
@@ -146,7 +155,8 @@ def test_generated_input_that_fails_is_only_reported():
         raise RuntimeError
 
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    assert "did not run" in warm(run, plan, ["y"], [1])
+    words, seconds = warm(run, plan, ["y"], [1])
+    assert ("did not run" in words, seconds) == (True, {})
 
 
 # The user's own samples
