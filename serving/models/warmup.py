@@ -27,7 +27,7 @@ Run = Callable[[Sequence[str], Mapping[str, Array]], Sequence[Any]]
 WARM_SECONDS = 5.0
 # For each size: enough to see past a disturbance, short in all.
 MEASURED_RUNS = 5
-MEASURED_SECONDS = 0.1
+MEASURED_SECONDS = 0.15
 # Likewise for guessing dimensions: wrong guesses fail in microseconds.
 SEARCH_SECONDS = 5.0
 

@@ -1,6 +1,6 @@
 //! One connection: which protocol it speaks, and who serves it.
 
-use super::lifetime::{Activity, Busy, Noted, Watch};
+use super::lifetime::{Activity, Busy, Noted, Order, Watch};
 use super::{Config, Io, grpc, http};
 use hyper::Request;
 use hyper::body::Incoming;
@@ -39,24 +39,25 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
         },
     };
     let activity = Arc::new(Activity::default());
-    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2 };
+    let shared = io.shared.clone();
+    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: Order::default() };
     let socket = Noted { io: TokioIo::new(stream), activity: activity.clone(), began };
     match (door, http2) {
         (Door::Grpc, _) => {
             let service = service_fn(move |request: Request<Incoming>| {
                 grpc::handle(io.clone(), request, Busy::new(&activity, began))
             });
-            let connection = http2_builder(&watch.io.shared.config).serve_connection(socket, service);
+            let connection = http2_builder(&shared.config).serve_connection(socket, service);
             watch.over(connection, |c| c.graceful_shutdown()).await;
         }
         (Door::Http, true) => {
             let service = http_service(io, activity, began);
-            let connection = http2_builder(&watch.io.shared.config).serve_connection(socket, service);
+            let connection = http2_builder(&shared.config).serve_connection(socket, service);
             watch.over(connection, |c| c.graceful_shutdown()).await;
         }
         (Door::Http, false) => {
             let service = http_service(io, activity, began);
-            let connection = http1_builder(&watch.io.shared.config).serve_connection(socket, service);
+            let connection = http1_builder(&shared.config).serve_connection(socket, service);
             watch.over(connection, |c| c.graceful_shutdown()).await;
         }
     }
@@ -106,9 +107,7 @@ fn http2_builder(config: &Config) -> hyper::server::conn::http2::Builder<TokioEx
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_concurrent_streams(config.max_streams)
-        .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(Duration::from_secs(60)))
-        .keep_alive_timeout(Duration::from_secs(20));
+        .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX));
     builder
 }
 

@@ -2,12 +2,13 @@
 //! noted by the socket and the requests; the verdict is a pure function.
 
 use super::{Config, Io};
+use futures_util::task::AtomicWaker;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -122,13 +123,27 @@ impl hyper::rt::Write for Noted {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
-/// Watches over a connection: time-outs, age, drain.
+
+/// Watches over a connection: time-outs, age, drain. It does so from a task of its
+/// own: the connection's is polled several times a request, and must not look at
+/// timers each time.
 pub struct Watch {
     pub io: Arc<Io>,
     pub activity: Arc<Activity>,
     pub began: Instant,
     pub http2: bool,
+    pub order: Order,
 }
+
+/// What the watch tells the connection's task.
+#[derive(Default)]
+pub struct Order {
+    what: AtomicU8,
+    connection: AtomicWaker,
+}
+
+const FINISH: u8 = 1;
+const CLOSE: u8 = 2;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
@@ -139,13 +154,59 @@ enum Verdict {
     Close,
 }
 
-impl Watch {
-    /// Drive a connection to its end, and end it when its time has come.
-    pub async fn over<C, E>(&self, connection: C, graceful: impl Fn(Pin<&mut C>))
+/// Ends a task with whatever holds this.
+struct Aborted(tokio::task::JoinHandle<()>);
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Order {
+    fn give(&self, what: u8) {
+        self.what.store(what, Ordering::Release);
+        self.connection.wake();
+    }
+
+    /// Drive a connection until it ends or is told to.
+    async fn obeyed<C, E>(&self, connection: C, graceful: impl Fn(Pin<&mut C>))
     where
         C: Future<Output = Result<(), E>>,
     {
         let mut connection = std::pin::pin!(connection);
+        let (mut begun, mut finishing) = (false, false);
+        std::future::poll_fn(|cx| {
+            // A task's waker stays the same: once is enough.
+            if !std::mem::replace(&mut begun, true) {
+                self.connection.register(cx.waker());
+            }
+            match self.what.load(Ordering::Acquire) {
+                CLOSE => return Poll::Ready(()),
+                FINISH if !std::mem::replace(&mut finishing, true) => graceful(connection.as_mut()),
+                _ => {}
+            }
+            // A broken connection is its client's affair: nobody is left to tell.
+            connection.as_mut().poll(cx).map(|_| ())
+        })
+        .await;
+    }
+}
+
+impl Watch {
+    /// Drive a connection to its end, and end it when its time has come.
+    pub async fn over<C, E>(self, connection: C, graceful: impl Fn(Pin<&mut C>))
+    where
+        C: Future<Output = Result<(), E>>,
+    {
+        let watch = Arc::new(self);
+        let looking = watch.clone();
+        let _looking = Aborted(tokio::spawn(async move { looking.look().await }));
+        watch.order.obeyed(connection, graceful).await;
+    }
+
+    /// Look whenever something may have become due, until the connection is closed.
+    async fn look(&self) {
         let mut draining = self.io.shared.draining.subscribe();
         let mut drains = draining.borrow_and_update().then(|| self.began.elapsed());
         let mut finishing = None;
@@ -153,24 +214,21 @@ impl Watch {
             let age = self.began.elapsed();
             let state = self.state(age, drains);
             let next = match verdict(&state, &self.io.shared.config) {
-                Verdict::Close => return,
+                Verdict::Close => return self.order.give(CLOSE),
                 Verdict::Finish => {
                     let since = *finishing.get_or_insert(age);
                     if since == age {
-                        graceful(connection.as_mut());
+                        self.order.give(FINISH);
                     }
                     // Whoever reads nothing of what is left to send does not stay for ever.
                     if !state.active && age - since > self.io.shared.config.idle_timeout {
-                        return;
+                        return self.order.give(CLOSE);
                     }
                     Duration::from_secs(1)
                 }
                 Verdict::At(at) => at.saturating_sub(age).max(Duration::from_millis(1)),
             };
             tokio::select! {
-                biased;
-                // A broken connection is its client's affair: nobody is left to tell.
-                _ = connection.as_mut() => return,
                 changed = draining.changed(), if drains.is_none() => {
                     drains = (changed.is_err() || *draining.borrow()).then(|| self.began.elapsed());
                 }

@@ -4,7 +4,7 @@ use super::connection::{self, Door};
 use super::{Config, Io, Shared, drain_begins, health};
 use crate::events::Level;
 use crate::queue::{self, mailbox::Mailbox};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 const BACKLOG: i32 = 4096;
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(20);
 /// Blocking helpers of one I/O thread, for heavy decoding.
 const HELPERS: usize = 2;
 
@@ -109,6 +111,8 @@ fn io_thread(
             tokio::spawn(async move {
                 loop {
                     touched.notified().await;
+                    // Look at the sockets once more: what came meanwhile joins the batch.
+                    tokio::task::yield_now().await;
                     queue::wake_touched();
                 }
             });
@@ -200,8 +204,7 @@ fn hand_out(
 ) {
     // Over the limit the connection is closed at once: a clear end, not a stall.
     let Some(slot) = slot(&io.shared) else { return };
-    // A peer that is gone already shows when it is served.
-    let _ = stream.set_nodelay(true);
+    prepare(&stream);
     if handing.len() == 1 {
         tokio::spawn(connection::serve(io.clone(), stream, door, slot));
         return;
@@ -211,6 +214,15 @@ fn hand_out(
         // Fails only when that thread has stopped: then the connection closes.
         let _ = handing[thread].send((stream, door, slot));
     }
+}
+
+/// Small answers go out at once, and a peer that is gone without a word is noticed: by
+/// the kernel's probes, which cost the connection's task nothing. Where an option is
+/// refused, the peer is gone already, and shows so when it is served.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
 }
 
 async fn receive(io: Arc<Io>, mut inbox: mpsc::UnboundedReceiver<Handed>) {

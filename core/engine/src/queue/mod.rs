@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 /// A puller is woken when the I/O thread has read what there is; one that would
 /// have waited longer than this is woken from the middle of its work.
-const OVERDUE: Duration = Duration::from_micros(200);
+const OVERDUE: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Debug)]
 pub struct Options {
