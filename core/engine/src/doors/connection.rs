@@ -45,7 +45,8 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     match (door, http2) {
         (Door::Grpc, _) => {
             let service = service_fn(move |request: Request<Incoming>| {
-                grpc::handle(io.clone(), request, Busy::new(&activity, began))
+                // Boxed: hyper moves a request's future several times on its way to a task.
+                Box::pin(grpc::handle(io.clone(), request, Busy::new(&activity, began)))
             });
             let connection = http2_builder(&shared.config).serve_connection(socket, service);
             watch.over(connection, |c| c.graceful_shutdown()).await;
@@ -74,7 +75,7 @@ fn http_service(
     Future: Send + 'static,
 > {
     service_fn(move |request: Request<Incoming>| {
-        http::handle(io.clone(), request, Busy::new(&activity, began))
+        Box::pin(http::handle(io.clone(), request, Busy::new(&activity, began)))
     })
 }
 
