@@ -177,8 +177,8 @@ impl Order {
         let mut connection = std::pin::pin!(connection);
         let (mut begun, mut finishing) = (false, false);
         std::future::poll_fn(|cx| {
-            // A task's waker stays the same: once is enough.
-            if !std::mem::replace(&mut begun, true) {
+            // A task's waker stays the same: once is enough, until an order uses it up.
+            if !std::mem::replace(&mut begun, true) || self.what.load(Ordering::Acquire) != 0 {
                 self.connection.register(cx.waker());
             }
             match self.what.load(Ordering::Acquire) {
@@ -305,6 +305,27 @@ fn verdict(state: &State, config: &Config) -> Verdict {
 mod tests {
     use super::*;
     use crate::doors::Compression;
+
+    /// A connection that never ends by itself and forgets that it was told to.
+    #[tokio::test]
+    async fn a_second_order_reaches_a_connection_that_slept_through_the_first() {
+        let order = Arc::new(Order::default());
+        let obeying = order.clone();
+        let told = Arc::new(AtomicUsize::new(0));
+        let counted = told.clone();
+        let connection = tokio::spawn(async move {
+            let graceful = |_: Pin<&mut std::future::Pending<Result<(), ()>>>| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            };
+            obeying.obeyed(std::future::pending(), graceful).await;
+        });
+        for what in [FINISH, CLOSE] {
+            tokio::task::yield_now().await;
+            order.give(what);
+        }
+        connection.await.unwrap();
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
 
     const HEAD: Duration = Duration::from_secs(10);
     const IDLE: Duration = Duration::from_secs(300);
