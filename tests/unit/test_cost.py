@@ -21,8 +21,8 @@ US = 1e-6
             16,
             id="the_largest_is_not_the_best",
         ),
-        pytest.param({1: 1.0, 2: 1.99, 4: 3.98}, 1, id="no_row_gets_cheaper"),
-        pytest.param({1: 0.2, 4: 0.41, 8: 0.8}, 4, id="equal_sizes_answer_sooner_when_small"),
+        pytest.param({1: 1.0, 2: 1.99, 4: 3.98}, None, id="small_runs_are_never_preferred"),
+        pytest.param({2: 0.1, 8: 0.8, 16: 1.59}, 8, id="equal_sizes_answer_sooner_when_small"),
     ],
 )
 def test_the_smallest_of_the_cheapest_sizes_is_best(
