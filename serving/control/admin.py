@@ -155,6 +155,7 @@ class _TimedProtocol(H11Protocol):
     cycle: Any
     _head_timer: asyncio.TimerHandle | None = None
 
+    # The transport is always this kind here; asyncio declares the wider one.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._close_if_headless)

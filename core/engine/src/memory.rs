@@ -6,8 +6,8 @@ use std::ptr::NonNull;
 
 pub const ALIGN: usize = 64;
 
-/// A growing buffer whose byte at index `skew` is aligned to [`ALIGN`] minus
-/// nothing: the allocation itself is aligned, the content starts `skew` bytes in.
+/// A growing buffer: the allocation is aligned to [`ALIGN`], and the content starts
+/// `skew` bytes into it.
 ///
 /// A message whose last field is a tensor ends where the tensor ends; choosing
 /// the skew so that the *end* is aligned makes the tensor's start aligned to its

@@ -252,6 +252,7 @@ impl Watch {
         }
     }
 }
+
 /// A connection at one moment; times are since its beginning.
 struct State {
     age: Duration,

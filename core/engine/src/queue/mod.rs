@@ -352,10 +352,6 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.line.lock().closed
-    }
-
     /// Close, and answer everything still in line; how many there were.
     pub fn abort(&self, error: &Error) -> usize {
         let all = {
