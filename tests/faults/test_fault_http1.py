@@ -55,6 +55,28 @@ def test_fault_37_silence_is_timed_out(tight: Gateway, start: bytes) -> None:
     assert took is not None, "the connection stayed open"
 
 
+def test_fault_37_a_kept_alive_connection_may_be_idle_for_longer_than_a_head_may_take(
+    tight: Gateway,
+) -> None:
+    with http1.connection(tight.http_port) as sock:
+        for pause in (0, 1.3):
+            time.sleep(pause)
+            http1.send(sock, b"GET /v2/health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            reply = http1.read_reply(sock, "GET")
+            assert reply is not None, f"closed after {pause} s"
+            assert reply.status == 200
+
+
+def test_a_refusal_that_leaves_the_body_unread_ends_the_connection(tight: Gateway) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\n"
+    with http1.connection(tight.http_port) as sock:
+        http1.send(sock, f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode())
+        reply = http1.read_reply(sock)
+        assert reply is not None
+        assert reply.status == 415
+        assert reply.headers["connection"] == "close"
+
+
 def test_fault_37_a_slow_body_is_answered_408(tight: Gateway) -> None:
     with http1.connection(tight.http_port) as sock:
         http1.send(sock, http1.head(PATH, "Content-Length: 5000") + b"{")
