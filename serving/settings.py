@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from serving import __version__, machine
 from serving.errors import ConfigError
@@ -99,6 +99,11 @@ class LimitSettings(_Section):
     max_string_elements: Count = Field(
         default=1048576, description="Elements of one BYTES tensor, which become Python objects."
     )
+    run_timeout_s: SecondsOrZero = Field(
+        default=300.0,
+        description="How long one run of a model may take before it is ended (seconds; 0: for"
+        " ever).",
+    )
     request_timeout_s: SecondsOrZero = Field(
         default=60.0, description="Deadline of a request that brings none or a later one (0: none)."
     )
@@ -150,6 +155,73 @@ class BatchingSettings(_Section):
     max_queue_bytes: Count = Field(default=268435456, description="Bytes waiting, per version.")
 
 
+class ControlSettings(_Section):
+    uploads: bool = Field(
+        default=False,
+        description="Take model files that a repository load call brings along (`file:`).",
+    )
+
+
+class LoadingSettings(_Section):
+    trial: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Load, warm and measure a new version in a child process first."
+        " `auto`: on the CPU, not on a GPU.",
+    )
+    trial_timeout_s: Seconds = Field(
+        default=300.0, description="For a trial to end, before the version fails (seconds)."
+    )
+    warmup_timeout_s: Seconds = Field(
+        default=5.0, description="For warming batch sizes and measuring them (seconds)."
+    )
+    memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory of all loaded versions together"
+        " (bytes; 0: three quarters of the memory the process may use).",
+    )
+    model_memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory of one version, where the model's configuration names none"
+        " (bytes; 0: as much as all together).",
+    )
+    retry_first_s: Seconds = Field(
+        default=2.0,
+        description="Until a load that may heal is tried again; twice as long each time (seconds).",
+    )
+    retry_max_s: Seconds = Field(
+        default=60.0, description="The longest wait between two tries of a load (seconds)."
+    )
+
+
+class IsolationSettings(_Section):
+    mode: Literal["auto", "process", "none"] = Field(
+        default="auto",
+        description="Where a model runs whose configuration does not say. `auto`: in a child"
+        " process if it is able to crash, else in the server's own.",
+    )
+    memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory that a child may take beyond what it has once loaded"
+        " (bytes; 0: half of the memory the process may use).",
+    )
+    restart_first_s: Seconds = Field(
+        default=0.2,
+        description="Until a child that died again is started anew; twice as long each time"
+        " (seconds).",
+    )
+    restart_max_s: Seconds = Field(
+        default=30.0, description="The longest wait before a child is started anew (seconds)."
+    )
+
+
+class RolloutSettings(_Section):
+    keep_previous_s: SecondsOrZero = Field(
+        default=300.0,
+        description="How long the version that answered before stays loaded, ready for a"
+        " rollback (seconds).",
+    )
+
+
 class RegistrySettings(_Section):
     settle_s: SecondsOrZero = Field(
         default=3.0,
@@ -157,6 +229,12 @@ class RegistrySettings(_Section):
     )
     scan_interval_s: Seconds = Field(
         default=1.0, description="Between two looks at the model directories (seconds)."
+    )
+    watch: bool = Field(default=True, description="Look at once when the system reports a change.")
+    follow_symlinks: bool = Field(
+        default=False,
+        description="Take model and version folders that are symbolic links (Kubernetes"
+        " volumes, git-sync).",
     )
 
 
@@ -202,17 +280,27 @@ class Settings(_Section):
     )
     admin_token_file: Path | None = Field(
         default=None,
-        description="File with the token for control calls. There are no control calls yet,"
-        " so nothing reads it.",
+        description="File with the token that control calls must bring. Without one, control"
+        " is refused on every address but the loopback interface's.",
     )
     state_dir: Path | None = Field(
         default_factory=default_state_dir,
         description="Directory for what the gateway writes (default:"
-        " `$XDG_STATE_HOME/serving`, else `~/.local/state/serving`). Made when first written"
-        " to; nothing is written yet.",
+        " `$XDG_STATE_HOME/serving`, else `~/.local/state/serving`). Made when first written to.",
     )
-    model_control: str = Field(
-        default="poll", description="How versions come and go. Only `poll` so far."
+    model_control: Literal["poll", "explicit", "both"] = Field(
+        default="poll",
+        description="How versions come and go. `poll`: as the directories and version policies"
+        " say; `explicit`: when told; `both`: as the directories say until told otherwise.",
+    )
+    load_models: Words = Field(
+        default=(),
+        description="Models that `explicit` loads at start; `*`: all.",
+    )
+    readiness: Literal["settled", "strict", "any"] = Field(
+        default="settled",
+        description="Ready at start when every version wanted is ready or failed (`settled`),"
+        " when every one is ready (`strict`), when each model has one that is (`any`).",
     )
     name: Text = Field(default="serving", description="The server's name in its metadata.")
     log: LogSettings = LogSettings()
@@ -221,17 +309,12 @@ class Settings(_Section):
     threads: ThreadSettings = ThreadSettings()
     batching: BatchingSettings = BatchingSettings()
     registry: RegistrySettings = RegistrySettings()
+    control: ControlSettings = ControlSettings()
+    loading: LoadingSettings = LoadingSettings()
+    isolation: IsolationSettings = IsolationSettings()
+    rollout: RolloutSettings = RolloutSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
-
-    @field_validator("model_control")
-    @classmethod
-    def _known_control(cls, value: str) -> str:
-        if value in ("none", "explicit"):
-            raise ValueError(f"'{value}' is not supported yet; only 'poll' is")
-        if value != "poll":
-            raise ValueError(f"expected 'poll', got '{value}'")
-        return value
 
     @property
     def io_threads(self) -> int:
@@ -253,6 +336,16 @@ class Settings(_Section):
     def process_bytes(self) -> int:
         """Bytes that requests and answers may hold at once."""
         return self.limits.process_bytes or machine.usable_memory() // 4
+
+    @property
+    def models_bytes(self) -> int:
+        """Bytes that all loaded versions may take together."""
+        return self.loading.memory_bytes or machine.usable_memory() // 4 * 3
+
+    @property
+    def isolation_bytes(self) -> int:
+        """Bytes that a child may take beyond what it has once loaded."""
+        return self.isolation.memory_bytes or machine.usable_memory() // 2
 
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""

@@ -1,0 +1,140 @@
+"""The one directory that the gateway writes to: private, bounded, optional.
+
+Where it cannot be written (a read-only disk, a full one, no home), memory serves instead and
+the log says so once; what serves goes on (fault 16).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from serving.events import log
+
+# Of one file; what we keep is small, and a file that isn't ours is not worth reading.
+MAX_BYTES = 4 * 1024 * 1024
+
+
+class StateDir:
+    """JSON documents by name, each replaced as a whole. Safe from any thread.
+
+    ``path`` None: nothing outlives the process. The directory is made, with mode 0700, by the
+    first write.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._unwritten: dict[str, Any] = {}
+        self._said = False
+
+    def read(self, name: str) -> Any:
+        """The document last written under ``name`` (letters, digits, ``-``, ``_``, ``/``
+        between folders); None where there is none, or it can't be read or parsed."""
+        with self._lock:
+            if name in self._unwritten:
+                return self._unwritten[name]
+            if self.path is None:
+                return None
+            file = self._file(self.path, name)
+            try:
+                if file.stat().st_size > MAX_BYTES:
+                    raise ValueError(f"it has more than {MAX_BYTES} bytes")
+                return json.loads(file.read_bytes())
+            except FileNotFoundError:
+                return None
+            except (OSError, ValueError, RecursionError) as error:
+                log.warning("state_unreadable", name=name, reason=_words(error))
+                return None
+
+    def write(self, name: str, document: Any) -> bool:
+        """Replace the document (anything JSON can carry); whether it will outlive the process.
+
+        What is too large is refused like a disk that is full.
+        """
+        with self._lock:
+            try:
+                if self.path is None:
+                    raise OSError("there is no directory for it")
+                text = json.dumps(document, ensure_ascii=False).encode()
+                if len(text) > MAX_BYTES:
+                    raise OSError(f"it has more than {MAX_BYTES} bytes")
+                _replace(self.path, self._file(self.path, name), text)
+            except OSError as error:
+                self._unwritten[name] = document
+                self._say(error)
+                return False
+            self._unwritten.pop(name, None)
+            return True
+
+    def remove(self, name: str) -> None:
+        """Forget the document, if there is one."""
+        with self._lock:
+            self._unwritten.pop(name, None)
+            if self.path is not None:
+                with contextlib.suppress(OSError):
+                    self._file(self.path, name).unlink()
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the documents in a folder, without it, oldest first."""
+        with self._lock:
+            found: dict[str, int] = {}
+            if self.path is not None:
+                with contextlib.suppress(OSError):
+                    for file in (self.path / folder).glob("*.json"):
+                        with contextlib.suppress(OSError):
+                            found[file.stem] = file.stat().st_mtime_ns
+            for name in self._unwritten:
+                if name.startswith(f"{folder}/"):
+                    found.setdefault(name.removeprefix(f"{folder}/"), 2**63)
+            return sorted(found, key=lambda name: (found[name], name))
+
+    @staticmethod
+    def _file(root: Path, name: str) -> Path:
+        parts = name.split("/")
+        if not all(p and p.replace("-", "").replace("_", "").isalnum() for p in parts):
+            raise AssertionError(f"not a document's name: {name!r}")
+        return root.joinpath(*parts[:-1], f"{parts[-1]}.json")
+
+    def _say(self, error: OSError) -> None:
+        if not self._said:
+            self._said = True
+            log.warning(
+                "state_not_written",
+                path=str(self.path) if self.path else None,
+                reason=_words(error),
+                effect="what is decided now is forgotten at the next start",
+            )
+
+
+def _replace(root: Path, file: Path, text: bytes) -> None:
+    """Whole or not at all, also when the power fails."""
+    _make_private(root)
+    if file.parent != root:
+        _make_private(file.parent)
+    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _words(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()

@@ -1,0 +1,70 @@
+"""What the gateway writes: private, whole, and no trouble where it cannot be written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from serving.state_dir import MAX_BYTES, StateDir
+
+
+def test_a_document_outlives_the_process(tmp_path: Path) -> None:
+    assert StateDir(tmp_path / "state").write("models", {"a": [1, "é"]})
+    assert StateDir(tmp_path / "state").read("models") == {"a": [1, "é"]}
+
+
+def test_nothing_is_made_before_something_is_written(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    assert state.read("models") is None
+    assert state.names("trials") == []
+    state.remove("models")
+    assert not (tmp_path / "state").exists()
+
+
+def test_fault_68_what_is_written_is_private(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o777)
+    StateDir(tmp_path / "state").write("trials/one", 1)
+    for path in (tmp_path / "state", tmp_path / "state" / "trials"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "state" / "trials" / "one.json").stat().st_mode) == 0o600
+
+
+def test_documents_of_a_folder_come_oldest_first_and_can_be_removed(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    for at, name in enumerate(("b", "a", "c")):
+        state.write(f"trials/{name}", at)
+        os.utime(tmp_path / "trials" / f"{name}.json", (at, at))
+    state.remove("trials/a")
+    assert state.names("trials") == ["b", "c"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "\udcff", "[" * 100_000])
+def test_what_is_damaged_counts_as_absent(tmp_path: Path, content: str) -> None:
+    (tmp_path / "models.json").write_text(content, errors="surrogateescape")
+    assert StateDir(tmp_path).read("models") is None
+
+
+def test_fault_16_where_it_cannot_be_written_memory_serves(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    for state in (StateDir(blocked / "state"), StateDir(None)):
+        assert not state.write("trials/one", {"x": 1})
+        assert state.read("trials/one") == {"x": 1}
+        assert state.names("trials") == ["one"]
+        state.remove("trials/one")
+        assert state.read("trials/one") is None
+
+
+def test_what_is_too_large_is_not_written(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    state.write("models", "small")
+    assert not state.write("models", "x" * MAX_BYTES)
+    assert StateDir(tmp_path).read("models") == "small"
+
+
+def test_a_name_cannot_leave_the_directory(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="document's name"):
+        StateDir(tmp_path).write("../out", 1)
