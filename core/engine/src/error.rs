@@ -34,10 +34,14 @@ pub enum Word {
     UnsupportedMediaType,
     /// The client took too long to send its body.
     SlowBody,
+    /// A control call without the token, or with a wrong one.
+    Unauthenticated,
+    /// A control call that this server takes from nobody, or not from there.
+    PermissionDenied,
 }
 
 impl Word {
-    pub const ALL: [Word; 13] = [
+    pub const ALL: [Word; 15] = [
         Word::BadRequest,
         Word::BadData,
         Word::NotFound,
@@ -51,6 +55,8 @@ impl Word {
         Word::MethodNotAllowed,
         Word::UnsupportedMediaType,
         Word::SlowBody,
+        Word::Unauthenticated,
+        Word::PermissionDenied,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -69,6 +75,8 @@ impl Word {
             Word::MethodNotAllowed => "method_not_allowed",
             Word::UnsupportedMediaType => "unsupported_media_type",
             Word::SlowBody => "slow_body",
+            Word::Unauthenticated => "unauthenticated",
+            Word::PermissionDenied => "permission_denied",
         }
     }
 

@@ -13,6 +13,7 @@ use crate::stats::Protocol;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use http_body_util::Full;
@@ -355,6 +356,9 @@ fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) 
         }
         Word::Unimplemented => {
             headers.insert(ACCEPT_ENCODING, ENCODINGS);
+        }
+        Word::Unauthenticated => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         _ => {}
     }

@@ -11,10 +11,12 @@ pub fn grpc_code(word: Word) -> u8 {
         Word::BadRequest | Word::BadData | Word::UnsupportedMediaType => 3,
         Word::Expired | Word::SlowBody => 4,
         Word::NotFound => 5,
+        Word::PermissionDenied => 7,
         Word::Full | Word::TooLarge => 8,
         Word::Unimplemented | Word::MethodNotAllowed => 12,
         Word::Internal => 13,
         Word::Unavailable => 14,
+        Word::Unauthenticated => 16,
     }
 }
 
@@ -32,6 +34,8 @@ pub fn http_status(word: Word) -> StatusCode {
         Word::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Word::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Word::SlowBody => StatusCode::REQUEST_TIMEOUT,
+        Word::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Word::PermissionDenied => StatusCode::FORBIDDEN,
     }
 }
 
@@ -42,10 +46,12 @@ fn grpc_name(code: u8) -> &'static str {
         3 => "INVALID_ARGUMENT",
         4 => "DEADLINE_EXCEEDED",
         5 => "NOT_FOUND",
+        7 => "PERMISSION_DENIED",
         8 => "RESOURCE_EXHAUSTED",
         12 => "UNIMPLEMENTED",
         13 => "INTERNAL",
         14 => "UNAVAILABLE",
+        16 => "UNAUTHENTICATED",
         _ => "UNKNOWN",
     }
 }
@@ -69,6 +75,13 @@ mod tests {
         for word in Word::ALL {
             assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
             assert!(http_status(word).as_u16() >= 400, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_not_is_told_apart_from_what_is_wrong() {
+        for (word, grpc, http) in [(Word::Unauthenticated, 16, 401), (Word::PermissionDenied, 7, 403)] {
+            assert_eq!((grpc_code(word), http_status(word).as_u16()), (grpc, http), "{word:?}");
         }
     }
 
