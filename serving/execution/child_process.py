@@ -1,0 +1,104 @@
+"""The child's end of ``child.Child``: what a process of ours does to itself, and its loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from serving.execution import framing
+from serving.execution.framing import Message
+
+Handler = Callable[[Message, list[int]], Message]
+
+# Added to what we inherit: if memory runs out, the kernel takes a child, not the server.
+_OOM_SCORE = 500
+_PROC = Path("/proc/self")
+
+
+def serve(fd: int, handler: Handler) -> None:
+    """Answer the server's questions, one after another, until it closes the socket or ends;
+    then the process ends. Never returns. To be called first, from the main thread.
+
+    ``handler`` gets a message and the file descriptors that came with it, which are its own
+    now. An error that it raises is printed and reported, and the next question is awaited.
+    """
+    channel = socket.socket(fileno=fd)
+    channel.set_inheritable(False)
+    _ignore_signals()
+    try:
+        start, _ = framing.receive(channel)
+        _settle_in(start)
+    except (EOFError, OSError):
+        os._exit(0)
+    questions: queue.SimpleQueue[tuple[Message, list[int]]] = queue.SimpleQueue()
+    # It reads all the time, also while a question is answered: that is how it sees the end.
+    threading.Thread(target=_read, args=(channel, questions), name="watch", daemon=True).start()
+    while True:
+        framing.send(channel, _answer(handler, *questions.get()))
+
+
+def limit_memory(more_bytes: int) -> None:
+    """From now on, this process may allocate ``more_bytes`` beyond what it has.
+
+    Counted are the heap and private mappings (RLIMIT_DATA), not memory shared with others.
+    """
+    with contextlib.suppress(ValueError, OSError):  # a tighter limit of the operator's stands
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = data_bytes() + more_bytes
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
+def data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now (bytes; 0 where the system can't tell)."""
+    try:
+        for line in (_PROC / "status").read_text().splitlines():
+            if line.startswith("VmData:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+
+
+def _settle_in(start: Message) -> None:
+    # Before any thread is made: on Linux niceness is a thread's own.
+    with contextlib.suppress(OSError):  # only root may lower what was inherited
+        os.setpriority(os.PRIO_PROCESS, 0, int(start["niceness"]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, ValueError):
+        score = _PROC / "oom_score_adj"
+        score.write_text(str(min(1000, int(score.read_text()) + _OOM_SCORE)))
+    if start["memory_bytes"] is not None:
+        limit_memory(int(start["memory_bytes"]))
+
+
+def _read(channel: socket.socket, questions: queue.SimpleQueue[tuple[Message, list[int]]]) -> None:
+    try:
+        while True:
+            questions.put(framing.receive(channel))
+    except BaseException:  # noqa: BLE001 - whatever it is, nobody can ask any more
+        os._exit(0)
+
+
+def _answer(handler: Handler, message: Message, fds: list[int]) -> Message:
+    try:
+        return handler(message, fds)
+    except Exception as error:  # noqa: BLE001 - reported to whoever asked
+        traceback.print_exc(file=sys.stderr)
+        return {"failed": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,107 @@
+"""Messages between us and our children: a length, then JSON; file descriptors beside them.
+
+Nothing but JSON and raw bytes ever crosses, so a child that a model has taken over can
+say something wrong, but cannot have code run here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+# Of one message, head excluded. A signature of thousands of tensors has less.
+MAX_BYTES = 16 * 1024 * 1024
+_MAX_FDS = 16
+_LENGTH = struct.Struct("<I")
+
+Message = dict[str, Any]
+
+
+class FramingError(Exception):
+    """The other side sent what is not a message."""
+
+
+def send(
+    channel: socket.socket, message: Message, fds: Sequence[int] = (), until: float | None = None
+) -> None:
+    """Send one message whole; ``until`` is a time by ``time.monotonic``.
+
+    Raises OSError where the other side is gone, TimeoutError, FramingError for a message that
+    is too large.
+    """
+    body = json.dumps(message, separators=(",", ":")).encode()
+    if len(body) > MAX_BYTES:
+        raise FramingError(f"a message of {len(body)} bytes, at most {MAX_BYTES} are possible")
+    data = memoryview(_LENGTH.pack(len(body)) + body)
+    _wait_until(channel, until)
+    # The descriptors travel with the first byte, however little of the rest fits.
+    sent = socket.send_fds(channel, [data], list(fds)) if fds else channel.send(data)
+    while sent < len(data):
+        _wait_until(channel, until)
+        sent += channel.send(data[sent:])
+
+
+def receive(channel: socket.socket, until: float | None = None) -> tuple[Message, list[int]]:
+    """One message, and the file descriptors that came with it (now the caller's).
+
+    Raises EOFError or OSError where the other side is gone, TimeoutError, FramingError.
+    """
+    fds: list[int] = []
+    try:
+        head = _receive_head(channel, fds, until)
+        (size,) = _LENGTH.unpack(head)
+        if size > MAX_BYTES:
+            raise FramingError(f"a message of {size} bytes, at most {MAX_BYTES} are possible")
+        message = _parse(_receive_exactly(channel, size, until))
+    except BaseException:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return message, fds
+
+
+def _parse(body: bytes) -> Message:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FramingError(f"a message that is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise FramingError("a message that is not an object")
+    return message
+
+
+def _receive_head(channel: socket.socket, fds: list[int], until: float | None) -> bytes:
+    _wait_until(channel, until)
+    data, found, _, _ = socket.recv_fds(
+        channel, _LENGTH.size, _MAX_FDS, flags=socket.MSG_CMSG_CLOEXEC
+    )
+    fds.extend(found)
+    if not data:
+        raise EOFError
+    return data + _receive_exactly(channel, _LENGTH.size - len(data), until)
+
+
+def _receive_exactly(channel: socket.socket, size: int, until: float | None) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        _wait_until(channel, until)
+        part = channel.recv(size - len(parts))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def _wait_until(channel: socket.socket, until: float | None) -> None:
+    if until is None:
+        channel.settimeout(None)
+        return
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    channel.settimeout(left)

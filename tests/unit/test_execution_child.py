@@ -1,0 +1,155 @@
+"""A child process of ours: how it is asked, and every way in which it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.execution.child import Child, ChildDiedError, ChildFailedError
+from serving.execution.framing import MAX_BYTES, FramingError
+from tests.clients.processes import gone, open_fds
+
+MODULE = "tests.unit.child_modules"
+
+
+@pytest.fixture
+def child() -> Iterator[Child]:
+    child = Child(MODULE, name="test")
+    yield child
+    child.close()
+
+
+def test_answers_and_reads_the_files_it_is_given(child: Child, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("first")
+    (tmp_path / "b").write_text("second")
+    fds = [os.open(tmp_path / name, os.O_RDONLY) for name in ("a", "b")]
+    try:
+        answer = child.ask({"do": "echo", "what": {"text": "žluť\0"}}, fds)
+    finally:
+        for fd in fds:
+            os.close(fd)
+    assert answer == {"echo": {"text": "žluť\0"}, "read": ["first", "second"]}
+
+
+def test_answers_a_large_message(child: Child) -> None:
+    what = "x" * (4 * 1024 * 1024)
+    assert child.ask({"do": "echo", "what": what})["echo"] == what
+
+
+def test_has_a_session_of_its_own_and_none_of_our_files(child: Child) -> None:
+    facts = child.ask({"do": "facts"})
+    assert facts["session"] == child.pid
+    assert facts["ignored"] == [True, True]
+    assert facts["blocked"] == []
+    assert facts["core"] == 0
+    assert facts["telemetry"] == "1"
+    assert facts["nice"] == os.getpriority(os.PRIO_PROCESS, 0)
+    assert facts["oom"] > int(Path("/proc/self/oom_score_adj").read_text())
+    # stdin, stdout, stderr, the socket, and the folder that it lists them from.
+    assert len(facts["fds"]) == 5
+
+
+def test_is_as_nice_as_it_is_told() -> None:
+    child = Child(MODULE, name="test", niceness=7)
+    assert child.ask({"do": "facts"})["nice"] == 7
+    child.close()
+
+
+def test_gets_no_more_memory_than_it_may_have() -> None:
+    child = Child(MODULE, name="test", memory_bytes=200 * 1024 * 1024)
+    assert child.ask({"do": "allocate", "bytes": 100 * 1024 * 1024})["got"] > 0
+    assert child.ask({"do": "allocate", "bytes": 300 * 1024 * 1024})["got"] == 0
+    child.close()
+
+
+def test_lives_through_sigterm_and_sigint(child: Child) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(child.pid, number)
+    assert child.ask({"do": "echo", "what": 1})["echo"] == 1
+
+
+def test_an_error_in_it_is_ours_to_hear_and_not_its_end(child: Child) -> None:
+    with pytest.raises(ChildFailedError, match="ValueError: not this time"):
+        child.ask({"do": "raise"})
+    assert child.ask({"do": "echo", "what": 1})["echo"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGFPE, signal.SIGSEGV, signal.SIGKILL])
+def test_says_by_which_signal_it_ended(child: Child, number: signal.Signals) -> None:
+    with pytest.raises(ChildDiedError, match=number.name) as died:
+        child.ask({"do": "die", "signal": number})
+    assert (died.value.signal_number, died.value.exit_code) == (number, None)
+    assert not child.alive
+    with pytest.raises(ChildDiedError):
+        child.ask({"do": "echo", "what": 1})
+
+
+def test_says_with_which_status_it_ended(child: Child) -> None:
+    with pytest.raises(ChildDiedError, match="exit status 3") as died:
+        child.ask({"do": "die", "exit": 3})
+    assert (died.value.signal_number, died.value.exit_code) == (None, 3)
+
+
+def test_a_question_may_take_too_long(child: Child) -> None:
+    with pytest.raises(TimeoutError):
+        child.ask({"do": "sleep"}, timeout=0.5)
+    child.kill()
+    assert gone(child.pid)
+
+
+def test_killing_it_ends_the_wait_for_its_answer(child: Child) -> None:
+    child.ask({"do": "echo", "what": 1})
+    failure: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            child.ask({"do": "sleep"})
+        except ChildDiedError as error:
+            failure.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    child.kill()
+    asking.join(10)
+    assert [str(error) for error in failure] == ["SIGKILL"]
+
+
+def test_a_message_that_is_too_large_is_refused(child: Child) -> None:
+    with pytest.raises(FramingError):
+        child.ask({"do": "echo", "what": "x" * (MAX_BYTES + 1)})
+    assert child.ask({"do": "echo", "what": 1})["echo"] == 1
+
+
+def test_nothing_is_left_after_close() -> None:
+    before = open_fds()
+    child = Child(MODULE, name="test")
+    child.ask({"do": "echo", "what": 1})
+    child.close()
+    assert gone(child.pid)
+    assert open_fds() == before
+
+
+def test_fault_32_it_dies_with_its_parent_even_in_the_middle_of_a_question() -> None:
+    program = (
+        "import threading, time\n"
+        "from serving.execution.child import Child\n"
+        f"child = Child({MODULE!r}, name='test')\n"
+        "child.ask({'do': 'echo', 'what': 1})\n"
+        "threading.Thread(target=child.ask, args=({'do': 'sleep'},), daemon=True).start()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert gone(pid, within_s=10)
