@@ -13,6 +13,7 @@ GraphLevel = Literal["all", "layout", "extended", "basic", "disabled"]
 ExecutionMode = Literal["sequential", "parallel"]
 InstanceKind = Literal["auto", "cpu", "gpu"]
 Fill = Literal["zero", "random", "file"]
+Isolation = Literal["process", "none"]
 Source = Literal["none", "config.pbtxt", "model.yaml"]
 
 DEFAULT_MODEL_FILENAME = "model.onnx"
@@ -98,7 +99,9 @@ class ModelConfig:
 
     ``max_batch_size``: ``None`` is the server's default, 0 unbatched.
     ``batching``: ``None`` if proven right, ``True`` wanted, ``False`` never.
-    Times are in microseconds. Provider names are onnxruntime's.
+    ``isolation``: where it runs; ``None`` as the settings say. ``run_timeout_s``: seconds
+    that one run may take, 0 without end; ``memory_bytes``: what a loaded version may take;
+    ``None`` is the setting. Other times are in microseconds. Provider names are onnxruntime's.
     """
 
     source: Source = "none"
@@ -127,6 +130,9 @@ class ModelConfig:
     tolerance: Tolerance = Tolerance()
     model_filename: str = DEFAULT_MODEL_FILENAME
     parameters: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    isolation: Isolation | None = None
+    run_timeout_s: float | None = None
+    memory_bytes: int | None = None
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

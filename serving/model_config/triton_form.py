@@ -125,16 +125,21 @@ def _set_session(message: Any, config: ModelConfig) -> None:
     if number:
         message.optimization.graph.level = number
     given: dict[str, str] = dict(config.parameters)
-    for key, threads in (
+    for key, value in (
         ("intra_op_thread_count", session.intra_op_threads),
         ("inter_op_thread_count", session.inter_op_threads),
+        ("isolation", config.isolation),
+        ("run_timeout_s", config.run_timeout_s),
+        ("memory_bytes", config.memory_bytes),
     ):
-        if threads is not None:
-            given[key] = str(threads)
+        if value is not None:
+            given[key] = (
+                f"{value:.9f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+            )
     if session.execution_mode == "parallel":
         given["execution_mode"] = "1"
-    for key, value in given.items():
-        message.parameters[key].string_value = value
+    for key, text in given.items():
+        message.parameters[key].string_value = text
 
 
 def message_to_json_dict(message: Any) -> dict[str, Any]:

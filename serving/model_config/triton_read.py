@@ -18,7 +18,13 @@ from serving.model_config.schema import (
     WarmupInput,
     WarmupSample,
 )
-from serving.model_config.triton_runtime import Placement, ignored_parameters, placement, session
+from serving.model_config.triton_runtime import (
+    Placement,
+    ignored_parameters,
+    limits,
+    placement,
+    session,
+)
 from serving.model_config.words import plain_file_name
 from serving.signature import DATATYPES
 from serving.wire import messages
@@ -33,6 +39,7 @@ def to_model_config(message: Any) -> ModelConfig:
     kind, instances = _instances(message.instance_group)
     placed: Placement = placement(message, kind)
     largest = _max_batch_size(message)
+    bounds = limits(message)
     has_batching = message.HasField("dynamic_batching")
     config = ModelConfig(
         source="config.pbtxt",
@@ -59,6 +66,9 @@ def to_model_config(message: Any) -> ModelConfig:
         outputs=tuple(_tensor(t, message.max_batch_size) for t in message.output),
         model_filename=message.default_model_filename or DEFAULT_MODEL_FILENAME,
         parameters=MappingProxyType({k: v.string_value for k, v in message.parameters.items()}),
+        isolation=bounds.isolation,
+        run_timeout_s=bounds.run_timeout_s,
+        memory_bytes=bounds.memory_bytes,
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

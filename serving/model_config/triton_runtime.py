@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from serving.errors import ConfigError
-from serving.model_config.schema import ExecutionMode, GraphLevel, InstanceKind, SessionOptions
+from serving.model_config.schema import (
+    ExecutionMode,
+    GraphLevel,
+    InstanceKind,
+    Isolation,
+    SessionOptions,
+)
 from serving.model_config.words import PROVIDERS, refuse_outside_reach, suggestion
 
 CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[key] for key in ("cpu", "cuda", "tensorrt", "openvino"))
@@ -29,6 +36,8 @@ _SESSION_PARAMETERS = (
     "enable_mem_pattern",
     _ALLOCATOR_ENTRY,
 )
+# Our own, which Triton passes over.
+_LIMIT_PARAMETERS = ("isolation", "run_timeout_s", "memory_bytes")
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
     "arena_extend_strategy": {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"},
@@ -49,9 +58,35 @@ class Placement:
     options: Mapping[str, Mapping[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where the model runs, and what a run of it may take; ``None``: not said."""
+
+    isolation: Isolation | None
+    run_timeout_s: float | None
+    memory_bytes: int | None
+
+
+def limits(message: Any) -> Limits:
+    """Our own keys among ``parameters``."""
+    given = _given(message)
+    where = given.get("isolation")
+    if where not in (None, "process", "none"):
+        raise ConfigError(f"parameter 'isolation' is 'process' or 'none', got {where!r}")
+    return Limits(
+        isolation=where,  # type: ignore[arg-type]  # mypy does not narrow by a tuple of words
+        run_timeout_s=_seconds(given, "run_timeout_s"),
+        memory_bytes=_bytes(given, "memory_bytes"),
+    )
+
+
+def _given(message: Any) -> dict[str, str]:
+    return {key: message.parameters[key].string_value for key in message.parameters}
+
+
 def session(message: Any, level: GraphLevel) -> SessionOptions:
     """Session options from ``parameters``."""
-    given = {key: message.parameters[key].string_value for key in message.parameters}
+    given = _given(message)
     allocator = _switch(given, _ALLOCATOR_ENTRY, default=False)
     mode: ExecutionMode = (
         "parallel" if _switch(given, "execution_mode", default=False) else "sequential"
@@ -68,7 +103,7 @@ def session(message: Any, level: GraphLevel) -> SessionOptions:
 
 
 def ignored_parameters(message: Any) -> list[str]:
-    known = _SESSION_PARAMETERS + _CUDA_PARAMETERS
+    known = _SESSION_PARAMETERS + _CUDA_PARAMETERS + _LIMIT_PARAMETERS
     return [
         f"parameters[{key!r}]{suggestion(key, known)}"
         for key in sorted(message.parameters)
@@ -166,6 +201,24 @@ def _count(given: Mapping[str, str], key: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text) <= 1024):
         raise ConfigError(f"parameter {key!r} is a number from 0 to 1024, got {text!r}")
     return int(text) or None
+
+
+def _seconds(given: Mapping[str, str], key: str) -> float | None:
+    text = given.get(key)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise ConfigError(f"parameter {key!r} is a number of seconds, got {text!r}")
+    return float(text)
+
+
+def _bytes(given: Mapping[str, str], key: str) -> int | None:
+    text = given.get(key)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,16}", text) or not 1 <= int(text) <= 2**53:
+        raise ConfigError(f"parameter {key!r} is a number of bytes, got {text!r}")
+    return int(text)
 
 
 def _switch(given: Mapping[str, str], key: str, *, default: bool) -> bool:

@@ -73,6 +73,9 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         tolerance=Tolerance(rtol=keys.tolerance.rtol, atol=keys.tolerance.atol),
         model_filename=plain_file_name(keys.model_filename, "model_filename"),
         parameters=MappingProxyType({key: _text(v) for key, v in keys.parameters.items()}),
+        isolation=keys.isolation,
+        run_timeout_s=keys.run_timeout_s,
+        memory_bytes=keys.memory_bytes,
     )
     rules.check(config)
     return config

@@ -6,7 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from serving.model_config.schema import DEFAULT_MODEL_FILENAME, ExecutionMode, GraphLevel
+from serving.model_config.schema import (
+    DEFAULT_MODEL_FILENAME,
+    ExecutionMode,
+    GraphLevel,
+    Isolation,
+)
 
 Datatype = Literal[
     "BOOL",
@@ -38,9 +43,7 @@ NOT_YET = frozenset(
         "canary",
         "ensemble",
         "gates",
-        "isolation",
         "labels",
-        "memory_limit",
         "pin",
         "ragged",
         "rate_limit",
@@ -48,7 +51,6 @@ NOT_YET = frozenset(
         "rollback",
         "sequence",
         "shadow",
-        "time_limit",
         "trial",
         "weights",
     }
@@ -148,3 +150,6 @@ class ModelYaml(Section):
     tolerance: ToleranceYaml = ToleranceYaml()
     model_filename: str = DEFAULT_MODEL_FILENAME
     parameters: dict[str, Scalar] = {}
+    isolation: Isolation | None = None
+    run_timeout_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    memory_bytes: Size | None = None

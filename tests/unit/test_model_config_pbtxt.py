@@ -28,6 +28,9 @@ optimization { graph { level: 1 } }
 default_model_filename: "net.onnx"
 parameters { key: "intra_op_thread_count" value { string_value: "3" } }
 parameters: { key: "execution_mode" value: { string_value: "1" } }
+parameters { key: "isolation" value { string_value: "process" } }
+parameters { key: "run_timeout_s" value { string_value: "2.5" } }
+parameters { key: "memory_bytes" value { string_value: "4096" } }
 model_warmup {
   name: "first" batch_size: 2 count: 5
   inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3, 48, 192 ] random_data: true } }
@@ -56,6 +59,8 @@ def test_every_supported_key_arrives() -> None:
     assert config.session.graph_optimization_level == "extended"
     assert config.session.execution_mode == "parallel"
     assert (config.session.intra_op_threads, config.session.inter_op_threads) == (3, None)
+    assert (config.isolation, config.run_timeout_s, config.memory_bytes) == ("process", 2.5, 4096)
+    assert config.ignored == ()
     assert config.model_filename == "net.onnx"
     assert config.providers_prefer == ("CPUExecutionProvider",)
 
@@ -248,6 +253,22 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             'parameters { key: "enable_mem_arena" value { string_value: "yes" } }',
             "'enable_mem_arena' is '0' or '1'",
+        ),
+        (
+            'parameters { key: "isolation" value { string_value: "thread" } }',
+            "'isolation' is 'process' or 'none', got 'thread'",
+        ),
+        (
+            'parameters { key: "run_timeout_s" value { string_value: "-1" } }',
+            "'run_timeout_s' is a number of seconds, got '-1'",
+        ),
+        (
+            'parameters { key: "run_timeout_s" value { string_value: "nan" } }',
+            "'run_timeout_s' is a number of seconds, got 'nan'",
+        ),
+        (
+            'parameters { key: "memory_bytes" value { string_value: "1 GB" } }',
+            "'memory_bytes' is a number of bytes, got '1 GB'",
         ),
         (
             'max_batch_size: 4 model_warmup { name: "w" batch_size: 5 }',

@@ -107,6 +107,9 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     batching: {delay_us: 5, preferred_batch_sizes: [2, 4], priority_levels: 2,
                default_priority: 1, default_timeout_us: 7, max_queue_requests: 3}
     instances: 2
+    isolation: process
+    run_timeout_s: 2.5
+    memory_bytes: 4096
     session: {graph_optimization_level: disabled, intra_op_threads: 2, execution_mode: parallel}
     version_policy: all
     """
@@ -124,6 +127,9 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     assert config["optimization"]["graph"] == {"level": 2}
     assert config["parameters"]["intra_op_thread_count"] == {"string_value": "2"}
     assert config["parameters"]["execution_mode"] == {"string_value": "1"}
+    assert config["parameters"]["isolation"] == {"string_value": "process"}
+    assert config["parameters"]["run_timeout_s"] == {"string_value": "2.5"}
+    assert config["parameters"]["memory_bytes"] == {"string_value": "4096"}
     assert config["version_policy"] == {"all": {}}
 
 

@@ -87,6 +87,11 @@ CASES: list[tuple[str, str, Any]] = [
     ("tolerance: {rtol: 0.5}", "tolerance.rtol", 0.5),
     ("tolerance: {atol: 2}", "tolerance.atol", 2.0),
     ("model_filename: net.onnx", "model_filename", "net.onnx"),
+    ("isolation: process", "isolation", "process"),
+    ("isolation: none", "isolation", "none"),
+    ("run_timeout_s: 2.5", "run_timeout_s", 2.5),
+    ("run_timeout_s: 0", "run_timeout_s", 0),
+    ("memory_bytes: 1000", "memory_bytes", 1000),
     ("parameters: {owner: vision}", "parameters", {"owner": "vision"}),
 ]
 
@@ -154,7 +159,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["isolation", "gates", "aliases"])
+@pytest.mark.parametrize("key", ["shadow", "gates", "aliases"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 
@@ -206,6 +211,12 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("instances: !!python/object/apply:os.system ['true']", "instances"),
         ("instances: !!python/name:os.system", "python/name"),
         ("? 1\n: 2", "unknown key '1'"),
+        ("isolation: yes", "isolation"),
+        ("isolation: thread", "'process' or 'none'"),
+        ("run_timeout_s: -1", "greater than or equal"),
+        ("run_timeout_s: '1'", "valid number"),
+        ("memory_bytes: 0", "greater than or equal"),
+        ("memory_bytes: 1.5", "valid integer"),
     ],
 )
 def test_wrong_values_are_refused(text: str, reason: str) -> None:
