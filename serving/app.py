@@ -23,6 +23,7 @@ from serving.models.views import ModelView, VersionView
 from serving.observe.logs import EventLog
 from serving.observe.prometheus import Exposition
 from serving.protocols.calls import CallPool
+from serving.protocols.desk import Desk
 from serving.rollout.table import publish_to
 from serving.settings import Settings
 
@@ -54,7 +55,8 @@ class Gateway:
         self.server = _bound(settings)
         self.manager = Manager(settings, roots, publish_to(self.server))
         self.admin = self._bound_admin(origins or {})
-        self._calls = CallPool(self.server, self.manager, settings)
+        desk = Desk(self.manager, settings.name)
+        self._calls = CallPool(self.server, desk, settings.threads.calls)
         self._events = EventLog(self.server)
 
     def _bound_admin(self, origins: Mapping[str, str]) -> Admin:

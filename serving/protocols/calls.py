@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from serving.errors import ServingError, Word
 from serving.events import log
+from serving.models.commands import LoadModel, Outcome
 from serving.protocols import grpc_calls, http_calls
-from serving.protocols.views import Directory
-from serving.settings import Settings
+from serving.protocols.desk import Desk
+from serving.protocols.repository import Later, explain
 
 if TYPE_CHECKING:
     from serving import _core
@@ -19,15 +21,14 @@ _JOIN_S = 5.0
 
 
 class CallPool:
-    """A few threads that answer metadata, configuration, statistics and the index."""
+    """A few threads that answer metadata, configuration, statistics and the repository's calls."""
 
-    def __init__(self, server: _core.Server, directory: Directory, settings: Settings) -> None:
+    def __init__(self, server: _core.Server, desk: Desk, threads: int) -> None:
         self._server = server
-        self._directory = directory
-        self._name = settings.name
+        self._desk = desk
         self._threads = [
             threading.Thread(target=self._run, name=f"calls-{number}", daemon=True)
-            for number in range(settings.threads.calls)
+            for number in range(threads)
         ]
 
     def start(self) -> None:
@@ -42,24 +43,44 @@ class CallPool:
     def _run(self) -> None:
         while (call := self._server.next_call()) is not None:
             try:
-                answer_call(call, self._directory, self._name)
+                answer_call(call, self._desk)
             except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
                 log.error("call_not_answered", detail=traceback.format_exc())
 
 
-def answer_call(call: _core.Call, directory: Directory, server_name: str) -> None:
-    """Respond to ``call`` or fail it, in our words whatever happens."""
+def answer_call(call: _core.Call, desk: Desk) -> None:
+    """Respond to ``call`` or fail it, in our words whatever happens; or see to it that it is
+    answered when the command that it gave has ended."""
     try:
-        body = _answer(call, directory, server_name)
+        found = _answer(call, desk)
     except ServingError as error:
         call.fail(error.word, error.message, error.detail)
     except Exception:  # noqa: BLE001 - a bug of ours costs this call alone
         call.fail(Word.INTERNAL, "internal error", traceback.format_exc())
     else:
-        call.respond(body)
+        if isinstance(found, Later):
+            found.ticket.on_done(partial(_finish, call, found))
+        else:
+            call.respond(found)
 
 
-def _answer(call: _core.Call, directory: Directory, server_name: str) -> bytes:
+def _answer(call: _core.Call, desk: Desk) -> bytes | Later:
     if call.protocol == "grpc":
-        return grpc_calls.answer(directory, server_name, call.method, call.body)
-    return http_calls.answer(directory, server_name, call.method, call.path, call.body)
+        return grpc_calls.answer(desk, call)
+    return http_calls.answer(desk, call)
+
+
+def _finish(call: _core.Call, later: Later, outcome: Outcome) -> None:
+    """In the thread that ended the command: nothing may escape into it. The client may have
+    left; the core has then answered for us."""
+    command = later.ticket.command
+    assert isinstance(command, LoadModel)
+    later.release()
+    try:
+        if outcome.ok:
+            call.respond(b"")
+        else:
+            error = explain(command.model, outcome)
+            call.fail(error.word, error.message, error.detail)
+    except Exception:  # noqa: BLE001 - the thread is the manager's
+        log.error("call_not_answered", detail=traceback.format_exc())

@@ -3,60 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
 from serving.errors import ServingError, Word
 from serving.protocols import oip, triton
-from serving.protocols.views import Directory, check_size, parse_version
+from serving.protocols.desk import Desk
+from serving.protocols.repository import Later, refuse_load
+from serving.protocols.views import MAX_BODY_BYTES, check_name, check_size, parse_version
 from serving.wire import messages
 
-Handler = Callable[[Directory, str, Any], Any]
+if TYPE_CHECKING:
+    from serving import _core
 
-# Refused unread: a load may carry a whole model.
-_LOADING = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
+Handler = Callable[[Desk, Any], Any]
 
 
-def answer(directory: Directory, server_name: str, method: str, body: bytes) -> bytes:
-    """The serialized answer to the RPC ``method``. Raises ServingError."""
-    if method in _LOADING:
-        raise triton.refuse_load()
-    handler = HANDLERS.get(method)
+def answer(desk: Desk, call: _core.Call) -> bytes | Later:
+    """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
+    if call.method in _CONTROL:
+        return _control(desk, call)
+    handler = HANDLERS.get(call.method)
     if handler is None:
-        raise triton.not_supported(method)
-    check_size(body)
-    try:
-        request = getattr(messages, f"{method}Request").FromString(body)
-    except DecodeError:
-        raise ServingError(
-            Word.BAD_REQUEST, f"the message is not a valid {method}Request"
-        ) from None
-    response: bytes = handler(directory, server_name, request).SerializeToString()
+        raise triton.not_supported(call.method)
+    request = _request(call, MAX_BODY_BYTES)
+    response: bytes = handler(desk, request).SerializeToString()
     return response
 
 
-def _server_metadata(_: Directory, server_name: str, request: Any) -> Any:
-    return oip.server_metadata(server_name)
+def _request(call: _core.Call, limit: int) -> Any:
+    body = call.body
+    check_size(body, limit)
+    try:
+        return getattr(messages, f"{call.method}Request").FromString(body)
+    except DecodeError:
+        raise ServingError(
+            Word.BAD_REQUEST, f"the message is not a valid {call.method}Request"
+        ) from None
 
 
-def _model_metadata(directory: Directory, _: str, request: Any) -> Any:
-    return oip.model_metadata(directory, request.name, parse_version(request.version))
+_CONTROL = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
 
 
-def _model_config(directory: Directory, _: str, request: Any) -> Any:
-    config = triton.model_config(directory, request.name, parse_version(request.version))
+def _control(desk: Desk, call: _core.Call) -> bytes | Later:
+    """Whether the caller may is asked before the message is read: it may carry a model."""
+    control = desk.control
+    if control is None:
+        raise refuse_load()
+    control.admit(call.headers)
+    loads = call.method == "RepositoryModelLoad"
+    request = _request(call, control.max_body_bytes if loads else MAX_BODY_BYTES)
+    if request.repository_name:
+        raise triton.refuse_repository_name()
+    name = check_name(request.model_name)
+    parameters = {key: _value(value) for key, value in request.parameters.items()}
+    if loads:
+        return control.load(name, parameters, request.ByteSize())
+    control.unload(name, parameters)
+    return b""
+
+
+def _value(parameter: Any) -> Any:
+    choice = parameter.WhichOneof("parameter_choice")
+    return None if choice is None else getattr(parameter, choice)
+
+
+def _server_metadata(desk: Desk, request: Any) -> Any:
+    return oip.server_metadata(desk.server_name, loads=desk.loads)
+
+
+def _model_metadata(desk: Desk, request: Any) -> Any:
+    return oip.model_metadata(desk.directory, request.name, parse_version(request.version))
+
+
+def _model_config(desk: Desk, request: Any) -> Any:
+    config = triton.model_config(desk.directory, request.name, parse_version(request.version))
     return messages.ModelConfigResponse(config=config)
 
 
-def _model_statistics(directory: Directory, _: str, request: Any) -> Any:
-    return triton.model_statistics(directory, request.name, parse_version(request.version))
+def _model_statistics(desk: Desk, request: Any) -> Any:
+    return triton.model_statistics(desk.directory, request.name, parse_version(request.version))
 
 
-def _repository_index(directory: Directory, _: str, request: Any) -> Any:
+def _repository_index(desk: Desk, request: Any) -> Any:
     if request.repository_name:
         raise triton.refuse_repository_name()
-    return triton.repository_index(directory, ready=request.ready)
+    return triton.repository_index(desk.directory, ready=request.ready)
 
 
 HANDLERS: Mapping[str, Handler] = {

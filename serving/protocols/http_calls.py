@@ -7,26 +7,36 @@ another one they are 405, not 404.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.errors import ServingError, Word
 from serving.model_config import message_to_json_dict
 from serving.protocols import oip, triton
-from serving.protocols.views import Directory, check_size, decode_name
+from serving.protocols.desk import Desk
+from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
+from serving.protocols.views import MAX_BODY_BYTES, Directory, check_size, decode_name, shown
+
+if TYPE_CHECKING:
+    from serving import _core
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """``parts`` are the named pieces of the path, still percent-encoded."""
 
-    directory: Directory
-    server_name: str
+    desk: Desk
+    call: _core.Call
     parts: Mapping[str, str | None]
-    body: bytes
+
+    @property
+    def directory(self) -> Directory:
+        return self.desk.directory
 
     @property
     def model(self) -> str:
@@ -42,26 +52,29 @@ class Request:
 Handler = Callable[[Request], Any]
 
 
-def answer(directory: Directory, server_name: str, method: str, path: str, body: bytes) -> bytes:
-    """The JSON answer to ``method path``. Raises ServingError."""
+def answer(desk: Desk, call: _core.Call) -> bytes | Later:
+    """The JSON answer to the URL that ``call`` names. Raises ServingError."""
     for pattern, verbs in ROUTES:
-        match = pattern.fullmatch(path)
+        match = pattern.fullmatch(call.path)
         if match is None:
             continue
         # The door leaves the body out.
-        handler = verbs.get("GET" if method == "HEAD" else method)
+        handler = verbs.get("GET" if call.method == "HEAD" else call.method)
         if handler is None:
             # The door makes the Allow header of the last word.
             words = f"Method Not Allowed: use {' or '.join(verbs)}"
             raise ServingError(Word.METHOD_NOT_ALLOWED, words)
-        found = handler(Request(directory, server_name, match.groupdict(), body))
+        found = handler(Request(desk, call, match.groupdict()))
+        if isinstance(found, (bytes, Later)):
+            return found
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
     raise ServingError(Word.NOT_FOUND, "Not Found")
 
 
 def _server_metadata(request: Request) -> Any:
-    return message_to_json_dict(oip.server_metadata(request.server_name))
+    desk = request.desk
+    return message_to_json_dict(oip.server_metadata(desk.server_name, loads=desk.loads))
 
 
 def _model_names(request: Request) -> Any:
@@ -88,15 +101,15 @@ def _all_statistics(request: Request) -> Any:
 
 
 def _repository_index(request: Request) -> Any:
-    ready = _json_object(request.body).get("ready", False)
+    ready = _json_object(request.call.body).get("ready", False)
     if not isinstance(ready, bool):
         raise ServingError(Word.BAD_REQUEST, "'ready' must be true or false")
     return triton.index_json(triton.repository_index(request.directory, ready=ready))
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """An empty body is an empty object. Raises ServingError."""
-    check_size(body)
+    check_size(body, limit)
     if not body.strip():
         return {}
     try:
@@ -108,10 +121,51 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return found
 
 
-def _refuse_load(request: Request) -> Any:
+def _load(request: Request) -> Any:
+    control, name = _admitted(request)
+    body = request.call.body
+    parameters = _parameters(body, control.max_body_bytes)
+    for key, value in parameters.items():
+        if key.startswith(FILE):
+            parameters[key] = _from_base64(key, value)
+    return control.load(name, parameters, len(body))
+
+
+def _unload(request: Request) -> Any:
+    control, name = _admitted(request)
+    control.unload(name, _parameters(request.call.body, MAX_BODY_BYTES))
+    return b""
+
+
+def _admitted(request: Request) -> tuple[RepositoryControl, str]:
+    """Whether the caller may is asked before the body is read: it may carry a model."""
     if request.parts.get("repository"):
         raise triton.refuse_repository_name()
-    raise triton.refuse_load()
+    control = request.desk.control
+    if control is None:
+        raise refuse_load()
+    control.admit(request.call.headers)
+    return control, request.model
+
+
+def _parameters(body: bytes, limit: int) -> dict[str, Any]:
+    found = _json_object(body, limit)
+    for key in found:
+        if key != "parameters":
+            raise ServingError(Word.BAD_REQUEST, f"unrecognized key '{shown(key)}' in the body")
+    parameters = found.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise ServingError(Word.BAD_REQUEST, "'parameters' must be a JSON object")
+    return parameters
+
+
+def _from_base64(key: str, value: object) -> bytes:
+    try:
+        if isinstance(value, str):
+            return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise ServingError(Word.BAD_REQUEST, f"parameter '{shown(key)}' must be base64 text")
 
 
 def _core_only(request: Request) -> Any:
@@ -155,7 +209,8 @@ _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (r"/v2/trace/setting", {"GET": _TRACE, "POST": _TRACE}),
     (r"/v2/logging", {"GET": _LOGGING, "POST": _LOGGING}),
     (_REPOSITORY + "/index", {"POST": _repository_index}),
-    (_REPOSITORY + "/models/(?P<model>[^/]+)/(?:un)?load", {"POST": _refuse_load}),
+    (_REPOSITORY + "/models/(?P<model>[^/]+)/load", {"POST": _load}),
+    (_REPOSITORY + "/models/(?P<model>[^/]+)/unload", {"POST": _unload}),
     *_shared_memory("system"),
     *_shared_memory("cuda"),
 ]

@@ -22,11 +22,11 @@ EXTENSIONS = (
 )
 
 
-def server_metadata(name: str) -> Any:
-    """A ``ServerMetadataResponse``; ``name`` is the operator's for this server."""
-    return messages.ServerMetadataResponse(
-        name=name, version=__version__, extensions=list(EXTENSIONS)
-    )
+def server_metadata(name: str, *, loads: bool = False) -> Any:
+    """A ``ServerMetadataResponse``; ``name`` is the operator's for this server, ``loads``:
+    whether models can be loaded by call."""
+    extensions = [*EXTENSIONS, *(["model_repository"] if loads else [])]
+    return messages.ServerMetadataResponse(name=name, version=__version__, extensions=extensions)
 
 
 def model_metadata(directory: Directory, name: str, number: int | None) -> Any:

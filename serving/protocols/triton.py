@@ -122,17 +122,6 @@ def index_json(response: Any) -> list[dict[str, str]]:
     return [{k: getattr(m, k) for k in keys if getattr(m, k)} for m in response.models]
 
 
-def refuse_load() -> ServingError:
-    """Loading by call is for a server that does not follow its directories.
-
-    Not UNAVAILABLE: clients would try again, and no waiting helps.
-    """
-    return ServingError(
-        Word.UNIMPLEMENTED,
-        "explicit model load / unload is not allowed if polling is enabled",
-    )
-
-
 def refuse_repository_name() -> ServingError:
     return ServingError(Word.UNIMPLEMENTED, "'repository_name' specification is not supported")
 

@@ -16,6 +16,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _SHOWN_CHARACTERS = 128
 # No call so far has use for more; parsing it would hold the interpreter.
 MAX_BODY_BYTES = 64 * 1024
+# A name is a folder's; no file system has longer ones.
+MAX_NAME_BYTES = 255
 
 
 class Directory(Protocol):
@@ -95,6 +97,18 @@ def decode_name(raw: str) -> str:
         name = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
         raise ServingError(Word.BAD_REQUEST, "the model name is not valid UTF-8") from None
+    return check_name(name)
+
+
+def check_name(name: str) -> str:
+    """The name itself. Raises ServingError BAD_REQUEST where it is none or could be a path."""
+    if not name:
+        raise ServingError(Word.BAD_REQUEST, "Model name cannot be empty")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        raise ServingError(
+            Word.BAD_REQUEST,
+            f"invalid model name '{shown(name)}', it has more than {MAX_NAME_BYTES} bytes",
+        )
     if name == "." or ".." in name or any(c in "/\\" or _is_control(c) for c in name):
         raise ServingError(
             Word.BAD_REQUEST,
@@ -104,12 +118,11 @@ def decode_name(raw: str) -> str:
     return name
 
 
-def check_size(body: bytes) -> None:
+def check_size(body: bytes, limit: int = MAX_BODY_BYTES) -> None:
     """Raises ServingError TOO_LARGE for a body that is not worth parsing."""
-    if len(body) > MAX_BODY_BYTES:
+    if len(body) > limit:
         raise ServingError(
-            Word.TOO_LARGE,
-            f"the body has {len(body)} bytes, this call takes at most {MAX_BODY_BYTES}",
+            Word.TOO_LARGE, f"the body has {len(body)} bytes, this call takes at most {limit}"
         )
 
 

@@ -228,8 +228,6 @@ def test_models_that_load_and_a_gateway_that_drains_are_unavailable(
 
 
 UNBUILT = [
-    ("RepositoryModelLoad", pb.RepositoryModelLoadRequest(model_name="tiny")),
-    ("RepositoryModelUnload", pb.RepositoryModelUnloadRequest(model_name="tiny")),
     (
         "SystemSharedMemoryRegister",
         pb.SystemSharedMemoryRegisterRequest(name="r", key="/k", byte_size=8),
@@ -259,8 +257,6 @@ def test_unknown_rpcs_are_unimplemented(gateway: Gateway, path: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v2/repository/models/tiny/load",
-        "/v2/repository/models/tiny/unload",
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/region/r/register",
         "/v2/models/tiny/generate",

@@ -13,6 +13,8 @@ from serving.model_config import ModelConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.protocols.calls import answer_call
+from serving.protocols.desk import Desk
+from serving.protocols.repository import RepositoryControl
 from serving.signature import Signature, Tensor
 
 SIGNATURE = Signature(
@@ -106,9 +108,11 @@ class RecordedCall:
         return True
 
 
-def call(models: Any, recorded: RecordedCall) -> RecordedCall:
-    answer_call(recorded, models, "serving")  # type: ignore[arg-type]
-    assert (recorded.answer is None) != (recorded.failure is None)
+def call(
+    models: Any, recorded: RecordedCall, control: RepositoryControl | None = None
+) -> RecordedCall:
+    """Answered, unless it waits for a command's end."""
+    answer_call(recorded, Desk(models, "serving", control))  # type: ignore[arg-type]
     return recorded
 
 

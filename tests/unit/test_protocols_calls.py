@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from serving.protocols.calls import CallPool
+from serving.protocols.desk import Desk
 from serving.settings import Settings
 from tests.unit.protocol_views import Models, RecordedCall, model, version
 
@@ -52,7 +53,7 @@ class Unanswerable(Waited):
 
 def test_calls_are_answered_until_the_server_stops() -> None:
     line, settings = Line(), Settings()
-    pool = CallPool(line, MODELS, settings)  # type: ignore[arg-type]
+    pool = CallPool(line, Desk(MODELS, "serving"), settings.threads.calls)  # type: ignore[arg-type]
     before = threading.active_count()
     pool.start()
     sent = [Waited("GET", "/v2/models"), Waited("GET", "/nowhere"), Unanswerable("GET", "/nowhere")]

@@ -106,7 +106,7 @@ def test_fault_61_a_name_that_looks_like_a_path_is_just_unknown(name: str) -> No
 def test_loading_by_call_is_refused_while_directories_are_followed(method: str) -> None:
     word, message = rpc(method, model_name="m")
 
-    assert word is Word.UNIMPLEMENTED
+    assert word is Word.UNAVAILABLE
     assert message == "explicit model load / unload is not allowed if polling is enabled"
 
 
@@ -161,4 +161,4 @@ def test_a_large_message_is_not_parsed() -> None:
 def test_a_load_with_a_whole_model_in_it_is_refused_for_what_it_is() -> None:
     word, _ = rpc("RepositoryModelLoad", model_name="x" * 70_000)
 
-    assert word is Word.UNIMPLEMENTED
+    assert word is Word.UNAVAILABLE

@@ -273,7 +273,7 @@ def test_fault_67_the_words_of_the_shared_memory_api_name_no_region() -> None:
 @pytest.mark.parametrize("what", ["load", "unload"])
 def test_loading_by_call_is_refused_while_directories_are_followed(what: str) -> None:
     assert http(MODELS, "POST", f"/v2/repository/models/m/{what}") == (
-        Word.UNIMPLEMENTED,
+        Word.UNAVAILABLE,
         "explicit model load / unload is not allowed if polling is enabled",
     )
 
