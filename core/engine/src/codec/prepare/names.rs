@@ -1,0 +1,78 @@
+//! The inputs and outputs that a request names, held against a signature's.
+
+use crate::codec::InferRequest;
+use crate::error::{Error, Result};
+use crate::tensor::{Signature, shown};
+
+/// For each input of the request, its index in the signature.
+pub(super) fn places(request: &InferRequest, signature: &Signature) -> Result<Vec<usize>> {
+    let mut seen = vec![false; signature.inputs.len()];
+    let mut places = Vec::with_capacity(request.inputs.len().min(seen.len()));
+    for input in &request.inputs {
+        let (place, _) =
+            signature.input(&input.name).ok_or_else(|| unexpected("input", &input.name, request))?;
+        if std::mem::replace(&mut seen[place], true) {
+            return Err(duplicate("input", &input.name));
+        }
+        places.push(place);
+    }
+    let missing: Vec<&str> = signature
+        .inputs
+        .iter()
+        .zip(&seen)
+        .filter(|(spec, seen)| !**seen && !spec.optional)
+        .map(|(spec, _)| &*spec.name)
+        .collect();
+    if missing.is_empty() { Ok(places) } else { Err(missing_inputs(request, signature, &missing)) }
+}
+
+fn unexpected(kind: &str, name: &str, request: &InferRequest) -> Error {
+    Error::bad(format!("unexpected inference {kind} '{}' for model '{}'", shown(name), shown(&request.model)))
+}
+
+fn duplicate(kind: &str, name: &str) -> Error {
+    Error::bad(format!("{kind} '{}' already exists in request", shown(name)))
+}
+
+fn missing_inputs(request: &InferRequest, signature: &Signature, missing: &[&str]) -> Error {
+    let all = signature.inputs.len();
+    let required = signature.inputs.iter().filter(|spec| !spec.optional).count();
+    let expected = match required == all {
+        true => format!("expected {all} inputs but got {} inputs", request.inputs.len()),
+        false => {
+            format!(
+                "expected number of inputs between {required} and {all} but got {} inputs",
+                request.inputs.len()
+            )
+        }
+    };
+    let got = names(request.inputs.iter().map(|input| input.name.as_str()));
+    Error::bad(format!(
+        "{expected} for model '{}'. Got input(s) [{got}], but missing required input(s) [{}]. \
+         Please provide all required input(s).",
+        shown(&request.model),
+        names(missing.iter().copied())
+    ))
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("'{}'", shown(name))).collect::<Vec<_>>().join(",")
+}
+
+/// The outputs asked for, all of them when none is named.
+pub(super) fn outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<(usize, bool)>> {
+    if request.outputs.is_empty() {
+        return Ok((0..signature.outputs.len()).map(|place| (place, request.binary_output)).collect());
+    }
+    let mut seen = vec![false; signature.outputs.len()];
+    let mut outputs = Vec::with_capacity(request.outputs.len().min(seen.len()));
+    for output in &request.outputs {
+        let (place, _) =
+            signature.output(&output.name).ok_or_else(|| unexpected("output", &output.name, request))?;
+        if std::mem::replace(&mut seen[place], true) {
+            return Err(duplicate("output", &output.name));
+        }
+        outputs.push((place, output.binary.unwrap_or(request.binary_output)));
+    }
+    Ok(outputs)
+}

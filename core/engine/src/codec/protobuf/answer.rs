@@ -1,0 +1,108 @@
+//! Answers: their exact length first, then their bytes, once.
+
+use super::write::{frame, len_field, put_tag, put_text, put_varint, text_len, varint_len};
+use crate::codec::{AnswerHead, OutputTensor};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// `parameters { key: "triton_final_response" value { bool_param: … } }`,
+/// without the bool's value, which follows.
+const FINAL_RESPONSE: [u8; 28] = *b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08";
+const FINAL_RESPONSE_LEN: usize = FINAL_RESPONSE.len() + 1;
+/// Bytes of the unframed `ModelInferResponse`; a door refuses what is over
+/// [`MAX_MESSAGE`] before it encodes.
+pub fn infer_len(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
+    head_len(head) + outputs.iter().map(output_len).sum::<usize>()
+}
+
+/// Encodes a `ModelInferResponse` with raw contents, `framed` with the five
+/// bytes that go before a gRPC message.
+pub fn encode_infer(head: &AnswerHead, outputs: &[OutputTensor], framed: bool) -> Bytes {
+    let len = infer_len(head, outputs);
+    let mut out = if framed { frame(len) } else { BytesMut::with_capacity(len) };
+    put_infer(&mut out, head, None, outputs);
+    out.freeze()
+}
+
+/// Encodes a framed `ModelStreamInferResponse` that holds an answer.
+pub fn encode_stream_infer(head: &AnswerHead, outputs: &[OutputTensor], final_response: bool) -> Bytes {
+    let len = infer_len(head, outputs) + FINAL_RESPONSE_LEN;
+    let mut out = frame(len_field(2, len));
+    put_tag(&mut out, 2);
+    put_varint(&mut out, len as u64);
+    put_infer(&mut out, head, Some(final_response), outputs);
+    out.freeze()
+}
+
+/// Encodes a framed `ModelStreamInferResponse` that holds an error; `model` and
+/// `version` are empty when the request was never accepted.
+pub fn encode_stream_error(message: &str, id: Option<&str>, model: &str, version: &str) -> Bytes {
+    let head = AnswerHead { model, version, id };
+    let len = head_len(&head);
+    let mut out = frame(text_len(1, message) + len_field(2, len));
+    put_text(&mut out, 1, message);
+    put_tag(&mut out, 2);
+    put_varint(&mut out, len as u64);
+    put_head(&mut out, &head);
+    out.freeze()
+}
+
+/// Encodes a framed answer of one bool in field 1: `ServerLiveResponse`,
+/// `ServerReadyResponse`, `ModelReadyResponse`.
+pub fn encode_bool_response(value: bool) -> Bytes {
+    // False is the field's default and is not written.
+    if value { Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1]) } else { Bytes::from_static(&[0, 0, 0, 0, 0]) }
+}
+
+fn put_infer(out: &mut BytesMut, head: &AnswerHead, final_response: Option<bool>, outputs: &[OutputTensor]) {
+    put_head(out, head);
+    if let Some(last) = final_response {
+        out.put_slice(&FINAL_RESPONSE);
+        out.put_u8(u8::from(last));
+    }
+    for output in outputs {
+        put_tag(out, 5);
+        put_varint(out, meta_len(output) as u64);
+        put_meta(out, output);
+    }
+    for output in outputs {
+        // Also for an empty tensor: entries belong to outputs by position.
+        put_tag(out, 6);
+        put_varint(out, output.data.len() as u64);
+        out.put_slice(output.data);
+    }
+}
+
+fn put_head(out: &mut BytesMut, head: &AnswerHead) {
+    put_text(out, 1, head.model);
+    put_text(out, 2, head.version);
+    put_text(out, 3, head.id.unwrap_or_default());
+}
+
+fn put_meta(out: &mut BytesMut, output: &OutputTensor) {
+    put_text(out, 1, output.name);
+    put_text(out, 2, output.datatype.name());
+    if !output.shape.is_empty() {
+        put_tag(out, 3);
+        put_varint(out, dims_len(output) as u64);
+        for &dim in &output.shape {
+            put_varint(out, dim as u64);
+        }
+    }
+}
+
+fn head_len(head: &AnswerHead) -> usize {
+    text_len(1, head.model) + text_len(2, head.version) + text_len(3, head.id.unwrap_or_default())
+}
+
+fn output_len(output: &OutputTensor) -> usize {
+    len_field(5, meta_len(output)) + len_field(6, output.data.len())
+}
+
+fn meta_len(output: &OutputTensor) -> usize {
+    let dims = if output.shape.is_empty() { 0 } else { len_field(3, dims_len(output)) };
+    text_len(1, output.name) + text_len(2, output.datatype.name()) + dims
+}
+
+fn dims_len(output: &OutputTensor) -> usize {
+    output.shape.iter().map(|&dim| varint_len(dim as u64)).sum()
+}

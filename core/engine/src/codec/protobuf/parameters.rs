@@ -1,0 +1,88 @@
+//! Parameters: entries of a `map<string, InferParameter>`, and what a request's mean.
+
+use super::refusals::{no_sequences, reserved};
+use crate::codec::InferRequest;
+use crate::codec::wire::{Reader, Value};
+use crate::error::{Error, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Parameter<'a> {
+    Unset,
+    Bool(bool),
+    Int(i64),
+    Text(&'a str),
+    Double,
+    Uint(u64),
+}
+
+impl Parameter<'_> {
+    /// 0, "" and false say the same as no parameter at all.
+    fn is_empty(self) -> bool {
+        matches!(
+            self,
+            Parameter::Unset
+                | Parameter::Bool(false)
+                | Parameter::Int(0)
+                | Parameter::Uint(0)
+                | Parameter::Text("")
+        )
+    }
+}
+
+/// One entry of a `map<string, InferParameter>`.
+pub(super) fn parameter(entry: &[u8]) -> Result<(&str, Parameter<'_>)> {
+    let mut key = "";
+    let mut parameter = Parameter::Unset;
+    let mut reader = Reader::new(entry);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => key = value.text()?,
+            2 => parameter = choice(value.len()?, parameter)?,
+            _ => {}
+        }
+    }
+    Ok((key, parameter))
+}
+
+fn choice<'a>(encoded: &'a [u8], mut parameter: Parameter<'a>) -> Result<Parameter<'a>> {
+    let mut reader = Reader::new(encoded);
+    while let Some((number, value)) = reader.field()? {
+        parameter = match number {
+            1 => Parameter::Bool(value.varint()? != 0),
+            2 => Parameter::Int(value.varint()? as i64),
+            3 => Parameter::Text(value.text()?),
+            4 => Parameter::Double,
+            5 => Parameter::Uint(value.varint()?),
+            _ => parameter,
+        };
+    }
+    Ok(parameter)
+}
+
+/// Takes what a request's own parameter says into the request.
+pub(super) fn read(request: &mut InferRequest, value: Value<'_>) -> Result<()> {
+    let (key, parameter) = parameter(value.len()?)?;
+    match (key, parameter) {
+        ("timeout", Parameter::Int(timeout)) => request.timeout_us = not_negative(key, timeout)?,
+        ("timeout", _) => return Err(wrong_type(key, "int64_param")),
+        ("priority", Parameter::Uint(priority)) => request.priority = priority,
+        ("priority", Parameter::Int(priority)) => request.priority = not_negative(key, priority)?,
+        ("priority", _) => return Err(wrong_type(key, "uint64_param or int64_param")),
+        ("sequence_id" | "sequence_start" | "sequence_end", set) if !set.is_empty() => {
+            return Err(no_sequences(key));
+        }
+        ("triton_enable_empty_final_response", _) => {}
+        _ if key.starts_with("triton_") => return Err(reserved(key)),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn not_negative(key: &str, value: i64) -> Result<u64> {
+    u64::try_from(value)
+        .map_err(|_| Error::bad(format!("parameter '{key}' must not be negative, got {value}")))
+}
+
+fn wrong_type(key: &str, expected: &str) -> Error {
+    Error::bad(format!("invalid value type for '{key}' parameter, expected {expected}."))
+}

@@ -1,0 +1,38 @@
+//! The words for what a request lacks or asks for in vain, the same on both doors.
+
+use crate::error::{Error, Word};
+use crate::tensor::shown;
+
+/// The error for an input without data.
+pub(in crate::codec) fn no_data(tensor: &str, model: &str) -> Error {
+    Error::bad(format!(
+        "unable to find data for input tensor '{}' for model '{}' in request.",
+        shown(tensor),
+        shown(model)
+    ))
+}
+
+pub(in crate::codec) fn no_classification(output: &str) -> Error {
+    Error::new(
+        Word::Unimplemented,
+        format!("parameter 'classification' of output '{}' is not supported", shown(output)),
+    )
+}
+
+pub(in crate::codec) fn no_shared_memory(kind: &str, name: &str) -> Error {
+    Error::new(
+        Word::Unimplemented,
+        format!("shared memory is not supported, {kind} '{}' asks for it", shown(name)),
+    )
+}
+
+pub(in crate::codec) fn no_sequences(key: &str) -> Error {
+    Error::new(
+        Word::Unimplemented,
+        format!("parameter '{}' is not supported: sequences are not built", shown(key)),
+    )
+}
+
+pub(in crate::codec) fn reserved(key: &str) -> Error {
+    Error::bad(format!("parameter keys starting with 'triton_' are reserved, got '{}'", shown(key)))
+}

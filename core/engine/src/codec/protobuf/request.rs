@@ -1,0 +1,164 @@
+//! Requests: the fields of a message, as slices of it.
+
+use super::parameters::{self, parameter};
+use super::refusals::{no_classification, no_data, no_shared_memory};
+use crate::codec::wire::{Reader, Value};
+use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput};
+use crate::error::{Error, Result};
+use crate::tensor::{MAX_RANK, Shape, shown};
+use bytes::Bytes;
+
+/// Encoders write an input's contents once; more parts are legal, but a
+/// thousand of them only come from an attacker.
+const MAX_PARTS: usize = 16;
+
+/// How the parameters of tensors in shared memory begin.
+const SHARED_MEMORY: &str = "shared_memory_";
+/// Decodes a `ModelInferRequest`.
+///
+/// # Errors
+/// `BadRequest` for a malformed message (fault 47), raw and typed contents
+/// together, a wrong number of raw entries (fault 52), or a parameter of the
+/// wrong type; `Unimplemented` for classification, sequences and shared memory.
+pub fn decode_infer(message: Bytes) -> Result<InferRequest> {
+    let mut request = InferRequest::default();
+    let mut raw: Vec<Bytes> = Vec::new();
+    let mut reader = Reader::new(&message);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => request.model = value.text()?.to_owned(),
+            2 => request.version = value.text()?.to_owned(),
+            3 => request.id = Some(value.text()?.to_owned()).filter(|id| !id.is_empty()),
+            4 => parameters::read(&mut request, value)?,
+            5 => push(&mut request.inputs, "inputs", input(&message, value.len()?)?)?,
+            6 => push(&mut request.outputs, "outputs", output(value.len()?)?)?,
+            7 => push(&mut raw, "raw_input_contents", message.slice_ref(value.len()?))?,
+            _ => {}
+        }
+    }
+    if !raw.is_empty() {
+        give_raw(&mut request, raw)?;
+    }
+    Ok(request)
+}
+
+fn push<T>(list: &mut Vec<T>, what: &str, item: T) -> Result<()> {
+    if list.len() >= MAX_TENSORS {
+        return Err(Error::bad(format!("the request has more than {MAX_TENSORS} {what}")));
+    }
+    list.push(item);
+    Ok(())
+}
+
+/// Raw entries belong to the inputs in order, one each.
+fn give_raw(request: &mut InferRequest, raw: Vec<Bytes>) -> Result<()> {
+    let model = shown(&request.model);
+    let mut entries = raw.into_iter();
+    for input in &mut request.inputs {
+        if matches!(input.payload, Payload::Typed(_)) {
+            return Err(Error::bad(format!(
+                "contents field must not be specified when using raw_input_contents for '{}' for model '{model}'",
+                shown(&input.name)
+            )));
+        }
+        let entry = entries.next().ok_or_else(|| no_data(&input.name, &request.model))?;
+        input.payload = Payload::Raw(entry);
+    }
+    match entries.len() {
+        0 => Ok(()),
+        surplus => Err(Error::bad(format!(
+            "unexpected additional raw_input_contents for model '{model}': expected {} entries, got {}",
+            request.inputs.len(),
+            request.inputs.len() + surplus
+        ))),
+    }
+}
+
+fn input(message: &Bytes, encoded: &[u8]) -> Result<InputTensor> {
+    let (mut name, mut datatype) = ("", "");
+    let mut shape = Shape::new();
+    let mut parts: Vec<Bytes> = Vec::new();
+    let mut shared_memory = false;
+    let mut reader = Reader::new(encoded);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => name = value.text()?,
+            2 => datatype = value.text()?,
+            3 => dims(&mut shape, value, name)?,
+            4 => shared_memory |= parameter(value.len()?)?.0.starts_with(SHARED_MEMORY),
+            5 if parts.len() < MAX_PARTS => parts.push(message.slice_ref(value.len()?)),
+            5 => return Err(Error::bad(format!("input '{}' has too many contents fields", shown(name)))),
+            _ => {}
+        }
+    }
+    if shared_memory {
+        return Err(no_shared_memory("input", name));
+    }
+    let payload = if parts.is_empty() { Payload::Missing } else { Payload::Typed(parts) };
+    Ok(InputTensor { name: name.to_owned(), datatype: datatype.to_owned(), shape, payload })
+}
+
+/// Packed or one at a time; a shape longer than any tensor's is refused before
+/// it is stored (fault 51).
+fn dims(shape: &mut Shape, value: Value<'_>, name: &str) -> Result<()> {
+    match value {
+        Value::Varint(dim) => dim_push(shape, dim, name),
+        _ => {
+            let mut reader = Reader::new(value.len()?);
+            while !reader.is_empty() {
+                dim_push(shape, reader.varint()?, name)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn dim_push(shape: &mut Shape, dim: u64, name: &str) -> Result<()> {
+    if shape.len() >= MAX_RANK {
+        return Err(Error::bad(format!("input '{}' has more than {MAX_RANK} dimensions", shown(name))));
+    }
+    shape.push(dim as i64);
+    Ok(())
+}
+
+fn output(encoded: &[u8]) -> Result<RequestedOutput> {
+    let mut name = "";
+    let (mut classification, mut shared_memory) = (false, false);
+    let mut reader = Reader::new(encoded);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => name = value.text()?,
+            2 => {
+                let (key, _) = parameter(value.len()?)?;
+                classification |= key == "classification";
+                shared_memory |= key.starts_with(SHARED_MEMORY);
+            }
+            _ => {}
+        }
+    }
+    if classification {
+        return Err(no_classification(name));
+    }
+    if shared_memory {
+        return Err(no_shared_memory("output", name));
+    }
+    Ok(RequestedOutput { name: name.to_owned(), binary: None })
+}
+
+/// Decodes a message of a model name in field 1 and a version in field 2:
+/// `ModelReadyRequest`, `ModelMetadataRequest` and the like.
+///
+/// # Errors
+/// `BadRequest` for a malformed message.
+pub fn decode_model_ref(message: Bytes) -> Result<(String, String)> {
+    let (mut name, mut version) = ("", "");
+    let mut reader = Reader::new(&message);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => name = value.text()?,
+            2 => version = value.text()?,
+            _ => {}
+        }
+    }
+    Ok((name.to_owned(), version.to_owned()))
+}

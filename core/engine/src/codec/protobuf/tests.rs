@@ -1,0 +1,256 @@
+use super::*;
+use crate::codec::oracle::{
+    BoolResponse, InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelRef,
+    ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
+};
+use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
+use crate::error::{Error, Result, Word};
+use crate::tensor::Datatype;
+use bytes::Bytes;
+use proptest::prelude::*;
+use prost::Message;
+
+fn decode(request: &ModelInferRequest) -> Result<InferRequest> {
+    decode_infer(request.encode_to_vec().into())
+}
+
+fn refusal(request: &ModelInferRequest) -> Error {
+    decode(request).unwrap_err()
+}
+
+fn named(name: &str) -> Tensor {
+    Tensor { name: name.into(), datatype: "FP32".into(), shape: vec![1, 2], ..Default::default() }
+}
+
+fn with_inputs(inputs: Vec<Tensor>, raw: usize) -> ModelInferRequest {
+    ModelInferRequest {
+        model_name: "m".into(),
+        inputs,
+        raw_input_contents: vec![Bytes::from_static(&[0; 8]); raw],
+        ..Default::default()
+    }
+}
+
+fn with_parameter(key: &str, choice: ParameterChoice) -> ModelInferRequest {
+    ModelInferRequest { parameters: [(key.into(), choice.into())].into(), ..Default::default() }
+}
+
+#[test]
+fn raw_data_is_a_slice_of_the_message() {
+    let encoded = Bytes::from(with_inputs(vec![named("x")], 1).encode_to_vec());
+    let request = decode_infer(encoded.clone()).unwrap();
+    let Payload::Raw(data) = &request.inputs[0].payload else { panic!("not raw") };
+    let message = encoded.as_ptr_range();
+    assert!(message.contains(&data.as_ptr()));
+    assert_eq!(data.len(), 8);
+}
+
+#[test]
+fn fault_52_contents_beside_raw_are_refused_in_tritons_words() {
+    let mut typed = named("b");
+    typed.contents = Some(InferTensorContents::default());
+    assert_eq!(
+        refusal(&with_inputs(vec![named("a"), typed], 2)).message,
+        "contents field must not be specified when using raw_input_contents for 'b' for model 'm'"
+    );
+}
+
+#[test]
+fn fault_52_too_few_and_surplus_raw_entries_are_refused() {
+    assert_eq!(
+        refusal(&with_inputs(vec![named("a"), named("b")], 1)).message,
+        "unable to find data for input tensor 'b' for model 'm' in request."
+    );
+    assert!(refusal(&with_inputs(vec![named("a")], 3)).message.ends_with("expected 1 entries, got 3"));
+}
+
+#[test]
+fn an_input_without_any_data_is_left_to_the_model() {
+    let request = decode(&with_inputs(vec![named("a")], 0)).unwrap();
+    assert!(matches!(request.inputs[0].payload, Payload::Missing));
+}
+
+#[test]
+fn fault_51_ten_thousand_dims_are_refused_before_they_are_stored() {
+    let mut input = named("a");
+    input.shape = vec![1; 10_000];
+    assert!(refusal(&with_inputs(vec![input], 0)).message.contains("more than 64 dimensions"));
+}
+
+#[test]
+fn a_flood_of_two_byte_inputs_is_refused() {
+    let flood = [0x2a, 0].repeat(100_000);
+    assert!(decode_infer(flood.into()).unwrap_err().message.contains("more than 4096 inputs"));
+    let flood = [0x3a, 0].repeat(100_000);
+    assert!(decode_infer(flood.into()).unwrap_err().message.contains("more than 4096 raw_input_contents"));
+    let contents = [0x2a, 0].repeat(1000);
+    let mut nested = vec![0x2a, 0xd0, 0x0f];
+    nested.extend(contents);
+    assert!(decode_infer(nested.into()).unwrap_err().message.contains("too many contents"));
+}
+
+#[test]
+fn fault_47_malformed_messages_are_bad_requests() {
+    for bad in [&b"\xff\xff\xff"[..], b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x08\x01", b"\x2a\x03\x0a\x05a"] {
+        assert_eq!(decode_infer(Bytes::copy_from_slice(bad)).unwrap_err().word, Word::BadRequest, "{bad:?}");
+    }
+    assert!(decode_infer(vec![0x0b; 100_000].into()).is_err());
+}
+
+#[test]
+fn timeout_and_priority_are_read_with_their_types() {
+    let request = decode(&with_parameter("timeout", ParameterChoice::Int64(7))).unwrap();
+    assert_eq!(request.timeout_us, 7);
+    assert_eq!(
+        refusal(&with_parameter("timeout", ParameterChoice::Uint64(7))).message,
+        "invalid value type for 'timeout' parameter, expected int64_param."
+    );
+    assert_eq!(decode(&with_parameter("priority", ParameterChoice::Uint64(3))).unwrap().priority, 3);
+    assert_eq!(decode(&with_parameter("priority", ParameterChoice::Int64(3))).unwrap().priority, 3);
+    for key in ["timeout", "priority"] {
+        assert!(refusal(&with_parameter(key, ParameterChoice::Int64(-1))).message.contains("negative"));
+        assert_eq!(refusal(&with_parameter(key, ParameterChoice::String("1".into()))).word, Word::BadRequest);
+        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Double(1.0))).word, Word::BadRequest);
+    }
+}
+
+#[test]
+fn free_parameters_pass_and_reserved_ones_do_not() {
+    for choice in [ParameterChoice::Bool(true), ParameterChoice::Uint64(1), ParameterChoice::Double(0.5)] {
+        decode(&with_parameter("anything", choice)).unwrap();
+    }
+    decode(&with_parameter("triton_enable_empty_final_response", ParameterChoice::Bool(true))).unwrap();
+    let error = refusal(&with_parameter("triton_x", ParameterChoice::Bool(true)));
+    assert!(error.message.contains("parameter keys starting with 'triton_' are reserved"));
+    assert_eq!(error.word, Word::BadRequest);
+}
+
+#[test]
+fn what_is_not_built_is_said_to_be() {
+    let one = || InferParameter::from(ParameterChoice::Int64(1));
+    for key in ["sequence_id", "sequence_start", "sequence_end"] {
+        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Int64(1))).word, Word::Unimplemented);
+    }
+    decode(&with_parameter("sequence_id", ParameterChoice::Int64(0))).unwrap();
+    let mut input = named("a");
+    input.parameters.insert("shared_memory_region".into(), one());
+    assert_eq!(refusal(&with_inputs(vec![input], 0)).word, Word::Unimplemented);
+    for key in ["classification", "shared_memory_region"] {
+        let output = Wanted { name: "y".into(), parameters: [(key.to_owned(), one())].into() };
+        let request = ModelInferRequest { outputs: vec![output], ..Default::default() };
+        assert_eq!(refusal(&request).word, Word::Unimplemented);
+    }
+}
+
+fn unframe(framed: &[u8]) -> &[u8] {
+    let (head, message) = framed.split_at(5);
+    assert_eq!(head[0], 0);
+    assert_eq!(u32::from_be_bytes(head[1..].try_into().unwrap()) as usize, message.len());
+    message
+}
+
+#[test]
+fn small_answers_are_what_prost_writes() {
+    for value in [false, true] {
+        assert_eq!(BoolResponse::decode(unframe(&encode_bool_response(value))).unwrap().value, value);
+    }
+    let model = ModelRef { name: "m".into(), version: "3".into() };
+    assert_eq!(decode_model_ref(model.encode_to_vec().into()).unwrap(), ("m".into(), "3".into()));
+    assert_eq!(decode_model_ref(Bytes::new()).unwrap(), (String::new(), String::new()));
+    assert!(decode_model_ref(Bytes::from_static(b"\x0a\x01\xff")).is_err());
+}
+
+#[test]
+fn a_stream_error_holds_the_message_and_the_id() {
+    let framed = encode_stream_error("no such model", Some("7"), "m", "");
+    let answer = ModelStreamInferResponse::decode(unframe(&framed)).unwrap();
+    assert_eq!(answer.error_message, "no such model");
+    let inner = answer.infer_response.unwrap();
+    assert_eq!((inner.id.as_str(), inner.model_name.as_str(), inner.model_version.as_str()), ("7", "m", ""));
+    let bare = encode_stream_error("x", None, "", "");
+    assert!(ModelStreamInferResponse::decode(unframe(&bare)).unwrap().infer_response.is_some());
+}
+
+fn tensors() -> impl Strategy<Value = Vec<(String, Vec<i64>, Vec<u8>)>> {
+    prop::collection::vec((".{0,8}", prop::collection::vec(any::<i64>(), 0..5), any::<Vec<u8>>()), 0..4)
+}
+
+proptest! {
+    #[test]
+    fn answers_read_back_with_prost(tensors in tensors(), model in ".{0,20}", version in "[0-9]{0,3}", id: Option<String>, last: bool) {
+        let outputs: Vec<OutputTensor> = tensors.iter().map(|(name, shape, data)| OutputTensor {
+            name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false,
+        }).collect();
+        let head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
+        let plain = encode_infer(&head, &outputs, false);
+        prop_assert_eq!(plain.len(), infer_len(&head, &outputs));
+        let framed = encode_infer(&head, &outputs, true);
+        prop_assert_eq!(unframe(&framed), &plain[..]);
+        let answer = ModelInferResponse::decode(plain).unwrap();
+        prop_assert_eq!(&answer.model_name, &model);
+        prop_assert_eq!(&answer.model_version, &version);
+        prop_assert_eq!(&answer.id, id.as_deref().unwrap_or_default());
+        prop_assert_eq!(answer.outputs.len(), tensors.len());
+        prop_assert_eq!(answer.raw_output_contents.len(), tensors.len());
+        for ((output, raw), (name, shape, data)) in answer.outputs.iter().zip(&answer.raw_output_contents).zip(&tensors) {
+            prop_assert_eq!(&output.name, name);
+            prop_assert_eq!(&output.shape, shape);
+            prop_assert_eq!(output.datatype.as_str(), "FP32");
+            prop_assert_eq!(raw, data);
+        }
+        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last))).unwrap();
+        let mut inner = streamed.infer_response.unwrap();
+        let parameter = inner.parameters.remove("triton_final_response").unwrap();
+        prop_assert_eq!(parameter.parameter_choice, Some(ParameterChoice::Bool(last)));
+        prop_assert_eq!(inner, answer);
+    }
+
+    #[test]
+    fn requests_of_prost_are_read(tensors in tensors(), id: String, outputs: Vec<String>, typed: bool) {
+        let message = ModelInferRequest {
+            model_name: "m".into(),
+            model_version: "2".into(),
+            id: id.clone(),
+            inputs: tensors.iter().map(|(name, shape, _)| Tensor {
+                name: name.clone(), datatype: "INT8".into(), shape: shape.clone(),
+                contents: typed.then(InferTensorContents::default), ..Default::default()
+            }).collect(),
+            outputs: outputs.iter().map(|name| Wanted { name: name.clone(), ..Default::default() }).collect(),
+            raw_input_contents: if typed { vec![] } else { tensors.iter().map(|(_, _, data)| data.clone().into()).collect() },
+            ..Default::default()
+        };
+        let request = decode(&message).unwrap();
+        prop_assert_eq!((request.model.as_str(), request.version.as_str()), ("m", "2"));
+        prop_assert_eq!(request.id.unwrap_or_default(), id);
+        prop_assert_eq!(request.outputs.into_iter().map(|o| o.name).collect::<Vec<_>>(), outputs);
+        for (input, (name, shape, data)) in request.inputs.iter().zip(&tensors) {
+            prop_assert_eq!(&input.name, name);
+            prop_assert_eq!(input.shape.as_slice(), shape.as_slice());
+            match &input.payload {
+                Payload::Raw(raw) => prop_assert_eq!(raw, data),
+                Payload::Typed(parts) => prop_assert!(typed && parts.len() == 1),
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn fault_47_any_bytes_end(bytes: Vec<u8>) {
+        let _ = decode_infer(bytes.clone().into());
+        let _ = decode_model_ref(bytes.into());
+    }
+
+    #[test]
+    fn fault_47_damaged_requests_end(at in 0usize..200, byte: u8, cut in 0usize..200) {
+        let mut typed = named("a");
+        typed.contents = Some(InferTensorContents { fp32_contents: vec![1.0; 8], ..Default::default() });
+        let mut message = with_parameter("timeout", ParameterChoice::Int64(5));
+        message.inputs = vec![typed, named("b")];
+        let mut encoded = message.encode_to_vec();
+        encoded.truncate(encoded.len().saturating_sub(cut % 16));
+        if let Some(target) = encoded.get_mut(at) {
+            *target = byte;
+        }
+        let _ = decode_infer(encoded.into());
+    }
+}

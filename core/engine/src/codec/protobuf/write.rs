@@ -1,0 +1,46 @@
+//! Writing protobuf's wire format: length-delimited fields and varints.
+
+use bytes::{BufMut, BytesMut};
+
+const LEN: u32 = 2;
+/// A buffer of the exact size, with the gRPC frame head written: not
+/// compressed, then the length.
+pub(super) fn frame(len: usize) -> BytesMut {
+    let mut out = BytesMut::with_capacity(5 + len);
+    out.put_u8(0);
+    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
+    out
+}
+
+pub(super) fn put_text(out: &mut BytesMut, number: u32, text: &str) {
+    if !text.is_empty() {
+        put_tag(out, number);
+        put_varint(out, text.len() as u64);
+        out.put_slice(text.as_bytes());
+    }
+}
+
+pub(super) fn text_len(number: u32, text: &str) -> usize {
+    if text.is_empty() { 0 } else { len_field(number, text.len()) }
+}
+
+pub(super) fn len_field(number: u32, len: usize) -> usize {
+    varint_len(u64::from(number << 3)) + varint_len(len as u64) + len
+}
+
+/// Everything an answer holds, but the one bool, is length-delimited.
+pub(super) fn put_tag(out: &mut BytesMut, number: u32) {
+    put_varint(out, u64::from(number << 3 | LEN));
+}
+
+pub(super) fn put_varint(out: &mut BytesMut, mut value: u64) {
+    while value >= 0x80 {
+        out.put_u8(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+pub(super) fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
