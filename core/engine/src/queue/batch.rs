@@ -39,6 +39,8 @@ pub struct Batch {
     /// When it was cut, and when its inputs were gathered.
     cut_at: Instant,
     gathered_at: Instant,
+    /// Counted as executing: from gathering on, so that a half that waits for the other is not.
+    running: bool,
     /// The outputs to ask the model for, by place in the signature.
     outputs: Vec<usize>,
 }
@@ -50,14 +52,23 @@ impl Batch {
         permit: Option<Arc<Permit>>,
         cut_at: Instant,
     ) -> Self {
-        queue.stats().executing.fetch_add(1, Ordering::Relaxed);
         let wanted = |output: &usize| {
             members.iter().any(|m| m.item.prepared.outputs.iter().any(|(place, _)| place == output))
         };
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();
         let shares_rows = members.len() > 1 || members.first().is_some_and(|m| m.rows != m.item.rows);
-        Batch { queue, members, rows, shares_rows, permit, cut_at, gathered_at: cut_at, outputs }
+        Batch {
+            queue,
+            members,
+            rows,
+            shares_rows,
+            permit,
+            cut_at,
+            gathered_at: cut_at,
+            running: false,
+            outputs,
+        }
     }
 
     pub fn queue(&self) -> &Arc<Queue> {
@@ -81,11 +92,14 @@ impl Batch {
         self.members.iter().map(|m| m.item.deadline).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
-    /// Bring the members' inputs together, one entry per input of the signature.
+    /// Bring the members' inputs together, one entry per input of the signature: the run begins.
     ///
     /// # Errors
     /// `Internal` when a tensor has not the rows its request was accepted with.
     pub fn gather(&mut self) -> Result<Vec<Gathered>, Error> {
+        if !std::mem::replace(&mut self.running, true) {
+            self.queue.stats().executing.fetch_add(1, Ordering::Relaxed);
+        }
         let gathered = (0..self.queue.signature().inputs.len()).map(|input| self.gather_one(input)).collect();
         self.gathered_at = Instant::now();
         gathered
@@ -299,7 +313,9 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.queue.stats().executing.fetch_sub(1, Ordering::Relaxed);
+        if self.running {
+            self.queue.stats().executing.fetch_sub(1, Ordering::Relaxed);
+        }
         if !self.members.is_empty() {
             self.answer_all(&internal("the request was given up").detail("a batch was dropped unanswered"));
         }

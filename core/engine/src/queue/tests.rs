@@ -110,6 +110,29 @@ fn outputs_with_other_rows_are_refused_and_the_batch_can_be_split() {
 }
 
 #[test]
+fn executing_counts_the_batches_that_run_and_no_half_that_waits() {
+    let queue = queue(batched());
+    let mut tickets: Vec<_> = (0..3).map(|i| submit(&queue, i, 1)).collect();
+    let executing = || queue.stats().executing.load(Ordering::Relaxed);
+    let mut batch = queue.next_batch().unwrap();
+    assert_eq!(executing(), 0);
+    batch.gather().unwrap();
+    assert_eq!(executing(), 1);
+    let (mut first, mut second) = batch.split().unwrap();
+    assert_eq!(executing(), 0);
+    first.gather().unwrap();
+    assert_eq!(executing(), 1, "the second half waits");
+    echo(first);
+    assert_eq!(executing(), 0);
+    second.gather().unwrap();
+    second.gather().unwrap();
+    assert_eq!(executing(), 1, "gathering twice is one run");
+    second.fail(&Error::bad("guilty"));
+    assert_eq!(executing(), 0);
+    assert!(tickets.iter_mut().all(|ticket| reply(ticket).is_some()));
+}
+
+#[test]
 fn a_batch_dropped_unanswered_fails_its_requests() {
     let queue = queue(batched());
     let mut ticket = submit(&queue, 0, 1);
