@@ -1,100 +1,42 @@
-"""A directory of models as a source: ``<root>/<model>/<version>/``.
+"""Directories of models as a source.
 
-A scan says what is there and whether it is whole; it decides nothing and reads
-no file's contents. What it remembers is only how long each tree was quiet.
+A scan says what is there and whether it is whole; it decides nothing and reads no file but
+new manifests. What it remembers is only how long each tree was quiet.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import stat
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-MAX_DEPTH = 4
-MAX_FILES = 10_000
-MAX_NAME = 255
+from serving.registry import tree
+from serving.registry.layout import DIRECT, is_model
+from serving.registry.look import A_LINK, ModelLook, Place
+from serving.registry.names import is_beside, passed_over, why_no_model
+from serving.registry.settling import Clocks, Seen
+from serving.registry.snapshot import FoundModel, FoundVersion, Ignored, Snapshot, SourceError
+from serving.registry.tree import Row, UnfitError
+
+__all__ = [
+    "DirectorySource",
+    "FoundModel",
+    "FoundVersion",
+    "Ignored",
+    "Snapshot",
+    "SourceError",
+]
+
 # Scans between two full looks at a model where all has settled.
 FULL_LOOK = 10
-_VERSION = re.compile(r"[1-9][0-9]*", re.ASCII)
-_MAX_VERSION = 2**63 - 1
-# Folders beside the versions that have their own meaning (Triton's layout).
-_SIDE_FOLDERS = frozenset({"warmup", "initial_state", "configs"})
-
-# Relative path, mode, size, mtime, ctime (both ns), inode.
-Row = tuple[str, int, int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundVersion:
-    """A version directory. ``fingerprint`` is "" where its files could not be listed."""
-
-    number: int
-    path: Path
-    fingerprint: str
-    whole: bool
-    why_not: str = ""
-    # Not whole only because it changed a moment ago.
-    settling: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model directory; ``versions`` ascend.
-
-    ``config_stamp`` changes whenever a file beside the versions (or under
-    ``warmup/``) does. With an ``error`` nothing is known of the versions.
-    """
-
-    name: str
-    path: Path
-    versions: tuple[FoundVersion, ...] = ()
-    config_stamp: str = ""
-    config_settled: bool = True
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceError:
-    """A root that could not be listed: what it holds is unknown, not absent."""
-
-    root: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything that is there, sorted by name."""
-
-    models: tuple[FoundModel, ...] = ()
-    ignored: tuple[Ignored, ...] = ()
-    errors: tuple[SourceError, ...] = ()
-    # Seconds until the next tree may count as whole; None when all have settled.
-    settles_in: float | None = None
-
-
-@dataclass(slots=True)
-class _Seen:
-    rows: tuple[Row, ...]
-    fingerprint: str
-    since: float
-    settled: bool
 
 
 @dataclass(slots=True)
 class _Known:
-    """A model as the last full look found it."""
+    """A model as the last look found it."""
 
     found: FoundModel
     ignored: tuple[Ignored, ...]
@@ -103,7 +45,8 @@ class _Known:
     # within the file system's clock tick would not show in the row.
     confirmed: bool
     turns: int
-    seen: dict[str, _Seen]
+    seen: dict[str, Seen]
+    links: tuple[tuple[str, str], ...]
 
     def may_stand(self, directory: Row) -> bool:
         found = self.found
@@ -114,30 +57,14 @@ class _Known:
             and found.config_settled
             and not found.error
             and all(version.whole for version in found.versions)
+            and all(os.path.realpath(link) == target for link, target in self.links)
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Clocks:
-    """One scan's moment, and how long ago the scan before it was."""
-
-    mono: float
-    wall: float
-    settle_s: float
-    since_last: float
-
-    def age(self, rows: tuple[Row, ...]) -> float:
-        """Seconds of quiet to believe at first sight."""
-        newest = max((row[4] for row in rows), default=0) / 1e9
-        return min(max(self.wall - newest, 0.0), self.settle_s, self.since_last)
-
-
-class _UnfitError(Exception):
-    """A tree that will not do, and why."""
-
-
 class DirectorySource:
-    """Models below ``roots``; whole is what nothing changed in for ``settle_s`` seconds.
+    """Models in or below ``roots`` (``layout``). A version with a manifest is whole when its
+    files are there with their sizes; any other when nothing changed in it for ``settle_s``
+    seconds.
 
     "Changed" is any name, size, mtime, ctime or inode. Quiet is what we observed
     by the monotonic clock; only at first sight the wall clock's distance to the
@@ -146,8 +73,13 @@ class DirectorySource:
     clock may have jumped). A ctime in the future counts as just changed.
 
     A model where all has settled costs one stat a scan: versions that come or go
-    change its directory. Files changed in place are found every ``FULL_LOOK``
-    scans, or at once in the models that the caller wants watched closely.
+    change its directory, and then those that were whole cost one stat each. Files changed
+    in place are found every ``FULL_LOOK`` scans, or at once in the models that the caller
+    wants watched closely.
+
+    ``follow_symlinks``: folders of models and versions may be links. Each is resolved once a
+    scan, and what is found lies at the resolved path, so a link that is swapped meanwhile
+    never gives half of the one and half of the other.
     """
 
     def __init__(
@@ -156,14 +88,19 @@ class DirectorySource:
         settle_s: float,
         wall: Callable[[], float] = time.time,
         mono: Callable[[], float] = time.monotonic,
+        *,
+        follow_symlinks: bool = False,
     ) -> None:
         self.roots = tuple(dict.fromkeys(Path(root).absolute() for root in roots))
         self._settle_s = settle_s
         self._wall = wall
         self._mono = mono
+        self._follow = follow_symlinks
         self._known: dict[str, _Known] = {}
         self._last = Snapshot()
         self._scanned = float("-inf")
+        # Folders that are a model and its version 1 in one. Replaced whole.
+        self._direct: frozenset[Path] = frozenset()
 
     def scan(self, closely: Collection[str] = ()) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
@@ -171,25 +108,28 @@ class DirectorySource:
         ``closely``: names of models whose every file is looked at this time.
         """
         now = self._mono()
-        clocks = _Clocks(now, self._wall(), self._settle_s, now - self._scanned)
+        clocks = Clocks(now, self._wall(), self._settle_s, now - self._scanned)
         self._scanned = now
-        look = _Look(self._known, closely, clocks)
+        look = _Look(self._known, closely, clocks, self._follow)
         for root in self.roots:
             look.root(root)
         self._known = look.known
         snapshot = look.snapshot()
         if snapshot != self._last:
             self._last = snapshot
+            self._direct = frozenset(look.direct())
         return self._last
 
     def fingerprint(self, version: Path) -> str:
         """The version's fingerprint at this moment, "" when it cannot be listed.
 
-        Safe from any thread: it remembers nothing.
+        Safe from any thread.
         """
         try:
-            return _digest(_tree(str(version)))
-        except (OSError, _UnfitError):
+            if version in self._direct:
+                return tree.digest(tree.read_part(str(version), is_beside))
+            return tree.digest(tree.read_tree(str(version)))
+        except (OSError, UnfitError):
             return ""
 
 
@@ -200,7 +140,8 @@ class _Look:
     # By the model directory's path, as text: it is hashed for every model in every scan.
     before: dict[str, _Known]
     closely: Collection[str]
-    clocks: _Clocks
+    clocks: Clocks
+    follow: bool
     known: dict[str, _Known] = field(default_factory=dict)
     models: dict[str, FoundModel] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
@@ -215,44 +156,67 @@ class _Look:
             settles_in=self.settles_in,
         )
 
+    def direct(self) -> list[Path]:
+        return [
+            version.path
+            for known in self.known.values()
+            for version in known.found.versions
+            if known.found.layout == DIRECT and version.number == 1
+        ]
+
     def root(self, root: Path) -> None:
+        real = os.path.realpath(root) if self.follow else str(root)
         try:
-            entries = _list(str(root))
+            entries = tree.list_entries(real)
         except OSError as error:
-            self.errors.append(SourceError(root, _words(error)))
+            self.errors.append(SourceError(root, tree.words(error)))
+            return
+        if is_model(entries, self.follow):
+            self._found(Place(root.name, root, real, True, self.follow))
             return
         for entry in entries:
-            if not _is_directory(entry):
-                continue
-            if reason := _bad_model_name(entry.name) or _linked(entry):
-                self.ignored.append(Ignored(root / entry.name, reason))
-            elif entry.name in self.models:
-                self._twice(entry.name)
-            else:
-                self.models[entry.name] = self._model(root, entry)
+            if tree.is_directory(entry) and not passed_over(entry.name, self.follow):
+                self._folder(root, entry)
 
-    def _twice(self, name: str) -> None:
-        path = self.models[name].path
-        self.models[name] = FoundModel(name, path, error="it is in more than one model directory")
+    def _folder(self, root: Path, entry: os.DirEntry[str]) -> None:
+        real = entry.path
+        if entry.is_symlink():
+            if not self.follow:
+                self.ignored.append(Ignored(root / entry.name, A_LINK))
+                return
+            real = os.path.realpath(real)
+        self._found(Place(entry.name, root / entry.name, real, False, self.follow))
 
-    def _model(self, root: Path, entry: os.DirEntry[str]) -> FoundModel:
+    def _found(self, place: Place) -> None:
+        if reason := why_no_model(place.name):
+            self.ignored.append(Ignored(place.path, reason))
+        elif place.name in self.models:
+            path = self.models[place.name].path
+            words = "it is in more than one model directory"
+            self.models[place.name] = FoundModel(place.name, path, error=words)
+        else:
+            self.models[place.name] = self._model(place)
+
+    def _model(self, place: Place) -> FoundModel:
         """What is known of it, looked at again where that may be out of date."""
+        key = f"{place.path}\0{place.real}"
+        known = self.before.get(key)
         try:
-            directory = _row("", entry.stat(follow_symlinks=False))
-            known = self.before.get(entry.path)
-            if known is None or entry.name in self.closely or not known.may_stand(directory):
-                known = self._look_at(root / entry.name, directory, known)
-            else:
+            directory = tree.row("", Path(place.real).lstat())
+            if known and place.name not in self.closely and known.may_stand(directory):
                 known.turns -= 1
+            else:
+                known = self._look_at(place, directory, known)
         except OSError as error:
-            path = root / entry.name
-            return FoundModel(entry.name, path, error=f"its directory {_words(error)}")
-        self.known[entry.path] = known
+            words = f"its directory {tree.words(error)}"
+            return FoundModel(place.name, place.path, error=words)
+        self.known[key] = known
         self.ignored += known.ignored
         return known.found
 
-    def _look_at(self, path: Path, directory: Row, known: _Known | None) -> _Known:
-        look = _ModelLook(path, known.seen if known else {}, self.clocks)
+    def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
+        deep = known is None or known.turns <= 0 or place.name in self.closely
+        look = ModelLook(place, deep, known.seen if known else {}, self.clocks)
         found = look.found()
         if look.settles_in is not None:
             self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
@@ -262,202 +226,15 @@ class _Look:
             ignored=tuple(look.ignored),
             directory=directory,
             confirmed=known is not None and known.directory == directory,
-            turns=FULL_LOOK if known else _first_turn(path.name),
+            turns=_turns(place.name, known, deep),
             seen=look.seen,
+            links=tuple(look.links),
         )
 
 
-@dataclass(slots=True)
-class _ModelLook:
-    """One full look at one model."""
-
-    path: Path
-    before: dict[str, _Seen]
-    clocks: _Clocks
-    seen: dict[str, _Seen] = field(default_factory=dict)
-    ignored: list[Ignored] = field(default_factory=list)
-    settles_in: float | None = None
-
-    def found(self) -> FoundModel:
-        """Raises OSError where the directory cannot be listed."""
-        path = self.path
-        entries = _list(str(path))
-        numbers = [(self._version_number(path, entry), entry.name) for entry in entries]
-        versions = [self._version(number, path / name) for number, name in numbers if number]
-        stamp, settled, error = self._config(entries)
-        return FoundModel(
-            name=path.name,
-            path=path,
-            versions=tuple(sorted((v for v in versions if v), key=lambda v: v.number)),
-            config_stamp=stamp,
-            config_settled=settled,
-            error=error,
-        )
-
-    def _version_number(self, model: Path, entry: os.DirEntry[str]) -> int:
-        """0 where the entry is no version."""
-        looks_like_one = _VERSION.fullmatch(entry.name) is not None
-        if not _is_directory(entry):
-            if looks_like_one:
-                self.ignored.append(Ignored(model / entry.name, "not a directory"))
-            return 0
-        if entry.name in _SIDE_FOLDERS:
-            return 0
-        if not looks_like_one:
-            reason = "a version is a positive integer without leading zeros"
-        elif len(entry.name) > 19 or int(entry.name) > _MAX_VERSION:
-            reason = "a version fits into 63 bits"
-        else:
-            reason = _linked(entry)
-        if reason:
-            self.ignored.append(Ignored(model / entry.name, reason))
-            return 0
-        return int(entry.name)
-
-    def _version(self, number: int, path: Path) -> FoundVersion | None:
-        """None where it vanished between two looks."""
-        try:
-            rows = _tree(str(path))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return FoundVersion(number, path, "", False, f"its directory {_words(error)}")
-        except _UnfitError as unfit:
-            return FoundVersion(number, path, "", False, str(unfit))
-        seen = self._observe(str(path), rows)
-        if not any(_is_content(row) for row in rows):
-            return FoundVersion(number, path, "", False, "its directory is empty")
-        if not seen.settled:
-            words = f"its files changed less than {self.clocks.settle_s:g} s ago"
-            return FoundVersion(number, path, seen.fingerprint, False, words, settling=True)
-        return FoundVersion(number, path, seen.fingerprint, True)
-
-    def _config(self, entries: Iterable[os.DirEntry[str]]) -> tuple[str, bool, str]:
-        """Stamp, whether it settled, and an error."""
-        rows: list[Row] = []
-        try:
-            for entry in entries:
-                if not _is_directory(entry):
-                    _add(rows, entry.name, entry)
-                elif entry.name == "warmup":
-                    _walk(entry.path, "warmup/", 1, rows)
-        except OSError as error:
-            return "", False, f"a file beside its versions {_words(error)}"
-        except _UnfitError as unfit:
-            return "", False, str(unfit)
-        seen = self._observe("", tuple(sorted(rows)))
-        return seen.fingerprint, seen.settled, ""
-
-    def _observe(self, key: str, rows: tuple[Row, ...]) -> _Seen:
-        clocks, seen = self.clocks, self.before.get(key)
-        if seen is None:
-            seen = _Seen(rows, _digest(rows), clocks.mono - clocks.age(rows), False)
-        elif seen.rows != rows:
-            # Not the wall clock here: it may have jumped since the last look.
-            seen = _Seen(rows, _digest(rows), clocks.mono, not rows)
-        if not seen.settled:
-            left = seen.since + clocks.settle_s - clocks.mono
-            seen.settled = left <= 0
-            if not seen.settled:
-                self.settles_in = left if self.settles_in is None else min(left, self.settles_in)
-        self.seen[key] = seen
-        return seen
-
-
-def _first_turn(name: str) -> int:
-    """Differs from model to model, so that full looks spread over the scans."""
-    return zlib.crc32(name.encode(errors="replace")) % FULL_LOOK
-
-
-def _list(directory: str) -> list[os.DirEntry[str]]:
-    with os.scandir(directory) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
-
-
-def _tree(directory: str) -> tuple[Row, ...]:
-    """The directory itself and everything below it.
-
-    Raises OSError, and _UnfitError when it is too deep or too many.
-    """
-    rows = [_row("", Path(directory).lstat())]
-    _walk(directory, "", 1, rows)
-    rows.sort()
-    return tuple(rows)
-
-
-def _walk(directory: str, prefix: str, depth: int, rows: list[Row]) -> None:
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            name = prefix + entry.name
-            _add(rows, name, entry)
-            if len(rows) > MAX_FILES:
-                raise _UnfitError(f"it holds more than {MAX_FILES} files")
-            if entry.is_dir(follow_symlinks=False):
-                if depth == MAX_DEPTH:
-                    raise _UnfitError(f"its folders are nested more than {MAX_DEPTH} deep")
-                _walk(entry.path, f"{name}/", depth + 1, rows)
-
-
-def _add(rows: list[Row], name: str, entry: os.DirEntry[str]) -> None:
-    """The entry's own row; for a symbolic link also its target's, which may change alone."""
-    try:
-        rows.append(_row(name, entry.stat(follow_symlinks=False)))
-        if entry.is_symlink():
-            rows.append(_row(f"{name}@", entry.stat()))
-    except FileNotFoundError:
-        # Deleted while we looked (or a dangling link): its absence shows in the rows.
-        return
-
-
-def _row(name: str, found: os.stat_result) -> Row:
-    return (
-        name,
-        found.st_mode,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_ino,
-    )
-
-
-def _digest(rows: tuple[Row, ...]) -> str:
-    return hashlib.blake2b(repr(rows).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _is_content(row: Row) -> bool:
-    """A file that is not hidden: hidden ones are temporary files of copying tools."""
-    name = row[0].rpartition("/")[2]
-    return bool(name) and not name.startswith(".") and not stat.S_ISDIR(row[1])
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a directory or a link to one."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _linked(entry: os.DirEntry[str]) -> str:
-    return "a symbolic link" if entry.is_symlink() else ""
-
-
-def _bad_model_name(name: str) -> str:
-    if name.startswith("."):
-        return "a model's name does not begin with a dot"
-    if not name.isprintable():
-        return "a model's name has printable characters only"
-    if len(name) > MAX_NAME:
-        return f"a model's name has at most {MAX_NAME} characters"
-    return ""
-
-
-def _words(error: OSError) -> str:
-    """Without the path that the error's own text has."""
-    if isinstance(error, FileNotFoundError):
-        return "does not exist"
-    if isinstance(error, NotADirectoryError):
-        return "is not a directory"
-    if isinstance(error, PermissionError):
-        return "may not be read (permission denied)"
-    return f"cannot be read ({os.strerror(error.errno) if error.errno else 'I/O error'})"
+def _turns(name: str, known: _Known | None, deep: bool) -> int:
+    """Scans until the next deep look. The first wait differs from model to model, so that
+    deep looks spread over the scans."""
+    if known is None:
+        return zlib.crc32(name.encode(errors="replace")) % FULL_LOOK
+    return FULL_LOOK if deep else known.turns - 1

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.registry import directory
+from serving.registry import directory, tree
 from serving.registry.directory import DirectorySource, FoundModel, FoundVersion, Snapshot
+from serving.registry.look import A_LINK
 
 SETTLE_S = 3.0
 
@@ -238,7 +239,7 @@ def test_fault_11_symbolic_links_to_models_and_versions_are_ignored(tmp_path: Pa
     snapshot = source(root).scan()
     assert [found.name for found in snapshot.models] == ["m"]
     assert [v.number for v in model(snapshot).versions] == [1]
-    assert reasons(snapshot) == {"2": "a symbolic link", "linked": "a symbolic link"}
+    assert reasons(snapshot) == {"2": A_LINK, "linked": A_LINK}
 
 
 def test_a_change_behind_a_symbolic_link_to_a_file_is_seen(tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_a_change_behind_a_symbolic_link_to_a_file_is_seen(tmp_path: Path) -> No
 def test_too_many_or_too_deep_files_are_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(directory, "MAX_FILES", 20)
+    monkeypatch.setattr(tree, "MAX_FILES", 20)
     for number in range(30):
         write(tmp_path / "m" / "1", name=f"file{number}")
     write(tmp_path / "m" / "2" / "a" / "b" / "c" / "d" / "e")
@@ -356,8 +357,8 @@ def test_a_settled_model_costs_one_stat_and_a_full_look_now_and_then(
         write(tmp_path / "m" / str(number))
     watching = source(tmp_path)
     trees: list[str] = []
-    real = directory._tree
-    monkeypatch.setattr(directory, "_tree", lambda folder: trees.append(folder) or real(folder))
+    real = tree.read_tree
+    monkeypatch.setattr(tree, "read_tree", lambda folder: trees.append(folder) or real(folder))
     scans = 44
     for _ in range(scans):
         watching.scan()

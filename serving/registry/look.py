@@ -1,0 +1,208 @@
+"""One look at one model: its versions, whether they are whole, and its configuration's stamp."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.registry import tree
+from serving.registry.layout import BELOW, DIRECT, ITSELF
+from serving.registry.manifest import MANIFEST_NAME, ManifestError, read_manifest
+from serving.registry.names import (
+    MODEL_FILE,
+    SIDE_FOLDERS,
+    UNFINISHED,
+    is_beside,
+    is_digits,
+    passed_over,
+    version_number,
+)
+from serving.registry.settling import Clocks, Seen, left, observe
+from serving.registry.snapshot import FoundModel, FoundVersion, Ignored
+from serving.registry.tree import Row, Rows, UnfitError
+
+A_LINK = "a symbolic link, and the setting registry.follow_symlinks is off"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model lies. ``path`` as the operator wrote it, ``real`` as it was resolved in
+    this scan; ``itself``: it is a directory that was named, not a folder below one."""
+
+    name: str
+    path: Path
+    real: str
+    itself: bool
+    follow: bool
+
+
+@dataclass(slots=True)
+class ModelLook:
+    """``deep``: every file is looked at; else versions that were whole get a glance at their
+    folder only."""
+
+    place: Place
+    deep: bool
+    before: dict[str, Seen]
+    clocks: Clocks
+    seen: dict[str, Seen] = field(default_factory=dict)
+    ignored: list[Ignored] = field(default_factory=list)
+    # Links to versions, and where they led.
+    links: list[tuple[str, str]] = field(default_factory=list)
+    settles_in: float | None = None
+
+    def found(self) -> FoundModel:
+        """Raises OSError where the directory cannot be listed."""
+        entries = tree.list_entries(self.place.real)
+        versions = dict(self._versions(entries))
+        direct = any(e.name == MODEL_FILE for e in entries)
+        if direct and 1 in versions:
+            self._ignore(MODEL_FILE, "there is a folder of version 1 beside it")
+            direct = False
+        if direct and (version := self._direct()):
+            versions[1] = version
+        stamp, settled, error = self._config(entries, direct)
+        return FoundModel(
+            name=self.place.name,
+            path=self.place.path,
+            versions=tuple(v for _, v in sorted(versions.items())),
+            config_stamp=stamp,
+            config_settled=settled,
+            error=error,
+            layout=DIRECT if direct else ITSELF if self.place.itself else BELOW,
+        )
+
+    def _ignore(self, name: str, reason: str) -> None:
+        self.ignored.append(Ignored(self.place.path / name, reason))
+
+    def _versions(self, entries: Sequence[os.DirEntry[str]]) -> list[tuple[int, FoundVersion]]:
+        numbers: dict[int, str] = {}
+        found = []
+        # Of names for the same number the one without zeros.
+        for entry in sorted(entries, key=lambda e: len(e.name)):
+            number = self._number(entry)
+            if number and number in numbers:
+                self._ignore(entry.name, f"the same version as {numbers[number]}")
+            elif number:
+                numbers[number] = entry.name
+                if version := self._version(number, entry):
+                    found.append((number, version))
+        return found
+
+    def _number(self, entry: os.DirEntry[str]) -> int:
+        """0 where the entry is no version."""
+        name = entry.name
+        if not tree.is_directory(entry):
+            if is_digits(name):
+                self._ignore(name, "not a directory")
+            return 0
+        if name in SIDE_FOLDERS or name == MODEL_FILE or passed_over(name, self.place.follow):
+            return 0
+        try:
+            number = version_number(name, zeros=self.place.itself)
+        except ValueError as why:
+            self._ignore(name, str(why))
+            return 0
+        if entry.is_symlink() and not self.place.follow:
+            self._ignore(name, A_LINK)
+            return 0
+        return number
+
+    def _version(self, number: int, entry: os.DirEntry[str]) -> FoundVersion | None:
+        """None where it vanished between two looks."""
+        path = entry.path
+        if entry.is_symlink():
+            path = os.path.realpath(path)
+            self.links.append((entry.path, path))
+        seen = self.before.get(path)
+        try:
+            if seen and not self.deep and seen.stands(tree.row("", Path(path).lstat())):
+                self.seen[path] = seen
+                return seen.found
+            return self._judge(number, path, tree.read_tree(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return FoundVersion(number, Path(path), "", False, f"its directory {tree.words(error)}")
+        except UnfitError as unfit:
+            return FoundVersion(number, Path(path), "", False, str(unfit))
+
+    def _direct(self) -> FoundVersion | None:
+        """Version 1, whose files lie in the model's own folder."""
+        real = self.place.real
+        try:
+            return self._judge(1, real, tree.read_part(real, is_beside))
+        except FileNotFoundError:
+            return None
+        except UnfitError as unfit:
+            return FoundVersion(1, Path(real), "", False, str(unfit))
+
+    def _judge(self, number: int, path: str, rows: Rows) -> FoundVersion:
+        before = self.before.get(path)
+        seen = self.seen[path] = observe(before, rows, self.clocks)
+        if seen is before and seen.whole and seen.found:
+            return seen.found
+        seen.found = self._verdict(number, Path(path), seen)
+        if not seen.whole:
+            self._await(seen)
+        return seen.found
+
+    def _verdict(self, number: int, path: Path, seen: Seen) -> FoundVersion:
+        """Whole: as its manifest says, or without one, when nothing changed for a while."""
+        settling = not seen.settled
+        why, manifest = "", any(_is_manifest(row) for row in seen.rows)
+        if not tree.has_content(seen.rows):
+            why, settling = "its directory is empty", False
+        elif manifest:
+            why = self._unlike_manifest(path, seen)
+        elif settling:
+            why = f"its files changed less than {self.clocks.settle_s:g} s ago"
+        fingerprint = "" if not tree.has_content(seen.rows) else seen.fingerprint
+        return FoundVersion(
+            number, path, fingerprint, not why, why, bool(why) and settling, manifest
+        )
+
+    def _unlike_manifest(self, path: Path, seen: Seen) -> str:
+        """In which way the files are not those of the manifest; "" where they are.
+
+        Files that it doesn't list don't count: nothing reads them.
+        """
+        if seen.found is not None and seen.settled and not self.deep:
+            return seen.found.why_not  # nothing changed since it was read
+        try:
+            manifest = read_manifest(path)
+        except ManifestError as error:
+            return error.reason
+        return manifest.differs(tree.file_sizes(seen.rows)) if manifest else "its manifest vanished"
+
+    def _config(self, entries: Sequence[os.DirEntry[str]], direct: bool) -> tuple[str, bool, str]:
+        """Stamp, whether it settled, and an error."""
+        rows: list[Row] = []
+        try:
+            for entry in entries:
+                if entry.name.startswith(UNFINISHED) or (direct and not is_beside(entry.name)):
+                    continue
+                if not tree.is_directory(entry):
+                    tree.add(rows, entry.name, entry)
+                elif entry.name == "warmup":
+                    tree.walk(entry.path, "warmup/", 1, rows)
+        except OSError as error:
+            return "", False, f"a file beside its versions {tree.words(error)}"
+        except UnfitError as unfit:
+            return "", False, str(unfit)
+        seen = self.seen[""] = observe(self.before.get(""), tuple(sorted(rows)), self.clocks)
+        if not seen.settled:
+            self._await(seen)
+        return seen.fingerprint, seen.settled, ""
+
+    def _await(self, seen: Seen) -> None:
+        if not seen.settled:
+            rest = left(seen, self.clocks)
+            self.settles_in = rest if self.settles_in is None else min(rest, self.settles_in)
+
+
+def _is_manifest(row: Row) -> bool:
+    return row[0] == MANIFEST_NAME or (row[0] == f"{MANIFEST_NAME}@" and stat.S_ISREG(row[1]))

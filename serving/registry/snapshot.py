@@ -1,0 +1,67 @@
+"""What a source says: everything that is there at one moment, frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version. ``path``: the folder with its model file, links already followed.
+
+    ``fingerprint`` is "" where its files could not be listed.
+    """
+
+    number: int
+    path: Path
+    fingerprint: str
+    whole: bool
+    why_not: str = ""
+    # Not whole only because it changed a moment ago.
+    settling: bool = False
+    # It brings a list of its files with their checksums (``serving.registry.manifest``).
+    manifest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model; ``versions`` ascend. ``path``: the folder with its configuration.
+
+    ``config_stamp`` changes whenever a file beside the versions (or under
+    ``warmup/``) does. With an ``error`` nothing is known of the versions.
+    ``layout`` is how its versions lie, in words for people.
+    """
+
+    name: str
+    path: Path
+    versions: tuple[FoundVersion, ...] = ()
+    config_stamp: str = ""
+    config_settled: bool = True
+    error: str = ""
+    layout: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceError:
+    """A root that could not be listed: what it holds is unknown, not absent."""
+
+    root: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that is there, sorted by name."""
+
+    models: tuple[FoundModel, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    errors: tuple[SourceError, ...] = ()
+    # Seconds until the next tree may count as whole; None when all have settled.
+    settles_in: float | None = None
