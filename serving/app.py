@@ -24,6 +24,7 @@ from serving.observe.logs import EventLog
 from serving.observe.prometheus import Exposition
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
+from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
 
@@ -58,6 +59,13 @@ class Gateway:
         desk = Desk(self.manager, settings.name)
         self._calls = CallPool(self.server, desk, settings.threads.calls)
         self._events = EventLog(self.server)
+        self._watcher = self._watching(roots)
+
+    def _watching(self, roots: Sequence[Path]) -> Watcher | None:
+        registry = self.settings.registry
+        if not registry.watch:
+            return None
+        return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
 
     def _bound_admin(self, origins: Mapping[str, str]) -> Admin:
         exposition = Exposition()
@@ -100,6 +108,8 @@ class Gateway:
         self._calls.start()
         self._events.start()
         self.manager.start()
+        if self._watcher is not None:
+            self._watcher.start()
 
     def wait_loaded(
         self,
@@ -135,6 +145,8 @@ class Gateway:
         clean = self.server.drain(shutdown.drain_timeout_s)
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
+        if self._watcher is not None:
+            self._watcher.stop()
         self.manager.stop()
         self.server.stop()
         self._calls.stop()

@@ -26,7 +26,7 @@ from serving.models import policy
 from serving.models.configs import Configs, KnownConfig
 from serving.models.history import History
 from serving.models.picture import Loaded, Served, model_view
-from serving.models.policy import Wish, Wishes
+from serving.models.wishes import Wish, Wishes
 from serving.models.state import PENDING, Event, Slot, SlotKey, State
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource, FoundModel, Snapshot
@@ -41,6 +41,8 @@ _SCAN_SHARE = 0.003
 _LONGEST_STRETCH_S = 1.5
 # Scans hurried because something is about to settle keep this distance.
 _SHORTEST_WAIT_S = 0.05
+# Hurried scans may take at most this share of a core.
+_HURRIED_SHARE = 0.05
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
 _NO_LONGER_WANTED = "no longer wanted"
@@ -113,7 +115,11 @@ class Manager:
         self._load = load or _loader()
         self._new_stats = new_stats or _stats()
         self._source = source or DirectorySource(
-            roots, settings.registry.settle_s, wall=wall, mono=mono
+            roots,
+            settings.registry.settle_s,
+            wall=wall,
+            mono=mono,
+            follow_symlinks=settings.registry.follow_symlinks,
         )
         self._configs = Configs(read_config)
         self._mono, self._wall, self._cpu, self._spawn = mono, wall, cpu, spawn
@@ -128,6 +134,7 @@ class Manager:
         self._told: set[tuple[str, Path, str]] = set()
         self._history = History()
         self._next_scan = float("-inf")
+        self._soonest_scan = float("-inf")
         self._undecided = True
         self._next_retry = float("inf")
         # Models to draw anew, and whether the newest picture has been published.
@@ -177,6 +184,10 @@ class Manager:
         else:
             self._thread.join(drain_s + 1.0 if timeout is None else timeout)
         return self._stopped.is_set()
+
+    def hurry(self) -> None:
+        """Something changed in the directories: look soon, not when it is due."""
+        self._mail.put(self._scan_soon)
 
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
@@ -243,6 +254,9 @@ class Manager:
 
     # What is on disk.
 
+    def _scan_soon(self) -> None:
+        self._next_scan = min(self._next_scan, max(self._soonest_scan, self._mono()))
+
     def _scan(self) -> None:
         before, cpu_before = self._mono(), self._cpu()
         failed = (w.slot.model for w in self._works.values() if w.slot.state is State.FAILED)
@@ -253,6 +267,7 @@ class Manager:
         if snapshot.settles_in is not None:
             interval = min(interval, max(snapshot.settles_in, _SHORTEST_WAIT_S))
         self._next_scan = before + interval
+        self._soonest_scan = before + max(_SHORTEST_WAIT_S, cost / _HURRIED_SHARE)
         if snapshot is not self._snapshot:
             self._snapshot = snapshot
             self._read(snapshot)

@@ -1,0 +1,125 @@
+"""Hurries the next scan when the system reports a change; nothing depends on it.
+
+Watched are the directories themselves and the folders of models in them, not what lies
+deeper: a version comes, goes or is renamed in its model's folder, a swapped link likewise.
+Watching whole trees would cost a handle for every folder of every version, and would follow
+links out of them. What this doesn't see (a file that grows, another machine's writes to a
+network disk), the regular scan does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from watchfiles import Change, watch
+
+from serving.events import log
+from serving.registry import tree
+from serving.registry.names import is_digits
+
+# Folders of models that are watched; the regular scan finds changes in the rest.
+MAX_WATCHED = 4096
+# How changes are gathered before they are reported; an idle watcher wakes as often.
+_STEP_MS = 100
+_MOST_MS = 200
+# Until directories that could not be watched are tried again, and new ones looked for.
+_AGAIN_S = 10.0
+_SOON_S = 0.2
+
+
+class Watcher:
+    """Calls ``hurry`` (from a thread of its own) soon after something changed at ``roots``.
+
+    Where the system can't watch, one line in the log says so, and the regular scan serves.
+    """
+
+    def __init__(
+        self, roots: Sequence[Path], hurry: Callable[[], None], *, follow_symlinks: bool = False
+    ) -> None:
+        self._roots = tuple(Path(root).absolute() for root in roots)
+        self._hurry = hurry
+        self._follow = follow_symlinks
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._said = ""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Waits for the thread to end, a moment at most."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            folders = self._folders()
+            try:
+                self._watch(folders)
+            except FileNotFoundError:
+                self._stopping.wait(_SOON_S)  # a folder went between listing and watching
+            except Exception as error:  # noqa: BLE001 - the library's own; scans go on without it
+                self._say(error)
+                self._stopping.wait(_AGAIN_S)
+
+    def _folders(self) -> frozenset[str]:
+        """What is to be watched now."""
+        found: list[str] = []
+        for root in self._roots:
+            try:
+                entries = tree.list_entries(str(root))
+            except OSError:
+                continue
+            found.append(str(root))
+            found += [
+                entry.path
+                for entry in entries
+                if not (entry.name.startswith(".") or is_digits(entry.name))
+                and tree.is_directory(entry)
+                and (self._follow or not entry.is_symlink())
+            ]
+        return frozenset(found[:MAX_WATCHED])
+
+    def _watch(self, folders: frozenset[str]) -> None:
+        """Until the set of folders is another."""
+        if not folders:
+            self._stopping.wait(_AGAIN_S)
+            return
+        changes = watch(
+            *sorted(folders),
+            watch_filter=_any,
+            debounce=_MOST_MS,
+            step=_STEP_MS,
+            stop_event=self._stopping,
+            rust_timeout=int(_AGAIN_S * 1000),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            force_polling=False,
+            recursive=False,
+            ignore_permission_denied=True,
+        )
+        # What changed before the watch began.
+        self._hurry()
+        for found in changes:
+            if found:
+                self._hurry()
+            if self._folders() != folders:
+                return
+
+    def _say(self, error: Exception) -> None:
+        reason = type(error).__name__
+        if reason != self._said:
+            self._said = reason
+            log.warning(
+                "registry_not_watched",
+                reason=reason,
+                effect="changes are found by the regular scan",
+            )
+
+
+def _any(change: Change, path: str) -> bool:
+    del change, path
+    return True
