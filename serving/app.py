@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from serving import _core
+from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
 from serving.execution.runtime import start_global_pool
@@ -24,6 +25,7 @@ from serving.observe.logs import EventLog
 from serving.observe.prometheus import Exposition
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
+from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
@@ -39,7 +41,8 @@ class Gateway:
     loads. ``start`` answers (live, not ready) at once; ``wait_loaded`` waits for the versions
     wanted at start and turns it ready; ``stop`` drains.
 
-    Raises AddressError where an address can't be listened on.
+    Raises AddressError where an address can't be listened on, ConfigError where the token
+    can't be read.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class Gateway:
         # A pool keeps its creator's priority for ever, and the first session fixes its size.
         start_global_pool(settings)
         self._ready = False
+        gates = open_gates(settings)
         self.server = _bound(settings)
         self.manager = Manager(settings, roots, publish_to(self.server))
-        self.admin = self._bound_admin(origins or {})
-        desk = Desk(self.manager, settings.name)
+        self.admin = self._bound_admin(origins or {}, gates.admin)
+        control = RepositoryControl(self.manager, gates.doors, settings)
+        desk = Desk(self.manager, settings.name, control)
         self._calls = CallPool(self.server, desk, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
@@ -67,14 +72,15 @@ class Gateway:
             return None
         return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
 
-    def _bound_admin(self, origins: Mapping[str, str]) -> Admin:
+    def _bound_admin(self, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = Exposition()
         try:
             return Admin(
                 self.settings,
                 origins,
+                self.manager,
+                gate,
                 metrics=lambda: exposition.render(self.server.metrics(), self.models()),
-                models=self.models,
                 is_ready=lambda: self._ready,
             )
         except AddressError:

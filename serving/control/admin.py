@@ -1,39 +1,34 @@
-"""The admin port: metrics, health and the list of models. It changes nothing.
+"""The admin port: metrics, health, settings, and the control of models.
 
-A small web server in a thread of its own, away from the data ports. Every resource that a
-client can hold is bounded: connections, heads, and the time a head may take.
+A small web server in a thread of its own, away from the data ports.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.control.views import models_json
+from serving.authorization import Gate
+from serving.control import schemas, web
+from serving.control.api import Commander, ControlApi, Operation
+from serving.control.openapi import document
+from serving.control.status import status_and_headers
+from serving.errors import ServingError
 from serving.events import log
-from serving.models.views import ModelView
 from serving.observe.prometheus import CONTENT_TYPE
 from serving.settings import Settings
-
-MAX_CONNECTIONS = 64
-MAX_HEAD_BYTES = 16384
-HEAD_TIMEOUT_S = 10.0
-IDLE_TIMEOUT_S = 60
 
 
 class AddressError(Exception):
@@ -62,14 +57,6 @@ def address_words(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Admin:
     """The port's life: bound when made, answering from ``start`` to ``stop``."""
 
@@ -77,14 +64,18 @@ class Admin:
         self,
         settings: Settings,
         origins: Mapping[str, str],
+        commander: Commander,
+        gate: Gate,
         *,
         metrics: Callable[[], bytes],
-        models: Callable[[], tuple[ModelView, ...]],
         is_ready: Callable[[], bool],
     ) -> None:
         self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
-        app = application(settings, origins, metrics=metrics, models=models, is_ready=is_ready)
-        self._server = _QuietServer(_uvicorn_config(app))
+        rows = (
+            *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
+            *ControlApi(commander).operations(),
+        )
+        self._server = web.QuietServer(web.config(application(rows, gate)))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     @property
@@ -109,103 +100,98 @@ class Admin:
             log.error("admin_port_failed", detail=repr(error))
 
 
-def _uvicorn_config(app: Starlette) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=_TimedProtocol,
-        loop="asyncio",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=IDLE_TIMEOUT_S,
-        timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+def application(operations: tuple[Operation, ...], gate: Gate) -> Starlette:
+    """The routes, and the OpenAPI document of all of them."""
+
+    async def describe(_: Request) -> Response:
+        return JSONResponse(described)
+
+    itself = Operation(
+        *("GET", "/api/openapi.json", "openapi"),
+        "This document",
+        describe,
+        {200: None},
+        control=False,
     )
+    rows = (*operations, itself)
+    described = document(rows)
+    routes = [
+        Route(
+            row.path,
+            partial(_guarded, gate, row.handler) if row.control else partial(_plain, row.handler),
+            methods=[row.method],
+        )
+        for row in rows
+    ]
+    handlers: dict[Any, Any] = {
+        HTTPException: _as_json,
+        ServingError: _refused,
+        Exception: _failed,
+    }
+    return Starlette(routes=routes, exception_handlers=handlers)
 
 
-class _QuietServer(uvicorn.Server):
-    """Looks at the clock once a second, not ten times: an idle gateway should sleep."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._asked = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def ask_to_exit(self) -> None:
-        """From any thread."""
-        self.should_exit = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has closed already
-                self._loop.call_soon_threadsafe(self._asked.set)
-
-    async def main_loop(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), 1.0)
+async def _plain(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+    return await handler(request)
 
 
-class _TimedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with a time limit for the first head, which it lacks (fault 37)."""
-
-    cycle: Any
-    _head_timer: asyncio.TimerHandle | None = None
-
-    # The transport is always this kind here; asyncio declares the wider one.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._close_if_headless)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-        super().connection_lost(exc)
-
-    def _close_if_headless(self) -> None:
-        if self.cycle is None:
-            self.transport.abort()
+async def _guarded(
+    gate: Gate, handler: Callable[[Request], Awaitable[Response]], request: Request
+) -> Response:
+    # It may read the token's file.
+    await run_in_threadpool(gate.check, dict(request.headers))
+    return await handler(request)
 
 
-def application(
+def plain_operations(
     settings: Settings,
     origins: Mapping[str, str],
     *,
     metrics: Callable[[], bytes],
-    models: Callable[[], tuple[ModelView, ...]],
     is_ready: Callable[[], bool],
-) -> Starlette:
-    """The routes. The callables are asked anew by every request, on a worker thread."""
+) -> tuple[Operation, ...]:
+    """What only tells. The callables are asked anew by every request, on a worker thread."""
 
-    def scrape(_: Request) -> Response:
-        return Response(metrics(), headers={"content-type": CONTENT_TYPE})
+    async def scrape(_: Request) -> Response:
+        text = await run_in_threadpool(metrics)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
-    def live(_: Request) -> Response:
+    async def live(_: Request) -> Response:
         return JSONResponse({"live": True})
 
-    def ready(_: Request) -> Response:
+    async def ready(_: Request) -> Response:
         answer = is_ready()
         return JSONResponse({"ready": answer}, status_code=200 if answer else 503)
 
-    def list_models(_: Request) -> Response:
-        return JSONResponse({"models": models_json(models())})
-
-    def list_settings(request: Request) -> Response:
-        _loopback_only(settings, request)
+    async def list_settings(_: Request) -> Response:
         return JSONResponse({"settings": settings_json(settings, origins)})
 
-    routes = [
-        Route("/metrics", scrape),
-        Route("/v2/health/live", live),
-        Route("/v2/health/ready", ready),
-        Route("/api/v1/models", list_models),
-        Route("/api/v1/settings", list_settings),
-    ]
-    handlers: dict[Any, Any] = {HTTPException: _as_json, Exception: _failed}
-    return Starlette(routes=routes, exception_handlers=handlers)
+    health = "/v2/health"
+    return (
+        Operation(
+            *("GET", "/metrics", "metrics"), "Prometheus", scrape, {200: None}, control=False
+        ),
+        Operation(
+            *("GET", f"{health}/live", "live"),
+            "Whether the process answers",
+            live,
+            {200: schemas.Live},
+            control=False,
+        ),
+        Operation(
+            *("GET", f"{health}/ready", "ready"),
+            "Whether requests should be sent here",
+            ready,
+            {200: schemas.Ready, 503: schemas.Ready},
+            control=False,
+        ),
+        Operation(
+            *("GET", "/api/v1/settings", "listSettings"),
+            "Every setting with its effective value and where that came from",
+            list_settings,
+            {200: schemas.SettingsList},
+        ),
+    )
 
 
 def settings_json(settings: Settings, origins: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -223,11 +209,9 @@ def _at(tree: Any, key: str) -> Any:
     return tree
 
 
-def _loopback_only(settings: Settings, request: Request) -> None:
-    """Settings name directories. A browser may be led here under another name, so the name
-    it asks for counts too."""
-    if not (is_loopback(settings.admin_host) and is_loopback(request.url.hostname or "")):
-        raise HTTPException(403, "settings are shown on a loopback address only")
+async def _refused(_: Request, error: ServingError) -> Response:
+    status, headers = status_and_headers(error.word)
+    return JSONResponse({"error": error.message}, status_code=status, headers=headers)
 
 
 async def _as_json(_: Request, error: HTTPException) -> Response:

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from serving.models.state import Event
 from serving.models.views import ModelView, VersionView
 from serving.signature import Signature, Tensor
 
 
 def models_json(views: Iterable[ModelView]) -> list[dict[str, Any]]:
     """What ``GET /api/v1/models`` answers: no path in it."""
-    return [
-        {
-            "name": view.name,
-            "default": view.default,
-            "reason": view.reason,
-            "versions": [version_json(version) for version in view.versions],
-        }
-        for view in views
-    ]
+    return [model_json(view) for view in views]
+
+
+def model_json(view: ModelView) -> dict[str, Any]:
+    return {
+        "name": view.name,
+        "default": view.default,
+        "reason": view.reason,
+        "versions": [version_json(version) for version in view.versions],
+    }
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    return {
+        "at": event.at,
+        "version": event.version,
+        "state": str(event.state),
+        "reason": event.reason,
+    }
 
 
 def version_json(version: VersionView) -> dict[str, Any]:

@@ -1,0 +1,207 @@
+"""The control API: one row an operation, for the routes and for the OpenAPI document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.control import requests, schemas
+from serving.control.status import failure
+from serving.control.views import event_json, model_json, models_json
+from serving.errors import ServingError, Word
+from serving.models.commands import (
+    Command,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    Ticket,
+    UnloadModel,
+)
+from serving.models.state import Event
+from serving.models.views import ModelView
+from serving.protocols.views import check_name, shown
+
+# Calls that wait for a command's end: each holds a connection of few.
+MAX_WAITING = 32
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Commander(Protocol):
+    """Who carries out commands and remembers what happened; the manager is one."""
+
+    def views(self) -> Sequence[ModelView]: ...
+    def command(self, command: Command) -> Ticket: ...
+    def history(self, model: str) -> Sequence[Event]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``answers``: status -> what it carries, None for what is not JSON. ``control``: the
+    gate is asked first."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    answers: Mapping[int, type[BaseModel] | None]
+    body: type[BaseModel] | None = None
+    control: bool = True
+
+
+class ControlApi:
+    """The operations under ``/api/v1/models``. The gate has been passed already."""
+
+    def __init__(self, commander: Commander) -> None:
+        self._commander = commander
+        self._waiting = 0
+
+    def operations(self) -> tuple[Operation, ...]:
+        base = "/api/v1/models/{name}"
+        done: dict[int, type[BaseModel] | None] = {
+            200: schemas.CommandAnswer,
+            202: schemas.CommandAnswer,
+        }
+        return (
+            Operation(
+                *("GET", "/api/v1/models", "listModels"),
+                "Every model with its versions and their states",
+                self._list,
+                {200: schemas.Models},
+            ),
+            Operation(
+                *("GET", base, "modelStatus"),
+                "One model",
+                self._status,
+                {200: schemas.ModelInfo},
+            ),
+            Operation(
+                *("GET", f"{base}/history", "modelHistory"),
+                "What happened to a model's versions lately",
+                self._history,
+                {200: schemas.History},
+            ),
+            Operation(
+                *("POST", f"{base}/load", "loadModel"),
+                "Load what is on disk now, one version or what the version policy wants",
+                partial(self._with_version, LoadModel),
+                done,
+                schemas.VersionBody,
+            ),
+            Operation(
+                *("POST", f"{base}/unload", "unloadModel"),
+                "Let go of one version, or of all of them, the last one too",
+                partial(self._with_version, UnloadModel),
+                done,
+                schemas.VersionBody,
+            ),
+            Operation(
+                *("POST", f"{base}/default", "setDefault"),
+                "Pin the version that answers unnamed requests, or end the pin",
+                self._default,
+                done,
+                schemas.DefaultBody,
+            ),
+            Operation(
+                *("POST", f"{base}/rollback", "rollback"),
+                "Answer with the version that answered before, and pin it",
+                self._rollback,
+                done,
+                schemas.NoBody,
+            ),
+        )
+
+    async def _list(self, _: Request) -> Response:
+        return JSONResponse({"models": await run_in_threadpool(self._all)})
+
+    def _all(self) -> list[dict[str, Any]]:
+        return models_json(self._commander.views())
+
+    async def _status(self, request: Request) -> Response:
+        name = _name(request)
+        found = await run_in_threadpool(self._model, name)
+        if found is None:
+            raise _unknown(name)
+        return JSONResponse(found)
+
+    def _model(self, name: str) -> dict[str, Any] | None:
+        views = self._commander.views()
+        return next((model_json(view) for view in views if view.name == name), None)
+
+    async def _history(self, request: Request) -> Response:
+        name = _name(request)
+        events = [event_json(event) for event in self._commander.history(name)]
+        if not events and all(view.name != name for view in self._commander.views()):
+            raise _unknown(name)
+        return JSONResponse({"name": name, "events": events})
+
+    async def _with_version(
+        self, kind: type[LoadModel | UnloadModel], request: Request
+    ) -> Response:
+        name, said = _name(request), await requests.body(request, schemas.VersionBody)
+        return await self._do(request, kind(name, said.version))
+
+    async def _default(self, request: Request) -> Response:
+        name, said = _name(request), await requests.body(request, schemas.DefaultBody)
+        version = None if said.version == "auto" else said.version
+        return await self._do(request, SetDefault(name, version))
+
+    async def _rollback(self, request: Request) -> Response:
+        name = _name(request)
+        await requests.body(request, schemas.NoBody)
+        return await self._do(request, Rollback(name))
+
+    async def _do(self, request: Request, command: Command) -> Response:
+        seconds = requests.waiting(request).seconds
+        if seconds and self._waiting >= MAX_WAITING:
+            raise ServingError(
+                Word.FULL, "too many calls wait for their commands: use wait=false, or try later"
+            )
+        ticket = self._commander.command(command)
+        self._waiting += 1
+        try:
+            outcome = await outcome_of(ticket, seconds)
+        finally:
+            self._waiting -= 1
+        if outcome is not None and not outcome.ok:
+            raise failure(outcome)
+        model = await run_in_threadpool(self._model, command.model)
+        default = model["default"] if model is not None else None
+        answer = {"done": outcome is not None, "default": default, "model": model}
+        return JSONResponse(answer, status_code=202 if outcome is None else 200)
+
+
+async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:
+    """The command's outcome, or None when it did not come in time."""
+    if not seconds:
+        return ticket.wait(0)
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+
+    def tell(_: Outcome) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+            loop.call_soon_threadsafe(ended.set)
+
+    ticket.on_done(tell)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(ended.wait(), seconds)
+    return ticket.wait(0)
+
+
+def _name(request: Request) -> str:
+    return check_name(str(request.path_params["name"]))
+
+
+def _unknown(name: str) -> ServingError:
+    return ServingError(Word.NOT_FOUND, f"Request for unknown model: '{shown(name)}' is not found")

@@ -1,0 +1,112 @@
+"""What travels over the admin port, described once: requests are parsed with these, and the
+OpenAPI document is made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class VersionBody(_Strict):
+    """What a load or unload is about."""
+
+    version: Version | None = Field(
+        default=None, description="One version. Without it: what the version policy wants, or all."
+    )
+
+
+class DefaultBody(_Strict):
+    version: Version | Literal["auto"] = Field(
+        description="The version that answers unnamed requests from now on;"
+        " `auto`: the newest that is ready."
+    )
+
+
+class NoBody(_Strict):
+    """Nothing, or an empty object."""
+
+
+class Error(_Strict):
+    error: str
+
+
+class Live(_Strict):
+    live: bool
+
+
+class Ready(_Strict):
+    ready: bool
+
+
+class TensorInfo(_Strict):
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1: varies.")
+    optional: bool
+
+
+class VersionInfo(_Strict):
+    version: int
+    state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
+    reason: str
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+    left_out: list[str] = Field(description="Outputs that no protocol can carry.")
+    batching: str
+    max_rows: int = Field(description="0: each request runs alone.")
+    provider: str
+    provider_nodes: dict[str, int]
+    threads: int
+    instances: int
+    ready_since: float | None = Field(description="Seconds since the epoch.")
+    load_seconds: float | None
+    notes: list[str]
+    queue: dict[str, int] | None
+
+
+class ModelInfo(_Strict):
+    name: str
+    default: int | None = Field(description="The version that answers unnamed requests.")
+    reason: str
+    versions: list[VersionInfo]
+
+
+class Models(_Strict):
+    models: list[ModelInfo]
+
+
+class CommandAnswer(_Strict):
+    """`done` false: the command goes on; `model` shows how far it is."""
+
+    done: bool
+    default: int | None = Field(description="The version that answers unnamed requests.")
+    model: ModelInfo | None = Field(description="None: nothing of that name is known.")
+
+
+class EventInfo(_Strict):
+    at: float = Field(description="Seconds since the epoch.")
+    version: int
+    state: str
+    reason: str
+
+
+class History(_Strict):
+    name: str
+    events: list[EventInfo] = Field(description="Oldest first; only the last ones are kept.")
+
+
+class SettingInfo(_Strict):
+    key: str
+    value: Any
+    origin: Literal["default", "file", "environment", "flag"]
+
+
+class SettingsList(_Strict):
+    settings: list[SettingInfo]

@@ -1,0 +1,96 @@
+"""A commander that does what a test says, and an admin port around it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from serving.authorization import open_gates
+from serving.control.admin import Admin
+from serving.models.commands import Command, Outcome, Ticket
+from serving.models.state import Event, State
+from serving.models.views import ModelView
+from serving.settings import Settings, load_settings
+from tests.unit.protocol_views import failed, model, version
+
+MODELS = (
+    model("m", version(1), version(2, path=Path("/secret/place/m/2"))),
+    model("broken", failed(1, "it is broken"), reason="version 1 failed: it is broken"),
+)
+
+
+class Commander:
+    """Keeps the tickets; ends each at once with ``outcome`` unless that is None."""
+
+    def __init__(self, outcome: Outcome | None = None) -> None:
+        self.outcome = outcome
+        self.tickets: list[Ticket] = []
+        self.on_command: Callable[[Ticket], None] = lambda _: None
+
+    @property
+    def commands(self) -> list[Command]:
+        return [ticket.command for ticket in self.tickets]
+
+    def views(self) -> tuple[ModelView, ...]:
+        return MODELS
+
+    def command(self, command: Command) -> Ticket:
+        ticket = Ticket(command)
+        self.tickets.append(ticket)
+        if self.outcome is not None:
+            ticket.end(self.outcome)
+        self.on_command(ticket)
+        return ticket
+
+    def history(self, model: str) -> tuple[Event, ...]:
+        return (Event(1.5, "m", 2, State.READY, ""),) if model == "m" else ()
+
+
+def settings(**flags: object) -> Settings:
+    given: dict[str, object] = {"admin_port": 0, **flags}
+    return load_settings(given, None, {})[0]
+
+
+@contextlib.contextmanager
+def admin_port(commander: Any, **flags: object) -> Iterator[Admin]:
+    chosen = settings(**flags)
+    one = Admin(
+        chosen,
+        {},
+        commander,
+        open_gates(chosen).admin,
+        metrics=lambda: b"serving_request_total 1\n",
+        is_ready=lambda: True,
+    )
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+def ask(
+    admin: Admin,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Any, dict[str, str]]:
+    """Status, decoded JSON or bytes, headers; ``body``: anything JSON, or bytes as they are."""
+    content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    given = {"Content-Type": "application/json"} if body is not None else {}
+    # Where it listens on every address, this machine reaches it too.
+    connection = http.client.HTTPConnection("127.0.0.1", admin.address[1], timeout=10)
+    try:
+        connection.request(method, path, content, {**given, **(headers or {})})
+        response = connection.getresponse()
+        text = response.read()
+        found = {key.lower(): value for key, value in response.getheaders()}
+        is_json = "json" in found.get("content-type", "")
+        return response.status, json.loads(text) if is_json else text, found
+    finally:
+        connection.close()
