@@ -18,6 +18,7 @@ from serving.cli.doctor import doctor
 from serving.cli.infer import infer
 from serving.cli.models import models
 from serving.cli.output import UserError
+from serving.cli.publish import publish
 from serving.cli.start import start
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(start)
 app.command()(check)
+app.command()(publish)
 app.command()(infer)
 app.command()(models)
 app.command()(doctor)

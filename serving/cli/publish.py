@@ -1,0 +1,125 @@
+"""``serving publish``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serving.cli import options
+from serving.cli.output import UserError, print_json, print_line
+
+if TYPE_CHECKING:
+    from serving.registry.copying import Progress
+
+
+def publish(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL_FILE|DIR", help="An ONNX file, or a folder with model.onnx.", exists=True
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option("--to", metavar="REGISTRY_DIR", help="The directory of models.", exists=True),
+    ],
+    model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model's name.")],
+    version: Annotated[
+        str, typer.Option(metavar="N|auto", help="auto: the one after the highest there is.")
+    ] = "auto",
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any note. Repeatable.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=NUMBER", help="As accuracy=0.97. Repeatable.")
+    ] = None,
+    sample: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Inputs to warm up with: .npz, .npy or .json. Repeatable."
+        ),
+    ] = None,
+    mlflow_run_id: Annotated[
+        str, typer.Option(metavar="ID", help="Default: from MLflow's MLmodel file in DIR.")
+    ] = "",
+    mlflow_model_id: Annotated[str, typer.Option(metavar="ID", help="Likewise.")] = "",
+    git_commit: Annotated[str, typer.Option(metavar="SHA", help="What trained it.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """Publish a model: it appears at once and whole, with a manifest of its files.
+
+    The form of the model is checked first. A version that exists is never replaced.
+    """
+    from serving.publishing import publish as publish_model
+    from serving.registry.copying import PublishError
+
+    number = _version(version)
+    try:
+        with _progress() as progress:
+            done = publish_model(
+                source,
+                to,
+                model,
+                version=number,
+                metadata=dict(_pairs("--metadata", metadata)),
+                metrics={key: _number(key, value) for key, value in _pairs("--metric", metric)},
+                samples=sample or (),
+                git_commit=git_commit,
+                mlflow_run_id=mlflow_run_id,
+                mlflow_model_id=mlflow_model_id,
+                progress=progress,
+            )
+    except PublishError as error:
+        raise UserError(str(error)) from None
+    if as_json:
+        print_json({"model": model, "version": done.version, "path": str(done.path)})
+    else:
+        print_line(f"published {model} {done.version}: {done.path}", "green")
+
+
+def _version(text: str) -> int | None:
+    if text == "auto":
+        return None
+    from serving.registry.names import version_number
+
+    try:
+        return version_number(text)
+    except ValueError as error:
+        raise UserError(f"--version: {error}, or 'auto'", code=2) from None
+
+
+def _pairs(flag: str, texts: list[str] | None) -> Iterator[tuple[str, str]]:
+    seen = set()
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key or key in seen:
+            raise UserError(f"{flag}: expected KEY=VALUE, each key once, got '{text}'", code=2)
+        seen.add(key)
+        yield key, value
+
+
+def _number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--metric: '{key}' is no number: '{text}'", code=2) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on a terminal's standard error, silence elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("copying"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("copying", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

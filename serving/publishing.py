@@ -1,0 +1,137 @@
+"""Publishing a model to a registry directory, from a trainer or the command line."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serving.errors import ConfigError, LoadError
+from serving.execution import onnx_file
+from serving.execution.files import read_files
+from serving.model_config import load_model_config
+from serving.registry import mlmodel
+from serving.registry.copying import Progress, PublishError, files_below
+from serving.registry.manifest import Manifest
+from serving.registry.names import why_no_model
+from serving.registry.publish import Published, write_version
+
+SAMPLES = "samples"
+SAMPLE_KINDS = (".npz", ".npy", ".json")
+
+
+def publish(
+    source: Path | str,
+    to: Path | str,
+    model: str,
+    *,
+    version: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    samples: Sequence[Path | str] = (),
+    git_commit: str = "",
+    mlflow_run_id: str = "",
+    mlflow_model_id: str = "",
+    progress: Progress = lambda done, total: None,
+) -> Published:
+    """Publish a model file, or a folder with one, as ``<to>/<model>/<version>/``.
+
+    ``source``: an ONNX file, whose external data comes along, or a folder, which is published
+    as it is: one that MLflow saved, for example, whose run and model ids are taken over.
+    ``version``: None for the one after the highest there is. ``samples``: files with inputs
+    (.npz, .npy, .json) to warm up with. ``progress`` hears of bytes done and in all.
+
+    It appears at once and whole, with a manifest. Raises PublishError, in words, for a version
+    that exists, a model that would not load by its form, a file that cannot be copied.
+    """
+    source, to = Path(source), Path(to)
+    filename = _filename(to, model)
+    try:
+        files = _files(source, filename)
+        origin = mlmodel.read_origin(source) if source.is_dir() else mlmodel.Origin()
+    except OSError as error:
+        raise PublishError(f"{source}: {(error.strerror or str(error)).lower()}") from error
+    sample_files = _samples(samples, files)
+    manifest = Manifest(
+        model=model,
+        version=0 if version is None else version,
+        created="",
+        files={},
+        git_commit=_commit(git_commit),
+        run_id=mlflow_run_id or origin.run_id,
+        model_id=mlflow_model_id or origin.model_id,
+        metadata=dict(metadata or {}),
+        metrics={key: float(number) for key, number in (metrics or {}).items()},
+        samples=tuple(sample_files),
+    )
+
+    def check(folder: Path) -> None:
+        try:
+            read_files(folder, filename)
+        except LoadError as error:
+            raise PublishError(error.reason) from error
+
+    return write_version(
+        {**files, **sample_files},
+        to,
+        manifest,
+        auto=version is None,
+        check=check,
+        progress=progress,
+    )
+
+
+def _filename(to: Path, model: str) -> str:
+    """What the model's configuration calls its file."""
+    if why := why_no_model(model):
+        raise PublishError(f"'{model}' is no model's name: {why}")
+    try:
+        return load_model_config(to / model).model_filename
+    except ConfigError as error:
+        raise PublishError(f"the model's configuration is wrong: {error}") from None
+
+
+def _files(source: Path, filename: str) -> dict[str, Path]:
+    """Path in the version -> where it lies."""
+    if source.is_dir():
+        return files_below(source)
+    if not source.is_file():
+        raise PublishError(f"{source} is neither a file nor a folder")
+    return {filename: source, **_external(source)}
+
+
+def _external(model: Path) -> dict[str, Path]:
+    """The files with the model's external data, where it says they lie. What it says is
+    checked when the copy is."""
+    try:
+        found = onnx_file.read(model.read_bytes())
+    except onnx_file.NotOnnxError as error:
+        raise PublishError(f"the model file is corrupt or truncated: it {error}") from None
+    locations = {dict(data.entries).get("location", "") for data in found.external}
+    files = {}
+    for location in sorted(locations - {""}):
+        path = Path(location)
+        if path.is_absolute() or ".." in path.parts or "\\" in location:
+            raise PublishError("the model's external data lies outside its folder")
+        files[path.as_posix()] = model.parent / path
+    return files
+
+
+def _samples(samples: Sequence[Path | str], files: Mapping[str, Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for sample in map(Path, samples):
+        name = f"{SAMPLES}/{sample.name}"
+        if sample.suffix not in SAMPLE_KINDS:
+            raise PublishError(f"{sample.name}: a sample is one of {', '.join(SAMPLE_KINDS)}")
+        if not sample.is_file():
+            raise PublishError(f"{sample} is not a file")
+        if name in found or name in files:
+            raise PublishError(f"there are two samples by the name of {sample.name}")
+        found[name] = sample
+    return found
+
+
+def _commit(text: str) -> str:
+    if text and (not 7 <= len(text) <= 64 or set(text) - set(string.hexdigits)):
+        raise PublishError("a git commit is 7 to 64 hexadecimal digits")
+    return text.lower()

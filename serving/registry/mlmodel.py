@@ -1,0 +1,49 @@
+"""What MLflow notes beside a model that it saved: which run and which logged model it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from serving.registry.copying import PublishError
+
+FILE = "MLmodel"
+_MAX_BYTES = 1024 * 1024
+_MAX_ID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Empty where the file doesn't say."""
+
+    run_id: str = ""
+    model_id: str = ""
+
+
+def read_origin(folder: Path) -> Origin:
+    """Of an MLflow model's folder; all empty where it is none.
+
+    Raises PublishError for a file that isn't one of MLflow's, OSError.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Origin()
+    if path.stat().st_size > _MAX_BYTES:
+        raise PublishError(f"{FILE} has more than {_MAX_BYTES} bytes")
+    try:
+        found = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise PublishError(f"{FILE} is not YAML") from None
+    if not isinstance(found, dict):
+        raise PublishError(f"{FILE} is not a table of keys")
+    return Origin(_identifier(found.get("run_id")), _identifier(found.get("model_id")))
+
+
+def _identifier(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > _MAX_ID or not value.isprintable():
+        raise PublishError(f"{FILE} holds an id that is no short text")
+    return value
