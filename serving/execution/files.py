@@ -7,9 +7,10 @@ link, so no model file can name data that is not its own (fault 8).
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,42 @@ class ModelFiles:
     unshaped_inputs: frozenset[str]
 
 
+# More than any model has; what counts is never to walk a whole disk.
+_MOST_FILES = 10_000
+
+
+def file_bytes(version_dir: Path, filename: str) -> int:
+    """Bytes of the model file and of all beside it that may be its external data, by their
+    stated sizes, unread; 0 for what is not there. Other models beside it do not count."""
+    path = version_dir / filename
+    if path.is_dir():
+        path = path / "model.onnx"
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return 0
+    beside = itertools.islice(_walk_folder(path.parent), _MOST_FILES)
+    return size + sum(bytes_ for name, bytes_ in beside if not name.endswith(_NOT_DATA))
+
+
+# What lies beside a model and is not its weights.
+_NOT_DATA = (".onnx", ".ort", ".npz", ".npy", ".json", ".yaml", ".yml", ".txt", ".md", ".pbtxt")
+
+
+def _walk_folder(folder: Path) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of every file below; links are not followed."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _walk_folder(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    yield entry.name, entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        # Whatever cannot be looked at shows itself when it is read.
+        return
+
+
 def read_files(version_dir: Path, filename: str) -> ModelFiles:
     """Read ``<version_dir>/<filename>``: a model file, or a folder that holds ``model.onnx``
     and its external data.
@@ -88,19 +125,27 @@ def _read_model(version_dir: Path, path: Path) -> bytes:
         resolved = path.resolve(strict=True)
         if not resolved.is_relative_to(version_dir.resolve()):
             raise LoadError(f"{name} is a link that leaves the version's folder")
-        if not resolved.is_file():
-            raise LoadError(f"{name} is not a file")
-        size = resolved.stat().st_size
-        if size > _MAX_MODEL_BYTES:
-            raise LoadError(
-                f"{name} has {size} bytes, at most {_MAX_MODEL_BYTES} are possible:"
-                " save the weights as external data"
-            )
-        return resolved.read_bytes()
+        return _read_whole(resolved, name)
     except FileNotFoundError:
         raise LoadError(f"there is no {name}") from None
     except (OSError, RuntimeError) as error:
         raise LoadError(f"{name} cannot be read: {_os_words(error)}", str(error)) from error
+
+
+def _read_whole(resolved: Path, name: str) -> bytes:
+    """The file as it is when it is opened. A hard link is one of the ways to publish, and no
+    way out: whoever can make one in this folder could as well have put a model there."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    with os.fdopen(os.open(resolved, flags), "rb") as stream:
+        facts = os.fstat(stream.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise LoadError(f"{name} is not a file")
+        if facts.st_size > _MAX_MODEL_BYTES:
+            raise LoadError(
+                f"{name} has {facts.st_size} bytes, at most {_MAX_MODEL_BYTES} are possible:"
+                " save the weights as external data"
+            )
+        return stream.read(facts.st_size)
 
 
 def _walk(model: bytes) -> OnnxFile:

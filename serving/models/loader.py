@@ -1,33 +1,37 @@
-"""From a version's folder to a slot that serves: load, warm, prove, start; and back."""
+"""From a version's folder to a slot that serves: check, try, load, warm, start."""
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.errors import LoadError, Word
+from serving.errors import LoadError
 from serving.events import log
-from serving.execution.faults import classify
+from serving.execution.files import file_bytes
 from serving.execution.instances import Instances
+from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
-from serving.models import proof, warmup
-from serving.models.cost import best_rows
+from serving.models import proof, trial
+from serving.models.findings import Failure, Findings
+from serving.models.loaded import LoadedSlot, in_force, make_queue
+from serving.models.memory import Ledger, Meter, Reservation, check_alone, model_budget
 from serving.models.proof import BatchingVerdict
-from serving.models.warmup import Feeds, Plan, Run
+from serving.models.rehearsal import rehearse, repeat
+from serving.models.samples import Samples, Sources, collect, run_all
+from serving.models.trial import Job, LoadCancelledError, Trial
+from serving.models.trials import KeptTrials, name_of
+from serving.models.trim import Trimmer
+from serving.registry.manifest import read_manifest, verify
 from serving.settings import Settings
-from serving.signature import Signature, Tensor
+from serving.signature import Signature
+from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
-
-
-class LoadCancelledError(LoadError):
-    """The version is no longer wanted; nothing was kept."""
 
 
 def _never() -> bool:
@@ -39,227 +43,234 @@ def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedSlot:
-    """A version that runs batches: its queue, its session and the threads between them.
+class _Load:
+    """One call of the loader."""
 
-    ``provider_nodes``: execution provider -> nodes of the graph; ``provider``: the one with
-    most. ``threads``: of the intra-op pool. ``notes``: what is other than expected, in words.
+    job: Job
+    fingerprint: str
+    stats: _core.Stats | None
+    cancelled: Callable[[], bool]
+    on_warming: Callable[[], None]
+    start: float
+
+    def check(self) -> None:
+        if self.cancelled():
+            raise LoadCancelledError
+
+
+class Loader:
+    """Loads versions, within the memory for all of them; keeps what their trials found out.
+
+    ``state``: where that outlives the process. Calls may come from several threads at once.
     """
 
-    name: str
-    version: int
-    queue: _core.Queue
-    runner: Runner
-    instances: Instances
-    verdict: BatchingVerdict
-    config: ModelConfig
-    signature: Signature
-    provider: str
-    provider_nodes: Mapping[str, int]
-    threads: int
-    load_seconds: float
-    stats: _core.Stats
-    notes: tuple[str, ...] = field(default=())
+    def __init__(self, settings: Settings, state: StateDir | None = None) -> None:
+        self._ledger = Ledger(settings.models_bytes)
+        self._kept = KeptTrials(state or StateDir(None))
+        self._trial = Trial()
+        self._trimmer = Trimmer()
+        # Its imports take most of a second; what was tried before needs no child.
+        if trial.is_wanted(ModelConfig(), settings) and not self._kept.any:
+            self._trial.prepare()
 
-    def close(self, timeout: float) -> bool:
-        """Let the queued requests out, then give the session's memory back.
+    def close(self) -> None:
+        """End the trial's child. Loads under way go on."""
+        self._trial.close()
 
-        Waits at most ``timeout`` seconds for the runs; then what is still queued is answered
-        UNAVAILABLE and False comes back: a run cannot be stopped, and the session stays until
-        the last one ends. To be called once, away from the serving threads, after a route
-        table without this version was published.
+    @property
+    def held_bytes(self) -> int:
+        """What all loaded versions, and those being loaded, take by their estimates."""
+        return self._ledger.held
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until the memory of what was closed is given back, at most ``timeout`` s."""
+        return self._trimmer.settle(timeout)
+
+    def __call__(
+        self,
+        *,
+        name: str,
+        version: int,
+        path: Path,
+        config: ModelConfig,
+        settings: Settings,
+        stats: _core.Stats | None = None,
+        cancelled: Callable[[], bool] = _never,
+        on_warming: Callable[[], None] = _nothing,
+        folder: Path | None = None,
+        fingerprint: str = "",
+    ) -> LoadedSlot:
+        """Load the version in folder ``path``, warm it, prove its batching, start its
+        instances.
+
+        ``folder`` is the model's own (default: the one above). ``fingerprint`` of files and
+        configuration: without one no trial is remembered. ``stats`` goes on counting for a
+        version loaded again. ``cancelled`` is asked between runs and during the trial.
+        ``on_warming`` is called when the session is there and the first run is next.
+
+        Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
-        self.queue.close()
-        done = self.instances.join(timeout)
-        if not done:
-            self.queue.abort(Word.UNAVAILABLE, f"version {self.version} is being unloaded")
-        self.runner.close()
-        _trim()
-        return done
+        start = time.monotonic()
+        size = file_bytes(path, config.model_filename)
+        job = Job(
+            name=name,
+            version=version,
+            path=path,
+            folder=folder or path.parent,
+            config=config,
+            settings=settings,
+            named=_verified(path),
+            size=size,
+            budget=model_budget(config, settings),
+        )
+        check_alone(size, job.budget, "its files have")
+        load = _Load(job, fingerprint, stats, cancelled, on_warming, start)
+        load.check()
+        with self._ledger.reserve(size) as reservation:
+            found = self._tried(load)
+            if found is not None and found.memory_bytes:
+                check_alone(found.memory_bytes, job.budget, "it takes")
+                reservation.resize(found.memory_bytes)
+            return self._load(load, found, reservation)
+
+    def _tried(self, load: _Load) -> Findings | None:
+        """What a trial found out, now or before; None where none is wanted."""
+        job = load.job
+        if not trial.is_wanted(job.config, job.settings):
+            return None
+        name = _trial_name(load) if load.fingerprint else ""
+        outcome = self._kept.read(name) if name else None
+        if outcome is None:
+            outcome = self._trial.run(job, load.cancelled)
+            if name:
+                self._kept.write(name, outcome)
+        if isinstance(outcome, Failure):
+            raise LoadError(outcome.reason, outcome.detail)
+        return outcome
+
+    def _load(self, load: _Load, found: Findings | None, reservation: Reservation) -> LoadedSlot:
+        job = load.job
+        load.check()
+        isolated = ""
+        runner = load_runner(job.path, job.config, job.settings, job.name)
+        try:
+            load.on_warming()
+            samples = collect(_sources(job), runner.signature, job.config)
+            found, words = _warmed(load, runner, samples, found)
+            load.check()
+        except BaseException:
+            runner.close()
+            raise
+        notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
+        checked = bool(samples.samples) or found.recipe is not None
+        return self._start(load, runner, found, reservation, isolated, checked, notes)
+
+    def _start(
+        self,
+        load: _Load,
+        runner: Runner,
+        found: Findings,
+        reservation: Reservation,
+        isolated: str,
+        checked: bool,
+        notes: tuple[str, ...],
+    ) -> LoadedSlot:
+        from serving import _core
+
+        job = load.job
+        verdict, config = _preferring(_verdict(job, runner.signature, found), found, job.config)
+        config = in_force(config, job.settings)
+        _report(job, verdict, notes)
+        stats = _core.Stats(job.name, job.version) if load.stats is None else load.stats
+        of = (job.name, job.version)
+        queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
+
+        def on_closed() -> None:
+            reservation.release()
+            self._trimmer.ask()
+
+        return LoadedSlot(
+            name=job.name,
+            version=job.version,
+            queue=queue,
+            runner=runner,
+            instances=Instances(queue, runner, config.instances, f"{job.name}:{job.version}"),
+            verdict=verdict,
+            config=config,
+            signature=runner.signature,
+            provider=runner.provider,
+            provider_nodes=runner.providers,
+            threads=runner.threads,
+            load_seconds=time.monotonic() - load.start,
+            stats=stats,
+            on_closed=on_closed,
+            memory_bytes=reservation.size,
+            cost=found.cost,
+            isolated=isolated,
+            checked=checked,
+            notes=notes,
+        )
 
 
-def load_slot(
-    name: str,
-    version: int,
-    path: Path,
-    config: ModelConfig,
-    settings: Settings,
-    stats: _core.Stats | None = None,
-    cancelled: Callable[[], bool] = _never,
-    on_warming: Callable[[], None] = _nothing,
-) -> LoadedSlot:
-    """Load the version in folder ``path``, warm it, prove its batching, start its instances.
-
-    ``stats`` goes on counting for a version loaded again. ``cancelled`` is asked between
-    runs. ``on_warming`` is called when the session is there and the first run is next.
-
-    Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
-    """
-    start = time.monotonic()
-    _check(cancelled)
-    runner = load_runner(path, config, settings, name)
-    try:
-        on_warming()
-        verdict, notes, best = _warm(runner, path.parent / "warmup", config, settings, cancelled)
-        _check(cancelled)
-    except BaseException:
-        runner.close()
-        raise
-    if best and best < verdict.max_rows and not config.preferred_batch_sizes:
-        config = replace(config, preferred_batch_sizes=(best,))
-        verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")
-    notes = [*runner.notes, *notes]
-    _report(name, version, verdict, notes)
-    return _start(name, version, runner, verdict, config, settings, stats, tuple(notes), start)
+def _verified(path: Path) -> tuple[str, ...]:
+    """The samples that the version's manifest names, once its files agree with it."""
+    manifest = read_manifest(path)
+    if manifest is None:
+        return ()
+    verify(path, manifest)
+    return manifest.samples
 
 
-def _warm(
-    runner: Runner,
-    folder: Path,
-    config: ModelConfig,
-    settings: Settings,
-    cancelled: Callable[[], bool],
-) -> tuple[BatchingVerdict, list[str], int | None]:
-    """The verdict on batching, in words what did not go as it might have, and how many rows
-    are cheapest in a run."""
-    signature = runner.signature
+def _trial_name(load: _Load) -> str:
+    job, module = load.job, ort()
+    runtime = (module.__version__, *module.get_available_providers())
+    return name_of(load.fingerprint, job.config, job.settings, job.folder, runtime)
+
+
+def _sources(job: Job) -> Sources:
+    return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
+
+
+def _warmed(
+    load: _Load, runner: Runner, samples: Samples, found: Findings | None
+) -> tuple[Findings, str]:
+    """Warm what a trial has tried, or find out here what it would have."""
+    job, signature = load.job, runner.signature
 
     def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
-        _check(cancelled)
+        load.check()
         return runner.run(names, feeds)
 
-    hints = _run_samples(run, signature, config, folder)
-    wanted = proof.intent(config, settings)
-    by_rows = bool(wanted.max_rows) and signature.may_batch
-    plan = warmup.find_plan(run, signature, by_rows, hints)
-    plans: list[Plan | None] = [plan]
-    if by_rows and any(tensor.optional for tensor in signature.inputs):
-        plans.append(warmup.find_plan(run, signature, by_rows, hints, with_optional=True))
-    verdict = proof.prove(run, signature, wanted, config.tolerance, plans)
-    if plan is None:
-        ran = "" if hints else ": the first requests will be slow"
-        return verdict, [f"generated input did not run{ran}"], None
-    sizes = warmup.warm_sizes(verdict.max_rows or 1, config.preferred_batch_sizes)
-    words, seconds = warmup.warm(
-        run, plan, _output_names(signature), sizes if plan.by_rows else [1]
-    )
-    return verdict, [words] if words else [], best_rows(seconds)
+    if found is not None:
+        return found, repeat(run, signature, job.settings, samples.samples, found)
+    run_all(run, signature, samples.samples)
+    meter = Meter(job.budget)
+    made = rehearse(run, signature, job.config, job.settings, samples.samples, meter)
+    return made, ""
 
 
-def _run_samples(run: Run, signature: Signature, config: ModelConfig, folder: Path) -> list[Feeds]:
-    """The inputs of the user's own samples, each run as often as it says."""
-    done = []
-    for sample in config.warmup:
-        feeds = warmup.sample_feeds(sample, signature, folder)
-        try:
-            for _ in range(max(1, sample.count)):
-                run(_output_names(signature), feeds)
-        except LoadError:
-            raise
-        except Exception as error:
-            fault = classify(error)
-            raise LoadError(
-                f"warm-up sample '{sample.name}' failed: {fault.message}", fault.detail
-            ) from error
-        done.append(feeds)
-    return done
+def _verdict(job: Job, signature: Signature, found: Findings) -> BatchingVerdict:
+    if not found.died:
+        return found.verdict
+    wanted = proof.intent(job.config, job.settings)
+    words = f"its trial ended with {found.died} on generated input"
+    return proof.undecided(signature, wanted, words)
 
 
-def _start(
-    name: str,
-    version: int,
-    runner: Runner,
-    verdict: BatchingVerdict,
-    config: ModelConfig,
-    settings: Settings,
-    stats: _core.Stats | None,
-    notes: tuple[str, ...],
-    start: float,
-) -> LoadedSlot:
-    from serving import _core
-
-    stats = _core.Stats(name, version) if stats is None else stats
-    config = _in_force(config, settings)
-    queue = _queue(name, version, runner.signature, verdict, config, settings, stats)
-    return LoadedSlot(
-        name=name,
-        version=version,
-        queue=queue,
-        runner=runner,
-        instances=Instances(queue, runner, config.instances, f"{name}:{version}"),
-        verdict=verdict,
-        config=config,
-        signature=runner.signature,
-        provider=runner.provider,
-        provider_nodes=runner.providers,
-        threads=runner.threads,
-        load_seconds=time.monotonic() - start,
-        stats=stats,
-        notes=notes,
-    )
+def _preferring(
+    verdict: BatchingVerdict, found: Findings, config: ModelConfig
+) -> tuple[BatchingVerdict, ModelConfig]:
+    """Cut batches at the cheapest size, unless the configuration names others."""
+    best = found.cost.best_rows if found.cost is not None else None
+    if not best or best >= verdict.max_rows or config.preferred_batch_sizes:
+        return verdict, config
+    verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")
+    return verdict, replace(config, preferred_batch_sizes=(best,))
 
 
-_LIMITS = ("delay_us", "max_queue_requests", "max_queue_rows", "max_queue_bytes")
-
-
-def _in_force(config: ModelConfig, settings: Settings) -> ModelConfig:
-    """The configuration with the server's own limits where the model states none."""
-    silent = [key for key in _LIMITS if getattr(config, key) is None]
-    return replace(config, **{key: getattr(settings.batching, key) for key in silent})
-
-
-def _queue(
-    name: str,
-    version: int,
-    signature: Signature,
-    verdict: BatchingVerdict,
-    config: ModelConfig,
-    settings: Settings,
-    stats: _core.Stats,
-) -> _core.Queue:
-    from serving import _core
-
-    def spec(tensor: Tensor) -> _core.TensorSpec:
-        return _core.TensorSpec(tensor.name, tensor.datatype, tensor.shape, tensor.optional)
-
-    return _core.Queue(
-        model=name,
-        version=version,
-        inputs=[spec(tensor) for tensor in signature.inputs],
-        outputs=[spec(tensor) for tensor in signature.outputs],
-        max_rows=verdict.max_rows,
-        **{key: getattr(config, key) for key in _LIMITS},
-        priority_levels=config.priority_levels,
-        default_priority=config.default_priority,
-        default_timeout_us=config.default_timeout_us,
-        max_string_elements=settings.limits.max_string_elements,
-        stats=stats,
-        preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
-    )
-
-
-def _report(name: str, version: int, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
+def _report(job: Job, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
     # Among much else, the line of the version that is ready says how it is batched.
     say = log.warning if verdict.surprising else log.debug
-    say("batching_decided", model=name, version=version, verdict=verdict.words)
+    say("batching_decided", model=job.name, version=job.version, verdict=verdict.words)
     for note in notes:
-        log.warning("load_note", model=name, version=version, note=note)
-
-
-def _output_names(signature: Signature) -> list[str]:
-    return [tensor.name for tensor in signature.outputs]
-
-
-def _check(cancelled: Callable[[], bool]) -> None:
-    if cancelled():
-        raise LoadCancelledError("the load was cancelled: the version is no longer wanted")
-
-
-def _trim() -> None:
-    """Give freed memory back to the system: glibc keeps half of a model's (C11).
-
-    Runs without the GIL; does nothing where the C library has no such call.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(ctypes.c_size_t(0))
+        log.warning("load_note", model=job.name, version=job.version, note=note)

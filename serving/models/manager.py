@@ -112,7 +112,7 @@ class Manager:
     ) -> None:
         self._settings = settings
         self._publish = publish
-        self._load = load or _loader()
+        self._load = load or _loader(settings)
         self._new_stats = new_stats or _stats()
         self._source = source or DirectorySource(
             roots,
@@ -639,11 +639,11 @@ def _may_heal(error: BaseException) -> bool:
     return bool(causes) and not isinstance(causes[-1], FileNotFoundError)
 
 
-def _loader() -> Load:
+def _loader(settings: Settings) -> Load:
     # Here: it brings onnxruntime with it.
-    from serving.models.loader import load_slot
+    from serving.models.loader import Loader
 
-    return load_slot
+    return Loader(settings)
 
 
 def _stats() -> Callable[[str, int], _core.Stats]:

@@ -18,7 +18,7 @@ import numpy as np
 from serving.errors import LoadError
 from serving.execution.faults import classify
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.warmup import STYLES, Array, Feeds, Plan, Run
+from serving.models.warmup import STYLES, Array, Feeds, Run, Source
 from serving.settings import Settings
 from serving.signature import Signature
 
@@ -35,12 +35,14 @@ _LEAST_RTOL = {"FP16": 4e-3, "BF16": 3e-2}
 @dataclass(frozen=True, slots=True)
 class BatchingVerdict:
     """``max_rows``: most rows of a batch; 0 when each request runs alone. ``words`` say why.
-    ``surprising``: the configuration asked for something else."""
+    ``surprising``: the configuration asked for something else. ``open``: nothing was proven
+    either way, so real requests may yet prove it."""
 
     batched: bool
     words: str
     max_rows: int
     surprising: bool = False
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,36 +91,56 @@ def prove(
     signature: Signature,
     wanted: Intent,
     tolerance: Tolerance,
-    plans: Sequence[Plan | None],
+    plans: Sequence[Source | None],
+    sampled: Source | None = None,
 ) -> BatchingVerdict:
     """The verdict on one model.
 
     ``plans``: how to make its inputs, one for each set of inputs that a request may bring;
-    ``None`` where no input was found on which it runs. Generated input that does not run, or
-    whose rows all get the same answer, proves nothing: then the configuration decides.
+    ``None`` where no input was found on which it runs. ``sampled``: rows of the user's own.
+    Generated input that does not run, or whose rows all get the same answer, proves nothing:
+    then the user's rows may, else the configuration decides.
     """
+    ruled_out = _ruled_out(signature, wanted)
+    if ruled_out is not None:
+        return ruled_out
+    try:
+        unknowns = [_prove(run, signature, tolerance, plan) for plan in plans]
+        if sampled is not None and not _prove(run, signature, tolerance, sampled):
+            unknowns[:1] = []
+    except _DisprovedError as disproof:
+        words = f"unbatched: {disproof}{_hint(signature)}"
+        return BatchingVerdict(False, words, 0, surprising=wanted.explicit)
+    return _settled(wanted, next(filter(None, unknowns), ""))
+
+
+def undecided(signature: Signature, wanted: Intent, unknown: str) -> BatchingVerdict:
+    """The verdict where nothing could be run, for the reason ``unknown``."""
+    return _ruled_out(signature, wanted) or _settled(wanted, unknown)
+
+
+def _ruled_out(signature: Signature, wanted: Intent) -> BatchingVerdict | None:
+    """What needs no run."""
     if not wanted.max_rows:
         return BatchingVerdict(False, wanted.words, 0)
     never = why_never(signature)
     if never:
         return BatchingVerdict(False, f"unbatched: {never}", 0, surprising=wanted.explicit)
-    unknown = ""
-    try:
-        for plan in plans:
-            unknown = unknown or _prove(run, signature, tolerance, plan)
-    except _DisprovedError as disproof:
-        words = f"unbatched: {disproof}{_hint(signature)}"
-        return BatchingVerdict(False, words, 0, surprising=wanted.explicit)
+    return None
+
+
+def _settled(wanted: Intent, unknown: str) -> BatchingVerdict:
+    """Nothing speaks against batching. ``unknown``: why it is not proven, '' where it is."""
     rows = f"up to {wanted.max_rows} rows"
     if not unknown:
         return BatchingVerdict(True, f"batched, {rows}: proven", wanted.max_rows)
     if wanted.explicit:
         words = f"batched, {rows}: by the model's configuration; not proven: {unknown}"
         return BatchingVerdict(True, words, wanted.max_rows)
-    return BatchingVerdict(False, f"unbatched: not proven: {unknown}", 0)
+    return BatchingVerdict(False, f"unbatched: not proven: {unknown}", 0, open=True)
 
 
-def _prove(run: Run, signature: Signature, tolerance: Tolerance, plan: Plan | None) -> str:
+def _prove(run: Run, signature: Signature, tolerance: Tolerance, plan: Source | None) -> str:
     """'' when proven, else why it stays unknown. Raises _DisprovedError."""
     if plan is None:
         return "the model did not run on generated input"
@@ -127,7 +149,7 @@ def _prove(run: Run, signature: Signature, tolerance: Tolerance, plan: Plan | No
         rows = [plan.make(1, seed, style) for seed in range(5)]
         try:
             start = time.monotonic()
-            alone = [_answers(run, names, row) for row in rows]
+            alone = [answers_of(run, names, row) for row in rows]
             seconds = time.monotonic() - start
         except LoadError:
             raise
@@ -153,7 +175,7 @@ def _check_group(
 ) -> None:
     feeds = {name: np.concatenate([rows[i][name] for i in group]) for name in rows[0]}
     try:
-        together = _answers(run, names, feeds)
+        together = answers_of(run, names, feeds)
     except LoadError:
         raise
     except Exception as error:
@@ -213,13 +235,15 @@ def _narrow(a: Array) -> str:
     return "BF16" if isinstance(a, _Bf16) else "FP16" if a.dtype == np.float16 else ""
 
 
-def _answers(run: Run, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+def answers_of(run: Run, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    """The outputs of one run as arrays, BF16 as float32; BYTES as objects."""
     # The list keeps alive what BF16's addresses point into until they are copied.
     outputs = run(names, feeds)
-    return [_as_array(output) for output in outputs]
+    return [as_array(output) for output in outputs]
 
 
-def _as_array(output: Any) -> Array:
+def as_array(output: Any) -> Array:
+    """An output as an array of its own, or the one it is."""
     if not isinstance(output, tuple):
         return np.asarray(output)
     address, _, shape = output

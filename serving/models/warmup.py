@@ -1,7 +1,7 @@
-"""Inputs to warm a model with: the user's own samples, and generated ones.
+"""Generated inputs, and the batch sizes to warm and measure.
 
-A user's sample must run, or the version is not served. What is generated only guesses: that
-a model fails on it proves nothing about the model and is merely reported.
+What is generated only guesses: that a model fails on it proves nothing about the model and is
+merely reported.
 """
 
 from __future__ import annotations
@@ -9,22 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from serving.errors import LoadError
-from serving.model_config.schema import WarmupInput, WarmupSample
+from serving.models.cost import cheaper_still
+from serving.models.memory import Meter
 from serving.signature import Signature, Tensor
 
 Array = np.ndarray[Any, Any]
 Feeds = dict[str, Array]
 Run = Callable[[Sequence[str], Mapping[str, Array]], Sequence[Any]]
 
-# Long enough for the first runs of a slow model, short beside reading its file; a model
-# slower than that is warm for the sizes it got to.
-WARM_SECONDS = 5.0
 # For each size: enough to see past a disturbance, short in all.
 MEASURED_RUNS = 5
 MEASURED_SECONDS = 0.15
@@ -81,6 +78,16 @@ class Plan:
             else (dim if dim >= 0 else self.sizes[tensor.name, axis])
             for axis, dim in enumerate(tensor.shape)
         )
+
+
+class Source(Protocol):
+    """Where inputs of any number of rows come from: a plan, or the user's samples."""
+
+    @property
+    def style(self) -> Style: ...
+    @property
+    def by_rows(self) -> bool: ...
+    def make(self, rows: int = 1, seed: int = 0, style: Style | None = None) -> Feeds: ...
 
 
 def values(rng: np.random.Generator, datatype: str, shape: tuple[int, ...], style: Style) -> Array:
@@ -163,26 +170,75 @@ def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
 
 
 def warm(
-    run: Run, plan: Plan, outputs: Sequence[str], sizes: Iterable[int]
+    run: Run,
+    source: Source,
+    outputs: Sequence[str],
+    sizes: Iterable[int],
+    limit_s: float,
+    meter: Meter | None = None,
 ) -> tuple[str, dict[int, float]]:
-    """Run each size while there is time: first unmeasured, then a few times against the clock.
+    """Run each size, first unmeasured, then a few times against the clock; until ``limit_s``
+    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do.
 
     Words for what failed or was left out, and the best time of each size in seconds.
     """
-    end = time.monotonic() + WARM_SECONDS
+    end = time.monotonic() + limit_s
     seconds: dict[int, float] = {}
+    growth = _Growth(meter)
     for rows in sizes:
         if time.monotonic() > end:
             return f"not warmed from {rows} rows on: the model is slow", seconds
+        if not growth.allows(rows):
+            return f"not warmed from {rows} rows on: they would take too much memory", seconds
+        if not cheaper_still(seconds):
+            return "", seconds
         try:
-            feeds = plan.make(rows, seed=rows)
+            feeds = source.make(rows, seed=rows)
             run(outputs, feeds)
             seconds[rows] = min(_timed(run, outputs, feeds, end))
         except LoadError:
             raise
         except Exception as error:  # noqa: BLE001 - generated input proves nothing
             return f"generated input of {rows} rows did not run ({type(error).__name__})", seconds
+        growth.note(rows)
     return "", seconds
+
+
+def run_each(
+    run: Run, source: Source, outputs: Sequence[str], sizes: Iterable[int], limit_s: float
+) -> str:
+    """Run each size once; words for what was left out."""
+    end = time.monotonic() + limit_s
+    for rows in sizes:
+        if time.monotonic() > end:
+            return f"not warmed from {rows} rows on: the model is slow"
+        try:
+            run(outputs, source.make(rows, seed=rows))
+        except LoadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - generated input proves nothing
+            return f"generated input of {rows} rows did not run ({type(error).__name__})"
+    return ""
+
+
+class _Growth:
+    """Foresees what a run of more rows will add to the memory taken: in proportion."""
+
+    def __init__(self, meter: Meter | None) -> None:
+        self._meter = meter
+        self._taken = meter.grown if meter else 0
+        self._rows, self._added = 0, 0
+
+    def note(self, rows: int) -> None:
+        if self._meter is not None:
+            taken = self._meter.grown
+            self._rows, self._added, self._taken = rows, max(0, taken - self._taken), taken
+
+    def allows(self, rows: int) -> bool:
+        if self._meter is None or not self._rows:
+            return True
+        more = self._added * rows // self._rows
+        return self._taken + more <= self._meter.budget
 
 
 def _timed(run: Run, outputs: Sequence[str], feeds: Feeds, end: float) -> Iterator[float]:
@@ -194,79 +250,3 @@ def _timed(run: Run, outputs: Sequence[str], feeds: Feeds, end: float) -> Iterat
         yield time.perf_counter() - before
         if time.monotonic() > min(end, first + MEASURED_SECONDS):
             return
-
-
-def sample_feeds(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:
-    """The inputs of one of the user's samples; ``folder`` holds the files that it names.
-
-    Raises LoadError naming the sample and the input that is wrong.
-    """
-    known = {tensor.name: tensor for tensor in signature.inputs}
-    feeds: Feeds = {}
-    for given in sample.inputs:
-        who = f"warm-up sample '{sample.name}', input '{given.name}'"
-        if given.name not in known:
-            raise LoadError(f"{who}: the model has no such input")
-        tensor = known[given.name]
-        if given.datatype not in (None, tensor.datatype):
-            raise LoadError(f"{who}: it is {given.datatype}, the model takes {tensor.datatype}")
-        feeds[given.name] = _sample_value(who, given, tensor, folder)
-    missing = [t.name for t in signature.inputs if not t.optional and t.name not in feeds]
-    if missing:
-        raise LoadError(f"warm-up sample '{sample.name}' lacks the input '{missing[0]}'")
-    return feeds
-
-
-def _sample_value(who: str, given: WarmupInput, tensor: Tensor, folder: Path) -> Array:
-    shape = given.shape or tuple(1 if dim < 0 else dim for dim in tensor.shape)
-    if given.shape is not None and any(dim < 0 for dim in given.shape):
-        raise LoadError(f"{who}: every dimension must be given, got {list(given.shape)}")
-    if given.shape == (1,) and not tensor.shape:
-        shape = ()
-    if given.fill == "file":
-        return _from_file(who, given, tensor, shape, folder)
-    if given.fill == "random":
-        return values(np.random.default_rng(0), tensor.datatype, shape, STYLES[0])
-    if tensor.datatype == "BYTES":
-        return np.full(shape, "", object)
-    return np.zeros(shape, tensor.dtype)
-
-
-def _from_file(
-    who: str, given: WarmupInput, tensor: Tensor, shape: tuple[int, ...], folder: Path
-) -> Array:
-    if not given.file or Path(given.file).name != given.file:
-        raise LoadError(f"{who}: expected a plain file name")
-    path = folder / given.file
-    try:
-        data = b"" if path.is_symlink() else path.read_bytes()
-    except OSError as error:
-        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from error
-    row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape
-    count = int(np.prod(row, dtype=np.int64))
-    if tensor.datatype == "BYTES":
-        array = np.array(_texts(who, data, count), object).reshape(row)
-    else:
-        if len(data) != count * tensor.dtype.itemsize:
-            raise LoadError(
-                f"{who}: its file has {len(data)} bytes, expected {count * tensor.dtype.itemsize}"
-            )
-        array = np.frombuffer(data, tensor.dtype).reshape(row)
-    return np.concatenate([array] * given.repeat) if given.repeat > 1 else array
-
-
-def _texts(who: str, data: bytes, count: int) -> list[str]:
-    """Length-prefixed elements (four bytes, little endian), strictly UTF-8."""
-    texts, at = [], 0
-    while at < len(data):
-        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
-        if end > len(data):
-            raise LoadError(f"{who}: its file ends within an element")
-        try:
-            texts.append(data[at + 4 : end].decode())
-        except UnicodeDecodeError:
-            raise LoadError(f"{who}: its file holds text that is not UTF-8") from None
-        at = end
-    if len(texts) != count:
-        raise LoadError(f"{who}: its file has {len(texts)} elements, expected {count}")
-    return texts

@@ -28,6 +28,8 @@ QUICK = {
     "registry.scan_interval_s": "0.2",
     "shutdown.drain_delay_s": "0.1",
     "shutdown.drain_timeout_s": "10",
+    # A trial for each of a common repository's models takes seconds; tests of it switch it on.
+    "loading.trial": "off",
     "log.format": "json",
 }
 

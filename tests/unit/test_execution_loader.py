@@ -15,22 +15,33 @@ import pytest
 from serving import _core
 from serving.errors import LoadError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loader import LoadCancelledError, load_slot
+from serving.models.loader import Loader
+from serving.models.trial import LoadCancelledError
 from serving.settings import load_settings
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64
 
-SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
+SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0, "loading.trial": "off"}, None, {})
 
 
 @pytest.fixture
 def load(tmp_path):
     """Load a model; what a failing test leaves loaded is closed."""
     slots = []
+    loader = Loader(SETTINGS)
 
     def load_one(made, config=None, **keywords):
         place = graphs.write(tmp_path, made)
-        slots.append(load_slot("m", 1, place, config or ModelConfig(), SETTINGS, **keywords))
+        slots.append(
+            loader(
+                name="m",
+                version=1,
+                path=place,
+                config=config or ModelConfig(),
+                settings=SETTINGS,
+                **keywords,
+            )
+        )
         return slots[-1]
 
     yield load_one

@@ -11,7 +11,8 @@ from serving.errors import LoadError
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.models import warmup
-from serving.models.warmup import STYLES, Plan, find_plan, sample_feeds, values, warm, warm_sizes
+from serving.models.warmup import STYLES, Plan, find_plan, values, warm, warm_sizes
+from serving.models.warmup_inputs import feeds_of as sample_feeds
 from serving.settings import Settings
 from serving.signature import DATATYPES, Signature, Tensor
 from tests.unit import graphs
@@ -133,18 +134,17 @@ def test_fault_94_each_power_of_two_the_preferred_and_the_largest_are_warmed():
     assert warm_sizes(1) == [1]
 
 
-def test_warming_ends_when_its_time_is_up(monkeypatch):
-    monkeypatch.setattr(warmup, "WARM_SECONDS", -1.0)
+def test_warming_ends_when_its_time_is_up():
     ran = []
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2])
+    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], -1.0)
     assert (ran, words, seconds) == ([], "not warmed from 1 rows on: the model is slow", {})
 
 
 def test_each_size_is_run_once_before_it_is_timed():
     ran = []
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2])
+    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], 5.0)
     assert (words, sorted(seconds)) == ("", [1, 2])
     assert len(ran) == 2 * (1 + warmup.MEASURED_RUNS)
     assert all(time >= 0 for time in seconds.values())
@@ -155,7 +155,7 @@ def test_generated_input_that_fails_is_only_reported():
         raise RuntimeError
 
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(run, plan, ["y"], [1])
+    words, seconds = warm(run, plan, ["y"], [1], 5.0)
     assert ("did not run" in words, seconds) == (True, {})
 
 

@@ -1,0 +1,172 @@
+"""What a rehearsal found out about a version, and the same as plain JSON values.
+
+Findings cross from the trial's child and outlive the process, so whatever is read back is
+checked: nothing in it is believed that does not have the right form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from serving.models.cost import CostCurve, curve
+from serving.models.proof import BatchingVerdict
+from serving.models.warmup import STYLES, Plan
+from serving.signature import Signature
+
+_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the inputs that ran were made: by a plan, or out of the user's samples.
+
+    ``names``: the inputs given; ``sizes``: (input, axis, size); ``style``: its place among
+    ``STYLES``.
+    """
+
+    kind: Literal["generated", "sampled"]
+    names: tuple[str, ...] = ()
+    sizes: tuple[tuple[str, int, int], ...] = ()
+    style: int = 0
+    by_rows: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan) -> Recipe:
+        sizes = tuple((name, axis, size) for (name, axis), size in plan.sizes.items())
+        names = tuple(tensor.name for tensor in plan.inputs)
+        return cls("generated", names, sizes, STYLES.index(plan.style), plan.by_rows)
+
+    def plan(self, signature: Signature) -> Plan | None:
+        """The plan again; None where it is another signature's."""
+        inputs = tuple(tensor for tensor in signature.inputs if tensor.name in self.names)
+        sizes = {(name, axis): size for name, axis, size in self.sizes}
+        free = {
+            (tensor.name, axis)
+            for tensor in inputs
+            for axis, dim in enumerate(tensor.shape)
+            if dim < 0 and not (self.by_rows and axis == 0)
+        }
+        if len(inputs) != len(self.names) or not free <= sizes.keys():
+            return None
+        return Plan(inputs, sizes, STYLES[self.style], self.by_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
+    ``memory_bytes``: what the process grew by (0: unknown); ``died``: how the trial ended on
+    generated input (``SIGFPE``), '' when it lived."""
+
+    verdict: BatchingVerdict
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    recipe: Recipe | None = None
+    memory_bytes: int = 0
+    died: str = ""
+
+    @property
+    def cost(self) -> CostCurve | None:
+        return curve(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version cannot be served, for as long as its files stay as they are."""
+
+    reason: str
+    detail: str = ""
+
+
+def to_plain(findings: Findings) -> dict[str, Any]:
+    verdict, recipe = findings.verdict, findings.recipe
+    return {
+        "batched": verdict.batched,
+        "words": verdict.words,
+        "max_rows": verdict.max_rows,
+        "surprising": verdict.surprising,
+        "open": verdict.open,
+        "notes": list(findings.notes),
+        "seconds": [[rows, time] for rows, time in sorted(findings.seconds.items())],
+        "recipe": None
+        if recipe is None
+        else {
+            "kind": recipe.kind,
+            "names": list(recipe.names),
+            "sizes": [list(size) for size in recipe.sizes],
+            "style": recipe.style,
+            "by_rows": recipe.by_rows,
+        },
+        "memory_bytes": findings.memory_bytes,
+        "died": findings.died,
+    }
+
+
+def from_plain(plain: Any) -> Findings:
+    """Raises ValueError for anything that ``to_plain`` cannot have made."""
+    try:
+        return _findings(plain)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f"not a rehearsal's findings: {error!r}") from error
+
+
+def _findings(plain: Any) -> Findings:
+    verdict = BatchingVerdict(
+        _bool(plain["batched"]),
+        _text(plain["words"]),
+        _count(plain["max_rows"]),
+        _bool(plain["surprising"]),
+        _bool(plain["open"]),
+    )
+    return Findings(
+        verdict,
+        tuple(_text(note) for note in _few(plain["notes"])),
+        {_count(rows): _time(time) for rows, time in _few(plain["seconds"])},
+        None if plain["recipe"] is None else _recipe(plain["recipe"]),
+        _count(plain["memory_bytes"]),
+        _text(plain["died"]),
+    )
+
+
+def _recipe(plain: Any) -> Recipe:
+    kind = plain["kind"]
+    if kind not in ("generated", "sampled") or not 0 <= plain["style"] < len(STYLES):
+        raise ValueError("no such way to make inputs")
+    return Recipe(
+        kind,
+        tuple(_text(name) for name in _few(plain["names"])),
+        tuple((_text(n), _count(axis), _count(size)) for n, axis, size in _few(plain["sizes"])),
+        _count(plain["style"]),
+        _bool(plain["by_rows"]),
+    )
+
+
+def _few(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > _MOST:
+        raise ValueError("not a short list")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"not a boolean: {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"not a count: {value!r}")
+    return value
+
+
+def _time(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"not a time: {value!r}")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MOST:
+        raise ValueError("not a short text")
+    return value

@@ -1,0 +1,121 @@
+"""How much memory versions may take: each alone, and all together.
+
+Told apart on purpose: a model that is too large stays so and fails; a total that is used up
+may have room again, so that load is tried anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from serving.errors import LoadError
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+
+_STATUS = Path("/proc/self/status")
+
+
+def model_budget(config: ModelConfig, settings: Settings) -> int:
+    """Bytes that one version of this model may take."""
+    said = config.memory_bytes or settings.loading.model_memory_bytes
+    return min(said or settings.models_bytes, settings.models_bytes)
+
+
+def check_alone(need: int, budget: int, what: str) -> None:
+    """Raises LoadError where ``need`` bytes are more than the model may take at all."""
+    if need > budget:
+        raise LoadError(f"{what} {words(need)}, and it may take {words(budget)}")
+
+
+def words(count: int) -> str:
+    """``1.5 GB``."""
+    size, unit = float(count), "bytes"
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used below
+        if size < 1000:
+            break
+        size /= 1000
+    return f"{size:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has taken for itself, files mapped not counted; 0
+    where the system does not tell."""
+    try:
+        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+
+
+class Meter:
+    """How much this process has grown since the meter was made, against a budget (bytes)."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self._start = resident()
+
+    @property
+    def grown(self) -> int:
+        return max(0, resident() - self._start)
+
+
+class Ledger:
+    """What all versions hold together. Safe from any thread."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._lock = threading.Lock()
+        self._held = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes."""
+        return self._held
+
+    def reserve(self, size: int) -> Reservation:
+        """Raises LoadError, caused by a MemoryError, while there is no room for it."""
+        reservation = Reservation(self)
+        reservation.resize(size)
+        return reservation
+
+    def change(self, by: int) -> None:
+        """Take ``by`` bytes more, or give some back (negative). Raises as ``reserve`` does."""
+        with self._lock:
+            if by > 0 and self._held + by > self.total:
+                held, total = words(self._held), words(self.total)
+                raise LoadError(
+                    f"there is no room for its {words(by)}: the versions loaded take {held} of"
+                    f" the {total} for all together"
+                ) from MemoryError("the budget of all versions is used up")
+            self._held += by
+
+
+class Reservation:
+    """Bytes held in a ledger, until released; also a context that releases at its end."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.size = 0
+
+    def resize(self, size: int) -> None:
+        """Hold ``size`` bytes from now on; raises LoadError, and stays, where that is too much."""
+        self._ledger.change(size - self.size)
+        self.size = size
+
+    def release(self) -> None:
+        self.resize(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.release()

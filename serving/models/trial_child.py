@@ -1,0 +1,144 @@
+"""The trial's child: loads one version at a time, runs it, and says what it found out.
+
+Run as ``python -m serving.models.trial_child <fd> <name>`` by ``trial.Trial``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.errors import LoadError
+from serving.execution import child_process, runtime
+from serving.execution.framing import Message
+from serving.execution.session import Runner, load_runner
+from serving.model_config import plain
+from serving.model_config.schema import ModelConfig
+from serving.models import findings
+from serving.models.memory import Meter
+from serving.models.rehearsal import rehearse
+from serving.models.samples import Samples, Sources, collect, run_all
+from serving.models.trim import trim
+from serving.settings import Settings
+
+# What a load takes beside the model: thread stacks, which count in full, and room for a few
+# tables.
+_ROOM = 64 * 1024 * 1024
+_STACK = 9 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Loaded:
+    runner: Runner
+    config: ModelConfig
+    settings: Settings
+    sources: Sources
+    meter: Meter
+    samples: Samples
+
+
+class Host:
+    """One version in this process, from ``load`` to ``drop``."""
+
+    def __init__(self) -> None:
+        self._loaded: _Loaded | None = None
+
+    def handle(self, message: Message, fds: list[int]) -> Message:
+        """Answer ``{"do": stage, ...}``; what is the version's fault comes back as
+        ``{"refused": reason, "detail": ..., "kind": "io" | "memory" | ""}``."""
+        del fds
+        stages: dict[str, Callable[[Message], Message]] = {
+            "load": self._load,
+            "samples": self._samples,
+            "rehearse": self._rehearse,
+            "drop": self._drop,
+        }
+        try:
+            return stages[message["do"]](message)
+        except LoadError as error:
+            return _refusal(error)
+        except MemoryError as error:
+            return {"refused": "", "detail": repr(error), "kind": "memory"}
+
+    def _load(self, message: Message) -> Message:
+        self._drop(message)
+        config = plain.from_plain(message["config"])
+        settings = Settings.model_validate(message["settings"])
+        runtime.start_global_pool(settings)
+        budget, size = int(message["budget"]), int(message["size"])
+        meter = Meter(budget)
+        # The file's own bytes are ours, not the model's, and go once the session is made.
+        child_process.limit_memory(budget + size + _ROOM + _STACK * (settings.intra_op_threads + 2))
+        path = Path(message["path"])
+        runner = load_runner(path, config, settings, message["name"])
+        sources = Sources(
+            path,
+            Path(message["folder"]),
+            tuple(message["named"]),
+            settings.limits.max_message_bytes,
+        )
+        self._loaded = _Loaded(runner, config, settings, sources, meter, Samples())
+        return {"ok": True}
+
+    def _samples(self, message: Message) -> Message:
+        del message
+        one = self._there()
+        one.samples = collect(one.sources, one.runner.signature, one.config)
+        run_all(one.runner.run, one.runner.signature, one.samples.samples)
+        return {"ok": True}
+
+    def _rehearse(self, message: Message) -> Message:
+        del message
+        one = self._there()
+        found = rehearse(
+            one.runner.run,
+            one.runner.signature,
+            one.config,
+            one.settings,
+            one.samples.samples,
+            one.meter,
+        )
+        return {"findings": findings.to_plain(found)}
+
+    def _drop(self, message: Message) -> Message:
+        del message
+        if self._loaded is not None:
+            self._loaded.runner.close()
+            self._loaded = None
+        _unlimit()
+        trim()
+        return {"ok": True}
+
+    def _there(self) -> _Loaded:
+        if self._loaded is None:
+            raise RuntimeError("no version is loaded")
+        return self._loaded
+
+
+def _unlimit() -> None:
+    with contextlib.suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+
+
+def _refusal(error: LoadError) -> dict[str, Any]:
+    causes = (error, error.__cause__)
+    kind = "memory" if any(isinstance(e, MemoryError) for e in causes) else ""
+    if isinstance(error.__cause__, OSError):
+        kind = "io"
+    return {"refused": error.reason, "detail": error.detail[:2000], "kind": kind}
+
+
+def main() -> None:
+    """Never returns."""
+    runtime.ort()
+    child_process.serve(int(sys.argv[1]), Host().handle)
+
+
+if __name__ == "__main__":
+    main()

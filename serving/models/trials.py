@@ -1,0 +1,124 @@
+"""What trials found out, kept for the next start.
+
+A document's name covers all that the outcome hangs on: files and configuration, onnxruntime
+and its providers, threads, budgets. Anything else there makes another document, so nothing
+here goes stale; the oldest go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serving import machine
+from serving.events import log
+from serving.model_config.schema import ModelConfig
+from serving.models import findings
+from serving.models.findings import Failure, Findings
+from serving.settings import Settings
+from serving.state_dir import StateDir
+
+FOLDER = "trials"
+MOST = 512
+# To be raised with every change of what is written, or of how it is found out.
+SCHEMA = 1
+_LONGEST = 2000
+
+
+class KeptTrials:
+    """Outcomes by name, in the state directory. Safe from any thread.
+
+    A failure is believed once after each start: whoever asks again wants another try, for he
+    may have mended what no name covers.
+    """
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._told: set[str] = set()
+
+    @property
+    def any(self) -> bool:
+        return bool(self._state.names(FOLDER))
+
+    def read(self, name: str) -> Findings | Failure | None:
+        """None where nothing is kept, or what is kept cannot be used."""
+        kept = self._state.read(f"{FOLDER}/{name}")
+        if kept is None:
+            return None
+        try:
+            outcome = _from_plain(kept)
+        except ValueError as error:
+            log.warning("trial_kept_unusable", reason=str(error))
+            return None
+        if isinstance(outcome, Findings):
+            return outcome
+        with self._lock:
+            first = name not in self._told
+            self._told.add(name)
+        return outcome if first else None
+
+    def write(self, name: str, outcome: Findings | Failure) -> None:
+        if isinstance(outcome, Failure):
+            with self._lock:
+                self._told.add(name)
+        self._state.write(f"{FOLDER}/{name}", _to_plain(outcome))
+        for old in self._state.names(FOLDER)[:-MOST]:
+            self._state.remove(f"{FOLDER}/{old}")
+
+
+def name_of(
+    fingerprint: str, config: ModelConfig, settings: Settings, folder: Path, runtime: Sequence[str]
+) -> str:
+    """The document for a slot. ``fingerprint`` covers its files and configuration, ``runtime``
+    names onnxruntime's version and its providers; ``folder`` is the model's own."""
+    threads = settings.threads
+    parts: list[Any] = [
+        SCHEMA,
+        fingerprint,
+        list(runtime),
+        settings.intra_op_threads,
+        [threads.inter_op, threads.shared_pool],
+        list(settings.providers.prefer),
+        [settings.batching.enabled, settings.batching.max_rows],
+        [settings.loading.model_memory_bytes, settings.models_bytes],
+        settings.loading.warmup_timeout_s,
+        machine.usable_threads(),
+        _files(folder / "warmup") if config.warmup else [],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+def _files(folder: Path) -> list[list[Any]]:
+    """The user's sample files, which no fingerprint covers: names, sizes, times."""
+    try:
+        found = sorted(folder.iterdir())
+        facts = [(path.name, path.stat()) for path in found]
+    except OSError:
+        return []
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in facts]
+
+
+def _to_plain(outcome: Findings | Failure) -> dict[str, Any]:
+    if isinstance(outcome, Findings):
+        return {"schema": SCHEMA, "findings": findings.to_plain(outcome)}
+    failure = {"reason": outcome.reason[:_LONGEST], "detail": outcome.detail[:_LONGEST]}
+    return {"schema": SCHEMA, "failure": failure}
+
+
+def _from_plain(plain: Any) -> Findings | Failure:
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        raise ValueError("not a document of this version")
+    if "findings" in plain:
+        return findings.from_plain(plain["findings"])
+    failure = plain.get("failure")
+    if not isinstance(failure, dict):
+        raise ValueError("neither findings nor a failure")
+    reason, detail = failure.get("reason"), failure.get("detail")
+    if not isinstance(reason, str) or not isinstance(detail, str):
+        raise ValueError("a failure without a reason")
+    return Failure(reason, detail)

@@ -1,0 +1,88 @@
+"""The inputs of a configuration's warm-up requests (Triton's ``model_warmup``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from serving.errors import LoadError
+from serving.model_config.schema import WarmupInput, WarmupSample
+from serving.models.warmup import STYLES, Array, Feeds, values
+from serving.signature import Signature, Tensor
+
+
+def feeds_of(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:
+    """The inputs of one of the user's samples; ``folder`` holds the files that it names.
+
+    Raises LoadError naming the sample and the input that is wrong.
+    """
+    known = {tensor.name: tensor for tensor in signature.inputs}
+    feeds: Feeds = {}
+    for given in sample.inputs:
+        who = f"warm-up sample '{sample.name}', input '{given.name}'"
+        if given.name not in known:
+            raise LoadError(f"{who}: the model has no such input")
+        tensor = known[given.name]
+        if given.datatype not in (None, tensor.datatype):
+            raise LoadError(f"{who}: it is {given.datatype}, the model takes {tensor.datatype}")
+        feeds[given.name] = _sample_value(who, given, tensor, folder)
+    missing = [t.name for t in signature.inputs if not t.optional and t.name not in feeds]
+    if missing:
+        raise LoadError(f"warm-up sample '{sample.name}' lacks the input '{missing[0]}'")
+    return feeds
+
+
+def _sample_value(who: str, given: WarmupInput, tensor: Tensor, folder: Path) -> Array:
+    shape = given.shape or tuple(1 if dim < 0 else dim for dim in tensor.shape)
+    if given.shape is not None and any(dim < 0 for dim in given.shape):
+        raise LoadError(f"{who}: every dimension must be given, got {list(given.shape)}")
+    if given.shape == (1,) and not tensor.shape:
+        shape = ()
+    if given.fill == "file":
+        return _from_file(who, given, tensor, shape, folder)
+    if given.fill == "random":
+        return values(np.random.default_rng(0), tensor.datatype, shape, STYLES[0])
+    if tensor.datatype == "BYTES":
+        return np.full(shape, "", object)
+    return np.zeros(shape, tensor.dtype)
+
+
+def _from_file(
+    who: str, given: WarmupInput, tensor: Tensor, shape: tuple[int, ...], folder: Path
+) -> Array:
+    if not given.file or Path(given.file).name != given.file:
+        raise LoadError(f"{who}: expected a plain file name")
+    path = folder / given.file
+    try:
+        data = b"" if path.is_symlink() else path.read_bytes()
+    except OSError as error:
+        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from error
+    row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape
+    count = int(np.prod(row, dtype=np.int64))
+    if tensor.datatype == "BYTES":
+        array = np.array(_texts(who, data, count), object).reshape(row)
+    else:
+        if len(data) != count * tensor.dtype.itemsize:
+            raise LoadError(
+                f"{who}: its file has {len(data)} bytes, expected {count * tensor.dtype.itemsize}"
+            )
+        array = np.frombuffer(data, tensor.dtype).reshape(row)
+    return np.concatenate([array] * given.repeat) if given.repeat > 1 else array
+
+
+def _texts(who: str, data: bytes, count: int) -> list[str]:
+    """Length-prefixed elements (four bytes, little endian), strictly UTF-8."""
+    texts, at = [], 0
+    while at < len(data):
+        end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+        if end > len(data):
+            raise LoadError(f"{who}: its file ends within an element")
+        try:
+            texts.append(data[at + 4 : end].decode())
+        except UnicodeDecodeError:
+            raise LoadError(f"{who}: its file holds text that is not UTF-8") from None
+        at = end
+    if len(texts) != count:
+        raise LoadError(f"{who}: its file has {len(texts)} elements, expected {count}")
+    return texts

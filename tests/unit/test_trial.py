@@ -1,0 +1,315 @@
+"""A version is tried in a child process: what kills it there never touches the server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from onnx import helper
+
+from serving.errors import LoadError
+from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
+from serving.models.findings import Failure
+from serving.models.loader import Loader
+from serving.models.trial import LoadCancelledError, Trial, _spawned, is_wanted
+from serving.models.trials import FOLDER, MOST, KeptTrials
+from serving.settings import Settings, load_settings
+from serving.state_dir import StateDir
+from tests.unit import graphs
+from tests.unit.graphs import FLOAT, INT64, node
+
+GPU = ("CUDAExecutionProvider",)
+
+
+def settings_of(**more: object) -> Settings:
+    keys = {key.replace("__", "."): value for key, value in more.items()}
+    return load_settings({"loading.trial": "on", **keys}, None, {})[0]
+
+
+def dies_while_loading():
+    """C1: INT_MIN / -1 of two constants is folded, and kills whoever loads it."""
+    constants = {
+        "a": np.array([np.iinfo(np.int64).min], np.int64),
+        "b": np.array([-1], np.int64),
+    }
+    nodes = [
+        node("Div", ["a", "b"], ["q"]),
+        node("Cast", ["q"], ["f"], to=FLOAT),
+        node("Add", ["x", "f"], ["y"]),
+    ]
+    return graphs.model(nodes, [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])], constants)
+
+
+def dies_when_run():
+    """x (INT64) times zero, plus INT_MIN, divided by -1: every run ends the process."""
+    constants = {
+        "zero": np.array(0, np.int64),
+        "least": np.array(np.iinfo(np.int64).min, np.int64),
+        "minus": np.array([-1], np.int64),
+    }
+    nodes = [
+        node("Mul", ["x", "zero"], ["z"]),
+        node("Add", ["z", "least"], ["a"]),
+        node("Div", ["a", "minus"], ["y"]),
+    ]
+    return graphs.model(nodes, [("x", INT64, ["n", 1])], [("y", INT64, ["n", 1])], constants)
+
+
+class Trials:
+    """A loader with trials, and what it started."""
+
+    def __init__(self, folder: Path, settings: Settings, state: StateDir | None = None) -> None:
+        self.folder, self.settings = folder, settings
+        self.loader = Loader(settings, state)
+        self.slots = []
+
+    def load(self, made, config=None, name="m", **keywords):
+        place = graphs.write(self.folder, made, name)
+        slot = self.loader(
+            name=name,
+            version=1,
+            path=place,
+            config=config or ModelConfig(),
+            settings=self.settings,
+            **keywords,
+        )
+        self.slots.append(slot)
+        return slot
+
+    def close(self):
+        for slot in self.slots:
+            slot.close(10)
+        self.loader.close()
+        assert self.loader.held_bytes == 0
+
+
+@pytest.fixture
+def trials(tmp_path):
+    """Make loaders; whatever a failing test leaves is closed."""
+    made = []
+
+    def make(state=None, **more):
+        made.append(Trials(tmp_path, settings_of(**more), state))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The children that trials started."""
+    children = []
+
+    def spawn():
+        children.append(_spawned())
+        return children[-1]
+
+    monkeypatch.setattr("serving.models.trial._spawned", spawn)
+    return children
+
+
+def test_a_trial_that_dies_while_loading_fails_the_version(trials, started):
+    one = trials()
+    with pytest.raises(LoadError) as caught:
+        one.load(dies_while_loading())
+    assert caught.value.reason == "its trial ended with SIGFPE while it was loaded"
+    assert one.load(graphs.softmax(), name="good").verdict.batched
+    assert len(started) == 2
+
+
+def test_a_trial_that_dies_on_the_users_sample_fails_the_version(trials):
+    sample = WarmupSample("s", (WarmupInput("x", shape=(1, 1), fill="zero"),))
+    with pytest.raises(LoadError) as caught:
+        trials().load(dies_when_run(), ModelConfig(warmup=(sample,)))
+    assert caught.value.reason == "its trial ended with SIGFPE while it ran the user's sample"
+
+
+def test_one_child_tries_one_version_after_another(trials, started):
+    one = trials()
+    for name in ("a", "b", "c"):
+        assert one.load(graphs.softmax(), name=name).verdict.batched
+    assert len(started) == 1
+
+
+def test_a_child_without_work_goes_by_itself(started):
+    trial = Trial(spawn=lambda: _spawned_into(started), idle_s=0.1)
+    trial._keep(trial._take(), 0.1)
+    started[0]._process.wait(10)
+    assert not started[0].alive
+    trial.close()
+
+
+def _spawned_into(children):
+    children.append(_spawned())
+    return children[-1]
+
+
+def test_closing_ends_the_child_that_is_kept(trials, started):
+    one = trials()
+    one.load(graphs.softmax())
+    assert started[0].alive
+    one.loader.close()
+    assert not started[0].alive
+
+
+def test_what_the_trial_found_serves(trials):
+    slot = trials().load(graphs.softmax())
+    assert slot.verdict.words.startswith("batched, up to 64 rows: proven")
+    assert slot.cost is not None
+    assert slot.cost.fixed_s + slot.cost.per_row_s > 0
+    assert slot.memory_bytes > 0
+    assert slot.checked
+
+
+def test_the_trial_runs_at_low_priority(trials, started):
+    trials().load(graphs.softmax())
+    threads = Path(f"/proc/{started[0].pid}/task")
+    assert psutil.Process(started[0].pid).nice() == 10
+    assert threads.is_dir()
+
+
+def test_a_restart_does_not_repeat_a_trial(trials, started, tmp_path):
+    state = StateDir(tmp_path / "state")
+    first = trials(state)
+    found = first.load(graphs.softmax(), fingerprint="f")
+    first.loader.close()
+    before = len(started)
+    again = trials(state).load(graphs.softmax(), fingerprint="f")
+    assert len(started) == before
+    assert again.verdict.words == found.verdict.words
+    assert again.cost == found.cost
+    trials(state).load(graphs.softmax(), fingerprint="g")
+    assert len(started) == before + 1
+
+
+@pytest.mark.parametrize("changed", [{"threads__intra_op": 1}, {"batching__max_rows": 8}])
+def test_what_the_outcome_hangs_on_is_part_of_what_is_kept(trials, started, tmp_path, changed):
+    state = StateDir(tmp_path / "state")
+    trials(state, threads__intra_op=2).load(graphs.softmax(), fingerprint="f")
+    before = len(started)
+    trials(state, **{"threads__intra_op": 2, **changed}).load(graphs.softmax(), fingerprint="f")
+    assert len(started) == before + 1
+
+
+def test_a_crash_is_remembered_over_a_restart_and_tried_anew_when_asked_again(
+    trials, started, tmp_path
+):
+    state = StateDir(tmp_path / "state")
+    words = "its trial ended with SIGFPE while it was loaded"
+    with pytest.raises(LoadError, match=words):
+        trials(state).load(dies_while_loading(), fingerprint="f")
+    restarted = trials(state)
+    before = len(started)
+    with pytest.raises(LoadError, match=words):
+        restarted.load(dies_while_loading(), fingerprint="f")
+    assert len(started) == before
+    with pytest.raises(LoadError, match=words):
+        restarted.load(dies_while_loading(), fingerprint="f")
+    assert len(started) == before + 1
+
+
+def test_the_trials_kept_are_bounded(tmp_path):
+    state = StateDir(tmp_path / "state")
+    kept = KeptTrials(state)
+    for number in range(MOST + 3):
+        state.write(f"{FOLDER}/n{number}", {})
+    kept.write("newest", Failure("no"))
+    names = state.names(FOLDER)
+    assert len(names) == MOST
+    assert "newest" in names
+
+
+@pytest.mark.parametrize("document", [[], {}, {"schema": 1}, {"schema": 1, "findings": {"x": 1}}])
+def test_a_document_that_nobody_wrote_is_not_believed(tmp_path, document):
+    state = StateDir(tmp_path / "state")
+    state.write(f"{FOLDER}/n", document)
+    assert KeptTrials(state).read("n") is None
+
+
+def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials, started):
+    one = trials(loading__trial_timeout_s=0.2)
+    with pytest.raises(LoadError, match=r"its trial took longer than 0\.2 s"):
+        one.load(graphs.softmax())
+    assert not any(child.alive for child in started)
+
+
+def test_a_cancelled_trial_ends_at_once(trials, started):
+    one = trials()
+    cancelled = threading.Event()
+    threading.Timer(0.1, cancelled.set).start()
+    with pytest.raises(LoadCancelledError):
+        one.load(_endless(), cancelled=cancelled.is_set)
+    assert not any(child.alive for child in started)
+
+
+def _endless():
+    """A loop whose end is years away."""
+    from tests.small_models import looping
+
+    return looping(2**60)
+
+
+@pytest.mark.parametrize(
+    ("mode", "config", "wanted"),
+    [
+        ("auto", ModelConfig(), True),
+        ("auto", ModelConfig(providers_prefer=GPU), False),
+        ("auto", ModelConfig(providers_require=GPU), False),
+        ("on", ModelConfig(providers_prefer=GPU), True),
+        ("off", ModelConfig(), False),
+    ],
+)
+def test_auto_means_on_the_cpu(mode, config, wanted):
+    assert is_wanted(config, settings_of(loading__trial=mode)) is wanted
+
+
+def unfolds(rows: int, columns: int):
+    """A sparse constant of one value, which is a dense one of rows x columns once loaded."""
+    made = graphs.one("Add", [("x", FLOAT, ["n", columns])], [("y", FLOAT, ["n", columns])])
+    made.graph.node[0].input.append("w")
+    value = helper.make_tensor("w", FLOAT, [1], [1.0])
+    place = helper.make_tensor("w_at", INT64, [1], [0])
+    sparse = helper.make_sparse_tensor(value, place, [rows, columns])
+    made.graph.sparse_initializer.append(sparse)
+    return made
+
+
+def test_fault_15_a_model_that_grows_beyond_its_memory_fails_in_the_trial(trials):
+    """Some hundred bytes that take 800 MB when loaded."""
+    with pytest.raises(LoadError) as caught:
+        trials(loading__model_memory_bytes=100_000_000).load(unfolds(20_000, 10_000))
+    assert caught.value.reason == "it needs more memory than the 100 MB that it may take"
+
+
+def test_a_version_that_takes_more_than_its_configuration_says_fails_alone(trials):
+    """Its files would do; what it takes when loaded would not."""
+    weights = {"w": np.ones((4, 5_000_000), np.float32)}
+    values = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 5_000_000])]
+    made = graphs.one("MatMul", *values, weights)
+    one = trials()
+    with pytest.raises(LoadError, match="its files have 80 MB, and it may take 50 MB"):
+        one.load(made, ModelConfig(memory_bytes=50_000_000))
+    with pytest.raises(LoadError, match=r"it takes \d+ MB, and it may take 81 MB"):
+        one.load(made, ModelConfig(memory_bytes=81_000_000, max_batch_size=0))
+
+
+def test_generated_input_that_kills_the_trial_leaves_the_version_served(trials):
+    slot = trials().load(dies_when_run())
+    assert "its trial ended with SIGFPE on generated input" in slot.notes
+    assert slot.verdict.max_rows == 0
+    assert not slot.checked
+
+
+def test_a_trial_needs_no_longer_than_it_must(trials):
+    """Imports are paid once: the second trial is not a second start."""
+    one = trials()
+    one.load(graphs.softmax(), name="a")
+    start = time.monotonic()
+    one.load(graphs.softmax(), name="b")
+    assert time.monotonic() - start < 5
