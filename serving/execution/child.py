@@ -125,6 +125,10 @@ class Child:
             return ChildDiedError(_signal_name(-code), -code, None)
         return ChildDiedError(f"exit status {code}", None, code)
 
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+
     def kill(self) -> None:
         """End it at once; whoever waits for an answer gets ChildDiedError."""
         self._process.kill()

@@ -25,6 +25,14 @@ class Fault:
     detail: str
 
 
+class FaultError(Exception):
+    """A run failed in a child, which has found out whose fault it is."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+
 _NODE = re.compile(r"while running (\w{1,64}) node\. ?Name:'.*?' Status Message: ?", re.DOTALL)
 
 # Pattern over the text after the node's name -> what the data did wrong.
@@ -73,6 +81,8 @@ def classify(error: BaseException, memory: int | None = None) -> Fault:
     ``memory``: bytes this process may use (by default asked of the machine): an input that
     makes the model ask for more than that is bad data, less is our own shortage.
     """
+    if isinstance(error, FaultError):
+        return error.fault
     original = f"{type(error).__name__}: {error}"
     text = str(error)
     word, message = _of_inputs(text) or _of_node(text, memory) or _unknown(error, text)

@@ -13,8 +13,9 @@ import numpy as np
 from serving.errors import ConfigError, LoadError
 from serving.execution import providers
 from serving.execution.faults import load_reason, short_of_memory
-from serving.execution.files import read_files
+from serving.execution.files import ModelFiles, read_files
 from serving.execution.graph import signature_of
+from serving.execution.run_limit import RunLimit
 from serving.execution.runtime import SEVERITY_FATAL, global_pool, ort
 from serving.model_config.fit import fit_signature
 from serving.model_config.schema import ModelConfig
@@ -57,6 +58,7 @@ class Runner:
         nodes: Mapping[str, int],
         threads: int,
         notes: tuple[str, ...] = (),
+        run_limit: RunLimit | None = None,
     ) -> None:
         self.signature = signature
         self.notes = notes
@@ -64,6 +66,7 @@ class Runner:
         self.provider: str = next(iter(nodes), session.get_providers()[0])
         self.threads = threads
         self._session = session
+        self._run_limit = run_limit
         self.run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]] = self._path()
 
     def _path(self) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]:
@@ -74,21 +77,27 @@ class Runner:
         """
         tensors = self.signature.inputs + self.signature.outputs
         if any(tensor.datatype == "BF16" for tensor in tensors):
-            return self._run_values
+            return self._limited(self._run_values)
         # The public ``run`` checks names and looks for WebGPU: 3.4 of 11 microseconds for a
         # tiny model. The queue has checked the names.
         inner = getattr(self._session, "_sess", None)
         if inner is None:
-            public: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]
-            public = self._session.run
-            return public
-        run = inner.run
-        return lambda names, feeds: run(names, feeds, None)
+            return self._limited(self._session.run)
+        return self._limited(inner.run)
 
-    def _run_values(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
+    def _limited(
+        self, run: Callable[[Sequence[str], Mapping[str, Array], Any], Sequence[Output]]
+    ) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]:
+        if self._run_limit is None:
+            return lambda names, feeds: run(names, feeds, None)
+        return self._run_limit.bound(run)
+
+    def _run_values(
+        self, names: Sequence[str], feeds: Mapping[str, Array], options: Any
+    ) -> Sequence[Output]:
         bf16 = {tensor.name for tensor in self.signature.inputs if tensor.datatype == "BF16"}
         values = {name: _value(array, name in bf16) for name, array in feeds.items()}
-        results = self._session.run_with_ort_values(list(names), values)
+        results = self._session.run_with_ort_values(list(names), values, options)
         outputs = Outputs(_output(result) for result in results)
         outputs.keepalive = results
         return outputs
@@ -134,13 +143,19 @@ def load_runner(
     OSError or MemoryError where another try may go better. ConfigError where onnxruntime is
     not installed.
     """
+    ort()
+    files = read_files(version_dir, config.model_filename)
+    return runner_of(files, config, settings, name or version_dir.parent.name)
+
+
+def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: str) -> Runner:
+    """``load_runner`` for files that have been read. Raises LoadError, ConfigError."""
     module = ort()
     said = config.providers_prefer
     prefer = settings.providers.prefer if said is None else said
     require = (*config.providers_require, *settings.providers.require)
     choice = providers.choose(module.get_available_providers(), prefer, require)
     notes = [f"preferred provider {n} is missing" for n in choice.missing]
-    files = read_files(version_dir, config.model_filename)
     options, threads = _options(module, config, settings, notes)
     if files.external:
         options.add_external_initializers_from_files_in_memory(
@@ -153,10 +168,18 @@ def load_runner(
     providers.check_required(require, session.get_providers(), nodes)
     signature = signature_of(session, files.unshaped_inputs, config)
     try:
-        fitted = fit_signature(name or version_dir.parent.name, config, signature)
+        fitted = fit_signature(name, config, signature)
     except ConfigError as error:
         raise LoadError(str(error)) from error
-    return Runner(session, fitted, nodes, threads, tuple(notes))
+    limit = run_timeout_s(config, settings)
+    bounded = RunLimit(limit, module.RunOptions) if limit else None
+    return Runner(session, fitted, nodes, threads, tuple(notes), bounded)
+
+
+def run_timeout_s(config: ModelConfig, settings: Settings) -> float:
+    """How long one run may take (seconds); 0 without end."""
+    said = config.run_timeout_s
+    return settings.limits.run_timeout_s if said is None else said
 
 
 def _session(

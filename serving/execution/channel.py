@@ -1,0 +1,98 @@
+"""One line of runs into a child: a socket for heads, two pieces of shared memory for tensors."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping, Sequence
+
+from serving.errors import Word
+from serving.execution import framing, tensor_wire
+from serving.execution.faults import Fault, FaultError
+from serving.execution.framing import FramingError, Message
+from serving.execution.run_limit import RunLimitError
+from serving.execution.session import Array, Outputs
+from serving.execution.shared_memory import SharedMemory, Thrift
+
+
+class NonsenseError(Exception):
+    """The child answered what no sane child would."""
+
+
+class Channel:
+    """For one run at a time."""
+
+    def __init__(self) -> None:
+        self._socket, self.theirs = socket.socketpair()
+        self._fresh_memory()
+
+    def _fresh_memory(self) -> None:
+        self._inputs, self._outputs = SharedMemory(), SharedMemory()
+        self._thrift = Thrift()
+        self._sent_memory = False
+
+    def run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], timeout: float | None
+    ) -> Outputs:
+        """Outputs in memory of their own.
+
+        Raises FaultError or RunLimitError as the child says; EOFError or OSError when it is
+        gone, TimeoutError, NonsenseError; MemoryError where the inputs find no room.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        message, used = self._question(names, feeds)
+        fds = () if self._sent_memory else (self._inputs.fd, self._outputs.fd)
+        framing.send(self._socket, message, fds, until)
+        self._sent_memory = True
+        try:
+            answer, received = framing.receive(self._socket, until)
+            if received:
+                raise NonsenseError("file descriptors with an answer")
+            outputs = self._outputs_of(answer, len(names))
+        except (FramingError, ValueError, TypeError, KeyError) as error:
+            raise NonsenseError(f"{type(error).__name__}: {error}") from None
+        self._be_thrifty(max(used, sum(entry[3] for entry in answer["head"])))
+        return outputs
+
+    def _question(self, names: Sequence[str], feeds: Mapping[str, Array]) -> tuple[Message, int]:
+        def reserve(size: int) -> tensor_wire.Memory:
+            try:
+                self._inputs.reserve(size)
+            except OSError as error:
+                raise MemoryError(str(error)) from error
+            return self._inputs.bytes
+
+        head, used = tensor_wire.write(list(feeds.values()), reserve)
+        message = {
+            "names": list(names),
+            "inputs": list(feeds),
+            "head": head,
+            "size": self._inputs.size,
+        }
+        return message, used
+
+    def _outputs_of(self, answer: Message, count: int) -> Outputs:
+        if "fault" in answer:
+            word, text, detail = answer["fault"]
+            raise FaultError(Fault(Word(word), str(text), str(detail)))
+        if "limit" in answer:
+            raise RunLimitError(float(answer["limit"]))
+        self._outputs.map(int(answer["size"]))
+        values = tensor_wire.read(answer["head"], self._outputs.bytes)
+        if len(values) != count:
+            raise NonsenseError(f"{len(values)} outputs, {count} were asked for")
+        return tensor_wire.kept(values, self._outputs.bytes)
+
+    def _be_thrifty(self, used: int) -> None:
+        if self._thrift.is_waste(max(self._inputs.size, self._outputs.size), used):
+            self._close_memory()
+            self._fresh_memory()
+
+    def _close_memory(self) -> None:
+        self._inputs.close()
+        self._outputs.close()
+
+    def close(self) -> None:
+        self._socket.close()
+        self.theirs.close()
+        self._close_memory()

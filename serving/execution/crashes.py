@@ -1,0 +1,17 @@
+"""What can become of a run, beside an error of onnxruntime's."""
+
+from __future__ import annotations
+
+
+class CrashError(Exception):
+    """The child that ran it ended; ``words`` (``SIGFPE``) say how. ``alone``: it ran nothing
+    else, so this run is the cause."""
+
+    def __init__(self, words: str, alone: bool) -> None:
+        super().__init__(f"the model's process ended while it ran this request ({words})")
+        self.words = words
+        self.alone = alone
+
+
+class NotRunningError(Exception):
+    """There is no child just now; nothing was run."""

@@ -1,0 +1,121 @@
+"""A limit on how long one run may take: a thread that ends those that go on too long.
+
+onnxruntime looks at ``RunOptions.terminate`` between two nodes, so an endless ``Loop`` ends
+within one node of the flag (fault 23). What the limit costs a run is one reading of the
+clock and two assignments; onnxruntime makes options of its own for a run that brings none.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+# The watching thread's shortest sleep, whatever the limits.
+_SHORTEST_S = 0.02
+
+
+class RunLimitError(Exception):
+    """A run was ended because it took longer than it may (``seconds``)."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the model ran longer than its limit of {seconds:g} s")
+        self.seconds = seconds
+
+
+class _Slot:
+    """One thread's runs of one model. ``started`` is 0 between runs."""
+
+    __slots__ = ("__weakref__", "limit", "options", "started")
+
+    def __init__(self, limit: float, options: Any) -> None:
+        self.limit = limit
+        self.options = options
+        self.started = 0.0
+
+
+class Watchdog:
+    """One thread that looks at all slots, four times in the shortest limit."""
+
+    def __init__(self) -> None:
+        self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def add(self, slot: _Slot) -> None:
+        with self._changed:
+            self._slots.add(slot)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="run limits", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                slots = list(self._slots)
+                for slot in slots:
+                    _end_if_over(slot)
+                shortest = min((slot.limit for slot in slots), default=None)
+                # Else it would keep the last of them alive while it sleeps.
+                slots.clear()
+                slot = None  # type: ignore[assignment]  # likewise
+                self._changed.wait(None if shortest is None else max(shortest / 4, _SHORTEST_S))
+
+
+def _end_if_over(slot: _Slot) -> None:
+    options, started = slot.options, slot.started
+    if started and time.monotonic() - started >= slot.limit:
+        options.terminate = True
+
+
+_watchdog = Watchdog()
+
+
+class RunLimit:
+    """Runs of one model, none longer than ``limit`` seconds (and a quarter)."""
+
+    def __init__(self, limit: float, make_options: Callable[[], Any]) -> None:
+        self._limit = limit
+        self._make_options = make_options
+        self._local = threading.local()
+
+    def bound(self, run: Callable[..., Result]) -> Callable[[Any, Any], Result]:
+        """``run(names, feeds, options)`` as a function of names and feeds.
+
+        The function raises what ``run`` raises, and RunLimitError.
+        """
+        local, clock = self._local, time.monotonic
+
+        def limited(names: Any, feeds: Any) -> Result:
+            try:
+                slot = local.slot
+            except AttributeError:
+                slot = self._slot()
+            slot.started = started = clock()
+            try:
+                return run(names, feeds, slot.options)
+            except Exception:
+                if not slot.options.terminate:
+                    raise
+                return self._ended(run, names, feeds, clock() - started)
+            finally:
+                slot.started = 0.0
+
+        return limited
+
+    def _ended(self, run: Callable[..., Result], names: Any, feeds: Any, took: float) -> Result:
+        """The flag was set: for this run, or just too late for the one before."""
+        self._slot()
+        if took >= self._limit:
+            raise RunLimitError(self._limit) from None
+        return self.bound(run)(names, feeds)
+
+    def _slot(self) -> _Slot:
+        slot = self._local.slot = _Slot(self._limit, self._make_options())
+        _watchdog.add(slot)
+        return slot

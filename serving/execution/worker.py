@@ -1,0 +1,157 @@
+"""The child that runs one version: ``python -m serving.execution.worker <fd> <name>``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from serving.errors import ConfigError, LoadError
+from serving.execution import child_process, framing, runtime, snapshot, tensor_wire
+from serving.execution.faults import Fault, classify
+from serving.execution.files import read_files
+from serving.execution.framing import Message
+from serving.execution.run_limit import RunLimitError
+from serving.execution.session import Runner, runner_of
+from serving.execution.shared_memory import SharedMemory
+from serving.model_config import plain
+from serving.settings import Settings
+
+
+class Host:
+    """The version in this process: loaded once, then run on as many threads as there are
+    channels."""
+
+    def __init__(self) -> None:
+        self._runner: Runner | None = None
+        self._memory_bytes = 0
+
+    def handle(self, message: Message, fds: list[int]) -> Message:
+        """``load`` (with a snapshot of the files, empty or full) or ``channel`` (its socket)."""
+        (fd,) = fds
+        if message["do"] == "channel":
+            threading.Thread(target=self._serve, args=(fd,), name="run", daemon=True).start()
+            return {}
+        try:
+            return self._load(message, fd)
+        except (LoadError, ConfigError) as error:
+            return {"refused": _refusal(error)}
+        finally:
+            os.close(fd)
+
+    def _load(self, message: Message, fd: int) -> Message:
+        settings = Settings.model_validate(message["settings"])
+        sys.setswitchinterval(settings.threads.switch_interval_s)
+        runtime.start_global_pool(settings)
+        config = plain.from_plain(message["config"])
+        if snapshot.is_empty(fd):
+            files = read_files(Path(message["path"]), config.model_filename)
+            _keep(fd, files)
+        else:
+            files = snapshot.read(fd)
+        self._runner = runner = runner_of(files, config, settings, message["name"])
+        del files
+        self._memory_bytes = int(message["memory_bytes"])
+        child_process.limit_memory(self._memory_bytes)
+        return {
+            "signature": _signature(runner),
+            "nodes": runner.providers,
+            "provider": runner.provider,
+            "threads": runner.threads,
+            "notes": list(runner.notes),
+        }
+
+    def _serve(self, fd: int) -> None:
+        assert self._runner is not None
+        with contextlib.suppress(EOFError, OSError), socket.socket(fileno=fd) as channel:
+            line = _Line(self._runner, self._memory_bytes)
+            while True:
+                message, fds = framing.receive(channel)
+                framing.send(channel, line.answer(message, fds))
+
+
+class _Line:
+    """The runs of one channel, one after another."""
+
+    def __init__(self, runner: Runner, memory_bytes: int) -> None:
+        self._runner = runner
+        self._memory_bytes = memory_bytes
+        self._inputs = self._outputs = SharedMemory()
+
+    def answer(self, message: Message, fds: list[int]) -> Message:
+        if fds:
+            self._inputs.close()
+            self._outputs.close()
+            self._inputs, self._outputs = (SharedMemory(fd) for fd in fds)
+        try:
+            return self._run(message)
+        except RunLimitError as error:
+            return {"limit": error.seconds}
+        except Exception as error:  # noqa: BLE001 - a model may fail in any way
+            return _fault(classify(error, self._memory_bytes))
+
+    def _run(self, message: Message) -> Message:
+        self._inputs.map(message["size"])
+        feeds = {
+            name: value[1] if isinstance(value, tuple) else value
+            for name, value in zip(
+                message["inputs"],
+                tensor_wire.read(message["head"], self._inputs.bytes),
+                strict=True,
+            )
+        }
+        outputs = self._runner.run(message["names"], feeds)
+        head, _ = tensor_wire.write(outputs, self._reserve)
+        return {"head": head, "size": self._outputs.size}
+
+    def _reserve(self, size: int) -> tensor_wire.Memory:
+        if size > self._memory_bytes:
+            raise MemoryError(f"outputs of {size} bytes")
+        try:
+            self._outputs.reserve(size)
+        except OSError as error:
+            raise MemoryError(str(error)) from error
+        return self._outputs.bytes
+
+
+def _fault(fault: Fault) -> Message:
+    return {"fault": [fault.word.value, fault.message, fault.detail[:4000]]}
+
+
+def _keep(fd: int, files: Any) -> None:
+    try:
+        snapshot.fill(fd, files)
+    except OSError as error:
+        words = "there is not enough memory for the model's files"
+        raise LoadError(words, str(error)) from MemoryError(str(error))
+
+
+def _signature(runner: Runner) -> Message:
+    signature = runner.signature
+    sides = {"inputs": signature.inputs, "outputs": signature.outputs}
+    return {
+        side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names] for t in tensors]
+        for side, tensors in sides.items()
+    } | {"left_out": signature.left_out}
+
+
+def _refusal(error: LoadError | ConfigError) -> Message:
+    if isinstance(error, ConfigError):
+        return {"kind": "config", "reason": str(error), "detail": ""}
+    cause = error.__cause__
+    kind = "memory" if isinstance(cause, MemoryError) else ""
+    kind = "io" if isinstance(cause, OSError) else kind
+    return {"kind": kind, "reason": error.reason, "detail": error.detail[:4000]}
+
+
+def main() -> None:
+    """Never returns."""
+    child_process.serve(int(sys.argv[1]), Host().handle)
+
+
+if __name__ == "__main__":
+    main()
