@@ -16,7 +16,7 @@ from serving import __version__
 from serving.cli.check import check
 from serving.cli.doctor import doctor
 from serving.cli.infer import infer
-from serving.cli.models import models
+from serving.cli.models import app as models
 from serving.cli.output import UserError
 from serving.cli.publish import publish
 from serving.cli.start import start
@@ -32,7 +32,7 @@ app.command()(start)
 app.command()(check)
 app.command()(publish)
 app.command()(infer)
-app.command()(models)
+app.add_typer(models, name="models")
 app.command()(doctor)
 
 

@@ -61,7 +61,8 @@ def request(
         raise UserError(f"'{url}' has no valid port", code=2) from None
     connection = http.client.HTTPConnection(parts.hostname, port, timeout=timeout)
     try:
-        connection.request(method, parts.path or "/", body=body, headers=dict(headers or {}))
+        target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        connection.request(method, target, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.headers, response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -1,23 +1,46 @@
-"""``serving models``."""
+"""``serving models``: the list, and the commands that change what is served.
+
+Exit status: 0 done, 1 refused or failed, 2 typed wrongly, 3 not done in time (it goes on).
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from serving.cli import options
-from serving.cli.output import UserError, print_json, print_table
+from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
+from serving.cli.output import UserError, print_json, print_line, print_table
+from serving.cli.status import default_words, status_lines, when
 
-_AdminUrl = Annotated[
-    str, typer.Option(metavar="URL", help="The gateway's admin port.", envvar="SERVING_ADMIN_URL")
+NOT_YET = 3
+
+app = typer.Typer(
+    help="List a running gateway's models, or load, unload, pin and roll back versions."
+)
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
+_Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="One version only.")]
+_NoWait = Annotated[bool, typer.Option("--no-wait", help="Don't wait for the end.")]
+_Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long to wait.", min=0.1, max=3600)
 ]
 
 
-def models(admin_url: _AdminUrl = "http://127.0.0.1:8082", as_json: options.Json = False) -> None:
-    """List a running gateway's models with their versions and states."""
-    listed = _fetch(admin_url)
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """List a running gateway's models with their versions and states; or change them."""
+    if context.invoked_subcommand is not None:
+        _refuse_options_before(context)
+        return
+    listed = AdminPort(admin_url, token_file).get("/api/v1/models").get("models")
+    if not isinstance(listed, list):
+        raise UserError(f"{admin_url}: no list of models there")
     if as_json:
         print_json(listed)
         return
@@ -27,18 +50,12 @@ def models(admin_url: _AdminUrl = "http://127.0.0.1:8082", as_json: options.Json
     )
 
 
-def _fetch(admin_url: str) -> list[dict[str, Any]]:
-    from serving.cli.client import request
-
-    status, _, body = request("GET", f"{admin_url.rstrip('/')}/api/v1/models")
-    try:
-        answer = json.loads(body)
-        listed = answer["models"]
-    except (ValueError, KeyError, TypeError):
-        listed = None
-    if status != 200 or not isinstance(listed, list):
-        raise UserError(f"{admin_url}: no list of models there (status {status})")
-    return listed
+def _refuse_options_before(context: typer.Context) -> None:
+    """Options before the command would be passed over in silence."""
+    for name in ("admin_url", "token_file", "as_json"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UserError(f"options come after '{context.invoked_subcommand}'", code=2)
 
 
 def _rows(model: dict[str, Any]) -> list[tuple[object, ...]]:
@@ -56,3 +73,123 @@ def _rows(model: dict[str, Any]) -> list[tuple[object, ...]]:
         )
         for v in model["versions"]
     ]
+
+
+@app.command()
+def load(
+    name: _Name,
+    version: _Version = None,
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Load what is on disk now: one version, or what the version policy wants."""
+    body = {} if version is None else {"version": _number(version)}
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "load", body, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
+def unload(
+    name: _Name,
+    version: _Version = None,
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let go of one version, or of all of them, the last one too."""
+    body = {} if version is None else {"version": _number(version)}
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "unload", body, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
+def default(
+    name: _Name,
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="A version, or 'auto': the newest ready one.")
+    ],
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Pin the version that answers unnamed requests, or end the pin with 'auto'."""
+    chosen: int | Literal["auto"] = "auto" if version == "auto" else _number(version)
+    port = AdminPort(admin_url, token_file)
+    answer = port.command(name, "default", {"version": chosen}, not no_wait, timeout)
+    _tell(answer, name, no_wait, as_json)
+
+
+@app.command()
+def rollback(
+    name: _Name,
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Answer with the version that answered before, and pin it."""
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "rollback", {}, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
+def status(
+    name: _Name,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """One model: states, reasons, what answers, batching, cost, memory, origin."""
+    model = AdminPort(admin_url, token_file).get(model_path(name))
+    if as_json:
+        print_json(model)
+        return
+    for line in status_lines(model):
+        print_line(_clean(line))
+
+
+@app.command()
+def history(
+    name: _Name,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """What happened to a model's versions lately, oldest first."""
+    answer = AdminPort(admin_url, token_file).get(f"{model_path(name)}/history")
+    rows = [(when(e["at"]), e["version"], e["state"], e["reason"]) for e in answer["events"]]
+    if as_json:
+        print_json(answer)
+    else:
+        print_table(("TIME", "VERSION", "STATE", "REASON"), rows)
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**63):
+        raise UserError(f"a version is a positive integer, got '{_clean(text)}'", code=2)
+    return int(text)
+
+
+def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> None:
+    """What became of a command; exit status 3 where that is not known yet."""
+    if as_json:
+        print_json(answer)
+    elif not answer["done"]:
+        print_line(f"{_clean(name)}: under way; 'serving models status' shows how far it is")
+    else:
+        known = answer["model"] or {"default": None}
+        print_line(f"{_clean(name)}: done; {default_words(known)}")
+    if not answer["done"] and not no_wait:
+        raise typer.Exit(NOT_YET)
+
+
+def _clean(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

@@ -29,7 +29,7 @@ def start(
     admin_port: _PortOption = None,
     admin_host: Annotated[str | None, typer.Option(help="Address of the admin port.")] = None,
     admin_token_file: Annotated[
-        Path | None, typer.Option(help="Token for control calls, which are yet to come.")
+        Path | None, typer.Option(metavar="FILE", help="The token that control calls must bring.")
     ] = None,
     state_dir: Annotated[
         Path | None, typer.Option(help="Where the gateway writes; nothing is written yet.")

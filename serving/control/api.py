@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from serving.control import requests, schemas
 from serving.control.status import failure
-from serving.control.views import event_json, model_json, models_json
+from serving.control.views import event_json, models_json, status_json
 from serving.errors import ServingError, Word
 from serving.models.commands import (
     Command,
@@ -29,10 +29,12 @@ from serving.models.commands import (
 )
 from serving.models.state import Event
 from serving.models.views import ModelView
-from serving.protocols.views import check_name, shown
+from serving.protocols.views import decode_name, shown
 
 # Calls that wait for a command's end: each holds a connection of few.
 MAX_WAITING = 32
+# Where the name stands in "/api/v1/models/NAME/...".
+_NAME_AT = 4
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -137,7 +139,7 @@ class ControlApi:
 
     def _model(self, name: str) -> dict[str, Any] | None:
         views = self._commander.views()
-        return next((model_json(view) for view in views if view.name == name), None)
+        return next((status_json(view) for view in views if view.name == name), None)
 
     async def _history(self, request: Request) -> Response:
         name = _name(request)
@@ -200,7 +202,8 @@ async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:
 
 
 def _name(request: Request) -> str:
-    return check_name(str(request.path_params["name"]))
+    """Out of the path as it was sent: the decoded one hides what was no UTF-8."""
+    return decode_name(request.scope["raw_path"].decode("latin-1").split("/")[_NAME_AT])
 
 
 def _unknown(name: str) -> ServingError:

@@ -52,6 +52,17 @@ class TensorInfo(_Strict):
     optional: bool
 
 
+class ManifestInfo(_Strict):
+    """Where a version comes from, as whoever published it says; "" where nobody said."""
+
+    created: str
+    git_commit: str
+    mlflow_run_id: str
+    mlflow_model_id: str
+    metadata: dict[str, str]
+    metrics: dict[str, float]
+
+
 class VersionInfo(_Strict):
     version: int
     state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
@@ -69,6 +80,7 @@ class VersionInfo(_Strict):
     load_seconds: float | None
     notes: list[str]
     queue: dict[str, int] | None
+    manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
 class ModelInfo(_Strict):

@@ -7,6 +7,7 @@ from typing import Any
 
 from serving.models.state import Event
 from serving.models.views import ModelView, VersionView
+from serving.registry.manifest import ManifestError, read_manifest
 from serving.signature import Signature, Tensor
 
 
@@ -21,6 +22,32 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "default": view.default,
         "reason": view.reason,
         "versions": [version_json(version) for version in view.versions],
+    }
+
+
+def status_json(view: ModelView) -> dict[str, Any]:
+    """The same with each version's origin. Reads files."""
+    found = model_json(view)
+    for version, shown in zip(view.versions, found["versions"], strict=True):
+        shown["manifest"] = manifest_json(version)
+    return found
+
+
+def manifest_json(version: VersionView) -> dict[str, Any] | None:
+    """None without a manifest, or with one that has become unreadable."""
+    try:
+        manifest = read_manifest(version.path)
+    except ManifestError:
+        return None
+    if manifest is None:
+        return None
+    return {
+        "created": manifest.created,
+        "git_commit": manifest.git_commit,
+        "mlflow_run_id": manifest.run_id,
+        "mlflow_model_id": manifest.model_id,
+        "metadata": dict(manifest.metadata),
+        "metrics": dict(manifest.metrics),
     }
 
 

@@ -17,8 +17,16 @@ from serving.models.views import ModelView
 from serving.settings import Settings, load_settings
 from tests.unit.protocol_views import failed, model, version
 
+
+class Line:
+    """A queue of which only the depth exists."""
+
+    def depth(self) -> dict[str, int]:
+        return {"requests": 1, "rows": 2, "bytes": 3, "executing": 0}
+
+
 MODELS = (
-    model("m", version(1), version(2, path=Path("/secret/place/m/2"))),
+    model("m", version(1, queue=Line()), version(2, queue=Line(), path=Path("/secret/place/m/2"))),
     model("broken", failed(1, "it is broken"), reason="version 1 failed: it is broken"),
 )
 

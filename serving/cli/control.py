@@ -1,0 +1,90 @@
+"""Talking to a gateway's admin port."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from serving.cli.output import UserError
+
+AdminUrl = Annotated[
+    str, typer.Option(metavar="URL", help="The gateway's admin port.", envvar="SERVING_ADMIN_URL")
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with the token, where the gateway asks for one.",
+        envvar="SERVING_ADMIN_TOKEN_FILE",
+    ),
+]
+DEFAULT_URL = "http://127.0.0.1:8082"
+# Beyond the time that the gateway itself waits for a command.
+_SLACK_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdminPort:
+    url: str
+    token_file: Path | None
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Raises UserError for every answer but a good one."""
+        return self._ask("GET", path, None, 60.0)
+
+    def command(
+        self, model: str, verb: str, body: dict[str, Any], wait: bool, timeout: float
+    ) -> dict[str, Any]:
+        """Raises UserError for what was refused or failed."""
+        query = f"wait=true&timeout={timeout:g}" if wait else "wait=false"
+        path = f"{model_path(model)}/{verb}?{query}"
+        return self._ask("POST", path, body, timeout + _SLACK_S)
+
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout: float
+    ) -> dict[str, Any]:
+        from serving.cli.client import request
+
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        if self.token_file is not None:
+            headers["Authorization"] = f"Bearer {_token(self.token_file)}"
+        content = json.dumps(body).encode() if body is not None else None
+        url = f"{self.url.rstrip('/')}{path}"
+        status, _, text = request(method, url, content, headers, timeout)
+        return _answer(self.url, status, text)
+
+
+def model_path(model: str) -> str:
+    return f"/api/v1/models/{quote(model, safe='')}"
+
+
+def _answer(url: str, status: int, text: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise UserError(f"{url}: no admin port of a gateway (status {status})")
+    if status in (200, 202):
+        return answer
+    words = str(answer.get("error", f"status {status}"))
+    if status == 401:
+        words += " (--token-file, or SERVING_ADMIN_TOKEN_FILE)"
+    raise UserError(words)
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}", code=2) from None
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not a token's file", code=2) from None
+    if not token or not token.isprintable():
+        raise UserError(f"{file}: not a token's file", code=2)
+    return token

@@ -1,0 +1,96 @@
+"""A model's state as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+_MIB = 1024 * 1024
+
+
+def status_lines(model: dict[str, Any]) -> Iterator[str]:
+    """``model``: as the admin port's status gives it."""
+    yield str(model["name"])
+    yield f"  {default_words(model)}"
+    if model["reason"]:
+        yield f"  {model['reason']}"
+    held_out = model.get("held_out")
+    if held_out:
+        which = "all versions" if held_out is True else f"version {_listed(held_out)}"
+        yield f"  kept out until loaded by command: {which}"
+    for version in model["versions"]:
+        yield ""
+        yield from _version_lines(version)
+
+
+def default_words(model: dict[str, Any]) -> str:
+    if model["default"] is None:
+        words = "no version answers unnamed requests"
+    else:
+        words = f"version {model['default']} answers unnamed requests"
+    pinned = model.get("pinned")
+    if pinned is not None:
+        words += " (pinned)" if pinned == model["default"] else f"; version {pinned} is pinned"
+    previous = model.get("previous")
+    return f"{words}; before it: version {previous}" if previous is not None else words
+
+
+def _version_lines(version: dict[str, Any]) -> Iterator[str]:
+    state = str(version["state"])
+    if version["state"] == "READY" and version["ready_since"]:
+        state += f" since {when(version['ready_since'])}"
+    reason = f": {version['reason']}" if version["reason"] else ""
+    yield f"  version {version['version']}: {state}{reason}"
+    if version["provider"]:
+        yield (
+            f"    runs on    {version['provider']}, threads: {version['threads']},"
+            f" instances: {version['instances']}"
+        )
+    facts = {
+        "batching": version["batching"],
+        "cost": _cost_words(version.get("cost")),
+        "memory": _memory_words(version.get("memory_bytes")),
+        "isolated": version.get("isolated"),
+        "from": _origin_words(version.get("manifest")),
+        "notes": "; ".join(version["notes"]),
+    }
+    for name, words in facts.items():
+        if words:
+            yield f"    {name:<10} {words}"
+
+
+def _cost_words(cost: dict[str, Any] | None) -> str:
+    if not cost:
+        return ""
+    return (
+        f"{cost['fixed_s'] * 1e3:.3g} ms a run and {cost['per_row_s'] * 1e3:.3g} ms a row;"
+        f" cheapest at {cost['best_rows']} rows"
+    )
+
+
+def _memory_words(size: int | None) -> str:
+    return f"about {size / _MIB:.1f} MiB" if size else ""
+
+
+def _origin_words(manifest: dict[str, Any] | None) -> str:
+    if not manifest:
+        return ""
+    named = {
+        "git commit": manifest["git_commit"],
+        "MLflow run": manifest["mlflow_run_id"],
+        "MLflow model": manifest["mlflow_model_id"],
+        **manifest["metadata"],
+        **manifest["metrics"],
+    }
+    words = [f"{name} {value}" for name, value in named.items() if value not in ("", None)]
+    return ", ".join([f"published {manifest['created']}", *words])
+
+
+def when(seconds: float) -> str:
+    """Seconds since the epoch, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,387 @@
+"""The control API: what each call asks of the manager, and how each outcome is answered."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+from serving.control.admin import Admin
+from serving.control.api import MAX_WAITING
+from serving.control.requests import MAX_BODY_BYTES
+from serving.control.status import HTTP_STATUS
+from serving.errors import Word
+from serving.models.commands import (
+    SUPERSEDED,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
+from tests.unit.control_fakes import Commander, Line, admin_port, ask
+
+BASE = "/api/v1/models"
+DONE = Outcome(version=2)
+
+
+@pytest.fixture
+def commander() -> Commander:
+    return Commander(DONE)
+
+
+@pytest.fixture
+def admin(commander: Commander) -> Iterator[Admin]:
+    with admin_port(commander) as one:
+        yield one
+
+
+COMMANDS = [
+    ("load", None, LoadModel("m")),
+    ("load", {}, LoadModel("m")),
+    ("load", {"version": None}, LoadModel("m")),
+    ("load", {"version": 3}, LoadModel("m", 3)),
+    ("load", {"version": 2**63 - 1}, LoadModel("m", 2**63 - 1)),
+    ("unload", None, UnloadModel("m")),
+    ("unload", {"version": 3}, UnloadModel("m", 3)),
+    ("default", {"version": 1}, SetDefault("m", 1)),
+    ("default", {"version": "auto"}, SetDefault("m")),
+    ("rollback", None, Rollback("m")),
+    ("rollback", {}, Rollback("m")),
+]
+
+
+@pytest.mark.parametrize(("verb", "body", "command"), COMMANDS)
+def test_a_call_becomes_its_command(
+    commander: Commander, admin: Admin, verb: str, body: Any, command: object
+) -> None:
+    status, answer, _ = ask(admin, "POST", f"{BASE}/m/{verb}", body)
+    assert (status, answer["done"], answer["default"]) == (200, True, 2)
+    assert answer["model"]["name"] == "m"
+    assert commander.commands == [command]
+
+
+BAD_BODIES = [
+    ("load", {"version": 0}),
+    ("load", {"version": -1}),
+    ("load", {"version": 2**63}),
+    ("load", {"version": "3"}),
+    ("load", {"version": 3.0}),
+    ("load", {"version": True}),
+    ("load", {"version": "auto"}),
+    ("load", {"verison": 3}),
+    ("load", {"url": "https://example.com/model.onnx"}),
+    ("load", {"parameters": {"file:../x": ""}}),
+    ("load", []),
+    ("load", b"{"),
+    ("load", b"\xff"),
+    ("load", b"[" * 50_000),
+    ("default", None),
+    ("default", {}),
+    ("default", {"version": None}),
+    ("default", {"version": "newest"}),
+    ("rollback", {"version": 1}),
+]
+
+
+@pytest.mark.parametrize(("verb", "body"), BAD_BODIES)
+def test_fault_64_what_a_body_may_not_say_is_400_and_no_command(
+    commander: Commander, admin: Admin, verb: str, body: Any
+) -> None:
+    status, answer, _ = ask(admin, "POST", f"{BASE}/m/{verb}", body)
+    assert status == 400, answer
+    assert set(answer) == {"error"}
+    assert commander.commands == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["wait=maybe", "timeout=0", "timeout=-1", "timeout=nan", "timeout=inf", "timeout=x", "wiat=1"],
+)
+def test_a_query_that_means_nothing_is_400(commander: Commander, admin: Admin, query: str) -> None:
+    assert ask(admin, "POST", f"{BASE}/m/load?{query}")[0] == 400
+    assert commander.commands == []
+
+
+def test_bodies_are_json_and_small(commander: Commander, admin: Admin) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for headers in (form, {"Content-Type": "text/plain"}):
+        assert ask(admin, "POST", f"{BASE}/m/load", {}, headers)[0] == 415
+    charset = {"Content-Type": "application/json; charset=utf-8"}
+    assert ask(admin, "POST", f"{BASE}/m/load", {}, charset)[0] == 200
+    large = b" " * (MAX_BODY_BYTES + 1)
+    assert ask(admin, "POST", f"{BASE}/m/load", large)[0] == 413
+    assert len(commander.commands) == 1
+
+
+@pytest.mark.parametrize("word", Word)
+def test_every_error_word_has_a_status(word: Word) -> None:
+    with admin_port(Commander(Outcome(word, "it did not work"))) as admin:
+        status, answer, headers = ask(admin, "POST", f"{BASE}/m/load")
+    assert status == HTTP_STATUS[word] >= 400
+    assert answer == {"error": "it did not work"}
+    assert ("retry-after" in headers) == (status == 503)
+    assert ("www-authenticate" in headers) == (status == 401)
+
+
+def test_a_command_that_a_newer_one_ended_is_a_conflict() -> None:
+    with admin_port(Commander(Outcome(Word.UNAVAILABLE, SUPERSEDED))) as admin:
+        assert ask(admin, "POST", f"{BASE}/m/load")[:2] == (409, {"error": SUPERSEDED})
+
+
+def test_without_waiting_the_answer_comes_at_once_with_a_state_to_look_at() -> None:
+    commander = Commander(None)
+    with admin_port(commander) as admin:
+        status, answer, _ = ask(admin, "POST", f"{BASE}/m/load?wait=false")
+        assert (status, answer["done"], answer["model"]["name"]) == (202, False, "m")
+        assert len(commander.commands) == 1
+
+
+def test_waiting_lasts_until_the_command_ends() -> None:
+    commander = Commander(None)
+    commander.on_command = lambda ticket: threading.Timer(0.2, ticket.end, [DONE]).start()
+    with admin_port(commander) as admin:
+        status, answer, _ = ask(admin, "POST", f"{BASE}/m/unload?wait=true&timeout=9")
+    assert (status, answer["done"], answer["default"]) == (200, True, 2)
+
+
+def test_waiting_ends_when_its_time_is_over_and_the_command_goes_on() -> None:
+    commander = Commander(None)
+    with admin_port(commander) as admin:
+        status, answer, _ = ask(admin, "POST", f"{BASE}/m/load?timeout=0.05")
+        assert (status, answer["done"]) == (202, False)
+        (ticket,) = commander.tickets
+        assert ticket.end(DONE), "nobody but its owner ends a command"
+
+
+def test_calls_that_wait_are_bounded_and_hold_up_nobody() -> None:
+    commander = Commander(None)
+    arrived = threading.Semaphore(0)
+    commander.on_command = lambda _: arrived.release()
+    with admin_port(commander) as admin:
+        held = []
+        for _ in range(MAX_WAITING):
+            connection = http.client.HTTPConnection(*admin.address, timeout=10)
+            connection.request("POST", f"{BASE}/m/load?timeout=60")
+            held.append(connection)
+        for _ in held:
+            assert arrived.acquire(timeout=10)
+        status, answer, headers = ask(admin, "POST", f"{BASE}/m/load")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "wait=false" in answer["error"]
+        assert ask(admin, "POST", f"{BASE}/m/load?wait=false")[0] == 202
+        assert ask(admin, "GET", "/metrics")[0] == 200
+        for ticket in commander.tickets:
+            ticket.end(DONE)
+        for connection in held:
+            assert connection.getresponse().status == 200
+            connection.close()
+        assert ask(admin, "POST", f"{BASE}/m/load?timeout=0.05")[0] == 202
+
+
+def test_status_and_history_of_one_model(admin: Admin) -> None:
+    status, model, _ = ask(admin, "GET", f"{BASE}/m")
+    assert (status, model["name"], model["default"]) == (200, "m", 2)
+    assert [version["version"] for version in model["versions"]] == [1, 2]
+    status, history, _ = ask(admin, "GET", f"{BASE}/m/history")
+    event = {"at": 1.5, "version": 2, "state": "READY", "reason": ""}
+    assert (status, history) == (200, {"name": "m", "events": [event]})
+    assert ask(admin, "GET", f"{BASE}/broken/history")[1]["events"] == []
+    for path in (f"{BASE}/nowhere", f"{BASE}/nowhere/history"):
+        status, answer, _ = ask(admin, "GET", path)
+        assert status == 404
+        assert answer["error"].startswith("Request for unknown model")
+
+
+def test_status_tells_where_a_version_comes_from(tmp_path: Path) -> None:
+    from serving.registry.manifest import MANIFEST_NAME
+    from tests.unit.protocol_views import model, version
+
+    manifest = {
+        "format": 1,
+        "model": "m",
+        "version": 1,
+        "created": "2026-01-02T03:04:05Z",
+        "files": {"model.onnx": {"size": 1, "sha256": "0" * 64}},
+        "trained_by": {"git_commit": "abc123", "mlflow_run_id": "run7"},
+        "metadata": {"who": "me"},
+        "metrics": {"accuracy": 0.5},
+    }
+    (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest))
+
+    class Published(Commander):
+        def views(self) -> Any:
+            return (model("m", version(1, queue=Line(), path=tmp_path)),)
+
+    with admin_port(Published()) as admin:
+        (shown,) = ask(admin, "GET", f"{BASE}/m")[1]["versions"]
+        assert shown["manifest"] == {
+            "created": "2026-01-02T03:04:05Z",
+            "git_commit": "abc123",
+            "mlflow_run_id": "run7",
+            "mlflow_model_id": "",
+            "metadata": {"who": "me"},
+            "metrics": {"accuracy": 0.5},
+        }
+        (tmp_path / MANIFEST_NAME).write_text("{")
+        assert ask(admin, "GET", f"{BASE}/m")[1]["versions"][0]["manifest"] is None
+
+
+NAMES = ["..", "%2e%2e", "a%2fb", "a%5cb", "m%00", "m%0a", "a..b", "%ff", "a" * 256]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fault_61_names_that_could_be_paths_reach_nobody(
+    commander: Commander, admin: Admin, name: str
+) -> None:
+    for method, path in (("GET", ""), ("POST", "/load"), ("POST", "/rollback")):
+        assert ask(admin, method, f"{BASE}/{name}{path}")[0] in {400, 404}
+    assert commander.commands == []
+
+
+@pytest.mark.parametrize("name", ["$(touch x)", "`touch x`", "a;b", "a|b", "a&b", "--help"])
+def test_fault_66_names_are_data_whatever_a_shell_would_make_of_them(
+    commander: Commander, admin: Admin, name: str
+) -> None:
+    from urllib.parse import quote
+
+    assert ask(admin, "POST", f"{BASE}/{quote(name, safe='')}/load")[0] == 200
+    assert commander.commands == [LoadModel(name)]
+
+
+class TestExposed:
+    """The admin port beyond the loopback interface."""
+
+    CALLS = (
+        ("GET", BASE),
+        ("GET", f"{BASE}/m"),
+        ("GET", f"{BASE}/m/history"),
+        ("GET", "/api/v1/settings"),
+        ("POST", f"{BASE}/m/load"),
+        ("POST", f"{BASE}/m/unload"),
+        ("POST", f"{BASE}/m/default"),
+        ("POST", f"{BASE}/m/rollback"),
+    )
+    OPEN = ("/metrics", "/v2/health/live", "/v2/health/ready", "/api/openapi.json")
+
+    def test_fault_63_without_a_token_nothing_is_allowed(self) -> None:
+        commander = Commander(DONE)
+        with admin_port(commander, admin_host="0.0.0.0") as admin:
+            for method, path in self.CALLS:
+                status, answer, _ = ask(admin, method, path)
+                assert status == 403, path
+                assert "no token is configured" in answer["error"]
+            for path in self.OPEN:
+                assert ask(admin, "GET", path)[0] == 200, path
+        assert commander.commands == []
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+    def test_fault_63_with_a_token_every_call_must_bring_it(
+        self, tmp_path: Path, host: str
+    ) -> None:
+        (tmp_path / "token").write_text("sesame\n")
+        (tmp_path / "token").chmod(0o600)
+        commander = Commander(DONE)
+        flags = {"admin_host": host, "admin_token_file": tmp_path / "token"}
+        with admin_port(commander, **flags) as admin:
+            for method, path in self.CALLS:
+                for headers in ({}, {"Authorization": "Bearer wrong"}):
+                    status, answer, found = ask(admin, method, path, headers=headers)
+                    assert (status, set(answer)) == (401, {"error"}), path
+                    assert found["www-authenticate"] == "Bearer"
+            for path in self.OPEN:
+                assert ask(admin, "GET", path)[0] == 200, path
+            assert commander.commands == []
+            right = {"Authorization": "Bearer sesame"}
+            assert ask(admin, "POST", f"{BASE}/m/load", headers=right)[0] == 200
+            assert ask(admin, "GET", "/api/v1/settings", headers=right)[0] == 200
+        assert commander.commands == [LoadModel("m")]
+
+
+def test_fault_63_a_page_of_another_site_cannot_post_here(
+    commander: Commander, admin: Admin
+) -> None:
+    for headers in (
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Host": "rebound.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ):
+        for method, path in TestExposed.CALLS:
+            assert ask(admin, method, path, headers=headers)[0] == 403, headers
+    assert commander.commands == []
+
+
+class TestOpenApi:
+    """The document is made of the operations; here it is held against what they answer."""
+
+    @pytest.fixture
+    def document(self, admin: Admin) -> Any:
+        return ask(admin, "GET", "/api/openapi.json")[1]
+
+    def test_it_is_valid_openapi(self, document: Any) -> None:
+        validate(document)
+        assert document["openapi"].startswith("3.1")
+
+    def test_every_route_is_in_it_and_nothing_else(self, document: Any) -> None:
+        from serving.authorization import Gate
+        from serving.control.admin import application, plain_operations
+        from serving.control.api import ControlApi
+        from tests.unit.control_fakes import settings
+
+        rows = (
+            *plain_operations(settings(), {}, metrics=lambda: b"", is_ready=lambda: True),
+            *ControlApi(Commander()).operations(),
+        )
+        app = application(rows, Gate("127.0.0.1", None))
+        routed = {
+            (method, route.path)  # type: ignore[attr-defined]
+            for route in app.routes
+            for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+        }
+        described = {
+            (method.upper(), path) for path, item in document["paths"].items() for method in item
+        }
+        assert described == routed
+
+    def test_answers_are_what_it_says(self, document: Any) -> None:
+        calls = [
+            ("GET", "/v2/health/live", "/v2/health/live", None),
+            ("GET", "/v2/health/ready", "/v2/health/ready", None),
+            ("GET", BASE, BASE, None),
+            ("GET", "/api/v1/settings", "/api/v1/settings", None),
+            *(("GET", f"{BASE}/{name}", f"{BASE}/{{name}}", None) for name in ("m", "nowhere")),
+            ("GET", f"{BASE}/m/history", f"{BASE}/{{name}}/history", None),
+            *(
+                ("POST", f"{BASE}/m/{verb}{query}", f"{BASE}/{{name}}/{verb}", body)
+                for verb, body, _ in COMMANDS
+                for query in ("", "?wait=false", "?timeout=x")
+            ),
+        ]
+        seen = set()
+        for outcome in (DONE, Outcome(Word.NOT_FOUND, "no such model"), None):
+            with admin_port(Commander(outcome)) as admin:
+                for method, path, template, body in calls:
+                    # Nothing would end a wait.
+                    if outcome is None and method == "POST" and "?" not in path:
+                        continue
+                    status, answer, _ = ask(admin, method, path, body)
+                    responses = document["paths"][template][method.lower()]["responses"]
+                    described = responses.get(str(status), responses["default"])
+                    reference = described["content"]["application/json"]["schema"]["$ref"]
+                    components = document["components"]
+                    name = reference.rpartition("/")[2]
+                    OAS31Validator(
+                        {**components["schemas"][name], "components": components}
+                    ).validate(answer)
+                    seen.add((template, status))
+        posts = {template for method, _, template, _ in calls if method == "POST"}
+        for status in (200, 202, 400, 404):
+            assert {template for template, found in seen if found == status} >= posts
