@@ -61,7 +61,7 @@ def publish(
         run_id=mlflow_run_id or origin.run_id,
         model_id=mlflow_model_id or origin.model_id,
         metadata=dict(metadata or {}),
-        metrics={key: float(number) for key, number in (metrics or {}).items()},
+        metrics=_metrics(metrics or {}),
         samples=tuple(sample_files),
     )
 
@@ -129,6 +129,14 @@ def _samples(samples: Sequence[Path | str], files: Mapping[str, Path]) -> dict[s
             raise PublishError(f"there are two samples by the name of {sample.name}")
         found[name] = sample
     return found
+
+
+def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """As plain numbers: trainers hand over numpy's."""
+    try:
+        return {key: float(number) for key, number in metrics.items()}
+    except (TypeError, ValueError):
+        raise PublishError("a metric is a number") from None
 
 
 def _commit(text: str) -> str:

@@ -96,6 +96,8 @@ def _print(report: dict[str, Any]) -> None:
 
 def _print_model(model: dict[str, Any]) -> None:
     print_line(f"{model['name']}  ({model['path']})", "bold")
+    if model["layout"]:
+        print_line(f"  layout: {model['layout']}")
     print_line(f"  configuration: {model['configuration']}")
     if model["ignored_keys"]:
         print_line(f"  keys without effect here: {', '.join(model['ignored_keys'])}")
@@ -103,8 +105,22 @@ def _print_model(model: dict[str, Any]) -> None:
         served = "; answers unnamed requests" if version["version"] == model["default"] else ""
         reason = f": {version['reason']}" if version["reason"] else ""
         print_line(f"  version {version['version']}: {version['state']}{reason}{served}")
+        if version["manifest"] is not None:
+            print_line(f"    manifest: {_manifest_words(model['name'], version)}")
         for label in ("signature", "batching", "providers", "left_out"):
             if version.get(label):
                 print_line(f"    {label.replace('_', ' ')}: {version[label]}")
         for note in version.get("notes", ()):
             print_line(f"    note: {note}", "yellow")
+
+
+def _manifest_words(model: str, version: dict[str, Any]) -> str:
+    found = version["manifest"]
+    words = [f"created {found['created']}", f"checksums {version['checksums']}"]
+    origins = ("git_commit", "mlflow_run_id", "mlflow_model_id")
+    words += [f"{key} {found[key]}" for key in origins if found[key]]
+    words += [f"{key}={value}" for key, value in found["metadata"].items()]
+    words += [f"{key}={value:g}" for key, value in found["metrics"].items()]
+    if (found["model"], found["version"]) != (model, version["version"]):
+        words.append(f"published as {found['model']} {found['version']}")
+    return ", ".join(words)

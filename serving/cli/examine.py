@@ -12,7 +12,9 @@ from serving.execution.runtime import start_global_pool
 from serving.model_config import load_model_config
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
-from serving.registry.directory import DirectorySource, FoundModel, FoundVersion, Snapshot
+from serving.registry.directory import DirectorySource
+from serving.registry.manifest import Manifest, ManifestError, read_manifest, verify
+from serving.registry.snapshot import FoundModel, FoundVersion, Snapshot
 from serving.settings import Settings
 
 
@@ -25,7 +27,8 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
     # Whoever checks has finished copying.
     registry = settings.registry.model_copy(update={"settle_s": 0.0})
     settings = settings.model_copy(update={"registry": registry})
-    snapshot = DirectorySource(roots, settle_s=0.0).scan()
+    follow = registry.follow_symlinks
+    snapshot = DirectorySource(roots, settle_s=0.0, follow_symlinks=follow).scan()
     views = {view.name: view for view in _loaded(settings, roots)} if load else {}
     models = [_model(found, views.get(found.name), load) for found in snapshot.models]
     return {
@@ -59,6 +62,7 @@ def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, A
     return {
         "name": found.name,
         "path": str(found.path),
+        "layout": found.layout,
         "configuration": source,
         "ignored_keys": ignored_keys,
         "error": error,
@@ -68,10 +72,12 @@ def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, A
 
 
 def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[str, Any]:
+    manifest = _manifest(found)
     if view is None:
-        return {"version": found.number, **_unloaded(found, load)}
+        return {"version": found.number, **_unloaded(found, load), **manifest}
     return {
         "version": found.number,
+        **manifest,
         "state": str(view.state).lower(),
         "reason": view.reason,
         "signature": signature_words(view.signature) if view.signature is not None else "",
@@ -79,6 +85,36 @@ def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[
         "providers": _providers(view),
         "left_out": ", ".join(view.left_out),
         "notes": list(view.notes),
+    }
+
+
+def _manifest(found: FoundVersion) -> dict[str, Any]:
+    """What the version's manifest says of it, and whether its files still are what it lists:
+    every one is read."""
+    if not found.manifest:
+        return {"manifest": None, "checksums": ""}
+    try:
+        manifest = read_manifest(found.path)
+        if manifest is None:
+            return {"manifest": None, "checksums": ""}
+        verify(found.path, manifest)
+    except ManifestError as error:
+        return {"manifest": None, "checksums": error.reason}
+    return {"manifest": _facts(manifest), "checksums": "right"}
+
+
+def _facts(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "model": manifest.model,
+        "version": manifest.version,
+        "created": manifest.created,
+        "files": len(manifest.files),
+        "git_commit": manifest.git_commit,
+        "mlflow_run_id": manifest.run_id,
+        "mlflow_model_id": manifest.model_id,
+        "metadata": dict(manifest.metadata),
+        "metrics": dict(manifest.metrics),
+        "samples": list(manifest.samples),
     }
 
 
@@ -111,3 +147,5 @@ def _problems(snapshot: Snapshot, models: list[dict[str, Any]]) -> Iterator[str]
         for version in model["versions"]:
             if version["state"] in ("failed", "not whole"):
                 yield f"{model['name']} {version['version']}: {version['reason']}"
+            elif version["checksums"] not in ("", "right"):
+                yield f"{model['name']} {version['version']}: {version['checksums']}"

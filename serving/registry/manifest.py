@@ -71,7 +71,7 @@ class Manifest:
             if size is None:
                 return f"{name}, which its manifest lists, is not there"
             if size != entry.size:
-                return f"{name} has {size} of the {entry.size} bytes that its manifest lists"
+                return f"{name} has {size} bytes, and its manifest lists {entry.size}"
         return ""
 
     def to_json(self) -> str:
@@ -154,7 +154,7 @@ def _digest(root: Path, name: str, size: int) -> str:
             raise ManifestError(f"{name} is not a regular file")
         if facts.st_size != size:
             raise ManifestError(
-                f"{name} has {facts.st_size} of the {size} bytes that its manifest lists"
+                f"{name} has {facts.st_size} bytes, and its manifest lists {size}"
             )
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -19,7 +19,13 @@ from pathlib import Path
 from serving.registry import tree
 from serving.registry.copying import Progress, PublishError, copy_files, write_synced
 from serving.registry.layout import is_model
-from serving.registry.manifest import MANIFEST_NAME, Manifest, ManifestError, parse_manifest
+from serving.registry.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    Manifest,
+    ManifestError,
+    parse_manifest,
+)
 from serving.registry.names import MAX_VERSION, MODEL_FILE, version_number
 from serving.registry.placing import rename_to_new, sync_folder
 from serving.registry.temporary import remove_dead, unfinished_folder
@@ -53,6 +59,7 @@ def write_version(
     publisher leaves, the next one removes.
     """
     _check_place(to, manifest, auto)
+    _check_words(manifest)
     folder = to / manifest.model
     try:
         parent = _clean_parent(folder)
@@ -83,6 +90,12 @@ def _check_place(to: Path, manifest: Manifest, auto: bool) -> None:
         )
 
 
+def _check_words(manifest: Manifest) -> None:
+    """That the manifest will be one, before anything is copied."""
+    example = {"model.onnx": FileEntry(0, "0" * 64)}
+    _as_text(dataclasses.replace(manifest, version=1, created=_now(), files=example, samples=()))
+
+
 def _clean_parent(folder: Path) -> Path:
     """Where to write, free of what dead publishers left: the model's folder, so that it is on
     the same disk; beside it where there is none yet."""
@@ -109,14 +122,20 @@ def _place(unfinished: Path, folder: Path, manifest: Manifest, auto: bool) -> in
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> None:
-    text = manifest.to_json()
+    write_synced(folder / MANIFEST_NAME, _as_text(manifest))
+    sync_folder(folder)
+
+
+def _as_text(manifest: Manifest) -> str:
+    """What is written must be what can be read."""
     try:
-        # What is written must be what can be read.
-        parse_manifest(text.encode("utf-8", "surrogatepass"))
+        text = manifest.to_json()
+        parse_manifest(text.encode())
     except ManifestError as error:
         raise PublishError(error.reason) from None
-    write_synced(folder / MANIFEST_NAME, text)
-    sync_folder(folder)
+    except (TypeError, ValueError) as error:
+        raise PublishError(f"the notes for its manifest cannot be written: {error}") from None
+    return text
 
 
 def _rename(unfinished: Path, folder: Path, number: int) -> None:
