@@ -18,6 +18,7 @@ from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
 from serving.execution.runtime import start_global_pool
+from serving.models.loader import Loader
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
@@ -29,6 +30,7 @@ from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
+from serving.state_dir import StateDir
 
 # Between two looks at what is loading.
 _PROGRESS_S = 0.05
@@ -58,7 +60,9 @@ class Gateway:
         self._ready = False
         gates = open_gates(settings)
         self.server = _bound(settings)
-        self.manager = Manager(settings, roots, publish_to(self.server))
+        state = StateDir(settings.state_dir)
+        self._loader = Loader(settings, state)
+        self.manager = Manager(settings, roots, publish_to(self.server), self._loader, state=state)
         self.admin = self._bound_admin(origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         desk = Desk(self.manager, settings.name, control)
@@ -84,6 +88,7 @@ class Gateway:
                 is_ready=lambda: self._ready,
             )
         except AddressError:
+            self._loader.close()
             self.server.stop()
             raise
 
@@ -122,7 +127,8 @@ class Gateway:
         on_change: Callable[[str, VersionView], None] | None = None,
         stopping: threading.Event | None = None,
     ) -> bool:
-        """Wait until every version wanted at start is ready or has failed, then be ready.
+        """Wait until what was wanted at start has come as far as the setting ``readiness``
+        asks, then be ready.
 
         ``on_change`` hears of each version once, when it has become one or the other.
         False when ``stopping`` was set before.
@@ -154,6 +160,7 @@ class Gateway:
         if self._watcher is not None:
             self._watcher.stop()
         self.manager.stop()
+        self._loader.close()
         self.server.stop()
         self._calls.stop()
         self._events.stop()

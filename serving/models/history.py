@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 
 from serving.events import log
 from serving.models.state import PENDING, Event, Slot, State
 
+# The last transitions of all models together, of one model, and how many models have such
+# a list: those that something happened to last.
 KEPT = 256
+KEPT_OF_ONE = 64
+MODELS = 1024
 
 
 class History:
-    """The last transitions, each logged as it happens. Used by one thread."""
+    """The last transitions, each logged as it happens. Written by one thread, read by any."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=KEPT)
+        self._by_model: OrderedDict[str, deque[Event]] = OrderedDict()
 
     def record(self, slot: Slot, was: State | None, at: float, **facts: object) -> None:
         """``at``: seconds since the epoch; ``facts`` go to the log only."""
         event = Event(at, slot.model, slot.version, slot.state, slot.reason)
-        self._events.append(event)
+        with self._lock:
+            self._keep(event)
         named: dict[str, object] = {"was": was and str(was), "reason": event.reason, **facts}
         told = {key: value for key, value in named.items() if value not in (None, "")}
         say = getattr(log, _level(slot))
         say("version_state", model=slot.model, version=slot.version, state=str(slot.state), **told)
 
-    def snapshot(self) -> tuple[Event, ...]:
-        return tuple(self._events)
+    def _keep(self, event: Event) -> None:
+        self._events.append(event)
+        mine = self._by_model.setdefault(event.model, deque(maxlen=KEPT_OF_ONE))
+        mine.append(event)
+        self._by_model.move_to_end(event.model)
+        if len(self._by_model) > MODELS:
+            self._by_model.popitem(last=False)
+
+    def snapshot(self, model: str | None = None) -> tuple[Event, ...]:
+        """Oldest first; None: of all models."""
+        with self._lock:
+            return tuple(self._events if model is None else self._by_model.get(model, ()))
 
 
 def _level(slot: Slot) -> str:

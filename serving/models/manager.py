@@ -1,4 +1,4 @@
-"""The loop that makes what is served match what is on disk.
+"""The loop that makes what is served match what is on disk and what commands said.
 
 One thread, the loop, owns every slot and decides; it waits only for its mailbox.
 Loads and closes run in threads of their own and report by mail, so nothing here
@@ -9,77 +9,41 @@ by one reference.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from serving.errors import LoadError
+from serving.errors import Word
 from serving.events import log
-from serving.model_config import ModelConfig, VersionPolicy, load_model_config
-from serving.models import policy
-from serving.models.configs import Configs, KnownConfig
-from serving.models.history import History
-from serving.models.picture import Loaded, Served, model_view
-from serving.models.wishes import Wish, Wishes
-from serving.models.state import PENDING, Event, Slot, SlotKey, State
+from serving.model_config import ModelConfig, load_model_config
+from serving.models import policy, progress
+from serving.models.answers import answering
+from serving.models.commands import Command, LoadModel, Outcome, SetDefault, Ticket
+from serving.models.configs import Configs
+from serving.models.disk import Disk, Source
+from serving.models.intents import Intents
+from serving.models.picture import Standing, model_view
+from serving.models.progress import Facts
+from serving.models.slots import Load, Outside, Slots
+from serving.models.startup import has_started
+from serving.models.state import PENDING, Event, State
+from serving.models.tickets import Order, Tickets
+from serving.models.uploads import UploadError, Uploads
 from serving.models.views import ModelView, VersionView
-from serving.registry.directory import DirectorySource, FoundModel, Snapshot
+from serving.models.wishes import Wishes
+from serving.registry.directory import DirectorySource
 from serving.settings import Settings
+from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
 
-# The share of time that scans may take; beyond it they come less often, but never so
-# seldom that a new version misses its five seconds (settle time 3 s).
-_SCAN_SHARE = 0.003
-_LONGEST_STRETCH_S = 1.5
-# Scans hurried because something is about to settle keep this distance.
-_SHORTEST_WAIT_S = 0.05
-# Hurried scans may take at most this share of a core.
-_HURRIED_SHARE = 0.05
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
-_NO_LONGER_WANTED = "no longer wanted"
-_MOVED = "its files changed while it was loaded"
-
-
-class Load(Protocol):
-    """The loader: raises LoadError; may return early or late once ``cancelled()``."""
-
-    def __call__(
-        self,
-        *,
-        name: str,
-        version: int,
-        path: Path,
-        config: ModelConfig,
-        settings: Settings,
-        stats: _core.Stats | None,
-        cancelled: Callable[[], bool],
-        on_warming: Callable[[], None],
-    ) -> Loaded: ...
-
-
-class Source(Protocol):
-    def scan(self, closely: frozenset[str] = ...) -> Snapshot: ...
-    def fingerprint(self, version: Path) -> str: ...
-
-
-@dataclass(slots=True)
-class _Work:
-    """What belongs to a slot outside the state machine."""
-
-    slot: Slot
-    config: ModelConfig | None
-    stats: _core.Stats | None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    loaded: Loaded | None = None
 
 
 def in_thread(name: str, work: Callable[[], None]) -> None:
@@ -88,9 +52,10 @@ def in_thread(name: str, work: Callable[[], None]) -> None:
 
 
 class Manager:
-    """Keeps versions loaded as the directories and their configurations say.
+    """Keeps versions loaded as the directories, their configurations and commands say.
 
-    ``publish`` gets every new picture before anything that it leaves out is closed.
+    ``publish`` gets every new picture before anything that it leaves out is closed. ``state``
+    keeps pins, and what else outlives the process (default: nothing does).
     The other arguments are for tests: ``spawn`` runs loads and closes, ``source``
     replaces the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -102,6 +67,7 @@ class Manager:
         publish: Callable[[tuple[ModelView, ...]], None],
         load: Load | None = None,
         *,
+        state: StateDir | None = None,
         source: Source | None = None,
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -110,51 +76,60 @@ class Manager:
         cpu: Callable[[], float] = time.thread_time,
         spawn: Callable[[str, Callable[[], None]], None] = in_thread,
     ) -> None:
-        self._settings = settings
-        self._publish = publish
-        self._load = load or _loader(settings)
-        self._new_stats = new_stats or _stats()
-        self._source = source or DirectorySource(
+        self._settings, self._publish = settings, publish
+        self._mono, self._wall = mono, wall
+        source = source or DirectorySource(
             roots,
             settings.registry.settle_s,
             wall=wall,
             mono=mono,
             follow_symlinks=settings.registry.follow_symlinks,
         )
-        self._configs = Configs(read_config)
-        self._mono, self._wall, self._cpu, self._spawn = mono, wall, cpu, spawn
-        self._limits = policy.Limits(loads=settings.threads.load)
+        loading = settings.loading
+        self._limits = policy.Limits(
+            settings.threads.load, loading.retry_first_s, loading.retry_max_s
+        )
 
         # The loop's own.
-        self._works: dict[int, _Work] = {}
-        self._ids = itertools.count(1)
-        self._stats: dict[tuple[str, int], _core.Stats] = {}
-        self._snapshot: Snapshot | None = None
+        self._disk = Disk(source, settings.registry.scan_interval_s, mono, cpu)
+        self._intents = Intents(settings, state, Configs(read_config))
+        self._slots = Slots(
+            Outside(
+                settings=settings,
+                load=load or _loader(settings, state),
+                new_stats=new_stats or _stats(),
+                fingerprint=source.fingerprint,
+                mono=mono,
+                wall=wall,
+                spawn=spawn,
+                post=self._post,
+                changed=self._touch,
+            )
+        )
         self._wishes: dict[str, Wishes] = {}
-        self._told: set[tuple[str, Path, str]] = set()
-        self._history = History()
-        self._next_scan = float("-inf")
-        self._soonest_scan = float("-inf")
+        self._defaults: dict[str, int] = {}
         self._undecided = True
         self._next_retry = float("inf")
         # Models to draw anew, and whether the newest picture has been published.
         self._stale: set[str] = set()
         self._drawn: dict[str, ModelView] = {}
         self._unshown = True
-        self._to_close: list[_Work] = []
-        self._on_disk: frozenset[tuple[str, int]] = frozenset()
+        # Whether a look at the start could see everything.
+        self._begun = False
+        # The versions on disk at the start, as far as they are wanted.
         self._first: frozenset[tuple[str, int]] | None = None
         self._start_by = float("inf")
         self._stopping = False
-        self._close_timeout = settings.shutdown.drain_timeout_s
 
-        # Shared: a mailbox, two events, and references that are swapped whole.
+        # Shared: a mailbox, tickets, two events, and references that are swapped whole.
         self._mail: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._tickets = Tickets(wake=partial(self._post, _nothing))
+        folder = state.path if state is not None else None
+        self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._views: tuple[ModelView, ...] = ()
         self._by_name: Mapping[str, ModelView] = {}
-        self._events: tuple[Event, ...] = ()
         self._listeners: tuple[Callable[[tuple[ModelView, ...]], None], ...] = ()
         self._thread: threading.Thread | None = None
 
@@ -165,7 +140,8 @@ class Manager:
         self._thread.start()
 
     def wait_started(self, timeout: float | None = None) -> bool:
-        """Whether every version wanted at start is READY or FAILED; waits ``timeout`` seconds.
+        """Whether what was wanted at start has come as far as the setting ``readiness`` asks;
+        waits ``timeout`` seconds.
 
         An empty registry has started at once; a version that was still being copied at
         the start is waited for a little longer than the settle time.
@@ -178,16 +154,33 @@ class Manager:
         Default: the drain timeout, and a moment for the sessions to be freed.
         """
         drain_s = self._settings.shutdown.drain_timeout_s if timeout is None else timeout
-        self._mail.put(partial(self._begin_stop, drain_s))
+        self._post(partial(self._begin_stop, drain_s))
         if self._thread is None:
             self.tick()
         else:
             self._thread.join(drain_s + 1.0 if timeout is None else timeout)
+        self._uploads.close()
         return self._stopped.is_set()
+
+    def command(self, command: Command) -> Ticket:
+        """Have the command carried out; see ``commands``. Never waits for a load.
+
+        Files that come with a load are written in the caller's thread.
+        """
+        upload = None
+        if isinstance(command, LoadModel) and command.files:
+            try:
+                if command.override is None:
+                    raise UploadError("files need a configuration to go with them")
+                upload = self._uploads.write(command.model, command.files)
+            except (UploadError, OSError) as error:
+                return _refused(command, error)
+            self._uploads.hand_over(upload)
+        return self._tickets.give(command, upload)
 
     def hurry(self) -> None:
         """Something changed in the directories: look soon, not when it is due."""
-        self._mail.put(self._scan_soon)
+        self._post(self._disk.hurry)
 
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
@@ -200,13 +193,16 @@ class Manager:
         versions = view.versions if view is not None else ()
         return next((v for v in versions if v.number == number), None)
 
-    def history(self) -> tuple[Event, ...]:
-        """The last transitions, oldest first."""
-        return self._events
+    def history(self, model: str | None = None) -> tuple[Event, ...]:
+        """The last transitions of a model, or of all together; oldest first, bounded."""
+        return self._slots.history.snapshot(model)
 
     def on_change(self, listener: Callable[[tuple[ModelView, ...]], None]) -> None:
         """Call ``listener`` from the loop with every new picture, after it is published."""
         self._listeners = (*self._listeners, listener)
+
+    def _post(self, message: Callable[[], None]) -> None:
+        self._mail.put(message)
 
     # The loop. Everything below runs in its thread only.
 
@@ -223,21 +219,29 @@ class Manager:
             self._mail.get(timeout=timeout)()
 
     def tick(self) -> float:
-        """One turn: mail, scan if due, decide, act, publish. Seconds until the next is due."""
+        """One turn: mail, commands, scan if due, decide, act, publish. Seconds until the next
+        is due."""
         self._read_mail()
         if self._stopping:
             self._leave_all()
         else:
-            if self._mono() >= self._next_scan:
-                self._scan()
+            self._take_orders()
+            if self._mono() >= self._disk.next_scan:
+                self._look()
+            self._expire()
             if self._undecided or self._mono() >= self._next_retry:
                 self._reconcile()
         self._show()
-        self._close_left()
+        if self._stopping or not self._unshown:
+            self._slots.close_left()
         self._note_progress()
+        return self._rest()
+
+    def _rest(self) -> float:
         if self._stopping:
-            return 0.0 if self._stopped.is_set() else self._close_timeout + 1.0
-        return max(0.0, min(self._next_scan, self._next_retry) - self._mono())
+            return 0.0 if self._stopped.is_set() else self._slots.close_timeout + 1.0
+        due = min(self._disk.next_scan, self._next_retry) - self._mono()
+        return max(0.0, min(due, self._intents.due() - self._wall()))
 
     def _read_mail(self) -> None:
         while True:
@@ -254,283 +258,159 @@ class Manager:
 
     # What is on disk.
 
-    def _scan_soon(self) -> None:
-        self._next_scan = min(self._next_scan, max(self._soonest_scan, self._mono()))
+    def _look(self, asked: Collection[str] = ()) -> None:
+        """``asked``: models that a command is about."""
+        failed = {slot.model for slot in self._slots.all() if slot.state is State.FAILED}
+        if self._disk.scan(frozenset(failed.union(asked))):
+            self._read()
 
-    def _scan(self) -> None:
-        before, cpu_before = self._mono(), self._cpu()
-        failed = (w.slot.model for w in self._works.values() if w.slot.state is State.FAILED)
-        snapshot = self._source.scan(closely=frozenset(failed))
-        cost = self._cpu() - cpu_before
-        interval = self._settings.registry.scan_interval_s
-        interval = max(interval, min(cost / _SCAN_SHARE, _LONGEST_STRETCH_S))
-        if snapshot.settles_in is not None:
-            interval = min(interval, max(snapshot.settles_in, _SHORTEST_WAIT_S))
-        self._next_scan = before + interval
-        self._soonest_scan = before + max(_SHORTEST_WAIT_S, cost / _HURRIED_SHARE)
-        if snapshot is not self._snapshot:
-            self._snapshot = snapshot
-            self._read(snapshot)
-
-    def _read(self, snapshot: Snapshot) -> None:
-        self._tell(snapshot)
-        with_slots = {work.slot.model for work in self._works.values()}
-        self._configs.keep_only({found.name for found in snapshot.models} | with_slots)
-        self._wishes = {found.name: self._wish(found) for found in snapshot.models}
-        on_disk = {(w.model, v.version) for w in self._wishes.values() for v in w.versions}
-        self._on_disk = frozenset(on_disk)
+    def _read(self) -> None:
+        names = {found.name for found in self._disk.models}
+        if not self._begun:
+            self._intents.begin(names)
+            self._begun = not self._disk.unseen
+        self._intents.keep_only(names | self._slots.models())
+        uploaded = self._intents.uploaded().keys()
+        self._wishes = {name: self._wish(name) for name in sorted(names | uploaded)}
         self._undecided = self._unshown = True
         self._stale.update(self._wishes, self._drawn)
-        self._refresh_configs()
-        self._drop_stats()
+        self._slots.reconfigure(self._intents.known)
         if self._first is None:
-            self._first = self._on_disk
+            wanted = ((m, v) for m, v in self._versions_on_disk() if self._is_wanted(m, v))
+            self._first = frozenset(wanted)
             registry = self._settings.registry
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
 
-    def _tell(self, snapshot: Snapshot) -> None:
-        """Each thing that is wrong once, until it is right again."""
-        wrong = {
-            *(("registry_unreadable", e.root, e.reason) for e in snapshot.errors),
-            *(("registry_entry_ignored", i.path, i.reason) for i in snapshot.ignored),
-            *(("model_unreadable", m.path, m.error) for m in snapshot.models if m.error),
-        }
-        for event, path, reason in sorted(wrong - self._told):
-            log.warning(event, path=str(path), reason=reason)
-        self._told = wrong
+    def _wish(self, model: str) -> Wishes:
+        found, unseen = self._disk.find(model), self._disk.unseen
+        return self._intents.wishes(model, found, unseen, self._wall())
 
-    def _wish(self, found: FoundModel) -> Wishes:
-        if found.error:
-            return Wishes(found.name, unknown=True)
-        known = self._configs.of(found)
-        config = known.fingerprint if known else ""
-        wishes = tuple(
-            Wish(
-                SlotKey(found.name, version.number, version.fingerprint, config),
-                version.path,
-                version.whole and known is not None,
-            )
-            for version in found.versions
-        )
-        return Wishes(found.name, wishes, _version_policy(known, wishes))
+    def _wish_anew(self, model: str) -> None:
+        if model in self._wishes or model in self._intents.uploaded():
+            self._wishes[model] = self._wish(model)
+        self._slots.reconfigure(self._intents.known)
+        self._touch(model)
 
-    def _refresh_configs(self) -> None:
-        """What does not make a new slot (the version policy) changes in place."""
-        for work in self._works.values():
-            known = self._configs.known(work.slot.model)
-            if known is not None and known.fingerprint == work.slot.key.config:
-                work.config = known.config
+    def _wishes_of(self, model: str) -> Wishes:
+        return self._wishes.get(model) or self._wish(model)
 
-    # Deciding and acting.
+    def _versions_on_disk(self) -> set[tuple[str, int]]:
+        return {(w.model, v.version) for w in self._wishes.values() for v in w.versions}
 
-    def _reconcile(self) -> None:
-        if self._snapshot is None:
-            return
-        for _ in range(_MOST_ROUNDS):
-            slots = [work.slot for work in self._works.values()]
-            actions = policy.next_actions(self._all_wishes(), slots, self._mono(), self._limits)
-            if not actions:
-                self._undecided = False
-                self._next_retry = self._earliest_retry()
-                return
-            for action in actions:
-                self._do(action)
-        log.error("models_policy_restless", actions=[str(action) for action in actions])
+    def _is_wanted(self, model: str, version: int) -> bool:
+        return not self._wishes[model].dismissed(version)
 
     def _all_wishes(self) -> list[Wishes]:
         """Models on disk, and those that have slots only: absent, or out of sight."""
-        out_of_sight = self._snapshot is not None and bool(self._snapshot.errors)
-        rest = {work.slot.model for work in self._works.values()} - self._wishes.keys()
-        return [
-            *self._wishes.values(),
-            *(Wishes(model, unknown=out_of_sight) for model in sorted(rest)),
-        ]
+        rest = self._slots.models() - self._wishes.keys()
+        return [*self._wishes.values(), *(self._wish(model) for model in sorted(rest))]
 
-    def _do(self, action: policy.Action) -> None:
-        match action:
-            case policy.Add(wish):
-                self._add(wish)
-            case policy.Load(slot):
-                self._begin_load(self._works[slot])
-            case policy.Cancel(slot):
-                self._cancel(self._works[slot])
-            case policy.Unload(slot):
-                self._begin_leave(self._works[slot])
-            case policy.Forget(slot):
-                self._gone(self._works[slot])
-            case policy.Remark(slot, words):
-                self._works[slot].slot.remark = words
-                self._touch(self._works[slot].slot.model)
+    # What commands say.
 
-    def _add(self, wish: Wish) -> None:
-        known = self._configs.known(wish.key.model)
-        slot = Slot(next(self._ids), wish.key, wish.path, self._mono())
-        work = _Work(slot, known.config if known else None, self._stats_of(slot))
-        self._works[slot.id] = work
-        self._touch(slot.model)
-        self._history.record(slot, None, self._wall())
-        if known is not None and known.config is None:
-            self._fail(work, known.error, may_heal=False)
+    def _take_orders(self) -> None:
+        orders = self._tickets.take()
+        if not orders:
+            return
+        self._look({order.command.model for order in orders})
+        for order in orders:
+            self._take(order)
+        self._intents.save(self._wall())
+        self._sweep_uploads()
 
-    def _begin_load(self, work: _Work) -> None:
-        self._move(work, State.LOADING)
-        assert work.config is not None  # else it failed when it was added
-        load = partial(self._load_in_thread, work, work.config)
-        self._spawn(f"load-{work.slot.model}-{work.slot.version}", load)
+    def _take(self, order: Order) -> None:
+        """An order whose ticket has ended was superseded before it was looked at; what it
+        says counts all the same, and the newer ones come after it."""
+        model = order.command.model
+        facts = self._facts(model)
+        command = progress.resolved(order.command, facts)
+        sent = None
+        if order.upload is not None:
+            sent = frozenset(found.number for found in order.upload.found.versions)
+        refused = progress.refusal(command or order.command, facts, sent)
+        if refused is not None or command is None:
+            order.ticket.end(refused or Outcome(Word.INTERNAL, "not understood"))
+            return
+        log.info("model_command", model=model, **_in_words(order.command))
+        self._intents.apply(command, order.upload, facts.wishes, facts.slots)
+        if isinstance(command, LoadModel) or (isinstance(command, SetDefault) and command.version):
+            self._slots.forget_failed(model, command.version)
+        self._wish_anew(model)
 
-    def _cancel(self, work: _Work) -> None:
-        """A load in progress ends as soon as its loader notices."""
-        work.slot.cancelled = True
-        work.cancelled.set()
-        if work.slot.state is State.NEW:
-            self._end_cancelled(work)
-        self._touch(work.slot.model)
-
-    def _end_cancelled(self, work: _Work) -> None:
-        self._move(work, State.FAILED, _NO_LONGER_WANTED)
-        self._gone(work)
-
-    def _begin_leave(self, work: _Work) -> None:
-        """Closed only after a table without it is out, see ``_close_left``."""
-        self._move(work, State.DRAINING)
-        self._to_close.append(work)
-
-    def _gone(self, work: _Work) -> None:
-        self._move(work, State.GONE)
-        del self._works[work.slot.id]
-        self._drop_stats()
-
-    def _fail(self, work: _Work, reason: str, *, may_heal: bool, detail: str = "") -> None:
-        work.slot.attempts += 1
-        work.slot.may_heal = may_heal
-        self._move(work, State.FAILED, reason, detail=detail)
-
-    def _move(self, work: _Work, to: State, reason: str = "", **facts: object) -> None:
-        """``facts`` are for the log."""
-        was = work.slot.state
-        work.slot.move(to, self._mono(), reason)
-        self._history.record(work.slot, was, self._wall(), **facts)
-        self._touch(work.slot.model)
-
-    def _stats_of(self, slot: Slot) -> _core.Stats:
-        """Counters outlive reloads: they belong to the version, not to the slot."""
-        pair = (slot.model, slot.version)
-        if pair not in self._stats:
-            self._stats[pair] = self._new_stats(*pair)
-        return self._stats[pair]
-
-    def _drop_stats(self) -> None:
-        """Those of versions that are neither on disk nor in a slot."""
-        in_slots = {(work.slot.model, work.slot.version) for work in self._works.values()}
-        for pair in self._stats.keys() - self._on_disk - in_slots:
-            del self._stats[pair]
-
-    def _earliest_retry(self) -> float:
-        """The next time that a retry falls due, as far as it is not waiting for a place."""
-        times = (policy.retry_at(work.slot, self._limits) for work in self._works.values())
-        return min(
-            (at for at in times if at is not None and at > self._mono()), default=float("inf")
+    def _facts(self, model: str) -> Facts:
+        found = self._disk.find(model)
+        said = self._intents.said(model)
+        return Facts(
+            wishes=self._wishes_of(model),
+            slots=self._slots.of(model),
+            default=self._defaults.get(model),
+            previous=said.previous,
+            found=found is not None or model in self._intents.uploaded(),
+            heard=bool(said.out or said.versions or said.whole is not None),
+            error=found.error if found is not None else "",
         )
 
-    # Loading: the first function runs in a thread of its own, the others in the loop.
+    def _finish_tickets(self) -> None:
+        """Outcomes are told once they show in the published picture."""
+        for ticket in self._tickets.under_way():
+            facts = self._facts(ticket.command.model)
+            outcome = progress.outcome(ticket.command, facts)
+            if outcome is not None:
+                ticket.end(outcome)
 
-    def _load_in_thread(self, work: _Work, config: ModelConfig) -> None:
-        slot = work.slot
-        try:
-            loaded = self._load(
-                name=slot.model,
-                version=slot.version,
-                path=slot.path,
-                config=config,
-                settings=self._settings,
-                stats=work.stats,
-                cancelled=work.cancelled.is_set,
-                on_warming=lambda: self._mail.put(partial(self._on_warming, work)),
-            )
-            moved = self._source.fingerprint(slot.path) != slot.key.files
-        except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
-            self._mail.put(partial(self._on_failed, work, error))
-        else:
-            report = self._on_moved if moved else self._on_loaded
-            self._mail.put(partial(report, work, loaded))
-
-    def _on_warming(self, work: _Work) -> None:
-        if work.slot.state is State.LOADING:
-            self._move(work, State.WARMING)
-
-    def _on_loaded(self, work: _Work, loaded: Loaded) -> None:
-        if work.slot.cancelled:
-            self._end_cancelled(work)
-            self._close_unused(work, loaded)
+    def _sweep_uploads(self) -> None:
+        if not self._uploads.any:
             return
-        self._on_warming(work)
-        work.loaded = loaded
-        work.slot.attempts = 0
-        work.slot.ready_since = self._wall()
-        self._move(
-            work,
-            State.READY,
-            provider=loaded.provider,
-            threads=loaded.threads,
-            batching=loaded.verdict.words,
-            load_seconds=round(loaded.load_seconds, 3),
-        )
+        waiting = [upload.root for upload in self._tickets.waiting_uploads()]
+        used = {*waiting, *self._intents.upload_folders()}
+        self._uploads.sweep(used | {slot.folder.parent for slot in self._slots.all()})
 
-    def _on_moved(self, work: _Work, loaded: Loaded) -> None:
-        """What was read may be half old, half new."""
-        if work.slot.cancelled:
-            self._end_cancelled(work)
-        else:
-            self._fail(work, _MOVED, may_heal=True)
-        self._close_unused(work, loaded)
+    # Deciding and acting.
 
-    def _on_failed(self, work: _Work, error: BaseException) -> None:
-        if work.slot.cancelled:
-            self._end_cancelled(work)
+    def _expire(self) -> None:
+        for model in self._intents.expired(self._wall()):
+            self._wish_anew(model)
+
+    def _reconcile(self) -> None:
+        if not self._disk.seen:
             return
-        reason, detail = _reason(error)
-        self._fail(work, reason, may_heal=_may_heal(error), detail=detail)
+        for _ in range(_MOST_ROUNDS):
+            self._note_answers()
+            everything = self._all_wishes()
+            actions = policy.next_actions(everything, self._slots.all(), self._mono(), self._limits)
+            if not actions:
+                self._come_to_rest(everything)
+                return
+            for action in actions:
+                self._slots.do(action, self._intents.known)
+        log.error("models_policy_restless", actions=[str(action) for action in actions])
 
-    # Leaving.
+    def _come_to_rest(self, everything: Sequence[Wishes]) -> None:
+        self._undecided = False
+        self._slots.drop_stats(self._versions_on_disk())
+        now = self._mono()
+        # A retry that is due and waits for a place comes with the mail that frees one.
+        times = (at for at in self._slots.retry_times(self._limits) if at > now)
+        self._next_retry = min(times, default=float("inf"))
+        for wishes in everything:
+            if self._intents.settle_exact(wishes, self._slots.of(wishes.model)):
+                self._wish_anew(wishes.model)
 
-    def _close_left(self) -> None:
-        """Only what the published picture no longer routes to: ``_show`` came before."""
-        if self._unshown and not self._stopping:
-            return
-        for work in self._to_close:
-            self._spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
-        self._to_close = []
-
-    def _close_in_thread(self, work: _Work) -> None:
-        if work.loaded is not None:
-            self._close(work.slot, work.loaded)
-        self._mail.put(partial(self._gone, work))
-
-    def _close_unused(self, work: _Work, loaded: Loaded) -> None:
-        self._spawn(f"close-{work.slot.model}", lambda: self._close(work.slot, loaded))
-
-    def _close(self, slot: Slot, loaded: Loaded) -> None:
-        try:
-            if not loaded.close(self._close_timeout):
-                log.warning("close_cut_off", model=slot.model, version=slot.version)
-        except Exception:  # noqa: BLE001 - it is out of service either way
-            log.exception("close_failed", model=slot.model, version=slot.version)
-
-    def _begin_stop(self, timeout: float) -> None:
-        self._stopping = self._unshown = True
-        self._close_timeout = timeout
-
-    def _leave_all(self) -> None:
-        for work in list(self._works.values()):
-            match work.slot.state:
-                case State.READY:
-                    self._begin_leave(work)
-                case State.FAILED:
-                    self._gone(work)
-                case State.NEW | State.LOADING | State.WARMING if not work.slot.cancelled:
-                    self._cancel(work)
-        self._wishes = {}
-        self._stale.update(self._drawn)
+    def _note_answers(self) -> None:
+        """Who answers now: before anything is decided about versions that answer no more."""
+        for model in sorted(self._stale):
+            slots = self._slots.of(model)
+            ready = {slot.version for slot in slots if slot.state is State.READY}
+            wishes, before = self._wishes_of(model), self._intents.said(model).answered
+            chosen = {wish.version for wish in policy.desired(wishes, slots)}
+            default = answering(wishes, ready, chosen, before)
+            if default is None:
+                self._defaults.pop(model, None)
+                continue
+            self._defaults[model] = default
+            # One that only stands in while another is on its way has not taken over.
+            coming = {slot.version for slot in slots if slot.state in PENDING}
+            if before not in coming and self._intents.answers(model, default, self._wall()):
+                self._wish_anew(model)
 
     # Telling others.
 
@@ -540,7 +420,7 @@ class Manager:
             return
         self._draw()
         views = tuple(self._drawn[name] for name in sorted(self._drawn))
-        self._views, self._events = views, self._history.snapshot()
+        self._views = views
         self._by_name = dict(self._drawn)
         try:
             self._publish(views)
@@ -556,94 +436,94 @@ class Manager:
 
     def _draw(self) -> None:
         """Anew, the models that something changed about."""
-        served: dict[str, list[Served]] = {}
-        for work in self._works.values():
-            if work.slot.model in self._stale:
-                one = Served(work.slot, work.config, work.loaded, work.stats)
-                served.setdefault(work.slot.model, []).append(one)
-        found = {f.name: f for f in self._snapshot.models} if self._snapshot else {}
+        served = self._slots.served(self._stale)
         for model in self._stale:
             self._drawn.pop(model, None)
         for wishes in self._all_wishes():
             if (model := wishes.model) in self._stale:
-                words = self._words(wishes, found.get(model))
-                notes = _notes(found.get(model))
-                self._drawn[model] = model_view(wishes, served.get(model, []), notes, words)
+                self._drawn[model] = model_view(self._standing(wishes), served.get(model, []))
         self._stale.clear()
 
-    def _words(self, wishes: Wishes, found: FoundModel | None) -> str:
-        if found is not None and found.error:
-            return found.error
+    def _standing(self, wishes: Wishes) -> Standing:
+        model = wishes.model
+        return Standing(
+            wishes,
+            self._words(wishes),
+            self._defaults.get(model),
+            self._intents.said(model).previous,
+            self._intents.is_held_out(wishes),
+        )
+
+    def _words(self, wishes: Wishes) -> str:
+        found = self._disk.find(wishes.model)
         if wishes.unknown:
-            return policy.UNREADABLE
-        known = self._configs.known(wishes.model)
+            return found.error if found is not None and found.error else policy.UNREADABLE
+        known = self._intents.known(wishes.model)
         return known.error if known is not None else ""
 
     def _note_progress(self) -> None:
-        if self._stopping and not self._works:
-            self._stopped.set()
-        if not self._started.is_set() and self._has_started():
-            self._started.set()
+        self._intents.save(self._wall(), at_once=self._stopping)
+        if self._stopping:
+            if not self._slots.all():
+                self._stopped.set()
+            return
+        if not self._unshown:
+            self._finish_tickets()
+            if not self._started.is_set() and self._has_started():
+                self._started.set()
+        self._sweep_uploads()
 
     def _has_started(self) -> bool:
-        if self._first is None or self._unshown:
+        if self._first is None:
             return False
-        slots: Iterable[Slot] = (work.slot for work in self._works.values())
-        if any(s.state in PENDING and (s.model, s.version) in self._first for s in slots):
-            return False
-        return self._mono() >= self._start_by or not self._settling()
-
-    def _settling(self) -> bool:
-        models = self._snapshot.models if self._snapshot else ()
-        return any(
-            not found.config_settled or any(version.settling for version in found.versions)
-            for found in models
+        late = self._mono() >= self._start_by
+        return has_started(
+            self._settings.readiness,
+            self._first,
+            self._slots.all(),
+            settling=() if late else self._disk.settling(),
+            wrong=self._disk.wrong,
         )
 
+    # Leaving.
 
-def _version_policy(known: KnownConfig | None, wishes: Sequence[Wish]) -> VersionPolicy:
-    """With a configuration that is wrong no lower version would do any better."""
-    if known is None:
-        return VersionPolicy()
-    if known.config is not None or known.policy.kind != "latest":
-        return known.policy
-    newest = sorted((w.version for w in wishes if w.whole), reverse=True)[: known.policy.latest]
-    return VersionPolicy("specific", specific=tuple(newest))
+    def _begin_stop(self, timeout: float) -> None:
+        self._stopping = self._unshown = True
+        self._slots.close_timeout = timeout
+        self._tickets.close()
 
-
-def _notes(found: FoundModel | None) -> dict[int, str]:
-    if found is None:
-        return {}
-    unsettled = "" if found.config_settled else "its configuration is still changing"
-    return {v.number: v.why_not or unsettled for v in found.versions}
+    def _leave_all(self) -> None:
+        self._slots.leave_all()
+        self._wishes, self._defaults = {}, {}
+        self._stale.update(self._drawn)
 
 
-def _reason(error: BaseException) -> tuple[str, str]:
-    """What clients may read, and the original for the log."""
-    if isinstance(error, LoadError):
-        return error.reason, error.detail
-    if isinstance(error, MemoryError):
-        return "not enough memory", repr(error)
-    if isinstance(error, OSError):
-        return "its files could not be read", repr(error)
-    return "an internal error while it was loaded", repr(error)
+def _nothing() -> None:
+    """Mail that only wakes the loop."""
 
 
-def _may_heal(error: BaseException) -> bool:
-    """Whether another try may go better with the same files."""
-    marked = getattr(error, "may_heal", None)
-    if isinstance(marked, bool):
-        return marked
-    causes = [e for e in (error, error.__cause__) if isinstance(e, OSError | MemoryError)]
-    # A file that was missing comes as a change of files.
-    return bool(causes) and not isinstance(causes[-1], FileNotFoundError)
+def _in_words(command: Command) -> dict[str, object]:
+    version = getattr(command, "version", None)
+    kind = type(command).__name__.removesuffix("Model").lower()
+    return {"command": kind, **({"version": version} if version is not None else {})}
 
 
-def _loader(settings: Settings) -> Load:
+def _refused(command: Command, error: UploadError | OSError) -> Ticket:
+    ticket = Ticket(command)
+    if isinstance(error, UploadError):
+        ticket.end(Outcome(Word.BAD_REQUEST, f"failed to load '{command.model}': {error}"))
+    else:
+        log.warning("upload_not_written", model=command.model, reason=error.strerror)
+        words = f"failed to load '{command.model}': its files could not be kept"
+        ticket.end(Outcome(Word.UNAVAILABLE, words))
+    return ticket
+
+
+def _loader(settings: Settings, state: StateDir | None) -> Load:
     # Here: it brings onnxruntime with it.
     from serving.models.loader import Loader
 
-    return Loader(settings)
+    return Loader(settings, state)
 
 
 def _stats() -> Callable[[str, int], _core.Stats]:

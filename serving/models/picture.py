@@ -8,9 +8,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from serving.model_config import ModelConfig
-from serving.models.policy import Wish, Wishes, desired, highest
+from serving.models.answers import pin_words
+from serving.models.cost import CostCurve
+from serving.models.policy import desired_if_whole
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, VersionView
+from serving.models.wishes import Wish, Wishes
 from serving.signature import Signature
 
 if TYPE_CHECKING:
@@ -56,6 +59,14 @@ class Loaded(Protocol):
     def load_seconds(self) -> float: ...
     @property
     def notes(self) -> tuple[str, ...]: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    @property
+    def cost(self) -> CostCurve | None: ...
+    @property
+    def isolated(self) -> str: ...
+    @property
+    def checked(self) -> bool: ...
     def close(self, timeout: float) -> bool:
         """Whether all that was running or waiting ended within ``timeout`` seconds."""
         ...
@@ -71,19 +82,48 @@ class Served:
     stats: _core.Stats | None
 
 
-def model_view(
-    wishes: Wishes, served: Sequence[Served], notes: Mapping[int, str], words: str
-) -> ModelView:
-    """``notes``: why versions on disk are not whole; ``words``: what is wrong with the model."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of a model beside its slots: ``words`` say what is wrong with it,
+    ``default`` answers unnamed requests and ``previous`` did before; ``held_out``: it was
+    unloaded by command."""
+
+    wishes: Wishes
+    words: str = ""
+    default: int | None = None
+    previous: int | None = None
+    held_out: bool = False
+
+
+def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
+    wishes, default = standing.wishes, standing.default
     versions = [_version_view(_foremost(group)) for group in _by_version(served).values()]
     known = {view.number for view in versions}
     coming = (wish for wish in _coming(wishes) if wish.version not in known)
-    versions += [_unloaded(wish, notes.get(wish.version, "")) for wish in coming]
+    versions += [_unloaded(wish) for wish in coming]
     versions.sort(key=lambda view: view.number)
-    default = highest(view.number for view in versions if view.state is State.READY)
+    words = standing.words
     if not words and default is None:
-        words = _why_none(versions, wishes)
-    return ModelView(wishes.model, tuple(versions), default, words)
+        words = _why_none(versions, standing)
+    words = "; ".join(filter(None, [words, _pin_words(standing, versions)]))
+    return ModelView(
+        wishes.model,
+        tuple(versions),
+        default,
+        words,
+        wishes.pinned,
+        standing.previous,
+        standing.held_out,
+    )
+
+
+def _pin_words(standing: Standing, versions: Sequence[VersionView]) -> str:
+    pinned = next((v for v in versions if v.number == standing.wishes.pinned), None)
+    if pinned is None:
+        state = "not loaded" if standing.wishes.of(standing.wishes.pinned or 0) else "not on disk"
+    else:
+        state = f"{pinned.state.lower()}{f': {pinned.reason}' if pinned.reason else ''}"
+    return pin_words(standing.wishes, standing.default, state)
 
 
 def _by_version(served: Iterable[Served]) -> dict[int, list[Served]]:
@@ -102,9 +142,7 @@ def _coming(wishes: Wishes) -> Iterable[Wish]:
     """Versions that are not whole and would be desired if they were."""
     if all(wish.whole for wish in wishes.versions):
         return ()
-    whole = tuple(Wish(wish.key, wish.path) for wish in wishes.versions)
-    wanted = {w.version for w in desired(Wishes(wishes.model, whole, wishes.policy), ())}
-    return [wish for wish in wishes.versions if not wish.whole and wish.version in wanted]
+    return [wish for wish in desired_if_whole(wishes) if not wish.whole]
 
 
 def _version_view(served: Served) -> VersionView:
@@ -131,6 +169,10 @@ def _version_view(served: Served) -> VersionView:
         left_out=loaded.signature.left_out,
         load_seconds=loaded.load_seconds,
         notes=loaded.notes,
+        memory_bytes=loaded.memory_bytes,
+        cost=loaded.cost,
+        isolated=loaded.isolated,
+        checked=loaded.checked,
     )
 
 
@@ -161,16 +203,21 @@ def _plain(slot: Slot, served: Served) -> VersionView:
     )
 
 
-def _unloaded(wish: Wish, note: str) -> VersionView:
-    slot = Slot(0, wish.key, wish.path, 0.0, reason=note)
+def _unloaded(wish: Wish) -> VersionView:
+    slot = Slot(0, wish.key, wish.path, 0.0, reason=wish.note)
     return _plain(slot, Served(slot, None, None, None))
 
 
-def _why_none(versions: Sequence[VersionView], wishes: Wishes) -> str:
+def _why_none(versions: Sequence[VersionView], standing: Standing) -> str:
+    if standing.held_out:
+        return "unloaded by command"
     if versions:
         newest = versions[-1]
         state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
         return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
+    wishes = standing.wishes
+    if not wishes.wanted and not wishes.extra:
+        return "not loaded: nobody has asked for it"
     if wishes.versions:
         return "no version on disk is under its version policy"
     return "it has no version"

@@ -1,4 +1,4 @@
-"""What to do next, as a pure function of what is on disk and what is loaded.
+"""What to do next, as a pure function of what is on disk, what was said and what is loaded.
 
 No clock, thread or socket here: time is an argument, and the actions that come
 back are done by the manager, which then asks again until there are none.
@@ -7,38 +7,11 @@ back are done by the manager, which then asks again until there are none.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from serving.model_config.schema import VersionPolicy
-from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A version on disk as it would be loaded; one that is not ``whole`` never is."""
-
-    key: SlotKey
-    path: Path
-    whole: bool = True
-
-    @property
-    def version(self) -> int:
-        return self.key.version
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What is on disk of one model.
-
-    ``unknown``: the source could not say, so nothing is added or taken away.
-    """
-
-    model: str
-    versions: tuple[Wish, ...] = ()
-    policy: VersionPolicy = field(default_factory=VersionPolicy)
-    unknown: bool = False
+from serving.models.state import IN_LOADER, PENDING, Slot, State
+from serving.models.wishes import Wish, Wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +47,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """READY, and its work is done by another."""
+    """READY, and its work is done by another, or a command ended it; ``words`` say which."""
 
     slot: int
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,31 +77,54 @@ GONE_FROM_DISK = "no longer on disk; stays because no other version of the model
 UNREADABLE = "its model directory cannot be read now; stays as loaded"
 FILES_CHANGED = "its files changed on disk after it was loaded; what was loaded answers"
 RECONFIGURING = "answers with its former configuration until it is loaded with the new one"
-
-
-def highest(versions: Iterable[int]) -> int | None:
-    """The version that answers unnamed requests, of those that are READY."""
-    return max(versions, default=None)
+RELOADING = "answers with its former files until the new ones are loaded"
+KEPT = "answered before; stays loaded for a while, ready for a rollback"
+REPLACED = "its work is done by what was loaded in its stead"
+BY_COMMAND = "unloaded by command"
 
 
 def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
-    """The versions that should be loaded, newest first.
+    """The versions that should be loaded: the pinned one, then the newest first.
 
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
-    tried again) and the next lower one is desired beside it.
+    tried again) and the next lower one is desired beside it. A pinned version, and one
+    that was asked for by number, are desired whatever the policy says.
     """
     return _desired(wishes, _by_version(slots))
 
 
+def desired_if_whole(wishes: Wishes) -> tuple[Wish, ...]:
+    """What would be desired if all on disk were whole and nothing had failed."""
+    notes = {wish.version: wish for wish in wishes.versions}
+    whole = tuple(replace(wish, whole=True) for wish in wishes.versions)
+    chosen = _desired(replace(wishes, versions=whole), {})
+    return tuple(notes[wish.version] for wish in chosen)
+
+
 def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     candidates = sorted(wishes.versions, key=lambda wish: -wish.version)
-    candidates = [wish for wish in candidates if wish.whole or slots.get(wish.version)]
+    candidates = [
+        wish
+        for wish in candidates
+        if (wish.whole or slots.get(wish.version)) and not wishes.dismissed(wish.version)
+    ]
+    by_policy = {wish.version for wish in _by_policy(wishes, candidates, slots)}
+    wanted = by_policy | wishes.extra | {wishes.pinned}
+    chosen = [wish for wish in candidates if wish.version in wanted]
+    return tuple(sorted(chosen, key=lambda wish: wish.version != wishes.pinned))
+
+
+def _by_policy(
+    wishes: Wishes, candidates: Sequence[Wish], slots: _ByVersion
+) -> Iterator[Wish] | Sequence[Wish]:
     policy = wishes.policy
+    if not wishes.wanted:
+        return ()
     if policy.kind == "all":
-        return tuple(candidates)
+        return candidates
     if policy.kind == "specific":
-        return tuple(wish for wish in candidates if wish.version in policy.specific)
-    return tuple(_latest(candidates, policy.latest, slots))
+        return [wish for wish in candidates if wish.version in policy.specific]
+    return _latest(candidates, policy.latest, slots)
 
 
 def next_actions(
@@ -146,7 +143,7 @@ def next_actions(
         mine = _by_version(everything)
         chosen = _desired(wishes, mine)
         if wishes.unknown:
-            actions += _hold(everything)
+            actions += _hold(wishes, everything)
         else:
             actions += _additions(chosen, mine)
             actions += _removals(wishes, chosen, mine)
@@ -161,6 +158,11 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
         return None
     wait = limits.retry_first_s * 2.0 ** min(max(slot.attempts - 1, 0), 30)
     return slot.since + min(wait, limits.retry_max_s)
+
+
+def find(slots: Sequence[Slot], wish: Wish) -> Slot | None:
+    """The slot that is what the wish asks for."""
+    return _find(_by_version(slots), wish)
 
 
 def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
@@ -199,14 +201,15 @@ def _failed(wish: Wish, slots: _ByVersion) -> bool:
 def _serves(slot: Slot, wish: Wish) -> bool:
     """Whether the slot is what the wish asks for.
 
-    Changed files don't matter to a READY slot, and nothing matters while the
-    version's files are in motion.
+    Changed files don't matter to a READY slot unless a command asked for them, and nothing
+    matters while the version's files are in motion.
     """
     if slot.version != wish.version:
         return False
     if not wish.whole:
         return True
-    same_files = slot.key.files == wish.key.files or slot.state is State.READY
+    stays = slot.state is State.READY and not wish.exact
+    same_files = slot.key.files == wish.key.files or stays
     return same_files and slot.key.config == wish.key.config
 
 
@@ -225,21 +228,52 @@ def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> Iter
     wanted = {wish.version: wish for wish in chosen}
     best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
     serving = {v for v, slot in best.items() if slot and v in wanted and _serves(slot, wanted[v])}
+    coming = "" if serving else _coming(chosen, slots)
     for slot in itertools.chain.from_iterable(slots.values()):
         wish = wanted.get(slot.version)
-        if slot.state is State.READY and slot is not best[slot.version]:
-            yield Unload(slot.id)
+        if wishes.dismissed(slot.version):
+            yield from _dismissal(slot, coming)
+        elif slot.state is State.READY and slot is not best[slot.version]:
+            yield Unload(slot.id, REPLACED)
         elif wish is not None and _serves(slot, wish):
             yield from _remark(slot, _changed(slot, wish))
-        elif slot.state in PENDING:
-            yield Cancel(slot.id)
-        elif slot.state is State.FAILED:
-            if serving or not _on_disk(slot, wishes):
-                yield Forget(slot.id)
+        elif slot.state is not State.READY:
+            yield from _unready(slot, wishes, serving)
+        elif _is_kept(slot, wishes, wish):
+            yield from _remark(slot, KEPT)
         elif _has_heir(slot, wish, serving):
-            yield Unload(slot.id)
+            yield Unload(slot.id, _why_left(slot, wishes))
         else:
             yield from _remark(slot, _why_kept(slot, wishes, chosen, slots))
+
+
+def _unready(slot: Slot, wishes: Wishes, serving: Collection[int]) -> Iterator[Action]:
+    """What becomes of a slot that never served and is not asked for."""
+    if slot.state in PENDING:
+        yield Cancel(slot.id)
+    elif serving or not _on_disk(slot, wishes):
+        yield Forget(slot.id)
+
+
+def _dismissal(slot: Slot, coming: str = "") -> Iterator[Action]:
+    """Ended by command; a version that answers does so until what is ``coming`` can."""
+    if slot.state in PENDING:
+        yield Cancel(slot.id)
+    elif slot.state is State.FAILED:
+        yield Forget(slot.id)
+    elif coming:
+        yield from _remark(slot, f"unloaded by command as soon as {coming} is ready")
+    else:
+        yield Unload(slot.id, BY_COMMAND)
+
+
+def _coming(chosen: Sequence[Wish], slots: _ByVersion) -> str:
+    """The first desired version that is on its way to READY."""
+    for wish in chosen:
+        slot = _find(slots, wish)
+        if wish.whole if slot is None else slot.state in PENDING:
+            return f"version {wish.version}"
+    return ""
 
 
 def _best(slots: Sequence[Slot], wish: Wish | None) -> Slot | None:
@@ -253,15 +287,26 @@ def _best(slots: Sequence[Slot], wish: Wish | None) -> Slot | None:
     )
 
 
+def _is_kept(slot: Slot, wishes: Wishes, wish: Wish | None) -> bool:
+    """Whether it stays for a rollback: only as it is, and as long as it is on disk."""
+    return wish is None and slot.version == wishes.kept and wishes.of(slot.version) is not None
+
+
 def _has_heir(slot: Slot, wish: Wish | None, serving: Collection[int]) -> bool:
     """Whether what is READY and desired does the slot's work: for a version that is still
     desired only that version's own new slot, for another one any."""
     return bool(serving) if wish is None else slot.version in serving
 
 
-def _hold(slots: Sequence[Slot]) -> Iterator[Action]:
+def _hold(wishes: Wishes, slots: Sequence[Slot]) -> Iterator[Action]:
+    """The source can't say: only what a command ended goes."""
     for slot in slots:
-        yield from _remark(slot, UNREADABLE)
+        if slot.leaving:
+            continue
+        if wishes.dismissed(slot.version):
+            yield from _dismissal(slot)
+        else:
+            yield from _remark(slot, UNREADABLE)
 
 
 def _remark(slot: Slot, words: str) -> Iterator[Action]:
@@ -277,18 +322,30 @@ def _on_disk(slot: Slot, wishes: Wishes) -> bool:
     return any(_serves(slot, wish) for wish in wishes.versions)
 
 
+def _why_left(slot: Slot, wishes: Wishes) -> str:
+    if wishes.of(slot.version) is None:
+        return "no longer on disk"
+    return "no longer under the version policy"
+
+
 def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> str:
-    if not any(wish.version == slot.version for wish in wishes.versions):
+    if wishes.of(slot.version) is None:
         return GONE_FROM_DISK
     for wish in chosen:
         if wish.version == slot.version:
-            heir = _find(slots, wish)
-            if heir is not None and heir.state is State.FAILED:
-                return f"answers with its former configuration; the new one: {heir.reason}"
-            return RECONFIGURING
+            return _why_former(slot, wish, _find(slots, wish))
     if chosen:
         return f"answers until version {chosen[0].version} is ready"
     return "not under the version policy; stays because no other version can answer"
+
+
+def _why_former(slot: Slot, wish: Wish, heir: Slot | None) -> str:
+    files = slot.key.config == wish.key.config
+    if heir is None or heir.state is not State.FAILED:
+        return RELOADING if files else RECONFIGURING
+    if files:
+        return f"answers with its former files; the new ones: {heir.reason}"
+    return f"answers with its former configuration; the new one: {heir.reason}"
 
 
 def _turns(

@@ -66,8 +66,9 @@ class Event:
 class Slot:
     """One attempt to have a version served. Only the manager's loop touches it.
 
-    ``id`` tells apart slots that were made of the same key one after the other.
-    ``since`` is the monotonic time of the last transition.
+    ``id`` tells apart slots that were made of the same key one after the other. ``path`` is
+    the version's folder, ``folder`` the model's. ``since`` is the monotonic time of the last
+    transition.
     """
 
     id: int
@@ -75,6 +76,7 @@ class Slot:
     path: Path
     since: float
     state: State = State.NEW
+    folder: Path = field(default=Path())
     reason: str = ""
     # What the policy has to say of a READY slot that it would not choose again.
     remark: str = ""

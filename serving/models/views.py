@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.model_config.schema import ModelConfig
+from serving.models.cost import CostCurve
 from serving.models.state import State
 from serving.signature import Signature
 
@@ -21,7 +22,9 @@ class VersionView:
 
     ``ready_since`` is seconds since the epoch, ``load_seconds`` a duration;
     ``provider_nodes`` counts the graph's nodes by execution provider. ``notes``: what is
-    other than asked for or expected, in words.
+    other than asked for or expected, in words. ``memory_bytes``: an estimate, 0 where there
+    is none; ``cost``: of a run, by its rows; ``isolated``: why it runs in a process of its
+    own, "" where it does not; ``checked``: its own sample or generated input ran.
     """
 
     number: int
@@ -42,13 +45,25 @@ class VersionView:
     left_out: tuple[str, ...]
     load_seconds: float | None
     notes: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    cost: CostCurve | None = None
+    isolated: str = ""
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model and its versions, ascending; ``default`` answers unnamed requests."""
+    """A model and its versions, ascending; ``default`` answers unnamed requests.
+
+    ``reason``: what is wrong with the model, or other than was asked for. ``pinned``: the
+    version that is to answer by command; ``previous``: the one that answered before the last
+    change; ``held_out``: the model was unloaded by command.
+    """
 
     name: str
     versions: tuple[VersionView, ...]
     default: int | None
     reason: str
+    pinned: int | None = None
+    previous: int | None = None
+    held_out: bool = False

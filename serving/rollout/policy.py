@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.models.policy import highest
+from serving.models.answers import highest
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 
@@ -38,8 +38,10 @@ class RoutePlan:
 
 
 def default_version(view: ModelView) -> int | None:
-    """The highest READY version answers requests that name none."""
-    return highest(v.number for v in view.versions if _answers(v))
+    """The version that the manager chose for requests that name none; should it not answer,
+    the highest READY one: nothing is refused while something can answer."""
+    answering = [v.number for v in view.versions if _answers(v)]
+    return view.default if view.default in answering else highest(answering)
 
 
 def plan(view: ModelView) -> RoutePlan:

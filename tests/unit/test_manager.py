@@ -49,6 +49,10 @@ class Loaded:
     threads: int = 2
     load_seconds: float = 0.25
     notes: tuple[str, ...] = ("preferred provider cuda is missing",)
+    memory_bytes: int = 1000
+    cost: Any = None
+    isolated: str = ""
+    checked: bool = True
     closed: bool = False
 
     @property
@@ -68,6 +72,7 @@ class World:
 
     def __init__(self, root: Path, **settings: Any) -> None:
         self.root = root
+        settings.setdefault("rollout", {"keep_previous_s": 0.0})
         self.now = 1000.0
         self.ahead = time.time() + 60 - self.now
         self.published: list[tuple[ModelView, ...]] = []
@@ -422,7 +427,7 @@ def test_a_scan_is_due_as_soon_as_something_may_have_settled(world: World) -> No
 
 
 def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World) -> None:
-    scans = world.manager._source = _Costly(world, 0.002)
+    scans = world.manager._disk._source = _Costly(world, 0.002)
     world.tick()
     assert world.manager.tick() == pytest.approx(1.0)
     scans.seconds = 0.0039
@@ -435,7 +440,7 @@ def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World
 
 class _Costly:
     def __init__(self, world: World, seconds: float) -> None:
-        self.world, self.seconds, self.real = world, seconds, world.manager._source
+        self.world, self.seconds, self.real = world, seconds, world.manager._disk._source
 
     def scan(self, closely: frozenset[str] = frozenset()) -> Any:
         self.world.cpu += self.seconds
@@ -518,7 +523,7 @@ def test_a_configuration_that_breaks_its_reader_is_that_models_trouble_alone(
     def read(folder: Path) -> Any:
         raise RecursionError("/secret/path")
 
-    world.manager._configs._read = read
+    world.manager._intents._configs._read = read
     world.write("m", 1)
     world.settle()
     assert world.states() == {1: "FAILED"}
@@ -612,7 +617,7 @@ def test_fault_76_statistics_outlive_a_reload_and_go_with_their_version(world: W
     world.change()
     shutil.rmtree(world.root / "m" / "1")
     world.settle(1.01)
-    assert set(world.manager._stats) == {("m", 2)}
+    assert set(world.manager._slots._stats) == {("m", 2)}
 
 
 def test_a_version_being_copied_at_the_start_is_waited_for_a_little(world: World) -> None:
@@ -660,7 +665,9 @@ def test_a_turn_in_which_nothing_changed_publishes_nothing(world: World) -> None
 @contextmanager
 def running(root: Path, world: World, **more: Any) -> Iterator[Manager]:
     """A manager with its real threads and clocks."""
-    settings = Settings(registry={"settle_s": 0.0, "scan_interval_s": 0.02})
+    settings = Settings(
+        registry={"settle_s": 0.0, "scan_interval_s": 0.02}, rollout={"keep_previous_s": 0.0}
+    )
     manager = Manager(settings, [root], world.publish, world.load, new_stats=world.new_stats)
     manager.start()
     try:

@@ -19,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from serving.model_config.schema import VersionPolicy
 from serving.models import policy
-from serving.models.policy import Limits, Wish, Wishes, desired, next_actions
+from serving.models.policy import Limits, desired, next_actions
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
+from serving.models.wishes import Wish, Wishes
 
 
 class World:
@@ -585,11 +586,6 @@ def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_anothe
         slot(3, wish("b", 1), State.NEW),
     ]
     assert next_actions(models, slots, 0.0, Limits(loads=1)) == [policy.Load(3)]
-
-
-def test_the_highest_ready_version_answers_unnamed_requests() -> None:
-    assert policy.highest([2, 10, 9]) == 10
-    assert policy.highest([]) is None
 
 
 NUMBERS = st.sets(st.integers(1, 4))

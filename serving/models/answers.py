@@ -1,0 +1,37 @@
+"""Which version answers the requests that name none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from serving.models.wishes import Wishes
+
+
+def highest(versions: Iterable[int]) -> int | None:
+    return max(versions, default=None)
+
+
+def answering(
+    wishes: Wishes, ready: Collection[int], chosen: Collection[int], before: int | None
+) -> int | None:
+    """The pinned version, else the newest of those ``chosen``, of all that are ``ready``.
+
+    A pin that can't answer yet leaves the answer with who had it ``before``, and so does a
+    model of which nothing that is chosen is ready. Never None while something is ready.
+    """
+    if wishes.pinned in ready:
+        return wishes.pinned
+    if wishes.pinned is not None and before in ready:
+        return before
+    newest = highest(set(ready) & set(chosen))
+    if newest is not None:
+        return newest
+    return before if before in ready else highest(ready)
+
+
+def pin_words(wishes: Wishes, default: int | None, state_words: str) -> str:
+    """Why the pinned version does not answer, "" where it does; ``state_words``: its state."""
+    if wishes.pinned is None or default == wishes.pinned:
+        return ""
+    who = f"version {default} answers until it is" if default is not None else "nothing answers"
+    return f"version {wishes.pinned} is pinned and not ready ({state_words}); {who}"

@@ -1,0 +1,281 @@
+"""What is wanted of each model: what its directory says, and what commands said over that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.events import log
+from serving.model_config import ModelConfig
+from serving.models import overlay, policy
+from serving.models.commands import Command, LoadModel, SetDefault, UnloadModel
+from serving.models.configs import Configs, KnownConfig, fingerprint
+from serving.models.overlay import NOTHING, Overlay
+from serving.models.state import Slot, State
+from serving.models.uploads import Upload
+from serving.models.wishes import Wish, Wishes, merged, on_disk, version_policy
+from serving.registry.directory import FoundModel
+from serving.settings import Settings
+from serving.state_dir import StateDir
+
+DOCUMENT = "models"
+EVERY = "*"
+# Who answered is written a moment later, together with what else changes at a start.
+_SAVE_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Override:
+    """A configuration in place of the one beside the versions, and files in place of theirs."""
+
+    known: KnownConfig
+    upload: Upload | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """``explicit``: a model as it was when it was asked for; the directory has no say later."""
+
+    known: KnownConfig
+    versions: tuple[Wish, ...]
+
+
+class Intents:
+    """Used by the manager's loop only.
+
+    What was said is in one document of the state directory; overrides and uploads are not:
+    they hold until the next load without one, or the end of the process.
+    """
+
+    def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
+        self._mode = settings.model_control
+        self._keep_s = settings.rollout.keep_previous_s
+        self._named = frozenset(settings.load_models)
+        self._state, self._configs = state, configs
+        self._overlays = _read(state, self._mode)
+        # Versions whose very files a command asked for, until they are loaded.
+        self._exact: dict[str, frozenset[int]] = {}
+        self._overrides: dict[str, _Override] = {}
+        self._taken: dict[str, _Taken] = {}
+        self._in_force: dict[str, KnownConfig] = {}
+        # Models whose previous version is kept, and until when (epoch seconds).
+        self._keeping = {
+            model: said.kept_until
+            for model, said in self._overlays.items()
+            if said.previous is not None
+        }
+        self._save_at = float("inf")
+
+    # What is wanted.
+
+    def said(self, model: str) -> Overlay:
+        return self._overlays.get(model, NOTHING)
+
+    def begin(self, models: Collection[str]) -> None:
+        """The models that are there at the start: ``*`` names them all, and no later one."""
+        if EVERY in self._named:
+            self._named |= set(models)
+
+    def is_wanted(self, model: str) -> bool:
+        return overlay.is_wanted(self.said(model), self._mode, model in self._named)
+
+    def is_held_out(self, wishes: Wishes) -> bool:
+        """Whether a command unloaded the model, and nothing of it was asked for since."""
+        said = self.said(wishes.model)
+        if said.whole is False:
+            return not said.versions
+        return bool(said.out) and all(wishes.dismissed(wish.version) for wish in wishes.versions)
+
+    def known(self, model: str) -> KnownConfig | None:
+        """The configuration in force, as the last ``wishes`` saw it."""
+        return self._in_force.get(model)
+
+    def uploaded(self) -> dict[str, FoundModel]:
+        """The models whose files came with a command."""
+        return {
+            model: override.upload.found
+            for model, override in self._overrides.items()
+            if override.upload is not None
+        }
+
+    def upload_folders(self) -> list[Path]:
+        return [o.upload.root for o in self._overrides.values() if o.upload is not None]
+
+    def keep_only(self, models: Collection[str]) -> None:
+        """Forget the configurations of all other models."""
+        self._configs.keep_only(models)
+        for model in self._in_force.keys() - set(models) - self._taken.keys():
+            del self._in_force[model]
+
+    def wishes(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> Wishes:
+        """``found``: the model on disk; ``unseen``: if None, it may be there all the same.
+        ``now``: epoch seconds."""
+        said = self.said(model)
+        found = self.uploaded().get(model, found)
+        wanted = self.is_wanted(model)
+        unknown = bool(found.error) if found is not None else unseen
+        versions = () if unknown else self._versions(model, found, wanted, said)
+        known = self._in_force.get(model)
+        keeps = said.previous is not None and now < said.kept_until
+        return Wishes(
+            model=model,
+            versions=versions,
+            policy=version_policy(known, versions),
+            unknown=unknown,
+            settling=found is not None and not found.config_settled,
+            wanted=wanted,
+            extra=said.versions,
+            out=overlay.held_out(said, {wish.version: wish.key.files for wish in versions}),
+            pinned=said.pin,
+            kept=said.previous if keeps else None,
+        )
+
+    def _versions(
+        self, model: str, found: FoundModel | None, wanted: bool, said: Overlay
+    ) -> tuple[Wish, ...]:
+        taken = self._taken.get(model)
+        known = taken.known if taken is not None else self._configuration(model, found)
+        if known is not None:
+            self._in_force[model] = known
+        exact = self._exact.get(model, frozenset())
+        versions = on_disk(found, known, exact) if found is not None else ()
+        if self._mode != "explicit":
+            return versions
+        if taken is not None:
+            versions = merged(taken.versions, {wish.version: wish for wish in versions})
+        if known is not None and (wanted or said.versions):
+            self._taken[model] = _Taken(known, versions)
+        else:
+            self._taken.pop(model, None)
+        return versions
+
+    def _configuration(self, model: str, found: FoundModel | None) -> KnownConfig | None:
+        override = self._overrides.get(model)
+        if override is not None:
+            return override.known
+        return self._configs.of(found) if found is not None else self._configs.known(model)
+
+    def settle_exact(self, wishes: Wishes, slots: Sequence[Slot]) -> bool:
+        """Files that were asked for and are loaded may change again; whether any were."""
+        asked = self._exact.get(wishes.model)
+        if not asked:
+            return False
+        rest = frozenset(version for version in asked if not _is_loaded(wishes, version, slots))
+        if rest == asked:
+            return False
+        self._exact[wishes.model] = rest
+        return True
+
+    # What commands and time change.
+
+    def apply(
+        self, command: Command, upload: Upload | None, wishes: Wishes, slots: Sequence[Slot]
+    ) -> None:
+        """``wishes`` and ``slots``: the model's, as they stand. ``Rollback`` comes as the
+        ``SetDefault`` that it amounts to."""
+        model, said = command.model, self.said(command.model)
+        match command:
+            case LoadModel():
+                self._load(command, upload, wishes)
+                said = overlay.load(said, command.version)
+            case UnloadModel():
+                said = self._unload(command, wishes, slots)
+            case SetDefault(version=version):
+                self._retake(model, version)
+                said = overlay.pin(said, version, self.is_wanted(model))
+        self._put(model, said)
+        self._save_at = float("-inf")
+
+    def _retake(self, model: str, version: int | None) -> None:
+        """See the directory again where the version came after the model was asked for."""
+        taken = self._taken.get(model)
+        if taken is not None and version not in (None, *(w.version for w in taken.versions)):
+            del self._taken[model]
+
+    def _load(self, command: LoadModel, upload: Upload | None, wishes: Wishes) -> None:
+        model, version = command.model, command.version
+        self._overrides.pop(model, None)
+        self._taken.pop(model, None)
+        if command.override is not None:
+            self._overrides[model] = _Override(_given(command.override), upload)
+        on_disk = frozenset(wish.version for wish in wishes.versions)
+        asked = on_disk if version is None else frozenset({version})
+        if upload is not None:
+            asked |= {found.number for found in upload.found.versions}
+        self._exact[model] = self._exact.get(model, frozenset()) | asked
+
+    def _unload(self, command: UnloadModel, wishes: Wishes, slots: Sequence[Slot]) -> Overlay:
+        model, version = command.model, command.version
+        loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
+        disk = loaded | {wish.version: wish.key.files for wish in wishes.versions}
+        chosen = frozenset(wish.version for wish in policy.desired(wishes, slots))
+        if version is None:
+            self._exact.pop(model, None)
+            self._overrides.pop(model, None)
+            self._taken.pop(model, None)
+        else:
+            self._exact[model] = self._exact.get(model, frozenset()) - {version}
+        return overlay.unload(self.said(model), version, self._mode, disk, chosen)
+
+    def answers(self, model: str, version: int, now: float) -> bool:
+        """``version`` answers unnamed requests; whether that is news. ``now``: epoch seconds."""
+        before = self.said(model)
+        after = overlay.answer(before, version, now + self._keep_s)
+        if after is before:
+            return False
+        self._put(model, after)
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
+        if after.previous is not None:
+            self._keeping[model] = after.kept_until
+        return True
+
+    def expired(self, now: float) -> list[str]:
+        """The models whose previous version need not stay any longer; each once."""
+        over = [model for model, until in self._keeping.items() if until <= now]
+        for model in over:
+            del self._keeping[model]
+        return over
+
+    def _put(self, model: str, said: Overlay) -> None:
+        if said == NOTHING:
+            self._overlays.pop(model, None)
+        else:
+            self._overlays[model] = said
+
+    # The document.
+
+    def due(self) -> float:
+        """When ``expired`` or ``save`` has something to do next, epoch seconds."""
+        return min(self._save_at, min(self._keeping.values(), default=float("inf")))
+
+    def save(self, now: float, *, at_once: bool = False) -> None:
+        """Write what was said, if something new was and it is time to."""
+        if self._save_at == float("inf") or (now < self._save_at and not at_once):
+            return
+        self._save_at = float("inf")
+        while len(self._overlays) > overlay.MOST_MODELS:
+            del self._overlays[next(iter(self._overlays))]
+        if self._state is not None:
+            self._state.write(DOCUMENT, overlay.to_document(self._overlays, self._mode))
+
+
+def _is_loaded(wishes: Wishes, version: int, slots: Sequence[Slot]) -> bool:
+    wish = wishes.of(version)
+    if wish is None or not wish.whole:
+        return False
+    slot = policy.find(slots, wish)
+    return slot is not None and slot.state is State.READY and slot.key.files == wish.key.files
+
+
+def _given(config: ModelConfig) -> KnownConfig:
+    return KnownConfig("", fingerprint(config), config.version_policy, config)
+
+
+def _read(state: StateDir | None, mode: overlay.Mode) -> dict[str, Overlay]:
+    if state is None:
+        return {}
+    overlays, wrong = overlay.from_document(state.read(DOCUMENT), mode)
+    for words in wrong:
+        log.warning("state_ignored", name=DOCUMENT, reason=words)
+    return overlays

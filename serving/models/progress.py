@@ -1,0 +1,194 @@
+"""How far a command has come: pure functions of what is on disk, loaded and routed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.errors import Word
+from serving.models import policy
+from serving.models.commands import Command, LoadModel, Outcome, Rollback, SetDefault, UnloadModel
+from serving.models.state import Slot, State
+from serving.models.wishes import Wish, Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One model as it stands. ``found``: its directory is there, or its files were sent;
+    ``heard``: a command spoke of it before. ``error``: why nothing is known of its versions."""
+
+    wishes: Wishes
+    slots: Sequence[Slot] = ()
+    default: int | None = None
+    previous: int | None = None
+    found: bool = True
+    heard: bool = False
+    error: str = ""
+
+    @property
+    def model(self) -> str:
+        return self.wishes.model
+
+    def has(self, version: int) -> bool:
+        return self.wishes.of(version) is not None
+
+    def is_loaded(self, version: int) -> bool:
+        return any(s.version == version and s.state is State.READY for s in self.slots)
+
+
+def resolved(command: Command, facts: Facts) -> Command | None:
+    """The command in terms of versions: a rollback is a default; None: nothing to go back to."""
+    if not isinstance(command, Rollback):
+        return command
+    if facts.previous is None:
+        return None
+    return SetDefault(command.model, facts.previous)
+
+
+def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) -> Outcome | None:
+    """Why the command can't be carried out at all; None: it can. Nothing is changed by one
+    that can't. ``sent``: the versions among the files that came with a load."""
+    match command:
+        case LoadModel():
+            return _refused_load(command, facts, sent)
+        case UnloadModel(version=version):
+            known = facts.found or facts.slots or facts.heard
+            if not known or (version is not None and not _ever(version, facts)):
+                return _not_found(facts.model, version)
+        case SetDefault(version=None):
+            if not (facts.found or facts.slots or facts.heard):
+                return _not_found(facts.model, None)
+        case SetDefault(version=int(version)):
+            if not facts.is_loaded(version):
+                return _missing(facts, version)
+        case Rollback():
+            if facts.previous is None:
+                words = f"no version of model '{facts.model}' answered before"
+                return Outcome(Word.BAD_REQUEST, words, facts.default)
+    return None
+
+
+def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None) -> Outcome | None:
+    if sent is None:
+        return _missing(facts, command.version)
+    if command.version is not None and command.version not in sent:
+        return _not_found(facts.model, command.version)
+    return None
+
+
+def _missing(facts: Facts, version: int | None) -> Outcome | None:
+    """What is to be loaded has to be on disk."""
+    if facts.wishes.unknown:
+        words = facts.error or "its model directory cannot be read now"
+        return Outcome(Word.UNAVAILABLE, f"failed to load '{facts.model}': {words}", facts.default)
+    if not facts.found or (version is not None and not facts.has(version)):
+        return _not_found(facts.model, version)
+    return None
+
+
+def _ever(version: int, facts: Facts) -> bool:
+    return (
+        facts.has(version)
+        or version in facts.wishes.out
+        or version in facts.wishes.extra
+        or any(slot.version == version for slot in facts.slots)
+    )
+
+
+def _not_found(model: str, version: int | None) -> Outcome:
+    what = f"version {version} of model '{model}'" if version is not None else f"model '{model}'"
+    return Outcome(Word.NOT_FOUND, f"{what} is in no model directory")
+
+
+def outcome(command: Command, facts: Facts) -> Outcome | None:
+    """What came of a command that was taken up; None while it goes on."""
+    match command:
+        case LoadModel():
+            return _of_load(command, facts)
+        case UnloadModel(version=version):
+            return _of_unload(version, facts)
+        case SetDefault(version=version):
+            return _of_default(version, facts)
+        case Rollback():
+            return _of_default(facts.wishes.pinned, facts)
+
+
+def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
+    wishes = facts.wishes
+    if wishes.unknown:
+        return _missing(facts, command.version)
+    if wishes.settling or any(wish.settling for wish in _aimed_at(command, wishes)):
+        return None
+    wished = [wishes.of(command.version)] if command.version is not None else list(_now(facts))
+    targets = [wish for wish in wished if wish is not None]
+    if not targets:
+        return _nothing_to_load(facts)
+    failures = []
+    for wish in targets:
+        slot = policy.find(facts.slots, wish)
+        if not wish.whole and slot is None:
+            failures.append((wish.version, wish.note, False))
+        elif slot is not None and slot.state is State.FAILED:
+            failures.append((wish.version, slot.reason, slot.may_heal))
+        elif slot is None or slot.state is not State.READY:
+            return None
+    return _load_ended(facts, failures)
+
+
+def _now(facts: Facts) -> tuple[Wish, ...]:
+    return policy.desired(facts.wishes, facts.slots)
+
+
+def _aimed_at(command: LoadModel, wishes: Wishes) -> Sequence[Wish]:
+    """The versions that would be loaded if all on disk were whole."""
+    if command.version is not None:
+        return [wish for wish in wishes.versions if wish.version == command.version]
+    return policy.desired_if_whole(wishes)
+
+
+def _nothing_to_load(facts: Facts) -> Outcome:
+    words = (
+        f"at least one version must be available under the version policy of model '{facts.model}'"
+    )
+    notes = [w for w in facts.wishes.versions if w.note]
+    if notes:
+        words += f" (version {notes[-1].version}: {notes[-1].note})"
+    return Outcome(Word.BAD_REQUEST, words, facts.default)
+
+
+def _load_ended(facts: Facts, failures: Sequence[tuple[int, str, bool]]) -> Outcome:
+    if not failures:
+        return Outcome(version=facts.default)
+    # Triton's words; its clients look for them.
+    states = " ".join(f"version {v} is at UNAVAILABLE state: {why};" for v, why, _ in failures)
+    heals = all(may_heal for _, _, may_heal in failures)
+    return Outcome(
+        Word.UNAVAILABLE if heals else Word.BAD_REQUEST,
+        f"load failed for model '{facts.model}': {states}",
+        facts.default,
+    )
+
+
+def _of_unload(version: int | None, facts: Facts) -> Outcome | None:
+    """Slots that were asked for again meanwhile are none of the unload's business."""
+    left = [
+        slot
+        for slot in facts.slots
+        if (version is None or slot.version == version)
+        and (slot.leaving or facts.wishes.dismissed(slot.version))
+    ]
+    return None if left else Outcome(version=facts.default)
+
+
+def _of_default(version: int | None, facts: Facts) -> Outcome | None:
+    if version is None or facts.default == version:
+        return Outcome(version=facts.default)
+    wish = facts.wishes.of(version)
+    if wish is None:
+        return _not_found(facts.model, version)
+    slot = policy.find(facts.slots, wish)
+    if slot is not None and slot.state is State.FAILED:
+        return _load_ended(facts, [(version, slot.reason, slot.may_heal)])
+    if slot is None and not wish.whole and not wish.settling:
+        return _load_ended(facts, [(version, wish.note, False)])
+    return None

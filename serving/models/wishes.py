@@ -1,0 +1,109 @@
+"""What is on disk of a model, and what commands said about it: all that the policy looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.model_config.schema import VersionPolicy
+from serving.models.configs import KnownConfig
+from serving.models.state import SlotKey
+from serving.registry.directory import FoundModel, FoundVersion
+
+_UNSETTLED = "its configuration is still changing"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A version on disk as it would be loaded; one that is not ``whole`` never is.
+
+    ``path``: the version's folder; ``folder``: the model's. ``note``: why it is not whole,
+    ``settling``: only because something changed a moment ago. ``exact``: a command asked for
+    these very files, so a version loaded from others has to make way.
+    """
+
+    key: SlotKey
+    path: Path
+    whole: bool = True
+    folder: Path = field(default=Path())
+    note: str = ""
+    settling: bool = False
+    exact: bool = False
+
+    @property
+    def version(self) -> int:
+        return self.key.version
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is on disk of one model, and what was said about it.
+
+    ``unknown``: the source could not say what is there, so nothing is added or taken away
+    because of the disk. ``settling``: its configuration changed a moment ago.
+
+    ``wanted``: the version policy chooses among the versions; else only ``extra`` counts,
+    versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
+    unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
+    """
+
+    model: str
+    versions: tuple[Wish, ...] = ()
+    policy: VersionPolicy = field(default_factory=VersionPolicy)
+    unknown: bool = False
+    settling: bool = False
+    wanted: bool = True
+    extra: frozenset[int] = frozenset()
+    out: frozenset[int] = frozenset()
+    pinned: int | None = None
+    kept: int | None = None
+
+    def dismissed(self, version: int) -> bool:
+        """Whether a command ended the version: it goes even if nothing else can answer."""
+        return version in self.out or not (self.wanted or version in self.extra)
+
+    def of(self, version: int) -> Wish | None:
+        return next((wish for wish in self.versions if wish.version == version), None)
+
+
+def on_disk(
+    found: FoundModel, known: KnownConfig | None, exact: frozenset[int] = frozenset()
+) -> tuple[Wish, ...]:
+    """The versions found, to be loaded as ``known`` says; ``exact``: see ``Wish``."""
+    return tuple(_wish(found, version, known, exact) for version in found.versions)
+
+
+def _wish(
+    found: FoundModel, version: FoundVersion, known: KnownConfig | None, exact: frozenset[int]
+) -> Wish:
+    fingerprint = known.fingerprint if known else ""
+    return Wish(
+        key=SlotKey(found.name, version.number, version.fingerprint, fingerprint),
+        path=version.path,
+        whole=version.whole and known is not None,
+        folder=found.path,
+        note=version.why_not or ("" if found.config_settled else _UNSETTLED),
+        settling=version.settling or (version.whole and known is None),
+        exact=version.number in exact,
+    )
+
+
+def version_policy(known: KnownConfig | None, wishes: tuple[Wish, ...]) -> VersionPolicy:
+    """With a configuration that is wrong no lower version would do any better."""
+    if known is None:
+        return VersionPolicy()
+    if known.config is not None or known.policy.kind != "latest":
+        return known.policy
+    newest = sorted((w.version for w in wishes if w.whole), reverse=True)[: known.policy.latest]
+    return VersionPolicy("specific", specific=tuple(newest))
+
+
+def merged(taken: tuple[Wish, ...], now: Mapping[int, Wish]) -> tuple[Wish, ...]:
+    """The versions that were there when a command asked, as they are now: later ones don't
+    count, and one that is off the disk stays wished, though it can't be loaded any more."""
+    return tuple(now.get(wish.version) or _lost(wish) for wish in taken)
+
+
+def _lost(wish: Wish) -> Wish:
+    return Wish(wish.key, wish.path, False, wish.folder, "it is no longer on disk")
