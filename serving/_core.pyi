@@ -52,6 +52,10 @@ class Queue:
     def next_batch(self) -> Batch | None:
         """Wait for work and the permit to run it; ``None`` once closed and empty."""
 
+    def batch_from_now_on(self, max_rows: int, preferred_rows: Sequence[int] = ()) -> bool:
+        """Batch in a queue made with ``max_rows`` 0; False where it batches already.
+        Requests that are in line still run alone."""
+
     def close(self) -> None:
         """Refuse new requests; let the queued ones out."""
 
@@ -88,6 +92,10 @@ class Batch:
         """Halves, to run a failed batch again; ``None`` when it holds one request.
         Members that expired or left meanwhile are answered and dropped, so a half
         may be empty (``requests == 0``)."""
+
+    def step_aside(self) -> None:
+        """Give the permit back, to wait for something else than a CPU; asking for ``inputs``
+        takes it again. Halves of a batch that stepped aside have each their own."""
 
     def complete(
         self, outputs: Sequence[np.ndarray[Any, Any] | tuple[int, str, tuple[int, ...]]]

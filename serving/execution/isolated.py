@@ -50,6 +50,7 @@ class IsolatedRunner:
         self._running = 0
         self._alone = False
         self._waiting_alone = 0
+        # Whether what runs, or ran last, are members of a failed batch.
         self._searching = False
         self._keeper = threading.Thread(
             target=self._keep, args=(hosted,), name=f"keep {hosted.spec.name}", daemon=True
@@ -106,9 +107,7 @@ class IsolatedRunner:
             if hosted is None:
                 raise NotRunningError("the model's process is being started again")
             self._running += 1
-            self._alone = alone
-            if alone:
-                self._searching = True
+            self._alone = self._searching = alone
         try:
             yield hosted
         except CrashError:
@@ -131,6 +130,7 @@ class IsolatedRunner:
             self._changed.wait_for(lambda: self._running == 0)
         finally:
             self._waiting_alone -= 1
+            self._changed.notify_all()
 
     def _lose(self, hosted: Hosted) -> None:
         with self._changed:

@@ -37,9 +37,14 @@ class Request:
 
 class Batch:
     outputs = ("y",)
+    deadline = None
 
     def __init__(self, requests):
         self.members = requests
+        self.stepped_aside = 0
+
+    def step_aside(self):
+        self.stepped_aside += 1
 
     @property
     def requests(self):
@@ -96,6 +101,10 @@ class Function:
 
     def __init__(self, function):
         self.run = lambda names, feeds: function(feeds["x"])
+        self.run_alone = self.run
+
+    def wait_ready(self, timeout=None):
+        return True
 
 
 @pytest.fixture

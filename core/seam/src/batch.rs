@@ -89,6 +89,14 @@ impl Batch {
         self.with(|held| held.batch.time_left().map(|left| left.as_secs_f64()))
     }
 
+    fn step_aside(&self) -> PyResult<()> {
+        self.with(|held| {
+            held.batch.step_aside();
+            // Asking for the inputs again is what takes the right to run.
+            held.inputs = None;
+        })
+    }
+
     fn split(&self, py: Python<'_>) -> PyResult<Option<(Batch, Batch)>> {
         let held = self.take()?;
         match py.detach(|| held.batch.split()) {

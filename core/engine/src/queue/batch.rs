@@ -92,11 +92,25 @@ impl Batch {
         self.members.iter().map(|m| m.item.deadline).collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
+    /// Give the right to run back until the inputs are gathered again: a batch that waits for
+    /// its model's process keeps no other model from running.
+    pub fn step_aside(&mut self) {
+        self.permit = None;
+        if std::mem::replace(&mut self.running, false) {
+            self.queue.stats().executing.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Bring the members' inputs together, one entry per input of the signature: the run begins.
+    /// Waits for the right to run where the batch has given it back.
     ///
     /// # Errors
     /// `Internal` when a tensor has not the rows its request was accepted with.
     pub fn gather(&mut self) -> Result<Vec<Gathered>, Error> {
+        if self.permit.is_none() {
+            let permits = self.queue.permits.as_ref();
+            self.permit = permits.map(|permits| Arc::new(permits.acquire(&self.queue.share)));
+        }
         if !std::mem::replace(&mut self.running, true) {
             self.queue.stats().executing.fetch_add(1, Ordering::Relaxed);
         }

@@ -1,0 +1,185 @@
+"""What becomes of the requests of a run that failed: only who caused it pays (faults 20, 21).
+
+The members of a failed batch are run again before anybody else, in halves, until the guilty
+one is alone; those who expired meanwhile are dropped. A batch whose model's process is gone
+gives its permit back while it waits for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serving.errors import Word
+from serving.events import log
+from serving.execution.crashes import CrashError, NotRunningError
+from serving.execution.faults import classify
+from serving.execution.run_limit import RunLimitError
+
+if TYPE_CHECKING:
+    from serving._core import Batch
+    from serving.execution.session import Array, Output
+
+# (event's name, its facts)
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+
+_ROWS_NOT_KEPT = "the model's answer does not have the rows or datatypes that it declares"
+_EXPIRED = "Request timeout expired"
+# A single request whose child ended through no fault of its own is tried so often.
+_TRIES = 3
+# For the child to be back, where no deadline is nearer.
+_PATIENCE_S = 60.0
+
+
+class AnyRunner(Protocol):
+    """``session.Runner`` or ``isolated.IsolatedRunner``."""
+
+    run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]
+
+    def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]: ...
+
+    def wait_ready(self, timeout: float | None = None) -> bool: ...
+
+
+class AnswerError(Exception):
+    """The model ran, but its outputs do not have the rows or datatypes they should."""
+
+
+def answer(batch: Batch, outputs: Sequence[Output]) -> None:
+    """Raises AnswerError where the outputs don't fit."""
+    try:
+        batch.complete(outputs)
+    except ValueError as error:
+        raise AnswerError(str(error)) from error
+
+
+def log_event(event: str, facts: Mapping[str, Any]) -> None:
+    """What is done with an event unless told otherwise: a line in the log."""
+    log.warning(event, **facts)
+
+
+@dataclass(slots=True)
+class _Failed:
+    batch: Batch
+    error: BaseException
+    tries: int = 0
+
+
+class Recovery:
+    """For one runner; ``name`` (``model:version``) is for the events."""
+
+    def __init__(self, runner: AnyRunner, name: str, on_event: OnEvent = log_event) -> None:
+        self._runner = runner
+        self._name = name
+        self._on_event = on_event
+        self._said_rows_not_kept = False
+
+    def settle(self, batch: Batch, error: BaseException) -> None:
+        """Answer every member of a batch that failed with ``error``."""
+        work = [_Failed(batch, error)]
+        while work:
+            one = work.pop()
+            if isinstance(one.error, (CrashError, NotRunningError)):
+                for waiting in (one, *work):
+                    waiting.batch.step_aside()
+                if not self._comes_back(one.batch):
+                    continue
+            work += self._again(one)
+
+    def _comes_back(self, batch: Batch) -> bool:
+        """Wait for the model's process; False when the batch had to be answered without."""
+        left = batch.deadline
+        if self._runner.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
+            return True
+        if _is_expired(batch):
+            batch.fail(Word.EXPIRED, _EXPIRED)
+        else:
+            batch.fail(Word.UNAVAILABLE, "the model's process is being started again")
+        return False
+
+    def _again(self, failed: _Failed) -> list[_Failed]:
+        """Run the parts of what failed; those that fail again."""
+        batch, error = failed.batch, failed.error
+        if _is_innocent(batch, error):
+            if failed.tries >= _TRIES:
+                self._fail(batch, error)
+                return []
+            found = self._try(batch, error, failed.tries + 1)
+            return [] if found is None else [found]
+        parts = self._parts(batch, error)
+        if parts is None:
+            self._fail(batch, error)
+            return []
+        if isinstance(error, AnswerError):
+            self._say_rows_not_kept(error)
+        again = [self._try(part, error) for part in parts]
+        return [one for one in reversed(again) if one is not None]
+
+    def _parts(self, batch: Batch, error: BaseException) -> list[Batch] | None:
+        """Halves; after a run that hit its limit single requests, for each half might take
+        that long again. None for a request that was alone."""
+        halves = batch.split()
+        if halves is None:
+            return None
+        if isinstance(error, RunLimitError):
+            return [single for half in halves for single in _singles(half)]
+        return list(halves)
+
+    def _try(self, batch: Batch, because: BaseException, tries: int = 0) -> _Failed | None:
+        """Run and answer one part; how it failed, if it did."""
+        if batch.requests == 0:
+            return None
+        if _is_expired(batch):
+            batch.fail(Word.EXPIRED, _EXPIRED)
+            return None
+        runner = self._runner
+        run = runner.run_alone if isinstance(because, CrashError) else runner.run
+        try:
+            answer(batch, run(batch.outputs, batch.inputs))
+        except BaseException as error:  # noqa: BLE001 - a model may fail in any way
+            return _Failed(batch, error, tries)
+        return None
+
+    def _fail(self, batch: Batch, error: BaseException) -> None:
+        detail = f"{type(error).__name__}: {error}"
+        if isinstance(error, AnswerError):
+            batch.fail(Word.INTERNAL, _ROWS_NOT_KEPT, detail)
+        elif isinstance(error, (CrashError, NotRunningError)):
+            batch.fail(Word.UNAVAILABLE, str(error))
+        elif isinstance(error, RunLimitError):
+            word = Word.EXPIRED if _is_expired(batch) else Word.INTERNAL
+            batch.fail(word, str(error))
+        else:
+            fault = classify(error)
+            batch.fail(fault.word, fault.message, fault.detail)
+
+    def _say_rows_not_kept(self, error: BaseException) -> None:
+        if not self._said_rows_not_kept:
+            self._said_rows_not_kept = True
+            facts = {"model": self._name, "message": _ROWS_NOT_KEPT, "detail": str(error)}
+            self._on_event("batch_answer_does_not_fit", facts)
+
+
+def _is_innocent(batch: Batch, error: BaseException) -> bool:
+    """Whether it is to be run again as it is: what ended the process was not it, or not
+    certainly."""
+    if isinstance(error, NotRunningError):
+        return True
+    return isinstance(error, CrashError) and not error.alone and batch.requests == 1
+
+
+def _is_expired(batch: Batch) -> bool:
+    left = batch.deadline
+    return left is not None and left <= 0
+
+
+def _singles(batch: Batch) -> Iterator[Batch]:
+    work = [batch]
+    while work:
+        one = work.pop()
+        halves = one.split()
+        if halves is None:
+            yield one
+        else:
+            work += reversed(halves)
