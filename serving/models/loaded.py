@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class LoadedSlot:
     """The queue of a version, its session and the threads between them.
 
-    ``provider_nodes``: execution provider -> nodes of the graph; ``provider``: the one with
-    most. ``threads``: of the intra-op pool. ``load_seconds``: the trial included.
+    ``verdict_now``: how it is batched now; real requests may change it. ``provider_nodes``:
+    execution provider -> nodes of the graph; ``provider``: the one with most. ``threads``: of
+    the intra-op pool. ``load_seconds``: the trial included.
     ``memory_bytes``: what it takes, by the trial's measure or its files' sizes. ``cost``: by
     rows, None where nothing could be measured. ``isolated``: why it runs in a child, '' where
     it does not. ``checked``: whether its samples, or generated input, ran. ``notes``: what is
@@ -36,7 +37,7 @@ class LoadedSlot:
     queue: _core.Queue
     runner: Runner
     instances: Instances
-    verdict: BatchingVerdict
+    verdict_now: Callable[[], BatchingVerdict]
     config: ModelConfig
     signature: Signature
     provider: str
@@ -50,6 +51,11 @@ class LoadedSlot:
     isolated: str = ""
     checked: bool = False
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def verdict(self) -> BatchingVerdict:
+        """Whether it is batched, and why or why not; ``max_rows`` stays as long as the slot."""
+        return self.verdict_now()
 
     def close(self, timeout: float) -> bool:
         """Let the queued requests out, then give the session's memory back.

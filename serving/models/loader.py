@@ -17,6 +17,7 @@ from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
 from serving.models import proof, trial
 from serving.models.findings import Failure, Findings
+from serving.models.live_proof import LiveProof
 from serving.models.loaded import LoadedSlot, in_force, make_queue
 from serving.models.memory import Ledger, Meter, Reservation, check_alone, model_budget
 from serving.models.proof import BatchingVerdict
@@ -32,6 +33,7 @@ from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
+    from serving.execution.recovery import AnyRunner
 
 
 def _never() -> bool:
@@ -51,6 +53,7 @@ class _Load:
     stats: _core.Stats | None
     cancelled: Callable[[], bool]
     on_warming: Callable[[], None]
+    on_changed: Callable[[], None]
     start: float
 
     def check(self) -> None:
@@ -97,6 +100,7 @@ class Loader:
         stats: _core.Stats | None = None,
         cancelled: Callable[[], bool] = _never,
         on_warming: Callable[[], None] = _nothing,
+        on_changed: Callable[[], None] = _nothing,
         folder: Path | None = None,
         fingerprint: str = "",
     ) -> LoadedSlot:
@@ -106,7 +110,8 @@ class Loader:
         ``folder`` is the model's own (default: the one above). ``fingerprint`` of files and
         configuration: without one no trial is remembered. ``stats`` goes on counting for a
         version loaded again. ``cancelled`` is asked between runs and during the trial.
-        ``on_warming`` is called when the session is there and the first run is next.
+        ``on_warming`` is called when the session is there and the first run is next,
+        ``on_changed`` when real requests changed the slot's verdict.
 
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
@@ -124,7 +129,7 @@ class Loader:
             budget=model_budget(config, settings),
         )
         check_alone(size, job.budget, "its files have")
-        load = _Load(job, fingerprint, stats, cancelled, on_warming, start)
+        load = _Load(job, fingerprint, stats, cancelled, on_warming, on_changed, start)
         load.check()
         with self._ledger.reserve(size) as reservation:
             found = self._tried(load)
@@ -184,8 +189,15 @@ class Loader:
         stats = _core.Stats(job.name, job.version) if load.stats is None else load.stats
         of = (job.name, job.version)
         queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
+        served: AnyRunner = runner
+        live: LiveProof | None = None
+        if verdict.open:
+            live = self._proving(load, runner, verdict, found, queue)
+            served = live
 
         def on_closed() -> None:
+            if live is not None:
+                live.close()
             reservation.release()
             self._trimmer.ask()
 
@@ -194,8 +206,8 @@ class Loader:
             version=job.version,
             queue=queue,
             runner=runner,
-            instances=Instances(queue, runner, config.instances, f"{job.name}:{job.version}"),
-            verdict=verdict,
+            instances=Instances(queue, served, config.instances, f"{job.name}:{job.version}"),
+            verdict_now=(lambda: verdict) if live is None else (lambda: live.verdict),
             config=config,
             signature=runner.signature,
             provider=runner.provider,
@@ -209,6 +221,36 @@ class Loader:
             isolated=isolated,
             checked=checked,
             notes=notes,
+        )
+
+    def _proving(
+        self,
+        load: _Load,
+        runner: Runner,
+        verdict: BatchingVerdict,
+        found: Findings,
+        queue: _core.Queue,
+    ) -> LiveProof:
+        """Let real requests prove the batching of this version, and remember what they said."""
+        job = load.job
+
+        def on_verdict(settled: BatchingVerdict) -> None:
+            if settled.batched:
+                preferred = [n for n in job.config.preferred_batch_sizes if n <= settled.max_rows]
+                queue.batch_from_now_on(settled.max_rows, preferred)
+            name = _trial_name(load) if load.fingerprint else ""
+            if name:
+                self._kept.write(name, replace(found, verdict=settled))
+            log.info("batching_settled", model=job.name, version=job.version, verdict=settled.words)
+            load.on_changed()
+
+        return LiveProof(
+            runner,
+            runner.signature,
+            proof.intent(job.config, job.settings),
+            job.config.tolerance,
+            verdict,
+            on_verdict,
         )
 
 

@@ -178,7 +178,7 @@ def test_a_cancelled_load_leaves_nothing_behind(load):
     before = threading.active_count()
     with pytest.raises(LoadCancelledError):
         load(graphs.softmax(), cancelled=cancelled)
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_counters_outlive_a_reload(load):

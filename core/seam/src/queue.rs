@@ -119,6 +119,11 @@ impl Queue {
         }
     }
 
+    #[pyo3(signature = (max_rows, preferred_rows = Vec::new()))]
+    fn batch_from_now_on(&self, max_rows: usize, preferred_rows: Vec<usize>) -> bool {
+        self.inner.batch_from_now_on(max_rows, preferred_rows)
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.inner.close());
     }

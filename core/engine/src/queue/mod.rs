@@ -16,7 +16,7 @@ use crate::tensor::Signature;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -86,6 +86,8 @@ pub struct Queue {
     signature: Signature,
     options: Options,
     rules: Rules,
+    /// The rules since real requests proved batching; see [`Queue::batch_from_now_on`].
+    learnt: OnceLock<Rules>,
     permits: Option<Arc<Permits>>,
     share: Arc<Share>,
     stats: Arc<Stats>,
@@ -133,6 +135,7 @@ impl Queue {
             version_text: stats.version.to_string(),
             signature,
             rules: options.rules(),
+            learnt: OnceLock::new(),
             options,
             permits,
             share: Arc::default(),
@@ -168,15 +171,35 @@ impl Queue {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits { max_string_elements: self.options.max_string_elements, batched: self.options.max_rows > 0 }
+        Limits { max_string_elements: self.options.max_string_elements, batched: self.rules().max_rows > 0 }
     }
 
-    fn rows_of(&self, prepared: &Prepared) -> usize {
-        if self.options.max_rows == 0 {
-            return 1;
+    /// Batch from now on, in a queue that ran every request alone so far; false where it
+    /// batches already. Requests in line keep to themselves.
+    pub fn batch_from_now_on(&self, max_rows: usize, preferred: Vec<usize>) -> bool {
+        if self.rules.max_rows > 0 || max_rows == 0 {
+            return false;
         }
-        let first = prepared.inputs.iter().flatten().next();
-        first.and_then(|t| t.shape.first()).and_then(|&rows| usize::try_from(rows).ok()).unwrap_or(1)
+        let options = Options { max_rows, preferred, ..self.options.clone() };
+        self.learnt.set(options.rules()).is_ok()
+    }
+
+    fn rules(&self) -> &Rules {
+        self.learnt.get().unwrap_or(&self.rules)
+    }
+
+    /// The request's rows, and whether it must run alone. Read once per request: the
+    /// rules may change between two looks at them.
+    fn place_of(&self, prepared: &Prepared) -> (usize, bool) {
+        let mut firsts = prepared.inputs.iter().flatten().map(|t| t.shape.first().copied());
+        let first = firsts.next().flatten();
+        // It may have been checked before the rules changed.
+        let agree = firsts.all(|other| other == first);
+        let rows = first.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1);
+        if self.rules().max_rows == 0 || !agree {
+            return (1, true);
+        }
+        (rows, rows == 0)
     }
 
     /// Join the line.
@@ -227,7 +250,8 @@ impl Queue {
         if line.waiting == line.woken {
             return;
         }
-        let full = line.lines.rows() >= self.options.max_rows.max(1) && self.options.max_rows > 1;
+        let max_rows = self.rules().max_rows;
+        let full = line.lines.rows() >= max_rows.max(1) && max_rows > 1;
         let overdue = line.lines.oldest().is_some_and(|t| now.duration_since(t) > OVERDUE);
         if full || overdue || !note_touched(self) {
             self.wake(&mut line);
@@ -236,7 +260,7 @@ impl Queue {
 
     /// Wake as many sleeping pullers as there are batches for.
     fn wake(&self, line: &mut Line) {
-        let batches = line.lines.rows().div_ceil(self.options.max_rows.max(1)).max(1);
+        let batches = line.lines.rows().div_ceil(self.rules().max_rows.max(1)).max(1);
         while line.woken < line.waiting.min(batches) {
             line.woken += 1;
             self.arrived.notify_one();
@@ -253,7 +277,7 @@ impl Queue {
             let started = Instant::now();
             let cut = {
                 let mut line = self.line.lock();
-                let cut = line.lines.cut(started, &self.rules);
+                let cut = line.lines.cut(started, self.rules());
                 for (pending, _) in &cut.dropped {
                     line.bytes = line.bytes.saturating_sub(pending.prepared.bytes);
                 }
@@ -284,7 +308,7 @@ impl Queue {
             let ready = if line.closed && !line.lines.is_empty() {
                 Ready::Now
             } else {
-                line.lines.ready(Instant::now(), &self.rules)
+                line.lines.ready(Instant::now(), self.rules())
             };
             match ready {
                 Ready::Now => return true,

@@ -85,11 +85,11 @@ pub struct Terms {
 impl Pending {
     pub fn new(queue: &Queue, prepared: Prepared, terms: Terms) -> Arc<Self> {
         let arrived = Instant::now();
-        let rows = queue.rows_of(&prepared);
+        let (rows, alone) = queue.place_of(&prepared);
         let own = queue.options().default_timeout;
         let deadline = [terms.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
         Arc::new(Pending {
-            alone: queue.options().max_rows == 0 || rows == 0,
+            alone,
             rows,
             level: queue.options().level(terms.priority),
             id: terms.id,

@@ -206,6 +206,39 @@ fn an_unbatched_queue_runs_each_request_alone_with_its_own_shape() {
     assert!(reply(&mut a).is_some() && reply(&mut b).is_some());
 }
 
+#[test]
+fn a_queue_that_learns_to_batch_keeps_to_themselves_who_came_before() {
+    let queue = queue(Options::default());
+    let mut tickets = vec![submit(&queue, 0, 3), submit(&queue, 10, 2)];
+    assert!(queue.batch_from_now_on(4, vec![]));
+    assert!(!queue.batch_from_now_on(8, vec![]), "the first rules stay");
+    tickets.extend([submit(&queue, 20, 1), submit(&queue, 30, 2)]);
+    let mut sizes = Vec::new();
+    for _ in 0..3 {
+        let batch = queue.next_batch().expect("there is work");
+        sizes.push(batch.requests());
+        echo(batch);
+    }
+    assert_eq!(sizes, [1, 1, 2]);
+    assert_eq!(data_of(&mut tickets[0]), [0, 0, 1, 1, 2, 2]);
+    assert_eq!(data_of(&mut tickets[3]), [30, 30, 31, 31]);
+}
+
+#[test]
+fn inputs_whose_rows_disagree_run_alone_in_a_queue_that_just_learnt() {
+    let signature = Signature { inputs: vec![spec("x"), spec("z")], outputs: vec![spec("y")] };
+    let queue = Queue::new(Stats::new("m", 1), signature, Options::default(), None);
+    let tensor = |rows: i64| {
+        let data = Bytes::from(vec![0; usize::try_from(rows).unwrap() * 8]);
+        Some(PreparedTensor { shape: Shape::from_slice(&[rows, 2]), data })
+    };
+    queue.batch_from_now_on(4, vec![]);
+    let odd = Prepared { inputs: vec![tensor(3), tensor(2)], outputs: vec![(0, false)], bytes: 40 };
+    assert_eq!(queue.place_of(&odd), (1, true));
+    let even = Prepared { inputs: vec![tensor(3), tensor(3)], outputs: vec![(0, false)], bytes: 48 };
+    assert_eq!(queue.place_of(&even), (3, false));
+}
+
 fn echo_shape(mut batch: Batch) -> Vec<i64> {
     let shape = batch.gather().unwrap()[0].clone().unwrap().0.to_vec();
     echo(batch);
