@@ -15,10 +15,8 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"  {default_words(model)}"
     if model["reason"]:
         yield f"  {model['reason']}"
-    held_out = model.get("held_out")
-    if held_out:
-        which = "all versions" if held_out is True else f"version {_listed(held_out)}"
-        yield f"  kept out until loaded by command: {which}"
+    if model.get("held_out"):
+        yield "  kept out until it is loaded by command"
     for version in model["versions"]:
         yield ""
         yield from _version_lines(version)
@@ -63,10 +61,9 @@ def _version_lines(version: dict[str, Any]) -> Iterator[str]:
 def _cost_words(cost: dict[str, Any] | None) -> str:
     if not cost:
         return ""
-    return (
-        f"{cost['fixed_s'] * 1e3:.3g} ms a run and {cost['per_row_s'] * 1e3:.3g} ms a row;"
-        f" cheapest at {cost['best_rows']} rows"
-    )
+    words = f"{cost['fixed_s'] * 1e3:.3g} ms a run and {cost['per_row_s'] * 1e3:.3g} ms a row"
+    best = cost["best_rows"]
+    return words if best is None else f"{words}; cheapest at {best} rows"
 
 
 def _memory_words(size: int | None) -> str:
@@ -90,7 +87,3 @@ def _origin_words(manifest: dict[str, Any] | None) -> str:
 def when(seconds: float) -> str:
     """Seconds since the epoch, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers))

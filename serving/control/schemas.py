@@ -63,6 +63,14 @@ class ManifestInfo(_Strict):
     metrics: dict[str, float]
 
 
+class CostInfo(_Strict):
+    """Of a run, as warm-up measured it: `fixed_s` and `per_row_s` in seconds."""
+
+    fixed_s: float
+    per_row_s: float
+    best_rows: int | None = Field(description="The batch size at which a row is cheapest.")
+
+
 class VersionInfo(_Strict):
     version: int
     state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
@@ -80,6 +88,10 @@ class VersionInfo(_Strict):
     load_seconds: float | None
     notes: list[str]
     queue: dict[str, int] | None
+    memory_bytes: int = Field(description="An estimate; 0: none is known.")
+    cost: CostInfo | None
+    isolated: str = Field(description='Why it runs in a process of its own; "": it does not.')
+    checked: bool = Field(description="A sample of its own, or a generated input, ran well.")
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
@@ -87,6 +99,9 @@ class ModelInfo(_Strict):
     name: str
     default: int | None = Field(description="The version that answers unnamed requests.")
     reason: str
+    pinned: int | None = Field(description="The version that is to answer by command.")
+    previous: int | None = Field(description="The version that answered before: see rollback.")
+    held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from serving.models.cost import CostCurve
 from serving.models.state import Event
 from serving.models.views import ModelView, VersionView
 from serving.registry.manifest import ManifestError, read_manifest
@@ -21,6 +22,9 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "name": view.name,
         "default": view.default,
         "reason": view.reason,
+        "pinned": view.pinned,
+        "previous": view.previous,
+        "held_out": view.held_out,
         "versions": [version_json(version) for version in view.versions],
     }
 
@@ -79,7 +83,15 @@ def version_json(version: VersionView) -> dict[str, Any]:
         "load_seconds": version.load_seconds,
         "notes": list(version.notes),
         "queue": version.queue.depth() if version.queue is not None else None,
+        "memory_bytes": version.memory_bytes,
+        "cost": cost_json(version.cost) if version.cost is not None else None,
+        "isolated": version.isolated,
+        "checked": version.checked,
     }
+
+
+def cost_json(cost: CostCurve) -> dict[str, Any]:
+    return {"fixed_s": cost.fixed_s, "per_row_s": cost.per_row_s, "best_rows": cost.best_rows}
 
 
 def tensor_json(tensor: Tensor) -> dict[str, Any]:

@@ -161,23 +161,16 @@ def _version(value: object) -> int:
 
 
 def explain(name: str, outcome: Outcome, what: str = "load") -> ServingError:
-    """A command's failure in the words that Triton's clients look for.
-
-    A version that does not load is the caller's affair (400): UNAVAILABLE would make
-    clients try again, and no waiting helps.
-    """
-    word, message = outcome.word or Word.INTERNAL, outcome.message
-    if message == SUPERSEDED:
+    """A command's failure in the words that Triton's clients look for."""
+    if outcome.message == SUPERSEDED:
         return ServingError(Word.UNAVAILABLE, SUPERSEDED)
-    if word is Word.NOT_FOUND:
-        text = f"failed to {what} '{shown(name)}', failed to poll from model repository: {message}"
-        return ServingError(word, text)
-    if word in _LOAD_FAILED:
-        return _bad(f"{what} failed for model '{shown(name)}': {message}")
-    return ServingError(word, message)
-
-
-_LOAD_FAILED = frozenset({Word.BAD_REQUEST, Word.BAD_DATA})
+    if outcome.word is Word.NOT_FOUND:
+        return ServingError(
+            Word.NOT_FOUND,
+            f"failed to {what} '{shown(name)}', failed to poll from model repository: "
+            f"{outcome.message}",
+        )
+    return ServingError(outcome.word or Word.INTERNAL, outcome.message)
 
 
 def _bad(words: str) -> ServingError:

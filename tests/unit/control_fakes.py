@@ -12,6 +12,7 @@ from typing import Any
 from serving.authorization import open_gates
 from serving.control.admin import Admin
 from serving.models.commands import Command, Outcome, Ticket
+from serving.models.cost import CostCurve
 from serving.models.state import Event, State
 from serving.models.views import ModelView
 from serving.settings import Settings, load_settings
@@ -26,7 +27,19 @@ class Line:
 
 
 MODELS = (
-    model("m", version(1, queue=Line()), version(2, queue=Line(), path=Path("/secret/place/m/2"))),
+    model(
+        "m",
+        version(1, queue=Line()),
+        version(
+            2,
+            queue=Line(),
+            path=Path("/secret/place/m/2"),
+            cost=CostCurve(0.001, 0.0001, 16),
+            memory_bytes=1 << 20,
+            isolated="its trial died on generated input",
+            checked=True,
+        ),
+    ),
     model("broken", failed(1, "it is broken"), reason="version 1 failed: it is broken"),
 )
 

@@ -119,9 +119,9 @@ class TestLoad:
                 "failed to load 'm', failed to poll from model repository: no directory has it",
             ),
             (
-                Outcome(Word.BAD_REQUEST, "version 1 is at UNAVAILABLE state: it is broken;"),
+                Outcome(Word.BAD_REQUEST, "load failed for model 'm': version 1 is at UNA..."),
                 Word.BAD_REQUEST,
-                "load failed for model 'm': version 1 is at UNAVAILABLE state: it is broken;",
+                "load failed for model 'm': version 1 is at UNA...",
             ),
             (Outcome(Word.UNAVAILABLE, SUPERSEDED), Word.UNAVAILABLE, SUPERSEDED),
             (Outcome(Word.CANCELLED, SUPERSEDED), Word.UNAVAILABLE, SUPERSEDED),
