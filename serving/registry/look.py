@@ -65,6 +65,9 @@ class ModelLook:
         if direct and (version := self._direct()):
             versions[1] = version
         stamp, settled, error = self._config(entries, direct)
+        if not error and not self.seen[""].rows:
+            # A publisher brings no configuration: there is nothing to wait for.
+            settled = settled or any(v.whole and v.manifest for v in versions.values())
         return FoundModel(
             name=self.place.name,
             path=self.place.path,

@@ -153,9 +153,7 @@ def _digest(root: Path, name: str, size: int) -> str:
         if not stat.S_ISREG(facts.st_mode):
             raise ManifestError(f"{name} is not a regular file")
         if facts.st_size != size:
-            raise ManifestError(
-                f"{name} has {facts.st_size} bytes, and its manifest lists {size}"
-            )
+            raise ManifestError(f"{name} has {facts.st_size} bytes, and its manifest lists {size}")
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

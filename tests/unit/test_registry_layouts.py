@@ -284,6 +284,18 @@ def test_a_manifest_that_came_half_is_read_again_when_it_grew(fresh) -> None:
     assert only_version(watching.scan()).whole
 
 
+def test_a_published_model_without_a_configuration_waits_for_none(fresh) -> None:
+    folder, watching, clock = fresh
+    (folder / "model.onnx").write_bytes(b"model")
+    assert not only(watching.scan()).config_settled
+    (folder / MANIFEST_NAME).write_text(manifest(model__onnx=b"model"))
+    assert only(watching.scan()).config_settled
+    (folder.parent / "config.pbtxt").write_text("max_batch_size: 4")
+    assert not only(watching.scan()).config_settled
+    clock.now += 3.01
+    assert only(watching.scan()).config_settled
+
+
 def test_files_that_the_manifest_does_not_list_do_not_count(fresh) -> None:
     folder, watching, _ = fresh
     (folder / "model.onnx").write_bytes(b"model")
