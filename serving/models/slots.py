@@ -34,7 +34,8 @@ class Load(Protocol):
     """The loader: raises LoadError; may return early or late once ``cancelled()``.
 
     ``path``: the version's folder; ``folder``: the model's, with its configuration.
-    ``fingerprint``: of both its files and its configuration.
+    ``fingerprint``: of both its files and its configuration. ``on_changed``: what it says of
+    itself is another, long after it was loaded.
     """
 
     def __call__(
@@ -50,6 +51,7 @@ class Load(Protocol):
         stats: _core.Stats | None,
         cancelled: Callable[[], bool],
         on_warming: Callable[[], None],
+        on_changed: Callable[[], None],
     ) -> Loaded: ...
 
 
@@ -226,6 +228,7 @@ class Slots:
                 stats=work.stats,
                 cancelled=work.cancelled.is_set,
                 on_warming=lambda: outside.post(partial(self._on_warming, work)),
+                on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
             moved = outside.fingerprint(slot.path) != slot.key.files
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone

@@ -48,6 +48,27 @@ def _model_families(views: tuple[ModelView, ...]) -> Iterator[str]:
         ((_labels(m, v), v.load_seconds) for m, v in versions if v.load_seconds is not None),
     )
     yield from _family(
+        "serving_model_memory_bytes",
+        "Memory that a version takes, as its trial measured it or by its files' sizes.",
+        ((_labels(m, v), v.memory_bytes) for m, v in versions if v.memory_bytes),
+    )
+    costs = [(_labels(m, v), v.cost) for m, v in versions if v.cost is not None]
+    yield from _family(
+        "serving_model_cost_fixed_seconds",
+        "What a run costs however many rows it has, measured when the version was warmed.",
+        ((labels, cost.fixed_s) for labels, cost in costs),
+    )
+    yield from _family(
+        "serving_model_cost_per_row_seconds",
+        "What each row of a run costs, measured when the version was warmed.",
+        ((labels, cost.per_row_s) for labels, cost in costs),
+    )
+    yield from _family(
+        "serving_model_best_batch_rows",
+        "Rows of the run in which a row is cheapest.",
+        ((labels, cost.best_rows) for labels, cost in costs if cost.best_rows is not None),
+    )
+    yield from _family(
         "serving_model_provider_nodes",
         "Graph nodes that an execution provider really got.",
         (

@@ -1,0 +1,161 @@
+"""Trials through a real gateway: what crashes a loader never touches who is served."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from tests.clients.gateway import Gateway, wait_until
+from tests.small_models import TINY_WEIGHTS, tiny, tiny_expected, write
+from tests.unit import graphs
+from tests.unit.test_trial import dies_while_loading, unfolds
+
+ON = {"loading.trial": "on", "log.level": "info"}
+X = [[1.0, 2.0, 3.0, 4.0]]
+ASK = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": X}]}
+
+
+def answers(gateway: Gateway) -> bool:
+    reply = gateway.infer("tiny", ASK)
+    if reply.status != 200:
+        return False
+    found = reply.json()["outputs"][0]["data"]
+    np.testing.assert_allclose(found, tiny_expected(np.array(X, np.float32))[0], rtol=1e-5)
+    return True
+
+
+def children(gateway: Gateway) -> list[psutil.Process]:
+    return psutil.Process(gateway.process.pid).children()
+
+
+def trials_started(gateway: Gateway) -> int:
+    return len(re.findall("trial_process_started", gateway.log()))
+
+
+def test_fault_14_a_file_that_crashes_the_loader_fails_alone(start_gateway, repository) -> None:
+    write(repository, "tiny", tiny())
+    write(repository, "crash", dies_while_loading())
+    gateway = start_gateway(repository, ON)
+    entry = gateway.index()["crash", "1"]
+    assert entry["state"] == "UNAVAILABLE"
+    assert entry["reason"] == "its trial ended with SIGFPE while it was loaded"
+    assert answers(gateway)
+    assert gateway.get("/v2/models/crash/ready").status == 503
+
+
+def test_fault_2_a_new_version_that_crashes_leaves_the_old_one_serving(
+    start_gateway, repository
+) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, ON)
+    assert answers(gateway)
+    write(repository, "tiny", dies_while_loading(), 2)
+    wait_until(
+        lambda: "SIGFPE" in gateway.index().get(("tiny", "2"), {}).get("reason", ""),
+        30,
+        "the new version has failed",
+    )
+    assert answers(gateway)
+
+
+def test_fault_15_a_model_that_eats_memory_fails_alone(start_gateway, repository) -> None:
+    """A few hundred bytes that take 800 MB; the server never grows for it."""
+    write(repository, "tiny", tiny())
+    write(repository, "hungry", unfolds(20_000, 10_000))
+    settings = {**ON, "loading.model_memory_bytes": str(300_000_000)}
+    gateway = start_gateway(repository, settings)
+    reason = gateway.index()["hungry", "1"]["reason"]
+    assert reason == "it needs more memory than the 300 MB that it may take"
+    assert answers(gateway)
+    assert gateway.rss() < 500_000_000
+
+
+def test_a_restart_does_not_repeat_the_trials(start_gateway, repository, tmp_path: Path) -> None:
+    write(repository, "tiny", tiny())
+    write(repository, "crash", dies_while_loading())
+    settings = {**ON, "state_dir": str(tmp_path / "state")}
+    first = start_gateway(repository, settings)
+    assert answers(first)
+    assert trials_started(first) >= 1
+    first.finish()
+    documents = sorted((tmp_path / "state" / "trials").iterdir())
+    before = {path: path.stat().st_mtime_ns for path in documents}
+    assert len(before) == 2
+    again = start_gateway(repository, settings)
+    assert answers(again)
+    assert "SIGFPE" in again.index()["crash", "1"]["reason"]
+    assert trials_started(again) == 0
+    assert {path: path.stat().st_mtime_ns for path in documents} == before
+
+
+def test_what_the_trial_kept_holds_no_path_and_is_plain(
+    start_gateway, repository, tmp_path: Path
+) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, {**ON, "state_dir": str(tmp_path / "state")})
+    gateway.finish()
+    (document,) = (tmp_path / "state" / "trials").iterdir()
+    text = document.read_text()
+    assert str(tmp_path) not in text
+    assert json.loads(text)["findings"]["batched"] is True
+
+
+def test_the_trials_child_goes_when_there_is_nothing_to_try(start_gateway, repository) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, ON)
+    wait_until(lambda: not children(gateway), 30, "the child has ended")
+    assert answers(gateway)
+
+
+def test_fault_32_no_child_outlives_a_gateway_that_is_killed(start_gateway, repository) -> None:
+    for name in "abcdefgh":
+        write(repository, name, tiny())
+    gateway = start_gateway(repository, ON, wait=False)
+    left = wait_until(lambda: children(gateway), 30, "a trial has begun")
+    gateway.process.kill()
+    gateway.process.wait()
+    _, alive = psutil.wait_procs(left, 10)
+    assert not alive
+
+
+def test_cost_and_memory_are_metrics(start_gateway, repository) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, ON)
+    labels = {"model": "tiny", "version": "1"}
+    assert gateway.metric("serving_model_memory_bytes", **labels) >= TINY_WEIGHTS.nbytes
+    cost = gateway.metric("serving_model_cost_fixed_seconds", **labels)
+    cost += gateway.metric("serving_model_cost_per_row_seconds", **labels)
+    assert 0 < cost < 1
+    assert gateway.metric("serving_model_best_batch_rows", **labels) >= 8
+
+
+def test_the_memory_of_all_versions_together_is_bounded_and_may_come_back(
+    start_gateway, repository
+) -> None:
+    """The second has no room while the first is there, and is tried again when it left."""
+    weights = np.ones((4, 2_500_000), np.float32)
+    values = [("x", graphs.FLOAT, ["n", 4])], [("y", graphs.FLOAT, ["n", 2_500_000])]
+    made = graphs.one("MatMul", *values, {"w": weights})
+    write(repository, "first", made, config="max_batch_size: 0\n")
+    settings = {
+        "loading.memory_bytes": str(60_000_000),
+        "loading.retry_first_s": "0.2",
+        "loading.retry_max_s": "0.5",
+        "model_control": "both",
+    }
+    gateway = start_gateway(repository, settings)
+    write(repository, "second", made, config="max_batch_size: 0\n")
+    wait_until(
+        lambda: "no room" in gateway.index().get(("second", "1"), {}).get("reason", ""),
+        20,
+        "the second has no room",
+    )
+    assert gateway.get("/v2/models/first/ready").status == 200
+    assert gateway.post("/v2/repository/models/first/unload", {}).status == 200
+    wait_until(
+        lambda: gateway.get("/v2/models/second/ready").status == 200, 20, "the second is there"
+    )
