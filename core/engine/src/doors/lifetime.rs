@@ -220,8 +220,7 @@ impl Watch {
                     if since == age {
                         self.order.give(FINISH);
                     }
-                    // Whoever reads nothing of what is left to send does not stay for ever.
-                    if !state.active && age - since > self.io.shared.config.idle_timeout {
+                    if !state.active && age - since > farewell(&state, &self.io.shared.config) {
                         return self.order.give(CLOSE);
                     }
                     Duration::from_secs(1)
@@ -264,6 +263,13 @@ struct State {
     /// Since when the server drains.
     draining: Option<Duration>,
     http2: bool,
+}
+
+/// How long a connection that is to finish may take for it: whoever reads nothing of what
+/// is left to send does not stay for ever, and a peer that never sent a request may not
+/// even have sent its whole preface, before which HTTP/2 has no way to finish. Pure.
+fn farewell(state: &State, config: &Config) -> Duration {
+    if state.requests == 0 { LINGER } else { config.idle_timeout }
 }
 
 /// What to do with a connection of this age and state. Pure.
@@ -396,6 +402,14 @@ mod tests {
         assert_eq!(of(&state(300, 5, false)), Verdict::Finish);
         assert!(matches!(of(&state(300, 5, true)), Verdict::At(_)));
         assert_eq!(of(&State { http2: true, ..state(300, 0, false) }), Verdict::Finish);
+    }
+
+    #[test]
+    fn fault_37_half_a_preface_does_not_outlast_its_farewell() {
+        let half = State { http2: true, ..state(10, 0, false) };
+        assert_eq!(of(&half), Verdict::Finish);
+        assert_eq!(farewell(&half, &config(None)), LINGER);
+        assert_eq!(farewell(&State { http2: true, ..state(400, 1, false) }, &config(None)), IDLE);
     }
 
     #[test]
