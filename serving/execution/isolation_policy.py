@@ -1,0 +1,27 @@
+"""Whether a version runs in a child of its own."""
+
+from __future__ import annotations
+
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+
+
+def isolation_reason(
+    config: ModelConfig, settings: Settings, *, trial_died: bool, integer_div: bool
+) -> str:
+    """Why it does; "" where it runs in the server's own process.
+
+    ``trial_died``: its trial ended on generated input. ``integer_div``: requests decide what
+    it divides integers by (``integer_division``). What the model's configuration says goes
+    before the settings, and both before what was found out.
+    """
+    if config.isolation is not None:
+        return "its configuration says so" if config.isolation == "process" else ""
+    mode = settings.isolation.mode
+    if mode != "auto":
+        return "isolation.mode says so" if mode == "process" else ""
+    if trial_died:
+        return "generated input ended its trial's process"
+    if integer_div:
+        return "it divides integers that requests bring, and one such division ends a process"
+    return ""

@@ -1,0 +1,73 @@
+"""Protobuf's wire format: the fields of a message, without classes made for it.
+
+Nothing is copied, and what is malformed is an error, never a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+class NotOnnxError(ValueError):
+    """The bytes are not a whole ONNX protobuf."""
+
+
+def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The length-delimited fields of one message, the others skipped."""
+    for number, kind, value in fields(data):
+        if kind == BYTES:
+            yield number, view(value)
+
+
+def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    """(field number, wire type, value) of one message; raises IndexError where it breaks off."""
+    at, end = 0, len(data)
+    while at < end:
+        key, at = varint(data, at)
+        kind = key & 7
+        if kind == BYTES:
+            length, at = varint(data, at)
+            if length > end - at:
+                raise IndexError
+            yield key >> 3, kind, data[at : at + length]
+            at += length
+        elif kind == VARINT:
+            value, at = varint(data, at)
+            yield key >> 3, kind, value
+        elif kind in (FIXED64, FIXED32):
+            at += 8 if kind == FIXED64 else 4
+            if at > end:
+                raise IndexError
+        else:
+            raise NotOnnxError("is not an ONNX protobuf")
+
+
+def varint(data: memoryview, at: int) -> tuple[int, int]:
+    """The number at ``at``, and where it ends."""
+    byte: int = data[at]
+    at += 1
+    if byte < 0x80:
+        return byte, at
+    result, shift = byte & 0x7F, 7
+    while True:
+        byte = data[at]
+        at += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, at
+        shift += 7
+        if shift > 63:
+            raise NotOnnxError("is not an ONNX protobuf")
+
+
+def view(value: int | memoryview) -> memoryview:
+    """The value of a field that is known to be length-delimited."""
+    assert isinstance(value, memoryview)
+    return value
+
+
+def text(value: int | memoryview | None) -> str:
+    """Raises UnicodeDecodeError."""
+    return bytes(value).decode() if isinstance(value, memoryview) else ""
