@@ -83,6 +83,10 @@ class Server:
             time.sleep(0.02)
         return self
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def say(self, line: str) -> None:
         """Write a line to the process's standard input."""
         assert self._process.stdin is not None
