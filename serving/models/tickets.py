@@ -50,6 +50,8 @@ class Tickets:
         self._lock = threading.Lock()
         self._waiting: list[Order] = []
         self._open: dict[str, list[Ticket]] = {}
+        # Tickets, by identity, whose orders the loop has not taken yet.
+        self._fresh: set[int] = set()
         self._count = 0
         self._closed = False
 
@@ -66,6 +68,7 @@ class Tickets:
                 self._waiting = [o for o in self._waiting if not covers(command, o.command)]
                 self._waiting.append(Order(ticket, upload))
                 self._open.setdefault(command.model, []).append(ticket)
+                self._fresh.add(id(ticket))
                 self._count += 1
         if refusal is not None:
             ticket.end(refusal)
@@ -86,11 +89,16 @@ class Tickets:
         """What came since the last call, in the order it came."""
         with self._lock:
             orders, self._waiting = self._waiting, []
+            self._fresh.clear()
         return orders
 
     def under_way(self) -> list[Ticket]:
+        """Those whose orders have been taken: before, nothing says how they fare."""
         with self._lock:
-            return [ticket for tickets in self._open.values() for ticket in tickets]
+            return [one for one in self._all() if id(one) not in self._fresh]
+
+    def _all(self) -> list[Ticket]:
+        return [ticket for tickets in self._open.values() for ticket in tickets]
 
     def waiting_uploads(self) -> list[Upload]:
         with self._lock:
@@ -101,7 +109,8 @@ class Tickets:
         with self._lock:
             self._closed = True
             self._waiting = []
-        for ticket in self.under_way():
+            left = self._all()
+        for ticket in left:
             ticket.end(_STOPPING)
 
     def _remove(self, ticket: Ticket) -> None:
