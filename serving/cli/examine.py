@@ -26,7 +26,8 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
     """
     # Whoever checks has finished copying.
     registry = settings.registry.model_copy(update={"settle_s": 0.0})
-    settings = settings.model_copy(update={"registry": registry})
+    # What lies there is to be judged, not what the server was told to make of it.
+    settings = settings.model_copy(update={"registry": registry, "model_control": "poll"})
     follow = registry.follow_symlinks
     snapshot = DirectorySource(roots, settle_s=0.0, follow_symlinks=follow).scan()
     views = {view.name: view for view in _loaded(settings, roots)} if load else {}

@@ -29,13 +29,23 @@ def start(
     admin_port: _PortOption = None,
     admin_host: Annotated[str | None, typer.Option(help="Address of the admin port.")] = None,
     admin_token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The token that control calls must bring.")
+        Path | None, typer.Option(help="File with the token that control calls must bring.")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option(help="Where the gateway writes; nothing is written yet.")
+        Path | None,
+        typer.Option(help="Where the gateway keeps pins, unloads and what trials found out."),
     ] = None,
     model_control: Annotated[
-        str | None, typer.Option(help="How versions come and go: poll.")
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="How versions come and go: poll (as DIR says), explicit (when told),"
+            " both (as DIR says until told otherwise).",
+        ),
+    ] = None,
+    load_model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A model that explicit loads at start; '*': all."),
     ] = None,
     config: options.ConfigFile = None,
     assignments: options.Set = None,
@@ -54,6 +64,7 @@ def start(
         "admin_token_file": admin_token_file,
         "state_dir": state_dir,
         "model_control": model_control,
+        "load_models": tuple(load_model) if load_model else None,
     }
     settings, origins = options.load(flags, config, assignments)
     options.configure_log(settings)

@@ -286,8 +286,10 @@ class Manager:
         return self._intents.wishes(model, found, unseen, self._wall())
 
     def _wish_anew(self, model: str) -> None:
-        if model in self._wishes or model in self._intents.uploaded():
+        if self._disk.find(model) is not None or model in self._intents.uploaded():
             self._wishes[model] = self._wish(model)
+        else:
+            self._wishes.pop(model, None)
         self._slots.reconfigure(self._intents.known)
         self._touch(model)
 

@@ -10,16 +10,18 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
+import requests
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import http1, http2, misbehaving, oip
-from tests.clients.gateway import Gateway, wait_until
+from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, scale, slow, tiny, write
 
@@ -57,9 +59,15 @@ class Elsewhere(Gateway):
     def grpc(self) -> str:
         return f"127.0.0.2:{self.grpc_port}"
 
-    def get(self, path, data=None, method=None, headers=None, port=None, timeout=20.0):  # type: ignore[no-untyped-def]
-        import requests
-
+    def get(
+        self,
+        path: str,
+        data: bytes | None = None,
+        method: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        port: int | None = None,
+        timeout: float = 20.0,
+    ) -> HttpAnswer:
         host = "127.0.0.3" if port == self.admin_port else "127.0.0.2"
         answer = requests.request(
             method or ("POST" if data is not None else "GET"),
@@ -68,8 +76,6 @@ class Elsewhere(Gateway):
             headers={"Content-Type": "application/json", **(headers or {})},
             timeout=timeout,
         )
-        from tests.clients.gateway import HttpAnswer
-
         lower = {key.lower(): value for key, value in answer.headers.items()}
         return HttpAnswer(answer.status_code, lower, answer.content)
 
@@ -372,7 +378,9 @@ def test_fault_75_required_providers(start_gateway, repository) -> None:
     assert "CUDAExecutionProvider" in gateway.index()["m", "1"]["reason"]
 
 
-def _fails(start_gateway, repository, *words: str, **keywords) -> None:  # type: ignore[no-untyped-def]
+def _fails(
+    start_gateway: Callable[..., Gateway], repository: Path, *words: str, **keywords: Any
+) -> None:
     gateway = start_gateway(repository, wait=False, **keywords)
     assert gateway.process.wait(30) != 0
     for word in words:
@@ -387,7 +395,7 @@ def test_fault_75_unknown_keys_are_errors_with_the_nearest_key(
     file = tmp_path / "settings.yaml"
     file.write_text("limits:\n  max_conections: 5\n")
     _fails(start_gateway, repository, "max_connections", arguments=("--config", str(file)))
-    _fails(start_gateway, repository, "not supported yet", settings={"model_control": "explicit"})
+    _fails(start_gateway, repository, "'explicit'", settings={"model_control": "magic"})
     _fails(start_gateway, repository, "max_rows", settings={"batching.max_rows": "many"})
 
 

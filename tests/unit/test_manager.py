@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,146 +17,10 @@ from serving.errors import LoadError
 from serving.models import policy
 from serving.models.manager import Manager
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from serving.signature import Signature, Tensor
-
-SIGNATURE = Signature(
-    (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),), ("z: seq(map)",)
-)
-
-
-@dataclass
-class Verdict:
-    words: str = "batched"
-    max_rows: int = 64
-
-
-@dataclass
-class Loaded:
-    """What a loader returns: nothing runs, but it knows when it was closed."""
-
-    name: str
-    version: int
-    config: Any
-    world: World
-    signature: Signature = SIGNATURE
-    verdict: Verdict = field(default_factory=Verdict)
-    provider: str = "CPUExecutionProvider"
-    provider_nodes: dict[str, int] = field(default_factory=lambda: {"CPUExecutionProvider": 3})
-    threads: int = 2
-    load_seconds: float = 0.25
-    notes: tuple[str, ...] = ("preferred provider cuda is missing",)
-    memory_bytes: int = 1000
-    cost: Any = None
-    isolated: str = ""
-    checked: bool = True
-    closed: bool = False
-
-    @property
-    def queue(self) -> Any:
-        return self
-
-    def close(self, timeout: float) -> bool:
-        # Promise 2: whoever is closed must not be in the table any more.
-        assert all(self is not routed for routed in self.world.routed())
-        assert timeout > 0
-        self.closed = True
-        return self.world.ends_in_time
-
-
-class World:
-    """A registry on disk and a manager whose threads run when the test says so."""
-
-    def __init__(self, root: Path, **settings: Any) -> None:
-        self.root = root
-        settings.setdefault("rollout", {"keep_previous_s": 0.0})
-        self.now = 1000.0
-        self.ahead = time.time() + 60 - self.now
-        self.published: list[tuple[ModelView, ...]] = []
-        self.jobs: list[tuple[str, Callable[[], None]]] = []
-        self.loads: list[str] = []
-        self.stats: list[tuple[str, int]] = []
-        self.errors: dict[str, BaseException] = {}
-        self.during: Callable[[dict[str, Any]], None] = lambda call: None
-        self.cpu = 0.0
-        self.publish_error: Exception | None = None
-        self.ends_in_time = True
-        self.manager = Manager(
-            Settings(**settings),
-            [root],
-            self.publish,
-            self.load,
-            new_stats=self.new_stats,
-            mono=lambda: self.now,
-            wall=lambda: self.now + self.ahead,
-            cpu=lambda: self.cpu,
-            spawn=lambda name, job: self.jobs.append((name, job)),
-        )
-
-    def write(self, model: str, version: int | str, content: str = "weights") -> Path:
-        folder = self.root / model / str(version)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model.onnx").write_text(content)
-        return folder
-
-    def configure(self, model: str, text: str) -> None:
-        (self.root / model).mkdir(exist_ok=True)
-        (self.root / model / "model.yaml").write_text(text)
-
-    def publish(self, views: tuple[ModelView, ...]) -> None:
-        if self.publish_error is not None:
-            raise self.publish_error
-        self.published.append(views)
-
-    def routed(self) -> list[Any]:
-        views = self.published[-1] if self.published else ()
-        return [queue for view in views for queue in plan(view).versions.values()]
-
-    def new_stats(self, model: str, version: int) -> Any:
-        self.stats.append((model, version))
-        return object()
-
-    def load(self, **call: Any) -> Any:
-        word = f"{call['name']}/{call['version']}"
-        self.loads.append(word)
-        self.during(call)
-        if word in self.errors:
-            raise self.errors[word]
-        call["on_warming"]()
-        return Loaded(call["name"], call["version"], call["config"], self)
-
-    def tick(self, seconds: float = 0.0) -> None:
-        self.now += seconds
-        self.manager.tick()
-
-    def run_jobs(self) -> list[str]:
-        jobs, self.jobs = self.jobs, []
-        for _, job in jobs:
-            job()
-        return [name for name, _ in jobs]
-
-    def settle(self, seconds: float = 0.0) -> None:
-        """Ticks and jobs until nothing is left to do."""
-        self.tick(seconds)
-        while self.jobs:
-            self.run_jobs()
-            self.tick()
-
-    def change(self) -> None:
-        """Past the settle time, looking as often as the loop would."""
-        for _ in range(6):
-            self.settle(1.01)
-
-    def view(self, model: str = "m") -> ModelView:
-        return next(view for view in self.manager.views() if view.name == model)
-
-    def version(self, number: int, model: str = "m") -> VersionView:
-        return next(v for v in self.view(model).versions if v.number == number)
-
-    def states(self, model: str = "m") -> dict[int, str]:
-        return {v.number: str(v.state) for v in self.view(model).versions}
+from tests.unit.manager_world import SIGNATURE, Verdict, World
 
 
 @pytest.fixture

@@ -1,0 +1,700 @@
+"""Commands, and what holds after them in each mode and after a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import LoadError, Word
+from serving.model_config import ModelConfig
+from serving.models import policy
+from serving.models.commands import (
+    SUPERSEDED,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
+from serving.models.manager import Manager
+from serving.models.tickets import MOST
+from serving.rollout.policy import plan
+from serving.settings import Settings
+from serving.state_dir import StateDir
+from tests.unit.manager_world import World
+
+KEEP = {"rollout": {"keep_previous_s": 300.0}}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return at(tmp_path)
+
+
+def at(folder: Path, mode: str = "poll", **settings: Any) -> World:
+    """A world over the registry and the state directory in ``folder``, as after a restart."""
+    (folder / "registry").mkdir(exist_ok=True)
+    state = StateDir(folder / "state")
+    return World(folder / "registry", state, model_control=mode, **settings)
+
+
+def two_versions(world: World) -> World:
+    """Version 1 answered before 2 does."""
+    world.write("m", 1)
+    world.settle()
+    world.write("m", 2)
+    world.change()
+    assert world.answers() == 2
+    return world
+
+
+# The default version.
+
+
+def test_a_pin_answers_whatever_is_newer_and_ends_with_auto(world: World) -> None:
+    two_versions(world)
+    assert world.outcome(SetDefault("m", 1)) == Outcome(version=1)
+    assert (world.answers(), world.view().pinned, world.view().reason) == (1, 1, "")
+    assert world.states() == {1: "READY", 2: "READY"}
+    world.write("m", 3)
+    world.change()
+    assert world.answers() == 1
+    assert world.outcome(SetDefault("m")) == Outcome(version=3)
+    assert (world.answers(), world.view().pinned) == (3, None)
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
+def test_fault_101_a_pin_and_the_version_before_outlive_a_restart(
+    tmp_path: Path, mode: str
+) -> None:
+    options: dict[str, Any] = {"load_models": ("*",)}
+    world = two_versions(at(tmp_path, "poll"))
+    assert world.outcome(Rollback("m")) == Outcome(version=1)
+    again = at(tmp_path, mode, **options)
+    again.settle()
+    assert (again.answers(), again.view().pinned, again.view().previous) == (1, 1, 2)
+    assert again.outcome(Rollback("m")) == Outcome(version=2)
+    assert again.answers() == 2
+
+
+def test_a_rollback_loads_what_is_no_longer_loaded_before_it_changes_the_route(
+    world: World,
+) -> None:
+    two_versions(world)
+    assert world.states() == {2: "READY"}
+    world.manager.command(Rollback("m"))
+    world.tick()
+    assert (world.answers(), world.states()) == (2, {1: "LOADING", 2: "READY"})
+    assert "version 1 is pinned and not ready (loading)" in world.view().reason
+    world.settle()
+    assert (world.answers(), world.view().reason) == (1, "")
+
+
+def test_the_version_before_stays_for_a_set_time_and_then_leaves(tmp_path: Path) -> None:
+    """Fault 75: a changed value changes behaviour."""
+    world = two_versions(at(tmp_path, **KEEP))
+    assert world.states() == {1: "READY", 2: "READY"}
+    assert (world.version(1).reason, world.view().previous) == (policy.KEPT, 1)
+    loads = list(world.loads)
+    assert world.outcome(Rollback("m")) == Outcome(version=1)
+    assert world.loads == loads
+    assert world.outcome(SetDefault("m")) == Outcome(version=2)
+    world.settle(301.0)
+    assert world.states() == {2: "READY"}
+
+
+def test_the_wait_for_the_version_before_to_leave_is_known(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path, **KEEP))
+    world.manager._disk.next_scan = float("inf")
+    world.settle(2.0)
+    assert 250.0 < world.manager.tick() < 300.0
+
+
+def test_only_one_version_before_stays_of_many_swaps(tmp_path: Path) -> None:
+    world = at(tmp_path, **KEEP)
+    for number in range(1, 6):
+        world.write("m", number)
+        world.change()
+    assert world.states() == {4: "READY", 5: "READY"}
+
+
+def test_a_version_before_that_left_the_disk_leaves(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path, **KEEP))
+    world.remove("m", 1)
+    world.change()
+    assert world.states() == {2: "READY"}
+    refused = world.outcome(Rollback("m"))
+    assert (refused.word, world.answers(), world.view().pinned) == (Word.NOT_FOUND, 2, None)
+
+
+def test_a_policy_that_turns_to_an_older_version_swaps_once_and_keeps_the_newer(
+    tmp_path: Path,
+) -> None:
+    world = at(tmp_path, **KEEP)
+    for number in (1, 3):
+        world.write("m", number)
+    world.configure("m", "version_policy: {specific: [3]}\n")
+    world.settle()
+    assert world.answers() == 3
+    world.configure("m", "version_policy: {specific: [1]}\n")
+    for _ in range(4):
+        world.change()
+        assert world.loads == ["m/3", "m/1"]
+    assert (world.answers(), world.states()) == (1, {1: "READY", 3: "READY"})
+
+
+def test_a_rollback_without_a_version_before_says_so(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    refused = world.outcome(Rollback("m"))
+    assert (refused.word, refused.version) == (Word.BAD_REQUEST, 1)
+    assert refused.message == "no version of model 'm' answered before"
+
+
+def test_while_a_pinned_version_cannot_answer_the_one_before_it_does_and_says_why(
+    world: World,
+) -> None:
+    two_versions(world)
+    world.write("m", 3)
+    world.errors["m/3"] = LoadError("it is no ONNX model")
+    failed = world.outcome(SetDefault("m", 3))
+    assert failed.word is Word.BAD_REQUEST
+    assert failed.message == (
+        "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model;"
+    )
+    assert world.answers() == 2
+    assert world.view().reason == (
+        "version 3 is pinned and not ready (failed: it is no ONNX model);"
+        " version 2 answers until it is"
+    )
+    world.errors.clear()
+    world.write("m", 3, "better")
+    world.change()
+    assert (world.answers(), world.view().reason) == (3, "")
+
+
+def test_fault_87_a_pin_waits_for_its_version_and_does_not_stop_the_start(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path))
+    world.order(SetDefault("m", 1))
+    world.remove("m", 1)
+    again = at(tmp_path)
+    again.settle()
+    assert again.manager.wait_started(0)
+    assert again.answers() == 2
+    assert "version 1 is pinned and not ready (not on disk)" in again.view().reason
+    again.write("m", 1)
+    again.change()
+    assert (again.answers(), again.view().reason) == (1, "")
+
+
+def test_a_stand_in_at_a_restart_does_not_become_the_version_before(tmp_path: Path) -> None:
+    world = at(tmp_path)
+    world.configure("m", "version_policy: {latest: 2}\n")
+    for number in (1, 2):
+        world.write("m", number)
+        world.change()
+    again = at(tmp_path)
+    again.errors["m/2"] = OSError(5, "I/O error")
+    again.settle()
+    again.errors.clear()
+    again.settle(2.1)
+    assert (again.answers(), again.view().previous) == (2, 1)
+
+
+def test_default_of_a_version_that_is_nowhere_is_refused_and_changes_nothing(world: World) -> None:
+    two_versions(world)
+    for model, version in (("m", 9), ("other", 1)):
+        assert world.outcome(SetDefault(model, version)).word is Word.NOT_FOUND
+    assert (world.answers(), world.view().pinned) == (2, None)
+
+
+# Load and unload.
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
+def test_unload_ends_the_last_version_also_when_its_folder_is_gone(
+    tmp_path: Path, mode: str
+) -> None:
+    """A7: only a command takes a model's last version."""
+    world = at(tmp_path, mode, load_models=("m",))
+    world.write("m", 1)
+    world.settle()
+    queue = world.routed()[0]
+    world.remove("m")
+    world.change()
+    assert world.states() == {1: "READY"}
+    assert world.outcome(UnloadModel("m")) == Outcome()
+    assert queue.closed
+    assert world.manager.views() == ()
+    world.change()
+    assert world.manager.views() == ()
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
+def test_unload_works_while_the_registry_cannot_be_read(tmp_path: Path, mode: str) -> None:
+    world = at(tmp_path, mode, load_models=("m",))
+    world.write("m", 1)
+    world.settle()
+    world.root.rename(tmp_path / "away")
+    world.change()
+    assert world.states() == {1: "READY"}
+    assert world.outcome(LoadModel("m")).word is Word.UNAVAILABLE
+    assert world.outcome(UnloadModel("m")) == Outcome()
+    assert world.answers() is None
+    (tmp_path / "away").rename(world.root)
+    world.change()
+    assert world.states() == {}
+
+
+def test_in_poll_an_unloaded_model_stays_out_until_its_directory_changes(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path))
+    assert world.outcome(UnloadModel("m")) == Outcome()
+    for _ in range(3):
+        world.change()
+    assert (world.states(), world.view().held_out) == ({}, True)
+    assert world.view().reason == "unloaded by command"
+    world.write("m", 3)
+    world.change()
+    assert (world.states(), world.view().held_out) == ({3: "READY"}, False)
+    assert world.outcome(UnloadModel("m")) == Outcome()
+    again = at(tmp_path)
+    again.settle()
+    assert again.states() == {3: "READY"}
+
+
+def test_in_both_an_unloaded_model_stays_out_until_it_is_loaded_also_across_a_restart(
+    tmp_path: Path,
+) -> None:
+    world = two_versions(at(tmp_path, "both"))
+    assert world.outcome(UnloadModel("m")) == Outcome()
+    world.write("m", 3)
+    world.change()
+    again = at(tmp_path, "both")
+    again.settle()
+    assert again.manager.wait_started(0)
+    assert (again.states(), again.view().held_out) == ({}, True)
+    assert again.outcome(LoadModel("m")) == Outcome(version=3)
+    last = at(tmp_path, "both")
+    last.settle()
+    assert last.states() == {3: "READY"}
+
+
+def test_in_both_a_version_that_was_unloaded_stays_out_and_the_next_lower_stands_in(
+    tmp_path: Path,
+) -> None:
+    world = two_versions(at(tmp_path, "both"))
+    ticket = world.manager.command(UnloadModel("m", 2))
+    world.tick()
+    assert world.version(2).reason == "unloaded by command as soon as version 1 is ready"
+    world.settle()
+    assert ticket.wait(0) == Outcome(version=1)
+    again = at(tmp_path, "both")
+    again.settle()
+    assert again.states() == {1: "READY"}
+    assert again.outcome(LoadModel("m", 2)) == Outcome(version=2)
+
+
+def test_explicit_loads_nothing_but_what_is_named(tmp_path: Path) -> None:
+    world = at(tmp_path, "explicit", load_models=("a",))
+    for model in "abc":
+        world.write(model, 1)
+    world.settle()
+    assert world.manager.wait_started(0)
+    assert [world.states(model) for model in "abc"] == [{1: "READY"}, {}, {}]
+    assert world.view("b").reason == "not loaded: nobody has asked for it"
+    assert not world.view("b").held_out
+    assert world.outcome(LoadModel("b")) == Outcome(version=1)
+    assert world.states("b") == {1: "READY"}
+
+
+def test_explicit_with_a_star_loads_what_is_there_at_the_start_and_nothing_later(
+    tmp_path: Path,
+) -> None:
+    world = at(tmp_path, "explicit", load_models=("*",))
+    world.write("a", 1)
+    world.settle()
+    world.write("b", 1)
+    world.write("a", 2)
+    world.configure("a", "max_batch_size: 4\n")
+    world.change()
+    assert world.loads == ["a/1"]
+    world.remove("a", 1)
+    world.change()
+    assert world.states("a") == {1: "READY"}
+    assert world.outcome(LoadModel("a")) == Outcome(version=2)
+    assert world.version(2, "a").config.max_batch_size == 4
+
+
+def test_explicit_begins_anew_at_each_start(tmp_path: Path) -> None:
+    world = at(tmp_path, "explicit")
+    world.write("m", 1)
+    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+    again = at(tmp_path, "explicit")
+    again.settle()
+    assert again.loads == []
+
+
+def test_in_explicit_single_versions_come_and_go_alone(tmp_path: Path) -> None:
+    world = at(tmp_path, "explicit")
+    for number in (1, 2, 3):
+        world.write("m", number)
+    world.settle()
+    assert world.outcome(LoadModel("m", 1)) == Outcome(version=1)
+    assert world.outcome(LoadModel("m", 3)) == Outcome(version=3)
+    assert world.states() == {1: "READY", 3: "READY"}
+    assert world.outcome(UnloadModel("m", 3)) == Outcome(version=1)
+    assert world.outcome(UnloadModel("m", 1)) == Outcome()
+    assert world.states() == {}
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
+@pytest.mark.parametrize("version", [None, 1])
+def test_load_picks_up_files_that_changed_under_a_loaded_version(
+    tmp_path: Path, mode: str, version: int | None
+) -> None:
+    world = at(tmp_path, mode, load_models=("m",))
+    world.write("m", 1)
+    world.settle()
+    old = world.routed()[0]
+    world.write("m", 1, "other weights")
+    world.change()
+    assert world.loads == ["m/1"]
+    ticket = world.manager.command(LoadModel("m", version))
+    world.tick()
+    assert world.states() == {1: "READY"}
+    assert world.version(1).reason == policy.RELOADING
+    assert not old.closed
+    world.settle()
+    assert ticket.wait(0) == Outcome(version=1)
+    assert old.closed
+    assert world.loads == ["m/1", "m/1"]
+    # Once they are loaded, later changes are reported again, not picked up.
+    world.write("m", 1, "yet other weights")
+    for _ in range(3):
+        world.change()
+    assert world.loads == ["m/1", "m/1"]
+    assert world.version(1).reason == policy.FILES_CHANGED
+
+
+def test_load_waits_until_what_is_being_copied_is_whole(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    world.write("m", 1, "being copied")
+    ticket = world.manager.command(LoadModel("m"))
+    world.settle()
+    assert ticket.wait(0) is None
+    world.change()
+    assert ticket.wait(0) == Outcome(version=1)
+    assert world.loads == ["m/1", "m/1"]
+
+
+def test_changed_files_that_cannot_be_loaded_leave_what_answers(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    world.write("m", 1, "rubbish")
+    world.errors["m/1"] = LoadError("it is no ONNX model")
+    failed = world.outcome(LoadModel("m"))
+    assert failed.word is Word.BAD_REQUEST
+    assert world.states() == {1: "READY"}
+    assert world.version(1).reason == (
+        "answers with its former files; the new ones: it is no ONNX model"
+    )
+    world.errors.clear()
+    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+    assert world.version(1).reason == ""
+
+
+def test_a_load_that_asks_for_nothing_new_is_done_at_once(world: World) -> None:
+    two_versions(world)
+    loads = list(world.loads)
+    assert world.outcome(LoadModel("m")) == Outcome(version=2)
+    assert world.loads == loads
+
+
+def test_a_failed_version_is_tried_again_at_once_when_asked_for(world: World) -> None:
+    world.write("m", 1)
+    world.errors["m/1"] = LoadError("no such operator")
+    world.settle()
+    world.errors.clear()
+    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+
+
+def test_load_of_a_version_beyond_the_policy_keeps_it(world: World) -> None:
+    two_versions(world)
+    assert world.outcome(LoadModel("m", 1)) == Outcome(version=2)
+    world.change()
+    assert world.states() == {1: "READY", 2: "READY"}
+
+
+def test_load_says_what_is_not_there(world: World) -> None:
+    world.write("m", 1)
+    world.configure("m", "version_policy: {specific: [7]}\n")
+    world.settle()
+    for command in (LoadModel("other"), LoadModel("m", 2), UnloadModel("other"), Rollback("x")):
+        refused = world.outcome(command)
+        assert refused.word in (Word.NOT_FOUND, Word.BAD_REQUEST)
+        assert str(world.root) not in refused.message
+    none = world.outcome(LoadModel("m"))
+    assert (none.word, none.message) == (
+        Word.BAD_REQUEST,
+        "at least one version must be available under the version policy of model 'm'",
+    )
+
+
+def test_an_unload_of_what_is_not_loaded_changes_nothing_and_is_done(world: World) -> None:
+    two_versions(world)
+    for _ in range(2):
+        assert world.outcome(UnloadModel("m")) == Outcome()
+
+
+# Overrides.
+
+
+def test_an_override_stands_in_for_the_configuration_until_a_load_without_one(
+    world: World,
+) -> None:
+    world.write("m", 1)
+    world.configure("m", "max_batch_size: 4\n")
+    world.settle()
+    assert world.outcome(LoadModel("m", override=ModelConfig(max_batch_size=16))).ok
+    assert world.version(1).config.max_batch_size == 16
+    world.configure("m", "max_batch_size: 8\n")
+    world.change()
+    assert world.version(1).config.max_batch_size == 16
+    assert world.outcome(LoadModel("m")).ok
+    assert world.version(1).config.max_batch_size == 8
+
+
+def test_an_override_heals_a_wrong_configuration(world: World) -> None:
+    world.write("m", 1)
+    world.configure("m", "max_batch_sise: 4\n")
+    world.settle()
+    assert world.states() == {1: "FAILED"}
+    assert world.outcome(LoadModel("m", override=ModelConfig(max_batch_size=2))).ok
+    assert (world.states(), world.view().reason) == ({1: "READY"}, "")
+
+
+def test_files_that_come_with_a_load_are_served_and_removed_once_nothing_uses_them(
+    world: World, tmp_path: Path
+) -> None:
+    world.write("m", 1)
+    world.settle()
+    seen: list[tuple[bytes, int]] = []
+
+    def look(call: dict[str, Any]) -> None:
+        file = call["path"] / "model.onnx"
+        seen.append((file.read_bytes(), call["folder"].parent.stat().st_mode & 0o777))
+
+    world.during = look
+    files = {"5/model.onnx": b"sent weights"}
+    ticket = world.order(LoadModel("m", override=ModelConfig(), files=files))
+    assert ticket.wait(0) == Outcome(version=5)
+    assert ticket.command.files == {}
+    assert seen == [(b"sent weights", 0o700)]
+    assert world.states() == {5: "READY"}
+    uploads = tmp_path / "state" / "uploads"
+    assert len(list(uploads.iterdir())) == 1
+    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+    world.settle()
+    assert world.states() == {1: "READY"}
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_model_that_is_only_sent_can_be_loaded_and_unloaded(world: World) -> None:
+    world.settle()
+    files = {"1/model.onnx": b"sent"}
+    assert world.outcome(LoadModel("new", override=ModelConfig(), files=files)).ok
+    assert world.states("new") == {1: "READY"}
+    assert world.outcome(UnloadModel("new")) == Outcome()
+    assert world.manager.views() == ()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"../1/model.onnx": b""},
+        {"/etc/model.onnx": b""},
+        {"1/../../model.onnx": b""},
+        {"1/a/b/c/d/model.onnx": b""},
+        {f"1/{'x' * 300}": b""},
+        {"readme.txt": b""},
+    ],
+)
+def test_files_that_would_lie_elsewhere_or_are_no_model_are_refused(
+    world: World, tmp_path: Path, files: dict[str, bytes]
+) -> None:
+    world.settle()
+    refused = world.outcome(LoadModel("m", override=ModelConfig(), files=files))
+    assert refused.word is Word.BAD_REQUEST
+    assert str(tmp_path) not in refused.message
+    assert not list((tmp_path / "state" / "uploads").glob("*"))
+
+
+@pytest.mark.parametrize("model", ["", "..", "a/b", ".hidden"])
+def test_a_name_that_is_no_models_takes_no_files(world: World, model: str) -> None:
+    files = {"1/model.onnx": b"x"}
+    refused = world.manager.command(LoadModel(model, override=ModelConfig(), files=files)).wait(0)
+    assert refused is not None
+    assert refused.word is Word.BAD_REQUEST
+
+
+def test_files_without_a_configuration_are_refused(world: World) -> None:
+    refused = world.manager.command(LoadModel("m", files={"1/model.onnx": b"x"})).wait(0)
+    assert refused is not None
+    assert refused.word is Word.BAD_REQUEST
+
+
+# Newer commands.
+
+
+def test_a_newer_command_ends_the_older_one_and_its_load_is_cancelled(world: World) -> None:
+    world.settle()
+    world.write("m", 1)
+    for _ in range(4):
+        world.tick(1.01)
+    assert world.states() == {1: "LOADING"}
+    asked: list[bool] = []
+    world.during = lambda call: asked.append(call["cancelled"]())
+    first = world.manager.command(LoadModel("m"))
+    second = world.manager.command(UnloadModel("m"))
+    assert first.wait(0) == Outcome(Word.UNAVAILABLE, SUPERSEDED)
+    world.settle()
+    assert asked == [True]
+    assert second.wait(0) == Outcome()
+    assert world.routed() == []
+
+
+def test_equal_commands_end_together(world: World) -> None:
+    world.write("m", 1)
+    tickets = [world.manager.command(LoadModel("m")) for _ in range(3)]
+    world.settle()
+    assert [ticket.wait(0) for ticket in tickets] == [Outcome(version=1)] * 3
+
+
+def test_an_older_command_keeps_its_effect_where_the_newer_one_is_about_another_version(
+    tmp_path: Path,
+) -> None:
+    world = at(tmp_path, "explicit")
+    for number in (1, 2):
+        world.write("m", number)
+    world.settle()
+    first = world.manager.command(LoadModel("m", 1))
+    world.order(LoadModel("m", 2))
+    assert first.wait(0) == Outcome(Word.UNAVAILABLE, SUPERSEDED)
+    assert world.states() == {1: "READY", 2: "READY"}
+
+
+def test_the_number_of_commands_under_way_is_bounded(world: World) -> None:
+    tickets = [world.manager.command(LoadModel(f"m{n}")) for n in range(MOST + 1)]
+    assert tickets[0].wait(0) is None
+    refused = tickets[-1].wait(0)
+    assert refused is not None
+    assert refused.word is Word.FULL
+    world.settle()
+    assert all(ticket.wait(0) is not None for ticket in tickets)
+    world.write("m", 1)
+    assert world.outcome(LoadModel("m")).ok
+
+
+def test_a_stop_ends_what_is_under_way_and_refuses_what_comes_later(world: World) -> None:
+    ticket = world.manager.command(LoadModel("m"))
+    assert world.manager.stop(0.1)
+    for one in (ticket, world.manager.command(LoadModel("m"))):
+        outcome = one.wait(0)
+        assert outcome is not None
+        assert outcome.word is Word.UNAVAILABLE
+
+
+@pytest.fixture
+def quick(world: World) -> Iterator[Manager]:
+    """A manager with its real threads, and loads that end at once."""
+    settings = Settings(model_control="both", registry={"settle_s": 0.0, "scan_interval_s": 5.0})
+    manager = Manager(settings, [world.root], world.publish, world.load, new_stats=world.new_stats)
+    world.write("m", 1)
+    manager.start()
+    try:
+        yield manager
+    finally:
+        assert manager.stop(10.0)
+
+
+@pytest.mark.parametrize("last", [LoadModel("m"), UnloadModel("m")])
+def test_fault_18_a_storm_of_commands_ends_in_the_state_of_the_last(
+    world: World, quick: Manager, last: LoadModel | UnloadModel
+) -> None:
+    def storm(seed: int) -> None:
+        for turn in range(1000):
+            command = LoadModel("m") if (seed + turn) % 2 else UnloadModel("m")
+            ticket = quick.command(command)
+            if turn % 50 == 0:
+                outcome = ticket.wait(10.0)
+                assert outcome is not None
+
+    assert quick.wait_started(5.0)
+    before = threading.active_count()
+    threads = [threading.Thread(target=storm, args=(seed,)) for seed in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120.0)
+        assert not thread.is_alive()
+    outcome = quick.command(last).wait(10.0)
+    loaded = isinstance(last, LoadModel)
+    assert outcome == Outcome(version=1 if loaded else None)
+    routed = [queue for view in quick.views() for queue in plan(view).versions.values()]
+    assert len(routed) == loaded
+    assert not any(queue.closed for queue in routed)
+    # Closes that are under way end; then nothing is left but what serves.
+    idle = threading.Event()
+    for _ in range(500):
+        if len(quick._slots.all()) == loaded and threading.active_count() <= before:
+            break
+        idle.wait(0.01)
+    assert len(quick._slots.all()) == loaded
+    assert threading.active_count() <= before
+    assert quick._tickets.under_way() == []
+    assert len(quick.history("m")) <= 64
+
+
+# What is told.
+
+
+def test_fault_88_the_history_of_a_model_is_bounded_and_a_view_shows_what_is_live(
+    world: World,
+) -> None:
+    for number in range(1, 40):
+        world.write("m", number)
+        world.change()
+        if number > 1:
+            world.remove("m", number - 1)
+    world.write("other", 1)
+    world.change()
+    assert world.states() == {39: "READY"}
+    events = world.manager.history("m")
+    assert len(events) == 64
+    assert {event.model for event in events} == {"m"}
+    assert (events[-1].version, str(events[-1].state)) == (38, "GONE")
+    assert {event.model for event in world.manager.history()} == {"m", "other"}
+    assert world.manager.history("nobody") == ()
+
+
+def test_what_leaves_says_why(world: World) -> None:
+    two_versions(world)
+    world.order(UnloadModel("m"))
+    left = [e for e in world.manager.history("m") if str(e.state) == "DRAINING"]
+    assert [(event.version, event.reason) for event in left] == [
+        (1, "no longer under the version policy"),
+        (2, policy.BY_COMMAND),
+    ]
+
+
+def test_a_state_document_that_is_not_ours_is_left_alone_and_said(tmp_path: Path) -> None:
+    StateDir(tmp_path / "state").write("models", {"form": 1, "models": {"m": {"pin": "2"}}})
+    world = at(tmp_path)
+    world.write("m", 1)
+    world.settle()
+    assert (world.answers(), world.view().pinned) == (1, None)
