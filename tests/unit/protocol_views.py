@@ -112,7 +112,7 @@ def call(
     models: Any, recorded: RecordedCall, control: RepositoryControl | None = None
 ) -> RecordedCall:
     """Answered, unless it waits for a command's end."""
-    answer_call(recorded, Desk(models, "serving", control))  # type: ignore[arg-type]
+    answer_call(recorded, Desk(models, "serving", control))
     return recorded
 
 

@@ -53,7 +53,7 @@ class Unanswerable(Waited):
 
 def test_calls_are_answered_until_the_server_stops() -> None:
     line, settings = Line(), Settings()
-    pool = CallPool(line, Desk(MODELS, "serving"), settings.threads.calls)  # type: ignore[arg-type]
+    pool = CallPool(line, Desk(MODELS, "serving"), settings.threads.calls)
     before = threading.active_count()
     pool.start()
     sent = [Waited("GET", "/v2/models"), Waited("GET", "/nowhere"), Unanswerable("GET", "/nowhere")]

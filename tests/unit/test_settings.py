@@ -179,7 +179,7 @@ def test_serving_config_names_the_file(tmp_path: Path) -> None:
 def test_settings_are_frozen() -> None:
     settings = Settings()
     with pytest.raises(ValidationError):
-        settings.limits.max_streams = 5  # type: ignore[misc]
+        settings.limits.max_streams = 5
 
 
 @pytest.mark.parametrize(
