@@ -38,6 +38,7 @@ FULL_LOOK = 10
 class _Known:
     """A model as the last look found it."""
 
+    place: Place
     found: FoundModel
     ignored: tuple[Ignored, ...]
     directory: Row
@@ -47,6 +48,8 @@ class _Known:
     turns: int
     seen: dict[str, Seen]
     links: tuple[tuple[str, str], ...]
+    # All its versions.
+    whole: bool
 
     def may_stand(self, directory: Row) -> bool:
         found = self.found
@@ -56,7 +59,7 @@ class _Known:
             and self.directory == directory
             and found.config_settled
             and not found.error
-            and all(version.whole for version in found.versions)
+            and self.whole
             and all(os.path.realpath(link) == target for link, target in self.links)
         )
 
@@ -172,22 +175,33 @@ class _Look:
             self.errors.append(SourceError(root, tree.words(error)))
             return
         if is_model(entries, self.follow):
-            self._found(Place(root.name, root, real, True, self.follow))
+            self._found(str(root), Place(root.name, root, real, True, self.follow))
             return
         for entry in entries:
-            if tree.is_directory(entry) and not passed_over(entry.name, self.follow):
-                self._folder(root, entry)
+            if entry.is_symlink():
+                self._link(root, entry)
+            elif tree.is_directory(entry) and not passed_over(entry.name, self.follow):
+                self._folder(root, entry, entry.path)
 
-    def _folder(self, root: Path, entry: os.DirEntry[str]) -> None:
-        real = entry.path
-        if entry.is_symlink():
-            if not self.follow:
-                self.ignored.append(Ignored(root / entry.name, A_LINK))
-                return
-            real = os.path.realpath(real)
-        self._found(Place(entry.name, root / entry.name, real, False, self.follow))
+    def _link(self, root: Path, entry: os.DirEntry[str]) -> None:
+        if not tree.is_directory(entry) or passed_over(entry.name, self.follow):
+            return
+        if self.follow:
+            self._folder(root, entry, os.path.realpath(entry.path))
+        else:
+            self.ignored.append(Ignored(root / entry.name, A_LINK))
 
-    def _found(self, place: Place) -> None:
+    def _folder(self, root: Path, entry: os.DirEntry[str], real: str) -> None:
+        """Every scan comes here for every model: what is known is made only once."""
+        known = self.before.get(entry.path)
+        if known and known.place.real == real and entry.name not in self.models:
+            self._model(entry.path, known.place, known)
+        else:
+            place = Place(entry.name, root / entry.name, real, False, self.follow)
+            self._found(entry.path, place)
+
+    def _found(self, key: str, place: Place) -> None:
+        known = self.before.get(key)
         if reason := why_no_model(place.name):
             self.ignored.append(Ignored(place.path, reason))
         elif place.name in self.models:
@@ -195,24 +209,23 @@ class _Look:
             words = "it is in more than one model directory"
             self.models[place.name] = FoundModel(place.name, path, error=words)
         else:
-            self.models[place.name] = self._model(place)
+            self._model(key, place, known if known and known.place == place else None)
 
-    def _model(self, place: Place) -> FoundModel:
+    def _model(self, key: str, place: Place, known: _Known | None) -> None:
         """What is known of it, looked at again where that may be out of date."""
-        key = f"{place.path}\0{place.real}"
-        known = self.before.get(key)
         try:
-            directory = tree.row("", Path(place.real).lstat())
-            if known and place.name not in self.closely and known.may_stand(directory):
+            directory = tree.row("", os.lstat(place.real))
+            if known and known.may_stand(directory) and place.name not in self.closely:
                 known.turns -= 1
             else:
                 known = self._look_at(place, directory, known)
         except OSError as error:
             words = f"its directory {tree.words(error)}"
-            return FoundModel(place.name, place.path, error=words)
+            self.models[place.name] = FoundModel(place.name, place.path, error=words)
+            return
         self.known[key] = known
         self.ignored += known.ignored
-        return known.found
+        self.models[place.name] = known.found
 
     def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
         deep = known is None or known.turns <= 0 or place.name in self.closely
@@ -221,6 +234,7 @@ class _Look:
         if look.settles_in is not None:
             self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
         return _Known(
+            place=place,
             # The old object where it is equal, so that equal snapshots compare fast.
             found=known.found if known and known.found == found else found,
             ignored=tuple(look.ignored),
@@ -229,6 +243,7 @@ class _Look:
             turns=_turns(place.name, known, deep),
             seen=look.seen,
             links=tuple(look.links),
+            whole=all(version.whole for version in found.versions),
         )
 
 

@@ -26,6 +26,8 @@ def is_model(entries: Sequence[Entry], follow: bool) -> bool:
     It is, if it holds ``model.onnx``, or folders named by digits that hold files, and none
     that is a model. ``follow``: links to folders count.
     """
+    if not any(e.name.isdigit() or e.name == MODEL_FILE for e in entries):
+        return False
     folders = [e for e in entries if is_directory(e) and (follow or not e.is_symlink())]
     numbered = [e for e in folders if is_digits(e.name)]
     if not numbered and not any(e.name == MODEL_FILE and e not in folders for e in entries):
