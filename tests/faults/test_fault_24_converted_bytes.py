@@ -1,0 +1,98 @@
+"""The process's byte budget counts what a request becomes, not only what came over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.clients import oip
+from tests.clients.gateway import Gateway, wait_until
+from tests.clients.triton import channel, refusal, stub
+from tests.clients.witness import MIB, Witness
+from tests.small_models import pooled, tiny, write
+
+# FP32 numbers whose wire form is 600 kB (typed: four bytes each; JSON: two or three
+# characters each), and that become as much again or more as the model's input.
+TYPED = np.zeros((1, 150_000), np.float32)
+JSON = np.zeros((1, 220_000), np.float32)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that may hold 1 MiB of requests and answers."""
+    folder = tmp_path_factory.mktemp("narrow")
+    repository = folder / "repository"
+    repository.mkdir()
+    write(repository, "pooled", pooled())
+    write(repository, "tiny", tiny())
+    settings = {"limits.process_bytes": str(MIB)}
+    gateway = Gateway(repository, folder / "gateway", settings=settings)
+    try:
+        yield gateway.wait_ready()
+    finally:
+        gateway.finish()
+
+
+def _json(x: np.ndarray) -> bytes:
+    numbers = b",".join([b"0"] * x.size)
+    head = b'{"inputs":[{"name":"X","datatype":"FP32","shape":[1,%d],"data":[' % x.size
+    return head + numbers + b"]}]}"
+
+
+def _all_given_back(gateway: Gateway) -> None:
+    wait_until(lambda: gateway.metric("serving_in_flight_requests") == 0, 10, "all ended")
+
+
+def test_typed_contents_count_again_once_they_are_converted(narrow: Gateway) -> None:
+    typed = oip.grpc_request("pooled", {"X": TYPED}, typed=True)
+    raw = oip.grpc_request("pooled", {"X": TYPED})
+    assert abs(typed.ByteSize() - raw.ByteSize()) < 100
+    assert typed.ByteSize() < MIB
+    runs = narrow.stats("pooled")["execution_count"]
+    with Witness(narrow), channel(narrow) as one:
+        for _ in range(3):
+            error = refusal(stub(one).ModelInfer, typed)
+            assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+            assert "as many bytes" in error.details()
+            trailing = dict(error.trailing_metadata())
+            assert int(trailing["grpc-retry-pushback-ms"]) >= 0
+            # The same bytes on the wire, taken as they are; what was refused holds nothing.
+            _all_given_back(narrow)
+            stub(one).ModelInfer(raw, timeout=20)
+    assert narrow.stats("pooled")["execution_count"] - runs == 3
+
+
+def test_numbers_in_json_count_again_once_they_are_converted(narrow: Gateway) -> None:
+    over, within = _json(JSON), _json(JSON[:, : JSON.size // 3])
+    assert len(over) < MIB
+    path = "/v2/models/pooled/infer"
+    with Witness(narrow):
+        for _ in range(3):
+            answer = narrow.get(path, over, "POST")
+            assert answer.status == 503, answer
+            assert "as many bytes" in answer.json()["error"]
+            assert int(answer.headers["retry-after"]) >= 0
+            _all_given_back(narrow)
+            assert narrow.get(path, within, "POST").status == 200
+
+
+def test_strings_in_typed_contents_count_again_once_they_are_converted(
+    start_gateway, repository
+) -> None:
+    """Two bytes of an empty string become the four of its length."""
+    from tests.small_models import identity
+
+    write(repository, "strings", identity("BYTES"))
+    gateway = start_gateway(
+        repository, {"limits.process_bytes": str(MIB), "limits.max_string_elements": "1000000"}
+    )
+    x = np.full((1, 220_000), "", object)
+    with channel(gateway) as one:
+        typed = oip.grpc_request("strings", {"X": x}, typed=True, outputs=["Y"])
+        assert typed.ByteSize() < MIB / 2
+        error = refusal(stub(one).ModelInfer, typed)
+    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+    assert gateway.stats("strings")["execution_count"] == 0
