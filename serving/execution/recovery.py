@@ -35,7 +35,8 @@ _PATIENCE_S = 60.0
 class AnyRunner(Protocol):
     """``session.Runner`` or ``isolated.IsolatedRunner``."""
 
-    run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]
+    @property
+    def run(self) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]: ...
 
     def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]: ...
 

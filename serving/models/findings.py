@@ -57,7 +57,8 @@ class Recipe:
 class Findings:
     """``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
     ``memory_bytes``: what the process grew by (0: unknown); ``died``: how the trial ended on
-    generated input (``SIGFPE``), '' when it lived."""
+    generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
+    integers by, which may end a process."""
 
     verdict: BatchingVerdict
     notes: tuple[str, ...] = ()
@@ -65,6 +66,7 @@ class Findings:
     recipe: Recipe | None = None
     memory_bytes: int = 0
     died: str = ""
+    divides: bool = False
 
     @property
     def cost(self) -> CostCurve | None:
@@ -100,6 +102,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
         },
         "memory_bytes": findings.memory_bytes,
         "died": findings.died,
+        "divides": findings.divides,
     }
 
 
@@ -126,6 +129,7 @@ def _findings(plain: Any) -> Findings:
         None if plain["recipe"] is None else _recipe(plain["recipe"]),
         _count(plain["memory_bytes"]),
         _text(plain["died"]),
+        _bool(plain["divides"]),
     )
 
 

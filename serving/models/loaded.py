@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from serving.errors import Word
 from serving.execution.instances import Instances
+from serving.execution.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
 from serving.models.cost import CostCurve
@@ -35,7 +36,7 @@ class LoadedSlot:
     name: str
     version: int
     queue: _core.Queue
-    runner: Runner
+    runner: Runner | IsolatedRunner
     instances: Instances
     verdict_now: Callable[[], BatchingVerdict]
     config: ModelConfig

@@ -12,6 +12,9 @@ from serving.errors import LoadError
 from serving.events import log
 from serving.execution.files import file_bytes
 from serving.execution.instances import Instances
+from serving.execution.integer_division import file_divides_integers
+from serving.execution.isolated import IsolatedRunner, load_isolated_runner
+from serving.execution.isolation_policy import isolation_reason
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
@@ -156,8 +159,9 @@ class Loader:
     def _load(self, load: _Load, found: Findings | None, reservation: Reservation) -> LoadedSlot:
         job = load.job
         load.check()
-        isolated = ""
-        runner = load_runner(job.path, job.config, job.settings, job.name)
+        isolated = _isolated(job, found)
+        load_here = load_isolated_runner if isolated else load_runner
+        runner: Runner | IsolatedRunner = load_here(job.path, job.config, job.settings, job.name)
         try:
             load.on_warming()
             samples = collect(_sources(job), runner.signature, job.config)
@@ -173,7 +177,7 @@ class Loader:
     def _start(
         self,
         load: _Load,
-        runner: Runner,
+        runner: Runner | IsolatedRunner,
         found: Findings,
         reservation: Reservation,
         isolated: str,
@@ -226,7 +230,7 @@ class Loader:
     def _proving(
         self,
         load: _Load,
-        runner: Runner,
+        runner: Runner | IsolatedRunner,
         verdict: BatchingVerdict,
         found: Findings,
         queue: _core.Queue,
@@ -254,6 +258,21 @@ class Loader:
         )
 
 
+def _isolated(job: Job, found: Findings | None) -> str:
+    """Why the version runs in a child, '' where it does not. What it would take a walk over
+    the file to know is asked only where it matters."""
+
+    def reason(divides: bool) -> str:
+        died = found is not None and bool(found.died)
+        return isolation_reason(job.config, job.settings, trial_died=died, integer_div=divides)
+
+    if reason(divides=False) == reason(divides=True):
+        return reason(divides=False)
+    if found is not None:
+        return reason(found.divides)
+    return reason(file_divides_integers(job.path, job.config.model_filename))
+
+
 def _verified(path: Path) -> tuple[str, ...]:
     """The samples that the version's manifest names, once its files agree with it."""
     manifest = read_manifest(path)
@@ -274,7 +293,7 @@ def _sources(job: Job) -> Sources:
 
 
 def _warmed(
-    load: _Load, runner: Runner, samples: Samples, found: Findings | None
+    load: _Load, runner: Runner | IsolatedRunner, samples: Samples, found: Findings | None
 ) -> tuple[Findings, str]:
     """Warm what a trial has tried, or find out here what it would have."""
     job, signature = load.job, runner.signature

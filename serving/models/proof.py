@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from serving.errors import LoadError
-from serving.execution.faults import classify
+from serving.execution.faults import classify, short_of_memory
 from serving.model_config.schema import ModelConfig, Tolerance
 from serving.models.warmup import STYLES, Array, Feeds, Run, Source
 from serving.settings import Settings
@@ -52,6 +52,10 @@ class Intent:
     max_rows: int
     explicit: bool
     words: str = ""
+
+
+class _ShortError(Exception):
+    """There is not the memory to run, or to compare, so many rows."""
 
 
 class _DisprovedError(Exception):
@@ -142,6 +146,13 @@ def _settled(wanted: Intent, unknown: str) -> BatchingVerdict:
 
 def _prove(run: Run, signature: Signature, tolerance: Tolerance, plan: Source | None) -> str:
     """'' when proven, else why it stays unknown. Raises _DisprovedError."""
+    try:
+        return _compare(run, signature, tolerance, plan)
+    except (_ShortError, MemoryError):
+        return "there is not enough memory to run several rows"
+
+
+def _compare(run: Run, signature: Signature, tolerance: Tolerance, plan: Source | None) -> str:
     if plan is None:
         return "the model did not run on generated input"
     names = [tensor.name for tensor in signature.outputs]
@@ -179,6 +190,8 @@ def _check_group(
     except LoadError:
         raise
     except Exception as error:
+        if short_of_memory(error):
+            raise _ShortError from error
         raise _DisprovedError(
             f"rows run alone, but not {len(group)} together: {classify(error).message}"
         ) from error

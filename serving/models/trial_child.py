@@ -9,13 +9,14 @@ import contextlib
 import resource
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from serving.errors import LoadError
 from serving.execution import child_process, runtime
 from serving.execution.framing import Message
+from serving.execution.integer_division import file_divides_integers
 from serving.execution.session import Runner, load_runner
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
@@ -40,6 +41,7 @@ class _Loaded:
     sources: Sources
     meter: Meter
     samples: Samples
+    divides: bool
 
 
 class Host:
@@ -70,11 +72,14 @@ class Host:
         config = plain.from_plain(message["config"])
         settings = Settings.model_validate(message["settings"])
         runtime.start_global_pool(settings)
+        path = Path(message["path"])
+        divides = file_divides_integers(path, config.model_filename)
         budget, size = int(message["budget"]), int(message["size"])
         meter = Meter(budget)
-        # The file's own bytes are ours, not the model's, and go once the session is made.
-        child_process.limit_memory(budget + size + _ROOM + _STACK * (settings.intra_op_threads + 2))
-        path = Path(message["path"])
+        # The file's bytes, and onnxruntime's parse of them, go once the session is made.
+        child_process.limit_memory(
+            budget + 2 * size + _ROOM + _STACK * (settings.intra_op_threads + 2)
+        )
         runner = load_runner(path, config, settings, message["name"])
         sources = Sources(
             path,
@@ -82,7 +87,7 @@ class Host:
             tuple(message["named"]),
             settings.limits.max_message_bytes,
         )
-        self._loaded = _Loaded(runner, config, settings, sources, meter, Samples())
+        self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), divides)
         return {"ok": True}
 
     def _samples(self, message: Message) -> Message:
@@ -103,7 +108,7 @@ class Host:
             one.samples.samples,
             one.meter,
         )
-        return {"findings": findings.to_plain(found)}
+        return {"findings": findings.to_plain(replace(found, divides=one.divides))}
 
     def _drop(self, message: Message) -> Message:
         del message

@@ -302,8 +302,22 @@ def test_a_version_that_takes_more_than_its_configuration_says_fails_alone(trial
 def test_generated_input_that_kills_the_trial_leaves_the_version_served(trials):
     slot = trials().load(dies_when_run())
     assert "its trial ended with SIGFPE on generated input" in slot.notes
+    assert slot.isolated == "generated input ended its trial's process"
     assert slot.verdict.max_rows == 0
     assert not slot.checked
+    config = ModelConfig(isolation="none")
+    assert trials().load(dies_when_run(), config, name="asked").isolated == ""
+
+
+def divides():
+    return graphs.one("Div", [("a", INT64, ["n"]), ("b", INT64, ["n"])], [("y", INT64, ["n"])])
+
+
+@pytest.mark.parametrize("trial", ["on", "off"])
+def test_a_model_that_divides_what_requests_bring_is_isolated(trials, trial):
+    slot = trials(loading__trial=trial).load(divides())
+    assert slot.isolated.startswith("it divides integers that requests bring")
+    assert trials(loading__trial=trial).load(graphs.softmax(), name="other").isolated == ""
 
 
 def test_a_trial_needs_no_longer_than_it_must(trials):
