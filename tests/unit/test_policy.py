@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -37,6 +38,9 @@ class World:
         self.disk: dict[int, tuple[str, bool]] = {}
         self.policy = VersionPolicy()
         self.unknown = False
+        # What commands said: fields of ``Wishes``, and the versions whose files were asked for.
+        self.said: dict[str, Any] = {}
+        self.exact: frozenset[int] = frozenset()
 
     def set_disk(self, words: list[str]) -> None:
         self.disk = {}
@@ -52,10 +56,16 @@ class World:
 
     def see(self) -> Wishes:
         versions = tuple(
-            Wish(SlotKey("m", number, files, self.config), Path(f"m/{number}"), whole)
+            Wish(
+                SlotKey("m", number, files, self.config),
+                Path(f"m/{number}"),
+                whole,
+                exact=number in self.exact,
+            )
             for number, (files, whole) in sorted(self.disk.items())
         )
-        return Wishes("m", () if self.unknown else versions, self.policy, self.unknown)
+        versions = () if self.unknown else versions
+        return Wishes("m", versions, self.policy, self.unknown, **self.said)
 
     def act(self) -> list[str]:
         """Every action until there are none, in words."""
@@ -132,8 +142,21 @@ class World:
             case "wait":
                 self.now += float(words[0])
             case _:
-                raise AssertionError(command)
+                self.hear(verb, frozenset(map(int, words)))
         return self.act()
+
+    def hear(self, verb: str, versions: frozenset[int]) -> None:
+        match verb:
+            case "pinned" | "kept":
+                self.said[verb] = next(iter(versions), None)
+            case "out" | "extra":
+                self.said[verb] = versions
+            case "wanted" | "unwanted":
+                self.said["wanted"] = verb == "wanted"
+            case "exact":
+                self.exact = versions
+            case _:
+                raise AssertionError(verb)
 
 
 def name(slot: Slot) -> str:
@@ -586,6 +609,196 @@ def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_anothe
         slot(3, wish("b", 1), State.NEW),
     ]
     assert next_actions(models, slots, 0.0, Limits(loads=1)) == [policy.Load(3)]
+
+
+def test_a_pinned_version_is_desired_whatever_the_policy_says_and_loads_first() -> None:
+    check("""
+        > pinned 1
+        > disk 1 2 3
+          add 1
+          add 3
+          load 1
+        > ready 1
+          load 3
+        > ready 3
+        > pinned
+          unload 1
+    """)
+
+
+def test_a_pin_to_a_version_that_is_not_there_wants_nothing() -> None:
+    check("""
+        > pinned 9
+        > disk 1
+          add 1
+          load 1
+        > ready 1
+        > disk 1 9
+          add 9
+          remark 1: answers until version 9 is ready
+          load 9
+    """)
+
+
+def test_what_answered_before_stays_as_long_as_it_is_kept_and_on_disk() -> None:
+    check(f"""
+        > disk 1
+          add 1
+          load 1
+        > ready 1
+        > disk 1 2
+          add 2
+          remark 1: answers until version 2 is ready
+          load 2
+        > kept 1
+          remark 1: {policy.KEPT}
+        > ready 2
+        > wait 1000
+        > config B
+          add 2@B
+          remark 2: {policy.RECONFIGURING}
+          load 2@B
+        > ready 2@B
+          unload 2
+        > kept
+          unload 1
+    """)
+
+
+def test_what_is_kept_is_not_loaded_for_it_and_leaves_with_its_files() -> None:
+    check(f"""
+        > kept 1
+        > disk 1 2
+          add 2
+          load 2
+        > ready 2
+        > policy all
+          add 1
+          load 1
+        > ready 1
+        > policy latest 1
+          remark 1: {policy.KEPT}
+        > disk 2
+          unload 1
+    """)
+
+
+def test_an_unload_of_the_model_ends_everything_also_what_is_being_loaded() -> None:
+    check("""
+        > policy all
+        > disk 1 2 3
+          add 3
+          add 2
+          add 1
+          load 3
+        > fails 3
+          load 2
+        > ready 2
+          load 1
+        > unwanted
+          forget 3
+          unload 2
+          cancel 1
+        > wait 1000
+        > wanted
+          add 3
+          add 2
+          add 1
+        > ends 1
+          load 3
+    """)
+
+
+def test_an_unload_counts_while_the_source_cannot_say_anything() -> None:
+    check(f"""
+        > policy all
+        > disk 1 2
+          add 2
+          add 1
+          load 2
+        > ready 2
+          load 1
+        > ready 1
+        > unreadable
+          remark 2: {policy.UNREADABLE}
+          remark 1: {policy.UNREADABLE}
+        > out 1
+          unload 1
+        > unwanted
+          unload 2
+    """)
+
+
+def test_an_unloaded_version_answers_until_its_stand_in_does() -> None:
+    check("""
+        > disk 1 2
+          add 2
+          load 2
+        > ready 2
+        > out 2
+          add 1
+          remark 2: unloaded by command as soon as version 1 is ready
+          load 1
+        > ready 1
+          unload 2
+    """)
+
+
+def test_an_unloaded_version_goes_when_nothing_can_stand_in_for_it() -> None:
+    check("""
+        > disk 1 2
+          add 2
+          load 2
+        > ready 2
+        > out 2
+          add 1
+          remark 2: unloaded by command as soon as version 1 is ready
+          load 1
+        > fails 1
+          unload 2
+    """)
+
+
+def test_a_version_asked_for_by_number_is_desired_beside_the_policys_own() -> None:
+    check("""
+        > extra 1
+        > disk 1 2 3
+          add 3
+          add 1
+          load 3
+        > ready 3
+          load 1
+        > ready 1
+        > unwanted
+          unload 3
+        > extra
+          unload 1
+    """)
+
+
+def test_files_that_were_asked_for_replace_those_of_a_ready_slot_once_they_are_loaded() -> None:
+    check(f"""
+        > disk 1
+          add 1
+          load 1
+        > ready 1
+        > disk 1:b
+          remark 1: {policy.FILES_CHANGED}
+        > exact 1
+          add 1:b
+          remark 1: {policy.RELOADING}
+          load 1:b
+        > fails 1:b
+          remark 1: answers with its former files; the new ones: broken
+        > disk 1:c
+          add 1:c
+          remark 1: {policy.RELOADING}
+          forget 1:b
+          load 1:c
+        > ready 1:c
+          unload 1
+        > exact
+    """)
 
 
 NUMBERS = st.sets(st.integers(1, 4))

@@ -1,0 +1,332 @@
+"""Anything in any order: a source, commands, failures and restarts, against what must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from serving.errors import LoadError
+from serving.model_config import ModelConfig, VersionPolicy
+from serving.models.commands import (
+    Command,
+    LoadModel,
+    Rollback,
+    SetDefault,
+    Ticket,
+    UnloadModel,
+)
+from serving.models.history import KEPT_OF_ONE
+from serving.models.manager import Manager
+from serving.models.state import PENDING, State
+from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
+from serving.rollout.policy import plan
+from serving.settings import Settings
+from tests.unit.manager_world import Loaded
+
+MODELS = ("a", "b")
+NUMBERS = st.integers(1, 4)
+POLICIES = st.one_of(
+    st.builds(VersionPolicy, st.just("latest"), st.integers(1, 3)),
+    st.just(VersionPolicy("all")),
+    st.builds(
+        VersionPolicy,
+        st.just("specific"),
+        st.just(1),
+        st.lists(NUMBERS, min_size=1, max_size=3, unique=True).map(tuple),
+    ),
+)
+
+
+class Source:
+    """Directories without a disk: model -> version -> (content, whole)."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[int, tuple[str, bool]]] = {}
+        self.configs: dict[str, ModelConfig] = {}
+        self.readable = True
+
+    def scan(self, closely: frozenset[str] = frozenset()) -> Snapshot:
+        if not self.readable:
+            return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
+        return Snapshot(tuple(self._found(name) for name in sorted(self.models)))
+
+    def _found(self, name: str) -> FoundModel:
+        versions = tuple(
+            FoundVersion(n, self.path(name, n), content, whole, "" if whole else "copying")
+            for n, (content, whole) in sorted(self.models[name].items())
+        )
+        stamp = repr(self.configs.get(name))
+        return FoundModel(name, Path("/r") / name, versions, stamp)
+
+    def path(self, name: str, number: int) -> Path:
+        return Path("/r") / name / str(number)
+
+    def fingerprint(self, version: Path) -> str:
+        content, _ = self.models.get(version.parent.name, {}).get(int(version.name), ("", False))
+        return content
+
+    def config(self, folder: Path) -> ModelConfig:
+        return self.configs.get(folder.name, ModelConfig())
+
+
+class Memory:
+    """A state directory that outlives the managers of one run."""
+
+    path = None
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Any] = {}
+
+    def read(self, name: str) -> Any:
+        return self.documents.get(name)
+
+    def write(self, name: str, document: Any) -> bool:
+        self.documents[name] = document
+        return True
+
+
+class ManagerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.memory = Source(), Memory()
+        self.now = 1000.0
+        # Content -> how its load fails.
+        self.broken: dict[str, Exception] = {}
+        self.contents = 0
+
+    @initialize(mode=st.sampled_from(("poll", "explicit", "both")), loads=st.integers(1, 2))
+    def begin(self, mode: str, loads: int) -> None:
+        self.settings = Settings(
+            model_control=mode,
+            load_models=("a",),
+            threads={"load": loads},
+            rollout={"keep_previous_s": 30.0},
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.published: tuple[Any, ...] = ()
+        self.jobs: list[Any] = []
+        self.tickets: list[Ticket] = []
+        self.served: set[str] = set()
+        # Models that a command took a version of since they were last loaded whole.
+        self.dismissed: set[str] = set()
+        self.manager = Manager(
+            self.settings,
+            [],
+            self.publish,
+            self.load,
+            state=self.memory,  # type: ignore[arg-type]  # a stand-in without a disk
+            source=self.source,
+            read_config=self.source.config,
+            new_stats=lambda model, version: None,  # type: ignore[arg-type,return-value]  # unused
+            mono=lambda: self.now,
+            wall=lambda: self.now,
+            cpu=lambda: 0.0,
+            spawn=lambda name, job: self.jobs.append(job),
+        )
+        self.tick()
+
+    # What a manager needs of the world.
+
+    def publish(self, views: tuple[Any, ...]) -> None:
+        self.published = views
+
+    def routed(self) -> list[Any]:
+        return [queue for view in self.published for queue in plan(view).versions.values()]
+
+    ends_in_time = True
+
+    def load(self, **call: Any) -> Any:
+        content = self.source.fingerprint(call["path"])
+        if error := self.broken.get(content):
+            raise error
+        call["on_warming"]()
+        return Loaded(call["name"], call["version"], call["config"], self)  # type: ignore[arg-type]  # it asks for no more than this has
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        self.manager.tick()
+        for view in self.published:
+            if view.default is not None:
+                self.served.add(view.name)
+        self.dismissed -= {model for model in MODELS if self.is_loaded_by_command(model)}
+
+    def is_loaded_by_command(self, model: str) -> bool:
+        """Whether the last that was said of it was to load it, and it was."""
+        mine = [ticket for ticket in self.tickets if ticket.command.model == model]
+        last = mine[-1] if mine else None
+        if last is None or not isinstance(last.command, LoadModel) or last.command.version:
+            return False
+        outcome = last.wait(0)
+        return outcome is not None and outcome.ok
+
+    def fresh(self) -> str:
+        self.contents += 1
+        return f"content {self.contents}"
+
+    # What happens.
+
+    @rule(model=st.sampled_from(MODELS), number=NUMBERS, kind=st.sampled_from("ggbhc"))
+    def publish_version(self, model: str, number: int, kind: str) -> None:
+        """Good, broken, broken for a while, or still being copied."""
+        content = self.fresh()
+        if kind == "b":
+            self.broken[content] = LoadError("broken")
+        elif kind == "h":
+            self.broken[content] = OSError(5, "I/O error")
+        self.source.models.setdefault(model, {})[number] = (content, kind != "c")
+        self.tick(1.01)
+
+    @rule(model=st.sampled_from(MODELS), number=NUMBERS)
+    def delete(self, model: str, number: int) -> None:
+        self.source.models.get(model, {}).pop(number, None)
+        self.tick(1.01)
+
+    @rule(model=st.sampled_from(MODELS))
+    def delete_model(self, model: str) -> None:
+        self.source.models.pop(model, None)
+        self.tick(1.01)
+
+    @rule(model=st.sampled_from(MODELS), policy=POLICIES, rows=st.integers(1, 2))
+    def configure(self, model: str, policy: VersionPolicy, rows: int) -> None:
+        self.source.configs[model] = ModelConfig(max_batch_size=rows, version_policy=policy)
+        self.tick(1.01)
+
+    @rule(readable=st.booleans())
+    def lose_sight(self, readable: bool) -> None:
+        self.source.readable = readable
+        self.tick(1.01)
+
+    @rule()
+    def heal(self) -> None:
+        self.broken = {c: e for c, e in self.broken.items() if not isinstance(e, OSError)}
+
+    @rule(seconds=st.sampled_from((0.1, 3.0, 40.0)))
+    def wait(self, seconds: float) -> None:
+        self.tick(seconds)
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def a_thread_ends(self, data: st.DataObject) -> None:
+        self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))()
+        self.tick()
+
+    @rule(
+        model=st.sampled_from(MODELS),
+        version=st.one_of(st.none(), NUMBERS),
+        kind=st.sampled_from((LoadModel, UnloadModel, SetDefault, Rollback)),
+    )
+    def command(self, model: str, version: int | None, kind: Any) -> None:
+        self.give(kind(model) if kind is Rollback else kind(model, version))
+        self.tick()
+
+    @rule(model=st.sampled_from(MODELS))
+    def override(self, model: str) -> None:
+        self.give(LoadModel(model, override=ModelConfig(max_batch_size=7)))
+        self.tick()
+
+    @rule(commands=st.lists(st.sampled_from((LoadModel, UnloadModel)), min_size=2, max_size=6))
+    def storm(self, commands: list[Any]) -> None:
+        for kind in commands:
+            self.give(kind("a"))
+        self.tick()
+
+    def give(self, command: Command) -> None:
+        self.tickets.append(self.manager.command(command))
+        if isinstance(command, UnloadModel):
+            self.dismissed.add(command.model)
+
+    @rule()
+    def restart(self) -> None:
+        pins = {view.name: view.pinned for view in self.manager.views()}
+        self.manager.stop(0.1)
+        self.start()
+        for view in self.manager.views():
+            assert view.pinned == pins.get(view.name, view.pinned)
+
+    # What holds.
+
+    @invariant()
+    def an_answer_once_given_goes_only_by_command(self) -> None:
+        views = {view.name: view for view in self.published}
+        for model in self.served - self.dismissed:
+            assert plan(views[model]).default is not None
+
+    @invariant()
+    def no_route_leads_to_what_is_closed(self) -> None:
+        assert not any(queue.closed for queue in self.routed())
+
+    @invariant()
+    def the_default_is_the_pinned_version_whenever_that_is_ready(self) -> None:
+        for view in self.published:
+            ready = {v.number for v in view.versions if v.state is State.READY}
+            if view.pinned in ready:
+                assert plan(view).default == view.pinned
+            assert (plan(view).default is None) == (not ready)
+            assert view.default == plan(view).default
+
+    @invariant()
+    def the_history_and_the_loads_at_once_are_bounded(self) -> None:
+        assert all(len(self.manager.history(model)) <= KEPT_OF_ONE for model in MODELS)
+        loading = [
+            s for s in self.manager._slots.all() if s.state in (State.LOADING, State.WARMING)
+        ]
+        assert len(loading) <= self.settings.threads.load
+
+    @invariant()
+    def an_older_command_has_ended_when_another_one_was_given(self) -> None:
+        for model in MODELS:
+            last: Command | None = None
+            for ticket in reversed([t for t in self.tickets if t.command.model == model]):
+                last = last or ticket.command
+                assert ticket.command == last or ticket.wait(0) is not None
+
+    def teardown(self) -> None:
+        """Left alone, everything comes to rest: in the state that was asked for last."""
+        if not hasattr(self, "manager"):
+            return
+        self.source.readable = True
+        self.broken = {c: e for c, e in self.broken.items() if isinstance(e, LoadError)}
+        for versions in self.source.models.values():
+            versions.update({n: (content, True) for n, (content, _) in versions.items()})
+        for _ in range(80):
+            self.tick(1.01)
+            while self.jobs:
+                self.jobs.pop(0)()
+                self.tick()
+            self.no_route_leads_to_what_is_closed()
+            self.an_answer_once_given_goes_only_by_command()
+        slots = self.manager._slots.all()
+        assert not [s for s in slots if s.state in (*PENDING, State.DRAINING)]
+        assert all(ticket.wait(0) is not None for ticket in self.tickets)
+        for view in self.published:
+            self.rests(view)
+        assert self.manager.tick() > 0.0
+
+    def rests(self, view: Any) -> None:
+        wishes = self.manager._wishes_of(view.name)
+        pinned = wishes.of(view.pinned) if view.pinned is not None else None
+        if pinned is None or wishes.dismissed(view.pinned):
+            return
+        if not isinstance(self.broken.get(pinned.key.files), LoadError):
+            assert plan(view).default == view.pinned
+
+
+TestManagerMachine = ManagerMachine.TestCase
+TestManagerMachine.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
