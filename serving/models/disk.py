@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.events import log
-from serving.registry.directory import FoundModel, Snapshot
+from serving.registry.snapshot import Closely, FoundModel, Snapshot
 
 # The share of time that scans may take; beyond it they come less often, but never so
 # seldom that a new version misses its five seconds (settle time 3 s).
@@ -20,7 +20,7 @@ _HURRIED_SHARE = 0.05
 
 
 class Source(Protocol):
-    def scan(self, closely: frozenset[str] = ...) -> Snapshot: ...
+    def scan(self, closely: Closely = ...) -> Snapshot: ...
     def fingerprint(self, version: Path) -> str: ...
 
 
@@ -76,9 +76,9 @@ class Disk:
         """Something changed: look as soon as looks may follow one another."""
         self.next_scan = min(self.next_scan, max(self._soonest_scan, self._mono()))
 
-    def scan(self, closely: frozenset[str]) -> bool:
-        """Look; whether anything is other than before. ``closely``: models whose every file
-        is looked at."""
+    def scan(self, closely: Closely) -> bool:
+        """Look; whether anything is other than before. ``closely``: models and versions whose
+        every file is looked at."""
         before, cpu_before = self._mono(), self._cpu()
         snapshot = self._source.scan(closely=closely)
         cost = self._cpu() - cpu_before

@@ -260,8 +260,9 @@ class Manager:
 
     def _look(self, asked: Collection[str] = ()) -> None:
         """``asked``: models that a command is about."""
-        failed = {slot.model for slot in self._slots.all() if slot.state is State.FAILED}
-        if self._disk.scan(frozenset(failed.union(asked))):
+        slots = self._slots.all()
+        failed = {(slot.model, slot.version) for slot in slots if slot.state is State.FAILED}
+        if self._disk.scan({*failed, *asked}):
             self._read()
 
     def _read(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,14 @@ from serving.registry.layout import DIRECT, is_model
 from serving.registry.look import A_LINK, ModelLook, Place
 from serving.registry.names import is_beside, passed_over, why_no_model
 from serving.registry.settling import Clocks, Seen
-from serving.registry.snapshot import FoundModel, FoundVersion, Ignored, Snapshot, SourceError
+from serving.registry.snapshot import (
+    Closely,
+    FoundModel,
+    FoundVersion,
+    Ignored,
+    Snapshot,
+    SourceError,
+)
 from serving.registry.tree import Row, UnfitError
 
 __all__ = [
@@ -105,15 +112,16 @@ class DirectorySource:
         # Folders that are a model and its version 1 in one. Replaced whole.
         self._direct: frozenset[Path] = frozenset()
 
-    def scan(self, closely: Collection[str] = ()) -> Snapshot:
+    def scan(self, closely: Closely = ()) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
 
-        ``closely``: names of models whose every file is looked at this time.
+        ``closely``: models, by name, and versions, by name and number, whose every file is
+        looked at this time.
         """
         now = self._mono()
         clocks = Clocks(now, self._wall(), self._settle_s, now - self._scanned)
         self._scanned = now
-        look = _Look(self._known, closely, clocks, self._follow)
+        look = _Look(self._known, _by_model(closely), clocks, self._follow)
         for root in self.roots:
             look.root(root)
         self._known = look.known
@@ -142,7 +150,8 @@ class _Look:
 
     # By the model directory's path, as text: it is hashed for every model in every scan.
     before: dict[str, _Known]
-    closely: Collection[str]
+    # Model -> numbers to look at closely; 0 stands for all.
+    closely: Mapping[str, Collection[int]]
     clocks: Clocks
     follow: bool
     known: dict[str, _Known] = field(default_factory=dict)
@@ -228,8 +237,9 @@ class _Look:
         self.models[place.name] = known.found
 
     def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
-        deep = known is None or known.turns <= 0 or place.name in self.closely
-        look = ModelLook(place, deep, known.seen if known else {}, self.clocks)
+        closely = self.closely.get(place.name, ())
+        deep = known is None or known.turns <= 0 or 0 in closely
+        look = ModelLook(place, deep, closely, known.seen if known else {}, self.clocks)
         found = look.found()
         if look.settles_in is not None:
             self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
@@ -245,6 +255,14 @@ class _Look:
             links=tuple(look.links),
             whole=all(version.whole for version in found.versions),
         )
+
+
+def _by_model(closely: Closely) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for one in closely:
+        name, number = (one, 0) if isinstance(one, str) else one
+        found.setdefault(name, set()).add(number)
+    return found
 
 
 def _turns(name: str, known: _Known | None, deep: bool) -> int:

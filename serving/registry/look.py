@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,10 +42,11 @@ class Place:
 @dataclass(slots=True)
 class ModelLook:
     """``deep``: every file is looked at; else versions that were whole get a glance at their
-    folder only."""
+    folder only, but for the numbers in ``closely``."""
 
     place: Place
     deep: bool
+    closely: Collection[int]
     before: dict[str, Seen]
     clocks: Clocks
     seen: dict[str, Seen] = field(default_factory=dict)
@@ -122,9 +123,10 @@ class ModelLook:
             self.links.append((entry.path, path))
         seen = self.before.get(path)
         try:
-            if seen and not self.deep and seen.stands(tree.row("", Path(path).lstat())):
-                self.seen[path] = seen
-                return seen.found
+            glance = seen if not self.deep and number not in self.closely else None
+            if glance and glance.stands(tree.row("", Path(path).lstat())):
+                self.seen[path] = glance
+                return glance.found
             return self._judge(number, path, tree.read_tree(path))
         except FileNotFoundError:
             return None

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+# What a scan shall look at file by file: models by name, single versions with their number.
+Closely = Collection[str | tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)

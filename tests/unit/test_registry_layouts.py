@@ -379,3 +379,19 @@ def test_thousands_of_versions_cost_a_stat_a_scan_and_a_glance_each_when_one_com
     assert lists <= 5
     assert manifests == 0
     assert len(only(watching.scan()).versions) == count + 1
+
+
+def test_a_version_that_failed_is_looked_at_closely_and_its_siblings_are_not(
+    tmp_path, monkeypatch
+) -> None:
+    for number in range(1, 101):
+        lay(tmp_path, f"m/{number}/model.onnx")
+    watching = source(tmp_path)
+    for _ in range(2 * FULL_LOOK):
+        watching.scan()
+    calls = Calls(monkeypatch)
+    lists = [calls.of(lambda: watching.scan(closely={("m", 7)}))[1] for _ in range(FULL_LOOK)]
+    assert sorted(lists)[FULL_LOOK // 2] == 3  # the directory, the model, the version
+    (tmp_path / "m" / "7" / "model.onnx").write_text("other")
+    found = only(watching.scan(closely={("m", 7)}))
+    assert [v.number for v in found.versions if v.settling] == [7]
