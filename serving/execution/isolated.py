@@ -24,6 +24,9 @@ from serving.settings import Settings
 # What the child needs of the settings; nothing secret is among them.
 _SECTIONS = {"threads", "providers", "limits"}
 _CLOSE_S = 5.0
+# What a load takes beside the model: tables, and stacks, which count in full.
+_ROOM = 64 * 1024 * 1024
+_STACK = 9 * 1024 * 1024
 
 
 class IsolatedRunner:
@@ -213,6 +216,10 @@ def load_isolated_runner(
     return IsolatedRunner(hosted, Backoff(waits.restart_first_s, waits.restart_max_s))
 
 
+def _room(settings: Settings) -> int:
+    return _ROOM + _STACK * (settings.intra_op_threads + settings.threads.inter_op)
+
+
 def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: str) -> HostSpec:
     """What a child has to be told. Raises LoadError where no memory can be had for it."""
     budget = config.memory_bytes or settings.loading.model_memory_bytes or settings.models_bytes
@@ -232,7 +239,7 @@ def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: 
         name=name,
         message=message,
         files=files,
-        load_bytes=budget + settings.isolation_bytes,
+        load_bytes=budget + settings.isolation_bytes + _room(settings),
         load_timeout_s=settings.loading.trial_timeout_s,
         run_timeout_s=run_timeout_s(config, settings),
     )

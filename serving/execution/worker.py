@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Runner, runner_of
 from serving.execution.shared_memory import SharedMemory
 from serving.model_config import plain
+from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
 
@@ -47,7 +49,7 @@ class Host:
         settings = Settings.model_validate(message["settings"])
         sys.setswitchinterval(settings.threads.switch_interval_s)
         runtime.start_global_pool(settings)
-        config = plain.from_plain(message["config"])
+        config = _frugal(plain.from_plain(message["config"]))
         if snapshot.is_empty(fd):
             files = read_files(Path(message["path"]), config.model_filename)
             _keep(fd, files)
@@ -116,6 +118,16 @@ class _Line:
         except OSError as error:
             raise MemoryError(str(error)) from error
         return self._outputs.bytes
+
+
+def _frugal(config: ModelConfig) -> ModelConfig:
+    """Memory is limited here."""
+    if not config.session.enable_mem_arena:
+        return config
+    runtime.share_frugal_arena()
+    key, value = runtime.FRUGAL_ARENA
+    entries = {key: value, **config.session.entries}
+    return replace(config, session=replace(config.session, entries=entries))
 
 
 def _fault(fault: Fault) -> Message:
