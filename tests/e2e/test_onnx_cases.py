@@ -80,7 +80,7 @@ def _array(value: object, datatype: str) -> np.ndarray:
     return array
 
 
-def _carried(case) -> Case | None:  # type: ignore[no-untyped-def]
+def _carried(case: Any) -> Case | None:
     """The case as tensors, or None when the protocol or onnxruntime cannot have it."""
     graph = case.model.graph
     if any(word in case.name for word in LEFT_OUT):

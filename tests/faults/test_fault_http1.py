@@ -81,7 +81,10 @@ def test_fault_37_a_slow_body_is_answered_408(tight: Gateway) -> None:
     with http1.connection(tight.http_port) as sock:
         http1.send(sock, http1.head(PATH, "Content-Length: 5000") + b"{")
         reply = http1.read_reply(sock)
-    assert reply is None or reply.status == 408
+    assert reply is not None, "closed without an answer"
+    assert reply.status == 408
+    assert reply.closed
+    assert reply.error
 
 
 ENDLESS = [b"a: b\r\n" * 1000] * 3000

@@ -199,8 +199,39 @@ def _varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def test_fault_45_streams_over_the_limit_are_refused(tight: Gateway) -> None:
-    """This gateway allows 32 streams a connection; the excess costs nobody else anything."""
+REFUSED_STREAM = 7
+
+
+def test_fault_45_the_first_stream_over_the_limit_is_refused(tight: Gateway) -> None:
+    """This gateway allows 32 streams a connection: the 33rd is reset, or the connection ends."""
+    head = http2.header_block(http2.grpc_headers(INFER))
+    opened = b"".join(
+        http2.headers_frame(stream, head, "END_HEADERS") for stream in range(1, 67, 2)
+    )
+    with Witness(tight), http1.connection(tight.grpc_port, 5) as sock:
+        http1.send(sock, http2.PREFACE + SettingsFrame(0).serialize() + opened)
+        came = b""
+        while not (refused := _refused(came)):
+            data = sock.recv(65536)
+            assert data, "the connection ended without a word"
+            came += data
+    assert refused == (65, REFUSED_STREAM)
+
+
+def _refused(data: bytes) -> tuple[int, int] | None:
+    """The first reset or GOAWAY among these frames: its stream and its code."""
+    at = 0
+    while at + 9 <= len(data):
+        end = at + 9 + int.from_bytes(data[at : at + 3], "big")
+        if data[at + 3] in (3, http2.GOAWAY) and end <= len(data):
+            skip = 0 if data[at + 3] == 3 else 4
+            (code,) = struct.unpack_from(">I", data, at + 9 + skip)
+            return int.from_bytes(data[at + 5 : at + 9], "big"), code
+        at = end
+    return None
+
+
+def test_fault_45_streams_over_the_limit_cost_nobody_else_anything(tight: Gateway) -> None:
     head = http2.header_block(http2.grpc_headers(INFER))
 
     def parts() -> Iterator[bytes]:

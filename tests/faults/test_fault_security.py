@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import pickle
 from pathlib import Path
 
@@ -90,12 +91,19 @@ def test_fault_61_traversal_in_names_over_grpc(gateway: Gateway, name: str) -> N
 
 
 class _Bomb:
+    """Makes the folder, wherever it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
     def __reduce__(self) -> tuple[object, ...]:
-        return (Path("/nonexistent").touch, ())
+        return (os.mkdir, (str(self.folder),))
 
 
-def test_fault_65_pickles_are_bytes_like_any_other(gateway: Gateway) -> None:
-    data = pickle.dumps(_Bomb(), protocol=0)
+def test_fault_65_pickles_are_bytes_like_any_other(gateway: Gateway, tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(_Bomb(tmp_path / "here")))
+    assert (tmp_path / "here").is_dir(), "the bomb itself is a dud"
+    data = pickle.dumps(_Bomb(tmp_path / "there"), protocol=0)
     with Witness(gateway):
         answer = gateway.get("/v2/models/tiny/infer", data, "POST")
         assert answer.status == 400
@@ -109,6 +117,7 @@ def test_fault_65_pickles_are_bytes_like_any_other(gateway: Gateway) -> None:
         with channel(gateway) as one:
             response = stub(one).ModelInfer(oip.grpc_request("id_bytes", {"X": text}), timeout=10)
         assert oip.grpc_arrays(response)["Y"][0, 0] == text[0, 0]
+    assert not (tmp_path / "there").exists(), "a request was unpickled"
 
 
 CODE_BEARING = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
@@ -128,28 +137,45 @@ def test_fault_65_the_gateway_imports_nothing_that_deserialises_code() -> None:
             assert not names & CODE_BEARING, f"{file} imports {names & CODE_BEARING}"
 
 
+REGION = "a-secret-region"
+PLACE = {"shared_memory_region": REGION, "shared_memory_byte_size": 16}
+
+
 def test_fault_67_shared_memory_is_off(gateway: Gateway) -> None:
     with channel(gateway) as one:
         rpc = stub(one)
         for call, request in [
             (
                 rpc.SystemSharedMemoryRegister,
-                pb.SystemSharedMemoryRegisterRequest(name="r", key="/k", byte_size=4),
+                pb.SystemSharedMemoryRegisterRequest(name=REGION, key="/k", byte_size=4),
             ),
             (
                 rpc.CudaSharedMemoryRegister,
-                pb.CudaSharedMemoryRegisterRequest(name="r", byte_size=4),
+                pb.CudaSharedMemoryRegisterRequest(name=REGION, byte_size=4),
             ),
         ]:
-            assert refusal(call, request).code() == grpc.StatusCode.UNIMPLEMENTED
-        request = oip.grpc_request("tiny", {"x": np.zeros((1, 4), np.float32)})
-        oip.set_parameters(
-            request.inputs[0].parameters,
-            {"shared_memory_region": "r", "shared_memory_byte_size": 16},
-        )
-        del request.raw_input_contents[:]
-        error = refusal(rpc.ModelInfer, request)
-    assert error.code() in {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED}
+            error = refusal(call, request)
+            assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+            assert REGION not in error.details()
+        for of in ("input", "output"):
+            request = oip.grpc_request("tiny", {"x": np.zeros((1, 4), np.float32)}, outputs=["y"])
+            tensor = request.inputs[0] if of == "input" else request.outputs[0]
+            oip.set_parameters(tensor.parameters, PLACE)
+            if of == "input":
+                del request.raw_input_contents[:]
+            error = refusal(rpc.ModelInfer, request)
+            assert error.code() == grpc.StatusCode.UNIMPLEMENTED
+            assert "shared memory is not supported" in error.details()
+            assert REGION not in error.details()
+    one = {"name": "x", "shape": [1, 4], "datatype": "FP32"}
+    data = {"data": [0] * 4}
+    for body in (
+        {"inputs": [{**one, "parameters": PLACE}]},
+        {"inputs": [{**one, **data}], "outputs": [{"name": "y", "parameters": PLACE}]},
+    ):
+        answer = gateway.infer("tiny", body)
+        assert answer.status == 501, answer
+        assert REGION not in answer.json()["error"]
     for extension in gateway.get("/v2").json()["extensions"]:
         assert "shared_memory" not in extension
 
