@@ -16,6 +16,7 @@ from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
 _STATUS = Path("/proc/self/status")
+_UNITS = ("KB", "MB", "GB", "TB")
 
 
 def model_budget(config: ModelConfig, settings: Settings) -> int:
@@ -32,12 +33,10 @@ def check_alone(need: int, budget: int, what: str) -> None:
 
 def words(count: int) -> str:
     """``1.5 GB``."""
-    size, unit = float(count), "bytes"
-    for unit in ("bytes", "KB", "MB", "GB", "TB"):  # noqa: B007 - the last one is used below
-        if size < 1000:
-            break
-        size /= 1000
-    return f"{size:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+    if count < 1000:
+        return f"{count} bytes"
+    power = min((len(str(count)) - 1) // 3, len(_UNITS))
+    return f"{count / 1000**power:.3g} {_UNITS[power - 1]}"
 
 
 def resident() -> int:
