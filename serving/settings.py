@@ -276,7 +276,7 @@ class Settings(_Section):
     grpc_port: Port = Field(default=8081, description="0: the system picks one, and it is printed.")
     admin_host: Text = Field(default="127.0.0.1", description="Address of the admin port.")
     admin_port: Port = Field(
-        default=8082, description="Metrics, health and the list of models. 0: the system picks one."
+        default=8082, description="Metrics, health and control. 0: the system picks one."
     )
     admin_token_file: Path | None = Field(
         default=None,
