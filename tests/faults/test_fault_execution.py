@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 import onnxruntime
 import pytest
+from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
@@ -123,14 +124,18 @@ def test_fault_74_the_doors_do_not_dominate_light_models(gateway: Gateway) -> No
 
 
 def test_fault_79_health_answers_during_long_inference(gateway: Gateway) -> None:
+    """Over both doors, on a connection that inference shares and on new ones."""
     delays: list[float] = []
     with channel(gateway) as one:
+        rpc = stub(one)
         request = oip.grpc_request("slow", {"X": SLOW})
-        futures = [stub(one).ModelInfer.future(request, timeout=60) for _ in range(12)]
+        futures = [rpc.ModelInfer.future(request, timeout=60) for _ in range(12)]
         while not all(future.done() for future in futures) and len(delays) < 1000:
             started = time.perf_counter()
             assert gateway.get("/v2/health/ready", timeout=5).status == 200
-            delays.append(time.perf_counter() - started)
+            between = time.perf_counter()
+            assert rpc.ServerReady(pb.ServerReadyRequest(), timeout=5).ready
+            delays += [between - started, time.perf_counter() - between]
             time.sleep(0.005)
         for future in futures:
             future.result()

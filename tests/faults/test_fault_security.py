@@ -121,6 +121,8 @@ def test_fault_65_pickles_are_bytes_like_any_other(gateway: Gateway, tmp_path: P
 
 
 CODE_BEARING = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
+# Its pipes and queues carry pickles.
+CODE_BEARING |= {"multiprocessing"}
 
 
 def test_fault_65_the_gateway_imports_nothing_that_deserialises_code() -> None:

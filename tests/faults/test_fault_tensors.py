@@ -439,6 +439,23 @@ def test_fault_59_large_texts_are_400_and_cheap(tight: Gateway, what: str, text:
     assert tight.cpu_seconds() - before < 2
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({f"k{i}": 1 for i in range(200_000)}),
+        json.dumps({"inputs": [], "parameters": {f"k{i}": [i] for i in range(200_000)}}),
+    ],
+    ids=["keys", "parameters"],
+)
+def test_fault_59_two_hundred_thousand_keys_under_the_usual_limit(
+    gateway: Gateway, text: str
+) -> None:
+    before = gateway.cpu_seconds()
+    with Witness(gateway):
+        assert len(_refused(gateway, "id_fp32", text)) < 4000
+    assert gateway.cpu_seconds() - before < 2
+
+
 BROKEN = {
     "ragged": _input([2, 2], "[[1,2],[3]]"),
     "ragged depth": _input([2, 2], "[[1,2],3,4]"),
