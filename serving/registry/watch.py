@@ -9,6 +9,9 @@ network disk), the regular scan does.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,26 +68,27 @@ class Watcher:
                 self._say(error)
                 self._stopping.wait(_AGAIN_S)
 
-    def _folders(self) -> frozenset[str]:
-        """What is to be watched now."""
-        found: list[str] = []
+    def _folders(self) -> dict[str, int]:
+        """What is to be watched now, with inodes: a folder made anew is another one."""
+        found: dict[str, int] = {}
         for root in self._roots:
-            try:
+            with contextlib.suppress(OSError):
                 entries = tree.list_entries(str(root))
-            except OSError:
-                continue
-            found.append(str(root))
-            found += [
-                entry.path
-                for entry in entries
-                if not (entry.name.startswith(".") or is_digits(entry.name))
-                and tree.is_directory(entry)
-                and (self._follow or not entry.is_symlink())
-            ]
-        return frozenset(found[:MAX_WATCHED])
+                found[str(root)] = root.stat().st_ino
+                for entry in entries:
+                    if self._is_model(entry):
+                        found[entry.path] = _inode(entry)
+        return dict(itertools.islice(found.items(), MAX_WATCHED))
 
-    def _watch(self, folders: frozenset[str]) -> None:
-        """Until the set of folders is another."""
+    def _is_model(self, entry: os.DirEntry[str]) -> bool:
+        return (
+            not (entry.name.startswith(".") or is_digits(entry.name))
+            and tree.is_directory(entry)
+            and (self._follow or not entry.is_symlink())
+        )
+
+    def _watch(self, folders: dict[str, int]) -> None:
+        """Until the folders are others."""
         if not folders:
             self._stopping.wait(_AGAIN_S)
             return
@@ -118,6 +122,10 @@ class Watcher:
                 reason=reason,
                 effect="changes are found by the regular scan",
             )
+
+
+def _inode(entry: os.DirEntry[str]) -> int:
+    return entry.stat().st_ino if entry.is_symlink() else entry.inode()
 
 
 def _any(change: Change, path: str) -> bool:

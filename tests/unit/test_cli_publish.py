@@ -1,0 +1,104 @@
+"""``serving publish`` and what ``serving check`` says of layouts and manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.registry.manifest import read_manifest
+from tests.clients.gateway import ROOT
+from tests.small_models import scale, write
+
+
+def serving(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serving", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "trained.onnx"
+    path.write_bytes(scale(2).SerializeToString())
+    return path
+
+
+def test_every_option_reaches_the_manifest(repository: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "sample.json").write_text('{"X": [[1.0, 2.0]]}')
+    done = serving(
+        *("publish", model, "--to", repository, "--model", "m", "--version", "1700000000"),
+        *("--metadata", "a=1", "--metadata", "b=x=y", "--metric", "accuracy=0.5"),
+        *("--sample", tmp_path / "sample.json", "--git-commit", "abcdef1"),
+        *("--mlflow-run-id", "run", "--mlflow-model-id", "m-1"),
+    )
+    assert done.returncode == 0, done.stderr
+    path = repository / "m" / "1700000000"
+    assert done.stdout == f"published m 1700000000: {path}\n"
+    manifest = read_manifest(path)
+    assert manifest is not None
+    assert manifest.metadata == {"a": "1", "b": "x=y"}
+    assert manifest.metrics == {"accuracy": 0.5}
+    assert manifest.samples == ("samples/sample.json",)
+    assert (manifest.git_commit, manifest.run_id, manifest.model_id) == ("abcdef1", "run", "m-1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (["--version", "007"], 2, "a version is a positive integer without leading zeros"),
+        (["--metadata", "novalue"], 2, "expected KEY=VALUE"),
+        (["--metadata", "a=1", "--metadata", "a=2"], 2, "each key once"),
+        (["--metric", "a=high"], 2, "'a' is no number"),
+        (["--git-commit", "main"], 1, "hexadecimal"),
+        (["--model", "../m"], 1, "no model's name"),
+        (["--version", "1"], 1, "version 1 exists already"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    repository: Path, model: Path, flags: list[str], code: int, words: str
+) -> None:
+    write(repository, "m", scale(1))
+    done = serving("publish", model, "--to", repository, "--model", "m", *flags)
+    assert done.returncode == code
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("serving: ")
+    assert words in line
+    assert [p.name for p in (repository / "m").iterdir()] == ["1"]
+
+
+def test_check_tells_the_layouts_the_origin_and_wrong_checksums(
+    repository: Path, model: Path
+) -> None:
+    assert serving("publish", model, "--to", repository, "--model", "m").returncode == 0
+    flags = ("--git-commit", "abcdef1", "--metric", "accuracy=0.5")
+    assert serving("publish", model, "--to", repository, "--model", "m", *flags).returncode == 0
+    (repository / "flat").mkdir()
+    (repository / "flat" / "model.onnx").write_bytes(model.read_bytes())
+    good = serving("check", "--no-load", repository)
+    assert good.returncode == 0, good.stdout
+    assert "layout: <model>/<version>/" in good.stdout
+    assert "layout: model.onnx in the model's own folder: version 1" in good.stdout
+    assert "checksums right, git_commit abcdef1, accuracy=0.5" in good.stdout
+
+    with (repository / "m" / "2" / "model.onnx").open("r+b") as file:
+        file.write(b"\xff")
+    bad = serving("check", "--no-load", repository, "--json")
+    assert bad.returncode == 1
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert problem.startswith("m 2: model.onnx is corrupt")
+
+
+def test_check_shows_which_manifest_was_copied_elsewhere(repository: Path, model: Path) -> None:
+    serving("publish", model, "--to", repository, "--model", "m", "--version", "4")
+    (repository / "m" / "4").rename(repository / "m" / "5")
+    assert "published as m 4" in serving("check", "--no-load", repository).stdout

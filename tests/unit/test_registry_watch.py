@@ -1,0 +1,120 @@
+"""The watch hurries a scan, whatever happens to the directories, and follows no links."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from serving.registry import watch
+from serving.registry.watch import Watcher
+
+
+class Hurried:
+    """Counts calls, and waits for the next one."""
+
+    def __init__(self) -> None:
+        self._called = threading.Event()
+
+    def __call__(self) -> None:
+        self._called.set()
+
+    def forget(self) -> None:
+        self._called.clear()
+
+    def wait(self, seconds: float = 5.0) -> bool:
+        return self._called.wait(seconds)
+
+
+@contextmanager
+def watching(*roots: Path, follow: bool = False) -> Iterator[Hurried]:
+    hurried = Hurried()
+    watcher = Watcher(roots, hurried, follow_symlinks=follow)
+    watcher.start()
+    try:
+        yield hurried
+    finally:
+        watcher.stop()
+        assert not watcher._thread.is_alive()
+
+
+def changed(hurried: Hurried, change) -> bool:
+    """Whether the change was noticed; whatever was noticed before is forgotten."""
+    while hurried.wait(0.5):
+        hurried.forget()
+    change()
+    return hurried.wait()
+
+
+def test_models_and_versions_that_come_and_go_hurry(tmp_path: Path) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    with watching(tmp_path) as hurried:
+        assert changed(hurried, (tmp_path / "m" / "2").mkdir)
+        assert changed(hurried, lambda: (tmp_path / "m" / "2").rename(tmp_path / "m" / "3"))
+        assert changed(hurried, (tmp_path / "m" / "3").rmdir)
+        assert changed(hurried, (tmp_path / "new").mkdir)
+        assert changed(hurried, (tmp_path / "new" / "1").mkdir)
+
+
+def test_a_directory_that_comes_late_or_again_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_AGAIN_S", 0.2)
+    root = tmp_path / "late"
+    with watching(root) as hurried:
+        root.mkdir()
+        assert hurried.wait()
+        assert changed(hurried, (root / "m").mkdir)
+        for folder in (root / "m", root):
+            folder.rename(tmp_path / "away")
+            folder.mkdir()
+            (tmp_path / "away").rename(root / "away")
+            assert changed(hurried, (folder / "new").mkdir)
+            shutil.rmtree(root / "away")
+
+
+def test_fault_11_links_are_not_watched_unless_they_are_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "m").symlink_to(outside)
+    assert Watcher([root], Hurried())._folders().keys() == {str(root)}
+    followed = Watcher([root], Hurried(), follow_symlinks=True)._folders()
+    assert followed.keys() == {str(root), str(root / "m")}
+    with watching(root, follow=True) as hurried:
+        assert changed(hurried, (outside / "1").mkdir)
+
+
+def test_versions_of_a_directory_that_is_a_model_are_not_watched_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1", "00000002", ".publishing-x", "m", "n"):
+        (tmp_path / name).mkdir()
+    folders = Watcher([tmp_path], Hurried())._folders()
+    assert folders.keys() == {str(tmp_path), str(tmp_path / "m"), str(tmp_path / "n")}
+    monkeypatch.setattr(watch, "MAX_WATCHED", 2)
+    assert len(Watcher([tmp_path], Hurried())._folders()) == 2
+
+
+def test_where_the_system_cannot_watch_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    tried = threading.Event()
+
+    def none_left(*paths: str, **options: object) -> Iterator[object]:
+        if lines:
+            tried.set()
+        raise OSError("no more watches")
+
+    monkeypatch.setattr(watch, "_AGAIN_S", 0.05)
+    monkeypatch.setattr(watch, "watch", none_left)
+    monkeypatch.setattr(watch.log, "warning", lambda event, **_: lines.append(event))
+    with watching(tmp_path):
+        assert tried.wait(5)
+    assert lines == ["registry_not_watched"]
