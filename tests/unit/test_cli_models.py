@@ -14,6 +14,7 @@ from serving.cli.status import default_words, status_lines
 from serving.control.admin import Admin
 from serving.errors import Word
 from serving.models.commands import LoadModel, Outcome, Rollback, SetDefault, UnloadModel
+from tests import small_models
 from tests.unit.control_fakes import Commander, admin_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,6 +193,24 @@ def test_fault_66_names_reach_no_shell(tmp_path: Path, name: str) -> None:
     else:
         assert done.returncode == 0, done.stderr
         assert commander.commands == [LoadModel(name)]
+
+
+@pytest.mark.parametrize("name", ["$(touch hit)", "`touch hit`", "a; touch hit", "a\nb"])
+def test_fault_66_published_names_reach_no_shell(tmp_path: Path, name: str) -> None:
+    (tmp_path / "m.onnx").write_bytes(small_models.tiny().SerializeToString())
+    (tmp_path / "models").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "serving", "publish", "m.onnx", "--to", "models", "--model", name],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert not list(tmp_path.rglob("hit"))
+    assert (done.returncode == 0) == (tmp_path / "models" / name).is_dir(), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_fault_66_no_code_of_ours_starts_a_shell() -> None:

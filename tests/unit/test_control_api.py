@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
+from serving.control import requests
 from serving.control.admin import Admin
 from serving.control.api import MAX_WAITING
 from serving.control.requests import MAX_BODY_BYTES
@@ -119,6 +121,17 @@ def test_bodies_are_json_and_small(commander: Commander, admin: Admin) -> None:
     large = b" " * (MAX_BODY_BYTES + 1)
     assert ask(admin, "POST", f"{BASE}/m/load", large)[0] == 413
     assert len(commander.commands) == 1
+
+
+def test_fault_37_a_body_that_does_not_come_is_given_up(
+    commander: Commander, admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "BODY_TIMEOUT_S", 0.2)
+    head = f"POST {BASE}/m/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", admin.address[1]), timeout=10) as slow:
+        slow.sendall(head.encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+    assert commander.commands == []
 
 
 @pytest.mark.parametrize("word", Word)
