@@ -39,6 +39,8 @@ __all__ = [
 
 # Scans between two full looks at a model where all has settled.
 FULL_LOOK = 10
+# More versions than so many a scan make them rarer.
+_PER_SCAN = 50
 
 
 @dataclass(slots=True)
@@ -270,4 +272,4 @@ def _turns(name: str, known: _Known | None, deep: bool) -> int:
     deep looks spread over the scans."""
     if known is None:
         return zlib.crc32(name.encode(errors="replace")) % FULL_LOOK
-    return FULL_LOOK if deep else known.turns - 1
+    return max(FULL_LOOK, len(known.found.versions) // _PER_SCAN) if deep else known.turns - 1
