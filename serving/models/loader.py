@@ -9,34 +9,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.errors import LoadError
-from serving.events import log
 from serving.execution.files import file_bytes
-from serving.execution.instances import Instances
 from serving.execution.integer_division import file_divides_integers
 from serving.execution.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation_policy import isolation_reason
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
-from serving.models import proof, trial
+from serving.models import trial
 from serving.models.findings import Failure, Findings
-from serving.models.live_proof import LiveProof
-from serving.models.loaded import LoadedSlot, in_force, make_queue
+from serving.models.loaded import LoadedSlot
 from serving.models.memory import Ledger, Meter, Reservation, check_alone, model_budget
 from serving.models.proof import BatchingVerdict
 from serving.models.rehearsal import rehearse, repeat
 from serving.models.samples import Samples, Sources, collect, run_all
+from serving.models.starting import Warmed, start
 from serving.models.trial import Job, LoadCancelledError, Trial
 from serving.models.trials import KeptTrials, name_of
 from serving.models.trim import Trimmer
 from serving.registry.manifest import read_manifest, verify
 from serving.settings import Settings
-from serving.signature import Signature
 from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
-    from serving.execution.recovery import AnyRunner
 
 
 def _never() -> bool:
@@ -57,7 +53,7 @@ class _Load:
     cancelled: Callable[[], bool]
     on_warming: Callable[[], None]
     on_changed: Callable[[], None]
-    start: float
+    since: float
 
     def check(self) -> None:
         if self.cancelled():
@@ -118,7 +114,7 @@ class Loader:
 
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
-        start = time.monotonic()
+        since = time.monotonic()
         size = file_bytes(path, config.model_filename)
         job = Job(
             name=name,
@@ -132,7 +128,7 @@ class Loader:
             budget=model_budget(config, settings),
         )
         check_alone(size, job.budget, "its files have")
-        load = _Load(job, fingerprint, stats, cancelled, on_warming, on_changed, start)
+        load = _Load(job, fingerprint, stats, cancelled, on_warming, on_changed, since)
         load.check()
         with self._ledger.reserve(size) as reservation:
             found = self._tried(load)
@@ -146,7 +142,7 @@ class Loader:
         job = load.job
         if not trial.is_wanted(job.config, job.settings):
             return None
-        name = _trial_name(load) if load.fingerprint else ""
+        name = _trial_name(load)
         outcome = self._kept.read(name) if name else None
         if outcome is None:
             outcome = self._trial.run(job, load.cancelled)
@@ -167,95 +163,27 @@ class Loader:
             samples = collect(_sources(job), runner.signature, job.config)
             found, words = _warmed(load, runner, samples, found)
             load.check()
+            notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
+            checked = bool(samples.samples) or found.recipe is not None
+            warmed = Warmed(job, runner, found, isolated, checked, notes)
+            return self._start(load, warmed, reservation)
         except BaseException:
             runner.close()
             raise
-        notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
-        checked = bool(samples.samples) or found.recipe is not None
-        return self._start(load, runner, found, reservation, isolated, checked, notes)
 
-    def _start(
-        self,
-        load: _Load,
-        runner: Runner | IsolatedRunner,
-        found: Findings,
-        reservation: Reservation,
-        isolated: str,
-        checked: bool,
-        notes: tuple[str, ...],
-    ) -> LoadedSlot:
-        from serving import _core
-
-        job = load.job
-        verdict, config = _preferring(_verdict(job, runner.signature, found), found, job.config)
-        config = in_force(config, job.settings)
-        _report(job, verdict, notes)
-        stats = _core.Stats(job.name, job.version) if load.stats is None else load.stats
-        of = (job.name, job.version)
-        queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
-        served: AnyRunner = runner
-        live: LiveProof | None = None
-        if verdict.open:
-            live = self._proving(load, runner, verdict, found, queue)
-            served = live
+    def _start(self, load: _Load, warmed: Warmed, reservation: Reservation) -> LoadedSlot:
+        def on_verdict(settled: BatchingVerdict) -> None:
+            """Real requests told what nothing else could: so does the next start."""
+            name = _trial_name(load)
+            if name:
+                self._kept.write(name, replace(warmed.found, verdict=settled))
+            load.on_changed()
 
         def on_closed() -> None:
-            if live is not None:
-                live.close()
             reservation.release()
             self._trimmer.ask()
 
-        return LoadedSlot(
-            name=job.name,
-            version=job.version,
-            queue=queue,
-            runner=runner,
-            instances=Instances(queue, served, config.instances, f"{job.name}:{job.version}"),
-            verdict_now=(lambda: verdict) if live is None else (lambda: live.verdict),
-            config=config,
-            signature=runner.signature,
-            provider=runner.provider,
-            provider_nodes=runner.providers,
-            threads=runner.threads,
-            load_seconds=time.monotonic() - load.start,
-            stats=stats,
-            on_closed=on_closed,
-            memory_bytes=reservation.size,
-            cost=found.cost,
-            isolated=isolated,
-            checked=checked,
-            notes=notes,
-        )
-
-    def _proving(
-        self,
-        load: _Load,
-        runner: Runner | IsolatedRunner,
-        verdict: BatchingVerdict,
-        found: Findings,
-        queue: _core.Queue,
-    ) -> LiveProof:
-        """Let real requests prove the batching of this version, and remember what they said."""
-        job = load.job
-
-        def on_verdict(settled: BatchingVerdict) -> None:
-            if settled.batched:
-                preferred = [n for n in job.config.preferred_batch_sizes if n <= settled.max_rows]
-                queue.batch_from_now_on(settled.max_rows, preferred)
-            name = _trial_name(load) if load.fingerprint else ""
-            if name:
-                self._kept.write(name, replace(found, verdict=settled))
-            log.info("batching_settled", model=job.name, version=job.version, verdict=settled.words)
-            load.on_changed()
-
-        return LiveProof(
-            runner,
-            runner.signature,
-            proof.intent(job.config, job.settings),
-            job.config.tolerance,
-            verdict,
-            on_verdict,
-        )
+        return start(warmed, load.stats, load.since, reservation.size, on_verdict, on_closed)
 
 
 def _isolated(job: Job, found: Findings | None) -> str:
@@ -283,6 +211,9 @@ def _verified(path: Path) -> tuple[str, ...]:
 
 
 def _trial_name(load: _Load) -> str:
+    """Under which its trial is kept; '' where it is not."""
+    if not load.fingerprint or not trial.is_wanted(load.job.config, load.job.settings):
+        return ""
     job, module = load.job, ort()
     runtime = (module.__version__, *module.get_available_providers())
     return name_of(load.fingerprint, job.config, job.settings, job.folder, runtime)
@@ -308,30 +239,3 @@ def _warmed(
     meter = Meter(job.budget)
     made = rehearse(run, signature, job.config, job.settings, samples.samples, meter)
     return made, ""
-
-
-def _verdict(job: Job, signature: Signature, found: Findings) -> BatchingVerdict:
-    if not found.died:
-        return found.verdict
-    wanted = proof.intent(job.config, job.settings)
-    words = f"its trial ended with {found.died} on generated input"
-    return proof.undecided(signature, wanted, words)
-
-
-def _preferring(
-    verdict: BatchingVerdict, found: Findings, config: ModelConfig
-) -> tuple[BatchingVerdict, ModelConfig]:
-    """Cut batches at the cheapest size, unless the configuration names others."""
-    best = found.cost.best_rows if found.cost is not None else None
-    if not best or best >= verdict.max_rows or config.preferred_batch_sizes:
-        return verdict, config
-    verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")
-    return verdict, replace(config, preferred_batch_sizes=(best,))
-
-
-def _report(job: Job, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
-    # Among much else, the line of the version that is ready says how it is batched.
-    say = log.warning if verdict.surprising else log.debug
-    say("batching_decided", model=job.name, version=job.version, verdict=verdict.words)
-    for note in notes:
-        log.warning("load_note", model=job.name, version=job.version, note=note)

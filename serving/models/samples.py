@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def collect(sources: Sources, signature: Signature, config: ModelConfig) -> Samp
 
 
 def _named(sources: Sources, name: str, signature: Signature) -> Sample:
-    what = f"sample '{name}'"
+    what = f"sample '{PurePosixPath(name).name}'"
     try:
         feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
     except UnfitError as error:

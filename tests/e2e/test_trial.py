@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from tests.clients.gateway import Gateway, wait_until
-from tests.small_models import TINY_WEIGHTS, tiny, tiny_expected, write
+from tests.small_models import TINY_WEIGHTS, looping, tiny, tiny_expected, write
 from tests.unit import graphs
 from tests.unit.test_trial import dies_while_loading, unfolds
 
@@ -159,3 +159,13 @@ def test_the_memory_of_all_versions_together_is_bounded_and_may_come_back(
     wait_until(
         lambda: gateway.get("/v2/models/second/ready").status == 200, 20, "the second is there"
     )
+
+
+def test_a_gateway_stops_at_once_while_a_trial_goes_on(start_gateway, repository) -> None:
+    """A model whose run never ends is being tried when SIGTERM comes."""
+    write(repository, "endless", looping(2**60))
+    gateway = start_gateway(repository, ON, wait=False)
+    left = wait_until(lambda: children(gateway), 30, "a trial has begun")
+    assert gateway.stop(15) == 0
+    _, alive = psutil.wait_procs(left, 5)
+    assert not alive
