@@ -69,6 +69,12 @@ class Findings:
     divides: bool = False
 
     @property
+    def lasts(self) -> bool:
+        """Whether another trial would end the same way: nobody but the kernel or an operator
+        sends SIGKILL, for reasons of the moment."""
+        return self.died != "SIGKILL"
+
+    @property
     def cost(self) -> CostCurve | None:
         return curve(self.seconds)
 
@@ -79,6 +85,10 @@ class Failure:
 
     reason: str
     detail: str = ""
+
+    @property
+    def lasts(self) -> bool:
+        return True
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:

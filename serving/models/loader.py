@@ -146,7 +146,7 @@ class Loader:
         outcome = self._kept.read(name) if name else None
         if outcome is None:
             outcome = self._trial.run(job, load.cancelled)
-            if name:
+            if name and outcome.lasts:
                 self._kept.write(name, outcome)
         if isinstance(outcome, Failure):
             raise LoadError(outcome.reason, outcome.detail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -12,6 +13,7 @@ import psutil
 from tests.clients.gateway import Gateway, wait_until
 from tests.small_models import TINY_WEIGHTS, looping, tiny, tiny_expected, write
 from tests.unit import graphs
+from tests.unit.test_live_proof import picky
 from tests.unit.test_trial import dies_while_loading, unfolds
 
 ON = {"loading.trial": "on", "log.level": "info"}
@@ -165,7 +167,39 @@ def test_a_gateway_stops_at_once_while_a_trial_goes_on(start_gateway, repository
     """A model whose run never ends is being tried when SIGTERM comes."""
     write(repository, "endless", looping(2**60))
     gateway = start_gateway(repository, ON, wait=False)
+    wait_until(lambda: _is_live(gateway), 30, "the doors are open")
+    wait_until(lambda: gateway.index().get(("endless", "1")), 30, "the version is seen")
     left = wait_until(lambda: children(gateway), 30, "a trial has begun")
     assert gateway.stop(15) == 0
     _, alive = psutil.wait_procs(left, 5)
     assert not alive
+
+
+def test_what_real_requests_proved_holds_after_a_restart(
+    start_gateway, repository, tmp_path: Path
+) -> None:
+    write(repository, "picky", picky())
+    settings = {**ON, "state_dir": str(tmp_path / "state")}
+    gateway = start_gateway(repository, settings)
+    assert "real requests may prove it" in _version(gateway)["batching"]
+    for value in range(1000, 1004):
+        ask = {"inputs": [{"name": "i", "shape": [1], "datatype": "INT64", "data": [value]}]}
+        assert gateway.infer("picky", ask).json()["outputs"][0]["data"] == [value - 1000]
+    proven = "batched, up to 64 rows: proven by real requests"
+    wait_until(lambda: _version(gateway)["batching"] == proven, 20, "the requests prove batching")
+    assert _version(gateway)["max_rows"] == 0, "what clients see stays"
+    gateway.finish()
+    again = _version(start_gateway(repository, settings))
+    assert (again["batching"], again["max_rows"]) == ("batched, up to 64 rows: proven", 64)
+
+
+def _version(gateway: Gateway) -> dict[str, Any]:
+    (model,) = gateway.models()["models"]
+    return dict(model["versions"][0])
+
+
+def _is_live(gateway: Gateway) -> bool:
+    try:
+        return gateway.get("/v2/health/live", timeout=2).status == 200
+    except OSError:
+        return False

@@ -12,10 +12,11 @@ import pytest
 from onnx import helper
 
 from serving.errors import LoadError
+from serving.execution.child import ChildDiedError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.models.findings import Failure
 from serving.models.loader import Loader
-from serving.models.trial import LoadCancelledError, Trial, _spawned, is_wanted
+from serving.models.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
 from serving.models.trials import FOLDER, MOST, KeptTrials
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
@@ -212,6 +213,23 @@ def test_a_crash_is_remembered_over_a_restart_and_tried_anew_when_asked_again(
     with pytest.raises(LoadError, match=words):
         restarted.load(dies_while_loading(), fingerprint="f")
     assert len(started) == before + 1
+
+
+def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatch):
+    state = StateDir(tmp_path / "state")
+    monkeypatch.setattr(
+        "serving.models.trial._stages",
+        lambda child, job: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
+    )
+    trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
+    assert state.names(FOLDER) == []
+    monkeypatch.setattr(
+        "serving.models.trial._stages",
+        lambda child, job: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
+    )
+    with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
+        trials(state).load(graphs.softmax(), fingerprint="f")
+    assert isinstance(caught.value.__cause__, MemoryError)
 
 
 def test_the_trials_kept_are_bounded(tmp_path):
