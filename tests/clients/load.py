@@ -101,7 +101,10 @@ class Load:
 
     def _grpc(self) -> None:
         request = oip.grpc_request(self.model, {"X": X})
-        with channel(self.gateway, enable_retries=0) as one:
+        # gRPC's own retry of streams that a GOAWAY says were never looked at stays on: a
+        # client may send one in the moment in which the connection ends. Nothing else is
+        # retried without a policy.
+        with channel(self.gateway) as one:
             infer = stub(one).ModelInfer
             while self._going():
                 try:
