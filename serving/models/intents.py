@@ -144,10 +144,10 @@ class Intents:
             return versions
         if taken is not None:
             versions = merged(taken.versions, {wish.version: wish for wish in versions})
-        if known is not None and (wanted or said.versions):
-            self._taken[model] = _Taken(known, versions)
-        else:
+        if not wanted and not said.versions:
             self._taken.pop(model, None)
+        elif known is not None and (taken is not None or (found and found.config_settled)):
+            self._taken[model] = _Taken(known, versions)
         return versions
 
     def _configuration(self, model: str, found: FoundModel | None) -> KnownConfig | None:

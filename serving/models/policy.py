@@ -96,7 +96,7 @@ def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
 def desired_if_whole(wishes: Wishes) -> tuple[Wish, ...]:
     """What would be desired if all on disk were whole and nothing had failed."""
     notes = {wish.version: wish for wish in wishes.versions}
-    whole = tuple(replace(wish, whole=True) for wish in wishes.versions)
+    whole = tuple(replace(wish, whole=not wish.gone) for wish in wishes.versions)
     chosen = _desired(replace(wishes, versions=whole), {})
     return tuple(notes[wish.version] for wish in chosen)
 
@@ -106,12 +106,18 @@ def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     candidates = [
         wish
         for wish in candidates
-        if (wish.whole or slots.get(wish.version)) and not wishes.dismissed(wish.version)
+        if (wish.whole or _is_held(wish, slots)) and not wishes.dismissed(wish.version)
     ]
     by_policy = {wish.version for wish in _by_policy(wishes, candidates, slots)}
     wanted = by_policy | wishes.extra | {wishes.pinned}
     chosen = [wish for wish in candidates if wish.version in wanted]
     return tuple(sorted(chosen, key=lambda wish: wish.version != wishes.pinned))
+
+
+def _is_held(wish: Wish, slots: _ByVersion) -> bool:
+    """Whether a version that can't be loaded now has a slot that counts all the same."""
+    same = slots.get(wish.version, ())
+    return any(slot.state is State.READY or not wish.gone for slot in same)
 
 
 def _by_policy(
@@ -319,7 +325,7 @@ def _changed(slot: Slot, wish: Wish) -> str:
 
 
 def _on_disk(slot: Slot, wishes: Wishes) -> bool:
-    return any(_serves(slot, wish) for wish in wishes.versions)
+    return any(_serves(slot, wish) and not wish.gone for wish in wishes.versions)
 
 
 def _why_left(slot: Slot, wishes: Wishes) -> str:

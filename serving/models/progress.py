@@ -30,7 +30,8 @@ class Facts:
         return self.wishes.model
 
     def has(self, version: int) -> bool:
-        return self.wishes.of(version) is not None
+        wish = self.wishes.of(version)
+        return wish is not None and not wish.gone
 
     def is_loaded(self, version: int) -> bool:
         return any(s.version == version and s.state is State.READY for s in self.slots)

@@ -100,9 +100,10 @@ class Tickets:
     def _all(self) -> list[Ticket]:
         return [ticket for tickets in self._open.values() for ticket in tickets]
 
-    def waiting_uploads(self) -> list[Upload]:
+    def waiting(self) -> list[Order]:
+        """What ``take`` has not given out yet."""
         with self._lock:
-            return [order.upload for order in self._waiting if order.upload is not None]
+            return list(self._waiting)
 
     def close(self) -> None:
         """End every ticket, and refuse the commands that still come."""

@@ -19,8 +19,9 @@ class Wish:
     """A version on disk as it would be loaded; one that is not ``whole`` never is.
 
     ``path``: the version's folder; ``folder``: the model's. ``note``: why it is not whole,
-    ``settling``: only because something changed a moment ago. ``exact``: a command asked for
-    these very files, so a version loaded from others has to make way.
+    ``settling``: only because something changed a moment ago, ``gone``: because it is off the
+    disk. ``exact``: a command asked for these very files, so a version loaded from others has
+    to make way.
     """
 
     key: SlotKey
@@ -30,6 +31,7 @@ class Wish:
     note: str = ""
     settling: bool = False
     exact: bool = False
+    gone: bool = False
 
     @property
     def version(self) -> int:
@@ -101,9 +103,10 @@ def version_policy(known: KnownConfig | None, wishes: tuple[Wish, ...]) -> Versi
 
 def merged(taken: tuple[Wish, ...], now: Mapping[int, Wish]) -> tuple[Wish, ...]:
     """The versions that were there when a command asked, as they are now: later ones don't
-    count, and one that is off the disk stays wished, though it can't be loaded any more."""
+    count, and one that is off the disk stays wished as far as it is loaded."""
     return tuple(now.get(wish.version) or _lost(wish) for wish in taken)
 
 
 def _lost(wish: Wish) -> Wish:
-    return Wish(wish.key, wish.path, False, wish.folder, "it is no longer on disk")
+    note = "it is no longer on disk"
+    return Wish(wish.key, wish.path, False, wish.folder, note, gone=True)

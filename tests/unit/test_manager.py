@@ -435,6 +435,19 @@ def test_the_number_of_loads_at_once_is_the_setting(tmp_path: Path) -> None:
         assert len(world.jobs) == loads
 
 
+def test_how_soon_a_load_is_tried_again_is_the_setting(tmp_path: Path) -> None:
+    """Fault 75: a changed value changes behaviour."""
+    loading = {"retry_first_s": 10.0, "retry_max_s": 15.0}
+    world = World(tmp_path, loading=loading, registry={"scan_interval_s": 100.0})
+    world.write("m", 1)
+    world.errors["m/1"] = OSError(5, "I/O error")
+    world.settle()
+    for seconds, loads in ((9.9, 1), (0.1, 2), (14.9, 2), (0.1, 3), (14.9, 3), (0.1, 4)):
+        world.settle(seconds)
+        assert len(world.loads) == loads
+    assert 14.0 < world.manager.tick() <= 15.0
+
+
 def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Path) -> None:
     for root in "ab":
         (tmp_path / "roots" / root / "m" / "1").mkdir(parents=True)

@@ -329,6 +329,29 @@ def test_explicit_with_a_star_loads_what_is_there_at_the_start_and_nothing_later
     assert world.version(2, "a").config.max_batch_size == 4
 
 
+def test_in_explicit_a_load_waits_for_a_configuration_that_is_still_changing(
+    tmp_path: Path,
+) -> None:
+    world = at(tmp_path, "explicit", load_models=("m",))
+    world.write("m", 1)
+    world.settle()
+    world.configure("m", "max_batch_size: 4\n")
+    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+    assert world.version(1).config.max_batch_size == 4
+
+
+def test_in_explicit_a_load_ends_when_its_files_vanish_before_it_began(tmp_path: Path) -> None:
+    world = at(tmp_path, "explicit", load_models=("m",))
+    world.write("m", 1)
+    world.tick()
+    world.write("m", 1, "other weights")
+    for _ in range(4):
+        world.tick(1.01)
+    world.remove("m")
+    world.change()
+    assert world.manager.views() == ()
+
+
 def test_explicit_begins_anew_at_each_start(tmp_path: Path) -> None:
     world = at(tmp_path, "explicit")
     world.write("m", 1)

@@ -315,7 +315,7 @@ class ManagerMachine(RuleBasedStateMachine):
         assert self.manager.tick() > 0.0
 
     def rests(self, view: Any) -> None:
-        wishes = self.manager._wishes_of(view.name)
+        wishes = self.manager._reconciler._wishes_of(view.name)
         pinned = wishes.of(view.pinned) if view.pinned is not None else None
         if pinned is None or wishes.dismissed(view.pinned):
             return

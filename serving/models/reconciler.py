@@ -1,0 +1,269 @@
+"""From what is on disk and what commands said to slots: looks, decides, acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from serving.errors import Word
+from serving.events import log
+from serving.models import policy, progress
+from serving.models.answers import answering
+from serving.models.commands import Command, LoadModel, Outcome, SetDefault
+from serving.models.disk import Disk
+from serving.models.intents import Intents
+from serving.models.picture import Standing, model_view
+from serving.models.progress import Facts
+from serving.models.slots import Slots
+from serving.models.startup import has_started
+from serving.models.state import PENDING, State
+from serving.models.tickets import Order
+from serving.models.views import ModelView
+from serving.models.wishes import Wishes
+from serving.settings import Settings
+
+# More rounds than any change needs; a policy that does not come to rest is a bug.
+_MOST_ROUNDS = 100
+
+
+class Reconciler:
+    """What the manager's loop does. Used by that loop only.
+
+    ``mono`` and ``wall``: seconds, monotonic and since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        disk: Disk,
+        intents: Intents,
+        mono: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._disk, self._intents = disk, intents
+        self._mono, self._wall = mono, wall
+        loading = settings.loading
+        self._limits = policy.Limits(
+            settings.threads.load, loading.retry_first_s, loading.retry_max_s
+        )
+        self.slots: Slots
+        self._wishes: dict[str, Wishes] = {}
+        self._defaults: dict[str, int] = {}
+        # Models that something changed about since they were drawn.
+        self._stale: set[str] = set()
+        self._undecided = True
+        self._next_retry = float("inf")
+        # Whether a look at the start could see everything.
+        self._begun = False
+        # The versions on disk at the start, as far as they are wanted.
+        self._first: frozenset[tuple[str, int]] | None = None
+        self._start_by = float("inf")
+
+    def turn(self, orders: Sequence[Order]) -> None:
+        """Take up the orders, look if that is due, and do what follows."""
+        if orders:
+            self._look({order.command.model for order in orders})
+            for order in orders:
+                self._take(order)
+        if self._mono() >= self._disk.next_scan:
+            self._look()
+        for model in self._intents.expired(self._wall()):
+            self._wish_anew(model)
+        if self._undecided or self._mono() >= self._next_retry:
+            self._reconcile()
+
+    def due_in(self) -> float:
+        """Seconds until a turn has something to do that no mail announces."""
+        due = min(self._disk.next_scan, self._next_retry) - self._mono()
+        return max(0.0, min(due, self._intents.due() - self._wall()))
+
+    def touch(self, model: str) -> None:
+        """Something about the model changed: decide again, and show it."""
+        self._undecided = True
+        self._stale.add(model)
+
+    def leave_all(self) -> None:
+        """The server stops."""
+        self.slots.leave_all()
+        self._stale.update(self._wishes, self._defaults)
+        self._wishes, self._defaults = {}, {}
+
+    # What is on disk.
+
+    def _look(self, asked: Collection[str] = ()) -> None:
+        """``asked``: models that a command is about."""
+        slots = self.slots.all()
+        failed = {(slot.model, slot.version) for slot in slots if slot.state is State.FAILED}
+        if self._disk.scan({*failed, *asked}):
+            self._read()
+
+    def _read(self) -> None:
+        names = {found.name for found in self._disk.models}
+        if not self._begun:
+            self._intents.begin(names)
+            self._begun = not self._disk.unseen
+        self._intents.keep_only(names | self.slots.models())
+        before, uploaded = self._wishes.keys(), self._intents.uploaded().keys()
+        self._stale.update(before, names, uploaded, self.slots.models())
+        self._wishes = {name: self._wish(name) for name in sorted(names | uploaded)}
+        self._undecided = True
+        self.slots.reconfigure(self._intents.known)
+        if self._first is None:
+            self._first = frozenset(
+                (wishes.model, wish.version)
+                for wishes in self._wishes.values()
+                for wish in wishes.versions
+                if not wishes.dismissed(wish.version)
+            )
+            registry = self._settings.registry
+            self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
+
+    def _wish(self, model: str) -> Wishes:
+        found, unseen = self._disk.find(model), self._disk.unseen
+        return self._intents.wishes(model, found, unseen, self._wall())
+
+    def _wish_anew(self, model: str) -> None:
+        if self._disk.find(model) is not None or model in self._intents.uploaded():
+            self._wishes[model] = self._wish(model)
+        else:
+            self._wishes.pop(model, None)
+        self.slots.reconfigure(self._intents.known)
+        self.touch(model)
+
+    def _wishes_of(self, model: str) -> Wishes:
+        return self._wishes.get(model) or self._wish(model)
+
+    def _all_wishes(self) -> list[Wishes]:
+        """Models on disk, and those that have slots only: absent, or out of sight."""
+        rest = self.slots.models() - self._wishes.keys()
+        return [*self._wishes.values(), *(self._wish(model) for model in sorted(rest))]
+
+    # What commands say.
+
+    def _take(self, order: Order) -> None:
+        """An order whose ticket has ended was superseded before it was looked at; what it
+        says counts all the same, and the newer ones come after it."""
+        model = order.command.model
+        facts = self._facts(model)
+        command = progress.resolved(order.command, facts)
+        sent = None
+        if order.upload is not None:
+            sent = frozenset(found.number for found in order.upload.found.versions)
+        refused = progress.refusal(command or order.command, facts, sent)
+        if refused is not None or command is None:
+            order.ticket.end(refused or Outcome(Word.INTERNAL, "nothing to go back to"))
+            return
+        log.info("model_command", model=model, **_in_words(order.command))
+        self._intents.apply(command, order.upload, facts.wishes, facts.slots)
+        if isinstance(command, LoadModel) or (isinstance(command, SetDefault) and command.version):
+            self.slots.forget_failed(model, command.version)
+        self._wish_anew(model)
+
+    def outcome(self, command: Command) -> Outcome | None:
+        """What came of a command that was taken; None while it goes on."""
+        return progress.outcome(command, self._facts(command.model))
+
+    def _facts(self, model: str) -> Facts:
+        found = self._disk.find(model)
+        said = self._intents.said(model)
+        return Facts(
+            wishes=self._wishes_of(model),
+            slots=self.slots.of(model),
+            default=self._defaults.get(model),
+            previous=said.previous,
+            found=found is not None or model in self._intents.uploaded(),
+            heard=bool(said.out or said.versions or said.whole is not None),
+            error=found.error if found is not None else "",
+        )
+
+    # Deciding and acting.
+
+    def _reconcile(self) -> None:
+        if not self._disk.seen:
+            return
+        for _ in range(_MOST_ROUNDS):
+            self._note_answers()
+            everything = self._all_wishes()
+            actions = policy.next_actions(everything, self.slots.all(), self._mono(), self._limits)
+            if not actions:
+                self._come_to_rest(everything)
+                return
+            for action in actions:
+                self.slots.do(action, self._intents.known)
+        log.error("models_policy_restless", actions=[str(action) for action in actions])
+
+    def _come_to_rest(self, everything: Sequence[Wishes]) -> None:
+        self._undecided = False
+        self.slots.drop_stats({(w.model, v.version) for w in everything for v in w.versions})
+        now = self._mono()
+        # A retry that is due and waits for a place comes with the mail that frees one.
+        times = (at for at in self.slots.retry_times(self._limits) if at > now)
+        self._next_retry = min(times, default=float("inf"))
+        for wishes in everything:
+            if self._intents.settle_exact(wishes, self.slots.of(wishes.model)):
+                self._wish_anew(wishes.model)
+
+    def _note_answers(self) -> None:
+        """Who answers now: before anything is decided about versions that answer no more."""
+        for model in sorted(self._stale):
+            slots = self.slots.of(model)
+            ready = {slot.version for slot in slots if slot.state is State.READY}
+            wishes, before = self._wishes_of(model), self._intents.said(model).answered
+            chosen = {wish.version for wish in policy.desired(wishes, slots)}
+            default = answering(wishes, ready, chosen, before)
+            if default is None:
+                self._defaults.pop(model, None)
+                continue
+            self._defaults[model] = default
+            # One that only stands in while another is on its way has not taken over.
+            coming = {slot.version for slot in slots if slot.state in PENDING}
+            if before not in coming and self._intents.answers(model, default, self._wall()):
+                self._wish_anew(model)
+
+    # Telling others.
+
+    def draw(self) -> dict[str, ModelView | None]:
+        """The models that something changed about; None: there is nothing of it any more."""
+        served = self.slots.served(self._stale)
+        drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
+        for wishes in self._all_wishes():
+            if (model := wishes.model) in self._stale:
+                drawn[model] = model_view(self._standing(wishes), served.get(model, []))
+        self._stale.clear()
+        return drawn
+
+    def _standing(self, wishes: Wishes) -> Standing:
+        model = wishes.model
+        return Standing(
+            wishes,
+            self._words(wishes),
+            self._defaults.get(model),
+            self._intents.said(model).previous,
+            self._intents.is_held_out(wishes),
+        )
+
+    def _words(self, wishes: Wishes) -> str:
+        found = self._disk.find(wishes.model)
+        if wishes.unknown:
+            return found.error if found is not None and found.error else policy.UNREADABLE
+        known = self._intents.known(wishes.model)
+        return known.error if known is not None else ""
+
+    def has_started(self) -> bool:
+        """Whether what was wanted at the start has come as far as ``readiness`` asks."""
+        if self._first is None:
+            return False
+        late = self._mono() >= self._start_by
+        return has_started(
+            self._settings.readiness,
+            self._first,
+            self.slots.all(),
+            settling=() if late else self._disk.settling(),
+            wrong=self._disk.wrong,
+        )
+
+
+def _in_words(command: Command) -> dict[str, object]:
+    version = getattr(command, "version", None)
+    kind = type(command).__name__.removesuffix("Model").lower()
+    return {"command": kind, **({"version": version} if version is not None else {})}
