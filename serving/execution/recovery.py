@@ -81,9 +81,11 @@ class Recovery:
         work = [_Failed(batch, error)]
         while work:
             one = work.pop()
+            if _is_guilty(one.batch, one.error):
+                self._fail(one.batch, one.error)
+                continue
             if isinstance(one.error, (CrashError, NotRunningError)):
-                for waiting in (one, *work):
-                    waiting.batch.step_aside()
+                one.batch.step_aside()
                 if not self._comes_back(one.batch):
                     continue
             work += self._again(one)
@@ -139,6 +141,8 @@ class Recovery:
         try:
             answer(batch, run(batch.outputs, batch.inputs))
         except BaseException as error:  # noqa: BLE001 - a model may fail in any way
+            # The next part may need the permit that this one holds.
+            batch.step_aside()
             return _Failed(batch, error, tries)
         return None
 
@@ -160,6 +164,14 @@ class Recovery:
             self._said_rows_not_kept = True
             facts = {"model": self._name, "message": _ROWS_NOT_KEPT, "detail": str(error)}
             self._on_event("batch_answer_does_not_fit", facts)
+
+
+def _is_guilty(batch: Batch, error: BaseException) -> bool:
+    """Whether it ended its model's process, or ran until its limit, all by itself: then it need
+    not wait for anything to be answered."""
+    if batch.requests != 1:
+        return False
+    return isinstance(error, RunLimitError) or (isinstance(error, CrashError) and error.alone)
 
 
 def _is_innocent(batch: Batch, error: BaseException) -> bool:

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from serving.errors import Word
+from serving.execution.crashes import CrashError, NotRunningError
 from serving.execution.instances import Instances
+from serving.execution.recovery import Recovery
+from serving.execution.run_limit import RunLimitError
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -253,3 +256,142 @@ def test_an_idle_instance_holds_no_batch(serve):
             return
         threading.Event().wait(0.01)
     pytest.fail("the instance still holds its last batch")
+
+
+class Child:
+    """A scripted twin of a model's process: dies at a value of 9, comes back at once."""
+
+    def __init__(self, alone=True, comes_back=True):
+        self.alone, self.comes_back = alone, comes_back
+        self.up = True
+        self.ran = []
+
+    def run(self, names, feeds):
+        return self._run(feeds["x"].tolist(), self.alone)
+
+    def run_alone(self, names, feeds):
+        return self._run(feeds["x"].tolist(), True)
+
+    def _run(self, x, alone):
+        if not self.up:
+            raise NotRunningError("it is being started again")
+        self.ran.append(x)
+        if 9 in x:
+            self.up = False
+            raise CrashError("SIGFPE", alone)
+        return [np.array(x)]
+
+    def wait_ready(self, timeout=None):
+        if self.comes_back:
+            self.up = True
+        return self.up
+
+
+def batch_of(*numbers):
+    return Batch([Request(np.array([number])) for number in numbers])
+
+
+def answers(batch):
+    return [m.answer[0] if m.answer else m.error[0] for m in batch.members]
+
+
+@pytest.mark.parametrize("guilty", [[0], [5], [3, 4], [0, 6, 7], list(range(8))])
+@pytest.mark.parametrize("alone", [True, False])
+def test_fault_20_a_crash_costs_its_cause_alone(serve, guilty, alone):
+    child = Child(alone)
+    line, _ = serve(child)
+    batch = batch_of(*(9 if i in guilty else i for i in range(8)))
+    line.line.put(batch)
+    wait(batch.members)
+    assert answers(batch) == [Word.UNAVAILABLE if i in guilty else i for i in range(8)]
+    messages = {batch.members[i].error[1] for i in guilty}
+    assert messages == {"the model's process ended while it ran this request (SIGFPE)"}
+
+
+def test_fault_20_who_was_alone_is_not_run_again_and_waits_for_nothing():
+    child = Child(comes_back=False)
+    batch = batch_of(9)
+    Recovery(child, "m:1").settle(batch, CrashError("SIGFPE", alone=True))
+    assert answers(batch) == [Word.UNAVAILABLE]
+    assert child.ran == []
+
+
+def test_who_was_not_alone_is_run_alone_before_it_is_blamed():
+    child = Child()
+    innocent, guilty = batch_of(3), batch_of(9)
+    for batch in (innocent, guilty):
+        Recovery(child, "m:1").settle(batch, CrashError("SIGFPE", alone=False))
+    assert answers(innocent) == [3]
+    assert answers(guilty) == [Word.UNAVAILABLE]
+    assert child.ran == [[3], [9]]
+
+
+def test_a_batch_whose_process_is_away_gives_its_permit_back_and_runs_whole_later():
+    child = Child()
+    child.up = False
+    batch = batch_of(1, 2)
+    Recovery(child, "m:1").settle(batch, NotRunningError("away"))
+    assert answers(batch) == [1, 2]
+    assert child.ran == [[1, 2]]
+    assert batch.stepped_aside == 1
+
+
+@pytest.mark.parametrize(("deadline", "word"), [(0.0, Word.EXPIRED), (5.0, Word.UNAVAILABLE)])
+def test_nobody_waits_for_ever_for_a_process_that_does_not_come_back(deadline, word):
+    child = Child(comes_back=False)
+    child.up = False
+    batch = batch_of(1, 2)
+    batch.deadline = deadline
+    Recovery(child, "m:1").settle(batch, NotRunningError("away"))
+    assert answers(batch) == [word, word]
+
+
+def test_a_process_that_keeps_dying_by_itself_is_not_waited_for_without_end():
+    class Dying(Child):
+        def _run(self, x, alone):
+            self.ran.append(x)
+            raise CrashError("SIGKILL", alone=False)
+
+    child = Dying()
+    batch = batch_of(1)
+    Recovery(child, "m:1").settle(batch, CrashError("SIGKILL", alone=False))
+    assert answers(batch) == [Word.UNAVAILABLE]
+    assert len(child.ran) == 3
+
+
+def test_after_the_limit_of_a_run_members_run_once_more_each_alone():
+    ran = []
+
+    def run(x):
+        ran.append(x.tolist())
+        if 9 in x:
+            raise RunLimitError(2.0)
+        return [x]
+
+    batch = batch_of(1, 9, 3, 4, 5)
+    Recovery(Function(run), "m:1").settle(batch, RunLimitError(2.0))
+    assert answers(batch) == [1, Word.INTERNAL, 3, 4, 5]
+    assert batch.members[1].error[1] == "the model ran longer than its limit of 2 s"
+    assert ran == [[1], [9], [3], [4], [5]]
+
+
+def test_a_part_that_failed_holds_no_permit_while_the_next_one_runs():
+    held = []
+
+    def run(x):
+        held.append([part.stepped_aside for part in parts])
+        raise RunLimitError(1.0)
+
+    parts = []
+
+    class Noted(Batch):
+        def split(self):
+            halves = super().split()
+            if halves is not None:
+                halves = tuple(Noted(half.members) for half in halves)
+                parts.extend(halves)
+            return halves
+
+    batch = Noted(batch_of(1, 2).members)
+    Recovery(Function(run), "m:1").settle(batch, RunLimitError(1.0))
+    assert held == [[0, 0], [1, 0]]

@@ -1,0 +1,105 @@
+"""Runs in process are ended at their limit, and no other run is ended with them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.execution.run_limit import RunLimit, RunLimitError
+from serving.execution.session import Runner, load_runner
+from serving.model_config.schema import ModelConfig
+from serving.settings import load_settings
+from tests import crash_models
+from tests.small_models import write
+
+ENDLESS = {"X": np.array([[-1]], np.float32)}
+FINE = {"X": np.array([[4]], np.float32)}
+
+
+def load(folder: Path, own: float | None, server: float) -> Runner:
+    settings, _ = load_settings({"limits.run_timeout_s": server}, environ={})
+    place = write(folder, "endless", crash_models.endless())
+    return load_runner(place, ModelConfig(run_timeout_s=own), settings)
+
+
+@pytest.mark.parametrize(("own", "server", "limit"), [(0.3, 300.0, 0.3), (None, 0.4, 0.4)])
+def test_fault_23_an_endless_loop_ends_at_the_models_limit_else_the_servers(
+    tmp_path: Path, own: float | None, server: float, limit: float
+) -> None:
+    runner = load(tmp_path, own, server)
+    for _ in range(2):
+        began = time.monotonic()
+        with pytest.raises(RunLimitError, match=f"limit of {limit} s"):
+            runner.run(["Y"], ENDLESS)
+        assert limit <= time.monotonic() - began < limit + 1
+        answer = runner.run(["Y"], FINE)[0]
+        assert isinstance(answer, np.ndarray)
+        assert answer.tolist() == [[4]]
+
+
+def test_an_endless_run_of_one_thread_costs_no_other_thread_a_run(tmp_path: Path) -> None:
+    runner = load(tmp_path, 0.5, 0)
+    failures: list[BaseException] = []
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                runner.run(["Y"], FINE)
+            except RunLimitError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with pytest.raises(RunLimitError):
+        runner.run(["Y"], ENDLESS)
+    stop.set()
+    thread.join(10)
+    assert failures == []
+
+
+@pytest.mark.parametrize(("own", "server"), [(0.0, 5.0), (None, 0.0)])
+def test_a_limit_of_0_is_none(tmp_path: Path, own: float | None, server: float) -> None:
+    assert load(tmp_path, own, server)._run_limit is None
+
+
+class Options:
+    """Stands in for onnxruntime's, whose flag the watching thread sets."""
+
+    terminate = False
+
+
+def test_a_flag_that_comes_too_late_for_one_run_does_not_end_the_next() -> None:
+    made: list[Options] = []
+
+    def make() -> Options:
+        made.append(Options())
+        return made[-1]
+
+    def run(names: Any, feeds: Callable[[Options], int], options: Options) -> int:
+        if options.terminate:
+            raise RuntimeError("terminated")
+        return feeds(options)
+
+    def too_late(options: Options) -> int:
+        options.terminate = True
+        return 1
+
+    limited = RunLimit(50.0, make).bound(run)
+    assert limited([], too_late) == 1
+    assert limited([], lambda options: 2) == 2
+    assert len(made) == 2
+
+
+def test_errors_of_the_model_are_its_own(tmp_path: Path) -> None:
+    def run(names: Any, feeds: Any, options: Options) -> int:
+        raise ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own"):
+        RunLimit(50.0, Options).bound(run)([], {})
