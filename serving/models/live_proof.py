@@ -117,14 +117,17 @@ class LiveProof:
             self._keep(one)
             alike = [other for other in self._kept if other.kind == one.kind]
             if len(alike) >= ENOUGH:
-                self._watching = False
-                self._kept = []
-                judge = threading.Thread(
-                    target=self._judge, args=(alike,), name="live-proof", daemon=True
-                )
-                judge.start()
-        if self._seen >= MOST_SEEN and self._watching:
-            self._decide(f"no {ENOUGH} of the first {MOST_SEEN} requests were alike in shape")
+                self._end_watch(lambda: self._judge(alike))
+                return
+        if self._seen >= MOST_SEEN:
+            words = f"no {ENOUGH} of the first {MOST_SEEN} requests were alike in shape"
+            self._end_watch(lambda: self._decide(words))
+
+    def _end_watch(self, then: Callable[[], None]) -> None:
+        """No request waits for what comes of it."""
+        self._watching = False
+        self._kept = []
+        threading.Thread(target=then, name="live-proof", daemon=True).start()
 
     def _keepable(
         self, names: Sequence[str], feeds: Mapping[str, Array], outputs: Sequence[Any]
