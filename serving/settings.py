@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from serving import __version__, machine
 from serving.errors import ConfigError
@@ -45,6 +45,7 @@ Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**53)]
 CountOrAuto = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**53)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e9)]
 SecondsOrZero = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1e9)]
+Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -59,6 +60,9 @@ class LogSettings(_Section):
     )
     format: Literal["auto", "json", "console"] = Field(
         default="auto", description="`auto`: console on a terminal, JSON lines otherwise."
+    )
+    access_rate: Share = Field(
+        default=0.0, description="Share of the answered requests that get a line (0 to 1)."
     )
 
 
@@ -238,6 +242,98 @@ class RegistrySettings(_Section):
     )
 
 
+class MlflowSettings(_Section):
+    uri: str = Field(default="", description="An MLflow tracking server; empty: none.")
+    token: SecretStr = Field(
+        default=SecretStr(""), description="Sent to it as `Authorization: Bearer`; never shown."
+    )
+    experiment: Text = Field(default="serving", description="The experiment that gets the runs.")
+    timeout_s: Seconds = Field(default=2.0, description="For an answer of the server (seconds).")
+    run_age_s: Seconds = Field(
+        default=86400.0, description="Until a run is followed by a new one (seconds)."
+    )
+
+
+class JsonLinesSettings(_Section):
+    path: Path | None = Field(
+        default=None, description="Folder for the windows as JSON Lines files; none: not written."
+    )
+    max_file_bytes: Count = Field(
+        default=64 * 1024 * 1024, description="Size at which a file is followed by another."
+    )
+    max_files: Count = Field(default=10, description="Files kept, the newest ones.")
+
+
+class OtlpMetricsSettings(_Section):
+    endpoint: str = Field(
+        default="", description="An OTLP collector for the windows' figures; empty: none."
+    )
+    protocol: Literal["grpc", "http"] = Field(
+        default="http", description="How the collector is spoken to."
+    )
+
+
+class TrackingSettings(_Section):
+    window_s: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
+        default=15.0, description="What one point of every curve covers (seconds)."
+    )
+    buffer_bytes: Count = Field(
+        default=16 * 1024 * 1024,
+        description="Windows kept in the state directory while a target can't be reached, for"
+        " each target (bytes).",
+    )
+    mlflow: MlflowSettings = MlflowSettings()
+    jsonl: JsonLinesSettings = JsonLinesSettings()
+    otlp: OtlpMetricsSettings = OtlpMetricsSettings()
+
+
+class TracingSettings(_Section):
+    rate: Share = Field(
+        default=0.0,
+        description="Share of the requests without a sampled `traceparent` that are traced"
+        " (0 to 1). Traced are also those whose caller says so, once there is an endpoint.",
+    )
+    endpoint: str = Field(
+        default="",
+        description="An OTLP collector for traces, or `mlflow` for the tracking server; empty:"
+        " none.",
+    )
+    protocol: Literal["grpc", "http"] = Field(
+        default="http", description="How the collector is spoken to."
+    )
+    buffer_spans: Count = Field(
+        default=8192, description="Spans that wait to be sent; more are dropped and counted."
+    )
+
+
+class RequestLogSettings(_Section):
+    path: Path | None = Field(
+        default=None, description="Folder for sampled requests and answers; none: not written."
+    )
+    rate: Share = Field(
+        default=0.01, description="Share of the requests that are kept, of models that say nothing."
+    )
+    format: Literal["jsonl", "parquet"] = Field(
+        default="jsonl", description="`parquet` needs the extra `serving[parquet]`."
+    )
+    max_file_bytes: Count = Field(
+        default=64 * 1024 * 1024, description="Size at which a file is followed by another."
+    )
+    max_bytes: Count = Field(
+        default=1024 * 1024 * 1024, description="Of all files; the oldest go first."
+    )
+    max_request_bytes: Count = Field(
+        default=1024 * 1024, description="Larger requests, with their answers, are not kept."
+    )
+    buffer_bytes: Count = Field(
+        default=32 * 1024 * 1024,
+        description="Samples that wait to be written; more are dropped and counted.",
+    )
+    redact: Words = Field(
+        default=(), description="Tensors whose values are left out, by name (`*` for a part)."
+    )
+
+
 class ShutdownSettings(_Section):
     drain_delay_s: SecondsOrZero = Field(
         default=5.0, description="Between readiness going false and closing the doors (seconds)."
@@ -313,6 +409,9 @@ class Settings(_Section):
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    tracing: TracingSettings = TracingSettings()
+    request_log: RequestLogSettings = RequestLogSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
 
@@ -526,8 +625,11 @@ def _nearest(key: str, known: Mapping[str, str]) -> str:
 def _validated(values: Mapping[str, object], origins: Mapping[str, str]) -> Settings:
     tree: dict[str, Any] = {}
     for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        (tree.setdefault(section, {}) if section else tree)[name] = value
+        *sections, name = key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -545,7 +647,7 @@ _ORIGIN_WORDS = {
 def _line(error: dict[str, Any], values: Mapping[str, object], origins: Mapping[str, str]) -> str:
     known = dict(describe())
     location = [str(part) for part in error["loc"]]
-    key = next((k for n in (2, 1) if (k := ".".join(location[:n])) in known), ".".join(location))
+    key = next((k for n in (3, 2, 1) if (k := ".".join(location[:n])) in known), ".".join(location))
     message = str(error["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = repr(values.get(key))

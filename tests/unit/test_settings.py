@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from serving import machine
+from serving.control.admin import settings_json
 from serving.errors import ConfigError
 from serving.settings import (
     Settings,
@@ -47,6 +48,31 @@ CHANGED: dict[str, tuple[str, object]] = {
     "limits.max_string_elements": ("9", 9),
     "limits.request_timeout_s": ("0", 0.0),
     "limits.run_timeout_s": ("5", 5.0),
+    "log.access_rate": ("0.5", 0.5),
+    "tracking.window_s": ("30", 30.0),
+    "tracking.buffer_bytes": ("1000", 1000),
+    "tracking.mlflow.uri": ("http://localhost:5000", "http://localhost:5000"),
+    "tracking.mlflow.token": ("secret", SecretStr("secret")),
+    "tracking.mlflow.experiment": ("mine", "mine"),
+    "tracking.mlflow.timeout_s": ("1", 1.0),
+    "tracking.mlflow.run_age_s": ("3600", 3600.0),
+    "tracking.jsonl.path": ("/var/lib/windows", Path("/var/lib/windows")),
+    "tracking.jsonl.max_file_bytes": ("1000", 1000),
+    "tracking.jsonl.max_files": ("3", 3),
+    "tracking.otlp.endpoint": ("http://localhost:4318", "http://localhost:4318"),
+    "tracking.otlp.protocol": ("grpc", "grpc"),
+    "tracing.rate": ("0.25", 0.25),
+    "tracing.endpoint": ("http://localhost:4318", "http://localhost:4318"),
+    "tracing.protocol": ("grpc", "grpc"),
+    "tracing.buffer_spans": ("100", 100),
+    "request_log.path": ("/var/lib/requests", Path("/var/lib/requests")),
+    "request_log.rate": ("1", 1.0),
+    "request_log.format": ("parquet", "parquet"),
+    "request_log.max_file_bytes": ("1000", 1000),
+    "request_log.max_bytes": ("2000", 2000),
+    "request_log.max_request_bytes": ("300", 300),
+    "request_log.buffer_bytes": ("4000", 4000),
+    "request_log.redact": ("a, b*", ("a", "b*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
@@ -135,7 +161,8 @@ def test_fault_75_a_setting_changes_by_flag_environment_and_file(key: str, tmp_p
     text, expected = CHANGED[key]
     before = load_settings({}, None, {})[0].flat()[key]
     *sections, name = key.split(".")
-    yaml_text = "".join(f"{s}:\n  " for s in sections) + f"{name}: '{text}'\n"
+    nested = "".join(f"{'  ' * depth}{section}:\n" for depth, section in enumerate(sections))
+    yaml_text = f"{nested}{'  ' * len(sections)}{name}: '{text}'\n"
     file = _written(tmp_path, yaml_text)
     for origin, (settings, origins) in {
         "flag": load_settings({key: text}, None, {}),
@@ -287,6 +314,14 @@ def test_an_unknown_variable_is_said_with_the_nearest() -> None:
     assert "did you mean 'SERVING_LIMITS__MAX_STREAMS'?" in note
 
 
+def test_a_secret_is_never_shown() -> None:
+    settings, origins = load_settings({"tracking.mlflow.token": "hush"}, None, {})
+    assert "hush" not in repr(settings)
+    assert "hush" not in str(settings.flat())
+    assert "hush" not in str(settings_json(settings, origins))
+    assert settings.tracking.mlflow.token.get_secret_value() == "hush"
+
+
 def test_the_state_directory_follows_xdg_and_is_not_made(tmp_path: Path) -> None:
     assert default_state_dir({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "serving"
     home = {"HOME": str(tmp_path), "XDG_STATE_HOME": "relative"}
@@ -319,7 +354,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def _in_docs(value: object) -> str:
-    if value is None or value == ():
+    if value in (None, (), "", SecretStr("")):
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
