@@ -20,6 +20,7 @@ from benchmarks.items import (
     footprint,
     grpc_rate,
     http_json,
+    isolation,
     large,
     latency,
     overload,
@@ -39,6 +40,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     6: tail.measure,
     7: overload.measure,
     8: footprint.measure,
+    9: isolation.measure,
 }
 
 
