@@ -56,7 +56,8 @@ class Recipe:
 @dataclass(frozen=True, slots=True)
 class Findings:
     """``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
-    ``memory_bytes``: what the process grew by (0: unknown); ``died``: how the trial ended on
+    ``memory_bytes``: what the process grew by (0: unknown), ``loaded_bytes``: by the load and
+    the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
     integers by, which may end a process."""
 
@@ -65,6 +66,7 @@ class Findings:
     seconds: Mapping[int, float] = field(default_factory=dict)
     recipe: Recipe | None = None
     memory_bytes: int = 0
+    loaded_bytes: int = 0
     died: str = ""
     divides: bool = False
 
@@ -111,6 +113,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
             "by_rows": recipe.by_rows,
         },
         "memory_bytes": findings.memory_bytes,
+        "loaded_bytes": findings.loaded_bytes,
         "died": findings.died,
         "divides": findings.divides,
     }
@@ -138,6 +141,7 @@ def _findings(plain: Any) -> Findings:
         {_count(rows): _time(time) for rows, time in _few(plain["seconds"])},
         None if plain["recipe"] is None else _recipe(plain["recipe"]),
         _count(plain["memory_bytes"]),
+        _count(plain["loaded_bytes"]),
         _text(plain["died"]),
         _bool(plain["divides"]),
     )

@@ -133,7 +133,8 @@ class Loader:
         with self._ledger.reserve(size) as reservation:
             found = self._tried(load)
             if found is not None and found.memory_bytes:
-                check_alone(found.memory_bytes, job.budget, "it takes")
+                # What guessed input took on top may be more than any request does.
+                check_alone(found.loaded_bytes, job.budget, "it takes")
                 reservation.resize(found.memory_bytes)
             return self._load(load, found, reservation)
 

@@ -5,20 +5,22 @@ The same code runs in the trial's child and, without a trial, in the server.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from serving.execution.faults import short_of_memory
 from serving.model_config.schema import ModelConfig
 from serving.models import proof, warmup
 from serving.models.findings import Findings, Recipe
 from serving.models.memory import Meter
 from serving.models.samples import Sample, run_all, sampled_rows
-from serving.models.warmup import Plan, Run, Source
+from serving.models.warmup import Array, Plan, Run, Source
 from serving.settings import Settings
 from serving.signature import Signature
 
 
 def rehearse(
-    run: Run,
+    inner: Run,
     signature: Signature,
     config: ModelConfig,
     settings: Settings,
@@ -27,9 +29,19 @@ def rehearse(
 ) -> Findings:
     """Everything that generated input can tell; the samples have run already.
 
-    Raises LoadError only where ``run`` does: input that does not run is a finding.
+    Raises LoadError only where the run, ``inner``, does: input that does not run is a finding.
     """
     hints = [sample.feeds for sample in samples]
+    short: list[bool] = []
+
+    def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Any]:
+        try:
+            return inner(names, feeds)
+        except Exception as error:
+            if short_of_memory(error):
+                short.append(True)
+            raise
+
     wanted = proof.intent(config, settings)
     by_rows = bool(wanted.max_rows) and signature.may_batch
     plan = warmup.find_plan(run, signature, by_rows, hints)
@@ -39,7 +51,7 @@ def rehearse(
     sampled = sampled_rows(samples, signature) if by_rows else None
     verdict = proof.prove(run, signature, wanted, config.tolerance, plans, sampled)
     source: Source | None = plan or sampled
-    notes = [] if plan is not None else [_not_run(bool(hints))]
+    notes = [] if plan is not None else [_not_run(bool(hints), bool(short))]
     if source is None:
         return Findings(verdict, tuple(notes), memory_bytes=meter.grown)
     sizes = warmup.warm_sizes(verdict.max_rows or 1, config.preferred_batch_sizes)
@@ -87,6 +99,8 @@ def output_names(signature: Signature) -> list[str]:
     return [tensor.name for tensor in signature.outputs]
 
 
-def _not_run(has_samples: bool) -> str:
+def _not_run(has_samples: bool, short: bool) -> str:
+    if short:
+        return "generated input did not run: it would take too much memory"
     slow = "" if has_samples else ": the first requests will be slow"
     return f"generated input did not run{slow}"

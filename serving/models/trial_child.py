@@ -42,6 +42,7 @@ class _Loaded:
     meter: Meter
     samples: Samples
     divides: bool
+    loaded_bytes: int = 0
 
 
 class Host:
@@ -95,6 +96,7 @@ class Host:
         one = self._there()
         one.samples = collect(one.sources, one.runner.signature, one.config)
         run_all(one.runner.run, one.runner.signature, one.samples.samples)
+        one.loaded_bytes = one.meter.grown
         return {"ok": True}
 
     def _rehearse(self, message: Message) -> Message:
@@ -108,7 +110,8 @@ class Host:
             one.samples.samples,
             one.meter,
         )
-        return {"findings": findings.to_plain(replace(found, divides=one.divides))}
+        found = replace(found, divides=one.divides, loaded_bytes=one.loaded_bytes)
+        return {"findings": findings.to_plain(found)}
 
     def _drop(self, message: Message) -> Message:
         del message

@@ -171,6 +171,7 @@ FOUND = Findings(
     {1: 0.5, 8: 1.0},
     Recipe("generated", ("x",), (("x", 1, 16),), 2, True),
     1234,
+    123,
     "SIGSEGV",
     True,
 )

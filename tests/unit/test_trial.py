@@ -345,3 +345,59 @@ def test_a_trial_needs_no_longer_than_it_must(trials):
     start = time.monotonic()
     one.load(graphs.softmax(), name="b")
     assert time.monotonic() - start < 5
+
+
+def test_fault_14_malformed_graphs_reach_no_native_code_of_the_server(trials):
+    """Forty files with a few bytes changed: each loads, or fails with words of ours."""
+    whole = graphs.softmax().SerializeToString()
+    one, rng = trials(batching__enabled=False), np.random.default_rng(14)
+    outcomes = []
+    for number in range(40):
+        data = np.frombuffer(whole, np.uint8).copy()
+        places = rng.integers(0, len(data), rng.integers(1, 4))
+        data[places] = rng.integers(0, 256, len(places))
+        place = one.folder / "spoilt" / str(number + 1)
+        place.mkdir(parents=True)
+        (place / "model.onnx").write_bytes(data.tobytes())
+        outcomes.append(_outcome(one, number + 1, place))
+    assert any(outcomes)
+    assert not any("onnxruntime_src" in words or "/" in words for words in outcomes)
+
+
+def _outcome(one, version, place):
+    """Why the load failed; '' where it did not."""
+    try:
+        slot = one.loader(
+            name="spoilt", version=version, path=place, config=ModelConfig(), settings=one.settings
+        )
+    except LoadError as error:
+        return error.reason
+    slot.close(10)
+    return ""
+
+
+def test_a_child_used_again_measures_as_well_as_a_new_one(trials, started):
+    weights = {"w": np.ones((4, 5_000_000), np.float32)}
+    values = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 5_000_000])]
+    made = graphs.one("MatMul", *values, weights)
+    one = trials()
+    config = ModelConfig(max_batch_size=0)
+    sizes = [one.load(made, config, name=name).memory_bytes for name in ("a", "b", "c")]
+    assert min(sizes) > 75_000_000
+    assert max(sizes) < 1.3 * min(sizes)
+    assert len(started) == 1
+
+
+def test_generated_input_that_wants_too_much_memory_is_reported_so(trials):
+    """Every run fills 800 MB; the version may take 100."""
+    nodes = [
+        node("Shape", ["x"], ["n"]),
+        node("Mul", ["n", "many"], ["shape"]),
+        node("ConstantOfShape", ["shape"], ["big"]),
+        node("ReduceSum", ["big"], ["sum"], keepdims=0),
+        node("Add", ["x", "sum"], ["y"]),
+    ]
+    values = [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])]
+    made = graphs.model(nodes, *values, {"many": np.array([200_000_000], np.int64)})
+    slot = trials(loading__model_memory_bytes=100_000_000).load(made)
+    assert "generated input did not run: it would take too much memory" in slot.notes
