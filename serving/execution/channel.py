@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
+import struct
 from collections.abc import Mapping, Sequence
 
 from serving.errors import Word
@@ -15,6 +15,12 @@ from serving.execution.session import Array, Outputs
 from serving.execution.shared_memory import SharedMemory, Thrift
 
 
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    # Zero would mean for ever.
+    return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))
+
+
 class NonsenseError(Exception):
     """The child answered what no sane child would."""
 
@@ -22,8 +28,13 @@ class NonsenseError(Exception):
 class Channel:
     """For one run at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float | None = None) -> None:
+        """``timeout``: seconds that a run may take until TimeoutError."""
         self._socket, self.theirs = socket.socketpair()
+        if timeout is not None:
+            # The kernel's own: Python's would cost a system call more each time.
+            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout))
         self._fresh_memory()
 
     def _fresh_memory(self) -> None:
@@ -31,24 +42,23 @@ class Channel:
         self._thrift = Thrift()
         self._sent_memory = False
 
-    def run(
-        self, names: Sequence[str], feeds: Mapping[str, Array], timeout: float | None
-    ) -> Outputs:
+    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Outputs:
         """Outputs in memory of their own.
 
         Raises FaultError or RunLimitError as the child says; EOFError or OSError when it is
         gone, TimeoutError, NonsenseError; MemoryError where the inputs find no room.
         """
-        until = None if timeout is None else time.monotonic() + timeout
         message, used = self._question(names, feeds)
         fds = () if self._sent_memory else (self._inputs.fd, self._outputs.fd)
-        framing.send(self._socket, message, fds, until)
-        self._sent_memory = True
         try:
-            answer, received = framing.receive(self._socket, until)
+            framing.send(self._socket, message, fds)
+            self._sent_memory = True
+            answer, received = framing.receive(self._socket, alone=True)
             if received:
                 raise NonsenseError("file descriptors with an answer")
             outputs = self._outputs_of(answer, len(names))
+        except BlockingIOError:
+            raise TimeoutError from None
         except (FramingError, ValueError, TypeError, KeyError) as error:
             raise NonsenseError(f"{type(error).__name__}: {error}") from None
         self._be_thrifty(max(used, sum(entry[3] for entry in answer["head"])))

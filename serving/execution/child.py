@@ -93,6 +93,7 @@ class Child:
         until = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             try:
+                self._channel.settimeout(timeout)
                 framing.send(self._channel, message, fds, until)
                 answer, received = self._receive(until)
             except TimeoutError:

@@ -18,6 +18,9 @@ from typing import Any
 MAX_BYTES = 16 * 1024 * 1024
 _MAX_FDS = 16
 _LENGTH = struct.Struct("<I")
+# Read at once where nothing else can follow a message: most are smaller.
+_GREEDY_BYTES = 32 * 1024
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Message = dict[str, Any]
 
@@ -34,7 +37,7 @@ def send(
     Raises OSError where the other side is gone, TimeoutError, FramingError for a message that
     is too large.
     """
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _to_json(message).encode()
     if len(body) > MAX_BYTES:
         raise FramingError(f"a message of {len(body)} bytes, at most {MAX_BYTES} are possible")
     data = memoryview(_LENGTH.pack(len(body)) + body)
@@ -46,18 +49,22 @@ def send(
         sent += channel.send(data[sent:])
 
 
-def receive(channel: socket.socket, until: float | None = None) -> tuple[Message, list[int]]:
+def receive(
+    channel: socket.socket, until: float | None = None, alone: bool = False
+) -> tuple[Message, list[int]]:
     """One message, and the file descriptors that came with it (now the caller's).
 
+    ``alone``: the other side sends no other message before it has an answer.
     Raises EOFError or OSError where the other side is gone, TimeoutError, FramingError.
     """
     fds: list[int] = []
     try:
-        head = _receive_head(channel, fds, until)
-        (size,) = _LENGTH.unpack(head)
+        begun = _receive_head(channel, fds, until, _GREEDY_BYTES if alone else _LENGTH.size)
+        (size,) = _LENGTH.unpack_from(begun)
         if size > MAX_BYTES:
             raise FramingError(f"a message of {size} bytes, at most {MAX_BYTES} are possible")
-        message = _parse(_receive_exactly(channel, size, until))
+        body = begun[_LENGTH.size :]
+        message = _parse(body + _receive_exactly(channel, size - len(body), until))
     except BaseException:
         for fd in fds:
             os.close(fd)
@@ -75,18 +82,20 @@ def _parse(body: bytes) -> Message:
     return message
 
 
-def _receive_head(channel: socket.socket, fds: list[int], until: float | None) -> bytes:
+def _receive_head(channel: socket.socket, fds: list[int], until: float | None, most: int) -> bytes:
     _wait_until(channel, until)
-    data, found, _, _ = socket.recv_fds(
-        channel, _LENGTH.size, _MAX_FDS, flags=socket.MSG_CMSG_CLOEXEC
-    )
+    data, found, _, _ = socket.recv_fds(channel, most, _MAX_FDS, flags=socket.MSG_CMSG_CLOEXEC)
     fds.extend(found)
     if not data:
         raise EOFError
-    return data + _receive_exactly(channel, _LENGTH.size - len(data), until)
+    if len(data) < _LENGTH.size:
+        data += _receive_exactly(channel, _LENGTH.size - len(data), until)
+    return bytes(data)
 
 
 def _receive_exactly(channel: socket.socket, size: int, until: float | None) -> bytes:
+    if size <= 0:
+        return b""
     parts = bytearray()
     while len(parts) < size:
         _wait_until(channel, until)
@@ -98,8 +107,8 @@ def _receive_exactly(channel: socket.socket, size: int, until: float | None) -> 
 
 
 def _wait_until(channel: socket.socket, until: float | None) -> None:
+    """Each setting of a time-out is a system call; without one the socket stays as it is."""
     if until is None:
-        channel.settimeout(None)
         return
     left = until - time.monotonic()
     if left <= 0:

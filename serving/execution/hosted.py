@@ -115,7 +115,7 @@ class Hosted:
         NotRunningError when it had."""
         channel = self._take()
         try:
-            outputs = channel.run(names, feeds, self._timeout())
+            outputs = channel.run(names, feeds)
         except TimeoutError:
             self.child.kill()
             self._lost(channel)
@@ -144,7 +144,7 @@ class Hosted:
             self._running += 1
             if self._idle:
                 return self._idle.pop()
-        channel = Channel()
+        channel = Channel(self._timeout())
         try:
             with channel.theirs:
                 self.child.ask({"do": "channel"}, [channel.theirs.fileno()])

