@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,8 @@ class IsolatedRunner:
     """One version in a child. ``run`` may be called from any number of threads at once.
 
     ``signature``, ``providers``, ``provider``, ``threads`` and ``notes`` are as ``Runner`` has
-    them. ``trouble``: "" while the child runs, else in words why not.
+    them. ``trouble``: "" while the child runs, else in words why not; ``on_trouble`` is
+    called, in a thread of its own, whenever that changed.
     """
 
     def __init__(self, hosted: Hosted, backoff: Backoff) -> None:
@@ -44,6 +45,7 @@ class IsolatedRunner:
         self.threads = facts.threads
         self.notes = facts.notes
         self.trouble = ""
+        self.on_trouble: Callable[[], None] = _nothing
         self._spec = hosted.spec
         self._backoff = backoff
         self._changed = threading.Condition()
@@ -157,7 +159,8 @@ class IsolatedRunner:
                 wait, self._searching = self._backoff.wait(lived, self._searching), False
                 if self._closed:
                     return None
-                self._say(words, wait)
+            self._say(words, wait)
+            with self._changed:
                 if self._changed.wait_for(lambda: self._closed, wait):
                     return None
             began = time.monotonic()
@@ -167,6 +170,7 @@ class IsolatedRunner:
                 words, lived = str(error), 0.0
                 continue
             if self._publish(hosted):
+                self.on_trouble()
                 seconds = round(time.monotonic() - began, 3)
                 log.info("model_process_restarted", model=self._spec.name, seconds=seconds)
                 return hosted
@@ -197,6 +201,11 @@ class IsolatedRunner:
         self.trouble = f"its process ended ({words}){again}"
         facts = {"model": self._spec.name, "how": words, "in_a_row": deaths, "wait_s": wait}
         log.warning("model_process_ended", **facts)
+        self.on_trouble()
+
+
+def _nothing() -> None:
+    pass
 
 
 def load_isolated_runner(

@@ -51,6 +51,9 @@ class Runner:
     the one place where IO binding would go. No GPU path has run on a GPU yet.
     """
 
+    # Nothing keeps a session in this process from running.
+    trouble = ""
+
     def __init__(
         self,
         session: Any,

@@ -29,8 +29,8 @@ class LoadedSlot:
     the intra-op pool. ``load_seconds``: the trial included.
     ``memory_bytes``: what it takes, by the trial's measure or its files' sizes. ``cost``: by
     rows, None where nothing could be measured. ``isolated``: why it runs in a child, '' where
-    it does not. ``checked``: whether its samples, or generated input, ran. ``notes``: what is
-    other than expected, in words. ``on_closed`` is called last.
+    it does not. ``checked``: whether its samples, or generated input, ran. ``load_notes``: what
+    was other than expected, in words. ``on_closed`` is called last.
     """
 
     name: str
@@ -51,12 +51,18 @@ class LoadedSlot:
     cost: CostCurve | None = None
     isolated: str = ""
     checked: bool = False
-    notes: tuple[str, ...] = field(default=())
+    load_notes: tuple[str, ...] = field(default=())
 
     @property
     def verdict(self) -> BatchingVerdict:
         """Whether it is batched, and why or why not; ``max_rows`` stays as long as the slot."""
         return self.verdict_now()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is other than expected: since the load, and now."""
+        trouble = self.runner.trouble
+        return (*self.load_notes, trouble) if trouble else self.load_notes
 
     def close(self, timeout: float) -> bool:
         """Let the queued requests out, then give the session's memory back.

@@ -167,6 +167,8 @@ class Loader:
             notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
             checked = bool(samples.samples) or found.recipe is not None
             warmed = Warmed(job, runner, found, isolated, checked, notes)
+            if isinstance(runner, IsolatedRunner):
+                runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)
         except BaseException:
             runner.close()

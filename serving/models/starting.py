@@ -89,7 +89,7 @@ def start(
         cost=found.cost,
         isolated=warmed.isolated,
         checked=warmed.checked,
-        notes=warmed.notes,
+        load_notes=warmed.notes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -90,6 +91,14 @@ def test_fault_20_other_models_answer_at_once_while_one_backs_off(
             # Whoever caused it need not wait for the child to be back.
             assert refusal(infer, division([POISON])).code() is grpc.StatusCode.UNAVAILABLE
         wait_until(lambda: '"wait_s": 30.0' in gateway.log(), 10, "it says that it backs off")
+        wait_until(
+            lambda: (
+                "its process ended (SIGFPE); it is started again in 30.0 s"
+                in json.dumps(gateway.models())
+            ),
+            10,
+            "its status says so too",
+        )
         began = time.monotonic()
         # Nobody hangs longer than their own deadline.
         late = refusal(infer, division([GOOD]), timeout=1)
