@@ -107,6 +107,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--rate", type=float, default=500, help="requests a second and model")
     parser.add_argument("--clients", type=int, default=4, help="of each door and model")
+    parser.add_argument("--weights", type=int, default=4, help="MiB that each version carries")
     parser.add_argument("--isolated", action="store_true", help="in children, which are killed")
     return parser.parse_args()
 
@@ -119,7 +120,8 @@ def run(work: Path, arguments: argparse.Namespace) -> int:
         if arguments.isolated:
             (registry / name / "model.yaml").write_text("isolation: process\n")
     with Gateway(registry, work, SETTINGS) as server:
-        models = [Model(registry, name, server.admin_port) for name in names]
+        weights = arguments.weights << 20
+        models = [Model(registry, name, server.admin_port, weights) for name in names]
         for model in models:
             model.wait_default(model.publish())
         targets = [

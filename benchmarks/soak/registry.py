@@ -18,15 +18,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.models import IR_VERSION, OPSET
 from serving import publish
+from serving.registry.manifest import MANIFEST_NAME
 
-# Beside its factor each version carries a table of this many bytes, as real weights would.
-TABLE_BYTES = 4 << 20
 SETTLED_WITHIN_S = 60.0
 
 
-def scaled(factor: float) -> bytes:
-    """y = x * factor; z looks x's first column up in a table."""
-    table = np.zeros((TABLE_BYTES // 16, 4), np.float32)
+def scaled(factor: float, weights: int) -> bytes:
+    """y = x * factor; z looks the largest of x's row up in a table of ``weights`` bytes."""
+    table = np.full((weights // 16, 4), factor, np.float32)
     nodes = [
         helper.make_node("Mul", ["x", "factor"], ["y"]),
         helper.make_node("ReduceMax", ["x"], ["most"], axes=[1], keepdims=0),
@@ -54,9 +53,9 @@ def scaled(factor: float) -> bytes:
 class Model:
     """One model of the registry, and what its versions must answer."""
 
-    def __init__(self, root: Path, name: str, admin_port: int) -> None:
+    def __init__(self, root: Path, name: str, admin_port: int, weights: int) -> None:
         self.name = name
-        self._root = root
+        self._root, self._weights = root, weights
         self._admin = f"http://127.0.0.1:{admin_port}/api/v1/models/{name}"
         self._next = 1
         # version -> factor; asked by the witnesses' thread, so entries only ever come.
@@ -73,7 +72,7 @@ class Model:
         self.factors[version] = float(version % 50 + 1)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.onnx"
-            file.write_bytes(scaled(self.factors[version]))
+            file.write_bytes(scaled(self.factors[version], self._weights))
             publish(file, self._root, self.name, version=version)
         return version
 
@@ -82,7 +81,7 @@ class Model:
         version, self._next = self._next, self._next + 1
         unfinished = self._root / self.name / f".copying-{version}"
         unfinished.mkdir()
-        content = scaled(1.0)
+        content = scaled(1.0, self._weights)
         (unfinished / "model.onnx").write_bytes(content[: len(content) // 2])
         unfinished.rename(unfinished.with_name(str(version)))
         return version
@@ -90,8 +89,8 @@ class Model:
     def overwrite(self, version: int) -> None:
         """The same answers from other files, written in place over what is loaded."""
         folder = self._root / self.name / str(version)
-        (folder / "manifest.json").unlink(missing_ok=True)
-        (folder / "model.onnx").write_bytes(scaled(self.factors[version]) + b"")
+        (folder / MANIFEST_NAME).unlink(missing_ok=True)
+        (folder / "model.onnx").write_bytes(scaled(self.factors[version], self._weights))
         (folder / "note.txt").write_text(str(time.time_ns()))
 
     def delete(self, version: int) -> None:
