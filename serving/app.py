@@ -24,6 +24,7 @@ from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe.logs import EventLog
 from serving.observe.prometheus import Exposition
+from serving.observe.vitals import add_vitals
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
 from serving.protocols.repository import RepositoryControl
@@ -77,7 +78,10 @@ class Gateway:
         return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
 
     def _bound_admin(self, origins: Mapping[str, str], gate: Gate) -> Admin:
-        exposition = Exposition()
+        exposition = self.exposition = Exposition()
+        add_vitals(
+            exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
+        )
         try:
             return Admin(
                 self.settings,

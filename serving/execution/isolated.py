@@ -34,7 +34,8 @@ class IsolatedRunner:
 
     ``signature``, ``providers``, ``provider``, ``threads`` and ``notes`` are as ``Runner`` has
     them. ``trouble``: "" while the child runs, else in words why not; ``on_trouble`` is
-    called, in a thread of its own, whenever that changed.
+    called, in a thread of its own, whenever that changed. ``crashes`` counts the ends of its
+    children that nobody asked for, ``restarts`` the children started after them.
     """
 
     def __init__(self, hosted: Hosted, backoff: Backoff) -> None:
@@ -46,6 +47,8 @@ class IsolatedRunner:
         self.notes = facts.notes
         self.trouble = ""
         self.on_trouble: Callable[[], None] = _nothing
+        # Written by the keeper only.
+        self.crashes = self.restarts = 0
         self._spec = hosted.spec
         self._backoff = backoff
         self._changed = threading.Condition()
@@ -150,6 +153,7 @@ class IsolatedRunner:
             hosted.close()
             if self._closed:
                 return
+            self.crashes += 1
             hosted = self._next(hosted.died(), hosted.lived())
 
     def _next(self, words: str, lived: float) -> Hosted | None:
@@ -170,6 +174,7 @@ class IsolatedRunner:
                 words, lived = str(error), 0.0
                 continue
             if self._publish(hosted):
+                self.restarts += 1
                 self.on_trouble()
                 seconds = round(time.monotonic() - began, 3)
                 log.info("model_process_restarted", model=self._spec.name, seconds=seconds)

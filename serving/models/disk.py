@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,16 @@ class Source(Protocol):
     def fingerprint(self, version: Path) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """``age_s``: since the last look began, None before the first; ``unreadable`` directories;
+    ``ignored``: entries and models that could not be made out."""
+
+    age_s: float | None
+    unreadable: int
+    ignored: int
+
+
 class Disk:
     """``mono`` and ``cpu`` are clocks in seconds, the second of this thread's CPU time."""
 
@@ -39,6 +50,7 @@ class Disk:
         self._snapshot: Snapshot | None = None
         self._found: dict[str, FoundModel] = {}
         self._told: set[tuple[str, Path, str]] = set()
+        self._looked = float("-inf")
         self.next_scan = float("-inf")
         self._soonest_scan = float("-inf")
 
@@ -56,6 +68,15 @@ class Disk:
     def wrong(self) -> bool:
         """Whether a directory or a model in it could not be made out."""
         return self.unseen or any(found.error for found in self._found.values())
+
+    @property
+    def sight(self) -> Sight:
+        """How well the directories can be seen. From any thread."""
+        snapshot = self._snapshot
+        if snapshot is None:
+            return Sight(None, 0, 0)
+        ignored = len(snapshot.ignored) + sum(bool(found.error) for found in snapshot.models)
+        return Sight(self._mono() - self._looked, len(snapshot.errors), ignored)
 
     @property
     def models(self) -> Collection[FoundModel]:
@@ -82,6 +103,7 @@ class Disk:
         before, cpu_before = self._mono(), self._cpu()
         snapshot = self._source.scan(closely=closely)
         cost = self._cpu() - cpu_before
+        self._looked = before
         interval = max(self._interval_s, min(cost / _SCAN_SHARE, _LONGEST_STRETCH_S))
         if snapshot.settles_in is not None:
             interval = min(interval, max(snapshot.settles_in, _SHORTEST_WAIT_S))

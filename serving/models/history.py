@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from serving.events import log
 from serving.models.state import PENDING, Event, Slot, State
@@ -22,16 +23,29 @@ class History:
         self._lock = threading.Lock()
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._by_model: OrderedDict[str, deque[Event]] = OrderedDict()
+        self._listeners: tuple[Callable[[Event], None], ...] = ()
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """It is called with every transition, in the thread that records."""
+        self._listeners = (*self._listeners, listener)
 
     def record(self, slot: Slot, was: State | None, at: float, **facts: object) -> None:
         """``at``: seconds since the epoch; ``facts`` go to the log only."""
-        event = Event(at, slot.model, slot.version, slot.state, slot.reason)
+        event = Event(at, slot.model, slot.version, slot.state, slot.reason, slot.cancelled)
         with self._lock:
             self._keep(event)
         named: dict[str, object] = {"was": was and str(was), "reason": event.reason, **facts}
         told = {key: value for key, value in named.items() if value not in (None, "")}
         say = getattr(log, _level(slot))
         say("version_state", model=slot.model, version=slot.version, state=str(slot.state), **told)
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - a listener's trouble is its own
+                log.exception("listener_failed")
 
     def _keep(self, event: Event) -> None:
         self._events.append(event)

@@ -64,6 +64,11 @@ class LoadedSlot:
         trouble = self.runner.trouble
         return (*self.load_notes, trouble) if trouble else self.load_notes
 
+    @property
+    def process(self) -> IsolatedRunner | None:
+        """The child that it runs in, if it does."""
+        return self.runner if isinstance(self.runner, IsolatedRunner) else None
+
     def close(self, timeout: float) -> bool:
         """Let the queued requests out, then give the session's memory back.
 

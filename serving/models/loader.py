@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.counts import Counts
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
 from serving.execution.integer_division import file_divides_integers
@@ -33,6 +34,11 @@ from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
+
+
+# How a trial ends: the version may serve; its input ended the child; it may not serve; no
+# verdict came of it; an earlier one counts still.
+TRIAL_OUTCOMES = ("passed", "died", "refused", "failed", "kept")
 
 
 def _never() -> bool:
@@ -63,7 +69,8 @@ class _Load:
 class Loader:
     """Loads versions, within the memory for all of them; keeps what their trials found out.
 
-    ``state``: where that outlives the process. Calls may come from several threads at once.
+    ``state``: where that outlives the process. ``trials`` counts them by outcome
+    (``TRIAL_OUTCOMES``). Calls may come from several threads at once.
     """
 
     def __init__(self, settings: Settings, state: StateDir | None = None) -> None:
@@ -71,6 +78,7 @@ class Loader:
         self._kept = KeptTrials(state or StateDir(None))
         self._trial = Trial()
         self._trimmer = Trimmer()
+        self.trials = Counts([(outcome,) for outcome in TRIAL_OUTCOMES])
         # Its imports take most of a second; what was tried before needs no child.
         if trial.is_wanted(ModelConfig(), settings) and not self._kept.any:
             self._trial.prepare()
@@ -145,12 +153,27 @@ class Loader:
             return None
         name = _trial_name(load)
         outcome = self._kept.read(name) if name else None
-        if outcome is None:
-            outcome = self._trial.run(job, load.cancelled)
+        if outcome is not None:
+            self.trials.add("kept")
+        else:
+            outcome = self._run_trial(load)
             if name and outcome.lasts:
                 self._kept.write(name, outcome)
         if isinstance(outcome, Failure):
             raise LoadError(outcome.reason, outcome.detail)
+        return outcome
+
+    def _run_trial(self, load: _Load) -> Findings | Failure:
+        try:
+            outcome = self._trial.run(load.job, load.cancelled)
+        except LoadError:
+            if not load.cancelled():
+                self.trials.add("failed")
+            raise
+        if isinstance(outcome, Failure):
+            self.trials.add("refused")
+        else:
+            self.trials.add("died" if outcome.died else "passed")
         return outcome
 
     def _load(self, load: _Load, found: Findings | None, reservation: Reservation) -> LoadedSlot:

@@ -22,7 +22,7 @@ from serving.events import log
 from serving.model_config import ModelConfig, load_model_config
 from serving.models.commands import Command, LoadModel, Outcome, Ticket
 from serving.models.configs import Configs
-from serving.models.disk import Disk, Source
+from serving.models.disk import Disk, Sight, Source
 from serving.models.intents import Intents
 from serving.models.pictures import Pictures
 from serving.models.reconciler import Reconciler
@@ -96,6 +96,7 @@ class Manager:
             )
         )
         self._stopping = False
+        self._failures = 0
 
         # Shared, each safe in its own way.
         self._mail: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -172,6 +173,20 @@ class Manager:
         """Call ``listener`` from the loop with every new picture, after it is published."""
         self._pictures.listen(listener)
 
+    def on_event(self, listener: Callable[[Event], None]) -> None:
+        """Call ``listener`` from the loop with every transition of a version."""
+        self._slots.history.listen(listener)
+
+    @property
+    def sight(self) -> Sight:
+        """How well the directories can be seen."""
+        return self._disk.sight
+
+    @property
+    def failures(self) -> int:
+        """Turns of the loop that ended with an error of its own."""
+        return self._failures
+
     def _post(self, message: Callable[[], None]) -> None:
         self._mail.put(message)
 
@@ -182,6 +197,7 @@ class Manager:
             try:
                 self._wait_for_mail(self.tick())
             except Exception:  # noqa: BLE001 - what serves must outlive a bug in here
+                self._failures += 1
                 log.exception("models_loop_failed")
                 self._stopped.wait(self._settings.registry.scan_interval_s)
 

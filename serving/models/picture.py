@@ -12,7 +12,7 @@ from serving.models.answers import pin_words
 from serving.models.cost import CostCurve
 from serving.models.policy import desired_if_whole
 from serving.models.state import Slot, State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, Process, VersionView
 from serving.models.wishes import Wish, Wishes
 from serving.signature import Signature
 
@@ -67,6 +67,8 @@ class Loaded(Protocol):
     def isolated(self) -> str: ...
     @property
     def checked(self) -> bool: ...
+    @property
+    def process(self) -> Process | None: ...
     def close(self, timeout: float) -> bool:
         """Whether all that was running or waiting ended within ``timeout`` seconds."""
         ...
@@ -173,12 +175,16 @@ def _version_view(served: Served) -> VersionView:
         cost=loaded.cost,
         isolated=loaded.isolated,
         checked=loaded.checked,
+        process=loaded.process,
     )
 
 
 def _in_force(loaded: ModelConfig, latest: ModelConfig | None) -> ModelConfig:
-    """What the version was loaded with; the version policy changes in place."""
-    return replace(loaded, version_policy=latest.version_policy) if latest else loaded
+    """What the version was loaded with; the version policy and what the request log keeps
+    change in place."""
+    if latest is None:
+        return loaded
+    return replace(loaded, version_policy=latest.version_policy, request_log=latest.request_log)
 
 
 def _plain(slot: Slot, served: Served) -> VersionView:

@@ -53,13 +53,17 @@ class SlotKey:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One transition, for the bounded history; ``at`` is seconds since the epoch."""
+    """One transition, for the bounded history; ``at`` is seconds since the epoch.
+
+    ``cancelled``: nobody wanted the version any more while it was loaded.
+    """
 
     at: float
     model: str
     version: int
     state: State
     reason: str
+    cancelled: bool = False
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from serving.model_config.schema import ModelConfig
 from serving.models.cost import CostCurve
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from serving import _core
 
 
+class Process(Protocol):
+    """A version's child process. ``pid``: None while there is none; ``crashes``: how often one
+    ended unasked; ``restarts``: how often one took the place of another."""
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def crashes(self) -> int: ...
+    @property
+    def restarts(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class VersionView:
     """One version as it stands: ``max_rows`` 0 means each request runs alone.
@@ -24,7 +36,8 @@ class VersionView:
     ``provider_nodes`` counts the graph's nodes by execution provider. ``notes``: what is
     other than asked for or expected, in words. ``memory_bytes``: an estimate, 0 where there
     is none; ``cost``: of a run, by its rows; ``isolated``: why it runs in a process of its
-    own, "" where it does not; ``checked``: its own sample or generated input ran.
+    own, "" where it does not; ``process``: that process, now; ``checked``: its own sample or
+    generated input ran.
     """
 
     number: int
@@ -49,6 +62,7 @@ class VersionView:
     cost: CostCurve | None = None
     isolated: str = ""
     checked: bool = False
+    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)

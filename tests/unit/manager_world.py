@@ -47,6 +47,7 @@ class Loaded:
     cost: Any = None
     isolated: str = ""
     checked: bool = True
+    process: Any = None
     closed: bool = False
 
     @property

@@ -1,0 +1,196 @@
+"""The families of metrics that Python knows: names, kinds, help, and how they are written.
+
+Names and labels are kept from now on. Those of requests and batches are the core's
+(``core/engine/src/stats.rs``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Labels = Mapping[str, str]
+Sample = tuple[Labels, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """``kind`` as Prometheus has it; ``text`` is one line for people."""
+
+    name: str
+    kind: Literal["gauge", "counter"]
+    text: str
+
+    @property
+    def head(self) -> str:
+        return f"# HELP {self.name} {self.text}\n# TYPE {self.name} {self.kind}\n"
+
+    def line(self, pairs: str, value: float) -> str:
+        """``pairs``: see ``pairs``."""
+        return f"{self.name}{pairs} {number(value)}\n"
+
+    def block(self, samples: Iterable[Sample]) -> str:
+        """The whole family in Prometheus text format 0.0.4."""
+        return self.head + "".join(self.line(pairs(labels), value) for labels, value in samples)
+
+
+def pairs(labels: Labels) -> str:
+    """``{model="m",version="1"}``; "" without any."""
+    if not labels:
+        return ""
+    inner = ",".join(f'{key}="{escaped(label)}"' for key, label in labels.items())
+    return f"{{{inner}}}"
+
+
+def escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+def number(value: float) -> str:
+    if isinstance(value, int):
+        return str(int(value))
+    if math.isfinite(value):
+        return repr(float(value))
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+BUILD = Family("serving_build_info", "gauge", "Versions of what is running.")
+
+# Of one version, from its picture.
+STATE = Family(
+    "serving_model_state",
+    "gauge",
+    "The state that a model's version is in (1 for the one it is in).",
+)
+READY_SINCE = Family(
+    "serving_model_ready_timestamp_seconds", "gauge", "When a version became ready."
+)
+LOAD_SECONDS = Family(
+    "serving_model_load_seconds",
+    "gauge",
+    "How long a version took from the start of its load until it was ready.",
+)
+MEMORY = Family(
+    "serving_model_memory_bytes",
+    "gauge",
+    "Memory that a version takes, as its trial measured it or by its files' sizes.",
+)
+COST_FIXED = Family(
+    "serving_model_cost_fixed_seconds",
+    "gauge",
+    "What a run costs however many rows it has, measured when the version was warmed.",
+)
+COST_PER_ROW = Family(
+    "serving_model_cost_per_row_seconds",
+    "gauge",
+    "What each row of a run costs, measured when the version was warmed.",
+)
+BEST_ROWS = Family(
+    "serving_model_best_batch_rows", "gauge", "Rows of the run in which a row is cheapest."
+)
+NODES = Family(
+    "serving_model_provider_nodes", "gauge", "Graph nodes that an execution provider really got."
+)
+BATCH_LIMIT = Family(
+    "serving_batch_limit_rows", "gauge", "Most rows of a batch; 0: every request runs alone."
+)
+QUEUE_LIMIT_REQUESTS = Family(
+    "serving_queue_limit_requests", "gauge", "Requests that may wait in the queue."
+)
+QUEUE_LIMIT_ROWS = Family("serving_queue_limit_rows", "gauge", "Rows that may wait in the queue.")
+QUEUE_LIMIT_BYTES = Family(
+    "serving_queue_limit_bytes", "gauge", "Bytes of input that may wait in the queue."
+)
+ISOLATED = Family(
+    "serving_model_isolated", "gauge", "1 for a version that runs in a child process of its own."
+)
+OF_VERSIONS = (
+    STATE,
+    READY_SINCE,
+    LOAD_SECONDS,
+    MEMORY,
+    COST_FIXED,
+    COST_PER_ROW,
+    BEST_ROWS,
+    NODES,
+    BATCH_LIMIT,
+    QUEUE_LIMIT_REQUESTS,
+    QUEUE_LIMIT_ROWS,
+    QUEUE_LIMIT_BYTES,
+    ISOLATED,
+)
+
+# Of one model, from its picture.
+DEFAULT_VERSION = Family(
+    "serving_model_default_version", "gauge", "The version that answers unnamed requests."
+)
+PINNED_VERSION = Family(
+    "serving_model_pinned_version", "gauge", "The version that is to answer by command."
+)
+OF_MODELS = (DEFAULT_VERSION, PINNED_VERSION)
+
+# Of a version's child process, read at each scrape.
+PROCESS_UP = Family(
+    "serving_isolated_process_up", "gauge", "Whether a version's child process runs."
+)
+PROCESS_CRASHES = Family(
+    "serving_isolated_process_crash_total",
+    "counter",
+    "Times that a version's child process ended unasked.",
+)
+PROCESS_RESTARTS = Family(
+    "serving_isolated_process_restart_total",
+    "counter",
+    "Times that a version's child process was started again.",
+)
+
+# What happened to a model's versions.
+LOADS = Family(
+    "serving_model_load_total", "counter", "Loads that ended, by outcome: ready, failed, cancelled."
+)
+DEFAULT_CHANGES = Family(
+    "serving_default_version_change_total",
+    "counter",
+    "Times that another version took over the requests that name none.",
+)
+
+# Of the process, read at each scrape.
+READY = Family("serving_ready", "gauge", "Whether requests should be sent here.")
+PERMITS = Family("serving_permits_limit", "gauge", "Batches that may run at once.")
+PERMITS_HELD = Family("serving_permits", "gauge", "Batches that hold the right to run now.")
+CONNECTIONS_LIMIT = Family(
+    "serving_connections_limit", "gauge", "Connections that may be open on the data ports."
+)
+MODELS_MEMORY = Family(
+    "serving_models_memory_bytes",
+    "gauge",
+    "Memory set aside for all versions, loaded or being loaded.",
+)
+MODELS_MEMORY_LIMIT = Family(
+    "serving_models_memory_limit_bytes", "gauge", "Memory that all versions may take together."
+)
+TRIALS = Family(
+    "serving_trial_total",
+    "counter",
+    "Trials of new versions by outcome: passed, died, refused, failed, kept.",
+)
+LAST_SCAN = Family(
+    "serving_registry_last_scan_timestamp_seconds",
+    "gauge",
+    "When the model directories were last looked at.",
+)
+UNREADABLE = Family(
+    "serving_registry_unreadable", "gauge", "Model directories that can't be listed."
+)
+IGNORED = Family(
+    "serving_registry_ignored",
+    "gauge",
+    "Entries of the model directories that could not be made out.",
+)
+LOOP_FAILURES = Family(
+    "serving_reconcile_failed_total",
+    "counter",
+    "Errors of the loop that makes what is served match what is wanted.",
+)
