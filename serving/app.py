@@ -22,6 +22,7 @@ from serving.models.loader import Loader
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe import lines
 from serving.observe.logs import EventLog
 from serving.observe.prometheus import Exposition
 from serving.observe.vitals import add_vitals
@@ -35,6 +36,8 @@ from serving.state_dir import StateDir
 
 # Between two looks at what is loading.
 _PROGRESS_S = 0.05
+# For the last lines to be read before the process ends.
+_LAST_LINES_S = 1.0
 
 
 class Gateway:
@@ -243,9 +246,10 @@ def serve(
 def leave(code: int) -> None:
     """End the process. Threads that still sit in native code (a load that can't be
     interrupted) must not see the interpreter torn down under them."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever read it may have left
-            stream.flush()
+    if lines.drain(_LAST_LINES_S):
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # whoever read it may have left
+                stream.flush()
     others = [t for t in threading.enumerate() if t is not threading.current_thread()]
     if others:
         os._exit(code)

@@ -446,6 +446,10 @@ class Settings(_Section):
         """Bytes that a child may take beyond what it has once loaded."""
         return self.isolation.memory_bytes or machine.usable_memory() // 2
 
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, for those who keep them out of what is written."""
+        return tuple(_secrets(self))
+
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""
         limits = self.limits
@@ -474,6 +478,15 @@ class Settings(_Section):
     def flat(self) -> dict[str, Any]:
         """Dotted key -> value, in the order of the tree."""
         return {key: _value(self, key) for key, _ in describe()}
+
+
+def _secrets(section: BaseModel) -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _secrets(value)
+        elif isinstance(value, SecretStr) and value.get_secret_value():
+            yield value.get_secret_value()
 
 
 def describe(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -68,6 +68,6 @@ def configure_log(settings: Settings) -> None:
     from serving.observe.logs import configure
     from serving.settings import ignored_environment
 
-    configure(settings.log)
+    configure(settings.log, secrets=settings.secrets())
     for note in ignored_environment():
         log.warning("variable_ignored", reason=note)

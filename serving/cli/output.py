@@ -24,14 +24,22 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_line(text: str, style: str = "") -> None:
-    """One line, never wrapped, so that it can be pasted."""
-    if style and sys.stdout.isatty():
-        from rich.console import Console
+def styled(text: str, style: str = "") -> str:
+    """``text`` as it is to be printed: in colour on a terminal, never wrapped, so that it
+    can be pasted."""
+    if not style or not sys.stdout.isatty():
+        return text
+    from rich.console import Console
 
-        Console(soft_wrap=True).print(text, style=style, markup=False, highlight=False)
-    else:
-        print(text, flush=True)
+    console = Console(soft_wrap=True)
+    with console.capture() as captured:
+        console.print(text, style=style, markup=False, highlight=False, end="")
+    return captured.get()
+
+
+def print_line(text: str, style: str = "") -> None:
+    """One line, styled."""
+    print(styled(text, style), flush=True)
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serving.cli import options
-from serving.cli.output import UserError, print_line
+from serving.cli.output import UserError, styled
 
 if TYPE_CHECKING:
     from serving.app import Gateway
     from serving.models.views import ModelView, VersionView
+    from serving.observe.lines import LineWriter
     from serving.settings import Settings
 
 _PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="0: any free one.")]
@@ -115,10 +117,16 @@ def url(address: tuple[str, int], scheme: str = "http") -> str:
     return f"{scheme}://{host}:{port}" if scheme else f"{host}:{port}"
 
 
+@cache
+def _stdout() -> LineWriter:
+    from serving.observe.lines import LineWriter
+
+    return LineWriter(sys.stdout)
+
+
 def _say(text: str, style: str = "") -> None:
-    """Whoever reads this may leave; the gateway stays."""
-    with contextlib.suppress(OSError, ValueError):
-        print_line(text, style)
+    """Whoever reads this may leave, or not read at all; the gateway goes on."""
+    _stdout().write(styled(text, style) + "\n")
 
 
 def _print_addresses(gateway: Gateway) -> None:

@@ -1,27 +1,47 @@
-"""The log: structlog on stderr, and the thread that writes down what the core reports."""
+"""The log: structlog on stderr, and the thread that writes down what the core reports.
+
+Nothing that logs waits for whoever reads the log (``lines``).
+"""
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Protocol, TextIO
 
 import structlog
 
 from serving.events import LEVELS, log
+from serving.observe import lines
+from serving.observe.lines import LineWriter
 from serving.settings import LogSettings
 
+# For the last lines to be taken before the process ends.
+_LAST_LINES_S = 1.0
+_SHORTEST_SECRET = 4
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Send every record, the libraries' included, to ``stream`` (default: stderr)."""
-    out = _Unbreakable(sys.stderr if stream is None else stream)
+
+def configure(
+    settings: LogSettings, stream: TextIO | None = None, secrets: Iterable[str] = ()
+) -> None:
+    """Send every record, the libraries' included, to ``stream`` (default: stderr).
+
+    ``secrets``: texts that no line may hold, whoever wrote it.
+    """
+    out = LineWriter(
+        sys.stderr if stream is None else stream, _as_written(secrets), on_dropped=_report_lines
+    )
+    atexit.register(lines.drain, _LAST_LINES_S)
     level = LEVELS[settings.level]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _timestamp,
         structlog.processors.format_exc_info,
         _one_line,
         _head_first,
@@ -37,7 +57,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     _configure_libraries(level, shared, renderer, out)
 
 
-def _renderer(settings: LogSettings, out: _Unbreakable) -> structlog.typing.Processor:
+def _as_written(secrets: Iterable[str]) -> Iterator[str]:
+    """Shorter ones would be found everywhere and hide nothing."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            yield from {secret, json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+
+
+def _renderer(settings: LogSettings, out: LineWriter) -> structlog.typing.Processor:
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
     if console:
         return structlog.dev.ConsoleRenderer(colors=out.isatty())
@@ -48,7 +75,7 @@ def _configure_libraries(
     level: int,
     shared: list[structlog.typing.Processor],
     renderer: structlog.typing.Processor,
-    out: _Unbreakable,
+    out: LineWriter,
 ) -> None:
     """Libraries log through ``logging``: the same form, and nothing below a warning."""
     handler: logging.StreamHandler[Any] = logging.StreamHandler(out)
@@ -61,6 +88,16 @@ def _configure_libraries(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+def _timestamp(
+    logger: object, method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """When it happened: the core's records say that themselves, and are written later."""
+    at = record.pop("at", None)
+    when = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
+    record["timestamp"] = when.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return record
 
 
 def _one_line(
@@ -81,29 +118,8 @@ def _head_first(
     return {**head, **record}
 
 
-class _Unbreakable:
-    """A stream whose reader may leave: a lost log line must not stop what wrote it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            return 0
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            return
-
-    def isatty(self) -> bool:
-        try:
-            return self._stream.isatty()
-        except ValueError:
-            return False
+def _report_lines(count: int) -> None:
+    log.warning("log_lines_dropped", count=count)
 
 
 class EventSource(Protocol):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
+
+from structlog.contextvars import bound_contextvars
 
 from serving.errors import ServingError, Word
 from serving.events import log
@@ -42,10 +45,21 @@ class CallPool:
 
     def _run(self) -> None:
         while (call := self._server.next_call()) is not None:
-            try:
-                answer_call(call, self._desk)
-            except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
-                log.error("call_not_answered", detail=traceback.format_exc())
+            with _named(call):
+                self._answer(call)
+
+    def _answer(self, call: _core.Call) -> None:
+        try:
+            answer_call(call, self._desk)
+        except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
+            log.error("call_not_answered", detail=traceback.format_exc())
+
+
+def _named(call: _core.Call) -> AbstractContextManager[object]:
+    """The request's id in every line that is logged meanwhile."""
+    if call.request_id is None:
+        return nullcontext()
+    return bound_contextvars(request_id=call.request_id)
 
 
 def answer_call(call: _core.Call, desk: Desk) -> None:
@@ -76,11 +90,12 @@ def _finish(call: _core.Call, later: Later, outcome: Outcome) -> None:
     command = later.ticket.command
     assert isinstance(command, LoadModel)
     later.release()
-    try:
-        if outcome.ok:
-            call.respond(b"")
-        else:
-            error = explain(command.model, outcome)
-            call.fail(error.word, error.message, error.detail)
-    except Exception:  # noqa: BLE001 - the thread is the manager's
-        log.error("call_not_answered", detail=traceback.format_exc())
+    with _named(call):
+        try:
+            if outcome.ok:
+                call.respond(b"")
+            else:
+                error = explain(command.model, outcome)
+                call.fail(error.word, error.message, error.detail)
+        except Exception:  # noqa: BLE001 - the thread is the manager's
+            log.error("call_not_answered", detail=traceback.format_exc())
