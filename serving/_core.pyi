@@ -56,6 +56,11 @@ class Queue:
         """Batch in a queue made with ``max_rows`` 0; False where it batches already.
         Requests that are in line still run alone."""
 
+    def sample(self, rate: float) -> None:
+        """Which share of the requests from now on, 0 to 1, goes to ``Server.samples``.
+
+        Raises ValueError for any other rate."""
+
     def close(self) -> None:
         """Refuse new requests; let the queued ones out."""
 
@@ -162,6 +167,56 @@ class Call:
 
     def fail(self, word: str, message: str, detail: str = "") -> bool: ...
 
+class Sample:
+    """A finished request that was whole and fitted its model, with its tensors.
+
+    Made by ``Server.samples`` only. The tensors are copied to Python when asked for."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def protocol(self) -> Literal["grpc", "http"]: ...
+    @property
+    def id(self) -> str:
+        """The request's own id; '' without one."""
+
+    @property
+    def request_id(self) -> str: ...
+    @property
+    def at(self) -> float:
+        """Seconds since the epoch when the request's head came."""
+
+    @property
+    def total_s(self) -> float: ...
+    @property
+    def queue_s(self) -> float: ...
+    @property
+    def compute_s(self) -> float:
+        """What the runs of its batches took together."""
+
+    @property
+    def word(self) -> str:
+        """The error word; '' when it was answered well."""
+
+    @property
+    def message(self) -> str:
+        """What the client was told of the error; '' without one."""
+
+    @property
+    def inputs(self) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+        """(name, datatype, shape, little-endian row-major bytes; BYTES elements
+        length-prefixed), in the model's order, the inputs left out absent."""
+
+    @property
+    def outputs(self) -> list[tuple[str, str, tuple[int, ...], bytes]]:
+        """As ``inputs``, in the order asked for; empty when it failed."""
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """``priority`` and ``timeout`` (microseconds), where the request sets them."""
+
 class Server:
     def __init__(self, config: Mapping[str, object]) -> None:
         """Bind the sockets. Keys: see ``serving.settings.ServerSettings.core()``.
@@ -182,14 +237,59 @@ class Server:
 
     def events(self, timeout: float) -> list[dict[str, Any]] | None:
         """Wait up to ``timeout`` seconds for log records from the bounded, lossy
-        ring: ``{"event", "level", "request_id", "model", "version", "word",
-        "message", "detail", ...}``. ``None`` once the server has stopped."""
+        ring: ``{"event", "level", "at", ...}``, texts that say nothing left out. ``None``
+        once the server has stopped.
+
+        ``request_failed``: ``request_id``, ``protocol``, ``model``, ``word``, ``message``,
+        ``detail``. ``request`` (the access log, which wakes nobody and so may come up to
+        ``timeout`` late): ``request_id``, ``protocol``, ``method``, ``path`` (HTTP),
+        ``model``, ``version``, ``status`` ("ok" or the error word), ``code`` (the door's),
+        ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``, ``bytes_out``,
+        ``trace_id`` (when traced)."""
+
+    def observe(
+        self,
+        *,
+        trace_rate: float,
+        trace_parents: bool,
+        span_buffer: int,
+        sample_buffer_bytes: int,
+        sample_max_bytes: int,
+        access_rate: float,
+    ) -> None:
+        """What is noted of single requests from now on; nothing until the first call.
+
+        ``trace_rate``, ``access_rate``: shares of all requests, 0 to 1.
+        ``trace_parents``: a caller's sampled ``traceparent`` alone starts a trace.
+        ``span_buffer``: spans that may wait for ``spans``; 0 turns traces off.
+        ``sample_buffer_bytes``: bytes of samples that may wait for ``samples``; 0 takes
+        none. ``sample_max_bytes``: inputs and outputs of one sample.
+
+        Raises ValueError for a rate outside 0 to 1."""
+
+    def spans(self, timeout: float) -> list[dict[str, Any]] | None:
+        """Finished spans, at most 256: at once where so many, or half the buffer, wait;
+        else what there is after ``timeout`` seconds. ``None`` once the server has
+        stopped and none is left.
+
+        ``{"trace_id", "span_id", "parent_id" ("" at the root), "name", "kind"
+        ("server" | "internal"), "start_ns", "end_ns" (since the epoch), "links":
+        [(trace_id, span_id)], "attributes", "error" ("": it went well)}``. Names:
+        ``request`` (attributes model, version, protocol, rows, status, request_id,
+        batch.trace_id, batch.span_id), its child ``queue``, ``batch`` (a trace of its
+        own, linked to its requests; model, version, rows, requests), its child ``run``."""
+
+    def samples(self, timeout: float) -> list[Sample] | None:
+        """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample``."""
+
 
     def metrics(self) -> bytes:
         """The core's families in Prometheus text format 0.0.4."""
 
     def counters(self) -> dict[str, int]:
-        """``connections``, ``in_flight``, ``buffered_bytes``, ``events_dropped``, ..."""
+        """``connections``, ``connections_total``, ``connections_refused``, ``in_flight``,
+        ``buffered_bytes``, ``buffered_bytes_limit``, ``events_dropped``, ``permits_held``,
+        ``spans_dropped``, ``samples_dropped``, ``samples_too_large``."""
 
     def drain(self, timeout: float) -> bool:
         """Close the listeners, let connections finish; True when nothing is in flight."""

@@ -1,5 +1,6 @@
 //! Log records from a bounded, lossy ring: stating a fact never waits.
 
+use crate::observe::span::Fields;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,7 +33,7 @@ pub struct Event {
     pub level: Level,
     pub event: &'static str,
     /// Further fields, in order; empty values are left out.
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Fields,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +50,14 @@ struct Ring {
 }
 
 impl Events {
-    pub fn state(&self, level: Level, event: &'static str, fields: Vec<(&'static str, String)>) {
+    pub fn state(&self, level: Level, event: &'static str, fields: Fields) {
+        self.state_quietly(level, event, fields);
+        self.arrived.notify_one();
+    }
+
+    /// Without waking whoever waits: it comes with the next record that does, or when the
+    /// wait is over.
+    pub fn state_quietly(&self, level: Level, event: &'static str, fields: Fields) {
         let record = Event { at: SystemTime::now(), level, event, fields };
         let mut ring = self.ring.lock();
         if ring.events.len() >= CAPACITY {
@@ -57,8 +65,6 @@ impl Events {
             self.dropped.fetch_add(1, Relaxed);
         }
         ring.events.push_back(record);
-        drop(ring);
-        self.arrived.notify_one();
     }
 
     /// Wait for records; `None` once closed and empty.
@@ -91,11 +97,11 @@ mod tests {
     fn a_full_ring_drops_the_oldest_and_counts() {
         let events = Events::default();
         for i in 0..CAPACITY + 3 {
-            events.state(Level::Info, "x", vec![("i", i.to_string())]);
+            events.state(Level::Info, "x", vec![("i", i.into())]);
         }
         let got = events.wait(Duration::ZERO).unwrap();
         assert_eq!(got.len(), CAPACITY);
-        assert_eq!(got[0].fields[0].1, "3");
+        assert_eq!(got[0].fields[0].1, 3usize.into());
         assert_eq!(events.dropped(), 3);
         events.close();
         assert!(events.wait(Duration::ZERO).is_none());

@@ -9,6 +9,8 @@ pub mod doors;
 pub mod error;
 pub mod events;
 pub mod memory;
+pub mod metrics;
+pub mod observe;
 pub mod permits;
 pub mod queue;
 pub mod routes;

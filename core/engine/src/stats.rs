@@ -1,23 +1,19 @@
-//! Counters of one (model, version), and their Prometheus text.
-//!
-//! Everything derives from the timings that ride with a request and a batch.
-//! Names, labels and buckets of the core's families are all in this file.
+//! Counters of one (model, version). Everything derives from the timings that ride with
+//! a request and a batch.
 
-use crate::doors::status;
 use crate::error::Word;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 /// Seconds, from a tiny model's queue time to a minute.
-const SECONDS: [f64; 22] = [
+pub const SECONDS: [f64; 22] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
-const ROWS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+pub const ROWS: [f64; 12] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -37,8 +33,8 @@ impl Protocol {
 }
 
 #[derive(Debug)]
-struct Histogram<const N: usize> {
-    bounds: &'static [f64; N],
+pub struct Histogram<const N: usize> {
+    pub bounds: &'static [f64; N],
     /// Observations at or below each bound, not cumulative; the last is +Inf.
     counts: [AtomicU64; N],
     over: AtomicU64,
@@ -66,16 +62,15 @@ impl<const N: usize> Histogram<N> {
         self.observe(time.as_secs_f64(), nanos(time), 1);
     }
 
-    fn write(&self, out: &mut String, name: &str, labels: &str, unit: f64) {
+    /// Each bound and how many observations are at or below it, the last for +Inf; and
+    /// their sum, in nanoseconds or whole units.
+    pub fn read(&self) -> ([u64; N], u64, u64) {
         let mut total = 0;
-        for (bound, count) in self.bounds.iter().zip(&self.counts) {
-            total += count.load(Relaxed);
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
-        }
-        total += self.over.load(Relaxed);
-        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {total}");
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum.load(Relaxed) as f64 * unit);
-        let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
+        let below = std::array::from_fn(|i| {
+            total += self.counts[i].load(Relaxed);
+            total
+        });
+        (below, total + self.over.load(Relaxed), self.sum.load(Relaxed))
     }
 }
 
@@ -126,11 +121,11 @@ pub struct Stats {
     pub model: Arc<str>,
     pub version: u64,
     /// Per protocol: answers by outcome, success first and then by word.
-    outcomes: [[AtomicU64; WORDS + 1]; 2],
-    request: [Histogram<{ SECONDS.len() }>; 2],
-    queue: Histogram<{ SECONDS.len() }>,
-    compute: Histogram<{ SECONDS.len() }>,
-    batch: Histogram<{ ROWS.len() }>,
+    pub outcomes: [[AtomicU64; WORDS + 1]; 2],
+    pub request: [Histogram<{ SECONDS.len() }>; 2],
+    pub queue: Histogram<{ SECONDS.len() }>,
+    pub compute: Histogram<{ SECONDS.len() }>,
+    pub batch: Histogram<{ ROWS.len() }>,
     pub success: Timed,
     pub fail: Timed,
     pub queued: Timed,
@@ -246,122 +241,13 @@ impl Stats {
     }
 }
 
-/// Writes one family: `# HELP`, `# TYPE`, and a line or block for each of `all`.
-fn family<'a>(
-    out: &mut String,
-    all: &'a [Arc<Stats>],
-    (name, kind, help): (&str, &str, &str),
-    mut each: impl FnMut(&mut String, &str, &'a Stats, &str),
-) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    for stats in all {
-        let labels =
-            format!("model=\"{}\",version=\"{}\"", escape(&stats.model), version_label(stats.version));
-        each(out, name, stats, &labels);
-    }
-}
-
-/// Requests whose model or version is not known are counted under empty labels.
-fn version_label(version: u64) -> String {
-    if version == 0 { String::new() } else { version.to_string() }
-}
-
-fn escape(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
-
-type Gauge = (&'static str, &'static str, &'static str, fn(&Stats) -> u64);
-
-const SIMPLE: [Gauge; 10] = [
-    ("serving_inference_total", "counter", "Rows answered.", |s| s.inferences.load(Relaxed)),
-    ("serving_execution_total", "counter", "Model runs that succeeded.", |s| s.executions.load(Relaxed)),
-    ("serving_execution_failed_total", "counter", "Model runs that failed.", |s| s.failed_runs.load(Relaxed)),
-    (
-        "serving_dropped_expired_total",
-        "counter",
-        "Requests whose deadline passed in the queue; never run.",
-        |s| s.dropped_expired.load(Relaxed),
-    ),
-    (
-        "serving_dropped_cancelled_total",
-        "counter",
-        "Requests whose caller left while they were queued; never run.",
-        |s| s.dropped_cancelled.load(Relaxed),
-    ),
-    ("serving_queue_requests", "gauge", "Requests waiting in the queue.", |s| s.depth_requests.load(Relaxed)),
-    ("serving_queue_rows", "gauge", "Rows waiting in the queue.", |s| s.depth_rows.load(Relaxed)),
-    ("serving_queue_bytes", "gauge", "Bytes of input waiting in the queue.", |s| s.depth_bytes.load(Relaxed)),
-    ("serving_in_flight_requests", "gauge", "Requests accepted and not yet answered.", |s| {
-        s.in_flight.load(Relaxed)
-    }),
-    ("serving_executing_batches", "gauge", "Batches being run now.", |s| s.executing.load(Relaxed)),
-];
-
-/// The per-version families in Prometheus text format.
-pub fn prometheus(all: &[Arc<Stats>]) -> String {
-    let mut out = String::with_capacity(1024 + all.len() * 8192);
-    family(
-        &mut out,
-        all,
-        ("serving_request_total", "counter", "Inference requests answered, by outcome."),
-        outcomes,
-    );
-    let seconds = 1e-9;
-    family(
-        &mut out,
-        all,
-        ("serving_request_duration_seconds", "histogram", "From the request's head to its answer."),
-        |out, name, stats, labels| {
-            for protocol in Protocol::ALL {
-                let labels = format!("{labels},protocol=\"{}\"", protocol.name());
-                stats.request[protocol as usize].write(out, name, &labels, seconds);
-            }
-        },
-    );
-    let queue =
-        ("serving_queue_duration_seconds", "histogram", "From entering the queue to its batch being cut.");
-    family(&mut out, all, queue, |out, name, s, labels| s.queue.write(out, name, labels, seconds));
-    let compute = ("serving_compute_duration_seconds", "histogram", "One run of the model.");
-    family(&mut out, all, compute, |out, name, s, labels| s.compute.write(out, name, labels, seconds));
-    let batch = ("serving_batch_size", "histogram", "Rows of one run.");
-    family(&mut out, all, batch, |out, name, s, labels| s.batch.write(out, name, labels, 1.0));
-    for (name, kind, help, value) in SIMPLE {
-        family(&mut out, all, (name, kind, help), |out, name, stats, labels| {
-            let _ = writeln!(out, "{name}{{{labels}}} {}", value(stats));
-        });
-    }
-    out
-}
-
-/// Two words can share a code: their counts are one series.
-fn outcomes(out: &mut String, name: &str, stats: &Stats, labels: &str) {
-    for protocol in Protocol::ALL {
-        let counts = &stats.outcomes[protocol as usize];
-        let mut by_code: BTreeMap<String, u64> = BTreeMap::new();
-        by_code.insert(status::code_label(protocol, Ok(())), counts[0].load(Relaxed));
-        for word in Word::ALL {
-            let count = counts[1 + word as usize].load(Relaxed);
-            if count > 0 {
-                *by_code.entry(status::code_label(protocol, Err(word))).or_default() += count;
-            }
-        }
-        for (code, count) in by_code {
-            let _ =
-                writeln!(out, "{name}{{{labels},protocol=\"{}\",code=\"{code}\"}} {count}", protocol.name());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn outcomes_and_histograms_appear_under_their_labels() {
-        let stats = Stats::new("m\"x", 3);
-        stats.answered(Protocol::Grpc, Ok(()), Duration::from_micros(80));
-        stats.answered(Protocol::Http, Err(Word::BadRequest), Duration::from_micros(80));
-        stats.answered(Protocol::Http, Err(Word::BadData), Duration::from_micros(80));
+    fn a_run_is_counted_by_its_rows() {
+        let stats = Stats::new("m", 3);
         let run = Run {
             requests: 2,
             rows: 5,
@@ -370,18 +256,9 @@ mod tests {
             scatter: Duration::ZERO,
         };
         stats.ran(&run);
-        let text = prometheus(std::slice::from_ref(&stats));
-        for line in [
-            "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"grpc\",code=\"OK\"} 1",
-            "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"http\",code=\"400\"} 2",
-            "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"4\"} 0",
-            "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"8\"} 1",
-            "serving_batch_size_sum{model=\"m\\\"x\",version=\"3\"} 5",
-            "serving_compute_duration_seconds_bucket{model=\"m\\\"x\",version=\"3\",le=\"0.001\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} not in\n{text}");
-        }
         assert_eq!(stats.compute_infer.get(), (2, 2_000_000));
         assert_eq!(stats.by_rows()[&5].runs, 1);
+        let (below, all, sum) = stats.batch.read();
+        assert_eq!((below[2], below[3], all, sum), (0, 1, 1, 5));
     }
 }

@@ -4,6 +4,7 @@
 mod arrays;
 mod batch;
 mod calls;
+mod observe;
 mod queue;
 mod server;
 mod stats;
@@ -31,12 +32,22 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Route>()?;
     module.add_class::<server::Server>()?;
     module.add_class::<calls::Call>()?;
+    module.add_class::<observe::Sample>()?;
     Ok(())
 }
 
 /// An error of the engine as Python knows it.
 fn value_error(error: impl std::fmt::Display) -> PyErr {
     pyo3::exceptions::PyValueError::new_err(error.to_string())
+}
+
+/// A share of requests: from 0 to 1.
+fn rate(name: &str, rate: f64) -> PyResult<f64> {
+    if (0.0..=1.0).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(value_error(format!("{name} is no rate from 0 to 1")))
+    }
 }
 
 fn word(name: &str) -> PyResult<engine::error::Word> {

@@ -124,6 +124,11 @@ impl Queue {
         self.inner.batch_from_now_on(max_rows, preferred_rows)
     }
 
+    fn sample(&self, rate: f64) -> PyResult<()> {
+        self.inner.sample(crate::rate("rate", rate)?);
+        Ok(())
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.inner.close());
     }

@@ -1,11 +1,13 @@
 //! The doors as Python starts, feeds and stops them.
 
 use crate::calls::Call;
+use crate::observe::{Sample, set_fields, span_dict};
 use crate::queue::{PERMITS, Queue};
 use crate::value_error;
 use engine::codec::compression::Encoding;
 use engine::doors::{Compression, Config, Server as Inner};
 use engine::events::Event;
+use engine::observe::Rules;
 use engine::routes::{Route as InnerRoute, Table};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -102,6 +104,42 @@ impl Server {
         }
     }
 
+    #[pyo3(signature = (*, trace_rate, trace_parents, span_buffer, sample_buffer_bytes, sample_max_bytes,
+        access_rate))]
+    fn observe(
+        &self,
+        trace_rate: f64,
+        trace_parents: bool,
+        span_buffer: usize,
+        sample_buffer_bytes: usize,
+        sample_max_bytes: usize,
+        access_rate: f64,
+    ) -> PyResult<()> {
+        self.inner.shared().observer.set(&Rules {
+            trace_rate: crate::rate("trace_rate", trace_rate)?,
+            access_rate: crate::rate("access_rate", access_rate)?,
+            trace_parents,
+            span_buffer,
+            sample_buffer_bytes,
+            sample_max_bytes,
+        });
+        Ok(())
+    }
+
+    fn spans<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Vec<Bound<'py, PyDict>>>> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(value_error)?;
+        let Some(spans) = py.detach(|| self.inner.shared().observer.spans.wait(timeout)) else {
+            return Ok(None);
+        };
+        spans.iter().map(|span| span_dict(py, span)).collect::<PyResult<_>>().map(Some)
+    }
+
+    fn samples(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Sample>>> {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(value_error)?;
+        let samples = py.detach(|| self.inner.shared().observer.samples.wait(timeout));
+        Ok(samples.map(|samples| samples.into_iter().map(|inner| Sample { inner }).collect()))
+    }
+
     /// The core's families in Prometheus text format 0.0.4.
     fn metrics<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         let text = py.detach(|| self.inner.metrics());
@@ -118,6 +156,10 @@ impl Server {
         dict.set_item("buffered_bytes", shared.budget.used())?;
         dict.set_item("buffered_bytes_limit", shared.budget.max())?;
         dict.set_item("events_dropped", shared.events.dropped())?;
+        let observer = &shared.observer;
+        dict.set_item("spans_dropped", observer.spans.dropped())?;
+        dict.set_item("samples_dropped", observer.samples.dropped())?;
+        dict.set_item("samples_too_large", observer.samples_too_large())?;
         dict.set_item("permits_held", PERMITS.held())?;
         Ok(dict)
     }
@@ -138,11 +180,7 @@ fn event_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict
     dict.set_item("level", event.level.name())?;
     let at = event.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     dict.set_item("at", at.as_secs_f64())?;
-    for (name, value) in &event.fields {
-        if !value.is_empty() {
-            dict.set_item(name, value)?;
-        }
-    }
+    set_fields(&dict, &event.fields)?;
     Ok(dict)
 }
 

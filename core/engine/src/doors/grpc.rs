@@ -3,13 +3,14 @@
 
 use super::body::{self, Message, Messages};
 use super::calls::{self, Call};
-use super::infer::{self, Account, Offer};
+use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, health, ids, status, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
+use crate::observe::trace;
 use crate::queue::{Answer, Form, batch};
 use crate::stats::Protocol;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -117,6 +118,17 @@ impl Head {
         })
     }
 
+    /// What an account of one of its messages begins with.
+    pub fn opening(&self, method: &'static str) -> Opening<'_, '_> {
+        Opening {
+            protocol: Protocol::Grpc,
+            started: self.started,
+            method,
+            path: "",
+            request_id: self.request_id.as_deref(),
+        }
+    }
+
     /// How to send the answer to a message that came compressed or not.
     pub fn answer_encoding(&self, shared: &Shared, compressed: bool) -> Encoding {
         let wanted = match shared.config.grpc_compression {
@@ -193,6 +205,9 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
     }
     Head::read(request.headers()).map_err(|error| {
         let id = ids::from_client(request.headers()).map_or_else(ids::make, str::to_owned);
+        if request.uri().path() == MODEL_INFER {
+            shared.unresolved.answered(Protocol::Grpc, Err(error.word), Duration::ZERO);
+        }
         shared.report(Protocol::Grpc, &id, "", &error);
         Box::new(failure(&error, Some(&id)))
     })
@@ -217,17 +232,23 @@ fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
 
 async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
     let shared = &io.shared;
-    let mut account = Account::open(shared, Protocol::Grpc, head.started);
+    let mut account =
+        Account::open(shared, head.opening("ModelInfer"), || trace::Context::from_headers(request.headers()));
     let outcome = infer_once(io, &head, request, &mut account).await;
-    account.close(outcome.as_ref().map(|_| ()).map_err(|(e, _)| e.word));
-    match outcome {
-        Ok(answer) => success(answer, head.request_id.as_deref()),
+    let watch = account.close(outcome.as_ref().map_err(|(error, _)| error));
+    let id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let mut response = match outcome {
+        Ok(answer) => success(answer, id),
         Err((error, model)) => {
-            let id = head.request_id.unwrap_or_else(ids::make);
+            let id = id.map_or_else(ids::make, str::to_owned);
             shared.report(Protocol::Grpc, &id, &model, &error);
             failure(&error, Some(&id))
         }
+    };
+    if let Some(watch) = watch {
+        ids::put_trace(response.headers_mut(), &watch);
     }
+    response
 }
 
 async fn infer_once(
@@ -238,6 +259,9 @@ async fn infer_once(
 ) -> std::result::Result<Answer, (Error, String)> {
     let nameless = |error| (error, String::new());
     let message = Messages::new(request.into_body()).only(&io.shared).await.map_err(nameless)?;
+    if let Some(watch) = account.watch() {
+        watch.received(message.data.len());
+    }
     let (offer, _) = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
     let model = offer.request.model.clone();
     infer::run(&io.shared, &io.mailbox, offer, account).await.map_err(|error| (error, model))

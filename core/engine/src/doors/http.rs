@@ -1,13 +1,14 @@
 //! The HTTP door: OIP REST with the binary tensor extension, HTTP/1.1 and h2c.
 
 use super::calls::{self, Call, CallAnswer};
-use super::infer::{self, Account, Offer};
+use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, body, ids, status};
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, json};
 use crate::error::{Error, Result, Word};
+use crate::observe::trace::Context;
 use crate::queue::{Answer, Form};
 use crate::stats::Protocol;
 use bytes::Bytes;
@@ -199,18 +200,43 @@ async fn infer_answer(
     unread: &mut bool,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
-    let mut account = Account::open(shared, Protocol::Http, started);
-    let outcome = infer_once(io, (&model, version), request, &mut account, unread).await;
-    account.close(outcome.as_ref().map(|_| ()).map_err(|e| e.word));
-    match outcome {
-        Ok(answer) => success(answer),
-        Err(error) => failed(shared, client_id, &model, &error),
+    let mut account = {
+        let opening = Opening {
+            protocol: Protocol::Http,
+            started,
+            method: "POST",
+            path: request.uri().path(),
+            request_id: client_id,
+        };
+        Account::open(shared, opening, || Context::from_headers(request.headers()))
+    };
+    if let Some(watch) = account.watch() {
+        watch.named(&model);
     }
+    let outcome = infer_once(io, (&model, &version), request, &mut account, unread).await;
+    // Refused before the version was looked at: it is that version's refusal all the same.
+    if outcome.is_err()
+        && !account.is_on_a_version()
+        && let Ok(queue) = shared.routes.pick(&model, &version)
+    {
+        account.on(&queue);
+    }
+    let watch = account.close(outcome.as_ref());
+    let id = client_id.or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let mut response = match outcome {
+        Ok(answer) => success(answer),
+        Err(error) => failed(shared, id, &model, &error),
+    };
+    if let Some(watch) = &watch {
+        ids::put(response.headers_mut(), watch.request_id());
+        ids::put_trace(response.headers_mut(), watch);
+    }
+    response
 }
 
 async fn infer_once(
     io: &Io,
-    (model, version): (&str, String),
+    (model, version): (&str, &str),
     request: Request<Incoming>,
     account: &mut Account<'_>,
     unread: &mut bool,
@@ -221,9 +247,12 @@ async fn infer_once(
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let json_length = header_text(request.headers(), &JSON_LENGTH)?;
     let (data, reservation) = read(shared, request, unread).await?;
-    let mut decoded = decode(shared, model, &version, json_length, data).await?;
+    if let Some(watch) = account.watch() {
+        watch.received(data.len());
+    }
+    let mut decoded = decode(shared, model, version, json_length, data).await?;
     decoded.model = model.to_owned();
-    decoded.version = version;
+    decoded.version = version.to_owned();
     let deadline = infer::deadline(shared, account.started(), None, decoded.timeout_us);
     let offer = Offer { request: decoded, form: Form::Http(encoding), deadline, reservation };
     infer::run(shared, &io.mailbox, offer, account).await

@@ -1,5 +1,6 @@
 //! Request ids: accepted from the client, else made where something needs one.
 
+use crate::observe::{Watch, trace};
 use http::{HeaderMap, HeaderValue};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -33,6 +34,13 @@ pub fn make() -> String {
 pub fn put(headers: &mut HeaderMap, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(HEADER, value);
+    }
+}
+
+/// The span under which a traced request, or one that brought a trace, is answered.
+pub fn put_trace(headers: &mut HeaderMap, watch: &Watch) {
+    if let Some(value) = watch.own().and_then(trace::Context::header) {
+        headers.insert(trace::HEADER, value);
     }
 }
 

@@ -6,6 +6,8 @@ use crate::admission::Reservation;
 use crate::codec::prepare::{self, Prepared};
 use crate::codec::{InferRequest, Payload};
 use crate::error::{Error, Result, Word};
+use crate::observe::trace::Context;
+use crate::observe::{Origin, Watch};
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, Terms};
 use crate::routes::parse_version;
@@ -23,18 +25,87 @@ pub struct Offer {
     pub reservation: Reservation,
 }
 
-/// Counts a request's outcome once; one that is dropped unfinished was cancelled.
+/// What a request's head says that an account needs.
+#[derive(Clone, Copy)]
+pub struct Opening<'a, 'p> {
+    pub protocol: Protocol,
+    pub started: Instant,
+    /// gRPC: the RPC's name; HTTP: the verb.
+    pub method: &'static str,
+    /// HTTP: the path; empty on gRPC.
+    pub path: &'p str,
+    pub request_id: Option<&'a str>,
+}
+
+impl Opening<'_, '_> {
+    fn origin(&self) -> Origin {
+        Origin {
+            protocol: self.protocol,
+            method: self.method,
+            path: self.path.to_owned(),
+            request_id: self.request_id.map(str::to_owned),
+            started: self.started,
+        }
+    }
+}
+
+/// Counts a request's outcome once, and tells it to those who watch; one that is dropped
+/// unfinished was cancelled.
 pub struct Account<'a> {
     shared: &'a Shared,
     protocol: Protocol,
     started: Instant,
+    /// For a watch that begins later than the account.
+    method: &'static str,
+    request_id: Option<&'a str>,
     stats: Option<Arc<Stats>>,
+    watch: Option<Arc<Watch>>,
     done: bool,
 }
 
 impl<'a> Account<'a> {
-    pub fn open(shared: &'a Shared, protocol: Protocol, started: Instant) -> Self {
-        Account { shared, protocol, started, stats: None, done: false }
+    /// `parent` reads the trace that the request brought; only asked where traces are on.
+    pub fn open(
+        shared: &'a Shared,
+        opening: Opening<'a, '_>,
+        parent: impl FnOnce() -> Option<Context>,
+    ) -> Self {
+        Account {
+            shared,
+            protocol: opening.protocol,
+            started: opening.started,
+            method: opening.method,
+            request_id: opening.request_id,
+            stats: None,
+            watch: shared.observer.begin(|| opening.origin(), parent),
+            done: false,
+        }
+    }
+
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_deref()
+    }
+
+    /// Draw it for the request log: it is whole, and fits the model of `queue`.
+    fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
+        if queue.draws_sample() && self.shared.observer.takes_samples() {
+            let watch = self.watch.get_or_insert_with(|| {
+                let opening = Opening {
+                    protocol: self.protocol,
+                    started: self.started,
+                    method: self.method,
+                    path: "",
+                    request_id: self.request_id,
+                };
+                let watch = self.shared.observer.begin_late(opening.origin());
+                watch.decoded(request);
+                watch
+            });
+            watch.keep_inputs(queue, prepared);
+        }
+        if let Some(watch) = &self.watch {
+            watch.on(queue);
+        }
     }
 
     /// When the request's head came.
@@ -47,21 +118,30 @@ impl<'a> Account<'a> {
         self.stats = Some(queue.stats().clone());
     }
 
-    pub fn close(mut self, outcome: std::result::Result<(), Word>) {
-        self.done = true;
-        self.count(outcome);
+    pub fn is_on_a_version(&self) -> bool {
+        self.stats.is_some()
     }
 
-    fn count(&self, outcome: std::result::Result<(), Word>) {
+    /// The watch comes back: the answer names its ids.
+    pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<Watch>> {
+        self.done = true;
+        self.count(outcome.map(|answer| answer.body.len()));
+        self.watch.take()
+    }
+
+    fn count(&self, outcome: std::result::Result<usize, &Error>) {
         let stats = self.stats.as_ref().unwrap_or(&self.shared.unresolved);
-        stats.answered(self.protocol, outcome, self.started.elapsed());
+        stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.word), self.started.elapsed());
+        if let Some(watch) = &self.watch {
+            watch.finish(&self.shared.events, outcome);
+        }
     }
 }
 
 impl Drop for Account<'_> {
     fn drop(&mut self) {
         if !self.done {
-            self.count(Err(Word::Cancelled));
+            self.count(Err(&Error::new(Word::Cancelled, "the caller left")));
         }
     }
 }
@@ -85,6 +165,9 @@ pub fn deadline(
 /// loses nothing.
 pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account: &mut Account<'_>) -> Reply {
     let Offer { request, form, deadline, reservation } = offer;
+    if let Some(watch) = account.watch() {
+        watch.decoded(&request);
+    }
     let request = Arc::new(request);
     let mut queue = shared.routes.pick(&request.model, &request.version)?;
     let mut reservation = Some(reservation);
@@ -97,6 +180,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
         if converted && reservation.as_mut().is_some_and(|r| !r.grow(prepared.bytes)) {
             return Err(super::body::budget_full());
         }
+        account.draw_sample(&queue, &request, &prepared);
         let terms = Terms {
             id: request.id.clone(),
             form,
@@ -106,8 +190,13 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             // A second round, after a swap in between, goes on uncounted: rare, and
             // bounded by the line's own bytes.
             reservation: reservation.take(),
+            watch: account.watch.clone(),
         };
-        match queue.push(Pending::new(&queue, prepared, terms)) {
+        let pending = Pending::new(&queue, prepared, terms);
+        if let Some(watch) = account.watch() {
+            watch.joined(&pending);
+        }
+        match queue.push(pending) {
             Ok(ticket) => return ticket.await.map(|answer| counted(shared, answer)),
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed) => {

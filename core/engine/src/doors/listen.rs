@@ -136,7 +136,7 @@ fn spawn_acceptors(io: &Arc<Io>, listeners: Listeners, handing: Vec<mpsc::Unboun
         let (io, handing, next) = (io.clone(), handing.clone(), next.clone());
         tokio::spawn(async move {
             if let Err(error) = accept(&io, listener, door, &handing, &next).await {
-                let fields = vec![("error", error.to_string())];
+                let fields = vec![("error", error.to_string().into())];
                 io.shared.events.state(Level::Error, "listener_failed", fields);
             }
         });

@@ -17,10 +17,12 @@ use crate::admission::Budget;
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
+use crate::metrics;
+use crate::observe::Observer;
 use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
 use crate::routes::{Routes, Table};
-use crate::stats::{self, Protocol, Stats};
+use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -66,6 +68,7 @@ pub struct Shared {
     pub config: Config,
     pub routes: Routes,
     pub events: Events,
+    pub observer: Arc<Observer>,
     pub budget: Arc<Budget>,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
@@ -106,6 +109,7 @@ impl Shared {
             config,
             routes: Routes::default(),
             events: Events::default(),
+            observer: Arc::default(),
             calls: calls::Calls::default(),
             unresolved: Stats::new("", 0),
             changed: watch::Sender::new(0),
@@ -155,12 +159,12 @@ impl Shared {
             return;
         }
         let fields = vec![
-            ("request_id", request_id.to_owned()),
-            ("protocol", protocol.name().to_owned()),
-            ("model", crate::tensor::shown(model)),
-            ("word", error.word.name().to_owned()),
-            ("message", error.message.clone()),
-            ("detail", error.detail.clone().unwrap_or_default()),
+            ("request_id", request_id.into()),
+            ("protocol", protocol.name().into()),
+            ("model", crate::tensor::shown(model).into()),
+            ("word", error.word.name().into()),
+            ("message", error.message.clone().into()),
+            ("detail", error.detail.clone().unwrap_or_default().into()),
         ];
         self.events.state(level, "request_failed", fields);
     }
@@ -278,37 +282,60 @@ impl Server {
         let mut all = vec![shared.unresolved.clone()];
         all.extend(table.models.values().flat_map(|r| r.versions.values()).map(|q| q.stats().clone()));
         all.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
-        let mut text = stats::prometheus(&all);
-        let connections = shared.connections.load(Ordering::Relaxed) as u64;
-        for (name, kind, help, value) in [
-            ("serving_connections", "gauge", "Open connections on the data ports.", connections),
+        let mut text = metrics::of_versions(&all);
+        let observer = &shared.observer;
+        for (name, is_counter, help, value) in [
+            (
+                "serving_connections",
+                false,
+                "Open connections on the data ports.",
+                shared.connections.load(Ordering::Relaxed) as u64,
+            ),
             (
                 "serving_connection_total",
-                "counter",
+                true,
                 "Connections accepted on the data ports.",
                 shared.connections_total.load(Ordering::Relaxed),
             ),
             (
                 "serving_connection_refused_total",
-                "counter",
+                true,
                 "Connections closed at once, over limits.max_connections.",
                 shared.connections_refused.load(Ordering::Relaxed),
             ),
-            ("serving_buffered_bytes", "gauge", "Bytes of requests held.", shared.budget.used() as u64),
+            ("serving_buffered_bytes", false, "Bytes of requests held.", shared.budget.used() as u64),
             (
                 "serving_buffered_bytes_limit",
-                "gauge",
+                false,
                 "Bytes of requests that may be held.",
                 shared.budget.max() as u64,
             ),
             (
                 "serving_event_dropped_total",
-                "counter",
+                true,
                 "Log records dropped, the ring being full.",
                 shared.events.dropped(),
             ),
+            (
+                "serving_span_dropped_total",
+                true,
+                "Spans dropped, the ring being full.",
+                observer.spans.dropped(),
+            ),
+            (
+                "serving_sample_dropped_total",
+                true,
+                "Sampled requests dropped, the ring being full.",
+                observer.samples.dropped(),
+            ),
+            (
+                "serving_sample_too_large_total",
+                true,
+                "Sampled requests not kept, being too large.",
+                observer.samples_too_large(),
+            ),
         ] {
-            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"));
+            metrics::single(&mut text, name, is_counter, help, value);
         }
         text
     }
@@ -322,6 +349,7 @@ impl Server {
             thread.stop();
         }
         self.shared.events.close();
+        self.shared.observer.close();
     }
 }
 

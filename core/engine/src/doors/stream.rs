@@ -3,12 +3,13 @@
 
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody, Head};
-use super::infer::{self, Account};
+use super::infer::{self, Account, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
+use crate::observe::trace::Context;
 use crate::queue::batch;
 use crate::stats::Protocol;
 use bytes::Bytes;
@@ -55,6 +56,7 @@ async fn serve(
     errors_end: bool,
 ) -> Result<()> {
     let shared = &io.shared;
+    let parent = Context::from_headers(request.headers());
     let mut reading = Some(Box::pin(read(shared.clone(), Messages::new(request.into_body()))));
     let mut answers = FuturesOrdered::new();
     let mut draining = shared.draining.subscribe();
@@ -72,7 +74,7 @@ async fn serve(
             // The read stays in place between rounds: half a message must not be lost.
             Some((messages, message)) = conditional(&mut reading), if room => match message {
                 Ok(Some(message)) => {
-                    answers.push_back(answer(io.clone(), head, message));
+                    answers.push_back(answer(io.clone(), head, parent, message));
                     reading = Some(Box::pin(read(shared.clone(), messages)));
                 }
                 Ok(None) => ended = Some(Ok(())),
@@ -122,11 +124,15 @@ async fn send(
 }
 
 /// One message of the stream, to its framed answer.
-async fn answer(io: Arc<Io>, head: &Head, message: Message) -> StreamAnswer {
+async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Message) -> StreamAnswer {
     let shared = &io.shared;
     let started = Instant::now();
     let compressed = message.compressed;
-    let mut account = Account::open(shared, Protocol::Grpc, started);
+    let opening = Opening { started, ..head.opening("ModelStreamInfer") };
+    let mut account = Account::open(shared, opening, || parent);
+    if let Some(watch) = account.watch() {
+        watch.received(message.data.len());
+    }
     let decoded = grpc::decode(shared, head, message, started, true).await;
     let (outcome, id, model, version) = match decoded {
         Ok((offer, id)) => {
@@ -135,9 +141,10 @@ async fn answer(io: Arc<Io>, head: &Head, message: Message) -> StreamAnswer {
         }
         Err(error) => (Err(error), None, String::new(), String::new()),
     };
-    account.close(outcome.as_ref().map(|_| ()).map_err(|e| e.word));
+    let watch = account.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
-        shared.report(Protocol::Grpc, head.request_id.as_deref().unwrap_or(""), &model, &error);
+        let request_id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+        shared.report(Protocol::Grpc, request_id.unwrap_or(""), &model, &error);
         let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);
         let body = match head.answer_encoding(shared, compressed) {
             Encoding::Identity => framed,

@@ -8,6 +8,7 @@ use crate::batching::policy::{Fate, Item, Portion};
 use crate::codec::compression::Encoding;
 use crate::codec::{AnswerHead, OutputTensor, compression, json, protobuf};
 use crate::error::{Error, Word};
+use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
 use crate::stats::Run;
 use crate::tensor::{Datatype, Shape};
@@ -43,6 +44,7 @@ pub struct Batch {
     running: bool,
     /// The outputs to ask the model for, by place in the signature.
     outputs: Vec<usize>,
+    trace: Option<Box<BatchTrace>>,
 }
 
 impl Batch {
@@ -57,6 +59,7 @@ impl Batch {
         };
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();
+        let trace = BatchTrace::begin(cut_at, members.iter().filter_map(|m| m.item.watch()));
         let shares_rows = members.len() > 1 || members.first().is_some_and(|m| m.rows != m.item.rows);
         Batch {
             queue,
@@ -68,6 +71,7 @@ impl Batch {
             gathered_at: cut_at,
             running: false,
             outputs,
+            trace,
         }
     }
 
@@ -150,6 +154,7 @@ impl Batch {
         self.check(views)?;
         let computed = Instant::now();
         let compute = computed.saturating_duration_since(self.gathered_at);
+        self.note_run(computed);
         let mut wakes = Wakes::default();
         let stats = self.queue.stats();
         let (mut start, mut answered) = (0, 0);
@@ -171,6 +176,7 @@ impl Batch {
             compute,
             scatter: computed.elapsed(),
         });
+        self.end_trace(computed, "");
         self.members.clear();
         // The permit goes before the wake-ups: whoever is next may start at once.
         self.permit = None;
@@ -263,6 +269,14 @@ impl Batch {
             id: pending.id.as_deref(),
         };
         let spec = |place: usize| &self.queue.signature().outputs[place];
+        if let Some(watch) = pending.watch() {
+            let wanted = pending.prepared.outputs.iter().zip(outputs);
+            watch.keep_outputs(
+                wanted.map(|(&(place, _), (shape, data))| {
+                    (&spec(place).name, spec(place).datatype, shape, *data)
+                }),
+            );
+        }
         let wanted = pending.prepared.outputs.iter().zip(outputs);
         let tensors: Vec<_> = wanted
             .map(|(&(place, binary), (shape, data))| OutputTensor {
@@ -288,6 +302,8 @@ impl Batch {
         }
         self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
+        self.note_run(now);
+        self.end_trace(now, "the run failed; its requests are run again in halves");
         let (live, dead): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.members).into_iter().partition(|m| m.item.fate(now) == Fate::Live);
         let dead: Vec<_> = dead
@@ -310,7 +326,31 @@ impl Batch {
         self.answer_all(error);
     }
 
+    /// Watched members learn how long the run took, before they are answered.
+    fn note_run(&self, ended: Instant) {
+        if self.running {
+            let compute = ended.saturating_duration_since(self.gathered_at);
+            self.members.iter().filter_map(|m| m.item.watch()).for_each(|w| w.ran(compute));
+        }
+    }
+
+    fn end_trace(&mut self, ran_until: Instant, error: &str) {
+        let Some(trace) = self.trace.take() else { return };
+        trace.end(&Ended {
+            model: self.queue.model(),
+            version: self.queue.version(),
+            rows: self.rows,
+            requests: self.members.len(),
+            cut: self.cut_at,
+            ran: self.running.then_some((self.gathered_at, ran_until)),
+            error,
+        });
+    }
+
     fn answer_all(&mut self, error: &Error) {
+        let now = Instant::now();
+        self.note_run(now);
+        self.end_trace(now, &error.message);
         let mut wakes = Wakes::default();
         for member in std::mem::take(&mut self.members) {
             if let Some(waker) = member.item.answer(Err(error.clone())) {

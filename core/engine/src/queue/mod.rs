@@ -10,13 +10,14 @@ pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
 use crate::batching::policy::{Fate, Lines, Ready, Rules};
 use crate::codec::prepare::{Limits, Prepared};
 use crate::error::{Error, Word};
+use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
 use crate::tensor::Signature;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -91,6 +92,8 @@ pub struct Queue {
     permits: Option<Arc<Permits>>,
     share: Arc<Share>,
     stats: Arc<Stats>,
+    /// Which share of the requests goes to the request log.
+    samples: AtomicU64,
     line: Mutex<Line>,
     arrived: Condvar,
     /// Callers that left since the line was last cleared of them.
@@ -140,6 +143,7 @@ impl Queue {
             permits,
             share: Arc::default(),
             stats,
+            samples: AtomicU64::new(0),
             line: Mutex::new(line),
             arrived: Condvar::new(),
             left: AtomicUsize::new(0),
@@ -168,6 +172,16 @@ impl Queue {
 
     pub fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// Which share of the requests, 0 to 1, goes to the request log.
+    pub fn sample(&self, rate: f64) {
+        self.samples.store(trace::threshold(rate), Ordering::Relaxed);
+    }
+
+    /// Whether this request is drawn for the request log.
+    pub fn draws_sample(&self) -> bool {
+        trace::drawn(self.samples.load(Ordering::Relaxed))
     }
 
     pub fn limits(&self) -> Limits {

@@ -7,6 +7,7 @@ use crate::batching::policy::{Fate, Item};
 use crate::codec::compression::Encoding;
 use crate::codec::prepare::Prepared;
 use crate::error::{Error, Word};
+use crate::observe::Watch;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::future::Future;
@@ -59,6 +60,8 @@ pub struct Pending {
     pub deadline: Option<Instant>,
     /// What an oversize request's parts answered so far.
     pub pieces: Mutex<Vec<Piece>>,
+    /// Set for the few that somebody wants to know about.
+    watch: Option<Arc<Watch>>,
     mailbox: Option<Arc<Mailbox>>,
     state: AtomicU8,
     slot: Mutex<Slot>,
@@ -80,6 +83,7 @@ pub struct Terms {
     pub deadline: Option<Instant>,
     pub mailbox: Option<Arc<Mailbox>>,
     pub reservation: Option<Reservation>,
+    pub watch: Option<Arc<Watch>>,
 }
 
 impl Pending {
@@ -97,12 +101,17 @@ impl Pending {
             arrived,
             deadline,
             pieces: Mutex::new(Vec::new()),
+            watch: terms.watch,
             mailbox: terms.mailbox,
             state: AtomicU8::new(WAITING),
             slot: Mutex::new(Slot::default()),
             _reservation: terms.reservation,
             prepared,
         })
+    }
+
+    pub fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
 
     pub fn mailbox(&self) -> Option<&Arc<Mailbox>> {

@@ -34,6 +34,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
         deadline,
         mailbox: None,
         reservation: None,
+        watch: None,
     };
     Pending::new(queue, prepared, terms)
 }

@@ -1,0 +1,138 @@
+//! Sampled requests with their tensors, for the request log.
+
+use super::ring::Weigh;
+use crate::stats::Protocol;
+use crate::tensor::{Datatype, Shape};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a sample takes beside its tensors' bytes, about.
+const OVERHEAD: usize = 512;
+const TENSOR_OVERHEAD: usize = 128;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    pub name: Arc<str>,
+    pub datatype: Datatype,
+    pub shape: Shape,
+    /// Row-major little-endian elements; BYTES elements are length-prefixed.
+    pub data: Bytes,
+}
+
+/// A finished request that fitted its model.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub model: String,
+    pub version: u64,
+    pub protocol: Protocol,
+    /// The request's own id, empty without one.
+    pub id: String,
+    pub request_id: String,
+    /// Nanoseconds since the epoch when its head came.
+    pub at_ns: u64,
+    pub total: Duration,
+    pub queue: Duration,
+    pub compute: Duration,
+    /// Empty: answered well.
+    pub word: &'static str,
+    pub message: String,
+    pub inputs: Vec<Tensor>,
+    pub outputs: Vec<Tensor>,
+    /// 0 where the request names none.
+    pub priority: u64,
+    pub timeout_us: u64,
+}
+
+impl Weigh for Sample {
+    fn weight(&self) -> usize {
+        let tensors = self.inputs.iter().chain(&self.outputs);
+        OVERHEAD + self.message.len() + tensors.map(|t| t.data.len() + TENSOR_OVERHEAD).sum::<usize>()
+    }
+}
+
+/// What is kept of a request until it is finished.
+#[derive(Debug, Default)]
+pub enum Kept {
+    #[default]
+    Nothing,
+    TooLarge,
+    Tensors {
+        inputs: Vec<Tensor>,
+        outputs: Vec<Tensor>,
+    },
+}
+
+impl Kept {
+    pub fn of(inputs: Vec<Tensor>, max: usize) -> Kept {
+        if bytes(&inputs) > max { Kept::TooLarge } else { Kept::Tensors { inputs, outputs: Vec::new() } }
+    }
+
+    /// Copies the outputs: they belong to the runner, or to an answer.
+    pub fn add_outputs<'a>(
+        &mut self,
+        max: usize,
+        added: impl Iterator<Item = (&'a Arc<str>, Datatype, &'a Shape, &'a [u8])> + Clone,
+    ) {
+        let Kept::Tensors { inputs, outputs } = self else { return };
+        let size: usize = added.clone().map(|(.., data)| data.len()).sum();
+        if bytes(inputs).saturating_add(size) > max {
+            *self = Kept::TooLarge;
+            return;
+        }
+        *outputs = added
+            .map(|(name, datatype, shape, data)| Tensor {
+                name: name.clone(),
+                datatype,
+                shape: shape.clone(),
+                data: Bytes::copy_from_slice(data),
+            })
+            .collect();
+    }
+}
+
+/// Inputs are slices of what came: a copy lets go of the rest.
+pub fn detached(mut tensors: Vec<Tensor>) -> Vec<Tensor> {
+    for tensor in &mut tensors {
+        tensor.data = Bytes::copy_from_slice(&tensor.data);
+    }
+    tensors
+}
+
+fn bytes(tensors: &[Tensor]) -> usize {
+    tensors.iter().map(|t| t.data.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(data: &'static [u8]) -> Tensor {
+        let shape = Shape::from_slice(&[data.len() as i64]);
+        Tensor { name: "x".into(), datatype: Datatype::Uint8, shape, data: Bytes::from_static(data) }
+    }
+
+    #[test]
+    fn inputs_and_outputs_together_have_the_bound() {
+        let (name, shape): (Arc<str>, _) = ("y".into(), Shape::from_slice(&[3]));
+        let keep = |max| {
+            let mut kept = Kept::of(vec![tensor(b"abcd")], max);
+            kept.add_outputs(max, [(&name, Datatype::Uint8, &shape, &b"xyz"[..])].into_iter());
+            kept
+        };
+        assert!(matches!(keep(3), Kept::TooLarge));
+        assert!(matches!(keep(6), Kept::TooLarge));
+        let Kept::Tensors { inputs, outputs } = keep(7) else { panic!() };
+        assert_eq!((inputs, &outputs[0].data[..]), (vec![tensor(b"abcd")], &b"xyz"[..]));
+    }
+
+    #[test]
+    fn a_detached_tensor_shares_no_memory() {
+        let whole = Bytes::from(vec![7; 100]);
+        let mut part = tensor(b"");
+        part.data = whole.slice(10..20);
+        let kept = detached(vec![part]);
+        assert_eq!(kept[0].data, whole.slice(10..20));
+        assert_ne!(kept[0].data.as_ptr(), whole[10..].as_ptr());
+    }
+}

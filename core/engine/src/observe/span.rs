@@ -1,0 +1,114 @@
+//! Spans: what a request, its wait, its batch and its run took.
+
+use super::ring::Weigh;
+use super::trace::{Context, SpanId, TraceId};
+use std::time::{Instant, SystemTime};
+
+/// A fact about a span or a log record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Text(String),
+    Int(i64),
+    Float(f64),
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Value::Text(text)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.to_owned())
+    }
+}
+
+impl From<usize> for Value {
+    fn from(number: usize) -> Self {
+        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
+pub type Fields = Vec<(&'static str, Value)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Server,
+    Internal,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Server => "server",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
+/// One finished span; times in nanoseconds since the epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    pub trace: TraceId,
+    pub span: SpanId,
+    pub parent: Option<SpanId>,
+    pub name: &'static str,
+    pub kind: Kind,
+    pub start_ns: u64,
+    pub end_ns: u64,
+    pub links: Vec<Context>,
+    pub attributes: Fields,
+    /// Empty: it went well.
+    pub error: String,
+}
+
+impl Weigh for Span {
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+/// One moment on both clocks: the spans of one request must not jump with the wall
+/// clock between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    at: Instant,
+    unix_ns: u64,
+}
+
+impl Clock {
+    pub fn now() -> Clock {
+        let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Clock { at: Instant::now(), unix_ns: u64::try_from(epoch.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
+    pub fn unix_ns(&self, at: Instant) -> u64 {
+        let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        match at.checked_duration_since(self.at) {
+            Some(after) => self.unix_ns.saturating_add(nanos(after)),
+            None => self.unix_ns.saturating_sub(nanos(self.at.saturating_duration_since(at))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn both_sides_of_a_clock_are_told() {
+        let clock = Clock::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(clock.unix_ns(clock.at + second), clock.unix_ns + 1_000_000_000);
+        let earlier = clock.at.checked_sub(second).unwrap();
+        assert_eq!(clock.unix_ns(earlier), clock.unix_ns - 1_000_000_000);
+    }
+}
