@@ -1,0 +1,187 @@
+"""HTTP to a server that the operator named: bounded in time and in bytes.
+
+``http.client`` underneath: no proxy out of the environment, no redirect followed, no
+dependency. It lacks one thing: its time-out starts again with each byte, so a server that
+trickles would hold its caller for ever.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from serving import __version__
+from serving.errors import ConfigError
+
+_MAX_ANSWER_BYTES = 1 << 20
+
+
+class HttpError(Exception):
+    """No answer came in time, or none that is HTTP. In words for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """``headers`` by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+class HttpClient:
+    """One connection to one server, kept open between requests. For one thread.
+
+    ``url``: ``http://host:port/path`` or ``https://...``; its path goes before those of
+    requests. ``timeout_s``: from the start of a request to the end of its answer.
+    ``headers`` go with every request. Raises ConfigError, naming ``setting``, for anything
+    else than such a URL.
+    """
+
+    def __init__(
+        self, url: str, setting: str, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> None:
+        secure, host, port, self._prefix = parse_url(url, setting)
+        self._timeout_s = timeout_s
+        self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
+        self._timer = _Timer()
+        self._connection = _connection(secure, host, port)
+        # A callable serves; http.client declares a class.
+        self._connection.response_class = partial(_Response, self._timer)  # type: ignore[assignment]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> HttpAnswer:
+        """Raises HttpError where no answer came in time. A connection that had been idle may
+        have been closed meanwhile: then the request is sent a second time."""
+        self._timer.start(self._timeout_s if timeout_s is None else timeout_s)
+        used = self._connection.sock is not None
+        try:
+            try:
+                return self._once(method, path, body, headers or {})
+            except (ConnectionResetError, BrokenPipeError):
+                self.close()
+                if not used:
+                    raise
+                return self._once(method, path, body, headers or {})
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            raise HttpError(_words(error)) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _once(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
+        connection = self._connection
+        connection.timeout = self._timer.left()
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(self._timer.left())
+        connection.request(method, self._prefix + path, body, {**self._headers, **headers})
+        with connection.getresponse() as response:
+            content = _content(response)
+            found = {key.lower(): value for key, value in response.getheaders()}
+            return HttpAnswer(response.status, found, content)
+
+
+def parse_url(url: str, setting: str) -> tuple[bool, str, int | None, str]:
+    """Whether with TLS, host, port or None, and the path without a slash at its end.
+
+    Raises ConfigError for anything but an HTTP URL; the words don't repeat it, for it may
+    hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigError(f"{setting}: not a URL") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{setting}: expected http://HOST:PORT or https://HOST:PORT")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ConfigError(f"{setting}: expected a URL without user, query or fragment")
+    return parts.scheme == "https", host, port, parts.path.rstrip("/")
+
+
+class _Timer:
+    """The time that one request has."""
+
+    def __init__(self) -> None:
+        self._end = 0.0
+
+    def start(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class _Reader(io.RawIOBase):
+    """A socket's bytes, as long as there is time."""
+
+    def __init__(self, sock: socket.socket, timer: _Timer) -> None:
+        self._sock = sock
+        self._timer = timer
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._timer.left())
+        return self._sock.recv_into(buffer)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, timer: _Timer, sock: socket.socket, *args: Any, **keywords: Any) -> None:
+        super().__init__(sock, *args, **keywords)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Reader(sock, timer))
+
+
+def _connection(secure: bool, host: str, port: int | None) -> http.client.HTTPConnection:
+    if secure:
+        return http.client.HTTPSConnection(host, port, context=ssl.create_default_context())
+    return http.client.HTTPConnection(host, port)
+
+
+def _content(response: http.client.HTTPResponse) -> bytes:
+    expected = response.length
+    content = response.read(_MAX_ANSWER_BYTES + 1)
+    if len(content) > _MAX_ANSWER_BYTES:
+        raise ValueError("the answer is too large")
+    if expected is not None and len(content) < expected:
+        raise ValueError("the answer is cut off")
+    return content
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it closed the connection"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    return str(error) if type(error) is ValueError else "the answer is not HTTP"
