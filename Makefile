@@ -38,6 +38,8 @@ test-python: $(STAMPS)/dev $(CORE)
 	@echo '== gateway: pytest'
 	@for tool in h2load nghttpd wrk; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed: only benchmarks that use it are left out, no test"; done
+	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
+		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms

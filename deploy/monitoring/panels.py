@@ -41,6 +41,18 @@ def quantile(q: float, name: str) -> str:
     return f"histogram_quantile({q}, {rate(f'{name}_bucket', 'model, version, le')})"
 
 
+def quantiles(name: str, *which: float) -> dict[str, str]:
+    return {quantile(q, name): f"{_V} p{q * 100:g}" for q in which}
+
+
+def _part(name: str, limit: str) -> str:
+    return f"{chosen(name)} / {chosen(limit)}"
+
+
+def _increase(name: str, by: str) -> str:
+    return f"sum by ({by}) (increase({chosen(name)}[5m]))"
+
+
 def mean(name: str) -> str:
     return f"{rate(f'{name}_sum')} / {rate(f'{name}_count')}"
 
@@ -145,26 +157,17 @@ ROWS: dict[str, Sequence[Panel]] = {
     "Latency": (
         Panel(
             "Request",
-            {
-                quantile(q, "serving_request_duration_seconds"): f"{_V} p{q * 100:g}"
-                for q in (0.5, 0.95, 0.99)
-            },
+            quantiles("serving_request_duration_seconds", 0.5, 0.95, 0.99),
             "s",
         ),
         Panel(
             "Waiting in the queue",
-            {
-                quantile(q, "serving_queue_duration_seconds"): f"{_V} p{q * 100:g}"
-                for q in (0.5, 0.99)
-            },
+            quantiles("serving_queue_duration_seconds", 0.5, 0.99),
             "s",
         ),
         Panel(
             "Running the model",
-            {
-                quantile(q, "serving_compute_duration_seconds"): f"{_V} p{q * 100:g}"
-                for q in (0.5, 0.99)
-            },
+            quantiles("serving_compute_duration_seconds", 0.5, 0.99),
             "s",
         ),
     ),
@@ -181,9 +184,7 @@ ROWS: dict[str, Sequence[Panel]] = {
         ),
         Panel(
             "How full the queues are",
-            {
-                f"{chosen('serving_queue_requests')} / {chosen('serving_queue_limit_requests')}": _V,
-            },
+            {_part("serving_queue_requests", "serving_queue_limit_requests"): _V},
             "percentunit",
             text="By number of requests.",
         ),
@@ -210,19 +211,11 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel("The version that answers", {chosen("serving_model_default_version"): "{{model}}"}),
         Panel(
             "Changes of it",
-            {
-                f"sum by (model) (increase({chosen('serving_default_version_change_total')}[5m]))": (
-                    "{{model}}"
-                ),
-            },
+            {_increase("serving_default_version_change_total", "model"): "{{model}}"},
         ),
         Panel(
             "Loads",
-            {
-                f"sum by (model, outcome) (increase({chosen('serving_model_load_total')}[5m]))": (
-                    "{{model}} {{outcome}}"
-                ),
-            },
+            {_increase("serving_model_load_total", "model, outcome"): "{{model}} {{outcome}}"},
         ),
         Panel("Seconds that a load took", {chosen("serving_model_load_seconds"): _V}, "s"),
         Panel("Memory by version", {chosen("serving_model_memory_bytes"): _V}, "bytes"),
@@ -291,12 +284,11 @@ def _variable(name: str, label: str, query: str) -> dict[str, Any]:
 
 
 def variables() -> list[dict[str, Any]]:
+    models = 'label_values(serving_model_state{instance=~"$instance"}, model)'
     return [
         {"name": "source", "label": "Data source", "type": "datasource", "query": "prometheus"},
         _variable("instance", "Instance", "label_values(serving_ready, instance)"),
-        _variable(
-            "model", "Model", 'label_values(serving_model_state{instance=~"$instance"}, model)'
-        ),
+        _variable("model", "Model", models),
     ]
 
 

@@ -104,7 +104,7 @@ SERVICE = (
         "5m",
         "warning",
         f"{_AT} has nearly as many files open as it may",
-        "Every connection is one. Raise the limit of open files, or lower `limits.max_connections`.",
+        "Every connection is one. Raise the limit, or lower `limits.max_connections`.",
     ),
     Alert(
         "ServingLogRecordsLost",
@@ -133,8 +133,8 @@ REQUESTS = (
         "5m",
         "warning",
         f"{_WHICH} refuses requests",
-        "Its queue is full, or the version can't be reached. See the queue's depth beside its limits,"
-        " and the version's state.",
+        "Its queue is full, or the version can't be reached. See the queue's depth beside its"
+        " limits, and the version's state.",
     ),
     Alert(
         "ServingDeadlinesMissed",
@@ -152,7 +152,7 @@ REQUESTS = (
         "10m",
         "warning",
         f"{_WHICH} is slow",
-        "One request of a hundred takes longer than the threshold. Queue and compute time say where.",
+        "One request of a hundred takes too long. Queue and compute time say where.",
     ),
     Alert(
         "ServingQueueNearlyFull",
