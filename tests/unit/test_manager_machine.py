@@ -106,6 +106,9 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @initialize(mode=st.sampled_from(("poll", "explicit", "both")), loads=st.integers(1, 2))
     def begin(self, mode: str, loads: int) -> None:
+        # Most that can go wrong needs several versions: not every run must find them first.
+        self.source.models["a"] = {number: (self.fresh(), True) for number in (1, 2, 3)}
+        self.source.configs["a"] = ModelConfig(version_policy=VersionPolicy("all"))
         self.settings = Settings(
             model_control=mode,
             load_models=("a",),
@@ -113,6 +116,7 @@ class ManagerMachine(RuleBasedStateMachine):
             rollout={"keep_previous_s": 30.0},
         )
         self.start()
+        self.every_thread_ends()
 
     def start(self) -> None:
         self.published: tuple[Any, ...] = ()
