@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import prometheus_client
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import __version__
+from serving.model_config.schema import ModelConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe.families import number
 from serving.observe.prometheus import CONTENT_TYPE, Exposition
 
 
@@ -68,6 +73,101 @@ def test_load_seconds_are_told_once_known() -> None:
     versions = (_version(1), _version(2, State.LOADING, load_seconds=None))
     text = Exposition().render(b"", (ModelView("m", versions, 1, ""),))
     assert _samples(text, "serving_model_load_seconds") == [({"model": "m", "version": "1"}, 0.25)]
+
+
+class _Read(VersionView):
+    """A version that counts how often anything of it is read."""
+
+    count = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        _Read.count += 1
+        return super().__getattribute__(name)
+
+
+def _reads(view: ModelView) -> ModelView:
+    fields = {
+        one.name: getattr(view.versions[0], one.name) for one in dataclasses.fields(VersionView)
+    }
+    return dataclasses.replace(view, versions=(_Read(**fields),))
+
+
+def test_a_scrape_reads_only_the_models_that_changed_since_the_last() -> None:
+    exposition = Exposition()
+    views = tuple(_reads(ModelView(f"m{i}", (_version(1),), 1, "")) for i in range(100))
+    first = exposition.render(b"", views)
+    each, _Read.count = _Read.count // 100, 0
+    assert each > 0
+    assert _stable(exposition.render(b"", views)) == _stable(first)
+    assert _Read.count == 0
+    changed = (*views[:-1], _reads(ModelView("m99", (_version(2),), 2, "")))
+    _Read.count = 0
+    text = exposition.render(b"", changed)
+    assert _Read.count == each
+    assert ({"model": "m99"}, 2.0) in _samples(text, "serving_model_default_version")
+
+
+def _stable(text: bytes) -> list[bytes]:
+    """Without what the system says of the process."""
+    return [line for line in text.splitlines() if not line.startswith(b"process_")]
+
+
+class _Process:
+    def __init__(self, pid: int | None, crashes: int) -> None:
+        self.pid, self.crashes, self.restarts = pid, crashes, crashes
+
+
+def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
+    process = _Process(7, 0)
+    version = dataclasses.replace(_version(1), isolated="asked for", process=process)
+    views = (ModelView("m", (version,), 1, ""),)
+    exposition = Exposition()
+
+    def told(name: str) -> float:
+        ((labels, value),) = _samples(exposition.render(b"", views), name)
+        assert labels == {"model": "m", "version": "1"}
+        return value
+
+    assert told("serving_isolated_process_up") == 1
+    assert told("serving_isolated_process_crash_total") == 0
+    process.pid, process.crashes = None, 3
+    assert told("serving_isolated_process_up") == 0
+    assert told("serving_isolated_process_crash_total") == 3
+
+
+def test_limits_and_times_of_a_ready_version_are_told() -> None:
+    config = ModelConfig(max_queue_requests=5, max_queue_rows=6, max_queue_bytes=7 * 10**10)
+    version = dataclasses.replace(_version(3), config=config, ready_since=1700000000.25)
+    text = Exposition().render(b"", (ModelView("m", (version,), 3, "", pinned=3),))
+    expected = {
+        "serving_queue_limit_requests": 5,
+        "serving_queue_limit_rows": 6,
+        "serving_queue_limit_bytes": 7 * 10**10,
+        "serving_batch_limit_rows": 64,
+        "serving_model_isolated": 0,
+        "serving_model_ready_timestamp_seconds": 1700000000.25,
+    }
+    for name, value in expected.items():
+        assert _samples(text, name) == [({"model": "m", "version": "3"}, value)], name
+    for name in ("serving_model_default_version", "serving_model_pinned_version"):
+        assert _samples(text, name) == [({"model": "m"}, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (True, "1"),
+        (2**62, "4611686018427387904"),
+        (0.1, "0.1"),
+        (1e-9, "1e-09"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_numbers_are_written_exactly(value: float, text: str) -> None:
+    assert number(value) == text
 
 
 def test_fault_76_series_go_with_their_model() -> None:
