@@ -24,7 +24,15 @@ from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe import lines
 from serving.observe.logs import EventLog
+from serving.observe.noting import note_requests
 from serving.observe.prometheus import Exposition
+from serving.observe.request_log.forms import Form, form_of
+from serving.observe.request_log.writer import RequestLog, add_metrics
+from serving.observe.tracing.exporter import TraceExport
+from serving.observe.tracing.setup import Target, open_export, open_target
+from serving.observe.tracing.setup import add_metrics as add_trace_metrics
+from serving.observe.tracking.gauges import add_tracking
+from serving.observe.tracking.tracker import Tracker
 from serving.observe.vitals import add_vitals
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
@@ -48,7 +56,7 @@ class Gateway:
     wanted at start and turns it ready; ``stop`` drains.
 
     Raises AddressError where an address can't be listened on, ConfigError where the token
-    can't be read.
+    can't be read or a package is missing that the settings ask for.
     """
 
     def __init__(
@@ -63,7 +71,12 @@ class Gateway:
         start_global_pool(settings)
         self._ready = False
         gates = open_gates(settings)
+        log_form = form_of(settings.request_log.format) if settings.request_log.path else None
+        trace_target = open_target(settings)
+        state = StateDir(settings.state_dir)
+        self.tracker = Tracker(settings, state, self._counted, self.models)
         self.server = _bound(settings)
+        note_requests(self.server, settings)
         state = StateDir(settings.state_dir)
         self._loader = Loader(settings, state)
         self.manager = Manager(settings, roots, publish_to(self.server), self._loader, state=state)
@@ -73,6 +86,25 @@ class Gateway:
         self._calls = CallPool(self.server, desk, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
+        self._request_log = self._logging_requests(log_form)
+        self._traces = self._tracing(trace_target)
+
+    def _logging_requests(self, form: Form | None) -> RequestLog | None:
+        if form is None:
+            return None
+        request_log = RequestLog(self.server, self.settings.request_log, form)
+        self.manager.on_change(request_log.watch)
+        add_metrics(self.exposition, request_log)
+        return request_log
+
+    def _tracing(self, target: Target | None) -> TraceExport | None:
+        addresses = {"http": self.http_address, "grpc": self.grpc_address}
+        traces = open_export(target, self.settings, self.server, addresses)
+        add_trace_metrics(self.exposition, traces)
+        return traces
+
+    def _counted(self) -> bytes:
+        return self.server.metrics()
 
     def _watching(self, roots: Sequence[Path]) -> Watcher | None:
         registry = self.settings.registry
@@ -85,6 +117,7 @@ class Gateway:
         add_vitals(
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
+        add_tracking(exposition, self.tracker)
         try:
             return Admin(
                 self.settings,
@@ -93,6 +126,7 @@ class Gateway:
                 gate,
                 metrics=lambda: exposition.render(self.server.metrics(), self.models()),
                 is_ready=lambda: self._ready,
+                tracking=self.tracker.status,
             )
         except AddressError:
             self._loader.close()
@@ -125,7 +159,12 @@ class Gateway:
         self.admin.start()
         self._calls.start()
         self._events.start()
+        if self._request_log is not None:
+            self._request_log.start()
+        if self._traces is not None:
+            self._traces.start()
         self.manager.start()
+        self.tracker.start()
         if self._watcher is not None:
             self._watcher.start()
 
@@ -164,6 +203,7 @@ class Gateway:
         clean = self.server.drain(shutdown.drain_timeout_s)
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
+        self.tracker.stop()
         if self._watcher is not None:
             self._watcher.stop()
         self.manager.stop()
@@ -171,6 +211,10 @@ class Gateway:
         self.server.stop()
         self._calls.stop()
         self._events.stop()
+        if self._request_log is not None:
+            self._request_log.stop()
+        if self._traces is not None:
+            self._traces.stop()
         self.admin.stop()
         return clean
 

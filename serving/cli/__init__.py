@@ -19,7 +19,9 @@ from serving.cli.infer import infer
 from serving.cli.models import app as models
 from serving.cli.output import UserError
 from serving.cli.publish import publish
+from serving.cli.replay import replay
 from serving.cli.start import start
+from serving.cli.track import track
 
 app = typer.Typer(
     name="serving",
@@ -32,7 +34,9 @@ app.command()(start)
 app.command()(check)
 app.command()(publish)
 app.command()(infer)
+app.command()(replay)
 app.add_typer(models, name="models")
+app.command()(track)
 app.command()(doctor)
 
 

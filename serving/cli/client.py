@@ -1,17 +1,17 @@
-"""A small client for ``serving infer`` and ``serving models``: HTTP by the standard library,
+"""A small client for ``serving infer`` and ``serving replay``: HTTP by the standard library,
 gRPC where grpcio is installed."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from serving.cli.exchange import Kept
 from serving.cli.output import UserError
 
 if TYPE_CHECKING:
@@ -41,35 +41,14 @@ class Client(Protocol):
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         """The model's inputs: name, datatype, shape."""
 
-    def infer(self, model: str, version: str, inputs: Mapping[str, Value]) -> Answer: ...
-
-
-def request(
-    method: str,
-    url: str,
-    body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
-    timeout: float = 60.0,
-) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One HTTP exchange: status, headers, body. Raises UserError where nobody answers."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname:
-        raise UserError(f"'{url}' is not an http:// URL", code=2)
-    try:
-        port = parts.port
-    except ValueError:
-        raise UserError(f"'{url}' has no valid port", code=2) from None
-    connection = http.client.HTTPConnection(parts.hostname, port, timeout=timeout)
-    try:
-        target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-        connection.request(method, target, body=body, headers=dict(headers or {}))
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-    except (OSError, http.client.HTTPException) as error:
-        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UserError(f"{parts.scheme}://{parts.netloc}: {text}") from None
-    finally:
-        connection.close()
+    def infer(
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Value],
+        outputs: Sequence[str] = (),
+    ) -> Answer:
+        """``outputs``: their names; all where none is named. Raises UserError for a refusal."""
 
 
 class HttpClient:
@@ -77,14 +56,20 @@ class HttpClient:
 
     def __init__(self, url: str, timeout: float) -> None:
         self._url = url.rstrip("/")
-        self._timeout = timeout
+        self._kept = Kept(timeout)
 
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
-        status, _, body = request("GET", self._model_url(model, version), timeout=self._timeout)
+        status, _, body = self._kept.request("GET", self._model_url(model, version))
         found: list[dict[str, Any]] = _json(status, body)["inputs"]
         return found
 
-    def infer(self, model: str, version: str, inputs: Mapping[str, Value]) -> Answer:
+    def infer(
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Value],
+        outputs: Sequence[str] = (),
+    ) -> Answer:
         chunks = {name: encode(value) for name, value in inputs.items()}
         head = json.dumps(
             {
@@ -98,9 +83,10 @@ class HttpClient:
                     }
                     for name, value in inputs.items()
                 ],
+                "outputs": [{"name": name} for name in outputs],
             }
         ).encode()
-        status, headers, body = request(
+        status, headers, body = self._kept.request(
             "POST",
             f"{self._model_url(model, version)}/infer",
             head + b"".join(chunks.values()),
@@ -108,7 +94,6 @@ class HttpClient:
                 "Content-Type": "application/octet-stream",
                 "Inference-Header-Content-Length": str(len(head)),
             },
-            self._timeout,
         )
         length = int(headers.get("Inference-Header-Content-Length") or len(body))
         answer = _json(status, body[:length])
@@ -178,13 +163,21 @@ class GrpcClient:
             {"name": t.name, "datatype": t.datatype, "shape": list(t.shape)} for t in answer.inputs
         ]
 
-    def infer(self, model: str, version: str, inputs: Mapping[str, Value]) -> Answer:
+    def infer(
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Value],
+        outputs: Sequence[str] = (),
+    ) -> Answer:
         from serving.wire import messages
 
         asked = messages.ModelInferRequest(model_name=model, model_version=version)
         for name, value in inputs.items():
             asked.inputs.add(name=name, datatype=value.datatype, shape=list(value.array.shape))
             asked.raw_input_contents.append(encode(value))
+        for name in outputs:
+            asked.outputs.add(name=name)
         answer = self._call("ModelInfer", asked, messages.ModelInferResponse)
         contents = zip(answer.outputs, answer.raw_output_contents, strict=True)
         return Answer(

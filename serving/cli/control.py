@@ -48,7 +48,7 @@ class AdminPort:
     def _ask(
         self, method: str, path: str, body: dict[str, Any] | None, timeout: float
     ) -> dict[str, Any]:
-        from serving.cli.client import request
+        from serving.cli.exchange import request
 
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self.token_file is not None:

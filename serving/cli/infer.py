@@ -16,7 +16,7 @@ from serving.cli.output import UserError, print_json, print_line, print_table
 if TYPE_CHECKING:
     from serving.cli.client import Answer, Client, Value
 
-_URLS = {"http": "http://127.0.0.1:8080", "grpc": "127.0.0.1:8081"}
+URLS = {"http": "http://127.0.0.1:8080", "grpc": "127.0.0.1:8081"}
 
 
 class Protocol(StrEnum):
@@ -67,7 +67,7 @@ def infer(
     _check_sources(json_file, npy, npz, generate)
     if output is Form.NPZ and out is None:
         raise UserError("--output npz needs --out FILE", code=2)
-    client = _client(protocol, url or _URLS[protocol], timeout)
+    client = _client(protocol, url or URLS[protocol], timeout)
     specs = client.inputs(model, version)
     if generate:
         inputs = _generated(specs, rows, seed)

@@ -4,6 +4,7 @@ from serving.model_config.fit import fit_signature
 from serving.model_config.load import CONFIG_FILES, config_fingerprint, load_model_config
 from serving.model_config.schema import (
     ModelConfig,
+    RequestLogConfig,
     SessionOptions,
     TensorConfig,
     Tolerance,
@@ -16,6 +17,7 @@ from serving.model_config.triton_form import message_to_json_dict, triton_config
 __all__ = [
     "CONFIG_FILES",
     "ModelConfig",
+    "RequestLogConfig",
     "SessionOptions",
     "TensorConfig",
     "Tolerance",

@@ -94,6 +94,16 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLogConfig:
+    """What the request log keeps of the model: ``rate``, a share of its requests, ``None`` the
+    setting; ``redact``: patterns (``*`` for a part) of tensors that go without their values,
+    beside the setting's."""
+
+    rate: float | None = None
+    redact: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The parsed configuration of one model; without a file all is default.
 
@@ -133,6 +143,7 @@ class ModelConfig:
     isolation: Isolation | None = None
     run_timeout_s: float | None = None
     memory_bytes: int | None = None
+    request_log: RequestLogConfig = RequestLogConfig()
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

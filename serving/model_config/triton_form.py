@@ -131,6 +131,8 @@ def _set_session(message: Any, config: ModelConfig) -> None:
         ("isolation", config.isolation),
         ("run_timeout_s", config.run_timeout_s),
         ("memory_bytes", config.memory_bytes),
+        ("request_log_rate", config.request_log.rate),
+        ("request_log_redact", ",".join(config.request_log.redact) or None),
     ):
         if value is not None:
             given[key] = (

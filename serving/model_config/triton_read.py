@@ -23,6 +23,7 @@ from serving.model_config.triton_runtime import (
     ignored_parameters,
     limits,
     placement,
+    request_log,
     session,
 )
 from serving.model_config.words import plain_file_name
@@ -69,6 +70,7 @@ def to_model_config(message: Any) -> ModelConfig:
         isolation=bounds.isolation,
         run_timeout_s=bounds.run_timeout_s,
         memory_bytes=bounds.memory_bytes,
+        request_log=request_log(message),
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

@@ -14,6 +14,7 @@ from serving.model_config.schema import (
     GraphLevel,
     InstanceKind,
     Isolation,
+    RequestLogConfig,
     SessionOptions,
 )
 from serving.model_config.words import PROVIDERS, refuse_outside_reach, suggestion
@@ -37,7 +38,13 @@ _SESSION_PARAMETERS = (
     _ALLOCATOR_ENTRY,
 )
 # Our own, which Triton passes over.
-_LIMIT_PARAMETERS = ("isolation", "run_timeout_s", "memory_bytes")
+_OWN_PARAMETERS = (
+    "isolation",
+    "run_timeout_s",
+    "memory_bytes",
+    "request_log_rate",
+    "request_log_redact",
+)
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
     "arena_extend_strategy": {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"},
@@ -80,6 +87,19 @@ def limits(message: Any) -> Limits:
     )
 
 
+def request_log(message: Any) -> RequestLogConfig:
+    """Our own keys of the request log among ``parameters``."""
+    given = _given(message)
+    text = given.get("request_log_rate")
+    if text is not None and not (re.fullmatch(r"[01](\.[0-9]{1,12})?", text) and float(text) <= 1):
+        raise ConfigError(f"parameter 'request_log_rate' is a number from 0 to 1, got {text!r}")
+    words = given.get("request_log_redact", "").split(",")
+    return RequestLogConfig(
+        rate=None if text is None else float(text),
+        redact=tuple(word.strip() for word in words if word.strip()),
+    )
+
+
 def _given(message: Any) -> dict[str, str]:
     return {key: message.parameters[key].string_value for key in message.parameters}
 
@@ -103,7 +123,7 @@ def session(message: Any, level: GraphLevel) -> SessionOptions:
 
 
 def ignored_parameters(message: Any) -> list[str]:
-    known = _SESSION_PARAMETERS + _CUDA_PARAMETERS + _LIMIT_PARAMETERS
+    known = _SESSION_PARAMETERS + _CUDA_PARAMETERS + _OWN_PARAMETERS
     return [
         f"parameters[{key!r}]{suggestion(key, known)}"
         for key in sorted(message.parameters)

@@ -10,6 +10,7 @@ from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.schema import (
     ModelConfig,
+    RequestLogConfig,
     SessionOptions,
     TensorConfig,
     Tolerance,
@@ -76,6 +77,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         isolation=keys.isolation,
         run_timeout_s=keys.run_timeout_s,
         memory_bytes=keys.memory_bytes,
+        request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
     )
     rules.check(config)
     return config

@@ -128,6 +128,11 @@ class ToleranceYaml(Section):
     atol: Annotated[float, Field(ge=0)] = 1e-4
 
 
+class RequestLogYaml(Section):
+    rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    redact: list[Annotated[str, Field(min_length=1)]] = []
+
+
 def _switch(value: Any) -> Any:
     """``batching: false`` is short for its ``enabled`` key."""
     return {"enabled": value} if isinstance(value, bool) else value
@@ -153,3 +158,4 @@ class ModelYaml(Section):
     isolation: Isolation | None = None
     run_timeout_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
     memory_bytes: Size | None = None
+    request_log: RequestLogYaml = RequestLogYaml()

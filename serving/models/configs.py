@@ -10,7 +10,12 @@ from pathlib import Path
 
 from serving.errors import ConfigError
 from serving.events import log
-from serving.model_config import ModelConfig, VersionPolicy, load_model_config
+from serving.model_config import (
+    ModelConfig,
+    RequestLogConfig,
+    VersionPolicy,
+    load_model_config,
+)
 from serving.registry.directory import FoundModel
 
 
@@ -69,8 +74,15 @@ def _wrong(stamp: str, before: KnownConfig | None, words: str) -> KnownConfig:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy changes in place, and the
-    file's own form has no effect."""
-    plain = replace(config, source="none", version_policy=VersionPolicy(), triton=b"", ignored=())
+    """Of what a loaded version depends on: the version policy and what the request log keeps
+    change in place, and the file's own form has no effect."""
+    plain = replace(
+        config,
+        source="none",
+        version_policy=VersionPolicy(),
+        request_log=RequestLogConfig(),
+        triton=b"",
+        ignored=(),
+    )
     text = repr([(f.name, getattr(plain, f.name)) for f in dataclasses.fields(plain)])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -146,6 +146,28 @@ PROCESS_RESTARTS = Family(
     "Times that a version's child process was started again.",
 )
 
+# What tracking does, by target.
+TRACKING_SENT = Family(
+    "serving_tracking_windows_sent_total", "counter", "Windows that a target took."
+)
+TRACKING_DROPPED = Family(
+    "serving_tracking_windows_dropped_total",
+    "counter",
+    "Windows given up: the buffer was full, or the target refused them.",
+)
+TRACKING_FAILURES = Family(
+    "serving_tracking_failure_total", "counter", "Attempts to reach a target that failed."
+)
+TRACKING_BUFFERED = Family(
+    "serving_tracking_windows_buffered", "gauge", "Windows that wait to be sent."
+)
+TRACKING_BUFFERED_BYTES = Family(
+    "serving_tracking_buffered_bytes", "gauge", "Size of the windows that wait to be sent."
+)
+TRACKING_LAST_SUCCESS = Family(
+    "serving_tracking_last_success_timestamp_seconds", "gauge", "When a target last took windows."
+)
+
 # What happened to a model's versions.
 LOADS = Family(
     "serving_model_load_total", "counter", "Loads that ended, by outcome: ready, failed, cancelled."
@@ -193,4 +215,34 @@ LOOP_FAILURES = Family(
     "serving_reconcile_failed_total",
     "counter",
     "Errors of the loop that makes what is served match what is wanted.",
+)
+
+# Of traces, where they are sent somewhere.
+SPANS_EXPORTED = Family(
+    "serving_spans_exported_total", "counter", "Spans that the collector of traces took."
+)
+SPANS_DROPPED = Family(
+    "serving_spans_dropped_total",
+    "counter",
+    "Spans that were not sent: the buffer was full, or the collector did not take them.",
+)
+
+# Of the log.
+LOG_LINES_DROPPED = Family(
+    "serving_log_lines_dropped_total",
+    "counter",
+    "Lines for stderr and stdout that were lost because nobody read them.",
+)
+
+# Of the request log, where it is on.
+REQUEST_LOG_WRITTEN = Family(
+    "serving_request_log_written_total", "counter", "Sampled requests written to the request log."
+)
+REQUEST_LOG_DROPPED = Family(
+    "serving_request_log_dropped_total",
+    "counter",
+    "Sampled requests that were not written, by reason: buffer, too_large, write, error.",
+)
+REQUEST_LOG_BYTES = Family(
+    "serving_request_log_bytes", "gauge", "Bytes of the request log's files, all together."
 )

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from serving.errors import LoadError
+from serving.model_config import RequestLogConfig
 from serving.models import policy
 from serving.models.manager import Manager
 from serving.models.state import State
@@ -403,6 +404,21 @@ def test_a_changed_version_policy_loads_nothing_again(world: World) -> None:
     assert world.states() == {2: "READY"}
     assert world.loads == ["m/2", "m/1"]
     assert world.version(2).config.version_policy.kind == "latest"
+
+
+def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) -> None:
+    world.configure("m", "request_log: {rate: 0.5}\n")
+    world.write("m", 1)
+    world.settle()
+    heard: list[float | None] = []
+    world.manager.on_change(
+        lambda views: heard.extend(v.config.request_log.rate for v in views[0].versions if v.config)
+    )
+    world.configure("m", "request_log: {rate: 0.25, redact: [x]}\n")
+    world.change()
+    assert world.loads == ["m/1"]
+    assert world.version(1).config.request_log == RequestLogConfig(0.25, ("x",))
+    assert heard[-1] == 0.25
 
 
 def test_a_load_that_is_no_longer_wanted_is_cancelled_and_its_result_closed(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.errors import ConfigError
-from serving.model_config import ModelConfig, VersionPolicy
+from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
 from serving.model_config.pbtxt import read_pbtxt
 
 FULL = """
@@ -31,6 +31,8 @@ parameters: { key: "execution_mode" value: { string_value: "1" } }
 parameters { key: "isolation" value { string_value: "process" } }
 parameters { key: "run_timeout_s" value { string_value: "2.5" } }
 parameters { key: "memory_bytes" value { string_value: "4096" } }
+parameters { key: "request_log_rate" value { string_value: "0.05" } }
+parameters { key: "request_log_redact" value { string_value: "image, user_*" } }
 model_warmup {
   name: "first" batch_size: 2 count: 5
   inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3, 48, 192 ] random_data: true } }
@@ -60,6 +62,7 @@ def test_every_supported_key_arrives() -> None:
     assert config.session.execution_mode == "parallel"
     assert (config.session.intra_op_threads, config.session.inter_op_threads) == (3, None)
     assert (config.isolation, config.run_timeout_s, config.memory_bytes) == ("process", 2.5, 4096)
+    assert config.request_log == RequestLogConfig(0.05, ("image", "user_*"))
     assert config.ignored == ()
     assert config.model_filename == "net.onnx"
     assert config.providers_prefer == ("CPUExecutionProvider",)
@@ -269,6 +272,14 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             'parameters { key: "memory_bytes" value { string_value: "1 GB" } }',
             "'memory_bytes' is a number of bytes, got '1 GB'",
+        ),
+        (
+            'parameters { key: "request_log_rate" value { string_value: "1.5" } }',
+            "'request_log_rate' is a number from 0 to 1, got '1.5'",
+        ),
+        (
+            'parameters { key: "request_log_rate" value { string_value: "5%" } }',
+            "'request_log_rate' is a number from 0 to 1, got '5%'",
         ),
         (
             'max_batch_size: 4 model_warmup { name: "w" batch_size: 5 }',

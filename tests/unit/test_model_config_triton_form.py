@@ -110,6 +110,7 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     isolation: process
     run_timeout_s: 2.5
     memory_bytes: 4096
+    request_log: {rate: 0.5, redact: [image, user]}
     session: {graph_optimization_level: disabled, intra_op_threads: 2, execution_mode: parallel}
     version_policy: all
     """
@@ -130,6 +131,8 @@ def test_model_yaml_is_shown_under_tritons_keys() -> None:
     assert config["parameters"]["isolation"] == {"string_value": "process"}
     assert config["parameters"]["run_timeout_s"] == {"string_value": "2.5"}
     assert config["parameters"]["memory_bytes"] == {"string_value": "4096"}
+    assert config["parameters"]["request_log_rate"] == {"string_value": "0.5"}
+    assert config["parameters"]["request_log_redact"] == {"string_value": "image,user"}
     assert config["version_policy"] == {"all": {}}
 
 

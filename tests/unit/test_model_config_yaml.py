@@ -92,6 +92,9 @@ CASES: list[tuple[str, str, Any]] = [
     ("run_timeout_s: 2.5", "run_timeout_s", 2.5),
     ("run_timeout_s: 0", "run_timeout_s", 0),
     ("memory_bytes: 1000", "memory_bytes", 1000),
+    ("request_log: {rate: 0.05}", "request_log.rate", 0.05),
+    ("request_log: {rate: 0}", "request_log.rate", 0.0),
+    ("request_log: {redact: [image, user_*]}", "request_log.redact", ("image", "user_*")),
     ("parameters: {owner: vision}", "parameters", {"owner": "vision"}),
 ]
 
@@ -217,6 +220,10 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("run_timeout_s: '1'", "valid number"),
         ("memory_bytes: 0", "greater than or equal"),
         ("memory_bytes: 1.5", "valid integer"),
+        ("request_log: {rate: 1.5}", "less than or equal to 1"),
+        ("request_log: {rate: -0.1}", "greater than or equal to 0"),
+        ("request_log: {redact: [1]}", "valid string"),
+        ("request_log: {path: /tmp}", "path"),
     ],
 )
 def test_wrong_values_are_refused(text: str, reason: str) -> None:

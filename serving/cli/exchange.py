@@ -1,0 +1,101 @@
+"""HTTP by the standard library: one exchange, or many over connections that are kept."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from serving.cli.output import UserError
+
+Reply = tuple[int, http.client.HTTPMessage, bytes]
+
+
+def request(
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 60.0,
+) -> Reply:
+    """One HTTP exchange: status, headers, body. Raises UserError where nobody answers."""
+    parts = _parts(url)
+    connection = _connection(parts, timeout)
+    try:
+        return _exchange(connection, method, parts, body, headers)
+    except (OSError, http.client.HTTPException) as error:
+        raise _failed(parts, error) from None
+    finally:
+        connection.close()
+
+
+class Kept:
+    """Exchanges with one server, a connection a thread; ``timeout`` in seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._of = threading.local()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """As the function. What is asked must be harmless to ask twice: a connection that the
+        server gave up meanwhile is replaced."""
+        parts = _parts(url)
+        connection: http.client.HTTPConnection | None = getattr(self._of, "connection", None)
+        if connection is not None:
+            try:
+                return _exchange(connection, method, parts, body, headers)
+            except TimeoutError as error:
+                self._drop(connection)
+                raise _failed(parts, error) from None
+            except (OSError, http.client.HTTPException):
+                self._drop(connection)
+        connection = self._of.connection = _connection(parts, self._timeout)
+        try:
+            return _exchange(connection, method, parts, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            self._drop(connection)
+            raise _failed(parts, error) from None
+
+    def _drop(self, connection: http.client.HTTPConnection) -> None:
+        connection.close()
+        self._of.connection = None
+
+
+def _parts(url: str) -> SplitResult:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme != "http" or not parts.hostname:
+        raise UserError(f"'{url}' is not an http:// URL", code=2)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise UserError(f"'{url}' has no valid port", code=2) from None
+    return parts
+
+
+def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    parts: SplitResult,
+    body: bytes | None,
+    headers: Mapping[str, str] | None,
+) -> Reply:
+    target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    connection.request(method, target, body=body, headers=dict(headers or {}))
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
+
+
+def _failed(parts: SplitResult, error: Exception) -> UserError:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return UserError(f"{parts.scheme}://{parts.netloc}: {text}")

@@ -1,0 +1,35 @@
+"""What the core notes of single requests: decided in one place, from the settings."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from serving.settings import Settings
+
+
+class Noting(Protocol):
+    """What this needs of ``_core.Server``."""
+
+    def observe(
+        self,
+        *,
+        trace_rate: float,
+        trace_parents: bool,
+        span_buffer: int,
+        sample_buffer_bytes: int,
+        sample_max_bytes: int,
+        access_rate: float,
+    ) -> None: ...
+
+
+def note_requests(server: Noting, settings: Settings) -> None:
+    """Switch on what somebody is going to take; the rest stays off and costs nothing."""
+    tracing, request_log = settings.tracing, settings.request_log
+    server.observe(
+        trace_rate=tracing.rate if tracing.endpoint else 0.0,
+        trace_parents=bool(tracing.endpoint),
+        span_buffer=tracing.buffer_spans if tracing.endpoint else 0,
+        sample_buffer_bytes=request_log.buffer_bytes if request_log.path is not None else 0,
+        sample_max_bytes=request_log.max_request_bytes,
+        access_rate=settings.log.access_rate,
+    )

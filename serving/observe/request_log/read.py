@@ -1,0 +1,92 @@
+"""Reading a request log, whatever form its files have; damaged lines are said and passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from serving.observe.request_log.forms import JSON_LINES, PARQUET, PART, form_of
+from serving.observe.request_log.record import Record, from_line
+
+# A longer line is not one of ours.
+_MAX_LINE_BYTES = 512 * 1024 * 1024
+_PARQUET_MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A request and where it stands, as FILE:NUMBER."""
+
+    place: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A line or a file that can't be used, and why."""
+
+    place: str
+    reason: str
+
+
+def files_of(path: Path) -> list[Path]:
+    """The path itself, or the whole files of a folder, oldest first. Raises OSError."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix in (JSON_LINES, PARQUET))
+
+
+def read(path: Path) -> Iterator[Entry | Damaged]:
+    """Raises OSError where the file can't be read, ConfigError where it is Parquet and the
+    packages for it are not installed."""
+    if _is_parquet(path):
+        yield from _read_parquet(path)
+    else:
+        yield from _read_lines(path)
+
+
+def _is_parquet(path: Path) -> bool:
+    if path.name.endswith(PARQUET + PART):
+        return True
+    with path.open("rb") as file:
+        return path.suffix == PARQUET or file.read(4) == _PARQUET_MAGIC
+
+
+def _read_lines(path: Path) -> Iterator[Entry | Damaged]:
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(_MAX_LINE_BYTES):
+            number += 1
+            place = f"{path.name}:{number}"
+            try:
+                if not line.endswith(b"\n"):
+                    _skip_line(file)
+                    raise ValueError("it has no end")
+                yield Entry(place, from_line(line))
+            except ValueError as error:
+                yield Damaged(place, str(error))
+
+
+def _skip_line(file: BinaryIO) -> None:
+    """The rest of a line that is too long."""
+    while (rest := file.readline(_MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+        continue
+
+
+def _read_parquet(path: Path) -> Iterator[Entry | Damaged]:
+    form_of("parquet")
+    from serving.observe.request_log import parquet
+
+    number = 0
+    try:
+        for row in parquet.rows(path):
+            number += 1
+            place = f"{path.name}:{number}"
+            try:
+                yield Entry(place, parquet.record_of(row))
+            except ValueError as error:
+                yield Damaged(place, str(error))
+    except ValueError as error:
+        yield Damaged(path.name, str(error))
