@@ -10,7 +10,7 @@ from serving.counts import Counts
 from serving.models.disk import Sight
 from serving.models.state import Event
 from serving.models.views import ModelView
-from serving.observe import families
+from serving.observe import families, lines
 from serving.observe.families import Sample
 from serving.observe.prometheus import Exposition
 from serving.observe.tally import Tally
@@ -70,6 +70,7 @@ def add_vitals(
     add(families.LAST_SCAN, lambda: _looked_at(manager.sight))
     add(families.UNREADABLE, lambda: _one(manager.sight.unreadable))
     add(families.IGNORED, lambda: _one(manager.sight.ignored))
+    add(families.LOG_LINES_DROPPED, lambda: _one(lines.dropped()))
     add(families.LOOP_FAILURES, lambda: _one(manager.failures))
 
 

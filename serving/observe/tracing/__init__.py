@@ -1,0 +1,1 @@
+"""Traces: spans that the core noted, sent on by OTLP."""

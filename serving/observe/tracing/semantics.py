@@ -1,0 +1,103 @@
+"""What the core says of a span, in OpenTelemetry's words where there are some.
+
+``serving.*`` are ours. The status of a request is told as each door tells it
+(``core/engine/src/doors/status.rs``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from serving.errors import Word
+
+Value = str | int | float | bool
+Address = tuple[str, int]
+
+# Error word -> (HTTP status, gRPC code).
+STATUS: Mapping[str, tuple[int, int]] = {
+    "ok": (200, 0),
+    Word.CANCELLED: (499, 1),
+    Word.BAD_REQUEST: (400, 3),
+    Word.BAD_DATA: (400, 3),
+    Word.UNSUPPORTED_MEDIA_TYPE: (415, 3),
+    Word.EXPIRED: (504, 4),
+    Word.SLOW_BODY: (408, 4),
+    Word.NOT_FOUND: (404, 5),
+    Word.PERMISSION_DENIED: (403, 7),
+    Word.FULL: (503, 8),
+    Word.TOO_LARGE: (413, 8),
+    Word.UNIMPLEMENTED: (501, 12),
+    Word.METHOD_NOT_ALLOWED: (405, 12),
+    Word.INTERNAL: (500, 13),
+    Word.UNAVAILABLE: (503, 14),
+    Word.UNAUTHENTICATED: (401, 16),
+}
+# The codes that a server's span calls an error; the others are the caller's business.
+_GRPC_FAULTS = frozenset({2, 4, 12, 13, 14, 15})
+_HTTP_FAULTS_FROM = 500
+
+_NAMES = {
+    "model": "serving.model",
+    "version": "serving.version",
+    "rows": "serving.rows",
+    "requests": "serving.requests",
+    "status": "serving.status",
+    "request_id": "serving.request_id",
+}
+# Told as a link instead.
+_LINKED = frozenset({"batch.trace_id", "batch.span_id"})
+# Told by the door's attributes.
+_OF_THE_DOOR = frozenset({"protocol", "method", "path", "code"})
+_SERVICE = "inference.GRPCInferenceService"
+
+
+def is_fault(protocol: str, status: str) -> bool:
+    """Whether a request that ended so is an error of this server."""
+    http, grpc = STATUS.get(status, (500, 2))
+    return grpc in _GRPC_FAULTS if protocol == "grpc" else http >= _HTTP_FAULTS_FROM
+
+
+def link_of(attributes: Mapping[str, Value]) -> tuple[str, str] | None:
+    """The batch (trace id, span id) that a request was in."""
+    trace, span = attributes.get("batch.trace_id"), attributes.get("batch.span_id")
+    return (str(trace), str(span)) if trace and span else None
+
+
+def attributes_of(
+    items: Iterable[tuple[str, Value]], addresses: Mapping[str, Address]
+) -> dict[str, Value]:
+    """The exported attributes for those of the core; ``addresses`` by protocol."""
+    given = dict(items)
+    found = {
+        _NAMES.get(key, f"serving.{key}"): value
+        for key, value in given.items()
+        if key not in _OF_THE_DOOR and key not in _LINKED
+    }
+    protocol = str(given.get("protocol", ""))
+    if protocol:
+        found |= _door(protocol, given)
+    if protocol in addresses:
+        found["server.address"], found["server.port"] = addresses[protocol]
+    status = str(given.get("status", "ok"))
+    if status != "ok":
+        found["error.type"] = status
+    return found
+
+
+def _door(protocol: str, given: Mapping[str, Value]) -> dict[str, Value]:
+    http, grpc = STATUS.get(str(given.get("status", "ok")), (500, 2))
+    if protocol == "grpc":
+        method = str(given.get("method", "ModelInfer"))
+        return {
+            "rpc.system": "grpc",
+            "rpc.service": _SERVICE,
+            "rpc.method": method,
+            "rpc.grpc.status_code": grpc,
+        }
+    found: dict[str, Value] = {
+        "http.request.method": given.get("method", "POST"),
+        "http.response.status_code": http,
+    }
+    if "path" in given:
+        found["url.path"] = given["path"]
+    return found
