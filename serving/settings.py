@@ -12,9 +12,18 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+)
 
 from serving import __version__, machine
 from serving.errors import ConfigError
@@ -40,6 +49,12 @@ def _words(value: object) -> object:
     return value
 
 
+def _without_password(address: str) -> str:
+    head, at, tail = address.rpartition("@")
+    user = head.partition("://")
+    return f"{user[0]}://**********@{tail}" if at else address
+
+
 Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=65535)]
 Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**53)]
 CountOrAuto = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**53)]
@@ -47,6 +62,8 @@ Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e9)]
 SecondsOrZero = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1e9)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+# It may hold a password, which is not shown.
+Address = Annotated[str, PlainSerializer(_without_password, when_used="json")]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -243,7 +260,11 @@ class RegistrySettings(_Section):
 
 
 class MlflowSettings(_Section):
-    uri: str = Field(default="", description="An MLflow tracking server; empty: none.")
+    uri: Address = Field(
+        default="",
+        description="An MLflow tracking server; empty: none. May hold `user:password@`, which"
+        " is not shown.",
+    )
     token: SecretStr = Field(
         default=SecretStr(""), description="Sent to it as `Authorization: Bearer`; never shown."
     )
@@ -448,7 +469,7 @@ class Settings(_Section):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret that is set, for those who keep them out of what is written."""
-        return tuple(_secrets(self))
+        return (*_secrets(self), *_password(self.tracking.mlflow.uri))
 
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""
@@ -671,6 +692,13 @@ def _line(error: dict[str, Any], values: Mapping[str, object], origins: Mapping[
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _password(address: str) -> Iterator[str]:
+    """As it is written there, and as it is meant."""
+    _, colon, word = address.rpartition("@")[0].partition("://")[2].partition(":")
+    if colon and word:
+        yield from {word, unquote(word)}
 
 
 def _value(settings: BaseModel, key: str) -> Any:

@@ -9,7 +9,8 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from serving.control.status import status_and_headers
 from serving.errors import ServingError
 from serving.events import log
 from serving.observe.prometheus import CONTENT_TYPE
+from serving.observe.tracking.shipper import TargetStatus
 from serving.settings import Settings
 
 
@@ -69,10 +71,12 @@ class Admin:
         *,
         metrics: Callable[[], bytes],
         is_ready: Callable[[], bool],
+        tracking: Callable[[], Iterable[TargetStatus]] = tuple,
     ) -> None:
         self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
         rows = (
             *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
+            tracking_operation(settings.tracking.window_s, tracking),
             *ControlApi(commander).operations(),
         )
         self._server = web.QuietServer(web.config(application(rows, gate)))
@@ -191,6 +195,19 @@ def plain_operations(
             list_settings,
             {200: schemas.SettingsList},
         ),
+    )
+
+
+def tracking_operation(window_s: float, targets: Callable[[], Iterable[TargetStatus]]) -> Operation:
+    async def tell(_: Request) -> Response:
+        listed = [asdict(one) for one in targets()]
+        return JSONResponse({"window_s": window_s, "targets": listed})
+
+    return Operation(
+        *("GET", "/api/v1/tracking", "tracking"),
+        "What is sent where: windows sent, kept and dropped, the last success and error",
+        tell,
+        {200: schemas.Tracking},
     )
 
 

@@ -129,6 +129,27 @@ class History(_Strict):
     events: list[EventInfo] = Field(description="Oldest first; only the last ones are kept.")
 
 
+class TrackingTarget(_Strict):
+    """One place that windows are sent to. Counts are windows since the gateway started."""
+
+    name: str
+    target: str = Field(description="Where it sends to, without secrets.")
+    sent: int
+    dropped: int = Field(description="Given up: the buffer was full, or the target refused them.")
+    failures: int = Field(description="Attempts that failed.")
+    buffered: int = Field(description="Waiting to be sent.")
+    buffered_bytes: int
+    last_success: float | None = Field(description="Seconds since the epoch.")
+    last_failure: float | None = Field(description="Seconds since the epoch.")
+    error: str = Field(description='Why it does not work now; "": it does.')
+    last_error: str = Field(description="The last failure's words, also when it works again.")
+
+
+class Tracking(_Strict):
+    window_s: float = Field(description="What one window covers.")
+    targets: list[TrackingTarget]
+
+
 class SettingInfo(_Strict):
     key: str
     value: Any

@@ -1,0 +1,49 @@
+"""``serving track``: what a running gateway sends where, and how that goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.cli import options
+from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile
+from serving.cli.output import UserError, print_json, print_line, print_table
+from serving.cli.status import when
+
+_HEADERS = ("TARGET", "ADDRESS", "SENT", "WAITING", "DROPPED", "FAILURES", "LAST SUCCESS")
+
+
+def track(
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """What a running gateway sends where: windows sent, waiting and dropped, the last error."""
+    answer = AdminPort(admin_url, token_file).get("/api/v1/tracking")
+    targets = answer.get("targets")
+    if not isinstance(targets, list):
+        raise UserError(f"{admin_url}: it tells nothing of tracking")
+    if as_json:
+        print_json(answer)
+    elif not targets:
+        print_line("nothing is sent: set tracking.mlflow.uri, .jsonl.path or .otlp.endpoint")
+    else:
+        print_table(_HEADERS, [_row(one) for one in targets])
+        print_line(f"a window covers {answer['window_s']:g} s")
+        for one in filter(_has_failed, targets):
+            print_line(_error_line(one))
+
+
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    success = when(one["last_success"]) if one["last_success"] is not None else None
+    counts = (one["sent"], one["buffered"], one["dropped"], one["failures"])
+    return (one["name"], one["target"], *counts, success)
+
+
+def _has_failed(one: dict[str, Any]) -> bool:
+    return one["last_failure"] is not None
+
+
+def _error_line(one: dict[str, Any]) -> str:
+    state = "failing" if one["error"] else "works again"
+    line = f"{one['name']}: {state}; last error at {when(one['last_failure'])}: {one['last_error']}"
+    return line if line.isprintable() else line.encode("unicode_escape").decode("ascii")

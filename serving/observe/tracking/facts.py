@@ -1,0 +1,78 @@
+"""What is told of a version beside its figures: where it comes from and how it runs."""
+
+from __future__ import annotations
+
+import platform
+import socket
+
+from serving import __version__
+from serving.events import log
+from serving.models.views import VersionView
+from serving.observe.tracking.exporter import VersionFacts
+from serving.registry.manifest import Manifest, ManifestError, read_manifest
+from serving.settings import Settings
+
+# Those that change how a version answers.
+_SETTINGS = (
+    "batching.enabled",
+    "batching.max_rows",
+    "batching.delay_us",
+    "batching.max_queue_requests",
+    "limits.request_timeout_s",
+    "isolation.mode",
+    "tracking.window_s",
+)
+
+
+def server_name(settings: Settings) -> str:
+    """Of many gateways with the same name, this machine's."""
+    return f"{settings.name}@{socket.gethostname()}"
+
+
+def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFacts:
+    """Reads the version's manifest."""
+    manifest = _manifest(version)
+    flat = settings.flat()
+    params = {
+        "model": model,
+        "version": str(version.number),
+        "server": server_name(settings),
+        "serving_version": __version__,
+        "python": platform.python_version(),
+        "provider": version.provider,
+        "provider_nodes": ", ".join(f"{k}: {n}" for k, n in sorted(version.provider_nodes.items())),
+        "threads": str(version.threads),
+        "instances": str(version.instances),
+        "permits": str(settings.permits),
+        "batching": version.batching_words,
+        "max_batch_rows": str(version.max_rows),
+        "isolated": version.isolated or "no",
+        "memory_bytes": str(version.memory_bytes or ""),
+        "load_seconds": f"{version.load_seconds:.3f}" if version.load_seconds is not None else "",
+        **{f"settings/{key}": str(flat[key]) for key in _SETTINGS},
+    }
+    if manifest is None:
+        return VersionFacts(model, version.number, version.ready_since or 0.0, params)
+    params |= {
+        "training_run_id": manifest.run_id,
+        "git_commit": manifest.git_commit,
+        "model_id": manifest.model_id,
+        "published": manifest.created,
+    }
+    return VersionFacts(
+        model,
+        version.number,
+        version.ready_since or 0.0,
+        params,
+        manifest.git_commit,
+        manifest.run_id,
+        manifest.model_id,
+    )
+
+
+def _manifest(version: VersionView) -> Manifest | None:
+    try:
+        return read_manifest(version.path)
+    except ManifestError as error:
+        log.warning("manifest_unreadable", version=version.number, reason=error.reason)
+        return None

@@ -1,0 +1,186 @@
+"""The thread that closes a window every few seconds, and who gets it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from serving.events import log
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.observe.tracking.buffer import Buffer
+from serving.observe.tracking.counters import Counters, Key, Reader
+from serving.observe.tracking.exporter import Exporter, VersionFacts
+from serving.observe.tracking.facts import facts_of, server_name
+from serving.observe.tracking.shipper import Shipper, TargetStatus
+from serving.observe.tracking.system import SystemFigures
+from serving.observe.tracking.windows import Window, figures
+from serving.settings import Settings
+from serving.state_dir import StateDir
+
+# Of each version, in memory.
+KEPT = 60
+# Versions, gone ones among them, whose windows and last counters are remembered.
+_MOST_VERSIONS = 1000
+_SERVED = frozenset({State.READY, State.DRAINING})
+
+
+class Tracker:
+    """Windows of all versions, in memory for ``windows`` and to every target that is set.
+
+    ``scrape``: the core's exposition. Raises ConfigError where a target's settings can't be
+    used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: StateDir,
+        scrape: Callable[[], bytes],
+        views: Callable[[], Sequence[ModelView]],
+    ) -> None:
+        self._settings = settings
+        self._window_s = settings.tracking.window_s
+        self._scrape = scrape
+        self._views = views
+        limit = settings.tracking.buffer_bytes
+        self._shippers = tuple(
+            Shipper(exporter, Buffer(state, exporter.name, limit), self._window_s)
+            for exporter in exporters(settings, state)
+        )
+        self._reader = Reader()
+        self._system = SystemFigures()
+        self._before: dict[Key, Counters] = {}
+        self._facts: dict[Key, VersionFacts] = {}
+        self._kept: dict[Key, deque[Window]] = {}
+        self._numbers: dict[Key, int] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._since = time.time()
+        self._clock = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        self._since, self._clock = time.time(), time.monotonic()
+        for shipper in self._shippers:
+            shipper.start()
+        self._thread.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """Close the last window and send what can be sent within ``timeout`` seconds; the rest
+        is kept in the state directory for the next start."""
+        deadline = time.monotonic() + timeout
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        for shipper in self._shippers:
+            shipper.finish(deadline)
+        for shipper in self._shippers:
+            shipper.join()
+
+    def windows(self, model: str, version: int) -> tuple[Window, ...]:
+        """A version's last windows, oldest first. From any thread."""
+        with self._lock:
+            return tuple(self._kept.get((model, version), ()))
+
+    def status(self) -> tuple[TargetStatus, ...]:
+        """Of every target. From any thread."""
+        return tuple(shipper.status() for shipper in self._shippers)
+
+    def _run(self) -> None:
+        due = self._clock
+        while True:
+            # Windows that could not be closed in time are not made up for.
+            due = max(due + self._window_s, time.monotonic())
+            stopped = self._stopping.wait(due - time.monotonic())
+            self._close_window(stopped)
+            if stopped:
+                return
+
+    def _close_window(self, last: bool) -> None:
+        try:
+            windows = self._closed()
+            for shipper in self._shippers:
+                prepared = shipper.exporter.prepare(windows, self._facts)
+                if last:
+                    shipper.exporter.end(time.time())
+                shipper.offer(prepared)
+        except Exception as error:  # noqa: BLE001 - tracking goes on with the next window
+            log.error("tracking_window_failed", detail=repr(error))
+
+    def _closed(self) -> list[Window]:
+        """The window that ends now, of every version served in it."""
+        counters = self._reader.read(self._scrape())
+        now, clock = time.time(), time.monotonic()
+        seconds, self._clock = clock - self._clock, clock
+        served = dict(self._served())
+        system = self._system.read()
+        # A version that has gone has its last window, where its counters are still there.
+        keys = {*served, *(key for key in self._facts if key in counters)}
+        self._learn(served)
+        windows = []
+        for key in sorted(keys & counters.keys()):
+            view = served.get(key)
+            found = figures(
+                self._before.get(key), counters[key], seconds, view.cost if view else None
+            )
+            number = self._numbers[key] = self._numbers.get(key, 0) + 1
+            all_figures = {**found, **system}
+            windows.append(Window(*key, number, self._since, now, all_figures))
+        self._since = now
+        self._remember(counters, windows)
+        self._facts = {key: of for key, of in self._facts.items() if key in served}
+        return windows
+
+    def _served(self) -> Iterator[tuple[Key, VersionView]]:
+        for model in self._views():
+            for version in model.versions:
+                if version.state in _SERVED:
+                    yield (model.name, version.number), version
+
+    def _learn(self, served: Mapping[Key, VersionView]) -> None:
+        for key, view in served.items():
+            known = self._facts.get(key)
+            if known is None or (view.ready_since and view.ready_since != known.since):
+                self._facts[key] = facts_of(key[0], view, self._settings)
+
+    def _remember(self, counters: Mapping[Key, Counters], windows: Sequence[Window]) -> None:
+        # Counters live on where a version goes and comes back: they are not forgotten.
+        for key, one in counters.items():
+            self._before.pop(key, None)
+            self._before[key] = one
+        with self._lock:
+            for window in windows:
+                key = (window.model, window.version)
+                kept = self._kept.pop(key, None)
+                self._kept[key] = kept = deque(maxlen=KEPT) if kept is None else kept
+                kept.append(window)
+            _forget(self._kept)
+        _forget(self._before)
+        _forget(self._numbers)
+
+
+def _forget(table: dict[Key, Any]) -> None:
+    """Those that changed longest ago."""
+    while len(table) > _MOST_VERSIONS:
+        del table[next(iter(table))]
+
+
+def exporters(settings: Settings, state: StateDir) -> Iterator[Exporter]:
+    """Those that the settings switch on. Raises ConfigError."""
+    tracking = settings.tracking
+    if tracking.mlflow.uri:
+        from serving.observe.tracking.mlflow import MlflowExporter
+
+        yield MlflowExporter(tracking.mlflow, state)
+    if tracking.jsonl.path is not None:
+        from serving.observe.tracking.jsonl import JsonLinesExporter
+
+        yield JsonLinesExporter(tracking.jsonl, tracking.jsonl.path)
+    if tracking.otlp.endpoint:
+        from serving.observe.tracking.otlp import OtlpExporter
+
+        yield OtlpExporter(tracking.otlp, server_name(settings))
