@@ -219,10 +219,10 @@ LOOP_FAILURES = Family(
 
 # Of traces, where they are sent somewhere.
 SPANS_EXPORTED = Family(
-    "serving_spans_exported_total", "counter", "Spans that the collector of traces took."
+    "serving_span_exported_total", "counter", "Spans that the collector of traces took."
 )
 SPANS_DROPPED = Family(
-    "serving_spans_dropped_total",
+    "serving_span_export_dropped_total",
     "counter",
     "Spans that were not sent: the buffer was full, or the collector did not take them.",
 )
