@@ -171,6 +171,8 @@ def test_a_secret_is_in_no_line_wherever_it_stands(form: Any) -> None:
 def test_every_secret_that_is_set_is_kept_out_of_the_log() -> None:
     settings, _ = load_settings({"tracking.mlflow.token": "abc-123"}, environ={})
     assert settings.secrets() == ("abc-123",)
+    in_address = {"tracking.mlflow.uri": "http://me:p%40ss@mlflow:5000/x"}
+    assert set(load_settings(in_address, environ={})[0].secrets()) == {"p%40ss", "p@ss"}
     assert load_settings({}, environ={})[0].secrets() == ()
 
 

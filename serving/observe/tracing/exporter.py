@@ -51,13 +51,21 @@ class TraceStatus:
 
 
 class TraceExport:
-    """``target``: where it sends to, for people."""
+    """``target``: where it sends to, for people. ``timeout_s``: for a collector's answer."""
 
-    def __init__(self, source: SpanSource, convert: Converter, sender: Sender, target: str) -> None:
+    def __init__(
+        self,
+        source: SpanSource,
+        convert: Converter,
+        sender: Sender,
+        target: str,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self._source = source
         self._convert = convert
         self._sender = sender
         self._target = target
+        self._timeout_s = timeout_s
         self._exported = 0
         self._dropped = 0
         self._last_success: float | None = None
@@ -131,7 +139,7 @@ class TraceExport:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise SendError("the gateway stopped", passing=False)
-        return self._sender.send(request, min(TIMEOUT_S, left))
+        return self._sender.send(request, min(self._timeout_s, left))
 
     def _succeeded(self) -> None:
         self._failed = 0

@@ -12,10 +12,9 @@ from serving import __version__
 from serving.errors import ConfigError
 from serving.events import log
 from serving.observe import families
-from serving.observe.http import HttpClient
 from serving.observe.otlp import Sender, open_sender, require_extra
 from serving.observe.prometheus import Exposition
-from serving.observe.tracing.exporter import SpanSource, TraceExport
+from serving.observe.tracing.exporter import TIMEOUT_S, SpanSource, TraceExport
 from serving.observe.tracing.semantics import Address, Value
 from serving.settings import Settings
 
@@ -25,10 +24,11 @@ _MLFLOW = "mlflow"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """``name``: where spans go, for people."""
+    """``name``: where spans go, for people. ``timeout_s``: for an answer."""
 
     sender: Sender
     name: str
+    timeout_s: float = TIMEOUT_S
 
 
 def open_target(settings: Settings) -> Target | None:
@@ -54,10 +54,8 @@ def _mlflow(settings: Settings) -> Target:
     mlflow = settings.tracking.mlflow
     if not mlflow.uri:
         raise ConfigError(f"{_ENDPOINT}: mlflow needs tracking.mlflow.uri")
-    token = mlflow.token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    client = HttpClient(mlflow.uri, "tracking.mlflow.uri", mlflow.timeout_s, headers)
-    return Target(MlflowSender(client, mlflow.experiment), f"mlflow at {mlflow.uri}")
+    sender = MlflowSender(mlflow)
+    return Target(sender, sender.target, mlflow.timeout_s)
 
 
 def open_export(
@@ -72,7 +70,7 @@ def open_export(
     from serving.observe.tracing.convert import SpanConverter
 
     convert = SpanConverter(resource(settings), addresses)
-    return TraceExport(source, convert, target.sender, target.name)
+    return TraceExport(source, convert, target.sender, target.name, target.timeout_s)
 
 
 def resource(settings: Settings) -> dict[str, Value]:
