@@ -1,7 +1,8 @@
-"""8: what does it cost to be there? (start, memory, idle)"""
+"""8: what does it cost to be there? (start, memory, idle, being scraped)"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -11,10 +12,12 @@ from statistics import median
 
 from benchmarks import models, report
 from benchmarks.bench import Bench, expect_right_answer
+from benchmarks.load import pinned
 from benchmarks.models import lay
 from benchmarks.servers import ROOT, Gateway
 
 VERSIONS = 100
+SCRAPES = 20
 
 
 def measure(bench: Bench) -> Iterator[report.Row]:
@@ -33,14 +36,20 @@ def measure(bench: Bench) -> Iterator[report.Row]:
     detail = f"{ours:.0f} / {theirs:.0f} MiB"
     question = "resident memory beyond Python, numpy, onnxruntime"
     yield report.Row(8, question, ours - theirs, "MiB", detail=detail)
-    yield idle(bench)
+    registry = many_versions(bench)
+    yield idle(bench, registry)
+    yield scrape(registry)
 
 
-def idle(bench: Bench) -> report.Row:
-    """CPU with a hundred versions and nobody asking."""
+def many_versions(bench: Bench) -> Path:
     registry = bench.folder()
     for number in range(VERSIONS):
         lay(registry, f"tiny_{number}", models.tiny())
+    return registry
+
+
+def idle(bench: Bench, registry: Path) -> report.Row:
+    """CPU with a hundred versions and nobody asking."""
     with Gateway(registry, bench.folder()) as server:
         time.sleep(5)
         seconds = 5 * bench.seconds
@@ -49,6 +58,22 @@ def idle(bench: Bench) -> report.Row:
         share = (server.cpu_seconds() - before) / seconds * 100
     detail = f"over {seconds:g} s"
     return report.at_most(8, f"idle CPU with {VERSIONS} versions", share, 0.5, "%", detail)
+
+
+def scrape(registry: Path) -> report.Row:
+    """How long a scrape of a hundred versions can hold the GIL, all in all."""
+    command = [*pinned(), sys.executable, "-m", "benchmarks.scrape_cost", str(registry)]
+    done = subprocess.run(
+        [*command, str(SCRAPES)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    detail = (
+        f"{found['bytes'] / 2**20:.1f} MiB; the core's own {found['core'] * 1e3:.1f} ms need none;"
+        f" another thread waits {found['gap'] * 1e3:.2f} ms at most,"
+        f" {found['idle'] * 1e3:.2f} without a scrape"
+    )
+    question = f"scrape of {VERSIONS} versions: CPU that may hold the GIL"
+    return report.at_most(8, question, found["held"] * 1e3, 5, "ms", detail)
 
 
 def _bare_process(registry: Path) -> int:

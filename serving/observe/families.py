@@ -15,7 +15,8 @@ Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
 
-@dataclass(frozen=True, slots=True)
+# By identity: they are keys of tables that every line goes through.
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """``kind`` as Prometheus has it; ``text`` is one line for people."""
 

@@ -12,7 +12,7 @@ from serving.model_config.schema import ModelConfig
 from serving.models.cost import CostCurve
 from serving.models.views import ModelView, Process, VersionView
 from serving.observe import families
-from serving.observe.families import OF_MODELS, OF_VERSIONS, Family, pairs
+from serving.observe.families import OF_MODELS, OF_VERSIONS, Family, escaped, pairs
 
 Views = tuple[ModelView, ...]
 Value = tuple[Family, str, float]
@@ -84,19 +84,21 @@ def _labels(model: str, version: VersionView) -> str:
 
 
 def _values(view: ModelView) -> Iterator[Value]:
-    labels = pairs({"model": view.name})
+    model = f'model="{escaped(view.name)}"'
+    labels = f"{{{model}}}"
     if view.default is not None:
         yield families.DEFAULT_VERSION, labels, view.default
     if view.pinned is not None:
         yield families.PINNED_VERSION, labels, view.pinned
     for version in view.versions:
-        yield from _of_version(view.name, version)
+        yield from _of_version(model, version)
 
 
 def _of_version(model: str, version: VersionView) -> Iterator[Value]:
-    both = {"model": model, "version": str(version.number)}
-    labels = pairs(both)
-    yield families.STATE, pairs({**both, "state": str(version.state)}), 1
+    """``model``: its label."""
+    both = f'{model},version="{version.number}"'
+    labels = f"{{{both}}}"
+    yield families.STATE, f'{{{both},state="{version.state}"}}', 1
     if version.ready_since is not None:
         yield families.READY_SINCE, labels, version.ready_since
     if version.load_seconds is not None:
@@ -106,7 +108,7 @@ def _of_version(model: str, version: VersionView) -> Iterator[Value]:
     if version.cost is not None:
         yield from _of_cost(labels, version.cost)
     for provider, count in sorted(version.provider_nodes.items()):
-        yield families.NODES, pairs({**both, "provider": provider}), count
+        yield families.NODES, f'{{{both},provider="{escaped(provider)}"}}', count
     if version.ready_since is not None:
         yield families.BATCH_LIMIT, labels, version.max_rows
         yield families.ISOLATED, labels, int(bool(version.isolated))
