@@ -36,6 +36,7 @@ def logged(name: str, array: np.ndarray, datatype: str) -> LoggedTensor:
 SPECIAL = [
     logged("nan", np.array([np.nan, np.inf, -np.inf, -0.0], np.float32), "FP32"),
     logged("nan64", np.array([np.nan, np.inf, -np.inf, -0.0]), "FP64"),
+    logged("no_first", np.array([False, True]), "BOOL"),
     logged("empty", np.zeros((0, 3), np.int64), "INT64"),
     logged("no_texts", np.zeros((2, 0), np.object_), "BYTES"),
     logged("scalar", np.array(2.5, np.float32), "FP32"),
@@ -66,20 +67,19 @@ def entries(folder: Path) -> list[Record]:
 
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_a_tensor_is_the_same_after_json(one: LoggedTensor) -> None:
-    text = json.dumps(tensors.to_json(one))
-    assert tensors.from_json(json.loads(text)) == one
+    assert tensors.from_json(json.loads(tensors.to_text(one))) == one
 
 
 def test_json_holds_values_as_the_protocol_writes_them() -> None:
-    array = np.array([0.1, np.nan, -np.inf], np.float32)
-    text = json.dumps(tensors.to_json(logged("X", array, "FP32")))
-    assert text == '{"name": "X", "datatype": "FP32", "shape": [3], "data": [0.1, NaN, -Infinity]}'
+    array = np.array([0.5, np.nan, -np.inf], np.float32)
+    text = tensors.to_text(logged("X", array, "FP32"))
+    assert text == '{"name":"X","datatype":"FP32","shape":[3],"data":[0.5,NaN,-Infinity]}'
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_what_json_cannot_carry_is_marked_base64(datatype: str) -> None:
     one = logged("X", oip.SAMPLES[datatype], datatype)
-    given = tensors.to_json(one)
+    given = json.loads(tensors.to_text(one))
     assert given["encoding"] == "base64"
     assert base64.b64decode(given["data"]) == one.data
 
@@ -117,6 +117,18 @@ def test_a_wrong_tensor_is_refused_in_words(given: object, words: str) -> None:
         tensors.from_json(given)
 
 
+@pytest.mark.parametrize(
+    "text", ['"', "\\", "a\nb", "\0", "\u2028", "é 漢字 🎈", '\', "x":1}', "nan", "True"]
+)
+def test_a_line_stays_one_line_of_json_whatever_texts_it_holds(text: str) -> None:
+    made = record(model=text, id=text, request_id=text, message=text, word="INVALID")
+    named = LoggedTensor(text, "BYTES", (2,), texts(text.encode(), b""))
+    made = made._replace(inputs=(named,), parameters={text: text})
+    line = to_line(made)
+    assert line.count(b"\n") == 1
+    assert from_line(line) == made
+
+
 def test_a_line_tells_the_request_and_its_answer() -> None:
     told = json.loads(to_line(record(word="INVALID", message="no", parameters={"priority": 1})))
     assert told == {
@@ -139,14 +151,10 @@ def test_a_line_tells_the_request_and_its_answer() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_datatype_is_read_as_it_was_written(tmp_path: Path, form: str) -> None:
-    made = Record(**{**_fields(record()), "inputs": tuple(ALL), "outputs": tuple(reversed(ALL))})
+    made = record()._replace(inputs=tuple(ALL), outputs=tuple(reversed(ALL)))
     folder = written(tmp_path, form_of(form), *(p for p, _ in form_of(form).pieces([made])))
     folder.close()
     assert entries(tmp_path) == [made]
-
-
-def _fields(one: Record) -> dict[str, object]:
-    return {name: getattr(one, name) for name in Record.__slots__}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -340,3 +348,19 @@ def test_parquet_pieces_are_bounded(tmp_path: Path) -> None:
 def test_a_line_of_a_later_version_with_more_in_it_is_read() -> None:
     line = to_line(record())
     assert from_line(line.replace(b'{"time"', b'{"more":[1],"time"')) == from_line(line)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_added_while_a_file_is_read_is_left_for_the_next_time(
+    tmp_path: Path, form: str
+) -> None:
+    """Sending a log again to the gateway that writes it must come to an end."""
+    pieces = [p for p, _ in form_of(form).pieces([record()])]
+    folder = written(tmp_path, form_of(form), *pieces * 3)
+    (part,) = tmp_path.iterdir()
+    seen = 0
+    for _ in read(part):
+        folder.append(pieces[0])
+        seen += 1
+    assert seen == 3
+    assert len(list(read(part))) == 6

@@ -7,6 +7,7 @@ an Arrow stream: readable up to wherever it was cut off. It becomes Parquet when
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,11 +138,12 @@ def _groups(part: Path) -> Iterator[pa.Table]:
 
 
 def _stream(part: Path) -> Iterator[pa.RecordBatch]:
-    """The whole batches of a stream that may have been cut off anywhere."""
+    """The whole batches of a stream that may have been cut off anywhere, as it is now."""
     with part.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         try:
             reader = ipc.open_stream(file)
-            while True:
+            while file.tell() < size:
                 yield reader.read_next_batch()
         except (StopIteration, pa.ArrowInvalid, EOFError):
             return

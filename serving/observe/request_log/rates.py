@@ -53,6 +53,8 @@ class Rates:
         """Whether a tensor of that name goes without its values. All do, of a version that
         nothing is known of."""
         patterns = self._patterns.get((model, version), ("*",))
+        if not patterns:
+            return _shown
         return lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)
 
     def _rate_of(self, version: VersionView) -> float:
@@ -68,3 +70,7 @@ class Rates:
         """The longest gone first, and none that is there."""
         while len(self._patterns) > max(_REMEMBERED, len(self._set)):
             self._patterns.popitem(last=False)
+
+
+def _shown(name: str) -> bool:
+    return False

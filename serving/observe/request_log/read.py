@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,12 @@ def files_of(path: Path) -> list[Path]:
 
 
 def read(path: Path) -> Iterator[Entry | Damaged]:
-    """Raises OSError where the file can't be read, ConfigError where it is Parquet and the
-    packages for it are not installed."""
+    """What the file holds now; what is added meanwhile is left for the next time, for sending
+    requests again may be what adds it.
+
+    Raises OSError where the file can't be read, ConfigError where it is Parquet and the packages
+    for it are not installed.
+    """
     if _is_parquet(path):
         yield from _read_parquet(path)
     else:
@@ -56,8 +61,8 @@ def _is_parquet(path: Path) -> bool:
 
 def _read_lines(path: Path) -> Iterator[Entry | Damaged]:
     with path.open("rb") as file:
-        number = 0
-        while line := file.readline(_MAX_LINE_BYTES):
+        number, size = 0, os.fstat(file.fileno()).st_size
+        while file.tell() < size and (line := file.readline(_MAX_LINE_BYTES)):
             number += 1
             place = f"{path.name}:{number}"
             try:

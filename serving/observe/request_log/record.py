@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 from serving.observe.request_log import tensors
-from serving.observe.request_log.tensors import LoggedTensor
+from serving.observe.request_log.tensors import LoggedTensor, quoted
 
 OK = "OK"
+
+_Tensor = tuple[str, str, Sequence[int], bytes]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Sample(Protocol):
@@ -41,15 +44,14 @@ class Sample(Protocol):
     @property
     def message(self) -> str: ...
     @property
-    def inputs(self) -> Sequence[tuple[str, str, Sequence[int], bytes]]: ...
+    def inputs(self) -> Sequence[_Tensor]: ...
     @property
-    def outputs(self) -> Sequence[tuple[str, str, Sequence[int], bytes]]: ...
+    def outputs(self) -> Sequence[_Tensor]: ...
     @property
     def parameters(self) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """``at``: when it arrived, in seconds since the epoch; durations in seconds. ``id``: the
     client's; ``request_id``: the one in the log. ``status``: OK, or the word of the error
     that ``message`` tells."""
@@ -73,50 +75,55 @@ class Record:
 def record_of(sample: Sample, hidden: Callable[[str], bool]) -> Record:
     """``hidden``: whether a tensor of this name goes without its values."""
 
-    def kept(given: Iterable[tuple[str, str, Sequence[int], bytes]]) -> tuple[LoggedTensor, ...]:
-        return tuple(
-            LoggedTensor(name, datatype, tuple(shape), None if hidden(name) else bytes(data))
-            for name, datatype, shape, data in given
-        )
-
     return Record(
-        at=sample.at,
-        model=sample.model,
-        version=sample.version,
-        protocol=sample.protocol,
-        id=sample.id or "",
-        request_id=sample.request_id or "",
-        status=sample.word or OK,
-        message=sample.message or "",
-        total_s=sample.total_s,
-        queue_s=sample.queue_s,
-        compute_s=sample.compute_s,
-        parameters=dict(sample.parameters or {}),
-        inputs=kept(sample.inputs),
-        outputs=kept(sample.outputs),
+        sample.at,
+        sample.model,
+        sample.version,
+        sample.protocol,
+        sample.id or "",
+        sample.request_id or "",
+        sample.word or OK,
+        sample.message or "",
+        sample.total_s,
+        sample.queue_s,
+        sample.compute_s,
+        sample.parameters,
+        _kept(sample.inputs, hidden),
+        _kept(sample.outputs, hidden),
+    )
+
+
+def _kept(given: Iterable[_Tensor], hidden: Callable[[str], bool]) -> tuple[LoggedTensor, ...]:
+    return tuple(
+        LoggedTensor(name, datatype, tuple(shape), None if hidden(name) else data)
+        for name, datatype, shape, data in given
     )
 
 
 def to_line(record: Record) -> bytes:
-    """One line of JSON Lines, its end included; what is empty is left out."""
-    head = {
-        "time": time_text(record.at),
-        "model": record.model,
-        "version": record.version,
-        "protocol": record.protocol,
-        "id": record.id,
-        "request_id": record.request_id,
-        "status": record.status,
-        "message": record.message,
-        "total_s": round(record.total_s, 7),
-        "queue_s": round(record.queue_s, 7),
-        "compute_s": round(record.compute_s, 7),
-        "parameters": record.parameters,
-    }
-    document = {key: value for key, value in head.items() if value not in ("", {})}
-    document["inputs"] = [tensors.to_json(tensor) for tensor in record.inputs]
-    document["outputs"] = [tensors.to_json(tensor) for tensor in record.outputs]
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """One line of JSON Lines, its end included; texts that say nothing are left out."""
+    head = (
+        f'{{"time":"{time_text(record.at)}","model":{quoted(record.model)},'
+        f'"version":{record.version},"protocol":{quoted(record.protocol)},'
+    )
+    parts = [head]
+    if record.id:
+        parts.append(f'"id":{quoted(record.id)},')
+    if record.request_id:
+        parts.append(f'"request_id":{quoted(record.request_id)},')
+    parts.append(f'"status":{quoted(record.status)},')
+    if record.message:
+        parts.append(f'"message":{quoted(record.message)},')
+    parts.append(
+        f'"total_s":{record.total_s:.7f},"queue_s":{record.queue_s:.7f},'
+        f'"compute_s":{record.compute_s:.7f},'
+    )
+    if record.parameters:
+        parts.append(f'"parameters":{_encode(dict(record.parameters))},')
+    inputs = ",".join(map(tensors.to_text, record.inputs))
+    outputs = ",".join(map(tensors.to_text, record.outputs))
+    parts.append(f'"inputs":[{inputs}],"outputs":[{outputs}]}}\n')
+    return "".join(parts).encode()
 
 
 def from_line(line: bytes) -> Record:
@@ -153,7 +160,13 @@ def _field(given: Mapping[str, Any], key: str, kind: Any, otherwise: Any = None)
 
 
 def time_text(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    micros = round(at * 1e6)
+    return f"{_second(micros // 10**6)}.{micros % 10**6:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def at_of(text: str) -> float:
