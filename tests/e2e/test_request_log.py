@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -440,3 +441,18 @@ def test_damaged_lines_are_counted_and_said_and_the_rest_is_sent(
     code, told = replay(gateway, broken, *next(doors(gateway)))
     assert (code, told["same"], told["damaged"]) == (0, 2, 2)
     assert told["damaged_lines"][0] == {"place": "broken.jsonl:2", "reason": "it is not JSON"}
+
+
+def test_the_page_describes_every_reason_for_a_loss(
+    repository: Path, start_gateway: StartGateway, tmp_path: Path
+) -> None:
+    small_models.write(repository, "m", small_models.scale(2))
+    gateway = start_gateway(repository, settings(tmp_path / "log"))
+    page = (ROOT / "docs" / "observability.md").read_text()
+    lost = page[page.index("### What is lost") : page.index("### Sending it again")]
+    reasons = re.findall(
+        r'^serving_request_log_dropped_total{reason="(\w+)"} 0$',
+        gateway.metrics_text(),
+        re.MULTILINE,
+    )
+    assert sorted(reasons) == sorted(re.findall(r"^- `(\w+)`:", lost, re.MULTILINE))

@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -364,3 +365,14 @@ def test_what_is_added_while_a_file_is_read_is_left_for_the_next_time(
         seen += 1
     assert seen == 3
     assert len(list(read(part))) == 6
+
+
+def test_the_page_describes_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+    table = page[page.index("**JSON Lines**") : page.index("A tensor has")]
+    described = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE)))
+    full = record(message="no", parameters={"timeout": 1})
+    assert described == list(json.loads(to_line(full)))
+    from serving.observe.request_log.parquet import SCHEMA
+
+    assert described == SCHEMA.names

@@ -1,0 +1,68 @@
+"""Connections that are kept, and replaced when the server gave them up."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from serving.cli.exchange import Kept
+from serving.cli.output import UserError
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@contextmanager
+def server(answers_a_connection: int) -> Iterator[tuple[str, list[int]]]:
+    """Answers so many requests on a connection and then closes it without a word; its URL, and
+    how many requests each connection brought."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    brought: list[int] = []
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            brought.append(0)
+            with connection:
+                while brought[-1] < answers_a_connection and connection.recv(65536):
+                    brought[-1] += 1
+                    connection.sendall(ANSWER)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", brought
+    finally:
+        # Closing alone does not end an accept that waits.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def test_a_thread_asks_over_one_connection() -> None:
+    with server(100) as (url, brought):
+        kept = Kept(5.0)
+        for _ in range(5):
+            assert kept.request("GET", url)[2] == b"ok"
+        assert brought == [5]
+        kept._drop(kept._of.connection)
+
+
+def test_a_connection_that_was_given_up_is_replaced() -> None:
+    with server(2) as (url, brought):
+        kept = Kept(5.0)
+        for _ in range(5):
+            assert kept.request("GET", url)[2] == b"ok"
+        assert brought == [2, 2, 1]
+        kept._drop(kept._of.connection)
+
+
+def test_a_server_that_does_not_answer_is_an_error_in_words() -> None:
+    with server(0) as (url, _), pytest.raises(UserError, match="http://127"):
+        Kept(5.0).request("GET", url)
