@@ -97,5 +97,5 @@ $(STAMPS)/dev: $(STAMPS)/run
 
 $(STAMPS)/bench: $(STAMPS)/run
 	@echo '== environment: what the benchmarks compare with'
-	$(BIN)/maturin develop --profile $(PROFILE) --extras cpu,client,bench
+	$(BIN)/maturin develop --profile $(PROFILE) --extras cpu,client,bench,otel
 	@touch $@

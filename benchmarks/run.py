@@ -23,6 +23,7 @@ from benchmarks.items import (
     isolation,
     large,
     latency,
+    observing,
     overload,
     real_work,
     tail,
@@ -41,6 +42,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     7: overload.measure,
     8: footprint.measure,
     9: isolation.measure,
+    10: observing.measure,
 }
 
 

@@ -38,6 +38,17 @@ def answers(port: int) -> bool:
     return True
 
 
+def wait_for(
+    ready: Callable[[], bool], process: subprocess.Popen[bytes], within_s: float = READY_WITHIN_S
+) -> None:
+    """Raises RuntimeError when it never is, or the process ended."""
+    end = time.monotonic() + within_s
+    while not ready():
+        if process.poll() is not None or time.monotonic() > end:
+            raise RuntimeError("did not start")
+        time.sleep(0.02)
+
+
 class Server:
     """One process pinned to the server's core, from start to end."""
 
@@ -75,12 +86,11 @@ class Server:
 
     def wait(self, ready: Callable[[], bool]) -> Self:
         """Wait until ``ready``. Raises RuntimeError with the log when it never is."""
-        end = time.monotonic() + READY_WITHIN_S
-        while not ready():
-            if self._process.poll() is not None or time.monotonic() > end:
-                self.__exit__()
-                raise RuntimeError(f"did not start:\n{self._log.read_text()[-3000:]}")
-            time.sleep(0.02)
+        try:
+            wait_for(ready, self._process)
+        except RuntimeError as error:
+            self.__exit__()
+            raise RuntimeError(f"{error}:\n{self._log.read_text()[-3000:]}") from None
         return self
 
     @property
