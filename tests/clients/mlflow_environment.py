@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from tests import real_models
@@ -139,9 +138,7 @@ class MlflowServer:
 
     def history(self, run_id: str, key: str) -> list[dict[str, Any]]:
         """All points of a curve, by step."""
-        answer = self.get(
-            "metrics/get-history", run_id=run_id, metric_key=key, max_results="10000"
-        )
+        answer = self.get("metrics/get-history", run_id=run_id, metric_key=key, max_results="10000")
         return sorted(answer.get("metrics", []), key=lambda point: int(point.get("step", 0)))
 
     def _signal(self, number: int) -> None:
