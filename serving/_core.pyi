@@ -245,7 +245,8 @@ class Server:
         ``timeout`` late): ``request_id``, ``protocol``, ``method``, ``path`` (HTTP),
         ``model``, ``version``, ``status`` ("ok" or the error word), ``code`` (the door's),
         ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``, ``bytes_out``,
-        ``trace_id`` (when traced)."""
+        ``trace_id`` (when traced). Of what is not inference (calls, health) only those
+        that it has: neither model nor rows, queue or compute."""
 
     def observe(
         self,
@@ -268,7 +269,7 @@ class Server:
         Raises ValueError for a rate outside 0 to 1."""
 
     def spans(self, timeout: float) -> list[dict[str, Any]] | None:
-        """Finished spans, at most 256: at once where so many, or half the buffer, wait;
+        """Finished spans, at most 64: at once where so many, or half the buffer, wait;
         else what there is after ``timeout`` seconds. ``None`` once the server has
         stopped and none is left.
 

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -370,6 +370,40 @@ def test_the_access_log_says_how_a_request_went(world: World, door: Http | Grpc)
     assert 0 < record["total_ms"] < 10_000
     assert parts <= record["total_ms"] + 0.002  # each is cut to the microsecond
     assert "trace_id" not in record
+
+
+def test_the_access_log_has_what_is_not_inference_too(world: World) -> None:
+    world.server.observe(**{**OFF, "access_rate": 1.0})
+
+    def answer() -> None:
+        call = world.server.next_call()
+        assert call is not None
+        assert call.request_id == "r-1"
+        call.respond(b"{}", status=409)
+
+    puller = threading.Thread(target=answer)
+    puller.start()
+    host, port = world.server.http_address
+    for path in ("/v2/health/live", "/v2/models/absent/ready", "/v2/models/echo?x=1", "/elsewhere"):
+        request = urllib.request.Request(f"http://{host}:{port}{path}")
+        request.add_header("x-request-id", "r-1")
+        with suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(request, timeout=10).close()
+    puller.join(10)
+    host, port = world.server.grpc_address
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        channel.unary_unary(SERVICE + "ServerLive")(b"", 10)
+    records = world.records("request", 5)
+    assert [(r["method"], r.get("path"), r["status"], r["code"]) for r in records] == [
+        ("GET", "/v2/health/live", "ok", "200"),
+        ("GET", "/v2/models/absent/ready", "not_found", "404"),
+        ("GET", "/v2/models/echo", "bad_request", "409"),
+        ("GET", "/elsewhere", "not_found", "404"),
+        ("ServerLive", None, "ok", "OK"),
+    ]
+    assert {record["request_id"] for record in records[:4]} == {"r-1"}
+    assert all(record["total_ms"] > 0 and record["bytes_out"] > 0 for record in records)
+    assert not {"model", "rows", "queue_ms"} & set().union(*records)
 
 
 def test_errors_are_logged_under_the_same_id_whatever_is_drawn(

@@ -2,6 +2,7 @@
 
 use engine::observe::sample::{Sample as Inner, Tensor};
 use engine::observe::span::{Fields, Span, Value};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -101,19 +102,22 @@ fn tensors<'py>(py: Python<'py>, tensors: &[Tensor]) -> PyResult<Bound<'py, PyLi
 
 pub fn span_dict<'py>(py: Python<'py>, span: &Span) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    dict.set_item("trace_id", span.trace.to_string())?;
-    dict.set_item("span_id", span.span.to_string())?;
-    dict.set_item("parent_id", span.parent.map_or_else(String::new, |parent| parent.to_string()))?;
-    dict.set_item("name", span.name)?;
-    dict.set_item("kind", span.kind.name())?;
-    dict.set_item("start_ns", span.start_ns)?;
-    dict.set_item("end_ns", span.end_ns)?;
+    dict.set_item(intern!(py, "trace_id"), span.trace.to_string())?;
+    dict.set_item(intern!(py, "span_id"), span.span.to_string())?;
+    dict.set_item(
+        intern!(py, "parent_id"),
+        span.parent.map_or_else(String::new, |parent| parent.to_string()),
+    )?;
+    dict.set_item(intern!(py, "name"), span.name)?;
+    dict.set_item(intern!(py, "kind"), span.kind.name())?;
+    dict.set_item(intern!(py, "start_ns"), span.start_ns)?;
+    dict.set_item(intern!(py, "end_ns"), span.end_ns)?;
     let links = span.links.iter().map(|link| (link.trace.to_string(), link.span.to_string()));
-    dict.set_item("links", PyList::new(py, links.collect::<Vec<_>>())?)?;
+    dict.set_item(intern!(py, "links"), PyList::new(py, links.collect::<Vec<_>>())?)?;
     let attributes = PyDict::new(py);
     set_fields(&attributes, &span.attributes)?;
-    dict.set_item("attributes", attributes)?;
-    dict.set_item("error", &span.error)?;
+    dict.set_item(intern!(py, "attributes"), attributes)?;
+    dict.set_item(intern!(py, "error"), &span.error)?;
     Ok(dict)
 }
 

@@ -10,9 +10,10 @@ use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
-use crate::observe::trace;
+use crate::observe::{Origin, trace};
 use crate::queue::{Answer, Form, batch};
 use crate::stats::Protocol;
+use crate::tensor::shown;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
@@ -309,10 +310,24 @@ async fn inflate(
 
 /// The small RPCs: health in OIP's words is answered here, the rest is a call.
 async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
-    match unary_answer(shared, rpc, &head, request).await {
-        Ok(answer) => success(answer, head.request_id.as_deref()),
+    let watch = shared.observer.begin_other(|| Origin {
+        protocol: Protocol::Grpc,
+        method: shown(rpc).into(),
+        path: String::new(),
+        request_id: head.request_id.clone(),
+        started: head.started,
+    });
+    let outcome = unary_answer(shared, rpc, &head, request).await;
+    if let Some(watch) = &watch {
+        let word = outcome.as_ref().map(|_| ()).map_err(|e| e.word);
+        let bytes = outcome.as_ref().map_or(0, |answer| answer.body.len() as u64);
+        watch.finish_other(&shared.events, word, &status::code_label(Protocol::Grpc, word), bytes);
+    }
+    let id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+    match outcome {
+        Ok(answer) => success(answer, id),
         Err(error) => {
-            let id = head.request_id.unwrap_or_else(ids::make);
+            let id = id.map_or_else(ids::make, str::to_owned);
             shared.report(Protocol::Grpc, &id, "", &error);
             failure(&error, Some(&id))
         }

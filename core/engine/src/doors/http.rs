@@ -8,6 +8,7 @@ use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, json};
 use crate::error::{Error, Result, Word};
+use crate::observe::Origin;
 use crate::observe::trace::Context;
 use crate::queue::{Answer, Form};
 use crate::stats::Protocol;
@@ -64,13 +65,9 @@ pub async fn handle(
         Ok(Target::Infer { model, version }) => {
             infer_answer(&io, started, client_id.as_deref(), (model, version), request, &mut unread).await
         }
-        Ok(target) => {
-            match Box::pin(other(shared, started, client_id.as_deref(), target, request, &mut unread)).await {
-                Ok(response) => response,
-                Err(error) => failed(shared, client_id.as_deref(), "", &error),
-            }
+        target => {
+            Box::pin(not_inference(shared, started, client_id.as_deref(), target, request, &mut unread)).await
         }
-        Err(error) => failed(shared, client_id.as_deref(), "", &error),
     };
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
@@ -141,6 +138,39 @@ fn model_name(encoded: &str) -> Result<String> {
         ));
     }
     Ok(name.into_owned())
+}
+
+/// What is answered here or by whoever pulls calls, and what no path names; told to the
+/// access log.
+async fn not_inference(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    target: Result<Target>,
+    request: Request<Incoming>,
+    unread: &mut bool,
+) -> Response<Full<Bytes>> {
+    let watch = shared.observer.begin_other(|| Origin {
+        protocol: Protocol::Http,
+        method: request.method().as_str().to_owned().into(),
+        path: request.uri().path().to_owned(),
+        request_id: client_id.map(str::to_owned),
+        started,
+    });
+    let id = client_id.or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let outcome = match target {
+        Ok(target) => other(shared, started, id, target, request, unread).await,
+        Err(error) => Err(error),
+    };
+    let word = outcome.as_ref().err().map(|error| error.word);
+    let mut response = outcome.unwrap_or_else(|error| failed(shared, id, "", &error));
+    if let Some(watch) = &watch {
+        let bytes = response.body().size_hint().lower();
+        let word = word.or_else(|| status::http_word(response.status()));
+        watch.finish_other(&shared.events, word.map_or(Ok(()), Err), response.status().as_str(), bytes);
+        ids::put(response.headers_mut(), watch.request_id());
+    }
+    response
 }
 
 async fn other(

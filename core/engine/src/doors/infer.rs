@@ -41,7 +41,7 @@ impl Opening<'_, '_> {
     fn origin(&self) -> Origin {
         Origin {
             protocol: self.protocol,
-            method: self.method,
+            method: self.method.into(),
             path: self.path.to_owned(),
             request_id: self.request_id.map(str::to_owned),
             started: self.started,

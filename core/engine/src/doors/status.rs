@@ -39,6 +39,18 @@ pub fn http_status(word: Word) -> StatusCode {
     }
 }
 
+/// The word for a status that somebody else chose; `None` for one that says no error.
+pub fn http_word(status: StatusCode) -> Option<Word> {
+    match status {
+        // Two words share this one.
+        StatusCode::SERVICE_UNAVAILABLE => Some(Word::Unavailable),
+        _ => Word::ALL.into_iter().find(|&word| http_status(word) == status).or_else(|| {
+            let other = if status.is_client_error() { Word::BadRequest } else { Word::Internal };
+            (status.is_client_error() || status.is_server_error()).then_some(other)
+        }),
+    }
+}
+
 fn grpc_name(code: u8) -> &'static str {
     match code {
         0 => "OK",
@@ -82,6 +94,19 @@ mod tests {
     fn who_may_not_is_told_apart_from_what_is_wrong() {
         for (word, grpc, http) in [(Word::Unauthenticated, 16, 401), (Word::PermissionDenied, 7, 403)] {
             assert_eq!((grpc_code(word), http_status(word).as_u16()), (grpc, http), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn every_status_of_an_error_has_a_word() {
+        for word in Word::ALL {
+            let back = http_word(http_status(word)).unwrap();
+            assert_eq!(http_status(back), http_status(word), "{word:?}");
+        }
+        for (code, word) in
+            [(200, None), (304, None), (418, Some(Word::BadRequest)), (502, Some(Word::Internal))]
+        {
+            assert_eq!(http_word(StatusCode::from_u16(code).unwrap()), word);
         }
     }
 

@@ -90,6 +90,12 @@ impl Observer {
             .then(|| Watch::new(self.clone(), origin(), own, parent.map(|p| p.span), access))
     }
 
+    /// Watch a request that is not inference: for the access log alone.
+    pub fn begin_other(self: &Arc<Self>, origin: impl FnOnce() -> Origin) -> Option<Arc<Watch>> {
+        let is_on = self.on.load(Relaxed) & ACCESS != 0 && trace::drawn(self.access.load(Relaxed));
+        is_on.then(|| Watch::new(self.clone(), origin(), None, None, true))
+    }
+
     /// Watch a request from its line on, for the request log alone.
     pub fn begin_late(self: &Arc<Self>, origin: Origin) -> Arc<Watch> {
         Watch::new(self.clone(), origin, None, None, false)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// At most so many come out at once: Python turns them into objects in one go, and
 /// holds the interpreter meanwhile.
-const HANDFUL: usize = 256;
+const HANDFUL: usize = 64;
 
 /// What something takes of its ring: 1 for counted things, or its bytes.
 pub trait Weigh {

@@ -13,6 +13,7 @@ use crate::queue::{Pending, Queue};
 use crate::stats::Protocol;
 use crate::tensor::{Datatype, Shape, shown};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 pub struct Origin {
     pub protocol: Protocol,
     /// gRPC: the RPC's name; HTTP: the verb.
-    pub method: &'static str,
+    pub method: Cow<'static, str>,
     /// HTTP: the path as sent; empty on gRPC.
     pub path: String,
     /// The client's; one is made when there is none.
@@ -36,7 +37,7 @@ pub struct Watch {
     observer: Arc<Observer>,
     clock: Clock,
     protocol: Protocol,
-    method: &'static str,
+    method: Cow<'static, str>,
     path: String,
     request_id: String,
     started: Instant,
@@ -236,15 +237,29 @@ impl Watch {
         fields
     }
 
-    fn record(&self, notes: &Notes, outcome: Result<usize, &Error>, ended: Instant) -> Fields {
-        let word: Result<(), Word> = outcome.map(|_| ()).map_err(|e| e.word);
-        let mut fields: Fields = vec![
+    fn head(&self) -> Fields {
+        vec![
             ("request_id", self.request_id.as_str().into()),
             ("protocol", self.protocol.name().into()),
-            ("method", self.method.into()),
+            ("method", self.method.as_ref().into()),
             ("path", shown(&self.path).into()),
-            ("model", notes.model.as_str().into()),
-        ];
+        ]
+    }
+
+    /// Tell the access log of a request that is not inference: a call, health.
+    pub fn finish_other(&self, events: &Events, outcome: Result<(), Word>, code: &str, bytes: u64) {
+        let mut fields = self.head();
+        fields.push(("status", outcome.map_or_else(Word::name, |()| "ok").into()));
+        fields.push(("code", code.into()));
+        fields.push(("total_ms", millis(self.started.elapsed())));
+        fields.push(("bytes_out", bytes.into()));
+        events.state_quietly(Level::Info, "request", fields);
+    }
+
+    fn record(&self, notes: &Notes, outcome: Result<usize, &Error>, ended: Instant) -> Fields {
+        let word: Result<(), Word> = outcome.map(|_| ()).map_err(|e| e.word);
+        let mut fields = self.head();
+        fields.push(("model", notes.model.as_str().into()));
         fields.extend(notes.version.map(|version| ("version", version.into())));
         fields.push(("status", word.map_or_else(Word::name, |()| "ok").into()));
         fields.push(("code", status::code_label(self.protocol, word).into()));
