@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import os
@@ -376,3 +377,56 @@ def test_the_page_describes_every_field() -> None:
     from serving.observe.request_log.parquet import SCHEMA
 
     assert described == SCHEMA.names
+
+
+def test_a_disk_that_is_full_while_a_file_is_converted_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyarrow import parquet
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    form = form_of("parquet")
+    folder = written(tmp_path, form, *(p for p, _ in form.pieces([record(id="kept")])))
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet.ParquetWriter, "write_table", full)
+        with pytest.raises(OSError, match="No space"):
+            folder.close()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    folder.open()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".parquet"]
+    assert [one.id for one in entries(tmp_path)] == ["kept"]
+
+
+def test_a_file_system_without_locks_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(*given: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    folder = written(tmp_path, JsonLines(), to_line(record()))
+    folder.open()
+    assert len(list(tmp_path.iterdir())) == 1
+    folder.close()
+    assert len(entries(tmp_path)) == 1
+
+
+def test_files_of_two_gateways_in_one_folder_stay_within_the_bound_together(
+    tmp_path: Path,
+) -> None:
+    line = to_line(record())
+    bound = 10 * len(line)
+    two = [
+        Folder(tmp_path, JsonLines(), max_file_bytes=3 * len(line), max_bytes=bound)
+        for _ in range(2)
+    ]
+    for _ in range(20):
+        for folder in two:
+            folder.append(line)
+    for folder in two:
+        folder.close()
+    # Each knows of the other's files since it last began one.
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound + 3 * len(line)
+    assert all(path.suffix == ".jsonl" for path in tmp_path.iterdir())

@@ -181,12 +181,7 @@ class _Part:
             handle = os.open(path, flags, 0o600)
         except FileExistsError:
             return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = os.path.samestat(os.fstat(handle), path.stat())
-        except OSError:
-            same = False
-        if not same:
+        if _taken(handle, path):
             os.close(handle)
             return None
         return _Part(path, handle)
@@ -212,6 +207,21 @@ class _Part:
 
     def close(self) -> None:
         os.close(self._handle)
+
+
+def _taken(handle: int, path: Path) -> bool:
+    """Whether another process took a file that was just made for one that was left behind."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # A file system without locks: then nobody takes over anything.
+        return False
+    try:
+        return not os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return True
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ an Arrow stream: readable up to wherever it was cut off. It becomes Parquet when
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -107,20 +108,24 @@ def convert(part: Path, final: Path) -> None:
     """Write the rows of an Arrow stream, as far as it goes, into a Parquet file. Raises OSError."""
     temporary = final.with_name(f"{final.name}.tmp")
     writer: parquet.ParquetWriter | None = None
+    temporary.unlink(missing_ok=True)
+    # Private from its first byte on.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         for table in _groups(part):
             writer = writer or parquet.ParquetWriter(temporary, SCHEMA, compression="zstd")
             writer.write_table(table)
         if writer is not None:
             writer.close()
-            temporary.chmod(0o600)
             temporary.rename(final)
         part.unlink()
     except BaseException:
         if writer is not None:
-            writer.close()
-        temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError, pa.ArrowException):
+                writer.close()
         raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _groups(part: Path) -> Iterator[pa.Table]:
