@@ -77,7 +77,6 @@ class Gateway:
         self.tracker = Tracker(settings, state, self._counted, self.models)
         self.server = _bound(settings)
         note_requests(self.server, settings)
-        state = StateDir(settings.state_dir)
         self._loader = Loader(settings, state)
         self.manager = Manager(settings, roots, publish_to(self.server), self._loader, state=state)
         self.admin = self._bound_admin(origins or {}, gates.admin)

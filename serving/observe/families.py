@@ -225,12 +225,12 @@ SPANS_EXPORTED = Family(
 SPANS_DROPPED = Family(
     "serving_span_export_dropped_total",
     "counter",
-    "Spans that were not sent: the buffer was full, or the collector did not take them.",
+    "Spans that the collector did not take.",
 )
 
 # Of the log.
 LOG_LINES_DROPPED = Family(
-    "serving_log_lines_dropped_total",
+    "serving_log_line_dropped_total",
     "counter",
     "Lines for stderr and stdout that were lost because nobody read them.",
 )

@@ -2,7 +2,7 @@
 
 What waits is in the core's ring, bounded by ``tracing.buffer_spans``; here is only the
 handful that is being sent. While a collector can't be reached the ring goes on, the oldest
-spans leave it, and that is counted.
+spans leave it, and the core counts them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from serving.observe.otlp import Sender, SendError
 
 # Between two looks at what has been noted: how late a span may be in the collector.
 PULL_S = 1.0
+# Spans of one export request, about.
+AT_ONCE = 512
 # For a collector's answer.
 TIMEOUT_S = 2.0
 _FIRST_WAIT_S = 0.5
@@ -32,8 +34,6 @@ class SpanSource(Protocol):
 
     def spans(self, timeout: float) -> list[dict[str, Any]] | None: ...
 
-    def counters(self) -> Mapping[str, int]: ...
-
 
 class Converter(Protocol):
     def request(self, spans: Sequence[Mapping[str, Any]]) -> bytes: ...
@@ -41,7 +41,8 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TraceStatus:
-    """Counts of spans; times in seconds since the epoch; ``error`` "" while all is well."""
+    """Counts of spans that came this far; times in seconds since the epoch; ``error`` "" while
+    all is well."""
 
     target: str
     exported: int
@@ -92,19 +93,30 @@ class TraceExport:
 
     @property
     def dropped(self) -> int:
-        """Spans that were not sent: no room in the core's ring, or not taken."""
-        return self._dropped + int(self._source.counters().get("spans_dropped", 0))
+        """Spans that it did not take; those that the core's ring lost are the core's to count."""
+        return self._dropped
 
     def status(self) -> TraceStatus:
         return TraceStatus(
-            self._target, self._exported, self.dropped, self._last_success, self._error
+            self._target, self._exported, self._dropped, self._last_success, self._error
         )
 
     def _run(self) -> None:
-        while (spans := self._source.spans(PULL_S)) is not None:
+        while (spans := self._gathered()) is not None:
             if spans:
                 self._deliver(spans)
         self._sender.close()
+
+    def _gathered(self) -> list[dict[str, Any]] | None:
+        """What comes within ``PULL_S``, at most about ``AT_ONCE``; None at the end."""
+        gathered: list[dict[str, Any]] = []
+        until = time.monotonic() + PULL_S
+        while len(gathered) < AT_ONCE and (left := until - time.monotonic()) > 0:
+            more = self._source.spans(left)
+            if more is None:
+                return gathered or None
+            gathered += more
+        return gathered
 
     def _deliver(self, spans: list[dict[str, Any]]) -> None:
         try:
