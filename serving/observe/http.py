@@ -140,14 +140,21 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, timer: _Timer) -> None:
         self._sock = sock
+        # http.client closes the socket before the answer is read, where the server will: it
+        # stays open as long as a file of it does.
+        self._file = sock.makefile("rb", buffering=0)
         self._timer = timer
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._timer.left())
-        return self._sock.recv_into(buffer)
+        return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class _Response(http.client.HTTPResponse):
