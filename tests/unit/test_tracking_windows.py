@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.cost import CostCurve
 from serving.observe.tracking.counters import EMPTY, Histogram, Reader
+from serving.observe.tracking.system import SystemFigures
 from serving.observe.tracking.windows import (
     Window,
     difference,
@@ -216,6 +219,18 @@ def test_a_difference_is_what_was_observed_between(first: list[float], then: lis
     found = difference(histogram(*first), histogram(*first, *then))
     assert found.counts == histogram(*then).counts
     assert difference(EMPTY, histogram(*then)) == histogram(*then)
+
+
+def test_the_documentation_names_every_figure() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "observability.md").read_text()
+    of_all = counters(0.005, in_flight_requests=0, queue_requests=0, queue_rows=0)
+    machine = SystemFigures(ask_gpus=lambda: "0, 1, 2, 3, 4").read()
+    found = {**figures(None, of_all, 1.0, CostCurve(1.0, 1.0, 8)), **machine}
+    assert len(found) > 30
+    for key in found:
+        name, slash, part = key.replace("gpu_0_", "gpu_<i>_").partition("/")
+        whole = f"`{name}{slash}{part}`" in text
+        assert whole or (f"`{name}/mean`" in text and f"`/{part}`" in text), key
 
 
 def test_counts_are_told_from_measures() -> None:
