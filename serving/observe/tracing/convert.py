@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from serving import __version__
+from serving.observe.tracing import wire
 from serving.observe.tracing.semantics import Address, Value, attributes_of, is_fault, link_of
 
 _KINDS: dict[str, Span.SpanKind.ValueType] = {
@@ -23,7 +23,9 @@ _HAS_IS_REMOTE = 0x100
 _IS_REMOTE = 0x200
 _SAMPLED = 0x01
 # Differs from request to request: not worth remembering.
-_OWN = ("request_id", "batch.trace_id", "batch.span_id")
+_OWN = frozenset({"request_id", "batch.trace_id", "batch.span_id"})
+_REQUEST_ID = b"serving.request_id"
+_MESSAGE = b"serving.message"
 # Texts that clients chose are cut.
 _MAX_TEXT = 1024
 
@@ -35,8 +37,11 @@ class SpanConverter:
     def __init__(
         self, resource: Mapping[str, Value], addresses: Mapping[str, Address] | None = None
     ) -> None:
-        self._resource = Resource(attributes=_key_values(resource))
-        self._scope = InstrumentationScope(name="serving", version=__version__)
+        # Messages whose last field, the spans, is written after them.
+        where = Resource(attributes=_key_values(resource))
+        self._resource = ResourceSpans(resource=where).SerializeToString()
+        scope = InstrumentationScope(name="serving", version=__version__)
+        self._scope = ScopeSpans(scope=scope).SerializeToString()
         addresses = dict(addresses or {})
 
         # Spans of a model differ in ids and times, and hardly in anything else: building
@@ -51,47 +56,37 @@ class SpanConverter:
 
     def request(self, spans: Sequence[Mapping[str, Any]]) -> bytes:
         """One export request for spans as ``Server.spans`` gives them."""
-        scoped = ScopeSpans(scope=self._scope, spans=[self._span(span) for span in spans])
-        resourced = ResourceSpans(resource=self._resource, scope_spans=[scoped])
-        return ExportTraceServiceRequest(resource_spans=[resourced]).SerializeToString()
+        scoped = self._scope + b"".join([wire.field(wire.INSIDE, self._span(s)) for s in spans])
+        return wire.field(wire.TEXT, self._resource + wire.field(wire.INSIDE, scoped))
 
-    def _span(self, given: Mapping[str, Any]) -> Span:
+    def _span(self, given: Mapping[str, Any]) -> bytes:
         attributes: dict[str, Value] = given["attributes"]
-        common = tuple((key, attributes[key]) for key in attributes if key not in _OWN)
-        span = Span.FromString(self._template(given["name"], given["kind"], common))
-        span.trace_id = bytes.fromhex(given["trace_id"])
-        span.span_id = bytes.fromhex(given["span_id"])
-        span.start_time_unix_nano = given["start_ns"]
-        span.end_time_unix_nano = given["end_ns"]
-        span.flags = _SAMPLED
-        if given["parent_id"]:
-            span.parent_span_id = bytes.fromhex(given["parent_id"])
+        common = tuple([item for item in attributes.items() if item[0] not in _OWN])
+        parent, flags = given["parent_id"], _SAMPLED
+        if parent:
             remote = _IS_REMOTE if given["kind"] == "server" else 0
-            span.flags = _SAMPLED | _HAS_IS_REMOTE | remote
+            flags = _SAMPLED | _HAS_IS_REMOTE | remote
+        parts = [
+            self._template(given["name"], given["kind"], common),
+            wire.span_head(given["trace_id"], given["span_id"], parent),
+            wire.span_times(given["start_ns"], given["end_ns"], flags),
+        ]
         if "request_id" in attributes:
-            key = span.attributes.add(key="serving.request_id")
-            key.value.string_value = _text(attributes["request_id"])
-        _link(span, given["links"], link_of(attributes))
-        _conclude(span, given["error"], attributes)
-        return span
+            parts.append(wire.attribute(_REQUEST_ID, _text(attributes["request_id"])))
+        batch = link_of(attributes)
+        links = given["links"] if batch is None else (*given["links"], batch)
+        parts += [wire.link(trace_id, span_id, _SAMPLED) for trace_id, span_id in links]
+        if given["error"]:
+            parts.append(_conclusion(given["error"], attributes))
+        return b"".join(parts)
 
 
-def _link(span: Span, links: Sequence[tuple[str, str]], batch: tuple[str, str] | None) -> None:
-    for trace_id, span_id in (*links, batch) if batch else links:
-        span.links.add(
-            trace_id=bytes.fromhex(trace_id), span_id=bytes.fromhex(span_id), flags=_SAMPLED
-        )
-
-
-def _conclude(span: Span, error: str, attributes: Mapping[str, Value]) -> None:
-    if not error:
-        return
+def _conclusion(error: str, attributes: Mapping[str, Value]) -> bytes:
     protocol = attributes.get("protocol")
     if protocol is None or is_fault(str(protocol), str(attributes.get("status", ""))):
-        span.status.code = Status.STATUS_CODE_ERROR
-        span.status.message = _text(error)
-    else:
-        span.attributes.add(key="serving.message").value.string_value = _text(error)
+        status = Status(code=Status.STATUS_CODE_ERROR, message=_text(error))
+        return Span(status=status).SerializeToString()
+    return wire.attribute(_MESSAGE, _text(error))
 
 
 def _key_values(values: Mapping[str, Value]) -> list[KeyValue]:
