@@ -97,8 +97,13 @@ class Report:
     bad: list[Outcome] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     damaged_count: int = 0
+    # For whoever looks from another thread.
+    seen: int = 0
+    seen_bad: int = 0
 
     def add(self, outcome: Outcome) -> None:
+        self.seen += 1
+        self.seen_bad += outcome.result in ("different", "failed")
         key = (outcome.model, outcome.then, outcome.now)
         self.counts.setdefault(key, Counter())[outcome.result] += 1
         if outcome.result == "skipped":
@@ -186,13 +191,9 @@ def _progress(report: Report, *, quiet: bool) -> Iterator[None]:
 def _keep_telling(report: Report, done: threading.Event) -> None:
     began = time.monotonic()
     while not done.wait(_PROGRESS_S):
-        counters = list(report.counts.values())
-        total: Counter[str] = sum(counters, Counter())
-        sent = sum(total.values())
-        rate = sent / (time.monotonic() - began)
-        bad = total["different"] + total["failed"]
+        rate = report.seen / (time.monotonic() - began)
         print(
-            f"\r{sent} requests, {bad} different or failed, {rate:.0f}/s ",
+            f"\r{report.seen} requests, {report.seen_bad} different or failed, {rate:.0f}/s ",
             end="",
             file=sys.stderr,
             flush=True,

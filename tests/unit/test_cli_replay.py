@@ -20,6 +20,7 @@ from serving.observe.request_log.read import Entry
 from serving.observe.request_log.record import Record, record_of, to_line
 from serving.observe.request_log.tensors import LoggedTensor
 from tests.clients import oip
+from tests.clients.gateway import wait_until
 from tests.unit.request_log_samples import sample
 
 LOOSE = {"rtol": 1e-3, "atol": 1e-4}
@@ -260,3 +261,18 @@ def test_a_wrong_version_is_said(
 def test_an_outcome_says_where_it_stands() -> None:
     (outcome,) = resend(entries(record()), Alone(), Target(), concurrency=1, **LOOSE)
     assert outcome == Outcome("log:1", "m", 3, "3", "same", "")
+
+
+def test_on_a_terminal_a_line_tells_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = sys.modules["serving.cli.replay"]
+    monkeypatch.setattr(module, "_PROGRESS_S", 0.01)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    report = module.Report()
+    report.add(Outcome("log:1", "m", 3, "", "failed", "no"))
+    with module._progress(report, quiet=False):
+        wait_until(lambda: "1 requests, 1 different or failed" in capsys.readouterr().err, 10, "it")
+    with module._progress(report, quiet=True):
+        pass
+    assert capsys.readouterr().err.strip() == ""
