@@ -345,12 +345,13 @@ class TestOpenApi:
 
     def test_every_route_is_in_it_and_nothing_else(self, document: Any) -> None:
         from serving.authorization import Gate
-        from serving.control.admin import application, plain_operations
+        from serving.control.admin import application, plain_operations, tracking_operation
         from serving.control.api import ControlApi
         from tests.unit.control_fakes import settings
 
         rows = (
             *plain_operations(settings(), {}, metrics=lambda: b"", is_ready=lambda: True),
+            tracking_operation(1.0, tuple),
             *ControlApi(Commander()).operations(),
         )
         app = application(rows, Gate("127.0.0.1", None))

@@ -159,7 +159,7 @@ def test_a_run_is_made_once_described_and_finished(server: FakeMlflow) -> None:
     params = [body["params"] for body in server.calls("runs/log-batch") if "params" in body]
     assert params == [[{"key": "server", "value": "s"}, {"key": "provider", "value": "CPU"}]]
     assert server.metrics() == [("run1", step, "requests", 1.0) for step in (1, 2, 3)]
-    exporter.end(200.0)
+    exporter.keep((), 200.0)
     exporter.settle()
     exporter.settle()
     assert server.calls("runs/update") == [
@@ -273,7 +273,7 @@ def test_a_server_that_answers_garbage_gets_it_all_later(
 def test_every_call_may_fail_and_is_made_again(server: FakeMlflow, call: str) -> None:
     exporter = _exporter(server)
     prepared = exporter.prepare([window(1)], {("m", 1): FACTS})
-    exporter.end(200.0)
+    exporter.keep((), 200.0)
     failures = iter([(503, b"")])
     server.answers[call] = lambda body: next(failures, None)
 
@@ -345,7 +345,10 @@ def test_runs_are_rotated_by_age_and_by_load(server: FakeMlflow) -> None:
         ("run3", 12),
     ]
     assert [body["run_id"] for body in server.calls("runs/update")] == ["run1", "run2"]
-    exporter.send(exporter.prepare([], {}))
+    exporter.keep({("m", 1)}, 20.0)
+    exporter.settle()
+    assert len(server.calls("runs/update")) == 2
+    exporter.keep((), 20.0)
     exporter.settle()
     assert server.calls("runs/update")[-1]["run_id"] == "run3", "its version has gone"
 

@@ -119,6 +119,21 @@ def test_a_version_that_goes_and_comes_back_is_not_counted_twice(world: World) -
     assert (back.number, back.figures["requests"]) == (2, 1.0)
 
 
+def test_a_version_that_goes_has_its_last_window_with_its_origin(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.tracker.start()
+    world.close_window()
+    world.served[0].ask(0.005)
+    world.views = ()
+    world.close_window()
+    world.close_window()
+    world.tracker.stop()
+    found = _lines(tmp_path)
+    assert sum(one["figures"]["requests"] for one in found) == 1.0
+    assert found[-1]["figures"]["requests"] == 1.0, "and none after it"
+    assert found[-1]["server"].startswith("serving@")
+
+
 def test_counters_that_began_anew_are_taken_as_they_are(world: World) -> None:
     for _ in range(5):
         world.served[0].ask(0.005)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,8 @@ class FakeExporter:
     def __init__(self) -> None:
         self.broken: str = ""
         self.taken: list[Any] = []
-        self.settled = self.ended = self.closed = 0
+        self.settled = self.closed = 0
+        self.kept: set[Key] | None = None
         self.before_send: Callable[[], None] = lambda: None
         self.refuse = 0
 
@@ -170,8 +171,8 @@ class FakeExporter:
     ) -> list[dict[str, Any]]:
         return [one.to_json() for one in windows]
 
-    def end(self, now: float) -> None:
-        self.ended += 1
+    def keep(self, present: Collection[Key], now: float) -> None:
+        self.kept = set(present)
 
     def send(self, prepared: Sequence[dict[str, Any]]) -> int:
         self.before_send()

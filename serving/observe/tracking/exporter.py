@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ class VersionFacts:
 
 
 class Exporter(Protocol):
-    """``prepare`` and ``end`` are called by the tracker's thread and must not wait for others;
+    """``prepare`` and ``keep`` are called by the tracker's thread and must not wait for others;
     ``send``, ``settle`` and ``close`` by one thread of the exporter's own."""
 
     @property
@@ -47,8 +47,9 @@ class Exporter(Protocol):
         every version that is there now."""
         ...
 
-    def end(self, now: float) -> None:
-        """No more windows come: the gateway stops."""
+    def keep(self, present: Collection[Key], now: float) -> None:
+        """Of all other versions no more windows come. After their last ones were offered:
+        what has ended may be forgotten once nothing waits."""
         ...
 
     def send(self, prepared: Sequence[dict[str, Any]]) -> int:

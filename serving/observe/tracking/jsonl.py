@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ class JsonLinesExporter:
             {**one.to_json(), **_origin(facts.get((one.model, one.version)))} for one in windows
         ]
 
-    def end(self, now: float) -> None:
-        """Nothing is open between two writes."""
+    def keep(self, present: Collection[Key], now: float) -> None:
+        """Files don't end with versions."""
 
     def send(self, prepared: Sequence[dict[str, Any]]) -> int:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.observe.http import HttpClient
@@ -41,18 +41,16 @@ class MlflowExporter:
     def prepare(
         self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
     ) -> list[dict[str, Any]]:
-        now = max((window.end for window in windows), default=time.time())
         prepared = []
         for window in windows:
             of = facts.get((window.model, window.version))
             if of is not None:
                 prepared.append({**window.to_json(), "run": self._runs.of(of, window.end).key})
-        self._runs.keep(facts.keys(), now)
         self._runs.save()
         return prepared
 
-    def end(self, now: float) -> None:
-        self._runs.keep((), now)
+    def keep(self, present: Collection[Key], now: float) -> None:
+        self._runs.keep(present, now)
         self._runs.save()
 
     def send(self, prepared: Sequence[dict[str, Any]]) -> int:

@@ -6,7 +6,7 @@ those of all targets here, and an SDK would bring its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from serving import __version__
@@ -41,8 +41,8 @@ class OtlpExporter:
     ) -> list[dict[str, Any]]:
         return [window.to_json() for window in windows]
 
-    def end(self, now: float) -> None:
-        """Nothing to be said."""
+    def keep(self, present: Collection[Key], now: float) -> None:
+        """Nothing to be said of versions that go."""
 
     def send(self, prepared: Sequence[dict[str, Any]]) -> int:
         try:

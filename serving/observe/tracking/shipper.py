@@ -117,7 +117,7 @@ class Shipper:
                 self._buffer.spill()
                 continue
             again = time.monotonic() + self._attempt()
-        if not self._in_turn or self._time_left():
+        if self._time_left():
             self._attempt()
         self._buffer.spill()
         self._exporter.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.events import log
@@ -55,6 +55,7 @@ class Tracker:
         self._system = SystemFigures()
         self._before: dict[Key, Counters] = {}
         self._facts: dict[Key, VersionFacts] = {}
+        self._present: Collection[Key] = ()
         self._kept: dict[Key, deque[Window]] = {}
         self._numbers: dict[Key, int] = {}
         self._lock = threading.Lock()
@@ -104,10 +105,9 @@ class Tracker:
         try:
             windows = self._closed()
             for shipper in self._shippers:
-                prepared = shipper.exporter.prepare(windows, self._facts)
-                if last:
-                    shipper.exporter.end(time.time())
-                shipper.offer(prepared)
+                shipper.offer(shipper.exporter.prepare(windows, self._facts))
+                shipper.exporter.keep(() if last else self._present, time.time())
+            self._facts = {key: self._facts[key] for key in self._present}
         except Exception as error:  # noqa: BLE001 - tracking goes on with the next window
             log.error("tracking_window_failed", detail=repr(error))
 
@@ -132,7 +132,7 @@ class Tracker:
             windows.append(Window(*key, number, self._since, now, all_figures))
         self._since = now
         self._remember(counters, windows)
-        self._facts = {key: of for key, of in self._facts.items() if key in served}
+        self._present = served.keys()
         return windows
 
     def _served(self) -> Iterator[tuple[Key, VersionView]]:
