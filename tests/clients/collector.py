@@ -128,6 +128,9 @@ class HttpCollector(Collector):
             def do_POST(self) -> None:
                 collector.answer(self)
 
+            def do_GET(self) -> None:
+                collector.find(self)
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - theirs
                 pass
 
@@ -150,7 +153,6 @@ class HttpCollector(Collector):
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         self.headers = {key.lower(): value for key, value in handler.headers.items()}
-        assert handler.path == "/v1/traces"
         behaviour = self.behaviour
         self.note()
         if behaviour == "hang":
@@ -167,10 +169,16 @@ class HttpCollector(Collector):
         elif isinstance(behaviour, int):
             secret = handler.headers.get("Authorization", "")
             _reply(handler, behaviour, f"refused {secret}".encode(), "text/plain")
+        elif handler.path != "/v1/traces":
+            _reply(handler, 404, b"", "text/plain")
         else:
             self.keep(body)
             _reply(handler, 200, _response(behaviour == "partial"), "application/x-protobuf")
             handler.close_connection = handler.close_connection or self.leaves
+
+    def find(self, handler: BaseHTTPRequestHandler) -> None:
+        """Whatever else it is asked for."""
+        _reply(handler, 404, b"", "text/plain")
 
     def _trickle(self, handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")

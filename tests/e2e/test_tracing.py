@@ -393,8 +393,9 @@ def test_mlflows_tracking_server_takes_traces(
             "tracking.mlflow.timeout_s": "20",
         }
         gateway = start_gateway(models, settings)
-        for ask in ASK.values():
-            ask(gateway, SAMPLED[:-2].replace("0af7", ask.__name__[-4:].encode().hex()[:4]) + "01")
+        callers = [f"{number}" * 32 for number in (1, 2)]
+        for ask, trace in zip(ASK.values(), callers, strict=True):
+            ask(gateway, SAMPLED.replace(TRACE, trace))
         wait_until(
             lambda: gateway.metric("serving_span_exported_total") == 8, 60, "the spans are taken"
         )
@@ -411,6 +412,9 @@ def test_mlflows_tracking_server_takes_traces(
         answer = requests.post(f"{server.uri}/api/3.0/mlflow/traces/search", json=asked, timeout=30)
         assert answer.status_code == 200, answer.text
         found = answer.json()["traces"]
-        assert len(found) == 4
+        # Two requests in their callers' traces, and a batch of each.
+        ids = {one["trace_id"] for one in found}
+        assert len(ids) == 4
+        assert {f"tr-{trace}" for trace in callers} < ids
     finally:
         server.kill()

@@ -3,6 +3,7 @@ it does not take them."""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -344,6 +345,58 @@ def test_http_answers_are_bounded() -> None:
         with pytest.raises(HttpError, match="too large"):
             client.request("POST", "/v1/traces", b"x")
         client.close()
+    finally:
+        one.close()
+
+
+class Mlflow(HttpCollector):
+    """Only what traces need of it: one experiment, whose id may change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experiment = "7"
+        self.asked_for: list[str] = []
+
+    def answer(self, handler: Any) -> None:
+        if handler.path == "/v1/traces":
+            known = handler.headers["x-mlflow-experiment-id"] == self.experiment
+            self.behaviour = "take" if known else 404
+            super().answer(handler)
+
+    def find(self, handler: Any) -> None:
+        self.asked_for.append(handler.path)
+        body = json.dumps({"experiment": {"experiment_id": self.experiment}}).encode()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+def test_mlflow_is_told_which_experiment_and_who_asks_and_is_asked_again_when_made_anew() -> None:
+    one = Mlflow()
+    wanted = {
+        "tracing.endpoint": "mlflow",
+        "tracking.mlflow.uri": one.endpoint,
+        "tracking.mlflow.token": "t-123",
+        "tracking.mlflow.experiment": "my models",
+        "tracking.mlflow.timeout_s": 7,
+    }
+    try:
+        target = open_target(load_settings(wanted, environ={})[0])
+        assert target is not None
+        assert target.timeout_s == 7
+        assert "t-123" not in target.name
+        assert target.sender.send(REQUEST, 5) == 0
+        assert one.headers["authorization"] == "Bearer t-123"
+        assert one.headers["x-mlflow-experiment-id"] == "7"
+        one.experiment = "8"
+        with pytest.raises(SendError, match="404"):
+            target.sender.send(REQUEST, 5)
+        assert target.sender.send(REQUEST, 5) == 0
+        assert len(one.spans) == 4
+        assert len(one.asked_for) == 2
+        assert one.asked_for[0].endswith("?experiment_name=my%20models")
+        target.sender.close()
     finally:
         one.close()
 
