@@ -283,7 +283,6 @@ class Server:
     def samples(self, timeout: float) -> list[Sample] | None:
         """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample``."""
 
-
     def metrics(self) -> bytes:
         """The core's families in Prometheus text format 0.0.4."""
 

@@ -18,7 +18,7 @@ from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
 from serving.execution.runtime import start_global_pool
-from serving.models.loader import Loader
+from serving.models.loading.loader import Loader
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView

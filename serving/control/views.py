@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.state import Event
 from serving.models.views import ModelView, VersionView
 from serving.registry.manifest import ManifestError, read_manifest

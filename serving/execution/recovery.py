@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.errors import Word
 from serving.events import log
-from serving.execution.crashes import CrashError, NotRunningError
 from serving.execution.faults import classify
+from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.run_limit import RunLimitError
 
 if TYPE_CHECKING:

@@ -285,7 +285,7 @@ def _refused(command: Command, error: UploadError | OSError) -> Ticket:
 
 def _loader(settings: Settings, state: StateDir | None) -> Load:
     # Here: it brings onnxruntime with it.
-    from serving.models.loader import Loader
+    from serving.models.loading.loader import Loader
 
     return Loader(settings, state)
 

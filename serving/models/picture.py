@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from serving.model_config import ModelConfig
 from serving.models.answers import pin_words
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.policy import desired_if_whole
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView

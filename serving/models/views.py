@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving.model_config.schema import ModelConfig
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.signature import Signature
 

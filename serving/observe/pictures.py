@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from serving.model_config.schema import ModelConfig
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.views import ModelView, Process, VersionView
 from serving.observe import families
 from serving.observe.families import OF_MODELS, OF_VERSIONS, Family, escaped, pairs

@@ -12,7 +12,7 @@ from typing import Any
 from serving.authorization import open_gates
 from serving.control.admin import Admin
 from serving.models.commands import Command, Outcome, Ticket
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.state import Event, State
 from serving.models.views import ModelView
 from serving.settings import Settings, load_settings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.execution.backoff import Backoff
+from serving.execution.isolation.backoff import Backoff
 
 
 def waits(backoff: Backoff, *lived: float, searching: bool = False) -> list[float]:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.execution.child import Child, ChildDiedError, ChildFailedError
-from serving.execution.framing import MAX_BYTES, FramingError
+from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
+from serving.execution.isolation.framing import MAX_BYTES, FramingError
 from tests.clients.processes import gone, open_fds
 
 MODULE = "tests.unit.child_modules"
@@ -139,7 +139,7 @@ def test_nothing_is_left_after_close() -> None:
 def test_fault_32_it_dies_with_its_parent_even_in_the_middle_of_a_question() -> None:
     program = (
         "import threading, time\n"
-        "from serving.execution.child import Child\n"
+        "from serving.execution.isolation.child import Child\n"
         f"child = Child({MODULE!r}, name='test')\n"
         "child.ask({'do': 'echo', 'what': 1})\n"
         "threading.Thread(target=child.ask, args=({'do': 'sleep'},), daemon=True).start()\n"

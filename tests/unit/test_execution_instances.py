@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from serving.errors import Word
-from serving.execution.crashes import CrashError, NotRunningError
 from serving.execution.instances import Instances
+from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.recovery import Recovery
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import load_runner

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from serving.execution.integer_division import divides_integers, file_divides_integers
+from serving.execution.isolation.integer_division import divides_integers, file_divides_integers
 from tests import crash_models, real_models, small_models
 from tests.unit import graphs
 from tests.unit.graphs import BOOL, FLOAT, INT32, INT64, UINT8, node

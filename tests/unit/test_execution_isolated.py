@@ -16,9 +16,9 @@ import onnx
 import pytest
 
 from serving.errors import LoadError, Word
-from serving.execution.crashes import CrashError, NotRunningError
 from serving.execution.faults import FaultError
-from serving.execution.isolated import IsolatedRunner, load_isolated_runner
+from serving.execution.isolation.crashes import CrashError, NotRunningError
+from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Runner, load_runner
 from serving.model_config.schema import ModelConfig, TensorConfig

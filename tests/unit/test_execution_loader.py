@@ -15,8 +15,8 @@ import pytest
 from serving import _core
 from serving.errors import LoadError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loader import Loader
-from serving.models.trial import LoadCancelledError
+from serving.models.loading.loader import Loader
+from serving.models.loading.trial import LoadCancelledError
 from serving.settings import load_settings
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.execution.isolation_policy import isolation_reason
+from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.model_config.schema import Isolation, ModelConfig
 from serving.settings import load_settings
 

@@ -9,9 +9,9 @@ import pytest
 
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.live_proof import ENOUGH, MOST_SEEN, LiveProof
-from serving.models.loader import Loader
-from serving.models.proof import BatchingVerdict, Intent
+from serving.models.loading.live_proof import ENOUGH, MOST_SEEN, LiveProof
+from serving.models.loading.loader import Loader
+from serving.models.loading.proof import BatchingVerdict, Intent
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests.unit import graphs

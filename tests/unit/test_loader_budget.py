@@ -14,7 +14,7 @@ import pytest
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
 from serving.model_config.schema import ModelConfig, SessionOptions
-from serving.models.loader import Loader
+from serving.models.loading.loader import Loader
 from serving.publishing import publish
 from serving.registry.manifest import MANIFEST_NAME
 from serving.settings import load_settings

@@ -8,8 +8,8 @@ import pytest
 
 from serving.errors import LoadError
 from serving.model_config.schema import ModelConfig
-from serving.models.memory import Ledger, check_alone, model_budget, resident, words
-from serving.models.trim import Trimmer
+from serving.models.loading.memory import Ledger, check_alone, model_budget, resident, words
+from serving.models.loading.trim import Trimmer
 from serving.settings import load_settings
 
 

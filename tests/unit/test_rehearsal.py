@@ -7,13 +7,13 @@ import pytest
 
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
-from serving.models import findings, warmup
-from serving.models.findings import Findings, Recipe
-from serving.models.memory import Meter
-from serving.models.proof import BatchingVerdict
-from serving.models.rehearsal import rehearse, repeat
-from serving.models.samples import Sample
-from serving.models.warmup import STYLES, Plan
+from serving.models.loading import findings, warmup
+from serving.models.loading.findings import Findings, Recipe
+from serving.models.loading.memory import Meter
+from serving.models.loading.proof import BatchingVerdict
+from serving.models.loading.rehearsal import rehearse, repeat
+from serving.models.loading.samples import Sample
+from serving.models.loading.warmup import STYLES, Plan
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit import graphs

@@ -16,7 +16,7 @@ from serving.cli.track import track
 from serving.control import schemas
 from serving.control.admin import Admin
 from serving.errors import ConfigError
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe.prometheus import Exposition

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.observe.tracking.counters import EMPTY, Histogram, Reader
 from serving.observe.tracking.system import SystemFigures
 from serving.observe.tracking.windows import (

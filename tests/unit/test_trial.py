@@ -12,12 +12,12 @@ import pytest
 from onnx import helper
 
 from serving.errors import LoadError
-from serving.execution.child import ChildDiedError
+from serving.execution.isolation.child import ChildDiedError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.findings import Failure
-from serving.models.loader import Loader
-from serving.models.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
-from serving.models.trials import FOLDER, MOST, KeptTrials
+from serving.models.loading.findings import Failure
+from serving.models.loading.loader import Loader
+from serving.models.loading.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
+from serving.models.loading.trials import FOLDER, MOST, KeptTrials
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.unit import graphs
@@ -111,7 +111,7 @@ def started(monkeypatch):
         children.append(_spawned())
         return children[-1]
 
-    monkeypatch.setattr("serving.models.trial._spawned", spawn)
+    monkeypatch.setattr("serving.models.loading.trial._spawned", spawn)
     return children
 
 
@@ -218,13 +218,13 @@ def test_a_crash_is_remembered_over_a_restart_and_tried_anew_when_asked_again(
 def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatch):
     state = StateDir(tmp_path / "state")
     monkeypatch.setattr(
-        "serving.models.trial._stages",
+        "serving.models.loading.trial._stages",
         lambda child, job: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
-        "serving.models.trial._stages",
+        "serving.models.loading.trial._stages",
         lambda child, job: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:

@@ -10,9 +10,9 @@ import pytest
 from serving.errors import LoadError
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models import warmup
-from serving.models.warmup import STYLES, Plan, find_plan, values, warm, warm_sizes
-from serving.models.warmup_inputs import feeds_of as sample_feeds
+from serving.models.loading import warmup
+from serving.models.loading.warmup import STYLES, Plan, find_plan, values, warm, warm_sizes
+from serving.models.loading.warmup_inputs import feeds_of as sample_feeds
 from serving.settings import Settings
 from serving.signature import DATATYPES, Signature, Tensor
 from tests.unit import graphs

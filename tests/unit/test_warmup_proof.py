@@ -7,8 +7,8 @@ import pytest
 
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models import proof
-from serving.models.warmup import find_plan
+from serving.models.loading import proof
+from serving.models.loading.warmup import find_plan
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit import graphs

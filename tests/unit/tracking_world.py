@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.models.cost import CostCurve
+from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
 from serving.observe.tracking.counters import Counters, Histogram, Key

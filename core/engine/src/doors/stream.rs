@@ -144,7 +144,8 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
     let watch = account.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
         let request_id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
-        shared.report(Protocol::Grpc, request_id.unwrap_or(""), &model, &error);
+        let request_id = request_id.map_or_else(ids::make, str::to_owned);
+        shared.report(Protocol::Grpc, &request_id, &model, &error);
         let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);
         let body = match head.answer_encoding(shared, compressed) {
             Encoding::Identity => framed,

@@ -225,6 +225,7 @@ impl Watch {
         let mut fields: Fields = vec![
             ("model", notes.model.as_str().into()),
             ("protocol", self.protocol.name().into()),
+            ("method", self.method.as_ref().into()),
             ("status", outcome.map_or_else(|e| e.word.name(), |_| "ok").into()),
             ("request_id", self.request_id.as_str().into()),
         ];

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.models.warmup import Array, Feeds
+from serving.models.loading.warmup import Array, Feeds
 from serving.signature import Signature, Tensor
 
 # What MLflow's scoring requests wrap their data in.

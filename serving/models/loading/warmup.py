@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving.errors import LoadError
-from serving.models.cost import cheaper_still
-from serving.models.memory import Meter
+from serving.models.loading.cost import cheaper_still
+from serving.models.loading.memory import Meter
 from serving.signature import Signature, Tensor
 
 Array = np.ndarray[Any, Any]

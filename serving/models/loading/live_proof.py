@@ -18,8 +18,8 @@ from serving.errors import Word
 from serving.events import log
 from serving.execution.faults import classify
 from serving.model_config.schema import Tolerance
-from serving.models.proof import BatchingVerdict, Intent, as_array, distance
-from serving.models.warmup import Array, Feeds
+from serving.models.loading.proof import BatchingVerdict, Intent, as_array, distance
+from serving.models.loading.warmup import Array, Feeds
 from serving.signature import Signature
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import ConfigError, LoadError
-from serving.execution.channel import Channel, NonsenseError
-from serving.execution.child import Child, ChildDiedError, ChildFailedError
-from serving.execution.crashes import CrashError, NotRunningError
-from serving.execution.framing import Message
+from serving.execution.isolation.channel import Channel, NonsenseError
+from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
+from serving.execution.isolation.crashes import CrashError, NotRunningError
+from serving.execution.isolation.framing import Message
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, Signature, Tensor
 
-_MODULE = "serving.execution.worker"
+_MODULE = "serving.execution.isolation.worker"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
 _GRACE = 1.5
 _GRACE_S = 1.0

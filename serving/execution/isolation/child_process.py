@@ -14,8 +14,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from serving.execution import framing
-from serving.execution.framing import Message
+from serving.execution.isolation import framing
+from serving.execution.isolation.framing import Message
 
 Handler = Callable[[Message, list[int]], Message]
 

@@ -1,6 +1,6 @@
 """The trial's child: loads one version at a time, runs it, and says what it found out.
 
-Run as ``python -m serving.models.trial_child <fd> <name>`` by ``trial.Trial``.
+Run as ``python -m serving.models.loading.trial_child <fd> <name>`` by ``trial.Trial``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import LoadError
-from serving.execution import child_process, runtime
-from serving.execution.framing import Message
-from serving.execution.integer_division import file_divides_integers
+from serving.execution import runtime
+from serving.execution.isolation import child_process
+from serving.execution.isolation.framing import Message
+from serving.execution.isolation.integer_division import file_divides_integers
 from serving.execution.session import Runner, load_runner
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
-from serving.models import findings
-from serving.models.memory import Meter
-from serving.models.rehearsal import rehearse
-from serving.models.samples import Samples, Sources, collect, run_all
-from serving.models.trim import trim
+from serving.models.loading import findings
+from serving.models.loading.memory import Meter
+from serving.models.loading.rehearsal import rehearse
+from serving.models.loading.samples import Samples, Sources, collect, run_all
+from serving.models.loading.trim import trim
 from serving.settings import Settings
 
 # What a load takes beside the model: thread stacks, which count in full, and room for a few

@@ -12,10 +12,10 @@ from typing import Any
 
 from serving.errors import ConfigError, LoadError
 from serving.events import log
-from serving.execution import snapshot
-from serving.execution.backoff import Backoff
-from serving.execution.crashes import CrashError, NotRunningError
-from serving.execution.hosted import Hosted, HostSpec
+from serving.execution.isolation import snapshot
+from serving.execution.isolation.backoff import Backoff
+from serving.execution.isolation.crashes import CrashError, NotRunningError
+from serving.execution.isolation.hosted import Hosted, HostSpec
 from serving.execution.session import Array, Output, run_timeout_s
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig

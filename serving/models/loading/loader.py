@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 from serving.counts import Counts
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
-from serving.execution.integer_division import file_divides_integers
-from serving.execution.isolated import IsolatedRunner, load_isolated_runner
-from serving.execution.isolation_policy import isolation_reason
+from serving.execution.isolation.integer_division import file_divides_integers
+from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
+from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config.schema import ModelConfig
-from serving.models import trial
-from serving.models.findings import Failure, Findings
-from serving.models.loaded import LoadedSlot
-from serving.models.memory import Ledger, Meter, Reservation, check_alone, model_budget
-from serving.models.proof import BatchingVerdict
-from serving.models.rehearsal import rehearse, repeat
-from serving.models.samples import Samples, Sources, collect, run_all
-from serving.models.starting import Warmed, start
-from serving.models.trial import Job, LoadCancelledError, Trial
-from serving.models.trials import KeptTrials, name_of
-from serving.models.trim import Trimmer
+from serving.models.loading import trial
+from serving.models.loading.findings import Failure, Findings
+from serving.models.loading.loaded import LoadedSlot
+from serving.models.loading.memory import Ledger, Meter, Reservation, check_alone, model_budget
+from serving.models.loading.proof import BatchingVerdict
+from serving.models.loading.rehearsal import rehearse, repeat
+from serving.models.loading.samples import Samples, Sources, collect, run_all
+from serving.models.loading.starting import Warmed, start
+from serving.models.loading.trial import Job, LoadCancelledError, Trial
+from serving.models.loading.trials import KeptTrials, name_of
+from serving.models.loading.trim import Trimmer
 from serving.registry.manifest import read_manifest, verify
 from serving.settings import Settings
 from serving.state_dir import StateDir

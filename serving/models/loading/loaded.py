@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from serving.errors import Word
 from serving.execution.instances import Instances
-from serving.execution.isolated import IsolatedRunner
+from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
-from serving.models.cost import CostCurve
-from serving.models.proof import BatchingVerdict
+from serving.models.loading.cost import CostCurve
+from serving.models.loading.proof import BatchingVerdict
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 

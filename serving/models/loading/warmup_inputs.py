@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.errors import LoadError
 from serving.model_config.schema import WarmupInput, WarmupSample
-from serving.models.warmup import STYLES, Array, Feeds, values
+from serving.models.loading.warmup import STYLES, Array, Feeds, values
 from serving.signature import Signature, Tensor
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from serving.models.cost import CostCurve, curve
-from serving.models.proof import BatchingVerdict
-from serving.models.warmup import STYLES, Plan
+from serving.models.loading.cost import CostCurve, curve
+from serving.models.loading.proof import BatchingVerdict
+from serving.models.loading.warmup import STYLES, Plan
 from serving.signature import Signature
 
 _MOST = 4096

@@ -16,9 +16,9 @@ import numpy as np
 from serving.errors import LoadError
 from serving.execution.faults import classify
 from serving.model_config.schema import ModelConfig
-from serving.models import proof, sample_files, warmup_inputs
-from serving.models.sample_files import UnfitError
-from serving.models.warmup import STYLES, Array, Feeds, Run, Style
+from serving.models.loading import proof, sample_files, warmup_inputs
+from serving.models.loading.sample_files import UnfitError
+from serving.models.loading.warmup import STYLES, Array, Feeds, Run, Style
 from serving.signature import Signature
 
 MLFLOW_EXAMPLES = ("input_example.json", "serving_input_example.json")

@@ -18,13 +18,13 @@ from typing import Any
 from serving.errors import LoadError
 from serving.events import log
 from serving.execution import providers
-from serving.execution.child import Child, ChildDiedError, ChildFailedError
-from serving.execution.framing import FramingError, Message
+from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
+from serving.execution.isolation.framing import FramingError, Message
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
-from serving.models import findings, memory
-from serving.models.findings import Failure, Findings
-from serving.models.proof import BatchingVerdict
+from serving.models.loading import findings, memory
+from serving.models.loading.findings import Failure, Findings
+from serving.models.loading.proof import BatchingVerdict
 from serving.settings import Settings
 
 NICENESS = 10
@@ -33,7 +33,7 @@ IDLE_S = 5.0
 PREPARED_S = 20.0
 _LOOK_S = 0.05
 _DROP_S = 10.0
-_MODULE = "serving.models.trial_child"
+_MODULE = "serving.models.loading.trial_child"
 
 _LOAD, _SAMPLES, _REHEARSE = "load", "samples", "rehearse"
 _WHILE = {_LOAD: "while it was loaded", _SAMPLES: "while it ran the user's sample"}

@@ -17,8 +17,8 @@ from typing import Any
 from serving import machine
 from serving.events import log
 from serving.model_config.schema import ModelConfig
-from serving.models import findings
-from serving.models.findings import Failure, Findings
+from serving.models.loading import findings
+from serving.models.loading.findings import Failure, Findings
 from serving.settings import Settings
 from serving.state_dir import StateDir
 

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import serving
-from serving.execution import framing
-from serving.execution.framing import Message
+from serving.execution.isolation import framing
+from serving.execution.isolation.framing import Message
 
 # For a process that closed its socket, or was killed, to be gone.
 _END_S = 10.0

@@ -18,7 +18,7 @@ import numpy as np
 from serving.errors import LoadError
 from serving.execution.faults import classify, short_of_memory
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.warmup import STYLES, Array, Feeds, Run, Source
+from serving.models.loading.warmup import STYLES, Array, Feeds, Run, Source
 from serving.settings import Settings
 from serving.signature import Signature
 

@@ -7,12 +7,12 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from serving.errors import Word
-from serving.execution import framing, tensor_wire
 from serving.execution.faults import Fault, FaultError
-from serving.execution.framing import FramingError, Message
+from serving.execution.isolation import framing, tensor_wire
+from serving.execution.isolation.framing import FramingError, Message
+from serving.execution.isolation.shared_memory import SharedMemory, Thrift
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Array, Outputs
-from serving.execution.shared_memory import SharedMemory, Thrift
 
 
 def _timeval(seconds: float) -> bytes:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from serving.events import log
 from serving.execution.instances import Instances
-from serving.execution.isolated import IsolatedRunner
+from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
-from serving.models import proof
-from serving.models.findings import Findings
-from serving.models.live_proof import LiveProof
-from serving.models.loaded import LoadedSlot, in_force, make_queue
-from serving.models.proof import BatchingVerdict
-from serving.models.trial import Job
+from serving.models.loading import proof
+from serving.models.loading.findings import Findings
+from serving.models.loading.live_proof import LiveProof
+from serving.models.loading.loaded import LoadedSlot, in_force, make_queue
+from serving.models.loading.proof import BatchingVerdict
+from serving.models.loading.trial import Job
 from serving.signature import Signature
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import Any
 
 from serving.execution.faults import short_of_memory
 from serving.model_config.schema import ModelConfig
-from serving.models import proof, warmup
-from serving.models.findings import Findings, Recipe
-from serving.models.memory import Meter
-from serving.models.samples import Sample, run_all, sampled_rows
-from serving.models.warmup import Array, Plan, Run, Source
+from serving.models.loading import proof, warmup
+from serving.models.loading.findings import Findings, Recipe
+from serving.models.loading.memory import Meter
+from serving.models.loading.samples import Sample, run_all, sampled_rows
+from serving.models.loading.warmup import Array, Plan, Run, Source
 from serving.settings import Settings
 from serving.signature import Signature
 

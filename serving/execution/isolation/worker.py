@@ -1,4 +1,4 @@
-"""The child that runs one version: ``python -m serving.execution.worker <fd> <name>``."""
+"""The child that runs one version: ``python -m serving.execution.isolation.worker <fd> <name>``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import ConfigError, LoadError
-from serving.execution import child_process, framing, runtime, snapshot, tensor_wire
+from serving.execution import runtime
 from serving.execution.faults import Fault, classify
 from serving.execution.files import read_files
-from serving.execution.framing import Message
+from serving.execution.isolation import child_process, framing, snapshot, tensor_wire
+from serving.execution.isolation.framing import Message
+from serving.execution.isolation.shared_memory import SharedMemory
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Runner, runner_of
-from serving.execution.shared_memory import SharedMemory
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings

@@ -1,0 +1,1 @@
+"""Models in child processes: spawned, spoken to, watched, started again."""

@@ -1,0 +1,1 @@
+"""From a version's folder to a slot that serves: tried, loaded, proven, warmed."""
