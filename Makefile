@@ -14,6 +14,9 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 # lints use Cargo's dev profile: overflow checks on, and seconds after a change.
 PROFILE := thin
 
+# Whether the tests that take long run too; CI sets CI.
+ALL ?= $(CI)
+
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # onnxruntime reports home unless told not to, before its import.
 export ORT_DISABLE_TELEMETRY := 1
@@ -40,7 +43,8 @@ test-python: $(STAMPS)/dev $(CORE)
 		echo "   $$tool is not installed: only benchmarks that use it are left out, no test"; done
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(if $(ALL),,echo "   left out, since they take long: KServe's client (kserve), long runs (slow); with them: make test ALL=1")
+	$(BIN)/python -m pytest $(if $(ALL),,-m 'not kserve and not slow') $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'

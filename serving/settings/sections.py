@@ -1,0 +1,347 @@
+"""The sections of the tree of settings: every key, its default and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+
+
+def _not_bool(value: object) -> object:
+    """Pydantic takes ``true`` for 1; in a settings file it is a mistake."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got a boolean")
+    return value
+
+
+def _words(value: object) -> object:
+    """A list may be written as one string with commas (environment, flags)."""
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _without_password(address: str) -> str:
+    head, at, tail = address.rpartition("@")
+    user = head.partition("://")
+    return f"{user[0]}://**********@{tail}" if at else address
+
+
+Port = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=65535)]
+Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**53)]
+CountOrAuto = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**53)]
+Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e9)]
+SecondsOrZero = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1e9)]
+Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+# It may hold a password, which is not shown.
+Address = Annotated[str, PlainSerializer(_without_password, when_used="json")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe records that are written."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: console on a terminal, JSON lines otherwise."
+    )
+    access_rate: Share = Field(
+        default=0.0, description="Share of the answered requests that get a line (0 to 1)."
+    )
+
+
+class LimitSettings(Section):
+    max_message_bytes: Count = Field(
+        default=64 * 1024 * 1024,
+        description="Largest request or answer, decompressed, on both doors (bytes).",
+    )
+    max_head_bytes: Annotated[Count, Field(ge=8192, le=16 * 1024 * 1024)] = Field(
+        default=65536, description="Largest request head or header list (bytes)."
+    )
+    max_connections: Count = Field(
+        default=10000, description="Open connections, both doors together."
+    )
+    max_streams: Annotated[Count, Field(le=2**31 - 1)] = Field(
+        default=1024, description="Concurrent HTTP/2 streams of one connection."
+    )
+    head_timeout_s: Seconds = Field(
+        default=10.0, description="For a request head to arrive (seconds)."
+    )
+    body_timeout_s: Seconds = Field(
+        default=30.0, description="For more of a request body to arrive (seconds)."
+    )
+    idle_timeout_s: Seconds = Field(
+        default=300.0, description="Until a connection without requests is closed (seconds)."
+    )
+    max_connection_age_s: SecondsOrZero = Field(
+        default=0.0, description="Until a connection is asked to end (seconds; 0: never)."
+    )
+    stream_in_flight: Count = Field(
+        default=64, description="Unanswered requests of one `ModelStreamInfer` stream."
+    )
+    process_bytes: CountOrAuto = Field(
+        default=0,
+        description="Bytes that all requests and answers may hold at once"
+        " (0: a quarter of the memory the process may use).",
+    )
+    max_string_elements: Count = Field(
+        default=1048576, description="Elements of one BYTES tensor, which become Python objects."
+    )
+    run_timeout_s: SecondsOrZero = Field(
+        default=300.0,
+        description="How long one run of a model may take before it is ended (seconds; 0: for"
+        " ever).",
+    )
+    request_timeout_s: SecondsOrZero = Field(
+        default=60.0, description="Deadline of a request that brings none or a later one (0: none)."
+    )
+
+
+class GrpcSettings(Section):
+    compression: Literal["auto", "none", "gzip", "deflate"] = Field(
+        default="auto", description="Of gRPC answers. `auto`: as the request came."
+    )
+
+
+class ThreadSettings(Section):
+    io: CountOrAuto = Field(default=0, description="I/O threads of the core (0: by the CPUs).")
+    intra_op: CountOrAuto = Field(
+        default=0,
+        description="onnxruntime's threads within an operator, of each model (0: the CPUs).",
+    )
+    inter_op: Count = Field(
+        default=1, description="onnxruntime's threads across operators, of each model."
+    )
+    shared_pool: bool = Field(
+        default=False,
+        description="Share the threads of `intra_op` and `inter_op` among all models: fewer"
+        " threads, but idle ones spin for a while after each run.",
+    )
+    permits: CountOrAuto = Field(
+        default=0, description="Batches that may run at once (0: the CPUs)."
+    )
+    load: Count = Field(default=1, description="Versions that are loaded at once.")
+    calls: Count = Field(default=2, description="Threads for metadata, statistics and other calls.")
+    switch_interval_s: Annotated[Seconds, Field(le=1.0)] = Field(
+        default=0.0001,
+        description="How long one Python thread may keep the others waiting (seconds).",
+    )
+
+
+class BatchingSettings(Section):
+    enabled: bool = Field(
+        default=True, description="Batch models that are proven right when batched."
+    )
+    max_rows: Count = Field(
+        default=64, description="Most rows of a batch where the model's configuration names none."
+    )
+    delay_us: CountOrAuto = Field(
+        default=0, description="How long an idle instance waits for more rows (microseconds)."
+    )
+    max_queue_requests: Count = Field(default=1024, description="Requests waiting, per version.")
+    max_queue_rows: Count = Field(default=65536, description="Rows waiting, per version.")
+    max_queue_bytes: Count = Field(default=268435456, description="Bytes waiting, per version.")
+
+
+class ControlSettings(Section):
+    uploads: bool = Field(
+        default=False,
+        description="Take model files that a repository load call brings along (`file:`).",
+    )
+
+
+class LoadingSettings(Section):
+    trial: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Load, warm and measure a new version in a child process first."
+        " `auto`: on the CPU, not on a GPU.",
+    )
+    trial_timeout_s: Seconds = Field(
+        default=300.0, description="For a trial to end, before the version fails (seconds)."
+    )
+    warmup_timeout_s: Seconds = Field(
+        default=5.0, description="For warming batch sizes and measuring them (seconds)."
+    )
+    memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory of all loaded versions together"
+        " (bytes; 0: three quarters of the memory the process may use).",
+    )
+    model_memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory of one version, where the model's configuration names none"
+        " (bytes; 0: as much as all together).",
+    )
+    retry_first_s: Seconds = Field(
+        default=2.0,
+        description="Until a load that may heal is tried again; twice as long each time (seconds).",
+    )
+    retry_max_s: Seconds = Field(
+        default=60.0, description="The longest wait between two tries of a load (seconds)."
+    )
+
+
+class IsolationSettings(Section):
+    mode: Literal["auto", "process", "none"] = Field(
+        default="auto",
+        description="Where a model runs whose configuration does not say. `auto`: in a child"
+        " process if it is able to crash, else in the server's own.",
+    )
+    memory_bytes: CountOrAuto = Field(
+        default=0,
+        description="Memory that a child may take beyond what it has once loaded"
+        " (bytes; 0: half of the memory the process may use).",
+    )
+    restart_first_s: Seconds = Field(
+        default=0.2,
+        description="Until a child that died again is started anew; twice as long each time"
+        " (seconds).",
+    )
+    restart_max_s: Seconds = Field(
+        default=30.0, description="The longest wait before a child is started anew (seconds)."
+    )
+
+
+class RolloutSettings(Section):
+    keep_previous_s: SecondsOrZero = Field(
+        default=300.0,
+        description="How long the version that answered before stays loaded, ready for a"
+        " rollback (seconds).",
+    )
+
+
+class RegistrySettings(Section):
+    settle_s: SecondsOrZero = Field(
+        default=3.0,
+        description="A version counts as whole when nothing changed for so long (seconds).",
+    )
+    scan_interval_s: Seconds = Field(
+        default=1.0, description="Between two looks at the model directories (seconds)."
+    )
+    watch: bool = Field(default=True, description="Look at once when the system reports a change.")
+    follow_symlinks: bool = Field(
+        default=False,
+        description="Take model and version folders that are symbolic links (Kubernetes"
+        " volumes, git-sync).",
+    )
+
+
+class MlflowSettings(Section):
+    uri: Address = Field(
+        default="",
+        description="An MLflow tracking server; empty: none. May hold `user:password@`, which"
+        " is not shown.",
+    )
+    token: SecretStr = Field(
+        default=SecretStr(""), description="Sent to it as `Authorization: Bearer`; never shown."
+    )
+    experiment: Text = Field(default="serving", description="The experiment that gets the runs.")
+    timeout_s: Seconds = Field(default=2.0, description="For an answer of the server (seconds).")
+    run_age_s: Seconds = Field(
+        default=86400.0, description="Until a run is followed by a new one (seconds)."
+    )
+
+
+class JsonLinesSettings(Section):
+    path: Path | None = Field(
+        default=None, description="Folder for the windows as JSON Lines files; none: not written."
+    )
+    max_file_bytes: Count = Field(
+        default=64 * 1024 * 1024, description="Size at which a file is followed by another."
+    )
+    max_files: Count = Field(default=10, description="Files kept, the newest ones.")
+
+
+class OtlpMetricsSettings(Section):
+    endpoint: str = Field(
+        default="", description="An OTLP collector for the windows' figures; empty: none."
+    )
+    protocol: Literal["grpc", "http"] = Field(
+        default="http", description="How the collector is spoken to."
+    )
+
+
+class TrackingSettings(Section):
+    window_s: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
+        default=15.0, description="What one point of every curve covers (seconds)."
+    )
+    buffer_bytes: Count = Field(
+        default=16 * 1024 * 1024,
+        description="Windows kept in the state directory while a target can't be reached, for"
+        " each target (bytes).",
+    )
+    mlflow: MlflowSettings = MlflowSettings()
+    jsonl: JsonLinesSettings = JsonLinesSettings()
+    otlp: OtlpMetricsSettings = OtlpMetricsSettings()
+
+
+class TracingSettings(Section):
+    rate: Share = Field(
+        default=0.0,
+        description="Share of the requests without a sampled `traceparent` that are traced"
+        " (0 to 1). Traced are also those whose caller says so, once there is an endpoint.",
+    )
+    endpoint: str = Field(
+        default="",
+        description="An OTLP collector for traces, or `mlflow` for the tracking server; empty:"
+        " none.",
+    )
+    protocol: Literal["grpc", "http"] = Field(
+        default="http", description="How the collector is spoken to."
+    )
+    buffer_spans: Count = Field(
+        default=8192, description="Spans that wait to be sent; more are dropped and counted."
+    )
+
+
+class RequestLogSettings(Section):
+    path: Path | None = Field(
+        default=None, description="Folder for sampled requests and answers; none: not written."
+    )
+    rate: Share = Field(
+        default=0.01, description="Share of the requests that are kept, of models that say nothing."
+    )
+    format: Literal["jsonl", "parquet"] = Field(
+        default="jsonl", description="`parquet` needs the extra `serving[parquet]`."
+    )
+    max_file_bytes: Count = Field(
+        default=64 * 1024 * 1024, description="Size at which a file is followed by another."
+    )
+    max_bytes: Count = Field(
+        default=1024 * 1024 * 1024, description="Of all files; the oldest go first."
+    )
+    max_request_bytes: Count = Field(
+        default=1024 * 1024, description="Larger requests, with their answers, are not kept."
+    )
+    buffer_bytes: Count = Field(
+        default=32 * 1024 * 1024,
+        description="Samples that wait to be written; more are dropped and counted.",
+    )
+    redact: Words = Field(
+        default=(), description="Tensors whose values are left out, by name (`*` for a part)."
+    )
+
+
+class ShutdownSettings(Section):
+    drain_delay_s: SecondsOrZero = Field(
+        default=5.0, description="Between readiness going false and closing the doors (seconds)."
+    )
+    drain_timeout_s: SecondsOrZero = Field(
+        default=30.0, description="For requests in flight to end (seconds)."
+    )
+
+
+class ProviderSettings(Section):
+    prefer: Words = Field(
+        default=("CPUExecutionProvider",),
+        description="Execution providers in order of preference, for models that name none.",
+    )
+    require: Words = Field(
+        default=(), description="Execution providers without which a model fails to load."
+    )

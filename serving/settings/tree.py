@@ -1,0 +1,194 @@
+"""The tree of settings as the rooms read it: frozen, with every "auto" decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from pydantic import BaseModel, Field, SecretStr
+
+from serving import __version__, machine
+from serving.settings.sections import (
+    BatchingSettings,
+    ControlSettings,
+    GrpcSettings,
+    IsolationSettings,
+    LimitSettings,
+    LoadingSettings,
+    LogSettings,
+    Port,
+    ProviderSettings,
+    RegistrySettings,
+    RequestLogSettings,
+    RolloutSettings,
+    Section,
+    ShutdownSettings,
+    Text,
+    ThreadSettings,
+    TracingSettings,
+    TrackingSettings,
+    Words,
+)
+
+
+def default_state_dir(environ: Mapping[str, str] | None = None) -> Path | None:
+    """``$XDG_STATE_HOME/serving`` or ``~/.local/state/serving``; None where there is no home.
+
+    Only the name of the place: nothing is made before something is written.
+    """
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_STATE_HOME", "")
+    if base.startswith("/"):
+        return Path(base) / "serving"
+    home = environ.get("HOME", "")
+    return Path(home) / ".local" / "state" / "serving" if home.startswith("/") else None
+
+
+class Settings(Section):
+    host: Text = Field(default="127.0.0.1", description="Address of the HTTP and gRPC doors.")
+    http_port: Port = Field(default=8080, description="0: the system picks one, and it is printed.")
+    grpc_port: Port = Field(default=8081, description="0: the system picks one, and it is printed.")
+    admin_host: Text = Field(default="127.0.0.1", description="Address of the admin port.")
+    admin_port: Port = Field(
+        default=8082, description="Metrics, health and control. 0: the system picks one."
+    )
+    admin_token_file: Path | None = Field(
+        default=None,
+        description="File with the token that control calls must bring. Without one, control"
+        " is refused on every address but the loopback interface's.",
+    )
+    state_dir: Path | None = Field(
+        default_factory=default_state_dir,
+        description="Directory for what the gateway writes (default:"
+        " `$XDG_STATE_HOME/serving`, else `~/.local/state/serving`). Made when first written to.",
+    )
+    model_control: Literal["poll", "explicit", "both"] = Field(
+        default="poll",
+        description="How versions come and go. `poll`: as the directories and version policies"
+        " say; `explicit`: when told; `both`: as the directories say until told otherwise.",
+    )
+    load_models: Words = Field(
+        default=(),
+        description="Models that `explicit` loads at start; `*`: all.",
+    )
+    readiness: Literal["settled", "strict", "any"] = Field(
+        default="settled",
+        description="Ready at start when every version wanted is ready or failed (`settled`),"
+        " when every one is ready (`strict`), when each model has one that is (`any`).",
+    )
+    name: Text = Field(default="serving", description="The server's name in its metadata.")
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    threads: ThreadSettings = ThreadSettings()
+    batching: BatchingSettings = BatchingSettings()
+    registry: RegistrySettings = RegistrySettings()
+    control: ControlSettings = ControlSettings()
+    loading: LoadingSettings = LoadingSettings()
+    isolation: IsolationSettings = IsolationSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    tracing: TracingSettings = TracingSettings()
+    request_log: RequestLogSettings = RequestLogSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+    providers: ProviderSettings = ProviderSettings()
+
+    @property
+    def io_threads(self) -> int:
+        """I/O threads of the core: one serves tens of thousands of requests a second, so
+        most CPUs are left to the models."""
+        return self.threads.io or max(1, min(8, machine.usable_threads() // 4))
+
+    @property
+    def intra_op_threads(self) -> int:
+        """Threads within an operator, the calling thread among them."""
+        return self.threads.intra_op or machine.usable_threads()
+
+    @property
+    def permits(self) -> int:
+        """Batches that may run at once."""
+        return self.threads.permits or machine.usable_threads()
+
+    @property
+    def process_bytes(self) -> int:
+        """Bytes that requests and answers may hold at once."""
+        return self.limits.process_bytes or machine.usable_memory() // 4
+
+    @property
+    def models_bytes(self) -> int:
+        """Bytes that all loaded versions may take together."""
+        return self.loading.memory_bytes or machine.usable_memory() // 4 * 3
+
+    @property
+    def isolation_bytes(self) -> int:
+        """Bytes that a child may take beyond what it has once loaded."""
+        return self.isolation.memory_bytes or machine.usable_memory() // 2
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is set, for those who keep them out of what is written."""
+        return (*_secrets(self), *_password(self.tracking.mlflow.uri))
+
+    def core(self) -> dict[str, object]:
+        """The flat configuration of ``_core.Server``, every "auto" decided."""
+        limits = self.limits
+        return {
+            "host": self.host,
+            "http_port": self.http_port,
+            "grpc_port": self.grpc_port,
+            "name": self.name,
+            "version": __version__,
+            "max_message_bytes": limits.max_message_bytes,
+            "max_head_bytes": limits.max_head_bytes,
+            "max_connections": limits.max_connections,
+            "max_streams": limits.max_streams,
+            "head_timeout_s": limits.head_timeout_s,
+            "body_timeout_s": limits.body_timeout_s,
+            "idle_timeout_s": limits.idle_timeout_s,
+            "max_connection_age_s": limits.max_connection_age_s,
+            "stream_in_flight": limits.stream_in_flight,
+            "process_bytes": self.process_bytes,
+            "request_timeout_s": limits.request_timeout_s,
+            "grpc_compression": self.grpc.compression,
+            "io_threads": self.io_threads,
+            "permits": self.permits,
+        }
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted key -> value, in the order of the tree."""
+        return {key: _value(self, key) for key, _ in describe()}
+
+
+def _secrets(section: BaseModel) -> Iterator[str]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from _secrets(value)
+        elif isinstance(value, SecretStr) and value.get_secret_value():
+            yield value.get_secret_value()
+
+
+def describe(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every dotted key with its description."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from describe(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field.description or ""
+
+
+def _password(address: str) -> Iterator[str]:
+    """As it is written there, and as it is meant."""
+    _, colon, word = address.rpartition("@")[0].partition("://")[2].partition(":")
+    if colon and word:
+        yield from {word, unquote(word)}
+
+
+def _value(settings: BaseModel, key: str) -> Any:
+    value: Any = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
