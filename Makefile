@@ -43,8 +43,8 @@ test-python: $(STAMPS)/dev $(CORE)
 		echo "   $$tool is not installed: only benchmarks that use it are left out, no test"; done
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
-	@$(if $(ALL),,echo "   left out, since they take long: KServe's client (kserve), long runs (slow); with them: make test ALL=1")
-	$(BIN)/python -m pytest $(if $(ALL),,-m 'not kserve and not slow') $(PYTEST_ARGS)
+	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
+	$(BIN)/python -m pytest $(if $(ALL),,-m 'not kserve and not mlflow and not slow') $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'

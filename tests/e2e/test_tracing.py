@@ -20,6 +20,9 @@ from tests.clients.mlflow_environment import MlflowServer
 from tests.clients.triton import channel, stub
 from tests.small_models import UNBATCHED, slow, tiny, write
 
+# A gateway for each way to send.
+pytestmark = pytest.mark.slow
+
 ROW = np.zeros((1, 4), np.float32)
 TINY = {"inputs": [oip.json_input("x", ROW)]}
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

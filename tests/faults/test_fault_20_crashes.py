@@ -21,6 +21,9 @@ from tests.clients.processes import children_of, cpu_seconds, gone, open_fds
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import scale, write
 
+# Children are started again and again.
+pytestmark = pytest.mark.slow
+
 # One permit: whoever holds it for nothing keeps everybody waiting.
 ONE_PERMIT = {"threads.permits": "1"}
 BATCHING = "max_batch_size: 8\nbatching: {enabled: true, delay_us: 300000}\n"

@@ -15,6 +15,9 @@ from tests.conftest import TIGHT
 from tests.e2e import test_deadlines
 from tests.faults import test_fault_contract
 
+# Two other files once more.
+pytestmark = pytest.mark.slow
+
 for _module in (test_fault_contract, test_deadlines):
     for _name, _test in list(vars(_module).items()):
         if _name.startswith("test_"):

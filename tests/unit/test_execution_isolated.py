@@ -29,6 +29,9 @@ from tests.small_models import ELEMENT_TYPES, identity, pooled, scale, tiny, wri
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT
 
+# A child for each test.
+pytestmark = pytest.mark.slow
+
 Load = Callable[..., IsolatedRunner]
 
 
