@@ -79,9 +79,12 @@ def test_the_installed_wheel_serves_and_leaves_an_empty_home_empty(
     home = tmp_path / "home"
     home.mkdir()
     command = [installed / "bin" / "serving", "start", ROOT / "model_repo"]
-    with wheels.serving(command, tmp_path, {"HOME": str(home)}) as ports:
+    places = {"HOME": str(home), "XDG_STATE_HOME": str(tmp_path / "state")}
+    with wheels.serving(command, tmp_path, places) as ports:
         assert classify(ports["http"]) == 0
     assert list(home.rglob("*")) == []
+    # What the gateway itself writes is in its own directory.
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["serving"]
 
 
 def test_commands_leave_an_empty_home_empty(installed: Path, tmp_path: Path) -> None:

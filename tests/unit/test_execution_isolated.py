@@ -426,6 +426,7 @@ def test_close_ends_the_child_and_what_runs_in_it(load: Load) -> None:
 
 
 def test_close_during_a_back_off_does_not_wait_for_its_end(load: Load) -> None:
+    others = set(children_of(os.getpid()))
     runner = load(
         crash_models.divide_by_input(), isolation__restart_first_s=50, isolation__restart_max_s=50
     )
@@ -437,10 +438,11 @@ def test_close_during_a_back_off_does_not_wait_for_its_end(load: Load) -> None:
     began = time.monotonic()
     runner.close()
     assert time.monotonic() - began < 5
-    assert children_of(os.getpid()) == []
+    assert set(children_of(os.getpid())) <= others
 
 
 def test_nothing_is_left_of_children_that_came_and_went(load: Load, tmp_path: Path) -> None:
+    others = set(children_of(os.getpid()))
     place = write(tmp_path, "m", crash_models.divide_by_input())
     before: int | None = None
     rounds = int(os.environ.get("SERVING_TEST_LOADS", "6"))
@@ -454,7 +456,7 @@ def test_nothing_is_left_of_children_that_came_and_went(load: Load, tmp_path: Pa
         runner.close()
         before = open_fds() if before is None else before
         assert open_fds() == before
-        assert children_of(os.getpid()) == []
+        assert set(children_of(os.getpid())) <= others
     names = {thread.name for thread in threading.enumerate()}
     assert not any(name.startswith("keep ") for name in names)
 

@@ -158,14 +158,15 @@ def swap(tmp_path, load, leak) -> list[int]:
 
 
 def grown(levels: list[int]) -> float:
-    """How much larger the process is at the end than after the first swaps."""
-    return levels[-1] / levels[AT_FIRST] - 1
+    """How much larger the process is at the end than after the first swaps, in leaks of the
+    control below: a share of the whole would depend on what else this process has run."""
+    return (levels[-1] - levels[AT_FIRST]) / LEAKED_BYTES
 
 
 @pytest.mark.slow
 def test_fault_19_and_78_memory_is_flat_over_swaps(tmp_path, load):
     levels = swap(tmp_path, load, lambda slot: None)
-    assert grown(levels) < 0.15, levels
+    assert grown(levels) < 2, levels
 
 
 @pytest.mark.slow
@@ -173,4 +174,4 @@ def test_a_leak_of_a_quarter_of_a_model_each_swap_would_show(tmp_path, load):
     """The control of the test above: it must be able to fail."""
     kept = []
     levels = swap(tmp_path, load, lambda slot: kept.append(bytearray(b"x" * LEAKED_BYTES)))
-    assert grown(levels) > 0.15, levels
+    assert grown(levels) > 4, levels

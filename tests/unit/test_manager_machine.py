@@ -340,6 +340,8 @@ class ManagerMachine(RuleBasedStateMachine):
         pinned = wishes.of(view.pinned) if view.pinned is not None else None
         if pinned is None or wishes.dismissed(view.pinned):
             return
+        if view.pinned not in self.source.models.get(view.name, {}):
+            return  # it vanished, perhaps before it was ever loaded: the pin waits for it
         if not isinstance(self.broken.get(pinned.key.files), LoadError):
             assert plan(view).default == view.pinned
 

@@ -220,6 +220,7 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
         "model": "echo",
         "version": 3,
         "protocol": door.protocol,
+        "method": "POST" if door.protocol == "http" else "ModelInfer",
         "rows": 2,
         "status": "ok",
         "request_id": "r-1",
