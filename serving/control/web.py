@@ -63,8 +63,10 @@ class TimedProtocol(H11Protocol):
     cycle: Any
     _head_timer: asyncio.TimerHandle | None = None
 
-    # The transport is always this kind here; asyncio declares the wider one.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # always this kind here
+    ) -> None:
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._close_if_headless)
 

@@ -57,14 +57,16 @@ class Watchdog:
     def _watch(self) -> None:
         with self._changed:
             while True:
-                slots = list(self._slots)
-                for slot in slots:
-                    _end_if_over(slot)
-                shortest = min((slot.limit for slot in slots), default=None)
-                # Else it would keep the last of them alive while it sleeps.
-                slots.clear()
-                slot = None  # type: ignore[assignment]  # likewise
+                shortest = self._look()
                 self._changed.wait(None if shortest is None else max(shortest / 4, _SHORTEST_S))
+
+    def _look(self) -> float | None:
+        """End what is over; the shortest limit. A function of its own: no name of it keeps a
+        slot alive while the watch sleeps."""
+        slots = list(self._slots)
+        for slot in slots:
+            _end_if_over(slot)
+        return min((slot.limit for slot in slots), default=None)
 
 
 def _end_if_over(slot: _Slot) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from serving.registry.directory import DirectorySource, FoundModel
@@ -88,7 +89,7 @@ class Uploads:
             unused = self._known - set(used)
             self._known -= unused
         for root in unused:
-            self._spawn("remove-upload", lambda root=root: shutil.rmtree(root, ignore_errors=True))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            self._spawn("remove-upload", partial(shutil.rmtree, root, ignore_errors=True))
 
     def close(self) -> None:
         """Remove all of them, at once."""

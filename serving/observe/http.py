@@ -58,8 +58,8 @@ class HttpClient:
         self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
         self._timer = _Timer()
         self._connection = _connection(secure, host, port)
-        # A callable serves; http.client declares a class.
-        self._connection.response_class = partial(_Response, self._timer)  # type: ignore[assignment]
+        respond = partial(_Response, self._timer)
+        self._connection.response_class = respond  # type: ignore[assignment]  # a class is declared
 
     def request(
         self,

@@ -50,8 +50,9 @@ def configure(
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        # Any stream that writes text serves; structlog declares a file.
-        logger_factory=structlog.WriteLoggerFactory(file=out),  # type: ignore[arg-type]
+        logger_factory=structlog.WriteLoggerFactory(
+            file=out,  # type: ignore[arg-type]  # any text stream serves; a file is declared
+        ),
         cache_logger_on_first_use=False,
     )
     _configure_libraries(level, shared, renderer, out)

@@ -119,15 +119,15 @@ def parse_manifest(text: bytes) -> Manifest:
 def verify(version_dir: Path, manifest: Manifest) -> None:
     """Read every file that the manifest lists and compare size and SHA-256.
 
-    Raises ManifestError, naming the first file that differs. Reading takes as long as the
-    disk does; the GIL is free meanwhile.
+    Raises ManifestError, naming the first file that differs; its cause is an OSError where the
+    disk refused, which may pass. Reading takes as long as the disk does, without the GIL.
     """
     root = version_dir.resolve()
     for name, entry in manifest.files.items():
         try:
             found = _digest(root, name, entry.size)
         except OSError as error:
-            raise ManifestError(f"{name}, which its manifest lists, {words(error)}") from None
+            raise ManifestError(f"{name}, which its manifest lists, {words(error)}") from error
         if found != entry.sha256:
             raise ManifestError(f"{name} is corrupt: its SHA-256 is not that of its manifest")
 

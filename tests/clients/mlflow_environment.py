@@ -7,18 +7,15 @@ slim one has no server.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
 
-from tests import real_models
+from tests.clients import environments
 from tests.clients.gateway import free_ports, wait_until
 
 REQUIREMENT = "mlflow==3.17.2"
@@ -28,25 +25,7 @@ START_TIMEOUT_S = 180.0
 def python() -> Path:
     """The environment's interpreter; skips the test, loudly, only when the package index is
     out of reach (with ``CI=true`` that is a failure)."""
-    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    folder = real_models.CACHE / f"{REQUIREMENT.replace('==', '-')}-{tag}"
-    interpreter = folder / "bin" / "python"
-    whole = folder / "whole"
-    if not whole.exists():
-        _make(folder, interpreter)
-        whole.touch()
-    return interpreter
-
-
-def _make(folder: Path, interpreter: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True)
-    command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*command, REQUIREMENT], capture_output=True, text=True, timeout=1500, check=False
-    )
-    if done.returncode:
-        real_models.unreachable(REQUIREMENT, done.stderr)
+    return environments.interpreter(REQUIREMENT, 1500)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
+from starlette.routing import Route
 
 from serving.control import requests
 from serving.control.admin import Admin
@@ -355,10 +356,12 @@ class TestOpenApi:
             *ControlApi(Commander()).operations(),
         )
         app = application(rows, Gate("127.0.0.1", None))
+        assert all(isinstance(route, Route) for route in app.routes)
         routed = {
-            (method, route.path)  # type: ignore[attr-defined]
+            (method, route.path)
             for route in app.routes
-            for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
+            if isinstance(route, Route)
+            for method in (route.methods or set()) - {"HEAD"}
         }
         described = {
             (method.upper(), path) for path, item in document["paths"].items() for method in item

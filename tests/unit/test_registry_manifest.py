@@ -207,6 +207,19 @@ def test_verify_names_the_file_that_is_not_as_listed(tmp_path: Path) -> None:
     verify(tmp_path, found)
 
 
+def test_a_file_that_the_disk_refuses_is_told_from_one_that_is_wrong(tmp_path: Path) -> None:
+    """The one may pass, so the load is tried again; the other needs other files."""
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ManifestError) as refused:
+        verify(tmp_path, listed(a=b"one"))
+    assert isinstance(refused.value.__cause__, OSError)
+    (tmp_path / "a").rmdir()
+    (tmp_path / "a").write_bytes(b"two")
+    with pytest.raises(ManifestError, match="corrupt") as wrong:
+        verify(tmp_path, listed(a=b"one"))
+    assert wrong.value.__cause__ is None
+
+
 def test_fault_8_verify_reads_no_file_outside_the_folder(tmp_path: Path) -> None:
     (tmp_path / "outside").write_bytes(b"one")
     folder = tmp_path / "v"

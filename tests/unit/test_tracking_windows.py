@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.loading.cost import CostCurve
-from serving.observe.tracking.counters import EMPTY, Histogram, Reader
+from serving.observe.tracking.counters import EMPTY, Counters, Histogram, Reader
 from serving.observe.tracking.system import SystemFigures
 from serving.observe.tracking.windows import (
     Window,
@@ -182,11 +182,11 @@ def test_a_window_of_no_length_has_no_rate() -> None:
         counters(0.005, 0.005, 0.005, outcomes={OK: 3}, rows=1.0),
     ],
 )
-def test_counters_that_went_back_began_anew(now: object) -> None:
+def test_counters_that_went_back_began_anew(now: Counters) -> None:
     before = counters(0.005, 0.005, outcomes={OK: 2}, rows=5.0)
-    assert went_back(before, now)  # type: ignore[arg-type]
-    found = figures(before, now, 1.0)  # type: ignore[arg-type]
-    assert found == figures(None, now, 1.0)  # type: ignore[arg-type]
+    assert went_back(before, now)
+    found = figures(before, now, 1.0)
+    assert found == figures(None, now, 1.0)
     assert all(value >= 0 for value in found.values())
 
 

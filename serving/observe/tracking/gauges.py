@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from serving.observe import families
 from serving.observe.families import Family, Sample
@@ -23,7 +24,7 @@ _OF_TARGETS: tuple[tuple[Family, Callable[[TargetStatus], float | None]], ...] =
 def add_tracking(exposition: Exposition, tracker: Tracker) -> None:
     """The families of the targets that are set."""
     for family, value in _OF_TARGETS:
-        exposition.add(family, lambda value=value: _samples(tracker, value))  # type: ignore[misc]
+        exposition.add(family, partial(_samples, tracker, value))
 
 
 def _samples(tracker: Tracker, value: Callable[[TargetStatus], float | None]) -> Iterator[Sample]:

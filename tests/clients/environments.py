@@ -1,0 +1,38 @@
+"""Environments of their own, made once in ``.cache/``, for packages that don't live with ours."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from tests import real_models
+
+
+def interpreter(requirement: str, install_timeout_s: float) -> Path:
+    """Of the environment that holds ``requirement`` (``name==version``) and what it needs.
+
+    Skips the test, loudly, only when the package index is out of reach; with ``CI=true`` that
+    is a failure.
+    """
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    folder = real_models.CACHE / f"{requirement.replace('==', '-')}-{tag}"
+    found = folder / "bin" / "python"
+    whole = folder / "whole"
+    if not whole.exists():
+        _make(folder, found, requirement, install_timeout_s)
+        whole.touch()
+    return found
+
+
+def _make(folder: Path, found: Path, requirement: str, timeout_s: float) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    venv.create(folder, with_pip=True)
+    command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, requirement], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if done.returncode:
+        real_models.unreachable(requirement, done.stderr)
