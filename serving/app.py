@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from serving import _core
 from serving.authorization import Gate, open_gates
@@ -41,6 +39,7 @@ from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
 from serving.state_dir import StateDir
+from serving.stop_signals import StopSignals
 
 # Between two looks at what is loading.
 _PROGRESS_S = 0.05
@@ -170,18 +169,18 @@ class Gateway:
     def wait_loaded(
         self,
         on_change: Callable[[str, VersionView], None] | None = None,
-        stopping: threading.Event | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Wait until what was wanted at start has come as far as the setting ``readiness``
         asks, then be ready.
 
         ``on_change`` hears of each version once, when it has become one or the other.
-        False when ``stopping`` was set before.
+        False when ``stopping`` said so before.
         """
         settled: set[tuple[str, int]] = set()
         started = False
         while not started:
-            if stopping is not None and stopping.is_set():
+            if stopping():
                 return False
             started = self.manager.wait_started(_PROGRESS_S)
             for name, version in _settled(self.models()):
@@ -238,30 +237,6 @@ def _settled(views: tuple[ModelView, ...]) -> Iterator[tuple[str, VersionView]]:
                 yield view.name, version
 
 
-class Signals:
-    """SIGTERM and SIGINT: the first asks to stop, the second ends the process at once."""
-
-    def __init__(self) -> None:
-        self.stopping = threading.Event()
-
-    @contextmanager
-    def handled(self) -> Iterator[Signals]:
-        """Only the main thread may install handlers."""
-        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.stopping.is_set():
-            # Nothing may keep this from ending: no cleaning up, no waiting for threads.
-            os._exit(128 + number)
-        self.stopping.set()
-
-
 def serve(
     gateway: Gateway,
     *,
@@ -274,16 +249,32 @@ def serve(
     The main thread only waits: a handler runs between two of its instructions, so it must
     not sit in native code.
     """
-    with Signals().handled() as signals:
+    with StopSignals().handled() as signals:
         gateway.start()
-        if gateway.wait_loaded(on_change, signals.stopping):
+        if gateway.wait_loaded(on_change, signals.asked):
             on_ready()
-        signals.stopping.wait()
+        signals.wait_until(signals.asked)
         on_stop()
-        stopper = threading.Thread(target=gateway.stop, name="stop")
-        stopper.start()
-        stopper.join()
+        _stop(gateway, signals)
     return 0
+
+
+def _stop(gateway: Gateway, signals: StopSignals) -> None:
+    """In a thread of its own, so that a second signal is seen all the while."""
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        try:
+            gateway.stop()
+        finally:
+            stopped = True
+            signals.wake()
+
+    stopper = threading.Thread(target=stop, name="stop")
+    stopper.start()
+    signals.wait_until(lambda: stopped)
+    stopper.join()
 
 
 def leave(code: int) -> None:

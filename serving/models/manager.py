@@ -150,8 +150,10 @@ class Manager:
                 upload = self._uploads.write(command.model, command.files)
             except (UploadError, OSError) as error:
                 return _refused(command, error)
+        ticket = self._tickets.give(command, upload)
+        if upload is not None:
             self._uploads.hand_over(upload)
-        return self._tickets.give(command, upload)
+        return ticket
 
     def hurry(self) -> None:
         """Something changed in the directories: look soon, not when it is due."""
@@ -245,7 +247,8 @@ class Manager:
             self._end_tickets()
             if not self._started.is_set() and self._reconciler.has_started():
                 self._started.set()
-        self._sweep_uploads()
+        if self._uploads.any:
+            self._uploads.sweep(self._used_folders)
 
     def _end_tickets(self) -> None:
         """An outcome is told once it shows in the published picture."""
@@ -254,12 +257,10 @@ class Manager:
             if outcome is not None:
                 ticket.end(outcome)
 
-    def _sweep_uploads(self) -> None:
-        if not self._uploads.any:
-            return
+    def _used_folders(self) -> set[Path]:
         waiting = {o.upload.root for o in self._tickets.waiting() if o.upload is not None}
         used = {slot.folder.parent for slot in self._slots.all()}
-        self._uploads.sweep(waiting | used.union(self._intents.upload_folders()))
+        return waiting | used.union(self._intents.upload_folders())
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True

@@ -44,6 +44,7 @@ class Uploads:
         self._lock = threading.Lock()
         # Those that the loop knows of; one that is being written is nobody's to remove.
         self._known: set[Path] = set()
+        self._closed = False
         if parent is not None:
             _remove_stale(parent)
 
@@ -79,22 +80,30 @@ class Uploads:
         return bool(self._known)
 
     def hand_over(self, upload: Upload) -> None:
-        """From now on ``sweep`` may remove it."""
+        """From now on ``sweep`` may remove it, so its command has been given before."""
         with self._lock:
-            self._known.add(upload.root)
+            closed = self._closed
+            if not closed:
+                self._known.add(upload.root)
+        if closed:
+            shutil.rmtree(upload.root, ignore_errors=True)
 
-    def sweep(self, used: Collection[Path]) -> None:
-        """Remove the folders that are not among ``used``."""
+    def sweep(self, used: Callable[[], Collection[Path]]) -> None:
+        """Remove the folders that are not among ``used``, which is asked after looking what
+        there is: a command that comes in between must not lose its files."""
         with self._lock:
-            unused = self._known - set(used)
+            known = set(self._known)
+        unused = known.difference(used())
+        with self._lock:
             self._known -= unused
         for root in unused:
             self._spawn("remove-upload", partial(shutil.rmtree, root, ignore_errors=True))
 
     def close(self) -> None:
-        """Remove all of them, at once."""
+        """Remove all of them, at once, and those that are still handed over."""
         with self._lock:
             known, self._known = self._known, set()
+            self._closed = True
         for root in known:
             shutil.rmtree(root, ignore_errors=True)
 

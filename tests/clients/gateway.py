@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -96,6 +97,8 @@ class Gateway:
             if key != "ORT_DISABLE_TELEMETRY" and not key.startswith(("SERVING_", "XDG_"))
         }
         environment |= {"HOME": str(self.home), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        # So that one that hangs can be asked where.
+        environment["PYTHONFAULTHANDLER"] = "1"
         environment |= {variable(key): value for key, value in chosen.items()}
         environment |= self.environment
         with self.log_path.open("wb") as log:
@@ -221,9 +224,12 @@ class Gateway:
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
             self.process.kill()
             self.process.wait()
-            raise AssertionError(f"no exit in {timeout} s:\n{self.log()[-4000:]}") from None
+            raise AssertionError(f"no exit in {timeout} s:\n{self.log()[-12000:]}") from None
 
     def assert_clean_log(self) -> None:
         text = self.log()

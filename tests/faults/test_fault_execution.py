@@ -35,14 +35,17 @@ def _quiet(gateway: Gateway) -> None:
 
 
 def test_fault_70_cancelling_a_third_of_what_is_in_flight(gateway: Gateway) -> None:
-    """For 10 s: no error in the log, no call without an end, the queue back to 0."""
+    """For 10 s, or until enough were still under way when they were cancelled: no error in the
+    log, no call without an end, the queue back to 0."""
     chance = random.Random(70)
     codes: dict[str, int] = {}
     errors_before = gateway.log().count('"level": "error"')
-    deadline = time.monotonic() + SECONDS
+    started = time.monotonic()
     with Witness(gateway), channel(gateway) as one:
         infer = stub(one).ModelInfer
-        while time.monotonic() < deadline:
+        while (took := time.monotonic() - started) < SECONDS or (
+            codes.get("CANCELLED", 0) <= 100 and took < 6 * SECONDS
+        ):
             model = chance.choice(["tiny", "tiny", "id_bytes", "pooled"])
             request = {
                 "tiny": oip.grpc_request("tiny", {"x": X}),

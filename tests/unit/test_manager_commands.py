@@ -22,6 +22,7 @@ from serving.models.commands import (
 )
 from serving.models.manager import Manager
 from serving.models.tickets import MOST
+from serving.models.uploads import Uploads
 from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -534,6 +535,52 @@ def test_a_model_that_is_only_sent_can_be_loaded_and_unloaded(world: World) -> N
     assert world.states("new") == {1: "READY"}
     assert world.outcome(UnloadModel("new")) == Outcome()
     assert world.manager.views() == ()
+
+
+def test_files_that_were_just_written_are_not_swept_before_their_command_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.settle()
+    first = {"1/model.onnx": b"first"}
+    assert world.outcome(LoadModel("first", override=ModelConfig(), files=first)).ok
+    given = world.manager._tickets.give
+
+    def give_late(*arguments: Any) -> Any:
+        world.tick()
+        return given(*arguments)
+
+    monkeypatch.setattr(world.manager._tickets, "give", give_late)
+    files = {"1/model.onnx": b"sent"}
+    assert world.outcome(LoadModel("new", override=ModelConfig(), files=files)).ok
+    assert world.states("new") == {1: "READY"}
+    uploads = list((world.root.parent / "state" / "uploads").glob("*/*/1/model.onnx"))
+    assert sorted(path.read_bytes() for path in uploads) == [b"first", b"sent"]
+
+
+def test_a_command_that_comes_while_unused_files_are_looked_for_keeps_its_own(
+    tmp_path: Path,
+) -> None:
+    uploads = Uploads(tmp_path, lambda _, work: work())
+    files = {"1/model.onnx": b"sent"}
+    old, late = uploads.write("old", files), uploads.write("late", files)
+    uploads.hand_over(old)
+
+    def used() -> set[Path]:
+        uploads.hand_over(late)
+        return set()
+
+    uploads.sweep(used)
+    assert list(tmp_path.iterdir()) == [late.root]
+    uploads.sweep(set)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_handed_over_after_the_end_are_removed(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path, lambda _, work: work())
+    late = uploads.write("late", {"1/model.onnx": b"sent"})
+    uploads.close()
+    uploads.hand_over(late)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""SIGTERM and SIGINT, seen whatever thread the kernel gives them to."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """The first asks to stop, the second ends the process at once.
+
+    A signal sent to the process may land in any of its threads, in one that is just unblocking
+    them, say; a main thread that waits for a lock is not woken then, and Python runs handlers
+    in no other. So the main thread waits for a byte, which the interpreter's own handler
+    writes in whatever thread it runs.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._reader, self._writer = os.pipe()
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
+
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._asked
+
+    @contextmanager
+    def handled(self) -> Iterator[StopSignals]:
+        """Only the main thread may install handlers."""
+        # A full pipe wakes as well as one more byte would.
+        wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        before = {number: signal.signal(number, self._on_signal) for number in _NUMBERS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_before)
+            os.close(self._reader)
+            os.close(self._writer)
+
+    def wake(self) -> None:
+        """Let the main thread look again. Safe from any thread."""
+        with suppress(BlockingIOError):  # full: it will
+            os.write(self._writer, b"\0")
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Wait in the main thread; ``done`` is asked after each signal and each ``wake``."""
+        while not done():
+            select.select([self._reader], [], [])
+            with suppress(BlockingIOError):  # another waiter's look took the bytes
+                os.read(self._reader, 4096)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self._asked:
+            # Nothing may keep this from ending: no cleaning up, no waiting for threads.
+            os._exit(128 + number)
+        self._asked = True

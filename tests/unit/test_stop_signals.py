@@ -1,0 +1,88 @@
+"""What a stop signal does, whatever thread takes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.stop_signals import StopSignals
+
+SECOND = """
+import os, signal
+from serving.stop_signals import StopSignals
+with StopSignals().handled() as signals:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+    signals.wait_until(lambda: False)
+"""
+
+
+@pytest.fixture
+def signals() -> Iterator[StopSignals]:
+    with StopSignals().handled() as one:
+        yield one
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_another_thread_takes_wakes_the_main_thread(
+    signals: StopSignals, number: int
+) -> None:
+    """As the kernel gives it to a thread that is just unblocking its signals."""
+    assert not signals.asked()
+
+    def take() -> None:
+        time.sleep(0.2)
+        signal.pthread_kill(threading.get_ident(), number)
+
+    threading.Thread(target=take).start()
+    signals.wait_until(signals.asked)
+    assert signals.asked()
+
+
+def test_a_signal_before_the_wait_is_not_lost(signals: StopSignals) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    signals.wait_until(signals.asked)
+
+
+def test_what_wakes_is_looked_at_again(signals: StopSignals) -> None:
+    looks = []
+
+    def done() -> bool:
+        looks.append(len(looks))
+        if len(looks) == 2:
+            threading.Timer(0.1, signals.wake).start()
+        return len(looks) == 3
+
+    signals.wake()
+    signals.wait_until(done)
+    assert not signals.asked()
+
+
+def test_more_wakes_than_a_pipe_holds_block_nobody(signals: StopSignals) -> None:
+    for _ in range(100_000):
+        signals.wake()
+    os.kill(os.getpid(), signal.SIGTERM)
+    signals.wait_until(signals.asked)
+
+
+def test_the_second_ends_the_process_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", SECOND], timeout=30, check=False)
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
+def test_what_was_there_before_is_there_after() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with StopSignals().handled():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.set_wakeup_fd(-1) == -1
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
