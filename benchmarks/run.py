@@ -24,6 +24,7 @@ from benchmarks.items import (
     large,
     latency,
     observing,
+    outage,
     overload,
     real_work,
     tail,
@@ -43,6 +44,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     8: footprint.measure,
     9: isolation.measure,
     10: observing.measure,
+    11: outage.measure,
 }
 
 

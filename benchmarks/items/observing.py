@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import bodies, report
+from benchmarks import bodies, listeners, report
 from benchmarks.bench import SHAPES, Bench, expect_right_answer
-from benchmarks.load import h2load, pinned
+from benchmarks.load import h2load
 from benchmarks.models import LeftOutError
 from benchmarks.pairs import interleaved, ratio
-from benchmarks.servers import ROOT, Gateway, answers, free_port, wait_for
+from benchmarks.servers import Gateway
 
 PAIRS = 10
 SCRAPE_EVERY_S = 5.0
@@ -50,16 +46,16 @@ def measure(bench: Bench) -> Iterator[report.Row]:
     seconds = max(SHORTEST_S, bench.seconds)
     folder = bench.folder()
     with ExitStack() as stack:
-        sink = stack.enter_context(beside(folder, *sink_command()))
-        mlflow = mlflow_python(bench.cache)
+        sink = stack.enter_context(listeners.sink(folder)).port
+        mlflow = listeners.mlflow(bench.cache, folder)
         if mlflow is not None:
-            mlflow_port = stack.enter_context(beside(folder, *mlflow_command(mlflow, folder)))
+            stack.enter_context(mlflow)
         settings = {
             **ON,
             "REQUEST_LOG__PATH": str(folder / "requests"),
             "TRACKING__JSONL__PATH": str(folder / "windows"),
             "TRACING__ENDPOINT": f"http://127.0.0.1:{sink}",
-            **({"TRACKING__MLFLOW__URI": f"http://127.0.0.1:{mlflow_port}"} if mlflow else {}),
+            **({"TRACKING__MLFLOW__URI": mlflow.url} if mlflow else {}),
         }
         on = stack.enter_context(Gateway(registry, bench.folder(), settings))
         off = stack.enter_context(Gateway(registry, bench.folder()))
@@ -113,57 +109,3 @@ def expect_watched(folder: Path, sink: int) -> None:
     }
     if not spans or not all(sizes.values()):
         raise RuntimeError(f"something did not watch: {spans} bytes of spans, files of {sizes}")
-
-
-# Who is told: on the load's core, away from the server's.
-
-
-@contextmanager
-def beside(folder: Path, name: str, command: Callable[[int], list[str]]) -> Iterator[int]:
-    """A process that listens; its port."""
-    port = free_port()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": "" if name == "mlflow" else str(ROOT),
-        "HOME": str(folder),
-    }
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*pinned(), *command(port)],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_for(lambda: answers(port), process, 180.0)
-        yield port
-    finally:
-        # With its workers; nothing of it is kept.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def sink_command() -> tuple[str, Callable[[int], list[str]]]:
-    return "sink", lambda port: [sys.executable, "-m", "benchmarks.baselines.sink", str(port)]
-
-
-def mlflow_python(cache: Path) -> Path | None:
-    """The interpreter of an environment with MLflow, where the tests have made one."""
-    found = sorted(cache.parent.glob("mlflow-*/whole"))
-    return found[-1].parent / "bin" / "python" if found else None
-
-
-def mlflow_command(python: Path, folder: Path) -> tuple[str, Callable[[int], list[str]]]:
-    store = f"sqlite:///{folder}/mlflow.db"
-
-    def command(port: int) -> list[str]:
-        return [
-            # It starts uvicorn by name.
-            *("env", f"PATH={python.parent}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY=true"),
-            *(str(python), "-m", "mlflow", "server", "--backend-store-uri", store),
-            *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        ]
-
-    return "mlflow", command
