@@ -46,13 +46,20 @@ class Watchdog:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
+    def start(self) -> None:
+        with self._changed:
+            self._start()
+
     def add(self, slot: _Slot) -> None:
         with self._changed:
             self._slots.add(slot)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, name="run limits", daemon=True)
-                self._thread.start()
+            self._start()
             self._changed.notify()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="run limits", daemon=True)
+            self._thread.start()
 
     def _watch(self) -> None:
         with self._changed:
@@ -76,6 +83,11 @@ def _end_if_over(slot: _Slot) -> None:
 
 
 _watchdog = Watchdog()
+
+
+def start_watching() -> None:
+    """Start the watching thread, with the caller's priority; the first run would, too."""
+    _watchdog.start()
 
 
 class RunLimit:

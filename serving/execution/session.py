@@ -265,6 +265,22 @@ def _threads(options: Any, config: ModelConfig, settings: Settings, notes: list[
     return int(options.intra_op_num_threads)
 
 
+def is_for_cpu(config: ModelConfig, settings: Settings) -> bool:
+    """Whether no other provider than the CPU's is asked for."""
+    said = config.providers_prefer
+    prefer = settings.providers.prefer if said is None else said
+    wanted = (*prefer, *config.providers_require, *settings.providers.require)
+    return all(providers.full_name(name) == providers.CPU for name in wanted)
+
+
+def makes_threads(config: ModelConfig, settings: Settings) -> bool:
+    """Whether a session for the CPU starts threads of its own."""
+    said = config.session
+    inter_op = said.inter_op_threads or settings.threads.inter_op
+    intra_op = said.intra_op_threads or settings.intra_op_threads
+    return global_pool() is None and (intra_op > 1 or inter_op > 1)
+
+
 def _check_shared(pool: tuple[int, int], config: ModelConfig, notes: list[str]) -> None:
     """Serving with other threads than a model asks for must not be silent.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +15,12 @@ from serving.execution.files import file_bytes
 from serving.execution.isolation.integer_division import file_divides_integers
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.isolation_policy import isolation_reason
+from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
-from serving.execution.session import Array, Output, Runner, load_runner
+from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import trial
+from serving.models.loading.aside import Result, aside
 from serving.models.loading.findings import Failure, Findings
 from serving.models.loading.loaded import LoadedSlot
 from serving.models.loading.memory import Ledger, Meter, Reservation, check_alone, model_budget
@@ -79,6 +82,8 @@ class Loader:
         self._trial = Trial()
         self._trimmer = Trimmer()
         self.trials = Counts([(outcome,) for outcome in TRIAL_OUTCOMES])
+        # Not by the first run, which may be of low priority.
+        start_watching()
         # Its imports take most of a second; what was tried before needs no child.
         if trial.is_wanted(ModelConfig(), settings) and not self._kept.any:
             self._trial.prepare()
@@ -131,7 +136,7 @@ class Loader:
             folder=folder or path.parent,
             config=config,
             settings=settings,
-            named=_verified(path),
+            named=aside(partial(_verified, path)),
             size=size,
             budget=model_budget(config, settings),
         )
@@ -180,12 +185,12 @@ class Loader:
         job = load.job
         load.check()
         isolated = _isolated(job, found)
-        load_here = load_isolated_runner if isolated else load_runner
-        runner: Runner | IsolatedRunner = load_here(job.path, job.config, job.settings, job.name)
+        runner = _opened(job, bool(isolated))
         try:
             load.on_warming()
-            samples = collect(_sources(job), runner.signature, job.config)
-            found, words = _warmed(load, runner, samples, found)
+            samples, found, words = _beside(
+                job, partial(_warmed, load, runner, found), bool(isolated)
+            )
             load.check()
             notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
             checked = bool(samples.samples) or found.recipe is not None
@@ -249,19 +254,35 @@ def _sources(job: Job) -> Sources:
     return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
 
 
+def _opened(job: Job, isolated: bool) -> Runner | IsolatedRunner:
+    if isolated:
+        return load_isolated_runner(job.path, job.config, job.settings, job.name)
+    work = partial(load_runner, job.path, job.config, job.settings, job.name)
+    # The threads that a session makes for itself serve later.
+    return work() if makes_threads(job.config, job.settings) else _beside(job, work)
+
+
+def _beside(job: Job, work: Callable[[], Result], isolated: bool = False) -> Result:
+    """At a low priority, where nothing that serves later would inherit it: a child may have
+    to be started anew, and a GPU's libraries start threads when they like."""
+    at_once = isolated or not is_for_cpu(job.config, job.settings)
+    return work() if at_once else aside(work)
+
+
 def _warmed(
-    load: _Load, runner: Runner | IsolatedRunner, samples: Samples, found: Findings | None
-) -> tuple[Findings, str]:
+    load: _Load, runner: Runner | IsolatedRunner, found: Findings | None
+) -> tuple[Samples, Findings, str]:
     """Warm what a trial has tried, or find out here what it would have."""
     job, signature = load.job, runner.signature
+    samples = collect(_sources(job), signature, job.config)
 
     def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
         load.check()
         return runner.run(names, feeds)
 
     if found is not None:
-        return found, repeat(run, signature, job.settings, samples.samples, found)
+        return samples, found, repeat(run, signature, job.settings, samples.samples, found)
     run_all(run, signature, samples.samples)
     meter = Meter(job.budget)
     made = rehearse(run, signature, job.config, job.settings, samples.samples, meter)
-    return made, ""
+    return samples, made, ""

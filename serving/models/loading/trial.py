@@ -17,9 +17,9 @@ from typing import Any
 
 from serving.errors import LoadError
 from serving.events import log
-from serving.execution import providers
 from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.framing import FramingError, Message
+from serving.execution.session import is_for_cpu
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings, memory
@@ -67,10 +67,7 @@ def is_wanted(config: ModelConfig, settings: Settings) -> bool:
     would need room for the model twice."""
     if settings.loading.trial != "auto":
         return settings.loading.trial == "on"
-    said = config.providers_prefer
-    prefer = settings.providers.prefer if said is None else said
-    wanted = (*prefer, *config.providers_require, *settings.providers.require)
-    return all(providers.full_name(name) == providers.CPU for name in wanted)
+    return is_for_cpu(config, settings)
 
 
 class Trial:
