@@ -125,6 +125,7 @@ class Gateway:
                 metrics=lambda: exposition.render(self.server.metrics(), self.models()),
                 is_ready=lambda: self._ready,
                 tracking=self.tracker.status,
+                traces=lambda: self._traces.status() if self._traces is not None else None,
             )
         except AddressError:
             self._loader.close()

@@ -17,20 +17,22 @@ def track(
     token_file: TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
-    """What a running gateway sends where: windows sent, waiting and dropped, the last error."""
+    """What a running gateway sends where: windows and spans sent and dropped, the last error."""
     answer = AdminPort(admin_url, token_file).get("/api/v1/tracking")
-    targets = answer.get("targets")
+    targets, traces = answer.get("targets"), answer.get("traces")
     if not isinstance(targets, list):
         raise UserError(f"{admin_url}: it tells nothing of tracking")
     if as_json:
         print_json(answer)
-    elif not targets:
-        print_line("nothing is sent: set tracking.mlflow.uri, .jsonl.path or .otlp.endpoint")
-    else:
+        return
+    if targets:
         print_table(_HEADERS, [_row(one) for one in targets])
         print_line(f"a window covers {answer['window_s']:g} s")
         for one in filter(_has_failed, targets):
             print_line(_error_line(one))
+    else:
+        print_line("no window is sent: set tracking.mlflow.uri, .jsonl.path or .otlp.endpoint")
+    print_line(_trace_line(traces) if traces else "no span is sent: set tracing.endpoint")
 
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:
@@ -45,5 +47,19 @@ def _has_failed(one: dict[str, Any]) -> bool:
 
 def _error_line(one: dict[str, Any]) -> str:
     state = "failing" if one["error"] else "works again"
-    line = f"{one['name']}: {state}; last error at {when(one['last_failure'])}: {one['last_error']}"
+    return _printable(
+        f"{one['name']}: {state}; last error at {when(one['last_failure'])}: {one['last_error']}"
+    )
+
+
+def _trace_line(one: dict[str, Any]) -> str:
+    success = when(one["last_success"]) if one["last_success"] is not None else "never"
+    line = (
+        f"traces to {one['target']}: {one['exported']} spans sent, {one['dropped']} dropped,"
+        f" last success {success}"
+    )
+    return _printable(f"{line}; failing: {one['error']}" if one["error"] else line)
+
+
+def _printable(line: str) -> str:
     return line if line.isprintable() else line.encode("unicode_escape").decode("ascii")

@@ -29,6 +29,7 @@ from serving.control.status import status_and_headers
 from serving.errors import ServingError
 from serving.events import log
 from serving.observe.prometheus import CONTENT_TYPE
+from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.shipper import TargetStatus
 from serving.settings import Settings
 
@@ -72,11 +73,12 @@ class Admin:
         metrics: Callable[[], bytes],
         is_ready: Callable[[], bool],
         tracking: Callable[[], Iterable[TargetStatus]] = tuple,
+        traces: Callable[[], TraceStatus | None] = lambda: None,
     ) -> None:
         self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
         rows = (
             *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
-            tracking_operation(settings.tracking.window_s, tracking),
+            tracking_operation(settings.tracking.window_s, tracking, traces),
             *ControlApi(commander).operations(),
         )
         self._server = web.QuietServer(web.config(application(rows, gate)))
@@ -198,14 +200,19 @@ def plain_operations(
     )
 
 
-def tracking_operation(window_s: float, targets: Callable[[], Iterable[TargetStatus]]) -> Operation:
+def tracking_operation(
+    window_s: float,
+    targets: Callable[[], Iterable[TargetStatus]],
+    traces: Callable[[], TraceStatus | None],
+) -> Operation:
     async def tell(_: Request) -> Response:
-        listed = [asdict(one) for one in targets()]
-        return JSONResponse({"window_s": window_s, "targets": listed})
+        listed, traced = [asdict(one) for one in targets()], traces()
+        answer = {"window_s": window_s, "targets": listed, "traces": traced and asdict(traced)}
+        return JSONResponse(answer)
 
     return Operation(
         *("GET", "/api/v1/tracking", "tracking"),
-        "What is sent where: windows sent, kept and dropped, the last success and error",
+        "What is sent where: windows and spans sent and dropped, the last success and error",
         tell,
         {200: schemas.Tracking},
     )

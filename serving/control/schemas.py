@@ -145,9 +145,20 @@ class TrackingTarget(_Strict):
     last_error: str = Field(description="The last failure's words, also when it works again.")
 
 
+class TraceTarget(_Strict):
+    """Where spans are sent to. Counts are spans since the gateway started."""
+
+    target: str = Field(description="Where it sends to, without secrets.")
+    exported: int
+    dropped: int = Field(description="Given up; those that never left the core's buffer besides.")
+    last_success: float | None = Field(description="Seconds since the epoch.")
+    error: str = Field(description='Why it does not work now; "": it does.')
+
+
 class Tracking(_Strict):
     window_s: float = Field(description="What one window covers.")
     targets: list[TrackingTarget]
+    traces: TraceTarget | None = Field(description="None: no traces are sent.")
 
 
 class SettingInfo(_Strict):

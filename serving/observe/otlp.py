@@ -54,18 +54,22 @@ class Sender(Protocol):
 
 
 def open_sender(
-    endpoint: str, protocol: Literal["grpc", "http"], signal: Signal, setting: str
+    endpoint: str,
+    protocol: Literal["grpc", "http"],
+    signal: Signal,
+    setting: str,
+    headers: Mapping[str, str] | None = None,
 ) -> Sender:
     """Nothing is sent yet: a collector need not be there.
 
-    ``setting``: the endpoint's, for errors. Raises ConfigError where the endpoint is no
-    URL, or the extra is not installed.
+    ``setting``: the endpoint's, for errors. ``headers`` go with every request. Raises
+    ConfigError where the endpoint is no URL, or the extra is not installed.
     """
     require_extra(setting, protocol)
     if protocol == "grpc":
-        return GrpcSender(endpoint, signal, setting)
+        return GrpcSender(endpoint, signal, setting, headers)
     path = f"/v1/{signal}"
-    return HttpSender(HttpClient(endpoint.removesuffix(path), setting, 0.0), path)
+    return HttpSender(HttpClient(endpoint.removesuffix(path), setting, 0.0), path, headers)
 
 
 def require_extra(setting: str, protocol: Literal["grpc", "http"] = "http") -> None:
@@ -149,7 +153,13 @@ class GrpcSender:
     """OTLP/gRPC. The endpoint is ``http://HOST:PORT`` or ``HOST:PORT`` in plain text,
     ``https://HOST:PORT`` with TLS."""
 
-    def __init__(self, endpoint: str, signal: Signal, setting: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        signal: Signal,
+        setting: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         import grpc
 
         url = endpoint if "://" in endpoint else f"http://{endpoint}"
@@ -171,10 +181,11 @@ class GrpcSender:
         )
         self._export = self._channel.unary_unary(_SERVICES[signal])
         self._failure = grpc.RpcError
+        self._metadata = tuple((headers or {}).items())
 
     def send(self, request: bytes, timeout_s: float) -> int:
         try:
-            response: bytes = self._export(request, timeout=timeout_s)
+            response: bytes = self._export(request, timeout=timeout_s, metadata=self._metadata)
         except self._failure as error:
             code = error.code().name
             # A collector that is full says when to come back, or does not want it at all.

@@ -258,6 +258,12 @@ class JsonLinesSettings(Section):
     max_files: Count = Field(default=10, description="Files kept, the newest ones.")
 
 
+_HEADERS = (
+    "Headers for the collector, `NAME=VALUE` with commas between several, values percent-encoded;"
+    " never shown."
+)
+
+
 class OtlpMetricsSettings(Section):
     endpoint: str = Field(
         default="", description="An OTLP collector for the windows' figures; empty: none."
@@ -265,6 +271,7 @@ class OtlpMetricsSettings(Section):
     protocol: Literal["grpc", "http"] = Field(
         default="http", description="How the collector is spoken to."
     )
+    headers: SecretStr = Field(default=SecretStr(""), description=_HEADERS)
 
 
 class TrackingSettings(Section):
@@ -295,6 +302,7 @@ class TracingSettings(Section):
     protocol: Literal["grpc", "http"] = Field(
         default="http", description="How the collector is spoken to."
     )
+    headers: SecretStr = Field(default=SecretStr(""), description=_HEADERS)
     buffer_spans: Count = Field(
         default=8192, description="Spans that wait to be sent; more are dropped and counted."
     )

@@ -33,6 +33,9 @@ from serving.settings.sections import (
     Words,
 )
 
+# Characters of a header's value that is kept out of what is written.
+_SHORTEST_SECRET = 8
+
 
 def default_state_dir(environ: Mapping[str, str] | None = None) -> Path | None:
     """``$XDG_STATE_HOME/serving`` or ``~/.local/state/serving``; None where there is no home.
@@ -129,7 +132,9 @@ class Settings(Section):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret that is set, for those who keep them out of what is written."""
-        return (*_secrets(self), *_password(self.tracking.mlflow.uri))
+        headers = (self.tracing.headers, self.tracking.otlp.headers)
+        values = [value for one in headers for value in _header_values(one.get_secret_value())]
+        return (*_secrets(self), *_password(self.tracking.mlflow.uri), *values)
 
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""
@@ -178,6 +183,14 @@ def describe(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[
             yield from describe(inner, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field.description or ""
+
+
+def _header_values(headers: str) -> Iterator[str]:
+    """As they are written there, and as they are sent. What is short is no secret, and its
+    characters stand in every line."""
+    for pair in headers.split(","):
+        value = pair.partition("=")[2].strip()
+        yield from {one for one in (value, unquote(value)) if len(one) >= _SHORTEST_SECRET}
 
 
 def _password(address: str) -> Iterator[str]:

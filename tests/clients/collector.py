@@ -227,6 +227,7 @@ class GrpcCollector(Collector):
 
     def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         behaviour = self.behaviour
+        self.headers = {key: str(value) for key, value in context.invocation_metadata()}
         self.note()
         if behaviour == "hang":
             self.closing.wait(60)

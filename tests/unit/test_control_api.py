@@ -352,7 +352,7 @@ class TestOpenApi:
 
         rows = (
             *plain_operations(settings(), {}, metrics=lambda: b"", is_ready=lambda: True),
-            tracking_operation(1.0, tuple),
+            tracking_operation(1.0, tuple, lambda: None),
             *ControlApi(Commander()).operations(),
         )
         app = application(rows, Gate("127.0.0.1", None))

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
+from pydantic import SecretStr
 
 from serving.errors import ConfigError
 from serving.observe.tracking.exporter import ExportError, VersionFacts
@@ -131,13 +132,14 @@ class _Collector:
     def __init__(self) -> None:
         self.got: list[ExportMetricsServiceRequest] = []
         self.rejects = 0
+        self.keys: list[str | None] = []
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 good = self.path == "/v1/metrics"
-                answer = collector.take(body) if good else b""
+                answer = collector.take(body, self.headers["api-key"]) if good else b""
                 self.send_response(200 if good else 404)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", str(len(answer)))
@@ -151,7 +153,11 @@ class _Collector:
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,))
         self.thread.start()
         self.rpc = grpc.server(futures.ThreadPoolExecutor(1))
-        export = grpc.unary_unary_rpc_method_handler(lambda request, _: self.take(request))
+        export = grpc.unary_unary_rpc_method_handler(
+            lambda request, context: self.take(
+                request, dict(context.invocation_metadata()).get("api-key")
+            )
+        )
         service = "opentelemetry.proto.collector.metrics.v1.MetricsService"
         self.rpc.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(service, {"Export": export}),)
@@ -159,7 +165,8 @@ class _Collector:
         self.rpc_port = self.rpc.add_insecure_port("127.0.0.1:0")
         self.rpc.start()
 
-    def take(self, body: bytes) -> bytes:
+    def take(self, body: bytes, key: str | None) -> bytes:
+        self.keys.append(key)
         self.got.append(ExportMetricsServiceRequest.FromString(body))
         response = ExportMetricsServiceResponse()
         response.partial_success.rejected_data_points = self.rejects
@@ -183,6 +190,20 @@ def collector() -> Iterator[_Collector]:
         yield one
     finally:
         one.close()
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_changed_setting_changes_the_headers_that_it_gets(
+    collector: _Collector, protocol: Any
+) -> None:
+    for text in ("", "Api-Key=hush%20hush,x=y"):
+        settings = OtlpMetricsSettings(
+            endpoint=collector.endpoint(protocol), protocol=protocol, headers=SecretStr(text)
+        )
+        exporter = OtlpExporter(settings, "s")
+        exporter.send([window(1).to_json()])
+        exporter.close()
+    assert collector.keys == [None, "hush hush"]
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])

@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe.prometheus import Exposition
+from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import KEPT, Tracker, exporters
 from serving.observe.tracking.windows import Window
@@ -303,13 +305,38 @@ def test_where_nothing_is_sent_the_command_says_what_to_set(
     with _admin(World(tmp_path, tracking__jsonl__path=None).tracker) as admin:
         url = f"http://127.0.0.1:{admin.address[1]}"
         track(url, None, as_json=False)
-        assert "tracking.mlflow.uri" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "tracking.mlflow.uri" in printed
+        assert "tracing.endpoint" in printed
         track(url, None, as_json=True)
-        assert json.loads(capsys.readouterr().out) == {"window_s": 1.0, "targets": []}
+        empty = {"window_s": 1.0, "targets": [], "traces": None}
+        assert json.loads(capsys.readouterr().out) == empty
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (TraceStatus("c:1", 7, 0, 1.7e9, ""), "7 spans sent, 0 dropped, last success 2023-11-1"),
+        (TraceStatus("c:1", 0, 4, None, "status 401"), "last success never; failing: status 401"),
+    ],
+)
+def test_the_command_tells_where_spans_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: TraceStatus, words: str
+) -> None:
+    with _admin(World(tmp_path).tracker, status) as admin:
+        url = f"http://127.0.0.1:{admin.address[1]}"
+        track(url, None, as_json=False)
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "traces to c:1" in printed
+        assert words in printed
+        _, answer, _ = ask(admin, "GET", "/api/v1/tracking")
+        assert schemas.Tracking.model_validate(answer).traces == schemas.TraceTarget(
+            **asdict(status)
+        )
 
 
 @contextlib.contextmanager
-def _admin(tracker: Tracker) -> Iterator[Admin]:
+def _admin(tracker: Tracker, traces: TraceStatus | None = None) -> Iterator[Admin]:
     settings = load_settings({"admin_port": 0}, None, {})[0]
     one = Admin(
         settings.model_copy(update={"tracking": tracker._settings.tracking}),
@@ -319,6 +346,7 @@ def _admin(tracker: Tracker) -> Iterator[Admin]:
         metrics=lambda: b"",
         is_ready=lambda: True,
         tracking=tracker.status,
+        traces=lambda: traces,
     )
     one.start()
     try:

@@ -13,12 +13,14 @@ from serving.errors import ConfigError
 from serving.events import log
 from serving.observe import families
 from serving.observe.otlp import Sender, open_sender, require_extra
+from serving.observe.otlp_headers import headers_of
 from serving.observe.prometheus import Exposition
 from serving.observe.tracing.exporter import TIMEOUT_S, SpanSource, TraceExport
 from serving.observe.tracing.semantics import Address, Value
 from serving.settings import Settings
 
 _ENDPOINT = "tracing.endpoint"
+_HEADERS = "tracing.headers"
 _MLFLOW = "mlflow"
 
 
@@ -37,10 +39,13 @@ def open_target(settings: Settings) -> Target | None:
     Raises ConfigError where the endpoint can't be meant, or the extra is not installed.
     """
     tracing = settings.tracing
+    headers = headers_of(tracing.headers.get_secret_value(), _HEADERS)
     if tracing.endpoint == _MLFLOW:
+        if headers:
+            raise ConfigError(f"{_HEADERS}: the endpoint mlflow takes tracking.mlflow.token")
         return _mlflow(settings)
     if tracing.endpoint:
-        sender = open_sender(tracing.endpoint, tracing.protocol, "traces", _ENDPOINT)
+        sender = open_sender(tracing.endpoint, tracing.protocol, "traces", _ENDPOINT, headers)
         return Target(sender, tracing.endpoint)
     if tracing.rate:
         log.warning("traces_go_nowhere", reason=f"tracing.rate is set, {_ENDPOINT} is not")

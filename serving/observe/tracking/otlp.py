@@ -11,6 +11,7 @@ from typing import Any
 
 from serving import __version__
 from serving.observe.otlp import SendError, open_sender
+from serving.observe.otlp_headers import headers_of
 from serving.observe.tracking.address import shown
 from serving.observe.tracking.counters import Key
 from serving.observe.tracking.exporter import ExportError, VersionFacts
@@ -31,8 +32,9 @@ class OtlpExporter:
 
     def __init__(self, settings: OtlpMetricsSettings, server: str) -> None:
         self._server = server
+        headers = headers_of(settings.headers.get_secret_value(), "tracking.otlp.headers")
         self._sender = open_sender(
-            settings.endpoint, settings.protocol, "metrics", "tracking.otlp.endpoint"
+            settings.endpoint, settings.protocol, "metrics", "tracking.otlp.endpoint", headers
         )
         self.target = f"{shown(settings.endpoint)} ({settings.protocol})"
 
