@@ -1,10 +1,11 @@
 """The seam: what Python pulls from the Rust core.
 
-The core never calls Python. Every method that waits does so without the GIL.
+The core never calls Python, but for ``SpanEncoder``, which asks on the thread that called it.
+Every method that waits does so without the GIL.
 Error words are those of ``serving.errors.Word``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -217,6 +218,92 @@ class Sample:
     def parameters(self) -> dict[str, int]:
         """``priority`` and ``timeout`` (microseconds), where the request sets them."""
 
+class Span:
+    """A finished span. ``request`` has the attributes model, version, protocol, method,
+    rows, status and request_id, and is linked to its batch; its child is ``queue``.
+    ``batch`` is a trace of its own, linked to its requests, with model, version, rows and
+    requests; its child is ``run``. What was not known is left out."""
+
+    def __init__(
+        self,
+        *,
+        trace_id: str,
+        span_id: str,
+        name: str,
+        kind: str,
+        start_ns: int,
+        end_ns: int,
+        parent_id: str = "",
+        links: Sequence[tuple[str, str]] = (),
+        attributes: dict[str, str | int | float] | None = None,
+        error: str = "",
+    ) -> None:
+        """As the core makes them; for tests of what takes them. Raises ValueError for an id
+        that is none, or a name that no span or attribute of the core has."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits."""
+
+    @property
+    def span_id(self) -> str:
+        """16 hexadecimal digits."""
+
+    @property
+    def parent_id(self) -> str:
+        """As ``span_id``; '' at the root."""
+
+    @property
+    def name(self) -> str:
+        """``request``, ``queue``, ``batch`` or ``run``."""
+
+    @property
+    def kind(self) -> str:
+        """``server`` or ``internal``."""
+
+    @property
+    def start_ns(self) -> int:
+        """Nanoseconds since the epoch."""
+
+    @property
+    def end_ns(self) -> int:
+        """Nanoseconds since the epoch."""
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """(trace id, span id)."""
+
+    @property
+    def attributes(self) -> dict[str, str | int | float]:
+        """A new dict each time."""
+
+    @property
+    def error(self) -> str:
+        """What went wrong; '' when it went well."""
+
+class SpanEncoder:
+    """Spans to the bytes of OTLP messages. For one thread at a time: RuntimeError otherwise.
+
+    ``template(name, kind, attributes)`` is asked what spans of one name and kind share that
+    have the same attributes, those without the request's id: the fields of an OTLP ``Span``
+    (name, kind, attributes) serialized, and whether an error of theirs is the server's. Such
+    an error is the span's status; another one is told as the attribute that is called
+    ``message``. What it says is kept, for up to 1024 of them. ``request_id``: what the
+    attribute with the request's id is called.
+    """
+
+    def __init__(
+        self,
+        template: Callable[[str, str, dict[str, str | int | float]], tuple[bytes, bool]],
+        *,
+        request_id: str,
+        message: str,
+    ) -> None: ...
+    def encode(self, spans: Sequence[Span]) -> bytes:
+        """The spans as field ``spans`` of OTLP's ``ScopeSpans``, in their order; texts of more
+        than 1024 characters are cut. Works without the GIL, but for asking. Raises what
+        ``template`` raises; the next call asks again."""
+
 class Server:
     def __init__(self, config: Mapping[str, object]) -> None:
         """Bind the sockets. Keys: see ``serving.settings.ServerSettings.core()``.
@@ -268,17 +355,10 @@ class Server:
 
         Raises ValueError for a rate outside 0 to 1."""
 
-    def spans(self, timeout: float) -> list[dict[str, Any]] | None:
+    def spans(self, timeout: float) -> list[Span] | None:
         """Finished spans, at most 64: at once where so many, or half the buffer, wait;
         else what there is after ``timeout`` seconds. ``None`` once the server has
-        stopped and none is left.
-
-        ``{"trace_id", "span_id", "parent_id" ("" at the root), "name", "kind"
-        ("server" | "internal"), "start_ns", "end_ns" (since the epoch), "links":
-        [(trace_id, span_id)], "attributes", "error" ("": it went well)}``. Names:
-        ``request`` (attributes model, version, protocol, rows, status, request_id,
-        batch.trace_id, batch.span_id), its child ``queue``, ``batch`` (a trace of its
-        own, linked to its requests; model, version, rows, requests), its child ``run``."""
+        stopped and none is left."""
 
     def samples(self, timeout: float) -> list[Sample] | None:
         """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample``."""

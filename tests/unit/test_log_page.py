@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observe.tracing.semantics import attributes_of
+from serving.observe.tracing.semantics import MESSAGE, attributes_of
 from serving.observe.tracing.setup import resource
 from serving.settings import load_settings
 
@@ -66,7 +66,7 @@ def test_every_attribute_of_a_span_is_on_the_page() -> None:
         "status": "internal",
         "request_id": "r",
     }
-    names = set(resource(load_settings({}, environ={})[0]))
+    names = {MESSAGE, *resource(load_settings({}, environ={})[0])}
     for protocol in ("http", "grpc"):
         items = {**given, "protocol": protocol}.items()
         names |= set(attributes_of(items, {protocol: ("h", 1)}))

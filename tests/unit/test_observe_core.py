@@ -89,12 +89,12 @@ class World:
     def counters(self) -> dict[str, int]:
         return self.server.counters()
 
-    def spans(self, names: str = "request queue batch run") -> dict[str, dict[str, Any]]:
+    def spans(self, names: str = "request queue batch run") -> dict[str, _core.Span]:
         """The spans of one request by name, all of them there."""
         wanted = names.split()
         found = self.take(self.server.spans, len(wanted))
-        assert sorted(span["name"] for span in found) == sorted(wanted)
-        return {span["name"]: span for span in found}
+        assert sorted(span.name for span in found) == sorted(wanted)
+        return {span.name: span for span in found}
 
     def samples(self, count: int = 1) -> list[_core.Sample]:
         return self.take(self.server.samples, count)
@@ -209,14 +209,16 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
     assert answer.words == ["a", "b"]
     spans = world.spans()
     request, queue, batch, run = (spans[name] for name in ("request", "queue", "batch", "run"))
-    assert (request["trace_id"], request["parent_id"], request["kind"]) == (TRACE, SPAN, "server")
-    assert answer.headers["traceparent"] == f"00-{TRACE}-{request['span_id']}-01"
-    assert (queue["trace_id"], queue["parent_id"]) == (TRACE, request["span_id"])
-    assert batch["trace_id"] != TRACE
-    assert (batch["parent_id"], batch["links"]) == ("", [(TRACE, request["span_id"])])
-    assert (run["trace_id"], run["parent_id"]) == (batch["trace_id"], batch["span_id"])
-    assert batch["attributes"] == {"model": "echo", "version": 3, "rows": 2, "requests": 1}
-    assert request["attributes"] == {
+    assert (request.trace_id, request.parent_id, request.kind) == (TRACE, SPAN, "server")
+    assert answer.headers["traceparent"] == f"00-{TRACE}-{request.span_id}-01"
+    assert (queue.trace_id, queue.parent_id) == (TRACE, request.span_id)
+    assert batch.trace_id != TRACE
+    assert (batch.parent_id, batch.links) == ("", [(TRACE, request.span_id)])
+    assert (run.trace_id, run.parent_id) == (batch.trace_id, batch.span_id)
+    assert request.links == [(batch.trace_id, batch.span_id)]
+    assert queue.links == run.links == []
+    assert batch.attributes == {"model": "echo", "version": 3, "rows": 2, "requests": 1}
+    assert request.attributes == {
         "model": "echo",
         "version": 3,
         "protocol": door.protocol,
@@ -224,13 +226,11 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
         "rows": 2,
         "status": "ok",
         "request_id": "r-1",
-        "batch.trace_id": batch["trace_id"],
-        "batch.span_id": batch["span_id"],
     }
-    times = (request["start_ns"], queue["start_ns"], queue["end_ns"], request["end_ns"])
+    times = (request.start_ns, queue.start_ns, queue.end_ns, request.end_ns)
     assert list(times) == sorted(times)
     assert before - 10**9 < times[0] < times[-1] < time.time_ns() + 10**9
-    assert {span["error"] for span in spans.values()} == {""}
+    assert {span.error for span in spans.values()} == {""}
 
 
 def test_the_caller_is_told_the_span_also_where_nothing_is_kept(
@@ -255,7 +255,7 @@ def test_a_malformed_traceparent_is_as_none(world: World, door: Http | Grpc, hea
     assert "traceparent" not in answer.headers
     world.server.observe(**ALL)
     assert door.ask(world, traceparent=header).headers["traceparent"][3:35] != TRACE
-    assert world.spans()["request"]["parent_id"] == ""
+    assert world.spans()["request"].parent_id == ""
 
 
 def test_an_unsampled_caller_has_the_servers_own_rate(world: World, door: Http | Grpc) -> None:
@@ -264,7 +264,7 @@ def test_an_unsampled_caller_has_the_servers_own_rate(world: World, door: Http |
     assert world.server.spans(0) == []
     world.server.observe(**ALL)
     assert door.ask(world, traceparent=UNSAMPLED).headers["traceparent"].endswith("-01")
-    assert world.spans()["request"]["parent_id"] == SPAN
+    assert world.spans()["request"].parent_id == SPAN
 
 
 def test_each_message_of_a_stream_is_a_request(world: World) -> None:
@@ -275,9 +275,9 @@ def test_each_message_of_a_stream_is_a_request(world: World) -> None:
         sent = iter([grpc_message(["a"]), grpc_message(["b"], "absent")])
         assert len(list(call(sent, 10, [("traceparent", SAMPLED)]))) == 2
     spans = world.take(world.server.spans, 5)
-    requests = [span for span in spans if span["name"] == "request"]
-    assert [(r["trace_id"], r["parent_id"]) for r in requests] == [(TRACE, SPAN)] * 2
-    assert sorted(r["attributes"]["status"] for r in requests) == ["not_found", "ok"]
+    requests = [span for span in spans if span.name == "request"]
+    assert [(r.trace_id, r.parent_id) for r in requests] == [(TRACE, SPAN)] * 2
+    assert sorted(r.attributes["status"] for r in requests) == ["not_found", "ok"]
     methods = [record["method"] for record in world.records("request", 2)]
     assert methods == ["ModelStreamInfer"] * 2
 
@@ -471,8 +471,8 @@ def test_fault_98_an_abandoned_request_is_told_as_cancelled(world: World) -> Non
             time.sleep(0.005)
         call.cancel()
         spans = world.spans("request queue")
-    assert spans["request"]["attributes"]["status"] == "cancelled"
-    assert spans["queue"]["error"]
+    assert spans["request"].attributes["status"] == "cancelled"
+    assert spans["queue"].error
     (sample,) = world.samples()
     assert (sample.word, sample.outputs) == ("cancelled", [])
     (record,) = world.records("request")

@@ -7,41 +7,41 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from serving import _core
 from serving.errors import ConfigError, Word
 from serving.observe.http import HttpClient, HttpError
 from serving.observe.otlp import GrpcSender, Sender, SendError, open_sender
 from serving.observe.tracing import exporter
 from serving.observe.tracing.convert import SpanConverter
-from serving.observe.tracing.exporter import TraceExport, wait_s
+from serving.observe.tracing.exporter import Converter, TraceExport, wait_s
 from serving.observe.tracing.semantics import STATUS, attributes_of, is_fault
 from serving.observe.tracing.setup import open_target, resource
 from serving.settings import load_settings
-from tests.clients.collector import Collector, GrpcCollector, HttpCollector, decoded
+from tests.clients.collector import Collector, GrpcCollector, HttpCollector, Received, decoded
 from tests.clients.gateway import free_ports, wait_until
 
 TRACE, SPAN, PARENT, BATCH = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "a" * 16, "c"
 ADDRESSES = {"http": ("127.0.0.1", 8080), "grpc": ("127.0.0.1", 8081)}
 
 
-def a_span(**changes: Any) -> dict[str, Any]:
-    attributes = {
+def a_span(**changes: Any) -> _core.Span:
+    """A request's span; ``attributes`` change single ones, None takes one away."""
+    attributes: dict[str, Any] = {
         "model": "tiny",
         "version": 3,
         "protocol": "grpc",
         "rows": 2,
         "status": "ok",
         "request_id": "r-1",
-        "batch.trace_id": BATCH * 32,
-        "batch.span_id": BATCH * 16,
     }
-    span = {
+    span: dict[str, Any] = {
         "trace_id": TRACE,
         "span_id": SPAN,
         "parent_id": PARENT,
@@ -49,15 +49,22 @@ def a_span(**changes: Any) -> dict[str, Any]:
         "kind": "server",
         "start_ns": 1_700_000_000_000_000_001,
         "end_ns": 1_700_000_000_000_500_000,
-        "links": [],
-        "attributes": attributes,
+        "links": [(BATCH * 32, BATCH * 16)],
         "error": "",
     }
     attributes.update(changes.pop("attributes", {}))
-    return {**span, **changes}
+    given = {key: value for key, value in attributes.items() if value is not None}
+    return _core.Span(**{**span, **changes}, attributes=given)
 
 
-def converted(span: dict[str, Any]) -> Any:
+def a_batch(**changes: Any) -> _core.Span:
+    own = {"protocol": None, "status": None, "request_id": None, "requests": 1}
+    attributes = {**own, **changes.pop("attributes", {})}
+    span = {"name": "batch", "kind": "internal", "parent_id": "", "links": [(TRACE, SPAN)]}
+    return a_span(**{**span, **changes}, attributes=attributes)
+
+
+def converted(span: _core.Span) -> Received:
     (one,) = decoded(SpanConverter({"service.name": "s"}, ADDRESSES).request([span]))
     return one
 
@@ -104,25 +111,127 @@ def test_only_the_servers_own_faults_are_errors_and_all_failures_have_words() ->
     theirs = converted(a_span(error="no such model", attributes={"status": "not_found"}))
     assert theirs.span.status.code == 0
     assert theirs.attributes["serving.message"] == "no such model"
-    inner = converted({**a_span(error="it broke"), "attributes": {}, "kind": "internal"})
+    inner = converted(a_batch(error="it broke"))
     assert (inner.span.status.code, inner.span.kind) == (2, 1)
+    assert "serving.message" not in {**mine.attributes, **inner.attributes}
+
+
+def test_a_span_that_failed_does_not_make_the_next_one_of_its_kind_fail() -> None:
+    convert = SpanConverter({}, ADDRESSES)
+    failed = {"attributes": {"status": "internal"}}
+    spans = [a_span(error="one", **failed), a_span(error="two", **failed), a_span()]
+    found = decoded(convert.request(spans))
+    assert [one.span.status.message for one in found] == ["one", "two", ""]
+    assert [one.span.status.code for one in found] == [2, 2, 0]
 
 
 def test_links_and_roots_are_kept_and_a_later_span_of_the_same_kind_has_its_own_values() -> None:
-    batch = a_span(name="batch", kind="internal", parent_id="", links=[(TRACE, SPAN)])
-    batch["attributes"] = {"model": "tiny", "version": 3, "rows": 2, "requests": 1}
+    batch = a_batch()
     convert = SpanConverter({}, ADDRESSES)
-    other = {**batch, "attributes": {**batch["attributes"], "rows": 64}, "links": []}
+    other = a_batch(attributes={"rows": 64}, links=[])
     first, second, third = decoded(convert.request([batch, other, batch]))
     assert (first.parent_id, first.links) == ("", [(TRACE, SPAN)])
     assert [one.attributes["serving.rows"] for one in (first, second, third)] == [2, 64, 2]
     assert (second.links, first.span == third.span) == ([], True)
 
 
-def test_text_that_is_no_unicode_or_very_long_loses_no_span() -> None:
-    one = converted(a_span(attributes={"request_id": "\ud800x", "model": "m" * 5000}))
-    assert one.attributes["serving.request_id"] == "?x"
-    assert len(one.attributes["serving.model"]) == 1024
+@pytest.mark.parametrize(
+    ("name", "kind", "parent_id", "flags"),
+    [
+        ("request", "server", "", 0x001),
+        ("request", "server", PARENT, 0x301),
+        ("queue", "internal", PARENT, 0x101),
+        ("batch", "internal", "", 0x001),
+        ("run", "internal", PARENT, 0x101),
+    ],
+)
+def test_only_a_requests_parent_may_be_elsewhere(
+    name: str, kind: str, parent_id: str, flags: int
+) -> None:
+    one = converted(a_span(name=name, kind=kind, parent_id=parent_id))
+    assert (one.name, one.parent_id, one.span.flags) == (name, parent_id, flags)
+    assert [link.flags for link in one.span.links] == [1]
+
+
+@pytest.mark.parametrize("letter", ["m", "é", "日", "🦀"])
+def test_very_long_texts_are_cut_and_lose_no_span(letter: str) -> None:
+    long = letter * 5000
+    failed = {"request_id": long, "model": long, "status": "not_found"}
+    one = converted(a_span(attributes=failed, error=long))
+    for name in ("serving.request_id", "serving.model", "serving.message"):
+        assert one.attributes[name] == letter * 1024
+    fault = converted(a_span(attributes={**failed, "status": "internal"}, error=long))
+    assert fault.span.status.message == letter * 1024
+
+
+def test_a_resource_may_have_text_that_is_no_unicode() -> None:
+    (one,) = decoded(SpanConverter({"host.name": "\ud800x"}).request([a_span()]))
+    assert one.resource == {"host.name": "?x"}
+
+
+def test_more_kinds_of_spans_than_are_kept_are_told_apart() -> None:
+    convert = SpanConverter({}, ADDRESSES)
+    spans = [a_span(attributes={"rows": rows, "request_id": f"r-{rows}"}) for rows in range(2500)]
+    for _ in range(2):
+        found = decoded(convert.request(spans))
+        told = [(x.attributes["serving.rows"], x.attributes["serving.request_id"]) for x in found]
+        assert told == [(rows, f"r-{rows}") for rows in range(2500)]
+
+
+def test_what_spans_share_is_asked_for_once_and_again_after_it_failed() -> None:
+    asked: list[tuple[str, str, dict[str, Any]]] = []
+
+    def template(name: str, kind: str, attributes: dict[str, Any]) -> tuple[bytes, bool]:
+        asked.append((name, kind, attributes))
+        if len(asked) == 1:
+            raise LookupError("not yet")
+        return b"", True
+
+    encoder = _core.SpanEncoder(template, request_id="id", message="message")
+    spans = [a_batch(), a_batch(span_id="d" * 16, links=[], error="it broke")]
+    with pytest.raises(LookupError, match="not yet"):
+        encoder.encode(spans)
+    assert encoder.encode(spans)
+    common = {"model": "tiny", "version": 3, "rows": 2, "requests": 1}
+    assert asked == [("batch", "internal", common)] * 2
+
+
+def test_an_encoder_that_is_at_work_refuses_more() -> None:
+    def template(name: str, kind: str, attributes: dict[str, Any]) -> tuple[bytes, bool]:
+        return encoder.encode([a_span()]), False
+
+    encoder = _core.SpanEncoder(template, request_id="id", message="message")
+    with pytest.raises(RuntimeError, match="borrowed"):
+        encoder.encode([a_span()])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trace_id": TRACE.upper()},
+        {"trace_id": SPAN},
+        {"span_id": "0" * 16},
+        {"span_id": TRACE},
+        {"parent_id": "no hex"},
+        {"links": [(SPAN, TRACE)]},
+        {"name": "walk"},
+        {"kind": "client"},
+        {"attributes": {"colour": "red"}},
+    ],
+)
+def test_a_span_that_the_core_never_makes_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"is no (trace|span) id|unknown (name|kind)"):
+        a_span(**changes)
+
+
+def test_a_span_tells_what_it_was_made_of_without_what_says_nothing() -> None:
+    span = a_span(attributes={"method": ""}, error="it broke")
+    assert (span.trace_id, span.span_id, span.parent_id) == (TRACE, SPAN, PARENT)
+    assert (span.name, span.kind, span.error) == ("request", "server", "it broke")
+    assert (span.start_ns, span.end_ns) == (1_700_000_000_000_000_001, 1_700_000_000_000_500_000)
+    assert span.links == [(BATCH * 32, BATCH * 16)]
+    assert span.attributes == a_span().attributes
+    assert span.attributes["rows"] == 2
 
 
 def test_every_error_word_has_a_status_on_both_doors() -> None:
@@ -407,11 +516,11 @@ def test_mlflow_is_told_which_experiment_and_who_asks_and_is_asked_again_when_ma
 class Source:
     """The method of the core that the exporter pulls from."""
 
-    def __init__(self, handfuls: list[list[dict[str, Any]]]) -> None:
+    def __init__(self, handfuls: list[list[_core.Span]]) -> None:
         self.handfuls = handfuls
         self.ended = threading.Event()
 
-    def spans(self, timeout: float) -> list[dict[str, Any]] | None:
+    def spans(self, timeout: float) -> list[_core.Span] | None:
         assert timeout > 0
         if self.handfuls:
             return self.handfuls.pop(0)
@@ -443,9 +552,12 @@ FINAL = SendError("not wanted", passing=False)
 
 
 def exported(
-    source: Source, sender: Any, until: Callable[[TraceExport], Any], **keywords: Any
+    source: Source,
+    sender: Any,
+    until: Callable[[TraceExport], Any],
+    converter: Converter | None = None,
 ) -> TraceExport:
-    export = TraceExport(source, SpanConverter({}), sender, "a collector", **keywords)
+    export = TraceExport(source, converter or SpanConverter({}), sender, "a collector")
     export.start()
     wait_until(lambda: until(export), 20, "the exporter is done", 0.01)
     source.ended.set()
@@ -507,9 +619,15 @@ def test_a_failing_collector_does_not_hold_the_end_up() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_span_that_can_not_be_converted_costs_its_handful_and_not_the_thread() -> None:
-    broken = {**a_span(), "trace_id": "no hex"}
+    class Choosy(SpanConverter):
+        def request(self, spans: Sequence[_core.Span]) -> bytes:
+            if spans[0].name == "run":
+                raise KeyError("run")
+            return super().request(spans)
+
+    source = Source([[a_span(name="run")], [a_span()]])
     with capture_logs() as records:
-        export = exported(Source([[broken], [a_span()]]), Scripted(), lambda e: e.exported)
+        export = exported(source, Scripted(), lambda e: e.exported, Choosy({}))
     assert (export.exported, export.dropped) == (1, 1)
     assert "traces_failed" in [one["event"] for one in records]
 

@@ -7,6 +7,7 @@ mod calls;
 mod observe;
 mod queue;
 mod server;
+mod spans;
 mod stats;
 
 use pyo3::prelude::*;
@@ -33,6 +34,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Server>()?;
     module.add_class::<calls::Call>()?;
     module.add_class::<observe::Sample>()?;
+    module.add_class::<spans::Span>()?;
+    module.add_class::<spans::SpanEncoder>()?;
     Ok(())
 }
 

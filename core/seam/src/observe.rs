@@ -1,8 +1,7 @@
-//! Spans and samples as Python takes them.
+//! Samples, and what is known of anything, as Python takes them.
 
 use engine::observe::sample::{Sample as Inner, Tensor};
-use engine::observe::span::{Fields, Span, Value};
-use pyo3::intern;
+use engine::observe::span::Value;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -100,29 +99,11 @@ fn tensors<'py>(py: Python<'py>, tensors: &[Tensor]) -> PyResult<Bound<'py, PyLi
     Ok(list)
 }
 
-pub fn span_dict<'py>(py: Python<'py>, span: &Span) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item(intern!(py, "trace_id"), span.trace.to_string())?;
-    dict.set_item(intern!(py, "span_id"), span.span.to_string())?;
-    dict.set_item(
-        intern!(py, "parent_id"),
-        span.parent.map_or_else(String::new, |parent| parent.to_string()),
-    )?;
-    dict.set_item(intern!(py, "name"), span.name)?;
-    dict.set_item(intern!(py, "kind"), span.kind.name())?;
-    dict.set_item(intern!(py, "start_ns"), span.start_ns)?;
-    dict.set_item(intern!(py, "end_ns"), span.end_ns)?;
-    let links = span.links.iter().map(|link| (link.trace.to_string(), link.span.to_string()));
-    dict.set_item(intern!(py, "links"), PyList::new(py, links.collect::<Vec<_>>())?)?;
-    let attributes = PyDict::new(py);
-    set_fields(&attributes, &span.attributes)?;
-    dict.set_item(intern!(py, "attributes"), attributes)?;
-    dict.set_item(intern!(py, "error"), &span.error)?;
-    Ok(dict)
-}
-
 /// Fields as items, texts that say nothing left out.
-pub fn set_fields(dict: &Bound<'_, PyDict>, fields: &Fields) -> PyResult<()> {
+pub fn set_fields<'a>(
+    dict: &Bound<'_, PyDict>,
+    fields: impl IntoIterator<Item = &'a (&'static str, Value)>,
+) -> PyResult<()> {
     for (name, value) in fields {
         match value {
             Value::Text(text) if text.is_empty() => {}

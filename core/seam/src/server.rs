@@ -1,8 +1,9 @@
 //! The doors as Python starts, feeds and stops them.
 
 use crate::calls::Call;
-use crate::observe::{Sample, set_fields, span_dict};
+use crate::observe::{Sample, set_fields};
 use crate::queue::{PERMITS, Queue};
+use crate::spans::Span;
 use crate::value_error;
 use engine::codec::compression::Encoding;
 use engine::doors::{Compression, Config, Server as Inner};
@@ -126,12 +127,10 @@ impl Server {
         Ok(())
     }
 
-    fn spans<'py>(&self, py: Python<'py>, timeout: f64) -> PyResult<Option<Vec<Bound<'py, PyDict>>>> {
+    fn spans(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Span>>> {
         let timeout = Duration::try_from_secs_f64(timeout).map_err(value_error)?;
-        let Some(spans) = py.detach(|| self.inner.shared().observer.spans.wait(timeout)) else {
-            return Ok(None);
-        };
-        spans.iter().map(|span| span_dict(py, span)).collect::<PyResult<_>>().map(Some)
+        let spans = py.detach(|| self.inner.shared().observer.spans.wait(timeout));
+        Ok(spans.map(|spans| spans.into_iter().map(|inner| Span { inner }).collect()))
     }
 
     fn samples(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<Vec<Sample>>> {

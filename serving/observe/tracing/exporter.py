@@ -10,10 +10,11 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from serving import _core
 from serving.events import log
 from serving.observe.otlp import Sender, SendError
 
@@ -32,11 +33,11 @@ TRIES = 8
 class SpanSource(Protocol):
     """What the exporter needs of ``_core.Server``."""
 
-    def spans(self, timeout: float) -> list[dict[str, Any]] | None: ...
+    def spans(self, timeout: float) -> list[_core.Span] | None: ...
 
 
 class Converter(Protocol):
-    def request(self, spans: Sequence[Mapping[str, Any]]) -> bytes: ...
+    def request(self, spans: Sequence[_core.Span]) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,9 @@ class TraceExport:
                 self._deliver(spans)
         self._sender.close()
 
-    def _gathered(self) -> list[dict[str, Any]] | None:
+    def _gathered(self) -> list[_core.Span] | None:
         """What comes within ``PULL_S``, at most about ``AT_ONCE``; None at the end."""
-        gathered: list[dict[str, Any]] = []
+        gathered: list[_core.Span] = []
         until = time.monotonic() + PULL_S
         while len(gathered) < AT_ONCE and (left := until - time.monotonic()) > 0:
             more = self._source.spans(left)
@@ -118,7 +119,7 @@ class TraceExport:
             gathered += more
         return gathered
 
-    def _deliver(self, spans: list[dict[str, Any]]) -> None:
+    def _deliver(self, spans: list[_core.Span]) -> None:
         try:
             request = self._convert.request(spans)
             refused = self._send(request)

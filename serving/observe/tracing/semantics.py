@@ -36,16 +36,17 @@ STATUS: Mapping[str, tuple[int, int]] = {
 _GRPC_FAULTS = frozenset({2, 4, 12, 13, 14, 15})
 _HTTP_FAULTS_FROM = 500
 
+REQUEST_ID = "serving.request_id"
+# What the client was told, where the error is its own.
+MESSAGE = "serving.message"
 _NAMES = {
     "model": "serving.model",
     "version": "serving.version",
     "rows": "serving.rows",
     "requests": "serving.requests",
     "status": "serving.status",
-    "request_id": "serving.request_id",
+    "request_id": REQUEST_ID,
 }
-# Told as a link instead.
-_LINKED = frozenset({"batch.trace_id", "batch.span_id"})
 # Told by the door's attributes.
 _OF_THE_DOOR = frozenset({"protocol", "method", "path", "code"})
 _SERVICE = "inference.GRPCInferenceService"
@@ -57,12 +58,6 @@ def is_fault(protocol: str, status: str) -> bool:
     return grpc in _GRPC_FAULTS if protocol == "grpc" else http >= _HTTP_FAULTS_FROM
 
 
-def link_of(attributes: Mapping[str, Value]) -> tuple[str, str] | None:
-    """The batch (trace id, span id) that a request was in."""
-    trace, span = attributes.get("batch.trace_id"), attributes.get("batch.span_id")
-    return (str(trace), str(span)) if trace and span else None
-
-
 def attributes_of(
     items: Iterable[tuple[str, Value]], addresses: Mapping[str, Address]
 ) -> dict[str, Value]:
@@ -71,7 +66,7 @@ def attributes_of(
     found = {
         _NAMES.get(key, f"serving.{key}"): value
         for key, value in given.items()
-        if key not in _OF_THE_DOOR and key not in _LINKED
+        if key not in _OF_THE_DOOR
     }
     protocol = str(given.get("protocol", ""))
     if protocol:

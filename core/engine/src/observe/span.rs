@@ -51,7 +51,17 @@ impl Kind {
             Kind::Internal => "internal",
         }
     }
+
+    pub fn from_name(name: &str) -> Option<Kind> {
+        [Kind::Server, Kind::Internal].into_iter().find(|kind| kind.name() == name)
+    }
 }
+
+/// What spans are called, and the names of what is known of them.
+pub const NAMES: [&str; 4] = ["request", "queue", "batch", "run"];
+pub const REQUEST_ID: &str = "request_id";
+pub const ATTRIBUTES: [&str; 8] =
+    ["model", "version", "protocol", "method", "status", "rows", "requests", REQUEST_ID];
 
 /// One finished span; times in nanoseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +73,7 @@ pub struct Span {
     pub kind: Kind,
     pub start_ns: u64,
     pub end_ns: u64,
+    /// A request's batch; a batch's requests.
     pub links: Vec<Context>,
     pub attributes: Fields,
     /// Empty: it went well.

@@ -190,6 +190,7 @@ fn a_request_s_spans_hang_together() {
     assert_ne!(batch.trace, own.trace);
     assert_eq!((run.trace, run.parent, batch.parent), (batch.trace, Some(batch.span), None));
     assert!(batch.links.contains(&own) && batch.links.len() == 2);
+    assert_eq!(request.links, [Context { trace: batch.trace, span: batch.span, sampled: true }]);
     assert!(request.start_ns <= queue.start_ns && queue.end_ns <= request.end_ns);
     assert!(batch.start_ns <= run.start_ns && run.end_ns <= batch.end_ns);
     for (name, value) in [
@@ -199,14 +200,15 @@ fn a_request_s_spans_hang_together() {
         ("rows", 1usize.into()),
         ("status", "ok".into()),
         ("request_id", "r-1".into()),
-        ("batch.trace_id", Value::Text(batch.trace.to_string())),
-        ("batch.span_id", Value::Text(batch.span.to_string())),
     ] {
         assert_eq!(attribute(&request, name), Some(value), "{name}");
     }
     assert_eq!(attribute(&batch, "rows"), Some(3usize.into()));
     assert_eq!(attribute(&batch, "requests"), Some(2usize.into()));
     assert!(spans.iter().all(|s| s.error.is_empty()));
+    assert!(spans.iter().all(|s| span::NAMES.contains(&s.name)));
+    let attributes = spans.iter().flat_map(|s| &s.attributes);
+    assert!(attributes.into_iter().all(|(name, _)| span::ATTRIBUTES.contains(name)));
     assert!(second.poll().unwrap().0.is_ok());
     assert_eq!(World::span(&world.spans(), "request").parent, None);
 }

@@ -20,14 +20,37 @@ pub struct TraceId(u128);
 pub struct SpanId(u64);
 
 impl TraceId {
+    pub const DIGITS: usize = 32;
+
     pub fn random() -> TraceId {
         TraceId(u128::from(random()) << 64 | u128::from(random()).max(1))
+    }
+
+    /// Read from lower-case hexadecimal digits, all of them.
+    pub fn parse(digits: &[u8]) -> Option<TraceId> {
+        if digits.len() == Self::DIGITS { hex(digits).filter(|&id| id != 0).map(TraceId) } else { None }
+    }
+
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
     }
 }
 
 impl SpanId {
+    pub const DIGITS: usize = 16;
+
     pub fn random() -> SpanId {
         SpanId(random().max(1))
+    }
+
+    /// Read from lower-case hexadecimal digits, all of them.
+    pub fn parse(digits: &[u8]) -> Option<SpanId> {
+        let id = if digits.len() == Self::DIGITS { hex(digits)? } else { 0 };
+        u64::try_from(id).ok().filter(|&id| id != 0).map(SpanId)
+    }
+
+    pub fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 }
 
@@ -78,14 +101,9 @@ impl Context {
         if !fits || !dashes {
             return None;
         }
-        let (trace, span) = (hex(&known[3..35])?, hex(&known[36..52])?);
-        let flags = hex(&known[53..55])?;
-        if trace == 0 || span == 0 {
-            return None;
-        }
-        let span = SpanId(u64::try_from(span).ok()?);
-        let sampled = flags & u128::from(SAMPLED) != 0;
-        Some(Context { trace: TraceId(trace), span, sampled })
+        let (trace, span) = (TraceId::parse(&known[3..35])?, SpanId::parse(&known[36..52])?);
+        let sampled = hex(&known[53..55])? & u128::from(SAMPLED) != 0;
+        Some(Context { trace, span, sampled })
     }
 
     /// The header's value, in version 00.

@@ -215,7 +215,7 @@ impl Watch {
             kind: Kind::Server,
             start_ns: self.clock.unix_ns(self.started),
             end_ns: self.clock.unix_ns(ended),
-            links: Vec::new(),
+            links: notes.batch.into_iter().collect(),
             attributes: self.attributes(notes, outcome),
             error,
         });
@@ -231,10 +231,6 @@ impl Watch {
         ];
         fields.extend(notes.version.map(|version| ("version", version.into())));
         fields.extend(notes.rows.map(|rows| ("rows", rows.into())));
-        if let Some(batch) = notes.batch {
-            fields.push(("batch.trace_id", batch.trace.to_string().into()));
-            fields.push(("batch.span_id", batch.span.to_string().into()));
-        }
         fields
     }
 
