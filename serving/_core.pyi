@@ -171,7 +171,30 @@ class Call:
 class Sample:
     """A finished request that was whole and fitted its model, with its tensors.
 
-    Made by ``Server.samples`` only. The tensors are copied to Python when asked for."""
+    Made by ``Server.samples``. The tensors are copied to Python when asked for."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: int,
+        protocol: Literal["grpc", "http"],
+        at: float,
+        inputs: Sequence[tuple[str, str, Sequence[int], bytes]],
+        outputs: Sequence[tuple[str, str, Sequence[int], bytes]],
+        id: str = "",  # noqa: A002 - as the attribute is called
+        request_id: str = "",
+        total_s: float = 0.0,
+        queue_s: float = 0.0,
+        compute_s: float = 0.0,
+        word: str = "",
+        message: str = "",
+        priority: int = 0,
+        timeout_us: int = 0,
+    ) -> None:
+        """For tests: the bytes of tensors are not held against their shapes.
+
+        Raises ValueError for an unknown protocol, datatype or word, and for times below 0."""
 
     @property
     def model(self) -> str: ...
@@ -217,6 +240,15 @@ class Sample:
     @property
     def parameters(self) -> dict[str, int]:
         """``priority`` and ``timeout`` (microseconds), where the request sets them."""
+
+def json_lines(
+    samples: Sequence[Sample], shown: Sequence[Sequence[str] | None], most: int
+) -> tuple[bytes, int]:
+    """The first samples as lines of the request log, and how many they are: as many as
+    ``most`` bytes hold, the first one in any case. Written without the GIL.
+
+    ``shown``: for each sample the tensors that go with their values, ``None`` for all.
+    Raises ValueError unless there are as many as samples."""
 
 class Span:
     """A finished span. ``request`` has the attributes model, version, protocol, method,

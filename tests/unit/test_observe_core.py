@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from serving import _core
+from serving.observe.request_log.record import from_line, record_of
 from serving.settings import load_settings
 from serving.wire import messages
 
@@ -312,6 +313,47 @@ def test_failed_runs_are_sampled_and_refusals_before_the_model_are_not(
     assert (len(sample.inputs), sample.outputs) == (1, [])
     assert not door.ask(world, model="absent").ok
     assert world.server.samples(0) == []
+
+
+def test_samples_become_lines_that_read_back(world: World, door: Http | Grpc) -> None:
+    world.server.observe(**OFF)
+    world.queue.sample(1.0)
+    for word in ("a", "bad", "é\n"):
+        door.ask(world, [word])
+    samples = world.samples(3)
+    lines, count = _core.json_lines(samples, [None, ["y"], ["x"]], 1 << 16)
+    assert count == 3
+    read = [from_line(line) for line in lines.splitlines(keepends=True)]
+    shown = [None, ("y",), ("x",)]
+    made = [record_of(sample, names) for sample, names in zip(samples, shown, strict=True)]
+    for found, expected in zip(read, made, strict=True):
+        assert found.at == pytest.approx(expected.at, abs=1e-6)
+        for seconds in ("total_s", "queue_s", "compute_s"):
+            assert getattr(found, seconds) == pytest.approx(getattr(expected, seconds), abs=1e-7)
+        same = {key: getattr(expected, key) for key in ("at", "total_s", "queue_s", "compute_s")}
+        assert found._replace(**same) == expected
+
+
+def test_each_sample_is_told_what_of_it_is_shown() -> None:
+    sample = _core.Sample(model="m", version=1, protocol="grpc", at=0.0, inputs=[], outputs=[])
+    assert _core.json_lines([], [], 100) == (b"", 0)
+    with pytest.raises(ValueError, match="shown"):
+        _core.json_lines([sample], [], 100)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"protocol": "smoke"}, "unknown protocol 'smoke'"),
+        ({"word": "late"}, "unknown error word 'late'"),
+        ({"at": -1.0}, "negative"),
+        ({"inputs": [("x", "FP99", [1], b"")]}, "unknown datatype 'FP99'"),
+    ],
+)
+def test_a_sample_of_what_is_not_known_is_refused(wrong: dict[str, Any], words: str) -> None:
+    right = {"model": "m", "version": 1, "protocol": "grpc", "at": 0.0, "inputs": []}
+    with pytest.raises(ValueError, match=words):
+        _core.Sample(**{**right, "outputs": [], **wrong})
 
 
 def test_the_priority_and_time_out_of_a_request_are_in_its_sample(world: World) -> None:

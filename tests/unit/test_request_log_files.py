@@ -9,25 +9,30 @@ import json
 import os
 import re
 import stat
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from serving import _core
 from serving.errors import ConfigError
 from serving.observe.request_log import tensors
 from serving.observe.request_log.folder import Folder, TooLargeError
 from serving.observe.request_log.forms import Form, JsonLines, form_of
 from serving.observe.request_log.read import Damaged, Entry, files_of, read
-from serving.observe.request_log.record import Record, from_line, record_of, to_line
+from serving.observe.request_log.record import Record, Shown, from_line, record_of
 from serving.observe.request_log.tensors import LoggedTensor
 from tests.clients import oip
-from tests.unit.request_log_samples import FakeSample, sample, tensor, texts
+from tests.unit.request_log_samples import Tensor, holding, line, sample, tensor, texts
 
+BIG = holding([tensor("X", np.zeros(200_000, np.float32))])
 FORMS = ("jsonl", "parquet")
 
 
@@ -50,8 +55,9 @@ SPECIAL = [
 ALL = [logged(name, array, name) for name, array in sorted(oip.SAMPLES.items())] + SPECIAL
 
 
-def record(**fields: object) -> Record:
-    return record_of(sample(**fields), lambda name: False)
+def pieces(form: str, *samples: _core.Sample, shown: Shown = None) -> list[bytes]:
+    made = form_of(form).pieces(samples, [shown] * len(samples), lambda: 65536)
+    return [piece for piece, _ in made]
 
 
 def written(folder: Path, form: Form, *pieces: bytes) -> Folder:
@@ -67,21 +73,78 @@ def entries(folder: Path) -> list[Record]:
     return [one.record for one in found if isinstance(one, Entry)]
 
 
+def _line_of(*given: LoggedTensor, **fields: object) -> bytes:
+    """A line of a sample with these inputs, those without data hidden."""
+    shown = tuple(one.name for one in given if one.data is not None)
+    return line(holding(_sampled(given), **fields), shown)
+
+
+def _sampled(given: Iterable[LoggedTensor]) -> list[Tensor]:
+    return [(one.name, one.datatype, one.shape, one.data or b"") for one in given]
+
+
+def _written_as(one: LoggedTensor) -> object:
+    return json.loads(_line_of(one))["inputs"][0]
+
+
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
 def test_a_tensor_is_the_same_after_json(one: LoggedTensor) -> None:
-    assert tensors.from_json(json.loads(tensors.to_text(one))) == one
+    assert tensors.from_json(_written_as(one)) == one
+
+
+def _bits(one: LoggedTensor) -> object:
+    """The bytes, or the elements where a NaN among them may have become another."""
+    if one.datatype in ("FP32", "FP64") and one.data is not None:
+        values = np.frombuffer(one.data, oip.DTYPES[one.datatype])
+        return ["nan" if np.isnan(value) else value.tobytes() for value in values]
+    return one.data
+
+
+def _texts_of_any(draw: st.DrawFn) -> tuple[int, bytes]:
+    either = st.one_of(st.binary(max_size=9), st.text(max_size=9).map(str.encode))
+    found = draw(st.lists(either, max_size=9))
+    return len(found), texts(*found)
+
+
+@st.composite
+def _any_tensor(draw: st.DrawFn) -> LoggedTensor:
+    """Of any datatype and any bits, short and long."""
+    datatype = draw(st.sampled_from(sorted(oip.DTYPES)))
+    if datatype == "BYTES":
+        count, data = _texts_of_any(draw)
+    else:
+        size = np.dtype(oip.DTYPES[datatype]).itemsize
+        count = draw(st.one_of(st.integers(0, 40), st.integers(255, 258)))
+        data = draw(st.binary(min_size=count * size, max_size=count * size))
+    if datatype == "BOOL":
+        data = bytes(byte & 1 for byte in data)
+    return LoggedTensor(draw(st.text()), datatype, (1, count), data)
+
+
+# Its shortest text is 7.038531e-26; the FP64 nearest to that, made FP32, is its neighbour.
+TWICE_ROUNDED = LoggedTensor("two roundings", "FP32", (1,), struct.pack("<I", 0x15AE43FD))
+
+
+@settings(deadline=None)
+@given(st.lists(_any_tensor(), max_size=3))
+@example([TWICE_ROUNDED])
+@example(SPECIAL)
+def test_whatever_was_sampled_is_read_back_bit_for_bit(sampled: list[LoggedTensor]) -> None:
+    found = from_line(_line_of(*sampled)).inputs
+    assert [one[:3] for one in found] == [one[:3] for one in sampled]
+    assert [_bits(one) for one in found] == [_bits(one) for one in sampled]
 
 
 def test_json_holds_values_as_the_protocol_writes_them() -> None:
-    array = np.array([0.5, np.nan, -np.inf], np.float32)
-    text = tensors.to_text(logged("X", array, "FP32"))
-    assert text == '{"name":"X","datatype":"FP32","shape":[3],"data":[0.5,NaN,-Infinity]}'
+    array = np.array([0.5, 0.1, np.nan, -np.inf], np.float32)
+    text = b'{"name":"X","datatype":"FP32","shape":[4],"data":[0.5,0.1,NaN,-Infinity]}'
+    assert text in _line_of(logged("X", array, "FP32"))
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_what_json_cannot_carry_is_marked_base64(datatype: str) -> None:
     one = logged("X", oip.SAMPLES[datatype], datatype)
-    given = json.loads(tensors.to_text(one))
+    given = _written_as(one)
     assert given["encoding"] == "base64"
     assert base64.b64decode(given["data"]) == one.data
 
@@ -123,16 +186,17 @@ def test_a_wrong_tensor_is_refused_in_words(given: object, words: str) -> None:
     "text", ['"', "\\", "a\nb", "\0", "\u2028", "é 漢字 🎈", '\', "x":1}', "nan", "True"]
 )
 def test_a_line_stays_one_line_of_json_whatever_texts_it_holds(text: str) -> None:
-    made = record(model=text, id=text, request_id=text, message=text, word="INVALID")
-    named = LoggedTensor(text, "BYTES", (2,), texts(text.encode(), b""))
-    made = made._replace(inputs=(named,), parameters={text: text})
-    line = to_line(made)
-    assert line.count(b"\n") == 1
-    assert from_line(line) == made
+    made = holding(
+        [(text, "BYTES", (2,), texts(text.encode(), b""))],
+        **dict.fromkeys(("model", "id", "request_id", "message"), text),
+        word="bad_data",
+    )
+    assert line(made).count(b"\n") == 1
+    assert from_line(line(made)) == record_of(made, None)
 
 
 def test_a_line_tells_the_request_and_its_answer() -> None:
-    told = json.loads(to_line(record(word="INVALID", message="no", parameters={"priority": 1})))
+    told = json.loads(line(sample(word="bad_data", message="no", priority=1)))
     assert told == {
         "time": "2026-05-28T20:26:40.250000Z",
         "model": "m",
@@ -140,7 +204,7 @@ def test_a_line_tells_the_request_and_its_answer() -> None:
         "protocol": "grpc",
         "id": "mine",
         "request_id": "r-1",
-        "status": "INVALID",
+        "status": "bad_data",
         "message": "no",
         "total_s": 0.004,
         "queue_s": 0.001,
@@ -153,16 +217,18 @@ def test_a_line_tells_the_request_and_its_answer() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_datatype_is_read_as_it_was_written(tmp_path: Path, form: str) -> None:
-    made = record()._replace(inputs=tuple(ALL), outputs=tuple(reversed(ALL)))
-    folder = written(tmp_path, form_of(form), *(p for p, _ in form_of(form).pieces([made])))
-    folder.close()
-    assert entries(tmp_path) == [made]
+    made = holding(_sampled(ALL), _sampled(reversed(ALL)))
+    shown = tuple(one.name for one in ALL if one.data is not None)
+    written(tmp_path, form_of(form), *pieces(form, made, shown=shown)).close()
+    (found,) = entries(tmp_path)
+    assert found == record_of(made, shown)
+    assert found.inputs == tuple(ALL)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_has_its_name_when_it_is_whole_and_is_private(tmp_path: Path, form: str) -> None:
     place = tmp_path / "log"
-    folder = written(place, form_of(form), *(p for p, _ in form_of(form).pieces([record()])))
+    folder = written(place, form_of(form), *pieces(form, sample()))
     assert [path.name[-5:] for path in place.iterdir()] == [".part"]
     assert files_of(place) == []
     folder.close()
@@ -173,10 +239,10 @@ def test_a_file_has_its_name_when_it_is_whole_and_is_private(tmp_path: Path, for
 
 
 def test_a_full_file_is_followed_by_another(tmp_path: Path) -> None:
-    line = to_line(record())
-    folder = Folder(tmp_path, JsonLines(), max_file_bytes=3 * len(line), max_bytes=10**6)
+    one = line(sample())
+    folder = Folder(tmp_path, JsonLines(), max_file_bytes=3 * len(one), max_bytes=10**6)
     for _ in range(8):
-        folder.append(line)
+        folder.append(one)
     folder.close()
     assert [len(list(read(file))) for file in files_of(tmp_path)] == [3, 3, 2]
 
@@ -192,7 +258,7 @@ def test_all_files_together_stay_within_the_bound_and_the_oldest_go(
         tmp_path, one, max_file_bytes=8000, max_bytes=bound, wall=lambda: float(next(clock))
     )
     for i in range(200):
-        (piece,) = (p for p, _ in one.pieces([record(id=str(i))]))
+        (piece,) = pieces(form, sample(id=str(i)))
         folder.append(piece)
         held = sum(path.stat().st_size for path in tmp_path.iterdir())
         assert held <= bound
@@ -214,7 +280,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.part").write_bytes(b"mine")
     folder = Folder(tmp_path, JsonLines(), max_file_bytes=1000, max_bytes=2000)
     for _ in range(30):
-        folder.append(to_line(record()))
+        folder.append(line(sample()))
     folder.close()
     assert (tmp_path / "requests.jsonl").stat().st_size == 5000
     assert (tmp_path / "notes.part").read_bytes() == b"mine"
@@ -227,12 +293,11 @@ import os, signal
 from pathlib import Path
 from serving.observe.request_log.folder import Folder
 from serving.observe.request_log.forms import form_of
-from serving.observe.request_log.record import record_of
 from tests.unit.request_log_samples import sample
 form = form_of({form!r})
 folder = Folder(Path({str(folder)!r}), form, max_file_bytes=10**6, max_bytes=10**7)
 for i in range(5):
-    for piece, _ in form.pieces([record_of(sample(id=str(i)), lambda name: False)]):
+    for piece, _ in form.pieces([sample(id=str(i))], [None], folder.room):
         folder.append(piece)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -258,7 +323,7 @@ def test_what_a_killed_process_left_can_be_read_and_is_taken_over(
 
 
 def test_a_file_that_another_process_writes_is_not_taken_over(tmp_path: Path) -> None:
-    written(tmp_path, JsonLines(), to_line(record()))
+    written(tmp_path, JsonLines(), line(sample()))
     (part,) = tmp_path.iterdir()
     with part.open("rb") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,7 +341,7 @@ def test_a_leftover_without_a_record_goes(tmp_path: Path) -> None:
 
 def test_damaged_lines_are_told_and_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "log.jsonl"
-    good = to_line(record())
+    good = line(sample())
     wrong_shape = good.replace(b'"shape":[2]', b'"shape":[3]')
     file.write_bytes(good + b"{\n" + wrong_shape + b"[]\n" + good + good[:-10])
     found = list(read(file))
@@ -319,8 +384,7 @@ def test_parquet_has_a_row_a_request_for_other_readers(tmp_path: Path) -> None:
     from pyarrow import parquet
 
     form = form_of("parquet")
-    records = [record(id=str(i)) for i in range(100)]
-    written(tmp_path, form, *(p for p, _ in form.pieces(records))).close()
+    written(tmp_path, form, *pieces("parquet", *(sample(id=str(i)) for i in range(100)))).close()
     (file,) = tmp_path.iterdir()
     table = parquet.read_table(file)
     assert table.column("id").to_pylist() == [str(i) for i in range(100)]
@@ -335,21 +399,24 @@ def test_parquet_has_a_row_a_request_for_other_readers(tmp_path: Path) -> None:
     ]
 
 
-def _pieces(records: list[Record]) -> Iterator[tuple[bytes, int]]:
-    return form_of("parquet").pieces(records)
-
-
-def test_parquet_pieces_are_bounded(tmp_path: Path) -> None:
-    big = record_of(
-        FakeSample([tensor("X", np.zeros(200_000, np.float32))], []), lambda name: False
-    )
-    assert [n for _, n in _pieces([big] * 5)] == [2, 2, 1]
-    assert [n for _, n in _pieces([record()] * 130)] == [64, 64, 2]
+@pytest.mark.parametrize(
+    ("form", "one", "given", "counts"),
+    [
+        ("parquet", BIG, 5, [2, 2, 1]),
+        ("parquet", sample(), 130, [64, 64, 2]),
+        ("jsonl", BIG, 3, [1, 1, 1]),
+        ("jsonl", sample(), 5, [2, 2, 1]),
+    ],
+)
+def test_pieces_are_bounded(form: str, one: _core.Sample, given: int, counts: list[int]) -> None:
+    room = 3 * len(line(sample())) - 1
+    made = form_of(form).pieces([one] * given, [None] * given, lambda: room)
+    assert [count for _, count in made] == counts
 
 
 def test_a_line_of_a_later_version_with_more_in_it_is_read() -> None:
-    line = to_line(record())
-    assert from_line(line.replace(b'{"time"', b'{"more":[1],"time"')) == from_line(line)
+    one = line(sample())
+    assert from_line(one.replace(b'{"time"', b'{"more":[1],"time"')) == from_line(one)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -357,12 +424,12 @@ def test_what_is_added_while_a_file_is_read_is_left_for_the_next_time(
     tmp_path: Path, form: str
 ) -> None:
     """Sending a log again to the gateway that writes it must come to an end."""
-    pieces = [p for p, _ in form_of(form).pieces([record()])]
-    folder = written(tmp_path, form_of(form), *pieces * 3)
+    (piece,) = pieces(form, sample())
+    folder = written(tmp_path, form_of(form), piece, piece, piece)
     (part,) = tmp_path.iterdir()
     seen = 0
     for _ in read(part):
-        folder.append(pieces[0])
+        folder.append(piece)
         seen += 1
     assert seen == 3
     assert len(list(read(part))) == 6
@@ -372,8 +439,7 @@ def test_the_page_describes_every_field() -> None:
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
     table = page[page.index("**JSON Lines**") : page.index("A tensor has")]
     described = re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]+)\|", table, re.MULTILINE)))
-    full = record(message="no", parameters={"timeout": 1})
-    assert described == list(json.loads(to_line(full)))
+    assert described == list(json.loads(line(sample(message="no", timeout_us=1))))
     from serving.observe.request_log.parquet import SCHEMA
 
     assert described == SCHEMA.names
@@ -388,7 +454,7 @@ def test_a_disk_that_is_full_while_a_file_is_converted_costs_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     form = form_of("parquet")
-    folder = written(tmp_path, form, *(p for p, _ in form.pieces([record(id="kept")])))
+    folder = written(tmp_path, form, *pieces("parquet", sample(id="kept")))
     with monkeypatch.context() as patched:
         patched.setattr(parquet.ParquetWriter, "write_table", full)
         with pytest.raises(OSError, match="No space"):
@@ -406,7 +472,7 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", without)
-    folder = written(tmp_path, JsonLines(), to_line(record()))
+    folder = written(tmp_path, JsonLines(), line(sample()))
     folder.open()
     assert len(list(tmp_path.iterdir())) == 1
     folder.close()
@@ -416,17 +482,17 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(
 def test_files_of_two_gateways_in_one_folder_stay_within_the_bound_together(
     tmp_path: Path,
 ) -> None:
-    line = to_line(record())
-    bound = 10 * len(line)
+    one = line(sample())
+    bound = 10 * len(one)
     two = [
-        Folder(tmp_path, JsonLines(), max_file_bytes=3 * len(line), max_bytes=bound)
+        Folder(tmp_path, JsonLines(), max_file_bytes=3 * len(one), max_bytes=bound)
         for _ in range(2)
     ]
     for _ in range(20):
         for folder in two:
-            folder.append(line)
+            folder.append(one)
     for folder in two:
         folder.close()
     # Each knows of the other's files since it last began one.
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound + 3 * len(line)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= bound + 3 * len(one)
     assert all(path.suffix == ".jsonl" for path in tmp_path.iterdir())

@@ -36,6 +36,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<observe::Sample>()?;
     module.add_class::<spans::Span>()?;
     module.add_class::<spans::SpanEncoder>()?;
+    module.add_function(wrap_pyfunction!(observe::json_lines, module)?)?;
     Ok(())
 }
 

@@ -19,6 +19,8 @@ from serving.observe.request_log.forms import PART, Form, finish
 
 _NAME = re.compile(r"requests-\d{8}T\d{12}Z\.(jsonl|parquet)(\.part|\.tmp)?")
 _NAMES_TRIED = 100
+# Enough for one write to carry many lines, and little to lose where it fails.
+_PIECE_BYTES = 65536
 
 
 class TooLargeError(ValueError):
@@ -55,6 +57,15 @@ class Folder:
         """Of all files together."""
         part = self._part.size if self._part is not None else 0
         return sum(size for _, size in self._whole) + self._fixed + part
+
+    def room(self) -> int:
+        """How many bytes a piece of many requests should have at most, for nothing that fits
+        alone to be refused together, and files to end where they should."""
+        part = self._part.size if self._part is not None else 0
+        if part >= self._max_file_bytes:
+            part = 0
+        all_files = self._max_bytes - self._fixed
+        return max(0, min(_PIECE_BYTES, min(self._max_file_bytes, all_files) - part))
 
     def open(self) -> None:
         """Make the folder, and whole files of what processes that are gone left half written.

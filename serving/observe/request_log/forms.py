@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from serving import _core
 from serving.errors import ConfigError
-from serving.observe.request_log.record import Record, to_line
+from serving.observe.request_log.record import Shown
 
 JSON_LINES = ".jsonl"
 PARQUET = ".parquet"
@@ -18,7 +19,7 @@ _CHUNK = 65536
 
 
 class Form(Protocol):
-    """How records lie in files. A file that is being written can be cut off behind any piece."""
+    """How requests lie in files. A file that is being written can be cut off behind any piece."""
 
     @property
     def suffix(self) -> str: ...
@@ -32,8 +33,14 @@ class Form(Protocol):
         """Whether finishing a file needs its size once more."""
         ...
 
-    def pieces(self, records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
-        """Bytes to append, with how many records they hold."""
+    def pieces(
+        self, samples: Sequence[_core.Sample], shown: Sequence[Shown], room: Callable[[], int]
+    ) -> Iterator[tuple[bytes, int]]:
+        """Bytes to append, with how many requests they hold.
+
+        ``shown``: of each sample. ``room``: how many bytes fit just now, asked before each
+        piece; what can be cut smaller than a piece is.
+        """
         ...
 
 
@@ -44,9 +51,15 @@ class JsonLines:
     header = b""
     copies = False
 
-    def pieces(self, records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
-        for record in records:
-            yield to_line(record), 1
+    def pieces(
+        self, samples: Sequence[_core.Sample], shown: Sequence[Shown], room: Callable[[], int]
+    ) -> Iterator[tuple[bytes, int]]:
+        """Of many lines, unless one alone takes more than there is room."""
+        done = 0
+        while done < len(samples):
+            piece, count = _core.json_lines(samples[done:], shown[done:], room())
+            done += count
+            yield piece, count
 
 
 def form_of(name: str) -> Form:

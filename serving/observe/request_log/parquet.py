@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import ipc, parquet
 
-from serving.observe.request_log.record import Record
+from serving.observe.request_log.record import Record, Shown
+from serving.observe.request_log.record import record_of as record_of_sample
 from serving.observe.request_log.tensors import LoggedTensor, checked
+
+if TYPE_CHECKING:
+    from serving import _core
 
 _PIECE_ROWS = 64
 _PIECE_BYTES = 1024 * 1024
@@ -68,10 +72,13 @@ class Parquet:
     def header(self) -> bytes:
         return bytes(SCHEMA.serialize())
 
-    def pieces(self, records: Iterable[Record]) -> Iterator[tuple[bytes, int]]:
+    def pieces(
+        self, samples: Sequence[_core.Sample], shown: Sequence[Shown], room: Callable[[], int]
+    ) -> Iterator[tuple[bytes, int]]:
+        """By rows and bytes of tensors: how long a batch of them gets is known afterwards."""
         rows: list[dict[str, Any]] = []
         held = 0
-        for record in records:
+        for record in map(record_of_sample, samples, shown):
             rows.append(_row(record))
             held += sum(len(t.data or b"") for t in (*record.inputs, *record.outputs))
             if len(rows) >= _PIECE_ROWS or held >= _PIECE_BYTES:

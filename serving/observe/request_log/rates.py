@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe.request_log.record import Shown
+from serving.signature import Signature
 
 # Versions that left are remembered: requests that they answered may still wait to be written.
 _REMEMBERED = 4096
@@ -20,17 +22,25 @@ class Sampled(Protocol):
     def sample(self, rate: float) -> None: ...
 
 
+class _Known(NamedTuple):
+    """What was asked of a version, and what came of it."""
+
+    patterns: tuple[str, ...]
+    signature: Signature | None
+    shown: Shown
+
+
 class Rates:
-    """Sets each queue's share of sampled requests, and knows which tensors are hidden.
+    """Sets each queue's share of sampled requests, and knows which tensors are shown.
 
     ``rate`` and ``redact`` are the settings'; a model's own rate stands instead of the first,
-    its own patterns beside the second. ``watch`` is called by one thread, ``hidden`` by any.
+    its own patterns beside the second. ``watch`` is called by one thread, ``shown`` by any.
     """
 
     def __init__(self, rate: float, redact: Sequence[str]) -> None:
         self._rate, self._redact = rate, tuple(redact)
         self._set: dict[tuple[str, int], tuple[Sampled, float]] = {}
-        self._patterns: OrderedDict[tuple[str, int], tuple[str, ...]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
 
     def watch(self, views: Iterable[ModelView]) -> None:
         """The models as they stand now."""
@@ -49,13 +59,10 @@ class Rates:
         self._set = current
         self._forget()
 
-    def hidden(self, model: str, version: int) -> Callable[[str], bool]:
-        """Whether a tensor of that name goes without its values. All do, of a version that
-        nothing is known of."""
-        patterns = self._patterns.get((model, version), ("*",))
-        if not patterns:
-            return _shown
-        return lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)
+    def shown(self, model: str, version: int) -> Shown:
+        """The tensors that go with their values: none, of a version that nothing is known of."""
+        known = self._known.get((model, version))
+        return () if known is None else known.shown
 
     def _rate_of(self, version: VersionView) -> float:
         own = version.config.request_log.rate if version.config is not None else None
@@ -63,14 +70,26 @@ class Rates:
 
     def _remember(self, key: tuple[str, int], version: VersionView) -> None:
         own = version.config.request_log.redact if version.config is not None else ()
-        self._patterns[key] = (*self._redact, *own)
-        self._patterns.move_to_end(key)
+        patterns = (*self._redact, *own)
+        known = self._known.get(key)
+        if known is None or known[:2] != (patterns, version.signature):
+            shown = _shown(patterns, version.signature)
+            self._known[key] = _Known(patterns, version.signature, shown)
+        self._known.move_to_end(key)
 
     def _forget(self) -> None:
         """The longest gone first, and none that is there."""
-        while len(self._patterns) > max(_REMEMBERED, len(self._set)):
-            self._patterns.popitem(last=False)
+        while len(self._known) > max(_REMEMBERED, len(self._set)):
+            self._known.popitem(last=False)
 
 
-def _shown(name: str) -> bool:
-    return False
+def _shown(patterns: Sequence[str], signature: Signature | None) -> Shown:
+    """By name, so that a tensor that is in no signature is hidden where anything is."""
+    if not patterns:
+        return None
+    tensors = () if signature is None else (*signature.inputs, *signature.outputs)
+    return tuple(
+        tensor.name
+        for tensor in tensors
+        if not any(fnmatchcase(tensor.name, pattern) for pattern in patterns)
+    )

@@ -3,52 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.observe.request_log import tensors
-from serving.observe.request_log.tensors import LoggedTensor, quoted
+from serving.observe.request_log.tensors import LoggedTensor
+
+if TYPE_CHECKING:
+    from serving import _core
 
 OK = "OK"
 
-_Tensor = tuple[str, str, Sequence[int], bytes]
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-class Sample(Protocol):
-    """What the core hands over of one finished request; times in seconds, ``at`` since the
-    epoch, ``word`` "" where it was answered; tensors as (name, datatype, shape, bytes)."""
-
-    @property
-    def model(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def at(self) -> float: ...
-    @property
-    def total_s(self) -> float: ...
-    @property
-    def queue_s(self) -> float: ...
-    @property
-    def compute_s(self) -> float: ...
-    @property
-    def word(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def inputs(self) -> Sequence[_Tensor]: ...
-    @property
-    def outputs(self) -> Sequence[_Tensor]: ...
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
+# The tensors of a model that go with their values; None: all.
+Shown = tuple[str, ...] | None
 
 
 class Record(NamedTuple):
@@ -72,62 +40,36 @@ class Record(NamedTuple):
     outputs: tuple[LoggedTensor, ...]
 
 
-def record_of(sample: Sample, hidden: Callable[[str], bool]) -> Record:
-    """``hidden``: whether a tensor of this name goes without its values."""
-
+def record_of(sample: _core.Sample, shown: Shown) -> Record:
     return Record(
         sample.at,
         sample.model,
         sample.version,
         sample.protocol,
-        sample.id or "",
-        sample.request_id or "",
+        sample.id,
+        sample.request_id,
         sample.word or OK,
-        sample.message or "",
+        sample.message,
         sample.total_s,
         sample.queue_s,
         sample.compute_s,
         sample.parameters,
-        _kept(sample.inputs, hidden),
-        _kept(sample.outputs, hidden),
+        _kept(sample.inputs, shown),
+        _kept(sample.outputs, shown),
     )
 
 
-def _kept(given: Iterable[_Tensor], hidden: Callable[[str], bool]) -> tuple[LoggedTensor, ...]:
+def _kept(
+    given: Iterable[tuple[str, str, tuple[int, ...], bytes]], shown: Shown
+) -> tuple[LoggedTensor, ...]:
     return tuple(
-        LoggedTensor(name, datatype, tuple(shape), None if hidden(name) else data)
+        LoggedTensor(name, datatype, shape, data if shown is None or name in shown else None)
         for name, datatype, shape, data in given
     )
 
 
-def to_line(record: Record) -> bytes:
-    """One line of JSON Lines, its end included; texts that say nothing are left out."""
-    head = (
-        f'{{"time":"{time_text(record.at)}","model":{quoted(record.model)},'
-        f'"version":{record.version},"protocol":{quoted(record.protocol)},'
-    )
-    parts = [head]
-    if record.id:
-        parts.append(f'"id":{quoted(record.id)},')
-    if record.request_id:
-        parts.append(f'"request_id":{quoted(record.request_id)},')
-    parts.append(f'"status":{quoted(record.status)},')
-    if record.message:
-        parts.append(f'"message":{quoted(record.message)},')
-    parts.append(
-        f'"total_s":{record.total_s:.7f},"queue_s":{record.queue_s:.7f},'
-        f'"compute_s":{record.compute_s:.7f},'
-    )
-    if record.parameters:
-        parts.append(f'"parameters":{_encode(dict(record.parameters))},')
-    inputs = ",".join(map(tensors.to_text, record.inputs))
-    outputs = ",".join(map(tensors.to_text, record.outputs))
-    parts.append(f'"inputs":[{inputs}],"outputs":[{outputs}]}}\n')
-    return "".join(parts).encode()
-
-
 def from_line(line: bytes) -> Record:
-    """The reverse of ``to_line``. Raises ValueError saying what is wrong."""
+    """The reverse of ``_core.json_lines``, of one line. Raises ValueError saying what is wrong."""
     try:
         given = json.loads(line)
     except (ValueError, RecursionError):
@@ -157,16 +99,6 @@ def _field(given: Mapping[str, Any], key: str, kind: Any, otherwise: Any = None)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"it has no '{key}'" if key not in given else f"its '{key}' is wrong")
     return value
-
-
-def time_text(at: float) -> str:
-    micros = round(at * 1e6)
-    return f"{_second(micros // 10**6)}.{micros % 10**6:06d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def at_of(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Tensors of logged requests: bytes in memory, readable JSON in files.
+"""Tensors of logged requests: bytes in memory, readable JSON in files, which the core writes.
 
 JSON carries numbers, booleans and texts as the Open Inference Protocol writes them, bare NaN
 and infinities included. What it can't carry (FP16, BF16, bytes that are no text), and what is
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 import struct
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -20,27 +18,7 @@ import numpy as np
 
 from serving.signature import DATATYPES
 
-# Longer tensors go as base64: writing out numbers holds Python's lock, which batches need.
-MAX_ELEMENTS = 256
-MAX_TEXT_BYTES = 65536
 _NOT_IN_JSON = frozenset({"FP16", "BF16"})
-# As `memoryview` names them, which is much quicker than numpy for a few numbers.
-_CODES = {
-    "BOOL": "?",
-    "INT8": "b",
-    "INT16": "h",
-    "INT32": "i",
-    "INT64": "q",
-    "UINT8": "B",
-    "UINT16": "H",
-    "UINT32": "I",
-    "UINT64": "Q",
-    "FP32": "f",
-    "FP64": "d",
-}
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-# A text as JSON has it, its quotes included.
-quoted = json.encoder.encode_basestring
 _DTYPES = {name: np.dtype(row[0]).newbyteorder("<") for name, row in DATATYPES.items()}
 
 
@@ -52,50 +30,6 @@ class LoggedTensor(NamedTuple):
     datatype: str
     shape: tuple[int, ...]
     data: bytes | None
-
-
-def to_text(tensor: LoggedTensor) -> str:
-    """The tensor as JSON. Put together by hand: a log of busy models writes thousands."""
-    head = (
-        f'{{"name":{quoted(tensor.name)},"datatype":"{tensor.datatype}",'
-        f'"shape":{_compact(list(tensor.shape))}'
-    )
-    if tensor.data is None:
-        return f'{head},"redacted":true}}'
-    values = _plain(tensor.datatype, tensor.shape, tensor.data)
-    if values is not None:
-        return f'{head},"data":{_compact(values)}}}'
-    return f'{head},"encoding":"base64","data":"{base64.b64encode(tensor.data).decode("ascii")}"}}'
-
-
-def _compact(values: list[Any]) -> str:
-    """Numbers as Python and JSON both write them; the rest, NaN and infinities too, by the
-    book."""
-    text = repr(values)
-    if values and ("n" in text or type(values[0]) not in (int, float)):
-        return _encode(values)
-    return text.replace(" ", "")
-
-
-def _plain(datatype: str, shape: tuple[int, ...], data: bytes) -> list[Any] | None:
-    """The elements in order; None where JSON can't carry them, or they are long."""
-    if math.prod(shape) > MAX_ELEMENTS:
-        return None
-    if datatype == "BYTES":
-        return _texts(data) if len(data) <= MAX_TEXT_BYTES else None
-    code = _CODES.get(datatype)
-    if code is None:
-        return None
-    if sys.byteorder == "little":
-        return memoryview(data).cast(code).tolist()  # type: ignore[call-overload, no-any-return]  # a code that is no literal
-    return np.frombuffer(data, _DTYPES[datatype]).tolist()  # type: ignore[no-any-return]  # always 1-D
-
-
-def _texts(data: bytes) -> list[str] | None:
-    try:
-        return [element.decode("utf-8") for element in elements(data)]
-    except UnicodeDecodeError:
-        return None
 
 
 def elements(data: bytes) -> list[bytes]:
@@ -113,7 +47,7 @@ def elements(data: bytes) -> list[bytes]:
 
 
 def from_json(given: Any) -> LoggedTensor:
-    """The reverse of ``to_text``, parsed. Raises ValueError saying what is wrong."""
+    """A tensor of a line, parsed. Raises ValueError saying what is wrong."""
     if not isinstance(given, Mapping):
         raise ValueError("a tensor is an object")
     name, datatype, shape = given.get("name"), given.get("datatype"), given.get("shape")

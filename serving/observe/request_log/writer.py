@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from serving.events import log
 from serving.models.views import ModelView
@@ -19,8 +19,10 @@ from serving.observe.prometheus import Exposition
 from serving.observe.request_log.folder import Folder, TooLargeError, words
 from serving.observe.request_log.forms import Form
 from serving.observe.request_log.rates import Rates
-from serving.observe.request_log.record import Record, Sample, record_of
 from serving.settings import RequestLogSettings
+
+if TYPE_CHECKING:
+    from serving import _core
 
 _PULL_S = 1.0
 # Between two attempts to write where writing failed.
@@ -30,7 +32,7 @@ _RETRY_S = 5.0
 class SampleSource(Protocol):
     """What the request log needs of ``_core.Server``."""
 
-    def samples(self, timeout: float) -> Sequence[Sample] | None: ...
+    def samples(self, timeout: float) -> Sequence[_core.Sample] | None: ...
 
     def counters(self) -> dict[str, int]: ...
 
@@ -107,14 +109,15 @@ class RequestLog:
             self.keep(samples)
         self._guarded(self._folder.close)
 
-    def keep(self, samples: Sequence[Sample]) -> None:
+    def keep(self, samples: Sequence[_core.Sample]) -> None:
         """Write them, or count them as dropped; never raises."""
         left = len(samples)
         try:
             if not samples or self._waits():
                 self._drop("write", left)
                 return
-            for piece, count in self._form.pieces(self._records(samples)):
+            shown = [self._rates.shown(sample.model, sample.version) for sample in samples]
+            for piece, count in self._form.pieces(samples, shown, self._folder.room):
                 left -= count
                 if self._append(piece, count):
                     continue
@@ -125,10 +128,6 @@ class RequestLog:
             if not self._failing:
                 log.exception("request_log_failed")
             self._fail()
-
-    def _records(self, samples: Iterable[Sample]) -> Iterator[Record]:
-        for sample in samples:
-            yield record_of(sample, self._rates.hidden(sample.model, sample.version))
 
     def _append(self, piece: bytes, count: int) -> bool:
         """False where writing failed, so that the rest need not be tried."""

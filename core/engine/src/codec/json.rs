@@ -7,9 +7,10 @@
 mod answer;
 mod data;
 mod document;
-mod number;
+pub(crate) mod number;
 mod raw;
 mod request;
+pub(crate) mod values;
 
 pub use answer::encode_infer;
 pub use document::MAX_DEPTH;

@@ -3,6 +3,7 @@
 //! not drawn, nor fail any.
 
 pub mod batch;
+pub mod line;
 pub mod otlp;
 pub mod ring;
 pub mod sample;

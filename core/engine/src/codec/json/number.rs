@@ -15,7 +15,7 @@ const MIDDLE: u64 = 1 << 28;
 /// The FP64 nearest to a JSON number's text; `None` when it is no number, or
 /// so large that only infinity is near.
 #[inline]
-pub(super) fn fp64(text: &str) -> Option<f64> {
+pub(crate) fn fp64(text: &str) -> Option<f64> {
     short(text).or_else(|| text.parse().ok().filter(|value: &f64| value.is_finite() || !has_digits(text)))
 }
 
