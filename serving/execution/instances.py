@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from serving import _core
 from serving.errors import Word
 from serving.events import log
 from serving.execution.recovery import AnyRunner, OnEvent, Recovery, answer, log_event
@@ -64,6 +65,7 @@ class Instances:
         return sum(thread.is_alive() for thread in self._threads)
 
     def _serve(self) -> None:
+        _core.take_short_turns()
         next_batch = self._queue.next_batch
         runner = self._runner
         while True:

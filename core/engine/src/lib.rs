@@ -14,6 +14,7 @@ pub mod observe;
 pub mod permits;
 pub mod queue;
 pub mod routes;
+pub mod scheduling;
 pub mod stats;
 pub mod tensor;
 

@@ -22,10 +22,17 @@ fn descriptors(py: Python<'_>) -> Bound<'_, PyBytes> {
     PyBytes::new(py, engine::DESCRIPTORS)
 }
 
+/// See [`engine::scheduling`].
+#[pyfunction]
+fn take_short_turns() {
+    engine::scheduling::take_short_turns();
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
+    module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_class::<queue::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;

@@ -4,6 +4,7 @@ use super::connection::{self, Door};
 use super::{Config, Io, Shared, drain_begins, health};
 use crate::events::Level;
 use crate::queue::{self, mailbox::Mailbox};
+use crate::scheduling;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -106,6 +107,7 @@ fn io_thread(
         .thread_name(format!("serving-decode-{number}"))
         .build()?;
     let thread = std::thread::Builder::new().name(format!("serving-io-{number}")).spawn(move || {
+        scheduling::take_short_turns();
         let touched = queue::defer_wakes();
         runtime.block_on(async move {
             tokio::spawn(async move {

@@ -1,0 +1,69 @@
+"""Threads that serve ask the kernel for short turns; those that load don't.
+
+See ``core/engine/src/scheduling.rs``, and ``sched_setattr(2)``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+
+from serving import _core
+from serving.model_config.schema import ModelConfig
+from serving.models.loading.loader import Loader
+from serving.settings import load_settings
+from tests.clients.gateway import wait_until
+from tests.unit import graphs
+
+SHORT_NS = 100_000
+_GETATTR = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def turn_ns(thread: int) -> int:
+    """What a thread runs before others may; 0 where the kernel doesn't say."""
+    attributes = ctypes.create_string_buffer(48)
+    if _GETATTR is None or _libc.syscall(_GETATTR, thread, attributes, len(attributes), 0):
+        return 0
+    return int(struct.unpack("=IIQiIQQQ", attributes.raw)[5])
+
+
+pytestmark = pytest.mark.skipif(
+    not turn_ns(threading.get_native_id()), reason="this kernel knows no turns (Linux 6.12)"
+)
+
+
+def turns(name: str) -> list[int]:
+    """Of this process's threads whose system's name begins so."""
+    tasks = Path("/proc/self/task").iterdir()
+    named = [one for one in tasks if (one / "comm").read_text().startswith(name)]
+    return [turn_ns(int(one.name)) for one in named]
+
+
+def test_who_serves_takes_short_turns_and_who_loads_does_not(tmp_path: Path) -> None:
+    given = {"http_port": 0, "grpc_port": 0, "loading.trial": "off", "threads.io": 2}
+    settings, _ = load_settings(given, None, {})
+    server = _core.Server(settings.core())
+    server.start()
+    place = graphs.write(tmp_path, graphs.softmax())
+    loader = Loader(settings)
+    slot = None
+    try:
+        wait_until(lambda: turns("serving-io") == [SHORT_NS] * 2, 5, "I/O threads take short turns")
+        slot = loader(name="m", version=1, path=place, config=ModelConfig(), settings=settings)
+        serving = [one.native_id for one in threading.enumerate() if one.name == "run m:1 #0"]
+        assert serving != []
+        wait_until(
+            lambda: [turn_ns(one or 0) for one in serving] == [SHORT_NS], 5, "so do instances"
+        )
+        assert turn_ns(threading.get_native_id()) != SHORT_NS
+    finally:
+        if slot is not None:
+            slot.close(10)
+        loader.close()
+        server.stop()
