@@ -59,10 +59,14 @@ def _locked(parent: Path) -> tuple[int, Path]:
     while True:
         path = parent / f"{UNFINISHED}{secrets.token_hex(8)}{_LOCK}"
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        _lock(file)
-        # Whoever cleans up may have taken it for a dead one's before it was locked.
-        if os.fstat(file).st_nlink:
-            return file, path
+        try:
+            # Whoever cleans up may have taken it for a dead one's before it was locked, and be
+            # about to remove it, or have done so.
+            if _lock(file) is not False and os.fstat(file).st_nlink:
+                return file, path
+        except OSError:
+            os.close(file)
+            raise
         os.close(file)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import serving
 from serving.publishing import publish
-from serving.registry import copying, placing
+from serving.registry import copying, placing, temporary
 from serving.registry import publish as writing
 from serving.registry.copying import PublishError
 from serving.registry.directory import DirectorySource
@@ -307,6 +307,29 @@ def test_publishers_at_once_all_succeed_with_versions_of_their_own(
     notes = {manifest_of(registry / "m" / str(v)).metadata["n"] for v in versions}
     assert len(notes) == count
     assert hidden(registry) == []
+
+
+def test_a_lock_that_was_taken_for_a_dead_writers_is_given_up(tmp_path, monkeypatch) -> None:
+    """Whoever cleans up comes between its making and its locking."""
+    lock = temporary._lock
+    taken: list[tuple[int, Path]] = []
+
+    def late(file: int) -> bool | None:
+        if not taken:
+            (path,) = tmp_path.iterdir()
+            cleaner = os.open(path, os.O_RDWR)
+            assert lock(cleaner)
+            taken.append((cleaner, path))
+        return lock(file)
+
+    monkeypatch.setattr(temporary, "_lock", late)
+    with temporary.unfinished_folder(tmp_path) as folder:
+        ((cleaner, path),) = taken
+        path.unlink()
+        os.close(cleaner)
+        temporary.remove_dead(tmp_path)
+        assert folder.is_dir()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_of_two_with_one_number_one_fails(registry, model_file, monkeypatch) -> None:
