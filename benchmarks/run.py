@@ -1,6 +1,6 @@
 """Measure how fast the gateway is, and print one table.
 
-python -m benchmarks.run                 the short form, under ten minutes
+python -m benchmarks.run                 the short form, under twenty minutes
 python -m benchmarks.run --full          longer runs, more rounds
 python -m benchmarks.run --only 1 --only 4
 """

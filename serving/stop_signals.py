@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +23,7 @@ class StopSignals:
     def __init__(self) -> None:
         self._asked = False
         self._reader, self._writer = os.pipe()
-        for end in (self._reader, self._writer):
-            os.set_blocking(end, False)
+        os.set_blocking(self._writer, False)
 
     def asked(self) -> bool:
         """Whether to stop."""
@@ -54,9 +52,7 @@ class StopSignals:
     def wait_until(self, done: Callable[[], bool]) -> None:
         """Wait in the main thread; ``done`` is asked after each signal and each ``wake``."""
         while not done():
-            select.select([self._reader], [], [])
-            with suppress(BlockingIOError):  # another waiter's look took the bytes
-                os.read(self._reader, 4096)
+            os.read(self._reader, 4096)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -13,12 +13,11 @@ from statistics import median
 
 from benchmarks import bodies, models, report
 from benchmarks.bench import SHAPES, Bench
-from benchmarks.load import h2load
 from benchmarks.pairs import interleaved, ratio
 from benchmarks.servers import Gateway
+from benchmarks.third import Beside, ThirdOfPeak
 from serving import publish
 
-CLIENTS = 16
 SETTINGS = {"REGISTRY__SETTLE_S": "0.1", "REGISTRY__SCAN_INTERVAL_S": "0.2"}
 SCRAPE_EVERY_S = 0.2
 LOAD_EVERY_S = 1.5
@@ -29,31 +28,25 @@ MOST = 1.5
 NEW = {"mlp": models.mlp, "tiny": models.tiny}
 COMING = ("a load of another model", "a swap of its versions")
 
-Disturbance = Callable[[], AbstractContextManager[None]]
-
 
 def measure(bench: Bench) -> Iterator[report.Row]:
     registry = bench.registry("tiny", "mlp")
     body = bodies.grpc_file(bench.work, "tiny", SHAPES["tiny"])
     entry = ("-m", "benchmarks.busy_gateway")
     with Gateway(registry, bench.folder(), SETTINGS, entry) as server:
-        peaks = [h2load(server.grpc_port, body, 4, 16, 1).rate for _ in range(3)]
-        each = median(peaks) / 3 / CLIENTS
+        third = ThirdOfPeak(server.grpc_port, body, bench.seconds)
         loads, swaps = (partial(_new_version, registry, name, count(2)) for name in NEW)
-        beside: dict[str, Disturbance] = {
+        beside: dict[str, Beside] = {
             "alone": nullcontext,
             "a busy Python thread": partial(_busy_thread, server),
             "a scrape": partial(_repeated, SCRAPE_EVERY_S, server.scrape),
             "a load of another model": partial(_repeated, LOAD_EVERY_S, loads),
             "a swap of its versions": partial(_repeated, LOAD_EVERY_S, swaps),
         }
-        runs = {
-            name: partial(_p99, server.grpc_port, body, each, bench.seconds, disturb)
-            for name, disturb in beside.items()
-        }
+        runs = {name: partial(third.p99, disturb) for name, disturb in beside.items()}
         results = interleaved(bench.rounds, runs)
     alone = results["alone"]
-    rate = f"at {each * CLIENTS:,.0f} req/s"
+    rate = f"at {third.rate:,.0f} req/s"
     yield report.Row(6, "gRPC tiny: p99 alone", median(alone), "ms", detail=rate)
     for name in ("a busy Python thread", "a scrape", *COMING):
         detail = f"{report.spread(results[name], '.2f')} / {report.spread(alone, '.2f')} ms"
@@ -63,13 +56,6 @@ def measure(bench: Bench) -> Iterator[report.Row]:
             yield report.at_most(6, question, figure, MOST, detail=detail)
         else:
             yield report.Row(6, question, figure, detail=detail)
-
-
-def _p99(port: int, body: Path, each: float, seconds: float, disturb: Disturbance) -> float:
-    """Milliseconds."""
-    with disturb():
-        load = h2load(port, body, CLIENTS, 8, seconds, rate_per_client=each, keep_latencies=True)
-    return load.p99() * 1e3
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from serving.execution import run_limit
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import loader as loader_module
 from serving.models.loading.aside import NICENESS, aside
@@ -100,6 +101,8 @@ def test_what_serves_later_never_has_a_low_priority(
     opener = "load_isolated_runner" if config.isolation == "process" else "load_runner"
     opened, warmed = seen_by(monkeypatch, opener), seen_by(monkeypatch, "rehearse")
     verified = seen_by(monkeypatch, "_verified")
+    # As in a new process: the watch of run limits has not been started yet.
+    monkeypatch.setattr(run_limit, "_watchdog", run_limit.Watchdog())
     before = nicenesses()
     place = graphs.write(tmp_path, graphs.softmax())
     loader = Loader(settings)

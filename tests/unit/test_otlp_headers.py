@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from serving.control.admin import settings_json
@@ -11,7 +9,7 @@ from serving.errors import ConfigError
 from serving.observe.otlp_headers import headers_of
 from serving.observe.tracing.setup import open_target
 from serving.settings import load_settings
-from tests.clients.collector import Collector, GrpcCollector, HttpCollector
+from tests.clients.collector import GrpcCollector, HttpCollector
 
 TEXT = "Api-Key=hush%20hush, x-scope=a"
 
@@ -51,11 +49,13 @@ def test_what_no_request_can_carry_is_refused_without_repeating_it(text: str) ->
 
 
 @pytest.mark.parametrize("kind", [HttpCollector, GrpcCollector])
-def test_a_changed_setting_changes_what_a_collector_gets(kind: type[Any]) -> None:
-    collector: Collector = kind()
+def test_a_changed_setting_changes_what_a_collector_gets(
+    kind: type[GrpcCollector | HttpCollector],
+) -> None:
+    collector = kind()
     try:
         given = {
-            "tracing.endpoint": collector.endpoint,  # type: ignore[attr-defined]  # both have one
+            "tracing.endpoint": collector.endpoint,
             "tracing.protocol": "grpc" if kind is GrpcCollector else "http",
         }
         for chosen, expected in (({}, None), ({"tracing.headers": TEXT}, "hush hush")):
@@ -65,7 +65,7 @@ def test_a_changed_setting_changes_what_a_collector_gets(kind: type[Any]) -> Non
             target.sender.close()
             assert collector.headers.get("api-key") == expected
     finally:
-        collector.close()  # type: ignore[attr-defined]  # both can
+        collector.close()
 
 
 def test_mlflow_has_its_token_instead() -> None:
