@@ -8,8 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from serving.execution.onnx_constants import (
+    FLOAT,
+    INT64,
+    SMALL,
+    Constant,
+    float_of,
+    floats_of,
+    integers_of,
+    signed,
+    sparse_of,
+    tensor_of,
+)
 from serving.execution.protobuf_walk import (
     BYTES,
     VARINT,
@@ -17,36 +27,31 @@ from serving.execution.protobuf_walk import (
     fields,
     messages,
     text,
-    varint,
     view,
 )
 
-INT32, INT64 = 6, 7
-FLOAT = 1
-# Constants with more elements than this are only known by type.
-_SMALL = 4096
 _MAX_DEPTH = 64
-_WIDTHS = {INT32: "<i4", INT64: "<i8"}
-
-
-@dataclass(slots=True)
-class Constant:
-    """``values``: its integers, None where they are many, kept elsewhere, or no integers."""
-
-    elem_type: int
-    values: tuple[int, ...] | None = None
 
 
 @dataclass(slots=True)
 class Node:
+    """``operator``: with a function's overload, if it has one, after a colon."""
+
     operator: str
     domain: str
     inputs: list[str]
     outputs: list[str]
-    # Integer, tensor and graph attributes by name.
+    name: str = ""
+    # Attributes by name; lists of numbers are tensors of rank 1.
     numbers: dict[str, int] = field(default_factory=dict)
+    floats: dict[str, float] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, Constant] = field(default_factory=dict)
     graphs: dict[str, Graph] = field(default_factory=dict)
+    # In a function: attribute -> the function's own attribute whose value it takes.
+    references: dict[str, str] = field(default_factory=dict)
+    # Those of other types: lists of texts, of tensors, of graphs, sparse tensors.
+    others: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -58,40 +63,61 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     types: dict[str, int] = field(default_factory=dict)
     constants: dict[str, Constant] = field(default_factory=dict)
+    # Of a function: its own versions of the operator sets, and its attributes' defaults.
+    opsets: dict[str, int] = field(default_factory=dict)
+    defaults: Node | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """``functions``: (domain, name) -> body."""
+    """``functions``: (domain, name) -> body; ``opsets``: domain -> version."""
 
     graph: Graph
     functions: Mapping[tuple[str, str], Graph]
+    opsets: Mapping[str, int]
 
 
 def read_nodes(model: bytes) -> Model:
     """Raises NotOnnxError for what is no whole ModelProto."""
     graph, functions = Graph(), {}
+    opsets: dict[str, int] = {}
     try:
         for number, value in messages(memoryview(model)):
             if number == 7:
-                graph = _graph(value, 1)
+                # As protobuf has it: a second occurrence goes on with the first.
+                graph = _graph(value, 1, graph)
+            elif number == 8:
+                _opset(value, opsets)
             elif number == 25:
                 key, body = _function(value)
                 functions[key] = body
     except (IndexError, UnicodeDecodeError):
         raise NotOnnxError("is not a whole ONNX protobuf") from None
-    return Model(graph, functions)
+    return Model(graph, functions, opsets)
 
 
-def _graph(data: memoryview, depth: int) -> Graph:
+def _opset(data: memoryview, opsets: dict[str, int]) -> None:
+    domain, version = "", 1
+    for number, kind, value in fields(data):
+        if number == 1 and kind == BYTES:
+            domain = text(view(value))
+        elif number == 2 and kind == VARINT:
+            version = signed(value)
+    opsets[domain] = version
+
+
+def _graph(data: memoryview, depth: int, into: Graph | None = None) -> Graph:
     if depth > _MAX_DEPTH:
         raise NotOnnxError(f"has graphs nested more than {_MAX_DEPTH} deep")
-    graph = Graph()
+    graph = Graph() if into is None else into
     for number, value in messages(data):
         if number == 1:
             graph.nodes.append(_node(value, depth))
         elif number == 5:
-            name, constant = _tensor(value)
+            name, constant = tensor_of(value)
+            graph.constants[name] = constant
+        elif number == 15:
+            name, constant = sparse_of(value)
             graph.constants[name] = constant
         elif number in (11, 12, 13):
             name = _value_info(value, graph.types)
@@ -103,56 +129,106 @@ def _graph(data: memoryview, depth: int) -> Graph:
 
 
 def _function(data: memoryview) -> tuple[tuple[str, str], Graph]:
-    graph, name, domain = Graph(), "", ""
+    graph = Graph(defaults=Node("", "", [], []))
+    names = {1: "", 10: "", 13: ""}
     for number, value in messages(data):
-        if number == 1:
-            name = text(value)
-        elif number == 4:
-            graph.inputs.append(text(value))
-        elif number == 5:
-            graph.outputs.append(text(value))
+        if number in names:
+            names[number] = text(value)
+        elif number in (4, 5):
+            (graph.inputs if number == 4 else graph.outputs).append(text(value))
         elif number == 7:
             graph.nodes.append(_node(value, 2))
-        elif number == 10:
-            domain = text(value)
+        elif number == 9:
+            _opset(value, graph.opsets)
+        elif number == 11 and graph.defaults is not None:
+            _attribute(value, graph.defaults, 2)
         elif number == 12:
             _value_info(value, graph.types)
-    return (domain, name), graph
+    return (names[10], _overloaded(names[1], names[13])), graph
+
+
+def _overloaded(name: str, overload: str) -> str:
+    return f"{name}:{overload}" if overload else name
 
 
 def _node(data: memoryview, depth: int) -> Node:
-    node = Node("", "", [], [])
+    node, overload = Node("", "", [], []), ""
     for number, value in messages(data):
         if number == 1:
             node.inputs.append(text(value))
         elif number == 2:
             node.outputs.append(text(value))
+        elif number == 3:
+            node.name = text(value)
         elif number == 4:
             node.operator = text(value)
         elif number == 5:
             _attribute(value, node, depth)
         elif number == 7:
             node.domain = text(value)
+        elif number == 8:
+            overload = text(value)
+    node.operator = _overloaded(node.operator, overload)
     return node
 
 
+# AttributeProto's types.
+_FLOAT, _INT, _FLOATS, _INTS = 1, 2, 6, 7
+# Lists of texts, tensors and graphs; sparse tensors.
+_OTHERS = frozenset({9, 10, 11, 22, 23})
+
+_Parts = dict[int, list[tuple[int, int | memoryview]]]
+
+
 def _attribute(data: memoryview, node: Node, depth: int) -> None:
-    name, number_found, integers = "", None, []
+    parts: _Parts = {}
     for number, kind, value in fields(data):
-        if number == 1 and kind == BYTES:
-            name = text(value)
+        parts.setdefault(number, []).append((kind, value))
+    name = text(_last(parts, 1))
+    stated = _last(parts, 20)
+    _single(parts, node, name, depth)
+    _list(parts, node, name, stated)
+    # Writers may leave out what is the default of its type.
+    if stated == _INT:
+        node.numbers.setdefault(name, 0)
+    elif stated == _FLOAT:
+        node.floats.setdefault(name, 0.0)
+    if not _OTHERS.isdisjoint(parts):
+        node.others.add(name)
+    if 21 in parts:
+        node.references[name] = text(_last(parts, 21))
+
+
+def _last(parts: _Parts, number: int) -> int | memoryview | None:
+    return parts[number][-1][1] if number in parts else None
+
+
+def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
+    """A float, an integer, a text, a tensor or a graph."""
+    for number, taken in parts.items():
+        kind, value = taken[-1]
+        if number == 2:
+            node.floats[name] = float_of(value)
         elif number == 3 and kind == VARINT:
-            number_found = _signed(value)
+            node.numbers[name] = signed(value)
+        elif number == 4 and kind == BYTES:
+            node.texts[name] = bytes(view(value)).decode(errors="replace")
         elif number == 5 and kind == BYTES:
-            node.tensors[name] = _tensor(view(value))[1]
+            node.tensors[name] = tensor_of(view(value))[1]
         elif number == 6 and kind == BYTES:
             node.graphs[name] = _graph(view(value), depth + 1)
-        elif number == 8:
-            integers += _integers(kind, value)
-    if number_found is not None:
-        node.numbers[name] = number_found
-    if integers:
-        node.tensors[name] = Constant(INT64, tuple(integers[:_SMALL]))
+
+
+def _list(parts: _Parts, node: Node, name: str, stated: int | memoryview | None) -> None:
+    """A list of integers or of floats."""
+    integers = [one for kind, value in parts.get(8, ()) for one in integers_of(kind, value)]
+    floats = [one for _, value in parts.get(7, ()) for one in floats_of(value, "<f4")]
+    if integers or stated == _INTS:
+        known = tuple(integers) if len(integers) <= SMALL else None
+        node.tensors[name] = Constant(INT64, known, (len(integers),))
+    elif floats or stated == _FLOATS:
+        many = tuple(floats) if len(floats) <= SMALL else None
+        node.tensors[name] = Constant(FLOAT, None, (len(floats),), many)
 
 
 def _value_info(data: memoryview, types: dict[str, int]) -> str:
@@ -162,59 +238,5 @@ def _value_info(data: memoryview, types: dict[str, int]) -> str:
     if tensor is not None:
         for number, kind, value in fields(tensor):
             if number == 1 and kind == VARINT:
-                types[name] = _signed(value)
+                types[name] = signed(value)
     return name
-
-
-def _tensor(data: memoryview) -> tuple[str, Constant]:
-    name, elem_type, count = "", 0, 1
-    raw: memoryview | None = None
-    integers: list[int] = []
-    elsewhere = False
-    for number, kind, value in fields(data):
-        if number == 1:
-            for size in _integers(kind, value):
-                count *= size
-        elif number == 2 and kind == VARINT:
-            elem_type = _signed(value)
-        elif number in (5, 7) and count <= _SMALL:
-            integers += _integers(kind, value)
-        elif number == 8 and kind == BYTES:
-            name = text(value)
-        elif number == 9 and kind == BYTES:
-            raw = view(value)
-        elif number in (13, 14):
-            elsewhere = True
-    return name, Constant(elem_type, _values(elem_type, count, raw, integers, elsewhere))
-
-
-def _values(
-    elem_type: int, count: int, raw: memoryview | None, integers: list[int], elsewhere: bool
-) -> tuple[int, ...] | None:
-    if elem_type not in _WIDTHS or elsewhere or not 0 <= count <= _SMALL:
-        return None
-    if raw is None:
-        return tuple(integers)
-    dtype = np.dtype(_WIDTHS[elem_type])
-    if len(raw) != count * dtype.itemsize:
-        return None
-    return tuple(np.frombuffer(raw, dtype).tolist())
-
-
-def _integers(kind: int, value: int | memoryview) -> list[int]:
-    """A repeated integer field, packed or one of several."""
-    if kind == VARINT:
-        return [_signed(value)]
-    found: list[int] = []
-    if kind == BYTES:
-        data, at = view(value), 0
-        while at < len(data):
-            number, at = varint(data, at)
-            found.append(_signed(number))
-    return found
-
-
-def _signed(value: int | memoryview) -> int:
-    assert isinstance(value, int)
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >= 1 << 63 else value

@@ -37,9 +37,11 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
             value, at = varint(data, at)
             yield key >> 3, kind, value
         elif kind in (FIXED64, FIXED32):
-            at += 8 if kind == FIXED64 else 4
-            if at > end:
+            width = 8 if kind == FIXED64 else 4
+            if width > end - at:
                 raise IndexError
+            yield key >> 3, kind, data[at : at + width]
+            at += width
         else:
             raise NotOnnxError("is not an ONNX protobuf")
 

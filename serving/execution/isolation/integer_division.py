@@ -11,16 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.execution.onnx_nodes import (
-    FLOAT,
-    INT32,
-    INT64,
-    Constant,
-    Graph,
-    Model,
-    Node,
-    read_nodes,
-)
+from serving.execution.onnx_constants import FLOAT, INT32, INT64, Constant
+from serving.execution.onnx_nodes import Graph, Model, Node, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
 
 _UINT8, _BOOL = 2, 9

@@ -1,0 +1,159 @@
+"""An ONNX graph's constants: their types and shapes, and what the small ones hold.
+
+Field numbers are those of ONNX's public schema; weights are not looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from serving.execution.protobuf_walk import BYTES, VARINT, fields, text, varint, view
+
+INT32, INT64, BOOL = 6, 7, 9
+FLOAT = 1
+# Constants with more elements than this are only known by type and shape.
+SMALL = 4096
+_INTEGERS = {
+    2: "<u1",
+    3: "<i1",
+    4: "<u2",
+    5: "<i2",
+    INT32: "<i4",
+    INT64: "<i8",
+    BOOL: "<u1",
+    12: "<u4",
+    13: "<u8",
+}
+_FLOATS = {FLOAT: "<f4", 10: "<f2", 11: "<f8"}
+# TensorProto's lists of whole numbers and of floats, and how wide the latter are.
+_INTEGER_LISTS = (5, 7, 11)
+_FLOAT_LISTS = {4: "<f4", 10: "<f8"}
+
+
+@dataclass(slots=True)
+class Constant:
+    """``dims``: its shape. ``values``: its integers, ``floats``: its floats; None where they
+    are many, kept elsewhere, or of another type."""
+
+    elem_type: int
+    values: tuple[int, ...] | None = None
+    dims: tuple[int, ...] = ()
+    floats: tuple[float, ...] | None = None
+
+
+@dataclass(slots=True)
+class _Tensor:
+    """A TensorProto as it is read."""
+
+    name: str = ""
+    elem_type: int = 0
+    dims: list[int] = field(default_factory=list)
+    raw: memoryview | None = None
+    integers: list[int] = field(default_factory=list)
+    floats: list[float] = field(default_factory=list)
+    elsewhere: bool = False
+
+    @property
+    def count(self) -> int:
+        count = 1
+        for size in self.dims:
+            count *= size
+        return count
+
+    def take(self, number: int, kind: int, value: int | memoryview) -> None:
+        """One field that says what the tensor is."""
+        if number == 1:
+            self.dims += integers_of(kind, value)
+        elif number == 2 and kind == VARINT:
+            self.elem_type = signed(value)
+        elif number == 8 and kind == BYTES:
+            self.name = text(value)
+        elif number in (13, 14):
+            self.elsewhere = True
+        else:
+            self.take_data(number, kind, value)
+
+    def take_data(self, number: int, kind: int, value: int | memoryview) -> None:
+        """One field of its elements. Dimensions come first, whoever writes them."""
+        if number == 9 and kind == BYTES:
+            self.raw = view(value)
+        elif self.count > SMALL:
+            return
+        elif number in _INTEGER_LISTS:
+            self.integers += integers_of(kind, value)
+        elif number in _FLOAT_LISTS:
+            self.floats += floats_of(value, _FLOAT_LISTS[number])
+
+    def constant(self) -> Constant:
+        made = Constant(self.elem_type, None, tuple(self.dims))
+        if not self.elsewhere and 0 <= self.count <= SMALL:
+            made.values = self._known(_INTEGERS, self.integers)
+            made.floats = self._known(_FLOATS, self.floats)
+        return made
+
+    def _known(self, dtypes: dict[int, str], listed: list[Any]) -> tuple[Any, ...] | None:
+        """The elements where they are all there, and of such a type."""
+        dtype = dtypes.get(self.elem_type)
+        if dtype is None:
+            return None
+        if self.raw is None:
+            return tuple(listed) if len(listed) == self.count else None
+        if len(self.raw) != self.count * np.dtype(dtype).itemsize:
+            return None
+        return tuple(np.frombuffer(self.raw, dtype).tolist())
+
+
+def tensor_of(data: memoryview) -> tuple[str, Constant]:
+    """(name, constant) of a TensorProto."""
+    tensor = _Tensor()
+    for number, kind, value in fields(data):
+        tensor.take(number, kind, value)
+    return tensor.name, tensor.constant()
+
+
+def sparse_of(data: memoryview) -> tuple[str, Constant]:
+    """A sparse tensor goes by the name of its values; of its shape only the rank is used."""
+    name, elem_type, dims = "", 0, []
+    for number, kind, value in fields(data):
+        if number == 1 and kind == BYTES:
+            name, values = tensor_of(view(value))
+            elem_type = values.elem_type
+        elif number == 3:
+            dims += integers_of(kind, value)
+    return name, Constant(elem_type, None, tuple(dims))
+
+
+def float_of(value: int | memoryview) -> float:
+    """A single float."""
+    found = floats_of(value, "<f4")
+    return found[0] if found else 0.0
+
+
+def floats_of(value: int | memoryview, dtype: str) -> list[float]:
+    """A repeated field of floats, packed or one of several."""
+    data = view(value)
+    whole = len(data) - len(data) % np.dtype(dtype).itemsize
+    return [float(one) for one in np.frombuffer(data[:whole], dtype)]
+
+
+def integers_of(kind: int, value: int | memoryview) -> list[int]:
+    """A repeated integer field, packed or one of several."""
+    if kind == VARINT:
+        return [signed(value)]
+    found: list[int] = []
+    if kind == BYTES:
+        data, at = view(value), 0
+        while at < len(data):
+            number, at = varint(data, at)
+            found.append(signed(number))
+    return found
+
+
+def signed(value: int | memoryview) -> int:
+    """A number as 64 bits with a sign."""
+    assert isinstance(value, int)
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >= 1 << 63 else value

@@ -1,0 +1,1 @@
+"""Whether rows may share a batch, proven from the model's graph."""

@@ -1,0 +1,246 @@
+"""Goes through a graph in its order and keeps what is known of every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from serving.execution.onnx_nodes import Graph, Model, Node
+from serving.models.loading.batching import rules
+from serving.models.loading.batching.call import (
+    COUNTED,
+    PLACED,
+    REASONS,
+    RULES,
+    Call,
+    Known,
+    constant_of,
+    follows_rows,
+)
+from serving.models.loading.batching.symbols import Symbols, TooLongError
+from serving.models.loading.batching.values import Blame, Kind, Value, same
+
+# Functions of functions can make a small file a large graph.
+MOST_VISITS = 200_000
+_MOST_DEPTH = 64
+# Which of several spoilt inputs tells.
+_WORST = (Kind.NEVER, Kind.MIXED, Kind.LOST)
+
+rules.load()
+
+
+@dataclass(slots=True)
+class Scope:
+    """Values by name, those of the graphs around included."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    outer: Scope | None = None
+
+    def find(self, name: str) -> Value | None:
+        scope: Scope | None = self
+        while scope is not None:
+            value = scope.values.get(name)
+            if value is not None:
+                return value
+            scope = scope.outer
+        return None
+
+
+@dataclass(slots=True)
+class Frame:
+    """Where a graph stands: its operator sets, and the attributes of the function around."""
+
+    opsets: Mapping[str, int]
+    given: Node | None = None
+    depth: int = 0
+
+
+class Interpreter:
+    """One analysis of one model.
+
+    ``most_rows``: of any run. ``lost``: of the main graph's nodes where the rules lost the
+    rows, what they make. ``surprises``: where a rule met what it did not expect.
+    """
+
+    def __init__(self, model: Model, most_rows: int) -> None:
+        self.model = model
+        self.most_rows = most_rows
+        self.symbols = Symbols()
+        self.lost: list[str] = []
+        self.surprises: list[str] = []
+        self._visits = 0
+        self._frames: list[Frame] = [Frame(model.opsets)]
+        self._functions: dict[tuple[object, ...], tuple[Value, ...]] = {}
+
+    @property
+    def frame(self) -> Frame:
+        return self._frames[-1]
+
+    def run(self, graph: Graph, scope: Scope) -> None:
+        """Fill ``scope`` with everything that the graph makes."""
+        for name, constant in graph.constants.items():
+            if name not in scope.values:
+                scope.values[name] = constant_of(constant)
+        for node in graph.nodes:
+            self._node(node, scope)
+
+    def body(self, graph: Graph, inputs: Sequence[Value], outer: Scope) -> list[Value]:
+        """What a graph inside a node makes of these inputs."""
+        scope = Scope(dict(zip(graph.inputs, inputs, strict=False)), outer)
+        self._frames.append(replace(self.frame, depth=self.frame.depth + 1))
+        try:
+            self.run(graph, scope)
+        finally:
+            self._frames.pop()
+        return [_found(scope, name, graph.nodes) for name in graph.outputs]
+
+    def _node(self, node: Node, scope: Scope) -> None:
+        inputs = [_found(scope, name, [node]) if name else None for name in node.inputs]
+        results = self._results(node, inputs, scope)
+        lost = any(value.kind is Kind.LOST for value in results)
+        if lost and self.frame.depth == 0 and _worst(inputs) is None:
+            self.lost += [name for name in node.outputs if name]
+        for place, name in enumerate(node.outputs):
+            if name:
+                scope.values[name] = results[min(place, len(results) - 1)]
+
+    def _results(self, node: Node, inputs: list[Value | None], scope: Scope) -> Sequence[Value]:
+        self._visits += 1
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        opset = self.frame.opsets.get(domain, self.frame.opsets.get("ai.onnx", 1))
+        call = Call(node, inputs, opset, self, scope, self.frame.given)
+        if self._visits > MOST_VISITS or self.frame.depth > _MOST_DEPTH:
+            return [call.lost(f"the graph has more than {MOST_VISITS:,} nodes")]
+        spoilt = _worst(inputs)
+        if spoilt is not None:
+            return [spoilt]
+        function = self.model.functions.get((node.domain, node.operator))
+        try:
+            if function is not None:
+                return self._function(function, call)
+            return self._apply(call, RULES.get((domain, node.operator)), domain)
+        except TooLongError:
+            return [call.lost("the sizes of its outputs are too involved")]
+        except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
+            # A file may hold anything; nothing is claimed of what a rule did not expect.
+            self.surprises.append(f"{call.name} ({node.operator}): {error!r}")
+            return [call.lost("its inputs or attributes are not as its specification has them")]
+
+    def _apply(self, call: Call, known: Known | None, domain: str) -> Sequence[Value]:
+        pure = known is None or known.pure
+        unchanged = pure and all(value.kind is Kind.SAME for value in call.there())
+        if known is None:
+            if unchanged and not call.node.graphs:
+                return [same()]
+            return [call.lost(REASONS.get((domain, call.node.operator), "there is no rule for it"))]
+        for place, value in enumerate(call.inputs):
+            if value is None:
+                continue
+            if value.kind is Kind.COUNT and not known.takes_count(place):
+                return [call.mixed(COUNTED)]
+            if value.kind in (Kind.PLACE, Kind.PLACE_FIRST) and not known.takes_place(place):
+                return [call.mixed(PLACED)]
+        made = known.rule(call)
+        results = [made] if isinstance(made, Value) else list(made)
+        return [self._checked(call, value, unchanged) for value in results]
+
+    def _checked(self, call: Call, value: Value, unchanged: bool) -> Value:
+        """A value that keeps to what its kind claims."""
+        if unchanged and value.kind in (Kind.LOST, Kind.NEVER, Kind.MIXED):
+            return same()
+        if value.shape is not None and value.kind is not Kind.COUNT:
+            others = [
+                s for at, s in enumerate(value.shape) if not value.has_rows or at != value.axis
+            ]
+            if follows_rows(others):
+                return call.mixed("a dimension follows the number of rows")
+        return value
+
+    def _function(self, body: Graph, call: Call) -> Sequence[Value]:
+        given = _given(call, body)
+        inputs = tuple(call.inputs)
+        key = (id(body), inputs, _frozen(given))
+        known = self._functions.get(key)
+        if known is None:
+            frame = Frame(body.opsets or self.frame.opsets, given, self.frame.depth + 1)
+            self._frames.append(frame)
+            try:
+                scope = Scope(
+                    {n: v for n, v in zip(body.inputs, inputs, strict=False) if v is not None}
+                )
+                self.run(body, scope)
+            finally:
+                self._frames.pop()
+            known = tuple(_found(scope, name, body.nodes) for name in body.outputs)
+            self._functions[key] = known
+        return [_inside(value, call) for value in known]
+
+
+def _found(scope: Scope, name: str, nodes: Sequence[Node]) -> Value:
+    value = scope.find(name)
+    if value is None:
+        operator = nodes[-1].operator if nodes else ""
+        return Value(Kind.LOST, blame=Blame(name, operator, f"nothing before it makes '{name}'"))
+    return value
+
+
+def _inside(value: Value, call: Call) -> Value:
+    """Blame the function's call: its insides have no name that a user knows."""
+    if value.blame is None:
+        return value
+    why = f"{value.blame.operator} in it: {value.blame.why}"
+    return replace(value, blame=Blame(call.name, call.node.operator, why))
+
+
+def _worst(inputs: Sequence[Value | None]) -> Value | None:
+    for kind in _WORST:
+        for value in inputs:
+            if value is not None and value.kind is kind:
+                return value
+    return None
+
+
+def _given(call: Call, body: Graph) -> Node:
+    """The attributes of a function's call, defaults included, references followed."""
+    given = Node("", "", [], [])
+    defaults = body.defaults or given
+    for source in (defaults, call.node):
+        given.numbers.update(source.numbers)
+        given.floats.update(source.floats)
+        given.texts.update(source.texts)
+        given.tensors.update(source.tensors)
+        given.graphs.update(source.graphs)
+        given.others.update(source.others)
+    outer = call.given or defaults
+    for name, reference in call.node.references.items():
+        _copy(outer, reference, given, name)
+    return given
+
+
+def _copy(source: Node, reference: str, target: Node, name: str) -> None:
+    """One attribute, of whatever type it is."""
+    if reference in source.numbers:
+        target.numbers[name] = source.numbers[reference]
+    if reference in source.floats:
+        target.floats[name] = source.floats[reference]
+    if reference in source.texts:
+        target.texts[name] = source.texts[reference]
+    if reference in source.tensors:
+        target.tensors[name] = source.tensors[reference]
+    if reference in source.graphs:
+        target.graphs[name] = source.graphs[reference]
+    if reference in source.others:
+        target.others.add(name)
+
+
+def _frozen(given: Node) -> tuple[object, ...]:
+    """Attributes as a key: equal ones make equal keys."""
+    tensors = ((n, c.elem_type, c.dims, c.values, c.floats) for n, c in given.tensors.items())
+    return (
+        tuple(sorted(given.numbers.items())),
+        tuple(sorted(given.floats.items())),
+        tuple(sorted(given.texts.items())),
+        tuple(sorted(tensors, key=lambda t: t[0])),
+        tuple(sorted((name, id(graph)) for name, graph in given.graphs.items())),
+        tuple(sorted(given.others)),
+    )

@@ -1,0 +1,389 @@
+"""Operators that pick elements by their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.models.loading.batching.call import COUNTED, Call, normal, rule
+from serving.models.loading.batching.rules.shaping import axes_of, shape_of
+from serving.models.loading.batching.symbols import Dim, has_rows, is_positive, linear
+from serving.models.loading.batching.values import Kind, Shape, Value, from_objects, same
+
+POINTING = "rows point at rows"
+
+
+@rule("Gather", counts=(0, 1), places=(0, 1))
+def gather(call: Call) -> Value:
+    data, indices = call.input(0), call.input(1)
+    if data.shape is None:
+        return same() if not indices.has_rows else call.lost("its input's rank is not known")
+    axis = normal(call.number("axis"), len(data.shape))
+    if axis is None:
+        return call.lost("its axis does not fit")
+    if data.kind is Kind.COUNT or indices.kind is Kind.COUNT:
+        return _gather_known(call, data, indices, axis)
+    if not data.has_rows and not indices.has_rows:
+        return _gather_known(call, data, indices, axis)
+    if indices.shape is None:
+        return call.lost("its indices' rank is not known")
+    shape = (*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :])
+    if not data.has_rows:
+        if indices.kind is not Kind.ROWS:
+            return call.mixed("it picks by a row's place among the others")
+        return indices.rows_like(shape, axis + indices.axis)
+    if indices.has_rows:
+        return _gather_rows_by_rows(call, data, indices, axis)
+    return _gather_same(call, data, indices, axis, shape)
+
+
+def _gather_rows_by_rows(call: Call, data: Value, indices: Value, axis: int) -> Value:
+    whole = indices.kind is Kind.PLACE and data.block == 1 and len(indices.shape or ()) == 1
+    if whole and data.axis == axis:
+        return data
+    return call.mixed(POINTING)
+
+
+def _gather_same(call: Call, data: Value, indices: Value, axis: int, shape: Shape) -> Value:
+    if data.kind is Kind.PLACE_FIRST and axis == len(data.shape or ()) - 1:
+        return call.lost("it takes indices apart")
+    if axis == data.axis:
+        return call.mixed("it picks rows out of the batch by constant indices")
+    moved = len(indices.shape or ()) - 1 if axis < data.axis else 0
+    return data.rows_like(shape, data.axis + moved)
+
+
+def _gather_known(call: Call, data: Value, indices: Value, axis: int) -> Value:
+    """Sizes picked by constant places."""
+    contents, places = data.objects(), indices.objects()
+    if contents is not None and places is not None and indices.kind is Kind.SAME:
+        numbers = places.ravel().tolist()
+        size = contents.shape[axis]
+        if all(isinstance(one, int) and -size <= one < size for one in numbers):
+            return from_objects(contents.take(places.astype(int), axis=axis))
+    if data.kind is Kind.COUNT or indices.kind is Kind.COUNT:
+        return call.mixed(COUNTED)
+    if data.shape is None or indices.shape is None:
+        return same()
+    return same((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]))
+
+
+@rule("GatherElements")
+def gather_elements(call: Call) -> Value:
+    """Output and indices have one shape; along the other axes each index takes its own place."""
+    data, indices = call.input(0), call.input(1)
+    if indices.shape is None or data.shape is None:
+        return call.lost("its input's rank is not known")
+    axis = normal(call.number("axis"), len(data.shape))
+    if not indices.has_rows:
+        return call.mixed("it picks rows out of the batch by constant indices")
+    if not data.has_rows:
+        if indices.axis != axis:
+            return call.mixed("it picks by a row's place among the others")
+        return indices.rows_like(indices.shape, indices.axis)
+    if data.axis != indices.axis or data.block != indices.block or axis == data.axis:
+        return call.mixed(POINTING)
+    return indices.rows_like(indices.shape, indices.axis)
+
+
+@rule("GatherND", places=(1,))
+@rule("GatherND", domain="com.microsoft", places=(1,))
+def gather_nd(call: Call) -> Value:
+    data, indices, batch = call.input(0), call.input(1), call.number("batch_dims")
+    if data.shape is None or indices.shape is None or not indices.shape:
+        return call.lost("its input's rank is not known")
+    depth = indices.shape[-1]
+    if not isinstance(depth, int):
+        return call.lost("how deep its indices go is not known")
+    rest = data.shape[batch + depth :]
+    shape = (*indices.shape[:-1], *rest)
+    if indices.has_rows:
+        return _gather_nd_rows(call, data, indices, batch, shape)
+    if data.axis < batch + depth:
+        return call.mixed("it picks rows out of the batch by constant indices")
+    moved = len(indices.shape) - 1 + data.axis - batch - depth
+    return data.rows_like(shape, moved)
+
+
+def _gather_nd_rows(call: Call, data: Value, indices: Value, batch: int, shape: Shape) -> Value:
+    assert indices.shape is not None
+    if indices.axis == len(indices.shape) - 1:
+        return call.mixed("it picks by the rows themselves")
+    if not data.has_rows:
+        if indices.kind is not Kind.ROWS or indices.axis < batch:
+            return call.mixed("it picks by a row's place among the others")
+        return indices.rows_like(shape, indices.axis)
+    if data.axis < batch:
+        paired = data.axis == indices.axis and data.block == indices.block
+        return data.rows_like(shape, data.axis) if paired else call.mixed(POINTING)
+    first = indices.kind is Kind.PLACE_FIRST
+    alone = indices.kind is Kind.PLACE and indices.shape[-1] == 1
+    if (first or alone) and batch == 0 and data.axis == 0 and data.block == 1:
+        return Value(Kind.ROWS, shape, indices.axis, indices.block)
+    return call.mixed(POINTING)
+
+
+@rule("ScatterElements", "Scatter")
+def scatter_elements(call: Call) -> Value:
+    values = [call.input(place) for place in range(3)]
+    data = values[0]
+    if any(value.shape is None for value in values) or data.shape is None:
+        return call.lost("its input's rank is not known")
+    axis = normal(call.number("axis"), len(data.shape))
+    if not data.has_rows:
+        return call.mixed("it writes rows into one place for all")
+    if axis == data.axis:
+        return call.mixed(POINTING)
+    for value in values[1:]:
+        if not value.has_rows or value.axis != data.axis or value.block != data.block:
+            return call.mixed("it writes to rows by constant places")
+    return data.rows_like(data.shape, data.axis)
+
+
+@rule("ScatterND", places=(1,))
+def scatter_nd(call: Call) -> Value:
+    """Only where the first index is the row's own number do rows write to themselves."""
+    data, indices, updates = (call.input(place) for place in range(3))
+    if data.shape is None or indices.shape is None or updates.shape is None:
+        return call.lost("its input's rank is not known")
+    depth = indices.shape[-1] if indices.shape else 0
+    if not data.has_rows or not isinstance(depth, int):
+        return call.mixed("it writes rows into one place for all")
+    if not indices.has_rows:
+        return _scatter_same(call, data, updates, data.axis - depth + len(indices.shape) - 1, depth)
+    own = indices.kind in (Kind.PLACE_FIRST, Kind.PLACE) and indices.axis == 0
+    if not own or data.axis != 0 or data.block != 1 or (indices.kind is Kind.PLACE and depth != 1):
+        return call.mixed(POINTING)
+    if not updates.has_rows or updates.axis != 0 or updates.block != indices.block:
+        return call.mixed("it writes to rows by constant places")
+    return data.rows_like(data.shape, data.axis)
+
+
+def _scatter_same(call: Call, data: Value, updates: Value, place: int, depth: int) -> Value:
+    """Constant indices into the dimensions before the rows': each row writes for itself."""
+    if data.axis < depth:
+        return call.mixed("it writes to rows by constant places")
+    if not updates.has_rows or updates.axis != place or updates.block != data.block:
+        return call.lost("what it writes does not go along with the rows")
+    assert data.shape is not None
+    return data.rows_like(data.shape, data.axis)
+
+
+@rule("Slice", counts=(0, 1, 2), places=(0,))
+def slice_(call: Call) -> Value:
+    value = call.input(0)
+    if value.shape is None:
+        return same()
+    if any(call.input(place).has_rows for place in range(1, 5)):
+        return call.mixed("rows decide where it cuts")
+    cuts = _cuts(call, len(value.shape))
+    if isinstance(cuts, Value):
+        return cuts
+    if value.data is not None:
+        return _slice_known(call, value, cuts)
+    if value.kind is Kind.PLACE_FIRST:
+        return call.lost("it takes indices apart")
+    return _sliced(call, value, value.shape, cuts)
+
+
+def _sliced(call: Call, value: Value, shape: Shape, cuts: Sequence[_Cut]) -> Value:
+    sizes = list(shape)
+    for cut in cuts:
+        along_rows = value.has_rows and cut.axis == value.axis
+        size = sizes[cut.axis]
+        made = cut.rows(call, size) if along_rows else cut.size(call, size)
+        if isinstance(made, Value):
+            return made
+        sizes[cut.axis] = made
+    if not value.has_rows:
+        return Value(Kind.SAME, tuple(sizes), fill=value.fill)
+    return value.rows_like(tuple(sizes), value.axis)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """One axis of a slice; None for an end that is the same everywhere, but not known."""
+
+    axis: int
+    start: Dim | None
+    end: Dim | None
+    step: Dim | None
+
+    def rows(self, call: Call, size: Dim) -> Dim | Value:
+        """Along the rows, of which there are ``size``: only a cut that takes all is right."""
+        if self.start is None or self.end is None or self.step is None:
+            return call.lost("it does not show whether it takes all rows")
+        enough = _is_beyond(self.end, size, call.interpreter.most_rows)
+        if self.start == 0 and self.step == 1 and enough:
+            return size
+        return call.mixed("it takes some of the rows only")
+
+    def size(self, call: Call, size: Dim) -> Dim | Value:
+        """How many elements it leaves of ``size``."""
+        ends = (self.start, self.end, self.step)
+        if any(end is not None and has_rows(end) for end in ends):
+            return call.mixed("where it cuts depends on how many rows run")
+        if all(isinstance(end, int) for end in (*ends, size)):
+            return len(range(int(size))[slice(*_python(ends))])  # type: ignore[arg-type]  # integers
+        if self.start == 0 and self.step == 1 and self.end is not None:
+            if self.end == size or (isinstance(self.end, int) and self.end >= _ALL):
+                return size
+            if isinstance(self.end, int) and isinstance(size, int):
+                return min(self.end, size)
+        return call.symbols.of(("slice", size, *ends)) if None not in ends else call.symbols.fresh()
+
+
+# "To the end", however it is written: 2**31 - 1, 2**63 - 1, or a little less.
+_ALL = (1 << 31) - 1
+
+
+def _is_beyond(end: Dim, size: Dim, most_rows: int) -> bool:
+    """Whether ``end`` is at least ``size`` with as many rows as ever run."""
+    beyond = end - size
+    if beyond == 0 or is_positive(beyond):
+        return True
+    line = linear(size)
+    if line is None:
+        return isinstance(end, int) and end >= _ALL
+    return isinstance(end, int) and line[0] + line[1] * most_rows <= end
+
+
+def _python(ends: Sequence[Dim | None]) -> list[int | None]:
+    """ONNX's bounds as Python's: a backward slice to before the first has no end there."""
+    start, end, step = (int(end) for end in ends if isinstance(end, int))
+    return [start, None if step < 0 and end <= -_ALL else end, step]
+
+
+def _cuts(call: Call, rank: int) -> list[_Cut] | Value:
+    starts, ends = _bounds(call, 1, "starts"), _bounds(call, 2, "ends")
+    axes = axes_of(call, 3)
+    if isinstance(axes, Value):
+        return axes
+    count = len(axes) if axes is not None else len(starts or ends or ())
+    if not count:
+        return call.lost("it does not show where it cuts")
+    places = [normal(axis, rank) for axis in (axes if axes is not None else range(count))]
+    steps: list[Dim | None] = [1] * count
+    if call.has(4):
+        steps = _unknown(call.input(4).numbers(), count)
+    starts, ends = _unknown(starts, count), _unknown(ends, count)
+    if None in places or not len(starts) == len(ends) == len(steps) == count:
+        return call.lost("its axes do not fit")
+    return [
+        _Cut(axis, start, end, step)
+        for axis, start, end, step in zip(places, starts, ends, steps, strict=True)
+        if axis is not None
+    ]
+
+
+def _unknown(ends: Sequence[Dim | None] | None, count: int) -> list[Dim | None]:
+    return [None] * count if ends is None else list(ends)
+
+
+def _bounds(call: Call, place: int, attribute: str) -> list[Dim | None] | None:
+    """From an input, since opset 10, or the attribute."""
+    if not call.has(place):
+        given = call.integers(attribute)
+        return None if given is None else list(given)
+    numbers = call.input(place).numbers()
+    return None if numbers is None else list(numbers)
+
+
+def _slice_known(call: Call, value: Value, cuts: Sequence[_Cut]) -> Value:
+    array = value.objects()
+    for cut in cuts:
+        ends = (cut.start, cut.end, cut.step)
+        if array is None or not all(isinstance(end, int) for end in ends):
+            counted = value.kind is Kind.COUNT
+            return call.mixed(COUNTED) if counted else same()
+        where: list[slice] = [slice(None)] * array.ndim
+        where[cut.axis] = slice(*_python(ends))
+        array = array[tuple(where)]
+    return same() if array is None else from_objects(array)
+
+
+@rule("Pad", counts=(1,))
+@rule("Pad", domain="com.microsoft", counts=(1,))
+def pad(call: Call) -> Value:
+    value = call.input(0)
+    if value.shape is None:
+        return same()
+    pads = shape_of(call, 1) if call.has(1) else (call.integers("pads") or [])
+    axes = axes_of(call, 3)
+    if isinstance(pads, Value) or isinstance(axes, Value):
+        return pads if isinstance(pads, Value) else axes  # type: ignore[return-value]  # one is
+    places = [normal(a, len(value.shape)) for a in (axes or range(len(value.shape)))]
+    if len(pads) != 2 * len(places) or call.input(2).has_rows:
+        return call.lost("its pads do not fit")
+    sizes = list(value.shape)
+    for at, axis in enumerate(places):
+        added = (pads[at], pads[at + len(places)])
+        if axis is None or (value.has_rows and axis == value.axis and added != (0, 0)):
+            return call.mixed("it pads the rows")
+        sizes[axis] = sizes[axis] + added[0] + added[1]
+    return value.rows_like(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
+
+
+@rule("CenterCropPad", counts=(1,))
+def center_crop_pad(call: Call) -> Value:
+    value, wanted = call.input(0), shape_of(call, 1)
+    if isinstance(wanted, Value):
+        return wanted
+    if value.shape is None:
+        return same()
+    axes = call.integers("axes") or list(range(len(value.shape)))
+    sizes = list(value.shape)
+    for axis, size in zip((normal(a, len(value.shape)) for a in axes), wanted, strict=False):
+        if axis is None:
+            return call.lost("its axes do not fit")
+        if value.has_rows and axis == value.axis and size != sizes[axis]:
+            return call.mixed("it takes some of the rows only, or adds to them")
+        sizes[axis] = size
+    return value.rows_like(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
+
+
+@rule("ReverseSequence")
+def reverse_sequence(call: Call) -> Value:
+    value, lengths = call.input(0), call.input(1)
+    batch, time = call.number("batch_axis", 1), call.number("time_axis", 0)
+    if not value.has_rows:
+        return call.lost("rows decide how far one constant is reversed")
+    if value.axis == time:
+        return call.mixed("it turns the rows' order round")
+    if value.axis != batch:
+        return value if not lengths.has_rows else call.mixed(POINTING)
+    if not lengths.has_rows or lengths.block != value.block:
+        return call.mixed("a constant has lengths for the rows")
+    return value
+
+
+@rule("OneHot")
+def one_hot(call: Call) -> Value:
+    indices, depth = call.input(0), call.input(1)
+    if depth.has_rows or call.input(2).has_rows:
+        return call.mixed("rows decide a dimension, or what marks a place")
+    if indices.shape is None:
+        return same()
+    size = depth.numbers()
+    rank = len(indices.shape) + 1
+    axis = normal(call.number("axis", -1), rank)
+    if axis is None:
+        return call.lost("its axis does not fit")
+    wide: Dim = size[0] if size else call.symbols.fresh()
+    shape = (*indices.shape[:axis], wide, *indices.shape[axis:])
+    if not indices.has_rows:
+        return same(shape)
+    return indices.rows_like(shape, indices.axis + (axis <= indices.axis))
+
+
+@rule("TensorScatter")
+def tensor_scatter(call: Call) -> Value:
+    """A cache updated in place along one axis, each row at its own position; batch is axis 0."""
+    cache, update, position = (call.input(place) for place in range(3))
+    axis = normal(call.number("axis", -2), len(cache.shape or ()))
+    if not cache.has_rows or cache.axis != 0 or axis == 0:
+        return call.mixed("rows write into one cache")
+    for value in (update, position) if call.has(2) else (update,):
+        if not value.has_rows or value.axis != 0 or value.block != cache.block:
+            return call.mixed("it writes to rows by constant places")
+    return cache

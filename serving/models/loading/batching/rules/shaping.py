@@ -1,0 +1,357 @@
+"""Operators that give the same elements another shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serving.models.loading.batching.call import (
+    ALL,
+    COUNTED,
+    Call,
+    broadcast,
+    normal,
+    one_size,
+    rule,
+)
+from serving.models.loading.batching.symbols import Dim, N, divide, has_rows, product
+from serving.models.loading.batching.values import Element, Kind, Shape, Value, known, rows, same
+
+UNKNOWN_SHAPE = "the shape it makes is not known"
+DATA_SHAPE = "rows decide the shape of what comes out"
+
+
+def shape_of(call: Call, place: int) -> list[Dim] | Value:
+    """The sizes that an input states, or what is wrong with them."""
+    value = call.input(place)
+    if value.has_rows:
+        return call.mixed(DATA_SHAPE)
+    numbers = value.numbers()
+    return call.lost(UNKNOWN_SHAPE) if numbers is None else numbers
+
+
+def reshaped(call: Call, value: Value, sizes: Sequence[Dim]) -> Value:
+    """The elements of ``value`` in row-major order, in dimensions ``sizes``.
+
+    Rows stay rows where the elements before them, counted over the dimensions to the left, are
+    as many as before, and the dimension they stand on is a multiple of N.
+    """
+    shape = tuple(sizes)
+    if value.data is not None:
+        return Value(value.kind, shape, data=value.data)
+    if not value.has_rows:
+        if any(has_rows(size) for size in shape):
+            return call.lost("it spreads what is the same for all over the rows")
+        return Value(value.kind, shape, fill=value.fill)
+    assert value.shape is not None
+    before = product(value.shape[: value.axis])
+    for axis, size in enumerate(shape):
+        block = divide(size, N)
+        if block is not None and has_rows(size) and product(shape[:axis]) == before:
+            return value.rows_like(shape, axis, block)
+    if not any(has_rows(size) for size in shape):
+        return call.never(f"its shape {_shown(shape)} is made for one number of rows")
+    return call.lost(f"it takes rows apart: from {_shown(value.shape)} to {_shown(shape)}")
+
+
+def _shown(shape: Shape) -> str:
+    return "[" + ", ".join(map(repr, shape)) + "]"
+
+
+@rule("Shape", counts=ALL, places=ALL)
+def shape(call: Call) -> Value:
+    value = call.input(0)
+    if value.shape is None:
+        return same((call.symbols.fresh(),))
+    rank = len(value.shape)
+    start, end = call.number("start"), call.number("end", rank)
+    part = value.shape[slice(_clamped(start, rank), _clamped(end, rank))]
+    return known((len(part),), part)
+
+
+def _clamped(at: int, rank: int) -> int:
+    return min(max(at + rank if at < 0 else at, 0), rank)
+
+
+@rule("Size", counts=ALL, places=ALL)
+def size(call: Call) -> Value:
+    value = call.input(0)
+    return same(()) if value.shape is None else known((), [product(value.shape)])
+
+
+@rule("Reshape", counts=ALL, places=(0,))
+def reshape(call: Call) -> Value:
+    value = call.input(0)
+    if call.opset < 5:
+        return call.lost("its shape is an attribute, as before opset 5")
+    wanted = shape_of(call, 1)
+    if isinstance(wanted, Value):
+        return wanted
+    if value.shape is None:
+        return same()
+    sizes = _filled(value.shape, wanted, keeps_zero=bool(call.number("allowzero")))
+    if sizes is None:
+        return call.lost("the dimension it leaves open (-1) can't be told")
+    return reshaped(call, value, sizes)
+
+
+def _filled(shape: Shape, wanted: Sequence[Dim], *, keeps_zero: bool) -> list[Dim] | None:
+    """``wanted`` with what 0 (as in the input) and -1 (the rest) stand for."""
+    sizes: list[Dim] = []
+    for at, one in enumerate(wanted):
+        if one == 0 and not keeps_zero:
+            if at >= len(shape):
+                return None
+            sizes.append(shape[at])
+        else:
+            sizes.append(one)
+    if -1 in sizes:
+        at = sizes.index(-1)
+        rest = divide(product(shape), product(s for i, s in enumerate(sizes) if i != at))
+        if rest is None:
+            return None
+        sizes[at] = rest
+    return sizes
+
+
+@rule("Flatten", places=(0,))
+def flatten(call: Call) -> Value:
+    value = call.input(0)
+    if value.shape is None:
+        return same()
+    axis = call.number("axis", 1)
+    at = axis + len(value.shape) if axis < 0 else axis
+    return reshaped(call, value, [product(value.shape[:at]), product(value.shape[at:])])
+
+
+def axes_of(call: Call, place: int = 1) -> list[int] | Value | None:
+    """Axes from an input (newer opsets) or the attribute; None where they are not given."""
+    if call.has(place):
+        numbers = call.input(place).ints()
+        return call.lost("its axes are not known") if numbers is None else numbers
+    return call.integers("axes")
+
+
+@rule("Squeeze", counts=(0,), places=(0,))
+def squeeze(call: Call) -> Value:
+    value, axes = call.input(0), axes_of(call)
+    if isinstance(axes, Value):
+        return axes
+    if value.shape is None:
+        return same()
+    rank = len(value.shape)
+    if axes is None:
+        return _squeeze_ones(call, value, value.shape)
+    gone = {normal(axis, rank) for axis in axes}
+    if value.has_rows and value.axis in gone:
+        return call.never("it takes the rows' own dimension away, which works for one row only")
+    return reshaped(call, value, [s for at, s in enumerate(value.shape) if at not in gone])
+
+
+def _squeeze_ones(call: Call, value: Value, shape: Shape) -> Value:
+    """Without axes it takes every dimension of size 1 away: also that of a single row."""
+    if not all(isinstance(size, int) for size in shape):
+        return call.lost("it takes away whatever dimension has size 1 (no axes)")
+    return reshaped(call, value, [size for size in shape if size != 1])
+
+
+@rule("Unsqueeze", counts=(0,), places=(0,))
+def unsqueeze(call: Call) -> Value:
+    return _unsqueezed(call)
+
+
+def _unsqueezed(call: Call) -> Value:
+    value, axes = call.input(0), axes_of(call)
+    if isinstance(axes, Value):
+        return axes
+    if value.shape is None or axes is None:
+        return same()
+    rank = len(value.shape) + len(axes)
+    new = {normal(axis, rank) for axis in axes}
+    rest = iter(value.shape)
+    sizes: list[Dim] = [1 if at in new else next(rest, 1) for at in range(rank)]
+    return reshaped(call, value, sizes)
+
+
+@rule("ExpandDims", domain="com.microsoft", counts=(0,), places=(0,))
+def expand_dims(call: Call) -> Value:
+    """Unsqueeze with one axis, an input."""
+    return _unsqueezed(call)
+
+
+@rule("Transpose", counts=(0,), places=(0,))
+def transpose(call: Call) -> Value:
+    value = call.input(0)
+    if value.shape is None:
+        return same()
+    order = call.integers("perm") or list(range(len(value.shape)))[::-1]
+    if sorted(order) != list(range(len(value.shape))):
+        return call.lost("its permutation does not fit")
+    shape = tuple(value.shape[at] for at in order)
+    if value.has_rows:
+        if value.kind is Kind.PLACE_FIRST and order[-1] != len(order) - 1:
+            return call.lost("it moves indices off the last axis")
+        return value.rows_like(shape, order.index(value.axis))
+    array = value.objects()
+    if array is not None:
+        return known(shape, array.transpose(order).ravel().tolist())
+    return same(shape)
+
+
+@rule("Expand", counts=ALL, places=(0,))
+def expand(call: Call) -> Value:
+    value, wanted = call.input(0), shape_of(call, 1)
+    if isinstance(wanted, Value):
+        return wanted
+    if value.kind is Kind.COUNT:
+        return _single_spread(call, value, wanted)
+    if value.shape is None:
+        return call.lost("it does not show how many dimensions an input has")
+    counted = [at for at in range(1, len(wanted) + 1) if has_rows(wanted[-at])]
+    if not counted:
+        return _expanded(call, value, value.shape, wanted)
+    if len(counted) > 1:
+        return call.lost("more than one dimension follows the number of rows")
+    return _expand_to_rows(call, value, value.shape, wanted, counted[0])
+
+
+def _single_spread(call: Call, value: Value, wanted: Sequence[Dim]) -> Value:
+    """A number of rows, repeated a known number of times."""
+    if value.data is not None and len(value.data) == 1 and all(isinstance(s, int) for s in wanted):
+        shape = (1,) * (len(value.shape or ()) - len(wanted)) + tuple(wanted)
+        return known(shape, value.data * int(product(wanted)))  # type: ignore[arg-type]  # ints
+    return call.mixed(COUNTED)
+
+
+def _expanded(call: Call, value: Value, shape: Shape, wanted: Sequence[Dim]) -> Value:
+    sized = same(tuple(wanted))
+    if value.has_rows:
+        made = broadcast(call, [value, sized])
+        return made if made.spoilt or made.shape is None else value.rows_like(made.shape, made.axis)
+    rank = max(len(shape), len(wanted))
+    whole = tuple(
+        one_size(call, [s[-at] for s in (shape, tuple(wanted)) if len(s) >= at])
+        for at in range(rank, 0, -1)
+    )
+    return Value(Kind.SAME, whole, fill=_filling(value))
+
+
+def _expand_to_rows(
+    call: Call, value: Value, shape: Shape, wanted: Sequence[Dim], place: int
+) -> Value:
+    """``place``: the dimension that follows the number of rows, from the right."""
+    block = divide(wanted[-place], N)
+    if block is None:
+        return call.mixed("a dimension follows the number of rows")
+    if value.has_rows:
+        if value.from_right != place or value.block != block:
+            return call.mixed("it joins rows with rows on another axis")
+    elif len(shape) >= place and shape[-place] != 1:
+        return call.lost("it does not show that a constant has one element along the rows")
+    rank = max(len(shape), len(wanted))
+    whole = tuple(
+        one_size(call, [s[-at] for s in (shape, tuple(wanted)) if len(s) >= at])
+        for at in range(rank, 0, -1)
+    )
+    if value.has_rows:
+        return value.rows_like(whole, rank - place)
+    return _with_fill(rows(whole, rank - place, block), _filling(value))
+
+
+def _filling(value: Value) -> Element | None:
+    """What every element is, where they are all one."""
+    if value.fill is not None:
+        return value.fill
+    return value.data[0] if value.data and len(set(map(repr, value.data))) == 1 else None
+
+
+def _with_fill(value: Value, fill: Element | None) -> Value:
+    return Value(value.kind, value.shape, value.axis, value.block, fill=fill)
+
+
+@rule("Tile", counts=ALL)
+def tile(call: Call) -> Value:
+    value, repeats = call.input(0), shape_of(call, 1)
+    if isinstance(repeats, Value):
+        return repeats
+    if value.kind is Kind.COUNT:
+        return call.mixed(COUNTED)
+    if value.shape is None or len(repeats) != len(value.shape):
+        return call.lost("how often it repeats is not known")
+    sizes = tuple(size * times for size, times in zip(value.shape, repeats, strict=True))
+    counted = [at for at, times in enumerate(repeats) if has_rows(times)]
+    if value.has_rows:
+        if repeats[value.axis] != 1 or counted:
+            return call.mixed("it repeats the rows")
+        return value.rows_like(sizes, value.axis)
+    if not counted:
+        return Value(Kind.SAME, sizes, fill=value.fill)
+    return _tiled_to_rows(call, value.shape, sizes, repeats, counted)
+
+
+def _tiled_to_rows(
+    call: Call, shape: Shape, sizes: Shape, repeats: Sequence[Dim], counted: list[int]
+) -> Value:
+    times = divide(repeats[counted[0]], N)
+    if len(counted) > 1 or times is None:
+        return call.mixed("a dimension follows the number of rows")
+    return rows(sizes, counted[0], times * shape[counted[0]])
+
+
+@rule("Split", counts=(0,), places=(0,))
+def split(call: Call) -> Sequence[Value]:
+    value, parts = call.input(0), len(call.node.outputs)
+    if value.shape is None:
+        return [same()] * parts
+    axis = normal(call.number("axis"), len(value.shape))
+    if axis is None:
+        return [call.lost("its axis does not fit")]
+    if value.has_rows and axis == value.axis:
+        return [value if parts == 1 else call.mixed("it parts the rows among its outputs")]
+    if value.kind is Kind.COUNT or value.data is not None:
+        return _split_known(call, value, parts)
+    sizes = _split_sizes(call, value.shape[axis], parts)
+    if isinstance(sizes, Value):
+        return [sizes]
+    shapes = [(*value.shape[:axis], part, *value.shape[axis + 1 :]) for part in sizes]
+    if value.kind is Kind.PLACE_FIRST:
+        return [call.lost("it takes indices apart")]
+    if value.has_rows:
+        return [value.rows_like(shape, value.axis) for shape in shapes]
+    return [same(shape) for shape in shapes]
+
+
+def _split_sizes(call: Call, size: Dim, parts: int) -> list[Dim] | Value:
+    """As given (by an input from opset 13 on), or equal ones, of which the last may be less."""
+    given = call.integers("split")
+    if call.has(1):
+        wanted = shape_of(call, 1)
+        if isinstance(wanted, Value):
+            if call.input(1).kind is Kind.SAME:
+                return [call.symbols.fresh() for _ in range(parts)]
+            return wanted
+        return wanted if len(wanted) == parts else call.lost("its parts do not fit")
+    if given is not None:
+        return list(given)
+    whole = divide(size, parts)
+    if whole is not None:
+        return [whole] * parts
+    if isinstance(size, int):
+        each = -(-size // parts)
+        return [*[each] * (parts - 1), size - each * (parts - 1)]
+    return [call.symbols.of(("split", size, parts, at == parts - 1)) for at in range(parts)]
+
+
+def _split_known(call: Call, value: Value, parts: int) -> Sequence[Value]:
+    size = len(value.data or ())
+    sizes = _split_sizes(call, size, parts)
+    if isinstance(sizes, Value):
+        return [sizes]
+    numbers = [one for one in sizes if isinstance(one, int)]
+    if value.rank != 1 or value.data is None or sum(numbers) != size or len(numbers) != parts:
+        counted = value.kind is Kind.COUNT
+        return [call.mixed(COUNTED) if counted else same() for _ in range(parts)]
+    ends = [sum(numbers[: at + 1]) for at in range(parts)]
+    return [
+        known((part,), value.data[end - part : end])
+        for part, end in zip(numbers, ends, strict=True)
+    ]
