@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.execution.onnx_nodes import Constant, Graph, Node
+from serving.execution.onnx_constants import Constant
+from serving.execution.onnx_nodes import Graph, Node
 from serving.models.loading.batching.symbols import Dim, Symbols, has_rows
 from serving.models.loading.batching.values import Blame, Kind, Shape, Value, same
 
