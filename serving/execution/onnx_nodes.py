@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from serving.execution.onnx_constants import (
     FLOAT,
@@ -31,6 +32,8 @@ from serving.execution.protobuf_walk import (
 )
 
 _MAX_DEPTH = 64
+# Of files larger than this nothing is read; no graph without weights comes near.
+_MAX_BYTES = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -94,6 +97,19 @@ def read_nodes(model: bytes) -> Model:
     except (IndexError, UnicodeDecodeError):
         raise NotOnnxError("is not a whole ONNX protobuf") from None
     return Model(graph, functions, opsets)
+
+
+def read_file_nodes(version_dir: Path, filename: str) -> Model | None:
+    """The graph of a version's file; None where there is none that can be read."""
+    path = version_dir / filename
+    if path.is_dir():
+        path = path / "model.onnx"
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            return None
+        return read_nodes(path.read_bytes())
+    except (OSError, NotOnnxError):
+        return None
 
 
 def _opset(data: memoryview, opsets: dict[str, int]) -> None:

@@ -138,6 +138,11 @@ class BatchingSettings(Section):
     enabled: bool = Field(
         default=True, description="Batch models that are proven right when batched."
     )
+    open: Literal["alone", "tested"] = Field(
+        default="alone",
+        description="What to do with models whose graph leaves open whether rows influence"
+        " each other. `alone`: run each request alone; `tested`: batch them after a test.",
+    )
     max_rows: Count = Field(
         default=64, description="Most rows of a batch where the model's configuration names none."
     )

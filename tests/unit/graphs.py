@@ -84,3 +84,11 @@ def external(location: str, folder: Path, data: bytes | None = None, **entries: 
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
     return place
+
+
+def unfollowed(source: str, target: str) -> list[Any]:
+    """Nodes that hand a tensor on unchanged, in a way that the proof of batching can't follow."""
+    return [
+        node("SequenceConstruct", [source], [f"{target}_list"]),
+        node("SequenceAt", [f"{target}_list", f"{target}_place"], [target]),
+    ]

@@ -1,4 +1,4 @@
-"""Real requests prove batching where generated input told nothing."""
+"""Real requests test batching where the graph leaves it open and generated input told nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import pytest
 
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.loading.live_proof import ENOUGH, MOST_SEEN, LiveProof
+from serving.models.loading.batching.analysis import Analysis
+from serving.models.loading.batching.live_proof import ENOUGH, MOST_SEEN, LiveProof
+from serving.models.loading.batching.verdict import BatchingVerdict, Intent, decide
 from serving.models.loading.loader import Loader
-from serving.models.loading.proof import BatchingVerdict, Intent
-from serving.settings import Settings
+from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64
-from tests.unit.test_execution_loader import SETTINGS, serving_of
+from tests.unit.test_execution_loader import serving_of
 
-FIRST = BatchingVerdict(False, "unbatched: not proven: nobody knows", 0, open=True)
+OPEN = Analysis("open", "y", "n", "SequenceAt", "nobody knows")
+FIRST = BatchingVerdict(False, "unbatched: open: nobody knows", 0, open=True)
 
 
 class Watched:
@@ -31,10 +33,10 @@ class Watched:
         self.proof = LiveProof(
             self.runner,
             self.runner.signature,
-            Intent(16, False),
             Tolerance(),
             FIRST,
-            self._on_verdict,
+            lambda tested: decide(Intent(16, False, open_tested=True), OPEN, tested),
+            lambda tested, verdict: self._on_verdict(verdict),
             delay_s=0.0,
         )
         self.names = [tensor.name for tensor in self.runner.signature.outputs]
@@ -55,13 +57,14 @@ def rows(*values: float):
     return np.array([[value, 1, 2, 3] for value in values], np.float32)
 
 
-def test_requests_that_agree_alone_and_together_prove_batching(tmp_path):
+def test_requests_that_agree_alone_and_together_let_it_be_batched(tmp_path):
     one = Watched(tmp_path, graphs.softmax())
     for value in range(ENOUGH):
         assert not one.verdicts
         one.ask(x=rows(value))
-    assert one.verdict() == BatchingVerdict(True, "batched, up to 16 rows: proven", 16)
-    assert one.proof.verdict.words == "batched, up to 16 rows: proven by real requests"
+    words = f"batched, up to 16 rows: tested, not proven: {OPEN.words}"
+    assert one.verdict() == BatchingVerdict(True, words, 16, may_cut=False)
+    assert one.proof.verdict.words == words
     assert one.proof.verdict.max_rows == 0, "what clients see stays"
 
 
@@ -96,6 +99,27 @@ def test_requests_that_do_not_run_together_disprove_it(tmp_path):
     assert "requests run alone, but not 4 together" in one.verdict().words
 
 
+def test_answers_of_other_rows_than_the_request_disprove_it(tmp_path):
+    """1, 1, 1 and 2 rows are no proof: they are not the rows that came in."""
+    values = [("x", FLOAT, ["n"])], [("y", INT64, ["k", 1])]
+    nodes = [graphs.node("NonZero", ["x"], ["t"]), graphs.node("Transpose", ["t"], ["y"])]
+    one = Watched(tmp_path, graphs.model(nodes, *values))
+    for value in range(1, ENOUGH):
+        one.ask(x=np.array([value], np.float32))
+    one.ask(x=np.array([0], np.float32))
+    assert not one.verdict().batched
+    assert "output 'y' has shape [0, 1] for 1 rows" in one.verdict().words
+
+
+def test_answers_that_differ_in_shape_alone_show_nothing(tmp_path):
+    made = graphs.one("Sub", [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])], {}, ["x", "x"])
+    one = Watched(tmp_path, made)
+    for value in range(ENOUGH):
+        one.ask(x=np.full(1 + value % 2, value, np.float32))
+    assert not one.verdict().batched
+    assert "all requests looked at get the same answer" in one.verdict().words
+
+
 def test_the_same_request_again_proves_nothing(tmp_path):
     one = Watched(tmp_path, graphs.softmax())
     for _ in range(ENOUGH + 3):
@@ -109,8 +133,8 @@ def test_shapes_that_never_agree_end_the_watch(tmp_path):
     one = Watched(tmp_path, made)
     for size in range(1, MOST_SEEN + 1):
         one.ask(x=np.full((1, size), size, np.float32))
-    words = f"unbatched: no {ENOUGH} of the first {MOST_SEEN} requests were alike in shape"
-    assert one.verdict().words == words
+    words = f"not tested: no {ENOUGH} of the first {MOST_SEEN} requests were alike in shape"
+    assert one.verdict().words.endswith(words)
     assert one.proof._watching is False
 
 
@@ -141,23 +165,31 @@ def test_a_version_that_leaves_is_not_run_any_more(tmp_path):
 
 
 def picky():
-    """y = table[i], where ``i`` must be 1000 or more: no generated index fits."""
+    """y = table[i], where ``i`` must be 1000 or more: no generated index fits. And the graph
+    leaves open what becomes of the rows."""
     table = {"d": np.arange(200, dtype=np.float32), "low": np.array(1000, np.int64)}
     nodes = [
         graphs.node("Sub", ["i", "low"], ["at"]),
         # Indices below zero count from the end, so push them out of the table altogether.
         graphs.node("Less", ["at", "zero"], ["bad"]),
         graphs.node("Where", ["bad", "away", "at"], ["index"]),
-        graphs.node("Gather", ["d", "index"], ["y"]),
+        graphs.node("Gather", ["d", "index"], ["z"]),
+        *graphs.unfollowed("z", "y"),
     ]
     table["zero"], table["away"] = np.array(0, np.int64), np.array(10_000, np.int64)
+    table["y_place"] = np.array(0, np.int64)
     return graphs.model(nodes, [("i", INT64, ["n"])], [("y", FLOAT, ["n"])], table)
+
+
+TESTED, _ = load_settings(
+    {"http_port": 0, "grpc_port": 0, "loading.trial": "off", "batching.open": "tested"}, None, {}
+)
 
 
 @pytest.fixture
 def load(tmp_path):
     """Load ``picky``; what a failing test leaves is closed."""
-    slots, loader = [], Loader(SETTINGS, StateDir(tmp_path / "state"))
+    slots, loader = [], Loader(TESTED, StateDir(tmp_path / "state"))
 
     def load_one(**keywords):
         slots.append(
@@ -166,7 +198,7 @@ def load(tmp_path):
                 version=1,
                 path=graphs.write(tmp_path, picky()),
                 config=ModelConfig(delay_us=100_000),
-                settings=SETTINGS,
+                settings=TESTED,
                 **keywords,
             )
         )
@@ -177,18 +209,17 @@ def load(tmp_path):
         slot.close(10)
 
 
-def test_a_version_is_batched_once_real_requests_proved_it(load):
+def test_a_version_is_batched_once_real_requests_tested_it(load):
     changed = threading.Event()
     slot = load(on_changed=changed.set)
-    assert slot.verdict.words == (
-        "unbatched: not proven: the model did not run on generated input;"
-        " real requests may prove it"
+    assert slot.verdict.words.endswith(
+        "not tested: the model did not run on generated input; real requests may test it"
     )
     with serving_of(slot) as ask:
         for value in range(1000, 1000 + ENOUGH):
             assert ask(i=("INT64", [value]))[1]["outputs"][0]["data"] == [value - 1000]
         assert changed.wait(10)
-        assert slot.verdict.words == "batched, up to 64 rows: proven by real requests"
+        assert slot.verdict.words.startswith("batched, up to 64 rows: tested, not proven")
         assert slot.verdict.max_rows == 0
         before = slot.stats.snapshot()
         _ask_at_once(ask, 12)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.execution.onnx_nodes import read_nodes
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings, warmup
+from serving.models.loading.batching.analysis import Analysis
+from serving.models.loading.batching.verdict import Evidence
 from serving.models.loading.findings import Findings, Recipe
 from serving.models.loading.memory import Meter
-from serving.models.loading.proof import BatchingVerdict
-from serving.models.loading.rehearsal import rehearse, repeat
+from serving.models.loading.rehearsal import Subject, rehearse, repeat
 from serving.models.loading.samples import Sample
+from serving.models.loading.tapping import tap_of
 from serving.models.loading.warmup import STYLES, Plan
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
@@ -26,7 +29,10 @@ class Stage:
     """A real session, every run counted by its rows."""
 
     def __init__(self, folder, made, name="m"):
-        self.runner = load_runner(graphs.write(folder, made, name), ModelConfig(), Settings())
+        self.graph = read_nodes(made.SerializeToString())
+        place = graphs.write(folder, made, name)
+        self.runner = load_runner(place, ModelConfig(), Settings())
+        self.tap = tap_of(place, ModelConfig(), Settings())
         self.signature = self.runner.signature
         self.ran: list[int] = []
 
@@ -42,6 +48,7 @@ class Stage:
             settings or Settings(),
             samples,
             meter or Meter(ROOM),
+            Subject(self.graph, self.tap),
         )
 
 
@@ -49,11 +56,20 @@ def picked(*values: int) -> Sample:
     return Sample("s", {"i": np.array(values, np.int64)})
 
 
-def test_the_users_rows_prove_what_generated_input_cannot(tmp_path):
+TESTED, _ = load_settings({"batching.open": "tested"}, None, {})
+
+
+def test_the_users_rows_show_what_generated_input_cannot(tmp_path):
     stage = Stage(tmp_path, picky())
-    assert stage.rehearse().verdict.open
-    found = stage.rehearse([picked(1001, 1007, 1033)])
-    assert found.verdict.words == "batched, up to 64 rows: proven"
+    found = stage.rehearse(settings=TESTED)
+    assert (found.analysis.kind, found.evidence.disproved) == ("open", "")
+    assert found.evidence.unknown == "the model did not run on generated input"
+    assert stage.rehearse([picked(1001, 1007, 1033)], TESTED).evidence == Evidence()
+
+
+def test_what_is_open_is_not_run_together_unless_that_is_asked_for(tmp_path):
+    stage = Stage(tmp_path, picky())
+    assert stage.rehearse([picked(1001, 1007)]).evidence.unknown == "nothing was run"
 
 
 def test_one_row_of_the_users_warms_but_proves_nothing(tmp_path):
@@ -63,7 +79,8 @@ def test_one_row_of_the_users_warms_but_proves_nothing(tmp_path):
     found = stage.rehearse()
     assert (found.recipe, found.cost) == (None, None)
     assert found.notes == ("generated input did not run: the first requests will be slow",)
-    assert found.verdict.open
+    assert found.analysis.kind == "proven"
+    assert found.evidence.unknown == "the model did not run on generated input"
 
 
 def test_the_users_rows_warm_each_size_where_nothing_else_runs(tmp_path):
@@ -72,7 +89,8 @@ def test_the_users_rows_warm_each_size_where_nothing_else_runs(tmp_path):
     assert stage.rehearse().recipe is None
     found = stage.rehearse([picked(1001, 1007)])
     assert found.recipe == Recipe("sampled")
-    assert found.verdict.batched
+    assert found.analysis.kind == "proven"
+    assert found.evidence.disproved == ""
     assert {1, 2, 4, 8} <= set(found.seconds)
     assert found.cost is not None
     stage.ran.clear()
@@ -109,7 +127,7 @@ def test_what_a_trial_measured_is_run_once_each_in_the_server(tmp_path):
 
 def test_what_killed_a_trial_is_not_run_in_the_server(tmp_path):
     stage = Stage(tmp_path, graphs.softmax())
-    found = Findings(BatchingVerdict(False, "", 0), recipe=Recipe("generated"), died="SIGFPE")
+    found = Findings(Analysis("proven"), recipe=Recipe("generated"), died="SIGFPE")
     assert repeat(stage.run, stage.signature, Settings(), [], found) == ""
     assert stage.ran == []
 
@@ -166,7 +184,8 @@ def test_measuring_ends_when_a_row_gets_no_cheaper(monkeypatch):
 # Findings as plain values
 
 FOUND = Findings(
-    BatchingVerdict(True, "batched", 64),
+    Analysis("open", "y", "n", "Loop", "why", ("a", "b")),
+    Evidence("no", "unknown", "node"),
     ("a note",),
     {1: 0.5, 8: 1.0},
     Recipe("generated", ("x",), (("x", 1, 16),), 2, True),
@@ -179,16 +198,18 @@ FOUND = Findings(
 
 def test_findings_come_back_as_they_were():
     assert findings.from_plain(findings.to_plain(FOUND)) == FOUND
-    bare = Findings(BatchingVerdict(False, "no", 0, open=True))
+    bare = Findings(Analysis("proven"))
     assert findings.from_plain(findings.to_plain(bare)) == bare
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"batched": 1},
-        {"max_rows": -1},
-        {"max_rows": 2**70},
+        {"analysis": None},
+        {"analysis": {"kind": "sure"}},
+        {"evidence": {"disproved": 1, "unknown": "", "rounding": ""}},
+        {"memory_bytes": -1},
+        {"memory_bytes": 2**70},
         {"seconds": [[1]]},
         {"seconds": {"1": 2}},
         {"seconds": [[1, float("nan")]]},
@@ -197,7 +218,7 @@ def test_findings_come_back_as_they_were():
         {"recipe": {"kind": "other", "names": [], "sizes": [], "style": 0, "by_rows": True}},
         {"recipe": {"kind": "sampled", "names": [], "sizes": [], "style": 99, "by_rows": True}},
         {"died": None},
-        {"words": "x" * 5000},
+        {"died": "x" * 5000},
     ],
 )
 def test_findings_that_nobody_wrote_are_refused(change):

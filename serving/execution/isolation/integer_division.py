@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.execution.onnx_constants import FLOAT, INT32, INT64, Constant
-from serving.execution.onnx_nodes import Graph, Model, Node, read_nodes
+from serving.execution.onnx_nodes import Graph, Model, Node, read_file_nodes, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
 
 _UINT8, _BOOL = 2, 9
 _UNSIGNED = frozenset({_UINT8, 4, 12, 13, _BOOL})
 _INTEGERS = frozenset({INT32, INT64})
 _SMALLEST = {-(2**31), -(2**63)}
-# Of files larger than this nothing is read; no graph without weights comes near.
-_MAX_BYTES = 2**31 - 1
 # Nodes looked at in all, functions counted at each call.
 _MAX_NODES = 200_000
 _MAX_DEPTH = 32
@@ -98,25 +96,23 @@ class _TooMuchError(Exception):
 def divides_integers(model: bytes) -> bool:
     """Whether a run can divide the smallest integer by -1, as far as the graph tells."""
     try:
-        found = read_nodes(model)
-        return _Search(found).graph(found.graph, {}, 1)
+        return graph_divides_integers(read_nodes(model))
     except NotOnnxError:
         return False  # it will not load
+
+
+def graph_divides_integers(model: Model) -> bool:
+    """The same of a graph that has been read."""
+    try:
+        return _Search(model).graph(model.graph, {}, 1)
     except _TooMuchError:
         return True
 
 
 def file_divides_integers(version_dir: Path, filename: str) -> bool:
     """The same of a version's file; False where there is none to be read."""
-    path = version_dir / filename
-    if path.is_dir():
-        path = path / "model.onnx"
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            return False
-        return divides_integers(path.read_bytes())
-    except OSError:
-        return False
+    found = read_file_nodes(version_dir, filename)
+    return found is not None and graph_divides_integers(found)
 
 
 class _Search:

@@ -7,11 +7,12 @@ checked: nothing in it is believed that does not have the right form.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from serving.models.loading.batching.analysis import VERDICTS, Analysis
+from serving.models.loading.batching.verdict import NO_EVIDENCE, Evidence
 from serving.models.loading.cost import CostCurve, curve
-from serving.models.loading.proof import BatchingVerdict
 from serving.models.loading.warmup import STYLES, Plan
 from serving.signature import Signature
 
@@ -55,13 +56,15 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
+    """``analysis``: what the graph says of rows that share a run, ``evidence``: what running
+    them showed. ``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
     ``memory_bytes``: what the process grew by (0: unknown), ``loaded_bytes``: by the load and
     the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
     integers by, which may end a process."""
 
-    verdict: BatchingVerdict
+    analysis: Analysis
+    evidence: Evidence = NO_EVIDENCE
     notes: tuple[str, ...] = ()
     seconds: Mapping[int, float] = field(default_factory=dict)
     recipe: Recipe | None = None
@@ -94,13 +97,10 @@ class Failure:
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:
-    verdict, recipe = findings.verdict, findings.recipe
+    recipe = findings.recipe
     return {
-        "batched": verdict.batched,
-        "words": verdict.words,
-        "max_rows": verdict.max_rows,
-        "surprising": verdict.surprising,
-        "open": verdict.open,
+        "analysis": _analysis_to_plain(findings.analysis),
+        "evidence": asdict(findings.evidence),
         "notes": list(findings.notes),
         "seconds": [[rows, time] for rows, time in sorted(findings.seconds.items())],
         "recipe": None
@@ -119,6 +119,12 @@ def to_plain(findings: Findings) -> dict[str, Any]:
     }
 
 
+def _analysis_to_plain(analysis: Analysis) -> dict[str, Any]:
+    plain = asdict(analysis)
+    shown = {key: str(value)[:_MOST] for key, value in plain.items() if key != "lost"}
+    return {**shown, "lost": list(analysis.lost[:_MOST])}
+
+
 def from_plain(plain: Any) -> Findings:
     """Raises ValueError for anything that ``to_plain`` cannot have made."""
     try:
@@ -128,15 +134,9 @@ def from_plain(plain: Any) -> Findings:
 
 
 def _findings(plain: Any) -> Findings:
-    verdict = BatchingVerdict(
-        _bool(plain["batched"]),
-        _text(plain["words"]),
-        _count(plain["max_rows"]),
-        _bool(plain["surprising"]),
-        _bool(plain["open"]),
-    )
     return Findings(
-        verdict,
+        _analysis(plain["analysis"]),
+        _evidence(plain["evidence"]),
         tuple(_text(note) for note in _few(plain["notes"])),
         {_count(rows): _time(time) for rows, time in _few(plain["seconds"])},
         None if plain["recipe"] is None else _recipe(plain["recipe"]),
@@ -145,6 +145,25 @@ def _findings(plain: Any) -> Findings:
         _text(plain["died"]),
         _bool(plain["divides"]),
     )
+
+
+def _analysis(plain: Any) -> Analysis:
+    kind = next((kind for kind in VERDICTS if kind == plain["kind"]), None)
+    if kind is None:
+        raise ValueError("no such verdict")
+    return Analysis(
+        kind,
+        _text(plain["output"]),
+        _text(plain["node"]),
+        _text(plain["operator"]),
+        _text(plain["why"]),
+        tuple(_text(name) for name in _few(plain["lost"])),
+    )
+
+
+def _evidence(plain: Any) -> Evidence:
+    disproved, unknown = _text(plain["disproved"]), _text(plain["unknown"])
+    return Evidence(disproved, unknown, _text(plain["rounding"]))
 
 
 def _recipe(plain: Any) -> Recipe:

@@ -11,8 +11,8 @@ from serving.execution.instances import Instances
 from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
+from serving.models.loading.batching.verdict import BatchingVerdict
 from serving.models.loading.cost import CostCurve
-from serving.models.loading.proof import BatchingVerdict
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 

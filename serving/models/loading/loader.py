@@ -12,22 +12,27 @@ from typing import TYPE_CHECKING
 from serving.counts import Counts
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
-from serving.execution.isolation.integer_division import file_divides_integers
+from serving.execution.isolation.integer_division import (
+    file_divides_integers,
+    graph_divides_integers,
+)
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.isolation_policy import isolation_reason
+from serving.execution.onnx_nodes import read_file_nodes
 from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import trial
 from serving.models.loading.aside import Result, aside
+from serving.models.loading.batching.verdict import Evidence
 from serving.models.loading.findings import Failure, Findings
 from serving.models.loading.loaded import LoadedSlot
 from serving.models.loading.memory import Ledger, Meter, Reservation, check_alone, model_budget
-from serving.models.loading.proof import BatchingVerdict
-from serving.models.loading.rehearsal import rehearse, repeat
+from serving.models.loading.rehearsal import Subject, rehearse, repeat
 from serving.models.loading.samples import Samples, Sources, collect, run_all
 from serving.models.loading.starting import Warmed, start
+from serving.models.loading.tapping import tap_of
 from serving.models.loading.trial import Job, LoadCancelledError, Trial
 from serving.models.loading.trials import KeptTrials, name_of
 from serving.models.loading.trim import Trimmer
@@ -203,18 +208,18 @@ class Loader:
             raise
 
     def _start(self, load: _Load, warmed: Warmed, reservation: Reservation) -> LoadedSlot:
-        def on_verdict(settled: BatchingVerdict) -> None:
+        def on_evidence(evidence: Evidence) -> None:
             """Real requests told what nothing else could: so does the next start."""
             name = _trial_name(load)
             if name:
-                self._kept.write(name, replace(warmed.found, verdict=settled))
+                self._kept.write(name, replace(warmed.found, evidence=evidence))
             load.on_changed()
 
         def on_closed() -> None:
             reservation.release()
             self._trimmer.ask()
 
-        return start(warmed, load.stats, load.since, reservation.size, on_verdict, on_closed)
+        return start(warmed, load.stats, load.since, reservation.size, on_evidence, on_closed)
 
 
 def _isolated(job: Job, found: Findings | None) -> str:
@@ -269,6 +274,16 @@ def _beside(job: Job, work: Callable[[], Result], isolated: bool = False) -> Res
     return work() if at_once else aside(work)
 
 
+def _subject(job: Job, runner: Runner | IsolatedRunner) -> Subject:
+    """What a trial's child would look at. What runs in a child is not opened here."""
+    graph = read_file_nodes(job.path, job.config.model_filename)
+    divides = graph is not None and graph_divides_integers(graph)
+    inside = (
+        None if isinstance(runner, IsolatedRunner) else tap_of(job.path, job.config, job.settings)
+    )
+    return Subject(graph, inside, divides)
+
+
 def _warmed(
     load: _Load, runner: Runner | IsolatedRunner, found: Findings | None
 ) -> tuple[Samples, Findings, str]:
@@ -284,5 +299,7 @@ def _warmed(
         return samples, found, repeat(run, signature, job.settings, samples.samples, found)
     run_all(run, signature, samples.samples)
     meter = Meter(job.budget)
-    made = rehearse(run, signature, job.config, job.settings, samples.samples, meter)
+    made = rehearse(
+        run, signature, job.config, job.settings, samples.samples, meter, _subject(job, runner)
+    )
     return samples, made, ""

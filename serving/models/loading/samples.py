@@ -16,7 +16,8 @@ import numpy as np
 from serving.errors import LoadError
 from serving.execution.faults import classify
 from serving.model_config.schema import ModelConfig
-from serving.models.loading import proof, sample_files, warmup_inputs
+from serving.models.loading import sample_files, warmup_inputs
+from serving.models.loading.batching.answers import answers_of
 from serving.models.loading.sample_files import UnfitError
 from serving.models.loading.warmup import STYLES, Array, Feeds, Run, Style
 from serving.signature import Signature
@@ -93,7 +94,7 @@ def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:
     for sample in samples:
         try:
             for _ in range(sample.count):
-                answers = proof.answers_of(run, names, sample.feeds)
+                answers = answers_of(run, names, sample.feeds)
         except LoadError:
             raise
         except Exception as error:

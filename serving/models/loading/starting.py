@@ -12,13 +12,18 @@ from serving.execution.instances import Instances
 from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
-from serving.models.loading import proof
+from serving.models.loading.batching.live_proof import LiveProof
+from serving.models.loading.batching.verdict import (
+    BatchingVerdict,
+    Evidence,
+    decide,
+    intent,
+    on_providers,
+    undecided,
+)
 from serving.models.loading.findings import Findings
-from serving.models.loading.live_proof import LiveProof
 from serving.models.loading.loaded import LoadedSlot, in_force, make_queue
-from serving.models.loading.proof import BatchingVerdict
 from serving.models.loading.trial import Job
-from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -43,18 +48,18 @@ def start(
     stats: _core.Stats | None,
     since: float,
     memory_bytes: int,
-    on_verdict: Callable[[BatchingVerdict], None],
+    on_evidence: Callable[[Evidence], None],
     on_closed: Callable[[], None],
 ) -> LoadedSlot:
     """Make the queue and start its instances.
 
-    ``since``: the monotonic time at which the load began. ``on_verdict`` hears when real
+    ``since``: the monotonic time at which the load began. ``on_evidence`` hears when real
     requests settled whether it may be batched, ``on_closed`` when the slot has gone.
     """
     from serving import _core
 
     job, runner, found = warmed.job, warmed.runner, warmed.found
-    verdict, config = _preferring(_verdict(job, runner.signature, found), found, job.config)
+    verdict, config = _preferring(_verdict(warmed), found, job.config)
     config = in_force(config, job.settings)
     _report(job, verdict, warmed.notes)
     stats = _core.Stats(job.name, job.version) if stats is None else stats
@@ -63,7 +68,7 @@ def start(
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing
     if verdict.open:
-        served = live = _live_proof(warmed, verdict, queue, on_verdict)
+        served = live = _live_proof(warmed, verdict, queue, on_evidence)
         verdict_now, end_proof = (lambda: live.verdict), live.close
 
     def close_down() -> None:
@@ -101,30 +106,32 @@ def _live_proof(
     warmed: Warmed,
     verdict: BatchingVerdict,
     queue: _core.Queue,
-    on_verdict: Callable[[BatchingVerdict], None],
+    on_evidence: Callable[[Evidence], None],
 ) -> LiveProof:
-    """Let real requests prove the batching of this version."""
+    """Let real requests test the batching of this version."""
     job = warmed.job
 
-    def settle(settled: BatchingVerdict) -> None:
+    def settle(evidence: Evidence, settled: BatchingVerdict) -> None:
         if settled.batched:
             preferred = [n for n in job.config.preferred_batch_sizes if n <= settled.max_rows]
             queue.batch_from_now_on(settled.max_rows, preferred)
         log.info("batching_settled", model=job.name, version=job.version, verdict=settled.words)
-        on_verdict(settled)
+        on_evidence(evidence)
 
-    wanted = proof.intent(job.config, job.settings)
+    def judge(evidence: Evidence) -> BatchingVerdict:
+        return _verdict(replace(warmed, found=replace(warmed.found, evidence=evidence)))
+
     signature, tolerance = warmed.runner.signature, job.config.tolerance
-    return LiveProof(warmed.runner, signature, wanted, tolerance, verdict, settle)
+    return LiveProof(warmed.runner, signature, tolerance, verdict, judge, settle)
 
 
-def _verdict(job: Job, signature: Signature, found: Findings) -> BatchingVerdict:
-    """As it was found; what killed its trial is not asked of real requests either."""
-    if not found.died:
-        return found.verdict
-    wanted = proof.intent(job.config, job.settings)
-    words = f"its trial ended with {found.died} on generated input"
-    return replace(proof.undecided(signature, wanted, words), open=False)
+def _verdict(warmed: Warmed) -> BatchingVerdict:
+    """What killed its trial is not asked of real requests either."""
+    found, wanted = warmed.found, intent(warmed.job.config, warmed.job.settings)
+    used = {warmed.runner.provider, *warmed.runner.providers}
+    if found.died:
+        return undecided(wanted, f"its trial ended with {found.died} on generated input")
+    return decide(wanted, on_providers(found.analysis, used), found.evidence)
 
 
 def _preferring(

@@ -23,8 +23,8 @@ from serving.execution.session import is_for_cpu
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings, memory
+from serving.models.loading.batching.analysis import Analysis
 from serving.models.loading.findings import Failure, Findings
-from serving.models.loading.proof import BatchingVerdict
 from serving.settings import Settings
 
 NICENESS = 10
@@ -236,8 +236,9 @@ def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
     log.warning("trial_died", model=job.name, version=job.version, stage=stage, words=death.words)
     if stage == _REHEARSE:
         words = f"its trial ended with {death.words} on generated input"
-        verdict = BatchingVerdict(False, f"unbatched: not proven: {words}", 0)
-        return Findings(verdict, (words,), memory_bytes=job.size, died=death.words)
+        return Findings(
+            Analysis("open", why=words), notes=(words,), memory_bytes=job.size, died=death.words
+        )
     reason = f"its trial ended with {death.words} {_WHILE[stage]}"
     if death.words == "SIGKILL":
         # Nobody but the kernel does that, for want of memory; which may pass.

@@ -17,14 +17,16 @@ from serving.errors import LoadError
 from serving.execution import runtime
 from serving.execution.isolation import child_process
 from serving.execution.isolation.framing import Message
-from serving.execution.isolation.integer_division import file_divides_integers
+from serving.execution.isolation.integer_division import graph_divides_integers
+from serving.execution.onnx_nodes import Model, read_file_nodes
 from serving.execution.session import Runner, load_runner
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings
 from serving.models.loading.memory import Meter
-from serving.models.loading.rehearsal import rehearse
+from serving.models.loading.rehearsal import Subject, rehearse
 from serving.models.loading.samples import Samples, Sources, collect, run_all
+from serving.models.loading.tapping import tap_of
 from serving.models.loading.trim import trim
 from serving.settings import Settings
 
@@ -42,7 +44,7 @@ class _Loaded:
     sources: Sources
     meter: Meter
     samples: Samples
-    divides: bool
+    graph: Model | None
     loaded_bytes: int = 0
 
 
@@ -75,7 +77,7 @@ class Host:
         settings = Settings.model_validate(message["settings"])
         runtime.start_global_pool(settings)
         path = Path(message["path"])
-        divides = file_divides_integers(path, config.model_filename)
+        graph = read_file_nodes(path, config.model_filename)
         budget, size = int(message["budget"]), int(message["size"])
         meter = Meter(budget)
         # The file's bytes, and onnxruntime's parse of them, go once the session is made.
@@ -89,7 +91,7 @@ class Host:
             tuple(message["named"]),
             settings.limits.max_message_bytes,
         )
-        self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), divides)
+        self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), graph)
         return {"ok": True}
 
     def _samples(self, message: Message) -> Message:
@@ -103,6 +105,8 @@ class Host:
     def _rehearse(self, message: Message) -> Message:
         del message
         one = self._there()
+        divides = one.graph is not None and graph_divides_integers(one.graph)
+        tap = tap_of(one.sources.version, one.config, one.settings)
         found = rehearse(
             one.runner.run,
             one.runner.signature,
@@ -110,8 +114,9 @@ class Host:
             one.settings,
             one.samples.samples,
             one.meter,
+            Subject(one.graph, tap, divides),
         )
-        found = replace(found, divides=one.divides, loaded_bytes=one.loaded_bytes)
+        found = replace(found, divides=divides, loaded_bytes=one.loaded_bytes)
         return {"findings": findings.to_plain(found)}
 
     def _drop(self, message: Message) -> Message:

@@ -11,13 +11,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from serving import machine
 from serving.events import log
 from serving.model_config.schema import ModelConfig
-from serving.models.loading import findings
+from serving.models.loading import batching, findings
 from serving.models.loading.findings import Failure, Findings
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -25,7 +26,7 @@ from serving.state_dir import StateDir
 FOLDER = "trials"
 MOST = 512
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 1
+SCHEMA = 2
 _LONGEST = 2000
 
 
@@ -84,13 +85,23 @@ def name_of(
         settings.intra_op_threads,
         [threads.inter_op, threads.shared_pool],
         list(settings.providers.prefer),
-        [settings.batching.enabled, settings.batching.max_rows],
+        [settings.batching.enabled, settings.batching.max_rows, settings.batching.open],
+        settings.batching.max_queue_rows,
+        rules_digest(),
         [settings.loading.model_memory_bytes, settings.models_bytes],
         settings.loading.warmup_timeout_s,
         machine.usable_threads(),
         _files(folder / "warmup") if config.warmup else [],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+@cache
+def rules_digest() -> str:
+    """Of the rules that prove batching: what others found out does not count."""
+    folder = Path(batching.__file__).parent
+    sources = sorted(folder.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
 
 
 def _files(folder: Path) -> list[list[Any]]:

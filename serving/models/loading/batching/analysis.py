@@ -50,7 +50,7 @@ class Analysis:
 
 
 # The worse of two decides; what may never be batched is worst.
-_ORDER: tuple[Verdict, ...] = ("not batchable", "coupled", "open", "proven")
+VERDICTS: tuple[Verdict, ...] = ("not batchable", "coupled", "open", "proven")
 
 
 def analyse(model: bytes, signature: Signature, max_rows: int = 64) -> Analysis:
@@ -59,8 +59,6 @@ def analyse(model: bytes, signature: Signature, max_rows: int = 64) -> Analysis:
     ``signature``: inputs and outputs with the shapes that requests are held to. ``max_rows``:
     the most that a run ever has.
     """
-    if not signature.may_batch:
-        return Analysis("not batchable", why=why_never(signature))
     try:
         parsed = read_nodes(model)
     except NotOnnxError as error:
@@ -70,6 +68,8 @@ def analyse(model: bytes, signature: Signature, max_rows: int = 64) -> Analysis:
 
 def analyse_graph(parsed: Model, signature: Signature, max_rows: int) -> Analysis:
     """``analyse`` for a graph that has been read."""
+    if not signature.may_batch:
+        return Analysis("not batchable", why=why_never(signature))
     opset = parsed.opsets.get("", parsed.opsets.get("ai.onnx", OLDEST_OPSET))
     if opset < OLDEST_OPSET:
         return Analysis("open", why=f"there are no rules for opset {opset}")
@@ -81,7 +81,7 @@ def analyse_graph(parsed: Model, signature: Signature, max_rows: int) -> Analysi
         for count in range(len(optional) + 1)
         for left_out in itertools.combinations(optional, count)
     ]
-    return min(found, key=lambda one: _ORDER.index(one.kind))
+    return min(found, key=lambda one: VERDICTS.index(one.kind))
 
 
 def why_never(signature: Signature) -> str:
@@ -118,7 +118,7 @@ def _analyse(
     verdicts = [
         _verdict(tensor.name, scope.find(tensor.name), lost) for tensor in signature.outputs
     ]
-    return min(verdicts, key=lambda one: _ORDER.index(one.kind))
+    return min(verdicts, key=lambda one: VERDICTS.index(one.kind))
 
 
 def _input(interpreter: Interpreter, tensor: Tensor) -> Value:
@@ -129,7 +129,7 @@ def _input(interpreter: Interpreter, tensor: Tensor) -> Value:
     return rows(sizes, 0)
 
 
-_VERDICTS: dict[Kind, Verdict] = {
+_OF_KIND: dict[Kind, Verdict] = {
     Kind.MIXED: "coupled",
     Kind.LOST: "open",
     Kind.NEVER: "not batchable",
@@ -141,7 +141,7 @@ def _verdict(name: str, value: Value | None, lost: tuple[str, ...]) -> Analysis:
         return Analysis("open", name, why="nothing makes it", lost=lost)
     if value.blame is not None:
         blame = value.blame
-        kind = _VERDICTS[value.kind]
+        kind = _OF_KIND[value.kind]
         return Analysis(kind, name, blame.node, blame.operator, blame.why, lost)
     if value.kind in (Kind.COUNT, Kind.PLACE, Kind.PLACE_FIRST):
         return Analysis("coupled", name, why="it says how many rows run, or in which place")

@@ -1,15 +1,16 @@
-"""Proof of batching by real requests, for a version on which generated input told nothing.
+"""A test of batching by real requests, for a version on which generated input told nothing.
 
-Such a version runs each request alone. The first few requests are kept with their answers
-and, a moment later, run together: where each gets the answer it got alone, the version is
-batched from then on. What is kept is small, and let go as soon as there is a verdict.
+Only what the graph leaves open is tested so, and only where that is asked for. Such a version
+runs each request alone. The first few requests are kept with their answers and, a moment
+later, run together: where each gets the answer it got alone, the version is batched from then
+on. What is kept is small, and let go as soon as there is a verdict.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from serving.errors import Word
 from serving.events import log
 from serving.execution.faults import classify
 from serving.model_config.schema import Tolerance
-from serving.models.loading.proof import BatchingVerdict, Intent, as_array, distance
+from serving.models.loading.batching.answers import as_array, distance
+from serving.models.loading.batching.verdict import BatchingVerdict, Evidence
 from serving.models.loading.warmup import Array, Feeds
 from serving.signature import Signature
 
@@ -57,32 +59,32 @@ class _Kept:
 class LiveProof:
     """Stands before a runner, with its surface, and looks at what runs until it has a verdict.
 
-    ``on_verdict`` gets the verdict once, in a thread of its own. ``verdict`` is what holds
-    now; its ``max_rows`` never changes, for clients go by it.
+    ``decide`` makes the verdict of a test; ``on_evidence`` gets both once, in a thread of its
+    own. ``verdict`` is what holds now; its ``max_rows`` never changes, for clients go by it.
     """
 
     def __init__(
         self,
         runner: AnyRunner,
         signature: Signature,
-        wanted: Intent,
         tolerance: Tolerance,
         first: BatchingVerdict,
-        on_verdict: Callable[[BatchingVerdict], None],
+        decide: Callable[[Evidence], BatchingVerdict],
+        on_evidence: Callable[[Evidence, BatchingVerdict], None],
         delay_s: float = _DELAY_S,
     ) -> None:
         self._runner = runner
         self._inner = runner.run
         self.run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]] = self._run
         self._names = [tensor.name for tensor in signature.outputs]
-        self._wanted, self._tolerance, self._on_verdict = wanted, tolerance, on_verdict
+        self._tolerance, self._verdict_of, self._on_evidence = tolerance, decide, on_evidence
         self._delay_s = delay_s
         self._lock = threading.Lock()
         self._kept: list[_Kept] = []
         self._seen = 0
         self._watching = True
         self._closed = threading.Event()
-        words = f"{first.words}; real requests may prove it"
+        words = f"{first.words}; real requests may test it"
         self.verdict = BatchingVerdict(False, words, first.max_rows)
 
     def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
@@ -113,6 +115,10 @@ class LiveProof:
     ) -> None:
         self._seen += 1
         one = self._keepable(names, feeds, outputs)
+        disproof = self._other_rows(one) if one is not None else ""
+        if disproof:
+            self._end_watch(lambda: self._decide(Evidence(disproved=disproof)))
+            return
         if one is not None and not any(one.equals(other) for other in self._kept):
             self._keep(one)
             alike = [other for other in self._kept if other.kind == one.kind]
@@ -121,7 +127,14 @@ class LiveProof:
                 return
         if self._seen >= MOST_SEEN:
             words = f"no {ENOUGH} of the first {MOST_SEEN} requests were alike in shape"
-            self._end_watch(lambda: self._decide(words))
+            self._end_watch(lambda: self._decide(Evidence(unknown=words)))
+
+    def _other_rows(self, one: _Kept) -> str:
+        """How a request's answers have not the rows that it has; '' where they have."""
+        for name, answer in zip(self._names, one.answers, strict=True):
+            if not answer.ndim or answer.shape[0] != one.rows:
+                return f"output '{name}' has shape {list(answer.shape)} for {one.rows} rows"
+        return ""
 
     def _end_watch(self, then: Callable[[], None]) -> None:
         """No request waits for what comes of it."""
@@ -153,22 +166,21 @@ class LiveProof:
         if self._closed.wait(self._delay_s):
             return
         try:
-            words = self._disproof(alike)
+            evidence = self._tested(alike)
         except Exception:  # noqa: BLE001 - the version serves on, unbatched
             log.exception("live_proof_failed")
             return
         if not self._closed.is_set():
-            self._decide(words)
+            self._decide(evidence)
 
-    def _disproof(self, alike: Sequence[_Kept]) -> str:
-        """Why these requests do not prove batching; '' where they do."""
+    def _tested(self, alike: Sequence[_Kept]) -> Evidence:
         if not _differ(alike, self._tolerance):
-            return "all requests looked at get the same answer"
+            return Evidence(unknown="all requests looked at get the same answer")
         for group in (alike, alike[::-1], alike[:2], alike[1:]):
             words = self._together(group)
             if words:
-                return words
-        return ""
+                return Evidence(disproved=words)
+        return Evidence()
 
     def _together(self, group: Sequence[_Kept]) -> str:
         feeds = {name: np.concatenate([k.feeds[name] for k in group]) for name in group[0].feeds}
@@ -190,25 +202,19 @@ class LiveProof:
             start = end
         return ""
 
-    def _decide(self, disproof: str) -> None:
+    def _decide(self, evidence: Evidence) -> None:
         self._watching = False
-        shown = self.verdict.max_rows
-        if disproof:
-            self.verdict = BatchingVerdict(False, f"unbatched: {disproof}", shown)
-            self._on_verdict(self.verdict)
-            return
-        rows = self._wanted.max_rows
-        proven = BatchingVerdict(True, f"batched, up to {rows} rows: proven", rows)
-        words = f"batched, up to {rows} rows: proven by real requests"
-        self.verdict = BatchingVerdict(True, words, shown)
-        self._on_verdict(proven)
+        found = self._verdict_of(evidence)
+        # Clients go by the number of rows that the version was loaded with.
+        self.verdict = replace(found, max_rows=self.verdict.max_rows)
+        self._on_evidence(evidence, found)
 
 
 def _differ(alike: Sequence[_Kept], tolerance: Tolerance) -> bool:
-    """Whether answers differ, so that a mix-up would show."""
+    """Whether answers differ in more than their shapes, so that a mix-up would show."""
     first = alike[0]
     return any(
-        distance(a, b, tolerance) is not None
+        a.shape == b.shape and distance(a, b, tolerance) is not None
         for other in alike[1:]
         for a, b in zip(first.answers, other.answers, strict=True)
     )

@@ -1,0 +1,30 @@
+"""A model with more outputs: tensors inside the graph, to be looked at in a run.
+
+A serialized message followed by another of its kind is both of them, merged: so outputs are
+added by bytes behind the file's, and nothing in it is written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+# Field numbers: ModelProto.graph, GraphProto.output, ValueInfoProto.name.
+_GRAPH, _OUTPUT, _NAME = 7, 12, 1
+
+
+def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
+    """``model``, a serialized ModelProto, with these tensors of its main graph as outputs."""
+    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
+    return model + _field(_GRAPH, outputs)
+
+
+def _field(number: int, data: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(data)) + data
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
