@@ -24,6 +24,7 @@ from tests.clients import http1, http2, misbehaving, oip
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, scale, slow, tiny, write
+from tests.unit import graphs
 
 CHANGED = {
     "host": "127.0.0.2",
@@ -234,6 +235,19 @@ def test_fault_75_effective_settings_are_shown(changed: Gateway) -> None:
     text = changed.get("/api/v1/settings", port=changed.admin_port).body.decode()
     assert "renamed" in text
     assert "100000" in text
+
+
+def test_fault_75_what_the_graph_leaves_open_is_batched_after_a_test_where_told(
+    start_gateway, repository
+) -> None:
+    nodes = graphs.unfollowed("x", "y")
+    values = [("x", graphs.FLOAT, ["n", 4])], [("y", graphs.FLOAT, ["n", 4])]
+    write(repository, "open", graphs.model(nodes, *values, {"y_place": np.int64(0)}))
+    for setting, words, rows in (("alone", "unbatched: open", 0), ("tested", "batched, up to", 64)):
+        gateway = start_gateway(repository, {"batching.open": setting})
+        assert words in gateway.get("/v2/models/open").json()["properties"]["batching"]
+        assert gateway.get("/v2/models/open/config").json()["max_batch_size"] == rows
+        gateway.finish()
 
 
 def test_fault_75_batching_can_be_switched_off(start_gateway, repository) -> None:

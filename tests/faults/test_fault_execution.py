@@ -212,8 +212,8 @@ def test_fault_91_the_gateway_says_why_a_model_is_or_is_not_batched(gateway: Gat
     why = {
         "tiny": r"^batched, up to 64 rows",
         "gather": r"^batched, up to 8 rows",
-        "cumulative": r"^unbatched: in a batch of \d+ a row's answer changes \(output 'Y'",
-        "fixed": r"^unbatched: input 'X' has no variable first dimension \(shape \[1, 4\]\)",
+        "cumulative": r"^unbatched: coupled: output 'Y': node of 'Y' \(CumSum\): it takes all rows",
+        "fixed": r"^unbatched: not batchable: input 'X' has no variable first dimension \(shape \[1, 4\]\)",
         "slow": r"^unbatched by the model's configuration",
     }
     for name, words in why.items():

@@ -85,6 +85,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "threads.calls": ("4", 4),
     "threads.switch_interval_s": ("0.005", 0.005),
     "batching.enabled": ("false", False),
+    "batching.open": ("tested", "tested"),
     "batching.max_rows": ("16", 16),
     "batching.delay_us": ("500", 500),
     "batching.max_queue_requests": ("10", 10),
