@@ -22,15 +22,26 @@ class TensorSpec:
     """One input or output: ``shape`` holds -1 for a dimension that varies."""
 
     def __init__(
-        self, name: str, datatype: str, shape: Sequence[int], optional: bool = False
-    ) -> None: ...
+        self,
+        name: str,
+        datatype: str,
+        shape: Sequence[int],
+        optional: bool = False,
+        described: Sequence[int] | None = None,
+        always_described: bool = False,
+    ) -> None:
+        """``described``: another shape in which clients may send it, or get it where an input
+        came so, or, with ``always_described``, in every answer. It holds as many -1 as
+        ``shape``, and as many elements."""
 
 class Queue:
     """The bounded line of requests for one slot.
 
     ``max_rows`` 0 means unbatched: every request runs alone, whatever its shapes.
-    Otherwise axis 0 of every input and output counts rows, and no batch has more
-    than ``max_rows``.
+    Otherwise axis 0 of every input and output counts rows, and no batch of several requests
+    has more than ``max_rows``. A request with more rows is cut into pieces where ``may_cut``
+    says so; it runs whole and alone where not, and where its pieces do not fit together.
+    One whose inputs differ in their first dimensions runs alone.
     """
 
     def __init__(
@@ -52,11 +63,14 @@ class Queue:
         stats: Stats | None = None,
         use_permit: bool = True,
         preferred_rows: Sequence[int] = (),
+        may_cut: bool = True,
     ) -> None: ...
     def next_batch(self) -> Batch | None:
         """Wait for work and the permit to run it; ``None`` once closed and empty."""
 
-    def batch_from_now_on(self, max_rows: int, preferred_rows: Sequence[int] = ()) -> bool:
+    def batch_from_now_on(
+        self, max_rows: int, preferred_rows: Sequence[int] = (), may_cut: bool = True
+    ) -> bool:
         """Batch in a queue made with ``max_rows`` 0; False where it batches already.
         Requests that are in line still run alone."""
 
@@ -100,7 +114,8 @@ class Batch:
     def split(self) -> tuple[Batch, Batch] | None:
         """Halves, to run a failed batch again; ``None`` when it holds one request.
         Members that expired or left meanwhile are answered and dropped, so a half
-        may be empty (``requests == 0``)."""
+        may be empty (``requests == 0``). Both are where the batch was one piece of a request
+        that was cut: that one waits in the queue to run again, whole."""
 
     def step_aside(self) -> None:
         """Give the permit back, to wait for something else than a CPU; asking for ``inputs``

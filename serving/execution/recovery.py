@@ -120,12 +120,13 @@ class Recovery:
         return [one for one in reversed(again) if one is not None]
 
     def _parts(self, batch: Batch, error: BaseException) -> list[Batch] | None:
-        """Halves; after a run that hit its limit single requests, for each half might take
-        that long again. None for a request that was alone."""
+        """Halves; or single requests: after a run that hit its limit each half might take that
+        long again, and answers without a row for each row may fit a half by chance. None for a
+        request that was alone."""
         halves = batch.split()
         if halves is None:
             return None
-        if isinstance(error, RunLimitError):
+        if isinstance(error, (RunLimitError, AnswerError)):
             return [single for half in halves for single in _singles(half)]
         return list(halves)
 

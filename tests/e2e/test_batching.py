@@ -159,3 +159,22 @@ def test_a_delay_gathers_what_comes_a_little_later(start_gateway, repository) ->
         infer(request, timeout=10)
         first.result()
     assert gateway.stats("tiny")["execution_count"] == 1
+
+
+def test_inputs_with_first_dimensions_of_their_own_are_answered_by_both_doors(
+    gateway: Gateway,
+) -> None:
+    """What onnxruntime answers alone is not refused because the version is batched."""
+    x, z = np.ones((1, 4), np.int32), np.arange(12, dtype=np.int32).reshape(3, 4)
+    body = {"inputs": [oip.json_input("INPUT0", x), oip.json_input("INPUT1", z)]}
+    same = {"INPUT0": z, "INPUT1": z}
+    requests = [oip.grpc_request("add_sub", {"INPUT0": x, "INPUT1": z}) for _ in range(20)]
+    requests += [oip.grpc_request("add_sub", same) for _ in range(20)]
+    answers = _together(gateway, requests)
+    for answer in answers[:20]:
+        np.testing.assert_array_equal(oip.grpc_arrays(answer)["OUTPUT0"], x + z)
+    for answer in answers[20:]:
+        np.testing.assert_array_equal(oip.grpc_arrays(answer)["OUTPUT0"], z + z)
+    answer = gateway.infer("add_sub", body)
+    assert answer.status == 200
+    np.testing.assert_array_equal(oip.json_arrays(answer.json())["OUTPUT1"], x - z)

@@ -191,6 +191,13 @@ def test_outputs_that_lose_rows_are_run_alone_and_said_once(serve):
     assert [name for name, _ in events] == ["batch_answer_does_not_fit"]
 
 
+def test_rows_that_fit_a_half_by_chance_are_not_believed(serve):
+    line, _ = serve(Function(lambda x: [x[:1]] if len(x) > 2 else [x[::-1]]))
+    requests = line.put(*(np.array([i]) for i in range(4)))
+    wait(requests)
+    assert [request.answer for request in requests] == [[0], [1], [2], [3]]
+
+
 def test_a_single_request_whose_answer_does_not_fit_is_an_internal_error(serve):
     line, _ = serve(Function(lambda x: [x[:0]]))
     (request,) = line.put(np.array([1]))

@@ -96,14 +96,68 @@ pub struct TensorSpec {
     pub shape: Vec<i64>,
     /// May be left out of a request (inputs only).
     pub optional: bool,
+    pub described: Option<Described>,
+}
+
+/// Another shape under which clients know a tensor, as a configuration describes it: `[-1, 1]`
+/// for the model's `[-1]`, `[-1, 4]` for `[-1, 2, 2]`. It has as many dimensions that vary, in
+/// the same order, and as many elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub shape: Vec<i64>,
+    /// An answer has this shape whatever the request's inputs have; else only where one of
+    /// those came as it is described.
+    pub always: bool,
 }
 
 impl TensorSpec {
-    /// Whether a concrete shape fits: same rank, and every fixed dimension equal.
+    /// Whether a concrete shape is one that the model takes.
     pub fn fits(&self, shape: &[i64]) -> bool {
-        self.shape.len() == shape.len()
-            && self.shape.iter().zip(shape).all(|(&want, &got)| want == -1 || want == got)
+        fits(&self.shape, shape)
     }
+
+    /// Whether a concrete shape is as the tensor is described to clients.
+    pub fn is_described(&self, shape: &[i64]) -> bool {
+        self.described.as_ref().is_some_and(|other| fits(&other.shape, shape))
+    }
+
+    /// The model's shape of a tensor that came with `shape`; `None` where that fits neither.
+    pub fn taken(&self, shape: &Shape) -> Option<Shape> {
+        match &self.described {
+            Some(other) if fits(&other.shape, shape) => Some(refill(&other.shape, shape, &self.shape)),
+            _ => self.fits(shape).then(|| shape.clone()),
+        }
+    }
+
+    /// The shape that clients are shown of a tensor that the model has as `shape`. `as_described`:
+    /// whether the request came as the configuration describes it.
+    pub fn shown(&self, shape: &Shape, as_described: bool) -> Shape {
+        match &self.described {
+            Some(other) if (other.always || as_described) && self.fits(shape) => {
+                refill(&self.shape, shape, &other.shape)
+            }
+            _ => shape.clone(),
+        }
+    }
+
+    /// The shape by which clients know the tensor, for messages.
+    pub fn expected(&self) -> &[i64] {
+        match &self.described {
+            Some(other) if other.always => &other.shape,
+            _ => &self.shape,
+        }
+    }
+}
+
+/// Whether a concrete shape fits a pattern: same rank, and every fixed dimension equal.
+fn fits(pattern: &[i64], shape: &[i64]) -> bool {
+    pattern.len() == shape.len() && pattern.iter().zip(shape).all(|(&want, &got)| want == -1 || want == got)
+}
+
+/// `to` with the sizes that `shape` has where `from`, which it fits, varies.
+fn refill(from: &[i64], shape: &[i64], to: &[i64]) -> Shape {
+    let mut sizes = from.iter().zip(shape).filter(|(dim, _)| **dim == -1).map(|(_, size)| *size);
+    to.iter().map(|&dim| if dim == -1 { sizes.next().unwrap_or(dim) } else { dim }).collect()
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,6 +259,43 @@ pub fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn spec(shape: &[i64], described: &[i64], always: bool) -> TensorSpec {
+        TensorSpec {
+            name: "x".into(),
+            datatype: Datatype::Fp32,
+            shape: shape.to_vec(),
+            optional: false,
+            described: Some(Described { shape: described.to_vec(), always }),
+        }
+    }
+
+    #[test]
+    fn a_described_tensor_is_taken_in_either_shape_and_in_no_third() {
+        for (own, described, from, to) in [
+            (&[-1][..], &[-1, 1][..], &[3, 1][..], &[3][..]),
+            (&[-1, 2, 2], &[-1, 4], &[3, 4], &[3, 2, 2]),
+            (&[2, -1, 3, -1], &[-1, 2, 3, -1], &[5, 2, 3, 7], &[2, 5, 3, 7]),
+            (&[-1], &[-1, 1], &[0, 1], &[0]),
+        ] {
+            let (spec, from, to) = (spec(own, described, true), Shape::from(from), Shape::from(to));
+            assert_eq!(spec.taken(&from), Some(to.clone()));
+            assert_eq!(spec.taken(&to), Some(to.clone()));
+            assert_eq!(spec.shown(&to, false), from);
+            assert!(spec.is_described(&from) && !spec.is_described(&to));
+        }
+        assert_eq!(spec(&[-1], &[-1, 1], true).taken(&Shape::from_slice(&[3, 2])), None);
+    }
+
+    #[test]
+    fn an_output_is_shown_as_described_where_the_request_came_so_or_always() {
+        let own = Shape::from_slice(&[3]);
+        assert_eq!(spec(&[-1], &[-1, 1], false).shown(&own, false), own);
+        assert_eq!(spec(&[-1], &[-1, 1], false).shown(&own, true).as_slice(), [3, 1]);
+        assert_eq!(spec(&[-1], &[-1, 1], true).shown(&own, false).as_slice(), [3, 1]);
+        let undeclared = Shape::from_slice(&[3, 5]);
+        assert_eq!(spec(&[-1], &[-1, 1], true).shown(&undeclared, true), undeclared);
+    }
 
     #[test]
     fn sizes_are_checked_before_memory_is_taken() {

@@ -5,7 +5,7 @@ use crate::stats::Stats;
 use crate::value_error;
 use engine::permits::Permits;
 use engine::queue::Options;
-use engine::tensor::{Datatype, Signature};
+use engine::tensor::{Datatype, Described, Signature};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use std::sync::{Arc, LazyLock};
@@ -23,11 +23,20 @@ pub struct TensorSpec {
 #[pymethods]
 impl TensorSpec {
     #[new]
-    #[pyo3(signature = (name, datatype, shape, optional = false))]
-    fn new(name: &str, datatype: &str, shape: Vec<i64>, optional: bool) -> PyResult<Self> {
+    #[pyo3(signature = (name, datatype, shape, optional = false, described = None, always_described = false))]
+    fn new(
+        name: &str,
+        datatype: &str,
+        shape: Vec<i64>,
+        optional: bool,
+        described: Option<Vec<i64>>,
+        always_described: bool,
+    ) -> PyResult<Self> {
         let datatype = Datatype::from_name(datatype)
             .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
-        Ok(TensorSpec { inner: engine::tensor::TensorSpec { name: name.into(), datatype, shape, optional } })
+        let described = described.map(|shape| Described { shape, always: always_described });
+        let inner = engine::tensor::TensorSpec { name: name.into(), datatype, shape, optional, described };
+        Ok(TensorSpec { inner })
     }
 }
 
@@ -51,7 +60,8 @@ impl Queue {
     #[pyo3(signature = (*, model, version, inputs, outputs, max_rows = 0, delay_us = 0,
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
-        max_string_elements = 1_048_576, stats = None, use_permit = true, preferred_rows = Vec::new()))]
+        max_string_elements = 1_048_576, stats = None, use_permit = true, preferred_rows = Vec::new(),
+        may_cut = true))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -71,11 +81,13 @@ impl Queue {
         stats: Option<PyRef<'_, Stats>>,
         use_permit: bool,
         preferred_rows: Vec<usize>,
+        may_cut: bool,
     ) -> PyResult<Self> {
         let options = Options {
             max_rows,
             delay: Duration::from_micros(delay_us),
             preferred: preferred_rows,
+            may_cut,
             max_queue_requests,
             max_queue_rows,
             max_queue_bytes,
@@ -119,9 +131,9 @@ impl Queue {
         }
     }
 
-    #[pyo3(signature = (max_rows, preferred_rows = Vec::new()))]
-    fn batch_from_now_on(&self, max_rows: usize, preferred_rows: Vec<usize>) -> bool {
-        self.inner.batch_from_now_on(max_rows, preferred_rows)
+    #[pyo3(signature = (max_rows, preferred_rows = Vec::new(), may_cut = true))]
+    fn batch_from_now_on(&self, max_rows: usize, preferred_rows: Vec<usize>, may_cut: bool) -> bool {
+        self.inner.batch_from_now_on(max_rows, preferred_rows, may_cut)
     }
 
     fn sample(&self, rate: f64) -> PyResult<()> {

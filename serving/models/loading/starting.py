@@ -114,7 +114,7 @@ def _live_proof(
     def settle(evidence: Evidence, settled: BatchingVerdict) -> None:
         if settled.batched:
             preferred = [n for n in job.config.preferred_batch_sizes if n <= settled.max_rows]
-            queue.batch_from_now_on(settled.max_rows, preferred)
+            queue.batch_from_now_on(settled.max_rows, preferred, settled.may_cut)
         log.info("batching_settled", model=job.name, version=job.version, verdict=settled.words)
         on_evidence(evidence)
 

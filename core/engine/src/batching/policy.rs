@@ -15,7 +15,7 @@ pub enum Fate {
 /// What the policy needs to know of a request in line.
 pub trait Item {
     fn rows(&self) -> usize;
-    /// Whether it must run alone (an unbatched model, or no rows at all).
+    /// Whether it must run whole and alone (an unbatched model, or nothing that could be shared).
     fn alone(&self) -> bool;
     /// Whether both may be in one batch: same inputs present, same inner shapes.
     fn joins(&self, other: &Self) -> bool;
@@ -34,6 +34,8 @@ pub struct Rules {
     /// Batch sizes to prefer, ascending; empty for none.
     pub preferred: Vec<usize>,
     pub levels: usize,
+    /// Whether a request with more rows than a batch may have is cut into pieces.
+    pub may_cut: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,13 @@ pub struct Portion<T> {
     pub item: T,
     pub start: usize,
     pub rows: usize,
+}
+
+impl<T: Item> Portion<T> {
+    /// Whether other rows of the request run elsewhere.
+    pub fn is_piece(&self) -> bool {
+        self.rows != self.item.rows()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +99,22 @@ impl<T: Item + Clone> Lines<T> {
         self.requests += 1;
         self.rows += rows;
         self.levels[level].push_back(Portion { item, start: 0, rows });
+    }
+
+    /// Put an item that was cut in front of its level again, whole; what of it is still in line
+    /// goes. Whether there was any.
+    pub fn put_back(&mut self, item: T, is_it: impl Fn(&T) -> bool) -> bool {
+        let level = item.level().min(self.levels.len() - 1);
+        let at = self.levels[level].iter().position(|portion| is_it(&portion.item));
+        let rest = at.and_then(|at| self.levels[level].remove(at));
+        if let Some(rest) = &rest {
+            self.forget(rest);
+        }
+        let rows = item.rows();
+        self.requests += 1;
+        self.rows += rows;
+        self.levels[level].push_front(Portion { item, start: 0, rows });
+        rest.is_some()
     }
 
     /// When the first in line arrived, over all levels.
@@ -196,6 +221,11 @@ impl<T: Item + Clone> Lines<T> {
 }
 
 impl Rules {
+    /// Whether a request of so many rows shares no run: it fills more than one, and may not be cut.
+    pub fn keeps_whole(&self, rows: usize) -> bool {
+        rows > self.max_rows && !self.may_cut
+    }
+
     /// Rows to stop at: the largest preferred size that is there, else the maximum.
     fn limit(&self, waiting: usize) -> usize {
         let max = self.max_rows.max(1);

@@ -5,8 +5,8 @@ mod names;
 mod tensor;
 
 use super::{InferRequest, InputTensor, Payload};
-use crate::error::{Error, Result};
-use crate::tensor::{Datatype, Shape, Signature, shown};
+use crate::error::Result;
+use crate::tensor::{Datatype, Shape, Signature};
 use bytes::Bytes;
 
 /// One input as the model runs it: raw little-endian, row-major elements;
@@ -27,13 +27,13 @@ pub struct Prepared {
     pub outputs: Vec<(usize, bool)>,
     /// Bytes of all inputs together.
     pub bytes: usize,
+    /// Whether an input came in the shape that the configuration describes, not the model's own.
+    pub as_described: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub max_string_elements: usize,
-    /// Whether axis 0 of every input is rows.
-    pub batched: bool,
 }
 
 /// Payloads over this many bytes are converted or walked off the I/O threads.
@@ -66,31 +66,15 @@ pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits) -
     let places = names::places(request, signature)?;
     let outputs = names::outputs(request, signature)?;
     let mut inputs: Vec<Option<PreparedTensor>> = vec![None; signature.inputs.len()];
-    let mut bytes = 0;
+    let (mut bytes, mut as_described) = (0, false);
     for (input, &place) in request.inputs.iter().zip(&places) {
-        let prepared = tensor::prepare(&request.model, input, &signature.inputs[place], limits)?;
+        let spec = &signature.inputs[place];
+        let prepared = tensor::prepare(&request.model, input, spec, limits)?;
+        as_described |= spec.is_described(&input.shape);
         bytes += prepared.data.len();
         inputs[place] = Some(prepared);
     }
-    if limits.batched {
-        check_rows(&request.model, signature, &inputs)?;
-    }
-    Ok(Prepared { inputs, outputs, bytes })
-}
-/// Axis 0 is rows: all inputs must have as many.
-fn check_rows(model: &str, signature: &Signature, inputs: &[Option<PreparedTensor>]) -> Result<()> {
-    let mut rows = None;
-    for (spec, input) in signature.inputs.iter().zip(inputs) {
-        let Some(&first) = input.as_ref().and_then(|input| input.shape.first()) else { continue };
-        if *rows.get_or_insert(first) != first {
-            return Err(Error::bad(format!(
-                "input '{}' batch size does not match other inputs for '{}'",
-                spec.name,
-                shown(model)
-            )));
-        }
-    }
-    Ok(())
+    Ok(Prepared { inputs, outputs, bytes, as_described })
 }
 
 #[cfg(test)]

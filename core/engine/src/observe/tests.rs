@@ -65,6 +65,7 @@ impl World {
             datatype: Datatype::Int32,
             shape: vec![-1, 2],
             optional: false,
+            described: None,
         };
         let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] };
         let options = Options { max_rows: 4, max_queue_requests: 3, ..Options::default() };

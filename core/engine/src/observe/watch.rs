@@ -133,7 +133,8 @@ impl Watch {
         let specs = queue.signature().inputs.iter().zip(&prepared.inputs);
         let tensor = |(spec, input): (&crate::tensor::TensorSpec, &Option<_>)| {
             let input: &crate::codec::prepare::PreparedTensor = input.as_ref()?;
-            let (shape, data) = (input.shape.clone(), input.data.clone());
+            let shape = spec.shown(&input.shape, prepared.as_described);
+            let data = input.data.clone();
             Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
         };
         self.notes.lock().kept = Kept::of(specs.filter_map(tensor).collect(), self.sample_max());

@@ -1,7 +1,8 @@
 //! What one run takes from a queue, and how its outputs become answers.
 
 use super::mailbox::Wakes;
-use super::pending::{Answer, Form, Pending, Piece, Reply};
+use super::pending::{Answer, Form, Pending, Reply};
+use super::pieces::{Kept, Piece};
 use super::{Queue, pending};
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
@@ -60,7 +61,7 @@ impl Batch {
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();
         let trace = BatchTrace::begin(cut_at, members.iter().filter_map(|m| m.item.watch()));
-        let shares_rows = members.len() > 1 || members.first().is_some_and(|m| m.rows != m.item.rows);
+        let shares_rows = members.len() > 1 || members.first().is_some_and(Portion::is_piece);
         Batch {
             queue,
             members,
@@ -129,8 +130,7 @@ impl Batch {
         let mut shape: Option<Shape> = None;
         for member in &self.members {
             let Some(tensor) = &member.item.prepared.inputs[input] else { return Ok(None) };
-            let whole = member.start == 0 && member.rows == member.item.rows;
-            parts.push(if whole {
+            parts.push(if !member.is_piece() {
                 tensor.data.clone()
             } else {
                 let rows =
@@ -149,7 +149,8 @@ impl Batch {
     /// Answer every member; one view per entry of [`Batch::outputs`].
     ///
     /// # Errors
-    /// `Internal`, with nothing answered, when the outputs do not fit the batch.
+    /// `Internal`, with nothing answered, when the outputs do not fit the batch. One that was
+    /// run for one request alone may have any rows.
     pub fn complete(&mut self, views: &[OutputView<'_>]) -> Result<(), Error> {
         self.check(views)?;
         let computed = Instant::now();
@@ -218,11 +219,10 @@ impl Batch {
             Ok(cut) => cut,
             Err(error) => return Some(Err(error)),
         };
-        if member.rows == member.item.rows {
+        if !member.is_piece() {
             return Some(self.encode(&member.item, &cut));
         }
-        let pieces = self.keep_piece(member, cut)?;
-        let joined = join(&pieces);
+        let joined = self.keep_piece(member, cut)?;
         let joined: Vec<_> = joined.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
         Some(self.encode(&member.item, &joined))
     }
@@ -247,18 +247,27 @@ impl Batch {
         Ok((shape, data))
     }
 
-    /// Keep a part of an oversize request; all of them once the last has come.
-    fn keep_piece(&self, member: &Portion<Arc<Pending>>, cut: Vec<(Shape, &[u8])>) -> Option<Vec<Piece>> {
-        let outputs = cut.into_iter().map(|(shape, data)| (shape, Bytes::copy_from_slice(data))).collect();
-        let mut pieces = member.item.pieces.lock();
-        pieces.push(Piece { start: member.start, rows: member.rows, outputs });
-        let done: usize = pieces.iter().map(|p| p.rows).sum();
-        if done < member.item.rows {
+    /// Keep a piece of an oversize request; its outputs once the last piece has come. Where the
+    /// pieces do not fit together the request runs again, whole.
+    fn keep_piece(
+        &self,
+        member: &Portion<Arc<Pending>>,
+        cut: Vec<(Shape, &[u8])>,
+    ) -> Option<Vec<(Shape, Bytes)>> {
+        if is_void(member) {
             return None;
         }
-        let mut all = std::mem::take(&mut *pieces);
-        all.sort_by_key(|p| p.start);
-        Some(all)
+        let outputs = cut.into_iter().map(|(shape, data)| (shape, Bytes::copy_from_slice(data))).collect();
+        let piece = Piece { start: member.start, rows: member.rows, outputs };
+        let kept = member.item.pieces.lock().keep(piece, member.item.rows);
+        match kept {
+            Kept::Waiting => None,
+            Kept::Joined(outputs) => Some(outputs),
+            Kept::Unfit => {
+                self.queue.run_whole(&member.item);
+                None
+            }
+        }
     }
 
     /// `outputs` in the order in which the request asks for them.
@@ -268,56 +277,70 @@ impl Batch {
             version: self.queue.version_text(),
             id: pending.id.as_deref(),
         };
-        let spec = |place: usize| &self.queue.signature().outputs[place];
-        if let Some(watch) = pending.watch() {
-            let wanted = pending.prepared.outputs.iter().zip(outputs);
-            watch.keep_outputs(
-                wanted.map(|(&(place, _), (shape, data))| {
-                    (&spec(place).name, spec(place).datatype, shape, *data)
-                }),
-            );
-        }
-        let wanted = pending.prepared.outputs.iter().zip(outputs);
-        let tensors: Vec<_> = wanted
-            .map(|(&(place, binary), (shape, data))| OutputTensor {
-                name: &spec(place).name,
-                datatype: spec(place).datatype,
-                shape: shape.clone(),
+        let prepared = &pending.prepared;
+        let specs = prepared.outputs.iter().map(|&(place, _)| &self.queue.signature().outputs[place]);
+        let tensors: Vec<_> = specs
+            .clone()
+            .zip(&prepared.outputs)
+            .zip(outputs)
+            .map(|((spec, &(_, binary)), (shape, data))| OutputTensor {
+                name: &spec.name,
+                datatype: spec.datatype,
+                shape: spec.shown(shape, prepared.as_described),
                 data,
                 binary,
             })
             .collect();
+        if let Some(watch) = pending.watch() {
+            watch.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
+        }
         encode(pending.form, &head, &tensors)
     }
 
     /// Halves, to run a failed batch again. Members that expired or left meanwhile
-    /// are answered and dropped, so a half may be empty.
+    /// are answered and dropped, so a half may be empty. Both are where the batch was one piece
+    /// of a request: that one goes back into the line, to run whole.
     ///
     /// # Errors
-    /// The batch itself when it holds one request.
+    /// The batch itself when it holds one request, whole.
     #[allow(clippy::result_large_err)] // Ok and Err are the same size of thing: batches.
     pub fn split(mut self) -> Result<(Batch, Batch), Batch> {
-        if self.members.len() < 2 {
-            return Err(self);
-        }
+        let lone_piece = match &self.members[..] {
+            [] => return Err(self),
+            [one] if !one.is_piece() => return Err(self),
+            [one] => Some(one.item.clone()),
+            _ => None,
+        };
         self.queue.stats().failed_runs.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         self.note_run(now);
-        self.end_trace(now, "the run failed; its requests are run again in halves");
-        let (live, dead): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.members).into_iter().partition(|m| m.item.fate(now) == Fate::Live);
-        let dead: Vec<_> = dead
-            .into_iter()
-            .map(|m| {
-                let fate = m.item.fate(now);
-                (m.item, fate)
-            })
-            .collect();
-        self.queue.count_dropped(&dead);
-        let mut first = live;
+        let then = match lone_piece {
+            Some(_) => "the run failed; its request is run again whole",
+            None => "the run failed; its requests are run again in halves",
+        };
+        self.end_trace(now, then);
+        let mut first = self.take_live(now);
+        if let Some(request) = lone_piece.filter(|_| !first.is_empty()) {
+            first.clear();
+            self.queue.run_whole(&request);
+        }
         let second = first.split_off(first.len().div_ceil(2));
-        let half = |members| Batch::new(self.queue.clone(), members, self.permit.clone(), now);
+        let half = |members: Vec<_>| {
+            let permit = self.permit.clone().filter(|_| !members.is_empty());
+            Batch::new(self.queue.clone(), members, permit, now)
+        };
         Ok((half(first), half(second)))
+    }
+
+    /// The members that somebody still waits for, taken out; those that expired are answered.
+    fn take_live(&mut self, now: Instant) -> Vec<Portion<Arc<Pending>>> {
+        let (live, dead): (Vec<_>, Vec<_>) = std::mem::take(&mut self.members)
+            .into_iter()
+            .filter(|m| !is_void(m))
+            .partition(|m| m.item.fate(now) == Fate::Live);
+        let dead: Vec<_> = dead.into_iter().map(|m| (m.item.clone(), m.item.fate(now))).collect();
+        self.queue.count_dropped(&dead);
+        live
     }
 
     /// Answer every member with an error.
@@ -352,7 +375,7 @@ impl Batch {
         self.note_run(now);
         self.end_trace(now, &error.message);
         let mut wakes = Wakes::default();
-        for member in std::mem::take(&mut self.members) {
+        for member in std::mem::take(&mut self.members).into_iter().filter(|m| !is_void(m)) {
             if let Some(waker) = member.item.answer(Err(error.clone())) {
                 wakes.add(member.item.mailbox(), waker);
             }
@@ -380,17 +403,9 @@ fn internal(message: impl Into<String>) -> Error {
     Error::new(Word::Internal, message)
 }
 
-fn join(pieces: &[Piece]) -> Vec<(Shape, Bytes)> {
-    let outputs = pieces.first().map_or(0, |p| p.outputs.len());
-    (0..outputs)
-        .map(|i| {
-            let mut data = BytesMut::with_capacity(pieces.iter().map(|p| p.outputs[i].1.len()).sum());
-            pieces.iter().for_each(|p| data.put_slice(&p.outputs[i].1));
-            let mut shape = pieces[0].outputs[i].0.clone();
-            shape[0] = pieces.iter().map(|p| p.outputs[i].0[0]).sum();
-            (shape, data.freeze())
-        })
-        .collect()
+/// Whether this is a piece of a request that runs whole by now: it counts for nothing.
+fn is_void(member: &Portion<Arc<Pending>>) -> bool {
+    member.is_piece() && member.item.is_alone()
 }
 
 fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>]) -> Reply {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod mailbox;
 pub mod pending;
+mod pieces;
 
 pub use batch::Batch;
 pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
@@ -32,6 +33,9 @@ pub struct Options {
     pub max_rows: usize,
     pub delay: Duration,
     pub preferred: Vec<usize>,
+    /// Whether a request with more rows than a batch may have is cut into pieces; else it runs
+    /// whole and alone.
+    pub may_cut: bool,
     pub max_queue_requests: usize,
     pub max_queue_rows: usize,
     pub max_queue_bytes: usize,
@@ -49,6 +53,7 @@ impl Default for Options {
             max_rows: 0,
             delay: Duration::ZERO,
             preferred: Vec::new(),
+            may_cut: true,
             max_queue_requests: 1024,
             max_queue_rows: 65_536,
             max_queue_bytes: 256 << 20,
@@ -75,7 +80,13 @@ impl Options {
     fn rules(&self) -> Rules {
         let mut preferred = self.preferred.clone();
         preferred.sort_unstable();
-        Rules { max_rows: self.max_rows, delay: self.delay, preferred, levels: self.priority_levels.max(1) }
+        Rules {
+            max_rows: self.max_rows,
+            delay: self.delay,
+            preferred,
+            levels: self.priority_levels.max(1),
+            may_cut: self.may_cut,
+        }
     }
 }
 
@@ -185,16 +196,16 @@ impl Queue {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits { max_string_elements: self.options.max_string_elements, batched: self.rules().max_rows > 0 }
+        Limits { max_string_elements: self.options.max_string_elements }
     }
 
     /// Batch from now on, in a queue that ran every request alone so far; false where it
     /// batches already. Requests in line keep to themselves.
-    pub fn batch_from_now_on(&self, max_rows: usize, preferred: Vec<usize>) -> bool {
+    pub fn batch_from_now_on(&self, max_rows: usize, preferred: Vec<usize>, may_cut: bool) -> bool {
         if self.rules.max_rows > 0 || max_rows == 0 {
             return false;
         }
-        let options = Options { max_rows, preferred, ..self.options.clone() };
+        let options = Options { max_rows, preferred, may_cut, ..self.options.clone() };
         self.learnt.set(options.rules()).is_ok()
     }
 
@@ -204,34 +215,33 @@ impl Queue {
 
     /// The request's rows, and whether it must run alone. Read once per request: the
     /// rules may change between two looks at them.
+    ///
+    /// Inputs with first dimensions of their own have no rows to share; such a request weighs
+    /// as many as the longest has, and one without inputs a single one.
     fn place_of(&self, prepared: &Prepared) -> (usize, bool) {
-        let mut firsts = prepared.inputs.iter().flatten().map(|t| t.shape.first().copied());
-        let first = firsts.next().flatten();
-        // It may have been checked before the rules changed.
-        let agree = firsts.all(|other| other == first);
-        let rows = first.and_then(|rows| usize::try_from(rows).ok()).unwrap_or(1);
-        if self.rules().max_rows == 0 || !agree {
+        let rules = self.rules();
+        if rules.max_rows == 0 {
             return (1, true);
         }
-        (rows, rows == 0)
+        let mut firsts = prepared.inputs.iter().flatten().map(|t| t.shape.first().copied());
+        let Some(Some(first)) = firsts.next() else { return (1, true) };
+        let (agree, longest) = firsts.fold((true, first), |(agree, longest), other| {
+            (agree && other == Some(first), longest.max(other.unwrap_or(1)))
+        });
+        let rows = usize::try_from(longest).unwrap_or(1);
+        (rows, !agree || rows == 0 || rules.keeps_whole(rows))
     }
 
     /// Join the line.
     ///
     /// # Errors
     /// `Closed` when the version is leaving; `Full` with a retry hint, at once,
-    /// when a bound is reached; `BadRequest` for more rows than the line ever holds.
+    /// when a bound is reached. An empty line takes a request of any size.
     pub fn push(self: &Arc<Self>, pending: Arc<Pending>) -> Result<Ticket, Refused> {
         let now = Instant::now();
         if pending.deadline.is_some_and(|d| d <= now) {
             self.stats.dropped_expired.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::Error(pending::expired()));
-        }
-        if pending.rows > self.options.max_queue_rows {
-            return Err(Refused::Error(Error::bad(format!(
-                "request has {} rows, model '{}' takes at most {} in one request",
-                pending.rows, self.model, self.options.max_queue_rows
-            ))));
         }
         let mut line = self.line.lock();
         if line.closed {
@@ -253,9 +263,24 @@ impl Queue {
     }
 
     fn is_full(&self, line: &Line, pending: &Pending) -> bool {
-        line.lines.requests() >= self.options.max_queue_requests
-            || line.lines.rows() + pending.rows > self.options.max_queue_rows
-            || (line.bytes + pending.prepared.bytes > self.options.max_queue_bytes && !line.lines.is_empty())
+        let over = line.lines.rows() + pending.rows > self.options.max_queue_rows
+            || line.bytes + pending.prepared.bytes > self.options.max_queue_bytes;
+        line.lines.requests() >= self.options.max_queue_requests || (over && !line.lines.is_empty())
+    }
+
+    /// Run a request whole and alone, before those in line: its pieces do not fit together.
+    /// Pieces that still run count for nothing; one that is in line goes.
+    fn run_whole(&self, pending: &Arc<Pending>) {
+        // Under the lock: nobody cuts it meanwhile.
+        let mut line = self.line.lock();
+        if !pending.stay_whole() {
+            return;
+        }
+        if !line.lines.put_back(pending.clone(), |other| Arc::ptr_eq(other, pending)) {
+            line.bytes += pending.prepared.bytes;
+        }
+        self.note_depth(&line);
+        self.wake(&mut line);
     }
 
     /// On an I/O thread the wake-up waits until the thread has done what it can do

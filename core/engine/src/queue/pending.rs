@@ -2,6 +2,7 @@
 
 use super::Queue;
 use super::mailbox::Mailbox;
+use super::pieces::Pieces;
 use crate::admission::Reservation;
 use crate::batching::policy::{Fate, Item};
 use crate::codec::compression::Encoding;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -35,14 +36,6 @@ pub struct Answer {
 
 pub type Reply = Result<Answer, Error>;
 
-/// One output of one part of a request that was larger than a batch.
-#[derive(Debug)]
-pub struct Piece {
-    pub start: usize,
-    pub rows: usize,
-    pub outputs: Vec<(crate::tensor::Shape, Bytes)>,
-}
-
 const WAITING: u8 = 0;
 const LEFT: u8 = 1;
 const ANSWERED: u8 = 2;
@@ -51,15 +44,15 @@ const ANSWERED: u8 = 2;
 pub struct Pending {
     pub prepared: Prepared,
     pub rows: usize,
-    /// Runs by itself: the model is unbatched, or there are no rows to share.
-    pub alone: bool,
+    /// Runs whole and by itself: from the start, or since its pieces did not fit together.
+    alone: AtomicBool,
     pub level: usize,
     pub id: Option<String>,
     pub form: Form,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
     /// What an oversize request's parts answered so far.
-    pub pieces: Mutex<Vec<Piece>>,
+    pub(super) pieces: Mutex<Pieces>,
     /// Set for the few that somebody wants to know about.
     watch: Option<Arc<Watch>>,
     mailbox: Option<Arc<Mailbox>>,
@@ -93,14 +86,14 @@ impl Pending {
         let own = queue.options().default_timeout;
         let deadline = [terms.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
         Arc::new(Pending {
-            alone,
+            alone: AtomicBool::new(alone),
             rows,
             level: queue.options().level(terms.priority),
             id: terms.id,
             form: terms.form,
             arrived,
             deadline,
-            pieces: Mutex::new(Vec::new()),
+            pieces: Mutex::default(),
             watch: terms.watch,
             mailbox: terms.mailbox,
             state: AtomicU8::new(WAITING),
@@ -108,6 +101,18 @@ impl Pending {
             _reservation: terms.reservation,
             prepared,
         })
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
+    }
+
+    /// From now on it runs whole, and pieces of it that still run count for nothing; whether
+    /// that is new.
+    pub(super) fn stay_whole(&self) -> bool {
+        let new = !self.alone.swap(true, Ordering::Relaxed);
+        *self.pieces.lock() = Pieces::default();
+        new
     }
 
     pub fn watch(&self) -> Option<&Arc<Watch>> {
@@ -144,7 +149,7 @@ impl Item for Arc<Pending> {
     }
 
     fn alone(&self) -> bool {
-        self.alone
+        self.is_alone()
     }
 
     fn joins(&self, other: &Self) -> bool {

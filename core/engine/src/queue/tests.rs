@@ -7,8 +7,16 @@ use bytes::Bytes;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
+mod whole;
+
 fn spec(name: &str) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype: Datatype::Int32, shape: vec![-1, 2], optional: false }
+    TensorSpec {
+        name: name.into(),
+        datatype: Datatype::Int32,
+        shape: vec![-1, 2],
+        optional: false,
+        described: None,
+    }
 }
 
 fn queue(options: Options) -> Arc<Queue> {
@@ -26,17 +34,20 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let bytes = data.len();
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
     let inputs = vec![Some(PreparedTensor { shape, data: Bytes::from(data) })];
-    let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes };
-    let terms = Terms {
-        id: Some(first.to_string()),
+    let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes, as_described: false };
+    Pending::new(queue, prepared, terms(first, deadline))
+}
+
+fn terms(id: i32, deadline: Option<Instant>) -> Terms {
+    Terms {
+        id: Some(id.to_string()),
         form: Form::Http(Encoding::Identity),
         priority: 0,
         deadline,
         mailbox: None,
         reservation: None,
         watch: None,
-    };
-    Pending::new(queue, prepared, terms)
+    }
 }
 
 fn submit(queue: &Arc<Queue>, first: i32, rows: i32) -> Ticket {
@@ -211,8 +222,8 @@ fn an_unbatched_queue_runs_each_request_alone_with_its_own_shape() {
 fn a_queue_that_learns_to_batch_keeps_to_themselves_who_came_before() {
     let queue = queue(Options::default());
     let mut tickets = vec![submit(&queue, 0, 3), submit(&queue, 10, 2)];
-    assert!(queue.batch_from_now_on(4, vec![]));
-    assert!(!queue.batch_from_now_on(8, vec![]), "the first rules stay");
+    assert!(queue.batch_from_now_on(4, vec![], true));
+    assert!(!queue.batch_from_now_on(8, vec![], true), "the first rules stay");
     tickets.extend([submit(&queue, 20, 1), submit(&queue, 30, 2)]);
     let mut sizes = Vec::new();
     for _ in 0..3 {
@@ -223,21 +234,6 @@ fn a_queue_that_learns_to_batch_keeps_to_themselves_who_came_before() {
     assert_eq!(sizes, [1, 1, 2]);
     assert_eq!(data_of(&mut tickets[0]), [0, 0, 1, 1, 2, 2]);
     assert_eq!(data_of(&mut tickets[3]), [30, 30, 31, 31]);
-}
-
-#[test]
-fn inputs_whose_rows_disagree_run_alone_in_a_queue_that_just_learnt() {
-    let signature = Signature { inputs: vec![spec("x"), spec("z")], outputs: vec![spec("y")] };
-    let queue = Queue::new(Stats::new("m", 1), signature, Options::default(), None);
-    let tensor = |rows: i64| {
-        let data = Bytes::from(vec![0; usize::try_from(rows).unwrap() * 8]);
-        Some(PreparedTensor { shape: Shape::from_slice(&[rows, 2]), data })
-    };
-    queue.batch_from_now_on(4, vec![]);
-    let odd = Prepared { inputs: vec![tensor(3), tensor(2)], outputs: vec![(0, false)], bytes: 40 };
-    assert_eq!(queue.place_of(&odd), (1, true));
-    let even = Prepared { inputs: vec![tensor(3), tensor(3)], outputs: vec![(0, false)], bytes: 48 };
-    assert_eq!(queue.place_of(&even), (3, false));
 }
 
 fn echo_shape(mut batch: Batch) -> Vec<i64> {

@@ -100,7 +100,7 @@ fn transcript(rules: &Rules, script: &str) -> String {
 }
 
 fn rules(max_rows: usize) -> Rules {
-    Rules { max_rows, delay: Duration::ZERO, preferred: Vec::new(), levels: 2 }
+    Rules { max_rows, delay: Duration::ZERO, preferred: Vec::new(), levels: 2, may_cut: true }
 }
 
 #[test]

@@ -476,6 +476,7 @@ fn signature(inputs: &[(Datatype, &[i64])]) -> Signature {
         datatype: *datatype,
         shape: shape.to_vec(),
         optional: false,
+        described: None,
     };
     Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![] }
 }

@@ -60,21 +60,22 @@ fn check_datatype(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result
     }))
 }
 
-/// The shape the model is given: as sent, but a scalar sent as `[1]` becomes `[]`.
+/// The shape the model is given: as sent, unless it came as the configuration describes it; and
+/// a scalar sent as `[1]` becomes `[]`.
 fn fitting_shape(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result<Shape> {
     if spec.shape.is_empty() && input.shape.as_slice() == [1] {
         return Ok(Shape::new());
     }
     // Negative dimensions, too many of them, and overflow have their own texts.
     elements(&spec.name, &input.shape)?;
-    if spec.fits(&input.shape) {
-        return Ok(input.shape.clone());
+    if let Some(shape) = spec.taken(&input.shape) {
+        return Ok(shape);
     }
     Err(Error::bad(format!(
         "unexpected shape for input '{}' for model '{}'. Expected {}, got {}. ",
         spec.name,
         shown(model),
-        show(&spec.shape),
+        show(spec.expected()),
         show(&input.shape)
     )))
 }

@@ -3,11 +3,10 @@ use crate::codec::RequestedOutput;
 use crate::error::Word;
 use crate::tensor::TensorSpec;
 
-const LIMITS: Limits = Limits { max_string_elements: 100, batched: false };
-const ROWS: Limits = Limits { batched: true, ..LIMITS };
+const LIMITS: Limits = Limits { max_string_elements: 100 };
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false }
+    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false, described: None }
 }
 
 fn model(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
@@ -225,10 +224,11 @@ fn fault_57_bool_bytes_are_zero_or_one() {
 }
 
 #[test]
-fn rows_must_be_as_many_in_every_input_when_batched() {
-    let inputs = || vec![raw("a", "FP32", &[1, 2], &[0; 8]), raw("b", "INT8", &[3], &[0; 3])];
-    prepare(&request(inputs()), &xy(), &LIMITS).unwrap();
-    assert_eq!(refusal(inputs(), &xy(), &ROWS), "input 'b' batch size does not match other inputs for 'm'");
+fn first_dimensions_may_differ_between_inputs() {
+    let sent = request(vec![raw("a", "FP32", &[1, 2], &[0; 8]), raw("b", "INT8", &[3], &[0; 3])]);
+    let prepared = prepare(&sent, &xy(), &LIMITS).unwrap();
+    let firsts: Vec<i64> = prepared.inputs.iter().flatten().map(|input| input.shape[0]).collect();
+    assert_eq!(firsts, [1, 3]);
 }
 
 #[test]
