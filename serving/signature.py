@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +36,14 @@ class Tensor:
     optional: bool = False
     # The graph's own names for the dimensions ("" where it has none, digits where fixed).
     dim_names: tuple[str, ...] = ()
+    # The shape in which a configuration describes it to clients, where that is another one; the
+    # tensor is the same.
+    described: tuple[int, ...] | None = field(default=None, compare=False)
+
+    @property
+    def client_shape(self) -> tuple[int, ...]:
+        """The shape that clients are told of."""
+        return self.shape if self.described is None else self.described
 
     @property
     def dtype(self) -> np.dtype[np.generic]:

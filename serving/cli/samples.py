@@ -70,7 +70,7 @@ def _json_inputs(version: VersionView) -> list[dict[str, Any]] | None:
     return [
         {
             "name": t.name,
-            "shape": list(concrete(t.shape, 1)),
+            "shape": list(concrete(t.client_shape, 1)),
             "datatype": t.datatype,
             "data": own.get(t.name) or _plain(t),
         }

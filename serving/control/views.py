@@ -98,7 +98,7 @@ def tensor_json(tensor: Tensor) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "datatype": tensor.datatype,
-        "shape": list(tensor.shape),
+        "shape": list(tensor.client_shape),
         "optional": tensor.optional,
     }
 
@@ -110,5 +110,5 @@ def signature_words(signature: Signature) -> str:
 
 
 def _words(tensor: Tensor) -> str:
-    shape = ",".join(str(n) for n in tensor.shape)
+    shape = ",".join(str(n) for n in tensor.client_shape)
     return f"{tensor.name} {tensor.datatype}[{shape}]{'?' if tensor.optional else ''}"

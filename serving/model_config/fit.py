@@ -68,6 +68,7 @@ def _fit(where: str, tensor: Tensor, entry: TensorConfig) -> Tensor:
         tensor,
         shape=_fit_shape(where, tensor.shape, entry.shape),
         optional=tensor.optional if entry.optional is None else entry.optional,
+        described=entry.described,
     )
 
 

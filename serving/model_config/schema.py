@@ -32,13 +32,16 @@ class VersionPolicy:
 class TensorConfig:
     """What the configuration says of one input or output; ``None`` is: not said.
 
-    ``shape`` is the whole shape, batch axis included, -1 where any size is fine.
+    ``shape`` is the whole shape, batch axis included, -1 where any size is fine. ``described``:
+    the one in which clients see it, where it is another (``reshape`` in config.pbtxt); it holds
+    as many elements, and as many -1.
     """
 
     name: str
     datatype: str | None = None
     shape: tuple[int, ...] | None = None
     optional: bool | None = None
+    described: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

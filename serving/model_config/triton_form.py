@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig, TensorConfig, VersionPolicy
 from serving.model_config.triton_read import GRAPH_LEVELS
 from serving.model_config.triton_rules import BACKEND, PLATFORM
@@ -67,7 +68,7 @@ def _set_tensors(
             entry.CopyFrom(kept[tensor.name])
         entry.name = tensor.name
         entry.data_type = types[DATATYPES[tensor.datatype][2]]
-        _set_dims(entry, tensor.shape, max_rows)
+        _set_dims(entry, tensor, max_rows)
         if "optional" in entry.DESCRIPTOR.fields_by_name:
             entry.optional = bool(tensor.optional and optional.get(tensor.name) is not False)
         entries.append(entry)
@@ -75,14 +76,17 @@ def _set_tensors(
     target.extend(entries)
 
 
-def _set_dims(entry: Any, shape: tuple[int, ...], max_rows: int) -> None:
-    """Without the batch axis where there is one; nothing left is written as [1]."""
+def _set_dims(entry: Any, tensor: Tensor, max_rows: int) -> None:
+    """As clients see it, without the batch axis where there is one; and how the model does.
+    A scalar is written as [1]."""
     entry.ClearField("reshape")
-    dims = shape[1:] if max_rows else shape
+    first = 1 if max_rows else 0
+    described = described_shape(tensor, max_rows)
     del entry.dims[:]
-    entry.dims.extend(dims or (1,))
-    if not dims and max_rows:
+    entry.dims.extend(described[first:] or (1,))
+    if described != tensor.shape:
         entry.reshape.SetInParent()
+        entry.reshape.shape.extend(tensor.shape[first:])
 
 
 def _set_scheduler(message: Any, config: ModelConfig, max_rows: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.errors import ConfigError
 from serving.model_config import rules, triton_rules
+from serving.model_config.reshape import reshaped
 from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
     GraphLevel,
@@ -118,16 +119,22 @@ def _version_policy(policy: Any) -> VersionPolicy:
     return VersionPolicy(kind="latest", latest=policy.latest.num_versions or 1)
 
 
-def _is_flat(tensor: Any) -> bool:
-    """Whether the batch axis is all there is: [1] stands for no dimension."""
-    return bool(tensor.HasField("reshape") and not tensor.reshape.shape)
+def _own_dims(tensor: Any) -> tuple[int, ...]:
+    """The model's dimensions of what clients see as ``dims``."""
+    return tuple(tensor.reshape.shape if tensor.HasField("reshape") else tensor.dims)
 
 
 def _tensor(tensor: Any, max_batch_size: int, optional: bool | None = None) -> TensorConfig:
-    dims = () if _is_flat(tensor) else tuple(tensor.dims)
-    shape = (-1, *dims) if max_batch_size > 0 else dims
-    # proto3 cannot tell `optional: false` from silence.
-    return TensorConfig(tensor.name, datatype(tensor.data_type), shape, optional or None)
+    rows = (-1,) if max_batch_size > 0 else ()
+    shape, described = (*rows, *_own_dims(tensor)), (*rows, *tensor.dims)
+    return TensorConfig(
+        tensor.name,
+        datatype(tensor.data_type),
+        shape,
+        # proto3 cannot tell `optional: false` from silence.
+        optional or None,
+        None if described == shape else described,
+    )
 
 
 def datatype(number: int) -> str | None:
@@ -138,7 +145,7 @@ def datatype(number: int) -> str | None:
 
 def _warmup(message: Any) -> tuple[WarmupSample, ...]:
     samples = []
-    flat = {tensor.name for tensor in message.input if _is_flat(tensor)}
+    known = {tensor.name: tensor for tensor in message.input}
     for number, sample in enumerate(message.model_warmup):
         # A sample of batch size 0 is switched off.
         if sample.batch_size == 0:
@@ -152,16 +159,20 @@ def _warmup(message: Any) -> tuple[WarmupSample, ...]:
             )
         rows = sample.batch_size if batched else 0
         inputs = tuple(
-            _warmup_input(key, sample.inputs[key], rows, key in flat)
+            _warmup_input(key, sample.inputs[key], rows, known.get(key))
             for key in sorted(sample.inputs)
         )
         samples.append(WarmupSample(name, inputs, sample.count or 1))
     return tuple(samples)
 
 
-def _warmup_input(name: str, tensor: Any, rows: int, flat: bool) -> WarmupInput:
+def _warmup_input(name: str, tensor: Any, rows: int, known: Any | None) -> WarmupInput:
+    """``known``: the input as it is listed, if it is."""
     choice = tensor.WhichOneof("input_data_type")
-    dims = () if flat and list(tensor.dims) == [1] else tuple(tensor.dims)
+    dims = tuple(tensor.dims)
+    if known is not None and known.HasField("reshape"):
+        own = reshaped(dims, tuple(known.dims), _own_dims(known))
+        dims = dims if own is None else own
     shape = (rows, *dims) if rows else dims
     kind = datatype(tensor.data_type)
     if choice == "input_data_file":

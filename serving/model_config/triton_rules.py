@@ -6,10 +6,11 @@ is passed over in silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from serving.errors import ConfigError
+from serving.model_config.reshape import agree
 from serving.model_config.words import plain_file_name
 from serving.wire import messages
 
@@ -91,20 +92,27 @@ def _check_tensor(what: str, tensor: Any, max_batch_size: int) -> None:
         raise ConfigError(f"{where}: shape tensors and non-linear formats are not supported")
     if not tensor.dims:
         raise ConfigError(f"{where}: dims is missing")
-    for size in tensor.dims:
-        if size == 0 or size < -1:
-            raise ConfigError(f"{where}: a dimension is positive, or -1 for any size, got {size}")
+    _check_sizes(where, tensor.dims)
     if tensor.HasField("reshape"):
         _check_reshape(where, tensor, max_batch_size)
+
+
+def _check_sizes(where: str, sizes: Iterable[int]) -> None:
+    for size in sizes:
+        if size == 0 or size < -1:
+            raise ConfigError(f"{where}: a dimension is positive, or -1 for any size, got {size}")
 
 
 def _check_reshape(where: str, tensor: Any, max_batch_size: int) -> None:
     dims, shape = list(tensor.dims), list(tensor.reshape.shape)
     if not shape and max_batch_size == 0:
         raise ConfigError(f"{where}: an empty reshape needs max_batch_size above 0")
-    # [1] -> [] only takes the batch axis as the whole shape; others move data.
-    if shape != dims and not (dims == [1] and not shape):
-        raise ConfigError(f"{where}: reshape is not supported yet")
+    _check_sizes(where, shape)
+    if not agree(dims, shape):
+        raise ConfigError(
+            f"{where}: reshape {shape} does not hold the elements of dims {dims}: each needs as "
+            "many dimensions of -1, and as many elements before, between and behind them"
+        )
 
 
 def _check_batching(batching: Any) -> None:

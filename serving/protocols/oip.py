@@ -54,7 +54,7 @@ def model_names(directory: Directory) -> list[str]:
 
 def _tensor(tensor: Tensor) -> Any:
     return messages.ModelMetadataResponse.TensorMetadata(
-        name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
+        name=tensor.name, datatype=tensor.datatype, shape=tensor.client_shape
     )
 
 

@@ -171,8 +171,8 @@ def test_fault_59_deep_nesting_is_an_error_not_a_crash() -> None:
             "input 'x': allow_ragged_batch is not supported yet",
         ),
         (
-            'input { name: "x" data_type: TYPE_INT32 dims: [2, 2] reshape { shape: 4 } }',
-            "input 'x': reshape is not supported yet",
+            'input { name: "x" data_type: TYPE_INT32 dims: [2, 2] reshape { shape: 3 } }',
+            "input 'x': reshape [3] does not hold the elements of dims [2, 2]",
         ),
         ("instance_group { kind: KIND_MODEL }", "KIND_MODEL"),
         ("instance_group [ {kind: KIND_CPU}, {kind: KIND_GPU} ]", "different kinds"),

@@ -242,7 +242,7 @@ def _facts(answer: Message) -> Facts:
 
 
 def _tensor(entry: list[Any]) -> Tensor:
-    name, datatype, shape, optional, dim_names = entry
+    name, datatype, shape, optional, dim_names, described = entry
     if datatype not in DATATYPES:
         raise LoadError("its process described the model in words that are not known")
     return Tensor(
@@ -251,4 +251,5 @@ def _tensor(entry: list[Any]) -> Tensor:
         tuple(int(size) for size in shape),
         bool(optional),
         tuple(str(dim) for dim in dim_names),
+        None if described is None else tuple(int(size) for size in described),
     )

@@ -147,7 +147,7 @@ def _signature(runner: Runner) -> Message:
     signature = runner.signature
     sides = {"inputs": signature.inputs, "outputs": signature.outputs}
     return {
-        side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names] for t in tensors]
+        side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names, t.described] for t in tensors]
         for side, tensors in sides.items()
     } | {"left_out": signature.left_out}
 

@@ -10,6 +10,7 @@ from serving.errors import Word
 from serving.execution.instances import Instances
 from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
+from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig
 from serving.models.loading.batching.verdict import BatchingVerdict
 from serving.models.loading.cost import CostCurve
@@ -107,7 +108,15 @@ def make_queue(
     from serving import _core
 
     def spec(tensor: Tensor) -> _core.TensorSpec:
-        return _core.TensorSpec(tensor.name, tensor.datatype, tensor.shape, tensor.optional)
+        described = described_shape(tensor, verdict.max_rows)
+        return _core.TensorSpec(
+            tensor.name,
+            tensor.datatype,
+            tensor.shape,
+            tensor.optional,
+            None if described == tensor.shape else described,
+            always_described=tensor.described is not None,
+        )
 
     return _core.Queue(
         model=of[0],
@@ -122,4 +131,5 @@ def make_queue(
         max_string_elements=settings.limits.max_string_elements,
         stats=stats,
         preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
+        may_cut=verdict.may_cut,
     )

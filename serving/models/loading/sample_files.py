@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.model_config.reshape import reshaped
 from serving.models.loading.warmup import Array, Feeds
 from serving.signature import Signature, Tensor
 
@@ -183,6 +184,9 @@ def _value(tensor: Tensor, value: Any) -> Array:
         # A column of a data frame, for a model that takes a matrix of one column.
         if array.ndim == 1 and len(tensor.shape) == 2 and tensor.shape[1] in (1, -1):
             array = array.reshape(-1, 1)
+    if tensor.described is not None:
+        own = reshaped(array.shape, tensor.described, tensor.shape)
+        array = array if own is None else array.reshape(own)
     agree = len(array.shape) == len(tensor.shape) and all(
         dim in (-1, size) for dim, size in zip(tensor.shape, array.shape, strict=True)
     )
