@@ -8,7 +8,7 @@ The kinds, and what they claim:
   input), one f for every i and every N >= 1; no other dimension depends on N or on a row.
 - ``COUNT``: small integers, each a polynomial in N with coefficients that are the same
   everywhere; all of them are known (``data``).
-- ``PLACE``: as ``ROWS`` with one element a row, which is the row's number, counted from 0.
+- ``PLACE``: as ``ROWS`` with ``block`` 1; each element is its row's number, counted from 0.
 - ``PLACE_FIRST``: as ``ROWS``; along the last axis stand indices, of which the first is the
   row's number.
 - ``MIXED``: rows influence each other. ``LOST``: the rules can't tell. ``NEVER``: the rows do
@@ -110,14 +110,13 @@ class Value:
             return None
         return [int(one) for one in numbers if isinstance(one, int)]
 
-    def rows_like(self, shape: Shape, axis: int, block: Dim | None = None) -> Value:
-        """The same rows in another shape."""
-        size = self.block if block is None else block
-        made = replace(self, shape=shape, axis=axis, block=size, data=None)
-        # A row's number is one element.
-        return (
-            made if size == self.block or self.kind is Kind.ROWS else replace(made, kind=Kind.ROWS)
-        )
+    def rows_like(self, shape: Shape, axis: int) -> Value:
+        """The same rows in another shape, of elements among those that each has."""
+        return replace(self, shape=shape, axis=axis, data=None)
+
+    def other_rows(self, shape: Shape, axis: int) -> Value:
+        """As many rows, of other elements."""
+        return Value(Kind.ROWS, shape, axis, self.block)
 
 
 def same(shape: Shape | None = None, data: Sequence[Element] | None = None) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numpy import broadcast_arrays
+import numpy as np
 
 from serving.models.loading.batching.call import ALL, MICROSOFT, Call, broadcast, rule
 from serving.models.loading.batching.symbols import Poly
@@ -138,10 +138,10 @@ def _where_known(call: Call) -> Value | None:
     if any(array is None for array in arrays):
         return None
     try:
-        condition, yes, no = broadcast_arrays(*[a for a in arrays if a is not None])
+        condition, yes, no = np.broadcast_arrays(*[a for a in arrays if a is not None])
     except ValueError:
         return None
-    chosen = condition.astype(object)
+    chosen = np.empty(condition.shape, object)
     for at, choice in enumerate(condition.ravel().tolist()):
         options = (yes.ravel()[at], no.ravel()[at])
         if isinstance(choice, Poly) and options[0] != options[1]:

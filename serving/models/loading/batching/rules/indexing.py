@@ -31,7 +31,7 @@ def gather(call: Call) -> Value:
     if not data.has_rows:
         if indices.kind is not Kind.ROWS:
             return call.mixed("it picks by a row's place among the others")
-        return indices.rows_like(shape, axis + indices.axis)
+        return indices.other_rows(shape, axis + indices.axis)
     if indices.has_rows:
         return _gather_rows_by_rows(call, data, indices, axis)
     return _gather_same(call, data, indices, axis, shape)
@@ -80,10 +80,10 @@ def gather_elements(call: Call) -> Value:
     if not data.has_rows:
         if indices.axis != axis:
             return call.mixed("it picks by a row's place among the others")
-        return indices.rows_like(indices.shape, indices.axis)
+        return indices.other_rows(indices.shape, indices.axis)
     if data.axis != indices.axis or data.block != indices.block or axis == data.axis:
         return call.mixed(POINTING)
-    return indices.rows_like(indices.shape, indices.axis)
+    return indices.other_rows(indices.shape, indices.axis)
 
 
 @rule("GatherND", places=(1,))
@@ -112,10 +112,12 @@ def _gather_nd_rows(call: Call, data: Value, indices: Value, batch: int, shape: 
     if not data.has_rows:
         if indices.kind is not Kind.ROWS or indices.axis < batch:
             return call.mixed("it picks by a row's place among the others")
-        return indices.rows_like(shape, indices.axis)
+        return indices.other_rows(shape, indices.axis)
     if data.axis < batch:
         paired = data.axis == indices.axis and data.block == indices.block
-        return data.rows_like(shape, data.axis) if paired else call.mixed(POINTING)
+        if not paired or indices.kind is not Kind.ROWS:
+            return call.mixed(POINTING)
+        return data.rows_like(shape, data.axis)
     first = indices.kind is Kind.PLACE_FIRST
     alone = indices.kind is Kind.PLACE and indices.shape[-1] == 1
     if (first or alone) and batch == 0 and data.axis == 0 and data.block == 1:
@@ -137,7 +139,7 @@ def scatter_elements(call: Call) -> Value:
     for value in values[1:]:
         if not value.has_rows or value.axis != data.axis or value.block != data.block:
             return call.mixed("it writes to rows by constant places")
-    return data.rows_like(data.shape, data.axis)
+    return data.other_rows(data.shape, data.axis)
 
 
 @rule("ScatterND", places=(1,))
@@ -156,7 +158,7 @@ def scatter_nd(call: Call) -> Value:
         return call.mixed(POINTING)
     if not updates.has_rows or updates.axis != 0 or updates.block != indices.block:
         return call.mixed("it writes to rows by constant places")
-    return data.rows_like(data.shape, data.axis)
+    return data.other_rows(data.shape, data.axis)
 
 
 def _scatter_same(call: Call, data: Value, updates: Value, place: int, depth: int) -> Value:
@@ -166,7 +168,7 @@ def _scatter_same(call: Call, data: Value, updates: Value, place: int, depth: in
     if not updates.has_rows or updates.axis != place or updates.block != data.block:
         return call.lost("what it writes does not go along with the rows")
     assert data.shape is not None
-    return data.rows_like(data.shape, data.axis)
+    return data.other_rows(data.shape, data.axis)
 
 
 @rule("Slice", counts=(0, 1, 2), places=(0,))
@@ -321,7 +323,7 @@ def pad(call: Call) -> Value:
         if axis is None or (value.has_rows and axis == value.axis and added != (0, 0)):
             return call.mixed("it pads the rows")
         sizes[axis] = sizes[axis] + added[0] + added[1]
-    return value.rows_like(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
+    return value.other_rows(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
 
 
 @rule("CenterCropPad", counts=(1,))
@@ -339,7 +341,7 @@ def center_crop_pad(call: Call) -> Value:
         if value.has_rows and axis == value.axis and size != sizes[axis]:
             return call.mixed("it takes some of the rows only, or adds to them")
         sizes[axis] = size
-    return value.rows_like(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
+    return value.other_rows(tuple(sizes), value.axis) if value.has_rows else same(tuple(sizes))
 
 
 @rule("ReverseSequence")
@@ -373,7 +375,7 @@ def one_hot(call: Call) -> Value:
     shape = (*indices.shape[:axis], wide, *indices.shape[axis:])
     if not indices.has_rows:
         return same(shape)
-    return indices.rows_like(shape, indices.axis + (axis <= indices.axis))
+    return indices.other_rows(shape, indices.axis + (axis <= indices.axis))
 
 
 @rule("TensorScatter")
@@ -386,4 +388,4 @@ def tensor_scatter(call: Call) -> Value:
     for value in (update, position) if call.has(2) else (update,):
         if not value.has_rows or value.axis != 0 or value.block != cache.block:
             return call.mixed("it writes to rows by constant places")
-    return cache
+    return cache.other_rows(cache.shape or (), 0)

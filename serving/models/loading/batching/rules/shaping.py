@@ -47,10 +47,21 @@ def reshaped(call: Call, value: Value, sizes: Sequence[Dim]) -> Value:
     for axis, size in enumerate(shape):
         block = divide(size, N)
         if block is not None and has_rows(size) and product(shape[:axis]) == before:
-            return value.rows_like(shape, axis, block)
+            return _rows_reshaped(call, value, shape, axis, block)
     if not any(has_rows(size) for size in shape):
         return call.never(f"its shape {_shown(shape)} is made for one number of rows")
     return call.lost(f"it takes rows apart: from {_shown(value.shape)} to {_shown(shape)}")
+
+
+def _rows_reshaped(call: Call, value: Value, shape: Shape, axis: int, block: Dim) -> Value:
+    if value.kind is Kind.ROWS:
+        return Value(Kind.ROWS, shape, axis, block, fill=value.fill)
+    if block != value.block:
+        return call.mixed("a row's number becomes data")
+    assert value.shape is not None
+    if value.kind is Kind.PLACE_FIRST and shape[-1] != value.shape[-1]:
+        return call.lost("it takes indices apart")
+    return value.rows_like(shape, axis)
 
 
 def _shown(shape: Shape) -> str:
@@ -139,7 +150,7 @@ def squeeze(call: Call) -> Value:
     if value.shape is None:
         return same()
     rank = len(value.shape)
-    if axes is None:
+    if not axes:
         return _squeeze_ones(call, value, value.shape)
     gone = {normal(axis, rank) for axis in axes}
     if value.has_rows and value.axis in gone:
@@ -163,7 +174,9 @@ def _unsqueezed(call: Call) -> Value:
     value, axes = call.input(0), axes_of(call)
     if isinstance(axes, Value):
         return axes
-    if value.shape is None or axes is None:
+    if axes is None:
+        return call.lost("its axes are not known")
+    if value.shape is None:
         return same()
     rank = len(value.shape) + len(axes)
     new = {normal(axis, rank) for axis in axes}
@@ -306,7 +319,7 @@ def split(call: Call) -> Sequence[Value]:
     if axis is None:
         return [call.lost("its axis does not fit")]
     if value.has_rows and axis == value.axis:
-        return [value if parts == 1 else call.mixed("it parts the rows among its outputs")]
+        return [_whole(call, value, parts)]
     if value.kind is Kind.COUNT or value.data is not None:
         return _split_known(call, value, parts)
     sizes = _split_sizes(call, value.shape[axis], parts)
@@ -318,6 +331,15 @@ def split(call: Call) -> Sequence[Value]:
     if value.has_rows:
         return [value.rows_like(shape, value.axis) for shape in shapes]
     return [same(shape) for shape in shapes]
+
+
+def _whole(call: Call, value: Value, parts: int) -> Value:
+    """Split along the rows: only one part that is as long as they are keeps them."""
+    if parts > 1:
+        return call.mixed("it parts the rows among its outputs")
+    if call.has(1) or call.integers("split") is not None:
+        return call.never("its part is made for one number of rows")
+    return value
 
 
 def _split_sizes(call: Call, size: Dim, parts: int) -> list[Dim] | Value:
