@@ -235,12 +235,14 @@ def _broadcast_shape(call: Call, values: Sequence[Value], place: int = 0) -> Sha
 def constant_of(constant: Constant) -> Value:
     """A constant of the model, with what it holds where that is little."""
     shape = tuple(constant.dims)
-    data = constant.values if constant.elem_type in _FOLLOWED else None
-    return same(shape, data if data is not None else constant.floats)
+    if constant.elem_type not in FOLLOWED:
+        return same(shape)
+    return same(shape, constant.floats if constant.values is None else constant.values)
 
 
-# Arithmetic on narrower integers wraps where ours does not.
-_FOLLOWED = frozenset({6, 7, 9})
+# int32, int64, bool, float, double. Arithmetic on narrower integers wraps, and on narrower
+# floats rounds, where ours does not.
+FOLLOWED = frozenset({1, 6, 7, 9, 11})
 
 
 def follows_rows(sizes: Iterable[Dim]) -> bool:

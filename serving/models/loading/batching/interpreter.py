@@ -17,7 +17,7 @@ from serving.models.loading.batching.call import (
     constant_of,
     follows_rows,
 )
-from serving.models.loading.batching.symbols import Symbols, TooLongError
+from serving.models.loading.batching.symbols import Symbols, TooLongError, has_rows
 from serving.models.loading.batching.values import Blame, Kind, Value, same
 
 # Functions of functions can make a small file a large graph.
@@ -130,9 +130,11 @@ class Interpreter:
         pure = known is None or known.pure
         unchanged = pure and all(value.kind is Kind.SAME for value in call.there())
         if known is None:
-            if unchanged and not call.node.graphs:
+            reason = REASONS.get((domain, call.node.operator))
+            # What is not known at all may draw at random.
+            if unchanged and reason is not None and not call.node.graphs:
                 return [same()]
-            return [call.lost(REASONS.get((domain, call.node.operator), "there is no rule for it"))]
+            return [call.lost(reason or "there is no rule for it")]
         for place, value in enumerate(call.inputs):
             if value is None:
                 continue
@@ -142,12 +144,16 @@ class Interpreter:
                 return [call.mixed(PLACED)]
         made = known.rule(call)
         results = [made] if isinstance(made, Value) else list(made)
-        return [self._checked(call, value, unchanged) for value in results]
+        return [self._checked(call, value, known.pure, unchanged) for value in results]
 
-    def _checked(self, call: Call, value: Value, unchanged: bool) -> Value:
+    def _checked(self, call: Call, value: Value, pure: bool, unchanged: bool) -> Value:
         """A value that keeps to what its kind claims."""
         if unchanged and value.kind in (Kind.LOST, Kind.NEVER, Kind.MIXED):
             return same()
+        if pure and not unchanged and value.kind is Kind.SAME and value.data is None:
+            return call.lost("it does not show what rows do to something the same for all")
+        if has_rows(value.block):
+            return call.mixed("a dimension follows the square of the number of rows")
         if value.shape is not None and value.kind is not Kind.COUNT:
             others = [
                 s for at, s in enumerate(value.shape) if not value.has_rows or at != value.axis

@@ -86,14 +86,20 @@ def calculate(call: Call, values: Sequence[Value], combine: Combine) -> Value | 
 
 def _reduced(call: Call, elements: Sequence[Any], combine: Combine) -> Element | None:
     def step(left: Any, right: Any) -> Any:
-        return None if left is None or right is None else combine(call, left, right)
+        return None if left is None or right is None else _exact(combine(call, left, right))
 
-    found = reduce(step, elements)
+    return reduce(step, elements)  # type: ignore[no-any-return]  # what ``combine`` made
+
+
+def _exact(found: Element | None) -> Element | None:
+    """None where the operator may have rounded, or wrapped."""
     if isinstance(found, float):
         return found if abs(found) < _EXACT and found == int(found) else None
-    if isinstance(found, int) and not isinstance(found, bool) and abs(found) >= _LARGEST:
+    if isinstance(found, Poly):
+        return found if all(abs(factor) < _LARGEST for _, factor in found.terms) else None
+    if isinstance(found, int) and abs(found) >= _LARGEST:
         return None
-    return found  # type: ignore[no-any-return]  # what ``combine`` made
+    return found
 
 
 def _numbers(left: Any, right: Any) -> bool:
@@ -136,7 +142,8 @@ def _divide(call: Call, left: Any, right: Any) -> Element | None:
 def _modulo(call: Call, left: Any, right: Any) -> Element | None:
     if isinstance(left, int) and isinstance(right, int):
         return left % right if right and not call.number("fmod") else None
-    return _opaque(call, "rest", left, right) if _numbers(left, right) else None
+    kind = "rest, cut" if call.number("fmod") else "rest"
+    return _opaque(call, kind, left, right) if _numbers(left, right) else None
 
 
 def _opaque(call: Call, kind: str, left: Dim, right: Dim) -> Element | None:

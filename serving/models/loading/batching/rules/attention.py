@@ -48,6 +48,31 @@ def _mask(call: Call, query: Value) -> Value | None:
     return made if made.spoilt else None
 
 
+@rule("LinearAttention")
+def linear_attention(call: Call) -> list[Value]:
+    """(query, key, value, state, decay, beta); rank 3, the state 4, the batch on axis 0."""
+    query = call.input(0)
+    spoilt = go_along(call, query, 1, 2, 3, 4, 5)
+    if spoilt is not None or query.shape is None:
+        return [spoilt or call.lost("its input's rank is not known")]
+    some = call.symbols.fresh
+    state = rows((1, some(), some(), some()), 0, query.block)
+    return [rows((*query.shape[:-1], some()), 0, query.block), state]
+
+
+@rule("CausalConvWithState")
+def causal_conv(call: Call) -> list[Value]:
+    """(X, weights, bias, state): [batch, channels, length], the state as X."""
+    value = call.input(0)
+    spoilt = go_along(call, value, 3)
+    if spoilt is None and (call.input(1).has_rows or call.input(2).has_rows):
+        spoilt = call.mixed(OWN_SCALE)
+    if spoilt is not None or value.shape is None:
+        return [spoilt or call.lost("its input's rank is not known")]
+    state = rows((*value.shape[:-1], call.symbols.fresh()), 0, value.block)
+    return [value.other_rows(value.shape, 0), state]
+
+
 @rule("RotaryEmbedding")
 def rotary(call: Call) -> Value:
     """(X, cos, sin, positions): caches per position, or with the batch on axis 0."""

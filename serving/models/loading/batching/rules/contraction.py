@@ -48,7 +48,7 @@ def _is_single(call: Call, value: Value, made: Value, place: int) -> bool:
         return True
     first = call.input(0)
     # What belongs to B: rows are on A's side.
-    return place >= 3 and first.has_rows and made.from_right > 1
+    return place in (3, 4, 5) and first.has_rows and made.from_right > 1
 
 
 def product_of(call: Call, left: Value, right: Value) -> Value:
@@ -147,7 +147,11 @@ def gemm(call: Call) -> Value:
     left = transposed(call.input(0), swap=bool(call.number("transA")))
     right = transposed(call.input(1), swap=bool(call.number("transB")))
     made = product_of(call, left, right)
-    return made if made.spoilt or not call.has(2) else broadcast(call, [made, call.input(2)])
+    if made.spoilt or not call.has(2):
+        return made
+    if call.input(2).has_rows and not made.has_rows:
+        return call.never("it adds rows to a product made for one number of rows")
+    return broadcast(call, [made, call.input(2)])
 
 
 @rule("Einsum")
@@ -202,7 +206,7 @@ def _einsum_rows(
     return rows(shape, output.index(letter), blocks.pop())
 
 
-@rule("Det", "Inverse")
+@rule("Det")
 @rule("Inverse", domain=MICROSOFT)
 def of_matrices(call: Call) -> Value:
     """Of the last two axes."""

@@ -36,11 +36,27 @@ def identity(call: Call) -> Value:
 
 
 @rule(
-    *("Pow", "PRelu", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Xor"),
+    *("Pow", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Xor"),
     *("Mean", "StringConcat"),
 )
 def binary(call: Call) -> Value:
-    """NumPy's broadcasting; PRelu's slope is broadcast to the other side only."""
+    """NumPy's broadcasting."""
+    return broadcast(call, call.there())
+
+
+@rule("PRelu")
+def prelu(call: Call) -> Value:
+    """The slope is broadcast to the input, never the other way."""
+    if call.input(1).has_rows and not call.input(0).has_rows:
+        return call.never("rows bring slopes for something made for one number of rows")
+    return broadcast(call, call.there())
+
+
+@rule("SwiGLU")
+def swiglu(call: Call) -> Value:
+    """Two inputs of one shape: nothing is broadcast."""
+    if not all(value.has_rows for value in call.there()):
+        return call.never("an input is made for one number of rows")
     return broadcast(call, call.there())
 
 
@@ -81,16 +97,18 @@ def _cast(one: object, target: int) -> int | float | bool | Poly | None:
         return bool(one) if isinstance(one, int) else None
     if isinstance(one, Poly):
         return one if target in _WIDE else None
-    if not isinstance(one, int | float) or abs(one) >= _EXACT or one != int(one):
+    if not isinstance(one, int | float) or not abs(one) < _EXACT or one != int(one):
         # INT64_MAX and its like end slices.
         return one if isinstance(one, int) and target == 7 else None
     return int(one) if target in _WIDE else float(one)
 
 
-@rule("Dropout")
+@rule("Dropout", pure=False)
 def dropout(call: Call) -> list[Value]:
     """From opset 12 on it drops only where its third input says that it trains."""
     training = call.input(2)
+    if any(value.has_rows for value in call.there()[1:]):
+        return [call.mixed("rows decide whether it drops elements for all of them")]
     if call.has(2) and training.data != (False,):
         return [call.mixed("it drops elements at random (training_mode)")]
     value = call.input(0)
@@ -116,9 +134,7 @@ def quantize(call: Call) -> Value:
         if not single and at == value.axis:
             return call.mixed("each row of the batch has a scale of its own")
         return _like(value)
-    if at == value.axis or scale.shape[value.axis] != 1:
-        return call.lost("it scales blocks along the rows")
-    return _like(value)
+    return call.never("it has scales for one number of rows")
 
 
 @rule("Where", counts=ALL)

@@ -88,8 +88,12 @@ def _concat_known(call: Call, values: Sequence[Value], axis: int) -> Value:
 
 
 def _named(call: Call, values: Sequence[Value]) -> list[Objects] | None:
-    """All elements; those of short lists that are not known get names."""
-    if not any(value.data is not None for value in values):
+    """All elements; those of short lists of integers that are not known get names."""
+    there = [one for value in values for one in value.data or ()]
+    if any(isinstance(one, float | str) for one in there):
+        if any(value.data is None for value in values):
+            return None
+    elif not there:
         return None
     arrays = []
     for value in values:

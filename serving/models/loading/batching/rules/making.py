@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from serving.models.loading.batching.call import ALL, Call, broadcast, constant_of, rule
+from serving.models.loading.batching.call import (
+    ALL,
+    FOLLOWED,
+    Call,
+    broadcast,
+    constant_of,
+    rule,
+)
 from serving.models.loading.batching.rules.shaping import shape_of
 from serving.models.loading.batching.symbols import (
     Dim,
@@ -43,7 +50,7 @@ def constant_of_shape(call: Call) -> Value:
     counted = [at for at, size in enumerate(sizes) if has_rows(size)]
     if not counted:
         count = product(sizes)
-        few = isinstance(count, int) and count <= MOST_ELEMENTS and fill is not None
+        few = isinstance(count, int) and count <= MOST_ELEMENTS and _is_followed(call, fill)
         data = (fill,) * count if few and isinstance(count, int) else None
         return Value(Kind.SAME, tuple(sizes), data=data, fill=fill)  # type: ignore[arg-type]  # not None
     block = divide(sizes[counted[0]], N)
@@ -53,6 +60,11 @@ def constant_of_shape(call: Call) -> Value:
         return call.mixed("a dimension follows the number of rows")
     made = rows(sizes, counted[0], block)
     return Value(made.kind, made.shape, made.axis, made.block, fill=fill)
+
+
+def _is_followed(call: Call, fill: float | None) -> bool:
+    tensor = call.tensor("value")
+    return fill is not None and (tensor is None or tensor.elem_type in FOLLOWED)
 
 
 def _fill(call: Call) -> int | float | None:

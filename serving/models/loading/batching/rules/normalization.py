@@ -52,7 +52,7 @@ def layer_normalization(call: Call) -> list[Value]:
     first = normal(call.number("axis", -1), rank)
     axes = range(rank if first is None else first, rank)
     if not value.has_rows:
-        return [broadcast(call, call.there()), call.lost("a constant is scaled by rows")]
+        return [call.never("rows bring scales for something made for one number of rows")]
     made = along(call, value, list(axes))
     if made.spoilt:
         return [made]

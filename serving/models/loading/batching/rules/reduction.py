@@ -19,13 +19,14 @@ def reduce_(call: Call) -> Value:
     value, axes = call.input(0), axes_of(call)
     if isinstance(axes, Value):
         return axes
+    unreduced = not axes and bool(call.number("noop_with_empty_axes"))
     if value.kind is Kind.COUNT:
-        return _reduce_known(call, value)
+        return call.mixed(COUNTED) if unreduced else _reduce_known(call, value)
     if value.shape is None:
         return same()
+    if unreduced:
+        return _kept(value, value.shape)
     if not axes:
-        if call.number("noop_with_empty_axes"):
-            return _kept(value, value.shape)
         axes = list(range(len(value.shape)))
     if not value.has_rows and value.data is not None and value.rank == 1:
         return _reduce_known(call, value)

@@ -94,7 +94,7 @@ without_rule(
 without_rule("it reads one image, not a batch", "ImageDecoder")
 without_rule(
     "it is of onnxruntime's own and no exporter makes it",
-    *("DynamicSlice", "GRUUnit", "GivenTensorFill", "SwiGLU", "LinearAttention"),
+    *("DynamicSlice", "GRUUnit", "GivenTensorFill"),
 )
 without_rule(
     "it is TensorRT's",

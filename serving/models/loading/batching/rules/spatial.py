@@ -54,10 +54,8 @@ def quantized_conv(call: Call) -> Value:
     return spoilt or sized(call, value, _conv_shape(call, value, call.input(3)) or ())
 
 
-@rule("ConvTranspose", "DeformConv", "CausalConvWithState")
-def other_conv(call: Call) -> Value | list[Value]:
-    if call.node.operator != "ConvTranspose":
-        return _of_several(call)
+@rule("ConvTranspose")
+def transposed_conv(call: Call) -> Value:
     value, weights = call.input(0), call.input(1)
     channels: Dim = call.symbols.fresh()
     if weights.shape is not None and len(weights.shape) > 1:
@@ -66,12 +64,13 @@ def other_conv(call: Call) -> Value | list[Value]:
     return spoilt or sized(call, value, _with_channels(call, value, channels))
 
 
-def _of_several(call: Call) -> Value:
+@rule("DeformConv")
+def deformed_conv(call: Call) -> Value:
     """(X, W, offset, bias, mask): offsets and masks go along with the batch."""
     value = call.input(0)
     spoilt = only_first(call, [call.input(1), call.input(3)])
-    if spoilt is not None or call.node.operator == "CausalConvWithState":
-        return spoilt or call.lost("there is no rule for its state")
+    if spoilt is not None:
+        return spoilt
     for place in (2, 4):
         other = call.input(place)
         if call.has(place) and not (
@@ -101,7 +100,7 @@ def _windows(call: Call, sizes: Shape) -> list[Dim]:
     count = len(sizes)
     strides = call.integers("strides") or [1] * count
     dilations = call.integers("dilations") or [1] * count
-    pads = call.integers("pads") or [0] * (2 * count)
+    pads = (call.text("auto_pad") != "VALID" and call.integers("pads")) or [0] * (2 * count)
     if not len(strides) == len(dilations) == count or len(pads) != 2 * count:
         return [call.symbols.fresh() for _ in sizes]
     made: list[Dim] = []
@@ -194,7 +193,15 @@ def resize(call: Call) -> Value:
         return same(tuple(sizes))
     if sizes[value.axis] != value.shape[value.axis]:
         return call.mixed("it resizes along the rows")
+    if not _is_outer(call, value.axis, len(sizes)):
+        return call.mixed("it weighs each row with its neighbours, if only by 0: 0 * inf is NaN")
     return Value(Kind.ROWS, tuple(sizes), value.axis, value.block)
+
+
+def _is_outer(call: Call, axis: int, rank: int) -> bool:
+    """Whether an axis is out of the interpolation: kernels leave out the first where two or
+    three others come behind a second."""
+    return call.text("mode", "nearest") == "nearest" or (axis == 0 and rank >= 4)
 
 
 def _resized(call: Call, shape: Shape) -> list[Dim] | Value:
@@ -267,7 +274,12 @@ def col2im(call: Call) -> Value:
     spoilt = only_first(call, call.there()[1:])
     if spoilt is not None:
         return spoilt
-    places = image if image is not None else [call.symbols.fresh()] * (call.input(1).rank or 1)
+    places = image
+    if places is None:
+        size = call.input(1).shape
+        if not size or not isinstance(size[0], int):
+            return call.lost("it does not show how many dimensions it makes")
+        places = [call.symbols.fresh() for _ in range(size[0])]
     return sized(call, value, (1, call.symbols.fresh(), *places))
 
 
@@ -293,7 +305,7 @@ def fourier(call: Call) -> Value:
         call.input(2).ints() if call.has(2) else [call.number("axis", 1 if call.opset < 20 else -2)]
     )
     axis = normal(axes[0], len(value.shape)) if axes else None
-    if axis is None or (value.has_rows and axis == value.axis):
+    if axis is None or (value.has_rows and value.axis in (axis, len(value.shape) - 1)):
         return call.mixed("it takes the rows for time, or for frequencies")
     shape = [*value.shape[:-1], call.symbols.fresh()]
     shape[axis] = call.symbols.fresh()
