@@ -14,14 +14,13 @@ from typing import Literal
 from serving.execution.onnx_nodes import Model, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
 from serving.models.loading.batching.call import constant_of
-from serving.models.loading.batching.interpreter import Interpreter, Scope
+from serving.models.loading.batching.interpreter import OLDEST_OPSET, Interpreter, Scope
 from serving.models.loading.batching.symbols import Dim
 from serving.models.loading.batching.values import Kind, Value, rows
 from serving.signature import Signature, Tensor
 
 Verdict = Literal["proven", "coupled", "not batchable", "open"]
 
-OLDEST_OPSET = 7
 # Optional inputs may each be there or not; more of them are not tried in every way.
 _MOST_OPTIONAL = 4
 

@@ -22,6 +22,7 @@ from serving.models.loading.batching.values import Blame, Kind, Value, same
 
 # Functions of functions can make a small file a large graph.
 MOST_VISITS = 200_000
+OLDEST_OPSET = 7
 _MOST_DEPTH = 64
 # Which of several spoilt inputs tells.
 _WORST = (Kind.NEVER, Kind.MIXED, Kind.LOST)
@@ -53,6 +54,8 @@ class Frame:
     opsets: Mapping[str, int]
     given: Node | None = None
     depth: int = 0
+    # Inputs of the function around that its call leaves out.
+    left_out: frozenset[str] = frozenset()
 
 
 class Interpreter:
@@ -70,7 +73,8 @@ class Interpreter:
         self.surprises: list[str] = []
         self._visits = 0
         self._frames: list[Frame] = [Frame(model.opsets)]
-        self._functions: dict[tuple[object, ...], tuple[Value, ...]] = {}
+        # What functions made of their arguments, and how many symbols there were before.
+        self._functions: dict[tuple[object, ...], tuple[tuple[Value, ...], int]] = {}
 
     @property
     def frame(self) -> Frame:
@@ -95,7 +99,11 @@ class Interpreter:
         return [_found(scope, name, graph.nodes) for name in graph.outputs]
 
     def _node(self, node: Node, scope: Scope) -> None:
-        inputs = [_found(scope, name, [node]) if name else None for name in node.inputs]
+        left_out = self.frame.left_out
+        inputs = [
+            _found(scope, name, [node]) if name and name not in left_out else None
+            for name in node.inputs
+        ]
         results = self._results(node, inputs, scope)
         lost = any(value.kind is Kind.LOST for value in results)
         if lost and self.frame.depth == 0 and _worst(inputs) is None:
@@ -118,6 +126,8 @@ class Interpreter:
         try:
             if function is not None:
                 return self._function(function, call)
+            if not domain and opset < OLDEST_OPSET:
+                return [call.lost(f"there are no rules for opset {opset}")]
             return self._apply(call, RULES.get((domain, node.operator)), domain)
         except TooLongError:
             return [call.lost("the sizes of its outputs are too involved")]
@@ -165,21 +175,36 @@ class Interpreter:
     def _function(self, body: Graph, call: Call) -> Sequence[Value]:
         given = _given(call, body)
         inputs = tuple(call.inputs)
-        key = (id(body), inputs, _frozen(given))
-        known = self._functions.get(key)
-        if known is None:
-            frame = Frame(body.opsets or self.frame.opsets, given, self.frame.depth + 1)
-            self._frames.append(frame)
-            try:
-                scope = Scope(
-                    {n: v for n, v in zip(body.inputs, inputs, strict=False) if v is not None}
-                )
-                self.run(body, scope)
-            finally:
-                self._frames.pop()
-            known = tuple(_found(scope, name, body.nodes) for name in body.outputs)
-            self._functions[key] = known
+        # 1, 1.0 and True are equal, and are not the same.
+        types = tuple(
+            tuple(map(type, value.data)) if value and value.data else () for value in inputs
+        )
+        key = (id(body), inputs, types, _frozen(given))
+        if key in self._functions:
+            known, since = self._functions[key]
+            others = self.symbols.others(since)
+            return [_inside(value.with_sizes(others), call) for value in known]
+        since, unknown = self.symbols.count, self.symbols.unknown
+        known = self._function_made(body, inputs, given)
+        # What the arguments don't tell may differ from call to call.
+        since = since if self.symbols.unknown > unknown else self.symbols.count
+        self._functions[key] = known, since
         return [_inside(value, call) for value in known]
+
+    def _function_made(
+        self, body: Graph, inputs: Sequence[Value | None], given: Node
+    ) -> tuple[Value, ...]:
+        opsets = body.opsets or self.frame.opsets
+        there = {name for name, value in zip(body.inputs, inputs, strict=False) if value}
+        left_out = frozenset(body.inputs) - there
+        self._frames.append(Frame(opsets, given, self.frame.depth + 1, left_out))
+        try:
+            pairs = zip(body.inputs, inputs, strict=False)
+            scope = Scope({name: value for name, value in pairs if value is not None})
+            self.run(body, scope)
+        finally:
+            self._frames.pop()
+        return tuple(_found(scope, name, body.nodes) for name in body.outputs)
 
 
 def _found(scope: Scope, name: str, nodes: Sequence[Node]) -> Value:

@@ -6,7 +6,7 @@ number that is the same for each row and every batch of requests with equal inne
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Union
 
@@ -108,6 +108,18 @@ def has_rows(value: Dim) -> bool:
     return isinstance(value, Poly) and any(_ROWS in monomial for monomial, _ in value.terms)
 
 
+def renamed(value: Dim, since: int, names: Callable[[int], Poly]) -> Dim:
+    """With other symbols for those that came after the first ``since``."""
+    if not isinstance(value, Poly):
+        return value
+    total: Dim = 0
+    for monomial, factor in value.terms:
+        old = tuple(symbol for symbol in monomial if symbol <= since)
+        kept = _made({old: factor}, value.signed.intersection(old))
+        total = total + product([names(s) for s in monomial if s > since]) * kept
+    return total
+
+
 def product(values: Iterable[Dim]) -> Dim:
     result: Dim = 1
     for value in values:
@@ -201,6 +213,13 @@ class Symbols:
     """Hands out symbols; the same key gets the same one."""
 
     _known: dict[Hashable, Poly] = field(default_factory=dict)
+    _signed: set[int] = field(default_factory=set)
+    # How many stand for what nothing is known of.
+    unknown: int = 0
+
+    @property
+    def count(self) -> int:
+        return len(self._known)
 
     def of(self, key: Hashable, *, signed: bool = False) -> Poly:
         """``signed``: it may be negative, as the size of a dimension may not."""
@@ -209,8 +228,22 @@ class Symbols:
             number = len(self._known) + 1
             known = Poly((((number,), 1),), frozenset({number}) if signed else frozenset())
             self._known[key] = known
+            if signed:
+                self._signed.add(number)
         return known
 
     def fresh(self, *, signed: bool = False) -> Poly:
         """Some number of which nothing else is known; by default the size of a dimension."""
+        self.unknown += 1
         return self.of(("fresh", len(self._known)), signed=signed)
+
+    def others(self, since: int) -> Callable[[Dim], Dim]:
+        """Gives what is made of symbols after the first ``since`` names of its own."""
+        names: dict[int, Poly] = {}
+
+        def name(symbol: int) -> Poly:
+            if symbol not in names:
+                names[symbol] = self.fresh(signed=symbol in self._signed)
+            return names[symbol]
+
+        return lambda value: renamed(value, since, name)

@@ -17,7 +17,7 @@ The kinds, and what they claim:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -109,6 +109,16 @@ class Value:
         if numbers is None or not all(isinstance(one, int) for one in numbers):
             return None
         return [int(one) for one in numbers if isinstance(one, int)]
+
+    def with_sizes(self, changed: Callable[[Dim], Dim]) -> Value:
+        """With every size and number that is not known put in other words."""
+        if self.shape is None:
+            return self
+        data = self.data and tuple(
+            changed(one) if isinstance(one, Poly) else one for one in self.data
+        )
+        shape = tuple(map(changed, self.shape))
+        return replace(self, shape=shape, block=changed(self.block), data=data)
 
     def rows_like(self, shape: Shape, axis: int) -> Value:
         """The same rows in another shape, of elements among those that each has."""

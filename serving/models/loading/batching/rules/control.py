@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from serving.execution.onnx_nodes import Graph
 from serving.models.loading.batching.call import ALL, COUNTED, Call, normal, rule
-from serving.models.loading.batching.symbols import Dim, Poly
+from serving.models.loading.batching.symbols import Dim
 from serving.models.loading.batching.values import Kind, Value, same
 
 # What is carried settles within a few turns, or the rules can't tell.
 _TURNS = 8
+
+# From what is carried to what the body makes.
+Turn = Callable[[Sequence[Value]], list[Value]]
 
 
 @rule("If", counts=(0,), pure=False)
@@ -74,12 +77,13 @@ def loop(call: Call) -> Sequence[Value]:
     if Kind.COUNT in (trips.kind, condition.kind):
         return [call.mixed(COUNTED)]
     carried = [_plain(call, call.input(place)) for place in range(2, len(call.inputs))]
-    turn, goes_on = same(()), same(condition.shape if call.has(1) else ())
-    made = _fixed(call, graph, [turn, goes_on], carried, 1)
+    first = [same(()), same(condition.shape if call.has(1) else ())]
+    since = call.symbols.count
+    made = _fixed(call, lambda now: _body(call, graph, [*first, *now]), carried, 1)
     if isinstance(made, Value):
         return [made]
-    ends, rest = made[: len(carried)], made[len(carried) :]
-    stacked = [_stacked(call, value, 0, _turns(call, trips)) for value in rest]
+    ends, turns = made[: len(carried)], call.symbols.fresh()
+    stacked = _stacked_all(call, made[len(carried) :], [], turns, since)
     return [*ends, *stacked] or [same()]
 
 
@@ -92,31 +96,24 @@ def _plain(call: Call, value: Value) -> Value:
     return replace(value, data=None, fill=None)
 
 
-def _turns(call: Call, trips: Value) -> Dim:
-    """As many as it is told, unless a condition ends it before."""
-    del trips
-    return call.symbols.fresh()
+def _fixed(call: Call, turn: Turn, carried: list[Value], skipped: int) -> list[Value] | Value:
+    """What turns make once what is carried no longer changes: (carried..., rest...).
 
-
-def _fixed(
-    call: Call, graph: Graph | None, first: Sequence[Value], carried: list[Value], skipped: int
-) -> list[Value] | Value:
-    """What the body makes once what is carried no longer changes: (carried..., rest...)."""
-    for value in carried:
-        if value.spoilt:
-            return value
+    ``skipped``: how many outputs of the body stand before what it carries.
+    """
+    free: set[Dim] = set()
     for _ in range(_TURNS):
-        results = _body(call, graph, [*first, *carried])
+        spoilt = next((value for value in carried if value.spoilt), None)
+        if spoilt is not None:
+            return spoilt
+        results = turn(carried)
         if skipped and results and _decides(results[0]):
             return _decided(call, results[0])
         after = [_plain(call, value) for value in results[skipped : skipped + len(carried)]]
-        widened = [_widened(call, a, b) for a, b in zip(carried, after, strict=False)]
-        for value in widened:
-            if value.spoilt:
-                return value
+        widened = [_widened(call, a, b, free) for a, b in zip(carried, after, strict=True)]
         if widened == carried:
             return [*carried, *results[skipped + len(carried) :]]
-        carried[:] = widened
+        carried = widened
     return call.lost("what it carries from turn to turn does not settle")
 
 
@@ -130,8 +127,9 @@ def _decided(call: Call, condition: Value) -> Value:
     return call.mixed("rows decide how often it turns for all of them")
 
 
-def _widened(call: Call, before: Value, after: Value) -> Value:
-    """Both what it was and what it becomes; sizes that change become one that is not known."""
+def _widened(call: Call, before: Value, after: Value, free: set[Dim]) -> Value:
+    """Both what it was and what it becomes; sizes that change become one of ``free``, those
+    that stand for any."""
     if before == after or before.spoilt:
         return before
     if after.spoilt:
@@ -145,22 +143,35 @@ def _widened(call: Call, before: Value, after: Value) -> Value:
             return call.lost("the number of dimensions changes from turn to turn")
         return same()
     pairs = zip(before.shape, after.shape, strict=True)
-    sizes = tuple(b if b == a or _is_some(b) else call.symbols.fresh() for b, a in pairs)
-    return replace(before, shape=sizes)
+    return replace(before, shape=tuple(_any(call, b, a, free) for b, a in pairs))
 
 
-def _is_some(size: Dim) -> bool:
-    """Whether a size already stands for any: one symbol by itself, which is not N."""
-    if not isinstance(size, Poly) or len(size.terms) != 1:
-        return False
-    monomial, factor = size.terms[0]
-    return factor == 1 and len(monomial) == 1 and monomial[0] != 0
+def _any(call: Call, before: Dim, after: Dim, free: set[Dim]) -> Dim:
+    if before == after or before in free:
+        return before
+    size = call.symbols.fresh()
+    free.add(size)
+    return size
 
 
 def _first_rows(call: Call, before: Value, after: Value) -> Value:
     """A constant at first and rows from then on would have to be as many as they."""
     del before, after
     return call.lost("it begins with a constant and goes on with rows")
+
+
+def _stacked_all(
+    call: Call, values: Sequence[Value], axes: Sequence[int], turns: Dim, since: int
+) -> list[Value]:
+    """A slice of each turn, of which there are ``turns``, put together along ``axes``.
+
+    ``since``: a turn's own sizes, of symbols that came after, are not those of what is carried
+    in the end.
+    """
+    others = call.symbols.others(since)
+    places = axes or [0] * len(values)
+    pairs = zip(values, places, strict=True)
+    return [_stacked(call, value.with_sizes(others), at, turns) for value, at in pairs]
 
 
 def _stacked(call: Call, value: Value, axis: int, turns: Dim) -> Value:
@@ -187,11 +198,23 @@ def scan(call: Call) -> Sequence[Value]:
     values = [call.input(place) for place in range(len(call.inputs))]
     states, sequences = values[: len(values) - count], values[len(values) - count :]
     axes = call.integers("scan_input_axes") or [0] * count
-    slices = [_slice(call, v, axis) for v, axis in zip(sequences, axes, strict=False)]
-    for value in slices:
-        if value.spoilt:
-            return [value]
-    return _scanned(call, graph, [_plain(call, state) for state in states], slices)
+    slices = [_slice(call, v, axis) for v, axis in zip(sequences, axes, strict=True)]
+    spoilt = next((value for value in slices if value.spoilt), None)
+    if spoilt is not None:
+        return [spoilt]
+    since = call.symbols.count
+    carried = [_plain(call, state) for state in states]
+    made = _fixed(call, lambda now: _body(call, graph, [*now, *slices]), carried, 0)
+    if isinstance(made, Value):
+        return [made]
+    ends, rest = made[: len(states)], made[len(states) :]
+    axes, turns = call.integers("scan_output_axes") or [], _length(call, sequences[0], axes[0])
+    return [*ends, *_stacked_all(call, rest, axes, turns, since)] or [same()]
+
+
+def _length(call: Call, sequence: Value, axis: int) -> Dim:
+    at = None if sequence.shape is None else normal(axis, len(sequence.shape))
+    return call.symbols.fresh() if at is None else (sequence.shape or ())[at]
 
 
 def _slice(call: Call, value: Value, axis: int) -> Value:
@@ -207,31 +230,3 @@ def _slice(call: Call, value: Value, axis: int) -> Value:
     if not value.has_rows:
         return same(shape)
     return Value(Kind.ROWS, shape, value.axis - (at < value.axis), value.block)
-
-
-def _scanned(
-    call: Call, graph: Graph | None, states: list[Value], slices: Sequence[Value]
-) -> Sequence[Value]:
-    def turn(carried: Sequence[Value]) -> list[Value]:
-        return _body(call, graph, [*carried, *slices])
-
-    for value in states:
-        if value.spoilt:
-            return [value]
-    for _ in range(_TURNS):
-        results = turn(states)
-        after = [_plain(call, value) for value in results[: len(states)]]
-        widened = [_widened(call, a, b) for a, b in zip(states, after, strict=False)]
-        spoilt = next((value for value in widened if value.spoilt), None)
-        if spoilt is not None:
-            return [spoilt]
-        if widened == states:
-            return [*states, *_scan_outputs(call, results[len(states) :])] or [same()]
-        states = widened
-    return [call.lost("what it carries from turn to turn does not settle")]
-
-
-def _scan_outputs(call: Call, results: Sequence[Value]) -> list[Value]:
-    axes = call.integers("scan_output_axes") or [0] * len(results)
-    turns = call.symbols.fresh()
-    return [_stacked(call, v, axis, turns) for v, axis in zip(results, axes, strict=False)]

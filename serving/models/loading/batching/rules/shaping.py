@@ -13,7 +13,15 @@ from serving.models.loading.batching.call import (
     one_size,
     rule,
 )
-from serving.models.loading.batching.symbols import Dim, N, divide, has_rows, product
+from serving.models.loading.batching.symbols import (
+    Dim,
+    N,
+    Poly,
+    divide,
+    has_rows,
+    is_positive,
+    product,
+)
 from serving.models.loading.batching.values import Element, Kind, Shape, Value, known, rows, same
 
 UNKNOWN_SHAPE = "the shape it makes is not known"
@@ -37,7 +45,7 @@ def reshaped(call: Call, value: Value, sizes: Sequence[Dim]) -> Value:
     """
     shape = tuple(sizes)
     if value.data is not None:
-        return Value(value.kind, shape, data=value.data)
+        return _known_reshaped(call, value, shape)
     if not value.has_rows:
         if any(has_rows(size) for size in shape):
             return call.lost("it spreads what is the same for all over the rows")
@@ -51,6 +59,14 @@ def reshaped(call: Call, value: Value, sizes: Sequence[Dim]) -> Value:
     if not any(has_rows(size) for size in shape):
         return call.never(f"its shape {_shown(shape)} is made for one number of rows")
     return call.lost(f"it takes rows apart: from {_shown(value.shape)} to {_shown(shape)}")
+
+
+def _known_reshaped(call: Call, value: Value, shape: Shape) -> Value:
+    count = len(value.data or ())
+    whole = (count,) if len(shape) == 1 else shape
+    if product(whole) == count and all(isinstance(size, int) for size in whole):
+        return Value(value.kind, whole, data=value.data)
+    return call.mixed(COUNTED) if value.kind is Kind.COUNT else same(shape)
 
 
 def _rows_reshaped(call: Call, value: Value, shape: Shape, axis: int, block: Dim) -> Value:
@@ -99,29 +115,54 @@ def reshape(call: Call) -> Value:
         return wanted
     if value.shape is None:
         return same()
-    sizes = _filled(value.shape, wanted, keeps_zero=bool(call.number("allowzero")))
+    sizes = _filled(call, value.shape, wanted)
     if sizes is None:
         return call.lost("the dimension it leaves open (-1) can't be told")
     return reshaped(call, value, sizes)
 
 
-def _filled(shape: Shape, wanted: Sequence[Dim], *, keeps_zero: bool) -> list[Dim] | None:
+def _filled(call: Call, shape: Shape, wanted: Sequence[Dim]) -> list[Dim] | None:
     """``wanted`` with what 0 (as in the input) and -1 (the rest) stand for."""
     sizes: list[Dim] = []
     for at, one in enumerate(wanted):
-        if one == 0 and not keeps_zero:
-            if at >= len(shape):
-                return None
-            sizes.append(shape[at])
-        else:
-            sizes.append(one)
-    if -1 in sizes:
-        at = sizes.index(-1)
-        rest = divide(product(shape), product(s for i, s in enumerate(sizes) if i != at))
-        if rest is None:
+        size = _stated(call, shape[at] if at < len(shape) else 0, one)
+        if size is None:
             return None
-        sizes[at] = rest
-    return sizes
+        sizes.append(size)
+    if any(map(has_rows, shape)) and not any(map(has_rows, sizes)) and _may_be_open(wanted):
+        return None
+    return _with_rest(call, shape, sizes) if -1 in sizes else sizes
+
+
+def _may_be_open(wanted: Sequence[Dim]) -> bool:
+    return any(isinstance(one, Poly) and not is_positive(one + 1) for one in wanted)
+
+
+def _stated(call: Call, size: Dim, one: Dim) -> Dim | None:
+    """A number that is not known may be 0, or less than 0, and so stand for another size."""
+    if isinstance(one, int):
+        return size if one == 0 and not call.number("allowzero") else one
+    if has_rows(one) or is_positive(one) or one == size:
+        return one
+    if has_rows(size):
+        return None
+    return one if is_positive(one + 1) else call.symbols.fresh()
+
+
+def _with_rest(call: Call, shape: Shape, sizes: list[Dim]) -> list[Dim] | None:
+    at = sizes.index(-1)
+    whole, others = product(shape), product(s for i, s in enumerate(sizes) if i != at)
+    rest = divide(whole, others)
+    if rest is None and _has_once(whole) and _has_once(others):
+        # Some size, but no row changes it.
+        rest = call.symbols.fresh()
+    return None if rest is None else [*sizes[:at], rest, *sizes[at + 1 :]]
+
+
+def _has_once(size: Dim) -> bool:
+    """Whether it is the number of rows times something that does not depend on it."""
+    block = divide(size, N)
+    return block is not None and has_rows(size) and not has_rows(block)
 
 
 @rule("Flatten", places=(0,))
