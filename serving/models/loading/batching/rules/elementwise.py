@@ -48,7 +48,7 @@ def binary(call: Call) -> Value:
 def prelu(call: Call) -> Value:
     """The slope is broadcast to the input, never the other way."""
     if call.input(1).has_rows and not call.input(0).has_rows:
-        return call.never("rows bring slopes for something made for one number of rows")
+        return call.lost("rows bring slopes for something made for one number of rows")
     return broadcast(call, call.there())
 
 

@@ -123,7 +123,16 @@ def by_place(call: Call) -> Value:
     return broadcast(call, [value])
 
 
-@rule("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix")
+@rule("HannWindow", "HammingWindow", "BlackmanWindow")
 def window(call: Call) -> Value:
-    """Their inputs are scalars; a scalar has no rows."""
-    return call.mixed("rows decide how long it is")
+    """As long as its input says, which is a scalar and so has no rows."""
+    size = call.input(0).numbers()
+    if call.input(0).has_rows or size is None:
+        return call.lost("it does not show how long it is")
+    return same((size[0],))
+
+
+@rule("MelWeightMatrix")
+def mel_weights(call: Call) -> Value:
+    """[frequencies, bins], of five scalars."""
+    return same((call.symbols.fresh(), call.symbols.fresh()))

@@ -1,0 +1,114 @@
+"""Models that were once called proven, though rows moved: each kind of mistake, once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.batching.pairs import COUNT, COUNTS, case
+from tests.batching.witness import Case, verdict_of, what_moved
+
+_ONES = COUNTS + "h = Concat<axis=0>(ns, o) c = ConstantOfShape<value = float[1] {1}>(h) "
+# Rows at which "w" is not 0, as if there were one for each.
+_FOUND = "f = Reshape(w, m) q = NonZero(f) i = Reshape(q, m) y = Gather(x, i)"
+_LISTS = "int64[1] o = {1}, int64[1] m = {-1}"
+_SLOPE = [[1, 2, 3, 4], [np.inf, 5, 6, 7], [np.nan] * 4, [1, 2, 3, 4], [0, 0, 0, 0]]
+# r is [s, n]; l is [s, n, -1], of a size that only looks equal.
+_REGROUPED = (
+    "g = Reshape(r, l) p = Transpose<perm=[1,0,2]>(g) k0 = Concat<axis=0>(ns, m) y = Reshape(p, k0)"
+)
+
+_FUNCTION = """<domain: "local", opset_import: ["" : 17]> found (v) => (s)
+{ q = NonZero(v) a = Shape(q) b = Constant<value_ints=[1]>() s = Gather(a, b) }"""
+
+WRONG = {
+    "ones that something was scattered over": case(
+        _ONES
+        + "z = ConstantOfShape<value = int64[1] {0}>(h) w = ScatterElements<axis=1>(c, z, u) "
+        + _FOUND,
+        _LISTS,
+        inputs="float[n,4] x, float[n,1] u",
+    ),
+    "ones beside zeros of a pad": case(
+        _ONES + "e = Pad(c, p) w = Slice(e, z1, o, o) " + _FOUND,
+        f"{_LISTS}, int64[4] p = {{0, 1, 0, 0}}",
+    ),
+    "what ones pick from a table": case(
+        COUNTS + "c = ConstantOfShape<value = int64[1] {1}>(ns) w = Gather(k, c) " + _FOUND,
+        f"{_LISTS}, float[2] k = {{5, 0}}",
+    ),
+    "row numbers, spread and flattened": case(
+        COUNT + "o = Constant<value_int=1>() r = Range(z0, n, o) a = Unsqueeze(r, j) s0 = Shape(x)"
+        " e = Expand(a, s0) f = Reshape(e, m) c = Cast<to=1>(f) b = Reshape(c, s0) y = Add(x, b)",
+        "int64[1] j = {1}, int64[1] m = {-1}",
+    ),
+    "row numbers that pick within rows": case(
+        COUNT + "o = Constant<value_int=1>() r = Range(z0, n, o) a = Unsqueeze(r, j)"
+        " y = GatherND<batch_dims=1>(x, a)",
+        "int64[1] j = {1}",
+        inputs="float[n,8] x",
+        output="float[n] y",
+    ),
+    "no axes to squeeze, which means all": case(
+        "y = Squeeze(x, e)", "int64[0] e = {}", inputs="float[n,1,4] x", output="float[n,k,l] y"
+    ),
+    "one part of a stated size": case("y = Split<axis=0>(x, e)", "int64[1] e = {1}"),
+    "one part of a stated size, an attribute": case("y = Split<axis=0, split=[1]>(x)", opset=11),
+    "a table read at the number of rows": case(
+        COUNTS + "a = Add(ns, o) c = Slice(k, ns, a) d = Squeeze(c, z1) y = Clip(x, d)",
+        "int64[1] o = {1}, float[9] k = {1, 2, 3, 4, 5, 6, 7, 8, 9}",
+    ),
+    "neighbours weighed by 0": case(
+        'y = Resize<mode="linear">(x,, f)', "float[2] f = {1, 2}", given={"x": _SLOPE}
+    ),
+    "neighbours weighed by 0, of three dimensions": case(
+        'u = Unsqueeze(x, j) q = Resize<mode="linear">(u,, f) y = Squeeze(q, j)',
+        "float[3] f = {1, 1, 2}, int64[1] j = {1}",
+        given={"x": _SLOPE},
+    ),
+    "scales for the blocks of one row": case(
+        "y = QuantizeLinear<axis=1, block_size=2>(x, w)",
+        "float[1,2] w = {1, 2}",
+        output="uint8[n,k] y",
+        opset=21,
+    ),
+    "a constant dropped at random": case(
+        "d = Dropout(w, a, t) l = Gather(d, z) y = Clip(x, l)",
+        "float[3] w = {1, 2, 3}, float a = {0.5}, bool t = {1}, int64 z = {1}",
+    ),
+    "choices by a condition that is broadcast": case(
+        "b = Cast<to=9>(c) w = Where(b, p, q) l = Slice(w, o, e, z) k = Slice(l, z, o, o)"
+        " f = Reshape(k, o) y = Slice(x, f, e, z)",
+        "int64[1,2] c = {0, 1}, int64[2,2] p = {5, 5, 5, 9}, int64[2,2] q = {5, 5, 1, 9},"
+        " int64[1] o = {1}, int64[1] e = {99999999999}, int64[1] z = {0}",
+    ),
+    "a loop that doubles a dimension": case(
+        "t = Transpose(x) r = Loop(o, c, t)<body = b (int64 i, bool d, float[a,e] v) =>"
+        " (bool d1, float[f,e] w) { d1 = Identity(d) w = Concat<axis=0>(v, v) }>"
+        " h = Shape(x) ns = Gather(h, z1) ss = Gather(h, j) l = Concat<axis=0>(ss, ns, m) "
+        + _REGROUPED,
+        "int64 o = {1}, bool c = {1}, int64[1] z1 = {0}, int64[1] j = {1}, int64[1] m = {-1}",
+        inputs="float[n,s] x",
+    ),
+    "a difference that Reshape reads as 0": case(
+        "h = Shape(x) ns = Gather(h, z1) ss = Gather(h, j) d = Sub(ss, e)"
+        " a = Concat<axis=0>(ns, d, j) b = Reshape(x, a) c = Transpose<perm=[1,0,2]>(b)"
+        " k = Concat<axis=0>(j, d, ns, m) f = Reshape(c, k) g = Transpose<perm=[2,0,1,3]>(f)"
+        " l = Concat<axis=0>(ns, m) y = Reshape(g, l)",
+        "int64[1] z1 = {0}, int64[1] j = {1}, int64[1] m = {-1}, int64[1] e = {3}",
+        inputs="float[n,s] x",
+    ),
+    "two sizes that one function finds": case(
+        "h = Shape(x) ns = Gather(h, z1) a = local.found(v) b = local.found(w) t = Transpose(x)"
+        " k = Concat<axis=0>(a, ns) r = Expand(t, k) l = Concat<axis=0>(b, ns, m) " + _REGROUPED,
+        "float16[2] v = {1, 1}, float16[2] w = {1, 0}, int64[1] z1 = {0}, int64[1] m = {-1}",
+        inputs="float[n,1] x",
+        functions=_FUNCTION,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in WRONG.items()])
+def test_what_was_wrongly_proven_is_not_any_more(case: Case) -> None:
+    assert what_moved(case) != ""
+    assert verdict_of(case).kind != "proven"
