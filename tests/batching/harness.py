@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ OUTLIERS = (1e3, 1e6)
 MAX_ROWS = 64
 
 
-@cache
+@lru_cache(maxsize=64)
 def session_of(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -36,11 +36,11 @@ def signature(model: bytes) -> Signature:
     return signature_of(session_of(model), frozenset(), ModelConfig())
 
 
-def verdict(model: bytes) -> Analysis:
+def verdict(model: bytes, of: Signature | None = None) -> Analysis:
     """What the analysis says of a model, as the gateway asks for it."""
     from serving.models.loading.batching.analysis import analyse
 
-    return analyse(model, signature(model), max_rows=MAX_ROWS)
+    return analyse(model, of or signature(model), max_rows=MAX_ROWS)
 
 
 def run(model: bytes, feeds: Feeds) -> dict[str, Any]:
