@@ -8,7 +8,7 @@ initializer, and every other stated shape is dropped, as the analysis must not b
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -71,7 +71,7 @@ class Variant:
             if name not in self.rows
         ]
         graph = helper.make_graph(
-            [*before, *old.graph.node, after],
+            [*before, *_needed(old.graph.node, self.output), after],
             "variant",
             [_info(tensor) for tensor in self.signature().inputs],
             [_info(tensor) for tensor in self.signature().outputs],
@@ -111,6 +111,25 @@ class Variant:
     def tolerance(self) -> float:
         arrays = self.case.feeds.values()
         return HALF if any(one.dtype == np.float16 for one in arrays) else harness.TOLERANCE
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
+    """The nodes that ``output`` depends on: onnxruntime would run, and refuse, the others too."""
+    wanted, kept = {output}, []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            wanted |= set(_read(node))
+            kept.append(node)
+    return kept[::-1]
+
+
+def _read(node: onnx.NodeProto) -> Iterator[str]:
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            for inner in graph.node:
+                yield from _read(inner)
+            yield from (one.name for one in graph.output)
 
 
 def _turn(value: str, result: str, perm: list[int]) -> onnx.NodeProto:
@@ -193,8 +212,15 @@ def variants(case: Case) -> Iterator[Variant]:
 
 
 def moves(variant: Variant, model: bytes) -> str:
-    """Why the rows' answers are others together, "" where they are not; refusals are not."""
-    callers = variant.callers()
-    if all(isinstance(harness.asked(model, one), str) for one in callers[:2]):
-        return "refused alone"
-    return harness.moved(model, callers, variant.tolerance())
+    """Why the rows' answers are others together; "" where they are not, or all are refused."""
+    return harness.moved(model, variant.callers(), variant.tolerance())
+
+
+def agrees(variant: Variant, model: bytes) -> bool:
+    """Whether the rows are answered alone, and the same together."""
+    try:
+        harness.session_of(model)
+    except Exception:  # noqa: BLE001 - onnxruntime raises many kinds; all mean that it cannot
+        return False
+    first = harness.asked(model, variant.callers()[0])
+    return not isinstance(first, str) and not moves(variant, model)
