@@ -35,6 +35,8 @@ MEMBERS = {
     "magika": Member(MAGIKA, "standard_v3_3/model.onnx", "fe2d2eb49c5f88a9"),
     "magika_config": Member(MAGIKA, "standard_v3_3/config.min.json"),
     "ocr_cls": Member(OCR, "ch_ppocr_mobile_v2.0_cls_infer.onnx", "e47acedf663230f8"),
+    "ocr_det": Member(OCR, "ch_PP-OCRv4_det_infer.onnx", "d2a7720d45a54257"),
+    "ocr_rec": Member(OCR, "ch_PP-OCRv4_rec_infer.onnx", "48fc40f24f6d2a20"),
     "silero_vad": Member(SILERO, "/silero_vad.onnx", "1a153a22f4509e29"),
     "silero_vad_16k_sequence": Member(SILERO, "silero_vad_16k_sequence.onnx", "9ccdacc4719d8aa7"),
 }

@@ -202,15 +202,6 @@ def shuffled_channels_over_the_batch(g: Graph) -> None:
 
 # Axes of their own
 
-THREE = feeds([[1, 2]], [[10], [20], [30]], names="x s")
-
-
-@zoo.add(OWN, a=THREE, b=THREE)
-def broadcast_over_another_axis(g: Graph) -> None:
-    x, s = g.input("x", "n", 2), g.input("s", "m", 1)
-    g.output(g.op("Add", x, s), None, 2)
-
-
 APART = [feeds([[1, 2]], [[3, k]], names="x s") for k in (4, 9)]
 
 

@@ -32,6 +32,15 @@ def session_of(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def answers(model: bytes) -> bool:
+    """Whether onnxruntime takes the model at all."""
+    try:
+        session_of(model)
+    except Exception:  # noqa: BLE001 - onnxruntime raises many kinds; all mean that it does not
+        return False
+    return True
+
+
 def signature(model: bytes) -> Signature:
     return signature_of(session_of(model), frozenset(), ModelConfig())
 

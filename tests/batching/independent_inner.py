@@ -151,6 +151,16 @@ def rows_reduced_by_a_computed_axis(g: Graph) -> None:
     g.output(g.op("ReduceSum", x, axis, keepdims=0), "n")
 
 
+NAMED_APART = [feeds([[1, 2]], [[k]], names="x s") for k in (10, 30)]
+
+
+@zoo.add(INNER, *NAMED_APART)
+def inputs_whose_first_axes_have_other_names(g: Graph) -> None:
+    """Requests whose first dimensions differ are answered too, and run alone."""
+    x, s = g.input("x", "n", 2), g.input("s", "m", 1)
+    g.output(g.op("Add", x, s), None, 2)
+
+
 # Subgraphs and functions
 
 

@@ -1,0 +1,66 @@
+"""The ONNX operator suite against the proof, for each input and axis as the batch.
+
+``unproven_cases.txt`` lists where the rows agree and nothing is proven. After a change of the
+rules, write it anew and read the difference:
+
+    python -m tests.batching.test_proof_onnx_cases
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from . import harness
+from .onnx_cases import Case, agrees, cases, moves, variants
+
+LISTED = Path(__file__).with_name("unproven_cases.txt")
+
+
+def wrongly_proven(some: Sequence[Case], every: bool = True) -> list[str]:
+    found = []
+    for case in some:
+        for variant in variants(case):
+            if not every and not variant.likely:
+                continue
+            model = variant.model()
+            if harness.verdict(model, variant.signature()).kind != "proven":
+                continue
+            if harness.answers(model) and (reason := moves(variant, model)):
+                found.append(f"{case.name} {variant.name}: {reason}")
+    return found
+
+
+def unproven(some: Sequence[Case]) -> list[str]:
+    """``case variant: verdict, operator`` where the rows agree and it is not proven."""
+    found = []
+    for case in some:
+        for variant in variants(case):
+            model = variant.model()
+            verdict = harness.verdict(model, variant.signature())
+            if verdict.kind != "proven" and variant.likely and agrees(variant, model):
+                why = f"{verdict.kind}, {verdict.operator}"
+                found.append(f"{case.name} {variant.name}: {why}")
+    return sorted(found)
+
+
+def test_a_tenth_of_the_operator_cases_is_proven_only_where_nothing_moves() -> None:
+    assert wrongly_proven(cases()[::10], every=False) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_operator_case_is_proven_where_an_answer_moves() -> None:
+    assert wrongly_proven(cases()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_list_of_unproven_cases_is_up_to_date() -> None:
+    assert unproven(cases()) == LISTED.read_text().splitlines()
+
+
+if __name__ == "__main__":
+    LISTED.write_text("".join(f"{line}\n" for line in unproven(cases())))
