@@ -37,10 +37,14 @@ def unproven(some: Sequence[Case]) -> list[str]:
     """``case variant: verdict, operator`` where the rows agree and it is not proven."""
     found = []
     for case in some:
+        if case.name.endswith("_expanded"):
+            continue  # The same answers by other operators: its own case says it.
         for variant in variants(case):
+            if not variant.likely:
+                continue
             model = variant.model()
             verdict = harness.verdict(model, variant.signature())
-            if verdict.kind != "proven" and variant.likely and agrees(variant, model):
+            if verdict.kind != "proven" and agrees(variant, model):
                 why = f"{verdict.kind}, {verdict.operator}"
                 found.append(f"{case.name} {variant.name}: {why}")
     return sorted(found)
