@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import helper
 
-from .build import BOOL, I64, F, Graph, Zoo, f32, feeds, i64, weights
+from .build import BOOL, I64, LOCAL, F, Graph, Zoo, f32, feeds, i64, weights
 from .independent_layers import A_TWO, B_ONE, STEPS
 from .independent_shapes import dim
 
@@ -222,3 +223,40 @@ def scan_over_rows_that_remembers_nothing(g: Graph) -> None:
     body.output(body.op("Softmax", row, axis=0), 4)
     x = g.input("x", "n", 4)
     g.output(g.op("Scan", x, body=body.proto(), num_scan_inputs=1), "n", 4)
+
+
+@zoo.add(BODIES, A_TWO, B_ONE)
+def names_of_a_function_that_are_those_outside(g: Graph) -> None:
+    """Inside, x is a sum within each row; outside it is the input."""
+    nodes = [
+        helper.make_node("ReduceL1", ["y"], ["x"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["y", "x"], ["z"]),
+    ]
+    opsets = [helper.make_opsetid("", 17)]
+    g.functions.append(helper.make_function(LOCAL, "Minus", ["y"], ["z"], nodes, opsets))
+    g.output(g.op("Minus", g.input("x", "n", 4), domain=LOCAL), "n", 4)
+
+
+@zoo.add(INNER, A_TWO, B_ONE)
+def shapes_in_constant_nodes(g: Graph) -> None:
+    x = g.op("Reshape", g.input("x", "n", 4), g.op("Constant", value_ints=[-1, 2, 2]))
+    z = g.op("Mul", x, g.op("Constant", value_floats=[0.5, 2.0]))
+    z = g.op("Gather", z, g.op("Constant", value_int=1), axis=1)
+    g.output(g.op("Add", z, g.op("Constant", value_float=1.0)), "n", 2)
+
+
+@zoo.add(INNER, A_TWO, B_ONE)
+def rows_repeated_side_by_side(g: Graph) -> None:
+    """repeat_interleave: copies of a row stay next to each other."""
+    x = g.op("Expand", g.op("Unsqueeze", g.input("x", "n", 4), [1]), [1, 3, 1])
+    z = g.op("Mul", g.op("Reshape", x, [-1, 4]), 0.5)
+    g.output(g.op("Reshape", z, [-1, 12]), "n", 12)
+
+
+@zoo.add(INNER, A_TWO, B_ONE)
+def scale_of_each_row_by_itself(g: Graph) -> None:
+    """Quantised dynamically, but row by row, in plain arithmetic."""
+    x = g.input("x", "n", 4)
+    scale = g.op("Div", g.op("ReduceMax", g.op("Abs", x), axes=[1], keepdims=1), 127.0)
+    q = g.op("Round", g.op("Div", x, g.op("Max", scale, 1e-9)))
+    g.output(g.op("Mul", q, scale), "n", 4)

@@ -37,7 +37,7 @@ def unproven(some: Sequence[Case]) -> list[str]:
     """``case variant: verdict, operator`` where the rows agree and it is not proven."""
     found = []
     for case in some:
-        if case.name.endswith("_expanded"):
+        if "_expanded" in case.name:
             continue  # The same answers by other operators: its own case says it.
         for variant in variants(case):
             if not variant.likely:
