@@ -25,6 +25,10 @@ _FILES = (
     "rowless",
     "ml",
     "microsoft",
+    "microsoft_quantised",
+    "microsoft_products",
+    "microsoft_attention",
+    "microsoft_rowless",
 )
 
 

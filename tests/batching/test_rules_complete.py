@@ -1,0 +1,19 @@
+"""No operator that onnxruntime knows is forgotten."""
+
+from __future__ import annotations
+
+from onnxruntime.capi._pybind_state import get_all_operator_schema
+
+from serving.models.loading.batching.call import REASONS, RULES
+from serving.models.loading.batching.interpreter import Interpreter
+
+assert Interpreter  # loads all rules
+
+
+def test_every_operator_has_a_rule_or_a_reason() -> None:
+    known = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
+    assert known - RULES.keys() - REASONS.keys() == set()
+
+
+def test_no_operator_has_both() -> None:
+    assert RULES.keys() & REASONS.keys() == set()
