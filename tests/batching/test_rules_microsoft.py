@@ -45,6 +45,7 @@ ELEMENTS = [
     case("FastGelu", TABLE, VECTOR4),
     case("FastGelu", TURNED, small(ROWS), kind=COUPLED, outputs=LATER),
     case("GatedAdd", TABLE, TABLE, Batched(floats(1))),
+    case("GatedAdd", TABLE, small(1, 4), Batched(floats(1)), kind=NEVER),
     case("QLinearAdd", quantized(4), SCALE, ZERO, quantized(4, seed=1), SCALE, ZERO, SCALE, ZERO),
     case("QLinearMul", quantized(4), SCALE, ZERO, bytes_of(4), SCALE, ZERO, SCALE, ZERO),
     case(
@@ -73,6 +74,7 @@ NORMALIZATIONS = [
         "SkipLayerNormalization", TEXT, TEXT, VECTOR8, VECTOR8, VECTOR8, outputs=(0, None, None, 0)
     ),
     case("SkipLayerNormalization", TEXT, small(3, 8), VECTOR8, VECTOR8),
+    case("SkipLayerNormalization", TABLE, small(1, 4), VECTOR4, VECTOR4, kind=NEVER),
     case(
         "SkipLayerNormalization",
         Batched(floats(5, 3), 2),

@@ -74,6 +74,7 @@ ATTENTION = [
     multi_head(TEXT, OTHER, THIRD, None, LENGTHS),
     multi_head(TEXT, OTHER, THIRD, None, MASK3),
     multi_head(TEXT, OTHER, THIRD, None, None, small(1, 2, 3, 7), KEYS, VALUES, outputs=(0, 0, 0)),
+    multi_head(TEXT, OTHER, THIRD, None, None, None, KEYS, VALUES, kind=OPEN),
     multi_head(TEXT, small(1, 3, 8), small(1, 3, 8), kind=OPEN),
     multi_head(
         Batched(TEXT.array, 1),

@@ -39,9 +39,21 @@ def unary(call: Call) -> Value:
     return no_rows(call, 1) or broadcast(call, [call.input(0)])
 
 
-@rule("BiasGelu", "FastGelu", "BiasAdd", domain=MICROSOFT)
+@rule("BiasGelu", "FastGelu", domain=MICROSOFT)
 def biased(call: Call) -> Value:
     return broadcast(call, call.there())
+
+
+def of_one_shape(call: Call, *places: int) -> Value | None:
+    """What is wrong where one of these, which the operator does not stretch, has no rows."""
+    fixed = any(call.has(place) and not call.input(place).has_rows for place in places)
+    return call.never("it joins rows with something made for one number of rows") if fixed else None
+
+
+@rule("BiasAdd", domain=MICROSOFT)
+def bias_add(call: Call) -> Value:
+    """(X, bias, what is added)."""
+    return of_one_shape(call, 0, 2) or broadcast(call, call.there())
 
 
 @rule("BiasSplitGelu", domain=MICROSOFT)
@@ -53,7 +65,9 @@ def split_gelu(call: Call) -> Value:
 @rule("SwiGLU", domain=MICROSOFT)
 def swiglu(call: Call) -> Value:
     value = call.input(0)
-    return broadcast(call, call.there()) if call.has(1) else _halved(call, value)
+    if not call.has(1):
+        return _halved(call, value)
+    return of_one_shape(call, 0, 1) or broadcast(call, call.there())
 
 
 def _halved(call: Call, value: Value) -> Value:
@@ -69,7 +83,7 @@ def gated_add(call: Call) -> Value:
     """(X, Y, gate, gate weight): a gate for each place before the last dimension."""
     if call.has(3):
         return call.lost("there is no rule for a gate that it calculates")
-    return broadcast(call, call.there())
+    return of_one_shape(call, 0, 1, 2) or broadcast(call, call.there())
 
 
 @rule("ComplexMul", "ComplexMulConj", domain=MICROSOFT)
@@ -78,7 +92,7 @@ def complex_product(call: Call) -> Value:
     for value in call.there():
         if value.has_rows and value.from_right == 1:
             return call.mixed("it takes the rows for parts of a complex number")
-    return broadcast(call, call.there())
+    return of_one_shape(call, 0, 1) or broadcast(call, call.there())
 
 
 # Along some dimensions.
@@ -87,12 +101,13 @@ def complex_product(call: Call) -> Value:
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MICROSOFT)
 def skip_normalization(call: Call) -> list[Value]:
     """(X, skip, scale, biases): over the last dimension of their sum, which is the fourth
-    output; skip is as X, or the same for each entry of the first dimension."""
+    output; skip has X's last two dimensions."""
     value = call.input(0)
     if not value.has_rows:
         return [call.lost("rows come in by what it adds only")]
-    spoilt = no_rows(call, 2, 3, 4)
-    made = spoilt or along(call, value, [-1])
+    made = no_rows(call, 2, 3, 4) or along(call, value, [-1])
+    if not made.spoilt and value.from_right < 3:
+        made = of_one_shape(call, 1) or made
     summed = made if made.spoilt else broadcast(call, [made, call.input(1)])
     figure = call.lost("figures for training are not followed")
     return [summed, figure, figure, summed]
@@ -103,7 +118,9 @@ def gated_norm(call: Call) -> Value:
     """(X, scale, gate): over groups within the last dimension."""
     value = call.input(0)
     made = no_rows(call, 1) or along(call, value, [-1])
-    return made if made.spoilt else broadcast(call, [made, call.input(2)])
+    return (
+        made if made.spoilt else of_one_shape(call, 0, 2) or broadcast(call, [made, call.input(2)])
+    )
 
 
 @rule("BranchwiseRMSNorm", domain=MICROSOFT)

@@ -81,6 +81,12 @@ def _hidden(call: Call) -> Dim:
     return call.symbols.fresh() if third is None else third
 
 
+def _kept(call: Call) -> Value | None:
+    """onnxruntime joins the past to what is new in the outputs for them only."""
+    outputs = [name for name in call.node.outputs[1:3] if name]
+    return None if len(outputs) == 2 else call.lost("its past goes on in no output")
+
+
 @rule("MultiHeadAttention", domain=MICROSOFT)
 def multi_head(call: Call) -> list[Value]:
     """(Q, K, V, bias, mask, added to scores, past key, past value, length of the past, beams)."""
@@ -92,6 +98,7 @@ def multi_head(call: Call) -> list[Value]:
         or go_along(call, query, 1, 2, 6, 7)
         or _mask(call, query, 4)
         or _bias(call, query, 5)
+        or (_kept(call) if call.has(6) else None)
     )
     if spoilt is not None or query.shape is None:
         return [spoilt or same()]
@@ -126,18 +133,16 @@ def group_query(call: Call) -> list[Value]:
 def _steps(call: Call, query: Value) -> Value | None:
     """A prompt without a past, or one token more: between these onnxruntime takes single rows.
 
-    A prompt's positions are read off the first row, and a past whose continuation is no output
-    off memory that nobody wrote.
+    A prompt's positions are read off the first row.
     """
     single = query.shape is not None and query.shape[1] == 1
     if call.number("sliding_window_cache"):
         return call.lost(SHARED)
     if call.has(3) and not single:
         return call.lost("with a past it takes several tokens of one row only")
-    if call.has(3) and not all(call.node.outputs[1:3] or [""]):
-        return call.lost("its past goes on in no output")
-    if not call.has(9):
-        return None
+    spoilt = _kept(call) if call.has(3) else None
+    if spoilt is not None or not call.has(9):
+        return spoilt
     if not (call.has(3) and single):
         return call.mixed("it takes the first row's positions for all")
     return go_along(call, query, 9)

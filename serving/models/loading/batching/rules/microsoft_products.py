@@ -64,8 +64,9 @@ def _scaled(
 @rule("MatMulNBits", "MatMulBnb4", domain=MICROSOFT)
 def packed_weights(call: Call) -> Value:
     """[..., K] -> [..., N]; what of A is rounded to 8 bits is so row by row."""
-    wide = "K" if call.has_attribute("transB") and not call.number("transB") else "N"
-    return _by_weights(call, call.number(wide) or call.symbols.fresh())
+    if call.number("transB", 1) != 1:
+        return call.lost("it takes its weights turned, as in training")
+    return _by_weights(call, call.number("N") or call.symbols.fresh())
 
 
 @rule("MatMulFpQ4", domain=MICROSOFT)
