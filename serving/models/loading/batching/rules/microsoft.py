@@ -95,6 +95,17 @@ def complex_product(call: Call) -> Value:
     return of_one_shape(call, 0, 1) or broadcast(call, call.there())
 
 
+@rule("BiasDropout", "BitmaskDropout", "BitmaskBiasDropout", domain=MICROSOFT, pure=False)
+def dropout(call: Call) -> list[Value]:
+    """(X, bias, what is added, ratio, whether it trains), or (X, ratio, whether it trains)."""
+    biased_too = call.node.operator != "BitmaskDropout"
+    training = 4 if biased_too else 2
+    if call.has(training) and call.input(training).data != (False,):
+        return [call.mixed("it drops elements at random (training_mode)")]
+    parts = call.there()[:1] if not biased_too else [one for one in call.inputs[:3] if one]
+    return [broadcast(call, parts), call.lost("which elements it drops is not followed")]
+
+
 # Along some dimensions.
 
 

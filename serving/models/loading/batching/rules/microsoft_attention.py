@@ -192,7 +192,7 @@ def rotary(call: Call) -> Value:
         return spoilt or call.lost("rows come in by their positions only")
     if call.number("is_packed_batching"):
         return call.lost("there is no rule for its packed form")
-    if positions.shape == (1,) and not positions.has_rows:
+    if positions.shape in ((), (1,)) and not positions.has_rows:
         return on_axis_0(call, value)
     if not positions.has_rows:
         return call.never("its positions are made for one number of rows")

@@ -13,11 +13,6 @@ def sampling(call: Call) -> Value:
     return call.mixed("it draws at random, which no batch repeats")
 
 
-@rule("BiasDropout", "BitmaskDropout", "BitmaskBiasDropout", domain=MICROSOFT, pure=False)
-def dropout(call: Call) -> Value:
-    return call.mixed("it drops elements at random")
-
-
 @rule("BifurcationDetector", "DynamicTimeWarping", domain=MICROSOFT)
 def one_row_only(call: Call) -> Value:
     return call.never("it takes one row only")
