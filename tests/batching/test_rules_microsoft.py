@@ -102,6 +102,7 @@ NORMALIZATIONS = [
         outputs=LATER,
     ),
     case("BranchwiseRMSNorm", TEXT, small(8)),
+    case("BranchwiseRMSNorm", TABLE, small(4), num_branches=2),
     case("BranchwiseRMSNorm", Batched(floats(3), 1), kind=COUPLED, outputs=LATER),
     case(
         "QLinearSoftmax",

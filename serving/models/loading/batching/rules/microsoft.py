@@ -136,8 +136,9 @@ def gated_norm(call: Call) -> Value:
 
 @rule("BranchwiseRMSNorm", domain=MICROSOFT)
 def branch_norm(call: Call) -> Value:
-    """Over the last dimension, with a scale for each place of the last two."""
-    return no_rows(call, 1) or along(call, call.input(0), [-1, -2])
+    """Over the last dimension, or parts of it, with a scale for each place, or of the last two."""
+    axes = [-1] if call.number("num_branches") else [-1, -2]
+    return no_rows(call, 1) or along(call, call.input(0), axes)
 
 
 @rule("GroupNorm", "SkipGroupNorm", domain=MICROSOFT)

@@ -13,6 +13,13 @@ SHARED = "its keys lie in a buffer that calls share"
 LONGEST = "it takes the longest sequence of the batch"
 
 
+def _sequences(call: Call, value: Value) -> Value | None:
+    """What is wrong with [batch, sequence, ...] that comes in first."""
+    spoilt = go_along(call, value)
+    short = value.shape is None or len(value.shape) < 3
+    return spoilt or (call.lost("its sequences have too few dimensions") if short else None)
+
+
 def _mask(call: Call, query: Value, place: int) -> Value | None:
     """What is wrong with a mask: [batch], each row's length, or [batch, ...]. Lists of other
     lengths hold first one thing of every row, then another."""
@@ -58,7 +65,7 @@ def attention(call: Call) -> list[Value]:
     query = call.input(0)
     spoilt = (
         no_rows(call, *fixed)
-        or go_along(call, query)
+        or _sequences(call, query)
         or _mask(call, query, mask)
         or _past(call, query, past)
         or (None if quantized else _bias(call, query, 5))
@@ -95,6 +102,7 @@ def multi_head(call: Call) -> list[Value]:
         return [call.lost(SHARED)]
     spoilt = (
         no_rows(call, 3)
+        or _sequences(call, query)
         or go_along(call, query, 1, 2, 6, 7)
         or _mask(call, query, 4)
         or _bias(call, query, 5)
@@ -118,6 +126,7 @@ def group_query(call: Call) -> list[Value]:
         return [call.mixed(LONGEST)]
     spoilt = (
         no_rows(call, 7, 8, *range(11, 16))
+        or _sequences(call, query)
         or go_along(call, query, 1, 2, 3, 4, 5, 16)
         or _bias(call, query, 10)
         or _steps(call, query)
@@ -152,7 +161,7 @@ def _steps(call: Call, query: Value) -> Value | None:
 def linear_attention(call: Call) -> list[Value]:
     """(Q, K, V, past state, decay, update rate), the batch on axis 0 of all of them."""
     query, some = call.input(0), call.symbols.fresh
-    spoilt = go_along(call, query, 1, 2, 3, 4, 5)
+    spoilt = _sequences(call, query) or go_along(call, query, 1, 2, 3, 4, 5)
     if spoilt is not None or query.shape is None:
         return [spoilt or same()]
     if call.number("state_window"):

@@ -83,6 +83,8 @@ def images(call: Call, value: Value, channels: Dim | None) -> Value:
     made = on_axis_0(call, value)
     if made.spoilt or value.shape is None:
         return made
+    if len(value.shape) < 3:
+        return call.lost("its images have too few dimensions")
     shape = _sizes(call, value.shape, channels)
     return rows(shape, 0, value.block) if value.has_rows else same(shape)
 
@@ -91,8 +93,7 @@ def _sizes(call: Call, shape: Shape, channels: Dim | None) -> Shape:
     last = bool(call.number("channels_last")) or call.node.operator.startswith("Nhwc")
     at = len(shape) - 1 if last else 1
     sizes: list[Dim] = [call.symbols.fresh() for _ in shape]
-    if at < len(sizes):
-        sizes[at] = shape[at] if channels is None else channels
+    sizes[at] = shape[at] if channels is None else channels
     return (shape[0], *sizes[1:])
 
 
