@@ -29,6 +29,10 @@ class Batched:
     axis: int = 0
 
 
+# A constant of a number is NumPy's scalar.
+Operand = Batched | Array | np.generic | None
+
+
 @dataclass(frozen=True)
 class Case:
     """``inputs``: of the node, in order: batched, a constant, or None for one left out.
@@ -36,7 +40,7 @@ class Case:
     is not the first; None: not served."""
 
     operator: str
-    inputs: Sequence[Batched | Array | None]
+    inputs: Sequence[Operand]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     outputs: Sequence[tuple[int, int] | int | None] = (0,)
     kind: str = "proven"
@@ -84,7 +88,7 @@ def model_of(case: Case) -> ModelProto:
                 nodes.append(_moved(name, name + "_", value.array.ndim, 0, value.axis))
                 name += "_"
         elif value is not None:
-            constants.append(numpy_helper.from_array(value, name))
+            constants.append(numpy_helper.from_array(np.asarray(value), name))
         names.append(name)
     made = ["" if axis is None else f"Y{place}" for place, axis in enumerate(case.outputs)]
     ends = [

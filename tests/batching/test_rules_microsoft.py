@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from tests.batching.one_node import ROWS, Array, Batched, Case, check, floats, small, whole
+from tests.batching.microsoft_cases import (
+    COUPLED,
+    IDS,
+    LATER,
+    NEVER,
+    OPEN,
+    SCALE,
+    TABLE,
+    TURNED,
+    ZERO,
+    bytes_of,
+    case,
+    quantized,
+)
+from tests.batching.one_node import ROWS, Batched, Case, Operand, check, floats, small, whole
 
-COUPLED, NEVER, OPEN = "coupled", "not batchable", "open"
-TABLE = Batched(floats(4))
-TURNED = Batched(floats(4), axis=1)
 TEXT = Batched(floats(3, 8))
-SCALE, ZERO = np.float32(0.02), np.uint8(128)
-LATER = ((1, 2),)
-
-
-def case(
-    operator: str,
-    *inputs: Batched | Array | None,
-    kind: str = "proven",
-    outputs: Any = (0,),
-    **attributes: Any,
-) -> Case:
-    return Case(operator, inputs, attributes, outputs, kind)
-
-
-def quantized(*shape: int, seed: int = 0) -> Batched:
-    made = whole(*shape, top=20, seed=seed, dtype="uint8") + 118
-    made[2], made[4] = 0, 255
-    return Batched(made.astype(np.uint8))
-
-
-def bytes_of(*shape: int, top: int = 256, seed: int = 9) -> Array:
-    return np.random.default_rng(seed).integers(0, top, size=shape).astype(np.uint8)
-
-
 VECTOR4, VECTOR8 = small(4), small(8)
 ELEMENTS = [
     *(case(name, TABLE) for name in ("Gelu", "QuickGelu", "ScaledSiLU", "SampleOp")),
@@ -140,8 +125,7 @@ NORMALIZATIONS = [
     case("UnfoldTensor", TABLE, dim=0, size=2, step=1, kind=COUPLED),
 ]
 
-IDS = Batched(whole(5, top=9, dtype="int32"))
-EMBED = [
+EMBED: list[Operand] = [
     IDS,
     Batched(whole(5, top=2, dtype="int32")),
     small(9, 8),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.batching.one_node import ROWS, Batched, Case, check, floats, small, whole
-from tests.batching.test_rules_microsoft import (
+from tests.batching.microsoft_cases import (
     COUPLED,
     IDS,
     LATER,
@@ -20,25 +19,22 @@ from tests.batching.test_rules_microsoft import (
     case,
     quantized,
 )
-from tests.batching.test_rules_microsoft_layers import (
-    BIAS,
-    HEADS,
-    LENGTHS,
-    TEXT,
-)
+from tests.batching.one_node import ROWS, Batched, Case, Operand, check, floats, small, whole
 
-ACROSS = Batched(TEXT.array, 1)
+TEXT = Batched(floats(3, 8) / 100)
+LENGTHS = Batched((np.arange(ROWS) % 3 + 1).astype(np.int32))
+HEADS, BIAS = {"num_heads": 2}, small(24)
 IMAGE = Batched(floats(2, 4, 4), 1)
 BYTES = quantized(4)
 BYTE_IMAGE = Batched(quantized(4, 5, 5).array, 1)
-ONES = [SCALE, ZERO, SCALE, ZERO]
-ALONG, MIDDLE, CHANNELS = ((1, 2),), ((1, 3),), ((1, 4),)
+ONES: list[Operand] = [SCALE, ZERO, SCALE, ZERO]
+MIDDLE, CHANNELS = ((1, 3),), ((1, 4),)
 FEW = {"K": ROWS, "N": 16, "block_size": 16}
 
 WORDS = Batched(whole(4, top=9, dtype="int16"))
 BOXES = np.array([[0.0, 0.0, 1.0, 1.0]] * ROWS, np.float32)
 # Tables of words and places (none of segments), scale, shift, no mask, then their scales.
-TABLES = [bytes_of(9, 8), bytes_of(7, 8), None, bytes_of(8), bytes_of(8), None]
+TABLES: list[Operand] = [bytes_of(9, 8), bytes_of(7, 8), None, bytes_of(8), bytes_of(8), None]
 TABLES += [SCALE, SCALE, None, SCALE, SCALE, ZERO, ZERO, None, ZERO, ZERO]
 
 MEETING = [

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.batching.one_node import ROWS, Batched, Case, check, floats, small, whole
-from tests.batching.test_rules_microsoft import (
+from tests.batching.microsoft_cases import (
     COUPLED,
     NEVER,
     OPEN,
@@ -18,8 +17,9 @@ from tests.batching.test_rules_microsoft import (
     case,
     quantized,
 )
+from tests.batching.one_node import ROWS, Batched, Case, Operand, check, floats, small, whole
 
-HEADS = {"num_heads": 2}
+HEADS: dict[str, Any] = {"num_heads": 2}
 TEXT, OTHER, THIRD = (Batched(floats(3, 8, seed=seed) / 100) for seed in range(3))
 WEIGHTS, BIAS = small(8, 24), small(24)
 # The past, with the batch on its second axis: [2, batch, heads, sequence, head].
@@ -127,8 +127,8 @@ OTHERS = [
 ]
 
 IMAGE, LAST = quantized(4, 5, 5), quantized(5, 5, 4)
-ONES = [SCALE, ZERO, SCALE, ZERO]
-KERNEL = [bytes_of(4, 4, 3, 3), SCALE, ZERO, SCALE, ZERO]
+ONES: list[Operand] = [SCALE, ZERO, SCALE, ZERO]
+KERNEL: list[Operand] = [bytes_of(4, 4, 3, 3), SCALE, ZERO, SCALE, ZERO]
 IMAGES = [
     case("QLinearAveragePool", IMAGE, *ONES, kernel_shape=[2, 2]),
     case("QLinearAveragePool", LAST, *ONES, kernel_shape=[2, 2], channels_last=1),
@@ -159,7 +159,7 @@ def by_bits(level: int, rows: Batched, **rest: Any) -> Case:
     )
 
 
-EXPERTS = [small(3, 16, 8), None, small(3, 8, 16)]
+EXPERTS: list[Operand] = [small(3, 16, 8), None, small(3, 8, 16)]
 WEIGHTED = [
     by_bits(0, Batched(floats(64))),
     by_bits(4, Batched(floats(64))),

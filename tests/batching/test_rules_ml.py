@@ -24,7 +24,7 @@ def ml(
     return Case(operator, inputs, rest, outputs, kind, ML, {ML: opset})
 
 
-NODES = {
+NODES: dict[str, Any] = {
     "nodes_treeids": [0, 0, 0],
     "nodes_nodeids": [0, 1, 2],
     "nodes_featureids": [1, 0, 0],
@@ -35,7 +35,7 @@ NODES = {
     "nodes_hitrates": [1.0] * 3,
     "nodes_missing_value_tracks_true": [0] * 3,
 }
-REGRESSOR = {
+REGRESSOR: dict[str, Any] = {
     "n_targets": 1,
     "target_ids": [0, 0],
     "target_nodeids": [1, 2],
@@ -43,7 +43,7 @@ REGRESSOR = {
     "target_weights": [1.0, 2.0],
     **NODES,
 }
-CLASSIFIER = {
+CLASSIFIER: dict[str, Any] = {
     "class_ids": [0, 1],
     "class_nodeids": [1, 2],
     "class_treeids": [0, 0],
@@ -51,7 +51,7 @@ CLASSIFIER = {
     "classlabels_int64s": [0, 1],
     **NODES,
 }
-ENSEMBLE = {
+ENSEMBLE: dict[str, Any] = {
     "n_targets": 1,
     "leaf_targetids": [0, 0],
     "leaf_weights": helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0]),
@@ -65,24 +65,24 @@ ENSEMBLE = {
     "tree_roots": [0],
     "opset": 5,
 }
-LINEAR = {"coefficients": [1.0, 2.0, 3.0], "intercepts": [0.5]}
-LOGISTIC = {
+LINEAR: dict[str, Any] = {"coefficients": [1.0, 2.0, 3.0], "intercepts": [0.5]}
+LOGISTIC: dict[str, Any] = {
     "coefficients": [1.0, 2.0, 3.0, -1.0, -2.0, -3.0],
     "intercepts": [0.0, 1.0],
     "classlabels_ints": [0, 1],
     "post_transform": "LOGISTIC",
 }
-SVM = {
+SVM: dict[str, Any] = {
     "coefficients": [1.0, 2.0],
     "kernel_params": [0.5, 0.0, 3.0],
     "kernel_type": "RBF",
     "rho": [0.1],
     "support_vectors": [1.0, 2.0, 3.0, 0.0, -1.0, 1.0],
 }
-SVM_CLASSIFIER = {**SVM, "vectors_per_class": [1, 1], "classlabels_ints": [0, 1]}
-LONG = {**SVM, "support_vectors": [1.0] * (2 * ROWS)}
+SVM_CLASSIFIER: dict[str, Any] = {**SVM, "vectors_per_class": [1, 1], "classlabels_ints": [0, 1]}
+LONG: dict[str, Any] = {**SVM, "support_vectors": [1.0] * (2 * ROWS)}
 # As many features as rows: only then does a model take either for the other.
-AS_MANY = {name: [float(n) for n in range(ROWS)] for name in ("offset", "scale")}
+AS_MANY: dict[str, Any] = {name: [float(n) for n in range(ROWS)] for name in ("offset", "scale")}
 WORDS = Batched(np.array([["a"], ["b"], ["c"], ["a"], ["b"], ["x"]], object))
 NUMBERS = Batched(whole(2, top=3))
 CLASSES = np.array([5.0, 7.0, 9.0], np.float32)
