@@ -42,6 +42,9 @@ class Queue:
     has more than ``max_rows``. A request with more rows is cut into pieces where ``may_cut``
     says so; it runs whole and alone where not, and where its pieces do not fit together.
     One whose inputs differ in their first dimensions runs alone.
+
+    ``left_out``: the model's outputs that no tensor can carry, and why: a request for one
+    is refused with that.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Queue:
         use_permit: bool = True,
         preferred_rows: Sequence[int] = (),
         may_cut: bool = True,
+        left_out: Sequence[tuple[str, str]] = (),
     ) -> None: ...
     def next_batch(self) -> Batch | None:
         """Wait for work and the permit to run it; ``None`` once closed and empty."""

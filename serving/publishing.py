@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from serving.errors import ConfigError, LoadError
-from serving.execution import onnx_file
+from serving.execution import onnx_file, onnx_types
 from serving.execution.files import read_files
+from serving.execution.protobuf_walk import NotOnnxError
 from serving.model_config import load_model_config
 from serving.registry import mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
 from serving.registry.manifest import Manifest
 from serving.registry.names import why_no_model
 from serving.registry.publish import Published, write_version
+from serving.signature import left_out_notes
 
 SAMPLES = "samples"
 SAMPLE_KINDS = (".npz", ".npy", ".json")
@@ -41,7 +44,8 @@ def publish(
     ``version``: None for the one after the highest there is. ``samples``: files with inputs
     (.npz, .npy, .json) to warm up with. ``progress`` hears of bytes done and in all.
 
-    It appears at once and whole, with a manifest. Raises PublishError, in words, for a version
+    It appears at once and whole, with a manifest. ``notes`` of what comes back say which
+    outputs no request can get, and why. Raises PublishError, in words, for a version
     that exists, a model that would not load by its form, a file that cannot be copied.
     """
     source, to = Path(source), Path(to)
@@ -65,13 +69,18 @@ def publish(
         samples=tuple(sample_files),
     )
 
+    notes: list[str] = []
+
     def check(folder: Path) -> None:
         try:
-            read_files(folder, filename)
+            model = read_files(folder, filename).model
+            notes.extend(left_out_notes(onnx_types.left_out(model)))
         except LoadError as error:
             raise PublishError(error.reason) from error
+        except NotOnnxError as error:
+            raise PublishError(f"the model file is corrupt or truncated: it {error}") from None
 
-    return write_version(
+    done = write_version(
         {**files, **sample_files},
         to,
         manifest,
@@ -79,6 +88,7 @@ def publish(
         check=check,
         progress=progress,
     )
+    return replace(done, notes=tuple(notes))
 
 
 def _filename(to: Path, model: str) -> str:

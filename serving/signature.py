@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +25,9 @@ DATATYPES: dict[str, tuple[str, int, str]] = {
     "BYTES": ("object", 8, "TYPE_STRING"),
     "BF16": ("uint16", 16, "TYPE_BF16"),
 }
+
+# Outputs left out that a note names one by one.
+_MOST_SAID = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,48 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An output that no tensor protocol can carry; ``type`` as onnxruntime writes it:
+    ``seq(map(int64,tensor(float)))``."""
+
+    name: str
+    type: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type}"
+
+    @property
+    def why(self) -> str:
+        """What it is, and how the model would give a tensor instead."""
+        return f"the model gives it as {self.type}, which no tensor protocol carries; {self._cure}"
+
+    @property
+    def _cure(self) -> str:
+        if "map(" in self.type:
+            return "convert the model with options={'zipmap': False} (skl2onnx)"
+        if self.type.startswith("seq("):
+            return "let the model join it to one tensor (ConcatFromSequence)"
+        if self.type.startswith("tensor("):
+            return "let the model cast it (Cast) to a datatype of the protocol, such as float"
+        return "let the model give it as a tensor"
+
+
+def left_out_notes(outputs: Sequence[LeftOut]) -> tuple[str, ...]:
+    """One sentence on all that is left out; none where nothing is."""
+    if not outputs:
+        return ()
+    said = [f"output '{one.name}' is left out: {one.why}" for one in outputs[:_MOST_SAID]]
+    more = len(outputs) - len(said)
+    return ("; ".join([*said, f"and {more} more outputs"] if more else said),)
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
+    """``left_out``: outputs that the model has and requests cannot get."""
+
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    # Outputs that no tensor protocol can carry, and why: ("output_probability: seq(map(...))",).
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def may_batch(self) -> bool:

@@ -77,8 +77,11 @@ def publish(
     except PublishError as error:
         raise UserError(str(error)) from None
     if as_json:
-        print_json({"model": model, "version": done.version, "path": str(done.path)})
+        path, notes = str(done.path), list(done.notes)
+        print_json({"model": model, "version": done.version, "path": path, "notes": notes})
     else:
+        for note in done.notes:
+            print_line(f"note: {note}", "yellow")
         print_line(f"published {model} {done.version}: {done.path}", "green")
 
 

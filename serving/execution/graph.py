@@ -7,7 +7,7 @@ from typing import Any
 
 from serving.errors import LoadError
 from serving.model_config.schema import ModelConfig
-from serving.signature import Signature, Tensor
+from serving.signature import LeftOut, Signature, Tensor
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -61,20 +61,20 @@ def _input(arg: Any, stated: dict[str, tuple[int, ...]], optional: bool) -> Tens
 
 def _outputs(
     args: Iterable[Any], given: dict[str, tuple[int, ...]]
-) -> tuple[list[Tensor], tuple[str, ...]]:
-    """The outputs to serve, and in words those that cannot be."""
-    kept, left_out = [], []
+) -> tuple[list[Tensor], tuple[LeftOut, ...]]:
+    """The outputs to serve, and those that cannot be."""
+    kept, left_out = list[Tensor](), list[LeftOut]()
     for arg in args:
         datatype = _DATATYPES.get(arg.type)
         if datatype is None:
-            left_out.append(f"{arg.name}: {arg.type}")
+            left_out.append(LeftOut(arg.name, arg.type))
             continue
         # An output may state no shape, or be a scalar: onnxruntime shows both as []. Where
         # the configuration says more than [1], Triton's way to write a scalar, it knows.
         shape = given.get(arg.name, (1,))
         kept.append(_tensor(arg, datatype, shape if not arg.shape and shape != (1,) else None))
     if not kept:
-        said = "; ".join(left_out) or "it has none"
+        said = "; ".join(map(str, left_out)) or "it has none"
         raise LoadError(f"the model has no output that a tensor protocol can carry ({said})")
     return kept, tuple(left_out)
 

@@ -168,7 +168,7 @@ def _version_view(served: Served) -> VersionView:
         stats=served.stats,
         queue=loaded.queue,
         path=slot.path,
-        left_out=loaded.signature.left_out,
+        left_out=tuple(map(str, loaded.signature.left_out)),
         load_seconds=loaded.load_seconds,
         notes=loaded.notes,
         memory_bytes=loaded.memory_bytes,

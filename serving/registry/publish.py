@@ -36,8 +36,11 @@ _MOST_RIVALS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Published:
+    """``notes``: what is other than one may expect of the version, in words."""
+
     path: Path
     version: int
+    notes: tuple[str, ...] = ()
 
 
 def write_version(

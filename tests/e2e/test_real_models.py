@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import numpy as np
 import onnxruntime
 import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from tests.clients import oip
+from tests.clients import oip, triton
 from tests.clients.gateway import ROOT, Gateway
 
 pytestmark = pytest.mark.real_model
@@ -261,3 +262,21 @@ def test_an_output_no_tensor_can_carry_is_left_out(start_gateway, repository) ->
     for door in DOORS:
         (found,) = door(gateway, "iris", {"float_input": x}).values()
         np.testing.assert_array_equal(found, expected)
+    assert "output 'probabilities' is left out" in gateway.log()
+    assert "zipmap" in metadata["properties"]["notes"]
+    _assert_refused_with_the_cure(gateway, x)
+
+
+def _assert_refused_with_the_cure(gateway: Gateway, x: np.ndarray) -> None:
+    """Whoever asks for the output by name hears what it is, and how to get a tensor."""
+    words = "unexpected inference output 'probabilities' for model 'iris': the model gives it as"
+    body = {"inputs": [oip.json_input("float_input", x)], "outputs": [{"name": "probabilities"}]}
+    refused = gateway.infer("iris", body)
+    assert refused.status == 400
+    request = oip.grpc_request("iris", {"float_input": x}, outputs=["probabilities"])
+    with triton.channel(gateway) as channel:
+        error = triton.refusal(triton.stub(channel).ModelInfer, request)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    for text in (refused.json()["error"], error.details()):
+        assert text.startswith(f"{words} seq(map(int64,tensor(float)))")
+        assert "options={'zipmap': False}" in text

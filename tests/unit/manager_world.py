@@ -14,11 +14,11 @@ from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from serving.signature import Signature, Tensor
+from serving.signature import LeftOut, Signature, Tensor
 from serving.state_dir import StateDir
 
 SIGNATURE = Signature(
-    (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),), ("z: seq(map)",)
+    (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),), (LeftOut("z", "seq(map)"),)
 )
 
 

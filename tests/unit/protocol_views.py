@@ -15,12 +15,12 @@ from serving.models.views import ModelView, VersionView
 from serving.protocols.calls import answer_call
 from serving.protocols.desk import Desk
 from serving.protocols.repository import RepositoryControl
-from serving.signature import Signature, Tensor
+from serving.signature import LeftOut, Signature, Tensor
 
 SIGNATURE = Signature(
     inputs=(Tensor("x", "FP32", (-1, 4)), Tensor("k", "INT64", (), optional=True)),
     outputs=(Tensor("y", "BYTES", (-1,)),),
-    left_out=("probabilities: seq(map(int64,tensor(float)))",),
+    left_out=(LeftOut("probabilities", "seq(map(int64,tensor(float)))"),),
 )
 
 
@@ -53,7 +53,7 @@ def version(number: int, **more: Any) -> VersionView:
         # Only its presence is read: a version without one does not answer.
         "queue": object(),
         "path": Path("m") / str(number),
-        "left_out": SIGNATURE.left_out,
+        "left_out": tuple(map(str, SIGNATURE.left_out)),
         "load_seconds": 0.1,
     }
     return VersionView(**{**given, **more})

@@ -102,3 +102,14 @@ def test_check_shows_which_manifest_was_copied_elsewhere(repository: Path, model
     serving("publish", model, "--to", repository, "--model", "m", "--version", "4")
     (repository / "m" / "4").rename(repository / "m" / "5")
     assert "published as m 4" in serving("check", "--no-load", repository).stdout
+
+
+def test_an_output_that_no_request_can_get_is_said_when_it_is_published(repository: Path) -> None:
+    from onnxruntime.datasets import get_example
+
+    arguments = ("publish", get_example("logreg_iris.onnx"), "--to", repository, "--model", "iris")
+    done = serving(*arguments)
+    assert done.stdout.startswith("note: output 'probabilities' is left out")
+    assert "zipmap" in done.stdout
+    (note,) = json.loads(serving(*arguments, "--json").stdout)["notes"]
+    assert "seq(map(int64,tensor(float)))" in note

@@ -16,6 +16,7 @@ from serving.execution import providers, runtime
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, TensorConfig
 from serving.settings import Settings, load_settings
+from serving.signature import LeftOut
 from tests.unit import graphs
 from tests.unit.graphs import BF16, FLOAT, FP16, STRING
 
@@ -88,7 +89,7 @@ def test_an_output_that_is_no_tensor_is_left_out_in_words(tmp_path):
     (place / "model.onnx").write_bytes(Path(get_example("logreg_iris.onnx")).read_bytes())
     signature = load_runner(place, ModelConfig(), Settings()).signature
     assert [tensor.name for tensor in signature.outputs] == ["label"]
-    assert signature.left_out == ("probabilities: seq(map(int64,tensor(float)))",)
+    assert signature.left_out == (LeftOut("probabilities", "seq(map(int64,tensor(float)))"),)
 
 
 def test_a_model_with_no_tensor_output_fails_the_load(tmp_path):

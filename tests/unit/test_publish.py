@@ -118,6 +118,15 @@ def mlflow_folder(tmp_path: Path) -> Path:
     return folder
 
 
+def test_outputs_that_no_request_can_get_are_said(registry, model_file) -> None:
+    from onnxruntime.datasets import get_example
+
+    (note,) = publish(get_example("logreg_iris.onnx"), registry, "iris").notes
+    assert "output 'probabilities' is left out" in note
+    assert "zipmap" in note
+    assert publish(model_file, registry, "m").notes == ()
+
+
 def test_a_folder_of_mlflow_is_published_as_it_is_with_its_ids(registry, tmp_path) -> None:
     folder = mlflow_folder(tmp_path)
     manifest = manifest_of(publish(folder, registry, "m").path)

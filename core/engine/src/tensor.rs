@@ -164,6 +164,8 @@ fn refill(from: &[i64], shape: &[i64], to: &[i64]) -> Shape {
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
+    /// Outputs that the model has and no tensor can carry: their names, and why in words.
+    pub left_out: Vec<(Box<str>, Box<str>)>,
 }
 
 impl Signature {

@@ -61,7 +61,8 @@ impl Queue {
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
         max_string_elements = 1_048_576, stats = None, use_permit = true, preferred_rows = Vec::new(),
-        may_cut = true))]
+        may_cut = true,
+        left_out = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -82,6 +83,7 @@ impl Queue {
         use_permit: bool,
         preferred_rows: Vec<usize>,
         may_cut: bool,
+        left_out: Vec<(String, String)>,
     ) -> PyResult<Self> {
         let options = Options {
             max_rows,
@@ -100,6 +102,7 @@ impl Queue {
         let signature = Signature {
             inputs: inputs.into_iter().map(|t| t.inner).collect(),
             outputs: outputs.into_iter().map(|t| t.inner).collect(),
+            left_out: left_out.into_iter().map(|(name, why)| (name.into(), why.into())).collect(),
         };
         let stats = match stats {
             Some(stats) => stats.inner.clone(),

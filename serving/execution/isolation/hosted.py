@@ -18,7 +18,7 @@ from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Array, Outputs
-from serving.signature import DATATYPES, Signature, Tensor
+from serving.signature import DATATYPES, LeftOut, Signature, Tensor
 
 _MODULE = "serving.execution.isolation.worker"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
@@ -230,7 +230,7 @@ def _facts(answer: Message) -> Facts:
     signature = Signature(
         tuple(_tensor(entry) for entry in said["inputs"]),
         tuple(_tensor(entry) for entry in said["outputs"]),
-        tuple(str(words) for words in said["left_out"]),
+        tuple(LeftOut(str(name), str(kind)) for name, kind in said["left_out"]),
     )
     return Facts(
         signature=signature,

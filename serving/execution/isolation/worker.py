@@ -149,7 +149,7 @@ def _signature(runner: Runner) -> Message:
     return {
         side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names, t.described] for t in tensors]
         for side, tensors in sides.items()
-    } | {"left_out": signature.left_out}
+    } | {"left_out": [[one.name, one.type] for one in signature.left_out]}
 
 
 def _refusal(error: LoadError | ConfigError) -> Message:

@@ -132,4 +132,5 @@ def make_queue(
         stats=stats,
         preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
         may_cut=verdict.may_cut,
+        left_out=[(one.name, one.why) for one in signature.left_out],
     )

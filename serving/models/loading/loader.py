@@ -38,6 +38,7 @@ from serving.models.loading.trials import KeptTrials, name_of
 from serving.models.loading.trim import Trimmer
 from serving.registry.manifest import read_manifest, verify
 from serving.settings import Settings
+from serving.signature import left_out_notes
 from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -197,7 +198,9 @@ class Loader:
                 job, partial(_warmed, load, runner, found), bool(isolated)
             )
             load.check()
-            notes = (*runner.notes, *samples.notes, *found.notes, *((words,) if words else ()))
+            left_out = left_out_notes(runner.signature.left_out)
+            notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
+            notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
             warmed = Warmed(job, runner, found, isolated, checked, notes)
             if isinstance(runner, IsolatedRunner):

@@ -478,7 +478,7 @@ fn signature(inputs: &[(Datatype, &[i64])]) -> Signature {
         optional: false,
         described: None,
     };
-    Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![] }
+    Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![], left_out: vec![] }
 }
 
 fn raw_body(datatype: Datatype, shape: &[i64], body: &[u8]) -> Result<InferRequest, Error> {

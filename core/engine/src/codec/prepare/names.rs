@@ -59,6 +59,16 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.map(|name| format!("'{}'", shown(name))).collect::<Vec<_>>().join(",")
 }
 
+/// One that the model has, but which cannot be sent, is another mistake than a wrong name.
+fn no_output(name: &str, request: &InferRequest, signature: &Signature) -> Error {
+    let mut error = unexpected("output", name, request);
+    if let Some((_, why)) = signature.left_out.iter().find(|(left, _)| &**left == name) {
+        error.message.push_str(": ");
+        error.message.push_str(why);
+    }
+    error
+}
+
 /// The outputs asked for, all of them when none is named.
 pub(super) fn outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<(usize, bool)>> {
     if request.outputs.is_empty() {
@@ -68,7 +78,7 @@ pub(super) fn outputs(request: &InferRequest, signature: &Signature) -> Result<V
     let mut outputs = Vec::with_capacity(request.outputs.len().min(seen.len()));
     for output in &request.outputs {
         let (place, _) =
-            signature.output(&output.name).ok_or_else(|| unexpected("output", &output.name, request))?;
+            signature.output(&output.name).ok_or_else(|| no_output(&output.name, request, signature))?;
         if std::mem::replace(&mut seen[place], true) {
             return Err(duplicate("output", &output.name));
         }

@@ -13,6 +13,7 @@ fn model(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
     Signature {
         inputs: inputs.iter().map(|(name, datatype, shape)| spec(name, *datatype, shape)).collect(),
         outputs: vec![spec("y", Datatype::Fp32, &[-1]), spec("z", Datatype::Fp32, &[-1])],
+        left_out: vec![("p".into(), "it is a map".into())],
     }
 }
 
@@ -88,6 +89,13 @@ fn fault_53_unknown_and_duplicate_outputs_are_named() {
     );
     let twice = asked(&[("y", None), ("y", None)], false).unwrap_err();
     assert_eq!(twice.message, "output 'y' already exists in request");
+}
+
+#[test]
+fn an_output_that_no_tensor_carries_is_refused_with_the_reason() {
+    let error = asked(&[("y", None), ("p", None)], false).unwrap_err();
+    assert_eq!(error.word, Word::BadRequest);
+    assert_eq!(error.message, "unexpected inference output 'p' for model 'm': it is a map");
 }
 
 #[test]
