@@ -1,4 +1,4 @@
-"""What this process may use of the machine: CPUs and memory.
+"""What this process may use of the machine, CPUs and memory, and which machine it is.
 
 Counting the host's cores is wrong in a container: the affinity mask and the cgroup's quota
 both cut them down, and onnxruntime looks at neither (fault table C12).
@@ -12,6 +12,9 @@ from pathlib import Path
 
 _PROC_CGROUP = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_CPUINFO = Path("/proc/cpuinfo")
+# What of a CPU decides which code runs on it, and how fast: x86's lines, then ARM's.
+_CPU_LINES = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part", "Features")
 # cgroup v1 writes "no limit" as a number near 2**63, rounded down to a page.
 _V1_UNLIMITED = 1 << 60
 
@@ -40,6 +43,15 @@ def affinity_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def processor(cpuinfo: Path = _CPUINFO) -> tuple[str, ...]:
+    """What tells CPUs apart: architecture, model, instruction sets; the first CPU's, as far as
+    the system says."""
+    first = _read(cpuinfo).partition("\n\n")[0]
+    lines = (line.partition(":") for line in first.splitlines())
+    said = {key.strip(): value.strip() for key, _, value in lines}
+    return (os.uname().machine, *(said[key] for key in _CPU_LINES if key in said))
 
 
 def physical_memory() -> int:

@@ -95,3 +95,14 @@ def test_this_machine_has_cpus_and_memory() -> None:
     assert machine.usable_cpus() > 0
     assert machine.usable_threads() >= 1
     assert 0 < machine.usable_memory() <= machine.physical_memory()
+
+
+def test_cpus_are_told_apart_by_model_and_instruction_sets(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    text = "processor\t: 0\nmodel name\t: A\ncpu MHz\t\t: {}\nflags\t: fpu {}\n\nprocessor\t: 1\n"
+    one.write_text(text.format(2400, "avx2"))
+    two.write_text(text.format(1200, "avx2"))
+    assert machine.processor(one) == machine.processor(two)
+    two.write_text(text.format(2400, "avx512f"))
+    assert machine.processor(one) != machine.processor(two)
+    assert machine.processor(tmp_path / "absent")

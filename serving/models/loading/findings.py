@@ -86,14 +86,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a version cannot be served, for as long as its files stay as they are."""
+    """Why a version cannot be served; another try at once would end the same way."""
 
     reason: str
     detail: str = ""
-
-    @property
-    def lasts(self) -> bool:
-        return True
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:

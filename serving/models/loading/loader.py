@@ -163,15 +163,15 @@ class Loader:
         if not trial.is_wanted(job.config, job.settings):
             return None
         name = _trial_name(load)
-        outcome = self._kept.read(name) if name else None
-        if outcome is not None:
+        kept = self._kept.read(name) if name else None
+        if kept is not None:
             self.trials.add("kept")
-        else:
-            outcome = self._run_trial(load)
-            if name and outcome.lasts:
-                self._kept.write(name, outcome)
+            return kept
+        outcome = self._run_trial(load)
         if isinstance(outcome, Failure):
             raise LoadError(outcome.reason, outcome.detail)
+        if name and outcome.lasts:
+            self._kept.write(name, outcome)
         return outcome
 
     def _run_trial(self, load: _Load) -> Findings | Failure:

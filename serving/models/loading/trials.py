@@ -1,15 +1,15 @@
 """What trials found out, kept for the next start.
 
-A document's name covers all that the outcome hangs on: files and configuration, onnxruntime
-and its providers, threads, budgets. Anything else there makes another document, so nothing
-here goes stale; the oldest go.
+A document's name covers all that findings hang on: files and configuration, onnxruntime and
+its providers, the CPU, threads, budgets. Anything else there makes another document, so nothing
+here goes stale; the oldest go. Failures are not kept: what a version failed for, a locale or
+a library that is not installed, no name covers, and a start tries it again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from serving import machine
 from serving.events import log
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import batching, findings
-from serving.models.loading.findings import Failure, Findings
+from serving.models.loading.findings import Findings
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
@@ -27,47 +27,32 @@ FOLDER = "trials"
 MOST = 512
 # To be raised with every change of what is written, or of how it is found out.
 SCHEMA = 2
-_LONGEST = 2000
 
 
 class KeptTrials:
-    """Outcomes by name, in the state directory. Safe from any thread.
-
-    A failure is believed once after each start: whoever asks again wants another try, for he
-    may have mended what no name covers.
-    """
+    """Findings by name, in the state directory. Safe from any thread."""
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
-        self._lock = threading.Lock()
-        self._told: set[str] = set()
 
     @property
     def any(self) -> bool:
         return bool(self._state.names(FOLDER))
 
-    def read(self, name: str) -> Findings | Failure | None:
+    def read(self, name: str) -> Findings | None:
         """None where nothing is kept, or what is kept cannot be used."""
         kept = self._state.read(f"{FOLDER}/{name}")
         if kept is None:
             return None
         try:
-            outcome = _from_plain(kept)
+            return _from_plain(kept)
         except ValueError as error:
             log.warning("trial_kept_unusable", reason=str(error))
             return None
-        if isinstance(outcome, Findings):
-            return outcome
-        with self._lock:
-            first = name not in self._told
-            self._told.add(name)
-        return outcome if first else None
 
-    def write(self, name: str, outcome: Findings | Failure) -> None:
-        if isinstance(outcome, Failure):
-            with self._lock:
-                self._told.add(name)
-        self._state.write(f"{FOLDER}/{name}", _to_plain(outcome))
+    def write(self, name: str, found: Findings) -> None:
+        plain = {"schema": SCHEMA, "findings": findings.to_plain(found)}
+        self._state.write(f"{FOLDER}/{name}", plain)
         for old in self._state.names(FOLDER)[:-MOST]:
             self._state.remove(f"{FOLDER}/{old}")
 
@@ -91,6 +76,7 @@ def name_of(
         [settings.loading.model_memory_bytes, settings.models_bytes],
         settings.loading.warmup_timeout_s,
         machine.usable_threads(),
+        list(machine.processor()),
         _files(folder / "warmup") if config.warmup else [],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
@@ -114,22 +100,7 @@ def _files(folder: Path) -> list[list[Any]]:
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in facts]
 
 
-def _to_plain(outcome: Findings | Failure) -> dict[str, Any]:
-    if isinstance(outcome, Findings):
-        return {"schema": SCHEMA, "findings": findings.to_plain(outcome)}
-    failure = {"reason": outcome.reason[:_LONGEST], "detail": outcome.detail[:_LONGEST]}
-    return {"schema": SCHEMA, "failure": failure}
-
-
-def _from_plain(plain: Any) -> Findings | Failure:
+def _from_plain(plain: Any) -> Findings:
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
         raise ValueError("not a document of this version")
-    if "findings" in plain:
-        return findings.from_plain(plain["findings"])
-    failure = plain.get("failure")
-    if not isinstance(failure, dict):
-        raise ValueError("neither findings nor a failure")
-    reason, detail = failure.get("reason"), failure.get("detail")
-    if not isinstance(reason, str) or not isinstance(detail, str):
-        raise ValueError("a failure without a reason")
-    return Failure(reason, detail)
+    return findings.from_plain(plain.get("findings"))
