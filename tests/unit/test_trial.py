@@ -13,8 +13,10 @@ from onnx import helper
 
 from serving.errors import LoadError
 from serving.execution.isolation.child import ChildDiedError
+from serving.execution.runtime import ort
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.models.loading.findings import Findings
+from serving.models.loading.first_use import tiny_model
 from serving.models.loading.loader import Loader
 from serving.models.loading.proof import BatchingVerdict
 from serving.models.loading.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
@@ -310,15 +312,18 @@ def test_fault_15_a_model_that_grows_beyond_its_memory_fails_in_the_trial(trials
 
 
 def test_a_version_that_takes_more_than_its_configuration_says_fails_alone(trials):
-    """Its files would do; what it takes when loaded would not."""
-    weights = {"w": np.ones((4, 5_000_000), np.float32)}
-    values = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 5_000_000])]
-    made = graphs.one("MatMul", *values, weights)
+    """Its files would do; what it takes when loaded would not: weights of one byte each,
+    which onnxruntime makes floats of once and for all."""
+    nodes = [node("Cast", ["w"], ["floats"], to=FLOAT), node("MatMul", ["x", "floats"], ["y"])]
+    values = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 2_500_000])]
+    made = graphs.model(nodes, *values, {"w": np.ones((4, 2_500_000), np.int8)})
     one = trials()
-    with pytest.raises(LoadError, match="its files have 80 MB, and it may take 50 MB"):
-        one.load(made, ModelConfig(memory_bytes=50_000_000))
-    with pytest.raises(LoadError, match=r"it takes [\d.]+ MB, and it may take 81 MB"):
-        one.load(made, ModelConfig(memory_bytes=81_000_000, max_batch_size=0))
+    with pytest.raises(LoadError, match="its files have 10 MB, and it may take 5 MB"):
+        one.load(made, ModelConfig(memory_bytes=5_000_000))
+    with pytest.raises(LoadError, match=r"it takes [\d.]+ MB, and it may take 35 MB"):
+        one.load(made, ModelConfig(memory_bytes=35_000_000, max_batch_size=0))
+    assert one.loader.held_bytes == 0
+    assert one.load(graphs.softmax(), name="good").memory_bytes > 0
 
 
 def test_generated_input_that_kills_the_trial_leaves_the_version_served(trials):
@@ -380,16 +385,28 @@ def _outcome(one, version, place):
     return ""
 
 
-def test_a_child_used_again_measures_as_well_as_a_new_one(trials, started):
-    weights = {"w": np.ones((4, 5_000_000), np.float32)}
-    values = [("x", FLOAT, ["n", 4])], [("y", FLOAT, ["n", 5_000_000])]
-    made = graphs.one("MatMul", *values, weights)
-    one = trials()
-    config = ModelConfig(max_batch_size=0)
-    sizes = [one.load(made, config, name=name).memory_bytes for name in ("a", "b", "c")]
-    assert min(sizes) > 75_000_000
-    assert max(sizes) < 1.3 * min(sizes)
+def test_equal_models_take_equal_memory_whatever_was_tried_before(trials, started):
+    """In a new child, one used before, and one that has let go of a larger model."""
+
+    def matmul(columns: int):
+        values = [("x", FLOAT, ["n", 64])], [("y", FLOAT, ["n", columns])]
+        return graphs.one("MatMul", *values, {"w": np.ones((64, columns), np.float32)})
+
+    one, config, small = trials(), ModelConfig(max_batch_size=0), matmul(40_000)
+    sizes = [one.load(small, config, name=name).memory_bytes for name in ("a", "b", "c")]
+    assert one.load(matmul(120_000), config, name="large").memory_bytes > 30_000_000
+    sizes.append(one.load(small, config, name="d").memory_bytes)
     assert len(started) == 1
+    one.loader.close()
+    sizes.append(one.load(small, config, name="e").memory_bytes)
+    assert min(sizes) > 10_000_000
+    assert max(sizes) < 1.05 * min(sizes)
+
+
+def test_the_model_that_pays_for_first_use_is_one():
+    session = ort().InferenceSession(tiny_model(), providers=["CPUExecutionProvider"])
+    (out,) = session.run(None, {"x": np.zeros((3, 4), np.float32)})
+    np.testing.assert_allclose(out, np.full((3, 4), 0.25))
 
 
 def test_generated_input_that_wants_too_much_memory_is_reported_so(trials):

@@ -23,6 +23,7 @@ from serving.execution.session import Runner, load_runner
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings
+from serving.models.loading.first_use import pay_first_use
 from serving.models.loading.memory import Meter
 from serving.models.loading.rehearsal import Subject, rehearse
 from serving.models.loading.samples import Samples, Sources, collect, run_all
@@ -53,6 +54,7 @@ class Host:
 
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
+        self._used = False
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": stage, ...}``; what is the version's fault comes back as
@@ -76,10 +78,11 @@ class Host:
         config = plain.from_plain(message["config"])
         settings = Settings.model_validate(message["settings"])
         runtime.start_global_pool(settings)
+        self._use_first(settings)
         path = Path(message["path"])
         graph = read_file_nodes(path, config.model_filename)
         budget, size = int(message["budget"]), int(message["size"])
-        meter = Meter(budget)
+        meter = Meter(budget, trim)
         # The file's bytes, and onnxruntime's parse of them, go once the session is made.
         child_process.limit_memory(
             budget + 2 * size + _ROOM + _STACK * (settings.intra_op_threads + 2)
@@ -93,6 +96,11 @@ class Host:
         )
         self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), graph)
         return {"ok": True}
+
+    def _use_first(self, settings: Settings) -> None:
+        if not self._used:
+            self._used = True
+            pay_first_use(settings)
 
     def _samples(self, message: Message) -> Message:
         del message
