@@ -14,6 +14,9 @@ from serving.cli.output import UserError, print_json, print_line, print_table
 if TYPE_CHECKING:
     from serving.settings import Settings
 
+# Entries of one kind that are listed for people; --json lists all.
+_MOST_LISTED = 100
+
 
 def check(
     roots: Annotated[
@@ -82,16 +85,23 @@ def _print(report: dict[str, Any]) -> None:
         )
     for model in report.get("models", ()):
         _print_model(model)
-    if report.get("ignored"):
-        print_line("ignored:")
-        for item in report["ignored"]:
-            print_line(f"  {item['path']}: {item['reason']}")
+    _print_entries("ignored", report.get("ignored", ()))
+    _print_entries("no models, passed over", report.get("passed_over", ()))
     if report.get("problems"):
         print_line("problems:", "red")
         for problem in report["problems"]:
             print_line(f"  {problem}")
     elif "models" in report:
         print_line("all is well", "green")
+
+
+def _print_entries(what: str, entries: Sequence[dict[str, str]]) -> None:
+    if entries:
+        print_line(f"{what}:")
+    for item in entries[:_MOST_LISTED]:
+        print_line(f"  {item['path']}: {item['reason']}")
+    if len(entries) > _MOST_LISTED:
+        print_line(f"  and {len(entries) - _MOST_LISTED} more")
 
 
 def _print_model(model: dict[str, Any]) -> None:

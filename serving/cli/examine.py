@@ -14,12 +14,12 @@ from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource
 from serving.registry.manifest import Manifest, ManifestError, read_manifest, verify
-from serving.registry.snapshot import FoundModel, FoundVersion, Snapshot
+from serving.registry.snapshot import FoundModel, FoundVersion, Ignored, Snapshot
 from serving.settings import Settings
 
 
 def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
-    """``models``, ``ignored`` entries and ``problems``, ready for JSON.
+    """``models``, ``ignored`` entries, folders ``passed_over`` and ``problems``, ready for JSON.
 
     With ``load`` every version that the gateway would load is loaded here, in the same way.
     Raises ConfigError where onnxruntime is missing.
@@ -34,9 +34,14 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
     models = [_model(found, views.get(found.name), load) for found in snapshot.models]
     return {
         "models": models,
-        "ignored": [{"path": str(i.path), "reason": i.reason} for i in snapshot.ignored],
+        "ignored": _in_words(snapshot.ignored),
+        "passed_over": _in_words(snapshot.passed_over),
         "problems": list(_problems(snapshot, models)),
     }
+
+
+def _in_words(entries: Sequence[Ignored]) -> list[dict[str, str]]:
+    return [{"path": str(one.path), "reason": one.reason} for one in entries]
 
 
 def _loaded(settings: Settings, roots: Sequence[Path]) -> tuple[ModelView, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from serving import machine
 from serving.errors import LoadError
 from serving.execution import onnx_file
+from serving.execution.missing_file import words_for_missing
 from serving.execution.onnx_file import ExternalData, NotOnnxError, OnnxFile
 
 # The limit of the protobuf format itself.
@@ -127,7 +128,7 @@ def _read_model(version_dir: Path, path: Path) -> bytes:
             raise LoadError(f"{name} is a link that leaves the version's folder")
         return _read_whole(resolved, name)
     except FileNotFoundError:
-        raise LoadError(f"there is no {name}") from None
+        raise LoadError(words_for_missing(version_dir, name)) from None
     except (OSError, RuntimeError) as error:
         raise LoadError(f"{name} cannot be read: {_os_words(error)}", str(error)) from error
 

@@ -18,6 +18,8 @@ _LONGEST_STRETCH_S = 1.5
 _SHORTEST_WAIT_S = 0.05
 # Hurried scans may take at most this share of a core.
 _HURRIED_SHARE = 0.05
+# Folders passed over that the log names at once.
+_MOST_NAMED = 20
 
 
 class Source(Protocol):
@@ -50,6 +52,7 @@ class Disk:
         self._snapshot: Snapshot | None = None
         self._found: dict[str, FoundModel] = {}
         self._told: set[tuple[str, Path, str]] = set()
+        self._passed_over: set[Path] = set()
         self._looked = float("-inf")
         self.next_scan = float("-inf")
         self._soonest_scan = float("-inf")
@@ -126,3 +129,13 @@ class Disk:
         for event, path, reason in sorted(wrong - self._told):
             log.warning(event, path=str(path), reason=reason)
         self._told = wrong
+        self._tell_passed_over(snapshot)
+
+    def _tell_passed_over(self, snapshot: Snapshot) -> None:
+        """One line for the folders that are new, however many and whatever becomes of them."""
+        folders = {one.path: one.reason for one in snapshot.passed_over}
+        new = sorted(folders.keys() - self._passed_over)
+        self._passed_over = set(folders)
+        if new:
+            few = [f"{path.name}: {folders[path]}" for path in new[:_MOST_NAMED]]
+            log.info("registry_folders_passed_over", folders=few, more=len(new) - len(few))

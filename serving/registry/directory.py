@@ -16,7 +16,8 @@ from pathlib import Path
 from serving.registry import tree
 from serving.registry.layout import DIRECT, is_model
 from serving.registry.look import A_LINK, ModelLook, Place
-from serving.registry.names import is_beside, passed_over, why_no_model
+from serving.registry.names import MODEL_FILE, is_beside, passed_over, why_no_model
+from serving.registry.purpose import Purpose, is_loose_model, is_systems
 from serving.registry.settling import Clocks, Seen
 from serving.registry.snapshot import (
     Closely,
@@ -39,6 +40,8 @@ __all__ = [
 
 # Scans between two full looks at a model where all has settled.
 FULL_LOOK = 10
+# Model files beside the models' folders that are told of.
+MOST_LOOSE = 20
 # More versions than so many a scan make them rarer.
 _PER_SCAN = 50
 
@@ -59,14 +62,18 @@ class _Known:
     links: tuple[tuple[str, str], ...]
     # All its versions.
     whole: bool
+    # Why it is no model; "" where it is one.
+    passed_over: str = ""
 
     def may_stand(self, directory: Row) -> bool:
         found = self.found
+        if not (self.confirmed and self.turns > 0 and self.directory == directory):
+            return False
+        if self.passed_over:
+            # A file in a numbered folder, which doesn't show in the row, may change that.
+            return not found.versions
         return (
-            self.confirmed
-            and self.turns > 0
-            and self.directory == directory
-            and found.config_settled
+            found.config_settled
             and not found.error
             and self.whole
             and all(os.path.realpath(link) == target for link, target in self.links)
@@ -160,6 +167,7 @@ class _Look:
     models: dict[str, FoundModel] = field(default_factory=dict)
     ignored: list[Ignored] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
+    passed_over: list[Ignored] = field(default_factory=list)
     settles_in: float | None = None
 
     def snapshot(self) -> Snapshot:
@@ -167,6 +175,7 @@ class _Look:
             models=tuple(self.models[name] for name in sorted(self.models)),
             ignored=tuple(sorted(self.ignored, key=lambda i: i.path)),
             errors=tuple(self.errors),
+            passed_over=tuple(sorted(self.passed_over, key=lambda i: i.path)),
             settles_in=self.settles_in,
         )
 
@@ -192,7 +201,29 @@ class _Look:
             if entry.is_symlink():
                 self._link(root, entry)
             elif tree.is_directory(entry) and not passed_over(entry.name, self.follow):
-                self._folder(root, entry, entry.path)
+                self._subfolder(root, entry)
+        self._loose_files(root, entries)
+
+    def _subfolder(self, root: Path, entry: os.DirEntry[str]) -> None:
+        if is_systems(entry.name):
+            self.passed_over.append(Ignored(root / entry.name, "a folder of the system's own"))
+        else:
+            self._folder(root, entry, entry.path)
+
+    def _loose_files(self, root: Path, entries: Sequence[os.DirEntry[str]]) -> None:
+        """Model files that lie where models' folders do: each a model that can't be served,
+        under the name that it would have."""
+        loose = [e for e in entries if is_loose_model(e.name) and not tree.is_directory(e)]
+        for entry in loose[:MOST_LOOSE]:
+            name = entry.name.rpartition(".")[0]
+            if name in self.models:
+                reason = f"to serve it, move it into a folder of a new version of '{name}'"
+                self.ignored.append(Ignored(root / entry.name, reason))
+            elif reason := why_no_model(name):
+                self.ignored.append(Ignored(root / entry.name, reason))
+            else:
+                words = f"'{entry.name}' lies beside the models: move it to {name}/1/{MODEL_FILE}"
+                self.models[name] = FoundModel(name, root / name, error=words)
 
     def _link(self, root: Path, entry: os.DirEntry[str]) -> None:
         if not tree.is_directory(entry) or passed_over(entry.name, self.follow):
@@ -231,19 +262,34 @@ class _Look:
             else:
                 known = self._look_at(place, directory, known)
         except OSError as error:
-            words = f"its directory {tree.words(error)}"
-            self.models[place.name] = FoundModel(place.name, place.path, error=words)
+            self._unreadable(key, place, known, tree.words(error))
             return
         self.known[key] = known
+        if known.passed_over:
+            self.passed_over.append(Ignored(place.path, known.passed_over))
+            return
         self.ignored += known.ignored
         self.models[place.name] = known.found
+
+    def _unreadable(self, key: str, place: Place, known: _Known | None, why: str) -> None:
+        """A model as long as it was one before: what is there is unknown, not absent."""
+        if place.itself or (known is not None and not known.passed_over):
+            error = FoundModel(place.name, place.path, error=f"its directory {why}")
+            self.models[place.name] = error
+        else:
+            self.passed_over.append(Ignored(place.path, f"it {why}"))
+        if known is not None:
+            self.known[key] = known
 
     def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
         closely = self.closely.get(place.name, ())
         deep = known is None or known.turns <= 0 or 0 in closely
         look = ModelLook(place, deep, closely, known.seen if known else {}, self.clocks)
         found = look.found()
-        if look.settles_in is not None:
+        meant = _standing(known, directory, look) or look.purpose()
+        if meant.error and not found.error:
+            found = FoundModel(place.name, place.path, error=meant.error)
+        if look.settles_in is not None and not meant.passed_over:
             self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
         return _Known(
             place=place,
@@ -256,7 +302,17 @@ class _Look:
             seen=look.seen,
             links=tuple(look.links),
             whole=all(version.whole for version in found.versions),
+            passed_over="" if found.error else meant.passed_over,
         )
+
+
+def _standing(known: _Known | None, directory: Row, look: ModelLook) -> Purpose | None:
+    """What the folder was for, as long as nothing moved where this look would see it."""
+    if known is None or not known.passed_over or look.deep or known.directory != directory:
+        return None
+    seen, before = look.seen, known.seen
+    moved = seen.keys() != before.keys() or any(seen[key] is not before[key] for key in seen)
+    return None if moved else Purpose(passed_over=known.passed_over)
 
 
 def _by_model(closely: Closely) -> dict[str, set[int]]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from serving.registry.names import MODEL_FILE, SIDE_FOLDERS, is_config, is_digits
+from serving.registry.purpose import is_systems
 from serving.registry.tree import is_directory, list_entries
 
 BELOW = "<model>/<version>/"
@@ -48,7 +49,7 @@ def _first_says_model(numbered: Iterable[Entry]) -> bool:
 
 
 def _may_be_model(name: str) -> bool:
-    return not name.startswith(".") and name not in SIDE_FOLDERS
+    return not name.startswith(".") and name not in SIDE_FOLDERS and not is_systems(name)
 
 
 def _looks_like_model(folder: str) -> bool:

@@ -16,15 +16,19 @@ from serving.registry.names import (
     SIDE_FOLDERS,
     UNFINISHED,
     is_beside,
+    is_config,
     is_digits,
     passed_over,
     version_number,
 )
+from serving.registry.purpose import DEPTH, MOST, Purpose, purpose
 from serving.registry.settling import Clocks, Seen, left, observe
 from serving.registry.snapshot import FoundModel, FoundVersion, Ignored
 from serving.registry.tree import Row, Rows, UnfitError
 
 A_LINK = "a symbolic link, and the setting registry.follow_symlinks is off"
+
+_EMPTY = "its directory is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class ModelLook:
     # Links to versions, and where they led.
     links: list[tuple[str, str]] = field(default_factory=list)
     settles_in: float | None = None
+    # Whether its configuration, a file or a manifest leaves no doubt that it is a model.
+    evident: bool = False
 
     def found(self) -> FoundModel:
         """Raises OSError where the directory cannot be listed."""
@@ -65,6 +71,7 @@ class ModelLook:
             direct = False
         if direct and (version := self._direct()):
             versions[1] = version
+        self.evident = self._is_evident(entries, list(versions.values()))
         stamp, settled, error = self._config(entries, direct)
         if not error and not self.seen[""].rows:
             # A publisher brings no configuration: there is nothing to wait for.
@@ -78,6 +85,23 @@ class ModelLook:
             error=error,
             layout=DIRECT if direct else ITSELF if self.place.itself else BELOW,
         )
+
+    def _is_evident(
+        self, entries: Sequence[os.DirEntry[str]], versions: Collection[FoundVersion]
+    ) -> bool:
+        return (
+            self.place.itself
+            or any(is_config(entry.name) for entry in entries)
+            or any(v.manifest for v in versions)
+            or any(v.why_not not in ("", _EMPTY) and not v.settling for v in versions)
+            or any(_is_model_file(row) for seen in self.seen.values() for row in seen.rows)
+        )
+
+    def purpose(self) -> Purpose:
+        """What the folder is for. Raises OSError where it can't be listed."""
+        if self.evident:
+            return Purpose()
+        return purpose(self.place.name, tree.outline(self.place.real, DEPTH, MOST))
 
     def _ignore(self, name: str, reason: str) -> None:
         self.ignored.append(Ignored(self.place.path / name, reason))
@@ -160,7 +184,7 @@ class ModelLook:
         settling = not seen.settled
         why, manifest = "", any(_is_manifest(row) for row in seen.rows)
         if not tree.has_content(seen.rows):
-            why, settling = "its directory is empty", False
+            why, settling = _EMPTY, False
         elif manifest:
             why = self._unlike_manifest(path, seen)
         elif settling:
@@ -207,6 +231,10 @@ class ModelLook:
         if not seen.settled:
             rest = left(seen, self.clocks)
             self.settles_in = rest if self.settles_in is None else min(rest, self.settles_in)
+
+
+def _is_model_file(row: Row) -> bool:
+    return row[0].rpartition("/")[2] == MODEL_FILE
 
 
 def _is_manifest(row: Row) -> bool:

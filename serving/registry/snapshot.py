@@ -67,5 +67,7 @@ class Snapshot:
     models: tuple[FoundModel, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     errors: tuple[SourceError, ...] = ()
+    # Folders that are no models, nor meant to be.
+    passed_over: tuple[Ignored, ...] = ()
     # Seconds until the next tree may count as whole; None when all have settled.
     settles_in: float | None = None

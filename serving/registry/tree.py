@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Callable
@@ -50,6 +51,41 @@ def read_part(directory: str, leave_out: Callable[[str], bool]) -> Rows:
             walk(entry.path, f"{entry.name}/", 2, rows)
     rows.sort()
     return tuple(rows)
+
+
+def outline(directory: str, depth: int, most: int) -> tuple[str, ...]:
+    """Relative paths of what lies in it, those of folders with a slash at the end: ``depth``
+    levels at most, and the first ``most`` entries, the upper levels first. No link is followed;
+    what can't be printed in a name is a question mark.
+
+    Raises OSError where the directory itself can't be listed; what can't be below is left out.
+    """
+    found: list[str] = []
+    level = [""]
+    for _ in range(depth):
+        below: list[str] = []
+        for prefix in level:
+            try:
+                entries = _some_entries(Path(directory, prefix), most - len(found))
+            except OSError:
+                if not prefix:
+                    raise
+                continue
+            found += [prefix + name for name in entries]
+            below += [prefix + name for name in entries if name.endswith("/")]
+        level = below
+    return tuple(sorted(found))
+
+
+def _some_entries(directory: Path, most: int) -> list[str]:
+    with os.scandir(directory) as entries:
+        few = list(itertools.islice(entries, most))
+    return [shown(e.name) + ("/" if e.is_dir(follow_symlinks=False) else "") for e in few]
+
+
+def shown(name: str) -> str:
+    """The name as a message may carry it."""
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def walk(directory: str, prefix: str, depth: int, rows: list[Row]) -> None:

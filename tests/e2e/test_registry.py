@@ -164,3 +164,30 @@ def test_version_policy_specific_and_latest(start_gateway, repository) -> None:
     assert sorted(versions["latest"]) == ["2", "3"]
     assert sorted(versions["chosen"]) == ["1", "3"]
     assert "3" in versions["default"]
+
+
+def test_folders_of_others_do_not_stand_in_the_way_of_strict_readiness(
+    start_gateway, repository
+) -> None:
+    write(repository, "m", scale(1))
+    for name in ("lost+found", "@eaDir", ".git", "logs/2026/11"):
+        (repository / name).mkdir(parents=True)
+    (repository / "logs" / "2026" / "11" / "app.log").write_text("hello")
+    gateway = start_gateway(repository, {"readiness": "strict"})
+    assert gateway.ready()
+    assert set(gateway.index()) == {("m", "1")}
+    assert gateway.log().count("registry_folders_passed_over") == 1
+
+
+def test_a_model_laid_one_level_too_low_says_so_in_the_index(start_gateway, repository) -> None:
+    write(repository, "m", scale(1))
+    write(repository / "group", "resnet", scale(1))
+    (repository / "iris").mkdir()
+    (repository / "iris" / "iris.onnx").write_bytes(scale(1).SerializeToString())
+    gateway = start_gateway(repository)
+    reasons = {name: entry.get("reason", "") for (name, _), entry in gateway.index().items()}
+    assert "move 'resnet' up, beside 'group'" in reasons["group"]
+    assert "move it to 1/model.onnx" in reasons["iris"]
+    (repository / "iris" / "1").mkdir()
+    (repository / "iris" / "iris.onnx").rename(repository / "iris" / "1" / "model.onnx")
+    wait_until(lambda: gateway.get("/v2/models/iris/ready").status == 200, 10, "iris is ready")

@@ -113,3 +113,20 @@ def test_an_output_that_no_request_can_get_is_said_when_it_is_published(reposito
     assert "zipmap" in done.stdout
     (note,) = json.loads(serving(*arguments, "--json").stdout)["notes"]
     assert "seq(map(int64,tensor(float)))" in note
+
+
+def test_check_lists_folders_that_are_no_models_and_finds_no_fault_with_them(
+    repository: Path,
+) -> None:
+    write(repository, "m", scale(1))
+    for name in ("lost+found", "logs"):
+        (repository / name).mkdir()
+    done = serving("check", "--no-load", repository)
+    assert done.returncode == 0, done.stdout
+    assert f"{repository / 'logs'}: it is empty" in done.stdout
+    write(repository, "wrong", scale(1), "v1")
+    done = serving("check", "--no-load", repository, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["problems"] == [
+        "wrong: 'v1' is no version's name: rename it to 1"
+    ]

@@ -482,10 +482,42 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     assert published[-1] == (ModelView("m", (), None, "it is in more than one model directory"),)
 
 
-def test_a_folder_without_versions_says_so(world: World) -> None:
+def test_a_configured_model_without_versions_says_so(world: World) -> None:
     (world.root / "m").mkdir()
+    world.configure("m", "")
     world.settle()
     assert world.view() == ModelView("m", (), None, "it has no version")
+
+
+def test_folders_that_are_no_models_are_no_models_and_told_of_in_one_line(world: World) -> None:
+    for name in ("logs", "lost+found", "notes"):
+        (world.root / name).mkdir()
+    (world.root / "notes" / "a.txt").write_text("hello")
+    with structlog.testing.capture_logs() as records:
+        for number in range(5):
+            world.settle(1.01)
+            (world.root / "logs" / f"{number}.log").write_text("hello")
+    assert world.manager.views() == ()
+    (told,) = [r for r in records if r["event"] == "registry_folders_passed_over"]
+    assert [words.partition(":")[0] for words in told["folders"]] == ["logs", "lost+found", "notes"]
+
+
+def test_a_model_that_is_laid_in_the_wrong_way_says_what_to_do(world: World) -> None:
+    world.write("m", "v1")
+    world.settle()
+    assert world.view().reason == "'v1' is no version's name: rename it to 1"
+    (world.root / "m" / "v1").rename(world.root / "m" / "1")
+    world.change()
+    assert world.answers() == 1
+
+
+def test_fault_6_a_model_whose_version_is_renamed_away_goes_on_serving(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    (world.root / "m" / "1").rename(world.root / "m" / "old")
+    world.change()
+    assert world.answers() == 1
+    assert "'old/model.onnx' lies one level too low" in world.view().reason
 
 
 def test_fault_7_what_is_ignored_is_logged_once(world: World) -> None:

@@ -76,7 +76,7 @@ LAYOUTS = [
     ("as MLflow saves", ["m/model.onnx", "m/MLmodel", "m/input_example.json"], {"m": [1]}),
     ("the file, and later versions beside it", ["m/model.onnx", "m/2/model.onnx"], {"m": [1, 2]}),
     ("the directory itself with the file", ["model.onnx", "labels.txt"], {"DIR": [1]}),
-    ("a stray file above models", ["model.onnx", "a/1/model.onnx"], {"a": [1]}),
+    ("a stray file above models", ["model.onnx", "a/1/model.onnx"], {"a": [1], "model": []}),
     ("a numbered folder among models", ["5/model.onnx", "a/1/model.onnx"], {"5": [1], "a": [1]}),
     ("nothing", ["README.md"], {}),
 ]
