@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from onnx import helper
+from serving.models.loading.proof import BatchingVerdict
 
 from serving.errors import LoadError
 from serving.execution.isolation.child import ChildDiedError
@@ -18,7 +19,6 @@ from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.models.loading.findings import Findings
 from serving.models.loading.first_use import tiny_model
 from serving.models.loading.loader import Loader
-from serving.models.loading.proof import BatchingVerdict
 from serving.models.loading.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
 from serving.models.loading.trials import FOLDER, MOST, KeptTrials
 from serving.settings import Settings, load_settings

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from serving.execution.files import ModelFiles
+from serving.execution.onnx_nodes import read_nodes
 from serving.execution.session import runner_of
 from serving.model_config.schema import ModelConfig
 from serving.models.loading.memory import Meter
-from serving.models.loading.rehearsal import rehearse
+from serving.models.loading.rehearsal import Subject, rehearse
 from serving.settings import Settings
 
 _FLOAT = 1
@@ -23,10 +24,12 @@ _WIDTH = 4
 def pay_first_use(settings: Settings) -> None:
     """Load, prove and measure a tiny model as a version is. Raises LoadError, ConfigError."""
     config = ModelConfig()
-    files = ModelFiles(tiny_model(), {}, frozenset())
+    model = tiny_model()
+    files = ModelFiles(model, {}, frozenset())
     runner = runner_of(files, config, settings, "first-use")
     try:
-        rehearse(runner.run, runner.signature, config, settings, (), Meter(settings.models_bytes))
+        meter, subject = Meter(settings.models_bytes), Subject(read_nodes(model))
+        rehearse(runner.run, runner.signature, config, settings, (), meter, subject)
     finally:
         runner.close()
 
