@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serving.errors import ConfigError, LoadError
 from serving.execution import onnx_file, onnx_types
-from serving.execution.files import read_files
+from serving.execution.external_data import missing, open_folder, walk_folder
+from serving.execution.files import open_files
 from serving.execution.protobuf_walk import NotOnnxError
 from serving.model_config import load_model_config
 from serving.registry import mlmodel
@@ -73,8 +75,8 @@ def publish(
 
     def check(folder: Path) -> None:
         try:
-            model = read_files(folder, filename).model
-            notes.extend(left_out_notes(onnx_types.left_out(model)))
+            with open_files(folder, filename) as opened:
+                notes.extend(left_out_notes(onnx_types.left_out(opened.model)))
         except LoadError as error:
             raise PublishError(error.reason) from error
         except NotOnnxError as error:
@@ -124,7 +126,17 @@ def _external(model: Path) -> dict[str, Path]:
         if path.is_absolute() or ".." in path.parts or "\\" in location:
             raise PublishError("the model's external data lies outside its folder")
         files[path.as_posix()] = model.parent / path
+        if not (model.parent / path).exists():
+            raise PublishError(missing(location, model.name, _beside(model)))
     return files
+
+
+def _beside(model: Path) -> Iterator[str]:
+    folder = open_folder(model.parent)
+    try:
+        yield from (name for name, _ in walk_folder(folder) if name != model.name)
+    finally:
+        os.close(folder)
 
 
 def _samples(samples: Sequence[Path | str], files: Mapping[str, Path]) -> dict[str, Path]:

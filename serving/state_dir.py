@@ -114,9 +114,9 @@ class StateDir:
 
 def _replace(root: Path, file: Path, text: bytes) -> None:
     """Whole or not at all, also when the power fails."""
-    _make_private(root)
+    make_private(root)
     if file.parent != root:
-        _make_private(file.parent)
+        make_private(file.parent)
     handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -130,7 +130,8 @@ def _replace(root: Path, file: Path, text: bytes) -> None:
         raise
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
+    """Make the folder, and see that nobody else may look into it. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)

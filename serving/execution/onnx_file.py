@@ -29,10 +29,12 @@ _EXTERNAL = 1
 
 @dataclass(frozen=True, slots=True)
 class ExternalData:
-    """A tensor kept outside the file: ``entries`` are its keys and values as written."""
+    """A tensor kept outside the file: ``entries`` are its keys and values as written.
+    ``is_initializer``: it is one of the main graph's."""
 
     tensor: str
     entries: tuple[tuple[str, str], ...]
+    is_initializer: bool = False
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ def _graph(graph: memoryview, found: OnnxFile, depth: int) -> None:
         if number == 1:
             _node(value, found, depth)
         elif number == 5:
-            _tensor(value, found)
+            _tensor(value, found, depth == 1)
         elif number == 15:
             _sparse_tensor(value, found)
 
@@ -130,7 +132,7 @@ def _sparse_tensor(sparse: memoryview, found: OnnxFile) -> None:
             _tensor(value, found)
 
 
-def _tensor(tensor: memoryview, found: OnnxFile) -> None:
+def _tensor(tensor: memoryview, found: OnnxFile, is_initializer: bool = False) -> None:
     name, entries, external = "", [], False
     for number, kind, value in fields(tensor):
         if number == 8 and kind == BYTES:
@@ -143,4 +145,4 @@ def _tensor(tensor: memoryview, found: OnnxFile) -> None:
     # Entries count whatever the location field says: a tensor may be split over several
     # occurrences of one field, which protobuf merges.
     if external or entries:
-        found.external.append(ExternalData(name, tuple(entries)))
+        found.external.append(ExternalData(name, tuple(entries), is_initializer))

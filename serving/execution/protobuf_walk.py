@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+# Protobuf's own parsers keep 32 bits of a field's key, and take what lies above for nothing:
+# a field would have one number here and another one there.
+_MOST_KEY = 2**32 - 1
 
 
 class NotOnnxError(ValueError):
@@ -26,6 +29,8 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     at, end = 0, len(data)
     while at < end:
         key, at = varint(data, at)
+        if key > _MOST_KEY:
+            raise NotOnnxError("is not an ONNX protobuf")
         kind = key & 7
         if kind == BYTES:
             length, at = varint(data, at)

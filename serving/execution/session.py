@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serving.errors import ConfigError, LoadError
-from serving.execution import providers
+from serving.execution import external_data, providers
 from serving.execution.faults import load_reason, short_of_memory
-from serving.execution.files import ModelFiles, read_files
+from serving.execution.files import ModelFiles, open_files
 from serving.execution.graph import signature_of
+from serving.execution.private_copy import NoPlaceError, places, private_folder
 from serving.execution.run_limit import RunLimit
 from serving.execution.runtime import SEVERITY_FATAL, global_pool, ort
 from serving.model_config.fit import fit_signature
@@ -25,6 +27,10 @@ from serving.signature import DATATYPES, Signature
 Array = np.ndarray[Any, Any]
 # An array, or (address, datatype, shape) of memory that the list itself keeps alive.
 Output = Array | tuple[int, str, tuple[int, ...]]
+
+# Below which folder onnxruntime looks for external data; one that can hold none.
+_FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
+_NO_FOLDER = Path("/dev/null")
 
 _BF16 = DATATYPES["BF16"][1]
 
@@ -147,7 +153,7 @@ def _output(value: Any) -> Output:
 def load_runner(
     version_dir: Path, config: ModelConfig, settings: Settings, name: str | None = None
 ) -> Runner:
-    """Load ``version_dir`` from bytes read once, on the providers that are asked for.
+    """Load ``version_dir``, read once, on the providers that are asked for.
 
     ``name`` is the model's, by default the folder's that holds the version. Raises
     LoadError: files missing, corrupt or not the model's own, a provider that is required
@@ -156,12 +162,12 @@ def load_runner(
     not installed.
     """
     ort()
-    files = read_files(version_dir, config.model_filename)
-    return runner_of(files, config, settings, name or version_dir.parent.name)
+    with open_files(version_dir, config.model_filename) as files:
+        return runner_of(files, config, settings, name or version_dir.parent.name)
 
 
 def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: str) -> Runner:
-    """``load_runner`` for files that have been read. Raises LoadError, ConfigError."""
+    """``load_runner`` for files that are open. Raises LoadError, ConfigError."""
     module = ort()
     said = config.providers_prefer
     prefer = settings.providers.prefer if said is None else said
@@ -169,13 +175,8 @@ def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: 
     choice = providers.choose(module.get_available_providers(), prefer, require)
     notes = [f"preferred provider {n} is missing" for n in choice.missing]
     options, threads = _options(module, config, settings, notes)
-    if files.external:
-        options.add_external_initializers_from_files_in_memory(
-            list(files.external),
-            list(files.external.values()),
-            [len(data) for data in files.external.values()],
-        )
-    session = _session(module, files.model, options, choice.order, config.provider_options)
+    with _external_data(files, options, settings, notes):
+        session = _session(module, files.model, options, choice.order, config.provider_options)
     nodes = providers.node_counts(session)
     providers.check_required(require, session.get_providers(), nodes)
     signature = signature_of(session, files.unshaped_inputs, config)
@@ -186,6 +187,42 @@ def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: 
     limit = run_timeout_s(config, settings)
     bounded = RunLimit(limit, module.RunOptions) if limit else None
     return Runner(session, fitted, nodes, threads, tuple(notes), bounded)
+
+
+@contextmanager
+def _external_data(
+    files: ModelFiles, options: Any, settings: Settings, notes: list[str]
+) -> Iterator[None]:
+    """While the session is made: where it finds its external data, and nothing else.
+
+    Left to itself onnxruntime looks for it below the working directory.
+    """
+    folder, lent, data = _NO_FOLDER, ExitStack(), {}
+    if files.external:
+        try:
+            folder = lent.enter_context(private_folder(files.external, places(settings.state_dir)))
+        except NoPlaceError as error:
+            data = _in_memory(files, error)
+            notes.append(f"its external data is held in memory ({error.strerror})")
+    with lent:
+        options.add_session_config_entry(_FOLDER_ENTRY, str(folder))
+        if data:
+            sizes = [len(content) for content in data.values()]
+            options.add_external_initializers_from_files_in_memory(
+                list(data), list(data.values()), sizes
+            )
+        yield
+
+
+def _in_memory(files: ModelFiles, error: NoPlaceError) -> dict[str, bytes]:
+    """Location as the model writes it -> the file's bytes, where onnxruntime takes them so."""
+    if not all(file.in_memory for file in files.external):
+        words = "there is no place for a private copy of its external data"
+        raise LoadError(f"{words} ({error.strerror})") from error
+    found: dict[str, bytes] = {}
+    for file in files.external:
+        found |= dict.fromkeys(file.spellings, external_data.read_file(file))
+    return found
 
 
 def run_timeout_s(config: ModelConfig, settings: Settings) -> float:

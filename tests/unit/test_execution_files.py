@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, load_model_from_string
 
 from serving.errors import LoadError
 from serving.execution import onnx_file
-from serving.execution.files import read_files
+from serving.execution.files import open_files
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -107,11 +107,12 @@ def test_fault_69_files_larger_than_the_memory_say_so(tmp_path):
 import os, resource
 from pathlib import Path
 from serving.errors import LoadError
-from serving.execution.files import read_files
+from serving.execution.files import open_files
 size = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGESIZE")
 resource.setrlimit(resource.RLIMIT_AS, (size + 2**28, resource.RLIM_INFINITY))
 try:
-    read_files(Path({str(place)!r}), "model.onnx")
+    with open_files(Path({str(place)!r}), "model.onnx"):
+        pass
 except LoadError as error:
     print(error.reason, type(error.__cause__).__name__)
 """
@@ -252,6 +253,6 @@ def test_a_walk_over_random_bytes_ends_with_a_verdict():
 
 def test_reading_needs_no_onnx_package(tmp_path):
     place = graphs.write(tmp_path, graphs.softmax())
-    files = read_files(place, "model.onnx")
-    assert files.external == {}
-    assert files.model == (place / "model.onnx").read_bytes()
+    with open_files(place, "model.onnx") as files:
+        assert files.external == ()
+        assert files.model == (place / "model.onnx").read_bytes()

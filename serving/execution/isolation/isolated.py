@@ -22,7 +22,7 @@ from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
 # What the child needs of the settings; nothing secret is among them.
-_SECTIONS = {"threads", "providers", "limits"}
+_SECTIONS = {"threads", "providers", "limits", "state_dir"}
 _CLOSE_S = 5.0
 # What a load takes beside the model: tables, and stacks, which count in full.
 _ROOM = 64 * 1024 * 1024

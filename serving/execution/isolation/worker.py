@@ -9,12 +9,11 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
 from serving.execution.faults import Fault, classify
-from serving.execution.files import read_files
+from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import child_process, framing, snapshot, tensor_wire
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
@@ -52,12 +51,9 @@ class Host:
         runtime.start_global_pool(settings)
         config = _frugal(plain.from_plain(message["config"]))
         if snapshot.is_empty(fd):
-            files = read_files(Path(message["path"]), config.model_filename)
-            _keep(fd, files)
-        else:
-            files = snapshot.read(fd)
-        self._runner = runner = runner_of(files, config, settings, message["name"])
-        del files
+            with open_files(Path(message["path"]), config.model_filename) as files:
+                _keep(fd, files)
+        self._runner = runner = runner_of(snapshot.read(fd), config, settings, message["name"])
         self._memory_bytes = int(message["memory_bytes"])
         child_process.limit_memory(self._memory_bytes)
         return {
@@ -135,7 +131,7 @@ def _fault(fault: Fault) -> Message:
     return {"fault": [fault.word.value, fault.message, fault.detail[:4000]]}
 
 
-def _keep(fd: int, files: Any) -> None:
+def _keep(fd: int, files: ModelFiles) -> None:
     try:
         snapshot.fill(fd, files)
     except OSError as error:

@@ -19,6 +19,7 @@ from serving.execution.isolation.integer_division import (
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.execution.onnx_nodes import read_file_nodes
+from serving.execution.private_copy import places, remove_dead
 from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
@@ -87,6 +88,8 @@ class Loader:
         self._kept = KeptTrials(state or StateDir(None))
         self._trial = Trial()
         self._trimmer = Trimmer()
+        self._places = places(settings.state_dir)
+        remove_dead(self._places)
         self.trials = Counts([(outcome,) for outcome in TRIAL_OUTCOMES])
         # Not by the first run, which may be of low priority.
         start_watching()
@@ -149,13 +152,20 @@ class Loader:
         check_alone(size, job.budget, "its files have")
         load = _Load(job, fingerprint, stats, cancelled, on_warming, on_changed, since)
         load.check()
-        with self._ledger.reserve(size) as reservation:
-            found = self._tried(load)
-            if found is not None and found.memory_bytes:
-                # What guessed input took on top may be more than any request does.
-                check_alone(found.loaded_bytes, job.budget, "it takes")
-                reservation.resize(found.memory_bytes)
-            return self._load(load, found, reservation)
+        try:
+            with self._ledger.reserve(size) as reservation:
+                return self._tried_and_loaded(load, reservation)
+        except BaseException:
+            remove_dead(self._places)  # a child that ended in the middle of a load leaves a copy
+            raise
+
+    def _tried_and_loaded(self, load: _Load, reservation: Reservation) -> LoadedSlot:
+        found = self._tried(load)
+        if found is not None and found.memory_bytes:
+            # What guessed input took on top may be more than any request does.
+            check_alone(found.loaded_bytes, load.job.budget, "it takes")
+            reservation.resize(found.memory_bytes)
+        return self._load(load, found, reservation)
 
     def _tried(self, load: _Load) -> Findings | None:
         """What a trial found out, now or before; None where none is wanted."""

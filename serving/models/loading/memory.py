@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from serving.errors import LoadError
+from serving.execution.private_copy import mapped_bytes
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
@@ -51,7 +52,8 @@ def resident() -> int:
 
 
 class Meter:
-    """How much this process has grown since the meter was made, against a budget (bytes).
+    """How much this process has grown since the meter was made, weights that it has mapped
+    included, against a budget (bytes).
 
     ``tidy`` is called before each reading. The allocator keeps what was freed by rules that
     hang on all that went before, so that of equal models the first seems to take up to three
@@ -69,7 +71,7 @@ class Meter:
 
     def _reading(self) -> int:
         self._tidy()
-        return resident()
+        return resident() + mapped_bytes()
 
 
 class Ledger:
