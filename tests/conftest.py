@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     StartGateway = Callable[..., Gateway]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests load in this process writes nothing into anybody's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def _lay(folder: Path) -> Path:
     from tests import small_models
 

@@ -20,7 +20,7 @@ from serving.execution.protobuf_walk import (
     view,
 )
 
-__all__ = ["ExternalData", "NotOnnxError", "OnnxFile", "read"]
+__all__ = ["ExternalData", "NotOnnxError", "OnnxFile", "function_holds_sparse_tensor", "read"]
 
 # Protobuf's own parsers stop at the same depth.
 _MAX_DEPTH = 100
@@ -48,6 +48,7 @@ class OnnxFile:
     # Names of graph inputs that state no shape, not even a rank.
     unshaped_inputs: set[str] = field(default_factory=set)
     has_graph: bool = False
+    sparse_tensors: int = 0
 
 
 def read(model: bytes) -> OnnxFile:
@@ -73,6 +74,17 @@ def read(model: bytes) -> OnnxFile:
     except UnicodeDecodeError:
         raise NotOnnxError("holds a name that is not UTF-8") from None
     return found
+
+
+def function_holds_sparse_tensor(function: bytes) -> bool:
+    """Whether a serialized ``FunctionProto`` does. Raises NotOnnxError, IndexError where it
+    breaks off."""
+    found = OnnxFile()
+    try:
+        _function(memoryview(function), found)
+    except UnicodeDecodeError:
+        raise NotOnnxError("holds a name that is not UTF-8") from None
+    return found.sparse_tensors > 0
 
 
 def _graph(graph: memoryview, found: OnnxFile, depth: int) -> None:
@@ -127,6 +139,7 @@ def _attribute(attribute: memoryview, found: OnnxFile, depth: int) -> None:
 
 
 def _sparse_tensor(sparse: memoryview, found: OnnxFile) -> None:
+    found.sparse_tensors += 1
     for number, value in messages(sparse):
         if number in (1, 2):
             _tensor(value, found)

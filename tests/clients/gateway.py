@@ -77,6 +77,8 @@ class Gateway:
     settings: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    # Where it is started; by default a folder of its own.
+    cwd: Path | None = None
 
     def __post_init__(self) -> None:
         self.http_port, self.grpc_port, self.admin_port = free_ports(3)
@@ -104,7 +106,7 @@ class Gateway:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "serving", "start", str(self.repository), *self.arguments],
-                cwd=self.folder,
+                cwd=self.cwd or self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from serving.execution.isolation.isolation_policy import isolation_reason
+from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
 from serving.model_config.schema import Isolation, ModelConfig
 from serving.settings import load_settings
+from tests.external_models import FILE, KINDS, sparse_in_function
 
 
 @pytest.mark.parametrize(
@@ -34,3 +38,25 @@ def test_who_runs_in_a_child(
 
     assert bool(reason) == bool(word)
     assert word in reason
+
+
+@pytest.mark.parametrize("mode", ["auto", "none"])
+def test_a_sparse_tensor_in_a_function_is_loaded_in_a_child(mode: str) -> None:
+    settings, _ = load_settings({"isolation.mode": mode}, environ={})
+    found = {"trial_died": False, "integer_div": False, "sparse_functions": True}
+    reason = isolation_reason(ModelConfig(), settings, **found)
+    assert ("sparse tensor" in reason) == (mode == "auto")
+
+
+def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    assert not file_holds_sparse_functions(tmp_path, "model.onnx")
+    for made in KINDS.values():
+        file.write_bytes(made(FILE).SerializeToString())
+        assert not file_holds_sparse_functions(tmp_path, "model.onnx")
+    whole = sparse_in_function(FILE).SerializeToString()
+    file.write_bytes(whole)
+    assert file_holds_sparse_functions(tmp_path, "model.onnx")
+    for length in range(0, len(whole), 7):
+        file.write_bytes(whole[:length])
+        file_holds_sparse_functions(tmp_path, "model.onnx")  # ends with a verdict

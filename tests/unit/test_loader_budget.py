@@ -10,6 +10,7 @@ import os
 import numpy as np
 import psutil
 import pytest
+from onnx import TensorProto
 
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
@@ -77,6 +78,20 @@ def test_the_total_holds_what_is_loaded_and_gets_it_back(tmp_path, load):
         load(place, **keys)
     first.close(10)
     assert load(place, **keys).close(10)
+
+
+def test_weights_that_are_mapped_count_as_what_a_version_takes(tmp_path, load):
+    rows = 4_000_000  # of four bytes
+    table = TensorProto(name="t", data_type=1, dims=[rows, 1], data_location=1)
+    table.external_data.add(key="location", value="t.bin")
+    gather = graphs.one(
+        "Gather", [("i", graphs.INT64, ["n"])], [("y", FLOAT, ["n", 1])], {"t": table}, ["t", "i"]
+    )
+    place = graphs.write(tmp_path, gather)
+    with (place / "t.bin").open("wb") as stream:
+        stream.truncate(rows * 4)
+    slot = load(place, **{"loading.trial": "on"})
+    assert rows * 4 <= slot.memory_bytes < rows * 8
 
 
 def test_a_load_that_fails_holds_nothing(tmp_path, load):

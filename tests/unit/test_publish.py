@@ -23,6 +23,7 @@ from serving.registry.copying import PublishError
 from serving.registry.directory import DirectorySource
 from serving.registry.manifest import MANIFEST_NAME, Manifest, read_manifest, verify
 from tests.clients.gateway import ROOT
+from tests.external_models import DATA, KINDS, lay
 from tests.small_models import scale
 
 RUN = "0123456789abcdef"
@@ -104,6 +105,27 @@ def test_external_data_comes_along_with_a_model_file(registry, tmp_path) -> None
     assert (tmp_path / "big.bin").exists()
     done = publish(tmp_path / "big.onnx", registry, "m")
     assert set(manifest_of(done.path).files) == {"model.onnx", "big.bin"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_external_data_of_every_kind_comes_along(registry, tmp_path, kind) -> None:
+    place = lay(tmp_path / "made", kind, "sub/w.bin")
+    (place / "other.bin").write_bytes(b"not its own")
+    done = publish(place / "model.onnx", registry, "m")
+    assert set(manifest_of(done.path).files) == {"model.onnx", "sub/w.bin"}
+    assert (done.path / "sub" / "w.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("kind", ["initializer", "If in Loop", "sparse constant"])
+def test_missing_external_data_is_named_with_what_lies_there(registry, tmp_path, kind) -> None:
+    place = lay(tmp_path / "made", kind, "cnn.onnx.data", data=None)
+    (place / "model.onnx.data").write_bytes(DATA)
+    for source in (place, place / "model.onnx"):
+        with pytest.raises(PublishError) as refused:
+            publish(source, registry, "m")
+        words = "it needs cnn.onnx.data beside model.onnx; there is model.onnx.data"
+        assert str(refused.value) == words
+    assert list(registry.iterdir()) == []
 
 
 def mlflow_folder(tmp_path: Path) -> Path:

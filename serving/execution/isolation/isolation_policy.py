@@ -7,13 +7,19 @@ from serving.settings import Settings
 
 
 def isolation_reason(
-    config: ModelConfig, settings: Settings, *, trial_died: bool, integer_div: bool
+    config: ModelConfig,
+    settings: Settings,
+    *,
+    trial_died: bool,
+    integer_div: bool,
+    sparse_functions: bool = False,
 ) -> str:
     """Why it does; "" where it runs in the server's own process.
 
     ``trial_died``: its trial ended on generated input. ``integer_div``: requests decide what
-    it divides integers by (``integer_division``). What the model's configuration says goes
-    before the settings, and both before what was found out.
+    it divides integers by (``integer_division``). ``sparse_functions``: as the module of that
+    name says. What the model's configuration says goes before the settings, and both before
+    what was found out.
     """
     if config.isolation is not None:
         return "its configuration says so" if config.isolation == "process" else ""
@@ -24,4 +30,6 @@ def isolation_reason(
         return "generated input ended its trial's process"
     if integer_div:
         return "it divides integers that requests bring, and one such division ends a process"
+    if sparse_functions:
+        return "a function of it holds a sparse tensor, which may end the process that loads it"
     return ""

@@ -18,6 +18,7 @@ from serving.execution.isolation.integer_division import (
 )
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.isolation_policy import isolation_reason
+from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
 from serving.execution.onnx_nodes import read_file_nodes
 from serving.execution.private_copy import places, remove_dead
 from serving.execution.run_limit import start_watching
@@ -240,10 +241,17 @@ def _isolated(job: Job, found: Findings | None) -> str:
     the file to know is asked only where it matters."""
 
     def reason(divides: bool) -> str:
-        died = found is not None and bool(found.died)
-        return isolation_reason(job.config, job.settings, trial_died=died, integer_div=divides)
+        return isolation_reason(
+            job.config,
+            job.settings,
+            trial_died=found is not None and bool(found.died),
+            integer_div=divides,
+            sparse_functions=sparse,
+        )
 
-    if reason(divides=False) == reason(divides=True):
+    sparse = file_holds_sparse_functions(job.path, job.config.model_filename)
+
+    if sparse or reason(divides=False) == reason(divides=True):
         return reason(divides=False)
     if found is not None:
         return reason(found.divides)
