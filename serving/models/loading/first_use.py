@@ -25,7 +25,7 @@ def pay_first_use(settings: Settings) -> None:
     """Load, prove and measure a tiny model as a version is. Raises LoadError, ConfigError."""
     config = ModelConfig()
     model = tiny_model()
-    files = ModelFiles(model, {}, frozenset())
+    files = ModelFiles(model, (), frozenset())
     runner = runner_of(files, config, settings, "first-use")
     try:
         meter, subject = Meter(settings.models_bytes), Subject(read_nodes(model))

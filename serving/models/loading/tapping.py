@@ -8,7 +8,7 @@ from pathlib import Path
 
 from serving.errors import LoadError
 from serving.events import log
-from serving.execution.files import read_files
+from serving.execution.files import open_files
 from serving.execution.session import runner_of
 from serving.model_config.schema import ModelConfig
 from serving.models.loading.batching.taps import with_outputs
@@ -22,9 +22,9 @@ def tap_of(path: Path, config: ModelConfig, settings: Settings) -> Tap:
 
     def tap(names: Sequence[str]) -> Run | None:
         try:
-            files = read_files(path, config.model_filename)
-            opened = replace(files, model=with_outputs(files.model, names))
-            return runner_of(opened, config, settings, path.parent.name).run
+            with open_files(path, config.model_filename) as files:
+                opened = replace(files, model=with_outputs(files.model, names))
+                return runner_of(opened, config, settings, path.parent.name).run
         except LoadError as error:
             log.debug("tap_failed", reason=error.reason, detail=error.detail)
             return None
