@@ -179,3 +179,4 @@ def test_more_rows_than_the_line_holds_are_answered(serve) -> None:
     world = serve(lambda feeds: feeds["x"], max_rows=4, max_queue_rows=5)
 
     assert world.ask(x=numbers(7)) == (200, numbers(7).tolist())
+    assert world.runner.rows == [7]

@@ -217,7 +217,8 @@ impl Queue {
     /// rules may change between two looks at them.
     ///
     /// Inputs with first dimensions of their own have no rows to share; such a request weighs
-    /// as many as the longest has, and one without inputs a single one.
+    /// as many as the longest has, and one without inputs a single one. One with more rows than
+    /// the line holds weighs as many as that, and is not cut: there would be no end of pieces.
     fn place_of(&self, prepared: &Prepared) -> (usize, bool) {
         let rules = self.rules();
         if rules.max_rows == 0 {
@@ -228,8 +229,8 @@ impl Queue {
         let (agree, longest) = firsts.fold((true, first), |(agree, longest), other| {
             (agree && other == Some(first), longest.max(other.unwrap_or(1)))
         });
-        let rows = usize::try_from(longest).unwrap_or(1);
-        (rows, !agree || rows == 0 || rules.keeps_whole(rows))
+        let (rows, most) = (usize::try_from(longest).unwrap_or(1), self.options.max_queue_rows);
+        (rows.min(most), !agree || rows == 0 || rows > most || rules.keeps_whole(rows))
     }
 
     /// Join the line.
@@ -263,9 +264,9 @@ impl Queue {
     }
 
     fn is_full(&self, line: &Line, pending: &Pending) -> bool {
-        let over = line.lines.rows() + pending.rows > self.options.max_queue_rows
-            || line.bytes + pending.prepared.bytes > self.options.max_queue_bytes;
-        line.lines.requests() >= self.options.max_queue_requests || (over && !line.lines.is_empty())
+        line.lines.requests() >= self.options.max_queue_requests
+            || line.lines.rows() + pending.rows > self.options.max_queue_rows
+            || (line.bytes + pending.prepared.bytes > self.options.max_queue_bytes && !line.lines.is_empty())
     }
 
     /// Run a request whole and alone, before those in line: its pieces do not fit together.

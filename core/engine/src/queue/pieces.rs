@@ -28,17 +28,19 @@ pub enum Kept {
 #[derive(Debug, Default)]
 pub struct Pieces {
     kept: Vec<Piece>,
+    /// Of those kept together.
+    rows: usize,
 }
 
 impl Pieces {
     /// Take a piece of a request of `total` rows.
     pub fn keep(&mut self, piece: Piece, total: usize) -> Kept {
         if self.kept.first().is_some_and(|first| !fit(first, &piece)) {
-            self.kept.clear();
             return Kept::Unfit;
         }
+        self.rows += piece.rows;
         self.kept.push(piece);
-        if self.kept.iter().map(|p| p.rows).sum::<usize>() < total {
+        if self.rows < total {
             return Kept::Waiting;
         }
         let mut all = std::mem::take(&mut self.kept);

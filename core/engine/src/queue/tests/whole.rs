@@ -135,10 +135,20 @@ fn members_whose_outputs_have_no_rows_are_answered_alone() {
 #[test]
 fn an_empty_line_takes_a_request_of_any_number_of_rows() {
     let queue = queue(Options { max_queue_rows: 5, ..batched() });
-    let _big = submit(&queue, 0, 9);
+    let mut big = submit(&queue, 0, 9);
     assert!(
         matches!(queue.push(pending(&queue, 0, 1, None)), Err(Refused::Error(e)) if e.word == Word::Full)
     );
+    echo(queue.next_batch().unwrap());
+    assert_eq!(shape_of(&mut big), [9, 2], "in one piece");
+}
+
+#[test]
+fn a_shape_without_elements_is_not_cut_into_no_end_of_pieces() {
+    let queue = queue(batched());
+    let hollow = PreparedTensor { shape: Shape::from_slice(&[i64::MAX, 0]), data: Bytes::new() };
+    let one = Prepared { inputs: vec![Some(hollow)], ..Prepared::default() };
+    assert_eq!(queue.place_of(&one), (queue.options().max_queue_rows, true));
 }
 
 #[test]
