@@ -23,7 +23,7 @@ _MOST_NAMED = 20
 
 
 class Source(Protocol):
-    def scan(self, closely: Closely = ...) -> Snapshot: ...
+    def scan(self, closely: Closely = ..., at_once: Closely = ...) -> Snapshot: ...
     def fingerprint(self, version: Path) -> str: ...
 
 
@@ -100,11 +100,11 @@ class Disk:
         """Something changed: look as soon as looks may follow one another."""
         self.next_scan = min(self.next_scan, max(self._soonest_scan, self._mono()))
 
-    def scan(self, closely: Closely) -> bool:
+    def scan(self, closely: Closely, at_once: Closely = ()) -> bool:
         """Look; whether anything is other than before. ``closely``: models and versions whose
-        every file is looked at."""
+        every file is looked at; ``at_once``: those whose files need not settle."""
         before, cpu_before = self._mono(), self._cpu()
-        snapshot = self._source.scan(closely=closely)
+        snapshot = self._source.scan(closely=closely, at_once=at_once)
         cost = self._cpu() - cpu_before
         self._looked = before
         interval = max(self._interval_s, min(cost / _SCAN_SHARE, _LONGEST_STRETCH_S))

@@ -118,15 +118,12 @@ def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
     wishes = facts.wishes
     if wishes.unknown:
         return _missing(facts, command.version)
-    if wishes.settling or any(wish.settling for wish in _aimed_at(command, wishes)):
-        return None
-    wished = [wishes.of(command.version)] if command.version is not None else list(_now(facts))
-    targets = [wish for wish in wished if wish is not None]
+    targets = _aimed_at(command, facts)
     if not targets:
         return _nothing_to_load(facts)
     failures = []
     for wish in targets:
-        slot = policy.find(facts.slots, wish)
+        slot = _slot_of(wish, facts.slots)
         if not wish.whole and slot is None:
             failures.append((wish.version, wish.note, False))
         elif slot is not None and slot.state is State.FAILED:
@@ -136,15 +133,24 @@ def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
     return _load_ended(facts, failures)
 
 
-def _now(facts: Facts) -> tuple[Wish, ...]:
-    return policy.desired(facts.wishes, facts.slots)
-
-
-def _aimed_at(command: LoadModel, wishes: Wishes) -> Sequence[Wish]:
-    """The versions that would be loaded if all on disk were whole."""
+def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Wish]:
+    """The versions that are to be loaded, and those that would be if all their files were there
+    (a folder that holds none is no version yet)."""
+    wishes = facts.wishes
     if command.version is not None:
         return [wish for wish in wishes.versions if wish.version == command.version]
-    return policy.desired_if_whole(wishes)
+    wanting = [w for w in policy.desired_if_whole(wishes) if not w.whole and w.key.files]
+    now = policy.desired(wishes, facts.slots)
+    return [*wanting, *(wish for wish in now if wish not in wanting)]
+
+
+def _slot_of(wish: Wish, slots: Sequence[Slot]) -> Slot | None:
+    """The slot that tells how the version fares. While its files change again, that is the last
+    one, which was made of what the command found."""
+    if wish.whole:
+        return policy.find(slots, wish)
+    mine = [slot for slot in slots if slot.version == wish.version and not slot.leaving]
+    return max(mine, key=lambda slot: slot.id, default=None)
 
 
 def _nothing_to_load(facts: Facts) -> Outcome:

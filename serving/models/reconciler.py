@@ -19,6 +19,7 @@ from serving.models.state import PENDING, State
 from serving.models.tickets import Order
 from serving.models.views import ModelView
 from serving.models.wishes import Wishes
+from serving.registry.snapshot import Closely
 from serving.settings import Settings
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
@@ -62,7 +63,7 @@ class Reconciler:
     def turn(self, orders: Sequence[Order]) -> None:
         """Take up the orders, look if that is due, and do what follows."""
         if orders:
-            self._look({order.command.model for order in orders})
+            self._look({order.command.model for order in orders}, _at_once(orders))
             for order in orders:
                 self._take(order)
         if self._mono() >= self._disk.next_scan:
@@ -90,11 +91,11 @@ class Reconciler:
 
     # What is on disk.
 
-    def _look(self, asked: Collection[str] = ()) -> None:
-        """``asked``: models that a command is about."""
+    def _look(self, asked: Collection[str] = (), at_once: Closely = ()) -> None:
+        """``asked``: models that a command is about; ``at_once``: what it says is there."""
         slots = self.slots.all()
         failed = {(slot.model, slot.version) for slot in slots if slot.state is State.FAILED}
-        if self._disk.scan({*failed, *asked}):
+        if self._disk.scan({*failed, *asked}, at_once):
             self._read()
 
     def _read(self) -> None:
@@ -261,6 +262,12 @@ class Reconciler:
             settling=() if late else self._disk.settling(),
             wrong=self._disk.wrong,
         )
+
+
+def _at_once(orders: Sequence[Order]) -> set[str | tuple[str, int]]:
+    """Whoever says that something be loaded says that its files are there."""
+    loads = [o.command for o in orders if isinstance(o.command, LoadModel) and o.upload is None]
+    return {c.model if c.version is None else (c.model, c.version) for c in loads}
 
 
 def _in_words(command: Command) -> dict[str, object]:

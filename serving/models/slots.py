@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serving import _core
 
 _NO_LONGER_WANTED = "no longer wanted"
-_MOVED = "its files changed while it was loaded"
+_MOVED = "its files changed while they were loaded"
 _STOPPING = "the server is stopping"
 
 
@@ -230,12 +230,15 @@ class Slots:
                 on_warming=lambda: outside.post(partial(self._on_warming, work)),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
-            moved = outside.fingerprint(slot.path) != slot.key.files
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
-            outside.post(partial(self._on_failed, work, error))
+            outside.post(partial(self._on_failed, work, error, self._has_moved(slot)))
         else:
-            report = self._on_moved if moved else self._on_loaded
+            report = self._on_moved if self._has_moved(slot) else self._on_loaded
             outside.post(partial(report, work, loaded))
+
+    def _has_moved(self, slot: Slot) -> bool:
+        """Whether its files are others than when the load began."""
+        return self._outside.fingerprint(slot.path) != slot.key.files
 
     def _on_warming(self, work: Work) -> None:
         if work.slot.state is State.LOADING:
@@ -267,12 +270,16 @@ class Slots:
             self._fail(work, _MOVED, may_heal=True)
         self._close_unused(work, loaded)
 
-    def _on_failed(self, work: Work, error: BaseException) -> None:
+    def _on_failed(self, work: Work, error: BaseException, moved: bool) -> None:
         if work.slot.cancelled:
             self._end_cancelled(work)
             return
         reason, detail = _reason(error)
-        self._fail(work, reason, may_heal=_may_heal(error), detail=detail)
+        if moved:
+            # Half a file says nothing about the whole one.
+            self._fail(work, _MOVED, may_heal=True, detail=detail or reason)
+        else:
+            self._fail(work, reason, may_heal=_may_heal(error), detail=detail)
 
     # Leaving.
 

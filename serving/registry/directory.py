@@ -121,16 +121,18 @@ class DirectorySource:
         # Folders that are a model and its version 1 in one. Replaced whole.
         self._direct: frozenset[Path] = frozenset()
 
-    def scan(self, closely: Closely = ()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
 
         ``closely``: models, by name, and versions, by name and number, whose every file is
-        looked at this time.
+        looked at this time. ``at_once``: those of which somebody says that their files are
+        there: what this scan finds of them, and of their models' configurations, has settled.
         """
         now = self._mono()
         clocks = Clocks(now, self._wall(), self._settle_s, now - self._scanned)
         self._scanned = now
-        look = _Look(self._known, _by_model(closely), clocks, self._follow)
+        watched = _by_model((*closely, *at_once))
+        look = _Look(self._known, watched, _by_model(at_once), clocks, self._follow)
         for root in self.roots:
             look.root(root)
         self._known = look.known
@@ -161,6 +163,7 @@ class _Look:
     before: dict[str, _Known]
     # Model -> numbers to look at closely; 0 stands for all.
     closely: Mapping[str, Collection[int]]
+    at_once: Mapping[str, Collection[int]]
     clocks: Clocks
     follow: bool
     known: dict[str, _Known] = field(default_factory=dict)
@@ -282,9 +285,10 @@ class _Look:
             self.known[key] = known
 
     def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
-        closely = self.closely.get(place.name, ())
+        closely, at_once = self.closely.get(place.name, ()), self.at_once.get(place.name, ())
         deep = known is None or known.turns <= 0 or 0 in closely
-        look = ModelLook(place, deep, closely, known.seen if known else {}, self.clocks)
+        before = known.seen if known else {}
+        look = ModelLook(place, deep, closely, at_once, before, self.clocks)
         found = look.found()
         meant = _standing(known, directory, look) or look.purpose()
         if meant.error and not found.error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serving.registry import tree
@@ -46,11 +46,13 @@ class Place:
 @dataclass(slots=True)
 class ModelLook:
     """``deep``: every file is looked at; else versions that were whole get a glance at their
-    folder only, but for the numbers in ``closely``."""
+    folder only, but for the numbers in ``closely``. ``at_once``: the versions that need not
+    settle, 0 for all; nor does the configuration where there is any."""
 
     place: Place
     deep: bool
     closely: Collection[int]
+    at_once: Collection[int]
     before: dict[str, Seen]
     clocks: Clocks
     seen: dict[str, Seen] = field(default_factory=dict)
@@ -171,7 +173,8 @@ class ModelLook:
 
     def _judge(self, number: int, path: str, rows: Rows) -> FoundVersion:
         before = self.before.get(path)
-        seen = self.seen[path] = observe(before, rows, self.clocks)
+        at_once = 0 in self.at_once or number in self.at_once
+        seen = self.seen[path] = observe(before, rows, self._clocks(at_once))
         if seen is before and seen.whole and seen.found:
             return seen.found
         seen.found = self._verdict(number, Path(path), seen)
@@ -222,10 +225,14 @@ class ModelLook:
             return "", False, f"a file beside its versions {tree.words(error)}"
         except UnfitError as unfit:
             return "", False, str(unfit)
-        seen = self.seen[""] = observe(self.before.get(""), tuple(sorted(rows)), self.clocks)
+        clocks = self._clocks(bool(self.at_once))
+        seen = self.seen[""] = observe(self.before.get(""), tuple(sorted(rows)), clocks)
         if not seen.settled:
             self._await(seen)
         return seen.fingerprint, seen.settled, ""
+
+    def _clocks(self, at_once: bool) -> Clocks:
+        return replace(self.clocks, settle_s=0.0) if at_once else self.clocks
 
     def _await(self, seen: Seen) -> None:
         if not seen.settled:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,28 @@ def test_tritons_client_loads_and_unloads(explicit: Gateway, triton: tuple[Any, 
         admin(explicit, "unload", model=name)
         assert not one.is_model_ready(name)
     assert "READY" not in index(one, door).values()
+
+
+def test_a_load_does_not_wait_for_the_settle_time(start_gateway: Any, repository: Path) -> None:
+    """With the default waits, whoever asks; what nobody asks for has to settle."""
+    waits = {"registry.settle_s": "3", "registry.scan_interval_s": "1"}
+    gateway = start_gateway(repository, {"model_control": "both", **waits})
+    doors = {door: client(gateway, door) for door in ("http", "grpc")}
+    loads = {
+        "http": doors["http"].load_model,
+        "grpc": doors["grpc"].load_model,
+        "admin": lambda name: admin(gateway, "load", model=name),
+    }
+    write(repository, "unasked", scale(1))
+    for name, load in loads.items():
+        write(repository, name, scale(2), yaml="max_batch_size: 4\n")
+        begun = time.monotonic()
+        load(name)
+        assert time.monotonic() - begun < 1.0, name
+        assert answer_of(gateway, name) == ("1", 2.0)
+    for one in doors.values():
+        one.close()
+    assert status(gateway, "unasked")["default"] is None
 
 
 def test_a_load_may_bring_its_configuration(explicit: Gateway, triton: tuple[Any, str]) -> None:

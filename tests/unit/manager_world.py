@@ -163,6 +163,14 @@ class World:
         assert outcome is not None, f"{command} has not ended: {self.view(command.model)}"
         return outcome
 
+    def outcome_at_once(self, command: Command) -> Outcome:
+        """Without the clock going on."""
+        ticket = self.manager.command(command)
+        self.settle()
+        outcome = ticket.wait(0)
+        assert outcome is not None, f"{command} waits: {self.view(command.model)}"
+        return outcome
+
     def remove(self, model: str, version: int | None = None) -> None:
         path = self.root / model
         shutil.rmtree(path if version is None else path / str(version))

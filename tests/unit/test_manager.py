@@ -19,6 +19,7 @@ from serving.models import policy
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView
+from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
 from tests.unit.manager_world import SIGNATURE, Verdict, World
@@ -273,7 +274,7 @@ def test_fault_3_files_that_change_while_they_are_loaded_are_not_served(world: W
     world.during = lambda call: (folder / "model.onnx").write_text("half old, half new")
     world.settle()
     assert world.states() == {1: "FAILED"}
-    assert world.version(1).reason == "its files changed while it was loaded"
+    assert world.version(1).reason == "its files changed while they were loaded"
     world.during = lambda call: None
     world.change()
     assert world.states() == {1: "READY"}
@@ -306,9 +307,9 @@ class _Costly:
     def __init__(self, world: World, seconds: float) -> None:
         self.world, self.seconds, self.real = world, seconds, world.manager._disk._source
 
-    def scan(self, closely: frozenset[str] = frozenset()) -> Any:
+    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
         self.world.cpu += self.seconds
-        return self.real.scan(closely)
+        return self.real.scan(closely, at_once)
 
     def fingerprint(self, version: Path) -> str:
         return self.real.fingerprint(version)

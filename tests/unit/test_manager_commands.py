@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -329,14 +331,14 @@ def test_explicit_with_a_star_loads_what_is_there_at_the_start_and_nothing_later
     assert world.version(2, "a").config.max_batch_size == 4
 
 
-def test_in_explicit_a_load_waits_for_a_configuration_that_is_still_changing(
+def test_in_explicit_a_load_takes_a_configuration_that_was_just_written(
     tmp_path: Path,
 ) -> None:
     world = at(tmp_path, "explicit", load_models=("m",))
     world.write("m", 1)
     world.settle()
     world.configure("m", "max_batch_size: 4\n")
-    assert world.outcome(LoadModel("m")) == Outcome(version=1)
+    assert world.outcome_at_once(LoadModel("m")) == Outcome(version=1)
     assert world.version(1).config.max_batch_size == 4
 
 
@@ -403,16 +405,103 @@ def test_load_picks_up_files_that_changed_under_a_loaded_version(
     assert world.version(1).reason == policy.FILES_CHANGED
 
 
-def test_load_waits_until_what_is_being_copied_is_whole(world: World) -> None:
+@pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_load_does_not_wait_for_the_settle_time(
+    tmp_path: Path, mode: str, version: int | None
+) -> None:
+    """Of a model that is new, and of files that changed under a version that serves."""
+    world = at(tmp_path, mode)
+    world.settle()
+    for count in (1, 2):
+        world.write("m", 1, f"weights {count}")
+        world.configure("m", f"max_batch_size: {count}\n")
+        assert world.outcome_at_once(LoadModel("m", version)) == Outcome(version=1)
+        assert world.version(1).config.max_batch_size == count
+        assert world.loads == ["m/1"] * count
+
+
+def test_a_load_of_one_version_hurries_no_other(world: World) -> None:
+    world.settle()
+    world.write("m", 1)
+    world.write("m", 2)
+    world.write("other", 1)
+    assert world.outcome_at_once(LoadModel("m", 1)) == Outcome(version=1)
+    assert world.loads == ["m/1"]
+    assert "changed less than 3 s ago" in world.version(2).reason
+    world.change()
+    assert sorted(world.loads) == ["m/1", "m/2", "other/1"]
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["unseen", "seen by a scan"])
+@pytest.mark.parametrize("error", [None, LoadError("it is truncated")], ids=["read", "refused"])
+@pytest.mark.parametrize("loaded", [False, True], ids=["new", "loaded before"])
+def test_a_load_of_files_that_change_meanwhile_fails_in_words_and_is_tried_again_once_settled(
+    world: World, seen: bool, error: LoadError | None, loaded: bool
+) -> None:
+    if loaded:
+        world.write("m", 1)
+    world.settle()
+    folder = world.write("m", 1, "half")
+
+    def go_on_copying(_: object) -> None:
+        (folder / "model.onnx").write_text("half, and the rest")
+        if seen:
+            world.tick(1.01)
+
+    world.during = go_on_copying
+    if error is not None:
+        world.errors["m/1"] = error
+    failed = world.outcome_at_once(LoadModel("m"))
+    assert failed.word is Word.UNAVAILABLE
+    assert "its files changed while they were loaded" in failed.message
+    world.during = lambda _: None
+    world.errors.clear()
+    world.change()
+    assert world.states() == {1: "READY"}
+    assert world.version(1).reason == ""
+    assert world.loads == ["m/1"] * (3 if loaded else 2)
+
+
+@pytest.mark.parametrize("version", [None, 2])
+def test_a_load_of_a_version_without_all_its_files_fails_at_once_and_comes_with_them(
+    world: World, version: int | None
+) -> None:
     world.write("m", 1)
     world.settle()
-    world.write("m", 1, "being copied")
-    ticket = world.manager.command(LoadModel("m"))
-    world.settle()
-    assert ticket.wait(0) is None
-    world.change()
-    assert ticket.wait(0) == Outcome(version=1)
-    assert world.loads == ["m/1", "m/1"]
+    folder = world.write("m", 2)
+    weights = b"more weights"
+    files = {
+        "model.onnx": (folder / "model.onnx").read_bytes(),
+        "more.data": weights,
+    }
+    entries = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    }
+    manifest = {
+        "format": 1,
+        "model": "m",
+        "version": 2,
+        "created": "2026-01-31T12:00:00Z",
+        "files": entries,
+    }
+    (folder / "serving_manifest.json").write_text(json.dumps(manifest))
+    failed = world.outcome_at_once(LoadModel("m", version))
+    assert not failed.ok
+    assert "version 2 is at UNAVAILABLE state" in failed.message
+    assert "more.data" in failed.message
+    assert world.answers() == 1
+    (folder / "more.data").write_bytes(weights)
+    world.settle(1.01)
+    assert world.answers() == 2
+
+
+def test_an_empty_folder_keeps_no_load_from_its_end(world: World) -> None:
+    world.write("m", 1)
+    (world.root / "m" / "2").mkdir()
+    assert world.outcome_at_once(LoadModel("m")) == Outcome(version=1)
+    assert "its directory is empty" in world.outcome_at_once(LoadModel("m", 2)).message
 
 
 def test_changed_files_that_cannot_be_loaded_leave_what_answers(world: World) -> None:

@@ -29,6 +29,7 @@ from serving.models.history import KEPT_OF_ONE
 from serving.models.manager import Manager
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
+from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
 from tests.unit.manager_world import Loaded
@@ -55,7 +56,7 @@ class Source:
         self.configs: dict[str, ModelConfig] = {}
         self.readable = True
 
-    def scan(self, closely: frozenset[str] = frozenset()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
         if not self.readable:
             return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
         return Snapshot(tuple(self._found(name) for name in sorted(self.models)))

@@ -89,6 +89,25 @@ def test_fault_3_what_changed_a_moment_ago_is_not_whole_before_the_settle_time(
     assert version(watching.scan()).whole
 
 
+def test_what_somebody_says_is_there_is_whole_at_once_until_it_changes_again(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    watching = source(tmp_path, clock)
+    watching.scan()
+    for number in (1, 2):
+        write(tmp_path / "m" / str(number))
+    (tmp_path / "m" / "model.yaml").write_text("max_batch_size: 4\n")
+    assert not model(watching.scan()).config_settled
+    found = watching.scan(at_once={("m", 2)})
+    assert (version(found, 1).whole, version(found, 2).whole) == (False, True)
+    assert model(found).config_settled
+    assert all(v.whole for v in model(watching.scan(at_once={"m"})).versions)
+    assert all(v.whole for v in model(watching.scan()).versions)
+    write(tmp_path / "m" / "2", b"changed again")
+    assert version(watching.scan(closely={"m"}), 2).settling
+
+
 def test_fault_3_every_change_begins_the_settle_time_anew(tmp_path: Path) -> None:
     """Growing, a new file, a rename within, another inode."""
     clock = Clock()
