@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,3 +103,52 @@ class Signature:
         """Whether every input and output has a dynamic axis 0 (necessary, not sufficient)."""
         tensors = self.inputs + self.outputs
         return bool(self.inputs) and all(t.shape and t.shape[0] == -1 for t in tensors)
+
+
+def difference(old: Signature, new: Signature) -> tuple[str, ...]:
+    """In which ways a caller who knows ``old`` would be wrong with ``new``; empty: in none.
+
+    What only widens passes: more optional inputs, an input that may be left out now, more
+    outputs, a fixed dimension that may vary now. An output's dimension that no longer varies
+    passes too: its callers have to take any size.
+    """
+    return (*_inputs_differ(old, new), *_outputs_differ(old, new))
+
+
+def _inputs_differ(old: Signature, new: Signature) -> Iterator[str]:
+    before = {tensor.name: tensor for tensor in old.inputs}
+    after = {tensor.name: tensor for tensor in new.inputs}
+    for name, tensor in before.items():
+        if name not in after:
+            yield f"input '{name}' is missing"
+        else:
+            yield from _tensor_differs("input", tensor, after[name])
+    for name, tensor in after.items():
+        was_required = name in before and not before[name].optional
+        if not (tensor.optional or was_required):
+            new_one = "is required now" if name in before else "is new and required"
+            yield f"input '{name}' {new_one}"
+
+
+def _outputs_differ(old: Signature, new: Signature) -> Iterator[str]:
+    after = {tensor.name: tensor for tensor in new.outputs}
+    for tensor in old.outputs:
+        if tensor.name not in after:
+            yield f"output '{tensor.name}' is missing"
+        else:
+            yield from _tensor_differs("output", tensor, after[tensor.name])
+
+
+def _tensor_differs(what: str, old: Tensor, new: Tensor) -> Iterator[str]:
+    if old.datatype != new.datatype:
+        yield f"{what} '{old.name}' is {new.datatype}, was {old.datatype}"
+    may_vary = what == "output"
+    if len(old.shape) != len(new.shape) or any(
+        after not in (-1, before) and not (may_vary and before == -1)
+        for before, after in zip(old.shape, new.shape, strict=False)
+    ):
+        yield f"{what} '{old.name}' has shape {_dims(new)}, had {_dims(old)}"
+
+
+def _dims(tensor: Tensor) -> str:
+    return f"[{','.join(str(size) for size in tensor.shape)}]"

@@ -127,6 +127,22 @@ def default(
 
 
 @app.command()
+def accept(
+    name: _Name,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version held back.")],
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let a version answer unnamed requests that was held back for its signature."""
+    body = {"version": _number(version)}
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "accept", body, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
 def rollback(
     name: _Name,
     no_wait: _NoWait = False,
@@ -187,6 +203,8 @@ def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> No
     else:
         known = answer["model"] or {"default": None}
         print_line(f"{_clean(name)}: done; {default_words(known)}")
+        if known.get("reason"):
+            print_line(f"  {_clean(known['reason'])}")
     if not answer["done"] and not no_wait:
         raise typer.Exit(NOT_YET)
 

@@ -19,6 +19,7 @@ from serving.control.status import failure
 from serving.control.views import event_json, models_json, status_json
 from serving.errors import ServingError, Word
 from serving.models.commands import (
+    AcceptVersion,
     Command,
     LoadModel,
     Outcome,
@@ -116,6 +117,13 @@ class ControlApi:
                 schemas.DefaultBody,
             ),
             Operation(
+                *("POST", f"{base}/accept", "acceptVersion"),
+                "Let a version answer unnamed requests that was held back for its signature",
+                self._accept,
+                done,
+                schemas.AcceptBody,
+            ),
+            Operation(
                 *("POST", f"{base}/rollback", "rollback"),
                 "Answer with the version that answered before, and pin it",
                 self._rollback,
@@ -158,6 +166,10 @@ class ControlApi:
         name, said = _name(request), await requests.body(request, schemas.DefaultBody)
         version = None if said.version == "auto" else said.version
         return await self._do(request, SetDefault(name, version))
+
+    async def _accept(self, request: Request) -> Response:
+        name, said = _name(request), await requests.body(request, schemas.AcceptBody)
+        return await self._do(request, AcceptVersion(name, said.version))
 
     async def _rollback(self, request: Request) -> Response:
         name = _name(request)

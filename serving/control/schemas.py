@@ -29,6 +29,10 @@ class DefaultBody(_Strict):
     )
 
 
+class AcceptBody(_Strict):
+    version: Version = Field(description="The version whose signature is meant as it is.")
+
+
 class NoBody(_Strict):
     """Nothing, or an empty object."""
 
@@ -92,6 +96,10 @@ class VersionInfo(_Strict):
     cost: CostInfo | None
     isolated: str = Field(description='Why it runs in a process of its own; "": it does not.')
     checked: bool = Field(description="A sample of its own, or a generated input, ran well.")
+    held_back: bool = Field(
+        description="Its signature breaks callers of the version that answered: unless it is the"
+        " default all the same, it answers only requests that name it; see accept."
+    )
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 

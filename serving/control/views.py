@@ -87,6 +87,7 @@ def version_json(version: VersionView) -> dict[str, Any]:
         "cost": cost_json(version.cost) if version.cost is not None else None,
         "isolated": version.isolated,
         "checked": version.checked,
+        "held_back": version.held_back,
     }
 
 

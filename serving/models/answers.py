@@ -12,21 +12,30 @@ def highest(versions: Iterable[int]) -> int | None:
 
 
 def answering(
-    wishes: Wishes, ready: Collection[int], chosen: Collection[int], before: int | None
+    wishes: Wishes,
+    ready: Collection[int],
+    chosen: Collection[int],
+    before: int | None,
+    coming: Collection[int] = (),
 ) -> int | None:
     """The pinned version, else the newest of those ``chosen``, of all that are ``ready``.
 
     A pin that can't answer yet leaves the answer with who had it ``before``, and so does a
-    model of which nothing that is chosen is ready. Never None while something is ready.
+    model of which nothing that is chosen is ready. One that is held back answers where nothing
+    else is ready or ``coming``; so it is None only while something is not ready yet.
     """
     if wishes.pinned in ready:
         return wishes.pinned
     if wishes.pinned is not None and before in ready:
         return before
-    newest = highest(set(ready) & set(chosen))
+    fit = set(ready) - wishes.held
+    if not fit and not set(coming) <= wishes.held:
+        return None
+    able = fit or set(ready)
+    newest = highest(able & set(chosen))
     if newest is not None:
         return newest
-    return before if before in ready else highest(ready)
+    return before if before in able else highest(able)
 
 
 def pin_words(wishes: Wishes, default: int | None, state_words: str) -> str:

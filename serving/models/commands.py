@@ -60,7 +60,16 @@ class Rollback:
     model: str
 
 
-Command = LoadModel | UnloadModel | SetDefault | Rollback
+@dataclass(frozen=True, slots=True)
+class AcceptVersion:
+    """Let a version that was held back for its signature answer unnamed requests: later ones are
+    compared with it. No pin. Done when it is ready."""
+
+    model: str
+    version: int
+
+
+Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion
 
 
 @dataclass(frozen=True, slots=True)

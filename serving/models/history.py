@@ -40,6 +40,11 @@ class History:
         say("version_state", model=slot.model, version=slot.version, state=str(slot.state), **told)
         self._tell(event)
 
+    def remark(self, slot: Slot, words: str, at: float) -> None:
+        """Keep ``words`` about a slot as it stands: no transition, so nobody is told of one."""
+        with self._lock:
+            self._keep(Event(at, slot.model, slot.version, slot.state, words))
+
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:
             try:

@@ -9,17 +9,20 @@ from pathlib import Path
 from serving.events import log
 from serving.model_config import ModelConfig
 from serving.models import overlay, policy
-from serving.models.commands import Command, LoadModel, SetDefault, UnloadModel
+from serving.models.commands import AcceptVersion, Command, LoadModel, SetDefault, UnloadModel
 from serving.models.configs import Configs, KnownConfig, fingerprint
 from serving.models.overlay import NOTHING, Overlay
+from serving.models.signatures import Signatures
 from serving.models.state import Slot, State
 from serving.models.uploads import Upload
 from serving.models.wishes import Wish, Wishes, merged, on_disk, version_policy
 from serving.registry.directory import FoundModel
 from serving.settings import Settings
+from serving.signature import Signature
 from serving.state_dir import StateDir
 
 DOCUMENT = "models"
+SIGNATURES = "signatures"
 EVERY = "*"
 # Who answered is written a moment later, together with what else changes at a start.
 _SAVE_WITHIN_S = 1.0
@@ -44,8 +47,9 @@ class _Taken:
 class Intents:
     """Used by the manager's loop only.
 
-    What was said is in one document of the state directory; overrides and uploads are not:
-    they hold until the next load without one, or the end of the process.
+    What was said is in one document of the state directory, the signatures that callers know in
+    another; overrides and uploads are not: they hold until the next load without one, or the end
+    of the process.
     """
 
     def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
@@ -54,6 +58,8 @@ class Intents:
         self._named = frozenset(settings.load_models)
         self._state, self._configs = state, configs
         self._overlays = _read(state, self._mode)
+        self.signatures = _read_signatures(state)
+        self._signatures_changed = False
         # Versions whose very files a command asked for, until they are loaded.
         self._exact: dict[str, frozenset[int]] = {}
         self._overrides: dict[str, _Override] = {}
@@ -129,6 +135,7 @@ class Intents:
             out=overlay.held_out(said, {wish.version: wish.key.files for wish in versions}),
             pinned=said.pin,
             kept=said.previous if keeps else None,
+            answered=said.answered,
         )
 
     def _versions(
@@ -184,8 +191,17 @@ class Intents:
             case SetDefault(version=version):
                 self._retake(model, version)
                 said = overlay.pin(said, version, self.is_wanted(model))
+            case AcceptVersion(version=version):
+                self._accept(model, version, slots)
         self._put(model, said)
         self._save_at = float("-inf")
+
+    def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
+        """The newest slot's: one that was not let serve is newer than the one that does."""
+        mine = [slot for slot in slots if slot.version == version and slot.signature is not None]
+        newest = max(mine, key=lambda slot: slot.id, default=None)
+        if newest is not None and newest.signature is not None:
+            self._signatures_changed |= self.signatures.put(model, newest.signature)
 
     def _retake(self, model: str, version: int | None) -> None:
         """See the directory again where the version came after the model was asked for."""
@@ -199,6 +215,9 @@ class Intents:
         self._taken.pop(model, None)
         if command.override is not None:
             self._overrides[model] = _Override(_given(command.override), upload)
+        if upload is not None:
+            # Who sends the whole model means it as it is.
+            self._signatures_changed |= self.signatures.forget(model)
         on_disk = frozenset(wish.version for wish in wishes.versions)
         asked = on_disk if version is None else frozenset({version})
         if upload is not None:
@@ -230,6 +249,14 @@ class Intents:
             self._keeping[model] = after.kept_until
         return True
 
+    def callers_know(self, model: str, signature: Signature, now: float) -> bool:
+        """What answers unnamed requests has this signature; whether that is news."""
+        if not self.signatures.put(model, signature):
+            return False
+        self._signatures_changed = True
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
+        return True
+
     def expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         over = [model for model, until in self._keeping.items() if until <= now]
@@ -256,8 +283,12 @@ class Intents:
         self._save_at = float("inf")
         while len(self._overlays) > overlay.MOST_MODELS:
             del self._overlays[next(iter(self._overlays))]
-        if self._state is not None:
-            self._state.write(DOCUMENT, overlay.to_document(self._overlays, self._mode))
+        if self._state is None:
+            return
+        self._state.write(DOCUMENT, overlay.to_document(self._overlays, self._mode))
+        if self._signatures_changed:
+            self._state.write(SIGNATURES, self.signatures.document())
+            self._signatures_changed = False
 
 
 def _is_loaded(wishes: Wishes, version: int, slots: Sequence[Slot]) -> bool:
@@ -279,3 +310,11 @@ def _read(state: StateDir | None, mode: overlay.Mode) -> dict[str, Overlay]:
     for words in wrong:
         log.warning("state_ignored", name=DOCUMENT, reason=words)
     return overlays
+
+
+def _read_signatures(state: StateDir | None) -> Signatures:
+    try:
+        return Signatures(state.read(SIGNATURES) if state is not None else None)
+    except ValueError as error:
+        log.warning("state_ignored", name=SIGNATURES, reason=str(error))
+        return Signatures()

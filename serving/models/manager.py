@@ -93,6 +93,7 @@ class Manager:
                 spawn=spawn,
                 post=self._post,
                 changed=self._reconciler.touch,
+                objection=self._reconciler.objection,
             )
         )
         self._stopping = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,13 +88,14 @@ class Served:
 class Standing:
     """What is known of a model beside its slots: ``words`` say what is wrong with it,
     ``default`` answers unnamed requests and ``previous`` did before; ``held_out``: it was
-    unloaded by command."""
+    unloaded by command; ``held_back``: version -> why its signature keeps it from answering."""
 
     wishes: Wishes
     words: str = ""
     default: int | None = None
     previous: int | None = None
     held_out: bool = False
+    held_back: Mapping[int, str] = field(default_factory=dict)
 
 
 def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
@@ -104,10 +105,12 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
     coming = (wish for wish in _coming(wishes) if wish.version not in known)
     versions += [_unloaded(wish) for wish in coming]
     versions.sort(key=lambda view: view.number)
+    versions = [_held_back(view, standing) for view in versions]
     words = standing.words
     if not words and default is None:
         words = _why_none(versions, standing)
-    words = "; ".join(filter(None, [words, _pin_words(standing, versions)]))
+    held = [f"version {number} {why}" for number, why in sorted(standing.held_back.items())]
+    words = "; ".join(filter(None, [words, _pin_words(standing, versions), *held]))
     return ModelView(
         wishes.model,
         tuple(versions),
@@ -117,6 +120,14 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
         standing.previous,
         standing.held_out,
     )
+
+
+def _held_back(view: VersionView, standing: Standing) -> VersionView:
+    why = standing.held_back.get(view.number, "")
+    if view.state is not State.READY or not why:
+        return view
+    reason = "; ".join(filter(None, [why, view.reason]))
+    return replace(view, reason=reason, held_back=True)
 
 
 def _pin_words(standing: Standing, versions: Sequence[VersionView]) -> str:
@@ -217,8 +228,10 @@ def _unloaded(wish: Wish) -> VersionView:
 def _why_none(versions: Sequence[VersionView], standing: Standing) -> str:
     if standing.held_out:
         return "unloaded by command"
-    if versions:
-        newest = versions[-1]
+    # One that is ready is held back.
+    others = [view for view in versions if view.state is not State.READY]
+    if others:
+        newest = others[-1]
         state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
         return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
     wishes = standing.wishes

@@ -88,9 +88,21 @@ def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
 
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
     tried again) and the next lower one is desired beside it. A pinned version, and one
-    that was asked for by number, are desired whatever the policy says.
+    that was asked for by number, are desired whatever the policy says; so is the version that
+    answered last while one of them is held back.
     """
     return _desired(wishes, _by_version(slots))
+
+
+def coming(wishes: Wishes, slots: Sequence[Slot]) -> frozenset[int]:
+    """The desired versions that are on their way to READY, and have not failed yet."""
+    by_version = _by_version(slots)
+    pairs = [(wish, _find(by_version, wish)) for wish in _desired(wishes, by_version)]
+    return frozenset(
+        wish.version
+        for wish, slot in pairs
+        if (wish.whole if slot is None else slot.state in PENDING and slot.attempts == 0)
+    )
 
 
 def desired_if_whole(wishes: Wishes) -> tuple[Wish, ...]:
@@ -110,6 +122,8 @@ def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     ]
     by_policy = {wish.version for wish in _by_policy(wishes, candidates, slots)}
     wanted = by_policy | wishes.extra | {wishes.pinned}
+    if wanted & wishes.held:
+        wanted.add(wishes.answered)
     chosen = [wish for wish in candidates if wish.version in wanted]
     return tuple(sorted(chosen, key=lambda wish: wish.version != wishes.pinned))
 
@@ -247,7 +261,7 @@ def _removals(wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> Iter
             yield from _unready(slot, wishes, serving)
         elif _is_kept(slot, wishes, wish):
             yield from _remark(slot, KEPT)
-        elif _has_heir(slot, wish, serving):
+        elif _has_heir(slot, wish, serving, wishes.held):
             yield Unload(slot.id, _why_left(slot, wishes))
         else:
             yield from _remark(slot, _why_kept(slot, wishes, chosen, slots))
@@ -298,10 +312,14 @@ def _is_kept(slot: Slot, wishes: Wishes, wish: Wish | None) -> bool:
     return wish is None and slot.version == wishes.kept and wishes.of(slot.version) is not None
 
 
-def _has_heir(slot: Slot, wish: Wish | None, serving: Collection[int]) -> bool:
+def _has_heir(
+    slot: Slot, wish: Wish | None, serving: Collection[int], held: Collection[int]
+) -> bool:
     """Whether what is READY and desired does the slot's work: for a version that is still
-    desired only that version's own new slot, for another one any."""
-    return bool(serving) if wish is None else slot.version in serving
+    desired only that version's own new slot, for another one any that may answer in its place."""
+    if wish is not None:
+        return slot.version in serving
+    return any(version not in held for version in serving) or bool(serving and slot.version in held)
 
 
 def _hold(wishes: Wishes, slots: Sequence[Slot]) -> Iterator[Action]:
@@ -340,6 +358,8 @@ def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: _ByVers
     for wish in chosen:
         if wish.version == slot.version:
             return _why_former(slot, wish, _find(slots, wish))
+    if chosen and chosen[0].version in wishes.held:
+        return f"answers while version {chosen[0].version} is held back"
     if chosen:
         return f"answers until version {chosen[0].version} is ready"
     return "not under the version policy; stays because no other version can answer"

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from serving.errors import Word
 from serving.models import policy
-from serving.models.commands import Command, LoadModel, Outcome, Rollback, SetDefault, UnloadModel
+from serving.models.commands import (
+    AcceptVersion,
+    Command,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
 from serving.models.state import Slot, State
 from serving.models.wishes import Wish, Wishes
 
@@ -15,7 +23,8 @@ from serving.models.wishes import Wish, Wishes
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One model as it stands. ``found``: its directory is there, or its files were sent;
-    ``heard``: a command spoke of it before. ``error``: why nothing is known of its versions."""
+    ``heard``: a command spoke of it before. ``error``: why nothing is known of its versions;
+    ``disk``: those that are there, also where the model was taken before they came."""
 
     wishes: Wishes
     slots: Sequence[Slot] = ()
@@ -24,6 +33,7 @@ class Facts:
     found: bool = True
     heard: bool = False
     error: str = ""
+    disk: frozenset[int] = frozenset()
 
     @property
     def model(self) -> str:
@@ -31,7 +41,7 @@ class Facts:
 
     def has(self, version: int) -> bool:
         wish = self.wishes.of(version)
-        return wish is not None and not wish.gone
+        return version in self.disk or (wish is not None and not wish.gone)
 
     def is_loaded(self, version: int) -> bool:
         return any(s.version == version and s.state is State.READY for s in self.slots)
@@ -56,12 +66,10 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
             known = facts.found or facts.slots or facts.heard
             if not known or (version is not None and not _ever(version, facts)):
                 return _not_found(facts.model, version)
-        case SetDefault(version=None):
-            if not (facts.found or facts.slots or facts.heard):
-                return _not_found(facts.model, None)
-        case SetDefault(version=int(version)):
-            if not facts.is_loaded(version):
-                return _missing(facts, version)
+        case SetDefault(version=version):
+            return _refused_default(version, facts)
+        case AcceptVersion(version=version):
+            return _refused_accept(version, facts)
         case Rollback():
             if facts.previous is None:
                 words = f"no version of model '{facts.model}' answered before"
@@ -75,6 +83,23 @@ def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None)
     if command.version is not None and command.version not in sent:
         return _not_found(facts.model, command.version)
     return None
+
+
+def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
+    if version is None:
+        known = facts.found or facts.slots or facts.heard
+        return None if known else _not_found(facts.model, None)
+    return None if facts.is_loaded(version) else _missing(facts, version)
+
+
+def _refused_accept(version: int, facts: Facts) -> Outcome | None:
+    """Nobody knows the signature of what was never loaded."""
+    if any(slot.version == version and slot.signature is not None for slot in facts.slots):
+        return None
+    if not _ever(version, facts):
+        return _not_found(facts.model, version)
+    words = f"version {version} of model '{facts.model}' is not loaded, its signature is not known"
+    return Outcome(Word.BAD_REQUEST, words, facts.default)
 
 
 def _missing(facts: Facts, version: int | None) -> Outcome | None:
@@ -110,6 +135,9 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_unload(version, facts)
         case SetDefault(version=version):
             return _of_default(version, facts)
+        case AcceptVersion(version=version):
+            wish = facts.wishes.of(version)
+            return _of_wishes([wish] if wish is not None else [], facts)
         case Rollback():
             return _of_default(facts.wishes.pinned, facts)
 
@@ -121,6 +149,10 @@ def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
     targets = _aimed_at(command, facts)
     if not targets:
         return _nothing_to_load(facts)
+    return _of_wishes(targets, facts)
+
+
+def _of_wishes(targets: Sequence[Wish], facts: Facts) -> Outcome | None:
     failures = []
     for wish in targets:
         slot = _slot_of(wish, facts.slots)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from serving.errors import Word
 from serving.events import log
 from serving.models import policy, progress
 from serving.models.answers import answering
-from serving.models.commands import Command, LoadModel, Outcome, SetDefault
+from serving.models.commands import AcceptVersion, Command, LoadModel, Outcome, SetDefault
+from serving.models.comparing import Comparing
 from serving.models.disk import Disk
 from serving.models.intents import Intents
 from serving.models.picture import Standing, model_view
 from serving.models.progress import Facts
 from serving.models.slots import Slots
 from serving.models.startup import has_started
-from serving.models.state import PENDING, State
+from serving.models.state import PENDING, Slot, State
 from serving.models.tickets import Order
 from serving.models.views import ModelView
 from serving.models.wishes import Wishes
 from serving.registry.snapshot import Closely
 from serving.settings import Settings
+from serving.signature import Signature
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
@@ -50,6 +53,7 @@ class Reconciler:
         self.slots: Slots
         self._wishes: dict[str, Wishes] = {}
         self._defaults: dict[str, int] = {}
+        self._comparing = Comparing(intents, settings.rollout.hold_signature_changes)
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
         self._undecided = True
@@ -104,6 +108,7 @@ class Reconciler:
             self._intents.begin(names)
             self._begun = not self._disk.unseen
         self._intents.keep_only(names | self.slots.models())
+        self._comparing.keep_only(names | self.slots.models() | self._intents.uploaded().keys())
         before, uploaded = self._wishes.keys(), self._intents.uploaded().keys()
         self._stale.update(before, names, uploaded, self.slots.models())
         self._wishes = {name: self._wish(name) for name in sorted(names | uploaded)}
@@ -121,7 +126,8 @@ class Reconciler:
 
     def _wish(self, model: str) -> Wishes:
         found, unseen = self._disk.find(model), self._disk.unseen
-        return self._intents.wishes(model, found, unseen, self._wall())
+        wishes = self._intents.wishes(model, found, unseen, self._wall())
+        return replace(wishes, held=self._comparing.held(model))
 
     def _wish_anew(self, model: str) -> None:
         if self._disk.find(model) is not None or model in self._intents.uploaded():
@@ -156,7 +162,11 @@ class Reconciler:
             return
         log.info("model_command", model=model, **_in_words(order.command))
         self._intents.apply(command, order.upload, facts.wishes, facts.slots)
-        if isinstance(command, LoadModel) or (isinstance(command, SetDefault) and command.version):
+        if isinstance(command, AcceptVersion):
+            log.info("signature_accepted", model=model, version=command.version)
+        if isinstance(command, LoadModel | AcceptVersion) or (
+            isinstance(command, SetDefault) and command.version
+        ):
             self.slots.forget_failed(model, command.version)
         self._wish_anew(model)
 
@@ -175,6 +185,7 @@ class Reconciler:
             found=found is not None or model in self._intents.uploaded(),
             heard=bool(said.out or said.versions or said.whole is not None),
             error=found.error if found is not None else "",
+            disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
 
     # Deciding and acting.
@@ -208,18 +219,38 @@ class Reconciler:
         """Who answers now: before anything is decided about versions that answer no more."""
         for model in sorted(self._stale):
             slots = self.slots.of(model)
+            if self._comparing.compare(self._wishes_of(model), slots):
+                self._wish_anew(model)
             ready = {slot.version for slot in slots if slot.state is State.READY}
             wishes, before = self._wishes_of(model), self._intents.said(model).answered
             chosen = {wish.version for wish in policy.desired(wishes, slots)}
-            default = answering(wishes, ready, chosen, before)
+            coming = policy.coming(wishes, slots)
+            default = answering(wishes, ready, chosen, before, coming)
+            self._tell_held(model, chosen - coming, default)
             if default is None:
                 self._defaults.pop(model, None)
                 continue
             self._defaults[model] = default
             # One that only stands in while another is on its way has not taken over.
-            coming = {slot.version for slot in slots if slot.state in PENDING}
-            if before not in coming and self._intents.answers(model, default, self._wall()):
-                self._wish_anew(model)
+            loading = {slot.version for slot in slots if slot.state in PENDING}
+            if before not in loading and default not in wishes.held:
+                self._takes_over(model, default, slots, alone=not coming)
+
+    def _takes_over(self, model: str, version: int, slots: Sequence[Slot], *, alone: bool) -> None:
+        now = self._wall()
+        known = self._comparing.answers(model, version, slots, now, alone=alone)
+        if self._intents.answers(model, version, now) or known:
+            self._comparing.compare(self._wishes_of(model), slots)
+            self._wish_anew(model)
+
+    def objection(self, slot: Slot, signature: Signature) -> str:
+        """Why a loaded slot may not take the place of another, "" where it may."""
+        return self._comparing.objection(slot, signature, self.slots.of(slot.model))
+
+    def _tell_held(self, model: str, chosen: Collection[int], default: int | None) -> None:
+        for version, words in self._comparing.news(model, chosen, default).items():
+            log.warning("signature_held_back", model=model, version=version, reason=words)
+            self.slots.remark(model, version, words)
 
     # Telling others.
 
@@ -241,6 +272,7 @@ class Reconciler:
             self._defaults.get(model),
             self._intents.said(model).previous,
             self._intents.is_held_out(wishes),
+            self._comparing.words(model),
         )
 
     def _words(self, wishes: Wishes) -> str:

@@ -21,6 +21,7 @@ from serving.models.picture import Loaded, Served
 from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wish
 from serving.settings import Settings
+from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -59,7 +60,8 @@ class Load(Protocol):
 class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed``: something
     about a model did; ``mono`` and ``wall``: seconds, monotonic and since the epoch;
-    ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread."""
+    ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread;
+    ``objection``: why a slot that was loaded with this signature may not serve, "" where it may."""
 
     settings: Settings
     load: Load
@@ -70,6 +72,7 @@ class Outside:
     spawn: Callable[[str, Callable[[], None]], None]
     post: Callable[[Callable[[], None]], None]
     changed: Callable[[str], None]
+    objection: Callable[[Slot, Signature], str]
 
 
 @dataclass(slots=True)
@@ -139,6 +142,12 @@ class Slots:
             failed = slot.model == model and slot.state is State.FAILED
             if failed and version in (None, slot.version):
                 self._gone(work)
+
+    def remark(self, model: str, version: int, words: str) -> None:
+        """For the history of a READY version."""
+        for slot in self.of(model):
+            if slot.version == version and slot.state is State.READY:
+                self.history.remark(slot, words, self._outside.wall())
 
     def reconfigure(self, known: Callable[[str], KnownConfig | None]) -> None:
         """What does not make a new slot (the version policy) changes in place."""
@@ -247,6 +256,11 @@ class Slots:
     def _on_loaded(self, work: Work, loaded: Loaded) -> None:
         if work.slot.cancelled:
             self._end_cancelled(work)
+            self._close_unused(work, loaded)
+            return
+        work.slot.signature = loaded.signature
+        if words := self._outside.objection(work.slot, loaded.signature):
+            self._fail(work, words, may_heal=False)
             self._close_unused(work, loaded)
             return
         self._on_warming(work)

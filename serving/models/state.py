@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from serving.signature import Signature
+
 
 class State(StrEnum):
     NEW = "NEW"
@@ -88,6 +90,8 @@ class Slot:
     attempts: int = 0
     # Whether the last failure may pass without a change of files (I/O, memory).
     may_heal: bool = False
+    # What it was loaded with, also where it was not let serve.
+    signature: Signature | None = None
     # No longer wanted: whatever the load comes to, the slot goes.
     cancelled: bool = False
     ready_since: float | None = field(default=None)

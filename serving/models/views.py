@@ -37,7 +37,8 @@ class VersionView:
     other than asked for or expected, in words. ``memory_bytes``: an estimate, 0 where there
     is none; ``cost``: of a run, by its rows; ``isolated``: why it runs in a process of its
     own, "" where it does not; ``process``: that process, now; ``checked``: its own sample or
-    generated input ran.
+    generated input ran; ``held_back``: it would answer unnamed requests, but for its signature; it
+    is the default all the same where nothing else can be.
     """
 
     number: int
@@ -63,6 +64,7 @@ class VersionView:
     isolated: str = ""
     checked: bool = False
     process: Process | None = None
+    held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Wishes:
     ``wanted``: the version policy chooses among the versions; else only ``extra`` counts,
     versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
+    ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
     """
 
     model: str
@@ -60,6 +61,8 @@ class Wishes:
     out: frozenset[int] = frozenset()
     pinned: int | None = None
     kept: int | None = None
+    answered: int | None = None
+    held: frozenset[int] = frozenset()
 
     def dismissed(self, version: int) -> bool:
         """Whether a command ended the version: it goes even if nothing else can answer."""

@@ -107,6 +107,11 @@ QUEUE_LIMIT_BYTES = Family(
 ISOLATED = Family(
     "serving_model_isolated", "gauge", "1 for a version that runs in a child process of its own."
 )
+HELD_BACK = Family(
+    "serving_model_held_back",
+    "gauge",
+    "1 for a version whose signature keeps it from requests that name no version.",
+)
 OF_VERSIONS = (
     STATE,
     READY_SINCE,
@@ -121,6 +126,7 @@ OF_VERSIONS = (
     QUEUE_LIMIT_ROWS,
     QUEUE_LIMIT_BYTES,
     ISOLATED,
+    HELD_BACK,
 )
 
 # Of one model, from its picture.

@@ -112,6 +112,7 @@ def _of_version(model: str, version: VersionView) -> Iterator[Value]:
     if version.ready_since is not None:
         yield families.BATCH_LIMIT, labels, version.max_rows
         yield families.ISOLATED, labels, int(bool(version.isolated))
+        yield families.HELD_BACK, labels, int(version.held_back)
         if version.config is not None:
             yield from _of_queue(labels, version.config)
 

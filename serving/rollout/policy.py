@@ -38,10 +38,13 @@ class RoutePlan:
 
 
 def default_version(view: ModelView) -> int | None:
-    """The version that the manager chose for requests that name none; should it not answer,
-    the highest READY one: nothing is refused while something can answer."""
-    answering = [v.number for v in view.versions if _answers(v)]
-    return view.default if view.default in answering else highest(answering)
+    """The version that the manager chose for requests that name none, if any; should it not
+    answer, the highest READY one that is not held back: nothing is refused while something can
+    answer."""
+    answering = [v for v in view.versions if _answers(v)]
+    if view.default is None or view.default in [version.number for version in answering]:
+        return view.default
+    return highest(version.number for version in answering if not version.held_back)
 
 
 def plan(view: ModelView) -> RoutePlan:

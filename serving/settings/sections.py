@@ -219,6 +219,11 @@ class RolloutSettings(Section):
         description="How long the version that answered before stays loaded, ready for a"
         " rollback (seconds).",
     )
+    hold_signature_changes: bool = Field(
+        default=True,
+        description="Hold a version back from requests that name none while its signature"
+        " breaks callers of the one that answered, until it is accepted.",
+    )
 
 
 class RegistrySettings(Section):

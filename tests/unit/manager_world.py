@@ -75,6 +75,9 @@ class World:
         self.loads: list[str] = []
         self.stats: list[tuple[str, int]] = []
         self.errors: dict[str, BaseException] = {}
+        # By model and version, or as the configuration has it (``configured``).
+        self.signatures: dict[str, Signature] = {}
+        self.configured: Callable[[Any], Signature | None] = lambda config: None
         self.during: Callable[[dict[str, Any]], None] = lambda call: None
         self.cpu = 0.0
         self.publish_error: Exception | None = None
@@ -122,7 +125,8 @@ class World:
         if word in self.errors:
             raise self.errors[word]
         call["on_warming"]()
-        return Loaded(call["name"], call["version"], call["config"], self)
+        signature = self.configured(call["config"]) or self.signatures.get(word, SIGNATURE)
+        return Loaded(call["name"], call["version"], call["config"], self, signature)
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds

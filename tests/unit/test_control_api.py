@@ -23,6 +23,7 @@ from serving.control.status import HTTP_STATUS
 from serving.errors import Word
 from serving.models.commands import (
     SUPERSEDED,
+    AcceptVersion,
     LoadModel,
     Outcome,
     Rollback,
@@ -56,6 +57,7 @@ COMMANDS = [
     ("unload", {"version": 3}, UnloadModel("m", 3)),
     ("default", {"version": 1}, SetDefault("m", 1)),
     ("default", {"version": "auto"}, SetDefault("m")),
+    ("accept", {"version": 2}, AcceptVersion("m", 2)),
     ("rollback", None, Rollback("m")),
     ("rollback", {}, Rollback("m")),
 ]
@@ -90,6 +92,8 @@ BAD_BODIES = [
     ("default", {}),
     ("default", {"version": None}),
     ("default", {"version": "newest"}),
+    ("accept", None),
+    ("accept", {"version": "auto"}),
     ("rollback", {"version": 1}),
 ]
 
@@ -282,6 +286,7 @@ class TestExposed:
         ("POST", f"{BASE}/m/unload"),
         ("POST", f"{BASE}/m/default"),
         ("POST", f"{BASE}/m/rollback"),
+        ("POST", f"{BASE}/m/accept"),
     )
     OPEN = ("/metrics", "/v2/health/live", "/v2/health/ready", "/api/openapi.json")
 

@@ -137,7 +137,9 @@ def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
 
 def test_limits_and_times_of_a_ready_version_are_told() -> None:
     config = ModelConfig(max_queue_requests=5, max_queue_rows=6, max_queue_bytes=7 * 10**10)
-    version = dataclasses.replace(_version(3), config=config, ready_since=1700000000.25)
+    version = dataclasses.replace(
+        _version(3), config=config, ready_since=1700000000.25, held_back=True
+    )
     text = Exposition().render(b"", (ModelView("m", (version,), 3, "", pinned=3),))
     expected = {
         "serving_queue_limit_requests": 5,
@@ -145,6 +147,7 @@ def test_limits_and_times_of_a_ready_version_are_told() -> None:
         "serving_queue_limit_bytes": 7 * 10**10,
         "serving_batch_limit_rows": 64,
         "serving_model_isolated": 0,
+        "serving_model_held_back": 1,
         "serving_model_ready_timestamp_seconds": 1700000000.25,
     }
     for name, value in expected.items():

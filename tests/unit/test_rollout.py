@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,36 @@ def version(number: int, state: State, reason: str = "") -> VersionView:
     )
 
 
-def view(*versions: VersionView, reason: str = "") -> ModelView:
-    return ModelView("m", versions, None, reason)
+def view(*versions: VersionView, reason: str = "", default: int | None = None) -> ModelView:
+    return ModelView("m", versions, default, reason)
 
 
-def test_the_highest_ready_version_is_the_default() -> None:
+def test_where_the_chosen_version_does_not_answer_the_highest_ready_one_is_the_default() -> None:
     shown = view(
         version(2, State.READY),
         version(10, State.READY),
         version(11, State.LOADING),
         version(12, State.FAILED),
+        default=11,
     )
     assert default_version(shown) == 10
     assert plan(shown).default == 10
+
+
+def test_a_version_held_back_is_reached_by_number_and_the_default_only_where_it_was_chosen() -> (
+    None
+):
+    ready = version(1, State.READY)
+    held = replace(version(2, State.READY), held_back=True)
+    for shown, default in (
+        (view(ready, held, default=1), 1),
+        (view(version(1, State.LOADING), held, default=None), None),
+        (view(version(1, State.FAILED), held, default=1), None),
+        (view(version(1, State.FAILED), held, default=2), 2),
+    ):
+        made = plan(shown)
+        assert made.default == default
+        assert made.versions[2] == "queue 2"
 
 
 def test_without_a_ready_version_there_is_no_default_but_a_reason() -> None:
@@ -58,7 +76,8 @@ def test_without_a_ready_version_there_is_no_default_but_a_reason() -> None:
 
 
 def test_with_a_default_there_is_no_reason_why_not() -> None:
-    assert plan(view(version(1, State.READY), reason="its configuration is wrong")).reason is None
+    shown = view(version(1, State.READY), reason="its configuration is wrong", default=1)
+    assert plan(shown).reason is None
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "isolation.restart_first_s": ("0.1", 0.1),
     "isolation.restart_max_s": ("3", 3.0),
     "rollout.keep_previous_s": ("0", 0.0),
+    "rollout.hold_signature_changes": ("false", False),
     "shutdown.drain_delay_s": ("0", 0.0),
     "shutdown.drain_timeout_s": ("1", 1.0),
     "providers.prefer": (

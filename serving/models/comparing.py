@@ -1,0 +1,82 @@
+"""Every version's signature against the one that its model's callers know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from serving.models import holding
+from serving.models.intents import Intents
+from serving.models.state import Slot, State
+from serving.models.wishes import Wishes
+from serving.signature import Signature
+
+
+class Comparing:
+    """What came of comparing, by model. Used by the manager's loop only.
+
+    ``holds``: whether versions are held back at all; what callers know is kept in any case.
+    """
+
+    def __init__(self, intents: Intents, holds: bool) -> None:
+        self._intents, self._holds = intents, holds
+        self._held: dict[str, holding.Held] = {}
+        self._words: dict[str, Mapping[int, str]] = {}
+        # The slot whose signature callers knew last, by its id.
+        self._spoken: dict[str, int] = {}
+
+    def held(self, model: str) -> frozenset[int]:
+        return frozenset(self._held.get(model, ()))
+
+    def words(self, model: str) -> Mapping[int, str]:
+        """Of the versions that would answer, or do, were it not for their signatures."""
+        return self._words.get(model, {})
+
+    def compare(self, wishes: Wishes, slots: Sequence[Slot]) -> bool:
+        """Whether other versions are held back than before."""
+        model = wishes.model
+        before = self._held.pop(model, {})
+        held = holding.held_back(self._known(model), wishes, slots)
+        if held:
+            self._held[model] = held
+        return held != before
+
+    def news(self, model: str, chosen: Collection[int], default: int | None) -> dict[int, str]:
+        """What is to be said of versions and was not said before."""
+        answered, before = self._intents.said(model).answered, self._words.pop(model, {})
+        told = holding.to_tell(self._held.get(model, {}), chosen, answered, default)
+        words = {
+            version: holding.in_words(model, version, differs, answered, version == default)
+            for version, differs in sorted(told.items())
+        }
+        if words:
+            self._words[model] = words
+        return {version: said for version, said in words.items() if said != before.get(version)}
+
+    def objection(self, slot: Slot, signature: Signature, slots: Sequence[Slot]) -> str:
+        """Why a loaded slot may not take the place of another, "" where it may."""
+        answered = self._intents.said(slot.model).answered
+        return holding.takes_no_place(self._known(slot.model), answered, slot, signature, slots)
+
+    def answers(
+        self, model: str, version: int, slots: Sequence[Slot], now: float, *, alone: bool
+    ) -> bool:
+        """Callers know the signature of what answers them: whether that is news. ``alone``:
+        nothing that is on its way may answer in its place yet."""
+        ready = [s for s in slots if s.version == version and s.state is State.READY]
+        # Of two that are ready the older one is about to leave.
+        newest = max(ready, key=lambda slot: slot.id)
+        told, self._spoken[model] = self._spoken.get(model), newest.id
+        # What was accepted since this one began to answer is not taken back.
+        due = newest.id != told if self._intents.signatures.of(model) else alone
+        if newest.signature is None or not due:
+            return False
+        return self._intents.callers_know(model, newest.signature, now)
+
+    def keep_only(self, models: Collection[str]) -> None:
+        for kept in (self._held, self._words, self._spoken):
+            for model in kept.keys() - set(models):
+                del kept[model]
+
+    def _known(self, model: str) -> Signature | None:
+        """None also where nothing is to be compared."""
+        return self._intents.signatures.of(model) if self._holds else None

@@ -1,0 +1,83 @@
+"""Which versions are held back from requests that name none, because their signature is another
+than the one that callers know. Pure functions, and the words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from serving.models.state import Slot, State
+from serving.models.wishes import Wishes
+from serving.signature import Signature, difference
+
+# In words; a model may have thousands of tensors.
+_MOST_DIFFERENCES = 4
+
+# Version -> in which way its signature is another.
+Held = Mapping[int, str]
+
+
+def held_back(known: Signature | None, wishes: Wishes, slots: Sequence[Slot]) -> Held:
+    """The READY versions whose signature would break callers of ``known``.
+
+    A version that a command pinned, and that has not answered since, is what somebody wants.
+    """
+    if known is None:
+        return {}
+    wanted = wishes.pinned if wishes.pinned != wishes.answered else None
+    ready = [slot for slot in slots if slot.state is State.READY and slot.version != wanted]
+    words = {slot.version: _words(known, slot.signature) for slot in ready}
+    return {version: differs for version, differs in words.items() if differs}
+
+
+def takes_no_place(
+    known: Signature | None, answered: int | None, slot: Slot, new: Signature, slots: Sequence[Slot]
+) -> str:
+    """Why a slot that was loaded can't follow another one of the same version, the one that
+    answers; "" where it can. One number names one signature at a time, so that it could not be
+    reached beside it."""
+    if known is None or slot.version != answered:
+        return ""
+    former = [
+        one.signature
+        for one in slots
+        if one is not slot and one.version == slot.version and one.state is State.READY
+    ]
+    if not any(one is not None and not difference(known, one) for one in former):
+        return ""
+    differs = _words(known, new)
+    if not differs:
+        return ""
+    return f"its signature is not what it was: {differs} ({_cure(slot.model, slot.version)})"
+
+
+def to_tell(
+    held: Held, chosen: Collection[int], answered: int | None, default: int | None
+) -> dict[int, str]:
+    """Those that would answer, or do: not the older ones of a model that has gone on since."""
+    return {
+        version: words
+        for version, words in held.items()
+        if version in chosen
+        and (version == default or answered not in chosen or version > (answered or 0))
+    }
+
+
+def in_words(model: str, version: int, differs: str, answered: int | None, stands_in: bool) -> str:
+    """For people. ``stands_in``: it answers all the same, as nothing else can."""
+    former = "what it was" if answered in (None, version) else f"that of version {answered}"
+    if stands_in:
+        said = "answers, as no other version can, although"
+    else:
+        said = "held back from requests that name no version, because"
+    return f"{said} its signature is not {former}: {differs} ({_cure(model, version)})"
+
+
+def _cure(model: str, version: int) -> str:
+    return f"to take it: serving models accept {model} {version}"
+
+
+def _words(known: Signature, signature: Signature | None) -> str:
+    found = difference(known, signature) if signature is not None else ()
+    rest = len(found) - _MOST_DIFFERENCES
+    more = (f"and {rest} more",) if rest > 0 else ()
+    return ", ".join(found[:_MOST_DIFFERENCES] + more)

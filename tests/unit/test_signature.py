@@ -1,0 +1,170 @@
+"""What changes of a signature break those who call it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from serving.models import signatures
+from serving.models.signatures import Signatures
+from serving.signature import Signature, Tensor, difference
+
+X, Y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))
+BASE = Signature((X,), (Y,))
+OPTIONAL = Tensor("k", "INT64", (), optional=True)
+
+
+def sizes(*shape: int, name: str = "x") -> Tensor:
+    return Tensor(name, "FP32", shape)
+
+
+PASS: dict[str, tuple[Signature, Signature]] = {
+    "the same": (BASE, BASE),
+    "other names of dimensions": (
+        BASE,
+        Signature((Tensor("x", "FP32", (-1, 4), dim_names=("n", "4")),), (Y,)),
+    ),
+    "another order": (
+        Signature((X, sizes(1, name="b")), (Y, sizes(2, name="z"))),
+        Signature((sizes(1, name="b"), X), (sizes(2, name="z"), Y)),
+    ),
+    "a new optional input": (BASE, Signature((X, OPTIONAL), (Y,))),
+    "an input that may be left out now": (
+        BASE,
+        Signature((Tensor("x", "FP32", (-1, 4), optional=True),), (Y,)),
+    ),
+    "more outputs": (BASE, Signature((X,), (Y, Tensor("z", "BYTES", (-1,))))),
+    "an input's dimension may vary now": (BASE, Signature((sizes(-1, -1),), (Y,))),
+    "an output's dimension may vary now": (BASE, Signature((X,), (sizes(-1, -1, name="y"),))),
+    "an output's dimension varies no more": (BASE, Signature((X,), (sizes(8, 3, name="y"),))),
+    "an output that nothing can carry": (
+        BASE,
+        Signature((X,), (Y,), left_out=("p: seq(map)",)),
+    ),
+}
+
+BREAK: dict[str, tuple[Signature, Signature, tuple[str, ...]]] = {
+    "an input is missing": (
+        Signature((X, sizes(1, name="b")), (Y,)),
+        BASE,
+        ("input 'b' is missing",),
+    ),
+    "an optional input is missing": (
+        Signature((X, OPTIONAL), (Y,)),
+        BASE,
+        ("input 'k' is missing",),
+    ),
+    "a new required input": (
+        BASE,
+        Signature((X, Tensor("k", "INT64", ())), (Y,)),
+        ("input 'k' is new and required",),
+    ),
+    "an input that may not be left out any more": (
+        Signature((X, OPTIONAL), (Y,)),
+        Signature((X, Tensor("k", "INT64", ())), (Y,)),
+        ("input 'k' is required now",),
+    ),
+    "an input's datatype": (
+        BASE,
+        Signature((Tensor("x", "FP64", (-1, 4)),), (Y,)),
+        ("input 'x' is FP64, was FP32",),
+    ),
+    "an input's rank": (
+        BASE,
+        Signature((sizes(-1, 4, 1),), (Y,)),
+        ("input 'x' has shape [-1,4,1], had [-1,4]",),
+    ),
+    "an input's fixed dimension": (
+        BASE,
+        Signature((sizes(-1, 5),), (Y,)),
+        ("input 'x' has shape [-1,5], had [-1,4]",),
+    ),
+    "an input's dimension varies no more": (
+        BASE,
+        Signature((sizes(1, 4),), (Y,)),
+        ("input 'x' has shape [1,4], had [-1,4]",),
+    ),
+    "an output is missing": (BASE, Signature((X,), ()), ("output 'y' is missing",)),
+    "an output's datatype": (
+        BASE,
+        Signature((X,), (Tensor("y", "INT64", (-1, 3)),)),
+        ("output 'y' is INT64, was FP32",),
+    ),
+    "an output's rank": (
+        BASE,
+        Signature((X,), (sizes(-1, name="y"),)),
+        ("output 'y' has shape [-1], had [-1,3]",),
+    ),
+    "an output's fixed dimension": (
+        BASE,
+        Signature((X,), (sizes(-1, 2, name="y"),)),
+        ("output 'y' has shape [-1,2], had [-1,3]",),
+    ),
+    "a renamed input and another datatype": (
+        BASE,
+        Signature((sizes(-1, 4, name="X"),), (Tensor("y", "BYTES", (-1, 3)),)),
+        ("input 'x' is missing", "input 'X' is new and required", "output 'y' is BYTES, was FP32"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PASS)
+def test_what_only_widens_breaks_nobody(case: str) -> None:
+    assert difference(*PASS[case]) == ()
+
+
+@pytest.mark.parametrize("case", BREAK)
+def test_what_breaks_callers_is_said(case: str) -> None:
+    old, new, words = BREAK[case]
+    assert difference(old, new) == words
+
+
+# What is kept of them.
+
+
+def test_signatures_come_back_from_their_document_as_callers_know_them() -> None:
+    named = Tensor("x", "BYTES", (-1, 4), dim_names=("n", "4"))
+    kept = Signatures()
+    assert kept.put("m", Signature((named, OPTIONAL), (Y,), left_out=("p: map",)))
+    assert kept.put("ü", BASE)
+    again = Signatures(json.loads(json.dumps(kept.document())))
+    plain = Signature((Tensor("x", "BYTES", (-1, 4)), OPTIONAL), (Y,))
+    assert (again.of("m"), again.of("ü"), again.of("other")) == (plain, BASE, None)
+    assert not again.put("m", Signature((named, OPTIONAL), (Y,)))
+
+
+def test_those_that_changed_longest_ago_are_forgotten_where_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Signatures()
+    for model in ("a", "b", "c"):
+        kept.put(model, BASE)
+    one = len(json.dumps(kept.document()["models"]["a"]))
+    kept.put("a", Signature((X,), (Y, sizes(1))))
+    monkeypatch.setattr(signatures, "MAX_BYTES", 3 * one)
+    assert list(kept.document()["models"]) == ["c", "a"]
+
+
+TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1]}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"form": 2, "models": {}},
+        {"form": 1},
+        {"form": 1, "models": {"m": []}},
+        {"form": 1, "models": {"m": {"inputs": [TENSOR]}}},
+        {"form": 1, "models": {"m": {"inputs": [{**TENSOR, "shape": [True]}], "outputs": []}}},
+        {"form": 1, "models": {"m": {"inputs": [{**TENSOR, "shape": [-2]}], "outputs": []}}},
+        {"form": 1, "models": {"m": {"inputs": [{**TENSOR, "datatype": "F"}], "outputs": []}}},
+        {"form": 1, "models": {"m": {"inputs": [{**TENSOR, "name": 1}], "outputs": []}}},
+        {"form": 1, "models": {"m": {"inputs": [{**TENSOR, "optional": 1}], "outputs": []}}},
+    ],
+)
+def test_a_document_that_is_not_ours_is_refused(document: Any) -> None:
+    with pytest.raises(ValueError, match=r"form|models|m: "):
+        Signatures(document)
