@@ -77,12 +77,19 @@ def publish(
     except PublishError as error:
         raise UserError(str(error)) from None
     if as_json:
-        path, notes = str(done.path), list(done.notes)
-        print_json({"model": model, "version": done.version, "path": path, "notes": notes})
-    else:
-        for note in done.notes:
-            print_line(f"note: {note}", "yellow")
-        print_line(f"published {model} {done.version}: {done.path}", "green")
+        path, notes, differs = str(done.path), list(done.notes), list(done.differs)
+        facts = {"path": path, "notes": notes, "differs": differs}
+        print_json({"model": model, "version": done.version, **facts})
+        return
+    for note in done.notes:
+        print_line(f"note: {note}", "yellow")
+    print_line(f"published {model} {done.version}: {done.path}", "green")
+    if done.differs:
+        print_line(f"its signature is not that of the version below: {', '.join(done.differs)}")
+        print_line(
+            "a gateway that serves that one holds it back from requests that name no version,"
+            f" until: serving models accept {model} {done.version}"
+        )
 
 
 def _version(text: str) -> int | None:

@@ -36,11 +36,13 @@ _MOST_RIVALS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """``notes``: what is other than one may expect of the version, in words."""
+    """``notes``: what is other than one may expect of the version, in words. ``differs``: in
+    which ways callers of the version below would be wrong with this one."""
 
     path: Path
     version: int
     notes: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
 
 
 def write_version(
@@ -159,7 +161,7 @@ def _rename(unfinished: Path, folder: Path, number: int) -> None:
 
 
 def _refuse_existing(folder: Path, version: int) -> None:
-    if version in _versions(folder):
+    if version in versions_of(folder):
         raise _exists(version)
 
 
@@ -168,13 +170,13 @@ def _exists(version: int) -> PublishError:
 
 
 def _next_version(folder: Path) -> int:
-    number = max(_versions(folder), default=0) + 1
+    number = max(versions_of(folder), default=0) + 1
     if number > MAX_VERSION:
         raise PublishError("the highest possible version exists already")
     return number
 
 
-def _versions(folder: Path) -> set[int]:
+def versions_of(folder: Path) -> set[int]:
     """Every number that a folder, or anything else, stands for by its name."""
     found = set()
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -13,7 +13,14 @@ import pytest
 from serving.cli.status import default_words, status_lines
 from serving.control.admin import Admin
 from serving.errors import Word
-from serving.models.commands import LoadModel, Outcome, Rollback, SetDefault, UnloadModel
+from serving.models.commands import (
+    AcceptVersion,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
 from tests import small_models
 from tests.unit.control_fakes import Commander, admin_port
 
@@ -50,6 +57,7 @@ def test_each_command_is_given_and_waited_for() -> None:
             ("unload", "m", 3),
             ("default", "m", 1),
             ("default", "m", "auto"),
+            ("accept", "m", 2),
             ("rollback", "m"),
         ):
             done = serving(*arguments, url=url(admin))
@@ -62,6 +70,7 @@ def test_each_command_is_given_and_waited_for() -> None:
         UnloadModel("m", 3),
         SetDefault("m", 1),
         SetDefault("m"),
+        AcceptVersion("m", 2),
         Rollback("m"),
     ]
 

@@ -12,7 +12,7 @@ import pytest
 
 from serving.registry.manifest import read_manifest
 from tests.clients.gateway import ROOT
-from tests.small_models import scale, write
+from tests.small_models import identity, scale, write
 
 
 def serving(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -50,6 +50,24 @@ def test_every_option_reaches_the_manifest(repository: Path, model: Path, tmp_pa
     assert manifest.metrics == {"accuracy": 0.5}
     assert manifest.samples == ("samples/sample.json",)
     assert (manifest.git_commit, manifest.run_id, manifest.model_id) == ("abcdef1", "run", "m-1")
+
+
+def test_a_signature_that_breaks_callers_of_the_version_below_is_said(
+    repository: Path, model: Path, tmp_path: Path
+) -> None:
+    publish = ("publish", model, "--to", repository, "--model", "m")
+    for number in (1, 2):
+        done = serving(*publish)
+        assert done.stdout == f"published m {number}: {repository / 'm' / str(number)}\n"
+    model.write_bytes(identity("INT64").SerializeToString())
+    done = serving(*publish)
+    assert "input 'X' is INT64, was FP32, output 'Y' is INT64, was FP32" in done.stdout
+    assert "until: serving models accept m 3" in done.stdout
+    assert json.loads(serving(*publish, "--json").stdout)["differs"] == []
+    model.write_bytes(scale(2).SerializeToString())
+    assert json.loads(serving(*publish, "--json").stdout)["differs"][0] == (
+        "input 'X' is FP32, was INT64"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from serving.execution.onnx_file import NotOnnxError
+from serving.execution.onnx_signature import differences
 from serving.models import signatures
 from serving.models.signatures import Signatures
 from serving.signature import Signature, Tensor, difference
@@ -168,3 +174,72 @@ TENSOR = {"name": "x", "datatype": "FP32", "shape": [-1]}
 def test_a_document_that_is_not_ours_is_refused(document: Any) -> None:
     with pytest.raises(ValueError, match=r"form|models|m: "):
         Signatures(document)
+
+
+# As files state it.
+
+
+def value(name: str, datatype: int, dims: list[int | str] | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, datatype, dims)
+
+
+def file(
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    given: tuple[str, ...] = (),
+) -> bytes:
+    initializers = [numpy_helper.from_array(np.zeros(4, np.float32), name) for name in given]
+    graph = helper.make_graph([], "g", inputs, outputs, initializers)
+    return helper.make_model(graph).SerializeToString()
+
+
+FLOAT, INT64, SEQUENCE = (
+    TensorProto.FLOAT,
+    TensorProto.INT64,
+    helper.make_value_info(
+        "z", helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    ),
+)
+OLD = file([value("x", FLOAT, ["n", 4])], [value("y", FLOAT, ["n", 3])])
+
+
+@pytest.mark.parametrize(
+    ("new", "words"),
+    [
+        (OLD, ()),
+        (file([value("x", FLOAT, ["n", "m"])], [value("y", FLOAT, ["n", 3]), SEQUENCE]), ()),
+        (
+            file(
+                [value("x", FLOAT, ["n", 4]), value("b", FLOAT, [4])],
+                [value("y", FLOAT, None)],
+                given=("b",),
+            ),
+            (),
+        ),
+        (
+            file([value("x", INT64, ["n", 4]), value("b", FLOAT, [4])], [SEQUENCE]),
+            (
+                "input 'x' is INT64, was FP32",
+                "input 'b' is new and required",
+                "output 'y' is missing",
+            ),
+        ),
+        (
+            file([value("x", FLOAT, ["n", 5])], [value("y", FLOAT, [3])]),
+            (
+                "input 'x' has shape [-1,5], had [-1,4]",
+                "output 'y' has shape [3], had [-1,3]",
+            ),
+        ),
+    ],
+)
+def test_files_are_compared_as_far_as_both_state_it(new: bytes, words: tuple[str, ...]) -> None:
+    assert differences(OLD, new) == words
+
+
+def test_what_is_no_model_is_refused_and_nothing_worse() -> None:
+    for end in range(len(OLD)):
+        with contextlib.suppress(NotOnnxError):
+            differences(OLD[:end], OLD)
+    with pytest.raises(NotOnnxError):
+        differences(b"not a model", OLD)
