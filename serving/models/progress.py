@@ -136,8 +136,9 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
         case SetDefault(version=version):
             return _of_default(version, facts)
         case AcceptVersion(version=version):
-            wish = facts.wishes.of(version)
-            return _of_wishes([wish] if wish is not None else [], facts)
+            # It may be one that nobody wants loaded: then there is nothing to wait for.
+            now = policy.desired(facts.wishes, facts.slots)
+            return _of_wishes([wish for wish in now if wish.version == version], facts)
         case Rollback():
             return _of_default(facts.wishes.pinned, facts)
 

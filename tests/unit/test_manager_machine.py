@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from serving.errors import LoadError
 from serving.model_config import ModelConfig, VersionPolicy
 from serving.models.commands import (
+    AcceptVersion,
     Command,
     LoadModel,
     Rollback,
@@ -32,10 +33,12 @@ from serving.registry.directory import FoundModel, FoundVersion, Snapshot, Sourc
 from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from tests.unit.manager_world import Loaded
+from serving.signature import Signature, Tensor
+from tests.unit.manager_world import SIGNATURE, Loaded
 
 MODELS = ("a", "b")
 NUMBERS = st.integers(1, 3)
+OTHER = Signature((Tensor("x", "INT64", (-1, 4)),), SIGNATURE.outputs)
 POLICIES = st.one_of(
     st.builds(VersionPolicy, st.just("latest"), st.integers(1, 3)),
     st.just(VersionPolicy("all")),
@@ -103,6 +106,8 @@ class ManagerMachine(RuleBasedStateMachine):
         self.now = 1000.0
         # Content -> how its load fails.
         self.broken: dict[str, Exception] = {}
+        # Content -> its signature, where it is another.
+        self.signatures: dict[str, Signature] = {}
         self.contents = 0
 
     @initialize(mode=st.sampled_from(("poll", "explicit", "both")), loads=st.integers(1, 2))
@@ -157,7 +162,8 @@ class ManagerMachine(RuleBasedStateMachine):
         if error := self.broken.get(content):
             raise error
         call["on_warming"]()
-        return Loaded(call["name"], call["version"], call["config"], self)  # type: ignore[arg-type]  # it asks for no more than this has
+        signature = self.signatures.get(content, SIGNATURE)
+        return Loaded(call["name"], call["version"], call["config"], self, signature)  # type: ignore[arg-type]  # it asks for no more than this has
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds
@@ -182,14 +188,16 @@ class ManagerMachine(RuleBasedStateMachine):
 
     # What happens.
 
-    @rule(model=st.sampled_from(MODELS), number=NUMBERS, kind=st.sampled_from("ggggbhc"))
+    @rule(model=st.sampled_from(MODELS), number=NUMBERS, kind=st.sampled_from("ggggbhcss"))
     def publish_version(self, model: str, number: int, kind: str) -> None:
-        """Good, broken, broken for a while, or still being copied."""
+        """Good, broken, broken for a while, still being copied, or with another signature."""
         content = self.fresh()
         if kind == "b":
             self.broken[content] = LoadError("broken")
         elif kind == "h":
             self.broken[content] = OSError(5, "I/O error")
+        elif kind == "s":
+            self.signatures[content] = OTHER
         self.source.models.setdefault(model, {})[number] = (content, kind != "c")
         self.tick(1.01)
 
@@ -248,6 +256,11 @@ class ManagerMachine(RuleBasedStateMachine):
         self.give(SetDefault(model, version))
         self.tick()
 
+    @rule(model=st.sampled_from(MODELS), version=NUMBERS)
+    def accept(self, model: str, version: int) -> None:
+        self.give(AcceptVersion(model, version))
+        self.tick()
+
     @rule(model=st.sampled_from(MODELS))
     def roll_back(self, model: str) -> None:
         self.give(Rollback(model))
@@ -295,7 +308,9 @@ class ManagerMachine(RuleBasedStateMachine):
             ready = {v.number for v in view.versions if v.state is State.READY}
             if view.pinned in ready:
                 assert plan(view).default == view.pinned
-            assert (plan(view).default is None) == (not ready)
+            pending = any(v.state in PENDING for v in view.versions)
+            # At a start what is held back waits for what is not.
+            assert (plan(view).default is None) == (not ready) or pending
             assert view.default == plan(view).default
 
     @invariant()

@@ -20,6 +20,9 @@ from serving.models.commands import (
     SetDefault,
     UnloadModel,
 )
+from serving.models.progress import Facts, outcome
+from serving.models.state import Slot, SlotKey, State
+from serving.models.wishes import Wish, Wishes
 from serving.rollout.policy import plan
 from serving.signature import Signature, Tensor
 from serving.state_dir import StateDir
@@ -328,6 +331,13 @@ def test_accepting_what_is_not_held_back_changes_nothing(world: World) -> None:
     changed(world)
     assert world.outcome_at_once(AcceptVersion("m", 1)) == Outcome(version=1)
     assert (world.answers(), world.version(2).reason) == (1, HELD)
+
+
+def test_accepting_what_the_policy_does_not_want_waits_for_nothing() -> None:
+    wishes = [Wish(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
+    slot = Slot(1, wishes[1].key, Path("m"), 0.0, State.READY)
+    facts = Facts(Wishes("m", tuple(wishes)), (slot,), default=4)
+    assert outcome(AcceptVersion("m", 3), facts) == Outcome(version=4)
 
 
 # The same version, with another configuration or other files.

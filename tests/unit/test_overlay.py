@@ -170,6 +170,37 @@ def test_the_pinned_version_answers_else_the_newest_chosen_else_who_did(
     assert answering(Wishes("m", pinned=pinned), ready, chosen, before) == answers
 
 
+# (held back, pinned, ready, chosen, who answered before, on its way) -> who answers
+@pytest.mark.parametrize(
+    ("held", "pinned", "ready", "chosen", "before", "coming", "answers"),
+    [
+        ({10}, None, {9, 10}, {9, 10}, 9, set(), 9),
+        ({10}, None, {8, 9, 10}, {8, 9, 10}, 8, set(), 9),
+        # Off the disk.
+        ({10}, None, {9, 10}, {10}, 9, set(), 9),
+        # At a restart.
+        ({10}, None, {10}, {9, 10}, 9, {9}, None),
+        ({10}, None, {10}, {9, 10}, 9, set(), 10),
+        # Its own new configuration.
+        ({10}, None, {10}, {10}, 10, {10}, 10),
+        ({9, 10}, None, {9, 10}, {9, 10}, 8, set(), 10),
+        ({9}, 9, {9, 10}, {9, 10}, 10, set(), 9),
+        ({10}, 9, {10}, {9, 10}, 10, {9}, 10),
+    ],
+)
+def test_one_that_is_held_back_answers_where_nothing_else_can(
+    held: set[int],
+    pinned: int | None,
+    ready: set[int],
+    chosen: set[int],
+    before: int | None,
+    coming: set[int],
+    answers: int | None,
+) -> None:
+    wishes = Wishes("m", pinned=pinned, held=frozenset(held))
+    assert answering(wishes, ready, chosen, before, coming) == answers
+
+
 def test_versions_compare_as_numbers() -> None:
     assert highest([2, 10, 9]) == 10
     assert highest([]) is None
