@@ -16,8 +16,6 @@ from pathlib import Path
 
 from serving.errors import LoadError
 from serving.execution import onnx_file
-from serving.execution.missing_file import words_for_missing
-from serving.execution.onnx_file import ExternalData, NotOnnxError, OnnxFile
 from serving.execution.external_data import (
     NOT_DATA,
     ExternalFile,
@@ -26,6 +24,7 @@ from serving.execution.external_data import (
     os_words,
     walk_folder,
 )
+from serving.execution.missing_file import words_for_missing
 from serving.execution.onnx_file import NotOnnxError, OnnxFile
 
 # The limit of the protobuf format itself.
