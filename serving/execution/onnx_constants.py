@@ -14,8 +14,9 @@ from serving.execution.protobuf_walk import BYTES, VARINT, fields, text, varint,
 
 INT32, INT64, BOOL = 6, 7, 9
 FLOAT = 1
-# Constants with more elements than this are only known by type and shape.
-SMALL = 4096
+# Constants with more elements than this are only known by type and shape; of floats only
+# such as decide shapes are of use.
+SMALL, FEW = 4096, 64
 _INTEGERS = {
     2: "<u1",
     3: "<i1",
@@ -91,7 +92,7 @@ class _Tensor:
         made = Constant(self.elem_type, None, tuple(self.dims))
         if not self.elsewhere and 0 <= self.count <= SMALL:
             made.values = self._known(_INTEGERS, self.integers)
-            made.floats = self._known(_FLOATS, self.floats)
+            made.floats = self._known(_FLOATS, self.floats) if self.count <= FEW else None
         return made
 
     def _known(self, dtypes: dict[int, str], listed: list[Any]) -> tuple[Any, ...] | None:

@@ -20,15 +20,17 @@ class NotOnnxError(ValueError):
 def messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The length-delimited fields of one message, the others skipped."""
     for number, kind, value in fields(data):
-        if kind == BYTES:
-            yield number, view(value)
+        if kind == BYTES and isinstance(value, memoryview):
+            yield number, value
 
 
 def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     """(field number, wire type, value) of one message; raises IndexError where it breaks off."""
     at, end = 0, len(data)
     while at < end:
-        key, at = varint(data, at)
+        key = data[at]
+        # Most keys are one byte: a call less for each field.
+        key, at = (key, at + 1) if key < 0x80 else varint(data, at)
         if key > _MOST_KEY:
             raise NotOnnxError("is not an ONNX protobuf")
         kind = key & 7
@@ -77,4 +79,4 @@ def view(value: int | memoryview) -> memoryview:
 
 def text(value: int | memoryview | None) -> str:
     """Raises UnicodeDecodeError."""
-    return bytes(value).decode() if isinstance(value, memoryview) else ""
+    return str(value, "utf-8") if isinstance(value, memoryview) else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from serving.execution.onnx_constants import Constant
 from serving.execution.onnx_nodes import Graph, Node
-from serving.models.loading.batching.symbols import Dim, Symbols, has_rows
+from serving.models.loading.batching.symbols import Dim, Symbols
 from serving.models.loading.batching.values import Blame, Kind, Shape, Value, same
 
 if TYPE_CHECKING:
@@ -243,7 +243,3 @@ def constant_of(constant: Constant) -> Value:
 # int32, int64, bool, float, double. Arithmetic on narrower integers wraps, and on narrower
 # floats rounds, where ours does not.
 FOLLOWED = frozenset({1, 6, 7, 9, 11})
-
-
-def follows_rows(sizes: Iterable[Dim]) -> bool:
-    return any(has_rows(size) for size in sizes)

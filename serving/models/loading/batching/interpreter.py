@@ -15,7 +15,6 @@ from serving.models.loading.batching.call import (
     Call,
     Known,
     constant_of,
-    follows_rows,
 )
 from serving.models.loading.batching.symbols import Symbols, TooLongError, has_rows
 from serving.models.loading.batching.values import Blame, Kind, Value, same
@@ -164,12 +163,8 @@ class Interpreter:
             return call.lost("it does not show what rows do to something the same for all")
         if has_rows(value.block):
             return call.mixed("a dimension follows the square of the number of rows")
-        if value.shape is not None and value.kind is not Kind.COUNT:
-            others = [
-                s for at, s in enumerate(value.shape) if not value.has_rows or at != value.axis
-            ]
-            if follows_rows(others):
-                return call.mixed("a dimension follows the number of rows")
+        if value.kind is not Kind.COUNT and _strays(value):
+            return call.mixed("a dimension follows the number of rows")
         return value
 
     def _function(self, body: Graph, call: Call) -> Sequence[Value]:
@@ -205,6 +200,15 @@ class Interpreter:
         finally:
             self._frames.pop()
         return tuple(_found(scope, name, body.nodes) for name in body.outputs)
+
+
+def _strays(value: Value) -> bool:
+    """Whether the number of rows shows in another dimension than theirs."""
+    axis = value.axis if value.has_rows else -1
+    for at, size in enumerate(value.shape or ()):
+        if not isinstance(size, int) and at != axis and has_rows(size):
+            return True
+    return False
 
 
 def _found(scope: Scope, name: str, nodes: Sequence[Node]) -> Value:

@@ -46,6 +46,9 @@ class Kind(Enum):
     NEVER = "never"
 
 
+_WITH_ROWS = (Kind.ROWS, Kind.PLACE, Kind.PLACE_FIRST)
+
+
 @dataclass(frozen=True, slots=True)
 class Blame:
     """Where a value was spoilt: the node by name, its operator, and why."""
@@ -71,8 +74,7 @@ class Value:
 
     @property
     def has_rows(self) -> bool:
-        kind = self.kind
-        return kind is Kind.ROWS or kind is Kind.PLACE or kind is Kind.PLACE_FIRST
+        return self.kind in _WITH_ROWS
 
     @property
     def spoilt(self) -> bool:
@@ -150,5 +152,5 @@ def from_objects(array: Objects | Element) -> Value:
 
 def rows(shape: Sequence[Dim], axis: int, block: Dim = 1) -> Value:
     """Rows along ``axis``, whose size in ``shape`` does not matter."""
-    whole = (*shape[:axis], N * block, *shape[axis + 1 :])
+    whole = (*shape[:axis], N if block == 1 else N * block, *shape[axis + 1 :])
     return Value(Kind.ROWS, whole, axis, block)
