@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import exports_sklearn, exports_tabular, exports_text, exports_vision
+from . import exports_sequences, exports_sklearn, exports_tabular, exports_text, exports_vision
 
-MODULES = (exports_vision, exports_text, exports_tabular, exports_sklearn)
+MODULES = (exports_vision, exports_text, exports_sequences, exports_tabular, exports_sklearn)
 EXPORTS = [entry for one in MODULES for entry in one.entries]
