@@ -25,7 +25,7 @@ def check(graph: Random) -> None:
 
 
 @given(graphs())
-@settings(max_examples=200, **LONG)
+@settings(max_examples=300, **LONG)
 def test_no_random_graph_is_proven_whose_answers_move(graph: Random) -> None:
     check(graph)
 
