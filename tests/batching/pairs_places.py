@@ -57,6 +57,20 @@ PAIRS = [
         beside("r = Slice(x, a, b, a)", "int64[1] a = {0}, int64[1] b = {1}"),
     ),
     Pair(
+        "Slice",
+        case(
+            "s = Shape(x) l = Gather(s, a) p = Slice(i, z, l, a) e = Gather(w, p) y = Add(x, e)",
+            "int64[1,3] i = {2, 1, 0}, int64[1] z = {0}, int64[1] a = {1}, float[3] w = {1, 2, 3}",
+            inputs="float[n,s] x",
+            sizes={"s": 2},
+        ),
+        case(
+            "s = Shape(x) l = Gather(s, z) p = Slice(i, z, l, a) y = Add(x, p)",
+            "float[1,3] i = {2, 1, 0}, int64[1] z = {0}, int64[1] a = {1}",
+            inputs="float[n,1] x",
+        ),
+    ),
+    Pair(
         "Pad",
         case("y = Pad(x, p)", "int64[4] p = {0, 1, 0, 2}"),
         case("y = Pad(x, p)", "int64[4] p = {1, 0, 0, 0}"),

@@ -59,6 +59,16 @@ PRODUCTS = [
         case('g = Einsum<equation="ij,ik->jk">(x, x) y = MatMul(x, g)'),
     ),
     Pair(
+        "Einsum",
+        case(
+            'y = Einsum<equation="...ij, ...kj">(x, w)',
+            "float[1,2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}",
+            inputs="float[n,3,4] x",
+            output="float[n,k,l] y",
+        ),
+        case('g = Einsum<equation="i..., ij">(x, x) y = MatMul(x, g)'),
+    ),
+    Pair(
         "Det",
         case("y = Det(x)", inputs="float[n,3,3] x", output="float[n] y"),
         beside("r = Det(x)", inputs="float[n,1] x"),

@@ -76,7 +76,9 @@ def _holds(value: Value, array: Array) -> bool:
     """Whether the sizes and the integers that it claims are those that come out."""
     if value.shape is not None and not _agree(value.shape, array.shape):
         return False
-    return value.data is None or array.dtype.kind == "f" or _agree(value.data, array.ravel())
+    return (
+        value.data is None or array.dtype.kind == "f" or _agree(value.data, array.ravel().tolist())
+    )
 
 
 def _agree(claimed: Sequence[Any], real: Sequence[Any]) -> bool:

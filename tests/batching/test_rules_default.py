@@ -30,8 +30,8 @@ PAIRS: list[Pair] = [
 
 def _named(pairs: list[tuple[Pair, Case | str]]) -> list[object]:
     return [
-        pytest.param(pair.operator, case, id=f"{pair.operator}-{case.opset}")
-        for pair, case in pairs
+        pytest.param(pair.operator, case, id=f"{pair.operator}-{case.opset}-{at}")
+        for at, (pair, case) in enumerate(pairs)
         if isinstance(case, Case)
     ]
 

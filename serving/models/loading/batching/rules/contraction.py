@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from string import ascii_letters
 
 from serving.models.loading.batching.call import MICROSOFT, Call, broadcast, one_size, rule
 from serving.models.loading.batching.symbols import Dim, has_rows
@@ -161,9 +162,32 @@ def einsum(call: Call) -> Value:
     terms, arrow, output = equation.partition("->")
     inputs = terms.split(",")
     values = call.there()
-    if not arrow or "." in equation or len(inputs) != len(values):
-        return call.lost("its equation has dots, or no output")
+    if len(inputs) != len(values) or any(value.shape is None for value in values):
+        return call.lost("it does not show how many dimensions an input has")
+    ranks = [len(value.shape or ()) for value in values]
+    inputs, output = _written_out(inputs, output if arrow else _implied(terms), ranks)
     return _einsum(call, inputs, output, values)
+
+
+def _implied(terms: str) -> str:
+    """The output where none is written: what the dots stand for, then letters that come once."""
+    once = sorted(letter for letter in set(terms) - set(".,") if terms.count(letter) == 1)
+    return ("..." if "." in terms else "") + "".join(once)
+
+
+def _written_out(inputs: Sequence[str], output: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+    """With letters for dots, which are aligned from the right."""
+    unused = [one for one in ascii_letters if one not in "".join(inputs)]
+    counts = [rank - len(term) + 3 for term, rank in zip(inputs, ranks, strict=True)]
+    most = max(
+        (count for term, count in zip(inputs, counts, strict=True) if "." in term), default=0
+    )
+    letters = "".join(unused[:most])
+    written = [
+        term.replace("...", letters[most - count :] if "." in term else "")
+        for term, count in zip(inputs, counts, strict=True)
+    ]
+    return written, output.replace("...", letters)
 
 
 def _einsum(call: Call, inputs: Sequence[str], output: str, values: Sequence[Value]) -> Value:

@@ -133,17 +133,16 @@ def _bounds(call: Call, place: int, attribute: str) -> list[Dim | None] | None:
 
 def _slice_known(call: Call, value: Value, cuts: Sequence[_Cut]) -> Value:
     array = value.objects()
-    numbers = all(isinstance(end, int) for c in cuts for end in (c.start, c.end, c.step))
-    if array is None or not numbers:
-        if value.kind is Kind.COUNT or value.shape is None:
-            return call.mixed(COUNTED) if value.kind is Kind.COUNT else same()
-        # The elements are not followed any further: a table of positions, cut to a length.
-        return _sliced(call, value, value.shape, cuts)
     for cut in cuts:
+        ends = (cut.start, cut.end, cut.step)
+        if array is None or not all(isinstance(end, int) for end in ends):
+            if value.kind is Kind.COUNT:
+                return call.mixed(COUNTED)
+            return _sliced(call, value, value.shape or (), cuts)
         where: list[slice] = [slice(None)] * array.ndim
-        where[cut.axis] = slice(*_python((cut.start, cut.end, cut.step)))
+        where[cut.axis] = slice(*_python(ends))
         array = array[tuple(where)]
-    return from_objects(array)
+    return same() if array is None else from_objects(array)
 
 
 @rule("Pad", counts=(1,))
