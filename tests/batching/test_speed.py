@@ -25,7 +25,8 @@ def _long_model() -> bytes:
         for name in (names[0], names[-1])
     ]
     graph = helper.make_graph(nodes, "long", ends[:1], ends[1:])
-    return helper.make_model(graph).SerializeToString()
+    model: bytes = helper.make_model(graph).SerializeToString()
+    return model
 
 
 def test_ten_thousand_nodes_take_no_time_that_a_user_sees() -> None:
