@@ -53,7 +53,9 @@ class Node:
     graphs: dict[str, Graph] = field(default_factory=dict)
     # In a function: attribute -> the function's own attribute whose value it takes.
     references: dict[str, str] = field(default_factory=dict)
-    # Those of other types: lists of texts, of tensors, of graphs, sparse tensors.
+    # Lists of texts, as they stand in the file.
+    text_lists: dict[str, list[memoryview]] = field(default_factory=dict)
+    # Those of other types: lists of tensors and of graphs, sparse tensors.
     others: set[str] = field(default_factory=set)
 
 
@@ -190,8 +192,8 @@ def _node(data: memoryview, depth: int) -> Node:
 
 # AttributeProto's types.
 _FLOAT, _INT, _FLOATS, _INTS = 1, 2, 6, 7
-# Lists of texts, tensors and graphs; sparse tensors.
-_OTHERS = frozenset({9, 10, 11, 22, 23})
+# Lists of tensors and of graphs; sparse tensors.
+_OTHERS = frozenset({10, 11, 22, 23})
 
 _Parts = dict[int, list[tuple[int, int | memoryview]]]
 
@@ -209,6 +211,8 @@ def _attribute(data: memoryview, node: Node, depth: int) -> None:
         node.numbers.setdefault(name, 0)
     elif stated == _FLOAT:
         node.floats.setdefault(name, 0.0)
+    if 9 in parts:
+        node.text_lists[name] = [view(value) for _, value in parts[9]]
     if not _OTHERS.isdisjoint(parts):
         node.others.add(name)
     if 21 in parts:

@@ -346,3 +346,21 @@ def bifurcated_sequence(g: Graph) -> None:
     parts = g.op("SplitToSequence", x, axis=0, keepdims=0)
     chosen = g.op("SequenceAt", parts, np.int64(0))
     g.output(g.op("Unsqueeze", chosen, [0]), None, 4)
+
+
+TEXTS = [feeds(np.array(["a b"], object)), feeds(np.array(["b a b a b", "a"], object))]
+MARKS = {"mark": 0, "mincharnum": 1, "separators": [" "]}
+TERMS = {"min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "mode": "TF"}
+
+
+@zoo.add(COME_AND_GO, *TEXTS)
+def padding_that_is_a_word_of_the_pool(g: Graph) -> None:
+    words = g.ms("Tokenizer", g.input("x", "n", kind=STRING), pad_value="#", **MARKS)
+    pool = {"ngram_counts": [0], "ngram_indexes": [0, 1], "pool_strings": ["a", "#"]}
+    g.output(g.op("TfIdfVectorizer", words, **TERMS, **pool), "n", 2)
+
+
+@zoo.add(COME_AND_GO, *TEXTS)
+def words_padded_to_the_longest_text(g: Graph) -> None:
+    words = g.ms("Tokenizer", g.input("x", "n", kind=STRING), pad_value="#", **MARKS)
+    g.output(g.op("Identity", words), "n", "words", kind=STRING)

@@ -15,11 +15,7 @@ from .exports import EXPORTS
 from .exports_real import IN_WHEELS, LIGHT, light
 
 # Rightly batchable and yet not proven: the node, and why.
-EXCEPTIONS: dict[str, str] = {
-    "sklearn ColumnTransformer of numbers and words": "Reshape behind OneHotEncoder",
-    "sklearn TfidfVectorizer and LogisticRegression": "Tokenizer pads to the longest text",
-    "sklearn CountVectorizer and LogisticRegression": "Tokenizer pads to the longest text",
-}
+EXCEPTIONS: dict[str, str] = {}
 
 named = pytest.mark.parametrize("entry", EXPORTS, ids=[one.name for one in EXPORTS])
 

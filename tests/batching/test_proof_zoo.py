@@ -11,10 +11,7 @@ from .independent_zoo import INDEPENDENT
 
 # Independent and yet not proven: why.
 NOT_PROVEN: dict[str, str] = {
-    "axes_turned_by_einsum": "Einsum with dots in its equation is not followed",
     "scan_over_rows_that_remembers_nothing": "Scan over rows counts as coupled",
-    "words_encoded_one_hot": "OneHotEncoder's last dimension is not told from its categories",
-    "words_of_texts_counted": "Tokenizer pads to the longest; what drops the pad is not seen",
 }
 
 

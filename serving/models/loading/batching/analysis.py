@@ -13,7 +13,7 @@ from typing import Literal
 
 from serving.execution.onnx_nodes import Model, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
-from serving.models.loading.batching.call import constant_of
+from serving.models.loading.batching.call import FILLED, constant_of
 from serving.models.loading.batching.interpreter import OLDEST_OPSET, Interpreter, Scope
 from serving.models.loading.batching.symbols import Dim
 from serving.models.loading.batching.values import Kind, Value, rows
@@ -144,6 +144,8 @@ def _verdict(name: str, value: Value | None, lost: tuple[str, ...]) -> Analysis:
         return Analysis(kind, name, blame.node, blame.operator, blame.why, lost)
     if value.kind in (Kind.COUNT, Kind.PLACE, Kind.PLACE_FIRST):
         return Analysis("coupled", name, why="it says how many rows run, or in which place")
+    if value.kind is Kind.PADDED:
+        return Analysis("coupled", name, why=FILLED)
     if value.kind is Kind.SAME:
         return Analysis("not batchable", name, why="it does not depend on the rows")
     if value.axis != 0 or value.block != 1:

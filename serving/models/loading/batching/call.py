@@ -23,6 +23,7 @@ Result = Value | Sequence[Value]
 
 COUNTED = "the answer depends on how many rows run"
 PLACED = "the answer depends on a row's place among the others"
+FILLED = "rows are filled up to the longest of the batch"
 
 
 @dataclass(slots=True)
@@ -83,10 +84,16 @@ class Call:
         constant = self.tensor(name)
         return None if constant is None or constant.values is None else list(constant.values)
 
+    def texts(self, name: str) -> list[memoryview] | None:
+        """A list of texts, as they stand in the file; None where it is not given."""
+        node, name = self._source(name)
+        return node.text_lists.get(name)
+
     def has_attribute(self, name: str) -> bool:
         node, name = self._source(name)
-        parts = (node.numbers, node.floats, node.texts, node.tensors, node.graphs, node.others)
-        return any(name in part for part in parts)
+        parts = (node.numbers, node.floats, node.texts, node.tensors, node.graphs)
+        more = (node.text_lists, node.others)
+        return any(name in part for part in (*parts, *more))
 
     def body(self, name: str) -> Graph | None:
         return self.node.graphs.get(name)
@@ -120,13 +127,15 @@ Rule = Callable[[Call], Result]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A rule, and the places of inputs that may be counts and row numbers. -1: all."""
+    """A rule, and the places of inputs that may be counts and row numbers (-1: all), and
+    whether its first may be padded."""
 
     rule: Rule
     counts: frozenset[int] = frozenset()
     places: frozenset[int] = frozenset()
     # Its outputs are the same where its inputs are, whatever the rule makes of them.
     pure: bool = True
+    padded: bool = False
 
     def takes_count(self, place: int) -> bool:
         return -1 in self.counts or place in self.counts
@@ -150,12 +159,13 @@ def rule(
     counts: Iterable[int] = (),
     places: Iterable[int] = (),
     pure: bool = True,
+    padded: bool = False,
 ) -> Callable[[Rule], Rule]:
     """Make a function the rule of these operators."""
 
     def add(function: Rule) -> Rule:
-        for operator in operators:
-            RULES[domain, operator] = Known(function, frozenset(counts), frozenset(places), pure)
+        known = Known(function, frozenset(counts), frozenset(places), pure, padded)
+        RULES.update(dict.fromkeys(((domain, operator) for operator in operators), known))
         return function
 
     return add

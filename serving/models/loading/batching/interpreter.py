@@ -9,6 +9,7 @@ from serving.execution.onnx_nodes import Graph, Model, Node
 from serving.models.loading.batching import rules
 from serving.models.loading.batching.call import (
     COUNTED,
+    FILLED,
     PLACED,
     REASONS,
     RULES,
@@ -151,6 +152,8 @@ class Interpreter:
                 return [call.mixed(COUNTED)]
             if value.kind in (Kind.PLACE, Kind.PLACE_FIRST) and not known.takes_place(place):
                 return [call.mixed(PLACED)]
+            if value.kind is Kind.PADDED and not known.padded:
+                return [call.mixed(FILLED)]
         made = known.rule(call)
         results = [made] if isinstance(made, Value) else list(made)
         return [self._checked(call, value, known.pure, unchanged) for value in results]
@@ -204,7 +207,7 @@ class Interpreter:
 
 def _strays(value: Value) -> bool:
     """Whether the number of rows shows in another dimension than theirs."""
-    axis = value.axis if value.has_rows else -1
+    axis = value.axis if (value.has_rows or value.kind is Kind.PADDED) else -1
     for at, size in enumerate(value.shape or ()):
         if not isinstance(size, int) and at != axis and has_rows(size):
             return True
@@ -245,6 +248,7 @@ def _given(call: Call, body: Graph) -> Node:
         given.texts.update(source.texts)
         given.tensors.update(source.tensors)
         given.graphs.update(source.graphs)
+        given.text_lists.update(source.text_lists)
         given.others.update(source.others)
     outer = call.given or defaults
     for name, reference in call.node.references.items():
@@ -264,6 +268,8 @@ def _copy(source: Node, reference: str, target: Node, name: str) -> None:
         target.tensors[name] = source.tensors[reference]
     if reference in source.graphs:
         target.graphs[name] = source.graphs[reference]
+    if reference in source.text_lists:
+        target.text_lists[name] = source.text_lists[reference]
     if reference in source.others:
         target.others.add(name)
 
@@ -277,5 +283,6 @@ def _frozen(given: Node) -> tuple[object, ...]:
         tuple(sorted(given.texts.items())),
         tuple(sorted(tensors, key=lambda t: t[0])),
         tuple(sorted((name, id(graph)) for name, graph in given.graphs.items())),
+        tuple(sorted((name, id(texts)) for name, texts in given.text_lists.items())),
         tuple(sorted(given.others)),
     )

@@ -11,6 +11,8 @@ The kinds, and what they claim:
 - ``PLACE``: as ``ROWS`` with ``block`` 1; each element is its row's number, counted from 0.
 - ``PLACE_FIRST``: as ``ROWS``; along the last axis stand indices, of which the first is the
   row's number.
+- ``PADDED``: as ``ROWS``, but along the last axis each row is filled up with ``fill`` to the
+  longest of the batch.
 - ``MIXED``: rows influence each other. ``LOST``: the rules can't tell. ``NEVER``: the rows do
   not come out as they went in, whoever shares the batch. ``blame`` says where and why.
 """
@@ -41,6 +43,7 @@ class Kind(Enum):
     COUNT = "count"
     PLACE = "place"
     PLACE_FIRST = "place first"
+    PADDED = "padded"
     MIXED = "mixed"
     LOST = "lost"
     NEVER = "never"

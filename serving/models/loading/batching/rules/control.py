@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from serving.execution.onnx_nodes import Graph
-from serving.models.loading.batching.call import ALL, COUNTED, Call, normal, rule
+from serving.models.loading.batching.call import ALL, COUNTED, FILLED, Call, normal, rule
 from serving.models.loading.batching.symbols import Dim
 from serving.models.loading.batching.values import Kind, Value, same
 
@@ -91,6 +91,8 @@ def _plain(call: Call, value: Value) -> Value:
     """What is carried changes from turn to turn: only its kind and shape go on."""
     if value.kind is Kind.COUNT:
         return call.mixed(COUNTED)
+    if value.kind is Kind.PADDED:
+        return call.mixed(FILLED)
     if value.kind in (Kind.PLACE, Kind.PLACE_FIRST):
         return call.mixed("the answer depends on a row's place among the others")
     return replace(value, data=None, fill=None)

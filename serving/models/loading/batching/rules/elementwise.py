@@ -30,7 +30,7 @@ def _like(value: Value) -> Value:
     return same(value.shape)
 
 
-@rule("Identity", counts=ALL, places=ALL)
+@rule("Identity", counts=ALL, places=ALL, padded=True)
 def identity(call: Call) -> Value:
     return call.input(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.models.loading.batching.call import MICROSOFT, Call, broadcast, normal, rule
+from serving.models.loading.batching.call import FILLED, MICROSOFT, Call, broadcast, normal, rule
 from serving.models.loading.batching.rules.attention import go_along
 from serving.models.loading.batching.rules.normalization import OWN_SCALE, on_axis_0
 from serving.models.loading.batching.rules.reduction import along
@@ -242,10 +242,14 @@ def embed_normalization(call: Call) -> list[Value]:
 
 @rule("Tokenizer", domain=MICROSOFT)
 def tokenizer(call: Call) -> Value:
+    """[n] -> [n, words], filled up with ``pad_value``."""
     value = call.input(0)
-    if not value.has_rows:
+    if not value.has_rows or value.shape is None:
         return same()
-    return call.mixed("it fills up to the longest of the batch")
+    if len(value.shape) != 1:
+        return call.mixed(FILLED)
+    shape = (*value.shape, call.symbols.fresh())
+    return Value(Kind.PADDED, shape, 0, value.block, fill=call.text("pad_value"))
 
 
 @rule("NGramRepeatBlock", domain=MICROSOFT)

@@ -28,6 +28,9 @@ def table(call: Call, value: Value, *columns: Dim) -> Value:
 
 def length(call: Call, attribute: str) -> int | None:
     """How many elements a list has, None where it is not given."""
+    texts = call.texts(attribute)
+    if texts is not None:
+        return len(texts)
     constant = call.tensor(attribute)
     return constant.dims[0] if constant is not None and len(constant.dims) == 1 else None
 
@@ -43,7 +46,8 @@ def one_hot_encoder(call: Call) -> Value:
     value = call.input(0)
     if value.shape is None:
         return same()
-    places: Dim = length(call, "cats_int64s") or call.symbols.fresh()
+    known = length(call, "cats_int64s") or length(call, "cats_strings")
+    places: Dim = known or call.symbols.fresh()
     shape = (*value.shape, places)
     return value.rows_like(shape, value.axis) if value.has_rows else same(shape)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.models.loading.batching.call import ML, Call, rule, without_rule
-from serving.models.loading.batching.values import Kind, Value, same
+from serving.models.loading.batching.call import FILLED, ML, Call, rule, without_rule
+from serving.models.loading.batching.values import Element, Kind, Value, same
 
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
@@ -48,7 +48,7 @@ def by_data(call: Call) -> Value:
 def string_normalizer(call: Call) -> Value:
     """[n] or [1, n]. Stop words fall out, and with them their places."""
     value = call.input(0)
-    if "stopwords" in call.node.others or call.has_attribute("stopwords"):
+    if call.texts("stopwords"):
         return call.never("its stop words fall out: how many come out depends on the data")
     if not value.has_rows:
         return same(value.shape)
@@ -57,15 +57,25 @@ def string_normalizer(call: Call) -> Value:
     return Value(Kind.ROWS, value.shape, value.axis, value.block)
 
 
-@rule("TfIdfVectorizer")
+@rule("TfIdfVectorizer", padded=True)
 def tf_idf(call: Call) -> Value:
-    """[n, words] -> [n, terms]; a vector is one row."""
+    """[n, words] -> [n, terms]; a vector is one row. Words that are in no term count nothing,
+    and neither does what a row is filled up with, if it is none of them."""
     value = call.input(0)
-    if not value.has_rows or value.shape is None:
+    padded = value.kind is Kind.PADDED
+    if padded and not _ignores(call, value.fill):
+        return call.mixed(FILLED)
+    if not (value.has_rows or padded) or value.shape is None:
         return same()
     if len(value.shape) != 2 or value.axis != 0:
         return call.mixed("it takes a vector for one row")
     return Value(Kind.ROWS, (value.shape[0], call.symbols.fresh()), 0, value.block)
+
+
+def _ignores(call: Call, fill: Element | None) -> bool:
+    """Whether no term has the word ``fill``."""
+    pool = call.texts("pool_strings")
+    return isinstance(fill, str) and pool is not None and fill.encode() not in map(bytes, pool)
 
 
 @rule("StringSplit")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from serving.models.loading.batching.call import (
     ALL,
     COUNTED,
+    FILLED,
     Call,
     normal,
     rule,
@@ -163,11 +164,14 @@ def _has_once(size: Dim) -> bool:
     return block is not None and has_rows(size) and not has_rows(block)
 
 
-@rule("Flatten", places=(0,))
+@rule("Flatten", places=(0,), padded=True)
 def flatten(call: Call) -> Value:
     value = call.input(0)
     if value.shape is None:
         return same()
+    if value.kind is Kind.PADDED:
+        plain = len(value.shape) == 2 and call.number("axis", 1) == 1
+        return value if plain else call.mixed(FILLED)
     axis = call.number("axis", 1)
     at = axis + len(value.shape) if axis < 0 else axis
     return reshaped(call, value, [product(value.shape[:at]), product(value.shape[at:])])
