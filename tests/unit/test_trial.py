@@ -10,12 +10,12 @@ import numpy as np
 import psutil
 import pytest
 from onnx import helper
-from serving.models.loading.proof import BatchingVerdict
 
 from serving.errors import LoadError
 from serving.execution.isolation.child import ChildDiedError
 from serving.execution.runtime import ort
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
+from serving.models.loading.batching.analysis import Analysis
 from serving.models.loading.findings import Findings
 from serving.models.loading.first_use import tiny_model
 from serving.models.loading.loader import Loader
@@ -243,7 +243,7 @@ def test_the_trials_kept_are_bounded(tmp_path):
     kept = KeptTrials(state)
     for number in range(MOST + 3):
         state.write(f"{FOLDER}/n{number}", {})
-    kept.write("newest", Findings(BatchingVerdict(False, "no", 0)))
+    kept.write("newest", Findings(Analysis("proven")))
     names = state.names(FOLDER)
     assert len(names) == MOST
     assert "newest" in names
