@@ -34,6 +34,7 @@ from serving.models.loading.memory import Ledger, Meter, Reservation, check_alon
 from serving.models.loading.rehearsal import Subject, rehearse, repeat
 from serving.models.loading.samples import Samples, Sources, collect, run_all
 from serving.models.loading.starting import Warmed, start
+from serving.models.loading.stateful import check_stateless
 from serving.models.loading.tapping import tap_of
 from serving.models.loading.trial import Job, LoadCancelledError, Trial
 from serving.models.loading.trials import KeptTrials, name_of
@@ -298,6 +299,8 @@ def _beside(job: Job, work: Callable[[], Result], isolated: bool = False) -> Res
 def _subject(job: Job, runner: Runner | IsolatedRunner) -> Subject:
     """What a trial's child would look at. What runs in a child is not opened here."""
     graph = read_file_nodes(job.path, job.config.model_filename)
+    if graph is not None:
+        check_stateless(graph)
     divides = graph is not None and graph_divides_integers(graph)
     inside = (
         None if isinstance(runner, IsolatedRunner) else tap_of(job.path, job.config, job.settings)

@@ -27,6 +27,7 @@ from serving.models.loading.first_use import pay_first_use
 from serving.models.loading.memory import Meter
 from serving.models.loading.rehearsal import Subject, rehearse
 from serving.models.loading.samples import Samples, Sources, collect, run_all
+from serving.models.loading.stateful import check_stateless
 from serving.models.loading.tapping import tap_of
 from serving.models.loading.trim import trim
 from serving.settings import Settings
@@ -81,6 +82,8 @@ class Host:
         self._use_first(settings)
         path = Path(message["path"])
         graph = read_file_nodes(path, config.model_filename)
+        if graph is not None:
+            check_stateless(graph)
         budget, size = int(message["budget"]), int(message["size"])
         meter = Meter(budget, trim)
         # The file's bytes, and onnxruntime's parse of them, go once the session is made.

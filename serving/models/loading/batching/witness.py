@@ -34,7 +34,7 @@ _ORDINARY = 10
 # Models so slow that all of it would hold up the load for long get a few rows.
 _LONG_SECONDS = 20.0
 _FEW = 3
-_RUNS_IN_ALL = 8
+_RUNS_IN_ALL = 5
 _FACTORS = (1e3, 1e6, -1e6, 0.0)
 # Floats that no finite row has.
 _STRANGE = (np.nan, np.inf, -np.inf)
@@ -199,7 +199,7 @@ class _Look:
             return [whole, whole[::-1]]
         shuffled = list(whole)
         random.Random(0).shuffle(shuffled)
-        return [[0, 1], [count - 1, 0], whole, whole[::-1], shuffled, [2, 1, 3]]
+        return [[0, 1], [count - 1, 0], whole, shuffled[::-1]]
 
     def _together(self, group: Sequence[int]) -> list[Array]:
         return self._run(self.witness.run, self.witness.names, group)
