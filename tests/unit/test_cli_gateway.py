@@ -189,13 +189,14 @@ def test_check_names_what_is_wrong_and_exits_1(repository: Path) -> None:
     small_models.write(repository, "good", small_models.tiny())
     small_models.write(repository, "broken", b"not a model")
     small_models.write(repository, "worse", small_models.tiny(), config="max_batch_sise: 3\n")
-    (repository / "empty").mkdir()
+    (repository / "high").mkdir()
+    (repository / "high" / "iris.onnx").write_bytes(b"one level too high")
     done = serving("check", repository, "--json")
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     problems = "\n".join(report["problems"])
     assert "broken 1: " in problems
-    assert "empty: " in problems
+    assert "high: " in problems
     assert "max_batch_size" in problems
     assert "good" not in problems
     states = {m["name"]: [v["state"] for v in m["versions"]] for m in report["models"]}

@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
+import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import _core
-from tests.unit.test_observe_core import Grpc, Http, World
+from tests.unit.test_observe_core import SERVICE, Grpc, Http, World, grpc_message
 
 REASONS = {"REJECTED", "CANCELED", "BACKEND", "OTHER"}
 
@@ -97,7 +98,10 @@ def test_refused_requests_count_for_the_version_that_they_name(world: World) -> 
             urllib.request.urlopen(request, timeout=10).close()
     assert value(world, "nv_inference_request_failure", reason="OTHER", **mine) == 2
     assert value(world, "serving_request_total", code="400", **mine) == 2
-    Grpc().ask(world, ["a"] * 101)
+    wrong = grpc_message(["a"]).replace(b"BYTES", b"INT32")
+    host, port = world.server.grpc_address
+    with grpc.insecure_channel(f"{host}:{port}") as channel, suppress(grpc.RpcError):
+        channel.unary_unary(SERVICE + "ModelInfer")(wrong, timeout=10)
     assert value(world, "serving_request_total", code="INVALID_ARGUMENT", **mine) == 1
 
 
