@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.onnx_nodes import read_nodes
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig, Tolerance
@@ -131,7 +132,7 @@ def judge(made, tmp_path, config=None, settings=None):
 def judge_at(place, config, settings):
     runner = load_runner(place, config, settings)
     graph = read_nodes((place / "model.onnx").read_bytes())
-    subject = Subject(graph, tap_of(place, config, settings))
+    subject = Subject(graph, tap_of(place, config, settings), graph_divides_integers(graph))
     meter = Meter(10**12)
     found = rehearse(runner.run, runner.signature, config, settings, (), meter, subject)
     return decide(intent(config, settings), found.analysis, found.evidence)
@@ -222,6 +223,33 @@ def test_a_test_shows_rows_that_meet_only_beside_an_outlier(tmp_path):
     assert not judge(made, tmp_path, settings=TESTED).batched
 
 
+@pytest.mark.parametrize("config", [ModelConfig(), ModelConfig(batching=True)])
+def test_a_test_shows_one_scale_for_the_whole_batch_behind_what_the_rules_lost(tmp_path, config):
+    """Quantised by the batch's range; an integer step and a division come on top."""
+    nodes = [
+        *graphs.unfollowed("a", "z"),
+        node("DynamicQuantizeLinear", ["z"], ["q", "scale", "zero"]),
+        node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    made = graphs.model(nodes, [A], [Y], {"z_place": np.array(0, np.int64)})
+    verdict = judge(made, tmp_path, config, TESTED)
+    assert not verdict.batched
+    assert "a row's answer changes with the rows beside it" in verdict.words
+
+
+@pytest.mark.parametrize("least", [1, 50, 5000])
+def test_a_test_shows_a_division_by_the_largest_of_the_batch(tmp_path, least):
+    """To the graph's eye the division may be one of integers."""
+    nodes = [
+        *graphs.unfollowed("a", "z"),
+        node("ReduceMax", ["z"], ["m"], keepdims=0),
+        node("Max", ["m", "least"], ["by"]),
+        node("Div", ["z", "by"], ["y"]),
+    ]
+    constants = {"z_place": np.array(0, np.int64), "least": np.float32(least)}
+    assert not judge(graphs.model(nodes, [A], [Y], constants), tmp_path, settings=TESTED).batched
+
+
 def test_rows_that_multiply_are_found_out(tmp_path):
     made = graphs.model([node("Concat", ["a", "a"], ["y"], axis=0)], [A], [("y", FLOAT, ["m", 3])])
     assert "coupled: output 'y': node of 'y' (Concat)" in judge(made, tmp_path).words
@@ -267,7 +295,7 @@ def test_rounding_before_a_step_is_no_meeting_of_rows(tmp_path, monkeypatch):
     assert found.evidence == Evidence(rounding="cut")
     without = Subject(graph, None)
     found = rehearse(jumps, runner.signature, config, settings, (), meter, without)
-    assert "change behind 's'" in found.evidence.disproved
+    assert "may change behind 's', a step's input" in found.evidence.disproved
 
 
 def test_a_proof_that_a_test_contradicts_is_not_believed(tmp_path):

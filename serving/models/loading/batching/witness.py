@@ -27,15 +27,17 @@ from serving.models.loading.batching.steps import Steps
 from serving.models.loading.batching.verdict import Evidence
 from serving.models.loading.warmup import STYLES, Array, Feeds, Run, Source, Style
 
-# Makes a run that also gives these tensors of the graph; None where that can't be.
-Tap = Callable[[Sequence[str]], Run | None]
+# Makes a run that gives these tensors of the graph. Raises LoadError where that can't be.
+Tap = Callable[[Sequence[str]], Run]
 
 _ORDINARY = 10
 # Models so slow that all of it would hold up the load for long get a few rows.
 _LONG_SECONDS = 20.0
 _FEW = 3
 _RUNS_IN_ALL = 5
-_FACTORS = (1e3, 1e6, -1e6, 0.0)
+_FACTORS = (1e3, 1e6, 0.0, -1e6)
+# Those of which no cast makes the smallest integer, which ends a process divided by -1 (C1).
+_TAME_FACTORS = _FACTORS[:3]
 # Floats that no finite row has.
 _STRANGE = (np.nan, np.inf, -np.inf)
 
@@ -54,7 +56,7 @@ class Witness:
 
     ``names``: the outputs. ``tolerance``: what counts as the same answer for users.
     ``steps``: of the graph. ``tap``: see ``Tap``. ``inside``: tensors that are compared beside
-    the outputs. ``tame``: without outliers, for models that such input could kill.
+    the outputs. ``tame``: without the strangest outliers, for models that such input could kill.
     """
 
     run: Run
@@ -115,8 +117,8 @@ class _Rows:
             if len(found.feeds) >= _FEW and took > _LONG_SECONDS:
                 break
         found.ordinary = len(found.feeds)
-        if found.ordinary == _ORDINARY and not witness.tame:
-            for feeds in list(_outliers(found.feeds[0])):
+        if found.ordinary == _ORDINARY:
+            for feeds in list(_outliers(found.feeds[0], tame=witness.tame)):
                 found._try(witness, feeds)
         return found
 
@@ -137,13 +139,16 @@ def _style(source: Source, seed: int) -> Style:
     return styles[seed % len(styles)] if seed else source.style
 
 
-def _outliers(row: Feeds) -> Sequence[Feeds]:
+def _outliers(row: Feeds, *, tame: bool) -> Sequence[Feeds]:
     """The row made large, very large, nothing, or strange; integers and texts at their ends."""
     floats = [name for name, array in row.items() if np.issubdtype(array.dtype, np.floating)]
     if not floats:
         return [_with(row, list(row), edge) for edge in (_lowest, _highest)]
+    factors = _TAME_FACTORS if tame else _FACTORS
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = [_with(row, floats, partial(_scaled, factor=factor)) for factor in _FACTORS]
+        scaled = [_with(row, floats, partial(_scaled, factor=factor)) for factor in factors]
+        if tame:
+            return scaled
         filled = [_with(row, floats, partial(np.full_like, fill_value=x)) for x in _STRANGE]
         return [*scaled, *filled, _with(row, floats, _largest)]
 
@@ -188,7 +193,7 @@ class _Look:
             return Evidence(unknown="hardly any generated row runs alone")
         for group in self._groups(count):
             self._beside_alone(group, self._together(group))
-        self._beside_each_other(count)
+        self._beside_others(count)
         self._inside(list(range(count)), self.witness.inside, "a tensor the rules lost")
         told = "" if self._differ() else "all generated rows get the same answer"
         return Evidence(unknown=told, rounding=self.rounding)
@@ -220,7 +225,7 @@ class _Look:
 
     def _beside_alone(self, group: Sequence[int], together: Sequence[Array]) -> None:
         """Ordinary rows' answers against those they get alone. Outliers' may overflow at one
-        number of rows and not at another; they are compared in ``_beside_each_other``."""
+        number of rows and not at another; they are compared in ``_beside_others``."""
         for place, row in enumerate(group):
             if row >= self.rows.ordinary:
                 continue
@@ -248,16 +253,23 @@ class _Look:
             return
         inputs = set(self.rows.feeds[0])
         names = tuple(name for name in names if name not in inputs)
-        run = self.witness.tap(names) if self.witness.tap is not None and names else None
-        if run is None:
-            if names:
-                raise _DisprovedError(f"rows' answers change behind '{names[0]}', {what}")
+        if not names:
             return
+        run = self._tapped(names, what)
         together = self._run(run, names, group)
         for place, row in enumerate(group):
             if row < self.rows.ordinary:
                 alone = self.witness.answers(run, names, self.rows.feeds[row])
                 self._compare(names, alone, together, place, len(group))
+
+    def _tapped(self, names: tuple[str, ...], what: str) -> Run:
+        why = "it can't be looked at"
+        if self.witness.tap is not None:
+            try:
+                return self.witness.tap(names)
+            except LoadError as error:
+                why = f"{why}: {error.reason}"
+        raise _DisprovedError(f"rows' answers may change behind '{names[0]}', {what}, and {why}")
 
     def _compare(
         self,
@@ -276,18 +288,23 @@ class _Look:
                     f"in a batch of {count} a row's part of '{name}' inside the graph changes"
                 )
 
-    def _beside_each_other(self, count: int) -> None:
-        """Rows that stay in their places while the values beside them change."""
-        held = list(range(0, count, 2))
-        others = list(range(1, count, 2))
-        first = [row for pair in zip(held, others, strict=False) for row in pair]
-        turned = others[1:] + others[:1]
-        second = [row for pair in zip(held, turned, strict=False) for row in pair]
-        one, other = self._together(first), self._together(second)
-        for place in range(0, len(first), 2):
-            for at, name in enumerate(self.witness.names):
-                a, b = one[at][place : place + 1], other[at][place : place + 1]
-                if not is_close(a, b):
+    def _beside_others(self, count: int) -> None:
+        """Ordinary rows that stay in their places while other values come beside them: first
+        ordinary ones, then outliers."""
+        half = self.rows.ordinary // 2
+        held, usual = list(range(half)), list(range(half, 2 * half))
+        first = self._together(_between(held, usual))
+        others = list(range(2 * half, count))
+        for start in range(0, len(others), max(half, 1)):
+            some = (others[start:] + others)[:half]
+            if len(some) == half:
+                self._unmoved(first, self._together(_between(held, some)), half)
+
+    def _unmoved(self, first: Sequence[Array], second: Sequence[Array], held: int) -> None:
+        for at, name in enumerate(self.witness.names):
+            for place in range(0, 2 * held, 2):
+                one, other = first[at][place : place + 1], second[at][place : place + 1]
+                if not is_close(one, other):
                     raise _DisprovedError(
                         f"a row's answer changes with the rows beside it (output '{name}')"
                     )
@@ -300,6 +317,11 @@ class _Look:
             for answers in alone[1:]
             for first, other in zip(alone[0], answers, strict=True)
         )
+
+
+def _between(held: Sequence[int], others: Sequence[int]) -> list[int]:
+    """In turn: one that is held, one that is not."""
+    return [row for pair in zip(held, others, strict=True) for row in pair]
 
 
 def _part(alone: Array, together: Array, place: int, count: int) -> Array | None:
