@@ -22,8 +22,10 @@ LISTED = Path(__file__).with_name("unproven_cases.txt")
 def wrongly_proven(some: Sequence[Case], every: bool = True) -> list[str]:
     found = []
     for case in some:
+        # The many nodes that stand for one operator have cases of their own.
+        all_axes = every and "_expanded" not in case.name
         for variant in variants(case):
-            if not every and not variant.likely:
+            if not all_axes and not variant.likely:
                 continue
             model = variant.model()
             if harness.verdict(model, variant.signature()).kind != "proven":

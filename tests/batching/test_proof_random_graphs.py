@@ -33,6 +33,6 @@ def test_no_random_graph_is_proven_whose_answers_move(graph: Random) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @given(graphs())
-@settings(max_examples=10_000, **LONG)
+@settings(max_examples=4_000, **LONG)
 def test_no_graph_of_many_is_proven_whose_answers_move(graph: Random) -> None:
     check(graph)
