@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -104,14 +104,28 @@ class Signature:
         tensors = self.inputs + self.outputs
         return bool(self.inputs) and all(t.shape and t.shape[0] == -1 for t in tensors)
 
+    def seen_by_clients(self) -> Signature:
+        """What requests can tell of it: the shapes in which it is described to clients, and
+        neither the graph's names for dimensions nor what is left out."""
+        return Signature(_seen(self.inputs), _seen(self.outputs))
+
+
+def _seen(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(
+        replace(tensor, shape=tensor.client_shape, described=None, dim_names=())
+        for tensor in tensors
+    )
+
 
 def difference(old: Signature, new: Signature) -> tuple[str, ...]:
     """In which ways a caller who knows ``old`` would be wrong with ``new``; empty: in none.
+    Shapes are those that clients see, which a configuration's ``reshape`` changes.
 
     What only widens passes: more optional inputs, an input that may be left out now, more
     outputs, a fixed dimension that may vary now. An output's dimension that no longer varies
     passes too: its callers have to take any size.
     """
+    old, new = old.seen_by_clients(), new.seen_by_clients()
     return (*_inputs_differ(old, new), *_outputs_differ(old, new))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 from serving.signature import DATATYPES, Signature, Tensor
@@ -28,7 +27,7 @@ class Signatures:
 
     def put(self, model: str, signature: Signature) -> bool:
         """Whether that is another than before."""
-        signature = Signature(_plain(signature.inputs), _plain(signature.outputs))
+        signature = signature.seen_by_clients()
         if self._known.get(model) == signature:
             return False
         self._known.pop(model, None)
@@ -53,11 +52,6 @@ class Signatures:
                 break
             kept[model] = fields
         return {"form": _FORM, "models": dict(reversed(kept.items()))}
-
-
-def _plain(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """What callers know of them."""
-    return tuple(replace(tensor, dim_names=()) for tensor in tensors)
 
 
 def _fields(tensor: Tensor) -> dict[str, Any]:

@@ -395,6 +395,27 @@ def test_a_configuration_that_changes_the_signature_waits_until_it_is_accepted(
     assert (again.answers(), again.view().reason) == (1, "")
 
 
+RESHAPED = Signature(
+    SIGNATURE.inputs, (Tensor("y", "FP32", (-1, 3), described=(-1, 3, 1)),), SIGNATURE.left_out
+)
+
+
+@pytest.mark.parametrize(("before", "after"), [(SIGNATURE, RESHAPED), (RESHAPED, SIGNATURE)])
+def test_a_configuration_that_reshapes_what_clients_see_waits_too(
+    world: World, before: Signature, after: Signature
+) -> None:
+    world.configured = lambda config: after if config.max_batch_size == 7 else before
+    world.write("m", 1)
+    world.settle()
+    world.settle(1.01)
+    world.configure("m", "max_batch_size: 7\n")
+    world.change()
+    assert "output 'y' has shape" in world.version(1).reason
+    assert world.version(1).signature.outputs[0].described == before.outputs[0].described
+    assert world.outcome(AcceptVersion("m", 1)) == Outcome(version=1)
+    assert world.version(1).signature.outputs[0].described == after.outputs[0].described
+
+
 def test_a_configuration_that_is_taken_back_ends_the_matter(world: World) -> None:
     world.configured = by_configuration
     world.write("m", 1)

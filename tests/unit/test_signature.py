@@ -45,6 +45,10 @@ PASS: dict[str, tuple[Signature, Signature]] = {
     "an input's dimension may vary now": (BASE, Signature((sizes(-1, -1),), (Y,))),
     "an output's dimension may vary now": (BASE, Signature((X,), (sizes(-1, -1, name="y"),))),
     "an output's dimension varies no more": (BASE, Signature((X,), (sizes(8, 3, name="y"),))),
+    "other shapes of its own that a reshape hides": (
+        Signature((sizes(4),), (Y,)),
+        Signature((Tensor("x", "FP32", (2, 2), described=(4,)),), (Y,)),
+    ),
     "an output that nothing can carry": (
         BASE,
         Signature((X,), (Y,), left_out=("p: seq(map)",)),
@@ -108,6 +112,21 @@ BREAK: dict[str, tuple[Signature, Signature, tuple[str, ...]]] = {
         Signature((X,), (sizes(-1, 2, name="y"),)),
         ("output 'y' has shape [-1,2], had [-1,3]",),
     ),
+    "an input that a reshape shows otherwise": (
+        Signature((sizes(2, 2),), (Y,)),
+        Signature((Tensor("x", "FP32", (2, 2), described=(4,)),), (Y,)),
+        ("input 'x' has shape [4], had [2,2]",),
+    ),
+    "an input whose reshape is gone": (
+        Signature((Tensor("x", "FP32", (2, 2), described=(4,)),), (Y,)),
+        Signature((sizes(2, 2),), (Y,)),
+        ("input 'x' has shape [2,2], had [4]",),
+    ),
+    "an output whose rank a reshape changes": (
+        BASE,
+        Signature((X,), (Tensor("y", "FP32", (-1, 3), described=(-1, 3, 1)),)),
+        ("output 'y' has shape [-1,3,1], had [-1,3]",),
+    ),
     "a renamed input and another datatype": (
         BASE,
         Signature((sizes(-1, 4, name="X"),), (Tensor("y", "BYTES", (-1, 3)),)),
@@ -139,6 +158,8 @@ def test_signatures_come_back_from_their_document_as_callers_know_them() -> None
     plain = Signature((Tensor("x", "BYTES", (-1, 4)), OPTIONAL), (Y,))
     assert (again.of("m"), again.of("ü"), again.of("other")) == (plain, BASE, None)
     assert not again.put("m", Signature((named, OPTIONAL), (Y,)))
+    assert again.put("m", Signature((Tensor("x", "FP32", (2, 2), described=(4,)),), (Y,)))
+    assert Signatures(again.document()).of("m") == Signature((sizes(4),), (Y,))
 
 
 def test_those_that_changed_longest_ago_are_forgotten_where_there_are_too_many(
