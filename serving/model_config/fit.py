@@ -14,8 +14,9 @@ def fit_signature(name: str, config: ModelConfig, signature: Signature) -> Signa
     """The signature that model ``name`` is served with: the graph's, as the configuration
     narrows it. A side that the configuration lists is limited to what it lists.
 
-    Raises ConfigError where the two contradict each other, or where batching is asked
-    for and some input or output has no dynamic axis 0.
+    Raises ConfigError where the two contradict each other, or where ``max_batch_size`` is above
+    0 and some input or output has no dynamic axis 0, as Triton does. Batching that is only
+    wished for is no contradiction: such a model is served unbatched, and the verdict says so.
     """
     fitted = replace(
         signature,
@@ -29,7 +30,7 @@ def fit_signature(name: str, config: ModelConfig, signature: Signature) -> Signa
             f"model {name!r}: the configuration lists inputs but not the required {missing[0]!r}"
         )
     # Asked of the graph itself: a narrowed axis 0 is the configuration's own doing.
-    if (config.max_batch_size or config.batching) and not signature.may_batch:
+    if config.max_batch_size and not signature.may_batch:
         raise ConfigError(
             f"autofill failed for model {name!r}: model does not support batching while "
             "non-zero max_batch_size is specified; for batching the first dimension of every "
@@ -80,7 +81,9 @@ def _fit_shape(
         return shape
     pairs = zip(shape, written, strict=False)
     if len(shape) != len(written) or any(model not in (-1, said) for model, said in pairs):
+        cure = "; a tensor that is nothing but the batch axis is written as dims: [1] reshape { }"
         raise ConfigError(
             f"{where}: the configuration says {list(written)}, the model has {list(shape)}"
+            f"{cure if len(shape) == 1 and written == (-1, 1) else ''}"
         )
     return written

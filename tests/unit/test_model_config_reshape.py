@@ -127,6 +127,12 @@ def test_a_reshape_of_other_elements_is_refused(reshape: str, words: str) -> Non
         read_pbtxt(text, "m")
 
 
+def test_a_vector_of_rows_written_without_reshape_hears_what_to_write() -> None:
+    text = CONFIG.replace("dims: 1 reshape { }", "dims: 1")
+    with pytest.raises(ConfigError, match=r"has \[-1\]; .* dims: \[1\] reshape { }"):
+        fit_signature("m", read_pbtxt(text, "m"), GRAPH)
+
+
 def test_the_model_must_have_the_shape_that_it_is_given() -> None:
     text = CONFIG.replace("[ 2, 2 ]", "[ 4, 1 ]")
     with pytest.raises(ConfigError, match=r"input 'x': the configuration says \[-1, 4, 1\]"):

@@ -221,7 +221,13 @@ def test_a_configuration_that_contradicts_the_model_is_refused(text: str, reason
     assert "'m'" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["max_batch_size: 2", "batching: true"])
-def test_batching_cannot_be_asked_of_a_model_without_a_dynamic_axis(text: str) -> None:
+@pytest.mark.parametrize("text", ["max_batch_size: 2", "max_batch_size: 2\nbatching: true"])
+def test_several_rows_cannot_be_asked_of_a_model_without_a_dynamic_axis(text: str) -> None:
     with pytest.raises(ConfigError, match="model does not support batching"):
         fit_signature("m", read_yaml(text, "m"), SCALAR)
+
+
+def test_batching_that_is_only_wished_for_leaves_a_model_without_a_dynamic_axis_as_it_is() -> None:
+    for config in (read_yaml("batching: true", "m"), read_pbtxt("dynamic_batching { }", "m")):
+        assert config.batching
+        assert fit_signature("m", config, SCALAR) == SCALAR
