@@ -40,12 +40,12 @@ class Comparing:
             self._held[model] = held
         return held != before
 
-    def news(self, model: str, chosen: Collection[int], default: int | None) -> dict[int, str]:
+    def news(self, wishes: Wishes, chosen: Collection[int], default: int | None) -> dict[int, str]:
         """What is to be said of versions and was not said before."""
-        answered, before = self._intents.said(model).answered, self._words.pop(model, {})
-        told = holding.to_tell(self._held.get(model, {}), chosen, answered, default)
+        model, before = wishes.model, self._words.pop(wishes.model, {})
+        told = holding.to_tell(self._held.get(model, {}), chosen, wishes.answered, default)
         words = {
-            version: holding.in_words(model, version, differs, answered, version == default)
+            version: holding.in_words(wishes, version, differs, default)
             for version, differs in sorted(told.items())
         }
         if words:

@@ -62,10 +62,17 @@ def to_tell(
     }
 
 
-def in_words(model: str, version: int, differs: str, answered: int | None, stands_in: bool) -> str:
-    """For people. ``stands_in``: it answers all the same, as nothing else can."""
+def in_words(wishes: Wishes, version: int, differs: str, default: int | None) -> str:
+    """For people; it may be the ``default`` all the same: as it is pinned, or nothing else can."""
+    model, answered = wishes.model, wishes.answered
+    if version == default == wishes.pinned:
+        return (
+            "answers because it is pinned, although its signature is not the one that callers"
+            f" know: {differs} ({_cure(model, version)}; to let the newest version that fits"
+            f" answer: serving models default {model} auto)"
+        )
     former = "what it was" if answered in (None, version) else f"that of version {answered}"
-    if stands_in:
+    if version == default:
         said = "answers, as no other version can, although"
     else:
         said = "held back from requests that name no version, because"

@@ -226,7 +226,7 @@ class Reconciler:
             chosen = {wish.version for wish in policy.desired(wishes, slots)}
             coming = policy.coming(wishes, slots)
             default = answering(wishes, ready, chosen, before, coming)
-            self._tell_held(model, chosen - coming, default)
+            self._tell_held(wishes, chosen - coming, default)
             if default is None:
                 self._defaults.pop(model, None)
                 continue
@@ -247,10 +247,10 @@ class Reconciler:
         """Why a loaded slot may not take the place of another, "" where it may."""
         return self._comparing.objection(slot, signature, self.slots.of(slot.model))
 
-    def _tell_held(self, model: str, chosen: Collection[int], default: int | None) -> None:
-        for version, words in self._comparing.news(model, chosen, default).items():
-            log.warning("signature_held_back", model=model, version=version, reason=words)
-            self.slots.remark(model, version, words)
+    def _tell_held(self, wishes: Wishes, chosen: Collection[int], default: int | None) -> None:
+        for version, words in self._comparing.news(wishes, chosen, default).items():
+            log.warning("signature_held_back", model=wishes.model, version=version, reason=words)
+            self.slots.remark(wishes.model, version, words)
 
     # Telling others.
 

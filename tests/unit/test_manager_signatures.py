@@ -327,6 +327,22 @@ def test_what_was_never_loaded_cannot_be_accepted(
     assert world.answers() == 1
 
 
+def test_a_pinned_version_that_is_not_the_accepted_one_says_that_it_is_pinned(
+    world: World,
+) -> None:
+    (world.root / "m").mkdir()
+    world.configure("m", "version_policy: all\n")
+    changed(world)
+    world.outcome(SetDefault("m", 2))
+    assert world.outcome(AcceptVersion("m", 1)) == Outcome(version=2)
+    assert world.version(2).reason == (
+        "answers because it is pinned, although its signature is not the one that callers know: "
+        f"{DIFFERS} (to take it: serving models accept m 2; to let the newest version that fits "
+        "answer: serving models default m auto)"
+    )
+    assert world.outcome(SetDefault("m")) == Outcome(version=1)
+
+
 def test_accepting_what_is_not_held_back_changes_nothing(world: World) -> None:
     changed(world)
     assert world.outcome_at_once(AcceptVersion("m", 1)) == Outcome(version=1)
