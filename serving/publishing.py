@@ -12,7 +12,7 @@ from serving.errors import ConfigError, LoadError
 from serving.execution import onnx_file, onnx_types
 from serving.execution.external_data import missing, open_folder, walk_folder
 from serving.execution.files import open_files
-from serving.execution.onnx_signature import differences
+from serving.execution.onnx_signature import differences_of_files
 from serving.execution.protobuf_walk import NotOnnxError
 from serving.model_config import load_model_config
 from serving.registry import mlmodel
@@ -48,10 +48,10 @@ def publish(
     (.npz, .npy, .json) to warm up with. ``progress`` hears of bytes done and in all.
 
     It appears at once and whole, with a manifest. ``notes`` of what comes back say which
-    outputs no request can get, and why; ``differs``, where callers of the version below would be
-    wrong with it: a gateway that serves that one holds it back. Raises PublishError, in words,
-    for a version that exists, a model that would not load by its form, a file that cannot be
-    copied.
+    outputs no request can get, and why; ``differs``, where callers of the version ``below`` would
+    be wrong with it: a gateway that answers them with that signature holds it back, unless
+    ``rollout.hold_signature_changes`` is off. Raises PublishError, in words, for a version that
+    exists, a model that would not load by its form, a file that cannot be copied.
     """
     source, to = Path(source), Path(to)
     filename = _filename(to, model)
@@ -93,22 +93,19 @@ def publish(
         check=check,
         progress=progress,
     )
-    differs = _differs(done, to / model, filename)
-    return replace(done, notes=tuple(notes), differs=differs)
+    return replace(_compared(done, to / model, filename), notes=tuple(notes))
 
 
-def _differs(done: Published, folder: Path, filename: str) -> tuple[str, ...]:
-    """From the version below, where there is one that can be read. It says what a gateway will do
+def _compared(done: Published, folder: Path, filename: str) -> Published:
+    """With the version below, where there is one that can be read. It says what a gateway will do
     with it, and fails nothing."""
     below = max((n for n in versions_of(folder) if n < done.version), default=0)
     places = [folder / str(below) / filename, *([folder / filename] if below == 1 else [])]
     before = next((place for place in places if below and place.is_file()), None)
     if before is None:
-        return ()
-    try:
-        return differences(before.read_bytes(), (done.path / filename).read_bytes())
-    except (OSError, onnx_file.NotOnnxError):
-        return ()
+        return done
+    differs = differences_of_files(before, done.path / filename)
+    return replace(done, differs=differs, below=below)
 
 
 def _filename(to: Path, model: str) -> str:

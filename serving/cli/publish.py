@@ -85,10 +85,12 @@ def publish(
         print_line(f"note: {note}", "yellow")
     print_line(f"published {model} {done.version}: {done.path}", "green")
     if done.differs:
-        print_line(f"its signature is not that of the version below: {', '.join(done.differs)}")
+        print_line(f"its signature is not that of version {done.below}: {', '.join(done.differs)}")
         print_line(
-            "a gateway that serves that one holds it back from requests that name no version,"
-            f" until: serving models accept {model} {done.version}"
+            f"a gateway where version {done.below}, or another with that signature, answers"
+            " requests that name no version holds it back from them, unless"
+            f" rollout.hold_signature_changes is off, until: serving models accept {model}"
+            f" {done.version}"
         )
 
 

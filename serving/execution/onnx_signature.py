@@ -8,6 +8,7 @@ schema.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from serving.execution.protobuf_walk import NotOnnxError, fields, messages, text
 from serving.signature import DATATYPES, Signature, Tensor, difference
@@ -24,6 +25,14 @@ def differences(old: bytes, new: bytes) -> tuple[str, ...]:
     except (IndexError, UnicodeDecodeError, KeyError):
         raise NotOnnxError("is not a whole ONNX protobuf") from None
     return difference(_known_to(before, after), _known_to(after, before))
+
+
+def differences_of_files(old: Path, new: Path) -> tuple[str, ...]:
+    """``differences`` of two files; none where one of them can't be read."""
+    try:
+        return differences(old.read_bytes(), new.read_bytes())
+    except (OSError, NotOnnxError):
+        return ()
 
 
 def _read(model: bytes) -> Signature:

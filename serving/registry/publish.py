@@ -37,12 +37,14 @@ _MOST_RIVALS = 1000
 @dataclass(frozen=True, slots=True)
 class Published:
     """``notes``: what is other than one may expect of the version, in words. ``differs``: in
-    which ways callers of the version below would be wrong with this one."""
+    which ways callers of the version ``below`` (0: there is none to compare with) would be wrong
+    with this one."""
 
     path: Path
     version: int
     notes: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
+    below: int = 0
 
 
 def write_version(

@@ -62,7 +62,11 @@ def test_a_signature_that_breaks_callers_of_the_version_below_is_said(
     model.write_bytes(identity("INT64").SerializeToString())
     done = serving(*publish)
     assert "input 'X' is INT64, was FP32, output 'Y' is INT64, was FP32" in done.stdout
-    assert "until: serving models accept m 3" in done.stdout
+    assert "its signature is not that of version 2: " in done.stdout
+    assert "a gateway where version 2, or another with that signature, answers" in done.stdout
+    assert "unless rollout.hold_signature_changes is off, until: serving models accept m 3" in (
+        done.stdout
+    )
     assert json.loads(serving(*publish, "--json").stdout)["differs"] == []
     model.write_bytes(scale(2).SerializeToString())
     assert json.loads(serving(*publish, "--json").stdout)["differs"][0] == (
