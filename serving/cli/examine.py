@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from serving.control.views import signature_words
 from serving.errors import ConfigError
+from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
 from serving.model_config import load_model_config
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource
 from serving.registry.manifest import Manifest, ManifestError, read_manifest, verify
+from serving.registry.names import MODEL_FILE
 from serving.registry.snapshot import FoundModel, FoundVersion, Ignored, Snapshot
 from serving.settings import Settings
+from serving.signature import difference
 
 
 def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
@@ -58,13 +61,16 @@ def _loaded(settings: Settings, roots: Sequence[Path]) -> tuple[ModelView, ...]:
 
 def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, Any]:
     error = found.error
-    source, ignored_keys = "none", list[str]()
+    source, ignored_keys, filename = "none", list[str](), MODEL_FILE
     try:
         config = load_model_config(found.path)
         source, ignored_keys = config.source, list(config.ignored)
+        filename = config.model_filename
     except ConfigError as wrong:
         error = error or f"configuration: {wrong}"
     seen = {v.number: v for v in view.versions} if view is not None else {}
+    versions = [_version(v, seen.get(v.number), load) for v in found.versions]
+    _note_signature(found, seen, versions, filename)
     return {
         "name": found.name,
         "path": str(found.path),
@@ -73,8 +79,39 @@ def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, A
         "ignored_keys": ignored_keys,
         "error": error,
         "default": view.default if view is not None else None,
-        "versions": [_version(v, seen.get(v.number), load) for v in found.versions],
+        "versions": versions,
     }
+
+
+def _note_signature(
+    found: FoundModel,
+    seen: Mapping[int, VersionView],
+    versions: Sequence[dict[str, Any]],
+    filename: str,
+) -> None:
+    """Say of the highest version that is loaded what callers of the version below would be wrong
+    with."""
+    newest = max((n for n, view in seen.items() if view.signature is not None), default=0)
+    below = max((v for v in found.versions if v.number < newest), key=_number, default=None)
+    report = next((v for v in versions if v["version"] == newest), None)
+    if below is None or report is None:
+        return
+    new, old = seen[newest], seen.get(below.number)
+    if new.signature is not None and old is not None and old.signature is not None:
+        differs = difference(old.signature, new.signature)
+    else:
+        differs = differences_of_files(below.path / filename, new.path / filename)
+    if differs:
+        report["notes"].append(
+            f"callers of version {below.number} would be wrong with it: {', '.join(differs)}; a"
+            f" gateway that answers with version {below.number} holds it back (unless"
+            " rollout.hold_signature_changes is off) until: serving models accept"
+            f" {found.name} {newest}"
+        )
+
+
+def _number(version: FoundVersion) -> int:
+    return version.number
 
 
 def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[str, Any]:

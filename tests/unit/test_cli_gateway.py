@@ -212,6 +212,26 @@ def test_check_notes_what_is_other_than_asked_for(repository: Path) -> None:
     assert " is missing\n" in done.stdout
 
 
+@pytest.mark.parametrize("policy", ["latest: 1", "all"])
+def test_check_notes_what_callers_of_the_version_below_would_be_wrong_with(
+    repository: Path, policy: str
+) -> None:
+    """Whether that one is loaded too, or not."""
+    config = f"version_policy: {policy if policy == 'all' else '{' + policy + '}'}\n"
+    for number, datatype in enumerate(("FP32", "INT64"), 1):
+        model = small_models.identity(datatype)
+        small_models.write(repository, "m", model, version=number, yaml=config)
+    done = serving("check", repository)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("note: ") == 1
+    assert (
+        "    note: callers of version 1 would be wrong with it: input 'X' is INT64, was FP32"
+        in (done.stdout)
+    )
+    assert "until: serving models accept m 2\n" in done.stdout
+    assert done.stdout.endswith("all is well\n")
+
+
 def test_check_may_only_look(repository: Path) -> None:
     small_models.write(repository, "broken", b"not a model")
     done = serving("check", repository, "--no-load", "--json")
