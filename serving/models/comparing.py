@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from serving.models import holding
 from serving.models.intents import Intents
-from serving.models.state import Slot, State
+from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wishes
 from serving.signature import Signature
 
@@ -20,6 +20,8 @@ class Comparing:
     def __init__(self, intents: Intents, holds: bool) -> None:
         self._intents, self._holds = intents, holds
         self._held: dict[str, holding.Held] = {}
+        # Of the versions on disk, also of those that were unloaded since.
+        self._seen: dict[str, dict[SlotKey, Signature]] = {}
         self._words: dict[str, Mapping[int, str]] = {}
         # The slot whose signature callers knew last, by its id.
         self._spoken: dict[str, int] = {}
@@ -35,7 +37,7 @@ class Comparing:
         """Whether other versions are held back than before."""
         model = wishes.model
         before = self._held.pop(model, {})
-        held = holding.held_back(self._known(model), wishes, slots)
+        held = holding.held_back(self._known(model), wishes, slots, self._see(wishes, slots))
         if held:
             self._held[model] = held
         return held != before
@@ -73,9 +75,20 @@ class Comparing:
         return self._intents.callers_know(model, newest.signature, now)
 
     def keep_only(self, models: Collection[str]) -> None:
-        for kept in (self._held, self._words, self._spoken):
+        for kept in (self._held, self._seen, self._words, self._spoken):
             for model in kept.keys() - set(models):
                 del kept[model]
+
+    def _see(self, wishes: Wishes, slots: Sequence[Slot]) -> Mapping[SlotKey, Signature]:
+        """The signatures of all that was ready, as far as it is on disk and as it was."""
+        seen = self._seen.setdefault(wishes.model, {})
+        for slot in slots:
+            if slot.state is State.READY and slot.signature is not None:
+                seen[slot.key] = slot.signature
+        if not wishes.unknown:
+            for key in seen.keys() - {wish.key for wish in wishes.versions}:
+                del seen[key]
+        return seen
 
     def _known(self, model: str) -> Signature | None:
         """None also where nothing is to be compared."""

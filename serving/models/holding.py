@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from serving.models.state import Slot, State
+from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wishes
 from serving.signature import Signature, difference
 
@@ -16,16 +16,27 @@ _MOST_DIFFERENCES = 4
 Held = Mapping[int, str]
 
 
-def held_back(known: Signature | None, wishes: Wishes, slots: Sequence[Slot]) -> Held:
-    """The READY versions whose signature would break callers of ``known``.
+def held_back(
+    known: Signature | None,
+    wishes: Wishes,
+    slots: Sequence[Slot],
+    seen: Mapping[SlotKey, Signature],
+) -> Held:
+    """The READY versions whose signature would break callers of ``known``, and those on disk
+    of which that was ``seen`` when they were.
 
     A version that a command pinned, and that has not answered since, is what somebody wants.
     """
     if known is None:
         return {}
     wanted = wishes.pinned if wishes.pinned != wishes.answered else None
-    ready = [slot for slot in slots if slot.state is State.READY and slot.version != wanted]
-    words = {slot.version: _words(known, slot.signature) for slot in ready}
+    signatures = {wish.version: seen.get(wish.key) for wish in wishes.versions}
+    signatures |= {slot.version: slot.signature for slot in slots if slot.state is State.READY}
+    words = {
+        version: _words(known, signature)
+        for version, signature in signatures.items()
+        if version != wanted
+    }
     return {version: differs for version, differs in words.items() if differs}
 
 

@@ -68,6 +68,10 @@ class Remark:
     words: str
 
 
+# Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
+# of them is loaded once, to know.
+_MOST_PASSED_OVER = 8
+
 # A model's slots that something is to be decided about.
 _ByVersion = dict[int, list[Slot]]
 
@@ -87,9 +91,10 @@ def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
     """The versions that should be loaded: the pinned one, then the newest first.
 
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
-    tried again) and the next lower one is desired beside it. A pinned version, and one
-    that was asked for by number, are desired whatever the policy says; so is the version that
-    answered last while one of them is held back.
+    tried again) and the next lower one is desired beside it. So with one that is held back, but
+    of those no more than n stay. A pinned version, and one that was asked for by number, are
+    desired whatever the policy says; so is the version that answered last while one of them is
+    held back, and before the others then.
     """
     return _desired(wishes, _by_version(slots))
 
@@ -122,10 +127,12 @@ def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     ]
     by_policy = {wish.version for wish in _by_policy(wishes, candidates, slots)}
     wanted = by_policy | wishes.extra | {wishes.pinned}
+    first = {wishes.pinned}
     if wanted & wishes.held:
         wanted.add(wishes.answered)
+        first.add(wishes.answered)
     chosen = [wish for wish in candidates if wish.version in wanted]
-    return tuple(sorted(chosen, key=lambda wish: wish.version != wishes.pinned))
+    return tuple(sorted(chosen, key=lambda wish: wish.version not in first))
 
 
 def _is_held(wish: Wish, slots: _ByVersion) -> bool:
@@ -144,7 +151,7 @@ def _by_policy(
         return candidates
     if policy.kind == "specific":
         return [wish for wish in candidates if wish.version in policy.specific]
-    return _latest(candidates, policy.latest, slots)
+    return _latest(candidates, policy.latest, slots, wishes.held)
 
 
 def next_actions(
@@ -201,9 +208,18 @@ def _by_version(slots: Sequence[Slot]) -> _ByVersion:
     return grouped
 
 
-def _latest(candidates: Sequence[Wish], count: int, slots: _ByVersion) -> Iterator[Wish]:
-    good = 0
+def _latest(
+    candidates: Sequence[Wish], count: int, slots: _ByVersion, held: Collection[int]
+) -> Iterator[Wish]:
+    good = waiting = 0
     for wish in candidates:
+        if wish.version in held:
+            waiting += 1
+            if waiting <= count:
+                yield wish
+            elif waiting == count + _MOST_PASSED_OVER:
+                return
+            continue
         yield wish
         good += not _failed(wish, slots)
         if good >= count:

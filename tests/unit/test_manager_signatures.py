@@ -191,6 +191,43 @@ def test_of_many_that_are_held_back_only_the_newest_stays_loaded(world: World) -
     assert (world.answers(), world.states()) == (5, {5: "READY"})
 
 
+@pytest.mark.parametrize("breaking", [{4}, {3, 4}, {4, 5}, {3, 4, 5}])
+def test_the_newest_that_fits_answers_though_newer_ones_of_the_same_look_are_held_back(
+    world: World, breaking: set[int]
+) -> None:
+    """Each is loaded once to know; of those held back ``latest: 1`` keeps one."""
+    world.signatures.clear()
+    world.write("m", 1)
+    world.settle()
+    world.settle(1.01)
+    for number in {2, *breaking, 3}:
+        world.write("m", number)
+        if number in breaking:
+            world.signatures[f"m/{number}"] = OTHER
+    world.change()
+    fits, newest = max({2, 3} - breaking), max(breaking)
+    assert (world.answers(), world.states()) == (fits, {fits: "READY", newest: "READY"})
+    assert world.loads == ["m/1", *(f"m/{n}" for n in range(newest, fits - 1, -1))]
+    world.change()
+    assert len(world.loads) == 2 + newest - fits
+    assert world.outcome(AcceptVersion("m", newest)) == Outcome(version=newest)
+    assert world.states() == {newest: "READY"}
+
+
+def test_what_answers_is_back_before_others_are_looked_at(tmp_path: Path) -> None:
+    world = changed(at(tmp_path))
+    for number in range(3, 20):
+        world.signatures[f"m/{number}"] = OTHER
+        world.write("m", number)
+    world.change()
+    again = at(tmp_path)
+    again.signatures = world.signatures
+    again.settle()
+    assert (again.answers(), again.states()) == (1, {1: "READY", 19: "READY"})
+    assert again.loads[:2] == ["m/19", "m/1"]
+    assert len(again.loads) == 2 + 8
+
+
 # Where nothing else can answer.
 
 

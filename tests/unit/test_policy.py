@@ -14,6 +14,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -609,6 +610,36 @@ def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_anothe
         slot(3, wish("b", 1), State.NEW),
     ]
     assert next_actions(models, slots, 0.0, Limits(loads=1)) == [policy.Load(3)]
+
+
+@pytest.mark.parametrize(
+    ("latest", "held", "chosen"),
+    [
+        (1, {}, [4]),
+        (1, {4}, [1, 4, 3]),
+        (1, {3, 4}, [1, 4, 2]),
+        (1, {2, 3, 4}, [1, 4]),
+        (2, {4}, [1, 4, 3, 2]),
+        (2, {2, 3, 4}, [1, 4, 3]),
+        (1, {3}, [4]),
+    ],
+)
+def test_what_is_held_back_counts_for_no_place_and_takes_no_more_than_there_are(
+    latest: int, held: set[int], chosen: list[int]
+) -> None:
+    """The one that answers comes first while anything is held back."""
+    world = World()
+    world.set_disk(["1", "2", "3", "4"])
+    world.set_policy(["latest", str(latest)])
+    world.said = {"answered": 1, "held": frozenset(held)}
+    assert [wish.version for wish in desired(world.see(), [])] == chosen
+
+
+def test_below_what_is_held_back_it_is_not_looked_for_ever() -> None:
+    world = World()
+    world.set_disk([str(number) for number in range(1, 30)])
+    world.said = {"answered": 1, "held": frozenset(range(12, 30))}
+    assert [wish.version for wish in desired(world.see(), [])] == [1, 29]
 
 
 def test_a_pinned_version_is_desired_whatever_the_policy_says_and_loads_first() -> None:
