@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from serving.events import log
 from serving.models import holding
 from serving.models.intents import Intents
 from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wishes
 from serving.signature import Signature
+
+_LOST = (
+    "the signature that its callers know is not kept, and the version that answered them can't be "
+    "loaded to show it: the next one to answer is compared with nothing"
+)
 
 
 class Comparing:
@@ -23,6 +29,8 @@ class Comparing:
         # Of the versions on disk, also of those that were unloaded since.
         self._seen: dict[str, dict[SlotKey, Signature]] = {}
         self._words: dict[str, Mapping[int, str]] = {}
+        # Models that answered in an earlier life, of which no signature was kept.
+        self._lost = set(intents.signatures_lost) if holds else set()
         # The slot whose signature callers knew last, by its id.
         self._spoken: dict[str, int] = {}
 
@@ -37,7 +45,7 @@ class Comparing:
         """Whether other versions are held back than before."""
         model = wishes.model
         before = self._held.pop(model, {})
-        held = holding.held_back(self._known(model), wishes, slots, self._see(wishes, slots))
+        held = self._held_back(wishes, slots)
         if held:
             self._held[model] = held
         return held != before
@@ -78,6 +86,17 @@ class Comparing:
         for kept in (self._held, self._seen, self._words, self._spoken):
             for model in kept.keys() - set(models):
                 del kept[model]
+
+    def _held_back(self, wishes: Wishes, slots: Sequence[Slot]) -> holding.Held:
+        model, known = wishes.model, self._known(wishes.model)
+        seen = self._see(wishes, slots)
+        if known is None and model in self._lost:
+            held = holding.until_known(wishes, slots)
+            if held is not None:
+                return held
+            log.warning("signature_unknown", model=model, version=wishes.answered, reason=_LOST)
+        self._lost.discard(model)
+        return holding.held_back(known, wishes, slots, seen)
 
     def _see(self, wishes: Wishes, slots: Sequence[Slot]) -> Mapping[SlotKey, Signature]:
         """The signatures of all that was ready, as far as it is on disk and as it was."""

@@ -12,7 +12,7 @@ from serving.signature import Signature, difference
 # In words; a model may have thousands of tensors.
 _MOST_DIFFERENCES = 4
 
-# Version -> in which way its signature is another.
+# Version -> in which way its signature is another; "" where that is not known yet.
 Held = Mapping[int, str]
 
 
@@ -38,6 +38,22 @@ def held_back(
         if version != wanted
     }
     return {version: differs for version, differs in words.items() if differs}
+
+
+def until_known(wishes: Wishes, slots: Sequence[Slot]) -> Held | None:
+    """Where the signature that callers know was lost: every other READY version, as long as the
+    one that answered last may come and show it. None once it can't: nothing can be compared."""
+    if wishes.unknown:
+        return {}
+    wish = wishes.of(wishes.answered) if wishes.answered is not None else None
+    if wish is None or wish.gone or wishes.dismissed(wish.version):
+        return None
+    mine = [slot for slot in slots if slot.version == wish.version]
+    if any(slot.attempts > 0 and slot.state is not State.READY for slot in mine):
+        return None
+    ready = {slot.version for slot in slots if slot.state is State.READY}
+    # Not one that somebody wants, by a pin.
+    return dict.fromkeys(ready - {wishes.answered, wishes.pinned}, "")
 
 
 def takes_no_place(
@@ -68,7 +84,8 @@ def to_tell(
     return {
         version: words
         for version, words in held.items()
-        if version in chosen
+        if words
+        and version in chosen
         and (version == default or answered not in chosen or version > (answered or 0))
     }
 

@@ -59,6 +59,12 @@ class Intents:
         self._state, self._configs = state, configs
         self._overlays = _read(state, self._mode)
         self.signatures = _read_signatures(state)
+        # Models that answered callers whose signature is not kept: the document is damaged.
+        self.signatures_lost = frozenset(
+            model
+            for model, said in self._overlays.items()
+            if said.answered is not None and self.signatures.of(model) is None
+        )
         self._signatures_changed = False
         # Versions whose very files a command asked for, until they are loaded.
         self._exact: dict[str, frozenset[int]] = {}

@@ -218,30 +218,35 @@ class Reconciler:
     def _note_answers(self) -> None:
         """Who answers now: before anything is decided about versions that answer no more."""
         for model in sorted(self._stale):
-            slots = self.slots.of(model)
-            if self._comparing.compare(self._wishes_of(model), slots):
-                self._wish_anew(model)
-            ready = {slot.version for slot in slots if slot.state is State.READY}
-            wishes, before = self._wishes_of(model), self._intents.said(model).answered
-            chosen = {wish.version for wish in policy.desired(wishes, slots)}
-            coming = policy.coming(wishes, slots)
-            default = answering(wishes, ready, chosen, before, coming)
-            self._tell_held(wishes, chosen - coming, default)
-            if default is None:
-                self._defaults.pop(model, None)
-                continue
-            self._defaults[model] = default
-            # One that only stands in while another is on its way has not taken over.
-            loading = {slot.version for slot in slots if slot.state in PENDING}
-            if before not in loading and default not in wishes.held:
-                self._takes_over(model, default, slots, alone=not coming)
+            if self._note_answer(model):
+                # What others are compared with may be another now.
+                self._note_answer(model)
 
-    def _takes_over(self, model: str, version: int, slots: Sequence[Slot], *, alone: bool) -> None:
-        now = self._wall()
-        known = self._comparing.answers(model, version, slots, now, alone=alone)
-        if self._intents.answers(model, version, now) or known:
-            self._comparing.compare(self._wishes_of(model), slots)
+    def _note_answer(self, model: str) -> bool:
+        """Whether another version, or another signature, has taken over."""
+        slots = self.slots.of(model)
+        if self._comparing.compare(self._wishes_of(model), slots):
             self._wish_anew(model)
+        ready = {slot.version for slot in slots if slot.state is State.READY}
+        wishes, before = self._wishes_of(model), self._intents.said(model).answered
+        chosen = {wish.version for wish in policy.desired(wishes, slots)}
+        coming = policy.coming(wishes, slots)
+        default = answering(wishes, ready, chosen, before, coming)
+        self._tell_held(wishes, chosen - coming, default)
+        if default is None:
+            self._defaults.pop(model, None)
+            return False
+        self._defaults[model] = default
+        # One that only stands in while another is on its way has not taken over.
+        loading = {slot.version for slot in slots if slot.state in PENDING}
+        if before in loading or default in wishes.held:
+            return False
+        now = self._wall()
+        known = self._comparing.answers(model, default, slots, now, alone=not coming)
+        news = self._intents.answers(model, default, now) or known
+        if news:
+            self._wish_anew(model)
+        return news
 
     def objection(self, slot: Slot, signature: Signature) -> str:
         """Why a loaded slot may not take the place of another, "" where it may."""

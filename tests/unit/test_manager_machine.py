@@ -282,10 +282,12 @@ class ManagerMachine(RuleBasedStateMachine):
         if isinstance(command, UnloadModel):
             self.dismissed.add(command.model)
 
-    @rule()
-    def restart(self) -> None:
+    @rule(damaged=st.booleans())
+    def restart(self, damaged: bool) -> None:
         pins = {view.name: view.pinned for view in self.manager.views()}
         self.manager.stop(0.1)
+        if damaged:
+            self.memory.documents.pop("signatures", None)
         self.start()
         for view in self.manager.views():
             assert view.pinned == pins.get(view.name, view.pinned)

@@ -508,12 +508,55 @@ def test_a_pin_does_not_let_the_pinned_version_change_itself(world: World) -> No
     assert world.version(1).signature == SIGNATURE
 
 
-def test_a_document_that_is_not_ours_compares_nothing_and_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+DAMAGE = {"truncated": b'{"form": 1, "models": {"m"', "not ours": b'{"form": 99}', "gone": None}
+
+
+def damage(folder: Path, kind: str) -> None:
+    file, text = folder / "state" / "signatures.json", DAMAGE[kind]
+    file.unlink()
+    if text is not None:
+        file.write_bytes(text)
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_where_signatures_were_lost_what_answered_shows_its_own_before_others_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     changed(at(tmp_path))
-    StateDir(tmp_path / "state").write("signatures", {"form": 99})
+    damage(tmp_path, kind)
+    again = at(tmp_path)
+    again.tick()
+    again.run_jobs()
+    again.tick()
+    assert (again.answers(), again.states()[2]) == (None, "READY")
+    again.settle()
+    assert (again.answers(), again.version(2).reason) == (1, HELD)
+    assert ("state_" in capsys.readouterr().out) == (kind != "gone")
+    again.settle(1.01)
+    once_more = at(tmp_path)
+    once_more.settle()
+    assert (once_more.answers(), once_more.version(2).reason) == (1, HELD), "it is kept again"
+
+
+@pytest.mark.parametrize("how", ["gone", "broken"])
+def test_where_nothing_can_show_what_was_lost_the_next_answers_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    world = changed(at(tmp_path))
+    damage(tmp_path, "truncated")
+    again = at(tmp_path)
+    if how == "gone":
+        world.remove("m", 1)
+    else:
+        again.errors["m/1"] = LoadError("it is no ONNX model")
+    again.settle()
+    assert (again.answers(), again.view().reason) == (2, "")
+    assert capsys.readouterr().out.count("signature_unknown") == 1
+
+
+def test_a_pin_answers_though_signatures_were_lost(tmp_path: Path) -> None:
+    changed(at(tmp_path)).outcome(SetDefault("m", 2))
+    damage(tmp_path, "truncated")
     again = at(tmp_path)
     again.settle()
     assert again.answers() == 2
-    assert "state_ignored" in capsys.readouterr().out
