@@ -26,13 +26,17 @@ _SYSTEMS = frozenset(
         *("#snapshot", "$recycle.bin", "system volume information", "__macosx", "__pycache__"),
     }
 )
-# Beside ONNX files, what tells that a numbered folder holds some model: files of others' formats,
-# weights, and what their savers write.
-_OF_MODELS = re.compile(
-    r".*\.(ort|pb|pbtxt|pt|pth|plan|engine|pkl|joblib|h5|keras|tflite|safetensors|bin|data)"
-    r"|.*onnx.*|.*model.*|.*weights.*",
+# Also one that is still being copied, or its weights.
+_ONNX = re.compile(r".*\.onnx([._-].*)?", re.IGNORECASE)
+# What other frameworks save, by endings that nothing else has ...
+_FOREIGN = re.compile(
+    r"saved_model\.pb(txt)?|.*\.savedmodel|.*\.(ort|pt|pth|keras|tflite|plan|engine|safetensors)"
+    r"|pytorch_model.*\.bin|MLmodel",
     re.IGNORECASE,
 )
+# ... and by those that data may have too: they tell only in a numbered folder, or by their name.
+_PERHAPS = re.compile(r".*\.(pb|pkl|joblib|h5|hdf5)", re.IGNORECASE)
+_NAMED_MODEL = re.compile(r"(.*[-_.])?(model|weights)[-_.].*", re.IGNORECASE)
 _VERSION_LIKE = re.compile(
     r"[-+]?(?:v|ver|version|r|rev|release)?[-_. ]?([0-9]+)(?:\.[0-9]+)*\s*",
     re.IGNORECASE | re.ASCII,
@@ -83,6 +87,11 @@ def purpose(name: str, paths: Sequence[str]) -> Purpose:
             return Purpose(error=words)
     if number := next((top for top in sorted(tops) if _is_version(top) and top in shown), None):
         return Purpose(error=f"'{number}' is a file: a version is a folder that holds {MODEL_FILE}")
+    if file := _foreign(shown):
+        return Purpose(
+            error=f"'{file}' is no ONNX model, and only those are served: export it to ONNX, as"
+            f" 1/{MODEL_FILE}"
+        )
     if models:
         return Purpose(
             passed_over=f"no version in it; its model file, {'/'.join(models[0])}, lies deeper"
@@ -95,9 +104,36 @@ def _has_versions(shown: Sequence[str]) -> bool:
     numbered = {path for path in shown if path.count("/") == 1 and _is_version(path[:-1])}
     below = [path for path in shown if path.partition("/")[0] + "/" in numbered]
     held = [path for path in below if path not in numbered]
-    return bool(numbered) and (
-        not held or any(_OF_MODELS.fullmatch(path.rstrip("/").rpartition("/")[2]) for path in held)
-    )
+    return bool(numbered) and (not held or _hold_model(held))
+
+
+def _hold_model(paths: Sequence[str]) -> bool:
+    names = [path.rstrip("/").rpartition("/")[2] for path in paths]
+    known = (_ONNX, _FOREIGN, _PERHAPS)
+    return any(kind.fullmatch(name) for name in names for kind in known) or bool(_openvino(paths))
+
+
+def _foreign(shown: Sequence[str]) -> str:
+    """A file of another framework that lies where one of ours would be taken as meant; "" where
+    there is none."""
+    near = [
+        path
+        for path in shown
+        if "/" not in path.rstrip("/") or _VERSION_LIKE.fullmatch(path.partition("/")[0])
+    ]
+    for path in sorted(near, key=lambda path: (path.count("/"), path)):
+        name = path.rstrip("/").rpartition("/")[2]
+        perhaps = _PERHAPS.fullmatch(name) and _NAMED_MODEL.fullmatch(name)
+        if _FOREIGN.fullmatch(name) or perhaps:
+            return path.rstrip("/")
+    return _openvino(near)
+
+
+def _openvino(paths: Sequence[str]) -> str:
+    """A network of OpenVINO's: an .xml and, beside it, a .bin of the same name."""
+    weights = {path[:-4] for path in paths if path.lower().endswith(".bin")}
+    xml = (path for path in paths if path.lower().endswith(".xml") and path[:-4] in weights)
+    return next(xml, "")
 
 
 def _misplaced(name: str, parts: Parts) -> str:

@@ -45,6 +45,11 @@ NOTHING = [
     ["@eaDir/", "@eaDir/1/", "@eaDir/1/model.onnx"],
     ["a/", "a/b/", "a/b/c.onnx"],
     ["1/", "1/.DS_Store", "notes.txt", "1/a.txt"],
+    ["1/", "1/model-server.log", "2/", "2/model.log"],
+    ["2024/", "2024/model.log", "2024/weights.csv", "2024/onnx.log"],
+    ["1/", "1/data.bin", "1/rows.data", "1/report.xml"],
+    ["1/", "1/a.xml", "1/b.bin"],
+    ["train.h5", "cache.pkl", "remodel.pkl", "old/model.pt"],
 ]
 
 
@@ -64,6 +69,17 @@ MODELS = [
     ["1/", "1/network.onnx"],
     ["1/", "1/saved_model.pb"],
     ["1/", "1/weights.h5", "notes.txt"],
+    ["1/", "1/model.onnx.part"],
+    ["1/", "1/big.onnx_data"],
+    ["1/", "1/net.pt"],
+    ["1/", "1/net.pth"],
+    ["1/", "1/net.keras"],
+    ["1/", "1/net.tflite"],
+    ["1/", "1/clf.pkl"],
+    ["1/", "1/clf.joblib"],
+    ["1/", "1/net.plan"],
+    ["1/", "1/model.savedmodel/", "1/model.savedmodel/saved_model.pb"],
+    ["1/", "1/net.xml", "1/net.bin"],
 ]
 
 
@@ -84,6 +100,15 @@ MEANT = [
     (["r50/", "r50/1/", "r50/1/model.onnx"], "'r50/1/model.onnx' lies one level too low: move"),
     (["1"], "'1' is a file: a version is a folder that holds model.onnx"),
     (["2026/", "2026/app.log", "iris.onnx"], "'iris.onnx' lies beside"),
+    (
+        ["net.pt"],
+        "'net.pt' is no ONNX model, and only those are served: export it to ONNX, as 1/mod",
+    ),
+    (["MLmodel", "model.pkl"], "'MLmodel' is no ONNX model"),
+    (["sk_model.joblib"], "'sk_model.joblib' is no ONNX model"),
+    (["v1/", "v1/saved_model.pb"], "'v1/saved_model.pb' is no ONNX model"),
+    (["net.bin", "net.xml"], "'net.xml' is no ONNX model"),
+    (["iris.onnx", "iris.pt"], "'iris.onnx' lies beside"),
 ]
 
 
