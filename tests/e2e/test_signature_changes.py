@@ -148,3 +148,20 @@ def test_a_configuration_that_changes_the_signature_is_held_back_too(
     assert (taken.status, taken.json()["default"]) == (200, 1)
     assert gateway.get("/v2/models/m").json()["inputs"][0]["shape"] == [1, 2]
     assert asked(gateway, "FP32") == {"1"}
+
+
+def test_a_reshape_that_goes_is_held_back_for_clients_see_another_shape(
+    start_gateway: Any, repository: Path
+) -> None:
+    tensor = '[{ name: "%s" data_type: TYPE_FP32 dims: [2, 2] reshape { shape: [4] } }]'
+    shown = f"max_batch_size: 0\ninput {tensor % 'X'}\noutput {tensor % 'Y'}\n"
+    write(repository, "m", identity("FP32", [4]), config=shown)
+    gateway = start_gateway(repository)
+    (repository / "m" / "config.pbtxt").unlink()
+    words = "input 'X' has shape [4], had [2,2]"
+    wait_until(lambda: words in gateway.index()["m", "1"].get("reason", ""), 20, words)
+    with clients(gateway) as both:
+        for one, package in both:
+            tensor = package.InferInput("X", [2, 2], "FP32")
+            tensor.set_data_from_numpy(np.ones((2, 2), np.float32))
+            assert one.infer("m", [tensor]).as_numpy("Y").shape == (2, 2)
