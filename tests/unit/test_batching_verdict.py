@@ -85,6 +85,8 @@ def test_what_killed_its_trial_is_batched_only_where_that_is_asked_for():
     assert not undecided(FREE, "it died").batched
     assert "not proven: it died" in undecided(WISH, "it died").words
     assert undecided(Intent(0, False, "unbatched by x"), "it died").words == "unbatched by x"
+    never = undecided(WISH, "it died", "input 'X' has no dimensions")
+    assert (never.batched, never.surprising) == (False, True)
 
 
 def test_providers_that_quantise_by_themselves_leave_a_proof_open():

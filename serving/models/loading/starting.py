@@ -12,7 +12,7 @@ from serving.execution.instances import Instances
 from serving.execution.isolation.isolated import IsolatedRunner
 from serving.execution.session import Runner
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.batching.analysis import Analysis, why_never
+from serving.models.loading.batching.analysis import why_never
 from serving.models.loading.batching.live_proof import LiveProof
 from serving.models.loading.batching.verdict import (
     BatchingVerdict,
@@ -131,9 +131,8 @@ def _verdict(warmed: Warmed) -> BatchingVerdict:
     found, wanted = warmed.found, intent(warmed.job.config, warmed.job.settings)
     used = {warmed.runner.provider, *warmed.runner.providers}
     if found.died:
-        if never := why_never(warmed.runner.signature):
-            return decide(wanted, Analysis("not batchable", why=never), found.evidence)
-        return undecided(wanted, f"its trial ended with {found.died} on generated input")
+        why = f"its trial ended with {found.died} on generated input"
+        return undecided(wanted, why, why_never(warmed.runner.signature))
     return decide(wanted, on_providers(found.analysis, used), found.evidence)
 
 

@@ -99,10 +99,13 @@ def needs_test(wanted: Intent, analysis: Analysis) -> bool:
     return analysis.kind == "proven"
 
 
-def undecided(wanted: Intent, why: str) -> BatchingVerdict:
-    """The verdict where nothing could be found out at all, for the reason ``why``."""
+def undecided(wanted: Intent, why: str, never: str = "") -> BatchingVerdict:
+    """The verdict where nothing could be found out at all, for the reason ``why``; ``never``:
+    why the shapes alone forbid batching, "" where they do not."""
     if not wanted.max_rows:
         return BatchingVerdict(False, wanted.words, 0)
+    if never:
+        return _unbatched(wanted, f"not batchable: {never}")
     if wanted.wish:
         return _batched(wanted, f"by the model's configuration; not proven: {why}")
     return BatchingVerdict(False, f"unbatched: not proven: {why}", 0)
