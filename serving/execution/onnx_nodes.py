@@ -48,6 +48,7 @@ class Node:
     # Attributes by name; lists of numbers are tensors of rank 1.
     numbers: dict[str, int] = field(default_factory=dict)
     floats: dict[str, float] = field(default_factory=dict)
+    # Bytes that are no UTF-8 are kept as lone surrogates.
     texts: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, Constant] = field(default_factory=dict)
     graphs: dict[str, Graph] = field(default_factory=dict)
@@ -232,7 +233,7 @@ def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
         elif number == 3 and kind == VARINT:
             node.numbers[name] = signed(value)
         elif number == 4 and kind == BYTES:
-            node.texts[name] = bytes(view(value)).decode(errors="replace")
+            node.texts[name] = str(view(value), "utf-8", "surrogateescape")
         elif number == 5 and kind == BYTES:
             node.tensors[name] = tensor_of(view(value))[1]
         elif number == 6 and kind == BYTES:

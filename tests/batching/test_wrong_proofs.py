@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import GraphProto, ModelProto
+from onnx.helper import make_attribute, make_node, make_opsetid
 
 from tests.batching.pairs import COUNT, COUNTS, case
 from tests.batching.witness import Case, verdict_of, what_moved
@@ -21,7 +23,23 @@ _REGROUPED = (
 _FUNCTION = """<domain: "local", opset_import: ["" : 17]> found (v) => (s)
 { q = NonZero(v) a = Shape(q) b = Constant<value_ints=[1]>() s = Gather(a, b) }"""
 
+
+def _words(mark: int, pad: bytes, pool: bytes) -> Case:
+    """How often a word stands in each text."""
+    split = make_node("Tokenizer", ["x"], ["t"], domain="com.microsoft", mark=mark, pad_value=pad)
+    split.attribute.extend([make_attribute("mincharnum", 1), make_attribute("separators", [" "])])
+    terms = {"min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "mode": "TF"}
+    places = {"ngram_counts": [0], "ngram_indexes": [0], "pool_strings": [pool]}
+    counted = make_node("TfIdfVectorizer", ["t"], ["y"], **terms, **places)
+    texts = {"x": ["", "a a", "b a c", ""]}
+    more = ModelProto(graph=GraphProto(node=[split, counted]))
+    more.opset_import.append(make_opsetid("com.microsoft", 1))
+    return case("", inputs="string[n] x", given=texts, more=more.SerializeToString())
+
+
 WRONG = {
+    "marks of an empty text": _words(1, b"#", b"\x02"),
+    "a fill that is no text": _words(0, b"\xff", b"\xff"),
     "ones that something was scattered over": case(
         _ONES
         + "z = ConstantOfShape<value = int64[1] {0}>(h) w = ScatterElements<axis=1>(c, z, u) "

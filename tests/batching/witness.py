@@ -47,12 +47,17 @@ class Case:
     given: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     functions: str = ""
     max_rows: int = 64
+    # A ModelProto that comes after, and so goes on with what the text says.
+    more: bytes = b""
 
     @cache  # noqa: B019 - as many cases as the tables have
     def model(self) -> onnx.ModelProto:
         header = f'<ir_version: 10, opset_import: ["" : {self.opset}, "local" : 1]>'
         graph = f"g {self.graph}"
         return onnx.parser.parse_model(f"{header} {graph} {self.functions}")
+
+    def data(self) -> bytes:
+        return self.model().SerializeToString() + self.more
 
     def __hash__(self) -> int:
         return id(self)
@@ -63,13 +68,13 @@ def session_of(case: Case) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    return ort.InferenceSession(case.model().SerializeToString(), options)
+    return ort.InferenceSession(case.data(), options)
 
 
 def verdict_of(case: Case) -> Analysis:
     """What the analysis says of the case's model."""
     signature = signature_of(session_of(case), frozenset(), ModelConfig())
-    return analyse(case.model().SerializeToString(), signature, case.max_rows)
+    return analyse(case.data(), signature, case.max_rows)
 
 
 def what_moved(case: Case) -> str:

@@ -242,11 +242,12 @@ def embed_normalization(call: Call) -> list[Value]:
 
 @rule("Tokenizer", domain=MICROSOFT)
 def tokenizer(call: Call) -> Value:
-    """[n] -> [n, words], filled up with ``pad_value``."""
+    """[n] -> [n, words], filled up with ``pad_value``. With marks, an empty text is two of them,
+    but nothing where all texts are empty."""
     value = call.input(0)
     if not value.has_rows or value.shape is None:
         return same()
-    if len(value.shape) != 1:
+    if len(value.shape) != 1 or call.number("mark"):
         return call.mixed(FILLED)
     shape = (*value.shape, call.symbols.fresh())
     return Value(Kind.PADDED, shape, 0, value.block, fill=call.text("pad_value"))

@@ -75,7 +75,9 @@ def tf_idf(call: Call) -> Value:
 def _ignores(call: Call, fill: Element | None) -> bool:
     """Whether no term has the word ``fill``."""
     pool = call.texts("pool_strings")
-    return isinstance(fill, str) and pool is not None and fill.encode() not in map(bytes, pool)
+    if not isinstance(fill, str) or pool is None:
+        return False
+    return fill.encode(errors="surrogateescape") not in map(bytes, pool)
 
 
 @rule("StringSplit")
