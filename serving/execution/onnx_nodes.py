@@ -38,7 +38,8 @@ _MAX_BYTES = 2**31 - 1
 
 @dataclass(slots=True)
 class Node:
-    """``operator``: with a function's overload, if it has one, after a colon."""
+    """``operator``: with a function's overload, if it has one, after a colon. ``domain``: ""
+    for the default one, also where the file says "ai.onnx"."""
 
     operator: str
     domain: str
@@ -122,7 +123,13 @@ def _opset(data: memoryview, opsets: dict[str, int]) -> None:
             domain = text(view(value))
         elif number == 2 and kind == VARINT:
             version = signed(value)
-    opsets[domain] = version
+    # Of several for one domain the last counts, whichever of its names it goes by.
+    opsets[_domain(domain)] = version
+
+
+def _domain(name: str) -> str:
+    """The default domain has two names."""
+    return "" if name == "ai.onnx" else name
 
 
 def _graph(data: memoryview, depth: int, into: Graph | None = None) -> Graph:
@@ -163,7 +170,7 @@ def _function(data: memoryview) -> tuple[tuple[str, str], Graph]:
             _attribute(value, graph.defaults, 2)
         elif number == 12:
             _value_info(value, graph.types)
-    return (names[10], _overloaded(names[1], names[13])), graph
+    return (_domain(names[10]), _overloaded(names[1], names[13])), graph
 
 
 def _overloaded(name: str, overload: str) -> str:
@@ -184,7 +191,7 @@ def _node(data: memoryview, depth: int) -> Node:
         elif number == 5:
             _attribute(value, node, depth)
         elif number == 7:
-            node.domain = text(value)
+            node.domain = _domain(text(value))
         elif number == 8:
             overload = text(value)
     node.operator = _overloaded(node.operator, overload)
@@ -204,6 +211,11 @@ def _attribute(data: memoryview, node: Node, depth: int) -> None:
     for number, kind, value in fields(data):
         parts.setdefault(number, []).append((kind, value))
     name = text(_last(parts, 1))
+    reference = text(_last(parts, 21))
+    if reference:
+        # It has no value of its own, whatever stands there.
+        node.references[name] = reference
+        return
     stated = _last(parts, 20)
     _single(parts, node, name, depth)
     _list(parts, node, name, stated)
@@ -216,8 +228,6 @@ def _attribute(data: memoryview, node: Node, depth: int) -> None:
         node.text_lists[name] = [view(value) for _, value in parts[9]]
     if not _OTHERS.isdisjoint(parts):
         node.others.add(name)
-    if 21 in parts:
-        node.references[name] = text(_last(parts, 21))
 
 
 def _last(parts: _Parts, number: int) -> int | memoryview | None:

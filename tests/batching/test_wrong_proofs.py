@@ -125,6 +125,39 @@ WRONG = {
     ),
 }
 
+_TURNED = "t = Transpose(x) u = Softmax<axis=0>(t) y = Transpose(u)"
+_OTHER = '<domain: "ai.onnx", opset_import: ["" : 17]> '
+_INNER = '<domain: "local", opset_import: ["" : 17, "local" : 1]> '
+WRONG |= {
+    "a function that has an operator's name": case(
+        "y = CumSum(x, z)",
+        "int64 z = {0}",
+        functions='<domain: "", opset_import: ["" : 17]> CumSum (a, b) => (o) { o = Identity(a) }',
+    ),
+    "a function that has an operator's name, by the domain's other one": case(
+        "y = ai.onnx.CumSum(x, z)",
+        "int64 z = {0}",
+        functions=_OTHER + "CumSum (a, b) => (o) { o = Identity(a) }",
+    ),
+    "a function of another operator set": case(
+        "y = local.f(x)",
+        opset=12,
+        functions='<domain: "local", opset_import: ["" : 13]> f (x) => (y) { ' + _TURNED + " }",
+    ),
+    "two versions of one operator set": case(
+        _TURNED,
+        opset=13,
+        more=ModelProto(opset_import=[make_opsetid("ai.onnx", 12)]).SerializeToString(),
+    ),
+    "an attribute that refers to nothing": case(
+        "y = local.outer(x)",
+        functions=_INNER + "outer <bx> (x) => (y)"
+        " { t = Transpose(x) u = local.inner<ax: int = @bx>(t) y = Transpose(u) }"
+        + _INNER
+        + "inner <ax: int = 1> (a) => (o) { o = Softmax<axis: int = @ax>(a) }",
+    ),
+}
+
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in WRONG.items()])
 def test_what_was_wrongly_proven_is_not_any_more(case: Case) -> None:

@@ -73,7 +73,7 @@ _KEEP_SIGN = frozenset(
 _NOT_NEGATIVE = frozenset(("Shape", "Size", "NonZero", "ArgMax", "ArgMin"))
 # Sequences, maps and texts lie in between: what comes out can't be told by what goes in.
 _OPAQUE = frozenset(("SequenceAt", "OptionalGetElement", "StringSplit"))
-_KNOWN_DOMAINS = frozenset(("", "ai.onnx", "com.microsoft"))
+_KNOWN_DOMAINS = frozenset(("", "com.microsoft"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,13 @@ from collections.abc import Collection
 from serving.errors import LoadError
 from serving.execution.onnx_nodes import Graph, Model, Node
 
-_DEFAULT = ("", "ai.onnx")
 # Places of running mean and variance.
 _RUNNING = (3, 4)
 
 
 def check_stateless(model: Model) -> None:
     """Raises LoadError for a model that keeps a state between requests."""
-    opset = model.opsets.get("", model.opsets.get("ai.onnx", 1))
+    opset = model.opsets.get("", 1)
     found = _stateful(model.graph, frozenset(), opset)
     for body in model.functions.values():
         own = body.opsets.get("", opset)
@@ -50,7 +49,7 @@ def _stateful(graph: Graph, outer: Collection[str], opset: int) -> Node | None:
 
 def _trains(node: Node, opset: int) -> bool:
     """By an attribute since opset 14, before by having more outputs than one."""
-    if node.operator != "BatchNormalization" or node.domain not in _DEFAULT:
+    if node.operator != "BatchNormalization" or node.domain:
         return False
     if opset >= 14:
         return bool(node.numbers.get("training_mode", 0))

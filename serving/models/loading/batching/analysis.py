@@ -69,7 +69,7 @@ def analyse_graph(parsed: Model, signature: Signature, max_rows: int) -> Analysi
     """``analyse`` for a graph that has been read."""
     if not signature.may_batch:
         return Analysis("not batchable", why=why_never(signature))
-    opset = parsed.opsets.get("", parsed.opsets.get("ai.onnx", OLDEST_OPSET))
+    opset = parsed.opsets.get("", OLDEST_OPSET)
     if opset < OLDEST_OPSET:
         return Analysis("open", why=f"there are no rules for opset {opset}")
     optional = [tensor for tensor in signature.inputs if tensor.optional]

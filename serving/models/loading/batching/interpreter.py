@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serving.execution.onnx_nodes import Graph, Model, Node
@@ -114,21 +114,25 @@ class Interpreter:
 
     def _results(self, node: Node, inputs: list[Value | None], scope: Scope) -> Sequence[Value]:
         self._visits += 1
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        opset = self.frame.opsets.get(domain, self.frame.opsets.get("ai.onnx", 1))
+        domain, opset = node.domain, self.frame.opsets.get(node.domain, 1)
         call = Call(node, inputs, opset, self, scope, self.frame.given)
         if self._visits > MOST_VISITS or self.frame.depth > _MOST_DEPTH:
             return [call.lost(f"the graph has more than {MOST_VISITS:,} nodes")]
         spoilt = _worst(inputs)
         if spoilt is not None:
             return [spoilt]
-        function = self.model.functions.get((node.domain, node.operator))
+        if node.references and self.frame.given is None:
+            return [call.lost("it refers to an attribute of a function, and stands in none")]
+        key = (domain, node.operator)
+        function = self.model.functions.get(key)
         try:
+            if function is not None and (key in RULES or key in REASONS):
+                return [call.lost("a function has the name of an operator of onnxruntime's")]
             if function is not None:
                 return self._function(function, call)
             if not domain and opset < OLDEST_OPSET:
                 return [call.lost(f"there are no rules for opset {opset}")]
-            return self._apply(call, RULES.get((domain, node.operator)), domain)
+            return self._apply(call, RULES.get(key), domain)
         except TooLongError:
             return [call.lost("the sizes of its outputs are too involved")]
         except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
@@ -171,6 +175,9 @@ class Interpreter:
         return value
 
     def _function(self, body: Graph, call: Call) -> Sequence[Value]:
+        if self._differs(body):
+            # onnxruntime may take either for what it puts in the call's place.
+            return [call.lost("it is a function of other versions of its operators")]
         given = _given(call, body)
         inputs = tuple(call.inputs)
         # 1, 1.0 and True are equal, and are not the same.
@@ -188,6 +195,12 @@ class Interpreter:
         since = since if self.symbols.unknown > unknown else self.symbols.count
         self._functions[key] = known, since
         return [_inside(value, call) for value in known]
+
+    def _differs(self, body: Graph) -> bool:
+        """Whether a function states other versions than the model, of operators it uses."""
+        ours = self.model.opsets
+        other = {domain for domain, opset in body.opsets.items() if ours.get(domain) != opset}
+        return bool(other) and not other.isdisjoint(_domains(body))
 
     def _function_made(
         self, body: Graph, inputs: Sequence[Value | None], given: Node
@@ -238,6 +251,14 @@ def _worst(inputs: Sequence[Value | None]) -> Value | None:
     return None
 
 
+def _domains(graph: Graph) -> Iterator[str]:
+    """Those of its nodes, bodies of nodes included."""
+    for node in graph.nodes:
+        yield node.domain
+        for inner in node.graphs.values():
+            yield from _domains(inner)
+
+
 def _given(call: Call, body: Graph) -> Node:
     """The attributes of a function's call, defaults included, references followed."""
     given = Node("", "", [], [])
@@ -250,7 +271,7 @@ def _given(call: Call, body: Graph) -> Node:
         given.graphs.update(source.graphs)
         given.text_lists.update(source.text_lists)
         given.others.update(source.others)
-    outer = call.given or defaults
+    outer = call.given or Node("", "", [], [])
     for name, reference in call.node.references.items():
         _copy(outer, reference, given, name)
     return given
