@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.execution.protobuf_walk import BYTES, VARINT, fields, text, varint, view
+from serving.execution.protobuf_walk import BYTES, VARINT, fields, merged, text, varint, view
 
 INT32, INT64, BOOL = 6, 7, 9
 FLOAT = 1
@@ -117,14 +117,14 @@ def tensor_of(data: memoryview) -> tuple[str, Constant]:
 
 def sparse_of(data: memoryview) -> tuple[str, Constant]:
     """A sparse tensor goes by the name of its values; of its shape only the rank is used."""
-    name, elem_type, dims = "", 0, []
+    values, dims = list[memoryview](), list[int]()
     for number, kind, value in fields(data):
         if number == 1 and kind == BYTES:
-            name, values = tensor_of(view(value))
-            elem_type = values.elem_type
+            values.append(view(value))
         elif number == 3:
             dims += integers_of(kind, value)
-    return name, Constant(elem_type, None, tuple(dims))
+    name, constant = tensor_of(merged(values))
+    return name, Constant(constant.elem_type, None, tuple(dims))
 
 
 def float_of(value: int | memoryview) -> float:

@@ -26,6 +26,7 @@ from serving.execution.protobuf_walk import (
     VARINT,
     NotOnnxError,
     fields,
+    merged,
     messages,
     text,
     view,
@@ -73,6 +74,8 @@ class Graph:
     # Of a function: its own versions of the operator sets, and its attributes' defaults.
     opsets: dict[str, int] = field(default_factory=dict)
     defaults: Node | None = None
+    # Constants that are there more than once.
+    repeated: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,10 @@ def _graph(data: memoryview, depth: int, into: Graph | None = None) -> Graph:
     for number, value in messages(data):
         if number == 1:
             graph.nodes.append(_node(value, depth))
-        elif number == 5:
-            name, constant = tensor_of(value)
-            graph.constants[name] = constant
-        elif number == 15:
-            name, constant = sparse_of(value)
+        elif number in (5, 15):
+            name, constant = tensor_of(value) if number == 5 else sparse_of(value)
+            if name in graph.constants:
+                graph.repeated.add(name)
             graph.constants[name] = constant
         elif number in (11, 12, 13):
             name = _value_info(value, graph.types)
@@ -203,7 +205,8 @@ _FLOAT, _INT, _FLOATS, _INTS = 1, 2, 6, 7
 # Lists of tensors and of graphs; sparse tensors.
 _OTHERS = frozenset({10, 11, 22, 23})
 
-_Parts = dict[int, list[tuple[int, int | memoryview]]]
+_Taken = list[tuple[int, int | memoryview]]
+_Parts = dict[int, _Taken]
 
 
 def _attribute(data: memoryview, node: Node, depth: int) -> None:
@@ -234,6 +237,10 @@ def _last(parts: _Parts, number: int) -> int | memoryview | None:
     return parts[number][-1][1] if number in parts else None
 
 
+def _merged(taken: _Taken) -> memoryview:
+    return merged([view(value) for kind, value in taken if kind == BYTES])
+
+
 def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
     """A float, an integer, a text, a tensor or a graph."""
     for number, taken in parts.items():
@@ -245,9 +252,9 @@ def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
         elif number == 4 and kind == BYTES:
             node.texts[name] = str(view(value), "utf-8", "surrogateescape")
         elif number == 5 and kind == BYTES:
-            node.tensors[name] = tensor_of(view(value))[1]
+            node.tensors[name] = tensor_of(_merged(taken))[1]
         elif number == 6 and kind == BYTES:
-            node.graphs[name] = _graph(view(value), depth + 1)
+            node.graphs[name] = _graph(_merged(taken), depth + 1)
 
 
 def _list(parts: _Parts, node: Node, name: str, stated: int | memoryview | None) -> None:
@@ -263,11 +270,14 @@ def _list(parts: _Parts, node: Node, name: str, stated: int | memoryview | None)
 
 
 def _value_info(data: memoryview, types: dict[str, int]) -> str:
-    parts = dict(messages(data))
-    name = text(parts.get(1))
-    tensor = dict(messages(parts[2])).get(1) if 2 in parts else None
-    if tensor is not None:
-        for number, kind, value in fields(tensor):
-            if number == 1 and kind == VARINT:
-                types[name] = signed(value)
+    name, stated = "", list[memoryview]()
+    for number, value in messages(data):
+        if number == 1:
+            name = text(value)
+        elif number == 2:
+            stated.append(value)
+    tensors = [value for number, value in messages(merged(stated)) if number == 1]
+    for number, kind, one in fields(merged(tensors)):
+        if number == 1 and kind == VARINT:
+            types[name] = signed(one)
     return name

@@ -5,7 +5,7 @@ Nothing is copied, and what is malformed is an error, never a crash.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 # Protobuf's own parsers keep 32 bits of a field's key, and take what lies above for nothing:
@@ -75,6 +75,12 @@ def view(value: int | memoryview) -> memoryview:
     """The value of a field that is known to be length-delimited."""
     assert isinstance(value, memoryview)
     return value
+
+
+def merged(values: Sequence[memoryview]) -> memoryview:
+    """A message whose field is there several times: as protobuf has it, each goes on with
+    those before."""
+    return values[0] if len(values) == 1 else memoryview(b"".join(values))
 
 
 def text(value: int | memoryview | None) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import GraphProto, ModelProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_attribute, make_node, make_opsetid
 
+from serving.models.loading.batching.taps import field_of
 from tests.batching.pairs import COUNT, COUNTS, case
 from tests.batching.witness import Case, verdict_of, what_moved
 
@@ -127,6 +128,24 @@ WRONG = {
 
 _TURNED = "t = Transpose(x) u = Softmax<axis=0>(t) y = Transpose(u)"
 _OTHER = '<domain: "ai.onnx", opset_import: ["" : 17]> '
+
+
+def _later(*nodes: NodeProto) -> bytes:
+    """Nodes behind those of the text."""
+    return ModelProto(graph=GraphProto(node=nodes)).SerializeToString()
+
+
+def _taken_twice() -> bytes:
+    """A constant in two parts: [2] and the element 0; the element 1."""
+    first = TensorProto(dims=[2], int64_data=[0], data_type=TensorProto.INT64)
+    parts = [first.SerializeToString(), TensorProto(int64_data=[1]).SerializeToString()]
+    whole = AttributeProto(name="value", type=AttributeProto.TENSOR).SerializeToString()
+    whole += b"".join(field_of(5, part) for part in parts)
+    constant = NodeProto(op_type="Constant", output=["e"]).SerializeToString()
+    nodes = _later(make_node("ReduceSum", ["x", "e"], ["r"]), make_node("Sub", ["x", "r"], ["y"]))
+    return field_of(7, field_of(1, constant + field_of(5, whole))) + nodes
+
+
 _INNER = '<domain: "local", opset_import: ["" : 17, "local" : 1]> '
 WRONG |= {
     "a function that has an operator's name": case(
@@ -148,6 +167,11 @@ WRONG |= {
         _TURNED,
         opset=13,
         more=ModelProto(opset_import=[make_opsetid("ai.onnx", 12)]).SerializeToString(),
+    ),
+    "a constant in two parts": case("", more=_taken_twice()),
+    "two nodes that make one value": case(
+        "e = Constant<value_ints=[1]>() r = ReduceSum(x, e) y = Sub(x, r)",
+        more=_later(make_node("Constant", [], ["e"], value_ints=[0])),
     ),
     "an attribute that refers to nothing": case(
         "y = local.outer(x)",

@@ -72,6 +72,7 @@ class Interpreter:
         self.lost: list[str] = []
         self.surprises: list[str] = []
         self._visits = 0
+        self._unclear: dict[int, bool] = {}
         self._frames: list[Frame] = [Frame(model.opsets)]
         # What functions made of their arguments, and how many symbols there were before.
         self._functions: dict[tuple[object, ...], tuple[tuple[Value, ...], int]] = {}
@@ -85,8 +86,22 @@ class Interpreter:
         for name, constant in graph.constants.items():
             if name not in scope.values:
                 scope.values[name] = constant_of(constant)
+        unclear = self._is_unclear(graph)
         for node in graph.nodes:
-            self._node(node, scope)
+            if unclear:
+                lost = _lost(node, "a name in its graph is given to more than one value")
+                scope.values.update(dict.fromkeys(filter(None, node.outputs), lost))
+            else:
+                self._node(node, scope)
+
+    def _is_unclear(self, graph: Graph) -> bool:
+        """Whether two values have one name: which of them is meant, onnxruntime decides."""
+        if id(graph) not in self._unclear:
+            made = [name for node in graph.nodes for name in node.outputs if name]
+            once = {*graph.inputs, *graph.constants}
+            clear = once.isdisjoint(made) and len(set(made)) == len(made)
+            self._unclear[id(graph)] = bool(graph.repeated) or not clear
+        return self._unclear[id(graph)]
 
     def body(self, graph: Graph, inputs: Sequence[Value], outer: Scope) -> list[Value]:
         """What a graph inside a node makes of these inputs."""
@@ -233,6 +248,11 @@ def _found(scope: Scope, name: str, nodes: Sequence[Node]) -> Value:
         operator = nodes[-1].operator if nodes else ""
         return Value(Kind.LOST, blame=Blame(name, operator, f"nothing before it makes '{name}'"))
     return value
+
+
+def _lost(node: Node, why: str) -> Value:
+    name = node.name or f"of '{next(filter(None, node.outputs), '')}'"
+    return Value(Kind.LOST, blame=Blame(name, node.operator, why))
 
 
 def _inside(value: Value, call: Call) -> Value:

@@ -14,11 +14,12 @@ _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 
 def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
     """``model``, a serialized ModelProto, with these tensors of its main graph as outputs."""
-    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in names)
-    return model + _field(_GRAPH, outputs)
+    outputs = b"".join(field_of(_OUTPUT, field_of(_NAME, name.encode())) for name in names)
+    return model + field_of(_GRAPH, outputs)
 
 
-def _field(number: int, data: bytes) -> bytes:
+def field_of(number: int, data: bytes) -> bytes:
+    """A length-delimited field of a message."""
     return _varint(number << 3 | 2) + _varint(len(data)) + data
 
 
