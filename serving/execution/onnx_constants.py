@@ -29,8 +29,10 @@ _INTEGERS = {
     13: "<u8",
 }
 _FLOATS = {FLOAT: "<f4", 10: "<f2", 11: "<f8"}
-# TensorProto's lists of whole numbers and of floats, and how wide the latter are.
+# TensorProto's lists of whole numbers, each of some types, and of floats, and how wide these
+# are.
 _INTEGER_LISTS = (5, 7, 11)
+_LIST_OF = {INT64: 7, 12: 11, 13: 11}
 _FLOAT_LISTS = {4: "<f4", 10: "<f8"}
 
 
@@ -53,7 +55,7 @@ class _Tensor:
     elem_type: int = 0
     dims: list[int] = field(default_factory=list)
     raw: memoryview | None = None
-    integers: list[int] = field(default_factory=list)
+    integers: dict[int, list[int]] = field(default_factory=dict)
     floats: list[float] = field(default_factory=list)
     elsewhere: bool = False
 
@@ -84,14 +86,15 @@ class _Tensor:
         elif self.count > SMALL:
             return
         elif number in _INTEGER_LISTS:
-            self.integers += integers_of(kind, value)
+            self.integers.setdefault(number, []).extend(integers_of(kind, value))
         elif number in _FLOAT_LISTS:
             self.floats += floats_of(value, _FLOAT_LISTS[number])
 
     def constant(self) -> Constant:
         made = Constant(self.elem_type, None, tuple(self.dims))
         if not self.elsewhere and 0 <= self.count <= SMALL:
-            made.values = self._known(_INTEGERS, self.integers)
+            listed = self.integers.get(_LIST_OF.get(self.elem_type, 5), [])
+            made.values = self._known(_INTEGERS, [_cut(one, self.elem_type) for one in listed])
             made.floats = self._known(_FLOATS, self.floats) if self.count <= FEW else None
         return made
 
@@ -105,6 +108,16 @@ class _Tensor:
         if len(self.raw) != self.count * np.dtype(dtype).itemsize:
             return None
         return tuple(np.frombuffer(self.raw, dtype).tolist())
+
+
+def _cut(number: int, elem_type: int) -> int:
+    """What is left of a listed number in an element of this type."""
+    if elem_type == BOOL:
+        return int(number % 2**32 != 0)
+    dtype = np.dtype(_INTEGERS.get(elem_type, "<i8"))
+    size = 1 << 8 * dtype.itemsize
+    number %= size
+    return number - size if dtype.kind == "i" and number >= size // 2 else number
 
 
 def tensor_of(data: memoryview) -> tuple[str, Constant]:

@@ -7,7 +7,7 @@ import pytest
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_attribute, make_node, make_opsetid
 
-from serving.models.loading.batching.taps import field_of
+from serving.models.loading.batching.taps import field_of, varint_of
 from tests.batching.pairs import COUNT, COUNTS, case
 from tests.batching.witness import Case, verdict_of, what_moved
 
@@ -132,7 +132,7 @@ _OTHER = '<domain: "ai.onnx", opset_import: ["" : 17]> '
 
 def _later(*nodes: NodeProto) -> bytes:
     """Nodes behind those of the text."""
-    return ModelProto(graph=GraphProto(node=nodes)).SerializeToString()
+    return bytes(ModelProto(graph=GraphProto(node=nodes)).SerializeToString())
 
 
 def _taken_twice() -> bytes:
@@ -143,7 +143,27 @@ def _taken_twice() -> bytes:
     whole += b"".join(field_of(5, part) for part in parts)
     constant = NodeProto(op_type="Constant", output=["e"]).SerializeToString()
     nodes = _later(make_node("ReduceSum", ["x", "e"], ["r"]), make_node("Sub", ["x", "r"], ["y"]))
-    return field_of(7, field_of(1, constant + field_of(5, whole))) + nodes
+    return bytes(field_of(7, field_of(1, constant + field_of(5, whole))) + nodes)
+
+
+def _zeros_by_256() -> bytes:
+    """x plus how many of as many zeros as there are rows are not 0."""
+    zero = TensorProto(dims=[1], int32_data=[256], data_type=TensorProto.UINT8)
+    made = [
+        make_node("ConstantOfShape", ["ns"], ["c"], value=zero),
+        make_node("NonZero", ["c"], ["q"]),
+        make_node("Shape", ["q"], ["h"], start=1),
+        make_node("Sub", ["ns", "h"], ["d"]),
+        make_node("Cast", ["d"], ["f"], to=TensorProto.FLOAT),
+        make_node("Add", ["x", "f"], ["y"]),
+    ]
+    return _later(*made)
+
+
+def _listed(name: str, elem_type: int, number: int) -> bytes:
+    """An initializer of one element, of a number that its type can't hold."""
+    tensor = TensorProto(name=name, dims=[1], data_type=elem_type).SerializeToString()
+    return field_of(7, field_of(5, tensor + field_of(5, varint_of(number))))
 
 
 _INNER = '<domain: "local", opset_import: ["" : 17, "local" : 1]> '
@@ -172,6 +192,19 @@ WRONG |= {
     "two nodes that make one value": case(
         "e = Constant<value_ints=[1]>() r = ReduceSum(x, e) y = Sub(x, r)",
         more=_later(make_node("Constant", [], ["e"], value_ints=[0])),
+    ),
+    "an end that is 1 once cut to 32 bits": case(
+        "z = Constant<value_ints=[0]>() b = Cast<to=6>(z) r = Slice(x, b, e, b) y = Sub(x, r)",
+        more=_listed("e", TensorProto.INT32, (1 << 32) + 1),
+    ),
+    "zeros that are listed as 256": case(
+        COUNTS,
+        more=_zeros_by_256(),
+    ),
+    "axes that are too many to read": case(
+        "t = Transpose(x) u = MeanVarianceNormalization<axes=["
+        + ",".join(["1"] * 5000)
+        + "]>(t) y = Transpose(u)"
     ),
     "an attribute that refers to nothing": case(
         "y = local.outer(x)",

@@ -26,6 +26,10 @@ PLACED = "the answer depends on a row's place among the others"
 FILLED = "rows are filled up to the longest of the batch"
 
 
+class UntoldError(ValueError):
+    """The rules can't tell what is there. Its text says why."""
+
+
 @dataclass(slots=True)
 class Call:
     """``inputs``: None for those left out. ``opset``: the version in force of the operator's
@@ -80,9 +84,14 @@ class Call:
         return node.tensors.get(name)
 
     def integers(self, name: str) -> list[int] | None:
-        """A list of integers, None where it is not given."""
+        """A list of integers, None where it is not given. Raises UntoldError where it is, and
+        what it holds is not known."""
         constant = self.tensor(name)
-        return None if constant is None or constant.values is None else list(constant.values)
+        if constant is None and not self.has_attribute(name):
+            return None
+        if constant is None or constant.values is None:
+            raise UntoldError(f"its attribute '{name}' is no list of integers, or a very long one")
+        return list(constant.values)
 
     def texts(self, name: str) -> list[memoryview] | None:
         """A list of texts, as they stand in the file; None where it is not given."""

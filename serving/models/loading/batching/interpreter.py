@@ -15,6 +15,7 @@ from serving.models.loading.batching.call import (
     RULES,
     Call,
     Known,
+    UntoldError,
     constant_of,
 )
 from serving.models.loading.batching.symbols import Symbols, TooLongError, has_rows
@@ -150,6 +151,8 @@ class Interpreter:
             return self._apply(call, RULES.get(key), domain)
         except TooLongError:
             return [call.lost("the sizes of its outputs are too involved")]
+        except UntoldError as error:
+            return [call.lost(str(error))]
         except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
             # A file may hold anything; nothing is claimed of what a rule did not expect.
             self.surprises.append(f"{call.name} ({node.operator}): {error!r}")

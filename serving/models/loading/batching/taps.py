@@ -20,10 +20,11 @@ def with_outputs(model: bytes, names: Iterable[str]) -> bytes:
 
 def field_of(number: int, data: bytes) -> bytes:
     """A length-delimited field of a message."""
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+    return varint_of(number << 3 | 2) + varint_of(len(data)) + data
 
 
-def _varint(value: int) -> bytes:
+def varint_of(value: int) -> bytes:
+    """A number as protobuf writes it."""
     parts = bytearray()
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
