@@ -166,6 +166,8 @@ def _listed(name: str, elem_type: int, number: int) -> bytes:
     return field_of(7, field_of(5, tensor + field_of(5, varint_of(number))))
 
 
+# x and how much the number of rows differs from d.
+_DIFFERENCE = " v = Sub(ns, d) w = Cast<to=1>(v) y = Add(x, w)"
 _INNER = '<domain: "local", opset_import: ["" : 17, "local" : 1]> '
 WRONG |= {
     "a function that has an operator's name": case(
@@ -205,6 +207,19 @@ WRONG |= {
         "t = Transpose(x) u = MeanVarianceNormalization<axes=["
         + ",".join(["1"] * 5000)
         + "]>(t) y = Transpose(u)"
+    ),
+    "a size that wraps in a cast": case(
+        COUNTS + "a = Mul(ns, k) b = Cast<to=6>(a) c = Cast<to=7>(b) d = Div(c, k)" + _DIFFERENCE,
+        "int64[1] k = {1073741824}",
+    ),
+    "a size that wraps in 32 bits": case(
+        COUNTS + "h = Cast<to=6>(ns) a = Mul(h, k) b = Div(a, k) d = Cast<to=7>(b)" + _DIFFERENCE,
+        "int32[1] k = {1073741824}",
+    ),
+    "a power that wraps in 64 bits": case(
+        COUNTS + "a = Mul(ns, ns) b = Mul(a, a) c = Mul(b, b) e = Mul(c, c) f = Mul(e, e)"
+        " g = Mul(f, f) k = Mul(g, ns) l = Div(k, g) d = Mul(l, o)" + _DIFFERENCE,
+        "int64[1] o = {1}",
     ),
     "an attribute that refers to nothing": case(
         "y = local.outer(x)",

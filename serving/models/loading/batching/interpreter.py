@@ -72,6 +72,8 @@ class Interpreter:
         self.symbols = Symbols()
         self.lost: list[str] = []
         self.surprises: list[str] = []
+        # Whether a size was cast to int32, so that later ones may be of that type.
+        self.narrowed = False
         self._visits = 0
         self._unclear: dict[int, bool] = {}
         self._frames: list[Frame] = [Frame(model.opsets)]
@@ -202,7 +204,7 @@ class Interpreter:
         types = tuple(
             tuple(map(type, value.data)) if value and value.data else () for value in inputs
         )
-        key = (id(body), inputs, types, _frozen(given))
+        key = (id(body), inputs, types, _frozen(given), self.narrowed)
         if key in self._functions:
             known, since = self._functions[key]
             others = self.symbols.others(since)

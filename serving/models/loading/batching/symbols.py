@@ -17,6 +17,8 @@ Terms = tuple[tuple[Monomial, int], ...]
 _ROWS = 0
 # A size with more terms than any real shape has is as good as unknown.
 _MOST_TERMS = 64
+# No shape has the number of rows in it more often.
+_MOST_POWER = 2
 
 
 class TooLongError(ArithmeticError):
@@ -196,6 +198,18 @@ def never_zero(value: Dim) -> bool:
     constant, slope = line
     root, rest = divmod(-constant, slope) if slope else (0, constant)
     return rest != 0 or (slope != 0 and root < 1)
+
+
+def is_below(value: Dim, limit: int, most_rows: int) -> bool:
+    """Whether its size stays below ``limit`` for every N up to ``most_rows``, the symbols'
+    own sizes left aside, and it follows the square of N at most."""
+    total = 0
+    for monomial, factor in _terms(value):
+        power = monomial.count(_ROWS)
+        if power > _MOST_POWER:
+            return False
+        total += abs(factor) * most_rows**power
+    return total < limit
 
 
 def linear(value: Dim) -> tuple[int, int] | None:

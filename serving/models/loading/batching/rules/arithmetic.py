@@ -14,6 +14,7 @@ from serving.models.loading.batching.symbols import (
     Poly,
     divide,
     has_rows,
+    is_below,
     is_negative,
     is_positive,
     never_zero,
@@ -27,8 +28,10 @@ from serving.models.loading.batching.values import (
     same,
 )
 
-# Sizes beyond this are not sizes; integers narrower than 64 bits would wrap.
-_LARGEST = 1 << 31
+# Numbers beyond this are not sizes; int32 would wrap.
+LARGEST = 1 << 31
+# What stands before sizes that are not known: it leaves those as much again in int64.
+_LARGEST_PRODUCT = 1 << 47
 # Whole numbers below are exact in float32, and so are their sums.
 _EXACT = float(1 << 24)
 
@@ -86,18 +89,19 @@ def calculate(call: Call, values: Sequence[Value], combine: Combine) -> Value | 
 
 def _reduced(call: Call, elements: Sequence[Any], combine: Combine) -> Element | None:
     def step(left: Any, right: Any) -> Any:
-        return None if left is None or right is None else _exact(combine(call, left, right))
+        return None if left is None or right is None else _exact(call, combine(call, left, right))
 
     return reduce(step, elements)  # type: ignore[no-any-return]  # what ``combine`` made
 
 
-def _exact(found: Element | None) -> Element | None:
-    """None where the operator may have rounded, or wrapped."""
+def _exact(call: Call, found: Element | None) -> Element | None:
+    """None where the operator may have rounded, or wrapped, for any number of rows."""
     if isinstance(found, float):
         return found if abs(found) < _EXACT and found == int(found) else None
     if isinstance(found, Poly):
-        return found if all(abs(factor) < _LARGEST for _, factor in found.terms) else None
-    if isinstance(found, int) and abs(found) >= _LARGEST:
+        most = LARGEST if call.interpreter.narrowed else _LARGEST_PRODUCT
+        return found if is_below(found, most, call.interpreter.most_rows) else None
+    if isinstance(found, int) and abs(found) >= LARGEST:
         return None
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from serving.models.loading.batching.call import ALL, MICROSOFT, Call, broadcast, rule
-from serving.models.loading.batching.symbols import Poly
+from serving.models.loading.batching.rules.arithmetic import LARGEST
+from serving.models.loading.batching.symbols import Poly, is_below
 from serving.models.loading.batching.values import Kind, Value, from_objects, same
 
 _UNARY = (
@@ -76,27 +77,43 @@ def cast(call: Call) -> Value:
     if value.kind in (Kind.PLACE, Kind.PLACE_FIRST):
         return value if target in _WIDE else call.mixed("a row's number becomes data")
     if value.kind is Kind.COUNT:
-        return value if target in _WIDE else call.mixed("the number of rows becomes data")
+        return _counted_cast(call, value, target)
     if value.has_rows:
         return _like(value)
     array = value.objects()
     if array is None or target not in (*_WIDE, *_FLOATS, _BOOL):
         return same(value.shape)
-    data = [_cast(one, target) for one in array.ravel().tolist()]
+    data = [_cast(call, one, target) for one in array.ravel().tolist()]
     told = [one for one in data if one is not None]
     return same(value.shape, told if len(told) == len(data) else None)
 
 
-_WIDE, _FLOATS, _BOOL = (6, 7), (1, 11), 9
+def _counted_cast(call: Call, value: Value, target: int) -> Value:
+    if target not in _WIDE:
+        return call.mixed("the number of rows becomes data")
+    if target == _INT32 and not all(_fits(call, one) for one in value.data or ()):
+        return call.mixed("the number of rows wraps in 32 bits")
+    return value
+
+
+def _fits(call: Call, one: object) -> bool:
+    """Whether a size is the same in 32 bits. From here on sizes may be of 32 bits."""
+    call.interpreter.narrowed = True
+    return isinstance(one, int | Poly) and is_below(one, LARGEST, call.interpreter.most_rows)
+
+
+_INT32 = 6
+_WIDE, _FLOATS, _BOOL = (_INT32, 7), (1, 11), 9
 # Whole numbers up to here are exact in float32.
 _EXACT = 1 << 24
 
 
-def _cast(one: object, target: int) -> int | float | bool | Poly | None:
+def _cast(call: Call, one: object, target: int) -> int | float | bool | Poly | None:
     if target == _BOOL:
         return bool(one) if isinstance(one, int) else None
     if isinstance(one, Poly):
-        return one if target in _WIDE else None
+        kept = target == 7 or (target == _INT32 and _fits(call, one))
+        return one if kept else None
     if not isinstance(one, int | float) or not abs(one) < _EXACT or one != int(one):
         # INT64_MAX and its like end slices.
         return one if isinstance(one, int) and target == 7 else None
