@@ -166,6 +166,9 @@ def _listed(name: str, elem_type: int, number: int) -> bytes:
     return field_of(7, field_of(5, tensor + field_of(5, varint_of(number))))
 
 
+# The number of rows, and a quarter of three columns.
+_SIZES = COUNTS + "ss = Gather(s, j) q = Div(ss, four) "
+_OF_SIZES = "int64[1] j = {1}, int64[1] m = {-1}, int64[1] four = {4}"
 # x and how much the number of rows differs from d.
 _DIFFERENCE = " v = Sub(ns, d) w = Cast<to=1>(v) y = Add(x, w)"
 _INNER = '<domain: "local", opset_import: ["" : 17, "local" : 1]> '
@@ -220,6 +223,18 @@ WRONG |= {
         COUNTS + "a = Mul(ns, ns) b = Mul(a, a) c = Mul(b, b) e = Mul(c, c) f = Mul(e, e)"
         " g = Mul(f, f) k = Mul(g, ns) l = Div(k, g) d = Mul(l, o)" + _DIFFERENCE,
         "int64[1] o = {1}",
+    ),
+    "a quotient that Reshape reads as 0": case(
+        _SIZES + "k = Concat<axis=0>(ns, q, m) v = Reshape(x, k) g = Shape(v) e = Gather(g, j)"
+        " f = Sub(e, q) p = Mul(f, ns) w = Cast<to=1>(p) y = Add(x, w)",
+        _OF_SIZES,
+        inputs="float[n,s] x",
+    ),
+    "no rows that Reshape reads as 0": case(
+        _SIZES + "a = Mul(ns, q) k = Concat<axis=0>(a, m) v = Reshape(x, k) g = Shape(v)"
+        " e = Gather(g, z1) f = Sub(e, a) w = Cast<to=1>(f) y = Add(x, w)",
+        _OF_SIZES,
+        inputs="float[n,s] x",
     ),
     "an attribute that refers to nothing": case(
         "y = local.outer(x)",

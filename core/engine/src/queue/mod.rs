@@ -219,6 +219,7 @@ impl Queue {
     /// Inputs with first dimensions of their own have no rows to share; such a request weighs
     /// as many as the longest has, and one without inputs a single one. One with more rows than
     /// the line holds weighs as many as that, and is not cut: there would be no end of pieces.
+    /// One without any data in a tensor runs alone: no proof of batching speaks of such.
     fn place_of(&self, prepared: &Prepared) -> (usize, bool) {
         let rules = self.rules();
         if rules.max_rows == 0 {
@@ -230,7 +231,8 @@ impl Queue {
             (agree && other == Some(first), longest.max(other.unwrap_or(1)))
         });
         let (rows, most) = (usize::try_from(longest).unwrap_or(1), self.options.max_queue_rows);
-        (rows.min(most), !agree || rows == 0 || rows > most || rules.keeps_whole(rows))
+        let hollow = prepared.inputs.iter().flatten().any(|t| t.shape.contains(&0));
+        (rows.min(most), !agree || hollow || rows > most || rules.keeps_whole(rows))
     }
 
     /// Join the line.

@@ -122,7 +122,7 @@ def _analyse(
 
 def _input(interpreter: Interpreter, tensor: Tensor) -> Value:
     sizes: list[Dim] = [
-        size if size >= 0 else interpreter.symbols.of(("input", tensor.name, axis))
+        size if size >= 0 else interpreter.symbols.of(("input", tensor.name, axis), positive=True)
         for axis, size in enumerate(tensor.shape)
     ]
     return rows(sizes, 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Union
 
+# Symbols by number; those below 0 stand for at least 1.
 # Products of symbols, sorted, each with its coefficient; sorted, none of them zero.
 Monomial = tuple[int, ...]
 Terms = tuple[tuple[Monomial, int], ...]
@@ -99,7 +100,7 @@ def _sum(left: Dim, right: Dim, sign: int) -> Dim:
 
 
 def _shown(monomial: Monomial, factor: int) -> str:
-    names = ["N" if symbol == _ROWS else f"s{symbol}" for symbol in monomial]
+    names = ["N" if symbol == _ROWS else f"s{abs(symbol)}" for symbol in monomial]
     if not names:
         return str(factor)
     return "*".join(names if factor == 1 else [str(factor), *names])
@@ -167,7 +168,12 @@ def is_positive(value: Dim) -> bool:
     """Whether it is more than 0 for every N >= 1 and whatever sizes the symbols stand for."""
     if isinstance(value, int):
         return value > 0
-    return _is_at_least_zero(_at_first(value) - 1) if not value.signed else False
+    if value.signed:
+        return False
+    try:
+        return _is_at_least_zero(_at_first(value) - 1)
+    except TooLongError:
+        return False
 
 
 def is_negative(value: Dim) -> bool:
@@ -175,12 +181,13 @@ def is_negative(value: Dim) -> bool:
 
 
 def _at_first(value: Poly) -> Dim:
-    """With N = 1 + M: what it is from one row on, M in N's place."""
+    """With N = 1 + M: what it is from one row on, M in N's place; and so for all that is at
+    least 1."""
     total: Dim = 0
     for monomial, factor in value.terms:
-        rows = sum(symbol == _ROWS for symbol in monomial)
-        others = tuple(symbol for symbol in monomial if symbol != _ROWS)
-        total = total + product([N + 1] * rows) * _made({others: factor}, frozenset())
+        ones = [Poly((((symbol,), 1),)) + 1 for symbol in monomial if symbol <= _ROWS]
+        others = tuple(symbol for symbol in monomial if symbol > _ROWS)
+        total = total + product(ones) * _made({others: factor}, frozenset())
     return total
 
 
@@ -235,11 +242,13 @@ class Symbols:
     def count(self) -> int:
         return len(self._known)
 
-    def of(self, key: Hashable, *, signed: bool = False) -> Poly:
-        """``signed``: it may be negative, as the size of a dimension may not."""
+    def of(self, key: Hashable, *, signed: bool = False, positive: bool = False) -> Poly:
+        """``signed``: it may be negative, as the size of a dimension may not; ``positive``: it
+        is not 0 either."""
         known = self._known.get(key)
         if known is None:
             number = len(self._known) + 1
+            number = -number if positive else number
             known = Poly((((number,), 1),), frozenset({number}) if signed else frozenset())
             self._known[key] = known
             if signed:

@@ -15,6 +15,8 @@ The kinds, and what they claim:
   longest of the batch.
 - ``MIXED``: rows influence each other. ``LOST``: the rules can't tell. ``NEVER``: the rows do
   not come out as they went in, whoever shares the batch. ``blame`` says where and why.
+
+Inputs' own dimensions are taken to be at least 1: a request without any data shares no run.
 """
 
 from __future__ import annotations

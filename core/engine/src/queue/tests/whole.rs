@@ -152,6 +152,17 @@ fn a_shape_without_elements_is_not_cut_into_no_end_of_pieces() {
 }
 
 #[test]
+fn a_request_with_a_tensor_without_data_runs_alone() {
+    let queue = queue(batched());
+    let place = |shape: &[i64]| {
+        let hollow = PreparedTensor { shape: Shape::from_slice(shape), data: Bytes::new() };
+        queue.place_of(&Prepared { inputs: vec![Some(hollow)], ..Prepared::default() })
+    };
+    assert_eq!(place(&[3, 0]), (3, true));
+    assert_eq!(place(&[0, 2]), (0, true));
+}
+
+#[test]
 fn inputs_with_first_dimensions_of_their_own_and_requests_without_inputs_run_alone() {
     let place = |rows: &[Option<i64>]| {
         let spec = |_| spec("x");

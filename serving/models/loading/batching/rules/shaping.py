@@ -141,11 +141,14 @@ def _stated(call: Call, size: Dim, one: Dim) -> Dim | None:
     """A number that is not known may be 0, or less than 0, and so stand for another size."""
     if isinstance(one, int):
         return size if one == 0 and not call.number("allowzero") else one
-    if has_rows(one) or is_positive(one) or one == size:
+    if is_positive(one) or one == size:
         return one
-    if has_rows(size):
+    # 0 stands for itself there, or for a dimension that is not there and so refused.
+    if is_positive(one + 1) and (size == 0 or call.number("allowzero")):
+        return one
+    if has_rows(one) or has_rows(size):
         return None
-    return one if is_positive(one + 1) else call.symbols.fresh()
+    return call.symbols.of(("stated", one, size))
 
 
 def _with_rest(call: Call, shape: Shape, sizes: list[Dim]) -> list[Dim] | None:
