@@ -137,8 +137,9 @@ def _later(*nodes: NodeProto) -> bytes:
 
 def _taken_twice() -> bytes:
     """A constant in two parts: [2] and the element 0; the element 1."""
-    first = TensorProto(dims=[2], int64_data=[0], data_type=TensorProto.INT64)
-    parts = [first.SerializeToString(), TensorProto(int64_data=[1]).SerializeToString()]
+    first = TensorProto(dims=[2], int64_data=[0])
+    second = TensorProto(int64_data=[1], data_type=TensorProto.INT64)
+    parts = [first.SerializeToString(), second.SerializeToString()]
     whole = AttributeProto(name="value", type=AttributeProto.TENSOR).SerializeToString()
     whole += b"".join(field_of(5, part) for part in parts)
     constant = NodeProto(op_type="Constant", output=["e"]).SerializeToString()
