@@ -5,18 +5,34 @@ Field numbers are those of ONNX's public schema; weights are not looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from serving.execution.protobuf_walk import BYTES, VARINT, fields, merged, text, varint, view
+from serving.execution.protobuf_runs import varints_in
+from serving.execution.protobuf_walk import (
+    BYTES,
+    FIXED32,
+    FIXED64,
+    RUN,
+    VARINT,
+    fields,
+    merged,
+    messages,
+    text,
+    varint,
+    view,
+)
 
 INT32, INT64, BOOL = 6, 7, 9
 FLOAT = 1
 # Constants with more elements than this are only known by type and shape; of floats only
 # such as decide shapes are of use.
 SMALL, FEW = 4096, 64
+# As much of a list as is read where it is longer.
+_TOO_MANY = SMALL + 1
 _INTEGERS = {
     2: "<u1",
     3: "<i1",
@@ -34,6 +50,9 @@ _FLOATS = {FLOAT: "<f4", 10: "<f2", 11: "<f8"}
 _INTEGER_LISTS = (5, 7, 11)
 _LIST_OF = {INT64: 7, 12: 11, 13: 11}
 _FLOAT_LISTS = {4: "<f4", 10: "<f8"}
+_LISTS = frozenset(
+    {4 << 3 | FIXED32, 10 << 3 | FIXED64, *(number << 3 | VARINT for number in _INTEGER_LISTS)}
+)
 
 
 @dataclass(slots=True)
@@ -45,6 +64,23 @@ class Constant:
     values: tuple[int, ...] | None = None
     dims: tuple[int, ...] = ()
     floats: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A list of texts as it stands in the file; ``parts``: each one, or a run of fields."""
+
+    parts: Sequence[tuple[int, int | memoryview]]
+
+    def __iter__(self) -> Iterator[memoryview]:
+        for kind, value in self.parts:
+            if kind & RUN:
+                yield from (one for _, one in messages(view(value)))
+            else:
+                yield view(value)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(slots=True)
@@ -86,9 +122,11 @@ class _Tensor:
         elif self.count > SMALL:
             return
         elif number in _INTEGER_LISTS:
-            self.integers.setdefault(number, []).extend(integers_of(kind, value))
+            found = self.integers.setdefault(number, [])
+            found.extend(integers_of(kind, value, _TOO_MANY - len(found)))
         elif number in _FLOAT_LISTS:
-            self.floats += floats_of(value, _FLOAT_LISTS[number])
+            most = _TOO_MANY - len(self.floats)
+            self.floats += floats_of(kind, value, _FLOAT_LISTS[number], most)
 
     def constant(self) -> Constant:
         made = Constant(self.elem_type, None, tuple(self.dims))
@@ -123,7 +161,7 @@ def _cut(number: int, elem_type: int) -> int:
 def tensor_of(data: memoryview) -> tuple[str, Constant]:
     """(name, constant) of a TensorProto."""
     tensor = _Tensor()
-    for number, kind, value in fields(data):
+    for number, kind, value in fields(data, _LISTS):
         tensor.take(number, kind, value)
     return tensor.name, tensor.constant()
 
@@ -142,28 +180,47 @@ def sparse_of(data: memoryview) -> tuple[str, Constant]:
 
 def float_of(value: int | memoryview) -> float:
     """A single float."""
-    found = floats_of(value, "<f4")
+    found = floats_of(FIXED32, value, "<f4")
     return found[0] if found else 0.0
 
 
-def floats_of(value: int | memoryview, dtype: str) -> list[float]:
-    """A repeated field of floats, packed or one of several."""
-    data = view(value)
-    whole = len(data) - len(data) % np.dtype(dtype).itemsize
-    return [float(one) for one in np.frombuffer(data[:whole], dtype)]
+def floats_of(kind: int, value: int | memoryview, dtype: str, most: int = _TOO_MANY) -> list[float]:
+    """A repeated field of floats: packed, one of several, or a run of them."""
+    width = np.dtype(dtype).itemsize
+    data = np.frombuffer(view(value), np.uint8)
+    if kind & RUN:
+        data = np.ascontiguousarray(data.reshape(-1, width + 1)[:most, 1:]).reshape(-1)
+    whole = min(len(data) // width, most) * width
+    found: list[float] = data[:whole].view(dtype).astype(float).tolist()
+    return found
 
 
-def integers_of(kind: int, value: int | memoryview) -> list[int]:
-    """A repeated integer field, packed or one of several."""
+def floats_in(kind: int, value: int | memoryview, width: int) -> int:
+    """How many ``floats_of`` there are."""
+    return len(view(value)) // (width + 1 if kind & RUN else width)
+
+
+def integers_of(kind: int, value: int | memoryview, most: int = _TOO_MANY) -> list[int]:
+    """A repeated integer field: packed, one of several, or a run of them."""
     if kind == VARINT:
         return [signed(value)]
     found: list[int] = []
-    if kind == BYTES:
+    if kind == BYTES or kind == VARINT | RUN:
         data, at = view(value), 0
-        while at < len(data):
-            number, at = varint(data, at)
+        while at < len(data) and len(found) < most:
+            # A run has a key of one byte before each number.
+            number, at = varint(data, at if kind == BYTES else at + 1)
             found.append(signed(number))
     return found
+
+
+def integers_in(kind: int, value: int | memoryview) -> int:
+    """How many ``integers_of`` there are. Raises IndexError where the last breaks off."""
+    if kind == VARINT:
+        return 1
+    if kind == VARINT | RUN:
+        return varints_in(view(value)) // 2
+    return varints_in(view(value)) if kind == BYTES else 0
 
 
 def signed(value: int | memoryview) -> int:

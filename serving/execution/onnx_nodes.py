@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from serving.execution.onnx_constants import (
@@ -14,8 +15,11 @@ from serving.execution.onnx_constants import (
     INT64,
     SMALL,
     Constant,
+    Texts,
     float_of,
+    floats_in,
     floats_of,
+    integers_in,
     integers_of,
     signed,
     sparse_of,
@@ -23,6 +27,7 @@ from serving.execution.onnx_constants import (
 )
 from serving.execution.protobuf_walk import (
     BYTES,
+    FIXED32,
     VARINT,
     NotOnnxError,
     fields,
@@ -57,7 +62,7 @@ class Node:
     # In a function: attribute -> the function's own attribute whose value it takes.
     references: dict[str, str] = field(default_factory=dict)
     # Lists of texts, as they stand in the file.
-    text_lists: dict[str, list[memoryview]] = field(default_factory=dict)
+    text_lists: dict[str, Texts] = field(default_factory=dict)
     # Those of other types: lists of tensors and of graphs, sparse tensors.
     others: set[str] = field(default_factory=set)
 
@@ -205,13 +210,16 @@ _FLOAT, _INT, _FLOATS, _INTS = 1, 2, 6, 7
 # Lists of tensors and of graphs; sparse tensors.
 _OTHERS = frozenset({10, 11, 22, 23})
 
+# The lists of floats, of integers and of texts.
+_LISTS = frozenset({7 << 3 | FIXED32, 8 << 3 | VARINT, 9 << 3 | BYTES})
+
 _Taken = list[tuple[int, int | memoryview]]
 _Parts = dict[int, _Taken]
 
 
 def _attribute(data: memoryview, node: Node, depth: int) -> None:
     parts: _Parts = {}
-    for number, kind, value in fields(data):
+    for number, kind, value in fields(data, _LISTS):
         parts.setdefault(number, []).append((kind, value))
     name = text(_last(parts, 1))
     reference = text(_last(parts, 21))
@@ -228,7 +236,7 @@ def _attribute(data: memoryview, node: Node, depth: int) -> None:
     elif stated == _FLOAT:
         node.floats.setdefault(name, 0.0)
     if 9 in parts:
-        node.text_lists[name] = [view(value) for _, value in parts[9]]
+        node.text_lists[name] = Texts(parts[9])
     if not _OTHERS.isdisjoint(parts):
         node.others.add(name)
 
@@ -258,15 +266,18 @@ def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
 
 
 def _list(parts: _Parts, node: Node, name: str, stated: int | memoryview | None) -> None:
-    """A list of integers or of floats."""
-    integers = [one for kind, value in parts.get(8, ()) for one in integers_of(kind, value)]
-    floats = [one for _, value in parts.get(7, ()) for one in floats_of(value, "<f4")]
+    """A list of integers or of floats; long ones are only counted."""
+    whole, real = parts.get(8, ()), parts.get(7, ())
+    integers = sum(integers_in(kind, value) for kind, value in whole)
+    floats = sum(floats_in(kind, value, 4) for kind, value in real)
     if integers or stated == _INTS:
-        known = tuple(integers) if len(integers) <= SMALL else None
-        node.tensors[name] = Constant(INT64, known, (len(integers),))
+        found = chain.from_iterable(integers_of(*one) for one in whole)
+        known = tuple(found) if integers <= SMALL else None
+        node.tensors[name] = Constant(INT64, known, (integers,))
     elif floats or stated == _FLOATS:
-        many = tuple(floats) if len(floats) <= SMALL else None
-        node.tensors[name] = Constant(FLOAT, None, (len(floats),), many)
+        parts_of = chain.from_iterable(floats_of(*one, "<f4") for one in real)
+        many = tuple(parts_of) if floats <= SMALL else None
+        node.tensors[name] = Constant(FLOAT, None, (floats,), many)
 
 
 def _value_info(data: memoryview, types: dict[str, int]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.execution.onnx_constants import Constant
+from serving.execution.onnx_constants import Constant, Texts
 from serving.execution.onnx_nodes import Graph, Node
 from serving.models.loading.batching.symbols import Dim, Symbols
 from serving.models.loading.batching.values import Blame, Kind, Shape, Value, same
@@ -93,7 +93,7 @@ class Call:
             raise UntoldError(f"its attribute '{name}' is no list of integers, or a very long one")
         return list(constant.values)
 
-    def texts(self, name: str) -> list[memoryview] | None:
+    def texts(self, name: str) -> Texts | None:
         """A list of texts, as they stand in the file; None where it is not given."""
         node, name = self._source(name)
         return node.text_lists.get(name)
