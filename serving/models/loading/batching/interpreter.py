@@ -19,10 +19,12 @@ from serving.models.loading.batching.call import (
     constant_of,
 )
 from serving.models.loading.batching.symbols import Symbols, TooLongError, has_rows
-from serving.models.loading.batching.values import Blame, Kind, Value, same
+from serving.models.loading.batching.values import Blame, Kind, TooManyError, Value, same
 
 # Functions of functions can make a small file a large graph.
 MOST_VISITS = 200_000
+# Elements of known contents carried from node to node, and ``STEP`` times those calculated.
+MOST_SPENT = 10_000_000
 OLDEST_OPSET = 7
 _MOST_DEPTH = 64
 # Which of several spoilt inputs tells.
@@ -76,6 +78,7 @@ class Interpreter:
         self.narrowed = False
         self._visits = 0
         self._unclear: dict[int, bool] = {}
+        self._spent = 0
         self._frames: list[Frame] = [Frame(model.opsets)]
         # What functions made of their arguments, and how many symbols there were before.
         self._functions: dict[tuple[object, ...], tuple[tuple[Value, ...], int]] = {}
@@ -105,6 +108,12 @@ class Interpreter:
             clear = once.isdisjoint(made) and len(set(made)) == len(made)
             self._unclear[id(graph)] = bool(graph.repeated) or not clear
         return self._unclear[id(graph)]
+
+    def spend(self, elements: int) -> None:
+        """Count what known contents cost. Raises TooManyError once that is more than enough."""
+        self._spent += elements
+        if elements and self._spent > MOST_SPENT:
+            raise TooManyError
 
     def body(self, graph: Graph, inputs: Sequence[Value], outer: Scope) -> list[Value]:
         """What a graph inside a node makes of these inputs."""
@@ -139,26 +148,32 @@ class Interpreter:
         spoilt = _worst(inputs)
         if spoilt is not None:
             return [spoilt]
-        if node.references and self.frame.given is None:
-            return [call.lost("it refers to an attribute of a function, and stands in none")]
-        key = (domain, node.operator)
-        function = self.model.functions.get(key)
         try:
-            if function is not None and (key in RULES or key in REASONS):
-                return [call.lost("a function has the name of an operator of onnxruntime's")]
-            if function is not None:
-                return self._function(function, call)
-            if not domain and opset < OLDEST_OPSET:
-                return [call.lost(f"there are no rules for opset {opset}")]
-            return self._apply(call, RULES.get(key), domain)
+            self.spend(sum(len(value.data) for value in inputs if value and value.data))
+            return self._made(call, (domain, node.operator))
         except TooLongError:
             return [call.lost("the sizes of its outputs are too involved")]
         except UntoldError as error:
             return [call.lost(str(error))]
+        except (TooManyError, MemoryError):
+            return [call.lost("it calculates with too many numbers")]
         except (ArithmeticError, LookupError, TypeError, ValueError, AssertionError) as error:
             # A file may hold anything; nothing is claimed of what a rule did not expect.
             self.surprises.append(f"{call.name} ({node.operator}): {error!r}")
             return [call.lost("its inputs or attributes are not as its specification has them")]
+
+    def _made(self, call: Call, key: tuple[str, str]) -> Sequence[Value]:
+        """What a function of the model, or the operator's rule, makes of it."""
+        if call.node.references and self.frame.given is None:
+            return [call.lost("it refers to an attribute of a function, and stands in none")]
+        function = self.model.functions.get(key)
+        if function is not None and (key in RULES or key in REASONS):
+            return [call.lost("a function has the name of an operator of onnxruntime's")]
+        if function is not None:
+            return self._function(function, call)
+        if not key[0] and call.opset < OLDEST_OPSET:
+            return [call.lost(f"there are no rules for opset {call.opset}")]
+        return self._apply(call, RULES.get(key), key[0])
 
     def _apply(self, call: Call, known: Known | None, domain: str) -> Sequence[Value]:
         pure = known is None or known.pure

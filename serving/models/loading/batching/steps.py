@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serving.execution.onnx_nodes import Graph, Model, Node
@@ -18,13 +18,17 @@ _STEPS = frozenset(
 )
 # Those that quantise what they make.
 _QUANTISED = ("QLinear", "QGemm", "QAttention", "QOrdered", "DynamicQuantize")
+# Beyond as many first steps no rounding is looked for; sets that grow along a graph would take
+# the square of its length.
+_MOST_ENTERING = 64
+_TOO_MANY: frozenset[str] = frozenset()
 _INTEGERS = frozenset({2, 3, 4, 5, 6, 7, 9, 12, 13})
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
     """``before``: main-graph tensor that enters a step -> the step's node. ``behind``: tensor
-    behind steps -> the tensors that enter the first of them."""
+    behind steps -> the tensors that enter the first of them, none where they are too many."""
 
     before: Mapping[str, str] = field(default_factory=dict)
     behind: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -37,14 +41,31 @@ def steps_of(model: Model) -> Steps:
     constants = model.graph.constants
     stepping = {key for key, body in model.functions.items() if _has_step(body, frozenset())}
     for node in model.graph.nodes:
-        found = frozenset().union(*(behind.get(name, frozenset()) for name in node.inputs))
-        if not found and _is_step(node, stepping):
+        found = _together([behind[name] for name in node.inputs if name in behind])
+        if found is None and _is_step(node, stepping):
             entering = frozenset(name for name in node.inputs if name and name not in constants)
             before.update(dict.fromkeys(entering, node.name or node.operator))
-            found = entering
-        if found:
+            found = _bounded(entering) if entering else None
+        if found is not None:
             behind.update(dict.fromkeys(filter(None, node.outputs), found))
     return Steps(before, behind)
+
+
+def _together(parts: Sequence[frozenset[str]]) -> frozenset[str] | None:
+    """What is before any of several tensors; None where there is no step."""
+    if not parts or not all(parts):
+        return _TOO_MANY if parts else None
+    whole: frozenset[str] = parts[0]
+    for part in parts:
+        # One set for all that are equal: a long graph has few.
+        whole = whole if part <= whole else _bounded(whole | part)
+        if not whole:
+            break
+    return whole
+
+
+def _bounded(entering: frozenset[str]) -> frozenset[str]:
+    return entering if len(entering) <= _MOST_ENTERING else _TOO_MANY
 
 
 def _is_step(node: Node, stepping: Iterable[tuple[str, str]]) -> bool:

@@ -20,6 +20,8 @@ _ROWS = 0
 _MOST_TERMS = 64
 # No shape has the number of rows in it more often.
 _MOST_POWER = 2
+# And so is one that multiplies more sizes.
+_MOST_FACTORS = 64
 
 
 class TooLongError(ArithmeticError):
@@ -83,7 +85,7 @@ def _signed(value: Dim) -> frozenset[int]:
 
 def _made(found: dict[Monomial, int], signed: frozenset[int]) -> Dim:
     terms = tuple(sorted((key, factor) for key, factor in found.items() if factor))
-    if len(terms) > _MOST_TERMS:
+    if len(terms) > _MOST_TERMS or any(len(key) > _MOST_FACTORS for key, _ in terms):
         raise TooLongError
     if not terms:
         return 0

@@ -21,7 +21,7 @@ Inputs' own dimensions are taken to be at least 1: a request without any data sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -37,6 +37,14 @@ Objects = np.ndarray[Any, Any]
 
 # Contents of more elements are not followed.
 MOST_ELEMENTS = 4096
+
+
+# What calculating one element costs, where carrying one along costs 1.
+STEP = 10
+
+
+class TooManyError(ArithmeticError):
+    """More contents than are followed, or than one analysis calculates with in all."""
 
 
 class Kind(Enum):
@@ -142,16 +150,33 @@ def same(shape: Shape | None = None, data: Sequence[Element] | None = None) -> V
     return Value(Kind.SAME, shape, data=known)
 
 
+def fits(count: Dim, values: Iterable[Value]) -> bool:
+    """Whether ``count`` elements, made of ``values``, are followed; asked before they are made.
+
+    Raises TooManyError where not and without them nothing can be told: of numbers of rows.
+    """
+    if isinstance(count, int) and count <= MOST_ELEMENTS:
+        return True
+    if any(value.kind is Kind.COUNT for value in values):
+        raise TooManyError
+    return False
+
+
 def known(shape: Shape, data: Sequence[Element]) -> Value:
-    """``SAME`` or ``COUNT``, as the elements say."""
+    """``SAME`` or ``COUNT``, as the elements say. Raises TooManyError."""
+    if len(data) > MOST_ELEMENTS:
+        raise TooManyError
     counted = any(isinstance(one, Poly) and has_rows(one) for one in data)
     return Value(Kind.COUNT if counted else Kind.SAME, shape, data=tuple(data))
 
 
 def from_objects(array: Objects | Element) -> Value:
-    """Of an array of elements, or of the single one that NumPy makes of such an array."""
+    """Of an array of elements, or of the single one that NumPy makes of such an array.
+    Raises TooManyError."""
     if not isinstance(array, np.ndarray):
         return known((), [array])
+    if array.size > MOST_ELEMENTS:
+        raise TooManyError
     return known(tuple(array.shape), array.ravel().tolist())
 
 

@@ -244,6 +244,11 @@ class _Look:
             raise _DisprovedError(
                 f"in a batch of {len(group)} a row's answer changes (output '{name}', {gap})"
             )
+        if not entering:
+            raise _DisprovedError(
+                f"in a batch of {len(group)} a row's answer changes behind too many steps to look"
+                f" at them all (output '{name}', {gap})"
+            )
         self._inside(group, tuple(sorted(entering)), "a step's input")
         self.rounding = self.rounding or self.witness.steps.before[min(entering)]
 

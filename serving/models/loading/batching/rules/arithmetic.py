@@ -20,10 +20,11 @@ from serving.models.loading.batching.symbols import (
     never_zero,
 )
 from serving.models.loading.batching.values import (
-    MOST_ELEMENTS,
+    STEP,
     Element,
     Kind,
     Value,
+    fits,
     from_objects,
     same,
 )
@@ -34,6 +35,9 @@ LARGEST = 1 << 31
 _LARGEST_PRODUCT = 1 << 47
 # Whole numbers below are exact in float32, and so are their sums.
 _EXACT = float(1 << 24)
+
+# What calculating with a term of a polynomial takes, where a plain number takes 1.
+_POLYNOMIAL = 8
 
 Combine = Callable[[Call, Any, Any], Element | None]
 
@@ -76,22 +80,30 @@ def calculate(call: Call, values: Sequence[Value], combine: Combine) -> Value | 
         whole = np.broadcast_arrays(*[array for array in arrays if array is not None])
     except ValueError:
         return None
-    if whole[0].size > MOST_ELEMENTS:
+    if not fits(whole[0].size, values):
         return None
-    made = np.empty(whole[0].shape, object)
-    for at in range(made.size):
-        found = _reduced(call, [array.ravel()[at] for array in whole], combine)
+    made = np.empty(whole[0].size, object)
+    for at, elements in enumerate(zip(*[array.flat for array in whole], strict=True)):
+        found = _reduced(call, elements, combine)
         if found is None:
             return None
-        made.ravel()[at] = found
-    return from_objects(made)
+        made[at] = found
+    return from_objects(made.reshape(whole[0].shape))
 
 
 def _reduced(call: Call, elements: Sequence[Any], combine: Combine) -> Element | None:
     def step(left: Any, right: Any) -> Any:
-        return None if left is None or right is None else _exact(call, combine(call, left, right))
+        if left is None or right is None:
+            return None
+        call.interpreter.spend(STEP * _effort(left) * _effort(right))
+        return _exact(call, combine(call, left, right))
 
     return reduce(step, elements)  # type: ignore[no-any-return]  # what ``combine`` made
+
+
+def _effort(element: Any) -> int:
+    """How many times the work of plain numbers it takes."""
+    return _POLYNOMIAL * len(element.terms) if isinstance(element, Poly) else 1
 
 
 def _exact(call: Call, found: Element | None) -> Element | None:

@@ -7,7 +7,7 @@ import numpy as np
 from serving.models.loading.batching.call import ALL, MICROSOFT, Call, broadcast, rule
 from serving.models.loading.batching.rules.arithmetic import LARGEST
 from serving.models.loading.batching.symbols import Poly, is_below
-from serving.models.loading.batching.values import Kind, Value, from_objects, same
+from serving.models.loading.batching.values import STEP, Kind, Value, fits, from_objects, same
 
 _UNARY = (
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitCast", "BitwiseNot", "Ceil"),
@@ -174,10 +174,13 @@ def _where_known(call: Call) -> Value | None:
         condition, yes, no = np.broadcast_arrays(*[a for a in arrays if a is not None])
     except ValueError:
         return None
-    chosen = np.empty(condition.shape, object)
-    for at, choice in enumerate(condition.ravel().tolist()):
-        options = (yes.ravel()[at], no.ravel()[at])
-        if isinstance(choice, Poly) and options[0] != options[1]:
+    if not fits(condition.size, call.there()):
+        return None
+    call.interpreter.spend(condition.size * STEP)
+    chosen = np.empty(condition.size, object)
+    for at, options in enumerate(zip(condition.flat, yes.flat, no.flat, strict=True)):
+        choice, left, right = options
+        if isinstance(choice, Poly) and left != right:
             return None
-        chosen.ravel()[at] = options[1] if choice is False or choice == 0 else options[0]
-    return from_objects(chosen)
+        chosen[at] = right if choice is False or choice == 0 else left
+    return from_objects(chosen.reshape(condition.shape))

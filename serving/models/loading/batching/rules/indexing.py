@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serving.models.loading.batching.call import COUNTED, Call, normal, rule
 from serving.models.loading.batching.symbols import Dim
-from serving.models.loading.batching.values import Kind, Shape, Value, from_objects, same
+from serving.models.loading.batching.values import Kind, Shape, Value, fits, from_objects, same
 
 POINTING = "rows point at rows"
 
@@ -55,7 +55,8 @@ def _gather_known(call: Call, data: Value, indices: Value, axis: int) -> Value:
     if contents is not None and places is not None and indices.kind is Kind.SAME:
         numbers = places.ravel().tolist()
         size = contents.shape[axis]
-        if all(isinstance(one, int) and -size <= one < size for one in numbers):
+        inside = all(isinstance(one, int) and -size <= one < size for one in numbers)
+        if inside and fits(contents.size // max(size, 1) * places.size, [data, indices]):
             return from_objects(contents.take(places.astype(int), axis=axis))
     if data.kind is Kind.COUNT or indices.kind is Kind.COUNT:
         return call.mixed(COUNTED)

@@ -13,6 +13,7 @@ from serving.models.loading.batching.values import (
     Kind,
     Objects,
     Value,
+    fits,
     from_objects,
     known,
     same,
@@ -76,7 +77,7 @@ def _kind(values: Sequence[Value], last_axis: bool) -> Kind | None:
 
 def _concat_known(call: Call, values: Sequence[Value], axis: int) -> Value:
     whole = _named(call, values)
-    if whole is not None:
+    if whole is not None and fits(sum(one.size for one in whole), values):
         return from_objects(np.concatenate(whole, axis=axis))
     if any(value.kind is Kind.COUNT for value in values):
         return call.mixed(COUNTED)

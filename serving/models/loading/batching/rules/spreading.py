@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from serving.models.loading.batching.call import ALL, COUNTED, Call, broadcast, one_size, rule
 from serving.models.loading.batching.rules.shaping import shape_of
 from serving.models.loading.batching.symbols import Dim, N, divide, has_rows, product
-from serving.models.loading.batching.values import Element, Kind, Shape, Value, known, rows, same
+from serving.models.loading.batching.values import (
+    Element,
+    Kind,
+    Shape,
+    Value,
+    fits,
+    known,
+    rows,
+    same,
+)
 
 
 @rule("Expand", counts=ALL, places=(0,))
@@ -31,7 +40,9 @@ def _single_spread(call: Call, value: Value, wanted: Sequence[Dim]) -> Value:
     """A number of rows, repeated a known number of times."""
     if value.data is not None and len(value.data) == 1 and all(isinstance(s, int) for s in wanted):
         shape = (1,) * (len(value.shape or ()) - len(wanted)) + tuple(wanted)
-        return known(shape, value.data * int(product(wanted)))  # type: ignore[arg-type]  # ints
+        count = product(wanted)
+        if isinstance(count, int) and fits(count, [value]):
+            return known(shape, value.data * count)
     return call.mixed(COUNTED)
 
 
