@@ -138,6 +138,7 @@ def _chain(count: int) -> list[onnx.NodeProto]:
 SLOW = {
     "functions": ([*MANY, node("f12", ["many", "n"], ["z"], domain="local")], 12),
     "chain": ([*MANY, *_chain(2000)], 0),
+    "negated": ([*MANY, *(node("Neg", ["many"], [f"k{at}"]) for at in range(2000))], 0),
     "powers": (
         [*COUNT, *(node("Mul", ["n" if not at else f"p{at}", "n"], [f"p{at + 1}"])
          for at in range(2000))],

@@ -25,6 +25,9 @@ from serving.models.loading.batching.values import Blame, Kind, TooManyError, Va
 MOST_VISITS = 200_000
 # Elements of known contents carried from node to node, and ``STEP`` times those calculated.
 MOST_SPENT = 10_000_000
+_COUNTED = 8
+# Times that, where a function's contents are found again and put in other words.
+_CALLED = 20
 OLDEST_OPSET = 7
 _MOST_DEPTH = 64
 # Which of several spoilt inputs tells.
@@ -149,7 +152,7 @@ class Interpreter:
         if spoilt is not None:
             return [spoilt]
         try:
-            self.spend(sum(len(value.data) for value in inputs if value and value.data))
+            self.spend(sum(map(_weight, inputs)))
             return self._made(call, (domain, node.operator))
         except TooLongError:
             return [call.lost("the sizes of its outputs are too involved")]
@@ -222,6 +225,7 @@ class Interpreter:
         key = (id(body), inputs, types, _frozen(given), self.narrowed)
         if key in self._functions:
             known, since = self._functions[key]
+            self.spend(_CALLED * sum(map(_weight, (*inputs, *known))))
             others = self.symbols.others(since)
             return [_inside(value.with_sizes(others), call) for value in known]
         since, unknown = self.symbols.count, self.symbols.unknown
@@ -251,6 +255,13 @@ class Interpreter:
         finally:
             self._frames.pop()
         return tuple(_found(scope, name, body.nodes) for name in body.outputs)
+
+
+def _weight(value: Value | None) -> int:
+    """What carrying a value's known contents costs: polynomials more than plain numbers."""
+    if value is None or not value.data:
+        return 0
+    return len(value.data) * (_COUNTED if value.kind is Kind.COUNT else 1)
 
 
 def _strays(value: Value) -> bool:

@@ -261,5 +261,6 @@ def negate(call: Call) -> Value:
         return broadcast(call, [value])
     array = value.objects()
     if array is not None and all(isinstance(one, int | Poly | float) for one in array.ravel()):
+        call.interpreter.spend(STEP * sum(map(_effort, array.flat)))
         return from_objects(-array)
     return call.mixed(COUNTED) if value.kind is Kind.COUNT else same(value.shape)
