@@ -12,7 +12,8 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from serving.execution.onnx_nodes import read_nodes
 from serving.models.loading.batching.analysis import Analysis, analyse
-from serving.models.loading.batching.interpreter import Interpreter, Scope
+from serving.models.loading.batching.call import Scope
+from serving.models.loading.batching.interpreter import Interpreter
 from serving.models.loading.batching.values import rows
 from serving.signature import DATATYPES, Signature, Tensor
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 from serving.execution.onnx_nodes import Model, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
-from serving.models.loading.batching.call import FILLED, constant_of
-from serving.models.loading.batching.interpreter import OLDEST_OPSET, Interpreter, Scope
+from serving.models.loading.batching.call import FILLED, Scope, constant_of
+from serving.models.loading.batching.interpreter import OLDEST_OPSET, Interpreter
 from serving.models.loading.batching.symbols import Dim
 from serving.models.loading.batching.values import Kind, Value, rows
 from serving.signature import Signature, Tensor

@@ -8,16 +8,13 @@ only standing where it said it takes them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from serving.execution.onnx_constants import Constant, Texts
 from serving.execution.onnx_nodes import Graph, Node
 from serving.models.loading.batching.symbols import Dim, Symbols
 from serving.models.loading.batching.values import Blame, Kind, Shape, Value, same
-
-if TYPE_CHECKING:
-    from serving.models.loading.batching.interpreter import Interpreter, Scope
 
 Result = Value | Sequence[Value]
 
@@ -31,6 +28,38 @@ class UntoldError(ValueError):
 
 
 @dataclass(slots=True)
+class Scope:
+    """Values by name, those of the graphs around included."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    outer: Scope | None = None
+
+    def find(self, name: str) -> Value | None:
+        scope: Scope | None = self
+        while scope is not None:
+            value = scope.values.get(name)
+            if value is not None:
+                return value
+            scope = scope.outer
+        return None
+
+
+class Analyser(Protocol):
+    """What a rule may ask of the analysis around it. ``most_rows``: of any run; ``narrowed``:
+    whether a size was cast to int32."""
+
+    symbols: Symbols
+    most_rows: int
+    narrowed: bool
+
+    def body(self, graph: Graph, inputs: Sequence[Value], outer: Scope) -> list[Value]:
+        """What a graph inside a node makes of these inputs."""
+
+    def spend(self, elements: int) -> None:
+        """Count what known contents cost. Raises TooManyError once that is more than enough."""
+
+
+@dataclass(slots=True)
 class Call:
     """``inputs``: None for those left out. ``opset``: the version in force of the operator's
     domain. ``given``: the attributes of the function around it."""
@@ -38,7 +67,7 @@ class Call:
     node: Node
     inputs: list[Value | None]
     opset: int
-    interpreter: Interpreter
+    interpreter: Analyser
     scope: Scope
     given: Node | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from serving.execution.onnx_nodes import Graph, Model, Node
 from serving.models.loading.batching import rules
@@ -15,6 +15,7 @@ from serving.models.loading.batching.call import (
     RULES,
     Call,
     Known,
+    Scope,
     UntoldError,
     constant_of,
 )
@@ -34,23 +35,6 @@ _MOST_DEPTH = 64
 _WORST = (Kind.NEVER, Kind.MIXED, Kind.LOST)
 
 rules.load()
-
-
-@dataclass(slots=True)
-class Scope:
-    """Values by name, those of the graphs around included."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    outer: Scope | None = None
-
-    def find(self, name: str) -> Value | None:
-        scope: Scope | None = self
-        while scope is not None:
-            value = scope.values.get(name)
-            if value is not None:
-                return value
-            scope = scope.outer
-        return None
 
 
 @dataclass(slots=True)
