@@ -129,6 +129,7 @@ def test_a_load_is_done_and_says_what_is_held_back(start_gateway: Any, repositor
             assert described(gateway) == [datatype] * 2, "who sends it whole means it"
 
 
+@pytest.mark.slow
 def test_a_configuration_that_changes_the_signature_is_held_back_too(
     start_gateway: Any, repository: Path
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_configuration_that_changes_the_signature_is_held_back_too(
     assert asked(gateway, "FP32") == {"1"}
 
 
+@pytest.mark.slow
 def test_a_reshape_that_goes_is_held_back_for_clients_see_another_shape(
     start_gateway: Any, repository: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_every_option_reaches_the_manifest(repository: Path, model: Path, tmp_pa
     assert (manifest.git_commit, manifest.run_id, manifest.model_id) == ("abcdef1", "run", "m-1")
 
 
+@pytest.mark.slow
 def test_a_signature_that_breaks_callers_of_the_version_below_is_said(
     repository: Path, model: Path, tmp_path: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_an_output_that_no_request_can_get_is_said_when_it_is_published(reposito
     assert "seq(map(int64,tensor(float)))" in note
 
 
+@pytest.mark.slow
 def test_check_lists_folders_that_are_no_models_and_finds_no_fault_with_them(
     repository: Path,
 ) -> None:

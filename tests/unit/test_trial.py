@@ -385,6 +385,7 @@ def _outcome(one, version, place):
     return ""
 
 
+@pytest.mark.slow
 def test_equal_models_take_equal_memory_whatever_was_tried_before(trials, started):
     """In a new child, one used before, and one that has let go of a larger model."""
 
