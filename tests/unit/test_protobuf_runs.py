@@ -121,7 +121,8 @@ def test_an_ensemble_of_many_trees_is_read_at_once() -> None:
     one.attribute.append(helper.make_attribute("nodes_values", halves))
     one.attribute.append(helper.make_attribute("nodes_modes", ["BRANCH_LEQ"] * TREE_NODES))
     model = helper.make_model(helper.make_graph([one], "g", [], [])).SerializeToString()
-    start = time.process_time()
+    start = time.thread_time()
     node = read_nodes(model).graph.nodes[0]
-    assert time.process_time() - start < 1.0
+    # It took 10 s when every value was read by itself.
+    assert time.thread_time() - start < 4.0
     assert node.tensors["nodes_values"].dims == (TREE_NODES,)
