@@ -1,0 +1,60 @@
+//! What the fuzzers share: a signature with a tensor of each kind, and what must be true
+//! of a request that was taken.
+
+pub mod gateway;
+
+use bytes::Bytes;
+use engine::codec::prepare::{Limits, Prepared, prepare};
+use engine::codec::{InferRequest, bytes_tensor};
+use engine::tensor::{Datatype, Described, Signature, TensorSpec};
+
+/// Texts of one tensor; the fuzzers' bodies hold no more.
+pub const MOST_TEXTS: usize = 1 << 16;
+
+fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
+    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false, described: None }
+}
+
+/// One input of each datatype, all but the first optional, and the same as outputs.
+pub fn signature() -> Signature {
+    let named = |kind: Datatype| spec(&kind.name().to_lowercase(), kind, &[-1, 2]);
+    let mut inputs: Vec<_> = Datatype::ALL.into_iter().map(named).collect();
+    inputs.push(TensorSpec {
+        described: Some(Described { shape: vec![-1, 1], always: false }),
+        ..spec("vector", Datatype::Fp32, &[-1])
+    });
+    inputs.push(spec("scalar", Datatype::Int64, &[]));
+    for input in inputs.iter_mut().skip(1) {
+        input.optional = true;
+    }
+    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new() }
+}
+
+/// Hold a decoded request against the signature; what is taken has the sizes it claims.
+pub fn check(request: &InferRequest, signature: &Signature) {
+    let limits = Limits { max_string_elements: MOST_TEXTS };
+    if let Ok(prepared) = prepare(request, signature, &limits) {
+        check_sizes(&prepared, signature);
+    }
+}
+
+fn check_sizes(prepared: &Prepared, signature: &Signature) {
+    for (input, spec) in prepared.inputs.iter().zip(&signature.inputs) {
+        let Some(tensor) = input else { continue };
+        assert!(spec.fits(&tensor.shape), "{:?} was taken for {spec:?}", tensor.shape);
+        let elements: i64 = tensor.shape.iter().product();
+        let elements = usize::try_from(elements).expect("a shape has no negative dimensions");
+        match spec.datatype.size() {
+            Some(size) => assert_eq!(tensor.data.len(), elements * size),
+            None => assert_eq!(bytes_tensor::elements(&tensor.data).count(), elements),
+        }
+    }
+    for &(place, _) in &prepared.outputs {
+        assert!(place < signature.outputs.len());
+    }
+}
+
+/// A copy that nothing else shares, as a socket's bytes come.
+pub fn owned(data: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(data)
+}
