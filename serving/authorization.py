@@ -167,7 +167,7 @@ class Gate:
         own that it lets point to this machine; a token it cannot know."""
         host = headers.get("host", "")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and (not host or _host_of(origin) != host.lower()):
             _deny("control calls from pages of another site are refused")
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             _deny("control calls from pages of another site are refused")
@@ -188,6 +188,15 @@ class Gate:
         except ValueError:
             return False
         return True
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin; None for what none can be read from, or could be meant
+    to look like another (fault 108)."""
+    try:
+        return urlsplit(origin).netloc.lower() if origin.isascii() else None
+    except ValueError:
+        return None
 
 
 def _deny(words: str) -> NoReturn:

@@ -32,11 +32,15 @@ impl Call {
         &self.inner.path
     }
 
+    /// One that came several times is one with commas.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for (name, value) in &self.inner.headers {
-            dict.set_item(name, value)?;
+            match dict.get_item(name)? {
+                None => dict.set_item(name, value)?,
+                Some(before) => dict.set_item(name, format!("{before}, {value}"))?,
+            }
         }
         Ok(dict)
     }
