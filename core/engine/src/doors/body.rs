@@ -176,13 +176,20 @@ pub struct Messages<B> {
     /// What came beyond the last message.
     rest: Bytes,
     ended: bool,
+    /// Of one message, below that of the server.
+    limit: usize,
 }
 
 const PREFIX: usize = 5;
 
 impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
     pub fn new(body: B) -> Self {
-        Messages { body, rest: Bytes::new(), ended: false }
+        Messages { body, rest: Bytes::new(), ended: false, limit: usize::MAX }
+    }
+
+    /// For services whose messages are small by nature.
+    pub fn at_most(self, limit: usize) -> Self {
+        Messages { limit, ..self }
     }
 
     /// The next message; `None` at the end of the stream. `idle` is how long the
@@ -191,7 +198,7 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
     /// # Errors
     /// As [`read_http`]; a message over the limit is refused by its prefix, unread.
     pub async fn next(&mut self, shared: &Shared, idle: Option<Duration>) -> Result<Option<Message>> {
-        let limit = shared.config.max_message_bytes;
+        let limit = shared.config.max_message_bytes.min(self.limit);
         let mut collector = Collector::new(shared, None, limit.saturating_add(PREFIX));
         let mut more = std::mem::take(&mut self.rest);
         let mut total = None;

@@ -1,14 +1,13 @@
 //! One connection: which protocol it speaks, and who serves it.
 
 use super::lifetime::{Activity, Busy, Noted, Order, Watch};
-use super::{Config, Io, grpc, http};
+use super::{Config, Io, grpc, http, silence};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpStream;
 
 /// HTTP/2 windows: a request of some hundred KB comes without waiting for updates.
@@ -18,7 +17,6 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME: u32 = 64 << 10;
 /// HTTP/1 read buffer: larger reads make fewer pieces of a large body.
 const READ_BUFFER: usize = 512 << 10;
-const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -29,15 +27,9 @@ pub enum Door {
 /// Serve a connection to its end; `_slot` is its place among the connections.
 pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S) {
     let began = Instant::now();
-    let head_timeout = io.shared.config.head_timeout;
-    let http2 = match door {
-        Door::Grpc => true,
-        Door::Http => match tokio::time::timeout(head_timeout, speaks_http2(&stream)).await {
-            Ok(Ok(http2)) => http2,
-            // Nothing came in time, or the peer is gone.
-            Ok(Err(_)) | Err(_) => return,
-        },
-    };
+    let Some(speaks_http2) = silence::first_words(&stream, &io.shared, began).await else { return };
+    // On the gRPC door whatever is no HTTP/2 gets HTTP/2's answer to it.
+    let http2 = speaks_http2 || door == Door::Grpc;
     let activity = Arc::new(Activity::default());
     let shared = io.shared.clone();
     let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: Order::default() };
@@ -77,27 +69,6 @@ fn http_service(
     service_fn(move |request: Request<Incoming>| {
         Box::pin(http::handle(io.clone(), request, Busy::new(&activity, began)))
     })
-}
-
-/// Look at the first bytes without taking them.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    let mut pause = Duration::from_millis(5);
-    loop {
-        let seen = stream.peek(&mut first).await?;
-        if seen == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first[..seen] != PREFACE[..seen] {
-            return Ok(false);
-        }
-        if seen == PREFACE.len() {
-            return Ok(true);
-        }
-        // Part of a preface: peek would return at once, so wait a little.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
-    }
 }
 
 fn http2_builder(config: &Config) -> hyper::server::conn::http2::Builder<TokioExecutor> {

@@ -5,7 +5,7 @@ use super::body::{self, Message, Messages};
 use super::calls::{self, Call};
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, health, ids, status, stream};
+use super::{Io, Shared, health, ids, library, status, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
@@ -62,8 +62,8 @@ pub enum GrpcBody {
         trailers: Option<HeaderMap>,
     },
     Stream(mpsc::Receiver<Frame<Bytes>>),
-    /// Held with the body: a health watch lasts as long as it does.
-    Tonic(tonic::body::Body, Busy),
+    /// Held with the body: a health watch lasts as long as it does, and so does its name.
+    Tonic(tonic::body::Body, Busy, Option<Reservation>),
 }
 
 impl Body for GrpcBody {
@@ -80,7 +80,7 @@ impl Body for GrpcBody {
                 Poll::Ready(frame.map(Ok))
             }
             GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
-            GrpcBody::Tonic(body, _) => Pin::new(body).poll_frame(cx),
+            GrpcBody::Tonic(body, ..) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -88,7 +88,7 @@ impl Body for GrpcBody {
         match self {
             GrpcBody::Lean { message, trailers } => message.is_none() && trailers.is_none(),
             GrpcBody::Stream(_) => false,
-            GrpcBody::Tonic(body, _) => body.is_end_stream(),
+            GrpcBody::Tonic(body, ..) => body.is_end_stream(),
         }
     }
 }
@@ -189,7 +189,7 @@ async fn others(io: Arc<Io>, request: Request<Incoming>, busy: Busy) -> Response
         health::LIST => health::LIST.to_owned(),
         path => match path.strip_prefix(SERVICE) {
             Some(rpc) => rpc.to_owned(),
-            None => return tonic_services(&io, request, busy).await,
+            None => return library::serve(&io, request, busy).await,
         },
     };
     match open(&io.shared, &request) {
@@ -215,7 +215,7 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
 }
 
 /// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
-fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
+pub fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let status = if request.method() != Method::POST {
         StatusCode::METHOD_NOT_ALLOWED
@@ -410,7 +410,7 @@ pub fn content_type(response: &mut Response<GrpcBody>) {
 }
 
 /// Trailers-only: the status travels in the head, and nothing follows.
-fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
+pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
     let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
     content_type(&mut response);
     write_status(response.headers_mut(), error);
@@ -447,14 +447,6 @@ pub fn trailers(outcome: Result<()>) -> HeaderMap {
         Err(error) => write_status(&mut trailers, &error),
     }
     trailers
-}
-
-async fn tonic_services(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
-    let mut services = io.tonic.clone();
-    match tower_service::Service::call(&mut services, request.map(tonic::body::Body::new)).await {
-        Ok(response) => response.map(|body| GrpcBody::Tonic(body, busy)),
-        Err(never) => match never {},
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+/// Longest name that is looked for, in bytes: a watch keeps it.
+const LONGEST_NAME: usize = 1024;
+
 const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 
 pub struct Service {
@@ -54,6 +57,14 @@ fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }
 
+fn name(request: Request<HealthCheckRequest>) -> Result<String, Status> {
+    let service = request.into_inner().service;
+    if service.len() > LONGEST_NAME {
+        return Err(Status::invalid_argument(format!("a service's name has at most {LONGEST_NAME} bytes")));
+    }
+    Ok(service)
+}
+
 fn response(status: ServingStatus) -> HealthCheckResponse {
     HealthCheckResponse { status: status.into() }
 }
@@ -64,7 +75,7 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        match status(&self.shared, &request.into_inner().service) {
+        match status(&self.shared, &name(request)?) {
             Some(status) => Ok(Response::new(response(status))),
             None => Err(Status::not_found("unknown service")),
         }
@@ -76,7 +87,7 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let service = request.into_inner().service;
+        let service = name(request)?;
         let shared = self.shared.clone();
         let (tx, rx) = mpsc::channel(1);
         tokio::spawn(async move { watch(&shared, &service, &tx).await });

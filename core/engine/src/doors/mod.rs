@@ -8,8 +8,10 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod infer;
+pub mod library;
 pub mod lifetime;
 pub mod listen;
+pub mod silence;
 pub mod status;
 pub mod stream;
 

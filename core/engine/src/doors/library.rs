@@ -1,0 +1,97 @@
+//! tonic's services (health, reflection) behind our own reader: it gets whole, small
+//! messages, which came in time and are counted while they are held (fault 103).
+
+use super::body::{Message, Messages};
+use super::grpc::{self, GrpcBody};
+use super::lifetime::Busy;
+use super::{Io, Shared, drain_begins, ids, status};
+use crate::admission::Reservation;
+use crate::error::{Error, Word};
+use crate::stats::Protocol;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tonic::Status;
+use tonic::body::Body;
+
+/// Of one request: names of services, symbols and files.
+const MAX_MESSAGE: usize = 64 << 10;
+const HEALTH: &str = "/grpc.health.v1.Health/";
+const REFLECTION: &str = "/grpc.reflection.";
+
+pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
+    if let Some(refusal) = grpc::refuse(&request) {
+        return refusal;
+    }
+    let (parts, incoming) = request.into_parts();
+    let messages = Messages::new(incoming).at_most(MAX_MESSAGE);
+    let (body, held) = match parts.uri.path() {
+        path if path.starts_with(HEALTH) => match messages.only(&io.shared).await {
+            Ok(message) => whole(message),
+            Err(error) => {
+                let id = ids::from_client(&parts.headers).map_or_else(ids::make, str::to_owned);
+                io.shared.report(Protocol::Grpc, &id, "", &error);
+                return grpc::failure(&error, Some(&id));
+            }
+        },
+        path if path.starts_with(REFLECTION) => {
+            (Body::new(StreamBody::new(one_by_one(io.shared.clone(), messages))), None)
+        }
+        // tonic says that it knows no such service; nobody reads what was sent.
+        _ => (Body::empty(), None),
+    };
+    let mut services = io.tonic.clone();
+    match tower_service::Service::call(&mut services, Request::from_parts(parts, body)).await {
+        Ok(response) => response.map(|body| GrpcBody::Tonic(body, busy, held)),
+        Err(never) => match never {},
+    }
+}
+
+fn whole(message: Message) -> (Body, Option<Reservation>) {
+    (Body::new(Full::new(framed(&message))), Some(message.reservation))
+}
+
+/// A stream's messages, each whole. It ends when the server drains, or when nothing comes.
+fn one_by_one(
+    shared: Arc<Shared>,
+    messages: Messages<Incoming>,
+) -> impl Stream<Item = Result<Frame<Bytes>, Status>> {
+    let patience = shared.config.body_timeout;
+    futures_util::stream::unfold(Some((messages, patience, None)), move |state| {
+        let shared = shared.clone();
+        async move {
+            // The message before has been decoded: its reservation ends here.
+            let (mut messages, patience, _before) = state?;
+            let mut draining = shared.draining.subscribe();
+            let next = tokio::select! {
+                () = drain_begins(&mut draining) => return None,
+                next = tokio::time::timeout(patience, messages.next(&shared, None)) => next,
+            };
+            match next.unwrap_or_else(|_| Err(Error::new(Word::SlowBody, "no request came in time"))) {
+                Ok(None) => None,
+                Ok(Some(message)) => {
+                    let frame = Frame::data(framed(&message));
+                    Some((Ok(frame), Some((messages, shared.config.idle_timeout, Some(message.reservation)))))
+                }
+                Err(error) => Some((Err(refused(&error)), None)),
+            }
+        }
+    })
+}
+
+fn refused(error: &Error) -> Status {
+    Status::new(i32::from(status::grpc_code(error.word)).into(), error.message.clone())
+}
+
+/// As it came: the compressed flag is tonic's to refuse.
+fn framed(message: &Message) -> Bytes {
+    let mut frame = BytesMut::with_capacity(message.data.len() + 5);
+    frame.put_u8(u8::from(message.compressed));
+    frame.put_u32(u32::try_from(message.data.len()).unwrap_or(u32::MAX));
+    frame.put_slice(&message.data);
+    frame.freeze()
+}
