@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from serving import _core
+from serving import _core, descriptors
 from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
@@ -66,6 +66,8 @@ class Gateway:
     ) -> None:
         self.settings = settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
+        descriptors.raise_limit()
+        _say_few_places(settings)
         # A pool keeps its creator's priority for ever, and the first session fixes its size.
         start_global_pool(settings)
         self._ready = False
@@ -220,6 +222,12 @@ class Gateway:
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
         self.server.set_ready(ready)
+
+
+def _say_few_places(settings: Settings) -> None:
+    places, wanted = settings.places, settings.limits.max_connections
+    if places.clients < wanted:
+        log.warning("fewer_connections", limit=places.clients, wanted=wanted, advice=places.advice)
 
 
 def _bound(settings: Settings) -> _core.Server:

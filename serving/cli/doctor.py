@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING, NamedTuple
@@ -134,13 +133,20 @@ def _mebibytes(size: int) -> str:
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Models, logs and libraries hold some too.
-    needed = settings.limits.max_connections + 256
-    enough = soft == resource.RLIM_INFINITY or soft >= needed
-    problem = "" if enough else f"{needed} are needed for limits.max_connections"
-    yield Finding("files", "open at once", f"{soft} (at most {hard})", problem)
+    from serving import descriptors
+
+    now, most = descriptors.limit_now(), descriptors.limit_raised()
+    wanted = settings.limits.max_connections
+    places = descriptors.places(wanted, most)
+    value = f"{_count(now)}, raised to {_count(most)} by the server"
+    yield Finding("files", "open at once", value)
+    problem = places.advice if places.clients < wanted else ""
+    yield Finding("files", "for client connections", f"{places.clients} of {wanted}", problem)
     yield Finding("files", "state directory", str(settings.state_dir or "none"))
+
+
+def _count(limit: int | None) -> str:
+    return "no limit" if limit is None else str(limit)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from serving import machine
+from serving import descriptors, machine
 from serving.errors import Word
 
 
@@ -131,6 +131,8 @@ def _refused(words: str, operator: str) -> str:
 
 
 def _unknown(error: BaseException, text: str) -> tuple[Word, str]:
+    if descriptors.is_shortage(error):
+        return Word.UNAVAILABLE, "the server has too many files open, try again later"
     if isinstance(error, MemoryError) or "bad_alloc" in text:
         return Word.INTERNAL, "out of memory while the model ran"
     if isinstance(error, UnicodeDecodeError):

@@ -57,6 +57,7 @@ def add_vitals(
     manager.on_change(tally.on_change)
     # Asked once: they read files of the system.
     permits, models_bytes = settings.permits, settings.models_bytes
+    connections = settings.places.clients
     add = exposition.add
     add(families.LOADS, tally.loads)
     add(families.DEFAULT_CHANGES, tally.default_changes)
@@ -64,7 +65,7 @@ def add_vitals(
     add(families.READY, lambda: _one(is_ready()))
     add(families.PERMITS, lambda: _one(permits))
     add(families.PERMITS_HELD, lambda: _one(server.counters()["permits_held"]))
-    add(families.CONNECTIONS_LIMIT, lambda: _one(settings.limits.max_connections))
+    add(families.CONNECTIONS_LIMIT, lambda: _one(connections))
     add(families.MODELS_MEMORY, lambda: _one(loader.held_bytes))
     add(families.MODELS_MEMORY_LIMIT, lambda: _one(models_bytes))
     add(families.LAST_SCAN, lambda: _looked_at(manager.sight))

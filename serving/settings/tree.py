@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, Field, SecretStr
 
-from serving import __version__, machine
+from serving import __version__, descriptors, machine
 from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
@@ -121,6 +121,11 @@ class Settings(Section):
         return self.limits.process_bytes or machine.usable_memory() // 4
 
     @property
+    def places(self) -> descriptors.Places:
+        """Connections that are taken, as the limit of open files stands now."""
+        return descriptors.places(self.limits.max_connections, descriptors.limit_now())
+
+    @property
     def models_bytes(self) -> int:
         """Bytes that all loaded versions may take together."""
         return self.loading.memory_bytes or machine.usable_memory() // 4 * 3
@@ -138,7 +143,7 @@ class Settings(Section):
 
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""
-        limits = self.limits
+        limits, places = self.limits, self.places
         return {
             "host": self.host,
             "http_port": self.http_port,
@@ -147,7 +152,8 @@ class Settings(Section):
             "version": __version__,
             "max_message_bytes": limits.max_message_bytes,
             "max_head_bytes": limits.max_head_bytes,
-            "max_connections": limits.max_connections,
+            "max_connections": places.clients,
+            "connections_advice": places.advice,
             "max_streams": limits.max_streams,
             "head_timeout_s": limits.head_timeout_s,
             "body_timeout_s": limits.body_timeout_s,

@@ -188,7 +188,7 @@ def test_fault_75_the_core_is_told_of_a_changed_setting(name: str, key: str) -> 
 
 
 def test_the_core_is_told_nothing_else() -> None:
-    assert set(Settings().core()) == {*CORE, "version"}
+    assert set(Settings().core()) == {*CORE, "version", "connections_advice"}
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:

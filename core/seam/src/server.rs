@@ -221,6 +221,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize)> {
         max_message_bytes: keys.take("max_message_bytes")?,
         max_head_bytes: keys.take("max_head_bytes")?,
         max_connections: keys.take("max_connections")?,
+        connections_advice: keys.take("connections_advice")?,
         max_streams: keys.take("max_streams")?,
         head_timeout: keys.seconds("head_timeout_s")?,
         body_timeout: keys.seconds("body_timeout_s")?,

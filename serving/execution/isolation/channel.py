@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,15 @@ def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", whole, max(1, int((seconds - whole) * 1e6)))
 
 
+def _two_memories() -> tuple[SharedMemory, SharedMemory]:
+    first = SharedMemory()
+    try:
+        return first, SharedMemory()
+    except OSError:
+        first.close()
+        raise
+
+
 class NonsenseError(Exception):
     """The child answered what no sane child would."""
 
@@ -29,16 +39,21 @@ class Channel:
     """For one run at a time."""
 
     def __init__(self, timeout: float | None = None) -> None:
-        """``timeout``: seconds that a run may take until TimeoutError."""
-        self._socket, self.theirs = socket.socketpair()
+        """``timeout``: seconds that a run may take until TimeoutError. Raises OSError where no
+        descriptors are to be had."""
+        self._fresh_memory()
+        try:
+            self._socket, self.theirs = socket.socketpair()
+        except OSError:
+            self._close_memory()
+            raise
         if timeout is not None:
             # The kernel's own: Python's would cost a system call more each time.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout))
-        self._fresh_memory()
 
     def _fresh_memory(self) -> None:
-        self._inputs, self._outputs = SharedMemory(), SharedMemory()
+        self._inputs, self._outputs = _two_memories()
         self._thrift = Thrift()
         self._sent_memory = False
 
@@ -94,9 +109,14 @@ class Channel:
         return tensor_wire.kept(values, self._outputs.bytes)
 
     def _be_thrifty(self, used: int) -> None:
-        if self._thrift.is_waste(max(self._inputs.size, self._outputs.size), used):
-            self._close_memory()
+        if not self._thrift.is_waste(max(self._inputs.size, self._outputs.size), used):
+            return
+        large = self._inputs, self._outputs
+        # Without descriptors for new ones, the old ones serve on.
+        with contextlib.suppress(OSError):
             self._fresh_memory()
+            for memory in large:
+                memory.close()
 
     def _close_memory(self) -> None:
         self._inputs.close()

@@ -112,7 +112,7 @@ class Hosted:
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Outputs:
         """Raises FaultError, RunLimitError, MemoryError; CrashError when the child ended;
-        NotRunningError when it had."""
+        NotRunningError when it had; OSError where there are no descriptors for it."""
         channel = self._take()
         try:
             outputs = channel.run(names, feeds)
@@ -144,7 +144,12 @@ class Hosted:
             self._running += 1
             if self._idle:
                 return self._idle.pop()
-        channel = Channel(self._timeout())
+        try:
+            channel = Channel(self._timeout())
+        except OSError:
+            with self._lock:
+                self._running -= 1
+            raise
         try:
             with channel.theirs:
                 self.child.ask({"do": "channel"}, [channel.theirs.fileno()])

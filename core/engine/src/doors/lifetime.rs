@@ -347,6 +347,7 @@ mod tests {
             max_message_bytes: 1 << 20,
             max_head_bytes: 1 << 16,
             max_connections: 10,
+            connections_advice: String::new(),
             max_streams: 10,
             head_timeout: HEAD,
             body_timeout: BODY,

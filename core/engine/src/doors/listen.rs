@@ -155,6 +155,7 @@ async fn accept(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut draining = io.shared.draining.subscribe();
+    let mut said = false;
     loop {
         tokio::select! {
             biased;
@@ -163,7 +164,13 @@ async fn accept(
                 Ok((stream, _)) => hand_out(io, stream, door, handing, next),
                 // Out of descriptors, or the peer went before we looked: neither may
                 // end the loop, and the first must not spin (fault 36).
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                Err(error) => {
+                    if is_shortage(&error) && !std::mem::replace(&mut said, true) {
+                        let fields = vec![("error", error.to_string().into())];
+                        io.shared.events.state(Level::Error, "no_descriptor_for_a_connection", fields);
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
             },
         }
     }
@@ -173,6 +180,13 @@ async fn accept(
         hand_out(io, TcpStream::from_std(stream)?, door, handing, next);
     }
     Ok(())
+}
+
+/// Of file descriptors, this process's or the system's.
+fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// A place among the connections; dropping it frees the place.
@@ -190,7 +204,12 @@ fn slot(shared: &Arc<Shared>) -> Option<Slot> {
     let before = shared.connections.fetch_add(1, Ordering::AcqRel);
     let slot = Slot { shared: shared.clone() };
     if before >= shared.config.max_connections {
-        shared.connections_refused.fetch_add(1, Ordering::Relaxed);
+        if shared.connections_refused.fetch_add(1, Ordering::Relaxed) == 0 {
+            let config = &shared.config;
+            let advice = config.connections_advice.clone();
+            let fields = vec![("limit", config.max_connections.into()), ("advice", advice.into())];
+            shared.events.state(Level::Warning, "connections_refused", fields);
+        }
         return None;
     }
     shared.connections_total.fetch_add(1, Ordering::Relaxed);

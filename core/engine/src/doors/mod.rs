@@ -52,6 +52,8 @@ pub struct Config {
     pub max_message_bytes: usize,
     pub max_head_bytes: usize,
     pub max_connections: usize,
+    /// What the operator may do about that limit, in words.
+    pub connections_advice: String,
     /// Concurrent streams of one HTTP/2 connection.
     pub max_streams: u32,
     pub head_timeout: Duration,
@@ -304,7 +306,7 @@ impl Server {
             (
                 "serving_connection_refused_total",
                 true,
-                "Connections closed at once, over limits.max_connections.",
+                "Connections closed at once, all places being taken.",
                 shared.connections_refused.load(Ordering::Relaxed),
             ),
             ("serving_buffered_bytes", false, "Bytes of requests held.", shared.budget.used() as u64),

@@ -40,6 +40,7 @@ fn config() -> Config {
         max_message_bytes: 1 << 20,
         max_head_bytes: 1 << 16,
         max_connections: 10,
+        connections_advice: String::new(),
         max_streams: 10,
         head_timeout: second,
         body_timeout: second,
