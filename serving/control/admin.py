@@ -25,6 +25,7 @@ from serving.authorization import Gate
 from serving.control import schemas, web
 from serving.control.api import Commander, ControlApi, Operation
 from serving.control.openapi import document
+from serving.control.places import Bounds
 from serving.control.status import status_and_headers
 from serving.errors import ServingError
 from serving.events import log
@@ -79,9 +80,11 @@ class Admin:
         rows = (
             *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
             tracking_operation(settings.tracking.window_s, tracking, traces),
-            *ControlApi(commander).operations(),
+            *ControlApi(commander, settings.places.admin // 2).operations(),
         )
-        self._server = web.QuietServer(web.config(application(rows, gate)))
+        app = application(rows, gate)
+        app.state.body_timeout_s = settings.limits.body_timeout_s
+        self._server = web.QuietServer(web.BoundedConfig(app, bounds_of(settings)))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     @property
@@ -137,6 +140,25 @@ def application(operations: tuple[Operation, ...], gate: Gate) -> Starlette:
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
+def bounds_of(settings: Settings) -> Bounds:
+    """What the settings say, as far as they are for both doors and this port."""
+    limits = settings.limits
+    return Bounds(
+        connections=settings.places.admin,
+        head_s=limits.head_timeout_s,
+        body_s=limits.body_timeout_s,
+        idle_s=limits.idle_timeout_s,
+    )
+
+
+def joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One that came several times is one with commas: whoever checks it sees all of it."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 async def _plain(handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
     return await handler(request)
 
@@ -145,7 +167,7 @@ async def _guarded(
     gate: Gate, handler: Callable[[Request], Awaitable[Response]], request: Request
 ) -> Response:
     # It may read the token's file.
-    await run_in_threadpool(gate.check, dict(request.headers))
+    await run_in_threadpool(gate.check, joined(request.headers.items()))
     return await handler(request)
 
 

@@ -32,8 +32,6 @@ from serving.models.state import Event
 from serving.models.views import ModelView
 from serving.protocols.views import decode_name, shown
 
-# Calls that wait for a command's end: each holds a connection of few.
-MAX_WAITING = 32
 # Where the name stands in "/api/v1/models/NAME/...".
 _NAME_AT = 4
 
@@ -66,8 +64,11 @@ class Operation:
 class ControlApi:
     """The operations under ``/api/v1/models``. The gate has been passed already."""
 
-    def __init__(self, commander: Commander) -> None:
+    def __init__(self, commander: Commander, most_waiting: int) -> None:
+        """``most_waiting``: calls that wait for a command's end; each holds a connection of
+        few."""
         self._commander = commander
+        self._most_waiting = most_waiting
         self._waiting = 0
 
     def operations(self) -> tuple[Operation, ...]:
@@ -178,7 +179,7 @@ class ControlApi:
 
     async def _do(self, request: Request, command: Command) -> Response:
         seconds = requests.waiting(request).seconds
-        if seconds and self._waiting >= MAX_WAITING:
+        if seconds and self._waiting >= self._most_waiting:
             raise ServingError(
                 Word.FULL, "too many calls wait for their commands: use wait=false, or try later"
             )

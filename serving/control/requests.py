@@ -14,7 +14,6 @@ from starlette.requests import ClientDisconnect, Request
 from serving.errors import ServingError, Word
 
 MAX_BODY_BYTES = 64 * 1024
-BODY_TIMEOUT_S = 10.0
 DEFAULT_WAIT_S = 60.0
 MAX_WAIT_S = 3600.0
 
@@ -73,7 +72,7 @@ def _check_type(request: Request) -> None:
 async def _read(request: Request) -> bytes:
     content = bytearray()
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(request.app.state.body_timeout_s):
             async for piece in request.stream():
                 content += piece
                 if len(content) > MAX_BODY_BYTES:

@@ -77,14 +77,16 @@ def settings(**flags: object) -> Settings:
 
 
 @contextlib.contextmanager
-def admin_port(commander: Any, **flags: object) -> Iterator[Admin]:
+def admin_port(
+    commander: Any, *, metrics: bytes = b"serving_request_total 1\n", **flags: object
+) -> Iterator[Admin]:
     chosen = settings(**flags)
     one = Admin(
         chosen,
         {},
         commander,
         open_gates(chosen).admin,
-        metrics=lambda: b"serving_request_total 1\n",
+        metrics=lambda: metrics,
         is_ready=lambda: True,
     )
     one.start()

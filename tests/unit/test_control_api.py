@@ -15,9 +15,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 from starlette.routing import Route
 
-from serving.control import requests
 from serving.control.admin import Admin
-from serving.control.api import MAX_WAITING
 from serving.control.requests import MAX_BODY_BYTES
 from serving.control.status import HTTP_STATUS
 from serving.errors import Word
@@ -30,7 +28,7 @@ from serving.models.commands import (
     SetDefault,
     UnloadModel,
 )
-from tests.unit.control_fakes import Commander, Line, admin_port, ask
+from tests.unit.control_fakes import Commander, Line, admin_port, ask, settings
 
 BASE = "/api/v1/models"
 DONE = Outcome(version=2)
@@ -128,12 +126,12 @@ def test_bodies_are_json_and_small(commander: Commander, admin: Admin) -> None:
     assert len(commander.commands) == 1
 
 
-def test_fault_37_a_body_that_does_not_come_is_given_up(
-    commander: Commander, admin: Admin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "BODY_TIMEOUT_S", 0.2)
+def test_fault_37_a_body_that_does_not_come_is_given_up(commander: Commander) -> None:
     head = f"POST {BASE}/m/load HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", admin.address[1]), timeout=10) as slow:
+    with (
+        admin_port(commander, **{"limits.body_timeout_s": 0.2}) as admin,
+        socket.create_connection(("127.0.0.1", admin.address[1]), timeout=10) as slow,
+    ):
         slow.sendall(head.encode())
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
     assert commander.commands == []
@@ -185,7 +183,7 @@ def test_calls_that_wait_are_bounded_and_hold_up_nobody() -> None:
     commander.on_command = lambda _: arrived.release()
     with admin_port(commander) as admin:
         held = []
-        for _ in range(MAX_WAITING):
+        for _ in range(settings().places.admin // 2):
             connection = http.client.HTTPConnection(*admin.address, timeout=10)
             connection.request("POST", f"{BASE}/m/load?timeout=60")
             held.append(connection)
@@ -353,12 +351,11 @@ class TestOpenApi:
         from serving.authorization import Gate
         from serving.control.admin import application, plain_operations, tracking_operation
         from serving.control.api import ControlApi
-        from tests.unit.control_fakes import settings
 
         rows = (
             *plain_operations(settings(), {}, metrics=lambda: b"", is_ready=lambda: True),
             tracking_operation(1.0, tuple, lambda: None),
-            *ControlApi(Commander()).operations(),
+            *ControlApi(Commander(), 1).operations(),
         )
         app = application(rows, Gate("127.0.0.1", None))
         assert all(isinstance(route, Route) for route in app.routes)
