@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 from serving.errors import ConfigError, ServingError, Word
 from serving.events import log
 from serving.settings import Settings
+from serving.user_files import open_file
 
 MAX_TOKEN_BYTES = 4096
 # Between two looks at the token's file.
@@ -102,15 +102,11 @@ def _read(path: Path) -> tuple[tuple[int, ...] | None, Secret]:
     """The file's mark and the token in it. Raises ConfigError."""
     mark = _mark(path)
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open_file(path, MAX_TOKEN_BYTES) as file:
             mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise ConfigError(f"admin_token_file: {path} is not a regular file")
-            content = file.read(MAX_TOKEN_BYTES + 1)
+            content = file.read(MAX_TOKEN_BYTES)
     except OSError as error:
         raise ConfigError(f"admin_token_file: {path}: {error.strerror}") from None
-    if len(content) > MAX_TOKEN_BYTES:
-        raise ConfigError(f"admin_token_file: {path} has more than {MAX_TOKEN_BYTES} bytes")
     token = content.strip()
     if not token:
         raise ConfigError(f"admin_token_file: {path} is empty")
@@ -121,11 +117,6 @@ def _read(path: Path) -> tuple[tuple[int, ...] | None, Secret]:
     if mode & 0o077:
         log.warning("control_token_readable_by_others", file=str(path), mode=oct(mode & 0o777))
     return mark, Secret(token)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe under that name must not hold up the start."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,6 @@ def _integer(text: str) -> int | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii", errors="replace")
+        return path.read_text(encoding="ascii", errors="replace")  # file: the kernel's
     except OSError:
         return ""

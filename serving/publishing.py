@@ -21,6 +21,7 @@ from serving.registry.manifest import Manifest
 from serving.registry.names import why_no_model
 from serving.registry.publish import Published, versions_of, write_version
 from serving.signature import left_out_notes
+from serving.user_files import read_file
 
 SAMPLES = "samples"
 SAMPLE_KINDS = (".npz", ".npy", ".json")
@@ -131,7 +132,7 @@ def _external(model: Path) -> dict[str, Path]:
     """The files with the model's external data, where it says they lie. What it says is
     checked when the copy is."""
     try:
-        found = onnx_file.read(model.read_bytes())
+        found = onnx_file.read(read_file(model, onnx_file.MOST_BYTES))
     except onnx_file.NotOnnxError as error:
         raise PublishError(f"the model file is corrupt or truncated: it {error}") from None
     locations = {dict(data.entries).get("location", "") for data in found.external}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.events import log
+from serving.user_files import read_file
 
 # Of one file; what we keep is small, and a file that isn't ours is not worth reading.
 MAX_BYTES = 4 * 1024 * 1024
@@ -43,9 +44,7 @@ class StateDir:
                 return None
             file = self._file(self.path, name)
             try:
-                if file.stat().st_size > MAX_BYTES:
-                    raise ValueError(f"it has more than {MAX_BYTES} bytes")
-                return json.loads(file.read_bytes())
+                return json.loads(read_file(file, MAX_BYTES))
             except FileNotFoundError:
                 return None
             except (OSError, ValueError, RecursionError) as error:

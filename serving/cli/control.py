@@ -80,7 +80,9 @@ def _answer(url: str, status: int, text: bytes) -> dict[str, Any]:
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text(encoding="ascii").strip()
+        token = file.read_text(
+            encoding="ascii"
+        ).strip()  # file: named by who runs this: a pipe is welcome
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}", code=2) from None
     except UnicodeDecodeError:

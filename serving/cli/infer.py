@@ -103,22 +103,25 @@ def _read(json_file: str | None, npy: list[str] | None, npz: Path | None) -> dic
     found: dict[str, Any] = {}
     try:
         if npz is not None:
-            with np.load(npz, allow_pickle=False) as archive:
+            with np.load(npz, allow_pickle=False) as archive:  # file: named by who runs this
                 found.update({name: archive[name] for name in archive.files})
         for item in npy or ():
             name, equals, file = item.partition("=")
             if not equals:
                 raise UserError(f"--npy: expected NAME=FILE, got '{item}'", code=2)
-            found[name] = np.load(file, allow_pickle=False)
+            found[name] = np.load(file, allow_pickle=False)  # file: named by who runs this
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"can't read the arrays: {error}", code=2) from None
     return found
 
 
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8")  # file: named by who runs this
+
+
 def _from_json(file: str) -> dict[str, Any]:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        content = json.loads(text)
+        content = json.loads(sys.stdin.read() if file == "-" else _text(file))
         if isinstance(content, dict) and isinstance(content.get("inputs"), list):
             return {i["name"]: (i["data"], tuple(i["shape"])) for i in content["inputs"]}
     except OSError as error:
@@ -188,7 +191,7 @@ def _write_npz(answer: Answer, out: Path) -> None:
         array = plain(value)
         # Fixed-width text, since objects would be written as pickles.
         arrays[name] = array.astype(str) if array.dtype == object else array
-    with out.open("wb") as file:
+    with out.open("wb") as file:  # file: written
         np.savez(file, **arrays)
 
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from serving.models.views import ModelView, VersionView
 from serving.signature import DATATYPES, Tensor
+from serving.user_files import read_file
+
+_MOST_BYTES = 64 * 1024 * 1024
 
 # More numbers than this make no line that anybody pastes.
 _MAX_ELEMENTS = 256
@@ -112,7 +115,7 @@ def _read(version: VersionView, name: str, tensor: Tensor) -> list[Any] | None:
     """The first row of a warm-up file."""
     count = math.prod(concrete(tensor.shape, 1))
     try:
-        data = (version.path.parent / "warmup" / name).read_bytes()
+        data = read_file(version.path.parent / "warmup" / name, _MOST_BYTES)
         row = np.frombuffer(data, dtype=tensor.dtype.newbyteorder("<"), count=count)
     except (OSError, ValueError):
         return None

@@ -134,7 +134,9 @@ def _walk_below(folder: int, name: str, prefix: str) -> Iterator[tuple[str, int]
 def open_folder(path: str | os.PathLike[str], dir_fd: int | None = None) -> int:
     """A descriptor of the folder; below ``dir_fd`` no link is followed. Raises OSError."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    return os.open(path, flags if dir_fd is None else flags | os.O_NOFOLLOW, dir_fd=dir_fd)
+    return os.open(
+        path, flags if dir_fd is None else flags | os.O_NOFOLLOW, dir_fd=dir_fd
+    )  # file: a folder
 
 
 def os_words(error: Exception) -> str:
@@ -240,7 +242,7 @@ def _open_below(root: int, parts: list[str], entry: _Entry, model_name: str) -> 
     current = os.dup(root)
     try:
         for part in parts:
-            below = os.open(part, flags, dir_fd=current)
+            below = os.open(part, flags, dir_fd=current)  # file: looked at before it is read
             os.close(current)
             current = below
         return current

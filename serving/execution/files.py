@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,10 +24,8 @@ from serving.execution.external_data import (
     walk_folder,
 )
 from serving.execution.missing_file import words_for_missing
-from serving.execution.onnx_file import NotOnnxError, OnnxFile
-
-# The limit of the protobuf format itself.
-_MAX_MODEL_BYTES = 2**31 - 1
+from serving.execution.onnx_file import MOST_BYTES, NotOnnxError, OnnxFile
+from serving.user_files import NotRegularError, TooLargeError, read_file
 
 # The domains that onnxruntime has operators for, without libraries of others (fault 12).
 _KNOWN_DOMAINS = frozenset(
@@ -138,17 +135,15 @@ def _read_model(version_dir: Path, path: Path) -> bytes:
 def _read_whole(resolved: Path, name: str) -> bytes:
     """The file as it is when it is opened. A hard link is one of the ways to publish, and no
     way out: whoever can make one in this folder could as well have put a model there."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    with os.fdopen(os.open(resolved, flags), "rb") as stream:
-        facts = os.fstat(stream.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise LoadError(f"{name} is not a file")
-        if facts.st_size > _MAX_MODEL_BYTES:
-            raise LoadError(
-                f"{name} has {facts.st_size} bytes, at most {_MAX_MODEL_BYTES} are possible:"
-                " save the weights as external data"
-            )
-        return stream.read(facts.st_size)
+    try:
+        return read_file(resolved, MOST_BYTES, follow=False)
+    except NotRegularError:
+        raise LoadError(f"{name} is not a file") from None
+    except TooLargeError as error:
+        raise LoadError(
+            f"{name} has {error.size} bytes, at most {MOST_BYTES} are possible:"
+            " save the weights as external data"
+        ) from None
 
 
 def _walk(model: bytes) -> OnnxFile:

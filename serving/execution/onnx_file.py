@@ -20,8 +20,17 @@ from serving.execution.protobuf_walk import (
     view,
 )
 
-__all__ = ["ExternalData", "NotOnnxError", "OnnxFile", "function_holds_sparse_tensor", "read"]
+__all__ = [
+    "MOST_BYTES",
+    "ExternalData",
+    "NotOnnxError",
+    "OnnxFile",
+    "function_holds_sparse_tensor",
+    "read",
+]
 
+# The limit of the protobuf format itself.
+MOST_BYTES = 2**31 - 1
 # Protobuf's own parsers stop at the same depth.
 _MAX_DEPTH = 100
 _EXTERNAL = 1

@@ -25,6 +25,7 @@ from serving.execution.onnx_constants import (
     sparse_of,
     tensor_of,
 )
+from serving.execution.onnx_file import MOST_BYTES
 from serving.execution.protobuf_walk import (
     BYTES,
     FIXED32,
@@ -36,10 +37,10 @@ from serving.execution.protobuf_walk import (
     text,
     view,
 )
+from serving.user_files import read_file
 
 _MAX_DEPTH = 64
 # Of files larger than this nothing is read; no graph without weights comes near.
-_MAX_BYTES = 2**31 - 1
 
 
 @dataclass(slots=True)
@@ -117,9 +118,7 @@ def read_file_nodes(version_dir: Path, filename: str) -> Model | None:
     if path.is_dir():
         path = path / "model.onnx"
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            return None
-        return read_nodes(path.read_bytes())
+        return read_nodes(read_file(path, MOST_BYTES))
     except (OSError, NotOnnxError):
         return None
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.execution.onnx_file import MOST_BYTES
 from serving.execution.protobuf_walk import NotOnnxError, fields, messages, text
 from serving.signature import DATATYPES, Signature, Tensor, difference
+from serving.user_files import read_file
 
 _DATATYPES = {element: datatype for datatype, (_, element, _) in DATATYPES.items()}
 _GRAPH, _INITIALIZER, _INPUT, _OUTPUT = 7, 5, 11, 12
@@ -30,7 +32,7 @@ def differences(old: bytes, new: bytes) -> tuple[str, ...]:
 def differences_of_files(old: Path, new: Path) -> tuple[str, ...]:
     """``differences`` of two files; none where one of them can't be read."""
     try:
-        return differences(old.read_bytes(), new.read_bytes())
+        return differences(read_file(old, MOST_BYTES), read_file(new, MOST_BYTES))
     except (OSError, NotOnnxError):
         return ()
 

@@ -102,7 +102,7 @@ def mapped_bytes() -> int:
     """Bytes of private copies that this process has mapped, each counted once. They are
     memory that its versions need, though the system counts them as files."""
     try:
-        lines = _MAPS.read_bytes().splitlines()
+        lines = _MAPS.read_bytes().splitlines()  # file: the kernel's
     except OSError:
         return 0
     ranges = set()
@@ -187,7 +187,9 @@ def _made(parent: Path) -> tuple[Path, int]:
 
 
 def _opened(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    return os.open(
+        folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    )  # file: a folder
 
 
 def _is_locked(folder: int, *, or_unknown: bool) -> bool:
@@ -219,7 +221,7 @@ def _copy(file: ExternalFile, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with file.opened() as (source, start):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        copy = os.open(target, flags, 0o400)
+        copy = os.open(target, flags, 0o400)  # file: made here
         try:
             if start or not _is_cloned(source, copy):
                 os.ftruncate(copy, file.size)

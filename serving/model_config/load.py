@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from serving.events import log
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import ModelConfig
 from serving.model_config.yaml_form import read_yaml
+from serving.user_files import NotRegularError, TooLargeError, read_file
 
 MAX_BYTES = 1024 * 1024
 
@@ -67,20 +67,12 @@ def _read_text(path: Path) -> str:
         raise ConfigError(f"{path.name} line {line}: not valid UTF-8") from None
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe with that name must not hold up the loader."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _read(path: Path) -> bytes:
-    """At most MAX_BYTES of a regular file; anything else could block or never end."""
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ConfigError(f"{path.name} is not a regular file")
-            content = file.read(MAX_BYTES + 1)
+        return read_file(path, MAX_BYTES)
+    except NotRegularError:
+        raise ConfigError(f"{path.name} is not a regular file") from None
+    except TooLargeError:
+        raise ConfigError(f"{path.name} is larger than {MAX_BYTES} bytes") from None
     except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise ConfigError(f"{path.name} is larger than {MAX_BYTES} bytes")
-    return content

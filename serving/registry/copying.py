@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 
 from serving.registry.manifest import MANIFEST_NAME, FileEntry, safe_path
 from serving.registry.placing import sync_folder
 from serving.registry.tree import MAX_DEPTH, MAX_FILES
+from serving.user_files import NotRegularError, open_file
 
 _CHUNK = 1024 * 1024
 
@@ -74,19 +75,24 @@ def copy_files(files: Mapping[str, Path], target: Path, progress: Progress) -> d
 
 def write_synced(path: Path, text: str) -> None:
     """Replace the file's contents, and wait until they are on the disk."""
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8") as file:  # file: one of ours, written
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
 
 
+def _opened(name: str, source: Path) -> BufferedReader:
+    try:
+        return open_file(source)
+    except NotRegularError:
+        raise PublishError(f"{name} is not a regular file") from None
+
+
 def _copy(name: str, source: Path, target: Path) -> Iterator[FileEntry]:
     """After each piece what was copied so far; the last one has the sum."""
     digest, size = hashlib.sha256(), 0
-    with source.open("rb") as read, target.open("xb") as written:
+    with _opened(name, source) as read, target.open("xb") as written:  # file: a new one of ours
         before = os.fstat(read.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise PublishError(f"{name} is not a regular file")
         while piece := read.read(_CHUNK):
             written.write(piece)
             digest.update(piece)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 from serving.errors import LoadError
 from serving.registry.names import MAX_VERSION, why_no_model
 from serving.registry.tree import MAX_DEPTH, MAX_FILES, words
+from serving.user_files import TooLargeError, open_file, read_file
 
 MANIFEST_NAME = "serving_manifest.json"
 FORMAT = 1
@@ -148,28 +148,18 @@ def _digest(root: Path, name: str, size: int) -> str:
     path = (root / name).resolve(strict=True)
     if not path.is_relative_to(root):
         raise ManifestError(f"{name} is a link that leaves the version's folder")
-    with open(path, "rb", opener=_without_waiting) as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode):
-            raise ManifestError(f"{name} is not a regular file")
-        if facts.st_size != size:
-            raise ManifestError(f"{name} has {facts.st_size} bytes, and its manifest lists {size}")
+    with open_file(path) as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise ManifestError(f"{name} has {found} bytes, and its manifest lists {size}")
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _without_waiting(path: str, flags: int) -> int:
-    """A pipe with that name must not hold up whoever reads."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def _read(path: Path) -> bytes:
-    with open(path, "rb", opener=_without_waiting) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ManifestError("its manifest is not a regular file")
-        text = file.read(MAX_BYTES + 1)
-    if len(text) > MAX_BYTES:
-        raise ManifestError(f"its manifest has more than {MAX_BYTES} bytes")
-    return text
+    try:
+        return read_file(path, MAX_BYTES)
+    except TooLargeError:
+        raise ManifestError(f"its manifest has more than {MAX_BYTES} bytes") from None
 
 
 def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from serving.registry.copying import PublishError
+from serving.user_files import NotRegularError, TooLargeError, read_file
 
 FILE = "MLmodel"
 _MAX_BYTES = 1024 * 1024
@@ -28,12 +29,14 @@ def read_origin(folder: Path) -> Origin:
     Raises PublishError for a file that isn't one of MLflow's, OSError.
     """
     path = folder / FILE
-    if not path.is_file():
-        return Origin()
-    if path.stat().st_size > _MAX_BYTES:
-        raise PublishError(f"{FILE} has more than {_MAX_BYTES} bytes")
     try:
-        found = yaml.safe_load(path.read_bytes())
+        content = read_file(path, _MAX_BYTES)
+    except (FileNotFoundError, NotRegularError):
+        return Origin()
+    except TooLargeError:
+        raise PublishError(f"{FILE} has more than {_MAX_BYTES} bytes") from None
+    try:
+        found = yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError):
         raise PublishError(f"{FILE} is not YAML") from None
     if not isinstance(found, dict):

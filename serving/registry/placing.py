@@ -37,7 +37,7 @@ def rename_to_new(source: Path, target: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the folder's names outlive a power failure."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # file: a folder
     try:
         os.fsync(file)
     except OSError as error:

@@ -58,7 +58,9 @@ def remove_dead(parent: Path) -> int:
 def _locked(parent: Path) -> tuple[int, Path]:
     while True:
         path = parent / f"{UNFINISHED}{secrets.token_hex(8)}{_LOCK}"
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        file = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+        )  # file: made here
         try:
             # Whoever cleans up may have taken it for a dead one's before it was locked, and be
             # about to remove it, or have done so.
@@ -86,7 +88,8 @@ def _lock(file: int) -> bool | None:
 def _remove_if_dead(folder: Path) -> bool:
     path = folder.with_name(folder.name + _LOCK)
     try:
-        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        file = os.open(path, flags)  # file: a lock, never read
     except FileNotFoundError:
         return _remove(folder)  # nobody writes without a lock
     except OSError:

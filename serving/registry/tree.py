@@ -9,6 +9,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from serving.user_files import NotRegularError
+
 MAX_DEPTH = 4
 MAX_FILES = 10_000
 
@@ -160,4 +162,6 @@ def words(error: OSError) -> str:
         return "is not a directory"
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
+    if isinstance(error, NotRegularError):
+        return "is not a regular file"
     return f"cannot be read ({os.strerror(error.errno) if error.errno else 'I/O error'})"

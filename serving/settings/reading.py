@@ -13,6 +13,9 @@ from pydantic import ValidationError
 
 from serving.errors import ConfigError
 from serving.settings.tree import Settings, default_state_dir, describe
+from serving.user_files import read_file
+
+_MOST_BYTES = 1024 * 1024
 
 PREFIX = "SERVING_"
 # Variables that are read elsewhere than in the tree of settings.
@@ -100,7 +103,7 @@ class _StrictLoader(yaml.SafeLoader):
 def _from_file(path: Path) -> dict[str, object]:
     """Dotted key -> value. Raises ConfigError for what can't be read or isn't known."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+        content = yaml.load(read_file(path, _MOST_BYTES).decode(), _StrictLoader)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -62,7 +62,7 @@ def limit_memory(more_bytes: int) -> None:
 def data_bytes() -> int:
     """What RLIMIT_DATA counts of this process now (bytes; 0 where the system can't tell)."""
     try:
-        for line in (_PROC / "status").read_text().splitlines():
+        for line in (_PROC / "status").read_text().splitlines():  # file: the kernel's
             if line.startswith("VmData:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -83,7 +83,7 @@ def _settle_in(start: Message) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):
         score = _PROC / "oom_score_adj"
-        score.write_text(str(min(1000, int(score.read_text()) + _OOM_SCORE)))
+        score.write_text(str(min(1000, int(score.read_text()) + _OOM_SCORE)))  # file: the kernel's
     if start["memory_bytes"] is not None:
         limit_memory(int(start["memory_bytes"]))
 

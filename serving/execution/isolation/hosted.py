@@ -203,7 +203,7 @@ class Hosted:
 def _oom_kills() -> int | None:
     """How often the kernel has ended a process for want of memory; None where it won't say."""
     try:
-        for line in _VMSTAT.read_text().splitlines():
+        for line in _VMSTAT.read_text().splitlines():  # file: the kernel's
             if line.startswith("oom_kill "):
                 return int(line.split()[1])
     except (OSError, ValueError):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from serving.execution.onnx_file import NotOnnxError, function_holds_sparse_tensor
 from serving.execution.protobuf_walk import BYTES, FIXED32, FIXED64, VARINT, varint
+from serving.user_files import open_file
 
 _FUNCTIONS = 25
 # A key and a length have at most ten bytes each.
@@ -25,15 +26,10 @@ def file_holds_sparse_functions(version_dir: Path, filename: str) -> bool:
     if path.is_dir():
         path = path / "model.onnx"
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        return _found(file)
+        with open_file(path) as file:
+            return _found(file.fileno())
     except (OSError, NotOnnxError, IndexError):
         return False
-    finally:
-        os.close(file)
 
 
 def _found(file: int) -> bool:

@@ -45,7 +45,9 @@ def resident() -> int:
     """Bytes of memory that this process has taken for itself, files mapped not counted; 0
     where the system does not tell."""
     try:
-        lines = _STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+        lines = _STATUS.read_text(
+            encoding="ascii", errors="replace"
+        ).splitlines()  # file: the kernel's
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from serving.model_config.reshape import reshaped
 from serving.models.loading.warmup import Array, Feeds
 from serving.signature import Signature, Tensor
+from serving.user_files import TooLargeError, read_file
 
 # What MLflow's scoring requests wrap their data in.
 _WRAPPERS = ("inputs", "instances", "dataframe_split", "dataframe_records")
@@ -39,11 +41,12 @@ def read(folder: Path, name: str, signature: Signature, most_bytes: int) -> Feed
     if suffix not in (".npz", ".npy", ".json"):
         raise UnfitError(f"a sample is a .npz, .npy or .json file, got '{suffix}'")
     try:
-        if path.stat().st_size > most_bytes:
-            raise UnfitError(f"it has more than {most_bytes} bytes")
-        given = _json(path) if suffix == ".json" else _arrays(path, suffix, most_bytes)
+        content = read_file(path, most_bytes)
+        given = _json(content) if suffix == ".json" else _arrays(content, suffix, most_bytes)
     except FileNotFoundError:
         raise UnfitError("there is no such file") from None
+    except TooLargeError:
+        raise UnfitError(f"it has more than {most_bytes} bytes") from None
     except OSError as error:
         raise UnfitError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
     return fit(given, signature, most_bytes)
@@ -59,15 +62,15 @@ def _below(folder: Path, name: str) -> Path:
     return path
 
 
-def _arrays(path: Path, suffix: str, most_bytes: int) -> Any:
+def _arrays(content: bytes, suffix: str, most_bytes: int) -> Any:
     """npz: name -> array; npy: the array. What a zip would unpack to is bounded first."""
     try:
         if suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        with zipfile.ZipFile(path) as archive:
+            return np.load(BytesIO(content), allow_pickle=False)  # file: read already
+        with zipfile.ZipFile(BytesIO(content)) as archive:  # file: read already
             if sum(entry.file_size for entry in archive.infolist()) > most_bytes:
                 raise UnfitError(f"it unpacks to more than {most_bytes} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:  # file: read already
             return {key: arrays[key] for key in arrays.files}
     except UnfitError:
         raise
@@ -75,9 +78,9 @@ def _arrays(path: Path, suffix: str, most_bytes: int) -> Any:
         raise UnfitError("it is not a numpy file of plain arrays") from error
 
 
-def _json(path: Path) -> Any:
+def _json(content: bytes) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UnfitError("it is not JSON") from error
 

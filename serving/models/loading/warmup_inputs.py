@@ -10,6 +10,10 @@ from serving.errors import LoadError
 from serving.model_config.schema import WarmupInput, WarmupSample
 from serving.models.loading.warmup import STYLES, Array, Feeds, values
 from serving.signature import Signature, Tensor
+from serving.user_files import read_file
+
+# More than any input to warm up with.
+_MOST_BYTES = 1 << 30
 
 
 def feeds_of(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:
@@ -55,7 +59,7 @@ def _from_file(
         raise LoadError(f"{who}: expected a plain file name")
     path = folder / given.file
     try:
-        data = b"" if path.is_symlink() else path.read_bytes()
+        data = b"" if path.is_symlink() else read_file(path, _MOST_BYTES, follow=False)
     except OSError as error:
         raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from error
     row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape

@@ -110,7 +110,7 @@ class Folder:
             self._look()
 
     def _new_part(self, room: int) -> _Part:
-        self.open()
+        self.open()  # file: it opens a name of its own choice
         self._make_room(len(self._form.header) + room)
         at = self._wall()
         for attempt in range(_NAMES_TRIED):
@@ -189,7 +189,7 @@ class _Part:
         """None where the name is taken, or somebody else was quicker. Raises OSError."""
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW
         try:
-            handle = os.open(path, flags, 0o600)
+            handle = os.open(path, flags, 0o600)  # file: made here
         except FileExistsError:
             return None
         if _taken(handle, path):
@@ -239,7 +239,7 @@ def _taken(handle: int, path: Path) -> bool:
 def _left(path: Path) -> Iterator[bool]:
     """Whether nobody writes to the file, if it is there; nobody else takes it over meanwhile."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # file: ours
     except FileNotFoundError:
         yield True
         return

@@ -95,7 +95,7 @@ def finish(part: Path) -> None:
 
 def _cut_last_line(part: Path) -> int:
     """Drop what comes after the last whole line; how many bytes are left."""
-    with part.open("r+b") as file:
+    with part.open("r+b") as file:  # file: ours
         size = end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - _CHUNK)

@@ -117,7 +117,7 @@ def convert(part: Path, final: Path) -> None:
     writer: parquet.ParquetWriter | None = None
     temporary.unlink(missing_ok=True)
     # Private from its first byte on.
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # file: made here
     try:
         for table in _groups(part):
             writer = writer or parquet.ParquetWriter(temporary, SCHEMA, compression="zstd")
@@ -151,7 +151,7 @@ def _groups(part: Path) -> Iterator[pa.Table]:
 
 def _stream(part: Path) -> Iterator[pa.RecordBatch]:
     """The whole batches of a stream that may have been cut off anywhere, as it is now."""
-    with part.open("rb") as file:
+    with part.open("rb") as file:  # file: ours
         size = os.fstat(file.fileno()).st_size
         try:
             reader = ipc.open_stream(file)

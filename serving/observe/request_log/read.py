@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from serving.observe.request_log.forms import JSON_LINES, PARQUET, PART, form_of
 from serving.observe.request_log.record import Record, from_line
+from serving.user_files import open_file
 
 # A longer line is not one of ours.
 _MAX_LINE_BYTES = 512 * 1024 * 1024
@@ -55,12 +56,12 @@ def read(path: Path) -> Iterator[Entry | Damaged]:
 def _is_parquet(path: Path) -> bool:
     if path.name.endswith(PARQUET + PART):
         return True
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return path.suffix == PARQUET or file.read(4) == _PARQUET_MAGIC
 
 
 def _read_lines(path: Path) -> Iterator[Entry | Damaged]:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         number, size = 0, os.fstat(file.fileno()).st_size
         while file.tell() < size and (line := file.readline(_MAX_LINE_BYTES)):
             number += 1

@@ -62,7 +62,7 @@ class JsonLinesExporter:
         size = file.stat().st_size if numbers else 0
         if size and size + len(line) > self._most_bytes:
             file, size = self._file(number + 1), 0
-        with file.open("ab", buffering=0) as stream:
+        with file.open("ab", buffering=0) as stream:  # file: ours, written
             size = os.fstat(stream.fileno()).st_size
             if stream.write(line) != len(line):
                 stream.truncate(size)

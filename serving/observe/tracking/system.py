@@ -83,7 +83,9 @@ class SystemFigures:
 
     def _text(self, name: str) -> str:
         try:
-            return (self._proc / name).read_text(encoding="ascii", errors="replace")
+            return (self._proc / name).read_text(
+                encoding="ascii", errors="replace"
+            )  # file: the kernel's
         except OSError:
             return ""
 
