@@ -63,7 +63,7 @@ pub enum GrpcBody {
     },
     Stream(mpsc::Receiver<Frame<Bytes>>),
     /// Held with the body: a health watch lasts as long as it does, and so does its name.
-    Tonic(tonic::body::Body, Busy, Option<Reservation>),
+    Tonic(tonic::body::Body, Busy, library::Held),
 }
 
 impl Body for GrpcBody {
@@ -80,7 +80,9 @@ impl Body for GrpcBody {
                 Poll::Ready(frame.map(Ok))
             }
             GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
-            GrpcBody::Tonic(body, ..) => Pin::new(body).poll_frame(cx),
+            GrpcBody::Tonic(body, _, held) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(|f| held.corrected(f))))
+            }
         }
     }
 

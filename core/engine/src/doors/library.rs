@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 use hyper::body::Incoming;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -22,6 +22,24 @@ use tonic::body::Body;
 const MAX_MESSAGE: usize = 64 << 10;
 const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
+
+/// What goes with an answer of tonic's for as long as that lasts.
+#[derive(Default)]
+pub struct Held {
+    /// Of the request: a watch keeps its name.
+    _message: Option<Reservation>,
+    /// Why reading a stream ended early: tonic would end it as if all were well.
+    refusal: Arc<OnceLock<Error>>,
+}
+
+impl Held {
+    pub fn corrected(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match self.refusal.get() {
+            Some(error) if frame.is_trailers() => Frame::trailers(grpc::trailers(Err(error.clone()))),
+            _ => frame,
+        }
+    }
+}
 
 pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
     if let Some(refusal) = grpc::refuse(&request) {
@@ -39,10 +57,12 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
             }
         },
         path if path.starts_with(REFLECTION) => {
-            (Body::new(StreamBody::new(one_by_one(io.shared.clone(), messages))), None)
+            let held = Held::default();
+            let stream = one_by_one(io.shared.clone(), messages, held.refusal.clone());
+            (Body::new(StreamBody::new(stream)), held)
         }
         // tonic says that it knows no such service; nobody reads what was sent.
-        _ => (Body::empty(), None),
+        _ => (Body::empty(), Held::default()),
     };
     let mut services = io.tonic.clone();
     match tower_service::Service::call(&mut services, Request::from_parts(parts, body)).await {
@@ -51,18 +71,20 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
     }
 }
 
-fn whole(message: Message) -> (Body, Option<Reservation>) {
-    (Body::new(Full::new(framed(&message))), Some(message.reservation))
+fn whole(message: Message) -> (Body, Held) {
+    let body = Body::new(Full::new(framed(&message)));
+    (body, Held { _message: Some(message.reservation), ..Held::default() })
 }
 
 /// A stream's messages, each whole. It ends when the server drains, or when nothing comes.
 fn one_by_one(
     shared: Arc<Shared>,
     messages: Messages<Incoming>,
+    refusal: Arc<OnceLock<Error>>,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Status>> {
     let patience = shared.config.body_timeout;
     futures_util::stream::unfold(Some((messages, patience, None)), move |state| {
-        let shared = shared.clone();
+        let (shared, refusal) = (shared.clone(), refusal.clone());
         async move {
             // The message before has been decoded: its reservation ends here.
             let (mut messages, patience, _before) = state?;
@@ -77,14 +99,15 @@ fn one_by_one(
                     let frame = Frame::data(framed(&message));
                     Some((Ok(frame), Some((messages, shared.config.idle_timeout, Some(message.reservation)))))
                 }
-                Err(error) => Some((Err(refused(&error)), None)),
+                Err(error) => {
+                    let status = Status::new(i32::from(status::grpc_code(error.word)).into(), &error.message);
+                    // Set once: the stream ends here.
+                    let _ = refusal.set(error);
+                    Some((Err(status), None))
+                }
             }
         }
     })
-}
-
-fn refused(error: &Error) -> Status {
-    Status::new(i32::from(status::grpc_code(error.word)).into(), error.message.clone())
 }
 
 /// As it came: the compressed flag is tonic's to refuse.

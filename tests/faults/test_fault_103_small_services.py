@@ -1,0 +1,98 @@
+"""Fault 103 at health and reflection: what a client sends them is bounded, counted and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from tests.clients import http2
+from tests.clients.gateway import Gateway, wait_until
+from tests.small_models import tiny, write
+
+CHECK = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
+REFLECTION = [
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+]
+ALL = [CHECK, WATCH, *REFLECTION]
+BODY_S = 1.0
+LARGE = 60_000
+SMALL_LIMIT = 64 << 10
+# Codes of gRPC.
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("small-services")
+    write(folder / "repository", "tiny", tiny())
+    settings = {"limits.body_timeout_s": str(BODY_S), "limits.idle_timeout_s": "2"}
+    one = Gateway(folder / "repository", folder / "gateway", settings=settings)
+    try:
+        yield one.wait_ready()
+    finally:
+        one.finish()
+
+
+def _asked(name: str) -> bytes:
+    return http2.grpc_frame(health_pb2.HealthCheckRequest(service=name).SerializeToString())
+
+
+def _held(gateway: Gateway) -> float:
+    return gateway.metric("serving_buffered_bytes")
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_fault_103_half_a_message_is_counted_and_given_up(gateway: Gateway, path: str) -> None:
+    half = http2.grpc_frame(b"x" * LARGE)[: LARGE // 2]
+    with http2.Client(gateway.grpc_port) as client:
+        streams = [client.open(http2.grpc_headers(path)) for _ in range(10)]
+        for stream in streams:
+            client.send(stream, half)
+        wait_until(lambda: _held(gateway) >= 10 * (LARGE // 2), 5, "what came is counted")
+        codes = {client.answer(stream).code for stream in streams}
+        assert codes == {DEADLINE_EXCEEDED}
+        wait_until(lambda: _held(gateway) == 0, 5, "what was given up is not held")
+
+
+@pytest.mark.parametrize("path", ALL)
+def test_fault_103_a_message_that_is_no_small_one_is_refused_unread(
+    gateway: Gateway, path: str
+) -> None:
+    head = http2.grpc_frame(b"x" * (SMALL_LIMIT + 1))[:100]
+    with http2.Client(gateway.grpc_port) as client:
+        stream = client.open(http2.grpc_headers(path))
+        client.send(stream, head)
+        assert client.answer(stream).code == RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("path", [CHECK, WATCH])
+def test_fault_103_a_longer_name_than_any_model_has_is_refused(gateway: Gateway, path: str) -> None:
+    with http2.Client(gateway.grpc_port) as client:
+        answer = client.call(path, _asked("x" * 1025))
+    assert answer.code == INVALID_ARGUMENT
+
+
+def test_fault_103_names_that_are_watched_for_are_counted(gateway: Gateway) -> None:
+    with http2.Client(gateway.grpc_port) as client:
+        for _ in range(50):
+            client.send(client.open(http2.grpc_headers(WATCH)), _asked("x" * 1000), end=True)
+        wait_until(lambda: _held(gateway) >= 50_000, 5, "the names are counted")
+    wait_until(lambda: _held(gateway) == 0, 5, "the names went with their watches")
+
+
+@pytest.mark.parametrize("path", REFLECTION)
+def test_fault_103_a_stream_that_asks_nothing_ends(gateway: Gateway, path: str) -> None:
+    question = b"\x3a\x01*"  # list_services
+    with ExitStack() as stack:
+        for said in (b"", http2.grpc_frame(question)):
+            client = stack.enter_context(http2.Client(gateway.grpc_port))
+            stream = client.open(http2.grpc_headers(path))
+            client.send(stream, said)
+            answer = client.answer(stream)
+            assert answer.code == DEADLINE_EXCEEDED
+            assert bool(answer.messages) == bool(said)
