@@ -65,7 +65,8 @@ class LimitSettings(Section):
         default=65536, description="Largest request head or header list (bytes)."
     )
     max_connections: Count = Field(
-        default=10000, description="Open connections, both doors together."
+        default=10000,
+        description="Open connections, both doors together; fewer where few files may be open.",
     )
     max_streams: Annotated[Count, Field(le=2**31 - 1)] = Field(
         default=1024, description="Concurrent HTTP/2 streams of one connection."

@@ -184,7 +184,7 @@ def test_doctor_shows_providers_threads_limits_versions_and_ports(home: Path) ->
 def test_doctor_warns_of_too_few_open_files(home: Path) -> None:
     done = run(home, "doctor", "--json", "--set", "limits.max_connections=1000000000")
     found = {(f["area"], f["name"]): f for f in json.loads(done.stdout)}
-    assert "limits.max_connections" in found["files", "open at once"]["problem"]
+    assert "limits.max_connections" in found["files", "for client connections"]["problem"]
 
 
 def test_an_operator_may_opt_in_to_telemetry(home: Path) -> None:

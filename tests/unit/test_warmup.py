@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -191,6 +192,13 @@ def test_a_wrong_sample_names_its_input(tmp_path, given, words):
     (tmp_path / "short").write_bytes(b"abc")
     with pytest.raises(LoadError, match=words):
         sample_feeds(sample(given), SIGNATURE, tmp_path)
+
+
+def test_fault_109_a_pipe_as_a_sample_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    given = sample(WarmupInput("x", fill="file", file="pipe"))
+    with pytest.raises(LoadError, match="cannot be read: not a regular file"):
+        sample_feeds(given, SIGNATURE, tmp_path)
 
 
 @pytest.mark.parametrize(
