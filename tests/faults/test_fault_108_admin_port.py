@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -37,7 +38,7 @@ def hurried(commander: Commander) -> Iterator[Admin]:
 
 
 def _connected(admin: Admin) -> socket.socket:
-    return socket.create_connection(admin.address, timeout=10)
+    return socket.create_connection(admin.address, timeout=30)
 
 
 def _answer(connection: socket.socket) -> bytes:
@@ -118,9 +119,12 @@ def test_fault_108_an_operator_always_finds_a_place(commander: Commander, hostil
 
 def test_fault_108_calls_that_are_being_answered_keep_their_places(commander: Commander) -> None:
     commander.outcome = None
+    arrived = threading.Event()
+    commander.on_command = lambda _: arrived.set()
     with admin_port(commander) as admin:
-        waiting = http.client.HTTPConnection(*admin.address, timeout=10)
+        waiting = http.client.HTTPConnection(*admin.address, timeout=30)
         waiting.request("POST", f"{BASE}/m/load?timeout=60")
+        assert arrived.wait(10)
         with ExitStack() as stack:
             for _ in range(2 * settings().places.admin):
                 stack.enter_context(_connected(admin)).sendall(LIVE)
