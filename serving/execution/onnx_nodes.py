@@ -29,6 +29,7 @@ from serving.execution.onnx_file import MOST_BYTES
 from serving.execution.protobuf_walk import (
     BYTES,
     FIXED32,
+    RUN,
     VARINT,
     NotOnnxError,
     fields,
@@ -40,6 +41,9 @@ from serving.execution.protobuf_walk import (
 from serving.user_files import read_file
 
 _MAX_DEPTH = 64
+_NEWEST = 2**31
+# Many of them, or of what is skipped, are read as one.
+_VERSIONS = frozenset(number << 3 | VARINT for number in range(1, 16))
 # Of files larger than this nothing is read; no graph without weights comes near.
 
 
@@ -86,30 +90,37 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """``functions``: (domain, name) -> body; ``opsets``: domain -> version."""
+    """``functions``: (domain, name) -> body; ``opsets``: domain -> version; ``ir_version``: 0
+    where none is stated."""
 
     graph: Graph
     functions: Mapping[tuple[str, str], Graph]
     opsets: Mapping[str, int]
+    ir_version: int = 0
 
 
 def read_nodes(model: bytes) -> Model:
     """Raises NotOnnxError for what is no whole ModelProto."""
-    graph, functions = Graph(), {}
+    graph, functions, version = Graph(), {}, 0
     opsets: dict[str, int] = {}
     try:
-        for number, value in messages(memoryview(model)):
-            if number == 7:
+        for number, kind, value in fields(memoryview(model), _VERSIONS):
+            if number == 1 and kind & ~RUN == VARINT:
+                # Nobody states it eight times over who means an old one.
+                version = _NEWEST if isinstance(value, memoryview) else signed(value)
+            elif kind != BYTES:
+                continue
+            elif number == 7:
                 # As protobuf has it: a second occurrence goes on with the first.
-                graph = _graph(value, 1, graph)
+                graph = _graph(view(value), 1, graph)
             elif number == 8:
-                _opset(value, opsets)
+                _opset(view(value), opsets)
             elif number == 25:
-                key, body = _function(value)
+                key, body = _function(view(value))
                 functions[key] = body
     except (IndexError, UnicodeDecodeError):
         raise NotOnnxError("is not a whole ONNX protobuf") from None
-    return Model(graph, functions, opsets)
+    return Model(graph, functions, opsets, version)
 
 
 def read_file_nodes(version_dir: Path, filename: str) -> Model | None:

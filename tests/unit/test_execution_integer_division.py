@@ -10,12 +10,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from serving.execution.isolation.integer_division import divides_integers, file_divides_integers
+from serving.execution.isolation.integer_division import divides_integers, graph_divides_integers
+from serving.execution.onnx_nodes import read_file_nodes
 from tests import crash_models, real_models, small_models
 from tests.unit import graphs
 from tests.unit.graphs import BOOL, FLOAT, INT32, INT64, UINT8, node
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def file_divides_integers(version_dir: Path, filename: str) -> bool:
+    found = read_file_nodes(version_dir, filename)
+    return found is not None and graph_divides_integers(found)
 
 
 def div(

@@ -48,6 +48,14 @@ def test_a_sparse_tensor_in_a_function_is_loaded_in_a_child(mode: str) -> None:
     assert ("sparse tensor" in reason) == (mode == "auto")
 
 
+@pytest.mark.parametrize("mode", ["auto", "none"])
+def test_what_grows_with_values_is_run_in_a_child_that_names_the_node(mode: str) -> None:
+    settings, _ = load_settings({"isolation.mode": mode}, environ={})
+    found = {"trial_died": False, "integer_div": False}
+    reason = isolation_reason(ModelConfig(), settings, **found, grows="node 'fill' (Expand)")
+    assert ("node 'fill' (Expand)" in reason) == (mode == "auto")
+
+
 def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     assert not file_holds_sparse_functions(tmp_path, "model.onnx")

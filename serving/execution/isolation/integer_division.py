@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from serving.execution.onnx_constants import FLOAT, INT32, INT64, Constant
-from serving.execution.onnx_nodes import Graph, Model, Node, read_file_nodes, read_nodes
+from serving.execution.onnx_nodes import Graph, Model, Node, read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
 
 _UINT8, _BOOL = 2, 9
@@ -107,12 +106,6 @@ def graph_divides_integers(model: Model) -> bool:
         return _Search(model).graph(model.graph, {}, 1)
     except _TooMuchError:
         return True
-
-
-def file_divides_integers(version_dir: Path, filename: str) -> bool:
-    """The same of a version's file; False where there is none to be read."""
-    found = read_file_nodes(version_dir, filename)
-    return found is not None and graph_divides_integers(found)
 
 
 class _Search:

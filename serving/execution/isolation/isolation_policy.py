@@ -13,13 +13,14 @@ def isolation_reason(
     trial_died: bool,
     integer_div: bool,
     sparse_functions: bool = False,
+    grows: str = "",
 ) -> str:
     """Why it does; "" where it runs in the server's own process.
 
     ``trial_died``: its trial ended on generated input. ``integer_div``: requests decide what
     it divides integers by (``integer_division``). ``sparse_functions``: as the module of that
-    name says. What the model's configuration says goes before the settings, and both before
-    what was found out.
+    name says. ``grows``: where what it makes follows requests' values (``value_growth``). What
+    the model's configuration says goes before the settings, and both before what was found out.
     """
     if config.isolation is not None:
         return "its configuration says so" if config.isolation == "process" else ""
@@ -32,4 +33,6 @@ def isolation_reason(
         return "it divides integers that requests bring, and one such division ends a process"
     if sparse_functions:
         return "a function of it holds a sparse tensor, which may end the process that loads it"
+    if grows:
+        return f"requests' values decide how much it makes: {grows}"
     return ""

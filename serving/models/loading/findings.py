@@ -61,7 +61,8 @@ class Findings:
     ``memory_bytes``: what the process grew by (0: unknown), ``loaded_bytes``: by the load and
     the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
-    integers by, which may end a process."""
+    integers by, which may end a process; ``grows``: where what it makes follows requests' values,
+    '' for nowhere."""
 
     analysis: Analysis
     evidence: Evidence = NO_EVIDENCE
@@ -72,6 +73,7 @@ class Findings:
     loaded_bytes: int = 0
     died: str = ""
     divides: bool = False
+    grows: str = ""
 
     @property
     def lasts(self) -> bool:
@@ -112,6 +114,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
         "loaded_bytes": findings.loaded_bytes,
         "died": findings.died,
         "divides": findings.divides,
+        "grows": findings.grows,
     }
 
 
@@ -140,6 +143,7 @@ def _findings(plain: Any) -> Findings:
         _count(plain["loaded_bytes"]),
         _text(plain["died"]),
         _bool(plain["divides"]),
+        _text(plain["grows"]),
     )
 
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from serving.counts import Counts
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
-from serving.execution.isolation.integer_division import (
-    file_divides_integers,
-    graph_divides_integers,
-)
+from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
+from serving.execution.isolation.value_growth import growth
 from serving.execution.onnx_nodes import read_file_nodes
 from serving.execution.private_copy import places, remove_dead
 from serving.execution.run_limit import start_watching
@@ -240,23 +238,22 @@ class Loader:
 def _isolated(job: Job, found: Findings | None) -> str:
     """Why the version runs in a child, '' where it does not. What it would take a walk over
     the file to know is asked only where it matters."""
-
-    def reason(divides: bool) -> str:
-        return isolation_reason(
-            job.config,
-            job.settings,
-            trial_died=found is not None and bool(found.died),
-            integer_div=divides,
-            sparse_functions=sparse,
-        )
-
-    sparse = file_holds_sparse_functions(job.path, job.config.model_filename)
-
-    if sparse or reason(divides=False) == reason(divides=True):
-        return reason(divides=False)
+    reason = partial(
+        isolation_reason,
+        job.config,
+        job.settings,
+        trial_died=found is not None and bool(found.died),
+        sparse_functions=file_holds_sparse_functions(job.path, job.config.model_filename),
+    )
+    decided = reason(integer_div=False)
+    if decided or not reason(integer_div=True):
+        return decided
     if found is not None:
-        return reason(found.divides)
-    return reason(file_divides_integers(job.path, job.config.model_filename))
+        return reason(integer_div=found.divides, grows=found.grows)
+    graph = read_file_nodes(job.path, job.config.model_filename)
+    if graph is None:
+        return ""
+    return reason(integer_div=graph_divides_integers(graph), grows=growth(graph))
 
 
 def _verified(path: Path) -> tuple[str, ...]:

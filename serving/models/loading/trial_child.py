@@ -18,6 +18,7 @@ from serving.execution import runtime
 from serving.execution.isolation import child_process
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.integer_division import graph_divides_integers
+from serving.execution.isolation.value_growth import growth
 from serving.execution.onnx_nodes import Model, read_file_nodes
 from serving.execution.session import Runner, load_runner
 from serving.model_config import plain
@@ -117,6 +118,7 @@ class Host:
         del message
         one = self._there()
         divides = one.graph is not None and graph_divides_integers(one.graph)
+        grows = "" if one.graph is None else growth(one.graph)
         tap = tap_of(one.sources.version, one.config, one.settings)
         found = rehearse(
             one.runner.run,
@@ -127,7 +129,7 @@ class Host:
             one.meter,
             Subject(one.graph, tap, divides),
         )
-        found = replace(found, divides=divides, loaded_bytes=one.loaded_bytes)
+        found = replace(found, divides=divides, grows=grows, loaded_bytes=one.loaded_bytes)
         return {"findings": findings.to_plain(found)}
 
     def _drop(self, message: Message) -> Message:

@@ -26,7 +26,7 @@ from serving.state_dir import StateDir
 FOLDER = "trials"
 MOST = 512
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 2
+SCHEMA = 3
 
 
 class KeptTrials:
