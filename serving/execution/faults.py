@@ -25,6 +25,16 @@ class Fault:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Memory that runs may take (bytes). ``of_child``: no more is to be had for them in this
+    process. ``shared``: others had some of it when one failed."""
+
+    size: int
+    of_child: bool = True
+    shared: bool = False
+
+
 class FaultError(Exception):
     """A run failed in a child, which has found out whose fault it is."""
 
@@ -75,18 +85,28 @@ _DATATYPE = re.compile(
 )
 
 
-def classify(error: BaseException, memory: int | None = None) -> Fault:
+def classify(error: BaseException, limit: Limit | None = None) -> Fault:
     """Whose fault a failed run is, and what may be said of it.
 
-    ``memory``: bytes this process may use (by default asked of the machine): an input that
-    makes the model ask for more than that is bad data, less is our own shortage.
+    ``limit``: on its memory, by default what the machine has. A request for more than that is
+    too large; one that found no room beside others may come again.
     """
     if isinstance(error, FaultError):
         return error.fault
     original = f"{type(error).__name__}: {error}"
     text = str(error)
-    word, message = _of_inputs(text) or _of_node(text, memory) or _unknown(error, text)
-    return Fault(word, message, original)
+    if short_of_memory(error):
+        found = _of_memory(text, limit or Limit(machine.usable_memory(), of_child=False))
+    else:
+        found = _of_inputs(text) or _of_node(text) or _unknown(error)
+    return Fault(found[0], found[1], original)
+
+
+def too_large_an_answer(size: int, most: int) -> Fault:
+    """Of a run whose answers have ``size`` bytes."""
+    words = f"the answer would have {size} bytes, more than the limit of {most}"
+    words += " (limits.max_message_bytes)"
+    return Fault(Word.TOO_LARGE, words, words)
 
 
 def _of_inputs(text: str) -> tuple[Word, str] | None:
@@ -107,17 +127,25 @@ def _of_inputs(text: str) -> tuple[Word, str] | None:
     return None
 
 
-def _of_node(text: str, memory: int | None) -> tuple[Word, str] | None:
+def _of_memory(text: str, limit: Limit) -> tuple[Word, str]:
+    nodes = list(_NODE.finditer(text))
+    place = f" (operator {nodes[-1][1]})" if nodes else ""
+    asked = _ALLOCATION.search(text)
+    if asked and int(asked[1]) > limit.size:
+        words = f"the request makes the model ask for {asked[1]} bytes of memory at once"
+        return Word.TOO_LARGE, f"{words}, and it may take {limit.size}{place}"
+    if limit.of_child and not limit.shared:
+        words = "the request makes the model take more memory than it may"
+        return Word.TOO_LARGE, f"{words}, {limit.size} bytes{place}"
+    return Word.FULL, f"there is not enough memory for this request beside others{place}"
+
+
+def _of_node(text: str) -> tuple[Word, str] | None:
     nodes = list(_NODE.finditer(text))
     if not nodes:
         return None
     # The last one named is the innermost: a Loop's error holds the error of its body.
     operator, rest = nodes[-1][1], text[nodes[-1].end() :]
-    if asked := _ALLOCATION.search(rest):
-        limit = machine.usable_memory() if memory is None else memory
-        if int(asked[1]) > limit:
-            return Word.BAD_DATA, _refused("it would need more memory than there is", operator)
-        return Word.INTERNAL, f"out of memory while the model ran (operator {operator})"
     for pattern, words in _DATA:
         if pattern.search(rest):
             return Word.BAD_DATA, _refused(words, operator)
@@ -130,11 +158,9 @@ def _refused(words: str, operator: str) -> str:
     return f"the model refused this input: {words} (operator {operator})"
 
 
-def _unknown(error: BaseException, text: str) -> tuple[Word, str]:
+def _unknown(error: BaseException) -> tuple[Word, str]:
     if descriptors.is_shortage(error):
         return Word.UNAVAILABLE, "the server has too many files open, try again later"
-    if isinstance(error, MemoryError) or "bad_alloc" in text:
-        return Word.INTERNAL, "out of memory while the model ran"
     if isinstance(error, UnicodeDecodeError):
         return Word.INTERNAL, "the model answered with text that is not UTF-8"
     return Word.INTERNAL, "the model failed on this input"
@@ -197,7 +223,9 @@ _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 
 
 def short_of_memory(error: BaseException) -> bool:
-    """Whether a model could not be loaded for want of memory, which may pass."""
+    """Whether a load, or a run, failed for want of memory, here or in a child."""
+    if isinstance(error, FaultError):
+        return error.fault.word in (Word.TOO_LARGE, Word.FULL)
     return isinstance(error, MemoryError) or _SHORTAGE.search(str(error)) is not None
 
 

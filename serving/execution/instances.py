@@ -75,7 +75,7 @@ class Instances:
                 batch = next_batch()
                 if batch is None:
                     return
-                outputs = runner.run(batch.outputs, batch.inputs)
+                outputs = runner.run(batch.outputs, batch.inputs, batch.requests)
                 answer(batch, outputs)
             except BaseException as error:  # noqa: BLE001 - it may cost the batch, no thread
                 self._recover(batch, error)

@@ -19,7 +19,7 @@ from serving.execution.run_limit import RunLimitError
 
 if TYPE_CHECKING:
     from serving._core import Batch
-    from serving.execution.session import Array, Output
+    from serving.execution.session import Array, Output, Run
 
 # (event's name, its facts)
 OnEvent = Callable[[str, Mapping[str, Any]], None]
@@ -36,9 +36,11 @@ class AnyRunner(Protocol):
     """``session.Runner`` or ``isolated.IsolatedRunner``."""
 
     @property
-    def run(self) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]: ...
+    def run(self) -> Run: ...
 
-    def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]: ...
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]: ...
 
     def wait_ready(self, timeout: float | None = None) -> bool: ...
 
@@ -140,7 +142,7 @@ class Recovery:
         runner = self._runner
         run = runner.run_alone if isinstance(because, CrashError) else runner.run
         try:
-            answer(batch, run(batch.outputs, batch.inputs))
+            answer(batch, run(batch.outputs, batch.inputs, batch.requests))
         except BaseException as error:  # noqa: BLE001 - a model may fail in any way
             # The next part may need the permit that this one holds.
             batch.step_aside()

@@ -98,14 +98,15 @@ class RunLimit:
         self._make_options = make_options
         self._local = threading.local()
 
-    def bound(self, run: Callable[..., Result]) -> Callable[[Any, Any], Result]:
-        """``run(names, feeds, options)`` as a function of names and feeds.
+    def bound(self, run: Callable[..., Result]) -> Callable[..., Result]:
+        """``run(names, feeds, options)`` as a function of names and feeds, and of the number of
+        requests that they are of, which does not matter here.
 
         The function raises what ``run`` raises, and RunLimitError.
         """
         local, clock = self._local, time.monotonic
 
-        def limited(names: Any, feeds: Any) -> Result:
+        def limited(names: Any, feeds: Any, requests: int = 0) -> Result:
             try:
                 slot = local.slot
             except AttributeError:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -38,6 +38,15 @@ _BF16 = DATATYPES["BF16"][1]
 # models and the doors want. (So does the shared pool, and the Python binding has no switch:
 # see docs/decisions/0001-threads-of-their-own.md.)
 _SPINNING = ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning")
+
+
+class Run(Protocol):
+    """(output names, input name -> array, number of requests that the rows are of, 0 for
+    unknown) -> outputs in the order of the names."""
+
+    def __call__(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0, /
+    ) -> Sequence[Output]: ...
 
 
 class Outputs(list[Output]):
@@ -76,11 +85,10 @@ class Runner:
         self.threads = threads
         self._session = session
         self._run_limit = run_limit
-        self.run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]] = self._path()
+        self.run: Run = self._path()
 
-    def _path(self) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]:
-        """The leanest way to run this model: (output names, input name -> array) -> outputs
-        in the order of the names.
+    def _path(self) -> Run:
+        """The leanest way to run this model.
 
         BF16 comes in as uint16 and leaves as an address: numpy has no such type (C8).
         """
@@ -96,9 +104,9 @@ class Runner:
 
     def _limited(
         self, run: Callable[[Sequence[str], Mapping[str, Array], Any], Sequence[Output]]
-    ) -> Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]]:
+    ) -> Run:
         if self._run_limit is None:
-            return lambda names, feeds: run(names, feeds, None)
+            return lambda names, feeds, requests=0: run(names, feeds, None)
         return self._run_limit.bound(run)
 
     def _run_values(
@@ -111,7 +119,9 @@ class Runner:
         outputs.keepalive = results
         return outputs
 
-    def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
         """As ``run``: what runs beside it does not matter here."""
         return self.run(names, feeds)
 
@@ -132,7 +142,9 @@ class Runner:
             gc.collect()
 
 
-def _closed(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
+def _closed(
+    names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+) -> Sequence[Output]:
     raise RuntimeError("the session is closed")
 
 

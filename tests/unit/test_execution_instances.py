@@ -103,7 +103,7 @@ class Function:
     """A runner made of a Python function, for failures that no ONNX model can have."""
 
     def __init__(self, function):
-        self.run = lambda names, feeds: function(feeds["x"])
+        self.run = lambda names, feeds, requests=0: function(feeds["x"])
         self.run_alone = self.run
 
     def wait_ready(self, timeout=None):
@@ -219,7 +219,8 @@ def test_whatever_is_raised_costs_a_batch_and_never_the_thread(serve, kind):
     guilty, beside = line.put(np.array([9]), np.array([2]))
     (later,) = line.put(np.array([1]))
     wait([guilty, beside, later])
-    assert guilty.error[0] is Word.INTERNAL
+    # Want of memory may pass.
+    assert guilty.error[0] is (Word.FULL if kind is MemoryError else Word.INTERNAL)
     assert (beside.answer, later.answer) == ([2], [1])
 
 
@@ -273,10 +274,10 @@ class Child:
         self.up = True
         self.ran = []
 
-    def run(self, names, feeds):
+    def run(self, names, feeds, requests=0):
         return self._run(feeds["x"].tolist(), self.alone)
 
-    def run_alone(self, names, feeds):
+    def run_alone(self, names, feeds, requests=0):
         return self._run(feeds["x"].tolist(), True)
 
     def _run(self, x, alone):

@@ -369,8 +369,8 @@ def test_fault_24_eight_bytes_that_ask_for_terabytes_get_an_error(load: Load) ->
     pid = runner.pid
     with pytest.raises(FaultError) as failed:
         runner.run(["Y"], {"N": np.array([2**40])})
-    assert failed.value.fault.word is Word.BAD_DATA
-    assert "more memory than there is" in failed.value.fault.message
+    assert failed.value.fault.word is Word.TOO_LARGE
+    assert f"{4 << 40} bytes of memory at once" in failed.value.fault.message
     got = runner.run(["Y"], {"N": np.array([1000])})[0]
     assert isinstance(got, np.ndarray)
     assert got.tolist() == [1000]

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto
 
 from serving.errors import LoadError, Word
-from serving.execution.faults import classify, load_reason
+from serving.execution.faults import Limit, classify, load_reason
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -139,9 +139,32 @@ def test_fault_24_more_memory_than_there_is_fails_the_request_alone(tmp_path):
     made = one("Expand", [A, S], [Y])
     error = failure(tmp_path, made, {"a": ones(1), "s": ints(1 << 45)})
     fault = classify(error)
-    assert fault.word is Word.BAD_DATA
-    assert "more memory than there is" in fault.message
-    assert classify(error, memory=1 << 60).word is Word.INTERNAL
+    assert fault.word is Word.TOO_LARGE
+    assert f"{4 << 45} bytes of memory at once" in fault.message
+    assert fault.message.endswith("(operator Expand)")
+    assert_says_nothing_internal(fault.message)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "while running Relu node. Name:'r' Status Message: /src/arena.cc:360 Failed to allocate"
+            " memory for requested buffer of size 4096"
+        ),
+        RuntimeError("while running Relu node. Name:'r' Status Message: std::bad_alloc"),
+        MemoryError("outputs of 4096 bytes"),
+    ],
+)
+def test_fault_102_want_of_memory_is_never_called_the_models_own_fault(error):
+    """It is the request's where nothing else took of the limit, else nobody's."""
+    alone, beside = Limit(8192), Limit(8192, shared=True)
+    assert classify(error, alone).word is Word.TOO_LARGE
+    assert "8192 bytes" in classify(error, alone).message
+    for limit in (beside, None):
+        assert classify(error, limit).word is Word.FULL
+        assert "beside others" in classify(error, limit).message
+        assert_says_nothing_internal(classify(error, limit).message)
 
 
 def test_the_innermost_operator_is_named():
@@ -158,7 +181,6 @@ def test_the_innermost_operator_is_named():
     [
         RuntimeError("/onnxruntime_src/core/x.cc:12 something at 0x7f00 went wrong"),
         RuntimeError("while running Foo node. Name:'/a/b' Status Message: /src/x.cc:3 unheard of"),
-        MemoryError(),
         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
         KeyError("surprise"),
     ],

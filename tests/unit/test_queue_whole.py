@@ -28,8 +28,8 @@ class Function:
         self.rows: list[int] = []
         self._model = model
 
-    def run(self, names: Sequence[str], feeds: dict[str, Array]) -> list[Array]:
-        del names
+    def run(self, names: Sequence[str], feeds: dict[str, Array], requests: int = 0) -> list[Array]:
+        del names, requests
         self.rows.append(max(len(array) for array in feeds.values()) if feeds else 0)
         return [self._model(feeds)]
 

@@ -57,13 +57,14 @@ class Channel:
         self._thrift = Thrift()
         self._sent_memory = False
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Outputs:
-        """Outputs in memory of their own.
+    def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
+        """Outputs in memory of their own. ``requests``: that the rows are of; 0: unknown.
 
         Raises FaultError or RunLimitError as the child says; EOFError or OSError when it is
         gone, TimeoutError, NonsenseError; MemoryError where the inputs find no room.
         """
         message, used = self._question(names, feeds)
+        message["requests"] = requests
         fds = () if self._sent_memory else (self._inputs.fd, self._outputs.fd)
         try:
             framing.send(self._socket, message, fds)

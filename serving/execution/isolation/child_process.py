@@ -53,17 +53,18 @@ def limit_memory(more_bytes: int) -> None:
     """
     with contextlib.suppress(ValueError, OSError):  # a tighter limit of the operator's stands
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        limit = data_bytes() + more_bytes
+        limit = memory_of("VmData") + more_bytes
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def data_bytes() -> int:
-    """What RLIMIT_DATA counts of this process now (bytes; 0 where the system can't tell)."""
+def memory_of(kind: str) -> int:
+    """Of this process now, in bytes; 0 where the system can't tell. ``VmData``: what RLIMIT_DATA
+    counts; ``RssAnon``: what is there of it."""
     try:
         for line in (_PROC / "status").read_text().splitlines():  # file: the kernel's
-            if line.startswith("VmData:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024
     except OSError:
         pass

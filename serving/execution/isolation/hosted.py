@@ -110,12 +110,12 @@ class Hosted:
             raise _refusal(answer["refused"])
         return _facts(answer)
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Outputs:
+    def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
         """Raises FaultError, RunLimitError, MemoryError; CrashError when the child ended;
         NotRunningError when it had; OSError where there are no descriptors for it."""
         channel = self._take()
         try:
-            outputs = channel.run(names, feeds)
+            outputs = channel.run(names, feeds, requests)
         except TimeoutError:
             self.child.kill()
             self._lost(channel)

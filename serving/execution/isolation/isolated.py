@@ -71,16 +71,20 @@ class IsolatedRunner:
         hosted = self._hosted
         return None if hosted is None else hosted.child.pid
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
-        """As ``Runner.run``. Raises FaultError for what failed in the child, RunLimitError,
-        CrashError, NotRunningError."""
+    def run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
+        """As ``Runner.run``; what answers so many ``requests`` is bounded. Raises FaultError for
+        what failed in the child, RunLimitError, CrashError, NotRunningError."""
         with self._entered(alone=False) as hosted:
-            return hosted.run(names, feeds)
+            return hosted.run(names, feeds, requests)
 
-    def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
         """The same while nothing else runs in the child: if it ends, this run is the cause."""
         with self._entered(alone=True) as hosted:
-            return hosted.run(names, feeds)
+            return hosted.run(names, feeds, requests)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the child runs, at most so many seconds; whether it does. Once closed it

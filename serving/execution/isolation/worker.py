@@ -8,13 +8,15 @@ import socket
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
-from serving.execution.faults import Fault, classify
+from serving.execution.faults import Fault, FaultError, Limit, classify, too_large_an_answer
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import child_process, framing, snapshot, tensor_wire
+from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.execution.run_limit import RunLimitError
@@ -30,7 +32,8 @@ class Host:
 
     def __init__(self) -> None:
         self._runner: Runner | None = None
-        self._memory_bytes = 0
+        self._memory: RunMemory | None = None
+        self._answer_bytes = 0
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """``load`` (with a snapshot of the files, empty or full) or ``channel`` (its socket)."""
@@ -54,8 +57,10 @@ class Host:
             with open_files(Path(message["path"]), config.model_filename) as files:
                 _keep(fd, files)
         self._runner = runner = runner_of(snapshot.read(fd), config, settings, message["name"])
-        self._memory_bytes = int(message["memory_bytes"])
-        child_process.limit_memory(self._memory_bytes)
+        self._answer_bytes = settings.limits.max_message_bytes
+        arena = config.session.enable_mem_arena
+        more = int(message["memory_bytes"])
+        self._memory = RunMemory(more, arena_sweeper()) if arena else RunMemory(more)
         return {
             "signature": _signature(runner),
             "nodes": runner.providers,
@@ -66,8 +71,9 @@ class Host:
 
     def _serve(self, fd: int) -> None:
         assert self._runner is not None
+        assert self._memory is not None
         with contextlib.suppress(EOFError, OSError), socket.socket(fileno=fd) as channel:
-            line = _Line(self._runner, self._memory_bytes)
+            line = _Line(self._runner, self._memory, self._answer_bytes)
             while True:
                 message, fds = framing.receive(channel, alone=True)
                 framing.send(channel, line.answer(message, fds))
@@ -76,9 +82,12 @@ class Host:
 class _Line:
     """The runs of one channel, one after another."""
 
-    def __init__(self, runner: Runner, memory_bytes: int) -> None:
+    def __init__(self, runner: Runner, memory: RunMemory, answer_bytes: int) -> None:
         self._runner = runner
-        self._memory_bytes = memory_bytes
+        self._memory = memory
+        self._answer_bytes = answer_bytes
+        # Of this run, all its answers; 0: no more is known than that memory is limited.
+        self._most = 0
         self._inputs = self._outputs = SharedMemory()
 
     def answer(self, message: Message, fds: list[int]) -> Message:
@@ -91,10 +100,12 @@ class _Line:
         except RunLimitError as error:
             return {"limit": error.seconds}
         except Exception as error:  # noqa: BLE001 - a model may fail in any way
-            return _fault(classify(error, self._memory_bytes))
+            memory = self._memory
+            return _fault(classify(error, Limit(memory.run_bytes, shared=memory.shared)))
 
     def _run(self, message: Message) -> Message:
         self._inputs.map(message["size"])
+        self._most = message["requests"] * self._answer_bytes
         feeds = {
             name: value[1] if isinstance(value, tuple) else value
             for name, value in zip(
@@ -103,12 +114,14 @@ class _Line:
                 strict=True,
             )
         }
-        outputs = self._runner.run(message["names"], feeds)
+        outputs = self._memory.hold(partial(self._runner.run, message["names"], feeds))
         head, _ = tensor_wire.write(outputs, self._reserve)
         return {"head": head, "size": self._outputs.size}
 
     def _reserve(self, size: int) -> tensor_wire.Memory:
-        if size > self._memory_bytes:
+        if 0 < self._most < size:
+            raise FaultError(too_large_an_answer(size, self._most))
+        if size > self._memory.run_bytes:
             raise MemoryError(f"outputs of {size} bytes")
         try:
             self._outputs.reserve(size)

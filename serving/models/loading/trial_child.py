@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from serving import machine
 from serving.errors import LoadError
 from serving.execution import runtime
 from serving.execution.isolation import child_process
@@ -30,7 +31,6 @@ from serving.models.loading.rehearsal import Subject, rehearse
 from serving.models.loading.samples import Samples, Sources, collect, run_all
 from serving.models.loading.stateful import check_stateless
 from serving.models.loading.tapping import tap_of
-from serving.models.loading.trim import trim
 from serving.settings import Settings
 
 # What a load takes beside the model: thread stacks, which count in full, and room for a few
@@ -86,7 +86,7 @@ class Host:
         if graph is not None:
             check_stateless(graph)
         budget, size = int(message["budget"]), int(message["size"])
-        meter = Meter(budget, trim)
+        meter = Meter(budget, machine.trim)
         # The file's bytes, and onnxruntime's parse of them, go once the session is made.
         child_process.limit_memory(
             budget + 2 * size + _ROOM + _STACK * (settings.intra_op_threads + 2)
@@ -138,7 +138,7 @@ class Host:
             self._loaded.runner.close()
             self._loaded = None
         _unlimit()
-        trim()
+        machine.trim()
         return {"ok": True}
 
     def _there(self) -> _Loaded:

@@ -7,10 +7,11 @@ are one trim.
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable
+
+from serving import machine
 
 # Quiet: a moment in which the process used less than half a CPU.
 _MOMENT_S = 0.1
@@ -19,19 +20,12 @@ _BUSY = 0.5
 _LONGEST_S = 5.0
 
 
-def trim() -> None:
-    """At once, without the GIL. Does nothing where the C library has no such call."""
-    call = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if call is not None:
-        call(ctypes.c_size_t(0))
-
-
 class Trimmer:
     """Trims in a thread of its own, which lives only while there is something to do."""
 
     def __init__(
         self,
-        trim: Callable[[], None] = trim,
+        trim: Callable[[], None] = machine.trim,
         cpu: Callable[[], float] = time.process_time,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:

@@ -26,7 +26,7 @@ from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving.execution.recovery import AnyRunner
-    from serving.execution.session import Output
+    from serving.execution.session import Output, Run
 
 # Requests alike in all but their content that make a proof.
 ENOUGH = 4
@@ -75,7 +75,7 @@ class LiveProof:
     ) -> None:
         self._runner = runner
         self._inner = runner.run
-        self.run: Callable[[Sequence[str], Mapping[str, Array]], Sequence[Output]] = self._run
+        self.run: Run = self._run
         self._names = [tensor.name for tensor in signature.outputs]
         self._tolerance, self._verdict_of, self._on_evidence = tolerance, decide, on_evidence
         self._delay_s = delay_s
@@ -87,14 +87,18 @@ class LiveProof:
         words = f"{first.words}; real requests may test it"
         self.verdict = BatchingVerdict(False, words, first.max_rows)
 
-    def run_alone(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
-        return self._runner.run_alone(names, feeds)
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
+        return self._runner.run_alone(names, feeds, requests)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         return self._runner.wait_ready(timeout)
 
-    def _run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
-        outputs = self._inner(names, feeds)
+    def _run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
+        outputs = self._inner(names, feeds, requests)
         if self._watching and self._lock.acquire(blocking=False):
             try:
                 self._note(names, feeds, outputs)
