@@ -122,6 +122,16 @@ def test_fault_102_more_memory_than_the_child_may_take_is_the_requests_fault(
     assert children_of(growing.process.pid) == children
 
 
+def test_fault_102_what_runs_left_behind_is_had_back_by_one_that_needs_it(
+    growing: Gateway,
+) -> None:
+    """Each takes twice what it says; together they would take three times what there is."""
+    with channel(growing) as one:
+        infer = stub(one).ModelInfer
+        for size in (8, 16, 24, 32, 40):
+            assert y_of(infer(of(size * FLOATS, "ones"), timeout=20)).tolist() == [size * FLOATS]
+
+
 def test_fault_102_a_batch_may_answer_as_many_times_the_limit_as_it_has_requests(
     growing: Gateway,
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 
 from serving.errors import LoadError, Word
@@ -24,6 +25,7 @@ from serving.execution.session import Runner, load_runner
 from serving.model_config.schema import ModelConfig, TensorConfig
 from serving.settings import Settings, load_settings
 from tests import crash_models
+from tests.clients.gateway import wait_until
 from tests.clients.processes import children_of, cpu_seconds, gone, open_fds
 from tests.small_models import ELEMENT_TYPES, identity, pooled, scale, tiny, write
 from tests.unit import graphs
@@ -388,6 +390,19 @@ def test_fault_15_a_run_gets_as_much_memory_as_isolation_memory_bytes_says(
         return
     with pytest.raises(FaultError, match="memory"):
         runner.run(["Y"], ones)
+
+
+def test_memory_of_a_large_run_is_given_back_when_nothing_runs(load: Load) -> None:
+    runner = load(crash_models.allocate())
+    assert runner.pid is not None
+    process = psutil.Process(runner.pid)
+    before = process.memory_info().rss
+    runner.run(["Y"], {"N": np.array([50_000_000])})
+    taken = process.memory_info().rss - before
+    assert taken > 300e6
+    wait_until(
+        lambda: process.memory_info().rss - before < taken / 4, 60, "the child gives it back"
+    )
 
 
 def test_errors_of_a_run_are_the_same_as_in_process(load: Load, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -53,9 +54,10 @@ class RunMemory:
         self._give_back = give_back
         self._quiet_s = quiet_s
         self._lock = threading.Lock()
-        self._running = 0
+        self._running = self._runs = 0
         # Whether the arena may hold what an earlier run took.
-        self._used = threading.Event()
+        self._used = False
+        self._woken = threading.Event()
         self._loaded = memory_of("RssAnon")
         self._hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         self._limit = self._drawn()
@@ -74,7 +76,7 @@ class RunMemory:
         """``run()`` within the limit; again where it failed while earlier runs' memory was still
         about. Raises what ``run`` raises."""
         for last in (False, True):
-            used = self._used.is_set()
+            used = self._used
             try:
                 return self._held(run)
             except Exception as error:
@@ -88,21 +90,23 @@ class RunMemory:
     def _held(self, run: Callable[[], Result]) -> Result:
         with self._lock:
             self._running += 1
+            self._runs += 1
             if self._running == 1:
                 self._set(self._limit)
         try:
             result = run()
-            self._used.set()
+            self._used = True
             return result
         finally:
             with self._lock:
                 self._running -= 1
                 if not self._running:
                     self._set(self._limit + _ROOM)
+            self._woken.set()
 
     def sweep(self) -> None:
         """Give back what runs have left."""
-        self._used.clear()
+        self._used = False
         with contextlib.suppress(Exception):  # not even that: the next pause tries again
             self._give_back()
         machine.trim()
@@ -122,11 +126,15 @@ class RunMemory:
             resource.setrlimit(resource.RLIMIT_DATA, (max(0, limit), self._hard))
 
     def _watch(self) -> None:
+        """Sweep at the first pause after runs; then sleep until there are some again."""
         while True:
-            self._used.wait()
+            self._woken.wait()
+            runs = self._runs
             time.sleep(self._quiet_s)
-            if not self._running and memory_of("RssAnon") > self._loaded + _WORTH:
-                self.sweep()
+            if self._runs == runs and not self._running:
+                self._woken.clear()
+                if memory_of("RssAnon") > self._loaded + _WORTH:
+                    self.sweep()
 
 
 def arena_sweeper() -> Callable[[], object]:
@@ -142,5 +150,7 @@ def arena_sweeper() -> Callable[[], object]:
     )
     wanted = module.RunOptions()
     wanted.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    number = {"x": np.zeros(1, np.float32)}
-    return lambda: session.run(None, number, wanted)
+    give_back = partial(session.run, None, {"x": np.zeros(1, np.float32)}, wanted)
+    # The arena never gives its first piece back: let that be a small one.
+    give_back()
+    return give_back
