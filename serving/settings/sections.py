@@ -201,8 +201,8 @@ class IsolationSettings(Section):
     )
     memory_bytes: CountOrAuto = Field(
         default=0,
-        description="Memory that a child may take beyond what it has once loaded"
-        " (bytes; 0: half of the memory the process may use).",
+        description="Memory that a child's runs may take beyond what it has once loaded; a request"
+        " that needs more is refused (bytes; 0: half of the memory the process may use).",
     )
     restart_first_s: Seconds = Field(
         default=0.2,
