@@ -109,6 +109,11 @@ def too_large_an_answer(size: int, most: int) -> Fault:
     return Fault(Word.TOO_LARGE, words, words)
 
 
+def no_room_for_an_answer(error: OSError) -> Fault:
+    """One that is not too large, where the machine has no memory to lay it into."""
+    return Fault(Word.FULL, "there is no room for the answer just now", str(error))
+
+
 def _of_inputs(text: str) -> tuple[Word, str] | None:
     """The checks that onnxruntime makes before it runs anything."""
     if named := _DIMENSIONS_OF.search(text):

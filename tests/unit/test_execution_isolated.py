@@ -18,6 +18,7 @@ import pytest
 
 from serving.errors import LoadError, Word
 from serving.execution.faults import FaultError
+from serving.execution.isolation import idle_channels
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
 from serving.execution.run_limit import RunLimitError
@@ -148,6 +149,35 @@ def test_memory_grows_for_large_tensors_and_goes_back_afterwards(load: Load) -> 
     for _ in range(40):
         runner.run(["Y"], {"X": small})
     assert shared_bytes() - before < 1_000_000
+
+
+def test_memory_for_large_tensors_goes_back_when_nothing_runs(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what the child still maps."""
+    monkeypatch.setattr(idle_channels, "QUIET_S", 0.5)
+    runner = load(pooled())
+    assert runner.pid is not None
+    x = np.ones((1, 8_000_000), np.float32)
+    runner.run(["Y"], {"X": x})
+    assert shared_resident(runner.pid) > 30_000_000
+    wait_until(lambda: shared_resident(runner.pid) < 1_000_000, 30, "it is given back")
+    assert shared_bytes() < 1_000_000
+    for _ in range(2):
+        (got,) = runner.run(["Y"], {"X": x})
+        assert isinstance(got, np.ndarray)
+        assert got.tolist() == [[8_000_000]]
+
+
+def shared_resident(pid: int | None) -> int:
+    """Of the tensors' memory that a process maps, what is there."""
+    total, ours = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            ours = "serving-tensors" in line
+        elif ours and line.startswith("Rss:"):
+            total += int(line.split()[1]) * 1024
+    return total
 
 
 def shared_bytes() -> int:

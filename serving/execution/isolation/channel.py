@@ -11,7 +11,7 @@ from serving.errors import Word
 from serving.execution.faults import Fault, FaultError
 from serving.execution.isolation import framing, tensor_wire
 from serving.execution.isolation.framing import FramingError, Message
-from serving.execution.isolation.shared_memory import SharedMemory, Thrift
+from serving.execution.isolation.shared_memory import KEPT_BYTES, SharedMemory, Thrift
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Array, Outputs
 
@@ -108,6 +108,17 @@ class Channel:
         if len(values) != count:
             raise NonsenseError(f"{len(values)} outputs, {count} were asked for")
         return tensor_wire.kept(values, self._outputs.bytes)
+
+    @property
+    def holds_much(self) -> bool:
+        """Whether the memory for its tensors is worth giving back."""
+        return max(self._inputs.size, self._outputs.size) > KEPT_BYTES
+
+    def give_back(self) -> None:
+        """Hold nothing until the next run."""
+        self._inputs.give_back()
+        self._outputs.give_back()
+        self._fresh_memory()
 
     def _be_thrifty(self, used: int) -> None:
         if not self._thrift.is_waste(max(self._inputs.size, self._outputs.size), used):

@@ -16,6 +16,7 @@ from serving.execution.isolation.channel import Channel, NonsenseError
 from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
+from serving.execution.isolation.idle_channels import IdleChannels
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
@@ -67,7 +68,7 @@ class Hosted:
         self.spec = spec
         self.child = child
         self._lock = threading.Lock()
-        self._idle: list[Channel] = []
+        self._idle = IdleChannels()
         self._running = 0
         self._dead = False
         self._began = time.monotonic()
@@ -142,8 +143,8 @@ class Hosted:
             if self._dead:
                 raise NotRunningError("the model's process has ended")
             self._running += 1
-            if self._idle:
-                return self._idle.pop()
+            if (idle := self._idle.take()) is not None:
+                return idle
         try:
             channel = Channel(self._timeout())
         except OSError:
@@ -162,7 +163,7 @@ class Hosted:
         with self._lock:
             self._running -= 1
             if not self._dead:
-                self._idle.append(channel)
+                self._idle.put(channel)
                 return
         channel.close()
 
@@ -193,9 +194,7 @@ class Hosted:
         """End it, and give back what is not in use by a run."""
         with self._lock:
             self._dead = True
-            idle, self._idle = self._idle, []
-        for channel in idle:
-            channel.close()
+        self._idle.close()
         self.child.kill()
         self.child.close()
 

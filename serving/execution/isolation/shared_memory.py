@@ -15,7 +15,7 @@ import numpy as np
 
 _PAGE = mmap.PAGESIZE
 # A buffer larger than this is given back once so many runs in a row needed a quarter of it.
-_KEPT_BYTES = 4 * 1024 * 1024
+KEPT_BYTES = 4 * 1024 * 1024
 _PATIENCE = 32
 
 
@@ -53,6 +53,12 @@ class SharedMemory:
         self.bytes = np.frombuffer(self._map, np.uint8)
         self.size = size
 
+    def give_back(self) -> None:
+        """Have the memory gone, whoever else still maps it; nobody may use it any more."""
+        if self._map is not None:
+            self._map.madvise(mmap.MADV_REMOVE)
+        self.close()
+
     def close(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
@@ -76,7 +82,7 @@ class Thrift:
 
     def is_waste(self, size: int, used: int) -> bool:
         """Told once a run: the buffer's bytes, and those that the run needed."""
-        if size <= _KEPT_BYTES or used * 4 > size:
+        if size <= KEPT_BYTES or used * 4 > size:
             self._idle = 0
             return False
         self._idle += 1

@@ -13,7 +13,14 @@ from pathlib import Path
 
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
-from serving.execution.faults import Fault, FaultError, Limit, classify, too_large_an_answer
+from serving.execution.faults import (
+    Fault,
+    FaultError,
+    Limit,
+    classify,
+    no_room_for_an_answer,
+    too_large_an_answer,
+)
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import child_process, framing, snapshot, tensor_wire
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
@@ -126,7 +133,7 @@ class _Line:
         try:
             self._outputs.reserve(size)
         except OSError as error:
-            raise MemoryError(str(error)) from error
+            raise FaultError(no_room_for_an_answer(error)) from None
         return self._outputs.bytes
 
 
