@@ -125,6 +125,7 @@ def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[
         "reason": view.reason,
         "signature": signature_words(view.signature) if view.signature is not None else "",
         "batching": view.batching_words,
+        "isolated": view.isolated,
         "providers": _providers(view),
         "left_out": ", ".join(view.left_out),
         "notes": list(view.notes),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests import small_models
+from tests import crash_models, small_models
 
 if TYPE_CHECKING:
     from tests.clients.gateway import Gateway
@@ -173,6 +173,7 @@ def test_the_admin_port_tells_what_the_gateway_does(gateway: Gateway) -> None:
 def test_check_explains_what_would_be_served_and_exits_0(repository: Path, tmp_path: Path) -> None:
     small_models.write(repository, "good", small_models.tiny())
     small_models.write(repository, "time", small_models.cumulative())
+    small_models.write(repository, "grows", crash_models.allocate())
     (repository / "good" / "not a version").mkdir()
     done = serving("check", repository, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -180,6 +181,7 @@ def test_check_explains_what_would_be_served_and_exits_0(repository: Path, tmp_p
     assert "FP32[-1,4] -> " in done.stdout
     assert "batching: batched" in done.stdout
     assert "batching: unbatched" in done.stdout
+    assert "isolated: requests' values decide how much it makes: node 'ones'" in done.stdout
     assert "CPUExecutionProvider" in done.stdout
     assert "a version is a positive integer without leading zeros" in done.stdout
     assert done.stdout.endswith("all is well\n")

@@ -422,6 +422,23 @@ def test_fault_15_a_run_gets_as_much_memory_as_isolation_memory_bytes_says(
         runner.run(["Y"], ones)
 
 
+def test_fault_102_answers_are_bounded_by_their_number_and_by_the_processs_budget(
+    load: Load,
+) -> None:
+    limits = {"limits__max_message_bytes": 4096, "limits__process_bytes": 10_000}
+    runner = load(scale(1), **limits)
+    fitting = [(512, 1), (1024, 2), (1250, 8), (5000, 0)]
+    too_large = [(513, 1), (1025, 2), (1251, 8)]
+    for rows, requests in fitting + too_large:
+        feeds = {"X": np.zeros((rows, 2), np.float32)}
+        if (rows, requests) in fitting:
+            assert len(runner.run(["Y"], feeds, requests)) == 1
+            continue
+        with pytest.raises(FaultError, match=r"limits\.max_message_bytes") as failed:
+            runner.run(["Y"], feeds, requests)
+        assert failed.value.fault.word is Word.TOO_LARGE
+
+
 def test_memory_of_a_large_run_is_given_back_when_nothing_runs(load: Load) -> None:
     runner = load(crash_models.allocate())
     assert runner.pid is not None

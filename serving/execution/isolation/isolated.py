@@ -248,6 +248,7 @@ def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: 
         "config": plain.to_plain(config),
         "settings": settings.model_dump(mode="json", include=_SECTIONS),
         "memory_bytes": settings.isolation_bytes,
+        "process_bytes": settings.process_bytes,
     }
     try:
         files = snapshot.new()

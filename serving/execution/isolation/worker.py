@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +33,19 @@ from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Bytes that ``one`` answer may have, and ``all`` those of the process."""
+
+    one: int
+    all: int
+
+    def most(self, requests: int) -> int:
+        """What a run for so many requests may make; 0 for no bound where nobody says. What is
+        too much for all is run again in parts."""
+        return min(requests * self.one, max(self.one, self.all))
+
+
 class Host:
     """The version in this process: loaded once, then run on as many threads as there are
     channels."""
@@ -40,7 +53,7 @@ class Host:
     def __init__(self) -> None:
         self._runner: Runner | None = None
         self._memory: RunMemory | None = None
-        self._answer_bytes = 0
+        self._answers = Answers(0, 0)
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """``load`` (with a snapshot of the files, empty or full) or ``channel`` (its socket)."""
@@ -64,7 +77,8 @@ class Host:
             with open_files(Path(message["path"]), config.model_filename) as files:
                 _keep(fd, files)
         self._runner = runner = runner_of(snapshot.read(fd), config, settings, message["name"])
-        self._answer_bytes = settings.limits.max_message_bytes
+        limits = settings.limits
+        self._answers = Answers(limits.max_message_bytes, int(message["process_bytes"]))
         arena = config.session.enable_mem_arena
         more = int(message["memory_bytes"])
         self._memory = RunMemory(more, arena_sweeper()) if arena else RunMemory(more)
@@ -80,7 +94,7 @@ class Host:
         assert self._runner is not None
         assert self._memory is not None
         with contextlib.suppress(EOFError, OSError), socket.socket(fileno=fd) as channel:
-            line = _Line(self._runner, self._memory, self._answer_bytes)
+            line = _Line(self._runner, self._memory, self._answers)
             while True:
                 message, fds = framing.receive(channel, alone=True)
                 framing.send(channel, line.answer(message, fds))
@@ -89,10 +103,10 @@ class Host:
 class _Line:
     """The runs of one channel, one after another."""
 
-    def __init__(self, runner: Runner, memory: RunMemory, answer_bytes: int) -> None:
+    def __init__(self, runner: Runner, memory: RunMemory, answers: Answers) -> None:
         self._runner = runner
         self._memory = memory
-        self._answer_bytes = answer_bytes
+        self._answers = answers
         # Of this run, all its answers; 0: no more is known than that memory is limited.
         self._most = 0
         self._inputs = self._outputs = SharedMemory()
@@ -112,7 +126,7 @@ class _Line:
 
     def _run(self, message: Message) -> Message:
         self._inputs.map(message["size"])
-        self._most = message["requests"] * self._answer_bytes
+        self._most = self._answers.most(message["requests"])
         feeds = {
             name: value[1] if isinstance(value, tuple) else value
             for name, value in zip(
