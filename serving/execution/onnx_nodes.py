@@ -263,7 +263,7 @@ def _single(parts: _Parts, node: Node, name: str, depth: int) -> None:
     """A float, an integer, a text, a tensor or a graph."""
     for number, taken in parts.items():
         kind, value = taken[-1]
-        if number == 2:
+        if number == 2 and kind == FIXED32:
             node.floats[name] = float_of(value)
         elif number == 3 and kind == VARINT:
             node.numbers[name] = signed(value)

@@ -283,3 +283,26 @@ def test_what_an_exporter_computes_from_shapes_is_no_growth() -> None:
     ]
     assert not found(masks)
     assert not found(scale)
+
+
+def test_what_is_not_whole_gets_a_verdict_all_the_same() -> None:
+    """Of nodes with inputs or outputs cut off, whatever they are taken for."""
+    whole = loop([*ASKS, node("Identity", ["c"], ["scan"])], "go_out", 1, turns="n", going="flag")
+    for operator in ("Loop", "Scan", "If", "SequenceMap", "Range", "Clip", "Cast", "Div", "Min"):
+        for count in range(len(whole.input) + 1):
+            cut = onnx.NodeProto()
+            cut.CopyFrom(whole)
+            cut.op_type = operator
+            del cut.input[count:]
+            del cut.attribute[0].g.output[count:]
+            del cut.attribute[0].g.input[:1]
+            found([cut])
+
+
+def test_an_attribute_of_the_wrong_wire_type_is_none() -> None:
+    """A float written as a whole number: the reader of graphs went down with it."""
+    attribute = b"\x0a\x01a\x10\x05"
+    in_node = bytes([0x2A, len(attribute)]) + attribute
+    in_graph = bytes([0x0A, len(in_node)]) + in_node
+    model = read_nodes(bytes([0x3A, len(in_graph)]) + in_graph)
+    assert model.graph.nodes[0].floats == {}
