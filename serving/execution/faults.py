@@ -69,7 +69,7 @@ _DATA_WORDS: dict[str, str] = {
     (
         r"must be non-negative|is negative|can ?not be (zero|negative)"
         r"|should not be greater than|must have the same length|must equal|should be equal"
-        r"|must be (positive|greater|less|in range|>=|<=|>|<)|[Ss]hould be in range"
+        r"|(must|should) be (positive|greater|less|in range|>=|<=|>|<)|[Ss]hould be in range"
     ): "a value is not one the operator takes",
     r"^(sto(i|l|ll|ul|ull|f|d|ld))\s*$": "a text is not a number",
     r"[Ee]mpty (tensor|input|sequence)|zero[- ]size": "an input is empty",
@@ -77,6 +77,8 @@ _DATA_WORDS: dict[str, str] = {
 _DATA = tuple((re.compile(pattern), words) for pattern, words in _DATA_WORDS.items())
 
 _ALLOCATION = re.compile(r"Failed to allocate memory for requested buffer of size (\d+)")
+# No tensor is so large, whatever memory there is.
+_IMPOSSIBLE = re.compile(r"storage size overflowed|exceeds the supported maximum of \d+ bytes")
 _DIMENSION = re.compile(r"index: (\d+) Got: (-?\d+) Expected: (-?\d+)")
 _DIMENSIONS_OF = re.compile(r"Got invalid dimensions for input: (.+?) for the following indices")
 _RANK = re.compile(r"Invalid rank for input: (.+?) Got: (\d+) Expected: (\d+)")
@@ -151,6 +153,9 @@ def _of_node(text: str) -> tuple[Word, str] | None:
         return None
     # The last one named is the innermost: a Loop's error holds the error of its body.
     operator, rest = nodes[-1][1], text[nodes[-1].end() :]
+    if _IMPOSSIBLE.search(rest):
+        words = "the request makes the model make a tensor that is larger than possible"
+        return Word.TOO_LARGE, f"{words} (operator {operator})"
     for pattern, words in _DATA:
         if pattern.search(rest):
             return Word.BAD_DATA, _refused(words, operator)

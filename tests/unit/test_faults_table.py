@@ -73,6 +73,8 @@ BAD_DATA = [
     ("Unsqueeze", [A, S], {}, {}, {"a": ones(4), "s": ints(7)}, AXIS),
     ("CumSum", [A, SCALAR], {}, {}, {"a": ones(4), "s": np.asarray(9)}, AXIS),
     ("Cast", [("a", STRING, ["n"])], {}, {"to": FLOAT}, {"a": np.array(["abc"], object)}, NUMBER),
+    ("Resize", [("a", FLOAT, ["n"]), ("s", INT64, [1])], {},
+     {"order": ["a", "", "", "s"], "mode": "nearest"}, {"a": ones(1), "s": ints(-1)}, VALUE),
     ("OneHot", [("i", INT64, ["n"]), ("d", INT64, [])], {"v": ones(2)}, {},
      {"i": ints(1), "d": np.asarray(-1)}, VALUE),
 ]  # fmt: skip
@@ -165,6 +167,24 @@ def test_fault_102_want_of_memory_is_never_called_the_models_own_fault(error):
         assert classify(error, limit).word is Word.FULL
         assert "beside others" in classify(error, limit).message
         assert_says_nothing_internal(classify(error, limit).message)
+
+
+@pytest.mark.parametrize(
+    ("operator", "size", "constants"),
+    [
+        ("ConstantOfShape", 1 << 62, {}),
+        ("ConstantOfShape", (1 << 63) - 1, {}),
+        ("Expand", 1 << 62, {"a": ones(1)}),
+        ("Tile", 1 << 40, {"a": ones(1)}),
+    ],
+)
+def test_fault_102_a_size_that_no_tensor_has_is_the_requests_fault(
+    tmp_path, operator, size, constants
+):
+    made = one(operator, [S], [Y], constants, [*constants, "s"])
+    fault = classify(failure(tmp_path, made, {"s": ints(size)}))
+    assert fault.word is Word.TOO_LARGE
+    assert fault.message.endswith(f"larger than possible (operator {operator})")
 
 
 def test_the_innermost_operator_is_named():
