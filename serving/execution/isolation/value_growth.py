@@ -25,7 +25,7 @@ from serving.execution.isolation.growth_rules import (
     meet,
     output_bits,
 )
-from serving.execution.onnx_constants import BOOL, Constant
+from serving.execution.onnx_constants import BOOL, FLOAT, INT64, Constant
 from serving.execution.onnx_nodes import Graph, Model, Node
 
 # Nodes looked at in all; of a loop's body each time that it is looked at.
@@ -275,7 +275,7 @@ def _constant(node: Node) -> Constant | None:
         if name in node.tensors:
             return node.tensors[name]
     if "value_int" in node.numbers:
-        return Constant(7, (node.numbers["value_int"],))
+        return Constant(INT64, (node.numbers["value_int"],))
     if "value_float" in node.floats:
-        return Constant(1, None, (), (node.floats["value_float"],))
+        return Constant(FLOAT, None, (), (node.floats["value_float"],))
     return None
