@@ -1,18 +1,32 @@
-//! Byte budgets: what may be held in memory, counted while a body still arrives.
+//! Byte budgets: what may be held in memory, counted while a body still arrives and before an
+//! answer is written.
 
+use crate::error::{Error, Result, Word};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// How many bytes of requests the process may hold at once.
+/// How many bytes of requests and answers the process may hold at once, and one of them.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
     max: usize,
+    max_message: usize,
+    /// Bytes of large reservations that were given back: memory that the allocator may keep.
+    released: AtomicUsize,
 }
+
+/// Smaller reservations leave nothing worth handing back to the system.
+const LARGE: usize = 64 << 10;
 
 impl Budget {
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Budget { used: AtomicUsize::new(0), max })
+        Budget::of_messages(max, usize::MAX)
+    }
+
+    /// `max` bytes for all, of which a message may take `max_message`.
+    pub fn of_messages(max: usize, max_message: usize) -> Arc<Self> {
+        Arc::new(Budget { used: AtomicUsize::new(0), max, max_message, released: AtomicUsize::new(0) })
     }
 
     pub fn used(&self) -> usize {
@@ -21,6 +35,11 @@ impl Budget {
 
     pub fn max(&self) -> usize {
         self.max
+    }
+
+    /// Counts on, around the largest number, and never back.
+    pub fn released(&self) -> usize {
+        self.released.load(Ordering::Relaxed)
     }
 
     /// An empty reservation that can grow.
@@ -54,10 +73,51 @@ impl Reservation {
         self.budget.used.fetch_add(more, Ordering::Relaxed);
         self.bytes += more;
     }
+
+    /// Take `more` bytes before they are allocated.
+    ///
+    /// # Errors
+    /// `Full`, with nothing taken, when the budget has not that many.
+    pub fn take(&mut self, more: usize) -> Result<()> {
+        if self.grow(more) { Ok(()) } else { Err(full()) }
+    }
+
+    /// Give back `less` bytes that are held no longer.
+    pub fn give_back(&mut self, less: usize) {
+        let less = less.min(self.bytes);
+        self.budget.used.fetch_sub(less, Ordering::Relaxed);
+        self.bytes -= less;
+    }
+
+    /// An empty one of the same budget: for what has a life of its own.
+    pub fn another(&self) -> Reservation {
+        self.budget.reserve()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Bytes that one message may have, request or answer.
+    pub fn max_message(&self) -> usize {
+        self.budget.max_message
+    }
+}
+
+/// There is no room in the budget.
+pub fn full() -> Error {
+    Error::new(
+        Word::Full,
+        "the server holds as many bytes of requests and answers as it may, try again later",
+    )
+    .retry(Duration::from_millis(100))
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.bytes >= LARGE {
+            self.budget.released.fetch_add(self.bytes, Ordering::Relaxed);
+        }
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -79,5 +139,18 @@ mod tests {
         assert_eq!(budget.used(), 40);
         drop(b);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_is_held_no_longer_is_given_back_and_no_more_than_that() {
+        let budget = Budget::of_messages(100, 60);
+        let mut a = budget.reserve();
+        a.take(50).unwrap();
+        assert_eq!(a.take(51).unwrap_err().word, Word::Full);
+        a.give_back(20);
+        let mut b = a.another();
+        b.take(70).unwrap();
+        a.give_back(1000);
+        assert_eq!((budget.used(), b.max_message()), (70, 60));
     }
 }

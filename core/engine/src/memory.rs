@@ -1,8 +1,62 @@
-//! Buffers aligned for vector loads, filled once and then shared as [`Bytes`].
+//! Memory whose size follows data: where there is none, that is an error and no end of the
+//! process. Buffers aligned for vector loads, filled once and then shared as [`Bytes`].
 
+use crate::admission::Reservation;
+use crate::error::{Error, Result, Word};
 use bytes::Bytes;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How the process's allocator hands memory that is free back to the system. It keeps what was
+/// used until somebody asks, and another thread's free blocks until that thread does.
+static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
+
+/// Whoever chose the allocator says how; the first one counts.
+pub fn set_give_back(how: fn()) {
+    let _ = GIVE_BACK.set(how);
+}
+
+/// Hand back what this thread has free. Takes milliseconds where it is much.
+pub fn give_back() {
+    if let Some(how) = GIVE_BACK.get() {
+        how();
+    }
+}
+
+/// The machine has not got the memory.
+pub fn none_left() -> Error {
+    Error::new(Word::Full, "the server has no memory for this now, try again later")
+        .retry(Duration::from_secs(1))
+}
+
+/// An empty vector with room for exactly `capacity` elements.
+///
+/// # Errors
+/// `Full` where that much memory is not to be had.
+pub fn room<T>(capacity: usize) -> Result<Vec<T>> {
+    let mut vec = Vec::new();
+    vec.try_reserve_exact(capacity).map_err(|_| none_left())?;
+    Ok(vec)
+}
+
+/// Make room for `more` elements behind those there are, and for as many again as there are, so
+/// that growing in small steps costs no more than once.
+///
+/// # Errors
+/// As [`room`].
+pub fn more<T>(vec: &mut Vec<T>, more: usize) -> Result<()> {
+    vec.try_reserve(more).map_err(|_| none_left())
+}
+
+/// # Errors
+/// As [`room`].
+pub fn copied(data: &[u8]) -> Result<Bytes> {
+    let mut copy = room(data.len())?;
+    copy.extend_from_slice(data);
+    Ok(copy.into())
+}
 
 pub const ALIGN: usize = 64;
 
@@ -17,6 +71,8 @@ pub struct AlignedBuf {
     capacity: usize,
     skew: usize,
     len: usize,
+    /// What it holds of the process's budget, where it is counted by itself.
+    _held: Option<Reservation>,
 }
 
 // SAFETY: the buffer owns its memory and hands out only ordinary borrows of it.
@@ -25,18 +81,28 @@ unsafe impl Send for AlignedBuf {}
 unsafe impl Sync for AlignedBuf {}
 
 impl AlignedBuf {
-    pub fn with_capacity(capacity: usize) -> Self {
+    /// # Errors
+    /// As for all of these, `Full` where there is no memory for it.
+    pub fn with_capacity(capacity: usize) -> Result<Self> {
         AlignedBuf::skewed(capacity, 0)
     }
 
     /// Room for `capacity` bytes, laid so that a content of `total` bytes ends aligned.
-    pub fn ending_aligned(capacity: usize, total: usize) -> Self {
+    pub fn ending_aligned(capacity: usize, total: usize) -> Result<Self> {
         AlignedBuf::skewed(capacity, (ALIGN - total % ALIGN) % ALIGN)
     }
 
-    fn skewed(capacity: usize, skew: usize) -> Self {
+    fn skewed(capacity: usize, skew: usize) -> Result<Self> {
         let capacity = capacity.saturating_add(skew).max(ALIGN);
-        AlignedBuf { base: allocate(capacity), capacity, skew, len: 0 }
+        Ok(AlignedBuf { base: allocate(capacity)?, capacity, skew, len: 0, _held: None })
+    }
+
+    /// Counted by `held` for as long as it lives.
+    pub fn held_by(self, held: Option<Reservation>) -> Self {
+        // Not built anew: it has a drop of its own.
+        let mut this = self;
+        this._held = held;
+        this
     }
 
     pub fn len(&self) -> usize {
@@ -47,10 +113,10 @@ impl AlignedBuf {
         self.len == 0
     }
 
-    pub fn extend(&mut self, more: &[u8]) {
-        let need = self.skew + self.len + more.len();
+    pub fn extend(&mut self, more: &[u8]) -> Result<()> {
+        let need = (self.skew + self.len).checked_add(more.len()).ok_or_else(none_left)?;
         if need > self.capacity {
-            self.grow(need.max(self.capacity.saturating_mul(2)));
+            self.grow(need.max(self.capacity.saturating_mul(2)))?;
         }
         // SAFETY: `grow` made room for `more` behind the content, and `more` is a
         // borrow of other memory, since `self` is borrowed mutably.
@@ -58,10 +124,11 @@ impl AlignedBuf {
             copy(more.as_ptr(), self.base.as_ptr().add(self.skew + self.len), more.len());
         }
         self.len += more.len();
+        Ok(())
     }
 
-    fn grow(&mut self, capacity: usize) {
-        let base = allocate(capacity);
+    fn grow(&mut self, capacity: usize) -> Result<()> {
+        let base = allocate(capacity)?;
         // SAFETY: both allocations hold at least skew + len bytes and are distinct;
         // the old one was made by `allocate(self.capacity)`.
         unsafe {
@@ -74,6 +141,7 @@ impl AlignedBuf {
         }
         self.base = base;
         self.capacity = capacity;
+        Ok(())
     }
 
     pub fn freeze(self) -> Bytes {
@@ -117,16 +185,16 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-fn layout(capacity: usize) -> Layout {
-    // A capacity near isize::MAX cannot come from a checked size; treat it as the
-    // allocation failure it is.
-    Layout::from_size_align(capacity, ALIGN).unwrap_or_else(|_| handle_alloc_error(Layout::new::<u8>()))
+fn allocate(capacity: usize) -> Result<NonNull<u8>> {
+    let layout = Layout::from_size_align(capacity, ALIGN).map_err(|_| none_left())?;
+    // SAFETY: the layout's size is at least ALIGN, never zero.
+    NonNull::new(unsafe { alloc(layout) }).ok_or_else(none_left)
 }
 
-fn allocate(capacity: usize) -> NonNull<u8> {
-    let layout = layout(capacity);
-    // SAFETY: the layout's size is at least ALIGN, never zero.
-    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+/// Of a block that [`allocate`] made.
+fn layout(capacity: usize) -> Layout {
+    // SAFETY: a layout of this size was made when the block was, and ALIGN is a power of two.
+    unsafe { Layout::from_size_align_unchecked(capacity, ALIGN) }
 }
 
 #[cfg(test)]
@@ -136,13 +204,28 @@ mod tests {
     #[test]
     fn the_end_is_aligned_and_growth_keeps_the_content() {
         let total = 1003;
-        let mut buf = AlignedBuf::ending_aligned(10, total);
+        let mut buf = AlignedBuf::ending_aligned(10, total).unwrap();
         let data: Vec<u8> = (0..total).map(|i| i as u8).collect();
         for chunk in data.chunks(37) {
-            buf.extend(chunk);
+            buf.extend(chunk).unwrap();
         }
         let bytes = buf.freeze();
         assert_eq!(&bytes[..], &data[..]);
         assert_eq!((bytes.as_ptr() as usize + total) % ALIGN, 0);
+    }
+
+    #[test]
+    fn fault_102_memory_that_is_not_there_is_an_error() {
+        let huge = isize::MAX as usize;
+        for error in [
+            AlignedBuf::with_capacity(huge).err(),
+            AlignedBuf::with_capacity(huge - ALIGN).err(),
+            AlignedBuf::ending_aligned(usize::MAX, 1).err(),
+            room::<u64>(huge).err(),
+            room::<u8>(huge).err(),
+            more(&mut vec![1u8], huge).err(),
+        ] {
+            assert_eq!(error.unwrap().word, Word::Full);
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use engine::codec::bytes_tensor;
+use engine::memory;
 use engine::queue::batch::OutputView;
 use engine::tensor::{Datatype, Shape};
 use numpy::npyffi::{NPY_ARRAY_CARRAY_RO, NPY_TYPES, NpyTypes, PY_ARRAY_API, PyArrayObject, get_type_object};
 use numpy::{PyArrayDescrMethods, PyUntypedArray, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
@@ -195,9 +196,9 @@ impl<'py> Output<'py> {
             let item = unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), slot) };
             let item = item.ok_or_else(|| PyTypeError::new_err("a string output has an empty element"))?;
             if let Ok(text) = item.cast::<PyString>() {
-                bytes_tensor::push(&mut own, text.to_str()?.as_bytes());
+                append(&mut own, text.to_str()?.as_bytes())?;
             } else if let Ok(bytes) = item.cast::<PyBytes>() {
-                bytes_tensor::push(&mut own, bytes.as_bytes());
+                append(&mut own, bytes.as_bytes())?;
             } else {
                 return Err(PyTypeError::new_err("a string output has an element that is no string"));
             }
@@ -216,6 +217,12 @@ impl<'py> Output<'py> {
         debug_assert!(self.own.is_empty() || self.own.as_ptr() as usize == self.address);
         RawOutput { datatype: self.datatype, shape: self.shape.clone(), address: self.address, len: self.len }
     }
+}
+
+fn append(own: &mut Vec<u8>, element: &[u8]) -> PyResult<()> {
+    memory::more(own, bytes_tensor::room(element)).map_err(|error| PyMemoryError::new_err(error.message))?;
+    bytes_tensor::push(own, element);
+    Ok(())
 }
 
 /// ORT's outputs are contiguous and native; anything else is brought into that form.

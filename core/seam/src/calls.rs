@@ -1,7 +1,6 @@
 //! Calls as Python answers them.
 
-use bytes::Bytes;
-use engine::doors::calls::{Call as Inner, CallAnswer};
+use engine::doors::calls::Call as Inner;
 use engine::stats::Protocol;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -46,8 +45,12 @@ impl Call {
     }
 
     #[getter]
-    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.inner.body)
+    fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        // A MemoryError where there is no room; `PyBytes::new` would panic.
+        PyBytes::new_with(py, self.inner.body.len(), |copy| {
+            copy.copy_from_slice(&self.inner.body);
+            Ok(())
+        })
     }
 
     #[getter]
@@ -57,11 +60,11 @@ impl Call {
 
     #[pyo3(signature = (body, *, status = 200, content_type = String::from("application/json")))]
     fn respond(&self, body: &[u8], status: u16, content_type: String) -> bool {
-        self.inner.respond(Ok(CallAnswer { status, content_type, body: Bytes::copy_from_slice(body) }))
+        self.inner.respond(status, content_type, body)
     }
 
     #[pyo3(signature = (word, message, detail = String::new()))]
     fn fail(&self, word: &str, message: String, detail: String) -> PyResult<bool> {
-        Ok(self.inner.respond(Err(crate::error(word, message, detail)?)))
+        Ok(self.inner.fail(crate::error(word, message, detail)?))
     }
 }

@@ -16,6 +16,16 @@ use pyo3::types::PyBytes;
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+unsafe extern "C" {
+    /// mimalloc's: hand free memory of this thread, and what no thread owns, to the system.
+    fn mi_collect(force: bool);
+}
+
+fn give_memory_back() {
+    // SAFETY: it may be called on any thread at any time, and takes no pointer.
+    unsafe { mi_collect(true) }
+}
+
 /// The serialized `FileDescriptorSet` of `protos/`.
 #[pyfunction]
 fn descriptors(py: Python<'_>) -> Bound<'_, PyBytes> {
@@ -30,6 +40,7 @@ fn take_short_turns() {
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    engine::memory::set_give_back(give_memory_back);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;

@@ -1,6 +1,9 @@
 //! Gather rows of several requests into one tensor, and cut an output into theirs.
 
+use crate::admission::Reservation;
+use crate::codec::buffer::COUNTED;
 use crate::codec::bytes_tensor;
+use crate::error::Result;
 use crate::memory::{ALIGN, AlignedBuf};
 use crate::tensor::Datatype;
 use bytes::Bytes;
@@ -30,26 +33,54 @@ fn string_rows(data: &[u8], total: usize, start: usize, end: usize) -> Option<&[
 }
 
 /// The parts one after another, in memory aligned for the model. A single part
-/// that is aligned for its elements already is not copied.
-pub fn gather(parts: &[Bytes], datatype: Datatype) -> Bytes {
+/// that is aligned for its elements already is not copied; a copy counts in the budget of `of`,
+/// also beyond it: its requests were accepted.
+///
+/// # Errors
+/// `Full` where the machine has no memory for the copy.
+pub fn gather(parts: &[Bytes], datatype: Datatype, of: &Reservation) -> Result<Bytes> {
     let element = datatype.size().unwrap_or(1);
     if let [one] = parts
         && (one.as_ptr() as usize).is_multiple_of(element)
     {
-        return one.clone();
+        return Ok(one.clone());
     }
-    let mut buf = AlignedBuf::with_capacity(parts.iter().map(Bytes::len).sum());
+    let len = parts.iter().map(Bytes::len).fold(0, usize::saturating_add);
+    let mut buf = AlignedBuf::with_capacity(len)?.held_by(counted(len, of));
     for part in parts {
-        buf.extend(part);
+        buf.extend(part)?;
     }
     debug_assert_eq!(buf.as_ref().as_ptr() as usize % ALIGN, 0);
-    buf.freeze()
+    Ok(buf.freeze())
+}
+
+fn counted(len: usize, of: &Reservation) -> Option<Reservation> {
+    (len >= COUNTED).then(|| {
+        let mut held = of.another();
+        held.hold(len);
+        held
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Budget;
     use proptest::prelude::*;
+
+    fn gather(parts: &[Bytes], datatype: Datatype) -> Bytes {
+        super::gather(parts, datatype, &Budget::new(usize::MAX).reserve()).unwrap()
+    }
+
+    #[test]
+    fn fault_103_a_batch_counts_its_copy_also_beyond_the_budget() {
+        let budget = Budget::new(10);
+        let parts = [Bytes::from(vec![1; 6000]), Bytes::from(vec![2; 6000])];
+        let all = super::gather(&parts, Datatype::Uint8, &budget.reserve()).unwrap();
+        assert_eq!((all.len(), budget.used()), (12_000, 12_000));
+        drop(all);
+        assert_eq!(budget.used(), 0);
+    }
 
     #[test]
     fn rows_that_are_not_there_are_none() {
@@ -59,8 +90,8 @@ mod tests {
 
     #[test]
     fn a_single_aligned_part_is_not_copied() {
-        let mut buf = AlignedBuf::with_capacity(8);
-        buf.extend(&[1; 8]);
+        let mut buf = AlignedBuf::with_capacity(8).unwrap();
+        buf.extend(&[1; 8]).unwrap();
         let part = buf.freeze();
         assert_eq!(gather(std::slice::from_ref(&part), Datatype::Fp64).as_ptr(), part.as_ptr());
         let off = part.slice(1..5);

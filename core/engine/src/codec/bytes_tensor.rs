@@ -70,6 +70,11 @@ pub fn push(out: &mut Vec<u8>, element: &[u8]) {
     out.extend_from_slice(&element[..len as usize]);
 }
 
+/// Bytes that [`push`] appends.
+pub fn room(element: &[u8]) -> usize {
+    PREFIX + element.len()
+}
+
 /// The count of string elements differs from the shape's.
 pub(super) fn wrong_count(tensor: &str, expected: usize, got: usize) -> Error {
     Error::bad(format!(

@@ -1,6 +1,9 @@
 //! HTTP content encodings, with the limit on *decompressed* bytes (fault 41).
 
+use super::buffer::AnswerBuf;
+use crate::admission::Reservation;
 use crate::error::{Error, Result, Word};
+use crate::memory;
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 use flate2::write::{GzEncoder, ZlibEncoder};
@@ -102,7 +105,7 @@ fn quality<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<u32> {
 pub fn inflate(encoding: Encoding, data: &[u8], limit: usize) -> Result<Bytes> {
     match encoding {
         Encoding::Identity if data.len() > limit => Err(too_large(limit)),
-        Encoding::Identity => Ok(Bytes::copy_from_slice(data)),
+        Encoding::Identity => memory::copied(data),
         Encoding::Gzip => inflate_gzip(data, limit),
         Encoding::Deflate => inflate_zlib(data, limit),
     }
@@ -152,14 +155,18 @@ fn inflate_zlib(data: &[u8], limit: usize) -> Result<Bytes> {
 /// Reads into a buffer that doubles, until `read` gives 0 or the limit is passed.
 fn grow(compressed: usize, limit: usize, mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Bytes> {
     let most = limit.saturating_add(1);
-    let mut out = vec![0u8; compressed.saturating_mul(4).clamp(256, 1 << 20).min(most)];
+    let first = compressed.saturating_mul(4).clamp(256, 1 << 20).min(most);
+    let mut out = memory::room(first)?;
+    out.resize(first, 0u8);
     let mut filled = 0;
     loop {
         if filled == out.len() {
             if filled >= most {
                 return Err(too_large(limit));
             }
-            out.resize(filled.saturating_mul(2).min(most), 0);
+            let next = filled.saturating_mul(2).min(most);
+            memory::more(&mut out, next - filled)?;
+            out.resize(next, 0);
         }
         match read(&mut out[filled..])? {
             0 => break,
@@ -184,11 +191,38 @@ fn garbage(encoding: &str) -> Error {
     Error::bad(format!("the request body is not one whole {encoding} stream"))
 }
 
-/// Compresses an answer at the fast level.
-pub fn deflate(encoding: Encoding, data: &[u8]) -> Bytes {
-    let out = Vec::with_capacity(data.len() / 2 + 64);
+/// Compresses an answer at the fast level, counted in the budget of `of`.
+///
+/// # Errors
+/// `Full` where the budget or the machine has no room for it.
+pub fn deflate(encoding: Encoding, data: &[u8], of: &Reservation) -> Result<Bytes> {
+    pack(encoding, data, buffer(data.len(), of)?)?.finish()
+}
+
+/// A gRPC message behind its five-byte prefix, compressed.
+///
+/// # Errors
+/// As [`deflate`].
+pub fn deflate_framed(encoding: Encoding, message: &[u8], of: &Reservation) -> Result<Bytes> {
+    const FRAME: usize = 5;
+    let mut out = buffer(message.len(), of)?;
+    out.room(FRAME)?.extend_from_slice(&[1, 0, 0, 0, 0]);
+    let mut out = pack(encoding, message, out)?;
+    let len = u32::try_from(out.len() - FRAME).unwrap_or(u32::MAX);
+    if let Some(field) = out.room(0)?.get_mut(1..FRAME) {
+        field.copy_from_slice(&len.to_be_bytes());
+    }
+    out.finish()
+}
+
+/// The limit is on what is packed: here it was kept already.
+fn buffer(len: usize, of: &Reservation) -> Result<AnswerBuf<'_>> {
+    AnswerBuf::new(of, len / 2 + 64, usize::MAX)
+}
+
+fn pack<'a>(encoding: Encoding, data: &[u8], mut out: AnswerBuf<'a>) -> Result<AnswerBuf<'a>> {
     let packed = match encoding {
-        Encoding::Identity => return Bytes::copy_from_slice(data),
+        Encoding::Identity => out.write_all(data).map(|()| out),
         Encoding::Gzip => {
             let mut writer = GzEncoder::new(out, Compression::fast());
             writer.write_all(data).and_then(|()| writer.finish())
@@ -198,13 +232,14 @@ pub fn deflate(encoding: Encoding, data: &[u8]) -> Bytes {
             writer.write_all(data).and_then(|()| writer.finish())
         }
     };
-    // Writing to memory does not fail.
-    packed.unwrap_or_default().into()
+    // Writing to memory fails for want of room alone.
+    packed.map_err(|error| error.downcast::<Error>().unwrap_or_else(|_| memory::none_left()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Budget;
     use proptest::prelude::*;
 
     const BOTH: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
@@ -245,6 +280,10 @@ mod tests {
         ] {
             assert_eq!(Encoding::choose(accept), want, "{accept}");
         }
+    }
+
+    fn deflate(encoding: Encoding, data: &[u8]) -> Bytes {
+        super::deflate(encoding, data, &Budget::new(usize::MAX).reserve()).unwrap()
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {

@@ -5,9 +5,11 @@
 //! raw little-endian bytes. Answers are encoded from borrowed [`OutputTensor`]s.
 
 pub mod binary;
+pub mod buffer;
 pub mod bytes_tensor;
 pub mod compression;
 pub mod json;
+pub mod names;
 pub mod prepare;
 pub mod protobuf;
 pub mod typed;
@@ -18,6 +20,7 @@ mod oracle;
 
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// More inputs or outputs than any model has; a bound on hostile requests.
 pub const MAX_TENSORS: usize = 4096;
@@ -25,10 +28,10 @@ pub const MAX_TENSORS: usize = 4096;
 /// A request as it came over the wire, any door, not yet held against a model.
 #[derive(Clone, Debug, Default)]
 pub struct InferRequest {
-    pub model: String,
+    pub model: Arc<str>,
     /// As sent; empty means the default route.
     pub version: String,
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub inputs: Vec<InputTensor>,
     /// Empty means all outputs.
     pub outputs: Vec<RequestedOutput>,
@@ -40,6 +43,23 @@ pub struct InferRequest {
     pub binary_output: bool,
 }
 
+impl InferRequest {
+    /// Bytes that it holds beside the message that it came in and what was converted of it:
+    /// names, ids, shapes, and the lists of them.
+    pub fn owned_bytes(&self) -> usize {
+        let inputs = self.inputs.iter().map(InputTensor::owned_bytes).sum::<usize>();
+        let outputs = self.outputs.iter().map(|output| output.name.capacity()).sum::<usize>();
+        size_of::<Self>()
+            + self.inputs.capacity() * size_of::<InputTensor>()
+            + self.outputs.capacity() * size_of::<RequestedOutput>()
+            + inputs
+            + outputs
+            + self.model.len()
+            + self.version.capacity()
+            + self.id.as_ref().map_or(0, |id| id.len())
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct InputTensor {
     pub name: String,
@@ -47,6 +67,17 @@ pub struct InputTensor {
     pub datatype: String,
     pub shape: Shape,
     pub payload: Payload,
+}
+
+impl InputTensor {
+    fn owned_bytes(&self) -> usize {
+        let dims = if self.shape.spilled() { self.shape.capacity() * size_of::<i64>() } else { 0 };
+        let parts = match &self.payload {
+            Payload::Typed(parts) => parts.capacity() * size_of::<Bytes>(),
+            Payload::Raw(_) | Payload::Json { .. } | Payload::Missing => 0,
+        };
+        self.name.capacity() + self.datatype.capacity() + dims + parts
+    }
 }
 
 /// An input's data, in the form its door delivers it.

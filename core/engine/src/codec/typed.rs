@@ -3,6 +3,7 @@
 use super::bytes_tensor;
 use super::wire::{Malformed, Reader, Value};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::tensor::{Datatype, shown};
 use bytes::Bytes;
 
@@ -118,7 +119,7 @@ impl<'a> Input<'a> {
 
     fn integers<const N: usize>(&self, convert: impl Fn(u64) -> Option<[u8; N]>) -> Result<Bytes> {
         // An element takes at least one byte in the message.
-        let mut out = Vec::with_capacity(self.expected.min(self.parts_len()) * N);
+        let mut out = memory::room(self.expected.min(self.parts_len()).saturating_mul(N))?;
         let mut got = 0usize;
         let mut put = |value: u64| -> Result<()> {
             let element = convert(value).ok_or_else(|| self.out_of_range(value, got))?;
@@ -148,9 +149,11 @@ impl<'a> Input<'a> {
         let mut got = 0usize;
         self.values(|part, value| {
             match value {
-                Value::Fixed32(element) if N == 4 => joined.push_slice(&element),
-                Value::Fixed64(element) if N == 8 => joined.push_slice(&element),
-                Value::Len(packed) if packed.len().is_multiple_of(N) => joined.push(part.slice_ref(packed)),
+                Value::Fixed32(element) if N == 4 => joined.push_slice(&element)?,
+                Value::Fixed64(element) if N == 8 => joined.push_slice(&element)?,
+                Value::Len(packed) if packed.len().is_multiple_of(N) => {
+                    joined.push(part.slice_ref(packed))?
+                }
                 Value::Len(_) => return Err(Malformed("a packed field is cut inside an element").into()),
                 _ => return Err(Malformed("a field has the wrong wire type").into()),
             }
@@ -161,12 +164,13 @@ impl<'a> Input<'a> {
     }
 
     fn strings(&self) -> Result<Bytes> {
-        let mut out = Vec::with_capacity(self.parts_len().min(self.expected.saturating_mul(32)));
+        let mut out = memory::room(self.parts_len().min(self.expected.saturating_mul(32)))?;
         let mut got = 0usize;
         self.values(|_, value| {
             let element = value.len()?;
             got += 1;
             if got <= self.expected {
+                memory::more(&mut out, bytes_tensor::room(element))?;
                 bytes_tensor::push(&mut out, element);
             }
             Ok(())
@@ -228,19 +232,22 @@ struct Joined {
 }
 
 impl Joined {
-    fn push(&mut self, run: Bytes) {
+    fn push(&mut self, run: Bytes) -> Result<()> {
         if self.first.is_empty() && self.all.is_empty() {
             self.first = run;
-        } else {
-            self.push_slice(&run);
+            return Ok(());
         }
+        self.push_slice(&run)
     }
 
-    fn push_slice(&mut self, run: &[u8]) {
+    fn push_slice(&mut self, run: &[u8]) -> Result<()> {
         if self.all.is_empty() {
+            memory::more(&mut self.all, self.first.len() + run.len())?;
             self.all.extend_from_slice(&std::mem::take(&mut self.first));
         }
+        memory::more(&mut self.all, run.len())?;
         self.all.extend_from_slice(run);
+        Ok(())
     }
 
     fn len(&self) -> usize {

@@ -71,17 +71,15 @@ impl<'a> Collector<'a> {
         if self.received > self.limit {
             return Err(too_large(self.limit));
         }
-        if !self.reservation.grow(data.len()) {
-            return Err(budget_full());
-        }
+        self.reservation.take(data.len())?;
         match &mut self.buffer {
-            Some(buffer) => buffer.extend(&data),
+            Some(buffer) => buffer.extend(&data)?,
             None if self.single.is_empty() => self.single = data,
             None => {
                 let total = self.expected.unwrap_or(0).max(self.received);
-                let mut buffer = AlignedBuf::ending_aligned(total.min(FIRST_ROOM), total);
-                buffer.extend(&self.single);
-                buffer.extend(&data);
+                let mut buffer = AlignedBuf::ending_aligned(total.min(FIRST_ROOM), total)?;
+                buffer.extend(&self.single)?;
+                buffer.extend(&data)?;
                 self.single = Bytes::new();
                 self.buffer = Some(buffer);
             }
@@ -112,11 +110,6 @@ pub fn too_large(limit: usize) -> Error {
         Word::TooLarge,
         format!("the message is over the limit of {limit} bytes (setting limits.max_message_bytes)"),
     )
-}
-
-pub fn budget_full() -> Error {
-    Error::new(Word::Full, "the server holds as many bytes of requests as it may, try again later")
-        .retry(Duration::from_millis(100))
 }
 
 /// The next piece of data; `None` at the end. Trailers are read and ignored.
@@ -294,11 +287,14 @@ pub async fn inflate(
     reservation: &mut Reservation,
 ) -> Result<Bytes> {
     let limit = shared.config.max_message_bytes;
+    let packed = data.len();
     let inflated = match inflate_small(encoding, &data, limit) {
         Some(done) => done?,
         None => off_thread(move || compression::inflate(encoding, &data, limit)).await?,
     };
-    if reservation.grow(inflated.len()) { Ok(inflated) } else { Err(budget_full()) }
+    reservation.take(inflated.len())?;
+    reservation.give_back(packed);
+    Ok(inflated)
 }
 
 /// `None` when it is, or becomes, too large for an I/O thread.

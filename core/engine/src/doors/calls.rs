@@ -1,6 +1,9 @@
 //! Requests that are not plain inference: they wait in a bounded line until
 //! somebody who knows their protocol pulls and answers them.
 
+use crate::admission::Reservation;
+use crate::codec::buffer::AnswerBuf;
+use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
 use crate::stats::Protocol;
 use bytes::Bytes;
@@ -15,6 +18,7 @@ const CAPACITY: usize = 256;
 pub struct CallAnswer {
     pub status: u16,
     pub content_type: String,
+    /// gRPC: in its frame.
     pub body: Bytes,
 }
 
@@ -29,31 +33,59 @@ pub struct Call {
     pub body: Bytes,
     pub request_id: Option<String>,
     answer: Mutex<Option<oneshot::Sender<Result<CallAnswer>>>>,
+    /// What the call holds of the budget until whoever answers it lets go, also when its client
+    /// has left before.
+    held: Reservation,
 }
 
+type Outcome = Result<CallAnswer>;
+
 impl Call {
+    /// `held` counts the body; the copy of it that whoever answers is given, and the headers,
+    /// are counted here.
+    ///
+    /// # Errors
+    /// `Full` where the budget has no room for them.
     pub fn new(
-        protocol: Protocol,
-        method: impl Into<String>,
+        (protocol, method): (Protocol, impl Into<String>),
         path: impl Into<String>,
+        headers: Vec<(String, String)>,
         body: Bytes,
-    ) -> (Call, oneshot::Receiver<Result<CallAnswer>>) {
+        mut held: Reservation,
+    ) -> Result<(Call, oneshot::Receiver<Outcome>)> {
         let (tx, rx) = oneshot::channel();
+        let heads =
+            headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
+        held.take(heads.sum::<usize>().saturating_add(body.len()))?;
         let call = Call {
             protocol,
             method: method.into(),
             path: path.into(),
-            headers: Vec::new(),
+            headers,
             body,
             request_id: None,
             answer: Mutex::new(Some(tx)),
+            held,
         };
-        (call, rx)
+        Ok((call, rx))
     }
 
-    /// Answer once; false when it was answered before or the client had left.
-    pub fn respond(&self, answer: Result<CallAnswer>) -> bool {
-        self.answer.lock().take().is_some_and(|tx| tx.send(answer).is_ok())
+    /// Answer once with a copy of `body`, or say that it is too large; false when it was
+    /// answered before or the client had left.
+    pub fn respond(&self, status: u16, content_type: String, body: &[u8]) -> bool {
+        let body = match self.protocol {
+            Protocol::Grpc => protobuf::framed(body, &self.held),
+            Protocol::Http => AnswerBuf::copied(body, &self.held),
+        };
+        self.end(body.map(|body| CallAnswer { status, content_type, body }))
+    }
+
+    pub fn fail(&self, error: Error) -> bool {
+        self.end(Err(error))
+    }
+
+    fn end(&self, outcome: Outcome) -> bool {
+        self.answer.lock().take().is_some_and(|tx| tx.send(outcome).is_ok())
     }
 
     fn is_dead(&self) -> bool {
@@ -114,7 +146,7 @@ impl Calls {
         let mut line = self.line.lock();
         line.closed = true;
         for call in line.calls.drain(..) {
-            call.respond(Err(Error::new(Word::Unavailable, "the server is stopping")));
+            call.fail(Error::new(Word::Unavailable, "the server is stopping"));
         }
         drop(line);
         self.arrived.notify_all();
@@ -131,23 +163,50 @@ pub fn outcome(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Budget;
+    use std::sync::Arc;
+
+    fn asked(method: &str, budget: &Arc<Budget>) -> (Call, oneshot::Receiver<Outcome>) {
+        let body = Bytes::from_static(&[7; 100]);
+        Call::new((Protocol::Grpc, method), "", Vec::new(), body, budget.reserve()).unwrap()
+    }
+
+    #[test]
+    fn fault_103_a_call_counts_while_somebody_has_it_and_its_answer_is_bounded() {
+        let budget = Budget::of_messages(100_000, 50_000);
+        let (one, mut answer) = asked("A", &budget);
+        assert_eq!(budget.used(), 100);
+        assert!(one.respond(200, String::new(), &[1; 50_001]));
+        assert_eq!(answer.try_recv().unwrap().unwrap_err().word, Word::TooLarge);
+        drop(one);
+        let (one, mut answer) = asked("B", &budget);
+        assert!(one.respond(200, String::new(), &[1; 50_000]));
+        drop(one);
+        let body = answer.try_recv().unwrap().unwrap().body;
+        assert_eq!((body.len(), budget.used()), (50_005, 50_005));
+        drop((body, answer));
+        assert_eq!(budget.used(), 0);
+        let body = Bytes::from(vec![7; 100_001]);
+        let refused = Call::new((Protocol::Http, "C"), "", Vec::new(), body, budget.reserve());
+        assert_eq!(refused.err().unwrap().word, Word::Full);
+    }
 
     #[test]
     fn a_call_whose_client_left_is_dropped_and_the_line_is_bounded() {
-        let calls = Calls::default();
-        let (call, left) = Call::new(Protocol::Grpc, "A", "", Bytes::new());
+        let (calls, budget) = (Calls::default(), Budget::new(usize::MAX));
+        let (call, left) = asked("A", &budget);
         calls.push(call).unwrap();
         drop(left);
-        let (call, _stays) = Call::new(Protocol::Grpc, "B", "", Bytes::new());
+        let (call, _stays) = asked("B", &budget);
         calls.push(call).unwrap();
         assert_eq!(calls.next().unwrap().method, "B");
         let mut waiting = Vec::new();
         for _ in 0..CAPACITY {
-            let (call, rx) = Call::new(Protocol::Grpc, "C", "", Bytes::new());
+            let (call, rx) = asked("C", &budget);
             calls.push(call).unwrap();
             waiting.push(rx);
         }
-        let (call, _rx) = Call::new(Protocol::Grpc, "D", "", Bytes::new());
+        let (call, _rx) = asked("D", &budget);
         assert_eq!(calls.push(call).unwrap_err().word, Word::Full);
     }
 }

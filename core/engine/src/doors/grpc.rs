@@ -14,7 +14,7 @@ use crate::observe::{Origin, trace};
 use crate::queue::{Answer, Form, batch};
 use crate::stats::Protocol;
 use crate::tensor::shown;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
@@ -259,25 +259,25 @@ async fn infer_once(
     head: &Head,
     request: Request<Incoming>,
     account: &mut Account<'_>,
-) -> std::result::Result<Answer, (Error, String)> {
-    let nameless = |error| (error, String::new());
+) -> std::result::Result<Answer, (Error, Arc<str>)> {
+    let nameless = |error| (error, Arc::default());
     let message = Messages::new(request.into_body()).only(&io.shared).await.map_err(nameless)?;
     if let Some(watch) = account.watch() {
         watch.received(message.data.len());
     }
-    let (offer, _) = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
+    let offer = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
     let model = offer.request.model.clone();
     infer::run(&io.shared, &io.mailbox, offer, account).await.map_err(|error| (error, model))
 }
 
-/// A message to an offer; the second value is the request's id.
+/// A message to an offer.
 pub async fn decode(
     shared: &Shared,
     head: &Head,
     message: Message,
     started: Instant,
     streamed: bool,
-) -> Result<(Offer, Option<String>)> {
+) -> Result<Offer> {
     let encoding = head.answer_encoding(shared, message.compressed);
     let Message { compressed, data, mut reservation } = message;
     let data = if compressed {
@@ -289,12 +289,12 @@ pub async fn decode(
         0..=DECODE_INLINE => protobuf::decode_infer(data)?,
         _ => Box::pin(infer::off_thread(move || protobuf::decode_infer(data))).await?,
     };
-    let id = request.id.clone();
+    reservation.take(request.owned_bytes())?;
     // The RPC's time began with its head, also for a late message of a stream.
     let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
-    Ok((Offer { request, form, deadline, reservation }, id))
+    Ok(Offer { request, form, deadline, reservation })
 }
 
 /// A message that is marked as compressed, by what the head says.
@@ -347,17 +347,18 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
     let encoding = head.answer_encoding(shared, message.compressed);
     let Message { compressed, data, mut reservation } = message;
     let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
+    let of = shared.budget.reserve();
     let body = match rpc {
-        health::LIST => framed(&health::list(shared)),
+        health::LIST => protobuf::framed(&health::list(shared), &of)?,
         "ServerLive" => protobuf::encode_bool_response(true),
         "ServerReady" => protobuf::encode_bool_response(shared.is_ready()),
         "ModelReady" => protobuf::encode_bool_response(model_ready(shared, data)?),
-        _ => framed(&call(shared, rpc, head, &headers, data).await?),
+        _ => call(shared, rpc, head, &headers, (data, reservation)).await?,
     };
-    Ok(match encoding {
-        Encoding::Identity => Answer { body, json_len: None, encoding },
-        encoding => batch::compressed_frame(body.get(5..).unwrap_or_default(), encoding),
-    })
+    match encoding {
+        Encoding::Identity => Ok(Answer { body, json_len: None, encoding }),
+        encoding => batch::compressed_frame(body.get(5..).unwrap_or_default(), encoding, &of),
+    }
 }
 
 /// tritonclient raises on any error here: an unknown model is simply not ready.
@@ -369,21 +370,20 @@ fn model_ready(shared: &Shared, message: Bytes) -> Result<bool> {
     }
 }
 
-async fn call(shared: &Shared, rpc: &str, head: &Head, headers: &HeaderMap, message: Bytes) -> Result<Bytes> {
-    let (mut call, answer) = Call::new(Protocol::Grpc, rpc, "", message);
+/// The answer comes framed.
+async fn call(
+    shared: &Shared,
+    rpc: &str,
+    head: &Head,
+    headers: &HeaderMap,
+    (message, held): (Bytes, Reservation),
+) -> Result<Bytes> {
+    let headers = super::text_headers(headers);
+    let (mut call, answer) = Call::new((Protocol::Grpc, rpc), "", headers, message, held)?;
     call.request_id.clone_from(&head.request_id);
-    call.headers = super::text_headers(headers);
     shared.calls.push(call)?;
     let limit = infer::deadline(shared, head.started, head.timeout, 0);
     Ok(super::within(limit, answer, calls::outcome).await?.body)
-}
-
-fn framed(message: &[u8]) -> Bytes {
-    let mut body = BytesMut::with_capacity(message.len() + 5);
-    body.put_u8(0);
-    body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    body.put_slice(message);
-    body.freeze()
 }
 
 fn success(answer: Answer, id: Option<&str>) -> Response<GrpcBody> {

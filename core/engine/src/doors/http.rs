@@ -4,9 +4,10 @@ use super::calls::{self, Call, CallAnswer};
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, body, ids, status};
+use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
-use crate::codec::{InferRequest, json};
+use crate::codec::{InferRequest, Payload, json, names};
 use crate::error::{Error, Result, Word};
 use crate::observe::Origin;
 use crate::observe::trace::Context;
@@ -128,7 +129,7 @@ fn model_name(encoded: &str) -> Result<String> {
     let name =
         percent_decode_str(encoded).decode_utf8().map_err(|_| Error::bad("model name is not UTF-8"))?;
     let hostile = name.is_empty()
-        || name.len() > 1024
+        || name.len() > names::LONGEST_NAME
         || name == "."
         || name.contains("..")
         || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
@@ -280,9 +281,16 @@ async fn infer_once(
     if let Some(watch) = account.watch() {
         watch.received(data.len());
     }
-    let mut decoded = decode(shared, model, version, json_length, data).await?;
-    decoded.model = model.to_owned();
+    let came = data.len();
+    let (mut decoded, mut reservation) =
+        decode(shared, (model, version), json_length, data, reservation).await?;
+    decoded.model = model.into();
     decoded.version = version.to_owned();
+    reservation.take(decoded.owned_bytes())?;
+    if !decoded.inputs.iter().any(|input| matches!(input.payload, Payload::Raw(_))) {
+        // Nothing is left of the text: its data was converted, and counted as that.
+        reservation.give_back(came);
+    }
     let deadline = infer::deadline(shared, account.started(), None, decoded.timeout_us);
     let offer = Offer { request: decoded, form: Form::Http(encoding), deadline, reservation };
     infer::run(shared, &io.mailbox, offer, account).await
@@ -319,7 +327,7 @@ async fn read(
     shared: &Shared,
     request: Request<Incoming>,
     unread: &mut bool,
-) -> Result<(Bytes, crate::admission::Reservation)> {
+) -> Result<(Bytes, Reservation)> {
     let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
         None => Encoding::Identity,
         Some(text) => Encoding::parse(&text)?,
@@ -338,29 +346,33 @@ async fn read(
     Ok((inflated, reservation))
 }
 
+/// A request, and what it holds of the budget: `held` and what was converted.
+type Decoded = (InferRequest, Reservation);
+
 async fn decode(
     shared: &Shared,
-    model: &str,
-    version: &str,
+    (model, version): (&str, &str),
     json_length: Option<String>,
     data: Bytes,
-) -> Result<InferRequest> {
+    held: Reservation,
+) -> Result<Decoded> {
     match binary::split(json_length.as_deref(), data)? {
-        Split::Json(json) => decode_json(model, json, Bytes::new()).await,
-        Split::Mixed { json, binary } => decode_json(model, json, binary).await,
+        Split::Json(json) => decode_json(model, json, Bytes::new(), held).await,
+        Split::Mixed { json, binary } => decode_json(model, json, binary, held).await,
         Split::Raw(data) => {
             let queue = shared.routes.pick(model, version)?;
-            json::decode_raw_binary(model, queue.signature(), data)
+            Ok((json::decode_raw_binary(model, queue.signature(), data)?, held))
         }
     }
 }
 
-async fn decode_json(model: &str, json: Bytes, binary: Bytes) -> Result<InferRequest> {
+async fn decode_json(model: &str, json: Bytes, binary: Bytes, mut held: Reservation) -> Result<Decoded> {
     if json.len() <= DECODE_INLINE {
-        return json::decode_infer(model, &json, binary);
+        return Ok((json::decode_infer(model, &json, binary, &mut held)?, held));
     }
     let model = model.to_owned();
-    Box::pin(infer::off_thread(move || json::decode_infer(&model, &json, binary))).await
+    let work = move || Ok((json::decode_infer(&model, &json, binary, &mut held)?, held));
+    Box::pin(infer::off_thread(work)).await
 }
 
 fn success(answer: Answer) -> Response<Full<Bytes>> {
@@ -433,10 +445,9 @@ async fn call(
 ) -> Result<Response<Full<Bytes>>> {
     let headers = super::text_headers(request.headers());
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
-    let (data, _reservation) = read(shared, request, unread).await?;
-    let (mut call, answer) = Call::new(Protocol::Http, method, path, data);
+    let (data, held) = read(shared, request, unread).await?;
+    let (mut call, answer) = Call::new((Protocol::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);
-    call.headers = headers;
     shared.calls.push(call)?;
     let limit = infer::deadline(shared, started, None, 0);
     let CallAnswer { status, content_type, body } = super::within(limit, answer, calls::outcome).await?;

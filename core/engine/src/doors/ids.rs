@@ -1,5 +1,6 @@
 //! Request ids: accepted from the client, else made where something needs one.
 
+use crate::codec::names::LONGEST_ID;
 use crate::observe::{Watch, trace};
 use http::{HeaderMap, HeaderValue};
 use std::collections::hash_map::RandomState;
@@ -8,12 +9,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const HEADER: &str = "x-request-id";
-const LONGEST: usize = 128;
 
 /// The client's id, when it is short and visible ASCII.
 pub fn from_client(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get(HEADER)?.to_str().ok()?;
-    let fits = !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|b| b.is_ascii_graphic());
+    let fits = !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic());
     fits.then_some(id)
 }
 

@@ -3,8 +3,8 @@
 
 use super::Shared;
 use crate::admission::Reservation;
+use crate::codec::InferRequest;
 use crate::codec::prepare::{self, Prepared};
-use crate::codec::{InferRequest, Payload};
 use crate::error::{Error, Result, Word};
 use crate::observe::trace::Context;
 use crate::observe::{Origin, Watch};
@@ -13,7 +13,6 @@ use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, Terms};
 use crate::routes::parse_version;
 use crate::stats::{Protocol, Stats};
 use crate::tensor::Datatype;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -164,22 +163,19 @@ pub fn deadline(
 /// line that closed in between sends the request back to the table, so a swap
 /// loses nothing.
 pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account: &mut Account<'_>) -> Reply {
-    let Offer { request, form, deadline, reservation } = offer;
+    let Offer { request, form, deadline, mut reservation } = offer;
     if let Some(watch) = account.watch() {
         watch.decoded(&request);
     }
     let request = Arc::new(request);
     let mut queue = shared.routes.pick(&request.model, &request.version)?;
-    let mut reservation = Some(reservation);
+    let converted = prepare::converted_bytes(&request);
+    if converted > 0 {
+        reservation.take(converted)?;
+    }
     loop {
         account.on(&queue);
         let prepared = prepare_for(&request, &queue, form).await?;
-        // Converted tensors are larger than what came: up to eight times for typed INT64.
-        let converted =
-            request.inputs.iter().any(|i| matches!(i.payload, Payload::Typed(_) | Payload::Json { .. }));
-        if converted && reservation.as_mut().is_some_and(|r| !r.grow(prepared.bytes)) {
-            return Err(super::body::budget_full());
-        }
         account.draw_sample(&queue, &request, &prepared);
         let terms = Terms {
             id: request.id.clone(),
@@ -187,9 +183,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             priority: request.priority,
             deadline,
             mailbox: Some(mailbox.clone()),
-            // A second round, after a swap in between, goes on uncounted: rare, and
-            // bounded by the line's own bytes.
-            reservation: reservation.take(),
+            reservation,
             watch: account.watch.clone(),
         };
         let pending = Pending::new(&queue, prepared, terms);
@@ -197,41 +191,17 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             watch.joined(&pending);
         }
         match queue.push(pending) {
-            Ok(ticket) => return ticket.await.map(|answer| counted(shared, answer)),
+            Ok(ticket) => return ticket.await,
             Err(Refused::Error(error)) => return Err(error),
-            Err(Refused::Closed) => {
+            Err(Refused::Closed(pending)) => {
                 let next = shared.routes.pick(&request.model, &request.version)?;
                 if Arc::ptr_eq(&next, &queue) {
                     return Err(leaving(&request.model));
                 }
                 queue = next;
+                reservation = pending.into_reservation().unwrap_or_else(|| shared.budget.reserve());
             }
         }
-    }
-}
-
-/// Smaller answers are not worth the counting: a connection holds few of them.
-const COUNTED: usize = 4 << 10;
-
-/// An answer's bytes count against the process's budget until the last one is sent:
-/// a client that never reads must not fill the memory (fault 28).
-fn counted(shared: &Shared, mut answer: Answer) -> Answer {
-    if answer.body.len() >= COUNTED {
-        let mut reservation = shared.budget.reserve();
-        reservation.hold(answer.body.len());
-        answer.body = Bytes::from_owner(Unsent { body: answer.body, _reservation: reservation });
-    }
-    answer
-}
-
-struct Unsent {
-    body: Bytes,
-    _reservation: Reservation,
-}
-
-impl AsRef<[u8]> for Unsent {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
     }
 }
 

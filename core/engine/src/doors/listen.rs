@@ -1,7 +1,7 @@
 //! Listeners and I/O threads: who accepts, and which thread serves.
 
 use super::connection::{self, Door};
-use super::{Config, Io, Shared, drain_begins, health};
+use super::{Config, Io, Shared, drain_begins, health, tidy};
 use crate::events::Level;
 use crate::queue::{self, mailbox::Mailbox};
 use crate::scheduling;
@@ -123,6 +123,7 @@ fn io_thread(
             if let Some((listeners, handing)) = accepting {
                 spawn_acceptors(&io, listeners, handing);
             }
+            tokio::spawn(tidy::tidy(io.shared.clone()));
             tokio::spawn(receive(io, inbox));
             // Ends when `stop` is called, or its sender is dropped.
             let _ = stopped.await;

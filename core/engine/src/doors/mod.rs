@@ -14,6 +14,7 @@ pub mod listen;
 pub mod silence;
 pub mod status;
 pub mod stream;
+mod tidy;
 
 use crate::admission::Budget;
 use crate::codec::compression::Encoding;
@@ -109,7 +110,7 @@ impl Drop for InFlight {
 impl Shared {
     pub fn new(config: Config) -> Arc<Self> {
         Arc::new(Shared {
-            budget: Budget::new(config.process_bytes),
+            budget: Budget::of_messages(config.process_bytes, config.max_message_bytes),
             config,
             routes: Routes::default(),
             events: Events::default(),
@@ -309,11 +310,16 @@ impl Server {
                 "Connections closed at once, all places being taken.",
                 shared.connections_refused.load(Ordering::Relaxed),
             ),
-            ("serving_buffered_bytes", false, "Bytes of requests held.", shared.budget.used() as u64),
+            (
+                "serving_buffered_bytes",
+                false,
+                "Bytes of requests and answers held.",
+                shared.budget.used() as u64,
+            ),
             (
                 "serving_buffered_bytes_limit",
                 false,
-                "Bytes of requests that may be held.",
+                "Bytes of requests and answers that may be held.",
                 shared.budget.max() as u64,
             ),
             (

@@ -7,7 +7,7 @@ use super::infer::{self, Account, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
-use crate::codec::protobuf;
+use crate::codec::{InferRequest, protobuf};
 use crate::error::{Error, Result, Word};
 use crate::observe::trace::Context;
 use crate::queue::batch;
@@ -135,11 +135,12 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
     }
     let decoded = grpc::decode(shared, head, message, started, true).await;
     let (outcome, id, model, version) = match decoded {
-        Ok((offer, id)) => {
-            let (model, version) = (offer.request.model.clone(), offer.request.version.clone());
+        Ok(offer) => {
+            let InferRequest { id, model, version, .. } = &offer.request;
+            let (id, model, version) = (id.clone(), model.clone(), version.clone());
             (infer::run(shared, &io.mailbox, offer, &mut account).await, id, model, version)
         }
-        Err(error) => (Err(error), None, String::new(), String::new()),
+        Err(error) => (Err(error), None, Arc::default(), String::new()),
     };
     let watch = account.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
@@ -147,10 +148,14 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
         let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);
-        let body = match head.answer_encoding(shared, compressed) {
-            Encoding::Identity => framed,
-            encoding => batch::compressed_frame(framed.get(5..).unwrap_or_default(), encoding).body,
+        // It is small; where there is no room for it packed, it goes as it is, which its frame says.
+        let packed = match head.answer_encoding(shared, compressed) {
+            Encoding::Identity => None,
+            encoding => {
+                let message = framed.get(5..).unwrap_or_default();
+                batch::compressed_frame(message, encoding, &shared.budget.reserve()).ok()
+            }
         };
-        (error, body)
+        (error, packed.map_or(framed, |answer| answer.body))
     })
 }

@@ -1,6 +1,8 @@
 //! Sampled requests with their tensors, for the request log.
 
 use super::ring::Weigh;
+use crate::error::Result;
+use crate::memory;
 use crate::stats::Protocol;
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
@@ -80,23 +82,25 @@ impl Kept {
             *self = Kept::TooLarge;
             return;
         }
-        *outputs = added
-            .map(|(name, datatype, shape, data)| Tensor {
-                name: name.clone(),
-                datatype,
-                shape: shape.clone(),
-                data: Bytes::copy_from_slice(data),
-            })
-            .collect();
+        let copied = added.map(|(name, datatype, shape, data)| {
+            let (name, shape) = (name.clone(), shape.clone());
+            Ok(Tensor { name, datatype, shape, data: memory::copied(data)? })
+        });
+        match copied.collect::<Result<_>>() {
+            Ok(copied) => *outputs = copied,
+            // No memory for it: as good as too large.
+            Err(_) => *self = Kept::TooLarge,
+        }
     }
 }
 
-/// Inputs are slices of what came: a copy lets go of the rest.
-pub fn detached(mut tensors: Vec<Tensor>) -> Vec<Tensor> {
+/// Inputs are slices of what came: a copy lets go of the rest. `None` where there is no memory
+/// for it.
+pub fn detached(mut tensors: Vec<Tensor>) -> Option<Vec<Tensor>> {
     for tensor in &mut tensors {
-        tensor.data = Bytes::copy_from_slice(&tensor.data);
+        tensor.data = memory::copied(&tensor.data).ok()?;
     }
-    tensors
+    Some(tensors)
 }
 
 fn bytes(tensors: &[Tensor]) -> usize {
@@ -131,7 +135,7 @@ mod tests {
         let whole = Bytes::from(vec![7; 100]);
         let mut part = tensor(b"");
         part.data = whole.slice(10..20);
-        let kept = detached(vec![part]);
+        let kept = detached(vec![part]).unwrap();
         assert_eq!(kept[0].data, whole.slice(10..20));
         assert_ne!(kept[0].data.as_ptr(), whole[10..].as_ptr());
     }

@@ -123,7 +123,7 @@ impl Watch {
     pub fn decoded(&self, request: &InferRequest) {
         self.named(&request.model);
         let mut notes = self.notes.lock();
-        notes.id = request.id.clone().unwrap_or_default();
+        notes.id = request.id.as_deref().unwrap_or_default().to_owned();
         notes.priority = request.priority;
         notes.timeout_us = request.timeout_us;
     }
@@ -276,7 +276,10 @@ impl Watch {
         let (inputs, outputs) = match notes.kept {
             Kept::Nothing => return,
             Kept::TooLarge => return self.observer.note_too_large(),
-            Kept::Tensors { inputs, outputs } => (sample::detached(inputs), outputs),
+            Kept::Tensors { inputs, outputs } => match sample::detached(inputs) {
+                Some(inputs) => (inputs, outputs),
+                None => return self.observer.note_too_large(),
+            },
         };
         let (word, message) = match outcome {
             Ok(_) => ("", String::new()),

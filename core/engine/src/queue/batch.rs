@@ -2,8 +2,9 @@
 
 use super::mailbox::Wakes;
 use super::pending::{Answer, Form, Pending, Reply};
-use super::pieces::{Kept, Piece};
+use super::pieces::{Joined, Kept, Piece, Pieces};
 use super::{Queue, pending};
+use crate::admission::Reservation;
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
 use crate::codec::compression::Encoding;
@@ -13,7 +14,7 @@ use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
 use crate::stats::Run;
 use crate::tensor::{Datatype, Shape};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -110,7 +111,8 @@ impl Batch {
     /// Waits for the right to run where the batch has given it back.
     ///
     /// # Errors
-    /// `Internal` when a tensor has not the rows its request was accepted with.
+    /// `Internal` when a tensor has not the rows its request was accepted with, `Full` where
+    /// there is no memory for the batch.
     pub fn gather(&mut self) -> Result<Vec<Gathered>, Error> {
         if self.permit.is_none() {
             let permits = self.queue.permits.as_ref();
@@ -143,7 +145,8 @@ impl Batch {
         if self.shares_rows {
             shape[0] = i64::try_from(self.rows).map_err(|_| internal("too many rows"))?;
         }
-        Ok(Some((shape, assemble::gather(&parts, datatype))))
+        let Some(first) = self.members.first() else { return Ok(None) };
+        Ok(Some((shape, assemble::gather(&parts, datatype, &first.item.reservation)?)))
     }
 
     /// Answer every member; one view per entry of [`Batch::outputs`].
@@ -222,9 +225,12 @@ impl Batch {
         if !member.is_piece() {
             return Some(self.encode(&member.item, &cut));
         }
-        let joined = self.keep_piece(member, cut)?;
-        let joined: Vec<_> = joined.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
-        Some(self.encode(&member.item, &joined))
+        let joined = match self.keep_piece(member, cut)? {
+            Ok(joined) => joined,
+            Err(error) => return Some(Err(error)),
+        };
+        let outputs: Vec<_> = joined.outputs.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
+        Some(self.encode(&member.item, &outputs))
     }
 
     /// One member's rows of the output at `place` in the signature.
@@ -253,19 +259,25 @@ impl Batch {
         &self,
         member: &Portion<Arc<Pending>>,
         cut: Vec<(Shape, &[u8])>,
-    ) -> Option<Vec<(Shape, Bytes)>> {
+    ) -> Option<Result<Joined, Error>> {
         if is_void(member) {
             return None;
         }
-        let outputs = cut.into_iter().map(|(shape, data)| (shape, Bytes::copy_from_slice(data))).collect();
-        let piece = Piece { start: member.start, rows: member.rows, outputs };
-        let kept = member.item.pieces.lock().keep(piece, member.item.rows);
-        match kept {
-            Kept::Waiting => None,
-            Kept::Joined(outputs) => Some(outputs),
-            Kept::Unfit => {
+        let of = &member.item.reservation;
+        let most = member.item.form.most_raw(of.max_message());
+        let piece = Piece { start: member.start, rows: member.rows, outputs: cut };
+        let mut pieces = member.item.pieces.lock();
+        match pieces.keep(piece, member.item.rows, most, of) {
+            Ok(Kept::Waiting) => None,
+            Ok(Kept::Joined(joined)) => Some(Ok(joined)),
+            Ok(Kept::Unfit) => {
+                drop(pieces);
                 self.queue.run_whole(&member.item);
                 None
+            }
+            Err(error) => {
+                *pieces = Pieces::default();
+                Some(Err(error))
             }
         }
     }
@@ -294,7 +306,7 @@ impl Batch {
         if let Some(watch) = pending.watch() {
             watch.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
-        encode(pending.form, &head, &tensors)
+        encode(pending.form, &head, &tensors, &pending.reservation)
     }
 
     /// Halves, to run a failed batch again. Members that expired or left meanwhile
@@ -408,26 +420,25 @@ fn is_void(member: &Portion<Arc<Pending>>) -> bool {
     member.is_piece() && member.item.is_alone()
 }
 
-fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>]) -> Reply {
-    if !matches!(form, Form::Http(_)) && protobuf::infer_len(head, tensors) > protobuf::MAX_MESSAGE {
-        return Err(Error::new(
-            Word::TooLarge,
-            "the answer is over 2 GiB, more than a gRPC message may hold",
-        ));
-    }
+/// In the form asked for, within the limit and the budget of `of`.
+fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>], of: &Reservation) -> Reply {
     match form {
-        Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true))),
-        Form::Grpc(encoding) => Ok(compressed_frame(&protobuf::encode_infer(head, tensors, false), encoding)),
-        Form::GrpcStream(Encoding::Identity) => Ok(plain(protobuf::encode_stream_infer(head, tensors, true))),
+        Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true, of)?)),
+        Form::Grpc(encoding) => {
+            compressed_frame(&protobuf::encode_infer(head, tensors, false, of)?, encoding, of)
+        }
+        Form::GrpcStream(Encoding::Identity) => {
+            Ok(plain(protobuf::encode_stream_infer(head, tensors, true, of)?))
+        }
         Form::GrpcStream(encoding) => {
-            let framed = protobuf::encode_stream_infer(head, tensors, true);
-            Ok(compressed_frame(framed.get(5..).unwrap_or_default(), encoding))
+            let framed = protobuf::encode_stream_infer(head, tensors, true, of)?;
+            compressed_frame(framed.get(5..).unwrap_or_default(), encoding, of)
         }
         Form::Http(encoding) => {
-            let (body, json_len) = json::encode_infer(head, tensors)?;
+            let (body, json_len) = json::encode_infer(head, tensors, of)?;
             let body = match encoding {
                 Encoding::Identity => body,
-                encoding => compression::deflate(encoding, &body),
+                encoding => compression::deflate(encoding, &body, of)?,
             };
             Ok(Answer { body, json_len, encoding })
         }
@@ -439,13 +450,12 @@ fn plain(body: Bytes) -> Answer {
 }
 
 /// A gRPC message behind its five-byte prefix, compressed.
-pub fn compressed_frame(message: &[u8], encoding: Encoding) -> Answer {
-    let packed = compression::deflate(encoding, message);
-    let mut body = BytesMut::with_capacity(packed.len() + 5);
-    body.put_u8(1);
-    body.put_u32(u32::try_from(packed.len()).unwrap_or(u32::MAX));
-    body.put_slice(&packed);
-    Answer { body: body.freeze(), json_len: None, encoding }
+///
+/// # Errors
+/// `Full` where there is no room for it.
+pub fn compressed_frame(message: &[u8], encoding: Encoding, of: &Reservation) -> Reply {
+    let body = compression::deflate_framed(encoding, message, of)?;
+    Ok(Answer { body, json_len: None, encoding })
 }
 
 /// For the door's own expiry while a batch runs.

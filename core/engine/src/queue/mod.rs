@@ -124,8 +124,8 @@ struct Line {
 /// Why a request could not join the line.
 #[derive(Debug)]
 pub enum Refused {
-    /// The version is leaving: read the table again.
-    Closed,
+    /// The version is leaving: read the table again. Here is the request back.
+    Closed(Arc<Pending>),
     Error(Error),
 }
 
@@ -248,7 +248,7 @@ impl Queue {
         }
         let mut line = self.line.lock();
         if line.closed {
-            return Err(Refused::Closed);
+            return Err(Refused::Closed(pending));
         }
         if self.is_full(&line, &pending) && self.left.load(Ordering::Relaxed) > 0 {
             self.purge(&mut line, now);

@@ -26,6 +26,17 @@ pub enum Form {
     Http(Encoding),
 }
 
+impl Form {
+    /// Bytes of raw outputs beyond which no answer of `limit` bytes can hold them: an FP64 of
+    /// eight bytes may be two characters of JSON.
+    pub(super) fn most_raw(self, limit: usize) -> usize {
+        match self {
+            Form::Grpc(_) | Form::GrpcStream(_) => limit,
+            Form::Http(_) => limit.saturating_mul(4),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub body: Bytes,
@@ -47,7 +58,7 @@ pub struct Pending {
     /// Runs whole and by itself: from the start, or since its pieces did not fit together.
     alone: AtomicBool,
     pub level: usize,
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub form: Form,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
@@ -58,8 +69,8 @@ pub struct Pending {
     mailbox: Option<Arc<Mailbox>>,
     state: AtomicU8,
     slot: Mutex<Slot>,
-    /// Held for its drop: the bytes go back to the process's budget.
-    _reservation: Option<Reservation>,
+    /// What it holds of the process's budget, which its answer is counted in as well.
+    pub(super) reservation: Reservation,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +81,12 @@ struct Slot {
 
 /// What a door says of a request beside its tensors.
 pub struct Terms {
-    pub id: Option<String>,
+    pub id: Option<Arc<str>>,
     pub form: Form,
     pub priority: u64,
     pub deadline: Option<Instant>,
     pub mailbox: Option<Arc<Mailbox>>,
-    pub reservation: Option<Reservation>,
+    pub reservation: Reservation,
     pub watch: Option<Arc<Watch>>,
 }
 
@@ -98,7 +109,7 @@ impl Pending {
             mailbox: terms.mailbox,
             state: AtomicU8::new(WAITING),
             slot: Mutex::new(Slot::default()),
-            _reservation: terms.reservation,
+            reservation: terms.reservation,
             prepared,
         })
     }
@@ -113,6 +124,11 @@ impl Pending {
         let new = !self.alone.swap(true, Ordering::Relaxed);
         *self.pieces.lock() = Pieces::default();
         new
+    }
+
+    /// What it holds of the budget, for another that is made in its place.
+    pub fn into_reservation(self: Arc<Self>) -> Option<Reservation> {
+        Arc::into_inner(self).map(|pending| pending.reservation)
     }
 
     pub fn watch(&self) -> Option<&Arc<Watch>> {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::admission::Budget;
 use crate::codec::compression::Encoding;
 use crate::codec::prepare::PreparedTensor;
 use crate::queue::batch::OutputView;
@@ -40,12 +41,12 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
 
 fn terms(id: i32, deadline: Option<Instant>) -> Terms {
     Terms {
-        id: Some(id.to_string()),
+        id: Some(id.to_string().into()),
         form: Form::Http(Encoding::Identity),
         priority: 0,
         deadline,
         mailbox: None,
-        reservation: None,
+        reservation: Budget::new(usize::MAX).reserve(),
         watch: None,
     }
 }
@@ -203,7 +204,7 @@ fn a_closed_queue_refuses_and_lets_the_rest_out() {
     let queue = queue(Options { delay: Duration::from_secs(60), ..batched() });
     let mut ticket = submit(&queue, 0, 1);
     queue.close();
-    assert!(matches!(queue.push(pending(&queue, 1, 1, None)), Err(Refused::Closed)));
+    assert!(matches!(queue.push(pending(&queue, 1, 1, None)), Err(Refused::Closed(_))));
     echo(queue.next_batch().unwrap());
     assert!(reply(&mut ticket).is_some());
     assert!(queue.next_batch().is_none());

@@ -1,67 +1,125 @@
 //! An inference answer: JSON, then the binary tensors.
 
 use super::values::{self, NotJson, integer, list, string};
-use crate::codec::{AnswerHead, OutputTensor};
+use crate::admission::Reservation;
+use crate::codec::buffer::{AnswerBuf, too_large};
+use crate::codec::{AnswerHead, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
 use crate::tensor::Datatype;
 use bytes::Bytes;
 
+/// Raw bytes of data that are written between two looks at the room there is.
+const STRETCH: usize = 16 << 10;
+/// The most that a byte of a string becomes, a control character.
+const ESCAPED: usize = 6;
+
 /// Encodes a whole body; `Some(bytes of the JSON)` when binary tensors follow
 /// it, `None` when all of it is JSON (also when the binary tensors are empty).
+/// Counted in the budget of `of`.
 ///
 /// Data is flat. FP32 is the shortest text that reads back to the same FP32;
 /// NaN and the infinities are bare words, as in requests.
 ///
 /// # Errors
-/// `BadRequest` naming the output for what JSON cannot carry: FP16 and BF16,
-/// and BYTES that are not UTF-8.
-pub fn encode_infer(head: &AnswerHead, outputs: &[OutputTensor]) -> Result<(Bytes, Option<usize>)> {
-    let mut out = Vec::with_capacity(guess(head, outputs));
-    out.extend_from_slice(b"{\"model_name\":");
-    string(&mut out, head.model);
-    out.extend_from_slice(b",\"model_version\":");
-    string(&mut out, head.version);
-    if let Some(id) = head.id {
-        out.extend_from_slice(b",\"id\":");
-        string(&mut out, id);
+/// `TooLarge` as soon as the body is known to be over the limit, `Full`, and `BadRequest`
+/// naming the output for what JSON cannot carry: FP16 and BF16, and BYTES that are not UTF-8.
+pub fn encode_infer(
+    head: &AnswerHead,
+    outputs: &[OutputTensor],
+    of: &Reservation,
+) -> Result<(Bytes, Option<usize>)> {
+    let limit = of.max_message();
+    let least = outputs.iter().map(least).fold(0, usize::saturating_add);
+    if least > limit {
+        return Err(too_large(format_args!("at least {least}"), limit));
     }
-    out.extend_from_slice(b",\"outputs\":[");
+    let mut buffer = AnswerBuf::new(of, guess(head, outputs).min(limit.saturating_add(STRETCH)), limit)?;
+    put_head(buffer.room(head_room(head))?, head);
     for (i, output) in outputs.iter().enumerate() {
+        let out = buffer.room(tensor_room(output))?;
         if i > 0 {
             out.push(b',');
         }
-        tensor(&mut out, output)?;
+        tensor(out, output);
+        if !output.binary {
+            data(&mut buffer, output)?;
+        }
+        buffer.room(ENDS)?.push(b'}');
     }
-    out.extend_from_slice(b"]}");
-    let json = out.len();
+    buffer.room(ENDS)?.extend_from_slice(b"]}");
+    let json = buffer.len();
     for output in outputs.iter().filter(|output| output.binary) {
-        out.extend_from_slice(output.data);
+        buffer.room(output.data.len())?.extend_from_slice(output.data);
     }
-    let has_binary = out.len() > json;
-    Ok((out.into(), has_binary.then_some(json)))
+    let has_binary = buffer.len() > json;
+    Ok((buffer.finish()?, has_binary.then_some(json)))
 }
 
-/// A little more than the body will usually need.
+/// For what closes a list or an object.
+const ENDS: usize = 8;
+
+fn put_head(out: &mut Vec<u8>, head: &AnswerHead) {
+    out.extend_from_slice(b"{\"model_name\":");
+    string(out, head.model);
+    out.extend_from_slice(b",\"model_version\":");
+    string(out, head.version);
+    if let Some(id) = head.id {
+        out.extend_from_slice(b",\"id\":");
+        string(out, id);
+    }
+    out.extend_from_slice(b",\"outputs\":[");
+}
+
+fn head_room(head: &AnswerHead) -> usize {
+    128 + ESCAPED * (head.model.len() + head.version.len() + head.id.map_or(0, str::len))
+}
+
+/// For a tensor without its data.
+fn tensor_room(output: &OutputTensor) -> usize {
+    128 + ESCAPED * output.name.len() + output.shape.len() * 21
+}
+
+/// Bytes of a tensor's data that an answer has at the very least: an element and its comma.
+fn least(output: &OutputTensor) -> usize {
+    let raw = output.data.len();
+    match (output.binary, output.datatype.size()) {
+        (true, _) => raw,
+        (false, Some(size)) => raw / size * 2,
+        // A length of four bytes before each; two quotes and a comma instead.
+        (false, None) => raw / 4 * 3,
+    }
+}
+
+/// The most characters that a raw byte of an element becomes, its comma included.
+fn most(datatype: Datatype) -> usize {
+    match datatype {
+        Datatype::Bool => 6,
+        Datatype::Int8 => 5,
+        _ => 4,
+    }
+}
+
+/// A little more than the body will usually need; enough for whatever is small.
 fn guess(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
-    let names = head.model.len() + head.version.len() + head.id.map_or(0, str::len);
-    128 + names + outputs.iter().map(guess_output).sum::<usize>()
+    outputs.iter().map(guess_output).fold(head_room(head) + ENDS, usize::saturating_add)
 }
 
 fn guess_output(output: &OutputTensor) -> usize {
     let data = output.data.len();
     let text = match output.datatype {
         _ if output.binary => data,
-        Datatype::Bool => data * 6,
-        Datatype::Uint8 | Datatype::Int8 => data * 4,
-        Datatype::Bytes => data + data / 8,
+        Datatype::Bytes => data.saturating_add(data / 8),
+        datatype if data <= STRETCH => data * most(datatype),
+        Datatype::Bool => data.saturating_mul(6),
+        Datatype::Uint8 | Datatype::Int8 => data.saturating_mul(4),
         // Up to 3 characters a byte; 11 to 13 for most FP32, 18 to 20 for most FP64.
-        Datatype::Fp32 => data * 13 / 4,
-        _ => data * 3,
+        Datatype::Fp32 => data.saturating_mul(13) / 4,
+        _ => data.saturating_mul(3),
     };
-    128 + output.name.len() + output.shape.len() * 8 + text
+    text.saturating_add(tensor_room(output) + 3 * ENDS)
 }
 
-fn tensor(out: &mut Vec<u8>, output: &OutputTensor) -> Result<()> {
+fn tensor(out: &mut Vec<u8>, output: &OutputTensor) {
     out.extend_from_slice(b"{\"name\":");
     string(out, output.name);
     out.extend_from_slice(b",\"datatype\":\"");
@@ -74,24 +132,54 @@ fn tensor(out: &mut Vec<u8>, output: &OutputTensor) -> Result<()> {
         out.push(b'}');
     } else {
         out.extend_from_slice(b",\"data\":");
-        data(out, output)?;
     }
-    out.push(b'}');
+}
+
+/// The list of a tensor's elements, a stretch at a time: however large it is, no more than a
+/// stretch is written beyond what there is room for.
+fn data(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
+    buffer.room(ENDS)?.push(b'[');
+    match output.datatype {
+        Datatype::Bytes => strings(buffer, output)?,
+        datatype => {
+            for (i, stretch) in output.data.chunks(STRETCH).enumerate() {
+                let out = comma(buffer, i, stretch.len() * most(datatype))?;
+                values::run(out, datatype, stretch).map_err(|why| not_json(output, why))?;
+            }
+        }
+    }
+    buffer.room(ENDS)?.push(b']');
     Ok(())
 }
 
-fn data(out: &mut Vec<u8>, output: &OutputTensor) -> Result<()> {
-    values::elements(out, output.datatype, output.data).map_err(|why| {
-        Error::bad(match why {
-            NotJson::Datatype => format!(
-                "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
-                output.datatype, output.name
-            ),
-            NotJson::Element(i) => format!(
-                "string element {i} of output '{}' is not valid UTF-8 and cannot be sent via JSON, \
-                 ask for the output with parameter 'binary_data'",
-                output.name
-            ),
-        })
+fn strings(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
+    for (i, element) in bytes_tensor::elements(output.data).enumerate() {
+        let text = std::str::from_utf8(element).map_err(|_| not_json(output, NotJson::Element(i)))?;
+        let most = if text.len() > STRETCH { values::string_len(element) } else { ESCAPED * text.len() };
+        string(comma(buffer, i, most)?, text);
+    }
+    Ok(())
+}
+
+/// Room for the next part of a list, behind a comma where it is not the first.
+fn comma<'b>(buffer: &'b mut AnswerBuf<'_>, i: usize, room: usize) -> Result<&'b mut Vec<u8>> {
+    let out = buffer.room(room + ENDS)?;
+    if i > 0 {
+        out.push(b',');
+    }
+    Ok(out)
+}
+
+fn not_json(output: &OutputTensor, why: NotJson) -> Error {
+    Error::bad(match why {
+        NotJson::Datatype => format!(
+            "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
+            output.datatype, output.name
+        ),
+        NotJson::Element(i) => format!(
+            "string element {i} of output '{}' is not valid UTF-8 and cannot be sent via JSON, \
+             ask for the output with parameter 'binary_data'",
+            output.name
+        ),
     })
 }

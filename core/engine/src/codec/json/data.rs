@@ -2,8 +2,10 @@
 
 use super::document::{Document, MAX_DEPTH, cut, kind, too_deep};
 use super::number;
+use crate::admission::Reservation;
 use crate::codec::bytes_tensor;
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::tensor::{Datatype, shown};
 use bytes::Bytes;
 use jiter::Peek;
@@ -15,8 +17,59 @@ pub(super) struct Leaves {
     pub(super) count: usize,
 }
 
-/// Reads the array the document is at. `depth` containers are open already,
-/// `expected` elements and at most `room` bytes of text are to come.
+/// Where the elements of one input go: counted before there is room for them.
+pub(super) struct Elements<'h> {
+    out: Vec<u8>,
+    expected: usize,
+    room: usize,
+    held: &'h mut Reservation,
+}
+
+impl<'h> Elements<'h> {
+    /// `expected` elements and at most `room` bytes of text are to come.
+    pub(super) fn new(expected: usize, room: usize, held: &'h mut Reservation) -> Self {
+        Elements { out: Vec::new(), expected, room, held }
+    }
+
+    /// Room for elements of `size` bytes: one takes two characters, itself and what comes after
+    /// it. As much as shape and text agree on.
+    fn expect_fixed(&mut self, size: usize) -> Result<()> {
+        self.grow(self.expected.min(self.room / 2 + 1).saturating_mul(size))
+    }
+
+    fn expect_strings(&mut self) -> Result<()> {
+        self.grow(self.room.min(self.expected.saturating_mul(16)))
+    }
+
+    #[inline]
+    fn room(&mut self, more: usize) -> Result<&mut Vec<u8>> {
+        if self.out.capacity() - self.out.len() < more {
+            self.grow(more.max(self.out.len()))?;
+        }
+        Ok(&mut self.out)
+    }
+
+    fn grow(&mut self, more: usize) -> Result<()> {
+        let before = self.out.capacity();
+        self.held.take((self.out.len().saturating_add(more)).saturating_sub(before))?;
+        self.out.try_reserve_exact(more).map_err(|_| memory::none_left())
+    }
+
+    /// Gives back what a shape promised and the data did not bring, so that many
+    /// inputs of one request cannot each hold the room of all its text.
+    fn finish(mut self, count: usize) -> Leaves {
+        if self.out.capacity() / 2 > self.out.len()
+            && let Ok(mut exact) = memory::room(self.out.len())
+        {
+            exact.extend_from_slice(&self.out);
+            self.held.give_back(self.out.capacity() - exact.capacity());
+            self.out = exact;
+        }
+        Leaves { data: self.out.into(), count }
+    }
+}
+
+/// Reads the array the document is at into `out`. `depth` containers are open already.
 ///
 /// # Errors
 /// `BadRequest` naming `tensor` for elements that are not of `datatype` or out
@@ -27,23 +80,22 @@ pub(super) fn read(
     tensor: &str,
     datatype: Datatype,
     depth: usize,
-    expected: usize,
-    room: usize,
+    out: Elements<'_>,
 ) -> Result<Leaves> {
-    let mut walk = Walk { document, tensor, datatype, depth, expected, room };
+    let mut walk = Walk { document, tensor, datatype, depth };
     match datatype {
-        Datatype::Bool => walk.fixed(|walk, peek| walk.boolean(peek)),
-        Datatype::Uint8 => walk.fixed(|walk, peek| Ok(walk.integer::<u8>(peek)?.to_le_bytes())),
-        Datatype::Uint16 => walk.fixed(|walk, peek| Ok(walk.integer::<u16>(peek)?.to_le_bytes())),
-        Datatype::Uint32 => walk.fixed(|walk, peek| Ok(walk.integer::<u32>(peek)?.to_le_bytes())),
-        Datatype::Uint64 => walk.fixed(|walk, peek| Ok(walk.integer::<u64>(peek)?.to_le_bytes())),
-        Datatype::Int8 => walk.fixed(|walk, peek| Ok(walk.integer::<i8>(peek)?.to_le_bytes())),
-        Datatype::Int16 => walk.fixed(|walk, peek| Ok(walk.integer::<i16>(peek)?.to_le_bytes())),
-        Datatype::Int32 => walk.fixed(|walk, peek| Ok(walk.integer::<i32>(peek)?.to_le_bytes())),
-        Datatype::Int64 => walk.fixed(|walk, peek| Ok(walk.integer::<i64>(peek)?.to_le_bytes())),
-        Datatype::Fp32 => walk.fixed(|walk, peek| walk.fp32(peek)),
-        Datatype::Fp64 => walk.fixed(|walk, peek| walk.fp64(peek)),
-        Datatype::Bytes => walk.strings(),
+        Datatype::Bool => walk.fixed(out, |walk, peek| walk.boolean(peek)),
+        Datatype::Uint8 => walk.fixed(out, |walk, peek| Ok(walk.integer::<u8>(peek)?.to_le_bytes())),
+        Datatype::Uint16 => walk.fixed(out, |walk, peek| Ok(walk.integer::<u16>(peek)?.to_le_bytes())),
+        Datatype::Uint32 => walk.fixed(out, |walk, peek| Ok(walk.integer::<u32>(peek)?.to_le_bytes())),
+        Datatype::Uint64 => walk.fixed(out, |walk, peek| Ok(walk.integer::<u64>(peek)?.to_le_bytes())),
+        Datatype::Int8 => walk.fixed(out, |walk, peek| Ok(walk.integer::<i8>(peek)?.to_le_bytes())),
+        Datatype::Int16 => walk.fixed(out, |walk, peek| Ok(walk.integer::<i16>(peek)?.to_le_bytes())),
+        Datatype::Int32 => walk.fixed(out, |walk, peek| Ok(walk.integer::<i32>(peek)?.to_le_bytes())),
+        Datatype::Int64 => walk.fixed(out, |walk, peek| Ok(walk.integer::<i64>(peek)?.to_le_bytes())),
+        Datatype::Fp32 => walk.fixed(out, |walk, peek| walk.fp32(peek)),
+        Datatype::Fp64 => walk.fixed(out, |walk, peek| walk.fp64(peek)),
+        Datatype::Bytes => walk.strings(out),
         Datatype::Fp16 | Datatype::Bf16 => Err(Error::bad(format!(
             "receiving {datatype} data via JSON is not supported. Please use the binary data format for input '{}'",
             shown(tensor)
@@ -56,34 +108,34 @@ struct Walk<'w, 'j> {
     tensor: &'w str,
     datatype: Datatype,
     depth: usize,
-    expected: usize,
-    room: usize,
 }
 
 impl<'j> Walk<'_, 'j> {
-    fn fixed<const N: usize>(&mut self, leaf: impl Fn(&mut Self, Peek) -> Result<[u8; N]>) -> Result<Leaves> {
-        // An element takes two characters, itself and what comes after it.
-        let mut out = Vec::with_capacity(self.expected.min(self.room / 2 + 1) * N);
+    fn fixed<const N: usize>(
+        &mut self,
+        mut out: Elements<'_>,
+        leaf: impl Fn(&mut Self, Peek) -> Result<[u8; N]>,
+    ) -> Result<Leaves> {
+        out.expect_fixed(N)?;
         let count = self.leaves(|walk, peek| {
             let element = leaf(walk, peek)?;
-            out.extend_from_slice(&element);
+            out.room(N)?.extend_from_slice(&element);
             Ok(())
         })?;
-        trim(&mut out);
-        Ok(Leaves { data: out.into(), count })
+        Ok(out.finish(count))
     }
 
-    fn strings(&mut self) -> Result<Leaves> {
-        let mut out = Vec::with_capacity(self.room.min(self.expected.saturating_mul(16)));
+    fn strings(&mut self, mut out: Elements<'_>) -> Result<Leaves> {
+        out.expect_strings()?;
         let count = self.leaves(|walk, peek| {
             if peek != Peek::String {
                 return Err(walk.unfit(peek));
             }
-            bytes_tensor::push(&mut out, walk.document.known_string()?.as_bytes());
+            let text = walk.document.known_string()?.as_bytes();
+            bytes_tensor::push(out.room(bytes_tensor::room(text))?, text);
             Ok(())
         })?;
-        trim(&mut out);
-        Ok(Leaves { data: out.into(), count })
+        Ok(out.finish(count))
     }
 
     /// Calls `leaf` for every element, in order, and counts them. Arrays may nest
@@ -213,14 +265,6 @@ impl<'j> Walk<'_, 'j> {
     #[cold]
     fn not_an_array(&self, got: Peek) -> Error {
         Error::bad(format!("'data' of input '{}' must be an array, got {}", shown(self.tensor), kind(got)))
-    }
-}
-
-/// Gives back what a shape promised and the data did not bring, so that many
-/// inputs of one request cannot each hold the room of all its text.
-fn trim(out: &mut Vec<u8>) {
-    if out.capacity() / 2 > out.len() {
-        out.shrink_to_fit();
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::codec::{InferRequest, InputTensor, Payload, bytes_tensor};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec, shown};
 use bytes::Bytes;
 
@@ -72,7 +73,7 @@ fn one_string(spec: &TensorSpec, body: &[u8]) -> Result<Bytes> {
     if u32::try_from(body.len()).is_err() {
         return Err(Error::bad(format!("the raw string for input '{}' is longer than 4 GiB", spec.name)));
     }
-    let mut data = Vec::with_capacity(size_of::<u32>() + body.len());
+    let mut data = memory::room(bytes_tensor::room(body))?;
     bytes_tensor::push(&mut data, body);
     Ok(data.into())
 }

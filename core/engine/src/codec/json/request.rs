@@ -1,9 +1,10 @@
 //! An inference request's JSON, and the binary tensors after it.
 
-use super::data::{self, Leaves};
+use super::data::{self, Elements, Leaves};
 use super::document::{Document, kind};
+use crate::admission::Reservation;
 use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, reserved};
-use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput};
+use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
 use bytes::Bytes;
@@ -14,16 +15,16 @@ const TENSOR_DEPTH: usize = 3;
 
 /// Decodes a request. `body` is the JSON, `binary` what follows it (empty where
 /// there is nothing); `model` is named in errors, and the request's own model
-/// and version stay empty: the URL has them.
+/// and version stay empty: the URL has them. Converted data is counted by `held`.
 ///
 /// # Errors
 /// `BadRequest` for everything malformed, out of range or of the wrong type
-/// (faults 51, 58-60) and for binary sizes that do not add up;
+/// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
 /// `Unimplemented` for classification, sequences and shared memory.
-pub fn decode_infer(model: &str, body: &[u8], binary: Bytes) -> Result<InferRequest> {
+pub fn decode_infer(model: &str, body: &[u8], binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
-    let mut decoder = Decoder { model, document: Document::new(text), binary, len: text.len() };
+    let mut decoder = Decoder { model, document: Document::new(text), binary, len: text.len(), held };
     let request = decoder.request()?;
     decoder.document.finish()?;
     if decoder.binary.is_empty() {
@@ -40,6 +41,7 @@ struct Decoder<'a> {
     binary: Bytes,
     /// Bytes of the JSON.
     len: usize,
+    held: &'a mut Reservation,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -101,7 +103,7 @@ impl<'a> Decoder<'a> {
             match found {
                 Key::Id => {
                     seen.once(found, "id")?;
-                    request.id = Some(self.document.string("'id'")?.to_owned());
+                    request.id = Some(names::id(self.document.string("'id'")?)?);
                 }
                 Key::Parameters => {
                     seen.once(found, "parameters")?;
@@ -150,11 +152,13 @@ impl<'a> Decoder<'a> {
             match found {
                 Key::Name => {
                     seen.once(found, "name")?;
-                    name = Some(self.document.string("'name' of an input")?.to_owned());
+                    let text = self.document.string("'name' of an input")?;
+                    name = Some(names::name("an input's name", text)?.to_owned());
                 }
                 Key::Datatype => {
                     seen.once(found, "datatype")?;
-                    datatype = Some(self.document.string("'datatype' of an input")?.to_owned());
+                    let text = self.document.string("'datatype' of an input")?;
+                    datatype = Some(names::name("an input's datatype", text)?.to_owned());
                 }
                 Key::Shape => {
                     seen.once(found, "shape")?;
@@ -188,7 +192,7 @@ impl<'a> Decoder<'a> {
     ) -> Result<Data<'a>> {
         if let (Some(name), Some(datatype)) = (name, datatype.and_then(Datatype::from_name)) {
             let room = self.len - self.document.index();
-            let leaves = read_data(&mut self.document, name, datatype, TENSOR_DEPTH, shape, room)?;
+            let leaves = read_data(&mut self.document, name, datatype, shape, room, self.held)?;
             return Ok(Data::Read(leaves));
         }
         self.document.peek()?;
@@ -222,7 +226,7 @@ impl<'a> Decoder<'a> {
                 Some(datatype) => {
                     let mut document = Document::new(text);
                     let Leaves { data, count } =
-                        read_data(&mut document, name, datatype, TENSOR_DEPTH, Some(shape), text.len())?;
+                        read_data(&mut document, name, datatype, Some(shape), text.len(), self.held)?;
                     Ok(Payload::Json { data, count })
                 }
                 // Without its datatype data means nothing; the model's check says so.
@@ -280,7 +284,8 @@ impl<'a> Decoder<'a> {
             match found {
                 Key::Name => {
                     seen.once(found, "name")?;
-                    name = Some(self.document.string("'name' of an output")?.to_owned());
+                    let text = self.document.string("'name' of an output")?;
+                    name = Some(names::name("an output's name", text)?.to_owned());
                 }
                 Key::Parameters => {
                     seen.once(found, "parameters")?;
@@ -306,12 +311,12 @@ fn read_data(
     document: &mut Document<'_>,
     name: &str,
     datatype: Datatype,
-    depth: usize,
     shape: Option<&Shape>,
     room: usize,
+    held: &mut Reservation,
 ) -> Result<Leaves> {
     let expected = shape.and_then(|shape| elements(name, shape).ok()).unwrap_or(16);
-    data::read(document, name, datatype, depth, expected, room)
+    data::read(document, name, datatype, TENSOR_DEPTH, Elements::new(expected, room, held))
 }
 
 fn lacks(name: &str, key: &str) -> Error {
@@ -360,7 +365,7 @@ fn parameter_key(text: &str) -> ParameterKey {
         "sequence_id" => ParameterKey::Sequence("sequence_id"),
         "sequence_start" => ParameterKey::Sequence("sequence_start"),
         "sequence_end" => ParameterKey::Sequence("sequence_end"),
-        _ if text.starts_with("triton_") => ParameterKey::Reserved(text.to_owned()),
+        _ if text.starts_with("triton_") => ParameterKey::Reserved(shown(text)),
         _ => ParameterKey::Other,
     }
 }

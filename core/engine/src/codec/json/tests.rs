@@ -1,4 +1,5 @@
 use super::*;
+use crate::admission::Budget;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
 use crate::error::{Error, Word};
 use crate::tensor::{Datatype, Signature, TensorSpec};
@@ -6,6 +7,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 const HEAD: AnswerHead = AnswerHead { model: "m", version: "1", id: None };
+
+fn decode_infer(model: &str, body: &[u8], binary: Bytes) -> Result<InferRequest, Error> {
+    super::decode_infer(model, body, binary, &mut Budget::new(usize::MAX).reserve())
+}
+
+fn encode_infer(head: &AnswerHead, outputs: &[OutputTensor]) -> Result<(Bytes, Option<usize>), Error> {
+    super::encode_infer(head, outputs, &Budget::new(usize::MAX).reserve())
+}
 
 fn decode(body: &str) -> Result<InferRequest, Error> {
     decode_infer("m", body.as_bytes(), Bytes::new())
@@ -167,6 +176,49 @@ fn what_is_not_built_is_said_to_be() {
         assert_eq!(decode(body).unwrap_err().word, Word::Unimplemented, "{body}");
     }
     decode(r#"{"inputs":[],"parameters":{"sequence_id":0,"sequence_start":false}}"#).unwrap();
+}
+
+#[test]
+fn fault_103_ids_and_names_are_short() {
+    let body = |id: usize, name: usize, datatype: usize| {
+        let text = |len: usize| "n".repeat(len);
+        format!(
+            r#"{{"id":"{}","inputs":[{{"name":"{}","datatype":"{}","shape":[1],"data":[1]}}],"outputs":[{{"name":"{}"}}]}}"#,
+            text(id),
+            text(name),
+            text(datatype),
+            text(name)
+        )
+    };
+    decode(&body(128, 1024, 1024)).unwrap();
+    assert_eq!(refusal(&body(129, 1, 1)), "the request's id has 129 bytes, at most 128 are accepted");
+    assert_eq!(refusal(&body(1, 1025, 1)), "an input's name has 1025 bytes, at most 1024 are accepted");
+    assert_eq!(refusal(&body(1, 1, 1025)), "an input's datatype has 1025 bytes, at most 1024 are accepted");
+}
+
+#[test]
+fn fault_103_converted_data_counts_before_it_is_there() {
+    let budget = Budget::new(10_000);
+    let of = |values: usize| {
+        let data = format!("[{}0]", "0,".repeat(values - 1));
+        let body = tensor("FP64", &format!("[{values}]"), &data);
+        let mut held = budget.reserve();
+        super::decode_infer("m", body.as_bytes(), Bytes::new(), &mut held).map(|request| (request, held))
+    };
+    let (request, held) = of(1000).unwrap();
+    assert!(matches!(&request.inputs[0].payload, Payload::Json { data, .. } if data.len() == 8000));
+    assert_eq!((held.bytes(), budget.used()), (8000, 8000));
+    assert_eq!(of(1000).unwrap_err().word, Word::Full);
+    drop(held);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn fault_103_what_a_shape_promised_and_no_data_brought_is_not_counted() {
+    let mut held = Budget::new(usize::MAX).reserve();
+    let body = tensor("INT64", "[1000]", &format!("[1{}]", " ".repeat(2000)));
+    super::decode_infer("m", body.as_bytes(), Bytes::new(), &mut held).unwrap();
+    assert_eq!(held.bytes(), 8);
 }
 
 #[test]
@@ -524,6 +576,55 @@ fn text(outputs: &[OutputTensor]) -> String {
     let (body, json) = encode_infer(&HEAD, outputs).unwrap();
     assert_eq!(json, None);
     String::from_utf8(body.to_vec()).unwrap()
+}
+
+/// A mebibyte of elements that JSON makes long or short.
+fn large(datatype: Datatype, byte: u8) -> Vec<u8> {
+    match datatype {
+        Datatype::Bytes => {
+            let mut data = Vec::new();
+            (0..1000).for_each(|_| bytes_tensor::push(&mut data, &[byte; 1000]));
+            bytes_tensor::push(&mut data, &[byte; 50_000]);
+            data
+        }
+        Datatype::Bool => vec![byte & 1; 1 << 20],
+        _ => vec![byte; 1 << 20],
+    }
+}
+
+#[test]
+fn fault_102_an_answer_is_whole_at_its_limit_and_refused_one_below() {
+    for datatype in
+        [Datatype::Bool, Datatype::Int8, Datatype::Int64, Datatype::Fp32, Datatype::Fp64, Datatype::Bytes]
+    {
+        for byte in [0, 1, 0x80] {
+            let byte = if datatype == Datatype::Bytes { byte & 0x7f } else { byte };
+            let data = large(datatype, byte);
+            for binary in [false, true] {
+                let outputs = [output(datatype, &[1], &data, binary), output(datatype, &[1], &data, false)];
+                let whole = encode_infer(&HEAD, &outputs).unwrap().0.len();
+                let with = |limit, max| {
+                    let budget = Budget::of_messages(max, limit);
+                    super::encode_infer(&HEAD, &outputs, &budget.reserve())
+                };
+                assert_eq!(with(whole, usize::MAX).unwrap().0.len(), whole);
+                let error = with(whole - 1, usize::MAX).unwrap_err();
+                assert_eq!(error.word, Word::TooLarge, "{datatype} {byte} {error}");
+                assert!(error.message.contains("limits.max_message_bytes"), "{error}");
+                assert_eq!(with(whole, whole - 1).unwrap_err().word, Word::Full);
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_102_an_answer_far_over_the_limit_takes_no_memory() {
+    let data = vec![0; 8 << 20];
+    let budget = Budget::of_messages(1000, 1 << 20);
+    let error = super::encode_infer(&HEAD, &[output(Datatype::Fp32, &[1], &data, false)], &budget.reserve());
+    let error = error.unwrap_err();
+    assert_eq!(error.word, Word::TooLarge);
+    assert!(error.message.contains("takes at least 4194304 bytes, over the limit of 1048576"), "{error}");
 }
 
 #[test]

@@ -17,20 +17,31 @@ pub(crate) enum NotJson {
 /// # Errors
 /// What they hold JSON cannot carry; the list is then begun and not ended.
 pub(crate) fn elements(out: &mut Vec<u8>, datatype: Datatype, raw: &[u8]) -> Result<(), NotJson> {
+    out.push(b'[');
+    run(out, datatype, raw)?;
+    out.push(b']');
+    Ok(())
+}
+
+/// Appends elements with commas between them: a stretch of a list, or all of it.
+///
+/// # Errors
+/// As [`elements`].
+pub(crate) fn run(out: &mut Vec<u8>, datatype: Datatype, raw: &[u8]) -> Result<(), NotJson> {
     match datatype {
         Datatype::Bool => {
-            list(out, raw.iter(), |out, &b| out.extend_from_slice(if b == 0 { b"false" } else { b"true" }))
+            joined(out, raw.iter(), |out, &b| out.extend_from_slice(if b == 0 { b"false" } else { b"true" }))
         }
-        Datatype::Uint8 => list(out, fixed(raw), |out, b| integer(out, u8::from_le_bytes(b))),
-        Datatype::Uint16 => list(out, fixed(raw), |out, b| integer(out, u16::from_le_bytes(b))),
-        Datatype::Uint32 => list(out, fixed(raw), |out, b| integer(out, u32::from_le_bytes(b))),
-        Datatype::Uint64 => list(out, fixed(raw), |out, b| integer(out, u64::from_le_bytes(b))),
-        Datatype::Int8 => list(out, fixed(raw), |out, b| integer(out, i8::from_le_bytes(b))),
-        Datatype::Int16 => list(out, fixed(raw), |out, b| integer(out, i16::from_le_bytes(b))),
-        Datatype::Int32 => list(out, fixed(raw), |out, b| integer(out, i32::from_le_bytes(b))),
-        Datatype::Int64 => list(out, fixed(raw), |out, b| integer(out, i64::from_le_bytes(b))),
-        Datatype::Fp32 => list(out, fixed(raw), |out, b| float(out, f32::from_le_bytes(b))),
-        Datatype::Fp64 => list(out, fixed(raw), |out, b| float(out, f64::from_le_bytes(b))),
+        Datatype::Uint8 => joined(out, fixed(raw), |out, b| integer(out, u8::from_le_bytes(b))),
+        Datatype::Uint16 => joined(out, fixed(raw), |out, b| integer(out, u16::from_le_bytes(b))),
+        Datatype::Uint32 => joined(out, fixed(raw), |out, b| integer(out, u32::from_le_bytes(b))),
+        Datatype::Uint64 => joined(out, fixed(raw), |out, b| integer(out, u64::from_le_bytes(b))),
+        Datatype::Int8 => joined(out, fixed(raw), |out, b| integer(out, i8::from_le_bytes(b))),
+        Datatype::Int16 => joined(out, fixed(raw), |out, b| integer(out, i16::from_le_bytes(b))),
+        Datatype::Int32 => joined(out, fixed(raw), |out, b| integer(out, i32::from_le_bytes(b))),
+        Datatype::Int64 => joined(out, fixed(raw), |out, b| integer(out, i64::from_le_bytes(b))),
+        Datatype::Fp32 => joined(out, fixed(raw), |out, b| float(out, f32::from_le_bytes(b))),
+        Datatype::Fp64 => joined(out, fixed(raw), |out, b| float(out, f64::from_le_bytes(b))),
         Datatype::Bytes => return strings(out, raw),
         Datatype::Fp16 | Datatype::Bf16 => return Err(NotJson::Datatype),
     }
@@ -38,7 +49,6 @@ pub(crate) fn elements(out: &mut Vec<u8>, datatype: Datatype, raw: &[u8]) -> Res
 }
 
 fn strings(out: &mut Vec<u8>, raw: &[u8]) -> Result<(), NotJson> {
-    out.push(b'[');
     for (i, element) in bytes_tensor::elements(raw).enumerate() {
         let text = std::str::from_utf8(element).map_err(|_| NotJson::Element(i))?;
         if i > 0 {
@@ -46,19 +56,32 @@ fn strings(out: &mut Vec<u8>, raw: &[u8]) -> Result<(), NotJson> {
         }
         string(out, text);
     }
-    out.push(b']');
     Ok(())
 }
 
 pub(crate) fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, put: impl Fn(&mut Vec<u8>, T)) {
     out.push(b'[');
+    joined(out, items, put);
+    out.push(b']');
+}
+
+fn joined<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, put: impl Fn(&mut Vec<u8>, T)) {
     for (i, item) in items.enumerate() {
         if i > 0 {
             out.push(b',');
         }
         put(out, item);
     }
-    out.push(b']');
+}
+
+/// Bytes of [`string`]'s text for `text`.
+pub(crate) fn string_len(text: &[u8]) -> usize {
+    let escaped = |&byte: &u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    2 + text.iter().map(escaped).sum::<usize>()
 }
 
 pub(crate) fn fixed<const N: usize>(raw: &[u8]) -> impl Iterator<Item = [u8; N]> {

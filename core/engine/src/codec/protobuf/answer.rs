@@ -1,36 +1,73 @@
 //! Answers: their exact length first, then their bytes, once.
 
-use super::write::{frame, len_field, put_tag, put_text, put_varint, text_len, varint_len};
+use super::MAX_MESSAGE;
+use super::write::{len_field, put_frame, put_tag, put_text, put_varint, text_len, varint_len};
+use crate::admission::Reservation;
+use crate::codec::buffer::{AnswerBuf, too_large};
 use crate::codec::{AnswerHead, OutputTensor};
-use bytes::{BufMut, Bytes, BytesMut};
+use crate::error::Result;
+use bytes::{BufMut, Bytes};
 
 /// `parameters { key: "triton_final_response" value { bool_param: … } }`,
 /// without the bool's value, which follows.
 const FINAL_RESPONSE: [u8; 28] = *b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08";
 const FINAL_RESPONSE_LEN: usize = FINAL_RESPONSE.len() + 1;
-/// Bytes of the unframed `ModelInferResponse`; a door refuses what is over
-/// [`MAX_MESSAGE`] before it encodes.
-pub fn infer_len(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
+/// What goes before a gRPC message.
+const FRAME: usize = 5;
+
+/// Bytes of the unframed `ModelInferResponse`.
+fn infer_len(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
     head_len(head) + outputs.iter().map(output_len).sum::<usize>()
 }
 
+/// A buffer for a message of `len` bytes and its frame, in the budget of `of`.
+fn buffer(of: &Reservation, len: usize) -> Result<AnswerBuf<'_>> {
+    let limit = of.max_message().min(MAX_MESSAGE);
+    if len > limit {
+        return Err(too_large(len, limit));
+    }
+    AnswerBuf::new(of, FRAME + len, usize::MAX)
+}
+
 /// Encodes a `ModelInferResponse` with raw contents, `framed` with the five
-/// bytes that go before a gRPC message.
-pub fn encode_infer(head: &AnswerHead, outputs: &[OutputTensor], framed: bool) -> Bytes {
+/// bytes that go before a gRPC message. Counted in the budget of `of`.
+///
+/// # Errors
+/// `TooLarge` and `Full`, before anything is written.
+pub fn encode_infer(
+    head: &AnswerHead,
+    outputs: &[OutputTensor],
+    framed: bool,
+    of: &Reservation,
+) -> Result<Bytes> {
     let len = infer_len(head, outputs);
-    let mut out = if framed { frame(len) } else { BytesMut::with_capacity(len) };
-    put_infer(&mut out, head, None, outputs);
-    out.freeze()
+    let mut buffer = buffer(of, len)?;
+    let out = buffer.room(0)?;
+    if framed {
+        put_frame(out, len);
+    }
+    put_infer(out, head, None, outputs);
+    buffer.finish()
 }
 
 /// Encodes a framed `ModelStreamInferResponse` that holds an answer.
-pub fn encode_stream_infer(head: &AnswerHead, outputs: &[OutputTensor], final_response: bool) -> Bytes {
+///
+/// # Errors
+/// As [`encode_infer`].
+pub fn encode_stream_infer(
+    head: &AnswerHead,
+    outputs: &[OutputTensor],
+    final_response: bool,
+    of: &Reservation,
+) -> Result<Bytes> {
     let len = infer_len(head, outputs) + FINAL_RESPONSE_LEN;
-    let mut out = frame(len_field(2, len));
-    put_tag(&mut out, 2);
-    put_varint(&mut out, len as u64);
-    put_infer(&mut out, head, Some(final_response), outputs);
-    out.freeze()
+    let mut buffer = buffer(of, len_field(2, len))?;
+    let out = buffer.room(0)?;
+    put_frame(out, len_field(2, len));
+    put_tag(out, 2);
+    put_varint(out, len as u64);
+    put_infer(out, head, Some(final_response), outputs);
+    buffer.finish()
 }
 
 /// Encodes a framed `ModelStreamInferResponse` that holds an error; `model` and
@@ -38,12 +75,26 @@ pub fn encode_stream_infer(head: &AnswerHead, outputs: &[OutputTensor], final_re
 pub fn encode_stream_error(message: &str, id: Option<&str>, model: &str, version: &str) -> Bytes {
     let head = AnswerHead { model, version, id };
     let len = head_len(&head);
-    let mut out = frame(text_len(1, message) + len_field(2, len));
+    // Names and ids are bounded, and so are texts of errors.
+    let mut out = Vec::new();
+    put_frame(&mut out, text_len(1, message) + len_field(2, len));
     put_text(&mut out, 1, message);
     put_tag(&mut out, 2);
     put_varint(&mut out, len as u64);
     put_head(&mut out, &head);
-    out.freeze()
+    out.into()
+}
+
+/// Any other answer, encoded already, in its frame.
+///
+/// # Errors
+/// As [`encode_infer`].
+pub fn framed(message: &[u8], of: &Reservation) -> Result<Bytes> {
+    let mut buffer = buffer(of, message.len())?;
+    let out = buffer.room(0)?;
+    put_frame(out, message.len());
+    out.extend_from_slice(message);
+    buffer.finish()
 }
 
 /// Encodes a framed answer of one bool in field 1: `ServerLiveResponse`,
@@ -53,7 +104,7 @@ pub fn encode_bool_response(value: bool) -> Bytes {
     if value { Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1]) } else { Bytes::from_static(&[0, 0, 0, 0, 0]) }
 }
 
-fn put_infer(out: &mut BytesMut, head: &AnswerHead, final_response: Option<bool>, outputs: &[OutputTensor]) {
+fn put_infer(out: &mut Vec<u8>, head: &AnswerHead, final_response: Option<bool>, outputs: &[OutputTensor]) {
     put_head(out, head);
     if let Some(last) = final_response {
         out.put_slice(&FINAL_RESPONSE);
@@ -72,13 +123,13 @@ fn put_infer(out: &mut BytesMut, head: &AnswerHead, final_response: Option<bool>
     }
 }
 
-fn put_head(out: &mut BytesMut, head: &AnswerHead) {
+fn put_head(out: &mut Vec<u8>, head: &AnswerHead) {
     put_text(out, 1, head.model);
     put_text(out, 2, head.version);
     put_text(out, 3, head.id.unwrap_or_default());
 }
 
-fn put_meta(out: &mut BytesMut, output: &OutputTensor) {
+fn put_meta(out: &mut Vec<u8>, output: &OutputTensor) {
     put_text(out, 1, output.name);
     put_text(out, 2, output.datatype.name());
     if !output.shape.is_empty() {

@@ -3,7 +3,7 @@
 use super::parameters::{self, parameter};
 use super::refusals::{no_classification, no_data, no_shared_memory};
 use crate::codec::wire::{Reader, Value};
-use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput};
+use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::tensor::{MAX_RANK, Shape, shown};
 use bytes::Bytes;
@@ -26,9 +26,9 @@ pub fn decode_infer(message: Bytes) -> Result<InferRequest> {
     let mut reader = Reader::new(&message);
     while let Some((number, value)) = reader.field()? {
         match number {
-            1 => request.model = value.text()?.to_owned(),
-            2 => request.version = value.text()?.to_owned(),
-            3 => request.id = Some(value.text()?.to_owned()).filter(|id| !id.is_empty()),
+            1 => request.model = names::name("the model's name", value.text()?)?.into(),
+            2 => request.version = names::name("the model's version", value.text()?)?.to_owned(),
+            3 => request.id = Some(names::id(value.text()?)?).filter(|id| !id.is_empty()),
             4 => parameters::read(&mut request, value)?,
             5 => push(&mut request.inputs, "inputs", input(&message, value.len()?)?)?,
             6 => push(&mut request.outputs, "outputs", output(value.len()?)?)?,
@@ -82,8 +82,8 @@ fn input(message: &Bytes, encoded: &[u8]) -> Result<InputTensor> {
     let mut reader = Reader::new(encoded);
     while let Some((number, value)) = reader.field()? {
         match number {
-            1 => name = value.text()?,
-            2 => datatype = value.text()?,
+            1 => name = names::name("an input's name", value.text()?)?,
+            2 => datatype = names::name("an input's datatype", value.text()?)?,
             3 => dims(&mut shape, value, name)?,
             4 => shared_memory |= parameter(value.len()?)?.0.starts_with(SHARED_MEMORY),
             5 if parts.len() < MAX_PARTS => parts.push(message.slice_ref(value.len()?)),
@@ -127,7 +127,7 @@ fn output(encoded: &[u8]) -> Result<RequestedOutput> {
     let mut reader = Reader::new(encoded);
     while let Some((number, value)) = reader.field()? {
         match number {
-            1 => name = value.text()?,
+            1 => name = names::name("an output's name", value.text()?)?,
             2 => {
                 let (key, _) = parameter(value.len()?)?;
                 classification |= key == "classification";
@@ -155,8 +155,8 @@ pub fn decode_model_ref(message: Bytes) -> Result<(String, String)> {
     let mut reader = Reader::new(&message);
     while let Some((number, value)) = reader.field()? {
         match number {
-            1 => name = value.text()?,
-            2 => version = value.text()?,
+            1 => name = names::name("the model's name", value.text()?)?,
+            2 => version = names::name("the model's version", value.text()?)?,
             _ => {}
         }
     }

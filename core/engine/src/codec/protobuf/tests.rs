@@ -1,4 +1,5 @@
 use super::*;
+use crate::admission::{Budget, Reservation};
 use crate::codec::oracle::{
     BoolResponse, InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelRef,
     ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
@@ -12,6 +13,10 @@ use prost::Message;
 
 fn decode(request: &ModelInferRequest) -> Result<InferRequest> {
     decode_infer(request.encode_to_vec().into())
+}
+
+fn boundless() -> Reservation {
+    Budget::new(usize::MAX).reserve()
 }
 
 fn refusal(request: &ModelInferRequest) -> Error {
@@ -171,6 +176,49 @@ fn a_stream_error_holds_the_message_and_the_id() {
     assert!(ModelStreamInferResponse::decode(unframe(&bare)).unwrap().infer_response.is_some());
 }
 
+#[test]
+fn fault_103_ids_and_names_are_short() {
+    let named = |id: usize, name: usize, model: usize| ModelInferRequest {
+        id: "i".repeat(id),
+        model_name: "m".repeat(model),
+        ..with_inputs(vec![named(&"x".repeat(name))], 0)
+    };
+    decode(&named(128, 1024, 1024)).unwrap();
+    for (long, text) in [
+        (named(129, 1, 1), "the request's id has 129 bytes, at most 128 are accepted"),
+        (named(1, 1025, 1), "an input's name has 1025 bytes, at most 1024 are accepted"),
+        (named(1, 1, 1025), "the model's name has 1025 bytes, at most 1024 are accepted"),
+    ] {
+        assert_eq!(refusal(&long).message, text);
+    }
+}
+
+#[test]
+fn fault_103_a_flood_of_empty_inputs_counts_what_it_becomes() {
+    let request = decode(&with_inputs(vec![named("x"); 4096], 0)).unwrap();
+    assert!(request.owned_bytes() > 4096 * size_of::<crate::codec::InputTensor>());
+}
+
+#[test]
+fn fault_102_an_answer_is_counted_until_it_is_dropped() {
+    let data = vec![1; 100_000];
+    let outputs = [OutputTensor {
+        name: "y",
+        datatype: Datatype::Uint8,
+        shape: [100_000].as_slice().into(),
+        data: &data,
+        binary: false,
+    }];
+    let head = AnswerHead { model: "m", version: "1", id: None };
+    let budget = Budget::of_messages(150_000, 200_000);
+    let of = budget.reserve();
+    let answer = encode_stream_infer(&head, &outputs, true, &of).unwrap();
+    assert_eq!(budget.used(), answer.len());
+    assert_eq!(encode_infer(&head, &outputs, true, &of).unwrap_err().word, Word::Full);
+    drop(answer);
+    assert_eq!(budget.used(), 0);
+}
+
 fn tensors() -> impl Strategy<Value = Vec<(String, Vec<i64>, Vec<u8>)>> {
     prop::collection::vec((".{0,8}", prop::collection::vec(any::<i64>(), 0..5), any::<Vec<u8>>()), 0..4)
 }
@@ -182,9 +230,11 @@ proptest! {
             name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false,
         }).collect();
         let head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
-        let plain = encode_infer(&head, &outputs, false);
-        prop_assert_eq!(plain.len(), infer_len(&head, &outputs));
-        let framed = encode_infer(&head, &outputs, true);
+        let plain = encode_infer(&head, &outputs, false, &boundless()).unwrap();
+        let within = |limit| encode_infer(&head, &outputs, false, &Budget::of_messages(usize::MAX, limit).reserve());
+        prop_assert_eq!(within(plain.len()).unwrap(), &plain);
+        prop_assert!(plain.is_empty() || within(plain.len() - 1).unwrap_err().word == Word::TooLarge);
+        let framed = encode_infer(&head, &outputs, true, &boundless()).unwrap();
         prop_assert_eq!(unframe(&framed), &plain[..]);
         let answer = ModelInferResponse::decode(plain).unwrap();
         prop_assert_eq!(&answer.model_name, &model);
@@ -198,7 +248,7 @@ proptest! {
             prop_assert_eq!(output.datatype.as_str(), "FP32");
             prop_assert_eq!(raw, data);
         }
-        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last))).unwrap();
+        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last, &boundless()).unwrap())).unwrap();
         let mut inner = streamed.infer_response.unwrap();
         let parameter = inner.parameters.remove("triton_final_response").unwrap();
         prop_assert_eq!(parameter.parameter_choice, Some(ParameterChoice::Bool(last)));
@@ -220,8 +270,8 @@ proptest! {
             ..Default::default()
         };
         let request = decode(&message).unwrap();
-        prop_assert_eq!((request.model.as_str(), request.version.as_str()), ("m", "2"));
-        prop_assert_eq!(request.id.unwrap_or_default(), id);
+        prop_assert_eq!((&*request.model, request.version.as_str()), ("m", "2"));
+        prop_assert_eq!(request.id.as_deref().unwrap_or_default(), id);
         prop_assert_eq!(request.outputs.into_iter().map(|o| o.name).collect::<Vec<_>>(), outputs);
         for (input, (name, shape, data)) in request.inputs.iter().zip(&tensors) {
             prop_assert_eq!(&input.name, name);

@@ -1,18 +1,16 @@
 //! Writing protobuf's wire format: length-delimited fields and varints.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 const LEN: u32 = 2;
-/// A buffer of the exact size, with the gRPC frame head written: not
-/// compressed, then the length.
-pub(super) fn frame(len: usize) -> BytesMut {
-    let mut out = BytesMut::with_capacity(5 + len);
+
+/// The head of a gRPC frame: not compressed, then the length.
+pub(super) fn put_frame(out: &mut Vec<u8>, len: usize) {
     out.put_u8(0);
     out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-    out
 }
 
-pub(super) fn put_text(out: &mut BytesMut, number: u32, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, number: u32, text: &str) {
     if !text.is_empty() {
         put_tag(out, number);
         put_varint(out, text.len() as u64);
@@ -29,11 +27,11 @@ pub(super) fn len_field(number: u32, len: usize) -> usize {
 }
 
 /// Everything an answer holds, but the one bool, is length-delimited.
-pub(super) fn put_tag(out: &mut BytesMut, number: u32) {
+pub(super) fn put_tag(out: &mut Vec<u8>, number: u32) {
     put_varint(out, u64::from(number << 3 | LEN));
 }
 
-pub(super) fn put_varint(out: &mut BytesMut, mut value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.put_u8(value as u8 | 0x80);
         value >>= 7;
