@@ -107,9 +107,9 @@ def add_sub(datatype: str = "INT32") -> onnx.ModelProto:
     )
 
 
-def looping(iterations: int) -> onnx.ModelProto:
-    """``Y = X`` after an idle loop of fixed length: slow whatever the rows."""
-    body = helper.make_graph(
+def _idle_round() -> onnx.GraphProto:
+    """A loop's body that halves a number and goes on."""
+    return helper.make_graph(
         [
             helper.make_node("Identity", ["condition"], ["condition_out"]),
             helper.make_node("Mul", ["carried", "half"], ["carried_out"]),
@@ -123,6 +123,11 @@ def looping(iterations: int) -> onnx.ModelProto:
         [_value("condition_out", "BOOL", []), _value("carried_out", "FP32", [])],
         [_constant("half", np.array(0.5, np.float32))],
     )
+
+
+def looping(iterations: int) -> onnx.ModelProto:
+    """``Y = X`` after an idle loop of fixed length: slow whatever the rows."""
+    body = _idle_round()
     nodes = [
         # It begins with a zero that depends on the input, so that nothing is folded away.
         helper.make_node("ReduceSum", ["X"], ["sum"], keepdims=0),
@@ -142,8 +147,24 @@ def looping(iterations: int) -> onnx.ModelProto:
     )
 
 
+def loops_as_told() -> onnx.ModelProto:
+    """``Y`` after an idle loop of ``N`` rounds: as slow as a request says. ``X`` is any doubles,
+    of which only the number counts."""
+    nodes = [
+        helper.make_node("Size", ["X"], ["size"]),
+        helper.make_node("Cast", ["size"], ["start"], to=TensorProto.FLOAT),
+        helper.make_node("Squeeze", ["N"], ["trips"]),
+        helper.make_node("Loop", ["trips", "", "start"], ["Y"], body=_idle_round()),
+    ]
+    return _model(
+        nodes,
+        [_value("N", "INT64", [1]), _value("X", "FP64", ["n", "m"])],
+        [_value("Y", "FP32", [])],
+    )
+
+
 @cache
-def _iterations_per_second() -> float:
+def iterations_per_second() -> float:
     import onnxruntime
 
     trips = 20_000
@@ -157,7 +178,24 @@ def _iterations_per_second() -> float:
 
 def slow(seconds: float) -> onnx.ModelProto:
     """``Y = X`` after about ``seconds`` on this machine."""
-    return looping(max(1, int(seconds * _iterations_per_second())))
+    return looping(max(1, int(seconds * iterations_per_second())))
+
+
+def fill() -> onnx.ModelProto:
+    """``Y``: as many zeros as ``N`` says. The output grows with a value, not with the request."""
+    node = helper.make_node("ConstantOfShape", ["N"], ["Y"])
+    return _model([node], [_value("N", "INT64", [1])], [_value("Y", "FP32", ["n"])])
+
+
+def widen(columns: int) -> onnx.ModelProto:
+    """``Y = X`` in each of so many columns: answers far larger than their requests."""
+    node = helper.make_node("MatMul", ["X", "ones"], ["Y"])
+    return _model(
+        [node],
+        [_value("X", "FP32", ["n", 1])],
+        [_value("Y", "FP32", ["n", columns])],
+        [_constant("ones", np.ones((1, columns), np.float32))],
+    )
 
 
 TABLE = np.arange(20, dtype=np.float32).reshape(10, 2)

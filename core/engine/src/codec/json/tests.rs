@@ -578,17 +578,17 @@ fn text(outputs: &[OutputTensor]) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-/// A mebibyte of elements that JSON makes long or short.
+/// Many stretches of elements that JSON makes long or short.
 fn large(datatype: Datatype, byte: u8) -> Vec<u8> {
     match datatype {
         Datatype::Bytes => {
             let mut data = Vec::new();
-            (0..1000).for_each(|_| bytes_tensor::push(&mut data, &[byte; 1000]));
+            (0..100).for_each(|_| bytes_tensor::push(&mut data, &[byte; 1000]));
             bytes_tensor::push(&mut data, &[byte; 50_000]);
             data
         }
-        Datatype::Bool => vec![byte & 1; 1 << 20],
-        _ => vec![byte; 1 << 20],
+        Datatype::Bool => vec![byte & 1; 1 << 17],
+        _ => vec![byte; 1 << 17],
     }
 }
 
