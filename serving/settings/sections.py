@@ -59,7 +59,8 @@ class LogSettings(Section):
 class LimitSettings(Section):
     max_message_bytes: Count = Field(
         default=64 * 1024 * 1024,
-        description="Largest request or answer, decompressed, on both doors (bytes).",
+        description="Largest request or answer, decompressed, on both doors;"
+        " a larger answer is refused before it is written (bytes).",
     )
     max_head_bytes: Annotated[Count, Field(ge=8192, le=16 * 1024 * 1024)] = Field(
         default=65536, description="Largest request head or header list (bytes)."

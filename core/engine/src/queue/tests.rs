@@ -51,6 +51,14 @@ fn terms(id: i32, deadline: Option<Instant>) -> Terms {
     }
 }
 
+/// A request that holds ten bytes of `budget`, which bounds its answer, too.
+fn limited(queue: &Queue, rows: i32, budget: &Arc<Budget>) -> Arc<Pending> {
+    let mut reservation = budget.reserve();
+    reservation.take(10).unwrap();
+    let prepared = Arc::into_inner(pending(queue, 0, rows, None)).unwrap().prepared;
+    Pending::new(queue, prepared, Terms { reservation, ..terms(0, None) })
+}
+
 fn submit(queue: &Arc<Queue>, first: i32, rows: i32) -> Ticket {
     queue.push(pending(queue, first, rows, None)).expect("there is room")
 }
@@ -103,6 +111,44 @@ fn a_request_larger_than_a_batch_comes_back_whole() {
     assert_eq!(data_of(&mut big), (0..10).flat_map(|v| [v, v]).collect::<Vec<i64>>());
     assert_eq!(data_of(&mut small), [50, 50]);
     assert_eq!(queue.depth(), (0, 0, 0));
+}
+
+#[test]
+fn fault_102_an_answer_over_the_limit_fails_alone() {
+    let queue = queue(batched());
+    let budget = Budget::of_messages(usize::MAX, 20);
+    let (mut small, mut large) =
+        (submit(&queue, 7, 1), queue.push(limited(&queue, 1, &budget)).expect("there is room"));
+    echo(queue.next_batch().unwrap());
+    assert_eq!(reply(&mut large).unwrap().unwrap_err().word, Word::TooLarge);
+    assert_eq!(data_of(&mut small), [7, 7]);
+    drop(large);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn fault_102_pieces_end_with_the_first_that_is_too_much_and_hold_nothing() {
+    let queue = queue(batched());
+    let budget = Budget::of_messages(usize::MAX, 10);
+    let mut large = queue.push(limited(&queue, 12, &budget)).expect("there is room");
+    echo(queue.next_batch().unwrap());
+    assert!(reply(&mut large).is_none());
+    // Four rows of eight bytes are kept, beside what the request holds.
+    assert_eq!(budget.used(), 42);
+    echo(queue.next_batch().unwrap());
+    assert_eq!(budget.used(), 10);
+    assert_eq!(reply(&mut large).unwrap().unwrap_err().word, Word::TooLarge);
+}
+
+#[test]
+fn fault_103_a_request_that_a_closed_line_sends_back_stays_counted() {
+    let (queue, budget) = (queue(batched()), Budget::new(100));
+    queue.close();
+    let Err(Refused::Closed(back)) = queue.push(limited(&queue, 1, &budget)) else { panic!("it is closed") };
+    let reservation = back.into_reservation();
+    assert_eq!(budget.used(), 10);
+    drop(reservation);
+    assert_eq!(budget.used(), 0);
 }
 
 #[test]

@@ -34,6 +34,9 @@ fn duplicate(kind: &str, name: &str) -> Error {
     Error::bad(format!("{kind} '{}' already exists in request", shown(name)))
 }
 
+/// Names of a request that an error lists: it may have thousands.
+const SHOWN: usize = 32;
+
 fn missing_inputs(request: &InferRequest, signature: &Signature, missing: &[&str]) -> Error {
     let all = signature.inputs.len();
     let required = signature.inputs.iter().filter(|spec| !spec.optional).count();
@@ -46,7 +49,10 @@ fn missing_inputs(request: &InferRequest, signature: &Signature, missing: &[&str
             )
         }
     };
-    let got = names(request.inputs.iter().map(|input| input.name.as_str()));
+    let mut got = names(request.inputs.iter().take(SHOWN).map(|input| input.name.as_str()));
+    if request.inputs.len() > SHOWN {
+        got.push_str(",...");
+    }
     Error::bad(format!(
         "{expected} for model '{}'. Got input(s) [{got}], but missing required input(s) [{}]. \
          Please provide all required input(s).",
