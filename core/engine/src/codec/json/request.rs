@@ -6,6 +6,7 @@ use crate::admission::Reservation;
 use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
+use crate::memory;
 use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
 use bytes::Bytes;
 use jiter::Peek;
@@ -24,6 +25,24 @@ const TENSOR_DEPTH: usize = 3;
 pub fn decode_infer(model: &str, body: &[u8], binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
+    let escaped = escaped(body);
+    held.take(escaped)?;
+    // The parser grows by itself, and takes no error from the allocator.
+    drop(memory::room::<u8>(escaped.saturating_mul(2))?);
+    let request = read(model, text, binary, held);
+    held.give_back(escaped);
+    request
+}
+
+/// Bytes that the parser may need beside the text: it copies a string that has escapes.
+fn escaped(body: &[u8]) -> usize {
+    if body.len() > LITTLE && body.contains(&b'\\') { body.len() } else { 0 }
+}
+
+/// Not worth the counting.
+const LITTLE: usize = 64 << 10;
+
+fn read(model: &str, text: &str, binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
     let mut decoder = Decoder { model, document: Document::new(text), binary, len: text.len(), held };
     let request = decoder.request()?;
     decoder.document.finish()?;

@@ -222,6 +222,18 @@ fn fault_103_what_a_shape_promised_and_no_data_brought_is_not_counted() {
 }
 
 #[test]
+fn fault_103_the_parsers_copy_of_escaped_text_counts_while_it_reads() {
+    let text = format!(r#"{{"ignored":"\\n{}","inputs":[]}}"#, "x".repeat(100_000));
+    let budget = Budget::new(150_000);
+    let mut held = budget.reserve();
+    super::decode_infer("m", text.as_bytes(), Bytes::new(), &mut held).unwrap();
+    assert_eq!(held.bytes(), 0);
+    held.take(100_000).unwrap();
+    let refused = super::decode_infer("m", text.as_bytes(), Bytes::new(), &mut held);
+    assert_eq!(refused.unwrap_err().word, Word::Full);
+}
+
+#[test]
 fn too_many_tensors_are_refused() {
     let input = r#"{"name":"x","shape":[],"datatype":"FP32","data":[]}"#;
     let many = vec![input; 4097].join(",");
