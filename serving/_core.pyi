@@ -15,6 +15,9 @@ __version__: Final[str]
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""
 
+def wait_for_departures() -> None:
+    """Sleep until a caller has left without its answer since the last time. For one thread."""
+
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
 
@@ -114,6 +117,13 @@ class Batch:
     @property
     def deadline(self) -> float | None:
         """Seconds from now until the latest member's deadline; ``None`` without one."""
+
+    def is_abandoned(self) -> bool:
+        """Whether nobody waits for it any more: every caller has left or is late. False once
+        it is answered, and while its inputs are asked for."""
+
+    def abandon(self) -> None:
+        """Its run was ended because it is abandoned: let it go, counted as no failure."""
 
     def split(self) -> tuple[Batch, Batch] | None:
         """Halves, to run a failed batch again; ``None`` when it holds one request.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from serving import _core
 from serving.errors import Word
 from serving.events import log
+from serving.execution.abandoned import Runs
 from serving.execution.recovery import AnyRunner, OnEvent, Recovery, answer, log_event
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Instances:
         self._runner = runner
         self._name = name
         self._on_event = on_event
-        self._recovery = Recovery(runner, name, on_event)
+        self._runs = Runs(runner)
+        self._recovery = Recovery(runner, name, on_event, self._runs)
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._serve, name=f"run {name} #{number}", daemon=True)
@@ -66,8 +68,7 @@ class Instances:
 
     def _serve(self) -> None:
         _core.take_short_turns()
-        next_batch = self._queue.next_batch
-        runner = self._runner
+        next_batch, run = self._queue.next_batch, self._runs.run
         while True:
             batch = outputs = None
             try:
@@ -75,7 +76,7 @@ class Instances:
                 batch = next_batch()
                 if batch is None:
                     return
-                outputs = runner.run(batch.outputs, batch.inputs, batch.requests)
+                outputs = run(batch)
                 answer(batch, outputs)
             except BaseException as error:  # noqa: BLE001 - it may cost the batch, no thread
                 self._recover(batch, error)

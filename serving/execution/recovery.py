@@ -2,7 +2,8 @@
 
 The members of a failed batch are run again before anybody else, in halves, until the guilty
 one is alone; those who expired meanwhile are dropped. A batch whose model's process is gone
-gives its permit back while it waits for the next one.
+gives its permit back while it waits for the next one. One whose run was ended because nobody
+waits for it is let go, and no failure (fault 106).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.errors import Word
 from serving.events import log
+from serving.execution.abandoned import Runs
 from serving.execution.faults import classify
 from serving.execution.isolation.crashes import CrashError, NotRunningError
-from serving.execution.run_limit import RunLimitError
+from serving.execution.run_limit import RunLimitError, RunStoppedError
 
 if TYPE_CHECKING:
     from serving._core import Batch
@@ -41,6 +43,8 @@ class AnyRunner(Protocol):
     def run_alone(
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
     ) -> Sequence[Output]: ...
+
+    def stop(self, thread: int) -> None: ...
 
     def wait_ready(self, timeout: float | None = None) -> bool: ...
 
@@ -70,10 +74,18 @@ class _Failed:
 
 
 class Recovery:
-    """For one runner; ``name`` (``model:version``) is for the events."""
+    """For one runner, whose runs go through ``runs`` (default: its own); ``name``
+    (``model:version``) is for the events."""
 
-    def __init__(self, runner: AnyRunner, name: str, on_event: OnEvent = log_event) -> None:
+    def __init__(
+        self,
+        runner: AnyRunner,
+        name: str,
+        on_event: OnEvent = log_event,
+        runs: Runs | None = None,
+    ) -> None:
         self._runner = runner
+        self._runs = runs or Runs(runner)
         self._name = name
         self._on_event = on_event
         self._said_rows_not_kept = False
@@ -85,6 +97,9 @@ class Recovery:
             one = work.pop()
             if _is_guilty(one.batch, one.error):
                 self._fail(one.batch, one.error)
+                continue
+            if _is_abandoned(one.batch, one.error):
+                one.batch.abandon()
                 continue
             if isinstance(one.error, (CrashError, NotRunningError)):
                 one.batch.step_aside()
@@ -139,10 +154,8 @@ class Recovery:
         if _is_expired(batch):
             batch.fail(Word.EXPIRED, _EXPIRED)
             return None
-        runner = self._runner
-        run = runner.run_alone if isinstance(because, CrashError) else runner.run
         try:
-            answer(batch, run(batch.outputs, batch.inputs, batch.requests))
+            answer(batch, self._runs.run(batch, alone=isinstance(because, CrashError)))
         except BaseException as error:  # noqa: BLE001 - a model may fail in any way
             # The next part may need the permit that this one holds.
             batch.step_aside()
@@ -177,10 +190,17 @@ def _is_guilty(batch: Batch, error: BaseException) -> bool:
     return isinstance(error, RunLimitError) or (isinstance(error, CrashError) and error.alone)
 
 
+def _is_abandoned(batch: Batch, error: BaseException) -> bool:
+    """Whether its run was ended because nobody waits for it; or some other run's process was,
+    and nobody waits for this one either."""
+    ended = isinstance(error, (RunStoppedError, CrashError, NotRunningError))
+    return ended and batch.is_abandoned()
+
+
 def _is_innocent(batch: Batch, error: BaseException) -> bool:
     """Whether it is to be run again as it is: what ended the process was not it, or not
-    certainly."""
-    if isinstance(error, NotRunningError):
+    certainly; or the word to stop was for the run before."""
+    if isinstance(error, (NotRunningError, RunStoppedError)):
         return True
     return isinstance(error, CrashError) and not error.alone and batch.requests == 1
 

@@ -1,12 +1,14 @@
-"""A limit on how long one run may take: a thread that ends those that go on too long.
+"""Runs that end before their end: at a limit on how long one may take, or when told to stop.
 
-onnxruntime looks at ``RunOptions.terminate`` between two nodes, so an endless ``Loop`` ends
-within one node of the flag (fault 23). What the limit costs a run is one reading of the
-clock and two assignments; onnxruntime makes options of its own for a run that brings none.
+One thread ends those that go on too long. onnxruntime looks at ``RunOptions.terminate`` between
+two nodes, so an endless ``Loop`` ends within one node of the flag (fault 23). What that costs a
+run is one reading of the clock and two assignments; onnxruntime makes options of its own for a
+run that brings none.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -27,15 +29,29 @@ class RunLimitError(Exception):
         self.seconds = seconds
 
 
-class _Slot:
-    """One thread's runs of one model. ``started`` is 0 between runs."""
+class RunStoppedError(Exception):
+    """A run was ended by ``stop``."""
 
-    __slots__ = ("__weakref__", "limit", "options", "started")
+    def __init__(self) -> None:
+        super().__init__("the run was ended: nobody waited for it any more")
+
+
+class _Slot:
+    """One thread's runs of one model. ``started`` is 0 between runs; ``stopped`` is when the
+    run started that was told to stop."""
+
+    __slots__ = ("__weakref__", "limit", "options", "started", "stopped")
 
     def __init__(self, limit: float, options: Any) -> None:
         self.limit = limit
         self.options = options
-        self.started = 0.0
+        self.started = self.stopped = 0.0
+
+    def stop(self) -> None:
+        started = self.started
+        if started:
+            self.stopped = started
+            self.options.terminate = True
 
 
 class Watchdog:
@@ -91,18 +107,26 @@ def start_watching() -> None:
 
 
 class RunLimit:
-    """Runs of one model, none longer than ``limit`` seconds (and a quarter)."""
+    """Runs of one model, none longer than ``limit`` seconds (and a quarter); infinite: without
+    end."""
 
     def __init__(self, limit: float, make_options: Callable[[], Any]) -> None:
-        self._limit = limit
+        self.limit = limit
         self._make_options = make_options
         self._local = threading.local()
+        self._by_thread: weakref.WeakValueDictionary[int, _Slot] = weakref.WeakValueDictionary()
+
+    def stop(self, thread: int) -> None:
+        """End what this thread runs now; its function raises RunStoppedError."""
+        slot = self._by_thread.get(thread)
+        if slot is not None:
+            slot.stop()
 
     def bound(self, run: Callable[..., Result]) -> Callable[..., Result]:
         """``run(names, feeds, options)`` as a function of names and feeds, and of the number of
         requests that they are of, which does not matter here.
 
-        The function raises what ``run`` raises, and RunLimitError.
+        The function raises what ``run`` raises, RunLimitError and RunStoppedError.
         """
         local, clock = self._local, time.monotonic
 
@@ -117,6 +141,9 @@ class RunLimit:
             except Exception:
                 if not slot.options.terminate:
                     raise
+                self._slot()
+                if slot.stopped == started:
+                    raise RunStoppedError from None
                 return self._ended(run, names, feeds, clock() - started)
             finally:
                 slot.started = 0.0
@@ -125,12 +152,13 @@ class RunLimit:
 
     def _ended(self, run: Callable[..., Result], names: Any, feeds: Any, took: float) -> Result:
         """The flag was set: for this run, or just too late for the one before."""
-        self._slot()
-        if took >= self._limit:
-            raise RunLimitError(self._limit) from None
+        if took >= self.limit:
+            raise RunLimitError(self.limit) from None
         return self.bound(run)(names, feeds)
 
     def _slot(self) -> _Slot:
-        slot = self._local.slot = _Slot(self._limit, self._make_options())
-        _watchdog.add(slot)
+        slot = self._local.slot = _Slot(self.limit, self._make_options())
+        self._by_thread[threading.get_ident()] = slot
+        if self.limit < math.inf:
+            _watchdog.add(slot)
         return slot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,8 +76,8 @@ class Runner:
         signature: Signature,
         nodes: Mapping[str, int],
         threads: int,
+        run_limit: RunLimit,
         notes: tuple[str, ...] = (),
-        run_limit: RunLimit | None = None,
     ) -> None:
         self.signature = signature
         self.notes = notes
@@ -105,8 +106,6 @@ class Runner:
     def _limited(
         self, run: Callable[[Sequence[str], Mapping[str, Array], Any], Sequence[Output]]
     ) -> Run:
-        if self._run_limit is None:
-            return lambda names, feeds, requests=0: run(names, feeds, None)
         return self._run_limit.bound(run)
 
     def _run_values(
@@ -124,6 +123,11 @@ class Runner:
     ) -> Sequence[Output]:
         """As ``run``: what runs beside it does not matter here."""
         return self.run(names, feeds)
+
+    def stop(self, thread: int) -> None:
+        """End what this thread runs here within a node's time: its ``run`` raises
+        RunStoppedError."""
+        self._run_limit.stop(thread)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Whether runs are possible: they are."""
@@ -196,9 +200,8 @@ def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: 
         fitted = fit_signature(name, config, signature)
     except ConfigError as error:
         raise LoadError(str(error)) from error
-    limit = run_timeout_s(config, settings)
-    bounded = RunLimit(limit, module.RunOptions) if limit else None
-    return Runner(session, fitted, nodes, threads, tuple(notes), bounded)
+    limit = RunLimit(run_timeout_s(config, settings) or math.inf, module.RunOptions)
+    return Runner(session, fitted, nodes, threads, limit, tuple(notes))
 
 
 @contextmanager

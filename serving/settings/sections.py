@@ -128,6 +128,11 @@ class ThreadSettings(Section):
     permits: CountOrAuto = Field(
         default=0, description="Batches that may run at once (0: the CPUs)."
     )
+    lend_permit_s: SecondsOrZero = Field(
+        default=1.0,
+        description="How long a run keeps another model waiting for its permit before that may"
+        " run beside it (seconds; 0: to its end).",
+    )
     load: Count = Field(default=1, description="Versions that are loaded at once.")
     calls: Count = Field(default=2, description="Threads for metadata, statistics and other calls.")
     switch_interval_s: Annotated[Seconds, Field(le=1.0)] = Field(

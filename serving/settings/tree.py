@@ -165,6 +165,7 @@ class Settings(Section):
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,
             "permits": self.permits,
+            "lend_permit_s": self.threads.lend_permit_s,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from serving.errors import Word
+from serving.execution.abandoned import Runs
 from serving.execution.instances import Instances
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.recovery import Recovery
-from serving.execution.run_limit import RunLimitError
+from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -30,7 +31,7 @@ class Request:
         self.answer = None
         self.error = None
         self.done = threading.Event()
-        self.expired = False
+        self.expired = self.left = False
 
     def finish(self, answer=None, error=None):
         assert not self.done.is_set(), "answered twice"
@@ -48,6 +49,13 @@ class Batch:
 
     def step_aside(self):
         self.stepped_aside += 1
+
+    def is_abandoned(self):
+        return all(member.left for member in self.members)
+
+    def abandon(self):
+        for member in self.members:
+            member.finish(error=("abandoned", "", ""))
 
     @property
     def requests(self):
@@ -105,6 +113,10 @@ class Function:
     def __init__(self, function):
         self.run = lambda names, feeds, requests=0: function(feeds["x"])
         self.run_alone = self.run
+        self.stopped = []
+
+    def stop(self, thread):
+        self.stopped.append(thread)
 
     def wait_ready(self, timeout=None):
         return True
@@ -403,3 +415,60 @@ def test_a_part_that_failed_holds_no_permit_while_the_next_one_runs():
     batch = Noted(batch_of(1, 2).members)
     Recovery(Function(run), "m:1").settle(batch, RunLimitError(1.0))
     assert held == [[0, 0], [1, 0]]
+
+
+def left(batch):
+    for member in batch.members:
+        member.left = True
+    return batch
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RunStoppedError(), CrashError("SIGKILL", alone=False), NotRunningError("away")],
+    ids=lambda error: type(error).__name__,
+)
+def test_fault_106_a_run_that_was_ended_since_nobody_waits_is_nobodys_failure(error):
+    child = Child(comes_back=False)
+    batch = left(batch_of(1, 2))
+    Recovery(child, "m:1").settle(batch, error)
+    assert answers(batch) == ["abandoned", "abandoned"]
+    assert child.ran == []
+
+
+def test_a_run_that_fails_by_itself_is_a_failure_whoever_waits():
+    batch = left(batch_of(1))
+    Recovery(Child(), "m:1").settle(batch, RuntimeError("the model's"))
+    assert answers(batch) == [Word.INTERNAL]
+
+
+def test_a_run_ended_instead_of_the_one_before_is_run_again():
+    child = Child()
+    batch = batch_of(1, 2)
+    Recovery(child, "m:1").settle(batch, RunStoppedError())
+    assert answers(batch) == [1, 2]
+
+
+def test_fault_106_runs_end_whose_last_caller_is_gone_and_no_other_does():
+    running, go_on = threading.Barrier(3), threading.Event()
+
+    def run(x):
+        running.wait(30)
+        assert go_on.wait(30)
+        return [x]
+
+    runner = Function(run)
+    runs = Runs(runner)
+    batches = [batch_of(1), left(batch_of(2))]
+    batches[0].members.append(Request(np.array([3])))
+    batches[0].members[0].left = True
+    threads = [threading.Thread(target=runs.run, args=(batch,)) for batch in batches]
+    for thread in threads:
+        thread.start()
+    running.wait(30)
+    assert runs.end_abandoned()
+    assert runner.stopped == [threads[1].ident]
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert not runs.end_abandoned()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.execution.run_limit import RunLimit, RunLimitError
+from serving.execution.run_limit import RunLimit, RunLimitError, RunStoppedError
 from serving.execution.session import Runner, load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import load_settings
@@ -66,7 +67,7 @@ def test_an_endless_run_of_one_thread_costs_no_other_thread_a_run(tmp_path: Path
 
 @pytest.mark.parametrize(("own", "server"), [(0.0, 5.0), (None, 0.0)])
 def test_a_limit_of_0_is_none(tmp_path: Path, own: float | None, server: float) -> None:
-    assert load(tmp_path, own, server)._run_limit is None
+    assert load(tmp_path, own, server)._run_limit.limit == math.inf
 
 
 class Options:
@@ -95,6 +96,45 @@ def test_a_flag_that_comes_too_late_for_one_run_does_not_end_the_next() -> None:
     assert limited([], too_late) == 1
     assert limited([], lambda options: 2) == 2
     assert len(made) == 2
+
+
+def test_fault_106_a_run_without_a_limit_ends_when_told_to_and_no_other_does(
+    tmp_path: Path,
+) -> None:
+    runner = load(tmp_path, None, 0)
+    stop = threading.Event()
+    fine: list[object] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            fine.append(runner.run(["Y"], FINE))
+
+    def end() -> None:
+        while not stop.is_set():
+            runner.stop(endless)
+            time.sleep(0.01)
+
+    endless = threading.get_ident()
+    threads = [threading.Thread(target=work) for work in (ask, end)]
+    for thread in threads:
+        thread.start()
+    with pytest.raises(RunStoppedError):
+        runner.run(["Y"], ENDLESS)
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+    answer = runner.run(["Y"], FINE)[0]
+    assert isinstance(answer, np.ndarray)
+    assert answer.tolist() == [[4]]
+    assert fine
+
+
+def test_a_word_to_stop_that_comes_between_two_runs_ends_neither() -> None:
+    limit = RunLimit(50.0, Options)
+    limited = limit.bound(lambda names, feeds, options: feeds(options))
+    assert limited([], lambda options: 1) == 1
+    limit.stop(threading.get_ident())
+    assert limited([], lambda options: options.terminate) is False
 
 
 def test_errors_of_the_model_are_its_own(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "threads.inter_op": ("2", 2),
     "threads.shared_pool": ("true", True),
     "threads.permits": ("6", 6),
+    "threads.lend_permit_s": ("0.5", 0.5),
     "threads.load": ("2", 2),
     "threads.calls": ("4", 4),
     "threads.switch_interval_s": ("0.005", 0.005),
@@ -137,6 +138,7 @@ CORE = {
     "grpc_compression": "grpc.compression",
     "io_threads": "threads.io",
     "permits": "threads.permits",
+    "lend_permit_s": "threads.lend_permit_s",
 }
 
 

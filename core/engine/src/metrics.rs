@@ -37,12 +37,18 @@ struct Version<'a> {
 /// One series a version.
 type Simple = (&'static str, Kind, &'static str, fn(&Stats) -> u64);
 
-const SERVING: [Simple; 10] = [
+const SERVING: [Simple; 11] = [
     ("serving_inference_total", Kind::Counter, "Rows answered.", |s| s.inferences.load(Relaxed)),
     ("serving_execution_total", Kind::Counter, "Model runs that succeeded.", |s| s.executions.load(Relaxed)),
     ("serving_execution_failed_total", Kind::Counter, "Model runs that failed.", |s| {
         s.failed_runs.load(Relaxed)
     }),
+    (
+        "serving_execution_abandoned_total",
+        Kind::Counter,
+        "Model runs that were ended because nobody waited for them any more.",
+        |s| s.abandoned_runs.load(Relaxed),
+    ),
     (
         "serving_dropped_expired_total",
         Kind::Counter,

@@ -135,6 +135,8 @@ pub struct Stats {
     pub inferences: AtomicU64,
     pub executions: AtomicU64,
     pub failed_runs: AtomicU64,
+    /// Ended before their end: nobody waited for them any more.
+    pub abandoned_runs: AtomicU64,
     /// Milliseconds since the epoch.
     pub last_inference: AtomicU64,
     pub executing: AtomicU64,
@@ -169,6 +171,7 @@ impl Stats {
             inferences: AtomicU64::new(0),
             executions: AtomicU64::new(0),
             failed_runs: AtomicU64::new(0),
+            abandoned_runs: AtomicU64::new(0),
             last_inference: AtomicU64::new(0),
             executing: AtomicU64::new(0),
             dropped_expired: AtomicU64::new(0),

@@ -89,6 +89,16 @@ impl Batch {
         self.with(|held| held.batch.time_left().map(|left| left.as_secs_f64()))
     }
 
+    fn is_abandoned(&self) -> bool {
+        self.inner.lock().as_ref().is_some_and(|held| held.batch.is_abandoned())
+    }
+
+    fn abandon(&self, py: Python<'_>) -> PyResult<()> {
+        let held = self.take()?;
+        py.detach(|| held.batch.abandon());
+        Ok(())
+    }
+
     fn step_aside(&self) -> PyResult<()> {
         self.with(|held| {
             held.batch.step_aside();

@@ -32,6 +32,12 @@ fn descriptors(py: Python<'_>) -> Bound<'_, PyBytes> {
     PyBytes::new(py, engine::DESCRIPTORS)
 }
 
+/// Sleep until a caller has left since the last time; see [`engine::queue::departures`].
+#[pyfunction]
+fn wait_for_departures(py: Python<'_>) {
+    py.detach(|| engine::queue::departures::DEPARTURES.wait());
+}
+
 /// See [`engine::scheduling`].
 #[pyfunction]
 fn take_short_turns() {
@@ -44,6 +50,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
+    module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_class::<queue::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;

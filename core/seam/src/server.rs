@@ -53,8 +53,8 @@ pub struct Server {
 impl Server {
     #[new]
     fn new(config: &Bound<'_, PyMapping>) -> PyResult<Self> {
-        let (config, permits) = read_config(config)?;
-        PERMITS.resize(permits);
+        let (config, permits, lend_after) = read_config(config)?;
+        PERMITS.set(permits, lend_after);
         // An OSError with its errno, so that a taken port can be told from others.
         let inner = Inner::bind(config).map_err(|e| PyOSError::new_err((e.raw_os_error(), e.to_string())))?;
         Ok(Server { inner })
@@ -208,7 +208,8 @@ impl<'py> Keys<'py> {
     }
 }
 
-fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize)> {
+/// The core's, how many batches may run at once, and after how long one lends its permit.
+fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option<Duration>)> {
     let dict = PyDict::new(config.py());
     dict.update(config)?;
     let keys = Keys { dict };
@@ -239,6 +240,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize)> {
         },
     };
     let permits = keys.take("permits")?;
+    let lend_after = keys.limit("lend_permit_s")?;
     // Used by Python alone: they belong to what metadata says of the server.
     for key in ["name", "version"] {
         if keys.dict.contains(key)? {
@@ -247,6 +249,6 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize)> {
     }
     match keys.dict.keys().iter().next() {
         Some(key) => Err(value_error(format!("unknown key {key}"))),
-        None => Ok((read, permits)),
+        None => Ok((read, permits, lend_after)),
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Mapping, Sequence
 
 from serving.errors import Word
@@ -12,7 +13,7 @@ from serving.execution.faults import Fault, FaultError
 from serving.execution.isolation import framing, tensor_wire
 from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.shared_memory import KEPT_BYTES, SharedMemory, Thrift
-from serving.execution.run_limit import RunLimitError
+from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
 
 
@@ -51,6 +52,22 @@ class Channel:
             # The kernel's own: Python's would cost a system call more each time.
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
                 self._socket.setsockopt(socket.SOL_SOCKET, option, _timeval(timeout))
+        self._stopped = 0.0
+
+    def stop(self) -> float:
+        """Have the child end the run, by hanging up: it goes on listening to us no longer.
+        From any thread; seconds since that was first done."""
+        now = time.monotonic()
+        if not self._stopped:
+            self._stopped = now
+            with contextlib.suppress(OSError):  # it is gone
+                self._socket.shutdown(socket.SHUT_WR)
+        return now - self._stopped
+
+    @property
+    def spent(self) -> bool:
+        """Whether it was stopped, and takes no further run."""
+        return bool(self._stopped)
 
     def _fresh_memory(self) -> None:
         self._inputs, self._outputs = _two_memories()
@@ -60,8 +77,9 @@ class Channel:
     def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
         """Outputs in memory of their own. ``requests``: that the rows are of; 0: unknown.
 
-        Raises FaultError or RunLimitError as the child says; EOFError or OSError when it is
-        gone, TimeoutError, NonsenseError; MemoryError where the inputs find no room.
+        Raises FaultError, RunLimitError or RunStoppedError as the child says; EOFError or
+        OSError when it is gone, TimeoutError, NonsenseError; MemoryError where the inputs find
+        no room.
         """
         message, used = self._question(names, feeds)
         message["requests"] = requests
@@ -103,6 +121,8 @@ class Channel:
             raise FaultError(Fault(Word(word), str(text), str(detail)))
         if "limit" in answer:
             raise RunLimitError(float(answer["limit"]))
+        if "stopped" in answer:
+            raise RunStoppedError
         self._outputs.map(int(answer["size"]))
         values = tensor_wire.read(answer["head"], self._outputs.bytes)
         if len(values) != count:

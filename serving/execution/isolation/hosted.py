@@ -17,7 +17,7 @@ from serving.execution.isolation.child import Child, ChildDiedError, ChildFailed
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.idle_channels import IdleChannels
-from serving.execution.run_limit import RunLimitError
+from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
 
@@ -25,6 +25,8 @@ _MODULE = "serving.execution.isolation.worker"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
 _GRACE = 1.5
 _GRACE_S = 1.0
+# For the child to end a run that it was told to stop.
+_STOP_S = 1.0
 _VMSTAT = Path("/proc/vmstat")
 
 
@@ -69,8 +71,12 @@ class Hosted:
         self.child = child
         self._lock = threading.Lock()
         self._idle = IdleChannels()
+        # By the thread whose run is in it.
+        self._busy: dict[int, Channel] = {}
         self._running = 0
         self._dead = False
+        # Killed by us, since a run that nobody waited for went on in it.
+        self.hung = False
         self._began = time.monotonic()
         self._oom_kills = _oom_kills()
 
@@ -112,20 +118,23 @@ class Hosted:
         return _facts(answer)
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
-        """Raises FaultError, RunLimitError, MemoryError; CrashError when the child ended;
-        NotRunningError when it had; OSError where there are no descriptors for it."""
+        """Raises FaultError, RunLimitError, RunStoppedError, MemoryError; CrashError when the
+        child ended; NotRunningError when it had; OSError where there are no descriptors for it.
+        """
         channel = self._take()
         try:
             outputs = channel.run(names, feeds, requests)
         except TimeoutError:
-            self.child.kill()
-            self._lost(channel)
-            raise RunLimitError(self.spec.run_timeout_s) from None
+            raise self._over_limit(channel) from None
         except NonsenseError as error:
             self.child.kill()
             self._lost(channel)
             raise CrashError(f"it answered nonsense: {error}", alone=self._was_alone()) from None
         except (EOFError, OSError):
+            if channel.spent and not self.hung and self.child.alive:
+                # It was stopped before it began.
+                self._give_back(channel)
+                raise RunStoppedError from None
             self._lost(channel)
             raise CrashError(self.died(), alone=self._was_alone()) from None
         except BaseException:
@@ -133,6 +142,15 @@ class Hosted:
             raise
         self._give_back(channel)
         return outputs
+
+    def stop(self, thread: int) -> None:
+        """Have the child end what this thread runs in it; a child that does not is killed."""
+        with self._lock:
+            channel = self._busy.get(thread)
+            if channel is None or channel.stop() < _STOP_S or self._dead:
+                return
+            self.hung = True
+        self.child.kill()
 
     def _timeout(self) -> float | None:
         limit = self.spec.run_timeout_s
@@ -144,25 +162,42 @@ class Hosted:
                 raise NotRunningError("the model's process has ended")
             self._running += 1
             if (idle := self._idle.take()) is not None:
+                self._busy[threading.get_ident()] = idle
                 return idle
+        channel = self._open()
+        try:
+            with channel.theirs:
+                self.child.ask({"do": "channel"}, [channel.theirs.fileno()], self._timeout())
+        except TimeoutError:
+            raise self._over_limit(channel) from None
+        except (ChildDiedError, ChildFailedError) as error:
+            self._lost(channel)
+            raise NotRunningError(str(error)) from None
+        return channel
+
+    def _open(self) -> Channel:
+        """A channel for the calling thread's run, which the child does not know yet."""
         try:
             channel = Channel(self._timeout())
         except OSError:
             with self._lock:
                 self._running -= 1
             raise
-        try:
-            with channel.theirs:
-                self.child.ask({"do": "channel"}, [channel.theirs.fileno()])
-        except (ChildDiedError, ChildFailedError) as error:
-            self._lost(channel)
-            raise NotRunningError(str(error)) from None
+        with self._lock:
+            self._busy[threading.get_ident()] = channel
         return channel
+
+    def _over_limit(self, channel: Channel) -> RunLimitError:
+        """The child did not even answer that its limit was reached."""
+        self.child.kill()
+        self._lost(channel)
+        return RunLimitError(self.spec.run_timeout_s)
 
     def _give_back(self, channel: Channel) -> None:
         with self._lock:
             self._running -= 1
-            if not self._dead:
+            del self._busy[threading.get_ident()]
+            if not (self._dead or channel.spent):
                 self._idle.put(channel)
                 return
         channel.close()
@@ -171,19 +206,22 @@ class Hosted:
         """What was running when it ended stays counted: that says who was alone."""
         with self._lock:
             self._dead = True
+            self._busy.pop(threading.get_ident(), None)
         channel.close()
 
     def _was_alone(self) -> bool:
         """Whether the one run in it is the cause of its end. SIGKILL that is not the kernel's,
         for want of memory, is nobody's who ran."""
         with self._lock:
-            if self._running > 1:
+            if self._running > 1 or self.hung:
                 return False
         killed = self.child.end().signal_number == signal.SIGKILL
         return not killed or self._oom_kills is None or _oom_kills() != self._oom_kills
 
     def died(self) -> str:
         """How it ended, in words (``SIGFPE``)."""
+        if self.hung:
+            return "killed: a run that nobody waited for did not end"
         return self.child.end().words
 
     def lived(self) -> float:

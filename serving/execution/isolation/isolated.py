@@ -35,7 +35,7 @@ class IsolatedRunner:
     ``signature``, ``providers``, ``provider``, ``threads`` and ``notes`` are as ``Runner`` has
     them. ``trouble``: "" while the child runs, else in words why not; ``on_trouble`` is
     called, in a thread of its own, whenever that changed. ``crashes`` counts the ends of its
-    children that nobody asked for, ``restarts`` the children started after them.
+    children that nobody asked for, ``restarts`` the children started in their stead.
     """
 
     def __init__(self, hosted: Hosted, backoff: Backoff) -> None:
@@ -85,6 +85,13 @@ class IsolatedRunner:
         """The same while nothing else runs in the child: if it ends, this run is the cause."""
         with self._entered(alone=True) as hosted:
             return hosted.run(names, feeds, requests)
+
+    def stop(self, thread: int) -> None:
+        """End what this thread runs, in RunStoppedError; where the child does not obey, with the
+        child, which is started again."""
+        hosted = self._hosted
+        if hosted is not None:
+            hosted.stop(thread)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the child runs, at most so many seconds; whether it does. Once closed it
@@ -157,14 +164,16 @@ class IsolatedRunner:
             hosted.close()
             if self._closed:
                 return
-            self.crashes += 1
-            hosted = self._next(hosted.died(), hosted.lived())
+            self.crashes += not hosted.hung
+            hosted = self._next(hosted.died(), hosted.lived(), asked_for=hosted.hung)
 
-    def _next(self, words: str, lived: float) -> Hosted | None:
-        """A child that runs, after as many tries as it takes; None once closed."""
+    def _next(self, words: str, lived: float, asked_for: bool) -> Hosted | None:
+        """A child that runs, after as many tries as it takes; None once closed. ``asked_for``:
+        the end of the last one was no crash."""
         while True:
             with self._changed:
-                wait, self._searching = self._backoff.wait(lived, self._searching), False
+                wait = 0.0 if asked_for else self._backoff.wait(lived, self._searching)
+                asked_for = self._searching = False
                 if self._closed:
                     return None
             self._say(words, wait)

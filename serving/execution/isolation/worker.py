@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,11 +29,14 @@ from serving.execution.isolation import child_process, framing, snapshot, tensor
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
-from serving.execution.run_limit import RunLimitError
+from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Runner, runner_of
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+
+# Between two looks at runs that are to end.
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Host:
 
     def __init__(self) -> None:
         self._runner: Runner | None = None
+        self._hangups = _Hangups(self._stop)
         self._memory: RunMemory | None = None
         self._answers = Answers(0, 0)
 
@@ -90,14 +97,53 @@ class Host:
             "notes": list(runner.notes),
         }
 
+    def _stop(self, thread: int) -> None:
+        if self._runner is not None:
+            self._runner.stop(thread)
+
     def _serve(self, fd: int) -> None:
         assert self._runner is not None
         assert self._memory is not None
-        with contextlib.suppress(EOFError, OSError), socket.socket(fileno=fd) as channel:
+        with (
+            contextlib.suppress(EOFError, OSError),
+            socket.socket(fileno=fd) as channel,
+            self._hangups.watched(fd),
+        ):
             line = _Line(self._runner, self._memory, self._answers)
             while True:
                 message, fds = framing.receive(channel, alone=True)
                 framing.send(channel, line.answer(message, fds))
+
+
+class _Hangups:
+    """Sees when the server hangs up in the middle of a run: nobody waits for it any more.
+    ``stop`` ends what a thread runs."""
+
+    def __init__(self, stop: Callable[[int], None]) -> None:
+        self._stop = stop
+        self._epoll = select.epoll()
+        # By the descriptor of its channel.
+        self._threads: dict[int, int] = {}
+        threading.Thread(target=self._watch, name="hangups", daemon=True).start()
+
+    @contextlib.contextmanager
+    def watched(self, fd: int) -> Iterator[None]:
+        """While the calling thread runs what comes on this channel."""
+        self._threads[fd] = threading.get_ident()
+        self._epoll.register(fd, select.EPOLLRDHUP)
+        try:
+            yield
+        finally:
+            self._epoll.unregister(fd)
+            del self._threads[fd]
+
+    def _watch(self) -> None:
+        while True:
+            for fd, _ in self._epoll.poll():
+                thread = self._threads.get(fd)
+                if thread is not None:
+                    self._stop(thread)
+            time.sleep(_LOOK_S)
 
 
 class _Line:
@@ -120,6 +166,8 @@ class _Line:
             return self._run(message)
         except RunLimitError as error:
             return {"limit": error.seconds}
+        except RunStoppedError:
+            return {"stopped": True}
         except Exception as error:  # noqa: BLE001 - a model may fail in any way
             memory = self._memory
             return _fault(classify(error, Limit(memory.run_bytes, shared=memory.shared)))

@@ -394,6 +394,20 @@ impl Batch {
         }
     }
 
+    /// Whether nobody waits for it any more: every member was answered, has left or is late, or
+    /// runs elsewhere as a whole. Once it is so it stays so.
+    pub fn is_abandoned(&self) -> bool {
+        let now = Instant::now();
+        self.members.iter().all(|m| is_void(m) || m.item.fate(now) != Fate::Live)
+    }
+
+    /// Its run was ended because it [is abandoned](Batch::is_abandoned): no failure of the
+    /// model's.
+    pub fn abandon(mut self) {
+        self.queue.stats().abandoned_runs.fetch_add(1, Ordering::Relaxed);
+        self.answer_all(&pending::expired());
+    }
+
     /// Time until the latest member's deadline.
     pub fn time_left(&self) -> Option<Duration> {
         self.deadline().map(|d| d.saturating_duration_since(Instant::now()))

@@ -1,6 +1,7 @@
 //! The bounded line of requests for one slot.
 
 pub mod batch;
+pub mod departures;
 pub mod mailbox;
 pub mod pending;
 mod pieces;
@@ -15,6 +16,7 @@ use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
 use crate::tensor::Signature;
+use departures::DEPARTURES;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::cell::RefCell;
@@ -399,6 +401,7 @@ impl Queue {
     /// A caller went without its answer. Once half the line is dead it is cleared,
     /// so that the cost stays constant per request and the memory is given back.
     fn caller_left(&self) {
+        DEPARTURES.note();
         let left = self.left.fetch_add(1, Ordering::Relaxed) + 1;
         let mut line = self.line.lock();
         if left * 2 > line.lines.requests() && !line.lines.is_empty() {

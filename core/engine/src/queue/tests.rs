@@ -376,3 +376,23 @@ fn a_puller_is_woken_also_by_a_thread_that_never_sleeps() {
         }
     });
 }
+
+#[test]
+fn fault_106_a_batch_is_abandoned_once_its_last_caller_has_left_or_is_late() {
+    let queue = queue(batched());
+    let gone = submit(&queue, 1, 1);
+    let late = Instant::now() + Duration::from_millis(40);
+    let mut waits = queue.push(pending(&queue, 2, 1, Some(late))).expect("there is room");
+    let batch = queue.next_batch().unwrap();
+    assert!(!batch.is_abandoned());
+    drop(gone);
+    assert!(!batch.is_abandoned());
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(batch.is_abandoned());
+    batch.abandon();
+    let reply = reply(&mut waits).expect("answered").expect_err("late");
+    assert_eq!(reply.word, Word::Expired);
+    let stats = queue.stats();
+    assert_eq!(stats.abandoned_runs.load(Ordering::Relaxed), 1);
+    assert_eq!(stats.failed_runs.load(Ordering::Relaxed), 0);
+}

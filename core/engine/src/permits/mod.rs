@@ -1,0 +1,185 @@
+//! Who may run now. Many models share few cores: a permit is the right to run,
+//! and goes to whoever has had the least of the machine, so that no model starves
+//! another however slow its neighbours are. It is lent, not owned: see [`book`].
+
+pub mod book;
+
+use book::Book;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A holder's account: how long it has run, in nanoseconds of virtual time.
+#[derive(Debug, Default)]
+pub struct Share {
+    spent: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Permits {
+    book: Mutex<Book<Arc<Seat>>>,
+}
+
+/// Where one waits, by the book's lock.
+#[derive(Debug, Default)]
+struct Seat {
+    granted: AtomicBool,
+    wake: Condvar,
+}
+
+impl Permits {
+    pub fn new(size: usize) -> Arc<Self> {
+        Arc::new(Permits { book: Mutex::new(Book::new(size)) })
+    }
+
+    /// How many may run at once, and after how long a run lends its permit to one who waits
+    /// (`None`: never). Takes effect as permits come back.
+    pub fn set(&self, size: usize, lend_after: Option<Duration>) {
+        let mut book = self.book.lock();
+        book.set(size, lend_after);
+        grant(&mut book);
+        reckon(&book);
+    }
+
+    /// Wait for the right to run.
+    pub fn acquire(self: &Arc<Self>, share: &Arc<Share>) -> Permit {
+        let mut book = self.book.lock();
+        let spent = book.account_of(share.spent.load(Ordering::Relaxed));
+        share.spent.store(spent, Ordering::Relaxed);
+        let id = match book.take(spent, Instant::now()) {
+            Some(id) => id,
+            None => wait(book, spent),
+        };
+        Permit { permits: self.clone(), share: share.clone(), id, since: Instant::now() }
+    }
+
+    /// Those that are lent included: there may be more than may run at once.
+    pub fn held(&self) -> usize {
+        self.book.lock().held()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.book.lock().waiting()
+    }
+
+    fn release(&self, permit: &Permit) {
+        let ran = u64::try_from(permit.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        permit.share.spent.fetch_add(ran.max(1), Ordering::Relaxed);
+        let mut book = self.book.lock();
+        let was_lent = book.put_back(permit.id);
+        grant(&mut book);
+        if was_lent {
+            reckon(&book);
+        }
+    }
+}
+
+/// Stand in line until a permit is free, or one is lent.
+fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, spent: u64) -> u64 {
+    let seat = Arc::new(Seat::default());
+    let id = book.wait(spent, seat.clone());
+    grant(&mut book);
+    while !seat.granted.load(Ordering::Relaxed) {
+        match book.due() {
+            Some(due) => {
+                seat.wake.wait_until(&mut book, due);
+            }
+            None => seat.wake.wait(&mut book),
+        }
+        grant(&mut book);
+    }
+    id
+}
+
+/// Hand out what is free.
+fn grant(book: &mut Book<Arc<Seat>>) {
+    if book.waiting() == 0 {
+        return;
+    }
+    let now = Instant::now();
+    while let Some(seat) = book.grant(now) {
+        seat.granted.store(true, Ordering::Relaxed);
+        seat.wake.notify_one();
+    }
+}
+
+/// Have those who wait reckon anew when a permit is lent to them.
+fn reckon(book: &Book<Arc<Seat>>) {
+    for seat in book.each_waiting() {
+        seat.wake.notify_one();
+    }
+}
+
+/// The right to run now, held by value: dropping it passes it on.
+#[derive(Debug)]
+pub struct Permit {
+    permits: Arc<Permits>,
+    share: Arc<Share>,
+    id: u64,
+    since: Instant,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.permits.release(self);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread::JoinHandle;
+
+    fn share() -> Arc<Share> {
+        Arc::new(Share::default())
+    }
+
+    /// Have a thread ask for a permit, and return once it waits.
+    fn ask(permits: &Arc<Permits>, got: mpsc::Sender<()>) -> JoinHandle<Permit> {
+        let (before, mine) = (permits.waiting(), permits.clone());
+        let thread = std::thread::spawn(move || {
+            let permit = mine.acquire(&share());
+            got.send(()).unwrap();
+            permit
+        });
+        while permits.waiting() == before {
+            std::thread::yield_now();
+        }
+        thread
+    }
+
+    #[test]
+    fn a_permit_that_comes_back_wakes_who_waits() {
+        let permits = Permits::new(2);
+        permits.set(2, None);
+        let a = permits.acquire(&share());
+        let _b = permits.acquire(&share());
+        let (tx, rx) = mpsc::channel();
+        let other = ask(&permits, tx);
+        assert!(rx.try_recv().is_err());
+        drop(a);
+        rx.recv().unwrap();
+        assert_eq!(permits.held(), 2);
+        drop(other.join().unwrap());
+    }
+
+    #[test]
+    fn fault_106_who_waits_wakes_by_itself_when_a_permit_is_lent() {
+        let permits = Permits::new(1);
+        permits.set(1, Some(Duration::from_millis(30)));
+        let endless = permits.acquire(&share());
+        let (tx, rx) = mpsc::channel();
+        let mine = permits.clone();
+        let other = std::thread::spawn(move || {
+            let permit = mine.acquire(&share());
+            tx.send(()).unwrap();
+            permit
+        });
+        rx.recv_timeout(Duration::from_secs(20)).unwrap();
+        drop(endless);
+        drop(other.join().unwrap());
+        assert_eq!(permits.held(), 0);
+    }
+}

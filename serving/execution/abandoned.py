@@ -1,0 +1,116 @@
+"""Runs that nobody waits for any more are ended (fault 106).
+
+The core says when callers have left. Then one thread looks at what runs, and has the runs end
+whose last caller is gone: in process by onnxruntime's flag, in a child by a word to it or with
+it. A run that somebody waits for costs two entries in a dictionary.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from serving import _core
+from serving.events import log
+
+if TYPE_CHECKING:
+    from serving._core import Batch
+    from serving.execution.session import Array, Output, Run
+
+# From the word that somebody left to a look at what runs: one look for all who leave meanwhile,
+# and most runs have ended by then. As long again between two looks while such a run goes on.
+_PAUSE_S = 0.1
+
+
+class Stoppable(Protocol):
+    """A runner whose runs can be ended."""
+
+    @property
+    def run(self) -> Run: ...
+
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]: ...
+
+    def stop(self, thread: int) -> None:
+        """Have what ``thread`` (by ``threading.get_ident``) runs end, in RunStoppedError or with
+        the process that it runs in. To be called again as long as it goes on."""
+
+
+class Runs:
+    """What the threads of one version run now."""
+
+    def __init__(self, runner: Stoppable) -> None:
+        self._runner = runner
+        self._now: dict[int, Batch] = {}
+        _watch.add(self)
+
+    def run(self, batch: Batch, alone: bool = False) -> Sequence[Output]:
+        """The outputs of a batch; ``alone``: while nothing else runs in its process.
+
+        Raises what the runner raises; RunStoppedError, or what comes of the end of its process,
+        where the batch was abandoned meanwhile.
+        """
+        runner, thread = self._runner, threading.get_ident()
+        self._now[thread] = batch
+        try:
+            run = runner.run_alone if alone else runner.run
+            return run(batch.outputs, batch.inputs, batch.requests)
+        finally:
+            del self._now[thread]
+
+    def end_abandoned(self) -> bool:
+        """Have runs end that nobody waits for; whether there was any."""
+        # One step for the interpreter: nothing comes or goes meanwhile.
+        now = list(self._now.items())
+        threads = [thread for thread, batch in now if batch.is_abandoned()]
+        for thread in threads:
+            self._runner.stop(thread)
+        return bool(threads)
+
+
+class _Watch:
+    """One thread for all versions, asleep while nobody leaves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: weakref.WeakSet[Runs] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+
+    def add(self, runs: Runs) -> None:
+        with self._lock:
+            self._all.add(runs)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._watch, name="abandoned runs", daemon=True
+                )
+                self._thread.start()
+
+    def _watch(self) -> None:
+        while True:
+            _core.wait_for_departures()
+            time.sleep(_PAUSE_S)
+            while self._look():
+                time.sleep(_PAUSE_S)
+
+    def _look(self) -> bool:
+        """Whether a run goes on that nobody waits for. A function of its own: no name of it
+        keeps a version's runs alive while the watch sleeps."""
+        with self._lock:
+            everything = list(self._all)
+        ended = [_ended(runs) for runs in everything]
+        return any(ended)
+
+
+def _ended(runs: Runs) -> bool:
+    try:
+        return runs.end_abandoned()
+    except Exception:  # noqa: BLE001 - one version's trouble; the thread watches others, too
+        log.exception("abandoned_run_not_ended")
+        return False
+
+
+_watch = _Watch()
