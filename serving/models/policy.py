@@ -10,16 +10,20 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from serving.models import places
+from serving.models.places import GiveWay, Load, MoveOver
 from serving.models.state import IN_LOADER, PENDING, Slot, State
 from serving.models.wishes import Wish, Wishes
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``loads``: how many slots may be in the loader; a retry waits ``retry_first_s``
-    after the first failure and twice as long after each further one."""
+    """``loads``: how many slots may be in the loader, and as many slow ones beside them, which
+    is what a trial is after ``slow_after_s``; a retry waits ``retry_first_s`` after the first
+    failure and twice as long after each further one."""
 
     loads: int = 1
+    slow_after_s: float = 1.0
     retry_first_s: float = 2.0
     retry_max_s: float = 60.0
 
@@ -29,13 +33,6 @@ class Add:
     """A new slot, to be loaded when its turn comes."""
 
     wish: Wish
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Into the loader: a NEW slot, or a FAILED one again."""
-
-    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +69,13 @@ class Remark:
 # of them is loaded once, to know.
 _MOST_PASSED_OVER = 8
 
+# A place in the line of those who wait to be loaded.
+_Turn = tuple[bool, int, bool, int, int, str]
+
 # A model's slots that something is to be decided about.
 _ByVersion = dict[int, list[Slot]]
 
-Action = Add | Load | Cancel | Unload | Forget | Remark
+Action = Add | Load | MoveOver | GiveWay | Cancel | Unload | Forget | Remark
 
 GONE_FROM_DISK = "no longer on disk; stays because no other version of the model can answer"
 UNREADABLE = "its model directory cannot be read now; stays as loaded"
@@ -162,7 +162,7 @@ def next_actions(
     ``models`` names every model that is on disk or has a slot.
     """
     actions: list[Action] = []
-    turns: list[tuple[tuple[bool, bool, int, int, str], int]] = []
+    turns: list[tuple[_Turn, Slot]] = []
     by_model = _by_model(slots)
     none: list[Slot] = []
     for wishes in models:
@@ -175,8 +175,9 @@ def next_actions(
             actions += _additions(chosen, mine)
             actions += _removals(wishes, chosen, mine)
         turns += _turns(chosen, mine, now, limits)
-    free = limits.loads - sum(slot.state in IN_LOADER for slot in slots)
-    return actions + [Load(slot) for _, slot in sorted(turns)[: max(free, 0)]]
+    waiting = [slot for _, slot in sorted(turns, key=lambda turn: turn[0])]
+    loading = [slot for slot in slots if slot.state in IN_LOADER]
+    return actions + places.next_steps(waiting, loading, now, limits.loads, limits.slow_after_s)
 
 
 def retry_at(slot: Slot, limits: Limits) -> float | None:
@@ -392,9 +393,10 @@ def _why_former(slot: Slot, wish: Wish, heir: Slot | None) -> str:
 
 def _turns(
     chosen: Sequence[Wish], slots: _ByVersion, now: float, limits: Limits
-) -> Iterator[tuple[tuple[bool, bool, int, int, str], int]]:
-    """Who may be loaded now, with its place in the line: first attempts before retries,
-    models without an answer before others, newest versions first."""
+) -> Iterator[tuple[_Turn, Slot]]:
+    """Who may be loaded now, with its place in the line: first attempts before retries, those
+    that gave way to others less often, models without an answer before others, newest versions
+    first."""
     has_answer = any(s.state is State.READY for same in slots.values() for s in same)
     for rank, wish in enumerate(chosen):
         slot = _find(slots, wish) if wish.whole else None
@@ -402,4 +404,5 @@ def _turns(
             continue
         at = retry_at(slot, limits)
         if slot.state is State.NEW or (at is not None and at <= now):
-            yield (slot.attempts > 0, has_answer, rank, -slot.version, slot.model), slot.id
+            again = slot.attempts > 0
+            yield (again, slot.gave_way, has_answer, rank, -slot.version, slot.model), slot

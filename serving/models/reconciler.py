@@ -48,7 +48,10 @@ class Reconciler:
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
-            settings.threads.load, loading.retry_first_s, loading.retry_max_s
+            settings.threads.load,
+            loading.slow_after_s,
+            loading.retry_first_s,
+            loading.retry_max_s,
         )
         self.slots: Slots
         self._wishes: dict[str, Wishes] = {}
@@ -57,7 +60,7 @@ class Reconciler:
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
         self._undecided = True
-        self._next_retry = float("inf")
+        self._next_due = float("inf")
         # Whether a look at the start could see everything.
         self._begun = False
         # The versions on disk at the start, as far as they are wanted.
@@ -74,12 +77,12 @@ class Reconciler:
             self._look()
         for model in self._intents.expired(self._wall()):
             self._wish_anew(model)
-        if self._undecided or self._mono() >= self._next_retry:
+        if self._undecided or self._mono() >= self._next_due:
             self._reconcile()
 
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
-        due = min(self._disk.next_scan, self._next_retry) - self._mono()
+        due = min(self._disk.next_scan, self._next_due) - self._mono()
         return max(0.0, min(due, self._intents.due() - self._wall()))
 
     def touch(self, model: str) -> None:
@@ -209,8 +212,8 @@ class Reconciler:
         self.slots.drop_stats({(w.model, v.version) for w in everything for v in w.versions})
         now = self._mono()
         # A retry that is due and waits for a place comes with the mail that frees one.
-        times = (at for at in self.slots.retry_times(self._limits) if at > now)
-        self._next_retry = min(times, default=float("inf"))
+        times = (at for at in self.slots.due_times(self._limits) if at > now)
+        self._next_due = min(times, default=float("inf"))
         for wishes in everything:
             if self._intents.settle_exact(wishes, self.slots.of(wishes.model)):
                 self._wish_anew(wishes.model)

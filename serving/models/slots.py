@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from serving.errors import LoadError
 from serving.events import log
 from serving.model_config import ModelConfig
-from serving.models import policy
+from serving.models import places, policy
 from serving.models.configs import KnownConfig
 from serving.models.history import History
 from serving.models.picture import Loaded, Served
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 _NO_LONGER_WANTED = "no longer wanted"
 _MOVED = "its files changed while they were loaded"
 _STOPPING = "the server is stopping"
+_GAVE_WAY = "its trial takes long; others are loaded first"
 
 
 class Load(Protocol):
     """The loader: raises LoadError; may return early or late once ``cancelled()``.
 
     ``path``: the version's folder; ``folder``: the model's, with its configuration.
-    ``fingerprint``: of both its files and its configuration. ``on_changed``: what it says of
+    ``fingerprint``: of both its files and its configuration. ``on_trying``: a trial, which
+    ends when ``cancelled``, does its own work from now on. ``on_changed``: what it says of
     itself is another, long after it was loaded.
     """
 
@@ -51,6 +53,7 @@ class Load(Protocol):
         settings: Settings,
         stats: _core.Stats | None,
         cancelled: Callable[[], bool],
+        on_trying: Callable[[], None],
         on_warming: Callable[[], None],
         on_changed: Callable[[], None],
     ) -> Loaded: ...
@@ -83,7 +86,12 @@ class Work:
     config: ModelConfig | None
     stats: _core.Stats | None
     cancelled: threading.Event = field(default_factory=threading.Event)
+    gives_way: threading.Event = field(default_factory=threading.Event)
     loaded: Loaded | None = None
+
+    def is_to_end(self) -> bool:
+        """Whether a load under way is of no use any more, or not now."""
+        return self.cancelled.is_set() or self.gives_way.is_set()
 
 
 class Slots:
@@ -123,8 +131,14 @@ class Slots:
         match action:
             case policy.Add(wish):
                 self._add(wish, known(wish.key.model))
-            case policy.Load(slot):
+            case places.Load(slot):
                 self._begin_load(self._works[slot])
+            case places.MoveOver(slot):
+                self._works[slot].slot.gave_way += 1
+                self._outside.changed(self._works[slot].slot.model)
+            case places.GiveWay(slot):
+                self._works[slot].slot.told = True
+                self._works[slot].gives_way.set()
             case policy.Cancel(slot):
                 self._cancel(self._works[slot])
             case policy.Unload(slot, words):
@@ -167,6 +181,8 @@ class Slots:
             self._fail(work, known.error, may_heal=False)
 
     def _begin_load(self, work: Work) -> None:
+        work.gives_way.clear()
+        work.slot.told, work.slot.trying_since = False, None
         self._move(work, State.LOADING)
         assert work.config is not None  # else it failed when it was added
         load = partial(self._load_in_thread, work, work.config)
@@ -235,7 +251,8 @@ class Slots:
                 config=config,
                 settings=outside.settings,
                 stats=work.stats,
-                cancelled=work.cancelled.is_set,
+                cancelled=work.is_to_end,
+                on_trying=lambda: outside.post(partial(self._on_trying, work)),
                 on_warming=lambda: outside.post(partial(self._on_warming, work)),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
@@ -248,6 +265,10 @@ class Slots:
     def _has_moved(self, slot: Slot) -> bool:
         """Whether its files are others than when the load began."""
         return self._outside.fingerprint(slot.path) != slot.key.files
+
+    def _on_trying(self, work: Work) -> None:
+        work.slot.trying_since = self._outside.mono()
+        self._outside.changed(work.slot.model)
 
     def _on_warming(self, work: Work) -> None:
         if work.slot.state is State.LOADING:
@@ -287,6 +308,10 @@ class Slots:
     def _on_failed(self, work: Work, error: BaseException, moved: bool) -> None:
         if work.slot.cancelled:
             self._end_cancelled(work)
+            return
+        if work.gives_way.is_set():
+            work.slot.gave_way += 1
+            self._move(work, State.NEW, _GAVE_WAY)
             return
         reason, detail = _reason(error)
         if moved:
@@ -330,11 +355,12 @@ class Slots:
                 case State.NEW | State.LOADING | State.WARMING if not work.slot.cancelled:
                     self._cancel(work)
 
-    def retry_times(self, limits: policy.Limits) -> Iterator[float]:
+    def due_times(self, limits: policy.Limits) -> Iterator[float]:
+        """When something is to be decided again: retries, and trials that then take long."""
         for work in self._works.values():
-            at = policy.retry_at(work.slot, limits)
-            if at is not None:
-                yield at
+            retry = policy.retry_at(work.slot, limits)
+            overdue = places.overdue_at(work.slot, limits.slow_after_s)
+            yield from (at for at in (retry, overdue) if at is not None)
 
 
 def _fingerprint(key: SlotKey) -> str:

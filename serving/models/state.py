@@ -24,8 +24,9 @@ class State(StrEnum):
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.NEW: frozenset({State.LOADING, State.FAILED}),
-        State.LOADING: frozenset({State.WARMING, State.FAILED}),
-        State.WARMING: frozenset({State.READY, State.FAILED}),
+        # Back to NEW: it gave way to others, and waits for its turn again.
+        State.LOADING: frozenset({State.WARMING, State.FAILED, State.NEW}),
+        State.WARMING: frozenset({State.READY, State.FAILED, State.NEW}),
         State.READY: frozenset({State.DRAINING, State.FAILED}),
         State.DRAINING: frozenset({State.GONE, State.FAILED}),
         State.FAILED: frozenset({State.LOADING, State.GONE}),
@@ -90,6 +91,12 @@ class Slot:
     attempts: int = 0
     # Whether the last failure may pass without a change of files (I/O, memory).
     may_heal: bool = False
+    # How often it gave way to others while it was loaded: from once on it is a slow one.
+    gave_way: int = 0
+    # Whether it was told to, and has not come out of the loader yet.
+    told: bool = False
+    # The monotonic time from which its trial has done its own work; None before.
+    trying_since: float | None = None
     # What it was loaded with, also where it was not let serve.
     signature: Signature | None = None
     # No longer wanted: whatever the load comes to, the slot goes.

@@ -133,7 +133,9 @@ class ThreadSettings(Section):
         description="How long a run keeps another model waiting for its permit before that may"
         " run beside it (seconds; 0: to its end).",
     )
-    load: Count = Field(default=1, description="Versions that are loaded at once.")
+    load: Count = Field(
+        default=1, description="Versions that are loaded at once, and slow ones beside them."
+    )
     calls: Count = Field(default=2, description="Threads for metadata, statistics and other calls.")
     switch_interval_s: Annotated[Seconds, Field(le=1.0)] = Field(
         default=0.0001,
@@ -176,6 +178,12 @@ class LoadingSettings(Section):
     )
     trial_timeout_s: Seconds = Field(
         default=300.0, description="For a trial to end, before the version fails (seconds)."
+    )
+    slow_after_s: Seconds = Field(
+        default=1.0,
+        description="How long a trial keeps others waiting: from then on it counts as slow, goes"
+        " on beside `threads.load` others, and gives way to other slow ones after five times as"
+        " long (seconds).",
     )
     warmup_timeout_s: Seconds = Field(
         default=5.0, description="For warming batch sizes and measuring them (seconds)."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import signal
 import sys
@@ -57,5 +58,12 @@ def do_allocate(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         return {"got": 0}
 
 
+_heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+
+def do_wait_for_word(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    return {"heard": _heard.get(timeout=30)}
+
+
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), handle)
+    serve(int(sys.argv[1]), handle, _heard.put)

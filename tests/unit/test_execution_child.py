@@ -104,6 +104,13 @@ def test_a_question_may_take_too_long(child: Child) -> None:
     assert gone(child.pid)
 
 
+def test_it_hears_a_word_while_it_is_busy_with_a_question(child: Child) -> None:
+    threading.Timer(0.3, child.tell, ("now",)).start()
+    assert child.ask({"do": "wait_for_word"}, timeout=30) == {"heard": "now"}
+    child.kill()
+    assert not child.tell("too late")
+
+
 def test_killing_it_ends_the_wait_for_its_answer(child: Child) -> None:
     child.ask({"do": "echo", "what": 1})
     failure: list[BaseException] = []

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from serving.model_config.schema import VersionPolicy
-from serving.models import policy
+from serving.models import places, policy
 from serving.models.policy import Limits, desired, next_actions
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.models.wishes import Wish, Wishes
@@ -86,7 +86,7 @@ class World:
         slot = next(slot for slot in self.slots if slot.id == action.slot)
         words = f"{type(action).__name__.lower()} {name(slot)}"
         match action:
-            case policy.Load():
+            case places.Load():
                 slot.move(State.LOADING, self.now)
             case policy.Cancel():
                 slot.cancelled = True
@@ -609,7 +609,7 @@ def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_anothe
         slot(2, wish("a", 2), State.READY),
         slot(3, wish("b", 1), State.NEW),
     ]
-    assert next_actions(models, slots, 0.0, Limits(loads=1)) == [policy.Load(3)]
+    assert next_actions(models, slots, 0.0, Limits(loads=1)) == [places.Load(3)]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "registry.follow_symlinks": ("true", True),
     "control.uploads": ("true", True),
     "loading.trial": ("off", "off"),
+    "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),
     "loading.warmup_timeout_s": ("1", 1.0),
     "loading.memory_bytes": ("1000", 1000),

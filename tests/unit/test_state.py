@@ -14,6 +14,8 @@ ALLOWED = (
     set(pairwise(LIFE))
     | {(state, State.FAILED) for state in LIFE if state is not State.GONE}
     | {(State.FAILED, State.LOADING), (State.FAILED, State.GONE)}
+    # A load gave way to others.
+    | {(State.LOADING, State.NEW), (State.WARMING, State.NEW)}
 )
 
 

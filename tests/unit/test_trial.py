@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -225,13 +227,13 @@ def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatc
     state = StateDir(tmp_path / "state")
     monkeypatch.setattr(
         "serving.models.loading.trial._stages",
-        lambda child, job: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *more: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
         "serving.models.loading.trial._stages",
-        lambda child, job: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *more: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
         trials(state).load(graphs.softmax(), fingerprint="f")
@@ -263,13 +265,28 @@ def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials
     assert not any(child.alive for child in started)
 
 
-def test_a_cancelled_trial_ends_at_once(trials, started):
+def test_fault_106_a_cancelled_trial_ends_at_once_and_its_child_tries_the_next(trials, started):
+    one = trials()
+    for name in ("a", "b"):
+        cancelled = threading.Event()
+        trying = threading.Timer(0.3, cancelled.set).start
+        with pytest.raises(LoadCancelledError):
+            one.load(_endless(), name=name, cancelled=cancelled.is_set, on_trying=trying)
+    assert one.load(graphs.softmax(), name="good").verdict.batched
+    assert len(started) == 1
+
+
+def test_a_trial_that_does_not_obey_ends_with_its_child(trials, started):
     one = trials()
     cancelled = threading.Event()
-    threading.Timer(0.1, cancelled.set).start()
+
+    def hang():
+        os.kill(started[0].pid, signal.SIGSTOP)
+        cancelled.set()
+
     with pytest.raises(LoadCancelledError):
-        one.load(_endless(), cancelled=cancelled.is_set)
-    assert not any(child.alive for child in started)
+        one.load(_endless(), cancelled=cancelled.is_set, on_trying=hang)
+    assert not started[0].alive
 
 
 def _endless():

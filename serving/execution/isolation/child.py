@@ -60,6 +60,7 @@ class Child:
         self, module: str, *, name: str, niceness: int = 0, memory_bytes: int | None = None
     ) -> None:
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._channel, theirs = socket.socketpair()
         try:
             with theirs:
@@ -94,7 +95,8 @@ class Child:
         with self._lock:
             try:
                 self._channel.settimeout(timeout)
-                framing.send(self._channel, message, fds, until)
+                with self._sending:
+                    framing.send(self._channel, message, fds, until)
                 answer, received = self._receive(until)
             except TimeoutError:
                 raise
@@ -105,6 +107,19 @@ class Child:
         if "failed" in answer:
             raise ChildFailedError(str(answer["failed"]))
         return answer
+
+    def tell(self, word: str) -> bool:
+        """Have it hear a word at once, also while it is busy with a question: there is no
+        answer. False where that is not possible, now or any more."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            framing.send(self._channel, {"word": word})
+        except (OSError, framing.FramingError):
+            return False
+        finally:
+            self._sending.release()
+        return True
 
     def _receive(self, until: float | None) -> tuple[Message, list[int]]:
         try:

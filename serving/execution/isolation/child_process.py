@@ -24,12 +24,13 @@ _OOM_SCORE = 500
 _PROC = Path("/proc/self")
 
 
-def serve(fd: int, handler: Handler) -> None:
+def serve(fd: int, handler: Handler, hear: Callable[[str], None] = lambda word: None) -> None:
     """Answer the server's questions, one after another, until it closes the socket or ends;
     then the process ends. Never returns. To be called first, from the main thread.
 
     ``handler`` gets a message and the file descriptors that came with it, which are its own
     now. An error that it raises is printed and reported, and the next question is awaited.
+    ``hear`` gets words that need no answer, in a thread of its own and at once.
     """
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
@@ -41,7 +42,10 @@ def serve(fd: int, handler: Handler) -> None:
         os._exit(0)
     questions: queue.SimpleQueue[tuple[Message, list[int]]] = queue.SimpleQueue()
     # It reads all the time, also while a question is answered: that is how it sees the end.
-    threading.Thread(target=_read, args=(channel, questions), name="watch", daemon=True).start()
+    reader = threading.Thread(
+        target=_read, args=(channel, questions, hear), name="watch", daemon=True
+    )
+    reader.start()
     while True:
         framing.send(channel, _answer(handler, *questions.get()))
 
@@ -89,10 +93,18 @@ def _settle_in(start: Message) -> None:
         limit_memory(int(start["memory_bytes"]))
 
 
-def _read(channel: socket.socket, questions: queue.SimpleQueue[tuple[Message, list[int]]]) -> None:
+def _read(
+    channel: socket.socket,
+    questions: queue.SimpleQueue[tuple[Message, list[int]]],
+    hear: Callable[[str], None],
+) -> None:
     try:
         while True:
-            questions.put(framing.receive(channel))
+            message, fds = framing.receive(channel)
+            if "word" in message:
+                hear(str(message["word"]))
+            else:
+                questions.put((message, fds))
     except BaseException:  # noqa: BLE001 - whatever it is, nobody can ask any more
         os._exit(0)
 

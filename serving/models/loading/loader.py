@@ -67,6 +67,7 @@ class _Load:
     fingerprint: str
     stats: _core.Stats | None
     cancelled: Callable[[], bool]
+    on_trying: Callable[[], None]
     on_warming: Callable[[], None]
     on_changed: Callable[[], None]
     since: float
@@ -98,7 +99,7 @@ class Loader:
             self._trial.prepare()
 
     def close(self) -> None:
-        """End the trial's child. Loads under way go on."""
+        """End the trials' children that are idle. Loads under way go on."""
         self._trial.close()
 
     @property
@@ -120,6 +121,7 @@ class Loader:
         settings: Settings,
         stats: _core.Stats | None = None,
         cancelled: Callable[[], bool] = _never,
+        on_trying: Callable[[], None] = _nothing,
         on_warming: Callable[[], None] = _nothing,
         on_changed: Callable[[], None] = _nothing,
         folder: Path | None = None,
@@ -131,7 +133,8 @@ class Loader:
         ``folder`` is the model's own (default: the one above). ``fingerprint`` of files and
         configuration: without one no trial is remembered. ``stats`` goes on counting for a
         version loaded again. ``cancelled`` is asked between runs and during the trial.
-        ``on_warming`` is called when the session is there and the first run is next,
+        ``on_trying`` is called when a trial's child has begun with the version itself,
+        ``on_warming`` when the session is there and the first run is next,
         ``on_changed`` when real requests changed the slot's verdict.
 
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
@@ -150,7 +153,7 @@ class Loader:
             budget=model_budget(config, settings),
         )
         check_alone(size, job.budget, "its files have")
-        load = _Load(job, fingerprint, stats, cancelled, on_warming, on_changed, since)
+        load = _Load(job, fingerprint, stats, cancelled, on_trying, on_warming, on_changed, since)
         load.check()
         try:
             with self._ledger.reserve(size) as reservation:
@@ -186,7 +189,7 @@ class Loader:
 
     def _run_trial(self, load: _Load) -> Findings | Failure:
         try:
-            outcome = self._trial.run(load.job, load.cancelled)
+            outcome = self._trial.run(load.job, load.cancelled, load.on_trying)
         except LoadError:
             if not load.cancelled():
                 self.trials.add("failed")

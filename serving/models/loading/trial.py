@@ -2,7 +2,9 @@
 
 So a file that crashes onnxruntime's parser, or that eats memory, ends a child and never the
 server. A child is used again for the next version while it is well, for its imports take
-most of a second; it goes when nothing was tried for a while.
+most of a second; it goes when nothing was tried for a while. A trial that is not wanted any more,
+or not now, is told to stop: its run ends, and its child is there for the next. One that does not
+obey ends with its child.
 """
 
 from __future__ import annotations
@@ -31,12 +33,20 @@ NICENESS = 10
 IDLE_S = 5.0
 # Started ahead of the first trial: the registry may need a while to be settled.
 PREPARED_S = 20.0
+# Kept at once: one for quick trials, and one for slow ones beside them.
+_MOST_IDLE = 2
 _LOOK_S = 0.05
+# For a trial to obey.
+_STOP_S = 1.0
 _DROP_S = 10.0
 _MODULE = "serving.models.loading.trial_child"
 
-_LOAD, _SAMPLES, _REHEARSE = "load", "samples", "rehearse"
-_WHILE = {_LOAD: "while it was loaded", _SAMPLES: "while it ran the user's sample"}
+_READY, _LOAD, _SAMPLES, _REHEARSE = "ready", "load", "samples", "rehearse"
+_WHILE = {
+    _READY: "before it was loaded",
+    _LOAD: "while it was loaded",
+    _SAMPLES: "while it ran the user's sample",
+}
 
 
 class LoadCancelledError(LoadError):
@@ -71,29 +81,37 @@ def is_wanted(config: ModelConfig, settings: Settings) -> bool:
 
 
 class Trial:
-    """Children that try versions; at most one is kept between two trials."""
+    """Children that try versions; at most two are kept between trials."""
 
     def __init__(self, spawn: Callable[[], Child] | None = None, idle_s: float = IDLE_S) -> None:
         self._spawn = spawn or _spawned
         self._idle_s = idle_s
         self._lock = threading.Lock()
-        self._idle: Child | None = None
+        # The last one used stands last.
+        self._idle: list[Child] = []
         self._timer: threading.Timer | None = None
         self._closed = False
 
     def prepare(self) -> None:
-        """Start a child for the first trial, and return before it is ready."""
-        with contextlib.suppress(OSError):  # the first trial will say so
-            self._keep(self._spawn(), PREPARED_S)
+        """Start a child for the next trial, unless there is one; return before it is ready."""
+        if not self._idle:
+            with contextlib.suppress(OSError):  # the next trial will say so
+                self._keep(self._spawn(), PREPARED_S)
 
     def close(self) -> None:
-        """End the child that is kept."""
+        """End the children that are kept."""
         with self._lock:
             self._closed = True
         self._end_idle()
 
-    def run(self, job: Job, cancelled: Callable[[], bool]) -> Findings | Failure:
+    def run(
+        self,
+        job: Job,
+        cancelled: Callable[[], bool],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> Findings | Failure:
         """What became of the version: findings, or a failure that another try would repeat.
+        ``on_ready`` is called when the child has started, and begins with the version.
 
         Raises LoadError for what may go better another time (its cause is an OSError or
         MemoryError) or took too long; LoadCancelledError.
@@ -104,27 +122,27 @@ class Trial:
             raise LoadError("no process could be started for its trial", str(error)) from error
         try:
             with _watched(child, cancelled):
-                outcome = _stages(child, job)
+                outcome = _stages(child, job, on_ready)
         except BaseException:
             _end(child)
             if cancelled():
                 raise LoadCancelledError from None
             raise
-        if cancelled():
-            _end(child)
-            raise LoadCancelledError
         self._give_back(child)
+        if outcome is None or cancelled():
+            raise LoadCancelledError
         return outcome
 
     def _take(self) -> Child:
-        with self._lock:
-            child, self._idle = self._idle, None
-            self._stop_timer()
-        if child is not None and child.alive:
-            return child
-        if child is not None:
+        while (child := self._pop()) is not None:
+            if child.alive:
+                return child
             child.close()
         return self._spawn()
+
+    def _pop(self) -> Child | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _give_back(self, child: Child) -> None:
         if child.alive and _is_empty(child):
@@ -134,9 +152,9 @@ class Trial:
 
     def _keep(self, child: Child, seconds: float) -> None:
         with self._lock:
-            keep = self._idle is None and not self._closed
+            keep = len(self._idle) < _MOST_IDLE and not self._closed
             if keep:
-                self._idle = child
+                self._idle.append(child)
                 self._stop_timer()
                 self._timer = threading.Timer(seconds, self._end_idle)
                 self._timer.daemon = True
@@ -146,9 +164,9 @@ class Trial:
 
     def _end_idle(self) -> None:
         with self._lock:
-            child, self._idle = self._idle, None
+            idle, self._idle = self._idle, []
             self._stop_timer()
-        if child is not None:
+        for child in idle:
             child.close()
 
     def _stop_timer(self) -> None:
@@ -179,12 +197,17 @@ def _is_empty(child: Child) -> bool:
 
 @contextlib.contextmanager
 def _watched(child: Child, cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Kill the child as soon as nobody wants its version."""
+    """Have the trial stop as soon as nobody wants its version; kill a child that goes on."""
     done = threading.Event()
 
     def watch() -> None:
+        patience = int(_STOP_S / _LOOK_S)
         while not done.wait(_LOOK_S):
-            if cancelled():
+            if not cancelled():
+                continue
+            patience -= 1
+            # Again and again: a word may come just between two runs.
+            if patience < 0 or not child.tell("stop"):
                 child.kill()
                 return
 
@@ -197,11 +220,17 @@ def _watched(child: Child, cancelled: Callable[[], bool]) -> Iterator[None]:
         watcher.join()
 
 
-def _stages(child: Child, job: Job) -> Findings | Failure:
-    """One question a stage, so that it shows in which the child died."""
+def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | Failure | None:
+    """One question a stage, so that it shows in which the child died. None where it was told
+    to stop."""
     end = time.monotonic() + job.settings.loading.trial_timeout_s
     answer: Message = {}
-    for stage, message in ((_LOAD, _load(job)), (_SAMPLES, {}), (_REHEARSE, {})):
+    settings = {"settings": job.settings.model_dump(mode="json")}
+    stages: tuple[tuple[str, Message], ...]
+    stages = ((_READY, settings), (_LOAD, _load(job)), (_SAMPLES, {}), (_REHEARSE, {}))
+    for stage, message in stages:
+        if stage == _LOAD:
+            on_ready()
         try:
             answer = child.ask({"do": stage, **message}, timeout=end - time.monotonic())
         except ChildDiedError as death:
@@ -211,6 +240,8 @@ def _stages(child: Child, job: Job) -> Findings | Failure:
             raise LoadError(f"its trial took longer than {limit:g} s") from None
         except (ChildFailedError, FramingError) as error:
             raise LoadError("its trial ended with an internal error", str(error)) from error
+        if "stopped" in answer:
+            return None
         if "refused" in answer:
             return _refused(job, answer)
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from serving.execution.isolation.framing import Message
 from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.isolation.value_growth import growth
 from serving.execution.onnx_nodes import Model, read_file_nodes
-from serving.execution.session import Runner, load_runner
+from serving.execution.run_limit import RunStoppedError
+from serving.execution.session import Array, Output, Runner, load_runner
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.models.loading import findings
@@ -51,18 +53,29 @@ class _Loaded:
     loaded_bytes: int = 0
 
 
+class _Stopped(BaseException):
+    """The trial was told to stop. Not an Exception: what a model's failures are taken for
+    must not take this."""
+
+
 class Host:
-    """One version in this process, from ``load`` to ``drop``."""
+    """One version in this process, from ``load`` to ``drop``. Its runs are in the thread that
+    makes it."""
 
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
         self._used = False
+        self._thread = threading.get_ident()
+        # From the word to stop until the version is dropped.
+        self._stopping = False
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": stage, ...}``; what is the version's fault comes back as
-        ``{"refused": reason, "detail": ..., "kind": "io" | "memory" | ""}``."""
+        ``{"refused": reason, "detail": ..., "kind": "io" | "memory" | ""}``, and
+        ``{"stopped": True}`` once it was told to stop."""
         del fds
         stages: dict[str, Callable[[Message], Message]] = {
+            "ready": self._ready,
             "load": self._load,
             "samples": self._samples,
             "rehearse": self._rehearse,
@@ -70,17 +83,39 @@ class Host:
         }
         try:
             return stages[message["do"]](message)
+        except _Stopped:
+            return {"stopped": True}
         except LoadError as error:
             return _refusal(error)
         except MemoryError as error:
             return {"refused": "", "detail": repr(error), "kind": "memory"}
 
+    def hear(self, word: str) -> None:
+        """From any thread: ``stop`` ends the run that goes on, and the stage with it."""
+        del word
+        self._stopping = True
+        if self._loaded is not None:
+            self._loaded.runner.stop(self._thread)
+
+    def _run(self, names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Output]:
+        if self._stopping:
+            raise _Stopped
+        try:
+            return self._there().runner.run(names, feeds)
+        except RunStoppedError:
+            raise _Stopped from None
+
+    def _ready(self, message: Message) -> Message:
+        """What is the same for every version, done once."""
+        settings = Settings.model_validate(message["settings"])
+        runtime.start_global_pool(settings)
+        self._use_first(settings)
+        return {"ok": True}
+
     def _load(self, message: Message) -> Message:
         self._drop(message)
         config = plain.from_plain(message["config"])
         settings = Settings.model_validate(message["settings"])
-        runtime.start_global_pool(settings)
-        self._use_first(settings)
         path = Path(message["path"])
         graph = read_file_nodes(path, config.model_filename)
         if graph is not None:
@@ -110,7 +145,7 @@ class Host:
         del message
         one = self._there()
         one.samples = collect(one.sources, one.runner.signature, one.config)
-        run_all(one.runner.run, one.runner.signature, one.samples.samples)
+        run_all(self._run, one.runner.signature, one.samples.samples)
         one.loaded_bytes = one.meter.grown
         return {"ok": True}
 
@@ -121,7 +156,7 @@ class Host:
         grows = "" if one.graph is None else growth(one.graph)
         tap = tap_of(one.sources.version, one.config, one.settings)
         found = rehearse(
-            one.runner.run,
+            self._run,
             one.runner.signature,
             one.config,
             one.settings,
@@ -137,6 +172,7 @@ class Host:
         if self._loaded is not None:
             self._loaded.runner.close()
             self._loaded = None
+        self._stopping = False
         _unlimit()
         machine.trim()
         return {"ok": True}
@@ -164,7 +200,8 @@ def _refusal(error: LoadError) -> dict[str, Any]:
 def main() -> None:
     """Never returns."""
     runtime.ort()
-    child_process.serve(int(sys.argv[1]), Host().handle)
+    host = Host()
+    child_process.serve(int(sys.argv[1]), host.handle, host.hear)
 
 
 if __name__ == "__main__":
