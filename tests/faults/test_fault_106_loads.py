@@ -13,6 +13,9 @@ from tests.clients import oip
 from tests.clients.gateway import wait_until
 from tests.small_models import looping, scale, write
 
+# A child or two for each.
+pytestmark = pytest.mark.slow
+
 HANGING = 6
 TRIALS = {"loading.trial": "on", "loading.trial_timeout_s": "60"}
 OTHER = {"inputs": [oip.json_input("X", np.array([[1, 2]], np.float32))]}
@@ -32,7 +35,6 @@ def is_ready(gateway: Any, model: str) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_fault_106_a_good_version_behind_six_that_hang_is_ready_soon(
     start_gateway: Any, repository: Path
 ) -> None:
