@@ -16,7 +16,7 @@ pub struct Departures {
 }
 
 impl Departures {
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Departures { noted: AtomicBool::new(false), lock: Mutex::new(()), arrived: Condvar::new() }
     }
 
@@ -51,7 +51,14 @@ mod tests {
         departures.note();
         let (tx, rx) = mpsc::channel();
         let mine = departures.clone();
-        std::thread::spawn(move || while tx.send(mine.wait()).is_ok() {});
+        std::thread::spawn(move || {
+            loop {
+                mine.wait();
+                if tx.send(()).is_err() {
+                    return;
+                }
+            }
+        });
         rx.recv_timeout(Duration::from_secs(20)).unwrap();
         assert!(rx.recv_timeout(Duration::from_millis(50)).is_err());
         departures.note();
