@@ -76,7 +76,9 @@ class LimitSettings(Section):
         default=10.0, description="For a request head to arrive (seconds)."
     )
     body_timeout_s: Seconds = Field(
-        default=30.0, description="For more of a request body to arrive (seconds)."
+        default=30.0,
+        description="For more of a request body to arrive, and for a client to take more of an"
+        " answer (seconds).",
     )
     idle_timeout_s: Seconds = Field(
         default=300.0, description="Until a connection without requests is closed (seconds)."
@@ -91,6 +93,16 @@ class LimitSettings(Section):
         default=0,
         description="Bytes that all requests and answers may hold at once"
         " (0: a quarter of the memory the process may use).",
+    )
+    connection_share: Annotated[Share, Field(gt=0)] = Field(
+        default=0.5,
+        description="Part of `limits.process_bytes` that one connection may hold (at least two"
+        " messages of `limits.max_message_bytes`).",
+    )
+    address_share: Annotated[Share, Field(gt=0)] = Field(
+        default=0.75,
+        description="The same of all connections from one client address (an IPv6 /64 counts as"
+        " one).",
     )
     max_string_elements: Count = Field(
         default=1048576, description="Elements of one BYTES tensor, which become Python objects."

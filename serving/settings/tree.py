@@ -161,6 +161,8 @@ class Settings(Section):
             "max_connection_age_s": limits.max_connection_age_s,
             "stream_in_flight": limits.stream_in_flight,
             "process_bytes": self.process_bytes,
+            "connection_share": limits.connection_share,
+            "address_share": limits.address_share,
             "request_timeout_s": limits.request_timeout_s,
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,

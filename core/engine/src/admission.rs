@@ -1,17 +1,49 @@
 //! Byte budgets: what may be held in memory, counted while a body still arrives and before an
-//! answer is written.
+//! answer is written. The process has one; a client address and a connection each may use a
+//! share of it.
 
 use crate::error::{Error, Result, Word};
-use std::sync::Arc;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// How many bytes of requests and answers the process may hold at once, and one of them.
+/// Whose budget it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    Connection,
+    Address,
+    Process,
+}
+
+impl Bound {
+    fn refusal(self) -> Error {
+        let text = match self {
+            Bound::Connection => {
+                "this connection holds as many bytes of requests and answers as one may \
+                 (setting limits.connection_share), try again later"
+            }
+            Bound::Address => {
+                "this client's address holds as many bytes of requests and answers as one may \
+                 (setting limits.address_share), try again later"
+            }
+            Bound::Process => "the server holds as many bytes of requests and answers as it may, try again later",
+        };
+        Error::new(Word::Full, text).retry(Duration::from_millis(100))
+    }
+}
+
+/// How many bytes may be held at once, and one message of them; those of a share count in what it
+/// is a share of.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicUsize,
     max: usize,
     max_message: usize,
+    bound: Bound,
+    whole: Option<Arc<Budget>>,
     /// Bytes of large reservations that were given back: memory that the allocator may keep.
     released: AtomicUsize,
 }
@@ -20,13 +52,22 @@ pub struct Budget {
 const LARGE: usize = 64 << 10;
 
 impl Budget {
+    /// The process's.
     pub fn new(max: usize) -> Arc<Self> {
         Budget::of_messages(max, usize::MAX)
     }
 
-    /// `max` bytes for all, of which a message may take `max_message`.
+    /// The process's, of `max` bytes for all, of which a message may take `max_message`.
     pub fn of_messages(max: usize, max_message: usize) -> Arc<Self> {
-        Arc::new(Budget { used: AtomicUsize::new(0), max, max_message, released: AtomicUsize::new(0) })
+        Arc::new(Budget::made(max, max_message, Bound::Process, None))
+    }
+
+    pub fn share(self: &Arc<Self>, bound: Bound, max: usize) -> Arc<Self> {
+        Arc::new(Budget::made(max, self.max_message, bound, Some(self.clone())))
+    }
+
+    fn made(max: usize, max_message: usize, bound: Bound, whole: Option<Arc<Budget>>) -> Self {
+        Budget { used: AtomicUsize::new(0), max, max_message, bound, whole, released: AtomicUsize::new(0) }
     }
 
     pub fn used(&self) -> usize {
@@ -46,6 +87,30 @@ impl Budget {
     pub fn reserve(self: &Arc<Self>) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
     }
+
+    /// This one and those that it is a share of.
+    fn chain(&self) -> impl Iterator<Item = &Budget> {
+        std::iter::successors(Some(self), |budget| budget.whole.as_deref())
+    }
+
+    fn take(&self, more: usize) -> bool {
+        let before = self.used.fetch_add(more, Ordering::Relaxed);
+        let fits = before.saturating_add(more) <= self.max;
+        if !fits {
+            self.give_back(more);
+        }
+        fits
+    }
+
+    fn note_released(&self, bytes: usize) {
+        if let Some(process) = self.chain().last() {
+            process.released.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Bytes taken from a [`Budget`]; dropping it gives them back.
@@ -56,40 +121,37 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Take `more` bytes; false, with nothing taken, when the budget has not that many.
-    #[must_use]
-    pub fn grow(&mut self, more: usize) -> bool {
-        let before = self.budget.used.fetch_add(more, Ordering::Relaxed);
-        if before.saturating_add(more) > self.budget.max {
-            self.budget.used.fetch_sub(more, Ordering::Relaxed);
-            return false;
+    /// Take `more` bytes.
+    ///
+    /// # Errors
+    /// `Full`, with nothing taken, naming the first bound that has not that many.
+    pub fn take(&mut self, more: usize) -> Result<()> {
+        for (place, budget) in self.budget.chain().enumerate() {
+            if !budget.take(more) {
+                self.budget.chain().take(place).for_each(|lower| lower.give_back(more));
+                return Err(budget.bound.refusal());
+            }
         }
         self.bytes += more;
-        true
+        Ok(())
     }
 
     /// Count bytes that are held already, also beyond the budget: what comes next is refused.
     pub fn hold(&mut self, more: usize) {
-        self.budget.used.fetch_add(more, Ordering::Relaxed);
+        for budget in self.budget.chain() {
+            budget.used.fetch_add(more, Ordering::Relaxed);
+        }
         self.bytes += more;
-    }
-
-    /// Take `more` bytes before they are allocated.
-    ///
-    /// # Errors
-    /// `Full`, with nothing taken, when the budget has not that many.
-    pub fn take(&mut self, more: usize) -> Result<()> {
-        if self.grow(more) { Ok(()) } else { Err(full()) }
     }
 
     /// Give back `less` bytes that are held no longer.
     pub fn give_back(&mut self, less: usize) {
         let less = less.min(self.bytes);
-        self.budget.used.fetch_sub(less, Ordering::Relaxed);
+        self.budget.chain().for_each(|budget| budget.give_back(less));
         self.bytes -= less;
     }
 
-    /// An empty one of the same budget: for what has a life of its own.
+    /// An empty one of the same connection: for what has a life of its own.
     pub fn another(&self) -> Reservation {
         self.budget.reserve()
     }
@@ -104,21 +166,78 @@ impl Reservation {
     }
 }
 
-/// There is no room in the budget.
-pub fn full() -> Error {
-    Error::new(
-        Word::Full,
-        "the server holds as many bytes of requests and answers as it may, try again later",
-    )
-    .retry(Duration::from_millis(100))
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.bytes >= LARGE {
-            self.budget.released.fetch_add(self.bytes, Ordering::Relaxed);
+            self.budget.note_released(self.bytes);
         }
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back(self.bytes);
+    }
+}
+
+/// The budgets of those who are connected.
+#[derive(Debug)]
+pub struct Clients {
+    process: Arc<Budget>,
+    shares: Shares,
+    addresses: Mutex<Addresses>,
+}
+
+/// Most bytes of one client address and of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    pub connection: usize,
+    pub address: usize,
+}
+
+impl Shares {
+    /// Parts of the process's budget; never less than twice the largest message, so that
+    /// one message and what it becomes fit. Pure.
+    pub fn of(process: usize, connection: f64, address: f64, largest_message: usize) -> Shares {
+        let least = largest_message.saturating_mul(2).min(process);
+        let part = |share: f64| ((process as f64 * share) as usize).clamp(least, process);
+        Shares { connection: part(connection), address: part(address) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Addresses {
+    budgets: HashMap<IpAddr, Weak<Budget>>,
+    /// Entries of those who left are looked for when there are this many.
+    tidy_at: usize,
+}
+
+impl Clients {
+    pub fn new(process: Arc<Budget>, shares: Shares) -> Self {
+        Clients { process, shares, addresses: Mutex::default() }
+    }
+
+    /// The budget of one more connection from this address.
+    pub fn connection(&self, address: IpAddr) -> Arc<Budget> {
+        self.address(network(address)).share(Bound::Connection, self.shares.connection)
+    }
+
+    /// An address is known for as long as anything of it is held.
+    fn address(&self, address: IpAddr) -> Arc<Budget> {
+        let mut addresses = self.addresses.lock();
+        if let Some(budget) = addresses.budgets.get(&address).and_then(Weak::upgrade) {
+            return budget;
+        }
+        if addresses.budgets.len() >= addresses.tidy_at {
+            addresses.budgets.retain(|_, budget| budget.strong_count() > 0);
+            addresses.tidy_at = 2 * addresses.budgets.len() + 16;
+        }
+        let budget = self.process.share(Bound::Address, self.shares.address);
+        addresses.budgets.insert(address, Arc::downgrade(&budget));
+        budget
+    }
+}
+
+/// What one client has to itself: an IPv4 address, or the first half of an IPv6 one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 => v4,
     }
 }
 
@@ -130,13 +249,15 @@ mod tests {
     fn a_reservation_over_the_budget_takes_nothing_and_a_drop_gives_back() {
         let budget = Budget::new(100);
         let mut a = budget.reserve();
-        assert!(a.grow(60));
+        a.take(60).unwrap();
         let mut b = budget.reserve();
-        assert!(!b.grow(41));
+        assert_eq!(b.take(41).unwrap_err().word, Word::Full);
         assert_eq!(budget.used(), 60);
-        assert!(b.grow(40));
+        b.take(40).unwrap();
         drop(a);
         assert_eq!(budget.used(), 40);
+        b.give_back(15);
+        assert_eq!(budget.used(), 25);
         drop(b);
         assert_eq!(budget.used(), 0);
     }
@@ -152,5 +273,84 @@ mod tests {
         b.take(70).unwrap();
         a.give_back(1000);
         assert_eq!((budget.used(), b.max_message()), (70, 60));
+    }
+
+    fn clients() -> Clients {
+        Clients::new(Budget::new(100), Shares { connection: 50, address: 70 })
+    }
+
+    fn text(refused: Result<()>) -> String {
+        refused.unwrap_err().message
+    }
+
+    #[test]
+    fn fault_104_a_connection_and_an_address_hold_no_more_than_their_shares() {
+        let clients = clients();
+        let (one, other) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let mut first = clients.connection(one).reserve();
+        let mut second = clients.connection(one).reserve();
+        let mut stranger = clients.connection(other).reserve();
+        first.take(50).unwrap();
+        assert!(text(first.take(1)).contains("limits.connection_share"));
+        assert!(text(second.take(21)).contains("limits.address_share"));
+        second.take(20).unwrap();
+        stranger.take(30).unwrap();
+        assert!(text(stranger.take(1)).starts_with("the server holds"));
+        assert_eq!(clients.process.used(), 100, "a refusal leaves nothing counted");
+        drop(first);
+        assert_eq!(clients.process.used(), 50);
+        second.take(30).unwrap();
+        drop((second, stranger));
+        assert_eq!(clients.process.used(), 0);
+    }
+
+    #[test]
+    fn another_one_counts_on_the_same_connection() {
+        let connection = clients().connection("10.0.0.1".parse().unwrap());
+        let mut request = connection.reserve();
+        request.take(30).unwrap();
+        let mut answer = request.another();
+        answer.hold(30);
+        drop(request);
+        assert_eq!(connection.used(), 30);
+        assert!(answer.take(21).is_err());
+    }
+
+    #[test]
+    fn fault_104_a_share_has_room_for_a_message_and_what_it_becomes() {
+        for (process, connection, address, message, expected) in [
+            (1000, 0.5, 0.75, 100, (500, 750)),
+            (1000, 0.05, 0.1, 100, (200, 200)),
+            (150, 0.5, 0.75, 100, (150, 150)),
+            (1000, 1.0, 1.0, 100, (1000, 1000)),
+        ] {
+            let shares = Shares::of(process, connection, address, message);
+            assert_eq!((shares.connection, shares.address), expected);
+        }
+    }
+
+    #[test]
+    fn addresses_that_left_are_forgotten_and_what_they_hold_is_not() {
+        let clients = clients();
+        let stays = clients.connection("10.1.0.1".parse().unwrap());
+        let mut held = stays.reserve();
+        held.take(50).unwrap();
+        drop(stays);
+        for last in 0..=255u8 {
+            for middle in 0..4u8 {
+                drop(clients.connection(IpAddr::from([10, 0, middle, last])));
+            }
+        }
+        assert!(clients.addresses.lock().budgets.len() < 40);
+        assert!(clients.connection("10.1.0.1".parse().unwrap()).reserve().take(21).is_err());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_client_and_a_mapped_address_is_its_ipv4_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::1"));
+        assert_ne!(of("2001:db8:1:2:3::4"), of("2001:db8:1:3:3::4"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
     }
 }

@@ -230,6 +230,8 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
         max_connection_age: keys.limit("max_connection_age_s")?,
         stream_in_flight: keys.take("stream_in_flight")?,
         process_bytes: keys.take("process_bytes")?,
+        connection_share: keys.take("connection_share")?,
+        address_share: keys.take("address_share")?,
         request_timeout: keys.limit("request_timeout_s")?,
         grpc_compression: match compression.as_str() {
             "auto" => Compression::Auto,

@@ -2,14 +2,16 @@
 //! the process's budget while it still arrives.
 
 use super::Shared;
+use super::incoming::{BodyError, Incoming};
 use super::infer::off_thread;
-use crate::admission::Reservation;
+use crate::admission::{Budget, Reservation};
 use crate::codec::compression::{self, Encoding};
 use crate::error::{Error, Result, Word};
 use crate::memory::AlignedBuf;
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
@@ -35,7 +37,7 @@ pub struct Collector<'a> {
 }
 
 impl<'a> Collector<'a> {
-    pub fn new(shared: &'a Shared, expected: Option<usize>, limit: usize) -> Self {
+    pub fn new(shared: &'a Shared, budget: &Arc<Budget>, expected: Option<usize>, limit: usize) -> Self {
         Collector {
             shared,
             started: Instant::now(),
@@ -45,7 +47,7 @@ impl<'a> Collector<'a> {
             buffer: None,
             received: 0,
             pieces: 0,
-            reservation: shared.budget.reserve(),
+            reservation: budget.reserve(),
         }
     }
 
@@ -115,15 +117,14 @@ pub fn too_large(limit: usize) -> Error {
 /// The next piece of data; `None` at the end. Trailers are read and ignored.
 async fn next<B>(body: &mut B, due: Instant) -> Result<Option<Bytes>>
 where
-    B: Body<Data = Bytes> + Unpin,
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
     loop {
         let frame = timeout_at(due.into(), body.frame()).await;
         let frame = frame.map_err(|_| Error::new(Word::SlowBody, "the body did not come in time"))?;
         match frame {
             None => return Ok(None),
-            // A reset, a cut connection, or a broken encoding: nobody to tell, or his fault.
-            Some(Err(_)) => return Err(Error::bad("the body could not be read")),
+            Some(Err(error)) => return Err(unreadable(error)),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     return Ok(Some(data));
@@ -133,20 +134,27 @@ where
     }
 }
 
+/// A refusal of ours; or a reset, a cut connection, a broken encoding: nobody to tell, or
+/// his fault.
+fn unreadable(error: BodyError) -> Error {
+    error.downcast::<Error>().map_or_else(|_| Error::bad("the body could not be read"), |ours| *ours)
+}
+
 /// A whole HTTP body.
 ///
 /// # Errors
 /// `TooLarge`, `Full` (byte budget), `SlowBody`, `BadRequest` for a broken one.
-pub async fn read_http<B>(shared: &Shared, body: &mut B, length: Option<u64>) -> Result<(Bytes, Reservation)>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+pub async fn read_http(
+    shared: &Shared,
+    body: &mut Incoming,
+    length: Option<u64>,
+) -> Result<(Bytes, Reservation)> {
     let limit = shared.config.max_message_bytes;
     if length.is_some_and(|l| l > limit as u64) {
         return Err(too_large(limit));
     }
     let expected = length.and_then(|l| usize::try_from(l).ok());
-    let mut collector = Collector::new(shared, expected, limit);
+    let mut collector = Collector::new(shared, body.budget(), expected, limit);
     while let Some(data) = next(body, collector.due()).await? {
         collector.push(data)?;
         if body.is_end_stream() {
@@ -166,8 +174,10 @@ pub struct Message {
 /// Reads length-prefixed messages from a gRPC request body.
 pub struct Messages<B> {
     body: B,
+    budget: Arc<Budget>,
     /// What came beyond the last message.
     rest: Bytes,
+    rest_held: Reservation,
     ended: bool,
     /// Of one message, below that of the server.
     limit: usize,
@@ -175,9 +185,10 @@ pub struct Messages<B> {
 
 const PREFIX: usize = 5;
 
-impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
-    pub fn new(body: B) -> Self {
-        Messages { body, rest: Bytes::new(), ended: false, limit: usize::MAX }
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
+    pub fn new(body: B, budget: Arc<Budget>) -> Self {
+        let rest_held = budget.reserve();
+        Messages { body, budget, rest: Bytes::new(), rest_held, ended: false, limit: usize::MAX }
     }
 
     /// For services whose messages are small by nature.
@@ -192,8 +203,9 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
     /// As [`read_http`]; a message over the limit is refused by its prefix, unread.
     pub async fn next(&mut self, shared: &Shared, idle: Option<Duration>) -> Result<Option<Message>> {
         let limit = shared.config.max_message_bytes.min(self.limit);
-        let mut collector = Collector::new(shared, None, limit.saturating_add(PREFIX));
+        let mut collector = Collector::new(shared, &self.budget, None, limit.saturating_add(PREFIX));
         let mut more = std::mem::take(&mut self.rest);
+        self.rest_held.give_back(more.len());
         let mut total = None;
         loop {
             if !more.is_empty() {
@@ -253,6 +265,7 @@ impl<B: Body<Data = Bytes> + Unpin> Messages<B> {
         let missing = total.unwrap_or(0) - collector.received();
         if more.len() > missing {
             self.rest = more.split_off(missing);
+            self.rest_held.hold(self.rest.len());
         }
         collector.push(more)
     }

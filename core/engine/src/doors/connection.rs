@@ -1,18 +1,25 @@
 //! One connection: which protocol it speaks, and who serves it.
 
-use super::lifetime::{Activity, Busy, Noted, Order, Watch};
+use super::http2::{self, Patience};
+use super::incoming::Incoming;
+use super::lifetime::{Activity, Busy, Order, Watch};
+use super::socket::Noted;
 use super::{Config, Io, grpc, http, silence};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
 use hyper::Request;
-use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpStream;
 
-/// HTTP/2 windows: a request of some hundred KB comes without waiting for updates.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// HTTP/2 windows where memory is plenty: a request of some hundred KB comes without
+/// waiting for updates.
+const STREAM_WINDOW: usize = 1 << 20;
+const CONNECTION_WINDOW: usize = 16 << 20;
 /// Larger than HTTP/2's default, so that a large tensor comes in few pieces.
 const FRAME: u32 = 64 << 10;
 /// HTTP/1 read buffer: larger reads make fewer pieces of a large body.
@@ -30,66 +37,70 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     let Some(speaks_http2) = silence::first_words(&stream, &io.shared, began).await else { return };
     // On the gRPC door whatever is no HTTP/2 gets HTTP/2's answer to it.
     let http2 = speaks_http2 || door == Door::Grpc;
-    let activity = Arc::new(Activity::default());
+    // Fails when the peer is gone.
+    let Ok(peer) = stream.peer_addr() else { return };
+    let budget = io.shared.clients.connection(peer.ip());
+    let most = if http2 { CONNECTION_WINDOW } else { READ_BUFFER };
+    let window = io.shared.windows.allot(most);
+    let activity = Activity::new(stream.as_raw_fd());
     let shared = io.shared.clone();
-    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: Order::default() };
-    let socket = Noted { io: TokioIo::new(stream), activity: activity.clone(), began };
-    match (door, http2) {
-        (Door::Grpc, _) => {
-            let service = service_fn(move |request: Request<Incoming>| {
-                // Boxed: hyper moves a request's future several times on its way to a task.
-                Box::pin(grpc::handle(io.clone(), request, Busy::new(&activity, began)))
-            });
-            let connection = http2_builder(&shared.config).serve_connection(socket, service);
-            watch.over(connection, |c| c.graceful_shutdown()).await;
-        }
-        (Door::Http, true) => {
-            let service = http_service(io, activity, began);
-            let connection = http2_builder(&shared.config).serve_connection(socket, service);
-            watch.over(connection, |c| c.graceful_shutdown()).await;
-        }
-        (Door::Http, false) => {
-            let service = http_service(io, activity, began);
-            let connection = http1_builder(&shared.config).serve_connection(socket, service);
-            watch.over(connection, |c| c.graceful_shutdown()).await;
-        }
+    let order = Arc::new(Order::default());
+    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: order.clone() };
+    let socket = Noted { io: stream, activity: activity.clone(), began };
+    if http2 {
+        let patience = Patience { activity, order, began, limit: shared.config.body_timeout };
+        let serve = move |request: Request<RecvStream>, reply| {
+            let request = request.map(|body| Incoming::http2(body, budget.clone()));
+            answer_http2(io.clone(), door, request, reply, patience.clone());
+        };
+        let connection = http2::Connection::new(&http2_builder(&shared.config, window.bytes), socket, serve);
+        watch.over(connection, |c| c.get_mut().graceful_shutdown()).await;
+    } else {
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let request = request.map(|body| Incoming::http1(body, budget.clone()));
+            // Boxed: hyper moves a request's future several times.
+            Box::pin(http::handle(io.clone(), request, Busy::new(&activity, began)))
+        });
+        let connection =
+            http1_builder(&shared.config, window.bytes).serve_connection(TokioIo::new(socket), service);
+        watch.over(connection, |c| c.graceful_shutdown()).await;
     }
 }
 
-fn http_service(
+fn answer_http2(
     io: Arc<Io>,
-    activity: Arc<Activity>,
-    began: Instant,
-) -> impl hyper::service::Service<
-    Request<Incoming>,
-    Response = hyper::Response<http_body_util::Full<bytes::Bytes>>,
-    Error = std::convert::Infallible,
-    Future: Send + 'static,
-> {
-    service_fn(move |request: Request<Incoming>| {
-        Box::pin(http::handle(io.clone(), request, Busy::new(&activity, began)))
-    })
+    door: Door,
+    request: Request<Incoming>,
+    reply: SendResponse<Bytes>,
+    patience: Patience,
+) {
+    let busy = Busy::new(&patience.activity, patience.began);
+    match door {
+        // Boxed: spawning moves a future, and a handler's is large.
+        Door::Grpc => tokio::spawn(http2::answer(Box::pin(grpc::handle(io, request, busy)), reply, patience)),
+        Door::Http => tokio::spawn(http2::answer(Box::pin(http::handle(io, request, busy)), reply, patience)),
+    };
 }
 
-fn http2_builder(config: &Config) -> hyper::server::conn::http2::Builder<TokioExecutor> {
-    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+fn http2_builder(config: &Config, window: usize) -> h2::server::Builder {
+    let size = |most: usize| u32::try_from(window.min(most)).unwrap_or(u32::MAX);
+    let mut builder = h2::server::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(size(STREAM_WINDOW))
+        .initial_connection_window_size(size(CONNECTION_WINDOW))
         .max_frame_size(FRAME)
         .max_concurrent_streams(config.max_streams)
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX));
     builder
 }
 
-fn http1_builder(config: &Config) -> hyper::server::conn::http1::Builder {
+fn http1_builder(config: &Config, buffer: usize) -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
     // The watch times heads; hyper's limit backs it up.
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(config.idle_timeout.saturating_add(config.head_timeout))
         .max_header_size(config.max_head_bytes)
-        .max_buf_size(READ_BUFFER.max(config.max_head_bytes));
+        .max_buf_size(buffer.max(config.max_head_bytes));
     builder
 }

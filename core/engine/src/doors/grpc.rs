@@ -3,6 +3,7 @@
 
 use super::body::{self, Message, Messages};
 use super::calls::{self, Call};
+use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, health, ids, library, status, stream};
@@ -17,7 +18,6 @@ use crate::tensor::shown;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -261,13 +261,20 @@ async fn infer_once(
     account: &mut Account<'_>,
 ) -> std::result::Result<Answer, (Error, Arc<str>)> {
     let nameless = |error| (error, Arc::default());
-    let message = Messages::new(request.into_body()).only(&io.shared).await.map_err(nameless)?;
+    let message = message(&io.shared, request).await.map_err(nameless)?;
     if let Some(watch) = account.watch() {
         watch.received(message.data.len());
     }
     let offer = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
     let model = offer.request.model.clone();
     infer::run(&io.shared, &io.mailbox, offer, account).await.map_err(|error| (error, model))
+}
+
+/// A unary call's.
+async fn message(shared: &Shared, request: Request<Incoming>) -> Result<Message> {
+    let body = request.into_body();
+    let budget = body.budget().clone();
+    Messages::new(body, budget).only(shared).await
 }
 
 /// A message to an offer.
@@ -343,11 +350,11 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
         return Err(Error::new(Word::Unimplemented, "unknown method of inference.GRPCInferenceService"));
     }
     let headers = request.headers().clone();
-    let message = Messages::new(request.into_body()).only(shared).await?;
+    let message = message(shared, request).await?;
     let encoding = head.answer_encoding(shared, message.compressed);
     let Message { compressed, data, mut reservation } = message;
     let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
-    let of = shared.budget.reserve();
+    let of = reservation.another();
     let body = match rpc {
         health::LIST => protobuf::framed(&health::list(shared), &of)?,
         "ServerLive" => protobuf::encode_bool_response(true),

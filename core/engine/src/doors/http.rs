@@ -1,6 +1,7 @@
 //! The HTTP door: OIP REST with the binary tensor extension, HTTP/1.1 and h2c.
 
 use super::calls::{self, Call, CallAnswer};
+use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
 use super::{Io, Shared, body, ids, status};
@@ -20,7 +21,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use percent_encoding::percent_decode_str;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -335,7 +336,7 @@ async fn read(
     let length = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     let mut incoming = request.into_body();
     if incoming.is_end_stream() {
-        return Ok((Bytes::new(), shared.budget.reserve()));
+        return Ok((Bytes::new(), incoming.budget().reserve()));
     }
     let (data, mut reservation) = body::read_http(shared, &mut incoming, length).await?;
     *unread = false;

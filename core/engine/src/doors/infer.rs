@@ -191,7 +191,11 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             watch.joined(&pending);
         }
         match queue.push(pending) {
-            Ok(ticket) => return ticket.await,
+            Ok(ticket) => {
+                // Its tensors are the line's now.
+                drop(request);
+                return ticket.await;
+            }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
                 let next = shared.routes.pick(&request.model, &request.version)?;

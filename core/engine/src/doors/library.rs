@@ -3,6 +3,7 @@
 
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody};
+use super::incoming::Incoming;
 use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins, ids, status};
 use crate::admission::Reservation;
@@ -13,7 +14,6 @@ use futures_util::Stream;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
-use hyper::body::Incoming;
 use std::sync::{Arc, OnceLock};
 use tonic::Status;
 use tonic::body::Body;
@@ -46,7 +46,8 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
         return refusal;
     }
     let (parts, incoming) = request.into_parts();
-    let messages = Messages::new(incoming).at_most(MAX_MESSAGE);
+    let budget = incoming.budget().clone();
+    let messages = Messages::new(incoming, budget).at_most(MAX_MESSAGE);
     let (body, held) = match parts.uri.path() {
         path if path.starts_with(HEALTH) => match messages.only(&io.shared).await {
             Ok(message) => whole(message),

@@ -1,17 +1,16 @@
 //! When a connection has lasted long enough: time-outs, age, drain. Its state is
 //! noted by the socket and the requests; the verdict is a pure function.
 
+use super::pace::FullSocket;
+use super::socket::unacknowledged;
 use super::{Config, Io};
 use futures_util::task::AtomicWaker;
-use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// How long a kept-alive HTTP/1 connection may go on being idle on a draining server:
 /// its client may have sent a request that is still on its way.
@@ -26,8 +25,66 @@ pub struct Activity {
     idle_since: AtomicU64,
     /// HTTP/1: when the first bytes of a head came that is not whole yet; 0 for none.
     head_since: AtomicU64,
-    /// When the peer stopped taking what is sent; 0 while it takes it.
+    /// When the socket became full; 0 while it takes what is sent.
     blocked_since: AtomicU64,
+    /// Bytes that the socket took.
+    written: AtomicU64,
+    /// HTTP/2: bytes of answers that the peer had room for.
+    passed: AtomicU64,
+    /// The socket's descriptor; -1 once it is closed.
+    descriptor: AtomicI32,
+}
+
+impl Activity {
+    pub fn new(descriptor: i32) -> Arc<Self> {
+        Arc::new(Activity { descriptor: descriptor.into(), ..Activity::default() })
+    }
+
+    /// The socket takes no more until the peer reads.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// Bytes came; without a request they are a head's.
+    pub fn read(&self, began: Instant) {
+        if self.active.load(Ordering::Relaxed) == 0 {
+            mark(&self.head_since, began);
+        }
+    }
+
+    /// What became of an attempt to write: `None` when the socket is full.
+    pub fn wrote(&self, bytes: Option<usize>, began: Instant) {
+        let Some(bytes) = bytes else { return mark(&self.blocked_since, began) };
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.blocked_since.swap(0, Ordering::Relaxed) != 0 {
+            self.idle_since.store(millis_since(began), Ordering::Relaxed);
+        }
+    }
+
+    /// HTTP/2: the peer had room for so much of an answer.
+    pub fn pass(&self, bytes: usize) {
+        self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    pub fn closed(&self) {
+        self.descriptor.store(-1, Ordering::Relaxed);
+    }
+
+    /// Bytes that the peer has acknowledged.
+    fn taken(&self) -> u64 {
+        let waiting = unacknowledged(self.descriptor.load(Ordering::Relaxed));
+        self.written.load(Ordering::Relaxed).saturating_sub(waiting)
+    }
+}
+
+fn mark(since: &AtomicU64, began: Instant) {
+    if since.load(Ordering::Relaxed) == 0 {
+        since.store(millis_since(began), Ordering::Relaxed);
+    }
 }
 
 /// One request or stream of a connection; while there is one, it is not idle.
@@ -57,73 +114,6 @@ fn millis_since(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
 }
 
-/// A connection's socket: notes when a head begins and when the peer stops reading.
-/// hyper's own time-out for heads begins with the wait for one, so that it cannot
-/// tell an idle connection from a slow head.
-pub struct Noted {
-    pub io: TokioIo<TcpStream>,
-    pub activity: Arc<Activity>,
-    pub began: Instant,
-}
-
-impl Noted {
-    fn mark(&self, since: &AtomicU64) {
-        if since.load(Ordering::Relaxed) == 0 {
-            since.store(millis_since(self.began), Ordering::Relaxed);
-        }
-    }
-
-    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
-        match &polled {
-            Poll::Pending => self.mark(&self.activity.blocked_since),
-            Poll::Ready(_) => self.activity.blocked_since.store(0, Ordering::Relaxed),
-        }
-        polled
-    }
-}
-
-impl hyper::rt::Read for Noted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if polled.is_ready() && self.activity.active.load(Ordering::Relaxed) == 0 {
-            self.mark(&self.activity.head_since);
-        }
-        polled
-    }
-}
-
-impl hyper::rt::Write for Noted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
 /// Watches over a connection: time-outs, age, drain. It does so from a task of its
 /// own: the connection's is polled several times a request, and must not look at
 /// timers each time.
@@ -132,7 +122,7 @@ pub struct Watch {
     pub activity: Arc<Activity>,
     pub began: Instant,
     pub http2: bool,
-    pub order: Order,
+    pub order: Arc<Order>,
 }
 
 /// What the watch tells the connection's task.
@@ -164,6 +154,11 @@ impl Drop for Aborted {
 }
 
 impl Order {
+    /// Close the connection now.
+    pub fn close(&self) {
+        self.give(CLOSE);
+    }
+
     fn give(&self, what: u8) {
         self.what.store(what, Ordering::Release);
         self.connection.wake();
@@ -210,18 +205,19 @@ impl Watch {
         let mut draining = self.io.shared.draining.subscribe();
         let mut drains = draining.borrow_and_update().then(|| self.began.elapsed());
         let mut finishing = None;
+        let mut full = FullSocket::default();
         loop {
             let age = self.began.elapsed();
-            let state = self.state(age, drains);
+            let state = self.state(age, drains, self.patience(age, &mut full));
             let next = match verdict(&state, &self.io.shared.config) {
-                Verdict::Close => return self.order.give(CLOSE),
+                Verdict::Close => return self.order.close(),
                 Verdict::Finish => {
                     let since = *finishing.get_or_insert(age);
                     if since == age {
                         self.order.give(FINISH);
                     }
                     if !state.active && age - since > farewell(&state, &self.io.shared.config) {
-                        return self.order.give(CLOSE);
+                        return self.order.close();
                     }
                     Duration::from_secs(1)
                 }
@@ -236,16 +232,23 @@ impl Watch {
         }
     }
 
-    fn state(&self, age: Duration, draining: Option<Duration>) -> State {
+    /// How much longer the peer may take nothing; `None` while nothing waits for it.
+    fn patience(&self, age: Duration, full: &mut FullSocket) -> Option<Duration> {
+        let since = Duration::from_millis(self.activity.blocked_since.load(Ordering::Relaxed));
+        let limit = self.io.shared.config.body_timeout;
+        (!since.is_zero()).then(|| full.look(since, age, self.activity.taken(), limit))
+    }
+
+    fn state(&self, age: Duration, draining: Option<Duration>, patience: Option<Duration>) -> State {
         let millis = |at: &AtomicU64| Duration::from_millis(at.load(Ordering::Relaxed));
         let since = |at: &AtomicU64| Some(millis(at)).filter(|t| !t.is_zero());
         State {
             age,
-            active: self.activity.active.load(Ordering::Relaxed) > 0,
+            active: self.activity.active.load(Ordering::Relaxed) > 0 || patience.is_some(),
             requests: self.activity.requests.load(Ordering::Relaxed),
             idle_since: millis(&self.activity.idle_since),
             head_since: since(&self.activity.head_since).filter(|_| !self.http2),
-            blocked_since: since(&self.activity.blocked_since),
+            patience,
             draining,
             http2: self.http2,
         }
@@ -259,7 +262,8 @@ struct State {
     requests: u64,
     idle_since: Duration,
     head_since: Option<Duration>,
-    blocked_since: Option<Duration>,
+    /// How much longer the peer may take nothing; `None` while nothing waits for it.
+    patience: Option<Duration>,
     /// Since when the server drains.
     draining: Option<Duration>,
     http2: bool,
@@ -279,7 +283,7 @@ fn verdict(state: &State, config: &Config) -> Verdict {
         since.is_some_and(|t: Duration| state.age >= t.saturating_add(limit))
     };
     // A head that does not get whole, or a peer that takes nothing of its answer.
-    if (!state.active && over(state.head_since, head)) || over(state.blocked_since, config.body_timeout) {
+    if (!state.active && over(state.head_since, head)) || state.patience.is_some_and(|left| left.is_zero()) {
         return Verdict::Close;
     }
     if state.draining.is_some() && state.http2 {
@@ -355,6 +359,8 @@ mod tests {
             max_connection_age: max_age.map(Duration::from_secs),
             stream_in_flight: 4,
             process_bytes: 1 << 20,
+            connection_share: 1.0,
+            address_share: 1.0,
             request_timeout: None,
             grpc_compression: Compression::Auto,
         }
@@ -367,7 +373,7 @@ mod tests {
             requests,
             idle_since: Duration::ZERO,
             head_since: None,
-            blocked_since: None,
+            patience: None,
             draining: None,
             http2: false,
         }
@@ -393,9 +399,9 @@ mod tests {
 
     #[test]
     fn fault_28_a_peer_that_takes_nothing_of_its_answer_is_closed() {
-        let blocked = |age| State { blocked_since: Some(Duration::from_secs(5)), ..state(age, 1, true) };
-        assert!(matches!(of(&blocked(34)), Verdict::At(_)));
-        assert_eq!(of(&blocked(35)), Verdict::Close);
+        let blocked = |left| State { patience: Some(Duration::from_secs(left)), ..state(35, 1, true) };
+        assert!(matches!(of(&blocked(1)), Verdict::At(at) if at <= Duration::from_secs(36)));
+        assert_eq!(of(&blocked(0)), Verdict::Close);
     }
 
     #[test]

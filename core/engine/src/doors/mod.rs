@@ -6,17 +6,23 @@ pub mod connection;
 pub mod grpc;
 pub mod health;
 pub mod http;
+pub mod http2;
 pub mod ids;
+pub mod incoming;
 pub mod infer;
 pub mod library;
 pub mod lifetime;
 pub mod listen;
+pub mod pace;
+pub mod read_ahead;
 pub mod silence;
+pub mod socket;
 pub mod status;
 pub mod stream;
 mod tidy;
+pub mod windows;
 
-use crate::admission::Budget;
+use crate::admission::{Budget, Clients, Shares};
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
@@ -64,6 +70,9 @@ pub struct Config {
     pub stream_in_flight: usize,
     /// Bytes of requests the process may hold.
     pub process_bytes: usize,
+    /// The parts of it that one connection, and one client address, may hold.
+    pub connection_share: f64,
+    pub address_share: f64,
     pub request_timeout: Option<Duration>,
     pub grpc_compression: Compression,
 }
@@ -75,6 +84,8 @@ pub struct Shared {
     pub events: Events,
     pub observer: Arc<Observer>,
     pub budget: Arc<Budget>,
+    pub clients: Clients,
+    pub windows: Arc<windows::Windows>,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
     pub unresolved: Arc<Stats>,
@@ -109,8 +120,17 @@ impl Drop for InFlight {
 
 impl Shared {
     pub fn new(config: Config) -> Arc<Self> {
+        let budget = Budget::of_messages(config.process_bytes, config.max_message_bytes);
+        let shares = Shares::of(
+            config.process_bytes,
+            config.connection_share,
+            config.address_share,
+            config.max_message_bytes,
+        );
         Arc::new(Shared {
-            budget: Budget::of_messages(config.process_bytes, config.max_message_bytes),
+            clients: Clients::new(budget.clone(), shares),
+            windows: windows::Windows::new(config.process_bytes),
+            budget,
             config,
             routes: Routes::default(),
             events: Events::default(),

@@ -3,8 +3,10 @@
 
 use super::body::{Message, Messages};
 use super::grpc::{self, GrpcBody, Head};
+use super::incoming::Incoming;
 use super::infer::{self, Account, Opening};
 use super::lifetime::Busy;
+use super::read_ahead::ReadAhead;
 use super::{Io, Shared, drain_begins, ids};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, protobuf};
@@ -17,7 +19,6 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use http::{Request, Response};
 use http_body::Frame;
-use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,7 +42,12 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> 
     let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
     tokio::spawn(async move {
         let (_in_flight, _busy) = (io.shared.enter(), busy);
-        let outcome = serve(&io, &head, request, &frames, errors_end).await;
+        let parent = Context::from_headers(request.headers());
+        let body = request.into_body();
+        let budget = body.budget().clone();
+        let ahead = ReadAhead::new(body);
+        let messages = Messages::new(ahead.clone(), budget);
+        let outcome = ahead.beside(serve(&io, &head, parent, messages, &frames, errors_end)).await;
         // A client that left reads no trailers.
         let _ = frames.send(Frame::trailers(grpc::trailers(outcome))).await;
     });
@@ -51,13 +57,13 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> 
 async fn serve(
     io: &Arc<Io>,
     head: &Head,
-    request: Request<Incoming>,
+    parent: Option<Context>,
+    messages: Messages<ReadAhead>,
     frames: &mpsc::Sender<Frame<Bytes>>,
     errors_end: bool,
 ) -> Result<()> {
     let shared = &io.shared;
-    let parent = Context::from_headers(request.headers());
-    let mut reading = Some(Box::pin(read(shared.clone(), Messages::new(request.into_body()))));
+    let mut reading = Some(Box::pin(read(shared.clone(), messages)));
     let mut answers = FuturesOrdered::new();
     let mut draining = shared.draining.subscribe();
     let mut ended: Option<Result<()>> = None;
@@ -74,7 +80,14 @@ async fn serve(
             // The read stays in place between rounds: half a message must not be lost.
             Some((messages, message)) = conditional(&mut reading), if room => match message {
                 Ok(Some(message)) => {
-                    answers.push_back(answer(io.clone(), head, parent, message));
+                    let mut held = message.reservation.another();
+                    let answer = answer(io.clone(), head, parent, message);
+                    // Small messages make many of these.
+                    held.hold(size_of_val(&answer));
+                    answers.push_back(async move {
+                        let _held = held;
+                        answer.await
+                    });
                     reading = Some(Box::pin(read(shared.clone(), messages)));
                 }
                 Ok(None) => ended = Some(Ok(())),
@@ -90,9 +103,9 @@ async fn serve(
     }
 }
 
-type Read = (Messages<Incoming>, Result<Option<Message>>);
+type Read = (Messages<ReadAhead>, Result<Option<Message>>);
 
-async fn read(shared: Arc<Shared>, mut messages: Messages<Incoming>) -> Read {
+async fn read(shared: Arc<Shared>, mut messages: Messages<ReadAhead>) -> Read {
     let message = messages.next(&shared, None).await;
     (messages, message)
 }

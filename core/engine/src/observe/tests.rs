@@ -48,6 +48,8 @@ fn config() -> Config {
         max_connection_age: None,
         stream_in_flight: 1,
         process_bytes: 1 << 30,
+        connection_share: 1.0,
+        address_share: 1.0,
         request_timeout: None,
         grpc_compression: Compression::None,
     }

@@ -1,0 +1,94 @@
+//! A connection's socket: notes when a head begins, when the peer stops reading, and how
+//! much of what was sent has reached it. hyper's own time-out for heads begins with the
+//! wait for one, so that it cannot tell an idle connection from a slow head.
+
+use super::lifetime::Activity;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+pub struct Noted {
+    pub io: TcpStream,
+    pub activity: Arc<Activity>,
+    pub began: Instant,
+}
+
+impl Noted {
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &polled {
+            Poll::Pending => self.activity.wrote(None, self.began),
+            Poll::Ready(written) => {
+                self.activity.wrote(Some(written.as_ref().map_or(0, |n| *n)), self.began);
+            }
+        }
+        polled
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.activity.closed();
+    }
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if polled.is_ready() {
+            self.activity.read(self.began);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Bytes in a socket's send buffer that the peer has not acknowledged; 0 where the system
+/// does not say.
+#[cfg(target_os = "linux")]
+pub fn unacknowledged(descriptor: i32) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the call writes one int, into `bytes`; a descriptor that is closed, or no
+    // socket any more, is refused or gives a number about something else, nothing worse.
+    let done = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn unacknowledged(_descriptor: i32) -> u64 {
+    0
+}
