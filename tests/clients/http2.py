@@ -66,8 +66,14 @@ class Answer:
 class Client:
     """A client that behaves, and shows everything it receives."""
 
-    def __init__(self, port: int, timeout: float = 10.0, host: str = "127.0.0.1") -> None:
-        self.sock = socket.create_connection((host, port), timeout)
+    def __init__(
+        self,
+        port: int,
+        timeout: float = 10.0,
+        host: str = "127.0.0.1",
+        sock: socket.socket | None = None,
+    ) -> None:
+        self.sock = sock or socket.create_connection((host, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = h2.config.H2Configuration(
             client_side=True,
@@ -79,6 +85,8 @@ class Client:
         self.h2.initiate_connection()
         self.answers: dict[int, Answer] = {}
         self.gone = False
+        # Whether what it took makes room for more.
+        self.opens_windows = True
         self.goaway: int | None = None
         self._unread = b""
         self.flush()
@@ -153,7 +161,9 @@ class Client:
                 answer.trailers = dict(event.headers)
             case h2.events.DataReceived():
                 answer.data += event.data
-                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                if self.opens_windows:
+                    length = event.flow_controlled_length
+                    self.h2.acknowledge_received_data(length, event.stream_id)
             case h2.events.StreamEnded():
                 answer.done = True
             case h2.events.StreamReset():

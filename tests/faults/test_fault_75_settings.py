@@ -6,6 +6,7 @@ and where it could pass by chance, at the default gateway too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -23,7 +24,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.clients import http1, http2, misbehaving, oip
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.triton import channel, refusal, stub
-from tests.small_models import UNBATCHED, scale, slow, tiny, write
+from tests.small_models import UNBATCHED, identity, scale, slow, tiny, write
 from tests.unit import graphs
 
 CHANGED = {
@@ -47,6 +48,7 @@ CHANGED = {
 X = np.array([[1, 2, 3, 4]], np.float32)
 SLOW = np.zeros((1, 1), np.float32)
 INFER = http2.SERVICE + "ModelInfer"
+MIB = 1 << 20
 
 
 class Elsewhere(Gateway):
@@ -87,8 +89,6 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     repository = folder / "repository"
     repository.mkdir()
     write(repository, "tiny", tiny())
-    from tests.small_models import identity
-
     write(repository, "id_fp32", identity("FP32"))
     write(repository, "id_bytes", identity("BYTES"))
     for name in ("slow_a", "slow_b"):
@@ -157,6 +157,8 @@ def test_fault_75_max_streams(changed: Gateway) -> None:
     pairs = [data[9 + i : 15 + i] for i in range(0, length, 6)]
     settings = {int.from_bytes(p[:2], "big"): int.from_bytes(p[2:], "big") for p in pairs}
     assert settings[3] == 7
+    # The budget of 4 MB leaves little room for what comes unasked (a window is 1 MiB else).
+    assert settings.get(4, 65_535) <= 65_536
 
 
 def test_fault_75_max_string_elements(changed: Gateway) -> None:
@@ -180,6 +182,43 @@ def test_fault_75_process_bytes(start_gateway, repository) -> None:
     wait_until(lambda: gateway.metric("serving_in_flight_requests") == 0, 20, "all ended")
     with channel(gateway) as one:
         stub(one).ModelInfer(oip.grpc_request("slow", {"X": SLOW}), timeout=20)
+
+
+@contextlib.contextmanager
+def _half_uploaded(gateway: Gateway, address: str) -> Iterator[http2.Client]:
+    """A connection from ``address`` that holds 900 kB of a message that is not whole yet."""
+    sock = socket.create_connection(("127.0.0.1", gateway.grpc_port), 10, (address, 0))
+    with http2.Client(gateway.grpc_port, sock=sock) as client:
+        stream = client.open(http2.grpc_headers(INFER))
+        before = gateway.metric("serving_buffered_bytes")
+        client.send(stream, http2.grpc_frame(bytes(MIB))[:900_000])
+        wait_until(
+            lambda: gateway.metric("serving_buffered_bytes") >= before + 900_000, 10, "it holds"
+        )
+        yield client
+
+
+@pytest.mark.parametrize("setting", ["limits.connection_share", "limits.address_share"])
+def test_fault_75_shares_of_the_budget(start_gateway, repository, setting: str) -> None:
+    """A share of a hundredth has room for two messages, of 1 MiB each here."""
+    write(repository, "m", identity("FP32"))
+    limits = {"limits.process_bytes": str(16 * MIB), "limits.max_message_bytes": str(MIB)}
+    gateway = start_gateway(repository, {**limits, setting: "0.01"})
+    request = http2.grpc_frame(
+        oip.grpc_request("m", {"X": np.zeros((1, 200_000), np.float32)}).SerializeToString()
+    )
+    with (
+        _half_uploaded(gateway, "127.0.0.1") as first,
+        _half_uploaded(gateway, "127.0.0.1") as second,
+        _half_uploaded(gateway, "127.0.0.5") as stranger,
+    ):
+        full = first if setting == "limits.connection_share" else second
+        if full is first:
+            first.send(first.open(http2.grpc_headers(INFER)), request[:-1])
+        answer = full.call(INFER, request)
+        assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], answer
+        assert setting in answer.headers["grpc-message"]
+        assert stranger.call(INFER, request).code == 0
 
 
 def test_fault_75_grpc_compression(changed: Gateway, gateway: Gateway) -> None:
