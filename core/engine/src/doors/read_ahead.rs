@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 /// Smaller pieces that have to wait are joined: each would keep a buffer of the library's
 /// alive, larger than itself.
 const SMALL: usize = 32 << 10;
-/// Bytes of a buffer of joined pieces.
+/// Bytes of a buffer of joined pieces; a power of two.
 const JOINED: usize = 64 << 10;
 
 /// Clones share one body: one of them is read, the other drives it.
@@ -95,11 +95,17 @@ impl Ahead {
         }
     }
 
-    /// Fills each buffer to its end: one that grew a little beyond would be half empty.
+    /// Fills each buffer to its end: one that grew by itself would be half empty.
     fn join(&mut self, mut data: Bytes) {
         while !data.is_empty() {
-            let room = JOINED - self.joined.len();
-            self.joined.extend_from_slice(&data.split_to(room.min(data.len())));
+            let part = data.split_to((JOINED - self.joined.len()).min(data.len()));
+            let need = self.joined.len() + part.len();
+            if need > self.joined.capacity() {
+                let mut larger = BytesMut::with_capacity(need.next_power_of_two());
+                larger.extend_from_slice(&self.joined);
+                self.joined = larger;
+            }
+            self.joined.extend_from_slice(&part);
             if self.joined.len() == JOINED {
                 self.close_joined();
             }
