@@ -29,7 +29,9 @@ impl Bound {
                 "this client's address holds as many bytes of requests and answers as one may \
                  (setting limits.address_share), try again later"
             }
-            Bound::Process => "the server holds as many bytes of requests and answers as it may, try again later",
+            Bound::Process => {
+                "the server holds as many bytes of requests and answers as it may, try again later"
+            }
         };
         Error::new(Word::Full, text).retry(Duration::from_millis(100))
     }
