@@ -106,8 +106,8 @@ def classify(error: BaseException, limit: Limit | None = None) -> Fault:
 
 def too_large_an_answer(size: int, most: int) -> Fault:
     """Of a run whose answers have ``size`` bytes."""
-    words = f"the answer would have {size} bytes, more than the limit of {most}"
-    words += " (limits.max_message_bytes)"
+    words = f"the answer takes {size} bytes, over the limit of {most} bytes"
+    words += " (setting limits.max_message_bytes); ask for fewer rows or outputs"
     return Fault(Word.TOO_LARGE, words, words)
 
 

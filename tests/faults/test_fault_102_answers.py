@@ -35,9 +35,11 @@ def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     repository = folder / "repository"
     repository.mkdir()
     write(repository, "tiny", tiny())
-    write(repository, "fill", fill())
+    # Left to itself it would run in a child, which refuses such answers before this process does.
+    write(repository, "fill", fill(), yaml="isolation: none\n")
     write(repository, "widen", widen(100_000), config="max_batch_size: 2\ndynamic_batching {}\n")
-    settings = {SETTING: str(LIMIT), "limits.process_bytes": str(3 * LIMIT)}
+    shares = {"limits.connection_share": "1", "limits.address_share": "1"}
+    settings = {SETTING: str(LIMIT), "limits.process_bytes": str(3 * LIMIT), **shares}
     gateway = Gateway(repository, folder / "gateway", settings=settings)
     try:
         yield gateway.wait_ready()
@@ -161,7 +163,8 @@ def test_fault_102_memory_that_is_not_there_ends_a_request_and_not_the_process(
 ) -> None:
     """The operating system gives what the model's output needs, and not its copy."""
     write(repository, "tiny", tiny())
-    write(repository, "fill", fill())
+    # Left to itself it would run in a child, which refuses such answers before this process does.
+    write(repository, "fill", fill(), yaml="isolation: none\n")
     elements, size = 300_000_000, 1200 * 10**6
     settings = {SETTING: str(4 * size), "limits.process_bytes": str(8 * size)}
     gateway = start_gateway(repository, settings)

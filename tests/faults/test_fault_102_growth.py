@@ -84,8 +84,8 @@ def test_fault_102_an_answer_over_the_limit_is_refused_in_the_child_again_and_ag
             error = refusal(infer, of(FLOATS + 1))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert error.details() == (
-                f"the answer would have {MOST + 4} bytes, more than the limit of {MOST}"
-                " (limits.max_message_bytes)"
+                f"the answer takes {MOST + 4} bytes, over the limit of {MOST} bytes"
+                " (setting limits.max_message_bytes); ask for fewer rows or outputs"
             )
         assert y_of(infer(of(1000), timeout=20)).shape == (1000,)
     body = {"inputs": [oip.json_input("N", np.array([FLOATS + 1]))]}

@@ -42,6 +42,7 @@ CHANGED = {
     "threads.io": "1",
     "threads.intra_op": "1",
     "threads.permits": "1",
+    "threads.lend_permit_s": "0",
     "batching.max_rows": "8",
     "batching.delay_us": "1500",
 }
@@ -185,37 +186,36 @@ def test_fault_75_process_bytes(start_gateway, repository) -> None:
 
 
 @contextlib.contextmanager
-def _half_uploaded(gateway: Gateway, address: str) -> Iterator[http2.Client]:
-    """A connection from ``address`` that holds 900 kB of a message that is not whole yet."""
+def _half_uploaded(gateway: Gateway, address: str, messages: int) -> Iterator[http2.Client]:
+    """A connection from ``address`` that holds 900 kB of each of some messages, none of them
+    whole yet."""
     sock = socket.create_connection(("127.0.0.1", gateway.grpc_port), 10, (address, 0))
     with http2.Client(gateway.grpc_port, sock=sock) as client:
-        stream = client.open(http2.grpc_headers(INFER))
         before = gateway.metric("serving_buffered_bytes")
-        client.send(stream, http2.grpc_frame(bytes(MIB))[:900_000])
-        wait_until(
-            lambda: gateway.metric("serving_buffered_bytes") >= before + 900_000, 10, "it holds"
-        )
+        for _ in range(messages):
+            stream = client.open(http2.grpc_headers(INFER))
+            client.send(stream, http2.grpc_frame(bytes(MIB))[:900_000])
+        most = before + messages * 900_000
+        wait_until(lambda: gateway.metric("serving_buffered_bytes") >= most, 10, "it holds")
         yield client
 
 
 @pytest.mark.parametrize("setting", ["limits.connection_share", "limits.address_share"])
 def test_fault_75_shares_of_the_budget(start_gateway, repository, setting: str) -> None:
-    """A share of a hundredth has room for two messages, of 1 MiB each here."""
+    """A share of a hundredth has room for four messages, of 1 MiB each here."""
     write(repository, "m", identity("FP32"))
     limits = {"limits.process_bytes": str(16 * MIB), "limits.max_message_bytes": str(MIB)}
     gateway = start_gateway(repository, {**limits, setting: "0.01"})
     request = http2.grpc_frame(
         oip.grpc_request("m", {"X": np.zeros((1, 200_000), np.float32)}).SerializeToString()
     )
+    held = (4, 0) if setting == "limits.connection_share" else (2, 2)
     with (
-        _half_uploaded(gateway, "127.0.0.1") as first,
-        _half_uploaded(gateway, "127.0.0.1") as second,
-        _half_uploaded(gateway, "127.0.0.5") as stranger,
+        _half_uploaded(gateway, "127.0.0.1", held[0]) as first,
+        _half_uploaded(gateway, "127.0.0.1", held[1]) as second,
+        _half_uploaded(gateway, "127.0.0.5", 0) as stranger,
     ):
-        full = first if setting == "limits.connection_share" else second
-        if full is first:
-            first.send(first.open(http2.grpc_headers(INFER)), request[:-1])
-        answer = full.call(INFER, request)
+        answer = (second if held[1] else first).call(INFER, request)
         assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], answer
         assert setting in answer.headers["grpc-message"]
         assert stranger.call(INFER, request).code == 0

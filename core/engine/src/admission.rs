@@ -193,10 +193,10 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Parts of the process's budget; never less than twice the largest message, so that
-    /// one message and what it becomes fit. Pure.
+    /// Parts of the process's budget; never less than four of the largest messages, so that
+    /// one, what it becomes, its place in a batch and its answer fit. Pure.
     pub fn of(process: usize, connection: f64, address: f64, largest_message: usize) -> Shares {
-        let least = largest_message.saturating_mul(2).min(process);
+        let least = largest_message.saturating_mul(4).min(process);
         let part = |share: f64| ((process as f64 * share) as usize).clamp(least, process);
         Shares { connection: part(connection), address: part(address) }
     }
@@ -321,10 +321,10 @@ mod tests {
     #[test]
     fn fault_104_a_share_has_room_for_a_message_and_what_it_becomes() {
         for (process, connection, address, message, expected) in [
-            (1000, 0.5, 0.75, 100, (500, 750)),
-            (1000, 0.05, 0.1, 100, (200, 200)),
-            (150, 0.5, 0.75, 100, (150, 150)),
-            (1000, 1.0, 1.0, 100, (1000, 1000)),
+            (1000, 0.5, 0.75, 50, (500, 750)),
+            (1000, 0.05, 0.1, 50, (200, 200)),
+            (150, 0.5, 0.75, 50, (150, 150)),
+            (1000, 1.0, 1.0, 50, (1000, 1000)),
         ] {
             let shares = Shares::of(process, connection, address, message);
             assert_eq!((shares.connection, shares.address), expected);
