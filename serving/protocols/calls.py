@@ -47,6 +47,8 @@ class CallPool:
         while (call := self._server.next_call()) is not None:
             with _named(call):
                 self._answer(call)
+            # It counts as held for as long as we have it, and the next may be long in coming.
+            del call
 
     def _answer(self, call: _core.Call) -> None:
         try:

@@ -11,12 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from serving import _core
+from serving.errors import Word
+from serving.execution.faults import Fault, FaultError
 from serving.execution.instances import Instances
 from serving.settings import load_settings
+from tests.clients import oip
+from tests.clients.triton import refusal, stub
 
 SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
 Array = np.ndarray[Any, Any]
@@ -180,3 +185,18 @@ def test_more_rows_than_the_line_holds_are_answered(serve) -> None:
 
     assert world.ask(x=numbers(7)) == (200, numbers(7).tolist())
     assert world.runner.rows == [7]
+
+
+def test_what_there_was_no_room_for_may_be_tried_again_after_a_second(serve) -> None:
+    def full(feeds: dict[str, Array]) -> Array:
+        del feeds
+        raise FaultError(Fault(Word.FULL, "no room just now", ""))
+
+    host, port = serve(full, max_rows=4).server.grpc_address
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        error = refusal(stub(channel).ModelInfer, oip.grpc_request("m", {"x": numbers(1)}))
+    assert (error.code(), error.details()) == (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "no room just now",
+    )
+    assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "1000"

@@ -12,6 +12,7 @@ mod stats;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::time::Duration;
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -83,8 +84,11 @@ fn word(name: &str) -> PyResult<engine::error::Word> {
     engine::error::Word::from_name(name).ok_or_else(|| value_error(format!("unknown error word '{name}'")))
 }
 
-/// An error for clients, from Python's words.
+/// An error for clients, from Python's words. What is full is worth another try soon.
 fn error(name: &str, message: String, detail: String) -> PyResult<engine::error::Error> {
-    let error = engine::error::Error::new(word(name)?, message);
+    let mut error = engine::error::Error::new(word(name)?, message);
+    if error.word == engine::error::Word::Full {
+        error = error.retry(Duration::from_secs(1));
+    }
     Ok(if detail.is_empty() { error } else { error.detail(detail) })
 }
