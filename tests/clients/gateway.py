@@ -209,6 +209,12 @@ class Gateway:
         """Resident bytes."""
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def peak_rss(self) -> int:
+        """The most resident bytes that there ever were."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
     def cpu_seconds(self) -> float:
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)

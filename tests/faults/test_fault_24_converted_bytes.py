@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 
 import grpc
@@ -12,7 +13,7 @@ from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.clients.witness import MIB, Witness
-from tests.small_models import pooled, tiny, write
+from tests.small_models import identity, pooled, tiny, write
 
 # FP32 numbers whose wire form is 600 kB (typed: four bytes each; JSON: two or three
 # characters each), and that become as much again or more as the model's input.
@@ -79,12 +80,23 @@ def test_numbers_in_json_count_again_once_they_are_converted(narrow: Gateway) ->
             assert narrow.get(path, within, "POST").status == 200
 
 
+def test_fault_105_what_is_inflated_counts_as_it_comes(narrow: Gateway) -> None:
+    bomb = gzip.compress(b" " * (60 * MIB), 9)
+    headers = {"Content-Encoding": "gzip"}
+    before = narrow.peak_rss()
+    for _ in range(5):
+        answer = narrow.get("/v2/models/pooled/infer", bomb, "POST", headers)
+        assert answer.status == 503, answer
+        assert "as many bytes" in answer.json()["error"]
+    # Each would be 60 MiB; inflating ends at the budget's one.
+    assert narrow.peak_rss() - before < 30 * MIB
+    wait_until(lambda: narrow.metric("serving_buffered_bytes") == 0, 10, "nothing is held")
+
+
 def test_strings_in_typed_contents_count_again_once_they_are_converted(
     start_gateway, repository
 ) -> None:
     """Two bytes of an empty string become the four of its length."""
-    from tests.small_models import identity
-
     write(repository, "strings", identity("BYTES"))
     gateway = start_gateway(
         repository, {"limits.process_bytes": str(MIB), "limits.max_string_elements": "1000000"}

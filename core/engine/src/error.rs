@@ -106,6 +106,11 @@ impl Error {
         Error::new(Word::BadRequest, message)
     }
 
+    /// The deadline passed before the answer.
+    pub fn expired() -> Self {
+        Error::new(Word::Expired, "Request timeout expired")
+    }
+
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self

@@ -11,11 +11,13 @@ pub mod events;
 pub mod memory;
 pub mod metrics;
 pub mod observe;
+pub mod offload;
 pub mod permits;
 pub mod queue;
 pub mod routes;
 pub mod scheduling;
 pub mod stats;
+pub mod stop;
 pub mod tensor;
 
 /// The serialized `FileDescriptorSet` of `protos/`: for reflection, and for

@@ -4,8 +4,10 @@
 pub mod gateway;
 
 use bytes::Bytes;
+use engine::admission::{Budget, Reservation};
 use engine::codec::prepare::{Limits, Prepared, prepare};
 use engine::codec::{InferRequest, bytes_tensor};
+use engine::stop::NEVER;
 use engine::tensor::{Datatype, Described, Signature, TensorSpec};
 
 /// Texts of one tensor; the fuzzers' bodies hold no more.
@@ -32,7 +34,7 @@ pub fn signature() -> Signature {
 
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.
 pub fn check(request: &InferRequest, signature: &Signature) {
-    let limits = Limits { max_string_elements: MOST_TEXTS };
+    let limits = Limits { max_string_elements: MOST_TEXTS, stop: &NEVER };
     if let Ok(prepared) = prepare(request, signature, &limits) {
         check_sizes(&prepared, signature);
     }
@@ -52,6 +54,11 @@ fn check_sizes(prepared: &Prepared, signature: &Signature) {
     for &(place, _) in &prepared.outputs {
         assert!(place < signature.outputs.len());
     }
+}
+
+/// Of a budget without end.
+pub fn boundless() -> Reservation {
+    Budget::new(usize::MAX).reserve()
 }
 
 /// A copy that nothing else shares, as a socket's bytes come.

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Split::Mixed { json, binary }) => (json, binary),
         Ok(Split::Raw(_)) | Err(_) => return,
     };
-    if let Ok(request) = json::decode_infer("m", &json, rest) {
+    if let Ok(request) = json::decode_infer("m", &json, rest, &mut fuzzed::boundless()) {
         fuzzed::check(&request, &fuzzed::signature());
     }
 });

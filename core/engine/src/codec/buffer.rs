@@ -103,7 +103,7 @@ impl<'a> AnswerBuf<'a> {
 }
 
 /// What was taken ahead and not needed goes back, where it is worth a copy.
-fn without_slack(out: Vec<u8>) -> Vec<u8> {
+pub(super) fn without_slack(out: Vec<u8>) -> Vec<u8> {
     if out.capacity() / 2 <= out.len() {
         return out;
     }

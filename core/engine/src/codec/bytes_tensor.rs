@@ -1,9 +1,12 @@
 //! BYTES tensors: per element a little-endian `u32` length, then that many bytes.
 
 use crate::error::{Error, Result};
+use crate::stop::Stop;
 use crate::tensor::shown;
 
-const PREFIX: usize = size_of::<u32>();
+pub(super) const PREFIX: usize = size_of::<u32>();
+/// Elements between two looks at whether the work is still wanted.
+pub(super) const LOOK: usize = 4096;
 
 /// Walks a BYTES tensor's elements and holds them against what the shape says.
 ///
@@ -13,12 +16,14 @@ const PREFIX: usize = size_of::<u32>();
 /// # Errors
 /// `BadRequest` naming `tensor`, with the expected and the found number of
 /// elements, when a length is cut, runs past the end, the count differs from
-/// `expected`, `expected` is over `max_elements`, or an element is not UTF-8.
-pub fn check(tensor: &str, data: &[u8], expected: usize, max_elements: usize) -> Result<()> {
-    check_count(tensor, expected, max_elements)?;
+/// `expected`, or an element is not UTF-8; and those of `stop`.
+pub fn check(tensor: &str, data: &[u8], expected: usize, stop: &Stop) -> Result<()> {
     let mut rest = data;
     let mut got = 0usize;
     while !rest.is_empty() {
+        if got.is_multiple_of(LOOK) {
+            stop.check()?;
+        }
         let Some((prefix, after)) = rest.split_first_chunk::<PREFIX>() else {
             return Err(cut_prefix(tensor, rest.len(), expected, got));
         };
@@ -106,6 +111,7 @@ fn not_utf8(tensor: &str, index: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stop::NEVER;
     use proptest::prelude::*;
 
     fn packed(elements: &[&[u8]]) -> Vec<u8> {
@@ -117,7 +123,7 @@ mod tests {
     }
 
     fn message(data: &[u8], expected: usize) -> String {
-        check("x", data, expected, 1 << 20).unwrap_err().message
+        check("x", data, expected, &NEVER).unwrap_err().message
     }
 
     #[test]
@@ -143,15 +149,15 @@ mod tests {
         assert!(message(&data, 3).contains("expected 3 string elements, got 2"));
         assert!(message(&data, 1).contains("expected 1 string elements, got 2"));
         assert!(message(b"", 1).contains("expected 1 string elements, got 0"));
-        check("x", b"", 0, 0).unwrap();
+        check("x", b"", 0, &NEVER).unwrap();
     }
 
     #[test]
     fn fault_55_two_to_the_twentieth_empties_are_counted() {
         let data = vec![0u8; 4 << 20];
-        check("x", &data, 1 << 20, 1 << 20).unwrap();
+        check("x", &data, 1 << 20, &NEVER).unwrap();
         assert!(message(&data, 1).contains("got 1048576"));
-        assert!(check("x", &data, 1 << 20, 1000).unwrap_err().message.contains("at most 1000"));
+        assert!(check_count("x", 1 << 20, 1000).unwrap_err().message.contains("at most 1000"));
     }
 
     #[test]
@@ -160,7 +166,7 @@ mod tests {
             message(&packed(&[b"ok", b"\xff\xfe"]), 2).contains("element 1 of input 'x' is not valid UTF-8")
         );
         let data = packed(&[b"a\0b", "\u{1f600}\u{e9}".as_bytes(), b""]);
-        check("x", &data, 3, 10).unwrap();
+        check("x", &data, 3, &NEVER).unwrap();
         let back: Vec<&[u8]> = elements(&data).collect();
         assert_eq!(back, [b"a\0b", "\u{1f600}\u{e9}".as_bytes(), b""]);
     }
@@ -172,14 +178,14 @@ mod tests {
             for s in &strings {
                 push(&mut data, s.as_bytes());
             }
-            check("x", &data, strings.len(), usize::MAX).unwrap();
+            check("x", &data, strings.len(), &NEVER).unwrap();
             let back: Vec<&[u8]> = elements(&data).collect();
             prop_assert_eq!(back, strings.iter().map(String::as_bytes).collect::<Vec<_>>());
         }
 
         #[test]
         fn any_bytes_end(data: Vec<u8>, expected in 0usize..10) {
-            let _ = check("x", &data, expected, 8);
+            let _ = check("x", &data, expected, &NEVER);
             prop_assert!(elements(&data).count() <= data.len() / 4);
         }
     }

@@ -1,14 +1,17 @@
 //! HTTP content encodings, with the limit on *decompressed* bytes (fault 41).
 
+mod inflate;
+
+pub use inflate::{Inflater, inflate};
+
 use super::buffer::AnswerBuf;
 use crate::admission::Reservation;
 use crate::error::{Error, Result, Word};
 use crate::memory;
 use bytes::Bytes;
-use flate2::bufread::GzDecoder;
+use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use flate2::{Compression, Decompress, FlushDecompress, Status};
-use std::io::{Read, Write};
+use std::io::Write;
 
 /// The encodings offered; `Accept-Encoding` of a refusal lists the last two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +28,6 @@ pub const ACCEPTED: &str = "gzip, deflate";
 
 /// More tokens of an `Accept-Encoding` than these are not read.
 const MAX_TOKENS: usize = 32;
-
-/// More gzip members than writers of large bodies make. Starting one costs far
-/// more than the 20 bytes of an empty one, so they are counted.
-const MAX_MEMBERS: usize = 4096;
 
 impl Encoding {
     /// The encoding named by a `Content-Encoding` header.
@@ -93,102 +92,6 @@ fn quality<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<u32> {
         }
     }
     Some(1000)
-}
-
-/// Decompresses a body, at most `limit` bytes of it.
-///
-/// The buffer grows with what really comes out, and never past `limit` + 1.
-///
-/// # Errors
-/// `TooLarge` naming the limit; `BadRequest` when the data is not of this
-/// encoding, is cut, or is followed by something else.
-pub fn inflate(encoding: Encoding, data: &[u8], limit: usize) -> Result<Bytes> {
-    match encoding {
-        Encoding::Identity if data.len() > limit => Err(too_large(limit)),
-        Encoding::Identity => memory::copied(data),
-        Encoding::Gzip => inflate_gzip(data, limit),
-        Encoding::Deflate => inflate_zlib(data, limit),
-    }
-}
-
-/// The members of a gzip body, one after another.
-fn inflate_gzip(data: &[u8], limit: usize) -> Result<Bytes> {
-    let mut member = GzDecoder::new(data);
-    let mut members = 1;
-    grow(data.len(), limit, |out| {
-        loop {
-            let n = member.read(out).map_err(|_| garbage("gzip"))?;
-            let rest = *member.get_ref();
-            if n > 0 || rest.is_empty() {
-                return Ok(n);
-            }
-            members += 1;
-            if members > MAX_MEMBERS {
-                return Err(Error::bad(format!("the gzip request body has more than {MAX_MEMBERS} members")));
-            }
-            member = GzDecoder::new(rest);
-        }
-    })
-}
-
-/// Zlib through the raw state machine: only it tells a cut stream from an ended one.
-fn inflate_zlib(data: &[u8], limit: usize) -> Result<Bytes> {
-    let mut stream = Decompress::new(true);
-    let mut ended = false;
-    let out = grow(data.len(), limit, |out| {
-        if ended {
-            return Ok(0);
-        }
-        let (before_in, before_out) = (stream.total_in(), stream.total_out());
-        let rest = data.get(before_in as usize..).unwrap_or_default();
-        let status = stream.decompress(rest, out, FlushDecompress::None).map_err(|_| garbage("deflate"))?;
-        let (read, written) = (stream.total_in() - before_in, stream.total_out() - before_out);
-        ended = status == Status::StreamEnd;
-        if !ended && read == 0 && written == 0 {
-            return Err(garbage("deflate"));
-        }
-        Ok(written as usize)
-    })?;
-    if ended && stream.total_in() == data.len() as u64 { Ok(out) } else { Err(garbage("deflate")) }
-}
-
-/// Reads into a buffer that doubles, until `read` gives 0 or the limit is passed.
-fn grow(compressed: usize, limit: usize, mut read: impl FnMut(&mut [u8]) -> Result<usize>) -> Result<Bytes> {
-    let most = limit.saturating_add(1);
-    let first = compressed.saturating_mul(4).clamp(256, 1 << 20).min(most);
-    let mut out = memory::room(first)?;
-    out.resize(first, 0u8);
-    let mut filled = 0;
-    loop {
-        if filled == out.len() {
-            if filled >= most {
-                return Err(too_large(limit));
-            }
-            let next = filled.saturating_mul(2).min(most);
-            memory::more(&mut out, next - filled)?;
-            out.resize(next, 0);
-        }
-        match read(&mut out[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    if filled > limit {
-        return Err(too_large(limit));
-    }
-    out.truncate(filled);
-    Ok(out.into())
-}
-
-fn too_large(limit: usize) -> Error {
-    Error::new(
-        Word::TooLarge,
-        format!("the decompressed request body is larger than the limit of {limit} bytes"),
-    )
-}
-
-fn garbage(encoding: &str) -> Error {
-    Error::bad(format!("the request body is not one whole {encoding} stream"))
 }
 
 /// Compresses an answer at the fast level, counted in the budget of `of`.
@@ -284,6 +187,10 @@ mod tests {
 
     fn deflate(encoding: Encoding, data: &[u8]) -> Bytes {
         super::deflate(encoding, data, &Budget::new(usize::MAX).reserve()).unwrap()
+    }
+
+    fn inflate(encoding: Encoding, data: &[u8], limit: usize) -> Result<Bytes> {
+        super::inflate(encoding, &Bytes::copy_from_slice(data), limit)
     }
 
     fn gzip(data: &[u8]) -> Vec<u8> {

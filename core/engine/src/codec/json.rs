@@ -15,7 +15,7 @@ pub(crate) mod values;
 pub use answer::encode_infer;
 pub use document::MAX_DEPTH;
 pub use raw::decode_raw_binary;
-pub use request::decode_infer;
+pub use request::{decode_infer, decode_infer_until};
 
 #[cfg(test)]
 mod tests;

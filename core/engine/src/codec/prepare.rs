@@ -6,6 +6,7 @@ mod tensor;
 
 use super::{InferRequest, InputTensor, Payload};
 use crate::error::Result;
+use crate::stop::Stop;
 use crate::tensor::{Datatype, Shape, Signature, elements};
 use bytes::Bytes;
 
@@ -32,17 +33,18 @@ pub struct Prepared {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Limits<'a> {
     pub max_string_elements: usize,
+    /// Looked at while much is converted or walked.
+    pub stop: &'a Stop,
 }
 
 /// Payloads over this many bytes are converted or walked off the I/O threads.
-const MUCH: usize = 64 * 1024;
+pub const MUCH: usize = 64 * 1024;
 
-/// Whether [`prepare`] converts or walks more than 64 KiB for this request.
-pub fn costs_much(request: &InferRequest) -> bool {
-    let bytes: usize = request.inputs.iter().map(walked).sum();
-    bytes > MUCH
+/// Bytes that [`prepare`] converts or walks for this request.
+pub fn cost(request: &InferRequest) -> usize {
+    request.inputs.iter().map(walked).sum()
 }
 
 /// Bytes of an input that [`prepare`] has to look at one by one.
@@ -78,8 +80,8 @@ fn converted(input: &InputTensor) -> usize {
 /// duplicate and missing inputs, unknown and duplicate outputs (fault 53),
 /// datatypes (54), shapes, overflows and byte sizes (50-52), string elements
 /// (55, 56), and BOOL bytes other than 0 and 1 (57; nothing is normalised,
-/// because that would copy the tensor).
-pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits) -> Result<Prepared> {
+/// because that would copy the tensor); and those of `limits.stop`.
+pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits<'_>) -> Result<Prepared> {
     let places = names::places(request, signature)?;
     let outputs = names::outputs(request, signature)?;
     let mut inputs: Vec<Option<PreparedTensor>> = vec![None; signature.inputs.len()];

@@ -12,7 +12,7 @@ mod write;
 
 pub use answer::{encode_bool_response, encode_infer, encode_stream_error, encode_stream_infer, framed};
 pub(super) use refusals::{no_classification, no_data, no_sequences, no_shared_memory, reserved};
-pub use request::{decode_infer, decode_model_ref};
+pub use request::{decode_infer, decode_infer_until, decode_model_ref};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use super::bytes_tensor;
 use super::wire::{Malformed, Reader, Value};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::stop::Stop;
 use crate::tensor::{Datatype, shown};
 use bytes::Bytes;
 
@@ -38,15 +39,16 @@ const BYTES: u32 = 8;
 /// # Errors
 /// `BadRequest` naming `tensor` when the data is in another datatype's field,
 /// an integer does not fit the datatype, the count is not `expected_elements`,
-/// or the message is malformed (faults 47, 52, 58).
+/// or the message is malformed (faults 47, 52, 58); and those of `stop`.
 pub fn typed_to_raw(
     tensor: &str,
     model: &str,
     datatype: Datatype,
     parts: &[Bytes],
     expected_elements: usize,
+    stop: &Stop,
 ) -> Result<Bytes> {
-    let input = Input { tensor, model, datatype, parts, expected: expected_elements };
+    let input = Input { tensor, model, datatype, parts, expected: expected_elements, stop };
     match datatype {
         Datatype::Bool => input.integers(|v| Some([u8::from(v != 0)])),
         Datatype::Int8 => input.integers(|v| i8::try_from(v as i64).ok().map(i8::to_le_bytes)),
@@ -84,15 +86,19 @@ struct Input<'a> {
     datatype: Datatype,
     parts: &'a [Bytes],
     expected: usize,
+    stop: &'a Stop,
 }
 
 impl<'a> Input<'a> {
     /// Calls `each` with every value of the datatype's own field.
     fn values(&self, mut each: impl FnMut(&'a Bytes, Value<'a>) -> Result<()>) -> Result<()> {
         let wanted = field_of(self.datatype);
+        let mut fields = 0usize;
         for part in self.parts {
             let mut reader = Reader::new(part);
             while let Some((number, value)) = reader.field()? {
+                fields += 1;
+                self.look(fields)?;
                 if Some(number) == wanted {
                     each(part, value)?;
                 } else if let Some((_, found)) = FIELDS.iter().find(|(field, _)| *field == number) {
@@ -101,6 +107,12 @@ impl<'a> Input<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Now and then, whether the work is still wanted.
+    #[inline]
+    fn look(&self, done: usize) -> Result<()> {
+        if done.is_multiple_of(bytes_tensor::LOOK) { self.stop.check() } else { Ok(()) }
     }
 
     /// Data in another datatype's field; an empty packed run holds none.
@@ -127,7 +139,7 @@ impl<'a> Input<'a> {
             if got <= self.expected {
                 out.extend_from_slice(&element);
             }
-            Ok(())
+            self.look(got)
         };
         self.values(|_, value| match value {
             Value::Varint(value) => put(value),
@@ -263,11 +275,12 @@ impl Joined {
 mod tests {
     use super::*;
     use crate::codec::oracle::{InferTensorContents, UnpackedContents};
+    use crate::stop::NEVER;
     use proptest::prelude::*;
     use prost::Message;
 
     fn raw(datatype: Datatype, contents: &impl Message, expected: usize) -> Result<Bytes> {
-        typed_to_raw("x", "m", datatype, &[contents.encode_to_vec().into()], expected)
+        typed_to_raw("x", "m", datatype, &[contents.encode_to_vec().into()], expected, &NEVER)
     }
 
     fn refusal(datatype: Datatype, contents: &impl Message, expected: usize) -> String {
@@ -336,14 +349,14 @@ mod tests {
         let wide = InferTensorContents { int64_contents: vec![1 << 32], ..Default::default() };
         let mut encoded = wide.encode_to_vec();
         encoded[0] = 0x12;
-        assert!(typed_to_raw("x", "m", Datatype::Int32, &[encoded.into()], 1).is_err());
+        assert!(typed_to_raw("x", "m", Datatype::Int32, &[encoded.into()], 1, &NEVER).is_err());
     }
 
     #[test]
     fn fault_47_contents_that_are_cut_are_refused() {
         for bad in [&[0x32, 3, 0, 0, 0][..], &[0x12, 1, 0x80], &[0x32, 9, 1], &[0x30, 1], &[0x42, 5, b'a']] {
             for datatype in Datatype::ALL {
-                assert!(typed_to_raw("x", "m", datatype, &[Bytes::copy_from_slice(bad)], 1).is_err());
+                assert!(typed_to_raw("x", "m", datatype, &[Bytes::copy_from_slice(bad)], 1, &NEVER).is_err());
             }
         }
     }
@@ -353,7 +366,7 @@ mod tests {
         let encoded = Bytes::from(
             InferTensorContents { fp32_contents: vec![1.0, 2.0], ..Default::default() }.encode_to_vec(),
         );
-        let raw = typed_to_raw("x", "m", Datatype::Fp32, std::slice::from_ref(&encoded), 2).unwrap();
+        let raw = typed_to_raw("x", "m", Datatype::Fp32, std::slice::from_ref(&encoded), 2, &NEVER).unwrap();
         assert_eq!(raw.as_ptr(), encoded[2..].as_ptr());
     }
 
@@ -408,14 +421,14 @@ mod tests {
             let packed = InferTensorContents { fp32_contents: f32s.clone(), ..Default::default() };
             let parts = [Bytes::from(packed.encode_to_vec()), loose.encode_to_vec().into(), packed.encode_to_vec().into()];
             let thrice = le(f32s.iter().chain(&f32s).chain(&f32s).map(|v| v.to_le_bytes()));
-            prop_assert_eq!(typed_to_raw("x", "m", Datatype::Fp32, &parts, 3 * f32s.len()).unwrap(), thrice);
+            prop_assert_eq!(typed_to_raw("x", "m", Datatype::Fp32, &parts, 3 * f32s.len(), &NEVER).unwrap(), thrice);
             let loose = UnpackedContents { fp64_contents: f64s.clone(), ..Default::default() };
             prop_assert_eq!(raw(Datatype::Fp64, &loose, f64s.len()).unwrap(), le(f64s.iter().map(|v| v.to_le_bytes())));
         }
 
         #[test]
         fn any_bytes_end(part: Vec<u8>, expected in 0usize..8, datatype in 0usize..14) {
-            let _ = typed_to_raw("x", "m", Datatype::ALL[datatype], &[part.into()], expected);
+            let _ = typed_to_raw("x", "m", Datatype::ALL[datatype], &[part.into()], expected, &NEVER);
         }
     }
 }

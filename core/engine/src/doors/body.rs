@@ -3,11 +3,11 @@
 
 use super::Shared;
 use super::incoming::{BodyError, Incoming};
-use super::infer::off_thread;
 use crate::admission::{Budget, Reservation};
-use crate::codec::compression::{self, Encoding};
+use crate::codec::compression::{self, Encoding, Inflater};
 use crate::error::{Error, Result, Word};
 use crate::memory::AlignedBuf;
+use crate::offload::{self, Job};
 use bytes::{Buf, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -284,34 +284,61 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
     }
 }
 
-/// What small compressed bodies may become on an I/O thread; larger ones go to the pool.
+/// What small compressed bodies may become on an I/O thread; larger ones go to the helpers.
 const INFLATE_INLINE: usize = 64 << 10;
 /// Larger compressed bodies go there at once.
 const PACKED_INLINE: usize = 4 << 10;
+/// Nobody knows what a body becomes: its first bytes are small work, whatever comes after.
+const FIRST_INFLATED: usize = offload::LARGE;
+/// Bytes that one compressed byte becomes at most.
+const RATIO: usize = 1032;
 
-/// Decompress within the limit, which counts what comes out, and count it.
+/// Decompress within the limit, which counts what comes out, and count it as it comes.
 ///
 /// # Errors
-/// `TooLarge`, `Full` (byte budget), `BadRequest` for what is not that compression.
+/// `TooLarge`, `Full` (byte budget, or too much work waits), `Expired`, `BadRequest` for what
+/// is not that compression.
 pub async fn inflate(
     shared: &Shared,
     encoding: Encoding,
     data: Bytes,
-    reservation: &mut Reservation,
-) -> Result<Bytes> {
+    deadline: Option<Instant>,
+    mut reservation: Reservation,
+) -> Result<(Bytes, Reservation)> {
     let limit = shared.config.max_message_bytes;
     let packed = data.len();
-    let inflated = match inflate_small(encoding, &data, limit) {
-        Some(done) => done?,
-        None => off_thread(move || compression::inflate(encoding, &data, limit)).await?,
-    };
-    reservation.take(inflated.len())?;
-    reservation.give_back(packed);
-    Ok(inflated)
+    if let Some(done) = inflate_small(encoding, &data, limit) {
+        let inflated = done?;
+        reservation.take(inflated.len())?;
+        reservation.give_back(packed);
+        return Ok((inflated, reservation));
+    }
+    let mut held = (Inflater::new(encoding, data, limit), reservation);
+    let steps = [(FIRST_INFLATED, FIRST_INFLATED), (limit.min(packed.saturating_mul(RATIO)), usize::MAX)];
+    for (bytes, until) in steps {
+        let ended;
+        (ended, held) = shared
+            .offload
+            .run(Job { bytes, deadline, held }, move |stop, (inflater, reservation)| {
+                inflater.advance(until, &mut |more| {
+                    stop.check()?;
+                    reservation.take(more)
+                })
+            })
+            .await?;
+        if ended {
+            break;
+        }
+    }
+    let (inflater, mut reservation) = held;
+    let asked = inflater.asked();
+    let (inflated, takes) = inflater.finish();
+    reservation.give_back(packed + asked.saturating_sub(takes));
+    Ok((inflated, reservation))
 }
 
 /// `None` when it is, or becomes, too large for an I/O thread.
-fn inflate_small(encoding: Encoding, data: &[u8], limit: usize) -> Option<Result<Bytes>> {
+fn inflate_small(encoding: Encoding, data: &Bytes, limit: usize) -> Option<Result<Bytes>> {
     if data.len() > PACKED_INLINE {
         return None;
     }

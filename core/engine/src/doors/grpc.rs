@@ -12,8 +12,10 @@ use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
 use crate::observe::{Origin, trace};
+use crate::offload::Job;
 use crate::queue::{Answer, Form, batch};
 use crate::stats::Protocol;
+use crate::stop::Stop;
 use crate::tensor::shown;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -286,35 +288,38 @@ pub async fn decode(
     streamed: bool,
 ) -> Result<Offer> {
     let encoding = head.answer_encoding(shared, message.compressed);
-    let Message { compressed, data, mut reservation } = message;
-    let data = if compressed {
-        Box::pin(inflate(shared, head.encoding, data, &mut reservation)).await?
-    } else {
-        data
-    };
-    let request = match data.len() {
-        0..=DECODE_INLINE => protobuf::decode_infer(data)?,
-        _ => Box::pin(infer::off_thread(move || protobuf::decode_infer(data))).await?,
-    };
-    reservation.take(request.owned_bytes())?;
     // The RPC's time began with its head, also for a late message of a stream.
     let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
+    let deadline = infer::deadline(shared, started, left, 0);
+    let (data, held) = whole(shared, head, message, deadline).await?;
+    let bytes = data.len();
+    let (request, mut reservation) = if bytes <= DECODE_INLINE {
+        (protobuf::decode_infer(data)?, held)
+    } else {
+        let work = move |stop: &Stop, _: &mut _| protobuf::decode_infer_until(stop, data);
+        Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await?
+    };
+    reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
     Ok(Offer { request, form, deadline, reservation })
 }
 
-/// A message that is marked as compressed, by what the head says.
-async fn inflate(
+/// A message's bytes; decompressed, where it is marked so, by what the head says.
+async fn whole(
     shared: &Shared,
-    encoding: Encoding,
-    data: Bytes,
-    reservation: &mut Reservation,
-) -> Result<Bytes> {
-    if encoding == Encoding::Identity {
+    head: &Head,
+    message: Message,
+    deadline: Option<Instant>,
+) -> Result<(Bytes, Reservation)> {
+    let Message { compressed, data, reservation } = message;
+    if !compressed {
+        return Ok((data, reservation));
+    }
+    if head.encoding == Encoding::Identity {
         return Err(Error::bad("the message is marked as compressed but grpc-encoding names no compression"));
     }
-    body::inflate(shared, encoding, data, reservation).await
+    Box::pin(body::inflate(shared, head.encoding, data, deadline, reservation)).await
 }
 
 /// The small RPCs: health in OIP's words is answered here, the rest is a call.
@@ -352,8 +357,8 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
     let headers = request.headers().clone();
     let message = message(shared, request).await?;
     let encoding = head.answer_encoding(shared, message.compressed);
-    let Message { compressed, data, mut reservation } = message;
-    let data = if compressed { inflate(shared, head.encoding, data, &mut reservation).await? } else { data };
+    let limit = infer::deadline(shared, head.started, head.timeout, 0);
+    let (data, reservation) = whole(shared, head, message, limit).await?;
     let of = reservation.another();
     let body = match rpc {
         health::LIST => protobuf::framed(&health::list(shared), &of)?,

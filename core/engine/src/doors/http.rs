@@ -12,8 +12,10 @@ use crate::codec::{InferRequest, Payload, json, names};
 use crate::error::{Error, Result, Word};
 use crate::observe::Origin;
 use crate::observe::trace::Context;
+use crate::offload::Job;
 use crate::queue::{Answer, Form};
 use crate::stats::Protocol;
+use crate::stop::Stop;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
@@ -278,13 +280,14 @@ async fn infer_once(
     let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let json_length = header_text(request.headers(), &JSON_LENGTH)?;
-    let (data, reservation) = read(shared, request, unread).await?;
+    let deadline = infer::deadline(shared, account.started(), None, 0);
+    let (data, reservation) = read(shared, request, deadline, unread).await?;
     if let Some(watch) = account.watch() {
         watch.received(data.len());
     }
-    let came = data.len();
+    let came = reservation.bytes();
     let (mut decoded, mut reservation) =
-        decode(shared, (model, version), json_length, data, reservation).await?;
+        decode(shared, (model, version), json_length, data, deadline, reservation).await?;
     decoded.model = model.into();
     decoded.version = version.to_owned();
     reservation.take(decoded.owned_bytes())?;
@@ -327,6 +330,7 @@ fn header_text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>>
 async fn read(
     shared: &Shared,
     request: Request<Incoming>,
+    deadline: Option<Instant>,
     unread: &mut bool,
 ) -> Result<(Bytes, Reservation)> {
     let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
@@ -338,13 +342,12 @@ async fn read(
     if incoming.is_end_stream() {
         return Ok((Bytes::new(), incoming.budget().reserve()));
     }
-    let (data, mut reservation) = body::read_http(shared, &mut incoming, length).await?;
+    let (data, reservation) = body::read_http(shared, &mut incoming, length).await?;
     *unread = false;
     if encoding == Encoding::Identity {
         return Ok((data, reservation));
     }
-    let inflated = Box::pin(body::inflate(shared, encoding, data, &mut reservation)).await?;
-    Ok((inflated, reservation))
+    Box::pin(body::inflate(shared, encoding, data, deadline, reservation)).await
 }
 
 /// A request, and what it holds of the budget: `held` and what was converted.
@@ -355,25 +358,25 @@ async fn decode(
     (model, version): (&str, &str),
     json_length: Option<String>,
     data: Bytes,
-    held: Reservation,
+    deadline: Option<Instant>,
+    mut held: Reservation,
 ) -> Result<Decoded> {
-    match binary::split(json_length.as_deref(), data)? {
-        Split::Json(json) => decode_json(model, json, Bytes::new(), held).await,
-        Split::Mixed { json, binary } => decode_json(model, json, binary, held).await,
+    let (json, binary) = match binary::split(json_length.as_deref(), data)? {
+        Split::Json(json) => (json, Bytes::new()),
+        Split::Mixed { json, binary } => (json, binary),
         Split::Raw(data) => {
             let queue = shared.routes.pick(model, version)?;
-            Ok((json::decode_raw_binary(model, queue.signature(), data)?, held))
+            return Ok((json::decode_raw_binary(model, queue.signature(), data)?, held));
         }
-    }
-}
-
-async fn decode_json(model: &str, json: Bytes, binary: Bytes, mut held: Reservation) -> Result<Decoded> {
+    };
     if json.len() <= DECODE_INLINE {
         return Ok((json::decode_infer(model, &json, binary, &mut held)?, held));
     }
-    let model = model.to_owned();
-    let work = move || Ok((json::decode_infer(&model, &json, binary, &mut held)?, held));
-    Box::pin(infer::off_thread(work)).await
+    let (bytes, model) = (json.len(), model.to_owned());
+    let work = move |stop: &Stop, held: &mut Reservation| {
+        json::decode_infer_until(stop, &model, &json, binary, held)
+    };
+    Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await
 }
 
 fn success(answer: Answer) -> Response<Full<Bytes>> {
@@ -446,11 +449,11 @@ async fn call(
 ) -> Result<Response<Full<Bytes>>> {
     let headers = super::text_headers(request.headers());
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
-    let (data, held) = read(shared, request, unread).await?;
+    let limit = infer::deadline(shared, started, None, 0);
+    let (data, held) = read(shared, request, limit, unread).await?;
     let (mut call, answer) = Call::new((Protocol::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);
     shared.calls.push(call)?;
-    let limit = infer::deadline(shared, started, None, 0);
     let CallAnswer { status, content_type, body } = super::within(limit, answer, calls::outcome).await?;
     let mut response = Response::new(Full::new(body));
     *response.status_mut() =

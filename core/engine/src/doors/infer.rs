@@ -8,12 +8,15 @@ use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, Result, Word};
 use crate::observe::trace::Context;
 use crate::observe::{Origin, Watch};
+use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, Terms};
 use crate::routes::parse_version;
 use crate::stats::{Protocol, Stats};
+use crate::stop::{NEVER, Stop};
 use crate::tensor::Datatype;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A decoded request on its way into a line.
@@ -175,7 +178,9 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
     }
     loop {
         account.on(&queue);
-        let prepared = prepare_for(&request, &queue, form).await?;
+        refuse_late(&queue, deadline)?;
+        let prepared;
+        (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation).await?;
         account.draw_sample(&queue, &request, &prepared);
         let terms = Terms {
             id: request.id.clone(),
@@ -214,19 +219,37 @@ fn leaving(model: &str) -> Error {
     Error::new(Word::Unavailable, text).retry(Duration::from_secs(1))
 }
 
-/// Heavy conversions run on the small pool, never on an I/O thread.
-async fn prepare_for(request: &Arc<InferRequest>, queue: &Arc<Queue>, form: Form) -> Result<Prepared> {
-    let prepared = if prepare::costs_much(request) {
+/// Heavy conversions run on the helpers, never on an I/O thread.
+async fn prepare_for(
+    shared: &Shared,
+    request: &Arc<InferRequest>,
+    queue: &Arc<Queue>,
+    form: Form,
+    deadline: Option<Instant>,
+    held: Reservation,
+) -> Result<(Prepared, Reservation)> {
+    let bytes = prepare::cost(request);
+    let (prepared, held) = if bytes > prepare::MUCH {
         let (request, queue) = (request.clone(), queue.clone());
-        let work = move || prepare::prepare(&request, queue.signature(), &queue.limits());
-        Box::pin(off_thread(work)).await?
+        let work =
+            move |stop: &Stop, _: &mut _| prepare::prepare(&request, queue.signature(), &queue.limits(stop));
+        Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await?
     } else {
-        prepare::prepare(request, queue.signature(), &queue.limits())?
+        (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };
     if matches!(form, Form::Http(_)) {
         refuse_halves_in_json(&prepared, queue)?;
     }
-    Ok(prepared)
+    Ok((prepared, held))
+}
+
+/// Decoding may have taken until the deadline, or have read it only now.
+fn refuse_late(queue: &Queue, deadline: Option<Instant>) -> Result<()> {
+    if deadline.is_some_and(|d| d <= Instant::now()) {
+        queue.stats().dropped_expired.fetch_add(1, Ordering::Relaxed);
+        return Err(Error::expired());
+    }
+    Ok(())
 }
 
 /// FP16 and BF16 have no JSON form: refuse before running, not after.
@@ -241,16 +264,6 @@ fn refuse_halves_in_json(prepared: &Prepared, queue: &Queue) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Run `work` on the runtime's small blocking pool.
-pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => {
-            Err(Error::new(Word::Internal, "the request could not be decoded").detail(error.to_string()))
-        }
-    }
 }
 
 /// Whether a model, or one version of it, answers now.

@@ -3,6 +3,7 @@
 use super::connection::{self, Door};
 use super::{Config, Io, Shared, drain_begins, health, tidy};
 use crate::events::Level;
+use crate::offload;
 use crate::queue::{self, mailbox::Mailbox};
 use crate::scheduling;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -17,8 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 const BACKLOG: i32 = 4096;
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(20);
-/// Blocking helpers of one I/O thread, for heavy decoding.
-const HELPERS: usize = 2;
 
 pub struct Listeners {
     pub http: TcpListener,
@@ -103,7 +102,8 @@ fn io_thread(
     let io = Arc::new(Io { shared, mailbox: Mailbox::new(), tonic });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(HELPERS)
+        // One I/O thread's work may take all helpers.
+        .max_blocking_threads(offload::helpers(io.shared.config.io_threads))
         .thread_name(format!("serving-decode-{number}"))
         .build()?;
     let thread = std::thread::Builder::new().name(format!("serving-io-{number}")).spawn(move || {

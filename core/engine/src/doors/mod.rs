@@ -28,6 +28,7 @@ use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
 use crate::metrics;
 use crate::observe::Observer;
+use crate::offload::Offload;
 use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
 use crate::routes::{Routes, Table};
@@ -86,6 +87,7 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     pub clients: Clients,
     pub windows: Arc<windows::Windows>,
+    pub offload: Arc<Offload>,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
     pub unresolved: Arc<Stats>,
@@ -131,6 +133,7 @@ impl Shared {
             clients: Clients::new(budget.clone(), shares),
             windows: windows::Windows::new(config.process_bytes),
             budget,
+            offload: Offload::new(config.io_threads),
             config,
             routes: Routes::default(),
             events: Events::default(),

@@ -15,6 +15,7 @@ use crate::error::{Error, Word};
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
+use crate::stop::Stop;
 use crate::tensor::Signature;
 use departures::DEPARTURES;
 use mailbox::Wakes;
@@ -197,8 +198,8 @@ impl Queue {
         trace::drawn(self.samples.load(Ordering::Relaxed))
     }
 
-    pub fn limits(&self) -> Limits {
-        Limits { max_string_elements: self.options.max_string_elements }
+    pub fn limits<'a>(&self, stop: &'a Stop) -> Limits<'a> {
+        Limits { max_string_elements: self.options.max_string_elements, stop }
     }
 
     /// Batch from now on, in a queue that ran every request alone so far; false where it

@@ -7,7 +7,7 @@ use crate::admission::Reservation;
 use crate::batching::policy::{Fate, Item};
 use crate::codec::compression::Encoding;
 use crate::codec::prepare::Prepared;
-use crate::error::{Error, Word};
+use crate::error::Error;
 use crate::observe::Watch;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -255,5 +255,5 @@ impl Drop for Ticket {
 }
 
 pub fn expired() -> Error {
-    Error::new(Word::Expired, "Request timeout expired")
+    Error::expired()
 }

@@ -148,7 +148,10 @@ impl<'j> Walk<'_, 'j> {
             Peek::Array => self.enter(&mut nest)?,
             other => return Err(self.not_an_array(other)),
         };
+        let mut arrays = 0usize;
         loop {
+            arrays += 1;
+            self.document.look(arrays)?;
             next = match next {
                 Some(Peek::Array) => {
                     nest.child_array().map_err(|Ragged| self.ragged())?;
@@ -159,6 +162,7 @@ impl<'j> Walk<'_, 'j> {
                     loop {
                         leaf(self, peek)?;
                         count += 1;
+                        self.document.look(count)?;
                         nest.grow();
                         match self.document.array_step()? {
                             Some(Peek::Array) => break Some(Peek::Array),

@@ -1,6 +1,8 @@
 //! A cursor over one JSON document: jiter for the tokens, our own bounds.
 
+use crate::codec::bytes_tensor;
 use crate::error::{Error, Result};
+use crate::stop::Stop;
 use jiter::{Jiter, JiterError, Peek};
 use smallvec::SmallVec;
 
@@ -11,11 +13,18 @@ pub const MAX_DEPTH: usize = 100;
 pub(super) struct Document<'j> {
     text: &'j str,
     jiter: Jiter<'j>,
+    stop: &'j Stop,
 }
 
 impl<'j> Document<'j> {
-    pub(super) fn new(text: &'j str) -> Self {
-        Document { text, jiter: Jiter::new(text.as_bytes()).with_allow_inf_nan() }
+    pub(super) fn new(text: &'j str, stop: &'j Stop) -> Self {
+        Document { text, jiter: Jiter::new(text.as_bytes()).with_allow_inf_nan(), stop }
+    }
+
+    /// Now and then, whether the work is still wanted.
+    #[inline]
+    pub(super) fn look(&self, done: usize) -> Result<()> {
+        if done.is_multiple_of(bytes_tensor::LOOK) { self.stop.check() } else { Ok(()) }
     }
 
     pub(super) fn peek(&mut self) -> Result<Peek> {
@@ -106,7 +115,10 @@ impl<'j> Document<'j> {
     pub(super) fn skip(&mut self, depth: usize) -> Result<()> {
         let mut open: SmallVec<[Container; 16]> = SmallVec::new();
         let mut next = self.peek()?;
+        let mut passed = 0usize;
         loop {
+            passed += 1;
+            self.look(passed)?;
             if let Some(container) = Container::begins(next) {
                 if depth + open.len() >= MAX_DEPTH {
                     return Err(too_deep());

@@ -7,6 +7,7 @@ use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, 
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::memory;
+use crate::stop::{NEVER, Stop};
 use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
 use bytes::Bytes;
 use jiter::Peek;
@@ -23,13 +24,28 @@ const TENSOR_DEPTH: usize = 3;
 /// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
 /// `Unimplemented` for classification, sequences and shared memory.
 pub fn decode_infer(model: &str, body: &[u8], binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
+    decode_infer_until(&NEVER, model, body, binary, held)
+}
+
+/// [`decode_infer`], as long as it is wanted.
+///
+/// # Errors
+/// As those, and those of `stop`.
+pub fn decode_infer_until(
+    stop: &Stop,
+    model: &str,
+    body: &[u8],
+    binary: Bytes,
+    held: &mut Reservation,
+) -> Result<InferRequest> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
     let escaped = escaped(body);
     held.take(escaped)?;
     // The parser grows by itself, and takes no error from the allocator.
     drop(memory::room::<u8>(escaped.saturating_mul(2))?);
-    let request = read(model, text, binary, held);
+    let document = Document::new(text, stop);
+    let request = Decoder { model, document, binary, len: text.len(), held, stop }.whole();
     held.give_back(escaped);
     request
 }
@@ -42,17 +58,6 @@ fn escaped(body: &[u8]) -> usize {
 /// Not worth the counting.
 const LITTLE: usize = 64 << 10;
 
-fn read(model: &str, text: &str, binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
-    let mut decoder = Decoder { model, document: Document::new(text), binary, len: text.len(), held };
-    let request = decoder.request()?;
-    decoder.document.finish()?;
-    if decoder.binary.is_empty() {
-        Ok(request)
-    } else {
-        Err(Error::bad(format!("unexpected additional input data for model '{}'", shown(model))))
-    }
-}
-
 struct Decoder<'a> {
     model: &'a str,
     document: Document<'a>,
@@ -61,6 +66,7 @@ struct Decoder<'a> {
     /// Bytes of the JSON.
     len: usize,
     held: &'a mut Reservation,
+    stop: &'a Stop,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -114,6 +120,16 @@ enum Data<'a> {
 }
 
 impl<'a> Decoder<'a> {
+    fn whole(mut self) -> Result<InferRequest> {
+        let request = self.request()?;
+        self.document.finish()?;
+        if self.binary.is_empty() {
+            Ok(request)
+        } else {
+            Err(Error::bad(format!("unexpected additional input data for model '{}'", shown(self.model))))
+        }
+    }
+
     fn request(&mut self) -> Result<InferRequest> {
         let mut request = InferRequest::default();
         let mut seen = Seen::default();
@@ -243,7 +259,7 @@ impl<'a> Decoder<'a> {
             (Data::Read(Leaves { data, count }), _) => Ok(Payload::Json { data, count }),
             (Data::Later(text), _) => match Datatype::from_name(datatype) {
                 Some(datatype) => {
-                    let mut document = Document::new(text);
+                    let mut document = Document::new(text, self.stop);
                     let Leaves { data, count } =
                         read_data(&mut document, name, datatype, Some(shape), text.len(), self.held)?;
                     Ok(Payload::Json { data, count })

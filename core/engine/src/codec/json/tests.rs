@@ -2,6 +2,7 @@ use super::*;
 use crate::admission::Budget;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
 use crate::error::{Error, Word};
+use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature, TensorSpec};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -786,5 +787,25 @@ proptest! {
             *target = byte;
         }
         let _ = decode_infer("m", &body, Bytes::new());
+    }
+}
+
+#[test]
+fn fault_105_decoding_stops_where_it_is_not_wanted_any_more() {
+    let stop = Stop::at(None);
+    stop.leave();
+    let decode = |body: &str| {
+        let mut held = Budget::new(usize::MAX).reserve();
+        decode_infer_until(&stop, "m", body.as_bytes(), Bytes::new(), &mut held)
+    };
+    for value in ["1", "[]"] {
+        let data = |count: usize| format!("[{}{value}]", format!("{value},").repeat(count - 1));
+        let tensor = |count: usize| tensor("INT32", &format!("[{count}]"), &data(count));
+        let ignored = |count: usize| format!(r#"{{"other":{},"inputs":[]}}"#, data(count));
+        decode(&tensor(1000)).unwrap();
+        decode(&ignored(1000)).unwrap();
+        for body in [tensor(10_000), ignored(10_000)] {
+            assert_eq!(decode(&body).unwrap_err().word, Word::Cancelled, "{}", &body[..60]);
+        }
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn prepare(
     model: &str,
     input: &InputTensor,
     spec: &TensorSpec,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<PreparedTensor> {
     check_datatype(model, input, spec)?;
     let shape = fitting_shape(model, input, spec)?;
@@ -26,9 +26,9 @@ pub(super) fn prepare(
             data.clone()
         }
         Payload::Typed(parts) => {
-            let data = typed::typed_to_raw(&spec.name, model, spec.datatype, parts, expected)?;
+            let data = typed::typed_to_raw(&spec.name, model, spec.datatype, parts, expected, limits.stop)?;
             if size.is_none() {
-                bytes_tensor::check(&spec.name, &data, expected, limits.max_string_elements)?;
+                bytes_tensor::check(&spec.name, &data, expected, limits.stop)?;
             }
             data
         }
@@ -86,10 +86,10 @@ fn check_raw(
     data: &[u8],
     size: Option<usize>,
     expected: usize,
-    limits: &Limits,
+    limits: &Limits<'_>,
 ) -> Result<()> {
     match size {
-        None => bytes_tensor::check(&spec.name, data, expected, limits.max_string_elements),
+        None => bytes_tensor::check(&spec.name, data, expected, limits.stop),
         Some(size) if size != data.len() => Err(Error::bad(format!(
             "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {}",
             spec.name,

@@ -1,9 +1,10 @@
 use super::*;
 use crate::codec::RequestedOutput;
 use crate::error::Word;
+use crate::stop::NEVER;
 use crate::tensor::TensorSpec;
 
-const LIMITS: Limits = Limits { max_string_elements: 100 };
+const LIMITS: Limits<'static> = Limits { max_string_elements: 100, stop: &NEVER };
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
     TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false, described: None }
@@ -242,9 +243,19 @@ fn first_dimensions_may_differ_between_inputs() {
 #[test]
 fn large_conversions_cost_much_and_plain_bytes_do_not() {
     let big = vec![0u8; MUCH + 1];
-    assert!(!costs_much(&request(vec![raw("x", "FP32", &[1], &big)])));
-    assert!(costs_much(&request(vec![raw("x", "BYTES", &[1], &big)])));
+    assert!(MUCH >= cost(&request(vec![raw("x", "FP32", &[1], &big)])));
+    assert!(MUCH < cost(&request(vec![raw("x", "BYTES", &[1], &big)])));
     let mut typed = raw("x", "FP32", &[1], &[]);
     typed.payload = Payload::Typed(vec![big[..40_000].to_vec().into(); 2]);
-    assert!(costs_much(&request(vec![typed])));
+    assert!(MUCH < cost(&request(vec![typed])));
+}
+
+#[test]
+fn fault_103_what_conversions_make_is_known_before_they_are_begun() {
+    let mut typed = raw("x", "INT64", &[1, 1000], &[]);
+    typed.payload = Payload::Typed(vec![vec![0u8; 600].into(), vec![0u8; 300].into()]);
+    // Nine hundred bytes are no thousand numbers.
+    assert_eq!(converted_bytes(&request(vec![typed.clone(), raw("y", "FP32", &[1], &[0; 4])])), 900 * 8);
+    typed.datatype = "BYTES".into();
+    assert_eq!(converted_bytes(&request(vec![typed])), 2 * 900);
 }

@@ -5,12 +5,15 @@ use super::refusals::{no_classification, no_data, no_shared_memory};
 use crate::codec::wire::{Reader, Value};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
+use crate::stop::{NEVER, Stop};
 use crate::tensor::{MAX_RANK, Shape, shown};
 use bytes::Bytes;
 
 /// Encoders write an input's contents once; more parts are legal, but a
 /// thousand of them only come from an attacker.
 const MAX_PARTS: usize = 16;
+/// Fields between two looks at whether the work is still wanted.
+const LOOK: usize = 4096;
 
 /// How the parameters of tensors in shared memory begin.
 const SHARED_MEMORY: &str = "shared_memory_";
@@ -21,10 +24,23 @@ const SHARED_MEMORY: &str = "shared_memory_";
 /// together, a wrong number of raw entries (fault 52), or a parameter of the
 /// wrong type; `Unimplemented` for classification, sequences and shared memory.
 pub fn decode_infer(message: Bytes) -> Result<InferRequest> {
+    decode_infer_until(&NEVER, message)
+}
+
+/// [`decode_infer`], as long as it is wanted.
+///
+/// # Errors
+/// As those, and those of `stop`.
+pub fn decode_infer_until(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     let mut raw: Vec<Bytes> = Vec::new();
     let mut reader = Reader::new(&message);
+    let mut fields = 0usize;
     while let Some((number, value)) = reader.field()? {
+        fields += 1;
+        if fields.is_multiple_of(LOOK) {
+            stop.check()?;
+        }
         match number {
             1 => request.model = names::name("the model's name", value.text()?)?.into(),
             2 => request.version = names::name("the model's version", value.text()?)?.to_owned(),

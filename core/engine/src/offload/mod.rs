@@ -1,0 +1,221 @@
+//! Work too heavy for an I/O thread (decoding, inflating, converting): a few helpers, and a
+//! bounded line before them. Whoever leaves the line is skipped, and takes with him what he held;
+//! work that runs learns by its [`Stop`] that nobody waits for it any more.
+
+mod policy;
+
+use crate::error::{Error, Result, Word};
+use crate::stop::Stop;
+use parking_lot::Mutex;
+pub use policy::LARGE;
+use policy::{Answer, Class, Lines, Rules, Waiter};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// Helpers for each I/O thread, of which one is kept for small work.
+const HELPERS: usize = 3;
+/// Work that may wait, for each I/O thread; its bytes are bounded by the process's budget.
+const WAITING: usize = 1024;
+/// When to try again a line that is full.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How many helpers so many I/O threads have together.
+pub fn helpers(io_threads: usize) -> usize {
+    HELPERS * io_threads.max(1)
+}
+
+/// The helpers of the process, and the line before them.
+#[derive(Debug)]
+pub struct Offload {
+    began: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    lines: Lines,
+    /// How many came; the next one's number.
+    come: u64,
+    seats: HashMap<u64, Seat>,
+}
+
+/// Of one that waits, or is called and has not looked yet.
+#[derive(Debug)]
+enum Seat {
+    Waiting(Option<Waker>),
+    Called,
+}
+
+/// What the line should know of work.
+pub struct Job<H> {
+    /// Bytes to go through, by which it waits; a guess is enough.
+    pub bytes: usize,
+    pub deadline: Option<Instant>,
+    /// What the work holds of a budget, for as long as it lasts.
+    pub held: H,
+}
+
+impl Offload {
+    pub fn new(io_threads: usize) -> Arc<Self> {
+        let threads = io_threads.max(1);
+        Offload::with(Rules { helpers: helpers(threads), kept: threads, waiting: WAITING * threads })
+    }
+
+    fn with(rules: Rules) -> Arc<Self> {
+        let state = State { lines: Lines::new(rules), come: 0, seats: HashMap::new() };
+        Arc::new(Offload { began: Instant::now(), state: Mutex::new(state) })
+    }
+
+    /// Work that waits, and that runs.
+    pub fn depth(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.lines.waiting(), state.lines.running())
+    }
+
+    /// Do `work` on a helper, once it is its turn. Dropping the future skips work that waits, and
+    /// stops work that runs. What was held comes back with what the work returns.
+    ///
+    /// # Errors
+    /// `Full` when as much waits as may, `Expired` at the deadline, `Internal` when the work
+    /// panicked, and the work's own.
+    pub async fn run<T: Send + 'static, H: Send + 'static>(
+        self: &Arc<Self>,
+        job: Job<H>,
+        work: impl FnOnce(&Stop, &mut H) -> Result<T> + Send + 'static,
+    ) -> Result<(T, H)> {
+        let Job { bytes, deadline, mut held } = job;
+        let turn = self.turn(bytes, deadline).await?;
+        let stop = Arc::new(Stop::at(deadline));
+        let _leaving = Leaving(stop.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            stop.check()?;
+            let done = work(&stop, &mut held)?;
+            Ok((done, held))
+        });
+        match before(deadline, working).await? {
+            Ok(result) => result,
+            Err(error) => {
+                Err(Error::new(Word::Internal, "the request could not be decoded").detail(error.to_string()))
+            }
+        }
+    }
+
+    async fn turn(self: &Arc<Self>, bytes: usize, deadline: Option<Instant>) -> Result<Turn> {
+        let (answer, number, waiter) = self.come(bytes);
+        let full = "the server has as many requests to decode as it may, try again later";
+        match answer {
+            Answer::Go => Ok(Turn { offload: self.clone(), class: waiter.class }),
+            Answer::Full => Err(Error::new(Word::Full, full).retry(RETRY)),
+            Answer::Wait => before(deadline, Queued { offload: self.clone(), number, waiter }).await,
+        }
+    }
+
+    fn come(&self, bytes: usize) -> (Answer, u64, Waiter) {
+        let mut state = self.state.lock();
+        let number = state.come;
+        state.come += 1;
+        let (answer, waiter) = state.lines.come(number, bytes, self.began.elapsed());
+        if answer == Answer::Wait {
+            state.seats.insert(number, Seat::Waiting(None));
+        }
+        (answer, number, waiter)
+    }
+
+    /// A helper is free again: whoever is next is called.
+    fn end(&self, class: Class) {
+        let mut state = self.state.lock();
+        state.lines.end(class);
+        let called = state.call();
+        drop(state);
+        called.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn call(&mut self) -> Vec<Waker> {
+        let mut called = Vec::new();
+        while let Some(number) = self.lines.next() {
+            if let Some(Seat::Waiting(Some(waker))) = self.seats.insert(number, Seat::Called) {
+                called.push(waker);
+            }
+        }
+        called
+    }
+}
+
+/// Tells work that its caller has left, by being dropped.
+struct Leaving(Arc<Stop>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// The right to a helper; dropping it passes it on.
+struct Turn {
+    offload: Arc<Offload>,
+    class: Class,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.offload.end(self.class);
+    }
+}
+
+/// A place in the line: a future of the turn. Dropping it leaves the line.
+struct Queued {
+    offload: Arc<Offload>,
+    number: u64,
+    waiter: Waiter,
+}
+
+impl Future for Queued {
+    type Output = Turn;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
+        let mut state = self.offload.state.lock();
+        match state.seats.get_mut(&self.number) {
+            Some(Seat::Waiting(waker)) => {
+                *waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => {
+                state.seats.remove(&self.number);
+                Poll::Ready(Turn { offload: self.offload.clone(), class: self.waiter.class })
+            }
+        }
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        let mut state = self.offload.state.lock();
+        match state.seats.remove(&self.number) {
+            Some(Seat::Waiting(_)) => state.lines.leave(&self.waiter),
+            Some(Seat::Called) => {
+                drop(state);
+                self.offload.end(self.waiter.class);
+            }
+            // It took its turn.
+            None => {}
+        }
+    }
+}
+
+/// The future's output, unless the deadline comes first.
+async fn before<F: Future>(deadline: Option<Instant>, future: F) -> Result<F::Output> {
+    match deadline {
+        None => Ok(future.await),
+        Some(at) => tokio::time::timeout_at(at.into(), future).await.map_err(|_| Error::expired()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
