@@ -42,7 +42,8 @@ class Queue:
 
     ``max_rows`` 0 means unbatched: every request runs alone, whatever its shapes.
     Otherwise axis 0 of every input and output counts rows, and no batch of several requests
-    has more than ``max_rows``. A request with more rows is cut into pieces where ``may_cut``
+    has more than ``max_rows``, more than ``max_string_elements`` texts, or inputs of more than
+    ``max_batch_bytes`` bytes. A request with more rows is cut into pieces where ``may_cut``
     says so; it runs whole and alone where not, and where its pieces do not fit together.
     One whose inputs differ in their first dimensions runs alone.
 
@@ -66,6 +67,7 @@ class Queue:
         default_priority: int = 0,
         default_timeout_us: int = 0,
         max_string_elements: int = 1048576,
+        max_batch_bytes: int = 67108864,
         stats: Stats | None = None,
         use_permit: bool = True,
         preferred_rows: Sequence[int] = (),

@@ -105,7 +105,9 @@ class LimitSettings(Section):
         " one).",
     )
     max_string_elements: Count = Field(
-        default=1048576, description="Elements of one BYTES tensor, which become Python objects."
+        default=1048576,
+        description="Elements of one BYTES tensor, which become Python objects, and of all that a"
+        " batch gathers.",
     )
     run_timeout_s: SecondsOrZero = Field(
         default=300.0,

@@ -29,6 +29,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     repository.mkdir()
     write(repository, "pooled", pooled())
     write(repository, "tiny", tiny())
+    write(repository, "texts", identity("BYTES"))
     settings = {"limits.process_bytes": str(MIB)}
     gateway = Gateway(repository, folder / "gateway", settings=settings)
     try:
@@ -91,6 +92,17 @@ def test_fault_105_what_is_inflated_counts_as_it_comes(narrow: Gateway) -> None:
     # Each would be 60 MiB; inflating ends at the budget's one.
     assert narrow.peak_rss() - before < 30 * MIB
     wait_until(lambda: narrow.metric("serving_buffered_bytes") == 0, 10, "nothing is held")
+
+
+def test_fault_110_texts_that_would_never_have_room_to_run_are_refused(narrow: Gateway) -> None:
+    """40,000 texts are 160 kB on the wire, and 9 MB as objects."""
+    x = np.full((1, 40_000), "", object)
+    body, headers = oip.binary_body({"X": x})
+    answer = narrow.get("/v2/models/texts/infer", body, "POST", headers)
+    assert answer.status == 413, answer
+    assert "limits.process_bytes" in answer.json()["error"]
+    body, headers = oip.binary_body({"X": x[:, :1000]})
+    assert narrow.get("/v2/models/texts/infer", body, "POST", headers).status == 200
 
 
 def test_strings_in_typed_contents_count_again_once_they_are_converted(

@@ -102,21 +102,21 @@ fn wrapped<'py>(
 }
 
 fn strings<'py>(py: Python<'py>, shape: &[i64], data: &Bytes) -> PyResult<Bound<'py, PyAny>> {
-    let count: i64 = shape.iter().product();
-    let mut texts = Vec::new();
-    for element in bytes_tensor::elements(data) {
-        texts.push(PyString::new(py, std::str::from_utf8(element).map_err(crate::value_error)?));
-    }
-    if usize::try_from(count) != Ok(texts.len()) {
-        return Err(PyValueError::new_err("a string tensor has not as many elements as its shape"));
-    }
     let array = new_array(py, NPY_TYPES::NPY_OBJECT as i32, shape, std::ptr::null_mut())?;
-    // SAFETY: a fresh, contiguous object array of `count` slots that hold null.
-    unsafe {
-        let slots = (*array.as_ptr().cast::<PyArrayObject>()).fields.data.cast::<*mut ffi::PyObject>();
-        for (i, text) in texts.into_iter().enumerate() {
-            *slots.add(i) = text.into_ptr();
+    let count = array.cast::<PyUntypedArray>()?.len();
+    let mut made = 0;
+    for element in bytes_tensor::elements(data).take(count) {
+        let text = PyString::new(py, std::str::from_utf8(element).map_err(crate::value_error)?);
+        // SAFETY: a fresh, contiguous object array of `count` slots, which hold null and, from
+        // the first on, the texts made so far; nobody else has it yet.
+        unsafe {
+            let slots = (*array.as_ptr().cast::<PyArrayObject>()).fields.data.cast::<*mut ffi::PyObject>();
+            *slots.add(made) = text.into_ptr();
         }
+        made += 1;
+    }
+    if made != count {
+        return Err(PyValueError::new_err("a string tensor has not as many elements as its shape"));
     }
     Ok(array)
 }

@@ -107,6 +107,7 @@ impl Batch {
         })
     }
 
+    #[allow(clippy::result_large_err)] // The engine's: batches, whichever it is.
     fn split(&self, py: Python<'_>) -> PyResult<Option<(Batch, Batch)>> {
         let held = self.take()?;
         match py.detach(|| held.batch.split()) {

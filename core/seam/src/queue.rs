@@ -60,7 +60,7 @@ impl Queue {
     #[pyo3(signature = (*, model, version, inputs, outputs, max_rows = 0, delay_us = 0,
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
-        max_string_elements = 1_048_576, stats = None, use_permit = true, preferred_rows = Vec::new(),
+        max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None, use_permit = true, preferred_rows = Vec::new(),
         may_cut = true,
         left_out = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
@@ -79,6 +79,7 @@ impl Queue {
         default_priority: usize,
         default_timeout_us: u64,
         max_string_elements: usize,
+        max_batch_bytes: usize,
         stats: Option<PyRef<'_, Stats>>,
         use_permit: bool,
         preferred_rows: Vec<usize>,
@@ -97,6 +98,7 @@ impl Queue {
             default_priority,
             default_timeout: (default_timeout_us > 0).then(|| Duration::from_micros(default_timeout_us)),
             max_string_elements,
+            max_batch_bytes,
         };
         let names = names(py, &inputs, &outputs)?;
         let signature = Signature {

@@ -129,6 +129,8 @@ def make_queue(
         default_priority=config.default_priority,
         default_timeout_us=config.default_timeout_us,
         max_string_elements=settings.limits.max_string_elements,
+        # A batch is no larger than the largest request.
+        max_batch_bytes=settings.limits.max_message_bytes,
         stats=stats,
         preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
         may_cut=verdict.may_cut,

@@ -2,34 +2,47 @@
 
 use crate::admission::Reservation;
 use crate::codec::buffer::COUNTED;
-use crate::codec::bytes_tensor;
+use crate::codec::bytes_tensor::Marks;
 use crate::error::Result;
 use crate::memory::{ALIGN, AlignedBuf};
 use crate::tensor::Datatype;
 use bytes::Bytes;
+use std::sync::OnceLock;
 
 /// The bytes of `rows` rows from `start` of a tensor with `total` rows.
 ///
-/// BYTES elements vary in length, so they are walked; everything else is cut by
-/// equal strides. `None` when the rows are not there.
-pub fn rows_of(data: &[u8], datatype: Datatype, total: usize, start: usize, rows: usize) -> Option<&[u8]> {
+/// BYTES elements vary in length, so they are found by marks, made once for all rows of the
+/// tensor; everything else is cut by equal strides. `None` when the rows are not there.
+pub fn rows_of<'a>(
+    data: &'a [u8],
+    datatype: Datatype,
+    marks: &OnceLock<Marks>,
+    total: usize,
+    start: usize,
+    rows: usize,
+) -> Option<&'a [u8]> {
     if start == 0 && rows == total {
         return Some(data);
     }
     let end = start.checked_add(rows).filter(|&e| e <= total)?;
     if datatype == Datatype::Bytes {
-        return string_rows(data, total, start, end);
+        let marks = marks.get_or_init(|| Marks::of(data));
+        return string_rows(data, marks, total, start, end);
     }
     let stride = data.len().checked_div(total)?;
     data.get(start * stride..end * stride)
 }
 
-fn string_rows(data: &[u8], total: usize, start: usize, end: usize) -> Option<&[u8]> {
-    let per_row = bytes_tensor::elements(data).count().checked_div(total)?;
-    let offset = |row: usize| -> usize {
-        bytes_tensor::elements(data).take(row * per_row).map(|element| 4 + element.len()).sum()
-    };
-    data.get(offset(start)..offset(end))
+fn string_rows<'a>(
+    data: &'a [u8],
+    marks: &Marks,
+    total: usize,
+    start: usize,
+    end: usize,
+) -> Option<&'a [u8]> {
+    let per_row = marks.count().checked_div(total)?;
+    let offset = |row: usize| marks.offset(data, row * per_row);
+    data.get(offset(start)?..offset(end)?)
 }
 
 /// The parts one after another, in memory aligned for the model. A single part
@@ -66,6 +79,7 @@ fn counted(len: usize, of: &Reservation) -> Option<Reservation> {
 mod tests {
     use super::*;
     use crate::admission::Budget;
+    use crate::codec::bytes_tensor;
     use proptest::prelude::*;
 
     fn gather(parts: &[Bytes], datatype: Datatype) -> Bytes {
@@ -84,8 +98,25 @@ mod tests {
 
     #[test]
     fn rows_that_are_not_there_are_none() {
-        assert_eq!(rows_of(&[0; 8], Datatype::Fp32, 2, 1, 2), None);
-        assert_eq!(rows_of(&[0; 8], Datatype::Fp32, 2, 1, 1).unwrap().len(), 4);
+        let marks = OnceLock::new();
+        assert_eq!(rows_of(&[0; 8], Datatype::Fp32, &marks, 2, 1, 2), None);
+        assert_eq!(rows_of(&[0; 8], Datatype::Fp32, &marks, 2, 1, 1).unwrap().len(), 4);
+        assert_eq!(rows_of(&[0; 8], Datatype::Bytes, &marks, 2, 1, 2), None);
+    }
+
+    #[test]
+    fn fault_110_texts_are_cut_in_one_walk_over_the_tensor_and_a_few_steps_a_piece() {
+        const ROWS: usize = 4096;
+        const TEXTS: usize = ROWS * 16;
+        const PIECES: usize = ROWS / 8;
+        let (data, marks) = (vec![0u8; 4 * TEXTS], OnceLock::new());
+        let before = bytes_tensor::WALKED.get();
+        for piece in 0..PIECES {
+            let cut = rows_of(&data, Datatype::Bytes, &marks, ROWS, piece * 8, 8).unwrap();
+            assert_eq!(cut.len(), 8 * 16 * 4);
+        }
+        let walked = bytes_tensor::WALKED.get() - before;
+        assert!(walked <= TEXTS + 1 + PIECES * 2 * Marks::STEP, "{walked}");
     }
 
     #[test]
@@ -110,9 +141,9 @@ mod tests {
             }).collect();
             let all = gather(&parts, Datatype::Bytes);
             let total = words.iter().map(Vec::len).sum();
-            let mut start = 0;
+            let (mut start, marks) = (0, OnceLock::new());
             for (part, rows) in parts.iter().zip(&words) {
-                let cut = rows_of(&all, Datatype::Bytes, total, start, rows.len()).unwrap();
+                let cut = rows_of(&all, Datatype::Bytes, &marks, total, start, rows.len()).unwrap();
                 prop_assert_eq!(cut, &part[..]);
                 start += rows.len();
             }

@@ -1,6 +1,7 @@
 //! What to cut, when to wait, whom to drop. Pure: time is an argument, and
 //! nothing here locks, sleeps or sends.
 
+use crate::loans::Weight;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ pub enum Fate {
 /// What the policy needs to know of a request in line.
 pub trait Item {
     fn rows(&self) -> usize;
+    /// What its rows bring for a run to hold.
+    fn weight(&self) -> Weight;
     /// Whether it must run whole and alone (an unbatched model, or nothing that could be shared).
     fn alone(&self) -> bool;
     /// Whether both may be in one batch: same inputs present, same inner shapes.
@@ -58,12 +61,17 @@ impl<T: Item> Portion<T> {
     pub fn is_piece(&self) -> bool {
         self.rows != self.item.rows()
     }
+
+    fn weight(&self) -> Weight {
+        self.item.weight().share(self.start, self.rows, self.item.rows())
+    }
 }
 
 #[derive(Clone, Debug)]
 pub struct Cut<T> {
     pub members: Vec<Portion<T>>,
     pub rows: usize,
+    pub weight: Weight,
     /// Nobody waits for these any more.
     pub dropped: Vec<(T, Fate)>,
 }
@@ -74,11 +82,13 @@ pub struct Lines<T> {
     levels: Vec<VecDeque<Portion<T>>>,
     requests: usize,
     rows: usize,
+    weight: Weight,
 }
 
 impl<T: Item + Clone> Lines<T> {
     pub fn new(levels: usize) -> Self {
-        Lines { levels: (0..levels.max(1)).map(|_| VecDeque::new()).collect(), requests: 0, rows: 0 }
+        let levels = (0..levels.max(1)).map(|_| VecDeque::new()).collect();
+        Lines { levels, requests: 0, rows: 0, weight: Weight::default() }
     }
 
     pub fn requests(&self) -> usize {
@@ -87,6 +97,11 @@ impl<T: Item + Clone> Lines<T> {
 
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Of all that is in line.
+    pub fn weight(&self) -> Weight {
+        self.weight
     }
 
     pub fn is_empty(&self) -> bool {
@@ -98,6 +113,7 @@ impl<T: Item + Clone> Lines<T> {
         let rows = item.rows();
         self.requests += 1;
         self.rows += rows;
+        self.weight += item.weight();
         self.levels[level].push_back(Portion { item, start: 0, rows });
     }
 
@@ -113,6 +129,7 @@ impl<T: Item + Clone> Lines<T> {
         let rows = item.rows();
         self.requests += 1;
         self.rows += rows;
+        self.weight += item.weight();
         self.levels[level].push_front(Portion { item, start: 0, rows });
         rest.is_some()
     }
@@ -133,13 +150,13 @@ impl<T: Item + Clone> Lines<T> {
         if due <= now { Ready::Now } else { Ready::At(due) }
     }
 
-    /// Take the next batch: the first in line of the highest level, and all behind
-    /// it that may join and fit. What nobody waits for is dropped on the way.
-    pub fn cut(&mut self, now: Instant, rules: &Rules) -> Cut<T> {
-        let mut cut = Cut { members: Vec::new(), rows: 0, dropped: Vec::new() };
-        let limit = rules.limit(self.rows);
+    /// Take the next batch: the first in line of the highest level, whatever it weighs, and all
+    /// behind it that may join and fit into `room`. What nobody waits for is dropped on the way.
+    pub fn cut(&mut self, now: Instant, rules: &Rules, room: Weight) -> Cut<T> {
+        let mut cut = Cut { members: Vec::new(), rows: 0, weight: Weight::default(), dropped: Vec::new() };
+        let bounds = Bounds { rows: rules.limit(self.rows), max_rows: rules.max_rows.max(1), room };
         for level in 0..self.levels.len() {
-            if !self.cut_level(level, now, limit, rules.max_rows.max(1), &mut cut) {
+            if !self.cut_level(level, now, &bounds, &mut cut) {
                 break;
             }
         }
@@ -147,7 +164,7 @@ impl<T: Item + Clone> Lines<T> {
     }
 
     /// Fill the cut from one level; false when the batch is full or runs alone.
-    fn cut_level(&mut self, level: usize, now: Instant, limit: usize, max: usize, cut: &mut Cut<T>) -> bool {
+    fn cut_level(&mut self, level: usize, now: Instant, bounds: &Bounds, cut: &mut Cut<T>) -> bool {
         let mut passed = VecDeque::new();
         let mut go_on = true;
         while go_on {
@@ -158,28 +175,27 @@ impl<T: Item + Clone> Lines<T> {
                 cut.dropped.push((portion.item, fate));
                 continue;
             }
-            if !cut.takes(&portion, limit) {
+            if !cut.takes(&portion, bounds) {
                 // A full batch ends the search; another shape is only passed over.
-                go_on = cut.members.first().is_some_and(|m| !m.item.alone()) && cut.rows < limit;
+                go_on = cut.members.first().is_some_and(|m| !m.item.alone()) && cut.rows < bounds.rows;
                 passed.push_back(portion);
                 continue;
             }
             let alone = portion.item.alone();
-            let rest = if alone { None } else { portion.beyond(max) };
+            let rest = if alone { None } else { portion.beyond(bounds.max_rows) };
             match rest {
                 Some((part, rest)) => {
                     // Larger than a batch: the rest waits at the back, in turn with others.
                     self.rows -= part.rows;
-                    cut.rows += part.rows;
-                    cut.members.push(part);
+                    self.weight -= part.weight();
+                    cut.take(part);
                     self.levels[level].push_back(rest);
                     go_on = false;
                 }
                 None => {
                     self.forget(&portion);
-                    cut.rows += portion.rows;
-                    cut.members.push(portion);
-                    go_on = !alone && cut.rows < limit;
+                    cut.take(portion);
+                    go_on = !alone && cut.rows < bounds.rows;
                 }
             }
         }
@@ -192,6 +208,7 @@ impl<T: Item + Clone> Lines<T> {
     fn forget(&mut self, portion: &Portion<T>) {
         self.requests -= 1;
         self.rows -= portion.rows;
+        self.weight -= portion.weight();
     }
 
     /// Take out everything nobody waits for any more.
@@ -216,6 +233,7 @@ impl<T: Item + Clone> Lines<T> {
     pub fn take_all(&mut self) -> Vec<T> {
         self.requests = 0;
         self.rows = 0;
+        self.weight = Weight::default();
         self.levels.iter_mut().flat_map(|line| line.drain(..)).map(|p| p.item).collect()
     }
 }
@@ -233,14 +251,29 @@ impl Rules {
     }
 }
 
+/// Where a batch ends.
+struct Bounds {
+    rows: usize,
+    /// Of one request.
+    max_rows: usize,
+    room: Weight,
+}
+
 impl<T: Item> Cut<T> {
-    fn takes(&self, portion: &Portion<T>, limit: usize) -> bool {
+    fn take(&mut self, portion: Portion<T>) {
+        self.rows += portion.rows;
+        self.weight += portion.weight();
+        self.members.push(portion);
+    }
+
+    fn takes(&self, portion: &Portion<T>, bounds: &Bounds) -> bool {
         match self.members.first() {
             None => true,
             Some(first) => {
                 !first.item.alone()
                     && !portion.item.alone()
-                    && self.rows + portion.rows <= limit
+                    && self.rows + portion.rows <= bounds.rows
+                    && (self.weight + portion.weight()).within(bounds.room)
                     && first.item.joins(&portion.item)
             }
         }

@@ -55,16 +55,64 @@ pub fn check_count(tensor: &str, expected: usize, max_elements: usize) -> Result
     Ok(())
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Elements that this thread has walked over.
+    pub static WALKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The elements of a tensor that [`check`] has accepted, in row-major order.
 /// On unchecked data it ends at the first element that does not fit.
 pub fn elements(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = data;
     std::iter::from_fn(move || {
+        #[cfg(test)]
+        WALKED.with(|walked| walked.set(walked.get() + 1));
         let (prefix, after) = rest.split_first_chunk::<PREFIX>()?;
         let (element, after) = after.split_at_checked(u32::from_le_bytes(*prefix) as usize)?;
         rest = after;
         Some(element)
     })
+}
+
+/// Where a tensor's elements begin: a mark for each [`Marks::STEP`] of them, so that none is
+/// found by a walk from the first. 8 bytes for at least 256 of the tensor's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    count: usize,
+    starts: Box<[usize]>,
+    end: usize,
+}
+
+impl Marks {
+    pub const STEP: usize = 64;
+
+    pub fn of(data: &[u8]) -> Self {
+        let (mut count, mut end, mut starts) = (0usize, 0, Vec::new());
+        for element in elements(data) {
+            if count.is_multiple_of(Self::STEP) {
+                starts.push(end);
+            }
+            end += PREFIX + element.len();
+            count += 1;
+        }
+        Marks { count, starts: starts.into(), end }
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Where the element of this number begins in `data`, the tensor that the marks are of; the
+    /// end, for the one after the last.
+    pub fn offset(&self, data: &[u8], number: usize) -> Option<usize> {
+        if number >= self.count {
+            return (number == self.count).then_some(self.end);
+        }
+        let start = *self.starts.get(number / Self::STEP)?;
+        let passed = elements(data.get(start..)?).take(number % Self::STEP);
+        Some(start + passed.map(|element| PREFIX + element.len()).sum::<usize>())
+    }
 }
 
 /// Appends one element with its length prefix. `element` must be shorter than
@@ -172,6 +220,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn marks_find_what_a_walk_finds(lengths in prop::collection::vec(0usize..6, 0..300)) {
+            let mut data = Vec::new();
+            let mut starts = vec![0];
+            for &length in &lengths {
+                push(&mut data, &[7; 6][..length]);
+                starts.push(data.len());
+            }
+            let marks = Marks::of(&data);
+            prop_assert_eq!(marks.count(), lengths.len());
+            for (number, start) in starts.iter().enumerate() {
+                prop_assert_eq!(marks.offset(&data, number), Some(*start));
+            }
+            prop_assert_eq!(marks.offset(&data, starts.len()), None);
+        }
+
         #[test]
         fn elements_read_back(strings: Vec<String>) {
             let mut data = Vec::new();

@@ -4,11 +4,13 @@
 mod names;
 mod tensor;
 
+use super::bytes_tensor::Marks;
 use super::{InferRequest, InputTensor, Payload};
 use crate::error::Result;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Shape, Signature, elements};
 use bytes::Bytes;
+use std::sync::OnceLock;
 
 /// One input as the model runs it: raw little-endian, row-major elements;
 /// BYTES elements are length-prefixed and valid UTF-8.
@@ -16,6 +18,14 @@ use bytes::Bytes;
 pub struct PreparedTensor {
     pub shape: Shape,
     pub data: Bytes,
+    /// Of BYTES that are cut into pieces, once they are.
+    pub marks: OnceLock<Marks>,
+}
+
+impl PreparedTensor {
+    pub fn new(shape: Shape, data: Bytes) -> Self {
+        PreparedTensor { shape, data, marks: OnceLock::new() }
+    }
 }
 
 /// A request that fits its model.

@@ -192,6 +192,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
             watch: account.watch.clone(),
         };
         let pending = Pending::new(&queue, prepared, terms);
+        refuse_heavy(shared, &queue, &pending)?;
         if let Some(watch) = account.watch() {
             watch.joined(&pending);
         }
@@ -241,6 +242,22 @@ async fn prepare_for(
         refuse_halves_in_json(&prepared, queue)?;
     }
     Ok((prepared, held))
+}
+
+/// Texts that take more memory to run than the process may hold would never have room.
+fn refuse_heavy(shared: &Shared, queue: &Queue, pending: &Arc<Pending>) -> Result<()> {
+    let (cost, most) = (queue.heaviest_run(pending).cost(), shared.budget.max());
+    if cost <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        Word::TooLarge,
+        format!(
+            "{} string elements take about {cost} bytes to run, more than the limit of {most} bytes \
+             (setting limits.process_bytes)",
+            pending.weight.texts
+        ),
+    ))
 }
 
 /// Decoding may have taken until the deadline, or have read it only now.

@@ -26,6 +26,7 @@ use crate::admission::{Budget, Clients, Shares};
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
+use crate::loans::Loans;
 use crate::metrics;
 use crate::observe::Observer;
 use crate::offload::Offload;
@@ -88,6 +89,7 @@ pub struct Shared {
     pub clients: Clients,
     pub windows: Arc<windows::Windows>,
     pub offload: Arc<Offload>,
+    pub loans: Arc<Loans>,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
     pub unresolved: Arc<Stats>,
@@ -132,6 +134,7 @@ impl Shared {
         Arc::new(Shared {
             clients: Clients::new(budget.clone(), shares),
             windows: windows::Windows::new(config.process_bytes),
+            loans: Loans::new(budget.clone()),
             budget,
             offload: Offload::new(config.io_threads),
             config,
@@ -170,6 +173,9 @@ impl Shared {
     }
 
     pub fn publish(&self, table: Table) {
+        for queue in table.models.values().flat_map(|route| route.versions.values()) {
+            queue.borrow_from(&self.loans);
+        }
         self.routes.publish(table);
         self.changed.send_modify(|n| *n += 1);
     }

@@ -7,16 +7,18 @@ use super::{Queue, pending};
 use crate::admission::Reservation;
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
+use crate::codec::bytes_tensor::Marks;
 use crate::codec::compression::Encoding;
 use crate::codec::{AnswerHead, OutputTensor, compression, json, protobuf};
 use crate::error::{Error, Word};
+use crate::loans::Loan;
 use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
 use crate::stats::Run;
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// One input of a batch, ready for the model; `None` when it was left out.
@@ -30,6 +32,18 @@ pub struct OutputView<'a> {
     pub data: &'a [u8],
 }
 
+/// A run's outputs while they are cut, and where their texts begin.
+struct Views<'v, 'a> {
+    views: &'v [OutputView<'a>],
+    marks: Vec<OnceLock<Marks>>,
+}
+
+impl<'v, 'a> Views<'v, 'a> {
+    fn get(&self, at: usize) -> Option<(&'v OutputView<'a>, &OnceLock<Marks>)> {
+        Some((self.views.get(at)?, self.marks.get(at)?))
+    }
+}
+
 #[derive(Debug)]
 pub struct Batch {
     queue: Arc<Queue>,
@@ -39,6 +53,8 @@ pub struct Batch {
     shares_rows: bool,
     /// Halves of a split batch run one after the other under the same permit.
     permit: Option<Arc<Permit>>,
+    /// What its texts take of the budget; of all halves together.
+    loan: Option<Arc<Loan>>,
     /// When it was cut, and when its inputs were gathered.
     cut_at: Instant,
     gathered_at: Instant,
@@ -69,12 +85,19 @@ impl Batch {
             rows,
             shares_rows,
             permit,
+            loan: None,
             cut_at,
             gathered_at: cut_at,
             running: false,
             outputs,
             trace,
         }
+    }
+
+    /// Hold what its texts take until it is answered.
+    pub(super) fn borrowing(mut self, loan: Option<Arc<Loan>>) -> Self {
+        self.loan = loan;
+        self
     }
 
     pub fn queue(&self) -> &Arc<Queue> {
@@ -135,8 +158,8 @@ impl Batch {
             parts.push(if !member.is_piece() {
                 tensor.data.clone()
             } else {
-                let rows =
-                    assemble::rows_of(&tensor.data, datatype, member.item.rows, member.start, member.rows);
+                let (total, data) = (member.item.rows, &tensor.data);
+                let rows = assemble::rows_of(data, datatype, &tensor.marks, total, member.start, member.rows);
                 tensor.data.slice_ref(rows.ok_or_else(|| internal("rows are missing from an input"))?)
             });
             shape.get_or_insert_with(|| tensor.shape.clone());
@@ -162,6 +185,7 @@ impl Batch {
         let mut wakes = Wakes::default();
         let stats = self.queue.stats();
         let (mut start, mut answered) = (0, 0);
+        let views = &Views { views, marks: views.iter().map(|_| OnceLock::new()).collect() };
         for member in &self.members {
             let reply = self.reply(member, views, start);
             if matches!(reply, Some(Ok(_))) {
@@ -184,6 +208,7 @@ impl Batch {
         self.members.clear();
         // The permit goes before the wake-ups: whoever is next may start at once.
         self.permit = None;
+        self.loan = None;
         Ok(())
     }
 
@@ -211,7 +236,7 @@ impl Batch {
     }
 
     /// The answer to one member; `None` while other parts of it are still to run.
-    fn reply(&self, member: &Portion<Arc<Pending>>, views: &[OutputView<'_>], start: usize) -> Option<Reply> {
+    fn reply(&self, member: &Portion<Arc<Pending>>, views: &Views<'_, '_>, start: usize) -> Option<Reply> {
         if !member.item.is_waiting() {
             return None;
         }
@@ -236,17 +261,18 @@ impl Batch {
     /// One member's rows of the output at `place` in the signature.
     fn cut<'a>(
         &self,
-        views: &[OutputView<'a>],
+        views: &Views<'_, 'a>,
         place: usize,
         start: usize,
         rows: usize,
     ) -> Result<(Shape, &'a [u8]), Error> {
         let at = self.outputs.iter().position(|&output| output == place);
-        let view = at.and_then(|i| views.get(i)).ok_or_else(|| internal("an output is missing"))?;
+        let missing = || internal("an output is missing");
+        let (view, marks) = at.and_then(|i| views.get(i)).ok_or_else(missing)?;
         if !self.shares_rows {
             return Ok((view.shape.clone(), view.data));
         }
-        let data = assemble::rows_of(view.data, view.datatype, self.rows, start, rows)
+        let data = assemble::rows_of(view.data, view.datatype, marks, self.rows, start, rows)
             .ok_or_else(|| internal("rows are missing from an output"))?;
         let mut shape = view.shape.clone();
         shape[0] = i64::try_from(rows).map_err(|_| internal("too many rows"))?;
@@ -339,7 +365,8 @@ impl Batch {
         let second = first.split_off(first.len().div_ceil(2));
         let half = |members: Vec<_>| {
             let permit = self.permit.clone().filter(|_| !members.is_empty());
-            Batch::new(self.queue.clone(), members, permit, now)
+            let loan = self.loan.clone().filter(|_| !members.is_empty());
+            Batch::new(self.queue.clone(), members, permit, now).borrowing(loan)
         };
         Ok((half(first), half(second)))
     }

@@ -5,6 +5,7 @@ pub mod departures;
 pub mod mailbox;
 pub mod pending;
 mod pieces;
+mod texts;
 
 pub use batch::Batch;
 pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
@@ -12,11 +13,12 @@ pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
 use crate::batching::policy::{Fate, Lines, Ready, Rules};
 use crate::codec::prepare::{Limits, Prepared};
 use crate::error::{Error, Word};
+use crate::loans::{Loans, Weight};
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
 use crate::stop::Stop;
-use crate::tensor::Signature;
+use crate::tensor::{Datatype, Signature};
 use departures::DEPARTURES;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -47,7 +49,10 @@ pub struct Options {
     /// The level of a request that names none, from 1; 0 is the middle one.
     pub default_priority: usize,
     pub default_timeout: Option<Duration>,
+    /// Of one BYTES tensor, and of all that a batch gathers.
     pub max_string_elements: usize,
+    /// Of the inputs that a batch gathers.
+    pub max_batch_bytes: usize,
 }
 
 impl Default for Options {
@@ -64,6 +69,7 @@ impl Default for Options {
             default_priority: 0,
             default_timeout: None,
             max_string_elements: 1 << 20,
+            max_batch_bytes: 64 << 20,
         }
     }
 }
@@ -78,6 +84,11 @@ impl Options {
             level => level,
         };
         wanted.clamp(1, levels) - 1
+    }
+
+    /// What a batch of several requests may weigh.
+    fn room(&self) -> Weight {
+        Weight { texts: self.max_string_elements, bytes: self.max_batch_bytes }
     }
 
     fn rules(&self) -> Rules {
@@ -104,6 +115,10 @@ pub struct Queue {
     /// The rules since real requests proved batching; see [`Queue::batch_from_now_on`].
     learnt: OnceLock<Rules>,
     permits: Option<Arc<Permits>>,
+    /// Whether inputs or outputs are texts, and from whom their runs borrow once a server
+    /// publishes the queue.
+    has_texts: bool,
+    loans: OnceLock<Arc<Loans>>,
     share: Arc<Share>,
     stats: Arc<Stats>,
     /// Which share of the requests goes to the request log.
@@ -146,6 +161,8 @@ impl Queue {
             woken: 0,
             closed: false,
         };
+        let mut tensors = signature.inputs.iter().chain(&signature.outputs);
+        let has_texts = tensors.any(|spec| spec.datatype == Datatype::Bytes);
         Arc::new(Queue {
             model: stats.model.clone(),
             version: stats.version,
@@ -155,6 +172,8 @@ impl Queue {
             learnt: OnceLock::new(),
             options,
             permits,
+            has_texts,
+            loans: OnceLock::new(),
             share: Arc::default(),
             stats,
             samples: AtomicU64::new(0),
@@ -320,9 +339,20 @@ impl Queue {
             }
             let permit = self.permits.as_ref().map(|permits| Arc::new(permits.acquire(&self.share)));
             let started = Instant::now();
-            let cut = {
+            let (cut, loan) = {
                 let mut line = self.line.lock();
-                let cut = line.lines.cut(started, self.rules());
+                let (room, mut loan) = match self.lend(&line) {
+                    Ok(lent) => lent,
+                    Err(wait) => {
+                        drop((line, permit));
+                        wait();
+                        continue;
+                    }
+                };
+                let cut = line.lines.cut(started, self.rules(), room);
+                if let Some(loan) = &mut loan {
+                    loan.settle(cut.weight);
+                }
                 for (pending, _) in &cut.dropped {
                     line.bytes = line.bytes.saturating_sub(pending.prepared.bytes);
                 }
@@ -336,11 +366,11 @@ impl Queue {
                 if !line.lines.is_empty() {
                     self.wake(&mut line);
                 }
-                cut
+                (cut, loan.map(Arc::new))
             };
             self.count_dropped(&cut.dropped);
             if !cut.members.is_empty() {
-                return Some(Batch::new(self.clone(), cut.members, permit, started));
+                return Some(Batch::new(self.clone(), cut.members, permit, started).borrowing(loan));
             }
         }
     }

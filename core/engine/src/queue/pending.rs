@@ -8,6 +8,7 @@ use crate::batching::policy::{Fate, Item};
 use crate::codec::compression::Encoding;
 use crate::codec::prepare::Prepared;
 use crate::error::Error;
+use crate::loans::Weight;
 use crate::observe::Watch;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -55,6 +56,7 @@ const ANSWERED: u8 = 2;
 pub struct Pending {
     pub prepared: Prepared,
     pub rows: usize,
+    pub weight: Weight,
     /// Runs whole and by itself: from the start, or since its pieces did not fit together.
     alone: AtomicBool,
     pub level: usize,
@@ -98,6 +100,7 @@ impl Pending {
         let deadline = [terms.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
         Arc::new(Pending {
             alone: AtomicBool::new(alone),
+            weight: queue.weight_of(&prepared, rows),
             rows,
             level: queue.options().level(terms.priority),
             id: terms.id,
@@ -162,6 +165,10 @@ impl Pending {
 impl Item for Arc<Pending> {
     fn rows(&self) -> usize {
         self.rows
+    }
+
+    fn weight(&self) -> Weight {
+        self.weight
     }
 
     fn alone(&self) -> bool {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
+mod texts;
 mod whole;
 
 fn spec(name: &str) -> TensorSpec {
@@ -34,7 +35,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let data: Vec<u8> = (first..first + rows).flat_map(|v| [v, v]).flat_map(i32::to_le_bytes).collect();
     let bytes = data.len();
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
-    let inputs = vec![Some(PreparedTensor { shape, data: Bytes::from(data) })];
+    let inputs = vec![Some(PreparedTensor::new(shape, Bytes::from(data)))];
     let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes, as_described: false };
     Pending::new(queue, prepared, terms(first, deadline))
 }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 struct Fake {
     name: usize,
     rows: usize,
+    weight: Weight,
     shape: u8,
     alone: bool,
     arrived: Instant,
@@ -16,6 +17,9 @@ struct Fake {
 impl Item for Fake {
     fn rows(&self) -> usize {
         self.rows
+    }
+    fn weight(&self) -> Weight {
+        self.weight
     }
     fn alone(&self) -> bool {
         self.alone
@@ -38,7 +42,7 @@ impl Item for Fake {
     }
 }
 
-/// Runs a transcript: `submit NAME rows=N [shape=S] [level=L] [timeout=MS] [alone]`,
+/// Runs a transcript: `submit NAME rows=N [shape=S] [level=L] [timeout=MS] [texts=T] [bytes=B] [alone]`,
 /// `leave NAME`, `tick MS`, `ready`, `cut`; returns what `ready` and `cut` say.
 fn transcript(rules: &Rules, script: &str) -> String {
     let start = Instant::now();
@@ -56,6 +60,10 @@ fn transcript(rules: &Rules, script: &str) -> String {
                 lines.push(Fake {
                     name: names.len() - 1,
                     rows: value("rows=").unwrap() as usize,
+                    weight: Weight {
+                        texts: value("texts=").unwrap_or(0) as usize,
+                        bytes: value("bytes=").unwrap_or(0) as usize,
+                    },
                     shape: value("shape=").unwrap_or(0) as u8,
                     alone: words.contains(&"alone"),
                     arrived: now,
@@ -77,7 +85,7 @@ fn transcript(rules: &Rules, script: &str) -> String {
                 Ready::At(t) => format!("in {}ms", (t - now).as_millis()),
             }),
             "cut" => {
-                let cut = lines.cut(now, rules);
+                let cut = lines.cut(now, rules, ROOM);
                 let mut text: Vec<String> = cut
                     .members
                     .iter()
@@ -98,6 +106,9 @@ fn transcript(rules: &Rules, script: &str) -> String {
     }
     said.join("\n")
 }
+
+/// Of a batch.
+const ROOM: Weight = Weight { texts: 100, bytes: 1000 };
 
 fn rules(max_rows: usize) -> Rules {
     Rules { max_rows, delay: Duration::ZERO, preferred: Vec::new(), levels: 2, may_cut: true }
@@ -164,6 +175,26 @@ fn what_must_run_alone_runs_alone() {
 }
 
 #[test]
+fn fault_110_a_batch_is_bounded_in_texts_and_in_bytes() {
+    let texts = "submit a rows=1 texts=60\nsubmit b rows=1 texts=60\nsubmit c rows=1 texts=40\ncut\ncut";
+    assert_eq!(transcript(&rules(8), texts), "a c\nb");
+    let bytes = "submit a rows=1 bytes=600\nsubmit b rows=1 bytes=401\nsubmit c rows=1 bytes=400\ncut\ncut";
+    assert_eq!(transcript(&rules(8), bytes), "a c\nb");
+}
+
+#[test]
+fn fault_110_what_is_heavier_than_a_batch_may_be_runs_by_itself_in_its_turn() {
+    let script = "submit a rows=1 texts=10\nsubmit b rows=1 texts=500\nsubmit c rows=1\ncut\ncut\ncut";
+    assert_eq!(transcript(&rules(8), script), "a c\nb\n");
+}
+
+#[test]
+fn fault_110_a_piece_weighs_what_its_rows_bring() {
+    let script = "submit big rows=6 texts=120\ncut\nsubmit b rows=1 texts=60\nsubmit c rows=1 texts=1\ncut";
+    assert_eq!(transcript(&rules(4), script), "big[0+4]\nbig[4+2] b");
+}
+
+#[test]
 fn a_preferred_size_is_cut_when_that_many_wait() {
     let rules = Rules { preferred: vec![2, 4], ..rules(8) };
     let script = "submit a rows=1\nsubmit b rows=1\nsubmit c rows=1\ncut\ncut";
@@ -181,14 +212,16 @@ proptest! {
         let now = Instant::now();
         let mut lines = Lines::new(2);
         for (name, &(rows, shape, level, left)) in sizes.iter().enumerate() {
-            lines.push(Fake { name, rows, shape, alone: false, arrived: now, deadline: None, left, level });
+            let weight = Weight { texts: rows * 7 % 60, bytes: rows * 30 };
+            lines.push(Fake { name, rows, weight, shape, alone: false, arrived: now, deadline: None, left, level });
         }
         let rules = rules(max);
         let mut next = vec![0usize; sizes.len()];
         let mut dropped = 0;
         while !lines.is_empty() {
-            let cut = lines.cut(now, &rules);
+            let cut = lines.cut(now, &rules, ROOM);
             prop_assert!(cut.rows <= max);
+            prop_assert!(cut.members.len() < 2 || cut.weight.within(ROOM));
             prop_assert_eq!(cut.rows, cut.members.iter().map(|m| m.rows).sum::<usize>());
             for member in &cut.members {
                 prop_assert_eq!(member.item.shape, cut.members[0].item.shape);
@@ -197,7 +230,7 @@ proptest! {
             }
             dropped += cut.dropped.len();
         }
-        prop_assert_eq!(lines.rows(), 0);
+        prop_assert_eq!((lines.rows(), lines.weight()), (0, Weight::default()));
         for (name, &(rows, _, _, left)) in sizes.iter().enumerate() {
             prop_assert_eq!(next[name], if left { 0 } else { rows });
         }

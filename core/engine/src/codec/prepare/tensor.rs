@@ -38,7 +38,7 @@ pub(super) fn prepare(
         Payload::Missing if expected == 0 => Bytes::new(),
         Payload::Missing => return Err(protobuf::no_data(&spec.name, model)),
     };
-    Ok(PreparedTensor { shape, data })
+    Ok(PreparedTensor::new(shape, data))
 }
 
 fn check_datatype(model: &str, input: &InputTensor, spec: &TensorSpec) -> Result<()> {

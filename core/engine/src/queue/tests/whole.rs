@@ -146,7 +146,7 @@ fn an_empty_line_takes_a_request_of_any_number_of_rows() {
 #[test]
 fn a_shape_without_elements_is_not_cut_into_no_end_of_pieces() {
     let queue = queue(batched());
-    let hollow = PreparedTensor { shape: Shape::from_slice(&[i64::MAX, 0]), data: Bytes::new() };
+    let hollow = PreparedTensor::new(Shape::from_slice(&[i64::MAX, 0]), Bytes::new());
     let one = Prepared { inputs: vec![Some(hollow)], ..Prepared::default() };
     assert_eq!(queue.place_of(&one), (queue.options().max_queue_rows, true));
 }
@@ -155,7 +155,7 @@ fn a_shape_without_elements_is_not_cut_into_no_end_of_pieces() {
 fn a_request_with_a_tensor_without_data_runs_alone() {
     let queue = queue(batched());
     let place = |shape: &[i64]| {
-        let hollow = PreparedTensor { shape: Shape::from_slice(shape), data: Bytes::new() };
+        let hollow = PreparedTensor::new(Shape::from_slice(shape), Bytes::new());
         queue.place_of(&Prepared { inputs: vec![Some(hollow)], ..Prepared::default() })
     };
     assert_eq!(place(&[3, 0]), (3, true));
@@ -185,7 +185,7 @@ fn prepared(rows: &[Option<i64>], value: i32) -> Prepared {
         .map(|rows| {
             let rows = (*rows)?;
             let data: Vec<u8> = (0..rows * 2).flat_map(|_| value.to_le_bytes()).collect();
-            Some(PreparedTensor { shape: Shape::from_slice(&[rows, 2]), data: Bytes::from(data) })
+            Some(PreparedTensor::new(Shape::from_slice(&[rows, 2]), Bytes::from(data)))
         })
         .collect();
     let bytes = inputs.iter().flatten().map(|t: &PreparedTensor| t.data.len()).sum();

@@ -1,0 +1,64 @@
+//! What a request's texts weigh, and what runs borrow for them.
+
+use super::{Line, Pending, Queue};
+use crate::codec::prepare::Prepared;
+use crate::loans::{Lent, Loan, Loans, Weight};
+use crate::tensor::Datatype;
+use std::sync::Arc;
+
+impl Queue {
+    /// Runs on texts borrow from there.
+    pub fn borrow_from(&self, loans: &Arc<Loans>) {
+        self.loans.get_or_init(|| loans.clone());
+    }
+
+    /// What a request brings for a run to hold. Where a model answers in texts they are taken to
+    /// be as many as it is asked, or as its outputs say, a dimension that varies counted as 1.
+    pub(super) fn weight_of(&self, prepared: &Prepared, rows: usize) -> Weight {
+        let bytes = prepared.bytes;
+        if !self.has_texts {
+            return Weight { texts: 0, bytes };
+        }
+        let asked = self.signature.inputs.iter().zip(&prepared.inputs).filter_map(|(spec, tensor)| {
+            let shape = &tensor.as_ref().filter(|_| spec.datatype == Datatype::Bytes)?.shape;
+            Some(count(shape, 1))
+        });
+        let answered = prepared.outputs.iter().filter_map(|&(place, _)| {
+            let spec = &self.signature.outputs[place];
+            (spec.datatype == Datatype::Bytes).then(|| count(&spec.shape, rows))
+        });
+        let texts = asked.fold(0, usize::saturating_add).max(answered.fold(0, usize::saturating_add));
+        Weight { texts, bytes }
+    }
+
+    /// What the heaviest of a request's runs holds: all of it, unless it is cut into pieces.
+    pub fn heaviest_run(&self, pending: &Arc<Pending>) -> Weight {
+        let max = self.rules().max_rows.max(1);
+        let rows = if pending.is_alone() { pending.rows } else { pending.rows.min(max) };
+        pending.weight.share(0, rows, pending.rows)
+    }
+
+    /// What the next batch may weigh, and what is borrowed for it; or what to wait for first,
+    /// with no lock and no permit held.
+    pub(super) fn lend(&self, line: &Line) -> Result<(Weight, Option<Loan>), impl FnOnce() + use<>> {
+        let room = self.options.room();
+        let Some(loans) = self.loans.get().filter(|_| self.has_texts) else { return Ok((room, None)) };
+        match loans.ask(line.lines.weight().min(room)) {
+            Lent::Enough(loan) => Ok((room, loan)),
+            Lent::One(loan) => Ok((Weight::default(), Some(loan))),
+            Lent::Wait(seen) => {
+                let loans = loans.clone();
+                Err(move || loans.wait(seen))
+            }
+        }
+    }
+}
+
+/// Elements of a shape; its first dimension counts `rows` where it varies, others 1.
+fn count(shape: &[i64], rows: usize) -> usize {
+    shape.iter().enumerate().fold(1usize, |all, (axis, &dim)| match usize::try_from(dim) {
+        Ok(dim) => all.saturating_mul(dim),
+        Err(_) if axis == 0 => all.saturating_mul(rows),
+        Err(_) => all,
+    })
+}
