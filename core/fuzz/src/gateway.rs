@@ -36,7 +36,7 @@ fn start() -> std::io::Result<Server> {
         let shared = shared.clone();
         move || {
             while let Some(call) = shared.calls.next() {
-                call.respond(Err(engine::error::Error::bad("no calls here")));
+                call.fail(engine::error::Error::bad("no calls here"));
             }
         }
     });
@@ -56,6 +56,7 @@ fn config() -> Config {
         max_message_bytes: 1 << 20,
         max_head_bytes: 1 << 14,
         max_connections: 100,
+        connections_advice: String::new(),
         max_streams: 16,
         head_timeout: Duration::from_secs(1),
         body_timeout: Duration::from_secs(1),
