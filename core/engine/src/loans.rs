@@ -118,7 +118,7 @@ impl Loans {
         }
         let mut out = self.out.lock();
         let mut reservation = self.budget.reserve();
-        let enough = reservation.grow(weight.cost());
+        let enough = reservation.take(weight.cost()).is_ok();
         if !enough && out.loans > 0 {
             return Lent::Wait(out.ended);
         }
@@ -204,7 +204,7 @@ mod tests {
     fn fault_110_the_only_run_goes_on_where_requests_fill_the_budget_themselves() {
         let loans = Loans::new(Budget::new(MUCH.cost()));
         let mut waiting = loans.budget.reserve();
-        assert!(waiting.grow(1000));
+        waiting.take(1000).unwrap();
         let Lent::One(mut one) = loans.ask(MUCH) else { panic!("nobody else runs") };
         let request = Weight { texts: 5_000, bytes: 30_000 };
         one.settle(request);

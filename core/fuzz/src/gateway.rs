@@ -64,6 +64,8 @@ fn config() -> Config {
         max_connection_age: None,
         stream_in_flight: 4,
         process_bytes: 64 << 20,
+        connection_share: 0.5,
+        address_share: 1.0,
         request_timeout: Some(Duration::from_secs(5)),
         grpc_compression: Compression::Auto,
     }

@@ -86,7 +86,7 @@ fn fault_110_a_batch_holds_no_more_texts_than_a_request_may() {
 fn fault_110_a_full_budget_lets_one_request_run_at_a_time() {
     let budget = Budget::new(cost(TEXTS, ""));
     let mut full = budget.reserve();
-    assert!(full.grow(budget.max()));
+    full.take(budget.max()).unwrap();
     let queue = echoes(batched(), &Loans::new(budget.clone()));
     let _tickets = [submit(&queue, ""), submit(&queue, "")];
     for _ in 0..2 {
