@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
-from onnx import TensorProto, helper
 
 from tests import small_models
 from tests.clients import http1, http2, misbehaving, oip
@@ -40,19 +39,8 @@ def lay(repository: Path) -> None:
     """The models that the kinds ask: texts, a loop, an answer as large as asked for."""
     small_models.write(repository, "hostile_text", small_models.identity("BYTES"))
     small_models.write(repository, "hostile_echo", small_models.identity("FP32"))
-    small_models.write(repository, "hostile_fill", fill())
+    small_models.write(repository, "hostile_fill", small_models.fill())
     small_models.write(repository, "hostile_loop", small_models.slow(2.0))
-
-
-def fill() -> bytes:
-    """y[n] zeros for the number n."""
-    node = helper.make_node("ConstantOfShape", ["n"], ["y"])
-    n = helper.make_tensor_value_info("n", TensorProto.INT64, [1])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])
-    graph = helper.make_graph([node], "g", [n], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
-    return bytes(model.SerializeToString())
 
 
 @dataclass(frozen=True)
@@ -182,8 +170,8 @@ def many_texts(ports: Ports) -> None:
     count = 200_000
     data = (struct.pack("<I", 2) + b"ab") * count
     size = {"binary_data_size": len(data)}
-    x = {"name": "x", "datatype": "BYTES", "shape": [1, count], "parameters": size}
-    text = json.dumps({"inputs": [x], "outputs": [{"name": "y", "parameters": {}}]}).encode()
+    x = {"name": "X", "datatype": "BYTES", "shape": [1, count], "parameters": size}
+    text = json.dumps({"inputs": [x], "outputs": [{"name": "Y"}]}).encode()
     line = f"Inference-Header-Content-Length: {len(text)}"
     packed = gzip.compress(text + data, 1)
     _ask(ports.http, _post(_infer("hostile_text"), packed, line, "Content-Encoding: gzip"))
@@ -204,7 +192,7 @@ def deep_json(ports: Ports) -> None:
 
 @kind
 def long_id(ports: Ports) -> None:
-    message = oip.grpc_request("hostile_echo", {"x": np.zeros((1, 4), np.float32)})
+    message = oip.grpc_request("hostile_echo", {"X": np.zeros((1, 4), np.float32)})
     message.id = "i" * 50_000
     with _http2(ports.grpc) as sock:
         body = http2.grpc_frame(message.SerializeToString())
@@ -214,8 +202,8 @@ def long_id(ports: Ports) -> None:
 
 @kind
 def large_answer(ports: Ports) -> None:
-    n = {"name": "n", "datatype": "INT64", "shape": [1], "data": [random.choice([10**7, 10**9])]}
-    out = {"name": "y", "parameters": {"binary_data": True}}
+    n = {"name": "N", "datatype": "INT64", "shape": [1], "data": [random.choice([10**7, 10**9])]}
+    out = {"name": "Y", "parameters": {"binary_data": True}}
     _ask(
         ports.http,
         _post(_infer("hostile_fill"), json.dumps({"inputs": [n], "outputs": [out]}).encode()),
@@ -234,7 +222,7 @@ def run_and_leave(ports: Ports) -> None:
 
 @kind
 def shut_window(ports: Ports) -> None:
-    message = oip.grpc_request("hostile_echo", {"x": np.zeros((1, 2000), np.float32)})
+    message = oip.grpc_request("hostile_echo", {"X": np.zeros((1, 2000), np.float32)})
     body = http2.grpc_frame(message.SerializeToString())
     with _http2(ports.grpc, SHUT) as sock:
         for stream in range(1, 14, 2):
@@ -246,7 +234,7 @@ def shut_window(ports: Ports) -> None:
 
 @kind
 def unread_stream(ports: Ports) -> None:
-    message = oip.grpc_request("hostile_echo", {"x": np.zeros((1, 100), np.float32)})
+    message = oip.grpc_request("hostile_echo", {"X": np.zeros((1, 100), np.float32)})
     body = http2.grpc_frame(message.SerializeToString())
     with _http2(ports.grpc, SHUT) as sock:
         sock.sendall(_open(1, STREAM))

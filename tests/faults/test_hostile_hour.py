@@ -120,7 +120,7 @@ def _attackers(gateway: Gateway) -> subprocess.Popen[bytes]:
 
 
 def test_forty_hostile_clients_cost_a_good_one_nothing(
-    gateway: Gateway, record_property: Callable[[str, object], None]
+    gateway: Gateway, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     Good(gateway.http_port).ask(1)
     alone = Good(gateway.http_port).ask(SECONDS / 4)
@@ -129,8 +129,8 @@ def test_forty_hostile_clients_cost_a_good_one_nothing(
         attackers = _attackers(gateway)
         beside = Good(gateway.http_port).ask(SECONDS)
         assert attackers.wait(60) == 0
-    record_property("p99_ratio", round(beside.p99 / alone.p99, 2))
-    record_property("grown_mib", (resident.most - before) // MIB)
+    record_testsuite_property("p99_ratio", round(beside.p99 / alone.p99, 2))
+    record_testsuite_property("grown_mib", (resident.most - before) // MIB)
     assert not alone.failures
     assert not beside.failures
     assert resident.most - before < BUDGET + WORKING
