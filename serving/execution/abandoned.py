@@ -35,9 +35,10 @@ class Stoppable(Protocol):
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
     ) -> Sequence[Output]: ...
 
-    def stop(self, thread: int) -> None:
-        """Have what ``thread`` (by ``threading.get_ident``) runs end, in RunStoppedError or with
-        the process that it runs in. To be called again as long as it goes on."""
+    def stop(self, thread: int, alone: bool = True) -> None:
+        """Have what ``thread`` (by ``threading.get_ident``) runs end, in RunStoppedError or, if
+        nobody waits for another run in it (``alone``), with the process that it runs in. To be
+        called again as long as it goes on."""
 
 
 class Runs:
@@ -68,7 +69,7 @@ class Runs:
         now = list(self._now.items())
         threads = [thread for thread, batch in now if batch.is_abandoned()]
         for thread in threads:
-            self._runner.stop(thread)
+            self._runner.stop(thread, alone=len(threads) == len(now))
         return bool(threads)
 
 

@@ -124,7 +124,7 @@ class Runner:
         """As ``run``: what runs beside it does not matter here."""
         return self.run(names, feeds)
 
-    def stop(self, thread: int) -> None:
+    def stop(self, thread: int, alone: bool = True) -> None:
         """End what this thread runs here within a node's time: its ``run`` raises
         RunStoppedError."""
         self._run_limit.stop(thread)

@@ -96,7 +96,7 @@ class LimitSettings(Section):
     )
     connection_share: Annotated[Share, Field(gt=0)] = Field(
         default=0.5,
-        description="Part of `limits.process_bytes` that one connection may hold (at least two"
+        description="Part of `limits.process_bytes` that one connection may hold (at least four"
         " messages of `limits.max_message_bytes`).",
     )
     address_share: Annotated[Share, Field(gt=0)] = Field(

@@ -425,3 +425,18 @@ def test_odd_request_ids_do_no_harm(gateway: Gateway, name: str) -> None:
     data = http1.request("/v2/health/live", method="GET", headers=[f"X-Request-Id: {name}"])
     reply = http1.exchange(gateway.http_port, data)
     assert reply is None or reply.status in {200, 400}
+
+
+def test_a_head_request_over_http2_gets_the_head_and_no_body(gateway: Gateway) -> None:
+    head = [
+        (":method", "HEAD"),
+        (":scheme", "http"),
+        (":path", "/v2/health/live"),
+        (":authority", "x"),
+    ]
+    with http2.Client(gateway.http_port) as client:
+        answer = client.answer(client.open(head, end=True))
+    assert answer.done
+    assert answer.reset is None
+    assert (answer.headers[":status"], answer.data) == ("200", b"")
+    assert int(answer.headers["content-length"]) > 0

@@ -96,3 +96,28 @@ def test_fault_103_a_stream_that_asks_nothing_ends(gateway: Gateway, path: str) 
             answer = client.answer(stream)
             assert answer.code == DEADLINE_EXCEEDED
             assert bool(answer.messages) == bool(said)
+
+
+STREAM = http2.SERVICE + "ModelStreamInfer"
+# Of one that is open and quiet.
+OPEN_BYTES = 16 << 10
+
+
+@pytest.mark.parametrize("path", [STREAM, WATCH])
+def test_fault_103_open_streams_count_though_nothing_is_sent(gateway: Gateway, path: str) -> None:
+    with http2.Client(gateway.grpc_port) as client:
+        for _ in range(50):
+            stream = client.open(http2.grpc_headers(path))
+            if path == WATCH:
+                client.send(stream, _asked("tiny"), end=True)
+        wait_until(lambda: _held(gateway) >= 50 * OPEN_BYTES, 10, "each has its price")
+    wait_until(lambda: _held(gateway) == 0, 10, "it is given back")
+
+
+def test_fault_103_heads_that_wait_for_their_message_count(gateway: Gateway) -> None:
+    with http2.Client(gateway.grpc_port) as client:
+        for _ in range(10):
+            padding = ("x-padding", "p" * 10_000)
+            client.open(http2.grpc_headers(http2.SERVICE + "ServerMetadata", padding))
+        wait_until(lambda: _held(gateway) >= 100_000, 10, "the heads are counted")
+    wait_until(lambda: _held(gateway) == 0, 10, "they are given back")

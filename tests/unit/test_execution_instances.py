@@ -115,8 +115,8 @@ class Function:
         self.run_alone = self.run
         self.stopped = []
 
-    def stop(self, thread):
-        self.stopped.append(thread)
+    def stop(self, thread, alone=True):
+        self.stopped.append((thread, alone))
 
     def wait_ready(self, timeout=None):
         return True
@@ -467,7 +467,11 @@ def test_fault_106_runs_end_whose_last_caller_is_gone_and_no_other_does():
         thread.start()
     running.wait(30)
     assert runs.end_abandoned()
-    assert runner.stopped == [threads[1].ident]
+    # Its process must not end, since the other run in it is waited for.
+    assert runner.stopped == [(threads[1].ident, False)]
+    left(batches[0])
+    assert runs.end_abandoned()
+    assert sorted(runner.stopped[1:]) == sorted((thread.ident, True) for thread in threads)
     go_on.set()
     for thread in threads:
         thread.join(30)

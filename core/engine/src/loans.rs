@@ -10,6 +10,7 @@ use crate::admission::{Budget, Reservation};
 use parking_lot::{Condvar, Mutex};
 use std::ops::{Add, AddAssign, SubAssign};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes that a text takes beside its own, in and out: twice a `str` with its place in an array,
 /// and a `std::string`. Measured at the peak of a run of a million: 209.
@@ -17,6 +18,8 @@ const TEXT: usize = 220;
 /// Copies of a text's bytes at once: two in Python, two of onnxruntime's, and what is answered.
 /// What is gathered counts by itself.
 const COPIES: usize = 5;
+/// Between two looks for room that nobody tells of.
+const LOOK: Duration = Duration::from_millis(50);
 /// A run that takes less is not counted.
 const COUNTED: usize = 256 << 10;
 
@@ -128,11 +131,12 @@ impl Loans {
         if enough { Lent::Enough(Some(loan)) } else { Lent::One(loan) }
     }
 
-    /// Wait until a run has ended since [`Loans::ask`] said to wait.
+    /// Wait until a run has ended since [`Loans::ask`] said to wait, and not long: room may come
+    /// from elsewhere, too.
     pub fn wait(&self, seen: u64) {
         let mut out = self.out.lock();
-        while out.ended == seen && out.loans > 0 {
-            self.ended.wait(&mut out);
+        if out.ended == seen && out.loans > 0 {
+            self.ended.wait_for(&mut out, LOOK);
         }
     }
 }

@@ -143,11 +143,12 @@ class Hosted:
         self._give_back(channel)
         return outputs
 
-    def stop(self, thread: int) -> None:
-        """Have the child end what this thread runs in it; a child that does not is killed."""
+    def stop(self, thread: int, alone: bool = True) -> None:
+        """Have the child end what this thread runs in it. A child that does not is killed, but not
+        while somebody waits for another run in it (not ``alone``)."""
         with self._lock:
             channel = self._busy.get(thread)
-            if channel is None or channel.stop() < _STOP_S or self._dead:
+            if channel is None or channel.stop() < _STOP_S or self._dead or not alone:
                 return
             self.hung = True
         self.child.kill()

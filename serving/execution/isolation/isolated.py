@@ -86,12 +86,12 @@ class IsolatedRunner:
         with self._entered(alone=True) as hosted:
             return hosted.run(names, feeds, requests)
 
-    def stop(self, thread: int) -> None:
+    def stop(self, thread: int, alone: bool = True) -> None:
         """End what this thread runs, in RunStoppedError; where the child does not obey, with the
         child, which is started again."""
         hosted = self._hosted
         if hosted is not None:
-            hosted.stop(thread)
+            hosted.stop(thread, alone)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the child runs, at most so many seconds; whether it does. Once closed it

@@ -1,6 +1,6 @@
 //! One connection: which protocol it speaks, and who serves it.
 
-use super::http2::{self, Patience};
+use super::http2::{self, Patience, Reply};
 use super::incoming::Incoming;
 use super::lifetime::{Activity, Busy, Order, Watch};
 use super::socket::Noted;
@@ -8,8 +8,8 @@ use super::{Config, Io, grpc, http, silence};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::SendResponse;
-use hyper::Request;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -75,6 +75,7 @@ fn answer_http2(
     patience: Patience,
 ) {
     let busy = Busy::new(&patience.activity, patience.began);
+    let reply = Reply { stream: reply, head_only: request.method() == Method::HEAD };
     match door {
         // Boxed: spawning moves a future, and a handler's is large.
         Door::Grpc => tokio::spawn(http2::answer(Box::pin(grpc::handle(io, request, busy)), reply, patience)),

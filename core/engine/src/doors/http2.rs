@@ -87,11 +87,18 @@ pub struct Patience {
     pub limit: Duration,
 }
 
+/// Where one request's answer goes.
+pub struct Reply {
+    pub stream: SendResponse<Bytes>,
+    /// It was asked for without its body.
+    pub head_only: bool,
+}
+
 /// Answer one request. Ends early when the peer resets the stream or is gone: what was to
 /// answer it is dropped.
 pub async fn answer<B>(
     mut handler: impl Future<Output = Result<Response<B>, Infallible>> + Unpin,
-    mut reply: SendResponse<Bytes>,
+    mut reply: Reply,
     patience: Patience,
 ) where
     B: Body<Data = Bytes>,
@@ -100,7 +107,7 @@ pub async fn answer<B>(
         if let Poll::Ready(Ok(response)) = Pin::new(&mut handler).poll(cx) {
             return Poll::Ready(Some(response));
         }
-        reply.poll_reset(cx).map(|_| None)
+        reply.stream.poll_reset(cx).map(|_| None)
     });
     if let Some(response) = response.await {
         // Whoever is gone reads no answer; nobody is left to tell.
@@ -117,11 +124,7 @@ impl From<h2::Error> for Gone {
     }
 }
 
-async fn send<B>(
-    response: Response<B>,
-    mut reply: SendResponse<Bytes>,
-    patience: Patience,
-) -> Result<(), Gone>
+async fn send<B>(response: Response<B>, mut reply: Reply, patience: Patience) -> Result<(), Gone>
 where
     B: Body<Data = Bytes>,
 {
@@ -131,7 +134,8 @@ where
     if !ended && let Some(length) = body.size_hint().exact() {
         head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    let stream = reply.send_response(Response::from_parts(head, ()), ended)?;
+    let ended = ended || reply.head_only;
+    let stream = reply.stream.send_response(Response::from_parts(head, ()), ended)?;
     if ended {
         Ok(())
     } else {

@@ -26,6 +26,8 @@ const REFLECTION: &str = "/grpc.reflection.";
 /// What goes with an answer of tonic's for as long as that lasts.
 #[derive(Default)]
 pub struct Held {
+    /// What it takes to be open, and its head.
+    _open: Option<Reservation>,
     /// Of the request: a watch keeps its name.
     _message: Option<Reservation>,
     /// Why reading a stream ended early: tonic would end it as if all were well.
@@ -47,8 +49,12 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
     }
     let (parts, incoming) = request.into_parts();
     let budget = incoming.budget().clone();
+    let mut open = budget.reserve();
+    if let Err(error) = open.take(grpc::OPEN_STREAM + grpc::head_bytes(&parts.headers)) {
+        return grpc::failure(&error, ids::from_client(&parts.headers));
+    }
     let messages = Messages::new(incoming, budget).at_most(MAX_MESSAGE);
-    let (body, held) = match parts.uri.path() {
+    let (body, mut held) = match parts.uri.path() {
         path if path.starts_with(HEALTH) => match messages.only(&io.shared).await {
             Ok(message) => whole(message),
             Err(error) => {
@@ -65,6 +71,7 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
         // tonic says that it knows no such service; nobody reads what was sent.
         _ => (Body::empty(), Held::default()),
     };
+    held._open = Some(open);
     let mut services = io.tonic.clone();
     match tower_service::Service::call(&mut services, Request::from_parts(parts, body)).await {
         Ok(response) => response.map(|body| GrpcBody::Tonic(body, busy, held)),

@@ -28,6 +28,10 @@ use tokio::sync::mpsc;
 const UNREAD: usize = 2;
 
 pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
+    let mut open = request.body().budget().reserve();
+    if let Err(error) = open.take(grpc::OPEN_STREAM) {
+        return grpc::failure(&error, head.request_id.as_deref());
+    }
     let (frames, body) = mpsc::channel(UNREAD);
     let mut response = Response::new(GrpcBody::Stream(body));
     grpc::content_type(&mut response);
@@ -41,7 +45,7 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> 
     );
     let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
     tokio::spawn(async move {
-        let (_in_flight, _busy) = (io.shared.enter(), busy);
+        let (_in_flight, _busy, _open) = (io.shared.enter(), busy, open);
         let parent = Context::from_headers(request.headers());
         let body = request.into_body();
         let budget = body.budget().clone();

@@ -92,8 +92,8 @@ class LiveProof:
     ) -> Sequence[Output]:
         return self._runner.run_alone(names, feeds, requests)
 
-    def stop(self, thread: int) -> None:
-        self._runner.stop(thread)
+    def stop(self, thread: int, alone: bool = True) -> None:
+        self._runner.stop(thread, alone)
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         return self._runner.wait_ready(timeout)
