@@ -76,6 +76,23 @@ def tight(common_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         one.finish()
 
 
+@pytest.fixture(scope="session")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One I/O thread, so three helpers: whatever holds it up holds everybody up."""
+    from tests import small_models
+    from tests.clients.gateway import Gateway
+
+    folder = tmp_path_factory.mktemp("single")
+    repository = folder / "repository"
+    repository.mkdir()
+    small_models.write(repository, "tiny", small_models.tiny())
+    one = Gateway(repository, folder / "gateway", settings={"threads.io": "1"})
+    try:
+        yield one.wait_ready()
+    finally:
+        one.finish()
+
+
 @pytest.fixture
 def start_gateway(tmp_path: Path) -> Iterator[StartGateway]:
     """Start gateways of a test's own; each must end well, unless the test ended it."""

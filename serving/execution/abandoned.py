@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,13 +40,16 @@ class Stoppable(Protocol):
         called again as long as it goes on."""
 
 
+# What runs now, by thread: a look costs what runs, however many versions there are.
+_now: dict[int, tuple[Runs, Batch]] = {}
+
+
 class Runs:
     """What the threads of one version run now."""
 
     def __init__(self, runner: Stoppable) -> None:
         self._runner = runner
-        self._now: dict[int, Batch] = {}
-        _watch.add(self)
+        _watch.start()
 
     def run(self, batch: Batch, alone: bool = False) -> Sequence[Output]:
         """The outputs of a batch; ``alone``: while nothing else runs in its process.
@@ -56,17 +58,18 @@ class Runs:
         where the batch was abandoned meanwhile.
         """
         runner, thread = self._runner, threading.get_ident()
-        self._now[thread] = batch
+        _now[thread] = (self, batch)
         try:
             run = runner.run_alone if alone else runner.run
             return run(batch.outputs, batch.inputs, batch.requests)
         finally:
-            del self._now[thread]
+            del _now[thread]
 
     def end_abandoned(self) -> bool:
         """Have runs end that nobody waits for; whether there was any."""
         # One step for the interpreter: nothing comes or goes meanwhile.
-        now = list(self._now.items())
+        everything = list(_now.items())
+        now = [(thread, batch) for thread, (runs, batch) in everything if runs is self]
         threads = [thread for thread, batch in now if batch.is_abandoned()]
         for thread in threads:
             self._runner.stop(thread, alone=len(threads) == len(now))
@@ -78,12 +81,11 @@ class _Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._all: weakref.WeakSet[Runs] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
 
-    def add(self, runs: Runs) -> None:
+    def start(self) -> None:
+        """Once; further calls do nothing."""
         with self._lock:
-            self._all.add(runs)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._watch, name="abandoned runs", daemon=True
@@ -100,9 +102,9 @@ class _Watch:
     def _look(self) -> bool:
         """Whether a run goes on that nobody waits for. A function of its own: no name of it
         keeps a version's runs alive while the watch sleeps."""
-        with self._lock:
-            everything = list(self._all)
-        ended = [_ended(runs) for runs in everything]
+        # One step for the interpreter, as in ``end_abandoned``.
+        busy = {runs for runs, _ in list(_now.values())}
+        ended = [_ended(runs) for runs in busy]
         return any(ended)
 
 

@@ -14,10 +14,11 @@ import json
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -289,15 +290,25 @@ def crowd_of_admins(ports: Ports) -> None:
         time.sleep(2)
 
 
-def attack(ports: Ports, clients: int, seconds: float, pause: float) -> None:
-    """Every kind by as many clients as there are, in turn, until the time is over."""
+def attack(ports: Ports, clients: int, seconds: float, pause: float) -> list[str]:
+    """Every kind by as many clients as there are, in turn, until the time is over.
+
+    What a kind itself did wrong, in words: refusals and closed connections are no fault of it.
+    """
     end = time.monotonic() + seconds
     turns = list(KINDS.values())
+    faults: list[str] = []
 
     def client(number: int) -> None:
+        turn = turns[number % len(turns)]
         while time.monotonic() < end:
-            with suppress(OSError):
-                turns[number % len(turns)](ports)
+            try:
+                turn(ports)
+            except OSError:
+                pass
+            except Exception as error:  # noqa: BLE001 - reported, whatever it is
+                faults.append(f"{turn.__name__}: {error!r}")
+                return
             time.sleep(random.uniform(0, 2 * pause))
 
     threads = [threading.Thread(target=client, args=(at,), daemon=True) for at in range(clients)]
@@ -305,6 +316,7 @@ def attack(ports: Ports, clients: int, seconds: float, pause: float) -> None:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, end - time.monotonic()) + 10)
+    return faults
 
 
 def main() -> None:
@@ -314,7 +326,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between turns")
     arguments = parser.parse_args()
-    attack(Ports(*arguments.ports), arguments.clients, arguments.seconds, arguments.pause)
+    ports = Ports(*arguments.ports)
+    faults = attack(ports, arguments.clients, arguments.seconds, arguments.pause)
+    if faults:
+        sys.exit("\n".join(faults))
 
 
 if __name__ == "__main__":

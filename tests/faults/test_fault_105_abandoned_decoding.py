@@ -6,7 +6,6 @@ import gzip
 import json
 import select
 import socket
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,25 +13,10 @@ import pytest
 from tests.clients import http1, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.witness import EXPECTED, MIB, X
-from tests.small_models import tiny, write
 
 PATH = "/v2/models/tiny/infer"
 LEAVING = 40
 LARGE = 6
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with one I/O thread, so with three helpers."""
-    folder = tmp_path_factory.mktemp("single")
-    repository = folder / "repository"
-    repository.mkdir()
-    write(repository, "tiny", tiny())
-    gateway = Gateway(repository, folder / "gateway", settings={"threads.io": "1"})
-    try:
-        yield gateway.wait_ready()
-    finally:
-        gateway.finish()
 
 
 @pytest.fixture(scope="module")

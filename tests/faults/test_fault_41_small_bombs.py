@@ -11,16 +11,13 @@ import gzip
 import json
 import select
 import socket
-from collections.abc import Iterator
 
 import numpy as np
-import pytest
 from hyperframe.frame import DataFrame
 
 from tests.clients import http1, http2, oip
 from tests.clients.gateway import Gateway
 from tests.clients.witness import EXPECTED, MIB, X
-from tests.small_models import tiny, write
 
 PATH = "/v2/models/tiny/infer"
 BOMBS = 150
@@ -28,20 +25,6 @@ BOMBS = 150
 INFLATED = 3 * MIB
 DATA = 0
 INFER = http2.SERVICE + "ModelInfer"
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway with one I/O thread: whatever holds it up holds everybody up."""
-    folder = tmp_path_factory.mktemp("single")
-    repository = folder / "repository"
-    repository.mkdir()
-    write(repository, "tiny", tiny())
-    gateway = Gateway(repository, folder / "gateway", settings={"threads.io": "1"})
-    try:
-        yield gateway.wait_ready()
-    finally:
-        gateway.finish()
 
 
 def _packed(data: bytes) -> bytes:

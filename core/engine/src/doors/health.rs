@@ -1,6 +1,7 @@
 //! `grpc.health.v1` and server reflection, by tonic.
 
 use super::{Shared, drain_begins};
+use crate::codec::names::LONGEST_NAME;
 use futures_util::Stream;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -12,9 +13,6 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-
-/// Longest name that is looked for, in bytes: a watch keeps it.
-const LONGEST_NAME: usize = 1024;
 
 const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 
