@@ -10,32 +10,54 @@ STAMPS := $(VENV)/.stamps
 CORE := serving/_core.abi3.so
 CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml core/*/build.rs protos/*.proto) \
 	$(shell find core/engine/src core/seam/src -name '*.rs')
-# The extension's profile: quick to link, close to the wheel's speed. The engine's own tests and
-# lints use Cargo's dev profile: overflow checks on, and seconds after a change.
-PROFILE := thin
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
+MARKS := $(if $(ALL),,not kserve and not mlflow and not slow)
+# Tests run side by side, a file in one process: most of them wait more than they compute.
+WORKERS ?= 3
 
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# As maturin sets it, so that Cargo builds the bindings once for whoever calls it.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 # onnxruntime reports home unless told not to, before its import.
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+PIP_INSTALL := $(BIN)/python -m pip install --quiet
+# Cargo takes all cores for itself, whatever else this make does beside it.
+CARGO := cd core && env -u MAKEFLAGS cargo
+MATURIN := env -u MAKEFLAGS $(BIN)/maturin
+# Say nothing unless it fails.
+quietly = @out=$$(mktemp) && { $(1) >$$out 2>&1 || { cat $$out; rm -f $$out; exit 1; }; }; rm -f $$out
+# Targets that wait for different things (the network, the compiler) at the same time.
+side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
+# The packages of some of pyproject.toml's extras, and those that the gateway always needs.
+packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
+	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	extras = project["optional-dependencies"]; \
+	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
+install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
+# The gateway itself, as it lies here; its packages are there already.
+editable = $(call quietly,$(MATURIN) develop $(1))
+
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check format bench build clean
+.PHONY: help run test test-core test-python check format bench build clean first-time
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(STAMPS)/run $(CORE) ## set everything up and serve model_repo/ in the foreground
+run: first-time $(STAMPS)/run $(CORE) ## set everything up and serve model_repo/ in the foreground
 	@exec $(BIN)/serving start $(MODELS)
+
+first-time:
+	@test -e $(STAMPS)/run || echo 'Setting up, once: about two minutes on two cores, most of it the compiler.'
 
 test: test-core test-python ## set everything up and run all tests
 
-test-core: $(STAMPS)/python
+test-core: $(STAMPS)/dev
 	@echo '== core: cargo test'
-	cd core && cargo test --workspace
+	@$(CARGO) test --quiet -p serving-engine
 
 test-python: $(STAMPS)/dev $(CORE)
 	@echo '== gateway: pytest'
@@ -44,12 +66,13 @@ test-python: $(STAMPS)/dev $(CORE)
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
-	$(BIN)/python -m pytest $(if $(ALL),,-m 'not kserve and not mlflow and not slow') $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(if $(MARKS),$(MARKS) and )not alone' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m '$(if $(MARKS),$(MARKS) and )alone' $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'
-	cd core && cargo fmt --all --check
-	cd core && cargo clippy --workspace --all-targets -- -D warnings
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	@echo '== gateway: format, lints, types, imports'
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,18 +80,18 @@ check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the ro
 	PYTHONPATH=. $(BIN)/lint-imports
 
 format: $(STAMPS)/dev ## format all sources
-	cd core && cargo fmt --all
+	$(CARGO) fmt --all
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
 
 bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full for the long form)
 	@echo '== core: as the wheel ships it, fat link-time optimisation'
-	$(BIN)/maturin develop --skip-install --release
+	$(MATURIN) develop --skip-install --release
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
 
 build: $(STAMPS)/python ## the release wheel, in dist/
 	@echo '== wheel: fat link-time optimisation, some minutes'
-	$(BIN)/maturin build --release --locked --out dist --interpreter $(BIN)/python
+	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
 
 clean: ## remove what the commands made
 	rm -rf $(VENV) build dist core/target $(CORE) .pytest_cache .mypy_cache .ruff_cache \
@@ -77,29 +100,40 @@ clean: ## remove what the commands made
 # -- steps, each done once ----------------------------------------------------
 
 $(STAMPS)/python:
-	@echo '== environment: $(VENV)'
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, not %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@command -v cargo >/dev/null || { echo 'cargo is needed: Rust 1.88 or later'; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet 'maturin>=1.9.4,<2'
+	@echo '== environment: $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP_INSTALL) 'maturin>=1.9.4,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
-$(CORE): $(CORE_SOURCES) | $(STAMPS)/python
-	@echo '== core: the extension, thin link-time optimisation'
-	$(BIN)/maturin develop --skip-install --profile $(PROFILE)
+# What needs no Python is compiled while the environment is made.
+$(STAMPS)/engine:
+	@command -v cargo >/dev/null || { echo 'cargo is needed: Rust 1.88 or later'; exit 1; }
+	@echo '== core: compiling'
+	@$(CARGO) build --quiet -p serving-engine
+	@mkdir -p $(STAMPS) && touch $@
+
+$(CORE): $(CORE_SOURCES) | $(STAMPS)/python $(STAMPS)/engine
+	$(call quietly,$(MATURIN) develop --skip-install)
 	@touch $@
 
-$(STAMPS)/run: pyproject.toml $(STAMPS)/python | $(CORE)
-	@echo '== environment: the gateway and onnxruntime'
-	$(BIN)/maturin develop --profile $(PROFILE) --extras cpu,client
+$(STAMPS)/packages-%: pyproject.toml | $(STAMPS)/python
+	@echo '== environment: packages'
+	@$(call install,$(subst +, ,$*))
 	@touch $@
 
-$(STAMPS)/dev: $(STAMPS)/run
-	@echo '== environment: development tools'
-	$(BIN)/maturin develop --profile $(PROFILE) --extras cpu,client,dev
+$(STAMPS)/run: pyproject.toml
+	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client)
+	$(call editable,--extras cpu,client)
 	@touch $@
 
-$(STAMPS)/bench: $(STAMPS)/run
-	@echo '== environment: what the benchmarks compare with'
-	$(BIN)/maturin develop --profile $(PROFILE) --extras cpu,client,bench,otel
-	@touch $@
+$(STAMPS)/dev: pyproject.toml
+	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client+dev)
+	$(call editable,--extras cpu,client,dev)
+	@touch $@ $(STAMPS)/run
+
+$(STAMPS)/bench: pyproject.toml
+	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client+bench+otel)
+	$(call editable,--extras cpu,client,bench,otel)
+	@touch $@ $(STAMPS)/run

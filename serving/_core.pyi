@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 import numpy as np
 
 __version__: Final[str]
+DEVELOPMENT_BUILD: Final[bool]
+"""Whether the core was built to be worked on: quick to compile, slower to serve."""
 
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""

@@ -74,6 +74,7 @@ def start(
 
     from serving import app
 
+    _print_build()
     _print_addresses(gateway)
     app.leave(
         app.serve(
@@ -127,6 +128,13 @@ def _stdout() -> LineWriter:
 def _say(text: str, style: str = "") -> None:
     """Whoever reads this may leave, or not read at all; the gateway goes on."""
     _stdout().write(styled(text, style) + "\n")
+
+
+def _print_build() -> None:
+    from serving import _core
+
+    if _core.DEVELOPMENT_BUILD:
+        _say("development build; `make build` for full speed", "yellow")
 
 
 def _print_addresses(gateway: Gateway) -> None:

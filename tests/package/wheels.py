@@ -19,7 +19,7 @@ DOCKER = ROOT / "deploy" / "docker"
 
 def build(folder: Path) -> Path:
     """The wheel, with the profile that the tests' own core was built with."""
-    run([DOCKER / "build.sh", folder], PROFILE="thin")
+    run([DOCKER / "build.sh", folder], PROFILE="dev")
     (wheel,) = folder.glob("serving-*.whl")
     return wheel
 

@@ -24,3 +24,8 @@ pub mod tensor;
 /// The serialized `FileDescriptorSet` of `protos/`: for reflection, and for
 /// whoever builds message classes at run time.
 pub static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Whether this was built to be worked on: quick to compile, slower to serve.
+pub fn is_development_build() -> bool {
+    env!("ENGINE_PROFILE") != "release"
+}

@@ -49,6 +49,7 @@ fn take_short_turns() {
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("DEVELOPMENT_BUILD", engine::is_development_build())?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;

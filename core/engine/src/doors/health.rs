@@ -5,10 +5,12 @@ use crate::codec::names::LONGEST_NAME;
 use futures_util::Stream;
 use prost::Message;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tonic::service::Routes;
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -115,18 +117,56 @@ async fn watch(shared: &Shared, service: &str, tx: &mpsc::Sender<Result<HealthCh
     }
 }
 
-/// Health and reflection as one service.
-///
-/// # Errors
-/// When a descriptor set cannot be read: a fault of the build.
-pub fn services(shared: &Arc<Shared>) -> Result<Routes, String> {
-    let builder = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(crate::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let v1 = builder().build_v1().map_err(|e| e.to_string())?;
-    let v1alpha = builder().build_v1alpha().map_err(|e| e.to_string())?;
-    let health = HealthServer::new(Service { shared: shared.clone() });
-    Ok(Routes::new(health).add_service(v1).add_service(v1alpha).prepare())
+type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
+
+/// Health and reflection, by the service's name in a call's path: three services need no router.
+pub struct Services(Vec<(&'static str, Box<dyn Fn(http::Request<Body>) -> Answer + Send + Sync>)>);
+
+impl Services {
+    /// # Errors
+    /// When a descriptor set cannot be read: a fault of the build.
+    pub fn new(shared: &Arc<Shared>) -> Result<Services, String> {
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(crate::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let mut services = Services(Vec::new());
+        services.add(HealthServer::new(Service { shared: shared.clone() }));
+        services.add(builder().build_v1().map_err(|e| e.to_string())?);
+        services.add(builder().build_v1alpha().map_err(|e| e.to_string())?);
+        Ok(services)
+    }
+
+    fn add<S>(&mut self, service: S)
+    where
+        S: tower_service::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let call = move |request| -> Answer {
+            // Such services are ready always: they queue nothing.
+            let answer = service.clone().call(request);
+            Box::pin(async move {
+                match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            })
+        };
+        self.0.push((S::NAME, Box::new(call)));
+    }
+
+    /// What the service that `/service/method` names answers; UNIMPLEMENTED when there is none.
+    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        match self.0.iter().find(|(name, _)| *name == service) {
+            Some((_, call)) => call(request).await,
+            None => Status::unimplemented("").into_http(),
+        }
+    }
 }

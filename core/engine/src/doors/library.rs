@@ -72,11 +72,8 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
         _ => (Body::empty(), Held::default()),
     };
     held._open = Some(open);
-    let mut services = io.tonic.clone();
-    match tower_service::Service::call(&mut services, Request::from_parts(parts, body)).await {
-        Ok(response) => response.map(|body| GrpcBody::Tonic(body, busy, held)),
-        Err(never) => match never {},
-    }
+    let response = io.tonic.call(Request::from_parts(parts, body)).await;
+    response.map(|body| GrpcBody::Tonic(body, busy, held))
 }
 
 fn whole(message: Message) -> (Body, Held) {

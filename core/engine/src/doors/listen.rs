@@ -98,7 +98,7 @@ fn io_thread(
     accepting: Option<Accepting>,
 ) -> io::Result<IoThread> {
     let (stop, stopped) = oneshot::channel();
-    let tonic = health::services(&shared).map_err(io::Error::other)?;
+    let tonic = health::Services::new(&shared).map_err(io::Error::other)?;
     let io = Arc::new(Io { shared, mailbox: Mailbox::new(), tonic });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -108,7 +108,7 @@ pub struct Shared {
 pub struct Io {
     pub shared: Arc<Shared>,
     pub mailbox: Arc<Mailbox>,
-    pub tonic: tonic::service::Routes,
+    pub tonic: health::Services,
 }
 
 /// One request being handled; dropping it counts it out.
