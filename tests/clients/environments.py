@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import real_models
@@ -21,10 +24,19 @@ def interpreter(requirement: str, install_timeout_s: float) -> Path:
     folder = real_models.CACHE / f"{requirement.replace('==', '-')}-{tag}"
     found = folder / "bin" / "python"
     whole = folder / "whole"
-    if not whole.exists():
-        _make(folder, found, requirement, install_timeout_s)
-        whole.touch()
+    with _one_process_at_a_time(folder.with_name(f"{folder.name}.lock")):
+        if not whole.exists():
+            _make(folder, found, requirement, install_timeout_s)
+            whole.touch()
     return found
+
+
+@contextmanager
+def _one_process_at_a_time(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _make(folder: Path, found: Path, requirement: str, timeout_s: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,29 @@ QUICK = {
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody listens on, nor will: each process that runs tests has a range of its
+    own, and the system gives none of them to a socket that asks for any."""
+    return [next(port for port in _PORTS if _is_free(port)) for _ in range(count)]
+
+
+def _own_ports() -> Iterator[int]:
+    """Round and round, from anywhere, so that another run's rarely come in between."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + worker % 6 * 2_000
+    start = os.getpid() * 7 % 2_000
+    return itertools.cycle(first + (start + step) % 2_000 for step in range(2_000))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+_PORTS = _own_ports()
 
 
 def variable(key: str) -> str:

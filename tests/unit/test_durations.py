@@ -1,0 +1,59 @@
+"""The suite's own guard (``tests/durations.py``), in a run of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import durations
+from tests.clients.gateway import ROOT
+
+SLEEPS = """
+import time, pytest
+
+{mark}
+def test_it():
+    time.sleep(0.01)
+"""
+
+
+# Below nothing: on a busy machine what counts of a test may be less than nothing.
+ANYTHING = -1000
+
+
+@pytest.mark.parametrize(
+    ("mark", "longest_s", "code", "workers"),
+    [
+        ("", ANYTHING, 1, ()),
+        ("", ANYTHING, 1, ("-n", "1")),
+        ("@pytest.mark.slow", ANYTHING, 0, ()),
+        ("", 100, 0, ()),
+    ],
+)
+def test_an_unmarked_test_that_takes_long_fails_the_run(
+    tmp_path: Path, mark: str, longest_s: float, code: int, workers: tuple[str, ...]
+) -> None:
+    (tmp_path / "test_one.py").write_text(SLEEPS.format(mark=mark))
+    ini = f"[pytest]\nlongest_test_s = {longest_s}\nmarkers = slow\n"
+    (tmp_path / "pytest.ini").write_text(ini)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "tests.durations", *workers, str(tmp_path)],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout
+    assert ("longer than" in done.stdout) == bool(code)
+    assert "1 passed" in done.stdout
+
+
+def test_a_kernel_that_tells_no_pressure_takes_nothing_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(durations, "PRESSURE", tmp_path / "none")
+    assert durations._stalled_s() == 0.0
