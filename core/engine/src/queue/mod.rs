@@ -88,7 +88,11 @@ impl Options {
 
     /// What a batch of several requests may weigh.
     fn room(&self) -> Weight {
-        Weight { texts: self.max_string_elements, bytes: self.max_batch_bytes }
+        Weight {
+            texts: self.max_string_elements,
+            text_bytes: self.max_batch_bytes,
+            bytes: self.max_batch_bytes,
+        }
     }
 
     fn rules(&self) -> Rules {
@@ -341,7 +345,7 @@ impl Queue {
             let started = Instant::now();
             let (cut, loan) = {
                 let mut line = self.line.lock();
-                let (room, mut loan) = match self.lend(&line) {
+                let (room, mut loan) = match self.lend(&line, started) {
                     Ok(lent) => lent,
                     Err(wait) => {
                         drop((line, permit));
