@@ -352,6 +352,18 @@ impl Server {
                 shared.budget.max() as u64,
             ),
             (
+                "serving_window_bytes",
+                false,
+                "Bytes of the receive windows that open connections have from their pool.",
+                shared.windows.taken() as u64,
+            ),
+            (
+                "serving_window_bytes_limit",
+                false,
+                "Bytes of the pool that receive windows are cut from.",
+                shared.windows.all as u64,
+            ),
+            (
                 "serving_event_dropped_total",
                 true,
                 "Log records dropped, the ring being full.",
