@@ -163,6 +163,43 @@ def loops_as_told() -> onnx.ModelProto:
     )
 
 
+def texts_as_told() -> onnx.ModelProto:
+    """``Y = X``, texts, and an idle loop of ``N`` rounds beside it."""
+    nodes = [
+        helper.make_node("Squeeze", ["N"], ["trips"]),
+        helper.make_node("Loop", ["trips", "", "one"], ["end"], body=_idle_round()),
+        helper.make_node("Identity", ["X"], ["Y"]),
+    ]
+    return _model(
+        nodes,
+        [_value("N", "INT64", [1]), _value("X", "BYTES", ["n", "m"])],
+        [_value("Y", "BYTES", ["n", "m"]), _value("end", "FP32", [])],
+        [_constant("one", np.ones((), np.float32))],
+    )
+
+
+def widen_as_told(columns: int) -> onnx.ModelProto:
+    """``Y = X`` in each of so many columns, after as many idle rounds as the largest ``X`` says."""
+    nodes = [
+        helper.make_node("ReduceMax", ["X"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["trips"], to=TensorProto.INT64),
+        helper.make_node("Loop", ["trips", "", "one"], ["end"], body=_idle_round()),
+        helper.make_node("Mul", ["end", "zero"], ["nothing"]),
+        helper.make_node("Add", ["X", "nothing"], ["later"]),
+        helper.make_node("MatMul", ["later", "ones"], ["Y"]),
+    ]
+    return _model(
+        nodes,
+        [_value("X", "FP32", ["n", 1])],
+        [_value("Y", "FP32", ["n", columns])],
+        [
+            _constant("one", np.ones((), np.float32)),
+            _constant("zero", np.zeros((), np.float32)),
+            _constant("ones", np.ones((1, columns), np.float32)),
+        ],
+    )
+
+
 @cache
 def iterations_per_second() -> float:
     import onnxruntime

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2
+from h2.settings import SettingCodes
 
-from tests.clients import http2
+from tests.clients import http2, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.small_models import tiny, write
 
@@ -24,6 +26,26 @@ LARGE = 60_000
 SMALL_LIMIT = 64 << 10
 # Codes of gRPC.
 INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED = 3, 4, 8
+
+
+# A connection's, of the narrow gateway: four of the largest messages.
+SHARE = 400_000
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("narrow")
+    write(folder / "repository", "tiny", tiny())
+    settings = {
+        "limits.max_message_bytes": str(SHARE // 4),
+        "limits.process_bytes": str(64 << 20),
+        "limits.connection_share": "0.001",
+    }
+    one = Gateway(folder / "repository", folder / "gateway", settings=settings)
+    try:
+        yield one.wait_ready()
+    finally:
+        one.finish()
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +121,13 @@ def test_fault_103_a_stream_that_asks_nothing_ends(gateway: Gateway, path: str) 
 
 
 STREAM = http2.SERVICE + "ModelStreamInfer"
-# Of one that is open and quiet.
-OPEN_BYTES = 16 << 10
+INFER = http2.SERVICE + "ModelInfer"
+ASKED = http2.grpc_frame(
+    oip.grpc_request("tiny", {"x": np.zeros((1, 4), np.float32)}).SerializeToString()
+)
+# Of a request that is open, and of a stream or a watch that is quiet.
+REQUEST_BYTES = 8 << 10
+OPEN_BYTES = REQUEST_BYTES + (10 << 10)
 
 
 @pytest.mark.parametrize("path", [STREAM, WATCH])
@@ -114,10 +141,45 @@ def test_fault_103_open_streams_count_though_nothing_is_sent(gateway: Gateway, p
     wait_until(lambda: _held(gateway) == 0, 10, "it is given back")
 
 
-def test_fault_103_heads_that_wait_for_their_message_count(gateway: Gateway) -> None:
-    with http2.Client(gateway.grpc_port) as client:
+CALL = http2.SERVICE + "ServerMetadata"
+PADDING = ("x-padding", "p" * 10_000)
+
+
+@pytest.mark.parametrize("path", [CALL, "/v2/repository/index"])
+def test_fault_103_heads_that_wait_for_their_message_count(gateway: Gateway, path: str) -> None:
+    port = gateway.grpc_port if path == CALL else gateway.http_port
+    with http2.Client(port) as client:
         for _ in range(10):
-            padding = ("x-padding", "p" * 10_000)
-            client.open(http2.grpc_headers(http2.SERVICE + "ServerMetadata", padding))
+            client.open(http2.grpc_headers(path, PADDING))
         wait_until(lambda: _held(gateway) >= 100_000, 10, "the heads are counted")
     wait_until(lambda: _held(gateway) == 0, 10, "they are given back")
+
+
+def test_fault_103_requests_count_from_their_head_to_the_end_of_their_answer(
+    gateway: Gateway,
+) -> None:
+    with http2.Client(gateway.grpc_port) as client:
+        client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        waiting = [client.open(http2.grpc_headers(INFER)) for _ in range(50)]
+        wait_until(lambda: _held(gateway) >= 50 * REQUEST_BYTES, 10, "their heads came")
+        for stream in waiting:
+            client.send(stream, ASKED, end=True)
+        answers = [client.answers[stream] for stream in waiting]
+        wait_until(
+            lambda: client.pump(1) and all(one.headers for one in answers), 10, "they are answered"
+        )
+        assert _held(gateway) >= 50 * REQUEST_BYTES, "their answers are not taken"
+    wait_until(lambda: _held(gateway) == 0, 10, "they are given back")
+
+
+def test_fault_103_a_connection_opens_no_more_requests_than_its_share_holds(
+    narrow: Gateway,
+) -> None:
+    with http2.Client(narrow.grpc_port) as client, http2.Client(narrow.grpc_port) as other:
+        waiting = [client.open(http2.grpc_headers(INFER)) for _ in range(SHARE // REQUEST_BYTES)]
+        answer = client.call(INFER, ASKED)
+        assert answer.code == RESOURCE_EXHAUSTED
+        assert "limits.connection_share" in answer.headers["grpc-message"]
+        assert other.call(INFER, ASKED).code == 0
+        client.send(waiting[0], ASKED, end=True)
+        assert client.answer(waiting[0]).code == 0, "it has its place already"

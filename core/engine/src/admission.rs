@@ -46,12 +46,21 @@ pub struct Budget {
     max_message: usize,
     bound: Bound,
     whole: Option<Arc<Budget>>,
-    /// Bytes of large reservations that were given back: memory that the allocator may keep.
-    released: AtomicUsize,
+    /// Bytes that were given back, of which the allocator may keep the memory.
+    large: AtomicUsize,
+    small: AtomicUsize,
 }
 
-/// Smaller reservations leave nothing worth handing back to the system.
+/// One of these leaves memory worth handing back to the system; smaller ones only many together.
 const LARGE: usize = 64 << 10;
+
+/// Bytes that were given back so far, in large and in small parts. They count on, around the
+/// largest number, and never back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    pub large: usize,
+    pub small: usize,
+}
 
 impl Budget {
     /// The process's.
@@ -69,7 +78,8 @@ impl Budget {
     }
 
     fn made(max: usize, max_message: usize, bound: Bound, whole: Option<Arc<Budget>>) -> Self {
-        Budget { used: AtomicUsize::new(0), max, max_message, bound, whole, released: AtomicUsize::new(0) }
+        let [used, large, small] = [const { AtomicUsize::new(0) }; 3];
+        Budget { used, max, max_message, bound, whole, large, small }
     }
 
     pub fn used(&self) -> usize {
@@ -80,9 +90,10 @@ impl Budget {
         self.max
     }
 
-    /// Counts on, around the largest number, and never back.
-    pub fn released(&self) -> usize {
-        self.released.load(Ordering::Relaxed)
+    /// Of the process's budget; a share's is told to that.
+    pub fn released(&self) -> Released {
+        let of = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+        Released { large: of(&self.large), small: of(&self.small) }
     }
 
     /// An empty reservation that can grow.
@@ -105,8 +116,9 @@ impl Budget {
     }
 
     fn note_released(&self, bytes: usize) {
-        if let Some(process) = self.chain().last() {
-            process.released.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(process) = self.chain().last().filter(|_| bytes > 0) {
+            let counter = if bytes >= LARGE { &process.large } else { &process.small };
+            counter.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
@@ -149,6 +161,7 @@ impl Reservation {
     /// Give back `less` bytes that are held no longer.
     pub fn give_back(&mut self, less: usize) {
         let less = less.min(self.bytes);
+        self.budget.note_released(less);
         self.budget.chain().for_each(|budget| budget.give_back(less));
         self.bytes -= less;
     }
@@ -170,9 +183,6 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.bytes >= LARGE {
-            self.budget.note_released(self.bytes);
-        }
         self.give_back(self.bytes);
     }
 }
@@ -304,6 +314,19 @@ mod tests {
         second.take(30).unwrap();
         drop((second, stranger));
         assert_eq!(clients.process.used(), 0);
+    }
+
+    #[test]
+    fn fault_103_what_is_given_back_is_told_to_the_process_by_its_size() {
+        let clients = clients();
+        let mut small = clients.connection("10.0.0.1".parse().unwrap()).reserve();
+        small.hold(30);
+        small.give_back(10);
+        drop(small);
+        let mut large = clients.connection("10.0.0.2".parse().unwrap()).reserve();
+        large.hold(LARGE);
+        drop(large);
+        assert_eq!(clients.process.released(), Released { large: LARGE, small: 30 });
     }
 
     #[test]

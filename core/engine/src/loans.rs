@@ -28,17 +28,16 @@ const COUNTED: usize = 256 << 10;
 pub struct Weight {
     /// String elements, of the inputs or of the outputs, whichever are more.
     pub texts: usize,
+    /// Bytes of the inputs that are texts: only these become objects.
+    pub text_bytes: usize,
     /// Bytes of all inputs.
     pub bytes: usize,
 }
 
 impl Weight {
+    /// Whether a batch has room for it, by its texts and by all its bytes.
     pub fn within(self, room: Weight) -> bool {
         self.texts <= room.texts && self.bytes <= room.bytes
-    }
-
-    pub fn min(self, other: Weight) -> Weight {
-        Weight { texts: self.texts.min(other.texts), bytes: self.bytes.min(other.bytes) }
     }
 
     /// What falls to the rows from `start` of `total`. The parts of a request sum up to it.
@@ -47,14 +46,17 @@ impl Weight {
             let until = |row: usize| (all as u128 * row as u128 / total.max(1) as u128) as usize;
             until(start + rows) - until(start)
         };
-        if rows == total { self } else { Weight { texts: part(self.texts), bytes: part(self.bytes) } }
+        if rows == total {
+            return self;
+        }
+        Weight { texts: part(self.texts), text_bytes: part(self.text_bytes), bytes: part(self.bytes) }
     }
 
     /// Bytes that its texts take while they run.
     pub fn cost(self) -> usize {
         match self.texts {
             0 => 0,
-            texts => texts.saturating_mul(TEXT).saturating_add(self.bytes.saturating_mul(COPIES)),
+            texts => texts.saturating_mul(TEXT).saturating_add(self.text_bytes.saturating_mul(COPIES)),
         }
     }
 }
@@ -65,6 +67,7 @@ impl Add for Weight {
     fn add(self, other: Weight) -> Weight {
         Weight {
             texts: self.texts.saturating_add(other.texts),
+            text_bytes: self.text_bytes.saturating_add(other.text_bytes),
             bytes: self.bytes.saturating_add(other.bytes),
         }
     }
@@ -79,6 +82,7 @@ impl AddAssign for Weight {
 impl SubAssign for Weight {
     fn sub_assign(&mut self, other: Weight) {
         self.texts = self.texts.saturating_sub(other.texts);
+        self.text_bytes = self.text_bytes.saturating_sub(other.text_bytes);
         self.bytes = self.bytes.saturating_sub(other.bytes);
     }
 }
@@ -177,7 +181,12 @@ impl Drop for Loan {
 mod tests {
     use super::*;
 
-    const MUCH: Weight = Weight { texts: 10_000, bytes: 60_000 };
+    const MUCH: Weight = weight(10_000, 60_000);
+
+    /// Of texts alone.
+    const fn weight(texts: usize, bytes: usize) -> Weight {
+        Weight { texts, text_bytes: bytes, bytes }
+    }
 
     fn loan(lent: Lent) -> Loan {
         match lent {
@@ -210,7 +219,7 @@ mod tests {
         let mut waiting = loans.budget.reserve();
         waiting.take(1000).unwrap();
         let Lent::One(mut one) = loans.ask(MUCH) else { panic!("nobody else runs") };
-        let request = Weight { texts: 5_000, bytes: 30_000 };
+        let request = weight(5_000, 30_000);
         one.settle(request);
         assert_eq!(loans.budget.used(), 1000 + request.cost());
         assert!(matches!(loans.ask(MUCH), Lent::Wait(_)));
@@ -221,13 +230,19 @@ mod tests {
     #[test]
     fn small_runs_borrow_nothing() {
         let loans = Loans::new(Budget::new(0));
-        assert!(matches!(loans.ask(Weight { texts: 100, bytes: 1000 }), Lent::Enough(None)));
-        assert!(matches!(loans.ask(Weight { texts: 0, bytes: usize::MAX }), Lent::Enough(None)));
+        assert!(matches!(loans.ask(weight(100, 1000)), Lent::Enough(None)));
+        assert!(matches!(loans.ask(weight(0, usize::MAX)), Lent::Enough(None)));
+    }
+
+    #[test]
+    fn fault_110_numbers_beside_texts_cost_nothing() {
+        let image = Weight { bytes: 64 << 20, ..weight(1, 20) };
+        assert_eq!(image.cost(), weight(1, 20).cost());
     }
 
     #[test]
     fn the_shares_of_a_request_sum_up_to_it() {
-        let whole = Weight { texts: 1003, bytes: 77_777 };
+        let whole = Weight { texts: 1003, text_bytes: 4321, bytes: 77_777 };
         let mut sum = Weight::default();
         for start in (0..101).step_by(8) {
             sum += whole.share(start, 8.min(101 - start), 101);

@@ -63,7 +63,12 @@ impl<T: Item> Portion<T> {
     }
 
     fn weight(&self) -> Weight {
-        self.item.weight().share(self.start, self.rows, self.item.rows())
+        self.weight_of(self.rows)
+    }
+
+    /// Of so many rows from its start.
+    fn weight_of(&self, rows: usize) -> Weight {
+        self.item.weight().share(self.start, rows, self.item.rows())
     }
 }
 
@@ -82,13 +87,12 @@ pub struct Lines<T> {
     levels: Vec<VecDeque<Portion<T>>>,
     requests: usize,
     rows: usize,
-    weight: Weight,
 }
 
 impl<T: Item + Clone> Lines<T> {
     pub fn new(levels: usize) -> Self {
         let levels = (0..levels.max(1)).map(|_| VecDeque::new()).collect();
-        Lines { levels, requests: 0, rows: 0, weight: Weight::default() }
+        Lines { levels, requests: 0, rows: 0 }
     }
 
     pub fn requests(&self) -> usize {
@@ -97,11 +101,6 @@ impl<T: Item + Clone> Lines<T> {
 
     pub fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// Of all that is in line.
-    pub fn weight(&self) -> Weight {
-        self.weight
     }
 
     pub fn is_empty(&self) -> bool {
@@ -113,7 +112,6 @@ impl<T: Item + Clone> Lines<T> {
         let rows = item.rows();
         self.requests += 1;
         self.rows += rows;
-        self.weight += item.weight();
         self.levels[level].push_back(Portion { item, start: 0, rows });
     }
 
@@ -129,7 +127,6 @@ impl<T: Item + Clone> Lines<T> {
         let rows = item.rows();
         self.requests += 1;
         self.rows += rows;
-        self.weight += item.weight();
         self.levels[level].push_front(Portion { item, start: 0, rows });
         rest.is_some()
     }
@@ -154,13 +151,36 @@ impl<T: Item + Clone> Lines<T> {
     /// behind it that may join and fit into `room`. What nobody waits for is dropped on the way.
     pub fn cut(&mut self, now: Instant, rules: &Rules, room: Weight) -> Cut<T> {
         let mut cut = Cut { members: Vec::new(), rows: 0, weight: Weight::default(), dropped: Vec::new() };
-        let bounds = Bounds { rows: rules.limit(self.rows), max_rows: rules.max_rows.max(1), room };
+        let bounds = self.bounds(rules, room);
         for level in 0..self.levels.len() {
             if !self.cut_level(level, now, &bounds, &mut cut) {
                 break;
             }
         }
         cut
+    }
+
+    /// What the next [`cut`](Lines::cut) will weigh, with nothing taken yet.
+    pub fn next_weight(&self, now: Instant, rules: &Rules, room: Weight) -> Weight {
+        let bounds = self.bounds(rules, room);
+        let mut batch = Filling { first: None, rows: 0, weight: Weight::default() };
+        for portion in self.levels.iter().flatten().filter(|p| p.item.fate(now) == Fate::Live) {
+            if batch.takes(portion, &bounds) {
+                let rows = if portion.item.alone() { usize::MAX } else { bounds.max_rows };
+                let rows = portion.rows.min(rows);
+                batch.first.get_or_insert(&portion.item);
+                batch.rows += rows;
+                batch.weight += portion.weight_of(rows);
+            }
+            if batch.is_full(&bounds) {
+                break;
+            }
+        }
+        batch.weight
+    }
+
+    fn bounds(&self, rules: &Rules, room: Weight) -> Bounds {
+        Bounds { rows: rules.limit(self.rows), max_rows: rules.max_rows.max(1), room }
     }
 
     /// Fill the cut from one level; false when the batch is full or runs alone.
@@ -175,29 +195,13 @@ impl<T: Item + Clone> Lines<T> {
                 cut.dropped.push((portion.item, fate));
                 continue;
             }
-            if !cut.takes(&portion, bounds) {
-                // A full batch ends the search; another shape is only passed over.
-                go_on = cut.members.first().is_some_and(|m| !m.item.alone()) && cut.rows < bounds.rows;
+            if cut.filling().takes(&portion, bounds) {
+                self.take(portion, level, bounds, cut);
+            } else {
+                // Another shape is only passed over.
                 passed.push_back(portion);
-                continue;
             }
-            let alone = portion.item.alone();
-            let rest = if alone { None } else { portion.beyond(bounds.max_rows) };
-            match rest {
-                Some((part, rest)) => {
-                    // Larger than a batch: the rest waits at the back, in turn with others.
-                    self.rows -= part.rows;
-                    self.weight -= part.weight();
-                    cut.take(part);
-                    self.levels[level].push_back(rest);
-                    go_on = false;
-                }
-                None => {
-                    self.forget(&portion);
-                    cut.take(portion);
-                    go_on = !alone && cut.rows < bounds.rows;
-                }
-            }
+            go_on = !cut.filling().is_full(bounds);
         }
         while let Some(portion) = passed.pop_back() {
             self.levels[level].push_front(portion);
@@ -205,10 +209,25 @@ impl<T: Item + Clone> Lines<T> {
         go_on
     }
 
+    fn take(&mut self, portion: Portion<T>, level: usize, bounds: &Bounds, cut: &mut Cut<T>) {
+        let rest = if portion.item.alone() { None } else { portion.beyond(bounds.max_rows) };
+        match rest {
+            Some((part, rest)) => {
+                // Larger than a batch: the rest waits at the back, in turn with others.
+                self.rows -= part.rows;
+                cut.take(part);
+                self.levels[level].push_back(rest);
+            }
+            None => {
+                self.forget(&portion);
+                cut.take(portion);
+            }
+        }
+    }
+
     fn forget(&mut self, portion: &Portion<T>) {
         self.requests -= 1;
         self.rows -= portion.rows;
-        self.weight -= portion.weight();
     }
 
     /// Take out everything nobody waits for any more.
@@ -233,7 +252,6 @@ impl<T: Item + Clone> Lines<T> {
     pub fn take_all(&mut self) -> Vec<T> {
         self.requests = 0;
         self.rows = 0;
-        self.weight = Weight::default();
         self.levels.iter_mut().flat_map(|line| line.drain(..)).map(|p| p.item).collect()
     }
 }
@@ -266,17 +284,33 @@ impl<T: Item> Cut<T> {
         self.members.push(portion);
     }
 
+    fn filling(&self) -> Filling<'_, T> {
+        let first = self.members.first().map(|member| &member.item);
+        Filling { first, rows: self.rows, weight: self.weight }
+    }
+}
+
+/// What decides who may join a batch.
+struct Filling<'a, T> {
+    first: Option<&'a T>,
+    rows: usize,
+    weight: Weight,
+}
+
+impl<T: Item> Filling<'_, T> {
     fn takes(&self, portion: &Portion<T>, bounds: &Bounds) -> bool {
-        match self.members.first() {
-            None => true,
-            Some(first) => {
-                !first.item.alone()
-                    && !portion.item.alone()
-                    && self.rows + portion.rows <= bounds.rows
-                    && (self.weight + portion.weight()).within(bounds.room)
-                    && first.item.joins(&portion.item)
-            }
-        }
+        self.first.is_none_or(|first| {
+            !first.alone()
+                && !portion.item.alone()
+                && self.rows + portion.rows <= bounds.rows
+                && (self.weight + portion.weight()).within(bounds.room)
+                && first.joins(&portion.item)
+        })
+    }
+
+    /// It ends the search: it has its rows, or what it has runs alone.
+    fn is_full(&self, bounds: &Bounds) -> bool {
+        self.first.is_some_and(T::alone) || self.rows >= bounds.rows
     }
 }
 

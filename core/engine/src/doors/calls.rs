@@ -40,6 +40,11 @@ pub struct Call {
 
 type Outcome = Result<CallAnswer>;
 
+/// What headers take as texts.
+pub fn text_bytes(headers: &[(String, String)]) -> usize {
+    headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len()).sum()
+}
+
 impl Call {
     /// `held` counts the body; the copy of it that whoever answers is given, and the headers,
     /// are counted here.
@@ -54,9 +59,7 @@ impl Call {
         mut held: Reservation,
     ) -> Result<(Call, oneshot::Receiver<Outcome>)> {
         let (tx, rx) = oneshot::channel();
-        let heads =
-            headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len());
-        held.take(heads.sum::<usize>().saturating_add(body.len()))?;
+        held.take(text_bytes(&headers).saturating_add(body.len()))?;
         let call = Call {
             protocol,
             method: method.into(),

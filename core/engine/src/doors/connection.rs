@@ -5,9 +5,7 @@ use super::incoming::Incoming;
 use super::lifetime::{Activity, Busy, Order, Watch};
 use super::socket::Noted;
 use super::{Config, Io, grpc, http, silence};
-use bytes::Bytes;
 use h2::RecvStream;
-use h2::server::SendResponse;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,6 +22,9 @@ const CONNECTION_WINDOW: usize = 16 << 20;
 const FRAME: u32 = 64 << 10;
 /// HTTP/1 read buffer: larger reads make fewer pieces of a large body.
 const READ_BUFFER: usize = 512 << 10;
+/// What a request takes over HTTP/2 beside its bytes, until its answer is sent: its task, its
+/// place in line and HTTP/2's state of it. Measured: 8,200 to 8,700.
+const OPEN_REQUEST: usize = 8 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -50,7 +51,10 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     if http2 {
         let patience = Patience { activity, order, began, limit: shared.config.body_timeout };
         let serve = move |request: Request<RecvStream>, reply| {
-            let request = request.map(|body| Incoming::http2(body, budget.clone()));
+            let mut held = budget.reserve();
+            let refusal = held.take(OPEN_REQUEST).err();
+            let request = request.map(|body| Incoming::http2(body, budget.clone(), refusal));
+            let reply = Reply { stream: reply, head_only: request.method() == Method::HEAD, held };
             answer_http2(io.clone(), door, request, reply, patience.clone());
         };
         let connection = http2::Connection::new(&http2_builder(&shared.config, window.bytes), socket, serve);
@@ -67,15 +71,8 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     }
 }
 
-fn answer_http2(
-    io: Arc<Io>,
-    door: Door,
-    request: Request<Incoming>,
-    reply: SendResponse<Bytes>,
-    patience: Patience,
-) {
+fn answer_http2(io: Arc<Io>, door: Door, request: Request<Incoming>, reply: Reply, patience: Patience) {
     let busy = Busy::new(&patience.activity, patience.began);
-    let reply = Reply { stream: reply, head_only: request.method() == Method::HEAD };
     match door {
         // Boxed: spawning moves a future, and a handler's is large.
         Door::Grpc => tokio::spawn(http2::answer(Box::pin(grpc::handle(io, request, busy)), reply, patience)),

@@ -448,9 +448,13 @@ async fn call(
     unread: &mut bool,
 ) -> Result<Response<Full<Bytes>>> {
     let headers = super::text_headers(request.headers());
+    // While the body comes; then the call counts them.
+    let mut beside = request.body().budget().reserve();
+    beside.take(calls::text_bytes(&headers))?;
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
     let limit = infer::deadline(shared, started, None, 0);
     let (data, held) = read(shared, request, limit, unread).await?;
+    drop(beside);
     let (mut call, answer) = Call::new((Protocol::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);
     shared.calls.push(call)?;

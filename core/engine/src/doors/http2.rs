@@ -4,6 +4,7 @@
 use super::lifetime::{Activity, Busy, Order};
 use super::pace::Pace;
 use super::socket::Noted;
+use crate::admission::Reservation;
 use bytes::Bytes;
 use h2::server::{Builder, Handshake, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
@@ -92,6 +93,8 @@ pub struct Reply {
     pub stream: SendResponse<Bytes>,
     /// It was asked for without its body.
     pub head_only: bool,
+    /// What the request takes as long as its answer is not sent.
+    pub held: Reservation,
 }
 
 /// Answer one request. Ends early when the peer resets the stream or is gone: what was to

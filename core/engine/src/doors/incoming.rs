@@ -1,6 +1,7 @@
 //! A request's body as it comes, over either protocol, and the budget that it counts in.
 
 use crate::admission::Budget;
+use crate::error::Error;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use std::pin::Pin;
@@ -13,6 +14,8 @@ type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 pub struct Incoming {
     wire: Wire,
     budget: Arc<Budget>,
+    /// There was no room for its request: whoever reads it learns that first.
+    refusal: Option<Box<Error>>,
 }
 
 enum Wire {
@@ -22,11 +25,11 @@ enum Wire {
 
 impl Incoming {
     pub fn http1(body: hyper::body::Incoming, connection: Arc<Budget>) -> Self {
-        Incoming { wire: Wire::Http1(body), budget: connection }
+        Incoming { wire: Wire::Http1(body), budget: connection, refusal: None }
     }
 
-    pub fn http2(body: h2::RecvStream, connection: Arc<Budget>) -> Self {
-        Incoming { wire: Wire::Http2(body), budget: connection }
+    pub fn http2(body: h2::RecvStream, connection: Arc<Budget>, refusal: Option<Error>) -> Self {
+        Incoming { wire: Wire::Http2(body), budget: connection, refusal: refusal.map(Box::new) }
     }
 
     /// What its connection may hold.
@@ -36,6 +39,9 @@ impl Incoming {
 
     /// What came; the peer may not send as much again before it is [released](Self::release).
     pub fn poll_unreleased(&mut self, cx: &mut Context<'_>) -> Polled {
+        if let Some(refusal) = self.refusal.take() {
+            return Poll::Ready(Some(Err(refusal)));
+        }
         match &mut self.wire {
             Wire::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Wire::Http2(body) => poll_http2(body, cx),

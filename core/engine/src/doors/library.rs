@@ -2,11 +2,11 @@
 //! messages, which came in time and are counted while they are held (fault 103).
 
 use super::body::{Message, Messages};
-use super::grpc::{self, GrpcBody};
+use super::grpc_answer::{self, GrpcBody, Held};
+use super::grpc_request::{OPEN_STREAM, head_bytes};
 use super::incoming::Incoming;
 use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins, ids, status};
-use crate::admission::Reservation;
 use crate::error::{Error, Word};
 use crate::stats::Protocol;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -23,35 +23,15 @@ const MAX_MESSAGE: usize = 64 << 10;
 const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
 
-/// What goes with an answer of tonic's for as long as that lasts.
-#[derive(Default)]
-pub struct Held {
-    /// What it takes to be open, and its head.
-    _open: Option<Reservation>,
-    /// Of the request: a watch keeps its name.
-    _message: Option<Reservation>,
-    /// Why reading a stream ended early: tonic would end it as if all were well.
-    refusal: Arc<OnceLock<Error>>,
-}
-
-impl Held {
-    pub fn corrected(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match self.refusal.get() {
-            Some(error) if frame.is_trailers() => Frame::trailers(grpc::trailers(Err(error.clone()))),
-            _ => frame,
-        }
-    }
-}
-
 pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
-    if let Some(refusal) = grpc::refuse(&request) {
+    if let Some(refusal) = grpc_answer::refuse(&request) {
         return refusal;
     }
     let (parts, incoming) = request.into_parts();
     let budget = incoming.budget().clone();
     let mut open = budget.reserve();
-    if let Err(error) = open.take(grpc::OPEN_STREAM + grpc::head_bytes(&parts.headers)) {
-        return grpc::failure(&error, ids::from_client(&parts.headers));
+    if let Err(error) = open.take(OPEN_STREAM + head_bytes(&parts.headers)) {
+        return grpc_answer::failure(&error, ids::from_client(&parts.headers));
     }
     let messages = Messages::new(incoming, budget).at_most(MAX_MESSAGE);
     let (body, mut held) = match parts.uri.path() {
@@ -60,7 +40,7 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
             Err(error) => {
                 let id = ids::from_client(&parts.headers).map_or_else(ids::make, str::to_owned);
                 io.shared.report(Protocol::Grpc, &id, "", &error);
-                return grpc::failure(&error, Some(&id));
+                return grpc_answer::failure(&error, Some(&id));
             }
         },
         path if path.starts_with(REFLECTION) => {
@@ -71,14 +51,14 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
         // tonic says that it knows no such service; nobody reads what was sent.
         _ => (Body::empty(), Held::default()),
     };
-    held._open = Some(open);
+    held.open = Some(open);
     let response = io.tonic.call(Request::from_parts(parts, body)).await;
     response.map(|body| GrpcBody::Tonic(body, busy, held))
 }
 
 fn whole(message: Message) -> (Body, Held) {
     let body = Body::new(Full::new(framed(&message)));
-    (body, Held { _message: Some(message.reservation), ..Held::default() })
+    (body, Held { message: Some(message.reservation), ..Held::default() })
 }
 
 /// A stream's messages, each whole. It ends when the server drains, or when nothing comes.

@@ -2,7 +2,8 @@
 //! number in flight, an error in its place without ending the stream.
 
 use super::body::{Message, Messages};
-use super::grpc::{self, GrpcBody, Head};
+use super::grpc_answer::{self, GrpcBody};
+use super::grpc_request::{self, Head, OPEN_STREAM};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Opening};
 use super::lifetime::Busy;
@@ -29,17 +30,17 @@ const UNREAD: usize = 2;
 
 pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
     let mut open = request.body().budget().reserve();
-    if let Err(error) = open.take(grpc::OPEN_STREAM) {
-        return grpc::failure(&error, head.request_id.as_deref());
+    if let Err(error) = open.take(OPEN_STREAM) {
+        return grpc_answer::failure(&error, head.request_id.as_deref());
     }
     let (frames, body) = mpsc::channel(UNREAD);
     let mut response = Response::new(GrpcBody::Stream(body));
-    grpc::content_type(&mut response);
+    grpc_answer::content_type(&mut response);
     if let Some(id) = &head.request_id {
         ids::put(response.headers_mut(), id);
     }
     // Answers are compressed as their requests came; the header announces with what.
-    grpc::note_encoding(
+    grpc_answer::note_encoding(
         response.headers_mut(),
         head.answer_encoding(&io.shared, head.encoding != Encoding::Identity),
     );
@@ -53,7 +54,7 @@ pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> 
         let messages = Messages::new(ahead.clone(), budget);
         let outcome = ahead.beside(serve(&io, &head, parent, messages, &frames, errors_end)).await;
         // A client that left reads no trailers.
-        let _ = frames.send(Frame::trailers(grpc::trailers(outcome))).await;
+        let _ = frames.send(Frame::trailers(grpc_answer::trailers(outcome))).await;
     });
     response
 }
@@ -150,7 +151,7 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
     if let Some(watch) = account.watch() {
         watch.received(message.data.len());
     }
-    let decoded = grpc::decode(shared, head, message, started, true).await;
+    let decoded = grpc_request::decode(shared, head, message, started, true).await;
     let (outcome, id, model, version) = match decoded {
         Ok(offer) => {
             let InferRequest { id, model, version, .. } = &offer.request;

@@ -14,6 +14,8 @@ const PART: usize = 4;
 #[derive(Debug)]
 pub struct Windows {
     free: AtomicUsize,
+    /// The pool when nobody has a window.
+    pub all: usize,
 }
 
 /// What one connection was given; dropping it gives it back.
@@ -26,7 +28,13 @@ pub struct Window {
 
 impl Windows {
     pub fn new(process_bytes: usize) -> Arc<Self> {
-        Arc::new(Windows { free: AtomicUsize::new(process_bytes / PART) })
+        let all = process_bytes / PART;
+        Arc::new(Windows { free: AtomicUsize::new(all), all })
+    }
+
+    /// Bytes of the pool that open connections have.
+    pub fn taken(&self) -> usize {
+        self.all - self.free.load(Ordering::Relaxed)
     }
 
     /// A window for one more connection, `most` bytes where there is plenty.
@@ -82,7 +90,8 @@ mod tests {
         assert!(windows[0].bytes > windows[200].bytes);
         let all: usize = windows.iter().map(|w| w.bytes).sum();
         assert!(all <= (1 << 30) + 10_000 * LEAST);
+        assert_eq!(pool.taken(), pool.all);
         drop(windows);
-        assert_eq!(pool.free.load(Ordering::Relaxed), 1 << 30);
+        assert_eq!(pool.taken(), 0);
     }
 }

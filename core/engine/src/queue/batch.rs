@@ -1,24 +1,24 @@
-//! What one run takes from a queue, and how its outputs become answers.
+//! What one run takes from a queue: its inputs gathered, and its end.
+
+mod answers;
+
+pub use answers::compressed_frame;
 
 use super::mailbox::Wakes;
-use super::pending::{Answer, Form, Pending, Reply};
-use super::pieces::{Joined, Kept, Piece, Pieces};
+use super::pending::Pending;
 use super::{Queue, pending};
-use crate::admission::Reservation;
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
-use crate::codec::bytes_tensor::Marks;
-use crate::codec::compression::Encoding;
-use crate::codec::{AnswerHead, OutputTensor, compression, json, protobuf};
 use crate::error::{Error, Word};
 use crate::loans::Loan;
 use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
 use crate::stats::Run;
 use crate::tensor::{Datatype, Shape};
+use answers::Views;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// One input of a batch, ready for the model; `None` when it was left out.
@@ -30,18 +30,6 @@ pub struct OutputView<'a> {
     pub datatype: Datatype,
     pub shape: Shape,
     pub data: &'a [u8],
-}
-
-/// A run's outputs while they are cut, and where their texts begin.
-struct Views<'v, 'a> {
-    views: &'v [OutputView<'a>],
-    marks: Vec<OnceLock<Marks>>,
-}
-
-impl<'v, 'a> Views<'v, 'a> {
-    fn get(&self, at: usize) -> Option<(&'v OutputView<'a>, &OnceLock<Marks>)> {
-        Some((self.views.get(at)?, self.marks.get(at)?))
-    }
 }
 
 #[derive(Debug)]
@@ -185,7 +173,7 @@ impl Batch {
         let mut wakes = Wakes::default();
         let stats = self.queue.stats();
         let (mut start, mut answered) = (0, 0);
-        let views = &Views { views, marks: views.iter().map(|_| OnceLock::new()).collect() };
+        let views = &Views::new(views);
         for member in &self.members {
             let reply = self.reply(member, views, start);
             if matches!(reply, Some(Ok(_))) {
@@ -210,129 +198,6 @@ impl Batch {
         self.permit = None;
         self.loan = None;
         Ok(())
-    }
-
-    fn check(&self, views: &[OutputView<'_>]) -> Result<(), Error> {
-        if views.len() != self.outputs.len() {
-            return Err(internal(format!("{} outputs expected, got {}", self.outputs.len(), views.len())));
-        }
-        for (&place, view) in self.outputs.iter().zip(views) {
-            let spec = &self.queue.signature().outputs[place];
-            if view.datatype != spec.datatype {
-                return Err(internal(format!(
-                    "output '{}' came as {}, the model declares {}",
-                    spec.name, view.datatype, spec.datatype
-                )));
-            }
-            let rows = view.shape.first().copied().unwrap_or(-1);
-            if self.shares_rows && usize::try_from(rows) != Ok(self.rows) {
-                return Err(internal(format!(
-                    "output '{}' has {rows} rows for a batch of {}",
-                    spec.name, self.rows
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// The answer to one member; `None` while other parts of it are still to run.
-    fn reply(&self, member: &Portion<Arc<Pending>>, views: &Views<'_, '_>, start: usize) -> Option<Reply> {
-        if !member.item.is_waiting() {
-            return None;
-        }
-        let wanted = &member.item.prepared.outputs;
-        let cut: Result<Vec<_>, Error> =
-            wanted.iter().map(|&(place, _)| self.cut(views, place, start, member.rows)).collect();
-        let cut = match cut {
-            Ok(cut) => cut,
-            Err(error) => return Some(Err(error)),
-        };
-        if !member.is_piece() {
-            return Some(self.encode(&member.item, &cut));
-        }
-        let joined = match self.keep_piece(member, cut)? {
-            Ok(joined) => joined,
-            Err(error) => return Some(Err(error)),
-        };
-        let outputs: Vec<_> = joined.outputs.iter().map(|(shape, data)| (shape.clone(), &data[..])).collect();
-        Some(self.encode(&member.item, &outputs))
-    }
-
-    /// One member's rows of the output at `place` in the signature.
-    fn cut<'a>(
-        &self,
-        views: &Views<'_, 'a>,
-        place: usize,
-        start: usize,
-        rows: usize,
-    ) -> Result<(Shape, &'a [u8]), Error> {
-        let at = self.outputs.iter().position(|&output| output == place);
-        let missing = || internal("an output is missing");
-        let (view, marks) = at.and_then(|i| views.get(i)).ok_or_else(missing)?;
-        if !self.shares_rows {
-            return Ok((view.shape.clone(), view.data));
-        }
-        let data = assemble::rows_of(view.data, view.datatype, marks, self.rows, start, rows)
-            .ok_or_else(|| internal("rows are missing from an output"))?;
-        let mut shape = view.shape.clone();
-        shape[0] = i64::try_from(rows).map_err(|_| internal("too many rows"))?;
-        Ok((shape, data))
-    }
-
-    /// Keep a piece of an oversize request; its outputs once the last piece has come. Where the
-    /// pieces do not fit together the request runs again, whole.
-    fn keep_piece(
-        &self,
-        member: &Portion<Arc<Pending>>,
-        cut: Vec<(Shape, &[u8])>,
-    ) -> Option<Result<Joined, Error>> {
-        if is_void(member) {
-            return None;
-        }
-        let of = &member.item.reservation;
-        let most = member.item.form.most_raw(of.max_message());
-        let piece = Piece { start: member.start, rows: member.rows, outputs: cut };
-        let mut pieces = member.item.pieces.lock();
-        match pieces.keep(piece, member.item.rows, most, of) {
-            Ok(Kept::Waiting) => None,
-            Ok(Kept::Joined(joined)) => Some(Ok(joined)),
-            Ok(Kept::Unfit) => {
-                drop(pieces);
-                self.queue.run_whole(&member.item);
-                None
-            }
-            Err(error) => {
-                *pieces = Pieces::default();
-                Some(Err(error))
-            }
-        }
-    }
-
-    /// `outputs` in the order in which the request asks for them.
-    fn encode(&self, pending: &Pending, outputs: &[(Shape, &[u8])]) -> Reply {
-        let head = AnswerHead {
-            model: self.queue.model(),
-            version: self.queue.version_text(),
-            id: pending.id.as_deref(),
-        };
-        let prepared = &pending.prepared;
-        let specs = prepared.outputs.iter().map(|&(place, _)| &self.queue.signature().outputs[place]);
-        let tensors: Vec<_> = specs
-            .clone()
-            .zip(&prepared.outputs)
-            .zip(outputs)
-            .map(|((spec, &(_, binary)), (shape, data))| OutputTensor {
-                name: &spec.name,
-                datatype: spec.datatype,
-                shape: spec.shown(shape, prepared.as_described),
-                data,
-                binary,
-            })
-            .collect();
-        if let Some(watch) = pending.watch() {
-            watch.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
-        }
-        encode(pending.form, &head, &tensors, &pending.reservation)
     }
 
     /// Halves, to run a failed batch again. Members that expired or left meanwhile
@@ -459,44 +324,6 @@ fn internal(message: impl Into<String>) -> Error {
 /// Whether this is a piece of a request that runs whole by now: it counts for nothing.
 fn is_void(member: &Portion<Arc<Pending>>) -> bool {
     member.is_piece() && member.item.is_alone()
-}
-
-/// In the form asked for, within the limit and the budget of `of`.
-fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>], of: &Reservation) -> Reply {
-    match form {
-        Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true, of)?)),
-        Form::Grpc(encoding) => {
-            compressed_frame(&protobuf::encode_infer(head, tensors, false, of)?, encoding, of)
-        }
-        Form::GrpcStream(Encoding::Identity) => {
-            Ok(plain(protobuf::encode_stream_infer(head, tensors, true, of)?))
-        }
-        Form::GrpcStream(encoding) => {
-            let framed = protobuf::encode_stream_infer(head, tensors, true, of)?;
-            compressed_frame(framed.get(5..).unwrap_or_default(), encoding, of)
-        }
-        Form::Http(encoding) => {
-            let (body, json_len) = json::encode_infer(head, tensors, of)?;
-            let body = match encoding {
-                Encoding::Identity => body,
-                encoding => compression::deflate(encoding, &body, of)?,
-            };
-            Ok(Answer { body, json_len, encoding })
-        }
-    }
-}
-
-fn plain(body: Bytes) -> Answer {
-    Answer { body, json_len: None, encoding: Encoding::Identity }
-}
-
-/// A gRPC message behind its five-byte prefix, compressed.
-///
-/// # Errors
-/// `Full` where there is no room for it.
-pub fn compressed_frame(message: &[u8], encoding: Encoding, of: &Reservation) -> Reply {
-    let body = compression::deflate_framed(encoding, message, of)?;
-    Ok(Answer { body, json_len: None, encoding })
 }
 
 /// For the door's own expiry while a batch runs.

@@ -1,108 +1,35 @@
 //! The bounded line of requests for one slot.
 
 pub mod batch;
+mod deferred;
 pub mod departures;
+mod leaving;
 pub mod mailbox;
+mod options;
 pub mod pending;
 mod pieces;
+mod pull;
 mod texts;
 
 pub use batch::Batch;
+pub use deferred::{defer_wakes, wake_touched};
+pub use options::Options;
 pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
 
-use crate::batching::policy::{Fate, Lines, Ready, Rules};
+use crate::batching::policy::{Lines, Rules};
 use crate::codec::prepare::{Limits, Prepared};
 use crate::error::{Error, Word};
-use crate::loans::{Loans, Weight};
+use crate::loans::Loans;
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature};
-use departures::DEPARTURES;
 use mailbox::Wakes;
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::cell::RefCell;
+use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-
-/// A puller is woken when the I/O thread has read what there is; one that would
-/// have waited longer than this is woken from the middle of its work.
-const OVERDUE: Duration = Duration::from_millis(2);
-
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Rows of the largest batch; 0 runs every request alone.
-    pub max_rows: usize,
-    pub delay: Duration,
-    pub preferred: Vec<usize>,
-    /// Whether a request with more rows than a batch may have is cut into pieces; else it runs
-    /// whole and alone.
-    pub may_cut: bool,
-    pub max_queue_requests: usize,
-    pub max_queue_rows: usize,
-    pub max_queue_bytes: usize,
-    /// 0 or 1: no levels.
-    pub priority_levels: usize,
-    /// The level of a request that names none, from 1; 0 is the middle one.
-    pub default_priority: usize,
-    pub default_timeout: Option<Duration>,
-    /// Of one BYTES tensor, and of all that a batch gathers.
-    pub max_string_elements: usize,
-    /// Of the inputs that a batch gathers.
-    pub max_batch_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            max_rows: 0,
-            delay: Duration::ZERO,
-            preferred: Vec::new(),
-            may_cut: true,
-            max_queue_requests: 1024,
-            max_queue_rows: 65_536,
-            max_queue_bytes: 256 << 20,
-            priority_levels: 0,
-            default_priority: 0,
-            default_timeout: None,
-            max_string_elements: 1 << 20,
-            max_batch_bytes: 64 << 20,
-        }
-    }
-}
-
-impl Options {
-    /// Index of the line for `parameters.priority`: 0 is the default, 1 the highest.
-    fn level(&self, priority: u64) -> usize {
-        let levels = self.priority_levels.max(1);
-        let wanted = match usize::try_from(priority).unwrap_or(usize::MAX) {
-            0 if self.default_priority == 0 => levels.div_ceil(2),
-            0 => self.default_priority,
-            level => level,
-        };
-        wanted.clamp(1, levels) - 1
-    }
-
-    /// What a batch of several requests may weigh.
-    fn room(&self) -> Weight {
-        Weight { texts: self.max_string_elements, bytes: self.max_batch_bytes }
-    }
-
-    fn rules(&self) -> Rules {
-        let mut preferred = self.preferred.clone();
-        preferred.sort_unstable();
-        Rules {
-            max_rows: self.max_rows,
-            delay: self.delay,
-            preferred,
-            levels: self.priority_levels.max(1),
-            may_cut: self.may_cut,
-        }
-    }
-}
+use std::time::Instant;
 
 #[derive(Debug)]
 pub struct Queue {
@@ -308,138 +235,6 @@ impl Queue {
         self.wake(&mut line);
     }
 
-    /// On an I/O thread the wake-up waits until the thread has done what it can do
-    /// now, so that one serves all that arrived; elsewhere it goes out at once.
-    fn wake_or_note(self: &Arc<Self>, mut line: MutexGuard<'_, Line>, now: Instant) {
-        if line.waiting == line.woken {
-            return;
-        }
-        let max_rows = self.rules().max_rows;
-        let full = line.lines.rows() >= max_rows.max(1) && max_rows > 1;
-        let overdue = line.lines.oldest().is_some_and(|t| now.duration_since(t) > OVERDUE);
-        if full || overdue || !note_touched(self) {
-            self.wake(&mut line);
-        }
-    }
-
-    /// Wake as many sleeping pullers as there are batches for.
-    fn wake(&self, line: &mut Line) {
-        let batches = line.lines.rows().div_ceil(self.rules().max_rows.max(1)).max(1);
-        while line.woken < line.waiting.min(batches) {
-            line.woken += 1;
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Wait for work and the right to run it; `None` once closed and empty.
-    pub fn next_batch(self: &Arc<Self>) -> Option<Batch> {
-        loop {
-            if !self.wait_for_work() {
-                return None;
-            }
-            let permit = self.permits.as_ref().map(|permits| Arc::new(permits.acquire(&self.share)));
-            let started = Instant::now();
-            let (cut, loan) = {
-                let mut line = self.line.lock();
-                let (room, mut loan) = match self.lend(&line) {
-                    Ok(lent) => lent,
-                    Err(wait) => {
-                        drop((line, permit));
-                        wait();
-                        continue;
-                    }
-                };
-                let cut = line.lines.cut(started, self.rules(), room);
-                if let Some(loan) = &mut loan {
-                    loan.settle(cut.weight);
-                }
-                for (pending, _) in &cut.dropped {
-                    line.bytes = line.bytes.saturating_sub(pending.prepared.bytes);
-                }
-                for member in &cut.members {
-                    // An oversize request's bytes go when its last part does.
-                    if member.start + member.rows >= member.item.rows {
-                        line.bytes = line.bytes.saturating_sub(member.item.prepared.bytes);
-                    }
-                }
-                self.note_depth(&line);
-                if !line.lines.is_empty() {
-                    self.wake(&mut line);
-                }
-                (cut, loan.map(Arc::new))
-            };
-            self.count_dropped(&cut.dropped);
-            if !cut.members.is_empty() {
-                return Some(Batch::new(self.clone(), cut.members, permit, started).borrowing(loan));
-            }
-        }
-    }
-
-    /// Sleep until a batch should be cut; false once closed and empty.
-    fn wait_for_work(&self) -> bool {
-        let mut line = self.line.lock();
-        loop {
-            // What is left at the end goes out without waiting for company.
-            let ready = if line.closed && !line.lines.is_empty() {
-                Ready::Now
-            } else {
-                line.lines.ready(Instant::now(), self.rules())
-            };
-            match ready {
-                Ready::Now => return true,
-                Ready::Idle if line.closed => return false,
-                Ready::Idle => {
-                    line.waiting += 1;
-                    self.arrived.wait(&mut line);
-                }
-                Ready::At(due) => {
-                    line.waiting += 1;
-                    self.arrived.wait_until(&mut line, due);
-                }
-            }
-            line.waiting -= 1;
-            line.woken = line.woken.saturating_sub(1);
-        }
-    }
-
-    fn count_dropped(&self, dropped: &[(Arc<Pending>, Fate)]) {
-        if dropped.is_empty() {
-            return;
-        }
-        let mut wakes = Wakes::default();
-        for (pending, _) in dropped {
-            let expired = pending.deadline.is_some_and(|d| d <= Instant::now());
-            let counter = if expired { &self.stats.dropped_expired } else { &self.stats.dropped_cancelled };
-            if expired || pending.has_left() {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            if let Some(waker) = pending.answer(Err(pending::expired())) {
-                wakes.add(pending.mailbox(), waker);
-            }
-        }
-    }
-
-    fn purge(&self, line: &mut Line, now: Instant) {
-        self.left.store(0, Ordering::Relaxed);
-        let dropped = line.lines.purge(now);
-        for (pending, _) in &dropped {
-            line.bytes = line.bytes.saturating_sub(pending.prepared.bytes);
-        }
-        self.note_depth(line);
-        self.count_dropped(&dropped);
-    }
-
-    /// A caller went without its answer. Once half the line is dead it is cleared,
-    /// so that the cost stays constant per request and the memory is given back.
-    fn caller_left(&self) {
-        DEPARTURES.note();
-        let left = self.left.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut line = self.line.lock();
-        if left * 2 > line.lines.requests() && !line.lines.is_empty() {
-            self.purge(&mut line, Instant::now());
-        }
-    }
-
     fn note_depth(&self, line: &Line) {
         self.stats.depth_requests.store(line.lines.requests() as u64, Ordering::Relaxed);
         self.stats.depth_rows.store(line.lines.rows() as u64, Ordering::Relaxed);
@@ -477,54 +272,6 @@ impl Queue {
         let line = self.line.lock();
         (line.lines.requests(), line.lines.rows(), line.bytes)
     }
-}
-
-thread_local! {
-    /// On an I/O thread: the queues that got work and whose pullers are still to be woken.
-    static TOUCHED: RefCell<Option<Touched>> = const { RefCell::new(None) };
-}
-
-struct Touched {
-    queues: Vec<Arc<Queue>>,
-    first: Arc<Notify>,
-}
-
-/// Make this thread an I/O thread: wake-ups wait for [`wake_touched`]. What comes
-/// back is notified when there is something to wake. A task that waits for it stands
-/// behind all that can run at that moment, so a burst of requests makes one wake-up;
-/// and it gets its turn also on a thread so busy that it never sleeps.
-pub fn defer_wakes() -> Arc<Notify> {
-    let first = Arc::new(Notify::new());
-    let touched = Touched { queues: Vec::new(), first: first.clone() };
-    TOUCHED.with_borrow_mut(|slot| *slot = Some(touched));
-    first
-}
-
-/// Wake the pullers of the queues that got work on this thread.
-pub fn wake_touched() {
-    TOUCHED.with_borrow_mut(|touched| {
-        for queue in touched.iter_mut().flat_map(|t| t.queues.drain(..)) {
-            let mut line = queue.line.lock();
-            if !line.lines.is_empty() {
-                queue.wake(&mut line);
-            }
-        }
-    });
-}
-
-fn note_touched(queue: &Arc<Queue>) -> bool {
-    TOUCHED.with_borrow_mut(|touched| match touched {
-        None => false,
-        Some(Touched { queues, first }) => {
-            if queues.is_empty() {
-                first.notify_one();
-            }
-            if !queues.iter().any(|q| Arc::ptr_eq(q, queue)) {
-                queues.push(queue.clone());
-            }
-            true
-        }
-    })
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@ use super::*;
 use crate::admission::Budget;
 use crate::codec::compression::Encoding;
 use crate::codec::prepare::PreparedTensor;
+use crate::loans::Weight;
 use crate::queue::batch::OutputView;
 use crate::tensor::{Datatype, Shape, TensorSpec};
 use bytes::Bytes;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 mod texts;
 mod whole;

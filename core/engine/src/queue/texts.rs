@@ -5,6 +5,7 @@ use crate::codec::prepare::Prepared;
 use crate::loans::{Lent, Loan, Loans, Weight};
 use crate::tensor::Datatype;
 use std::sync::Arc;
+use std::time::Instant;
 
 impl Queue {
     /// Runs on texts borrow from there.
@@ -15,20 +16,22 @@ impl Queue {
     /// What a request brings for a run to hold. Where a model answers in texts they are taken to
     /// be as many as it is asked, or as its outputs say, a dimension that varies counted as 1.
     pub(super) fn weight_of(&self, prepared: &Prepared, rows: usize) -> Weight {
-        let bytes = prepared.bytes;
+        let mut weight = Weight { bytes: prepared.bytes, ..Weight::default() };
         if !self.has_texts {
-            return Weight { texts: 0, bytes };
+            return weight;
         }
-        let asked = self.signature.inputs.iter().zip(&prepared.inputs).filter_map(|(spec, tensor)| {
-            let shape = &tensor.as_ref().filter(|_| spec.datatype == Datatype::Bytes)?.shape;
-            Some(count(shape, 1))
-        });
+        for (spec, tensor) in self.signature.inputs.iter().zip(&prepared.inputs) {
+            if let Some(tensor) = tensor.as_ref().filter(|_| spec.datatype == Datatype::Bytes) {
+                weight.texts = weight.texts.saturating_add(count(&tensor.shape, 1));
+                weight.text_bytes += tensor.data.len();
+            }
+        }
         let answered = prepared.outputs.iter().filter_map(|&(place, _)| {
             let spec = &self.signature.outputs[place];
             (spec.datatype == Datatype::Bytes).then(|| count(&spec.shape, rows))
         });
-        let texts = asked.fold(0, usize::saturating_add).max(answered.fold(0, usize::saturating_add));
-        Weight { texts, bytes }
+        weight.texts = weight.texts.max(answered.fold(0, usize::saturating_add));
+        weight
     }
 
     /// What the heaviest of a request's runs holds: all of it, unless it is cut into pieces.
@@ -40,10 +43,14 @@ impl Queue {
 
     /// What the next batch may weigh, and what is borrowed for it; or what to wait for first,
     /// with no lock and no permit held.
-    pub(super) fn lend(&self, line: &Line) -> Result<(Weight, Option<Loan>), impl FnOnce() + use<>> {
+    pub(super) fn lend(
+        &self,
+        line: &Line,
+        now: Instant,
+    ) -> Result<(Weight, Option<Loan>), impl FnOnce() + use<>> {
         let room = self.options.room();
         let Some(loans) = self.loans.get().filter(|_| self.has_texts) else { return Ok((room, None)) };
-        match loans.ask(line.lines.weight().min(room)) {
+        match loans.ask(line.lines.next_weight(now, self.rules(), room)) {
             Lent::Enough(loan) => Ok((room, loan)),
             Lent::One(loan) => Ok((Weight::default(), Some(loan))),
             Lent::Wait(seen) => {

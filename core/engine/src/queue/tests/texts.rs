@@ -41,7 +41,8 @@ fn answer(mut batch: Batch) {
 }
 
 fn cost(count: usize, text: &str) -> usize {
-    Weight { texts: count, bytes: count * (4 + text.len()) }.cost()
+    let bytes = count * (4 + text.len());
+    Weight { texts: count, text_bytes: bytes, bytes }.cost()
 }
 
 #[test]
@@ -116,5 +117,33 @@ fn fault_110_labels_that_a_model_answers_with_count_as_texts() {
     let (inputs, outputs) = (vec![spec("x")], vec![texts("label", &[-1, 3])]);
     let signature = Signature { inputs, outputs, left_out: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
-    assert_eq!(pending(&queue, 0, 4, None).weight, Weight { texts: 12, bytes: 32 });
+    assert_eq!(pending(&queue, 0, 4, None).weight, Weight { texts: 12, text_bytes: 0, bytes: 32 });
+}
+
+#[test]
+fn fault_110_only_a_requests_texts_count_as_such() {
+    let (inputs, outputs) = (vec![texts("x", &[-1, -1]), spec("image")], vec![spec("y")]);
+    let signature = Signature { inputs, outputs, left_out: vec![] };
+    let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
+    let of =
+        |shape: &[i64], bytes| Some(PreparedTensor::new(Shape::from_slice(shape), vec![0; bytes].into()));
+    let inputs = vec![of(&[1, 1], 7), of(&[1, 250_000], 1_000_000)];
+    let prepared = Prepared { inputs, outputs: vec![(0, true)], bytes: 1_000_007, as_described: false };
+    let weight = Pending::new(&queue, prepared, terms(1, None)).weight;
+    assert_eq!(weight, Weight { texts: 1, text_bytes: 7, bytes: 1_000_007 });
+}
+
+#[test]
+fn fault_110_a_run_borrows_for_the_next_batch_and_not_for_the_line() {
+    let one_run = cost(TEXTS, "ab");
+    let budget = Budget::new(one_run * 5 / 2);
+    let loans = Loans::new(budget.clone());
+    let (one, other) = (echoes(batched(), &loans), echoes(Options { max_rows: 0, ..batched() }, &loans));
+    let _running = submit(&one, "ab");
+    let first = one.next_batch().unwrap();
+    let _waiting: Vec<_> = (0..3).map(|_| submit(&other, "ab")).collect();
+    let second = other.next_batch().unwrap();
+    assert_eq!((second.requests(), budget.used()), (1, 2 * one_run));
+    answer(first);
+    answer(second);
 }

@@ -1,0 +1,164 @@
+//! gRPC's answers: their bodies, heads and trailers.
+
+use super::lifetime::Busy;
+use super::{ids, status};
+use crate::admission::Reservation;
+use crate::codec::compression::Encoding;
+use crate::error::{Error, Result, Word};
+use crate::queue::Answer;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Body, Frame};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+const ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+pub const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
+pub enum GrpcBody {
+    Lean {
+        message: Option<Bytes>,
+        trailers: Option<HeaderMap>,
+    },
+    Stream(mpsc::Receiver<Frame<Bytes>>),
+    /// Held with the body: a health watch lasts as long as it does, and so does its name.
+    Tonic(tonic::body::Body, Busy, Held),
+}
+
+impl Body for GrpcBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, tonic::Status>>> {
+        match &mut *self {
+            GrpcBody::Lean { message, trailers } => {
+                let frame = message.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
+                Poll::Ready(frame.map(Ok))
+            }
+            GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
+            GrpcBody::Tonic(body, _, held) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(|f| held.corrected(f))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            GrpcBody::Lean { message, trailers } => message.is_none() && trailers.is_none(),
+            GrpcBody::Stream(_) => false,
+            GrpcBody::Tonic(body, ..) => body.is_end_stream(),
+        }
+    }
+}
+
+/// What goes with an answer of tonic's for as long as that lasts.
+#[derive(Default)]
+pub struct Held {
+    /// What it takes to be open, and its head.
+    pub open: Option<Reservation>,
+    /// Of the request: a watch keeps its name.
+    pub message: Option<Reservation>,
+    /// Why reading a stream ended early: tonic would end it as if all were well.
+    pub refusal: Arc<OnceLock<Error>>,
+}
+
+impl Held {
+    fn corrected(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match self.refusal.get() {
+            Some(error) if frame.is_trailers() => Frame::trailers(trailers(Err(error.clone()))),
+            _ => frame,
+        }
+    }
+}
+
+/// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
+pub fn refuse<B>(request: &Request<B>) -> Option<Response<GrpcBody>> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let status = if request.method() != Method::POST {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if !content_type.starts_with(b"application/grpc")
+        || content_type.starts_with(b"application/grpc-web")
+    {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    } else {
+        return None;
+    };
+    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
+    *response.status_mut() = status;
+    Some(response)
+}
+
+pub fn success(answer: Answer, id: Option<&str>) -> Response<GrpcBody> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut response = Response::new(GrpcBody::Lean { message: Some(answer.body), trailers: Some(trailers) });
+    content_type(&mut response);
+    note_encoding(response.headers_mut(), answer.encoding);
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), id);
+    }
+    response
+}
+
+pub fn note_encoding(headers: &mut HeaderMap, encoding: Encoding) {
+    let name = match encoding {
+        Encoding::Identity => return,
+        Encoding::Gzip => "gzip",
+        Encoding::Deflate => "deflate",
+    };
+    headers.insert(GRPC_ENCODING, HeaderValue::from_static(name));
+}
+
+pub fn content_type(response: &mut Response<GrpcBody>) {
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+}
+
+/// Trailers-only: the status travels in the head, and nothing follows.
+pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
+    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
+    content_type(&mut response);
+    write_status(response.headers_mut(), error);
+    if error.word == Word::Unimplemented {
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
+    }
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), id);
+    }
+    response
+}
+
+const MESSAGE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
+
+fn write_status(headers: &mut HeaderMap, error: &Error) {
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status::grpc_code(error.word))));
+    let text = utf8_percent_encode(&error.message, MESSAGE).to_string();
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(GRPC_MESSAGE, value);
+    }
+    if let (Word::Full, Some(after)) = (error.word, error.retry_after) {
+        headers
+            .insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
+    }
+}
+
+/// The trailers that end a stream well or badly.
+pub fn trailers(outcome: Result<()>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    match outcome {
+        Ok(()) => {
+            trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+        }
+        Err(error) => write_status(&mut trailers, &error),
+    }
+    trailers
+}
