@@ -143,7 +143,7 @@ fn unreadable(error: BodyError) -> Error {
 /// A whole HTTP body.
 ///
 /// # Errors
-/// `TooLarge`, `Full` (byte budget), `SlowBody`, `BadRequest` for a broken one.
+/// `TooLarge` (also for the budget), `Full` (byte budget), `SlowBody`, `BadRequest` for a broken one.
 pub async fn read_http(
     shared: &Shared,
     body: &mut Incoming,
@@ -157,6 +157,7 @@ pub async fn read_http(
     let mut collector = Collector::new(shared, body.budget(), expected, limit);
     while let Some(data) = next(body, collector.due()).await? {
         collector.push(data)?;
+    body.budget().check(expected.unwrap_or(0))?;
         if body.is_end_stream() {
             break;
         }
@@ -262,6 +263,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
             *total = Some(PREFIX + length);
             collector.expect(PREFIX + length);
         }
+            self.budget.check(length)?;
         let missing = total.unwrap_or(0) - collector.received();
         if more.len() > missing {
             self.rest = more.split_off(missing);
