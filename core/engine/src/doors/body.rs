@@ -292,8 +292,6 @@ const INFLATE_INLINE: usize = 64 << 10;
 const PACKED_INLINE: usize = 4 << 10;
 /// Nobody knows what a body becomes: its first bytes are small work, whatever comes after.
 const FIRST_INFLATED: usize = offload::LARGE;
-/// Bytes that one compressed byte becomes at most.
-const RATIO: usize = 1032;
 
 /// Decompress within the limit, which counts what comes out, and count it as it comes.
 ///
@@ -316,12 +314,13 @@ pub async fn inflate(
         return Ok((inflated, reservation));
     }
     let mut held = (Inflater::new(encoding, data, limit), reservation);
-    let steps = [(FIRST_INFLATED, FIRST_INFLATED), (limit.min(packed.saturating_mul(RATIO)), usize::MAX)];
-    for (bytes, until) in steps {
+    let (mut bytes, mut until) = (FIRST_INFLATED, FIRST_INFLATED);
+    loop {
+        let client = held.1.client();
         let ended;
         (ended, held) = shared
             .offload
-            .run(Job { bytes, deadline, held }, move |stop, (inflater, reservation)| {
+            .run(Job { bytes, client, deadline, held }, move |stop, (inflater, reservation)| {
                 inflater.advance(until, &mut |more| {
                     stop.check()?;
                     reservation.take(more)
@@ -334,6 +333,9 @@ pub async fn inflate(
     }
     let (inflater, mut reservation) = held;
     let asked = inflater.asked();
+        // The rest is large, and another turn: as much as the guess says, then another guess.
+        bytes = held.0.left().max(offload::LARGE + 1);
+        until = until.saturating_add(bytes);
     let (inflated, takes) = inflater.finish();
     reservation.give_back(packed + asked.saturating_sub(takes));
     Ok((inflated, reservation))

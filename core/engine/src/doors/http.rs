@@ -376,7 +376,7 @@ async fn decode(
     let work = move |stop: &Stop, held: &mut Reservation| {
         json::decode_infer_until(stop, &model, &json, binary, held)
     };
-    Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await
+    Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
 }
 
 fn success(answer: Answer) -> Response<Full<Bytes>> {
