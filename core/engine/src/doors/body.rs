@@ -51,10 +51,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// When the sender will have been too slow: more bytes earn more time.
     fn due(&self) -> Instant {
-        let earned = Duration::from_millis(self.received as u64 * 1000 / SLOWEST);
-        self.started + self.shared.config.body_timeout + earned
+        due(self.started, self.shared.config.body_timeout, self.received)
     }
 
     pub fn push(&mut self, data: Bytes) -> Result<()> {
@@ -107,6 +105,11 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// When a sender of so many bytes will have been too slow: more bytes earn more time.
+pub fn due(started: Instant, timeout: Duration, received: usize) -> Instant {
+    started + timeout + Duration::from_millis(received as u64 * 1000 / SLOWEST)
+}
+
 pub fn too_large(limit: usize) -> Error {
     Error::new(
         Word::TooLarge,
@@ -154,10 +157,10 @@ pub async fn read_http(
         return Err(too_large(limit));
     }
     let expected = length.and_then(|l| usize::try_from(l).ok());
+    body.budget().check(expected.unwrap_or(0))?;
     let mut collector = Collector::new(shared, body.budget(), expected, limit);
     while let Some(data) = next(body, collector.due()).await? {
         collector.push(data)?;
-    body.budget().check(expected.unwrap_or(0))?;
         if body.is_end_stream() {
             break;
         }
@@ -260,10 +263,10 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
             if length > limit {
                 return Err(too_large(limit));
             }
+            self.budget.check(length)?;
             *total = Some(PREFIX + length);
             collector.expect(PREFIX + length);
         }
-            self.budget.check(length)?;
         let missing = total.unwrap_or(0) - collector.received();
         if more.len() > missing {
             self.rest = more.split_off(missing);
@@ -330,12 +333,12 @@ pub async fn inflate(
         if ended {
             break;
         }
-    }
-    let (inflater, mut reservation) = held;
-    let asked = inflater.asked();
         // The rest is large, and another turn: as much as the guess says, then another guess.
         bytes = held.0.left().max(offload::LARGE + 1);
         until = until.saturating_add(bytes);
+    }
+    let (inflater, mut reservation) = held;
+    let asked = inflater.asked();
     let (inflated, takes) = inflater.finish();
     reservation.give_back(packed + asked.saturating_sub(takes));
     Ok((inflated, reservation))
