@@ -35,6 +35,22 @@ impl Bound {
         };
         Error::new(Word::Full, text).retry(Duration::from_millis(100))
     }
+
+    /// Of what takes `bytes` where there are never more than `max`: waiting doesn't help.
+    fn too_large(self, bytes: usize, max: usize) -> Error {
+        let whose = match self {
+            Bound::Connection => {
+                "a connection may hold (settings limits.connection_share, limits.process_bytes)"
+            }
+            Bound::Address => {
+                "a client's address may hold (settings limits.address_share, limits.process_bytes)"
+            }
+            Bound::Process => "the server may hold (setting limits.process_bytes)",
+        };
+        let text =
+            format!("the request and what becomes of it take {bytes} bytes, over the {max} that {whose}");
+        Error::new(Word::TooLarge, text)
+    }
 }
 
 /// How many bytes may be held at once, and one message of them; those of a share count in what it
@@ -44,6 +60,8 @@ pub struct Budget {
     used: AtomicUsize,
     max: usize,
     max_message: usize,
+    /// What fits here and in all that this is a share of.
+    ceiling: usize,
     bound: Bound,
     whole: Option<Arc<Budget>>,
     /// Bytes that were given back, of which the allocator may keep the memory.
@@ -78,8 +96,9 @@ impl Budget {
     }
 
     fn made(max: usize, max_message: usize, bound: Bound, whole: Option<Arc<Budget>>) -> Self {
+        let ceiling = whole.as_ref().map_or(max, |whole| whole.ceiling.min(max));
         let [used, large, small] = [const { AtomicUsize::new(0) }; 3];
-        Budget { used, max, max_message, bound, whole, large, small }
+        Budget { used, max, max_message, ceiling, bound, whole, large, small }
     }
 
     pub fn used(&self) -> usize {
@@ -98,7 +117,19 @@ impl Budget {
 
     /// An empty reservation that can grow.
     pub fn reserve(self: &Arc<Self>) -> Reservation {
-        Reservation { budget: self.clone(), bytes: 0 }
+        Reservation { budget: self.clone(), bytes: 0, beside: 0 }
+    }
+
+    /// Whether one message could hold so many bytes, if nothing else were held.
+    ///
+    /// # Errors
+    /// `TooLarge` naming both sizes and the settings.
+    pub fn check(&self, bytes: usize) -> Result<()> {
+        if bytes <= self.ceiling {
+            return Ok(());
+        }
+        let over = self.chain().find(|budget| bytes > budget.max).unwrap_or(self);
+        Err(over.bound.too_large(bytes, over.max))
     }
 
     /// This one and those that it is a share of.
@@ -127,22 +158,33 @@ impl Budget {
     }
 }
 
+/// Somebody among others while any budget of theirs is held; later the numbers may be another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Client {
+    pub address: usize,
+    pub connection: usize,
+}
+
 /// Bytes taken from a [`Budget`]; dropping it gives them back.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Held for the same message by another reservation, for at least as long.
+    beside: usize,
 }
 
 impl Reservation {
     /// Take `more` bytes.
     ///
     /// # Errors
-    /// `Full`, with nothing taken, naming the first bound that has not that many.
+    /// With nothing taken: `Full`, naming the first bound that has not that many now;
+    /// `TooLarge` where the message alone would be over a bound.
     pub fn take(&mut self, more: usize) -> Result<()> {
         for (place, budget) in self.budget.chain().enumerate() {
             if !budget.take(more) {
                 self.budget.chain().take(place).for_each(|lower| lower.give_back(more));
+                self.budget.check(self.beside.saturating_add(self.bytes).saturating_add(more))?;
                 return Err(budget.bound.refusal());
             }
         }
@@ -171,8 +213,23 @@ impl Reservation {
         self.budget.reserve()
     }
 
+    /// An empty one for more of the same message, while this one stays as it is.
+    pub fn beside(&self) -> Reservation {
+        let beside = self.beside.saturating_add(self.bytes);
+        Reservation { budget: self.budget.clone(), bytes: 0, beside }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whose it is.
+    pub fn client(&self) -> Client {
+        let connection = Arc::as_ptr(&self.budget).addr();
+        Client {
+            address: self.budget.whole.as_ref().map_or(connection, |w| Arc::as_ptr(w).addr()),
+            connection,
+        }
     }
 
     /// Bytes that one message may have, request or answer.
@@ -279,9 +336,9 @@ mod tests {
         let budget = Budget::of_messages(100, 60);
         let mut a = budget.reserve();
         a.take(50).unwrap();
-        assert_eq!(a.take(51).unwrap_err().word, Word::Full);
-        a.give_back(20);
         let mut b = a.another();
+        assert_eq!(b.take(51).unwrap_err().word, Word::Full);
+        a.give_back(20);
         b.take(70).unwrap();
         a.give_back(1000);
         assert_eq!((budget.used(), b.max_message()), (70, 60));
@@ -327,6 +384,59 @@ mod tests {
         large.hold(LARGE);
         drop(large);
         assert_eq!(clients.process.released(), Released { large: LARGE, small: 30 });
+    }
+
+    #[test]
+    fn fault_103_what_can_never_fit_is_too_large_and_what_has_to_wait_is_not() {
+        // The sizes that the client holds, those its message has, those it asks for.
+        for (others, has, asks, word, named) in [
+            (0, 0, 51, Word::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
+            (0, 40, 11, Word::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
+            (10, 40, 11, Word::TooLarge, "limits.connection_share"),
+            (10, 40, 1, Word::Full, "limits.connection_share"),
+            (10, 0, 50, Word::Full, "limits.connection_share"),
+            (0, 0, 71, Word::TooLarge, "limits.connection_share"),
+        ] {
+            let connection = clients().connection("10.0.0.1".parse().unwrap());
+            let (mut other, mut message) = (connection.reserve(), connection.reserve());
+            other.take(others).unwrap();
+            message.take(has).unwrap();
+            let error = message.take(asks).unwrap_err();
+            assert_eq!((error.word, error.retry_after.is_some()), (word, word == Word::Full), "{error}");
+            assert!(error.message.contains(named), "{error}");
+            assert_eq!(connection.used(), others + has);
+        }
+    }
+
+    #[test]
+    fn fault_103_the_least_of_the_bounds_says_what_never_fits() {
+        let process = Budget::new(100);
+        let connection = process.share(Bound::Address, 40).share(Bound::Connection, 60);
+        assert_eq!(connection.check(40), Ok(()));
+        assert!(connection.check(41).unwrap_err().message.contains("limits.address_share"));
+        assert!(connection.check(61).unwrap_err().message.contains("limits.connection_share"));
+        assert!(process.check(101).unwrap_err().message.ends_with("(setting limits.process_bytes)"));
+    }
+
+    #[test]
+    fn fault_103_an_answer_that_never_fits_beside_its_request_is_too_large() {
+        let connection = clients().connection("10.0.0.1".parse().unwrap());
+        let mut request = connection.reserve();
+        request.take(30).unwrap();
+        assert_eq!(request.beside().take(21).unwrap_err().word, Word::TooLarge);
+        assert_eq!(request.beside().take(20), Ok(()));
+        assert_eq!(request.another().take(21).unwrap_err().word, Word::Full);
+    }
+
+    #[test]
+    fn clients_are_told_apart_by_address_and_by_connection() {
+        let clients = clients();
+        let of = |address: &str| clients.connection(address.parse().unwrap());
+        let (one, two, far) = (of("10.0.0.1"), of("10.0.0.1"), of("10.0.0.2"));
+        let [a, b, c] = [&one, &two, &far].map(|budget| budget.reserve().client());
+        assert_eq!(one.reserve().another().client(), a);
+        assert_eq!((a.address == b.address, a.connection == b.connection), (true, false));
+        assert_ne!(a.address, c.address);
     }
 
     #[test]

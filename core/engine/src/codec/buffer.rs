@@ -78,7 +78,7 @@ impl<'a> AnswerBuf<'a> {
 
     fn enlarge(&mut self, capacity: usize) -> Result<()> {
         if capacity >= COUNTED {
-            let held = self.held.get_or_insert_with(|| self.of.another());
+            let held = self.held.get_or_insert_with(|| self.of.beside());
             held.take(capacity.saturating_sub(held.bytes()))?;
         }
         let more = capacity.saturating_sub(self.out.len());
@@ -191,8 +191,10 @@ mod tests {
         assert!(buffer.len() <= 15_000);
         assert!(budget.used() <= 20_000);
         drop(buffer);
-        assert_eq!(AnswerBuf::new(&of, 100_001, usize::MAX).err().unwrap().word, Word::Full);
-        assert_eq!(budget.used(), 0);
+        let mut others = budget.reserve();
+        others.take(1).unwrap();
+        assert_eq!(AnswerBuf::new(&of, 100_000, usize::MAX).err().unwrap().word, Word::Full);
+        assert_eq!(budget.used(), 1);
     }
 
     #[test]

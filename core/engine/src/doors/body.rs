@@ -51,10 +51,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// When the sender will have been too slow: more bytes earn more time.
     fn due(&self) -> Instant {
-        let earned = Duration::from_millis(self.received as u64 * 1000 / SLOWEST);
-        self.started + self.shared.config.body_timeout + earned
+        due(self.started, self.shared.config.body_timeout, self.received)
     }
 
     pub fn push(&mut self, data: Bytes) -> Result<()> {
@@ -107,6 +105,11 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// When a sender of so many bytes will have been too slow: more bytes earn more time.
+pub fn due(started: Instant, timeout: Duration, received: usize) -> Instant {
+    started + timeout + Duration::from_millis(received as u64 * 1000 / SLOWEST)
+}
+
 pub fn too_large(limit: usize) -> Error {
     Error::new(
         Word::TooLarge,
@@ -143,7 +146,7 @@ fn unreadable(error: BodyError) -> Error {
 /// A whole HTTP body.
 ///
 /// # Errors
-/// `TooLarge`, `Full` (byte budget), `SlowBody`, `BadRequest` for a broken one.
+/// `TooLarge` (also for the budget), `Full` (byte budget), `SlowBody`, `BadRequest` for a broken one.
 pub async fn read_http(
     shared: &Shared,
     body: &mut Incoming,
@@ -154,6 +157,7 @@ pub async fn read_http(
         return Err(too_large(limit));
     }
     let expected = length.and_then(|l| usize::try_from(l).ok());
+    body.budget().check(expected.unwrap_or(0))?;
     let mut collector = Collector::new(shared, body.budget(), expected, limit);
     while let Some(data) = next(body, collector.due()).await? {
         collector.push(data)?;
@@ -259,6 +263,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
             if length > limit {
                 return Err(too_large(limit));
             }
+            self.budget.check(length)?;
             *total = Some(PREFIX + length);
             collector.expect(PREFIX + length);
         }
@@ -290,8 +295,6 @@ const INFLATE_INLINE: usize = 64 << 10;
 const PACKED_INLINE: usize = 4 << 10;
 /// Nobody knows what a body becomes: its first bytes are small work, whatever comes after.
 const FIRST_INFLATED: usize = offload::LARGE;
-/// Bytes that one compressed byte becomes at most.
-const RATIO: usize = 1032;
 
 /// Decompress within the limit, which counts what comes out, and count it as it comes.
 ///
@@ -314,12 +317,13 @@ pub async fn inflate(
         return Ok((inflated, reservation));
     }
     let mut held = (Inflater::new(encoding, data, limit), reservation);
-    let steps = [(FIRST_INFLATED, FIRST_INFLATED), (limit.min(packed.saturating_mul(RATIO)), usize::MAX)];
-    for (bytes, until) in steps {
+    let (mut bytes, mut until) = (FIRST_INFLATED, FIRST_INFLATED);
+    loop {
+        let client = held.1.client();
         let ended;
         (ended, held) = shared
             .offload
-            .run(Job { bytes, deadline, held }, move |stop, (inflater, reservation)| {
+            .run(Job { bytes, client, deadline, held }, move |stop, (inflater, reservation)| {
                 inflater.advance(until, &mut |more| {
                     stop.check()?;
                     reservation.take(more)
@@ -329,6 +333,9 @@ pub async fn inflate(
         if ended {
             break;
         }
+        // The rest is large, and another turn: as much as the guess says, then another guess.
+        bytes = held.0.left().max(offload::LARGE + 1);
+        until = until.saturating_add(bytes);
     }
     let (inflater, mut reservation) = held;
     let asked = inflater.asked();

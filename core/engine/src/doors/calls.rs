@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(budget.used(), 0);
         let body = Bytes::from(vec![7; 100_001]);
         let refused = Call::new((Protocol::Http, "C"), "", Vec::new(), body, budget.reserve());
-        assert_eq!(refused.err().unwrap().word, Word::Full);
+        assert_eq!(refused.err().unwrap().word, Word::TooLarge);
     }
 
     #[test]

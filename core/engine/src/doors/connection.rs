@@ -4,7 +4,7 @@ use super::http2::{self, Patience, Reply};
 use super::incoming::Incoming;
 use super::lifetime::{Activity, Busy, Order, Watch};
 use super::socket::Noted;
-use super::{Config, Io, grpc, http, silence};
+use super::{Config, Io, grpc, http, linger, silence};
 use h2::RecvStream;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
@@ -47,7 +47,8 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     let shared = io.shared.clone();
     let order = Arc::new(Order::default());
     let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: order.clone() };
-    let socket = Noted { io: stream, activity: activity.clone(), began };
+    let mut socket = Noted::new(stream, activity.clone(), began);
+    let refused = activity.clone();
     if http2 {
         let patience = Patience { activity, order, began, limit: shared.config.body_timeout };
         let serve = move |request: Request<RecvStream>, reply| {
@@ -58,16 +59,21 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
             answer_http2(io.clone(), door, request, reply, patience.clone());
         };
         let connection = http2::Connection::new(&http2_builder(&shared.config, window.bytes), socket, serve);
-        watch.over(connection, |c| c.get_mut().graceful_shutdown()).await;
+        // A broken connection is its client's affair: nobody is left to tell.
+        let _ = watch.over(connection, |c| c.get_mut().graceful_shutdown()).await;
     } else {
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let busy = Busy::http1(&activity, began, &request);
             let request = request.map(|body| Incoming::http1(body, budget.clone()));
             // Boxed: hyper moves a request's future several times.
-            Box::pin(http::handle(io.clone(), request, Busy::new(&activity, began)))
+            Box::pin(http::handle(io.clone(), request, busy))
         });
         let connection =
-            http1_builder(&shared.config, window.bytes).serve_connection(TokioIo::new(socket), service);
-        watch.over(connection, |c| c.graceful_shutdown()).await;
+            http1_builder(&shared.config, window.bytes).serve_connection(TokioIo::new(&mut socket), service);
+        let ended = watch.over(connection, |c| c.graceful_shutdown()).await;
+        if ended.is_some_and(|ended| refused.is_unread() || ended.is_err_and(|error| error.is_parse())) {
+            linger::linger(&socket.io, &shared).await;
+        }
     }
 }
 

@@ -122,7 +122,7 @@ pub async fn decode(
         (protobuf::decode_infer(data)?, held)
     } else {
         let work = move |stop: &Stop, _: &mut _| protobuf::decode_infer_until(stop, data);
-        Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await?
+        Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await?
     };
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);

@@ -52,25 +52,24 @@ enum Target {
     Call,
 }
 
-/// One request. `_busy` is held until it is answered. What is not inference is
+/// One request. `busy` is held until it is answered. What is not inference is
 /// boxed, as on the gRPC door.
 pub async fn handle(
     io: Arc<Io>,
     request: Request<Incoming>,
-    _busy: Busy,
+    busy: Busy,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let shared = &io.shared;
     let _in_flight = shared.enter();
     let started = Instant::now();
     let client_id = ids::from_client(request.headers()).map(str::to_owned);
     let http1 = request.version() <= Version::HTTP_11;
-    let mut unread = !request.body().is_end_stream();
     let mut response = match route(request.method(), request.uri().path()) {
         Ok(Target::Infer { model, version }) => {
-            infer_answer(&io, started, client_id.as_deref(), (model, version), request, &mut unread).await
+            infer_answer(&io, started, client_id.as_deref(), (model, version), request, &busy).await
         }
         target => {
-            Box::pin(not_inference(shared, started, client_id.as_deref(), target, request, &mut unread)).await
+            Box::pin(not_inference(shared, started, client_id.as_deref(), target, request, &busy)).await
         }
     };
     if let Some(id) = client_id {
@@ -78,7 +77,7 @@ pub async fn handle(
     }
     // On a draining server a kept-alive connection ends with the answer it waits for;
     // so does one whose body was refused unread.
-    if http1 && (unread || *shared.draining.borrow()) {
+    if http1 && (busy.is_unread() || *shared.draining.borrow()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -152,7 +151,7 @@ async fn not_inference(
     client_id: Option<&str>,
     target: Result<Target>,
     request: Request<Incoming>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let watch = shared.observer.begin_other(|| Origin {
         protocol: Protocol::Http,
@@ -163,7 +162,7 @@ async fn not_inference(
     });
     let id = client_id.or_else(|| watch.as_ref().map(|w| w.request_id()));
     let outcome = match target {
-        Ok(target) => other(shared, started, id, target, request, unread).await,
+        Ok(target) => other(shared, started, id, target, request, busy).await,
         Err(error) => Err(error),
     };
     let word = outcome.as_ref().err().map(|error| error.word);
@@ -183,7 +182,7 @@ async fn other(
     client_id: Option<&str>,
     target: Target,
     request: Request<Incoming>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Result<Response<Full<Bytes>>> {
     match target {
         Target::Live => Ok(health("{\"live\":true}".into(), true)),
@@ -195,7 +194,7 @@ async fn other(
             let ready = infer::is_ready(shared, &model, &version)?;
             Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", quoted(&model)), ready))
         }
-        Target::Infer { .. } | Target::Call => call(shared, started, client_id, request, unread).await,
+        Target::Infer { .. } | Target::Call => call(shared, started, client_id, request, busy).await,
     }
 }
 
@@ -231,7 +230,7 @@ async fn infer_answer(
     client_id: Option<&str>,
     (model, version): (String, String),
     request: Request<Incoming>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
     let mut account = {
@@ -247,7 +246,7 @@ async fn infer_answer(
     if let Some(watch) = account.watch() {
         watch.named(&model);
     }
-    let outcome = infer_once(io, (&model, &version), request, &mut account, unread).await;
+    let outcome = infer_once(io, (&model, &version), request, &mut account, busy).await;
     // Refused before the version was looked at: it is that version's refusal all the same.
     if outcome.is_err()
         && !account.is_on_a_version()
@@ -273,7 +272,7 @@ async fn infer_once(
     (model, version): (&str, &str),
     request: Request<Incoming>,
     account: &mut Account<'_>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Result<Answer> {
     let shared = &io.shared;
     check_content_type(request.headers())?;
@@ -281,7 +280,7 @@ async fn infer_once(
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let json_length = header_text(request.headers(), &JSON_LENGTH)?;
     let deadline = infer::deadline(shared, account.started(), None, 0);
-    let (data, reservation) = read(shared, request, deadline, unread).await?;
+    let (data, reservation) = read(shared, request, deadline, busy).await?;
     if let Some(watch) = account.watch() {
         watch.received(data.len());
     }
@@ -331,7 +330,7 @@ async fn read(
     shared: &Shared,
     request: Request<Incoming>,
     deadline: Option<Instant>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Result<(Bytes, Reservation)> {
     let encoding = match header_text(request.headers(), &CONTENT_ENCODING)? {
         None => Encoding::Identity,
@@ -343,7 +342,7 @@ async fn read(
         return Ok((Bytes::new(), incoming.budget().reserve()));
     }
     let (data, reservation) = body::read_http(shared, &mut incoming, length).await?;
-    *unread = false;
+    busy.note_read();
     if encoding == Encoding::Identity {
         return Ok((data, reservation));
     }
@@ -376,7 +375,7 @@ async fn decode(
     let work = move |stop: &Stop, held: &mut Reservation| {
         json::decode_infer_until(stop, &model, &json, binary, held)
     };
-    Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await
+    Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
 }
 
 fn success(answer: Answer) -> Response<Full<Bytes>> {
@@ -445,7 +444,7 @@ async fn call(
     started: Instant,
     client_id: Option<&str>,
     request: Request<Incoming>,
-    unread: &mut bool,
+    busy: &Busy,
 ) -> Result<Response<Full<Bytes>>> {
     let headers = super::text_headers(request.headers());
     // While the body comes; then the call counts them.
@@ -453,7 +452,7 @@ async fn call(
     beside.take(calls::text_bytes(&headers))?;
     let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
     let limit = infer::deadline(shared, started, None, 0);
-    let (data, held) = read(shared, request, limit, unread).await?;
+    let (data, held) = read(shared, request, limit, busy).await?;
     drop(beside);
     let (mut call, answer) = Call::new((Protocol::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);

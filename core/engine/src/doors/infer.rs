@@ -234,7 +234,7 @@ async fn prepare_for(
         let (request, queue) = (request.clone(), queue.clone());
         let work =
             move |stop: &Stop, _: &mut _| prepare::prepare(&request, queue.signature(), &queue.limits(stop));
-        Box::pin(shared.offload.run(Job { bytes, deadline, held }, work)).await?
+        Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await?
     } else {
         (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };

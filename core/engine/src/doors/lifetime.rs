@@ -5,10 +5,12 @@ use super::pace::FullSocket;
 use super::socket::unacknowledged;
 use super::{Config, Io};
 use futures_util::task::AtomicWaker;
+use http::{Request, Version};
+use http_body::Body;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,10 @@ pub struct Activity {
     idle_since: AtomicU64,
     /// HTTP/1: when the first bytes of a head came that is not whole yet; 0 for none.
     head_since: AtomicU64,
+    /// HTTP/1: the last request's body has not been read to its end.
+    unread: AtomicBool,
+    /// HTTP/1.1: the peer may be asked by an interim response whether it is still there.
+    askable: AtomicBool,
     /// When the socket became full; 0 while it takes what is sent.
     blocked_since: AtomicU64,
     /// Bytes that the socket took.
@@ -38,6 +44,19 @@ pub struct Activity {
 impl Activity {
     pub fn new(descriptor: i32) -> Arc<Self> {
         Arc::new(Activity { descriptor: descriptor.into(), ..Activity::default() })
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
+    /// Whether a peer that sends no more may wait for an answer, and can be asked.
+    pub fn may_wait(&self) -> bool {
+        self.askable.load(Ordering::Relaxed) && (self.is_active() || self.is_blocked())
     }
 
     /// The socket takes no more until the peer reads.
@@ -99,6 +118,22 @@ impl Busy {
         activity.requests.fetch_add(1, Ordering::Relaxed);
         activity.head_since.store(0, Ordering::Relaxed);
         Busy { activity: activity.clone(), began }
+    }
+
+    /// An HTTP/1 request, of which a connection has one at a time.
+    pub fn http1<B: Body>(activity: &Arc<Activity>, began: Instant, request: &Request<B>) -> Self {
+        activity.unread.store(!request.body().is_end_stream(), Ordering::Relaxed);
+        activity.askable.store(request.version() == Version::HTTP_11, Ordering::Relaxed);
+        Busy::new(activity, began)
+    }
+
+    /// The request has been read to its end.
+    pub fn note_read(&self) {
+        self.activity.unread.store(false, Ordering::Relaxed);
+    }
+
+    pub fn is_unread(&self) -> bool {
+        self.activity.is_unread()
     }
 }
 
@@ -164,11 +199,8 @@ impl Order {
         self.connection.wake();
     }
 
-    /// Drive a connection until it ends or is told to.
-    async fn obeyed<C, E>(&self, connection: C, graceful: impl Fn(Pin<&mut C>))
-    where
-        C: Future<Output = Result<(), E>>,
-    {
+    /// Drive a connection until it ends, as it says then, or is told to (`None`).
+    async fn obeyed<C: Future>(&self, connection: C, graceful: impl Fn(Pin<&mut C>)) -> Option<C::Output> {
         let mut connection = std::pin::pin!(connection);
         let (mut begun, mut finishing) = (false, false);
         std::future::poll_fn(|cx| {
@@ -177,27 +209,23 @@ impl Order {
                 self.connection.register(cx.waker());
             }
             match self.what.load(Ordering::Acquire) {
-                CLOSE => return Poll::Ready(()),
+                CLOSE => return Poll::Ready(None),
                 FINISH if !std::mem::replace(&mut finishing, true) => graceful(connection.as_mut()),
                 _ => {}
             }
-            // A broken connection is its client's affair: nobody is left to tell.
-            connection.as_mut().poll(cx).map(|_| ())
+            connection.as_mut().poll(cx).map(Some)
         })
-        .await;
+        .await
     }
 }
 
 impl Watch {
-    /// Drive a connection to its end, and end it when its time has come.
-    pub async fn over<C, E>(self, connection: C, graceful: impl Fn(Pin<&mut C>))
-    where
-        C: Future<Output = Result<(), E>>,
-    {
+    /// Drive a connection to its end, and end it when its time has come; then it says nothing.
+    pub async fn over<C: Future>(self, connection: C, graceful: impl Fn(Pin<&mut C>)) -> Option<C::Output> {
         let watch = Arc::new(self);
         let looking = watch.clone();
         let _looking = Aborted(tokio::spawn(async move { looking.look().await }));
-        watch.order.obeyed(connection, graceful).await;
+        watch.order.obeyed(connection, graceful).await
     }
 
     /// Look whenever something may have become due, until the connection is closed.
@@ -244,7 +272,7 @@ impl Watch {
         let since = |at: &AtomicU64| Some(millis(at)).filter(|t| !t.is_zero());
         State {
             age,
-            active: self.activity.active.load(Ordering::Relaxed) > 0 || patience.is_some(),
+            active: self.activity.is_active() || patience.is_some(),
             requests: self.activity.requests.load(Ordering::Relaxed),
             idle_since: millis(&self.activity.idle_since),
             head_since: since(&self.activity.head_since).filter(|_| !self.http2),
@@ -325,7 +353,7 @@ mod tests {
         let told = Arc::new(AtomicUsize::new(0));
         let counted = told.clone();
         let connection = tokio::spawn(async move {
-            let graceful = |_: Pin<&mut std::future::Pending<Result<(), ()>>>| {
+            let graceful = |_: Pin<&mut std::future::Pending<()>>| {
                 counted.fetch_add(1, Ordering::Relaxed);
             };
             obeying.obeyed(std::future::pending(), graceful).await;

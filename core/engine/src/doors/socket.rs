@@ -2,6 +2,7 @@
 //! much of what was sent has reached it. hyper's own time-out for heads begins with the
 //! wait for one, so that it cannot tell an idle connection from a slow head.
 
+use super::half_closed::HalfClosed;
 use super::lifetime::Activity;
 use std::io;
 use std::pin::Pin;
@@ -13,12 +14,26 @@ use tokio::net::TcpStream;
 
 pub struct Noted {
     pub io: TcpStream,
-    pub activity: Arc<Activity>,
-    pub began: Instant,
+    activity: Arc<Activity>,
+    began: Instant,
+    half_closed: Option<HalfClosed>,
 }
 
 impl Noted {
-    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub fn new(io: TcpStream, activity: Arc<Activity>, began: Instant) -> Self {
+        Noted { io, activity, began, half_closed: None }
+    }
+
+    /// The peer sends no more, and may wait for an answer all the same.
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.half_closed.get_or_insert_with(HalfClosed::new).poll(cx, &self.io, &self.activity)
+    }
+
+    fn wrote(&self, cx: &Context<'_>, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if self.half_closed.is_some() {
+            // It may wait for nothing more now.
+            cx.waker().wake_by_ref();
+        }
         match &polled {
             Poll::Pending => self.activity.wrote(None, self.began),
             Poll::Ready(written) => {
@@ -41,7 +56,14 @@ impl AsyncRead for Noted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.half_closed.is_some() {
+            return self.poll_half_closed(cx);
+        }
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if matches!(polled, Poll::Ready(Ok(()))) && buf.filled().len() == before && self.activity.may_wait() {
+            return self.poll_half_closed(cx);
+        }
         if polled.is_ready() {
             self.activity.read(self.began);
         }
@@ -52,7 +74,7 @@ impl AsyncRead for Noted {
 impl AsyncWrite for Noted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(polled)
+        self.wrote(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -61,7 +83,7 @@ impl AsyncWrite for Noted {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
+        self.wrote(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

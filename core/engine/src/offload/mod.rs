@@ -4,11 +4,12 @@
 
 mod policy;
 
+use crate::admission::Client;
 use crate::error::{Error, Result, Word};
 use crate::stop::Stop;
 use parking_lot::Mutex;
 pub use policy::LARGE;
-use policy::{Answer, Class, Lines, Rules, Waiter};
+use policy::{Answer, Lines, Rules, Waiter};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -48,12 +49,16 @@ struct State {
 enum Seat {
     Waiting(Option<Waker>),
     Called,
+    /// Its place is somebody else's, who has less in the line.
+    Refused,
 }
 
 /// What the line should know of work.
 pub struct Job<H> {
     /// Bytes to go through, by which it waits; a guess is enough.
     pub bytes: usize,
+    /// With whom it takes turns.
+    pub client: Client,
     pub deadline: Option<Instant>,
     /// What the work holds of a budget, for as long as it lasts.
     pub held: H,
@@ -87,8 +92,8 @@ impl Offload {
         job: Job<H>,
         work: impl FnOnce(&Stop, &mut H) -> Result<T> + Send + 'static,
     ) -> Result<(T, H)> {
-        let Job { bytes, deadline, mut held } = job;
-        let turn = self.turn(bytes, deadline).await?;
+        let Job { bytes, client, deadline, mut held } = job;
+        let turn = self.turn(client, bytes, deadline).await?;
         let stop = Arc::new(Stop::at(deadline));
         let _leaving = Leaving(stop.clone());
         let working = tokio::task::spawn_blocking(move || {
@@ -105,31 +110,36 @@ impl Offload {
         }
     }
 
-    async fn turn(self: &Arc<Self>, bytes: usize, deadline: Option<Instant>) -> Result<Turn> {
-        let (answer, number, waiter) = self.come(bytes);
-        let full = "the server has as many requests to decode as it may, try again later";
+    async fn turn(self: &Arc<Self>, client: Client, bytes: usize, deadline: Option<Instant>) -> Result<Turn> {
+        let (answer, queued) = self.come(client, bytes);
         match answer {
-            Answer::Go => Ok(Turn { offload: self.clone(), class: waiter.class }),
-            Answer::Full => Err(Error::new(Word::Full, full).retry(RETRY)),
-            Answer::Wait => before(deadline, Queued { offload: self.clone(), number, waiter }).await,
+            Answer::Go => Ok(Turn { offload: self.clone(), waiter: queued.waiter }),
+            Answer::Full => Err(full()),
+            Answer::Wait | Answer::Instead(_) => before(deadline, queued).await?,
         }
     }
 
-    fn come(&self, bytes: usize) -> (Answer, u64, Waiter) {
+    fn come(self: &Arc<Self>, client: Client, bytes: usize) -> (Answer, Queued) {
         let mut state = self.state.lock();
         let number = state.come;
         state.come += 1;
-        let (answer, waiter) = state.lines.come(number, bytes, self.began.elapsed());
-        if answer == Answer::Wait {
+        let (answer, waiter) = state.lines.come(number, client, bytes, self.began.elapsed());
+        if matches!(answer, Answer::Wait | Answer::Instead(_)) {
             state.seats.insert(number, Seat::Waiting(None));
         }
-        (answer, number, waiter)
+        let refused = match answer {
+            Answer::Instead(other) => state.tell(other, Seat::Refused),
+            _ => None,
+        };
+        drop(state);
+        refused.into_iter().for_each(Waker::wake);
+        (answer, Queued { offload: self.clone(), number, waiter })
     }
 
     /// A helper is free again: whoever is next is called.
-    fn end(&self, class: Class) {
+    fn end(&self, waiter: &Waiter) {
         let mut state = self.state.lock();
-        state.lines.end(class);
+        state.lines.end(waiter);
         let called = state.call();
         drop(state);
         called.into_iter().for_each(Waker::wake);
@@ -140,12 +150,22 @@ impl State {
     fn call(&mut self) -> Vec<Waker> {
         let mut called = Vec::new();
         while let Some(number) = self.lines.next() {
-            if let Some(Seat::Waiting(Some(waker))) = self.seats.insert(number, Seat::Called) {
-                called.push(waker);
-            }
+            called.extend(self.tell(number, Seat::Called));
         }
         called
     }
+
+    fn tell(&mut self, number: u64, what: Seat) -> Option<Waker> {
+        match self.seats.insert(number, what) {
+            Some(Seat::Waiting(waker)) => waker,
+            _ => None,
+        }
+    }
+}
+
+fn full() -> Error {
+    let text = "the server has as many requests to decode as it may, try again later";
+    Error::new(Word::Full, text).retry(RETRY)
 }
 
 /// Tells work that its caller has left, by being dropped.
@@ -160,16 +180,16 @@ impl Drop for Leaving {
 /// The right to a helper; dropping it passes it on.
 struct Turn {
     offload: Arc<Offload>,
-    class: Class,
+    waiter: Waiter,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.offload.end(self.class);
+        self.offload.end(&self.waiter);
     }
 }
 
-/// A place in the line: a future of the turn. Dropping it leaves the line.
+/// A place in the line: a future of the turn, or of the refusal. Dropping it leaves the line.
 struct Queued {
     offload: Arc<Offload>,
     number: u64,
@@ -177,18 +197,19 @@ struct Queued {
 }
 
 impl Future for Queued {
-    type Output = Turn;
+    type Output = Result<Turn>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Turn> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Turn>> {
         let mut state = self.offload.state.lock();
         match state.seats.get_mut(&self.number) {
             Some(Seat::Waiting(waker)) => {
                 *waker = Some(cx.waker().clone());
                 Poll::Pending
             }
+            Some(Seat::Refused) => Poll::Ready(Err(full())),
             _ => {
                 state.seats.remove(&self.number);
-                Poll::Ready(Turn { offload: self.offload.clone(), class: self.waiter.class })
+                Poll::Ready(Ok(Turn { offload: self.offload.clone(), waiter: self.waiter }))
             }
         }
     }
@@ -201,10 +222,10 @@ impl Drop for Queued {
             Some(Seat::Waiting(_)) => state.lines.leave(&self.waiter),
             Some(Seat::Called) => {
                 drop(state);
-                self.offload.end(self.waiter.class);
+                self.offload.end(&self.waiter);
             }
-            // It took its turn.
-            None => {}
+            // It took its turn, had no place or lost it.
+            Some(Seat::Refused) | None => {}
         }
     }
 }

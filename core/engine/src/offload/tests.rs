@@ -5,7 +5,7 @@ use std::sync::mpsc;
 const ONE: Rules = Rules { helpers: 1, kept: 0, waiting: 1 };
 
 fn job<H>(held: H, deadline: Option<Instant>) -> Job<H> {
-    Job { bytes: 1, deadline, held }
+    Job { bytes: 1, client: Client { address: 1, connection: 1 }, deadline, held }
 }
 
 /// Occupy the only helper until what comes back is dropped.
@@ -116,6 +116,31 @@ async fn fault_105_a_full_line_refuses_at_once_and_says_when_to_try_again() {
     drop(end);
     assert_eq!(waiting.await, Ok(((), ())));
     idle(&offload).await;
+}
+
+#[tokio::test]
+async fn fault_105_who_has_most_in_a_full_line_is_refused_for_who_has_nothing_in_it() {
+    let offload = Offload::with(ONE);
+    let end = occupy(&offload).await;
+    let mut waiting = std::pin::pin!(offload.run(job((), None), |_, _| Ok(1)));
+    assert!(waits(waiting.as_mut()));
+    let other = Client { address: 2, connection: 2 };
+    let mut stranger = std::pin::pin!(offload.run(Job { client: other, ..job((), None) }, |_, _| Ok(2)));
+    // Each has as much as the other.
+    assert_eq!(stranger.as_mut().await.unwrap_err().word, Word::Full);
+    drop(end);
+    assert_eq!(waiting.await, Ok((1, ())));
+    let two = Offload::with(Rules { waiting: 2, ..ONE });
+    let end = occupy(&two).await;
+    let mut first = std::pin::pin!(two.run(job((), None), |_, _| Ok(1)));
+    let mut second = std::pin::pin!(two.run(job((), None), |_, _| Ok(1)));
+    let mut stranger = std::pin::pin!(two.run(Job { client: other, ..job((), None) }, |_, _| Ok(2)));
+    assert!(waits(first.as_mut()) && waits(second.as_mut()) && waits(stranger.as_mut()));
+    assert_eq!(second.await.unwrap_err().word, Word::Full);
+    assert_eq!(two.depth(), (2, 1));
+    drop(end);
+    assert_eq!((first.await, stranger.await), (Ok((1, ())), Ok((2, ()))));
+    idle(&two).await;
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Pieces {
         if self.bytes > most {
             return Err(too_large(format_args!("at least {}", self.bytes), of.max_message()));
         }
-        self.held.get_or_insert_with(|| of.another()).take(size)?;
+        self.held.get_or_insert_with(|| of.beside()).take(size)?;
         let outputs = piece.outputs.into_iter().map(|(shape, data)| Ok((shape, copied(data)?)));
         let outputs = outputs.collect::<Result<_>>()?;
         self.rows += piece.rows;
@@ -146,7 +146,10 @@ mod tests {
         drop(joined);
         assert_eq!(budget.used(), 0);
         assert_eq!(keep(&mut pieces, 0, &[1, 10], 9, &of).unwrap_err().word, Word::TooLarge);
-        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 21], 99, &of).unwrap_err().word, Word::Full);
+        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 21], 99, &of).unwrap_err().word, Word::TooLarge);
+        let mut others = budget.reserve();
+        others.take(1).unwrap();
+        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 20], 99, &of).unwrap_err().word, Word::Full);
     }
 
     #[test]

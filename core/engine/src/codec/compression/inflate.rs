@@ -33,6 +33,8 @@ pub fn inflate(encoding: Encoding, data: &Bytes, limit: usize) -> Result<Bytes> 
 #[derive(Debug)]
 pub struct Inflater {
     source: Source,
+    /// Compressed bytes, all of them.
+    packed: usize,
     limit: usize,
     out: Vec<u8>,
     /// Bytes of `out` that have come.
@@ -42,7 +44,8 @@ pub struct Inflater {
 
 impl Inflater {
     pub fn new(encoding: Encoding, data: Bytes, limit: usize) -> Self {
-        Inflater { source: Source::of(encoding, data), limit, out: Vec::new(), filled: 0, asked: 0 }
+        let (packed, source) = (data.len(), Source::of(encoding, data));
+        Inflater { source, packed, limit, out: Vec::new(), filled: 0, asked: 0 }
     }
 
     /// Go on until `until` bytes have come, or the end; whether that is reached. `go_on` is asked
@@ -67,6 +70,13 @@ impl Inflater {
             }
         }
         Ok(false)
+    }
+
+    /// Bytes that are still to come, if the rest is packed as what has come.
+    pub fn left(&self) -> usize {
+        let rest = self.source.len();
+        let ratio = self.filled / (self.packed - rest).max(1) + 1;
+        rest.saturating_mul(ratio).min(self.limit.saturating_sub(self.filled))
     }
 
     fn make_room(&mut self, go_on: &mut dyn FnMut(usize) -> Result<()>) -> Result<()> {
