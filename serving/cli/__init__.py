@@ -6,8 +6,15 @@ at once.
 
 from __future__ import annotations
 
+from serving import standard_streams
+
+# Before the imports below, which may open descriptors.
+standard_streams.open_missing()
+
 import os
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -59,11 +66,30 @@ def main() -> None:
     """Entry point of the command."""
     # Before anything imports onnxruntime; an operator's own word counts.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    standard_streams.escape_what_does_not_fit()
     try:
         app()
     except UserError as error:
-        for line in error.lines:
-            print(f"serving: {line}", file=sys.stderr)
+        _complain(error.lines)
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        _write_out()
+
+
+def _write_out() -> None:
+    """What could not be written was not done; a reader who left knows it himself."""
+    try:
+        standard_streams.flush()
+    except BrokenPipeError:
+        sys.exit(1)
+    except (OSError, ValueError) as error:
+        _complain([f"standard output: {getattr(error, 'strerror', None) or error}"])
+        sys.exit(1)
+
+
+def _complain(lines: Iterable[str]) -> None:
+    with suppress(OSError, ValueError):  # nobody listens there either
+        for line in lines:
+            print(f"serving: {line}", file=sys.stderr)
