@@ -32,6 +32,7 @@ from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.observe.vitals import add_vitals
+from serving.on_demand import OnDemand
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
 from serving.protocols.repository import RepositoryControl
@@ -72,6 +73,7 @@ class Gateway:
         start_global_pool(settings)
         self._ready = False
         gates = open_gates(settings)
+        self._token = gates.admin.token
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
         trace_target = open_target(settings)
         state = StateDir(settings.state_dir)
@@ -193,6 +195,12 @@ class Gateway:
         self._set_ready(True)
         return True
 
+    def reload(self) -> None:
+        """Read the token and the models' configurations again; the log says what came of it."""
+        token = "none" if self._token is None else self._token.reload()
+        log.info("reload", token=token, effect="settings stay as they were at the start")
+        self.manager.reload()
+
     def stop(self) -> bool:
         """Turn unready, answer on for the drain delay, let what is in flight end, and close.
 
@@ -253,13 +261,15 @@ def serve(
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit status.
+    """Run until SIGTERM or SIGINT; the exit status. SIGHUP reloads.
 
     The main thread only waits: a handler runs between two of its instructions, so it must
     not sit in native code.
     """
-    with StopSignals().handled() as signals:
+    reloads = OnDemand("reload", gateway.reload)
+    with StopSignals().handled(reloads.ask) as signals:
         gateway.start()
+        reloads.start()
         if gateway.wait_loaded(on_change, signals.asked):
             on_ready()
         signals.wait_until(signals.asked)

@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from serving import __version__
+from serving import __version__, inherited
 from serving.cli.check import check
 from serving.cli.doctor import doctor
 from serving.cli.infer import infer
@@ -66,6 +66,7 @@ def main() -> None:
     """Entry point of the command."""
     # Before anything imports onnxruntime; an operator's own word counts.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    inherited.put_right()
     standard_streams.escape_what_does_not_fit()
     try:
         app()
