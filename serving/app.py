@@ -39,7 +39,7 @@ from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
-from serving.state_dir import StateDir
+from serving.state_opening import open_state
 from serving.stop_signals import StopSignals
 
 # Between two looks at what is loading.
@@ -55,8 +55,9 @@ class Gateway:
     loads. ``start`` answers (live, not ready) at once; ``wait_loaded`` waits for the versions
     wanted at start and turns it ready; ``stop`` drains.
 
-    Raises AddressError where an address can't be listened on, ConfigError where the token
-    can't be read or a package is missing that the settings ask for.
+    Raises StateHeldError where another gateway has the state directory, AddressError where an
+    address can't be listened on, ConfigError where the token can't be read or a package is
+    missing that the settings ask for.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Gateway:
         roots: Sequence[Path],
         origins: Mapping[str, str] | None = None,
     ) -> None:
-        self.settings = settings
+        self._state = open_state(settings, roots)
+        settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
         descriptors.raise_limit()
         _say_few_places(settings)
@@ -76,12 +78,14 @@ class Gateway:
         self._token = gates.admin.token
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
         trace_target = open_target(settings)
-        state = StateDir(settings.state_dir)
-        self.tracker = Tracker(settings, state, self._counted, self.models)
+        state = self._state
+        self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server = _bound(settings)
         note_requests(self.server, settings)
-        self._loader = Loader(settings, state)
-        self.manager = Manager(settings, roots, publish_to(self.server), self._loader, state=state)
+        self._loader = Loader(settings, state.shared)
+        self.manager = Manager(
+            settings, roots, publish_to(self.server), self._loader, state=state.own
+        )
         self.admin = self._bound_admin(origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         desk = Desk(self.manager, settings.name, control)
@@ -225,6 +229,7 @@ class Gateway:
         if self._traces is not None:
             self._traces.stop()
         self.admin.stop()
+        self._state.close()
         return clean
 
     def _set_ready(self, ready: bool) -> None:

@@ -12,7 +12,10 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _NAMES = ("stdin", "stdout", "stderr")
 _ERRORS = "serving.escape"
@@ -34,23 +37,51 @@ def open_missing() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
-def escape_what_does_not_fit() -> None:
+class OutputError(OSError):
+    """Standard output does not take what is written, though its reader has not left."""
+
+
+def prepare() -> None:
     """From now on what the locale's encoding can't say is written as ``\\uXXXX``: JSON stays
-    JSON, and nothing is an error."""
+    JSON, and nothing is an error. What standard output refuses is an OutputError."""
     codecs.register_error(_ERRORS, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_ERRORS)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _telling(sys.stdout)
 
 
-def flush() -> None:
-    """Write out what standard output still holds, and give up what it does not take: the
-    interpreter flushes once more at its end, and would complain. Raises OSError, ValueError."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        _discard(sys.stdout)
-        raise
+def give_up_output() -> None:
+    """Let what was not taken, and what else is written, go nowhere: the interpreter flushes
+    once more at its end, and would complain."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+class _Output(io.FileIO):
+    def write(self, data: ReadableBuffer, /) -> int | Any:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror) from None
+
+
+def _telling(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    raw = _Output(stream.fileno(), "w", closefd=False)
+    # Without one where the interpreter was asked for that (PYTHONUNBUFFERED).
+    is_buffered = isinstance(stream.buffer, io.BufferedWriter)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw) if is_buffered else raw,
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
 
 
 def _fill(number: int) -> None:
@@ -62,13 +93,6 @@ def _fill(number: int) -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
-
-
-def _discard(stream: TextIO) -> None:
-    with suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

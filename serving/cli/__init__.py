@@ -15,11 +15,11 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from serving import __version__, inherited
+from serving import __version__, inherited, machine
 from serving.cli.check import check
 from serving.cli.doctor import doctor
 from serving.cli.infer import infer
@@ -67,7 +67,7 @@ def main() -> None:
     # Before anything imports onnxruntime; an operator's own word counts.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     inherited.put_right()
-    standard_streams.escape_what_does_not_fit()
+    standard_streams.prepare()
     try:
         app()
     except UserError as error:
@@ -75,6 +75,13 @@ def main() -> None:
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except standard_streams.OutputError as error:
+        _end_of_output(error)
+    except RuntimeError as error:
+        if not machine.is_thread_shortage(error):
+            raise
+        _complain([machine.thread_shortage_words()])
+        sys.exit(1)
     finally:
         _write_out()
 
@@ -82,12 +89,16 @@ def main() -> None:
 def _write_out() -> None:
     """What could not be written was not done; a reader who left knows it himself."""
     try:
-        standard_streams.flush()
-    except BrokenPipeError:
-        sys.exit(1)
-    except (OSError, ValueError) as error:
-        _complain([f"standard output: {getattr(error, 'strerror', None) or error}"])
-        sys.exit(1)
+        sys.stdout.flush()
+    except OSError as error:
+        _end_of_output(error)
+
+
+def _end_of_output(error: OSError) -> NoReturn:
+    standard_streams.give_up_output()
+    if not isinstance(error, BrokenPipeError):
+        _complain([f"standard output: {error.strerror}"])
+    sys.exit(1)
 
 
 def _complain(lines: Iterable[str]) -> None:
