@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from serving import _core, descriptors
+from serving import _core, descriptors, standard_streams
 from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
@@ -66,6 +66,8 @@ class Gateway:
         roots: Sequence[Path],
         origins: Mapping[str, str] | None = None,
     ) -> None:
+        # What is opened from here on must not get the number of a closed one.
+        standard_streams.open_missing()
         self._state = open_state(settings, roots)
         settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)

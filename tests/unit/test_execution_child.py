@@ -70,8 +70,8 @@ def test_gets_no_more_memory_than_it_may_have() -> None:
     child.close()
 
 
-def test_lives_through_sigterm_and_sigint(child: Child) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+def test_lives_through_signals_that_are_meant_for_the_server(child: Child) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(child.pid, number)
     assert child.ask({"do": "echo", "what": 1})["echo"] == 1
 

@@ -1,7 +1,7 @@
 """A child process of ours, seen from the server; ``child_process.serve`` is its other end.
 
 Spawned, never forked: it shares no lock, thread or session with the server. It has its own
-session and ignores SIGINT and SIGTERM, so that a drain can finish what runs in it. It never
+session and ignores SIGINT, SIGTERM and SIGHUP, so that a drain can finish what runs in it. It never
 outlives the server, however that ends: it sees the end of its socket, and the kernel ends it
 where it can't.
 """
@@ -23,13 +23,13 @@ from pathlib import Path
 
 import serving
 from serving.execution.isolation import framing
+from serving.execution.isolation.child_process import SIGNALS
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.spawning import in_lasting_thread
 
 # For a process that closed its socket, or was killed, to be gone.
 _END_S = 10.0
 _CLOSE_S = 2.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STDERR = 2
 
 
@@ -185,7 +185,7 @@ def _spawned(module: str, fd: int, name: str) -> subprocess.Popen[bytes]:
 
 def _spawn(arguments: list[str], fd: int) -> subprocess.Popen[bytes]:
     # Blocked signals stay so across the exec: none can end it before it ignores them.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return subprocess.Popen(
             # -P: a file beside which the server happens to run is not a module.

@@ -24,6 +24,8 @@ Handler = Callable[[Message, list[int]], Message]
 _OOM_SCORE = 500
 _PROC = Path("/proc/self")
 _PR_SET_PDEATHSIG = 1
+# What is meant for the server, and may be sent to all that belongs to it.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def serve(handler: Handler, hear: Callable[[str], None] = lambda word: None) -> None:
@@ -94,9 +96,9 @@ def memory_of(kind: str) -> int:
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _settle_in(start: Message) -> None:
