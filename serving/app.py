@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from serving import _core, descriptors
+from serving import _core, descriptors, standard_streams
 from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin
 from serving.events import log
@@ -32,13 +32,14 @@ from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.observe.vitals import add_vitals
+from serving.on_demand import OnDemand
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
-from serving.state_dir import StateDir
+from serving.state_opening import open_state
 from serving.stop_signals import StopSignals
 
 # Between two looks at what is loading.
@@ -54,8 +55,9 @@ class Gateway:
     loads. ``start`` answers (live, not ready) at once; ``wait_loaded`` waits for the versions
     wanted at start and turns it ready; ``stop`` drains.
 
-    Raises AddressError where an address can't be listened on, ConfigError where the token
-    can't be read or a package is missing that the settings ask for.
+    Raises StateHeldError where another gateway has the state directory, AddressError where an
+    address can't be listened on, ConfigError where the token can't be read or a package is
+    missing that the settings ask for.
     """
 
     def __init__(
@@ -64,7 +66,10 @@ class Gateway:
         roots: Sequence[Path],
         origins: Mapping[str, str] | None = None,
     ) -> None:
-        self.settings = settings
+        # What is opened from here on must not get the number of a closed one.
+        standard_streams.open_missing()
+        self._state = open_state(settings, roots)
+        settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
         descriptors.raise_limit()
         _say_few_places(settings)
@@ -72,14 +77,17 @@ class Gateway:
         start_global_pool(settings)
         self._ready = False
         gates = open_gates(settings)
+        self._token = gates.admin.token
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
         trace_target = open_target(settings)
-        state = StateDir(settings.state_dir)
-        self.tracker = Tracker(settings, state, self._counted, self.models)
+        state = self._state
+        self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server = _bound(settings)
         note_requests(self.server, settings)
-        self._loader = Loader(settings, state)
-        self.manager = Manager(settings, roots, publish_to(self.server), self._loader, state=state)
+        self._loader = Loader(settings, state.shared)
+        self.manager = Manager(
+            settings, roots, publish_to(self.server), self._loader, state=state.own
+        )
         self.admin = self._bound_admin(origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         desk = Desk(self.manager, settings.name, control)
@@ -193,6 +201,12 @@ class Gateway:
         self._set_ready(True)
         return True
 
+    def reload(self) -> None:
+        """Read the token and the models' configurations again; the log says what came of it."""
+        token = "none" if self._token is None else self._token.reload()
+        log.info("reload", token=token, effect="settings stay as they were at the start")
+        self.manager.reload()
+
     def stop(self) -> bool:
         """Turn unready, answer on for the drain delay, let what is in flight end, and close.
 
@@ -217,6 +231,7 @@ class Gateway:
         if self._traces is not None:
             self._traces.stop()
         self.admin.stop()
+        self._state.close()
         return clean
 
     def _set_ready(self, ready: bool) -> None:
@@ -253,13 +268,15 @@ def serve(
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit status.
+    """Run until SIGTERM or SIGINT; the exit status. SIGHUP reloads.
 
     The main thread only waits: a handler runs between two of its instructions, so it must
     not sit in native code.
     """
-    with StopSignals().handled() as signals:
+    reloads = OnDemand("reload", gateway.reload)
+    with StopSignals().handled(reloads.ask) as signals:
         gateway.start()
+        reloads.start()
         if gateway.wait_loaded(on_change, signals.asked):
             on_ready()
         signals.wait_until(signals.asked)

@@ -46,6 +46,9 @@ class Secret:
     def matches(self, other: bytes) -> bool:
         return hmac.compare_digest(self._value, other)
 
+    def is_same(self, other: Secret | None) -> bool:
+        return other is not None and other.matches(self._value)
+
     def __repr__(self) -> str:
         return "Secret(***)"
 
@@ -70,6 +73,15 @@ class TokenFile:
         given = token.encode("utf-8", "surrogateescape")
         return secret is not None and secret.matches(given)
 
+    def reload(self) -> str:
+        """Read the file now, whatever it looks like: ``changed``, ``unchanged``, ``unusable``."""
+        with self._lock:
+            before, self._looked_at = self._secret, self._now()
+            self._read_again()
+            if self._secret is None:
+                return "unusable"
+            return "unchanged" if self._secret.is_same(before) else "changed"
+
     def _current(self) -> Secret | None:
         with self._lock:
             if self._now() - self._looked_at >= _LOOK_EVERY_S:
@@ -78,13 +90,17 @@ class TokenFile:
             return self._secret
 
     def _look(self) -> None:
-        if _mark(self._path) == self._seen:
-            return
+        if _mark(self._path) != self._seen:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        before = self._secret
         try:
             self._seen, self._secret = _read(self._path)
-            log.info("control_token_changed", file=str(self._path))
+            if not self._secret.is_same(before):
+                log.info("control_token_changed", file=str(self._path))
         except ConfigError as error:
-            if self._secret is not None:
+            if before is not None:
                 log.error("control_token_lost", reason=str(error))
             self._seen, self._secret = None, None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,26 @@ def usable_memory(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -
     limit = memory_limit(proc_cgroup, root)
     physical = physical_memory()
     return physical if limit is None else min(physical, limit)
+
+
+def is_thread_shortage(error: BaseException) -> bool:
+    """Whether it says that the system refuses another thread, which may pass."""
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def thread_shortage_words() -> str:
+    """What may be in the way, for the operator."""
+    space, processes = (_limit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_NPROC))
+    return (
+        "the system starts no further thread for want of memory or of a place for it: the limit"
+        f" of address space (ulimit -v) is {space}, of processes and threads (ulimit -u)"
+        f" {processes}; a cgroup may have one of its own (pids.max)"
+    )
+
+
+def _limit(kind: int) -> str:
+    limit = resource.getrlimit(kind)[0]
+    return "none" if limit == resource.RLIM_INFINITY else str(limit)
 
 
 def affinity_cpus() -> int:

@@ -25,14 +25,31 @@ class StateDir:
     """JSON documents by name, each replaced as a whole. Safe from any thread.
 
     ``path`` None: nothing outlives the process. The directory is made, with mode 0700, by the
-    first write.
+    first write. ``is_ours`` False: another gateway writes there, we read.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, is_ours: bool = True) -> None:
         self.path = path
+        self._root = path
+        self._is_ours = is_ours
         self._lock = threading.Lock()
         self._unwritten: dict[str, Any] = {}
-        self._said = False
+        # Shared with the parts.
+        self._said = threading.Event()
+
+    def below(self, part: str) -> StateDir:
+        """Documents of their own in the folder ``part`` (folders with ``/`` between them)."""
+        other = StateDir(self.path, is_ours=self._is_ours)
+        other._root = self.path / part if self.path is not None else None
+        other._said = self._said
+        return other
+
+    def take_over(self, place: Path) -> None:
+        """Move a document or a folder from elsewhere in the directory here."""
+        if self.path is not None and self._root is not None and self._is_ours:
+            with contextlib.suppress(OSError):  # then it stays where nobody reads it
+                _make_all_private(self.path, self._root)
+                place.rename(self._root / place.name)
 
     def read(self, name: str) -> Any:
         """The document last written under ``name`` (letters, digits, ``-``, ``_``, ``/``
@@ -40,9 +57,9 @@ class StateDir:
         with self._lock:
             if name in self._unwritten:
                 return self._unwritten[name]
-            if self.path is None:
+            if self._root is None:
                 return None
-            file = self._file(self.path, name)
+            file = self._file(self._root, name)
             try:
                 return json.loads(read_file(file, MAX_BYTES))
             except FileNotFoundError:
@@ -58,12 +75,14 @@ class StateDir:
         """
         with self._lock:
             try:
-                if self.path is None:
+                if self.path is None or self._root is None:
                     raise OSError("there is no directory for it")
+                if not self._is_ours:
+                    raise OSError("it is another gateway's")
                 text = json.dumps(document, ensure_ascii=False).encode()
                 if len(text) > MAX_BYTES:
                     raise OSError(f"it has more than {MAX_BYTES} bytes")
-                _replace(self.path, self._file(self.path, name), text)
+                _replace(self.path, self._file(self._root, name), text)
             except OSError as error:
                 self._unwritten[name] = document
                 self._say(error)
@@ -75,17 +94,17 @@ class StateDir:
         """Forget the document, if there is one."""
         with self._lock:
             self._unwritten.pop(name, None)
-            if self.path is not None:
+            if self._root is not None and self._is_ours:
                 with contextlib.suppress(OSError):
-                    self._file(self.path, name).unlink()
+                    self._file(self._root, name).unlink()
 
     def names(self, folder: str) -> list[str]:
         """The names of the documents in a folder, without it, oldest first."""
         with self._lock:
             found: dict[str, int] = {}
-            if self.path is not None:
+            if self._root is not None:
                 with contextlib.suppress(OSError):
-                    for file in (self.path / folder).glob("*.json"):
+                    for file in (self._root / folder).glob("*.json"):
                         with contextlib.suppress(OSError):
                             found[file.stem] = file.stat().st_mtime_ns
             for name in self._unwritten:
@@ -101,8 +120,9 @@ class StateDir:
         return root.joinpath(*parts[:-1], f"{parts[-1]}.json")
 
     def _say(self, error: OSError) -> None:
-        if not self._said:
-            self._said = True
+        # Who reads another's directory was told so at the start.
+        if self._is_ours and not self._said.is_set():
+            self._said.set()
             log.warning(
                 "state_not_written",
                 path=str(self.path) if self.path else None,
@@ -113,9 +133,7 @@ class StateDir:
 
 def _replace(root: Path, file: Path, text: bytes) -> None:
     """Whole or not at all, also when the power fails."""
-    make_private(root)
-    if file.parent != root:
-        make_private(file.parent)
+    _make_all_private(root, file.parent)
     handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
@@ -127,6 +145,13 @@ def _replace(root: Path, file: Path, text: bytes) -> None:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
+
+
+def _make_all_private(root: Path, folder: Path) -> None:
+    """``root`` and the folders from it down to ``folder``. Raises OSError."""
+    if folder != root:
+        _make_all_private(root, folder.parent)
+    make_private(folder)
 
 
 def make_private(folder: Path) -> None:

@@ -1,4 +1,5 @@
-"""SIGTERM and SIGINT, seen whatever thread the kernel gives them to."""
+"""SIGTERM, SIGINT and SIGHUP, seen whatever thread the kernel gives them to, and however they
+were inherited."""
 
 from __future__ import annotations
 
@@ -30,14 +31,25 @@ class StopSignals:
         return self._asked
 
     @contextmanager
-    def handled(self) -> Iterator[StopSignals]:
-        """Only the main thread may install handlers."""
+    def handled(self, on_hangup: Callable[[], None] | None = None) -> Iterator[StopSignals]:
+        """Only the main thread may install handlers.
+
+        Both count also where whoever started the process ignored or blocked them (a shell
+        does, of SIGINT, for what it puts in the background). ``on_hangup`` is called, between
+        two instructions of the main thread, for each SIGHUP; where that is ignored
+        (``nohup``) it stays so.
+        """
         # A full pipe wakes as well as one more byte would.
         wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        before = {number: signal.signal(number, self._on_signal) for number in _NUMBERS}
+        handlers = dict.fromkeys(_NUMBERS, self._on_signal)
+        if on_hangup is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            handlers[signal.SIGHUP] = lambda number, frame: on_hangup()
+        before = {number: signal.signal(number, one) for number, one in handlers.items()}
+        blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield self
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(wakeup_before)

@@ -6,13 +6,20 @@ at once.
 
 from __future__ import annotations
 
+from serving import standard_streams
+
+# Before the imports below, which may open descriptors.
+standard_streams.open_missing()
+
 import os
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
-from serving import __version__
+from serving import __version__, inherited, machine
 from serving.cli.check import check
 from serving.cli.doctor import doctor
 from serving.cli.infer import infer
@@ -59,11 +66,42 @@ def main() -> None:
     """Entry point of the command."""
     # Before anything imports onnxruntime; an operator's own word counts.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    inherited.put_right()
+    standard_streams.prepare()
     try:
         app()
     except UserError as error:
-        for line in error.lines:
-            print(f"serving: {line}", file=sys.stderr)
+        _complain(error.lines)
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except standard_streams.OutputError as error:
+        _end_of_output(error)
+    except RuntimeError as error:
+        if not machine.is_thread_shortage(error):
+            raise
+        _complain([machine.thread_shortage_words()])
+        sys.exit(1)
+    finally:
+        _write_out()
+
+
+def _write_out() -> None:
+    """What could not be written was not done; a reader who left knows it himself."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _end_of_output(error)
+
+
+def _end_of_output(error: OSError) -> NoReturn:
+    standard_streams.give_up_output()
+    if not isinstance(error, BrokenPipeError):
+        _complain([f"standard output: {error.strerror}"])
+    sys.exit(1)
+
+
+def _complain(lines: Iterable[str]) -> None:
+    with suppress(OSError, ValueError):  # nobody listens there either
+        for line in lines:
+            print(f"serving: {line}", file=sys.stderr)

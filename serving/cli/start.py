@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from serving.observe.lines import LineWriter
     from serving.settings import Settings
 
+# EX_TEMPFAIL of sysexits.h: another try may go better.
+_STATE_HELD = 75
+
 _PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="0: any free one.")]
 
 
@@ -93,9 +96,12 @@ def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str])
     except ImportError as error:
         raise UserError(missing(error)) from None
     from serving.errors import ConfigError
+    from serving.state_opening import StateHeldError
 
     try:
         return Gateway(settings, roots, origins)
+    except StateHeldError as error:
+        raise UserError(str(error), code=_STATE_HELD) from None
     except (AddressError, ConfigError) as error:
         raise UserError(str(error)) from None
 

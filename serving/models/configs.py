@@ -18,6 +18,9 @@ from serving.model_config import (
 )
 from serving.registry.directory import FoundModel
 
+# No file's.
+_NO_STAMP = "-"
+
 
 @dataclass(frozen=True, slots=True)
 class KnownConfig:
@@ -52,6 +55,10 @@ class Configs:
         """As last read."""
         return self._known.get(model)
 
+    def read_again(self) -> None:
+        """Have the next ``of`` read each, also where its files look as before."""
+        self._known = {name: replace(one, stamp=_NO_STAMP) for name, one in self._known.items()}
+
     def keep_only(self, models: Collection[str]) -> None:
         for name in self._known.keys() - set(models):
             del self._known[name]
@@ -71,6 +78,13 @@ class Configs:
 def _wrong(stamp: str, before: KnownConfig | None, words: str) -> KnownConfig:
     policy = before.policy if before else VersionPolicy()
     return KnownConfig(stamp, f"wrong-{stamp}", policy, None, words)
+
+
+def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
+    """Whether they say the same, however the files look."""
+    if one is None or other is None:
+        return one is other
+    return one.config == other.config and one.error == other.error
 
 
 def fingerprint(config: ModelConfig) -> str:

@@ -114,6 +114,10 @@ class Intents:
     def upload_folders(self) -> list[Path]:
         return [o.upload.root for o in self._overrides.values() if o.upload is not None]
 
+    def read_configurations_again(self) -> None:
+        """With the next ``wishes`` of each model, also where the files look as before."""
+        self._configs.read_again()
+
     def keep_only(self, models: Collection[str]) -> None:
         """Forget the configurations of all other models."""
         self._configs.keep_only(models)

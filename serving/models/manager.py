@@ -160,6 +160,10 @@ class Manager:
         """Something changed in the directories: look soon, not when it is due."""
         self._post(self._disk.hurry)
 
+    def reload(self) -> None:
+        """Have every model's configuration read again; the log says what that changed."""
+        self._post(self._reconciler.reload)
+
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
         return self._pictures.views

@@ -11,6 +11,7 @@ from serving.models import policy, progress
 from serving.models.answers import answering
 from serving.models.commands import AcceptVersion, Command, LoadModel, Outcome, SetDefault
 from serving.models.comparing import Comparing
+from serving.models.configs import is_same
 from serving.models.disk import Disk
 from serving.models.intents import Intents
 from serving.models.picture import Standing, model_view
@@ -27,6 +28,10 @@ from serving.signature import Signature
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
+# Models that the log names at once.
+_MOST_NAMED = 20
+# A version that there is not: files beside the versions count as settled, no version does.
+_CONFIGURATION = -1
 
 
 class Reconciler:
@@ -126,6 +131,24 @@ class Reconciler:
             )
             registry = self._settings.registry
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
+
+    def reload(self) -> None:
+        """Read every model's configuration again, at once and whatever its files look like, and
+        say in the log what that changed."""
+        names = {found.name for found in self._disk.models}
+        before = {name: self._intents.known(name) for name in names}
+        self._intents.read_configurations_again()
+        self._disk.scan(names, {(name, _CONFIGURATION) for name in names})
+        self._read()
+        after = {name: self._intents.known(name) for name in names}
+        changed = sorted(name for name in names if not is_same(before[name], after[name]))
+        wrong = sorted(name for name, known in after.items() if known is not None and known.error)
+        log.info(
+            "configurations_reloaded",
+            models=len(names),
+            changed=changed[:_MOST_NAMED],
+            wrong=wrong[:_MOST_NAMED],
+        )
 
     def _wish(self, model: str) -> Wishes:
         found, unseen = self._disk.find(model), self._disk.unseen

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from serving import machine
 from serving.errors import LoadError
 from serving.events import log
 from serving.model_config import ModelConfig
@@ -376,6 +377,8 @@ def _reason(error: BaseException) -> tuple[str, str]:
         return "not enough memory", repr(error)
     if isinstance(error, OSError):
         return "its files could not be read", repr(error)
+    if machine.is_thread_shortage(error):
+        return "no thread could be started for it", machine.thread_shortage_words()
     return "an internal error while it was loaded", repr(error)
 
 
@@ -384,6 +387,8 @@ def _may_heal(error: BaseException) -> bool:
     marked = getattr(error, "may_heal", None)
     if isinstance(marked, bool):
         return marked
+    if machine.is_thread_shortage(error):
+        return True
     causes = [e for e in (error, error.__cause__) if isinstance(e, OSError | MemoryError)]
     # A file that was missing comes as a change of files.
     return bool(causes) and not isinstance(causes[-1], FileNotFoundError)

@@ -255,6 +255,15 @@ class RolloutSettings(Section):
     )
 
 
+class StateSettings(Section):
+    when_held: Literal["exit", "memory"] = Field(
+        default="exit",
+        description="What to do when another gateway has the state directory. `exit`: end, with"
+        " status 75; `memory`: serve without it: what trials found out is read there, pins and"
+        " what else was decided are not, and nothing is written.",
+    )
+
+
 class RegistrySettings(Section):
     settle_s: SecondsOrZero = Field(
         default=3.0,

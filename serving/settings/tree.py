@@ -26,6 +26,7 @@ from serving.settings.sections import (
     RolloutSettings,
     Section,
     ShutdownSettings,
+    StateSettings,
     Text,
     ThreadSettings,
     TracingSettings,
@@ -40,7 +41,7 @@ _SHORTEST_SECRET = 8
 def default_state_dir(environ: Mapping[str, str] | None = None) -> Path | None:
     """``$XDG_STATE_HOME/serving`` or ``~/.local/state/serving``; None where there is no home.
 
-    Only the name of the place: nothing is made before something is written.
+    Only the name of the place: a gateway that starts makes it.
     """
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_STATE_HOME", "")
@@ -66,7 +67,7 @@ class Settings(Section):
     state_dir: Path | None = Field(
         default_factory=default_state_dir,
         description="Directory for what the gateway writes (default:"
-        " `$XDG_STATE_HOME/serving`, else `~/.local/state/serving`). Made when first written to.",
+        " `$XDG_STATE_HOME/serving`, else `~/.local/state/serving`). Made at the start.",
     )
     model_control: Literal["poll", "explicit", "both"] = Field(
         default="poll",
@@ -88,6 +89,7 @@ class Settings(Section):
     grpc: GrpcSettings = GrpcSettings()
     threads: ThreadSettings = ThreadSettings()
     batching: BatchingSettings = BatchingSettings()
+    state: StateSettings = StateSettings()
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     loading: LoadingSettings = LoadingSettings()

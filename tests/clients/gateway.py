@@ -95,6 +95,10 @@ class Gateway:
     arguments: tuple[str, ...] = ()
     # Where it is started; by default a folder of its own.
     cwd: Path | None = None
+    # What starts it, put before its command.
+    before: tuple[str, ...] = ()
+    # A descriptor in place of its log, and of nothing to read.
+    terminal: int | None = None
 
     def __post_init__(self) -> None:
         self.http_port, self.grpc_port, self.admin_port = free_ports(3)
@@ -120,12 +124,13 @@ class Gateway:
         environment |= {variable(key): value for key, value in chosen.items()}
         environment |= self.environment
         with self.log_path.open("wb") as log:
+            command = [sys.executable, "-m", "serving", "start", str(self.repository)]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "serving", "start", str(self.repository), *self.arguments],
+                [*self.before, *command, *self.arguments],
                 cwd=self.cwd or self.folder,
                 env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdin=subprocess.DEVNULL if self.terminal is None else self.terminal,
+                stdout=log if self.terminal is None else self.terminal,
                 stderr=subprocess.STDOUT,
             )
 
@@ -237,6 +242,11 @@ class Gateway:
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The lines of the log with that event."""
+        lines = [json.loads(one) for one in self.log().splitlines() if one.startswith("{")]
+        return [one for one in lines if one["event"] == name]
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

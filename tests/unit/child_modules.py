@@ -6,7 +6,6 @@ import os
 import queue
 import resource
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -66,4 +65,4 @@ def do_wait_for_word(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), handle, _heard.put)
+    serve(handle, _heard.put)

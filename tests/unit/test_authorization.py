@@ -184,6 +184,17 @@ def test_a_token_that_was_taken_away_lets_nobody_in_until_there_is_one(token_fil
     assert token.matches("sesame")
 
 
+def test_a_reload_reads_the_token_at_once_and_says_what_came_of_it(token_file: Path) -> None:
+    token = TokenFile(token_file, Clock())
+    assert token.reload() == "unchanged"
+    token_file.write_text("open")
+    assert token.reload() == "changed"
+    assert token.matches("open")
+    token_file.unlink()
+    assert token.reload() == "unusable"
+    assert not token.matches("open")
+
+
 def test_a_secret_is_not_shown(token_file: Path) -> None:
     assert repr(Secret(b"sesame")) == str(Secret(b"sesame")) == "Secret(***)"
     assert "sesame" not in repr(TokenFile(token_file)) + repr(Gate("::1", TokenFile(token_file)))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_has_a_session_of_its_own_and_none_of_our_files(child: Child) -> None:
 
 def test_is_as_nice_as_it_is_told() -> None:
     child = Child(MODULE, name="test", niceness=7)
-    assert child.ask({"do": "facts"})["nice"] == 7
+    assert child.ask({"do": "facts"})["nice"] == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
     child.close()
 
 
@@ -69,8 +70,8 @@ def test_gets_no_more_memory_than_it_may_have() -> None:
     child.close()
 
 
-def test_lives_through_sigterm_and_sigint(child: Child) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+def test_lives_through_signals_that_are_meant_for_the_server(child: Child) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(child.pid, number)
     assert child.ask({"do": "echo", "what": 1})["echo"] == 1
 
@@ -132,6 +133,60 @@ def test_a_message_that_is_too_large_is_refused(child: Child) -> None:
     with pytest.raises(FramingError):
         child.ask({"do": "echo", "what": "x" * (MAX_BYTES + 1)})
     assert child.ask({"do": "echo", "what": 1})["echo"] == 1
+
+
+def _child_of_a_killed(program: str) -> int:
+    """The child that ``program`` has started, and whose number it printed, once it is killed."""
+    code = f"from serving.execution.isolation.child import Child\n{program}\ntime.sleep(60)"
+    command = [sys.executable, "-c", f"import os, signal, sys, time\n{code}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    return pid
+
+
+def test_a_stopped_child_does_not_outlive_its_parent() -> None:
+    """It sees no end of a socket."""
+    program = (
+        f"child = Child({MODULE!r}, name='test')\n"
+        "child.ask({'do': 'echo', 'what': 1})\n"
+        "os.kill(child.pid, signal.SIGSTOP)\n"
+        "print(child.pid, flush=True)"
+    )
+    assert gone(_child_of_a_killed(program), within_s=10)
+
+
+def test_a_child_lives_on_when_the_thread_that_asked_for_it_ends() -> None:
+    children: list[Child] = []
+    thread = threading.Thread(target=lambda: children.append(Child(MODULE, name="test")))
+    thread.start()
+    thread.join()
+    (child,) = children
+    try:
+        assert child.ask({"do": "echo", "what": 1})["echo"] == 1
+        time.sleep(0.1)
+        assert child.ask({"do": "echo", "what": 2})["echo"] == 2
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&-"])
+def test_a_child_gets_no_end_of_its_socket_for_a_stream(closed: str) -> None:
+    """One of the numbers 0 to 2 is free in the parent: the socket would get it, and the child
+    would hold both ends."""
+    program = (
+        f"child = Child({MODULE!r}, name='test')\n"
+        "fds = [os.readlink(f'/proc/{child.pid}/fd/{n}') for n in range(3)]\n"
+        "assert not any('socket' in one for one in fds), fds\n"
+        "assert child.ask({'do': 'echo', 'what': 1})\n"
+        "print(child.pid, flush=True)"
+    )
+    code = f"from serving.execution.isolation.child import Child\n{program}\nchild.close()"
+    command = [sys.executable, "-c", f"import os\n{code}"]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    done = subprocess.run([*shell, *command], capture_output=True, timeout=60, check=False)
+    assert int(done.stdout), done
 
 
 def test_nothing_is_left_after_close() -> None:

@@ -107,6 +107,29 @@ def test_one_line_says_how_a_ready_version_serves_and_two_that_it_leaves(world: 
     assert (ready["batching"], ready["load_seconds"]) == (Verdict().words, 0.25)
 
 
+def test_a_reload_reads_configurations_at_once_and_takes_no_version_for_whole(
+    world: World,
+) -> None:
+    for model in ("m", "other"):
+        world.write(model, 1)
+    world.settle()
+    world.configure("m", "batching: {enabled: false}\n")
+    world.configure("other", "nonsense: 1\n")
+    world.write("m", 2)
+    world.loads.clear()
+    world.manager.reload()
+    with structlog.testing.capture_logs() as records:
+        world.settle()
+    (said,) = [one for one in records if one["event"] == "configurations_reloaded"]
+    assert (said["models"], said["changed"], said["wrong"]) == (2, ["m", "other"], ["other"])
+    assert world.loads == ["m/1"]
+    world.manager.reload()
+    with structlog.testing.capture_logs() as records:
+        world.settle()
+    (said,) = [one for one in records if one["event"] == "configurations_reloaded"]
+    assert (said["changed"], said["wrong"]) == ([], ["other"])
+
+
 def test_fault_1_a_version_that_cannot_be_loaded_is_reported_and_others_serve(
     world: World,
 ) -> None:

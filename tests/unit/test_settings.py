@@ -94,6 +94,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "batching.max_queue_requests": ("10", 10),
     "batching.max_queue_rows": ("11", 11),
     "batching.max_queue_bytes": ("12", 12),
+    "state.when_held": ("memory", "memory"),
     "registry.settle_s": ("0", 0.0),
     "registry.scan_interval_s": ("0.5", 0.5),
     "registry.watch": ("false", False),

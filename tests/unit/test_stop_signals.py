@@ -78,6 +78,35 @@ def test_the_second_ends_the_process_at_once() -> None:
     assert ended.returncode == 128 + signal.SIGTERM
 
 
+INHERITED = """
+import os, signal
+from serving.stop_signals import StopSignals
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_{hangup})
+hung_up = []
+with StopSignals().handled(lambda: hung_up.append(1)) as signals:
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert not signals.asked()
+    os.kill(os.getpid(), signal.SIG{stop})
+    signals.wait_until(signals.asked)
+    print(len(hung_up))
+"""
+
+
+@pytest.mark.parametrize("stop", ["TERM", "INT"])
+@pytest.mark.parametrize(("hangup", "calls"), [("DFL", 2), ("IGN", 0)])
+def test_what_was_blocked_or_ignored_stops_and_an_ignored_hangup_stays_so(
+    stop: str, hangup: str, calls: int
+) -> None:
+    program = INHERITED.format(stop=stop, hangup=hangup)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], timeout=30, check=True, capture_output=True
+    )
+    assert int(ended.stdout) == calls
+
+
 def test_what_was_there_before_is_there_after() -> None:
     before = signal.getsignal(signal.SIGTERM)
     descriptors = len(list(Path("/proc/self/fd").iterdir()))

@@ -176,7 +176,7 @@ def test_what_the_trial_found_serves(trials):
 def test_the_trial_runs_at_low_priority(trials, started):
     trials().load(graphs.softmax())
     threads = Path(f"/proc/{started[0].pid}/task")
-    assert psutil.Process(started[0].pid).nice() == 10
+    assert psutil.Process(started[0].pid).nice() == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
     assert threads.is_dir()
 
 

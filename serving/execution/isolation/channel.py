@@ -44,7 +44,7 @@ class Channel:
         descriptors are to be had."""
         self._fresh_memory()
         try:
-            self._socket, self.theirs = socket.socketpair()
+            self._socket, self.theirs = framing.socket_pair()
         except OSError:
             self._close_memory()
             raise

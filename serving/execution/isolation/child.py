@@ -1,8 +1,9 @@
 """A child process of ours, seen from the server; ``child_process.serve`` is its other end.
 
 Spawned, never forked: it shares no lock, thread or session with the server. It has its own
-session and ignores SIGINT and SIGTERM, so that a drain can finish what runs in it, and it
-ends when its end of the socket does, so that it never outlives the server, however that ends.
+session and ignores SIGINT, SIGTERM and SIGHUP, so that a drain can finish what runs in it. It never
+outlives the server, however that ends: it sees the end of its socket, and the kernel ends it
+where it can't.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ import sysconfig
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import serving
 from serving.execution.isolation import framing
+from serving.execution.isolation.child_process import SIGNALS
 from serving.execution.isolation.framing import Message
+from serving.execution.isolation.spawning import in_lasting_thread
 
 # For a process that closed its socket, or was killed, to be gone.
 _END_S = 10.0
 _CLOSE_S = 2.0
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STDERR = 2
 
 
 class ChildDiedError(Exception):
@@ -47,11 +51,11 @@ class ChildFailedError(Exception):
 
 
 class Child:
-    """``python -m <module> <fd>``, whose module calls ``child_process.serve(fd, handler)``.
+    """``python -m <module> <fd> <our pid>``, whose module calls ``child_process.serve(handler)``.
 
-    ``name`` shows in the process list. ``niceness``: of all its threads. ``memory_bytes``:
-    what it may allocate beyond what it needs to start; what goes beyond fails like any
-    allocation. What it prints goes to this process's stderr.
+    ``name`` shows in the process list. ``niceness``: of all its threads, beyond
+    this process's. ``memory_bytes``: what it may allocate beyond what it needs to start; what
+    goes beyond fails like any allocation. What it prints goes to this process's stderr.
 
     Raises OSError where no process can be had.
     """
@@ -61,14 +65,18 @@ class Child:
     ) -> None:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._channel, theirs = socket.socketpair()
+        self._channel, theirs = framing.socket_pair()
         try:
             with theirs:
-                self._process = _spawn([module, str(theirs.fileno()), name], theirs.fileno())
+                self._process = _spawned(module, theirs.fileno(), name)
         except BaseException:
             self._channel.close()
             raise
-        start = {"niceness": niceness, "memory_bytes": memory_bytes}
+        # Niceness is a thread's own: the main thread's is what we were started with.
+        start = {
+            "niceness": min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + niceness),
+            "memory_bytes": memory_bytes,
+        }
         # One that died this early shows itself in the first question.
         with contextlib.suppress(OSError):
             framing.send(self._channel, start)
@@ -170,9 +178,14 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def _spawned(module: str, fd: int, name: str) -> subprocess.Popen[bytes]:
+    command = [module, str(fd), str(os.getpid()), name]
+    return in_lasting_thread(partial(_spawn, command, fd))
+
+
 def _spawn(arguments: list[str], fd: int) -> subprocess.Popen[bytes]:
     # Blocked signals stay so across the exec: none can end it before it ignores them.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return subprocess.Popen(
             # -P: a file beside which the server happens to run is not a module.
@@ -189,12 +202,14 @@ def _spawn(arguments: list[str], fd: int) -> subprocess.Popen[bytes]:
 
 
 def _output() -> int:
-    """Our stderr, if there is one."""
+    """Our stderr, if we were started with one: without, the number may be somebody's file."""
+    if sys.__stderr__ is None:
+        return subprocess.DEVNULL
     try:
-        os.fstat(2)
+        os.fstat(_STDERR)
     except OSError:
         return subprocess.DEVNULL
-    return 2
+    return _STDERR
 
 
 def _environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import queue
 import resource
@@ -22,16 +23,22 @@ Handler = Callable[[Message, list[int]], Message]
 # Added to what we inherit: if memory runs out, the kernel takes a child, not the server.
 _OOM_SCORE = 500
 _PROC = Path("/proc/self")
+_PR_SET_PDEATHSIG = 1
+# What is meant for the server, and may be sent to all that belongs to it.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def serve(fd: int, handler: Handler, hear: Callable[[str], None] = lambda word: None) -> None:
+def serve(handler: Handler, hear: Callable[[str], None] = lambda word: None) -> None:
     """Answer the server's questions, one after another, until it closes the socket or ends;
-    then the process ends. Never returns. To be called first, from the main thread.
+    then the process ends. Never returns. To be called first, from the main thread, in a
+    process that ``child.Child`` started: its arguments say where the socket is.
 
     ``handler`` gets a message and the file descriptors that came with it, which are its own
     now. An error that it raises is printed and reported, and the next question is awaited.
     ``hear`` gets words that need no answer, in a thread of its own and at once.
     """
+    fd, parent = int(sys.argv[1]), int(sys.argv[2])
+    end_with(parent)
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
     _ignore_signals()
@@ -48,6 +55,19 @@ def serve(fd: int, handler: Handler, hear: Callable[[str], None] = lambda word: 
     reader.start()
     while True:
         framing.send(channel, _answer(handler, *questions.get()))
+
+
+def end_with(parent: int) -> None:
+    """Have the kernel end this process when ``parent`` ends; end at once where it has.
+
+    The socket says so too, but not to a process that is stopped, nor to one that came by the
+    other end of it.
+    """
+    if sys.platform == "linux":
+        # Where it is refused the socket remains.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def limit_memory(more_bytes: int) -> None:
@@ -76,9 +96,9 @@ def memory_of(kind: str) -> int:
 
 
 def _ignore_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _settle_in(start: Message) -> None:

@@ -6,6 +6,7 @@ say something wrong, but cannot have code run here.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 # Of one message, head excluded. A signature of thousands of tensors has less.
 MAX_BYTES = 16 * 1024 * 1024
 _MAX_FDS = 16
+_LAST_STREAM = 2
 _LENGTH = struct.Struct("<I")
 # Read at once where nothing else can follow a message: most are smaller.
 _GREEDY_BYTES = 32 * 1024
@@ -27,6 +29,20 @@ Message = dict[str, Any]
 
 class FramingError(Exception):
     """The other side sent what is not a message."""
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, neither of them under the number of a standard stream that is closed: a child
+    would get it for its own output, and never see the other one close. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        return _above_streams(ours), _above_streams(theirs)
+
+
+def _above_streams(one: socket.socket) -> socket.socket:
+    if one.fileno() > _LAST_STREAM:
+        return socket.socket(fileno=one.detach())
+    return socket.socket(fileno=fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, _LAST_STREAM + 1))
 
 
 def send(

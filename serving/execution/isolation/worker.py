@@ -1,4 +1,7 @@
-"""The child that runs one version: ``python -m serving.execution.isolation.worker <fd> <name>``."""
+"""The child that runs one version.
+
+Run as ``python -m serving.execution.isolation.worker <fd> <parent> <name>`` by ``hosted.Hosted``.
+"""
 
 from __future__ import annotations
 
@@ -241,7 +244,7 @@ def _refusal(error: LoadError | ConfigError) -> Message:
 
 def main() -> None:
     """Never returns."""
-    child_process.serve(int(sys.argv[1]), Host().handle)
+    child_process.serve(Host().handle)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """The trial's child: loads one version at a time, runs it, and says what it found out.
 
-Run as ``python -m serving.models.loading.trial_child <fd> <name>`` by ``trial.Trial``.
+Run as ``python -m serving.models.loading.trial_child <fd> <parent> <name>`` by ``trial.Trial``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import resource
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -201,7 +200,7 @@ def main() -> None:
     """Never returns."""
     runtime.ort()
     host = Host()
-    child_process.serve(int(sys.argv[1]), host.handle, host.hear)
+    child_process.serve(host.handle, host.hear)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,99 @@
+"""Which documents of a state directory are of the registry that is served.
+
+Pins, unloads and tracking runs are of models by their names, and another registry may have a
+model of the same name. So each registry has a folder of its own, which says whose it is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from serving.events import log
+from serving.state_dir import StateDir
+
+_FOLDERS = "registries"
+_DOCUMENT = "registry"
+# Those that were served longest ago go.
+_MOST = 32
+# What lay in the directory itself before there was more than one registry to it.
+_BEFORE = ("models.json", "signatures.json", "tracking-mlflow-runs.json", "tracking")
+
+
+def of_registry(base: StateDir, roots: Sequence[Path]) -> StateDir:
+    """The part of ``base`` for what is served from ``roots``: that of a registry which shares a
+    directory with them, or a new one. To be called by who holds the directory."""
+    ours = _identities(roots)
+    others: list[list[str]] = []
+    chosen, most = "", 0
+    for name, theirs in _known(base):
+        shared = len(ours & set(theirs))
+        others.append(theirs)
+        # The last one is the one that was served last.
+        if shared and shared >= most:
+            chosen, most = name, shared
+    if not chosen:
+        chosen = secrets.token_hex(8)
+        _tell(base, roots, others)
+        _make_room(base)
+    part = base.below(f"{_FOLDERS}/{chosen}")
+    if not others:
+        _adopt(part)
+    part.write(_DOCUMENT, {"roots": sorted(ours)})
+    return part
+
+
+def _identities(roots: Sequence[Path]) -> set[str]:
+    """By name, for a link that leads elsewhere tomorrow, and by place, for another name."""
+    return {path(root) for root in roots for path in (os.path.abspath, os.path.realpath)}
+
+
+def _known(base: StateDir) -> list[tuple[str, list[str]]]:
+    """The names of all parts with their roots, the one served last at the end."""
+    found = []
+    for folder in _folders(base):
+        said = base.below(f"{_FOLDERS}/{folder.name}").read(_DOCUMENT)
+        roots = said.get("roots") if isinstance(said, dict) else None
+        if isinstance(roots, list) and all(isinstance(root, str) for root in roots):
+            found.append((folder.name, roots))
+    return found
+
+
+def _folders(base: StateDir) -> list[Path]:
+    """Oldest first."""
+    found: dict[Path, int] = {}
+    if base.path is not None:
+        with suppress(OSError):
+            for folder in (base.path / _FOLDERS).iterdir():
+                with suppress(OSError):
+                    found[folder] = (folder / f"{_DOCUMENT}.json").stat().st_mtime_ns
+    return sorted(found, key=lambda folder: (found[folder], folder))
+
+
+def _tell(base: StateDir, roots: Sequence[Path], others: Sequence[Sequence[str]]) -> None:
+    if others:
+        log.warning(
+            "state_of_another_registry",
+            path=str(base.path),
+            registries=[", ".join(other) for other in others],
+            serving=[str(root) for root in roots],
+            effect="pins, unloads and tracking runs that were kept for it are not applied here",
+        )
+
+
+def _make_room(base: StateDir) -> None:
+    for folder in _folders(base)[: -(_MOST - 1)]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _adopt(part: StateDir) -> None:
+    """Documents of a gateway that knew of one registry only are this one's."""
+    if part.path is None:
+        return
+    for name in _BEFORE:
+        if (part.path / name).exists():
+            part.take_over(part.path / name)

@@ -1,0 +1,117 @@
+"""One state directory, one gateway; and what is kept there is of one registry."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.clients import oip
+from tests.clients.commands import run
+from tests.clients.gateway import Gateway
+from tests.clients.processes import children_of
+from tests.small_models import scale, write
+
+HELD = 75
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> dict[str, str]:
+    """The settings of gateways that share a state directory."""
+    return {"state_dir": str(tmp_path / "shared")}
+
+
+def answers(gateway: Gateway) -> bool:
+    body = {"inputs": [oip.json_input("X", np.ones((1, 2), np.float32))]}
+    return gateway.infer("m", body).status == 200
+
+
+def pin(gateway: Gateway, version: int) -> None:
+    path = "/api/v1/models/m/default?wait=true"
+    body = json.dumps({"version": version}).encode()
+    assert gateway.get(path, body, "POST", port=gateway.admin_port).status == 200
+
+
+def default(gateway: Gateway) -> int:
+    (model,) = gateway.models()["models"]
+    return int(model["default"])
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in folder.rglob("*")
+    }
+
+
+def test_a_second_gateway_ends_in_words_or_starts_without(
+    start_gateway, repository, kept, tmp_path: Path
+) -> None:
+    write(repository, "m", scale(1), yaml="version_policy: all\n")
+    write(repository, "m", scale(2), version=2)
+    first = start_gateway(repository, kept)
+    pin(first, 1)
+    before = contents(tmp_path / "shared")
+
+    second = start_gateway(repository, kept, wait=False)
+    assert second.process.wait(30) == HELD
+    words = second.log()
+    for part in (f"pid {first.process.pid}", os.uname().nodename, str(tmp_path / "shared")):
+        assert part in words
+    assert "--state-dir" in words
+    assert "state.when_held=memory" in words
+    second.assert_clean_log()
+
+    third = start_gateway(repository, {**kept, "state.when_held": "memory"})
+    assert answers(third)
+    assert default(third) == 2, "pins of another gateway's directory are not applied"
+    pin(third, 1)
+    (held,) = third.events("state_held")
+    assert held["pid"] == first.process.pid
+    assert third.stop() == 0
+    assert contents(tmp_path / "shared") == before, "it wrote into another gateway's directory"
+
+
+def test_the_directory_is_free_at_once_when_its_gateway_is_killed(
+    start_gateway, repository, kept
+) -> None:
+    """Its children may not hold the lock, not for a moment."""
+    write(repository, "m", scale(1), yaml="isolation: process\n")
+    first = start_gateway(repository, kept)
+    assert children_of(first.process.pid)
+    first.process.kill()
+    first.process.wait()
+    assert answers(start_gateway(repository, kept))
+
+
+def test_pins_of_another_registry_are_not_applied(
+    start_gateway, repository, kept, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    for registry in (repository, other):
+        for version in (1, 2):
+            write(registry, "m", scale(version), version=version, yaml="version_policy: all\n")
+    first = start_gateway(repository, kept)
+    pin(first, 1)
+    assert first.stop() == 0
+
+    second = start_gateway(other, kept)
+    assert default(second) == 2
+    (said,) = second.events("state_of_another_registry")
+    assert str(repository) in said["registries"][0]
+    assert second.stop() == 0
+
+    third = start_gateway(repository, kept)
+    assert default(third) == 1
+    assert not third.events("state_of_another_registry")
+
+
+def test_reading_commands_take_no_lock(start_gateway, repository, kept) -> None:
+    write(repository, "m", scale(1))
+    gateway = start_gateway(repository, kept)
+    done = run("doctor", SERVING_STATE_DIR=kept["state_dir"])
+    assert done.returncode == 0, done
+    assert answers(gateway)
