@@ -76,6 +76,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "request_log.max_bytes": ("2000", 2000),
     "request_log.max_request_bytes": ("300", 300),
     "request_log.buffer_bytes": ("4000", 4000),
+    "request_log.replayed": ("true", True),
     "request_log.redact": ("a, b*", ("a", "b*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),

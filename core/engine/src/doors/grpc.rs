@@ -6,7 +6,7 @@ use super::calls::{self, Call};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, health, ids, library, status, stream};
+use super::{Io, Shared, health, ids, library, signpost, status, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
@@ -115,6 +115,7 @@ pub struct Head {
     pub timeout: Option<Duration>,
     pub request_id: Option<String>,
     pub encoding: Encoding,
+    replayed: bool,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
@@ -131,6 +132,7 @@ impl Head {
             timeout,
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
+            replayed: headers.contains_key(ids::REPLAY),
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }
@@ -143,6 +145,7 @@ impl Head {
             method,
             path: "",
             request_id: self.request_id.as_deref(),
+            replayed: self.replayed,
         }
     }
 
@@ -217,7 +220,7 @@ async fn others(io: Arc<Io>, request: Request<Incoming>, busy: Busy) -> Response
 
 /// Read the head, or refuse with the answer.
 fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Head, Box<Response<GrpcBody>>> {
-    if let Some(refusal) = refuse(request) {
+    if let Some(refusal) = refuse(shared, request) {
         return Err(Box::new(refusal));
     }
     Head::read(request.headers()).map_err(|error| {
@@ -231,7 +234,7 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
 }
 
 /// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
-pub fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
+pub fn refuse(shared: &Shared, request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let status = if request.method() != Method::POST {
         StatusCode::METHOD_NOT_ALLOWED
@@ -242,9 +245,7 @@ pub fn refuse(request: &Request<Incoming>) -> Option<Response<GrpcBody>> {
     } else {
         return None;
     };
-    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
-    *response.status_mut() = status;
-    Some(response)
+    Some(signpost::not_grpc(shared, status))
 }
 
 async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
@@ -442,7 +443,7 @@ pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
     let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
     content_type(&mut response);
     write_status(response.headers_mut(), error);
-    if error.word == Word::Unimplemented {
+    if error.word == Word::UnsupportedEncoding {
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
     }
     if let Some(id) = id {

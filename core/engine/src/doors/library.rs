@@ -44,7 +44,7 @@ impl Held {
 }
 
 pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
-    if let Some(refusal) = grpc::refuse(&request) {
+    if let Some(refusal) = grpc::refuse(&io.shared, &request) {
         return refusal;
     }
     let (parts, incoming) = request.into_parts();

@@ -15,6 +15,7 @@ pub mod lifetime;
 pub mod listen;
 pub mod pace;
 pub mod read_ahead;
+pub mod signpost;
 pub mod silence;
 pub mod socket;
 pub mod status;
@@ -38,7 +39,7 @@ use ::http::HeaderMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -101,6 +102,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     pub connections_total: AtomicU64,
     pub connections_refused: AtomicU64,
+    /// For those who look for it elsewhere; 0 until it is known.
+    pub admin_port: AtomicU16,
     quiet: Quiet,
 }
 
@@ -150,6 +153,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             connections_total: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            admin_port: AtomicU16::new(0),
             quiet: Quiet::default(),
         })
     }
@@ -275,6 +279,8 @@ impl Server {
         let listeners = listen::Listeners::bind(&config)?;
         let http_address = listeners.http.local_addr()?;
         let grpc_address = listeners.grpc.local_addr()?;
+        // As they are, where any would do.
+        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), ..config };
         Ok(Server {
             shared: Shared::new(config),
             listeners: parking_lot::Mutex::new(Some(listeners)),
