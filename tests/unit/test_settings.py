@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from serving.settings import (
     ignored_environment,
     load_settings,
 )
+from serving.settings.template import commented_yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
@@ -197,6 +199,36 @@ def test_fault_75_the_core_is_told_of_a_changed_setting(name: str, key: str) -> 
 
 def test_the_core_is_told_nothing_else() -> None:
     assert set(Settings().core()) == {*CORE, "version", "connections_advice"}
+
+
+def test_the_file_to_start_from_loads_as_the_defaults(tmp_path: Path) -> None:
+    defaults, origins = load_settings({}, None, {})
+    text = commented_yaml(defaults, origins)
+    loaded, origins = load_settings({}, _written(tmp_path, text), {})
+    assert loaded == defaults
+    assert set(origins.values()) == {"default"}
+    for key, description in describe():
+        assert f"#{key.rpartition('.')[2]}: " in text
+        assert " ".join(description.split()) in " ".join(text.replace("# ", "").split())
+
+
+def test_every_line_of_the_file_to_start_from_can_be_used(tmp_path: Path) -> None:
+    defaults, origins = load_settings({}, None, {})
+    text = re.sub(r"(?m)^( *)#(\w+: .*)$", r"\1\2", commented_yaml(defaults, origins))
+    loaded, origins = load_settings({}, _written(tmp_path, text), {})
+    assert loaded == defaults
+    assert set(origins.values()) == {"file"}
+
+
+def test_the_file_to_start_from_holds_what_was_changed_and_no_secret(tmp_path: Path) -> None:
+    changed = {key: text for key, (text, _) in CHANGED.items()}
+    before, origins = load_settings(changed, None, {})
+    text = commented_yaml(before, origins)
+    loaded, _ = load_settings({}, _written(tmp_path, text), {})
+    secrets = {key for key, (_, value) in CHANGED.items() if isinstance(value, SecretStr)}
+    was, became = before.flat(), loaded.flat()
+    assert {key for key in was if was[key] != became[key]} == secrets
+    assert "secret" not in text.replace("password", "")
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
