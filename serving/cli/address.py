@@ -26,6 +26,7 @@ Url = Annotated[
         help=f"{EXPECTED}. Default: {URLS[Protocol.HTTP]}, with --protocol grpc"
         f" {URLS[Protocol.GRPC]}.",
         show_default=False,
+        envvar="SERVING_URL",
     ),
 ]
 ProtocolOption = Annotated[
