@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from typer.testing import CliRunner
 
 from serving import machine
+from serving.cli import app
 from serving.control.admin import settings_json
 from serving.errors import ConfigError
 from serving.settings import (
@@ -210,6 +213,16 @@ def test_the_file_to_start_from_loads_as_the_defaults(tmp_path: Path) -> None:
     for key, description in describe():
         assert f"#{key.rpartition('.')[2]}: " in text
         assert " ".join(description.split()) in " ".join(text.replace("# ", "").split())
+
+
+def test_the_command_prints_the_file_to_start_from() -> None:
+    done = CliRunner().invoke(app, ["settings", "--yaml", "--set", "http_port=0"])
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert "http_port: 0" in lines
+    assert "#grpc_port: 8081" in lines
+    told = json.loads(CliRunner().invoke(app, ["settings", "--json"]).output)["settings"]
+    assert [one["key"] for one in told] == [key for key, _ in describe()]
 
 
 def test_every_line_of_the_file_to_start_from_can_be_used(tmp_path: Path) -> None:
