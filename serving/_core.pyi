@@ -403,6 +403,9 @@ class Server:
         ``trace_id`` (when traced). Of what is not inference (calls, health) only those
         that it has: neither model nor rows, queue or compute."""
 
+    def set_admin_port(self, port: int) -> None:
+        """So that whoever looks for it on another port is told."""
+
     def observe(
         self,
         *,
@@ -412,11 +415,13 @@ class Server:
         sample_buffer_bytes: int,
         sample_max_bytes: int,
         access_rate: float,
+        sample_replayed: bool = False,
     ) -> None:
         """What is noted of single requests from now on; nothing until the first call.
 
         ``trace_rate``, ``access_rate``: shares of all requests, 0 to 1.
         ``trace_parents``: a caller's sampled ``traceparent`` alone starts a trace.
+        ``sample_replayed``: requests with the header ``serving-replay`` are sampled, too.
         ``span_buffer``: spans that may wait for ``spans``; 0 turns traces off.
         ``sample_buffer_bytes``: bytes of samples that may wait for ``samples``; 0 takes
         none. ``sample_max_bytes``: inputs and outputs of one sample.

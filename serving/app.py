@@ -35,6 +35,7 @@ from serving.observe.vitals import add_vitals
 from serving.on_demand import OnDemand
 from serving.protocols.calls import CallPool
 from serving.protocols.desk import Desk
+from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
@@ -90,12 +91,18 @@ class Gateway:
         )
         self.admin = self._bound_admin(origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
-        desk = Desk(self.manager, settings.name, control)
+        desk = Desk(self.manager, settings.name, control, self._told_ports())
         self._calls = CallPool(self.server, desk, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
         self._request_log = self._logging_requests(log_form)
         self._traces = self._tracing(trace_target)
+
+    def _told_ports(self) -> Ports:
+        """The core sends those on who come to the wrong one."""
+        ports = Ports(self.http_address[1], self.grpc_address[1], self.admin_address[1])
+        self.server.set_admin_port(ports.admin)
+        return ports
 
     def _logging_requests(self, form: Form | None) -> RequestLog | None:
         if form is None:

@@ -20,6 +20,7 @@ class Word(StrEnum):
     UNIMPLEMENTED = "unimplemented"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"
     SLOW_BODY = "slow_body"
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"

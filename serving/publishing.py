@@ -14,6 +14,7 @@ from serving.execution.external_data import missing, open_folder, walk_folder
 from serving.execution.files import open_files
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.protobuf_walk import NotOnnxError
+from serving.execution.readable import why_unreadable
 from serving.model_config import load_model_config
 from serving.registry import mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
@@ -39,6 +40,7 @@ def publish(
     git_commit: str = "",
     mlflow_run_id: str = "",
     mlflow_model_id: str = "",
+    check: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Published:
     """Publish a model file, or a folder with one, as ``<to>/<model>/<version>/``.
@@ -46,13 +48,16 @@ def publish(
     ``source``: an ONNX file, whose external data comes along, or a folder, which is published
     as it is: one that MLflow saved, for example, whose run and model ids are taken over.
     ``version``: None for the one after the highest there is. ``samples``: files with inputs
-    (.npz, .npy, .json) to warm up with. ``progress`` hears of bytes done and in all.
+    (.npz, .npy, .json) to warm up with. ``check``: load, run and measure it in a child process
+    first, as a gateway with the settings of the environment would. ``progress`` hears of
+    bytes done and in all.
 
     It appears at once and whole, with a manifest. ``notes`` of what comes back say which
     outputs no request can get, and why; ``differs``, where callers of the version ``below`` would
     be wrong with it: a gateway that answers them with that signature holds it back, unless
     ``rollout.hold_signature_changes`` is off. Raises PublishError, in words, for a version that
-    exists, a model that would not load by its form, a file that cannot be copied.
+    exists, a model that would not load by its form or, with ``check``, at all, a file that
+    cannot be copied, and versions of ONNX that the onnxruntime installed here does not read.
     """
     source, to = Path(source), Path(to)
     filename = _filename(to, model)
@@ -77,10 +82,11 @@ def publish(
 
     notes: list[str] = []
 
-    def check(folder: Path) -> None:
+    def look(folder: Path) -> None:
         try:
-            with open_files(folder, filename) as opened:
-                notes.extend(left_out_notes(onnx_types.left_out(opened.model)))
+            notes.extend(_form(folder, filename))
+            if check:
+                notes.extend(_tried(folder, to / model, tuple(sample_files)))
         except LoadError as error:
             raise PublishError(error.reason) from error
         except NotOnnxError as error:
@@ -91,10 +97,32 @@ def publish(
         to,
         manifest,
         auto=version is None,
-        check=check,
+        check=look,
         progress=progress,
     )
     return replace(_compared(done, to / model, filename), notes=tuple(notes))
+
+
+def _form(folder: Path, filename: str) -> tuple[str, ...]:
+    """What is to be said of a model that may be read. Raises LoadError for another."""
+    with open_files(folder, filename) as opened:
+        if reason := why_unreadable(opened.model):
+            raise LoadError(reason)
+        return left_out_notes(onnx_types.left_out(opened.model))
+
+
+def _tried(version: Path, folder: Path, samples: tuple[str, ...]) -> tuple[str, ...]:
+    """The notes of its trial. Raises LoadError."""
+    from serving.models.loading.alone import tried_alone
+    from serving.settings import load_settings
+
+    try:
+        settings, _ = load_settings({})
+        config = load_model_config(folder)
+        found = tried_alone(folder.name, version, config, settings, folder=folder, named=samples)
+    except ConfigError as error:
+        raise LoadError(f"it can't be tried here: {error}") from None
+    return found.notes
 
 
 def _compared(done: Published, folder: Path, filename: str) -> Published:

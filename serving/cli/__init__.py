@@ -27,6 +27,7 @@ from serving.cli.models import app as models
 from serving.cli.output import UserError
 from serving.cli.publish import publish
 from serving.cli.replay import replay
+from serving.cli.settings import settings
 from serving.cli.start import start
 from serving.cli.track import track
 
@@ -44,6 +45,7 @@ app.command()(infer)
 app.command()(replay)
 app.add_typer(models, name="models")
 app.command()(track)
+app.command()(settings)
 app.command()(doctor)
 
 

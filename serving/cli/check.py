@@ -22,10 +22,9 @@ def check(
     roots: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="DIR",
-            help="Directories with models: DIR/<model>/<version>/model.onnx",
+            metavar="DIR|FILE.onnx",
+            help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
             exists=True,
-            file_okay=False,
             readable=True,
         ),
     ] = None,
@@ -37,14 +36,14 @@ def check(
     assignments: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
-    """Explain what would be served from DIR, and what is wrong with it.
+    """Explain what would be served from DIR, or made of a bare file, and what is wrong with it.
 
     The models are loaded and proven here as the gateway would. The exit status is 0 when all
     is well, 1 when something is wrong, 2 for a wrong setting.
     """
     settings, origins = options.load({}, config, assignments)
     if not roots and not show_settings:
-        raise UserError("say which directories to check, or --settings", code=2)
+        raise UserError("say which directories or files to check, or --settings", code=2)
     report: dict[str, Any] = {}
     if show_settings:
         from serving.control.admin import settings_json

@@ -50,12 +50,15 @@ class Client(Protocol):
     ) -> Answer:
         """``outputs``: their names; all where none is named. Raises UserError for a refusal."""
 
+    def close(self) -> None: ...
+
 
 class HttpClient:
-    """Tensors travel in binary form."""
+    """Tensors travel in binary form. ``headers`` go with every request for inference."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, headers: Mapping[str, str] | None = None) -> None:
         self._url = url.rstrip("/")
+        self._headers = headers or {}
         self._kept = Kept(timeout)
 
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
@@ -93,6 +96,7 @@ class HttpClient:
             {
                 "Content-Type": "application/octet-stream",
                 "Inference-Header-Content-Length": str(len(head)),
+                **self._headers,
             },
         )
         length = int(headers.get("Inference-Header-Content-Length") or len(body))
@@ -102,6 +106,9 @@ class HttpClient:
             version=answer.get("model_version", ""),
             outputs=_binary_outputs(answer["outputs"], memoryview(body)[length:]),
         )
+
+    def close(self) -> None:
+        self._kept.close()
 
     def _model_url(self, model: str, version: str) -> str:
         named = f"/versions/{quote(version, safe='')}" if version else ""
@@ -133,17 +140,20 @@ def _binary_outputs(listed: list[dict[str, Any]], rest: memoryview) -> dict[str,
 
 
 class GrpcClient:
-    """Raises UserError when grpcio is missing."""
+    """Raises UserError when grpcio is missing. ``headers`` are metadata here."""
 
-    def __init__(self, target: str, timeout: float) -> None:
+    def __init__(
+        self, target: str, timeout: float, headers: Mapping[str, str] | None = None
+    ) -> None:
         try:
             import grpc
         except ImportError:
             raise UserError("gRPC needs grpcio: install 'serving[client]'") from None
         self._grpc = grpc
-        self._timeout = timeout
+        self._timeout, self._target = timeout, target.removeprefix("grpc://")
+        self._metadata = tuple((headers or {}).items())
         self._channel = grpc.insecure_channel(
-            target.removeprefix("grpc://"),
+            self._target,
             options=[
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -186,6 +196,9 @@ class GrpcClient:
             outputs={t.name: decode(raw, t.datatype, tuple(t.shape)) for t, raw in contents},
         )
 
+    def close(self) -> None:
+        self._channel.close()
+
     def _call(self, rpc: str, message: Any, answer: Any) -> Any:
         method = self._channel.unary_unary(
             f"/inference.GRPCInferenceService/{rpc}",
@@ -193,9 +206,12 @@ class GrpcClient:
             response_deserializer=answer.FromString,
         )
         try:
-            return method(message, timeout=self._timeout)
+            return method(message, timeout=self._timeout, metadata=self._metadata)
         except self._grpc.RpcError as error:
-            raise UserError(f"{error.code().name}: {error.details()}") from None
+            words = f"{error.code().name}: {error.details()}"
+            if "http1" in words:
+                words += f" (it speaks HTTP: try http://{self._target})"
+            raise UserError(words) from None
 
 
 def value_of(data: object, datatype: str, shape: tuple[int, ...] | None = None) -> Value:

@@ -54,6 +54,7 @@ def doctor(
         *_runtime(),
         *_machine(settings),
         *_files(settings),
+        *_locale(),
         *_ports(settings),
     ]
     if as_json:
@@ -130,6 +131,14 @@ def _machine(settings: Settings) -> Iterator[Finding]:
 
 def _mebibytes(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
+
+
+def _locale() -> Iterator[Finding]:
+    from serving.execution.text_locale import USUAL, how_to_get, is_there
+
+    there = is_there()
+    problem = "" if there else f"some text models need it: {how_to_get()}"
+    yield Finding("locale", USUAL, "there" if there else "absent", problem)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

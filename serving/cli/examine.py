@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.control.views import signature_words
+from serving.cli.bare_file import examine_file
+from serving.control.views import provider_words, signature_words
 from serving.errors import ConfigError
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
@@ -23,6 +24,7 @@ from serving.signature import difference
 
 def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
     """``models``, ``ignored`` entries, folders ``passed_over`` and ``problems``, ready for JSON.
+    A root may be a model's file.
 
     With ``load`` every version that the gateway would load is loaded here, in the same way.
     Raises ConfigError where onnxruntime is missing.
@@ -32,9 +34,12 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
     # What lies there is to be judged, not what the server was told to make of it.
     settings = settings.model_copy(update={"registry": registry, "model_control": "poll"})
     follow = registry.follow_symlinks
+    files = [root for root in roots if root.is_file()]
+    roots = [root for root in roots if root not in files]
     snapshot = DirectorySource(roots, settle_s=0.0, follow_symlinks=follow).scan()
-    views = {view.name: view for view in _loaded(settings, roots)} if load else {}
+    views = {view.name: view for view in _loaded(settings, roots)} if load and roots else {}
     models = [_model(found, views.get(found.name), load) for found in snapshot.models]
+    models += [examine_file(settings, file, load=load) for file in files]
     return {
         "models": models,
         "ignored": _in_words(snapshot.ignored),
@@ -126,7 +131,7 @@ def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[
         "signature": signature_words(view.signature) if view.signature is not None else "",
         "batching": view.batching_words,
         "isolated": view.isolated,
-        "providers": _providers(view),
+        "providers": provider_words(view.provider_nodes, view.threads),
         "left_out": ", ".join(view.left_out),
         "notes": list(view.notes),
     }
@@ -168,14 +173,6 @@ def _unloaded(found: FoundVersion, load: bool) -> dict[str, Any]:
     if load:
         return {"state": "not loaded", "reason": "the model's version policy leaves it out"}
     return {"state": "found", "reason": ""}
-
-
-def _providers(view: VersionView) -> str:
-    nodes = ", ".join(
-        f"{name} ({count} node{'' if count == 1 else 's'})"
-        for name, count in sorted(view.provider_nodes.items())
-    )
-    return nodes and f"{nodes}, {view.threads} thread{'' if view.threads == 1 else 's'}"
 
 
 def _problems(snapshot: Snapshot, models: list[dict[str, Any]]) -> Iterator[str]:

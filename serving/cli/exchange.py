@@ -63,6 +63,12 @@ class Kept:
             self._drop(connection)
             raise _failed(parts, error) from None
 
+    def close(self) -> None:
+        """This thread's connection."""
+        connection: http.client.HTTPConnection | None = getattr(self._of, "connection", None)
+        if connection is not None:
+            self._drop(connection)
+
     def _drop(self, connection: http.client.HTTPConnection) -> None:
         connection.close()
         self._of.connection = None
@@ -97,5 +103,9 @@ def _exchange(
 
 
 def _failed(parts: SplitResult, error: Exception) -> UserError:
+    if isinstance(error, http.client.BadStatusLine) and not str(error).startswith("Remote end"):
+        error = http.client.HTTPException(
+            f"it does not speak HTTP/1.1 (a gRPC port? then grpc://{parts.netloc})"
+        )
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return UserError(f"{parts.scheme}://{parts.netloc}: {text}")

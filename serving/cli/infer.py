@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serving.cli import address
 from serving.cli.output import UserError, print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from serving.cli.client import Answer, Client, Value
-
-URLS = {"http": "http://127.0.0.1:8080", "grpc": "127.0.0.1:8081"}
-
-
-class Protocol(StrEnum):
-    HTTP = "http"
-    GRPC = "grpc"
 
 
 class Form(StrEnum):
@@ -32,10 +27,8 @@ class Form(StrEnum):
 
 def infer(
     model: Annotated[str, typer.Argument(help="The model's name.")],
-    url: Annotated[
-        str | None, typer.Option(help="http://HOST:PORT, or HOST:PORT for gRPC.")
-    ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="The door to use.")] = Protocol.HTTP,
+    url: address.Url = None,
+    protocol: address.ProtocolOption = None,
     version: Annotated[str, typer.Option(help="Default: the one that the gateway routes to.")] = "",
     json_file: Annotated[
         str | None,
@@ -67,13 +60,14 @@ def infer(
     _check_sources(json_file, npy, npz, generate)
     if output is Form.NPZ and out is None:
         raise UserError("--output npz needs --out FILE", code=2)
-    client = _client(protocol, url or URLS[protocol], timeout)
-    specs = client.inputs(model, version)
-    if generate:
-        inputs = _generated(specs, rows, seed)
-    else:
-        inputs = _typed(_read(json_file, npy, npz), specs)
-    _show(client.infer(model, version, inputs), output, out)
+    with closing(_client(*address.door(url, protocol), timeout)) as client:
+        specs = client.inputs(model, version)
+        if generate:
+            inputs = _generated(specs, rows, seed)
+        else:
+            inputs = _typed(_read(json_file, npy, npz), specs)
+        answer = client.infer(model, version, inputs)
+    _show(answer, output, out)
 
 
 def _check_sources(
@@ -86,10 +80,10 @@ def _check_sources(
         )
 
 
-def _client(protocol: Protocol, url: str, timeout: float) -> Client:
+def _client(protocol: address.Protocol, url: str, timeout: float) -> Client:
     from serving.cli.client import GrpcClient, HttpClient
 
-    if protocol is Protocol.GRPC:
+    if protocol is address.Protocol.GRPC:
         return GrpcClient(url, timeout)
     return HttpClient(url, timeout)
 
@@ -116,12 +110,14 @@ def _read(json_file: str | None, npy: list[str] | None, npz: Path | None) -> dic
 
 
 def _text(file: str) -> str:
-    return Path(file).read_text(encoding="utf-8")  # file: named by who runs this
+    return Path(file).read_text(encoding="utf-8-sig")  # file: named by who runs this
 
 
 def _from_json(file: str) -> dict[str, Any]:
     try:
-        content = json.loads(sys.stdin.read() if file == "-" else _text(file))
+        content = json.loads(
+            sys.stdin.read().removeprefix("\ufeff") if file == "-" else _text(file)
+        )
         if isinstance(content, dict) and isinstance(content.get("inputs"), list):
             return {i["name"]: (i["data"], tuple(i["shape"])) for i in content["inputs"]}
     except OSError as error:

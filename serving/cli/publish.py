@@ -49,16 +49,26 @@ def publish(
     ] = "",
     mlflow_model_id: Annotated[str, typer.Option(metavar="ID", help="Likewise.")] = "",
     git_commit: Annotated[str, typer.Option(metavar="SHA", help="What trained it.")] = "",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Load, run and measure it first, as a gateway with these settings."
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Publish a model: it appears at once and whole, with a manifest of its files.
 
-    The form of the model is checked first. A version that exists is never replaced.
+    The form of the model is checked first, and that the onnxruntime installed here reads it;
+    with --check a child process loads, runs and measures it. A version that exists is never
+    replaced.
     """
     from serving.publishing import publish as publish_model
     from serving.registry.copying import PublishError
 
     number = _version(version)
+    if check:
+        _quiet_log()
     try:
         with _progress() as progress:
             done = publish_model(
@@ -72,6 +82,7 @@ def publish(
                 git_commit=git_commit,
                 mlflow_run_id=mlflow_run_id,
                 mlflow_model_id=mlflow_model_id,
+                check=check,
                 progress=progress,
             )
     except PublishError as error:
@@ -92,6 +103,14 @@ def publish(
             f" rollout.hold_signature_changes is off, until: serving models accept {model}"
             f" {done.version}"
         )
+
+
+def _quiet_log() -> None:
+    """What a trial would log is in what is printed."""
+    from serving.observe.logs import configure
+    from serving.settings import LogSettings
+
+    configure(LogSettings(level="error"))
 
 
 def _version(text: str) -> int | None:

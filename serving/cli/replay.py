@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import options
-from serving.cli.infer import URLS, Protocol
+from serving.cli import address, options
 from serving.cli.output import UserError, print_json, print_line, print_table
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from serving.cli.resend import Outcome, Target
     from serving.observe.request_log.read import Damaged, Entry
 
+# What it sends carries this, in both protocols.
+REPLAY_HEADER = "serving-replay"
 # Kept for the end of the report; a bad version differs in every request.
 _MOST_KEPT = 1000
 _PROGRESS_S = 0.5
@@ -38,10 +39,8 @@ def replay(
             readable=True,
         ),
     ],
-    url: Annotated[
-        str | None, typer.Option(help="http://HOST:PORT, or HOST:PORT for gRPC.")
-    ] = None,
-    protocol: Annotated[Protocol, typer.Option(help="The door to use.")] = Protocol.HTTP,
+    url: address.Url = None,
+    protocol: address.ProtocolOption = None,
     version: Annotated[
         str | None,
         typer.Option(
@@ -62,13 +61,15 @@ def replay(
     """Send logged requests again and compare the answers.
 
     Floating-point outputs may differ within the tolerance; everything else must be equal.
-    The exit status is 1 where an answer differs or a request fails.
+    The exit status is 1 where an answer differs, a request fails, or none was sent. What is
+    sent is marked (header serving-replay), so that no gateway logs it again unless
+    request_log.replayed is on.
     """
     from serving.cli.resend import Target, resend
 
     target = Target(version=_version(version), model=to_model)
     report = Report()
-    client = _client(protocol, url or URLS[protocol], timeout)
+    client = _client(*address.door(url, protocol), timeout)
     with _progress(report, quiet=as_json):
         entries = _entries(files, model, report)
         for outcome in resend(
@@ -84,6 +85,8 @@ def replay(
         print_json(report.document(show))
     else:
         _print(report, target, show)
+    if not report.sent:
+        raise UserError(_why_nothing(report, model))
     if report.total("different") or report.total("failed"):
         raise typer.Exit(1)
 
@@ -97,6 +100,10 @@ class Report:
     bad: list[Outcome] = field(default_factory=list)
     damaged: list[Damaged] = field(default_factory=list)
     damaged_count: int = 0
+    # Requests for other models than the one that was named.
+    others: Counter[str] = field(default_factory=Counter)
+    # Files of a folder that have no end yet: left out.
+    unfinished: list[Path] = field(default_factory=list)
     # For whoever looks from another thread.
     seen: int = 0
     seen_bad: int = 0
@@ -119,12 +126,17 @@ class Report:
     def total(self, result: str) -> int:
         return sum(counter[result] for counter in self.counts.values())
 
+    @property
+    def sent(self) -> int:
+        return sum(map(self.total, ("same", "different", "failed")))
+
     def document(self, show: int) -> dict[str, Any]:
         results = ("same", "different", "failed", "skipped")
         return {
             **{result: self.total(result) for result in results},
             "skipped_because": dict(sorted(self.reasons.items())),
             "damaged": self.damaged_count,
+            "still_written": [str(file) for file in self.unfinished],
             "models": [
                 {
                     "model": model,
@@ -148,24 +160,40 @@ def _version(text: str | None) -> str | None:
     return str(int(text))
 
 
-def _client(protocol: Protocol, url: str, timeout: float) -> Client:
+def _why_nothing(report: Report, model: str | None) -> str:
+    """The first of these is the likeliest thing to do about it."""
+    reasons = [f"{file} is still being written: name it itself" for file in report.unfinished[:1]]
+    if report.others:
+        names = ", ".join(name for name, _ in report.others.most_common(3))
+        reasons.append(f"no request is for model '{model}' (there are some for {names})")
+    reasons += [f"skipped, {reason}: {count}" for reason, count in sorted(report.reasons.items())]
+    if report.damaged_count:
+        reasons.append(f"damaged: {report.damaged_count}")
+    return f"nothing was sent: {'; '.join(reasons) or 'there is no request in it'}"
+
+
+def _client(protocol: address.Protocol, url: str, timeout: float) -> Client:
     from serving.cli.client import GrpcClient, HttpClient
 
-    return (GrpcClient if protocol is Protocol.GRPC else HttpClient)(url, timeout)
+    kind = GrpcClient if protocol is address.Protocol.GRPC else HttpClient
+    return kind(url, timeout, {REPLAY_HEADER: "1"})
 
 
 def _entries(files: list[Path], model: str | None, report: Report) -> Iterator[Entry]:
     from serving.errors import ConfigError
-    from serving.observe.request_log.read import Damaged, files_of, read
+    from serving.observe.request_log.read import Damaged, files_of, read, unfinished_of
 
     for given in files:
         try:
+            report.unfinished += unfinished_of(given)
             for file in files_of(given):
                 for one in read(file):
                     if isinstance(one, Damaged):
                         report.add_damaged(one)
                     elif model is None or one.record.model == model:
                         yield one
+                    else:
+                        report.others[one.record.model] += 1
         except OSError as error:
             raise UserError(f"{given}: {error.strerror or error}") from None
         except ConfigError as error:
@@ -215,10 +243,10 @@ def _print(report: Report, target: Target, show: int) -> None:
         print_line(f"sent to model {target.model}")
     if rows:
         print_table(("MODEL", "THEN", "NOW", "SAME", "DIFFERENT", "FAILED", "SKIPPED"), rows)
-    else:
-        print_line("no request to send")
     for reason, count in sorted(report.reasons.items()):
         print_line(f"skipped, {reason}: {count}")
+    for file in report.unfinished:
+        print_line(f"left out, for it is still being written: {file}")
     if report.damaged_count:
         print_line(f"damaged: {report.damaged_count}")
         for damaged in report.damaged[:show]:

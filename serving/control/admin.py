@@ -26,6 +26,7 @@ from serving.control import schemas, web
 from serving.control.api import Commander, ControlApi, Operation
 from serving.control.openapi import document
 from serving.control.places import Bounds
+from serving.control.signpost import not_found
 from serving.control.status import status_and_headers
 from serving.errors import ServingError
 from serving.events import log
@@ -83,6 +84,7 @@ class Admin:
             *ControlApi(commander, settings.places.admin // 2).operations(),
         )
         app = application(rows, gate)
+        app.state.http_port = settings.http_port
         app.state.body_timeout_s = settings.limits.body_timeout_s
         self._server = web.QuietServer(web.BoundedConfig(app, bounds_of(settings)))
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
@@ -260,10 +262,11 @@ async def _refused(_: Request, error: ServingError) -> Response:
     return JSONResponse({"error": error.message}, status_code=status, headers=headers)
 
 
-async def _as_json(_: Request, error: HTTPException) -> Response:
-    return JSONResponse(
-        {"error": error.detail}, status_code=error.status_code, headers=error.headers
-    )
+async def _as_json(request: Request, error: HTTPException) -> Response:
+    words = error.detail
+    if error.status_code == 404:
+        words = not_found(request.url.path, request.app.state.http_port)
+    return JSONResponse({"error": words}, status_code=error.status_code, headers=error.headers)
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -19,6 +19,7 @@ HTTP_STATUS: Mapping[Word, int] = {
     Word.CANCELLED: 409,
     Word.TOO_LARGE: 413,
     Word.UNSUPPORTED_MEDIA_TYPE: 415,
+    Word.UNSUPPORTED_ENCODING: 415,
     Word.INTERNAL: 500,
     Word.UNIMPLEMENTED: 501,
     Word.FULL: 503,

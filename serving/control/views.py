@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from serving.models.loading.cost import CostCurve
@@ -102,6 +102,15 @@ def tensor_json(tensor: Tensor) -> dict[str, Any]:
         "shape": list(tensor.client_shape),
         "optional": tensor.optional,
     }
+
+
+def provider_words(provider_nodes: Mapping[str, int], threads: int) -> str:
+    """Execution provider -> nodes of the graph, and the threads within an operator, in words."""
+    nodes = ", ".join(
+        f"{name} ({count} node{'' if count == 1 else 's'})"
+        for name, count in sorted(provider_nodes.items())
+    )
+    return nodes and f"{nodes}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def signature_words(signature: Signature) -> str:

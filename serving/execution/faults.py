@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from serving import descriptors, machine
 from serving.errors import Word
+from serving.execution import text_locale
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +209,10 @@ _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
         lambda m: f"no execution provider here runs operator {m[1]} (version {m[2]})",
     ),
     (
-        re.compile(r"Failed to construct locale|locale::facet|en_US"),
-        lambda m: "the model needs the locale en_US.UTF-8, which is missing here",
+        re.compile(
+            r"Failed to construct locale(?: with name:(\w+(?:\.[\w-]+)?))?|locale::facet|en_US"
+        ),
+        lambda m: text_locale.missing(m[1] or text_locale.USUAL),
     ),
     (
         re.compile(r"Op \((\w+)\) \[(Shape|Type)InferenceError\]"),

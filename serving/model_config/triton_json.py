@@ -34,7 +34,7 @@ def _parse(text: str) -> Any:
         raise ConfigError(f"it has more than {MAX_BYTES} characters")
     message = messages.ModelConfig()
     try:
-        found = json.loads(text, object_pairs_hook=_without_repeats)
+        found = json.loads(text.removeprefix("\ufeff"), object_pairs_hook=_without_repeats)
         if not isinstance(found, dict):
             raise ConfigError("it must be a JSON object")
         folded = _with_capitals(found, message.DESCRIPTOR)

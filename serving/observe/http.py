@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from serving import __version__
 from serving.errors import ConfigError
+from serving.observe.authorities import context
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -46,18 +47,25 @@ class HttpClient:
 
     ``url``: ``http://host:port/path`` or ``https://...``; its path goes before those of
     requests. ``timeout_s``: from the start of a request to the end of its answer.
-    ``headers`` go with every request. Raises ConfigError, naming ``setting``, for anything
-    else than such a URL.
+    ``headers`` go with every request. ``authorities``: a variable that names those trusted, of
+    this kind of server. Raises ConfigError, naming ``setting``, for anything else than such a
+    URL, and for authorities that can't be read.
     """
 
     def __init__(
-        self, url: str, setting: str, timeout_s: float, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        setting: str,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        authorities: str = "",
     ) -> None:
         secure, host, port, self._prefix = parse_url(url, setting)
         self._timeout_s = timeout_s
         self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
         self._timer = _Timer()
-        self._connection = _connection(secure, host, port)
+        tls = context(setting, authorities) if secure else None
+        self._connection = _connection(tls, host, port)
         respond = partial(_Response, self._timer)
         self._connection.response_class = respond  # type: ignore[assignment]  # a class is declared
 
@@ -164,9 +172,11 @@ class _Response(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_Reader(sock, timer))
 
 
-def _connection(secure: bool, host: str, port: int | None) -> http.client.HTTPConnection:
-    if secure:
-        return http.client.HTTPSConnection(host, port, context=ssl.create_default_context())
+def _connection(
+    tls: ssl.SSLContext | None, host: str, port: int | None
+) -> http.client.HTTPConnection:
+    if tls is not None:
+        return http.client.HTTPSConnection(host, port, context=tls)
     return http.client.HTTPConnection(host, port)
 
 
@@ -187,6 +197,11 @@ def _words(error: Exception) -> str:
         return "its name is not known"
     if isinstance(error, http.client.RemoteDisconnected):
         return "it closed the connection"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
+            " (SSL_CERT_FILE names the authorities)"
+        )
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"
     if isinstance(error, OSError):

@@ -19,6 +19,7 @@ class Noting(Protocol):
         sample_buffer_bytes: int,
         sample_max_bytes: int,
         access_rate: float,
+        sample_replayed: bool,
     ) -> None: ...
 
 
@@ -32,4 +33,5 @@ def note_requests(server: Noting, settings: Settings) -> None:
         sample_buffer_bytes=request_log.buffer_bytes if request_log.path is not None else 0,
         sample_max_bytes=request_log.max_request_bytes,
         access_rate=settings.log.access_rate,
+        sample_replayed=request_log.replayed,
     )

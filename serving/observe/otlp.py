@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 from serving.errors import ConfigError
+from serving.observe.authorities import roots
 from serving.observe.http import HttpAnswer, HttpClient, HttpError, parse_url
 
 Signal = Literal["traces", "metrics"]
@@ -175,7 +176,7 @@ class GrpcSender:
             ("grpc.max_receive_message_length", 1 << 20),
         ]
         self._channel = (
-            grpc.secure_channel(target, grpc.ssl_channel_credentials(), options)
+            grpc.secure_channel(target, grpc.ssl_channel_credentials(roots(setting)), options)
             if secure
             else grpc.insecure_channel(target, options)
         )

@@ -1,4 +1,4 @@
-"""The URLs under ``/v2`` that are not inference or health: one row a pattern.
+"""``/``, and the URLs under ``/v2`` that are not inference or health: one row a pattern.
 
 Patterns match whole paths as they were sent, so an encoded slash never makes a
 new segment. Rows that only the core answers are here for their verbs: asked with
@@ -19,6 +19,7 @@ from serving.errors import ServingError, Word
 from serving.model_config import message_to_json_dict
 from serving.protocols import oip, triton
 from serving.protocols.desk import Desk
+from serving.protocols.entrance import entrance
 from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
 from serving.protocols.views import MAX_BODY_BYTES, Directory, check_size, decode_name, shown
 
@@ -72,6 +73,10 @@ def answer(desk: Desk, call: _core.Call) -> bytes | Later:
     raise ServingError(Word.NOT_FOUND, "Not Found")
 
 
+def _entrance(request: Request) -> Any:
+    return entrance(request.desk.server_name, request.desk.ports)
+
+
 def _server_metadata(request: Request) -> Any:
     desk = request.desk
     return message_to_json_dict(oip.server_metadata(desk.server_name, loads=desk.loads))
@@ -101,10 +106,10 @@ def _all_statistics(request: Request) -> Any:
 
 
 def _repository_index(request: Request) -> Any:
-    ready = _json_object(request.call.body).get("ready", False)
-    if not isinstance(ready, bool):
+    ready = _json_object(request.call.body).get("ready")
+    if ready is not None and not isinstance(ready, bool):
         raise ServingError(Word.BAD_REQUEST, "'ready' must be true or false")
-    return triton.index_json(triton.repository_index(request.directory, ready=ready))
+    return triton.index_json(triton.repository_index(request.directory, ready=bool(ready)))
 
 
 def _json_object(body: bytes, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
@@ -153,7 +158,9 @@ def _parameters(body: bytes, limit: int) -> dict[str, Any]:
     for key in found:
         if key != "parameters":
             raise ServingError(Word.BAD_REQUEST, f"unrecognized key '{shown(key)}' in the body")
-    parameters = found.get("parameters", {})
+    parameters = found.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise ServingError(Word.BAD_REQUEST, "'parameters' must be a JSON object")
     return parameters
@@ -194,6 +201,7 @@ def _shared_memory(kind: str) -> list[tuple[str, Mapping[str, Handler]]]:
 
 
 _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
+    (r"/", {"GET": _entrance}),
     (r"/v2/?", {"GET": _server_metadata}),
     (r"/v2/health/(?:live|ready)", {"GET": _core_only}),
     (r"/v2/models", {"GET": _model_names}),

@@ -19,7 +19,7 @@ _MOST_BYTES = 1024 * 1024
 
 PREFIX = "SERVING_"
 # Variables that are read elsewhere than in the tree of settings.
-_OTHER_VARIABLES = frozenset({"SERVING_CONFIG", "SERVING_ADMIN_URL"})
+_OTHER_VARIABLES = frozenset({"SERVING_CONFIG", "SERVING_ADMIN_URL", "SERVING_URL"})
 # What Kubernetes puts into every container's environment for a service of the same name.
 _INJECTED = ("tcp://", "udp://", "sctp://")
 

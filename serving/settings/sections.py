@@ -379,6 +379,11 @@ class RequestLogSettings(Section):
         default=32 * 1024 * 1024,
         description="Samples that wait to be written; more are dropped and counted.",
     )
+    replayed: bool = Field(
+        default=False,
+        description="Log requests that `serving replay` sends again (header `serving-replay`),"
+        " too.",
+    )
     redact: Words = Field(
         default=(), description="Tensors whose values are left out, by name (`*` for a part)."
     )

@@ -7,7 +7,7 @@ import pytest
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.helper import make_attribute, make_node, make_opsetid
 
-from serving.models.loading.batching.taps import field_of, varint_of
+from serving.execution.protobuf_write import field_of, varint_of
 from tests.batching.pairs import COUNT, COUNTS, case
 from tests.batching.witness import Case, verdict_of, what_moved
 

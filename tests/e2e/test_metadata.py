@@ -308,7 +308,6 @@ def test_index_of_ready_models_only(gateway: Gateway, over_http: Any) -> None:
     [
         ("/v2/nothing", 404),
         ("/elsewhere", 404),
-        ("/", 404),
         ("/v2/models/tiny/nothing", 404),
         ("/v2/models/tiny/versions/x", 404),
         ("/v2/models/nowhere", 404),

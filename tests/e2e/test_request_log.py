@@ -154,9 +154,8 @@ def test_another_version_shows_its_differences(
     for i in range(5):
         ask(gateway, "m", {"X": X * (i + 1)}, version="1")
     wait_for(folder, 5)
-    door = next(doors(gateway))
+    door, grpc_door = doors(gateway)
     (written,) = folder.iterdir()
-    # The gateway goes on writing to its own, the requests that are sent again among them.
     part = Path(shutil.copy(written, tmp_path / "copy.jsonl"))
 
     code, told = replay(gateway, written, *door)
@@ -167,16 +166,19 @@ def test_another_version_shows_its_differences(
     assert told["models"][0]["version_now"] == "2"
     assert "output 'Y': 2 of 2 values differ, by up to 2" in told["differences"][0]["words"]
     # The gateway's own choice is the newest, which differs less than the tolerance.
-    code, told = replay(gateway, part, *door, "--version", "default")
+    code, told = replay(gateway, part, *grpc_door, "--version", "default")
     assert (code, told["models"][0]["version_now"], told["same"]) == (0, "3", 5)
     code, told = replay(gateway, part, *door, "--version", 3, "--rtol", "1e-6", "--atol", 0)
     assert (code, told["different"]) == (1, 5)
     code, told = replay(gateway, part, *door, "--version", 9)
     assert (code, told["failed"]) == (1, 5)
     code, told = replay(gateway, part, *door, "--model", "other")
-    assert (code, told["same"]) == (0, 0)
+    assert (code, told["same"]) == (1, 0)
     code, told = replay(gateway, part, *door, "--to-model", "other")
     assert (code, told["failed"]) == (1, 5)
+    # What was sent again is not logged again.
+    ask(gateway, "m", {"X": X * 7}, version="1")
+    assert [one.inputs[0].data for one in wait_for(folder, 6)][5:] == [(X * 7).tobytes()]
 
 
 def test_a_log_tells_who_asked_what_and_how_long_it_took(
@@ -298,7 +300,7 @@ def test_redacted_values_reach_no_file_and_such_requests_are_skipped(
     assert tensor.data is None
     assert one.outputs[0].data is not None
     code, told = replay(gateway, *folder.iterdir(), *next(doors(gateway)))
-    assert (code, told["skipped_because"]) == (0, {"redacted": 1})
+    assert (code, told["skipped_because"]) == (1, {"redacted": 1})
 
 
 def test_requests_over_the_limit_are_not_kept_and_counted(
@@ -431,7 +433,7 @@ def test_damaged_lines_are_counted_and_said_and_the_rest_is_sent(
 ) -> None:
     small_models.write(repository, "m", small_models.scale(2))
     folder = tmp_path / "log"
-    gateway = start_gateway(repository, settings(folder))
+    gateway = start_gateway(repository, settings(folder, replayed="true"))
     ask(gateway, "m", {"X": X})
     wait_for(folder, 1)
     (part,) = folder.iterdir()
@@ -441,6 +443,8 @@ def test_damaged_lines_are_counted_and_said_and_the_rest_is_sent(
     code, told = replay(gateway, broken, *next(doors(gateway)))
     assert (code, told["same"], told["damaged"]) == (0, 2, 2)
     assert told["damaged_lines"][0] == {"place": "broken.jsonl:2", "reason": "it is not JSON"}
+    # This gateway was told to log what is sent again, too.
+    assert len(wait_for(folder, 3)) == 3
 
 
 def test_the_page_describes_every_reason_for_a_loss(

@@ -236,7 +236,7 @@ def _bomb() -> bytes:
 BOMBS: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
     "gzip": ("gzip", _bomb, {413}),
     "many members": ("gzip", lambda: gzip.compress(b" " * (64 * 1024)) * 4000, {400, 413}),
-    "nested": ("gzip, gzip", lambda: gzip.compress(_bomb()), {400, 413, 501}),
+    "nested": ("gzip, gzip", lambda: gzip.compress(_bomb()), {415}),
     "empty members": ("gzip", lambda: gzip.compress(b"") * 20_000, {400, 413}),
     "garbage deflate": ("deflate", lambda: b"\x78\x9c" + b"\xff" * 1000, {400}),
     "garbage gzip": ("gzip", lambda: b"\x1f\x8b\x08\x00" + b"\xff" * 1000, {400}),

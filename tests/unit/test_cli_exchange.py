@@ -16,7 +16,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextmanager
-def server(answers_a_connection: int) -> Iterator[tuple[str, list[int]]]:
+def server(answers_a_connection: int, answer: bytes = ANSWER) -> Iterator[tuple[str, list[int]]]:
     """Answers so many requests on a connection and then closes it without a word; its URL, and
     how many requests each connection brought."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -32,7 +32,7 @@ def server(answers_a_connection: int) -> Iterator[tuple[str, list[int]]]:
             with connection:
                 while brought[-1] < answers_a_connection and connection.recv(65536):
                     brought[-1] += 1
-                    connection.sendall(ANSWER)
+                    connection.sendall(answer)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -65,4 +65,13 @@ def test_a_connection_that_was_given_up_is_replaced() -> None:
 
 def test_a_server_that_does_not_answer_is_an_error_in_words() -> None:
     with server(0) as (url, _), pytest.raises(UserError, match="http://127"):
+        Kept(5.0).request("GET", url)
+
+
+def test_what_is_no_http_may_be_a_grpc_port() -> None:
+    settings_frame = b"\0\0\0\4\0\0\0\0\0"
+    with (
+        server(1, settings_frame) as (url, _),
+        pytest.raises(UserError, match=r"does not speak HTTP/1.1 \(a gRPC port\? then grpc://127"),
+    ):
         Kept(5.0).request("GET", url)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.cli.examine import examine
 from serving.registry.manifest import read_manifest
+from serving.settings import Settings
+from serving.settings.sections import LoadingSettings
 from tests.clients.gateway import ROOT
 from tests.small_models import identity, scale, write
 
@@ -31,6 +34,26 @@ def model(tmp_path: Path) -> Path:
     path = tmp_path / "trained.onnx"
     path.write_bytes(scale(2).SerializeToString())
     return path
+
+
+@pytest.mark.parametrize("load", [True, False])
+def test_a_bare_file_is_examined_where_it_lies(model: Path, load: bool) -> None:
+    settings = Settings(state_dir=None, loading=LoadingSettings(trial="off"))
+    report = examine(settings, [model], load=load)
+    assert report["problems"] == []
+    (found,) = report["models"]
+    assert (found["name"], found["path"]) == ("trained", str(model))
+    (version,) = found["versions"]
+    assert version["state"] == ("ready" if load else "found")
+    assert version.get("signature", "") == ("X FP32[-1,2] -> Y FP32[-1,2]" if load else "")
+    assert list(model.parent.glob("*.onnx")) == [model]
+
+
+def test_a_bare_file_that_would_not_load_is_a_problem(model: Path) -> None:
+    model.write_bytes(b"nothing")
+    settings = Settings(state_dir=None, loading=LoadingSettings(trial="off"))
+    (problem,) = examine(settings, [model], load=True)["problems"]
+    assert problem.startswith("trained 1: the model file is corrupt or truncated")
 
 
 def test_every_option_reaches_the_manifest(repository: Path, model: Path, tmp_path: Path) -> None:

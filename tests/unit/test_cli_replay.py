@@ -228,6 +228,40 @@ def test_the_same_answers_end_well(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert _run(monkeypatch, Alone(2.001), file, "--concurrency", 1, "--rtol", 1e-5)[0] == 1
 
 
+def test_nothing_sent_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    part = folder / "requests-1.jsonl.part"
+
+    def words(*arguments: object) -> str:
+        with pytest.raises(UserError) as error:
+            CliRunner().invoke(app, ["replay", *map(str, arguments)], catch_exceptions=False)
+        assert error.value.code == 1
+        return str(error.value)
+
+    monkeypatch.setattr(sys.modules["serving.cli.replay"], "_client", lambda *given: Alone())
+    assert words(folder) == "nothing was sent: there is no request in it"
+    part.write_bytes(line(sample()))
+    assert f"{part} is still being written: name it itself" in words(folder)
+    assert _run(monkeypatch, Alone(), part)[0] == 0
+    file = _file(tmp_path, line(sample(), ("Y",)))
+    assert words(file, "--model", "n").endswith(
+        "no request is for model 'n' (there are some for m); damaged: 1"
+    )
+    assert "skipped, redacted: 1" in words(file, "--json")
+
+
+def test_a_file_that_is_still_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requests-1.jsonl").write_bytes(line(sample()))
+    part = tmp_path / "requests-2.jsonl.part"
+    part.write_bytes(line(sample()))
+    code, text = _run(monkeypatch, Alone(), tmp_path)
+    assert code == 0
+    assert f"left out, for it is still being written: {part}" in text.splitlines()
+
+
 def test_a_refusal_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(Alone):
         def infer(self, *given: object, **more: object) -> Answer:  # type: ignore[override]  # refuses anything

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from serving.errors import LoadError, Word
+from serving.execution import text_locale
 from serving.execution.faults import Limit, classify, load_reason
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
@@ -251,6 +253,22 @@ VALUES = [("a", FLOAT, ["n"])], [("y", FLOAT, ["n"])]
             one("Div", [], [("y", INT64, [1])], {"a": ints(1), "b": ints(0)}),
             "divides a constant integer by zero",
         ),
+        (
+            graphs.model(
+                [
+                    graphs.node(
+                        "StringNormalizer",
+                        ["a"],
+                        ["y"],
+                        case_change_action="LOWER",
+                        locale="xx_XX.UTF-8",
+                    )
+                ],
+                [("a", STRING, ["n"])],
+                [("y", STRING, ["n"])],
+            ),
+            "needs the locale xx_XX.UTF-8, which is missing here: as root, localedef -i xx_XX -f",
+        ),
     ],
 )
 def test_why_a_model_does_not_load_is_said_without_paths(tmp_path, made, words):
@@ -258,6 +276,13 @@ def test_why_a_model_does_not_load_is_said_without_paths(tmp_path, made, words):
         load_runner(graphs.write(tmp_path, made), ModelConfig(), Settings())
     assert words in caught.value.reason
     assert_says_nothing_internal(caught.value.reason)
+
+
+def test_a_locale_is_looked_for_and_the_processs_own_stays() -> None:
+    before = locale.setlocale(locale.LC_CTYPE)
+    assert text_locale.is_there("C")
+    assert not text_locale.is_there("xx_XX.UTF-8")
+    assert locale.setlocale(locale.LC_CTYPE) == before
 
 
 def test_an_unknown_load_error_keeps_its_original_for_the_log_only():

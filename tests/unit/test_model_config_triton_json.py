@@ -36,6 +36,10 @@ def test_both_spellings_of_a_key_are_known() -> None:
     assert read(maxBatchSize=8, dynamicBatching={}).max_batch_size == 8
 
 
+def test_a_byte_order_mark_before_the_text_is_skipped() -> None:
+    assert read_triton_json("\ufeff{}", "m") == read_triton_json("{}", "m")
+
+
 def test_enumerations_inside_of_maps_are_found() -> None:
     sample = {"name": "s", "batch_size": 1, "inputs": {"x": _zeros("type_int64")}}
     (found,) = read(max_batch_size=4, model_warmup=[sample]).warmup

@@ -16,6 +16,7 @@ import onnx
 import pytest
 
 import serving
+from serving.errors import ConfigError
 from serving.publishing import publish
 from serving.registry import copying, placing, temporary
 from serving.registry import publish as writing
@@ -64,6 +65,40 @@ def test_a_file_becomes_the_next_version_with_a_manifest(registry, model_file) -
     assert (registry / "m" / "2" / "model.onnx").read_bytes() == model_file.read_bytes()
     assert manifest.created.endswith("Z")
     assert hidden(registry) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("opset", "has opset 99 of ai.onnx"), ("ir", "has IR version 99")]
+)
+def test_what_this_onnxruntime_cannot_read_is_refused(registry, model_file, field, words) -> None:
+    model = scale(2)
+    if field == "ir":
+        model.ir_version = 99
+    else:
+        model.opset_import[0].version = 99
+    model_file.write_bytes(model.SerializeToString())
+    with pytest.raises(PublishError, match=words):
+        publish(model_file, registry, "m")
+    assert list(registry.iterdir()) == []
+
+
+def test_where_no_onnxruntime_is_installed_nothing_is_asked_of_it(
+    registry, model_file, monkeypatch
+) -> None:
+    def absent() -> None:
+        raise ConfigError("onnxruntime is not installed")
+
+    monkeypatch.setattr("serving.execution.readable.ort", absent)
+    assert publish(model_file, registry, "m").version == 1
+
+
+def test_a_check_tries_the_version_with_its_samples(registry, model_file, tmp_path) -> None:
+    np.savez(tmp_path / "inputs.npz", X=np.ones((1, 2), np.float32))
+    assert publish(model_file, registry, "m", samples=[tmp_path / "inputs.npz"], check=True)
+    np.savez(tmp_path / "inputs.npz", nobody=np.ones((1, 2), np.float32))
+    with pytest.raises(PublishError, match="nobody"):
+        publish(model_file, registry, "m", samples=[tmp_path / "inputs.npz"], check=True)
+    assert [path.name for path in (registry / "m").iterdir()] == ["1"]
 
 
 def test_what_is_known_of_its_making_is_in_the_manifest(registry, model_file, tmp_path) -> None:

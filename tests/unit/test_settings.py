@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from typer.testing import CliRunner
 
 from serving import machine
+from serving.cli import app
 from serving.control.admin import settings_json
 from serving.errors import ConfigError
 from serving.settings import (
@@ -17,6 +21,7 @@ from serving.settings import (
     ignored_environment,
     load_settings,
 )
+from serving.settings.template import commented_yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
@@ -76,6 +81,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "request_log.max_bytes": ("2000", 2000),
     "request_log.max_request_bytes": ("300", 300),
     "request_log.buffer_bytes": ("4000", 4000),
+    "request_log.replayed": ("true", True),
     "request_log.redact": ("a, b*", ("a", "b*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
@@ -197,6 +203,46 @@ def test_fault_75_the_core_is_told_of_a_changed_setting(name: str, key: str) -> 
 
 def test_the_core_is_told_nothing_else() -> None:
     assert set(Settings().core()) == {*CORE, "version", "connections_advice"}
+
+
+def test_the_file_to_start_from_loads_as_the_defaults(tmp_path: Path) -> None:
+    defaults, origins = load_settings({}, None, {})
+    text = commented_yaml(defaults, origins)
+    loaded, origins = load_settings({}, _written(tmp_path, text), {})
+    assert loaded == defaults
+    assert set(origins.values()) == {"default"}
+    for key, description in describe():
+        assert f"#{key.rpartition('.')[2]}: " in text
+        assert " ".join(description.split()) in " ".join(text.replace("# ", "").split())
+
+
+def test_the_command_prints_the_file_to_start_from() -> None:
+    done = CliRunner().invoke(app, ["settings", "--yaml", "--set", "http_port=0"])
+    assert done.exit_code == 0
+    lines = done.output.splitlines()
+    assert "http_port: 0" in lines
+    assert "#grpc_port: 8081" in lines
+    told = json.loads(CliRunner().invoke(app, ["settings", "--json"]).output)["settings"]
+    assert [one["key"] for one in told] == [key for key, _ in describe()]
+
+
+def test_every_line_of_the_file_to_start_from_can_be_used(tmp_path: Path) -> None:
+    defaults, origins = load_settings({}, None, {})
+    text = re.sub(r"(?m)^( *)#(\w+: .*)$", r"\1\2", commented_yaml(defaults, origins))
+    loaded, origins = load_settings({}, _written(tmp_path, text), {})
+    assert loaded == defaults
+    assert set(origins.values()) == {"file"}
+
+
+def test_the_file_to_start_from_holds_what_was_changed_and_no_secret(tmp_path: Path) -> None:
+    changed = {key: text for key, (text, _) in CHANGED.items()}
+    before, origins = load_settings(changed, None, {})
+    text = commented_yaml(before, origins)
+    loaded, _ = load_settings({}, _written(tmp_path, text), {})
+    secrets = {key for key, (_, value) in CHANGED.items() if isinstance(value, SecretStr)}
+    was, became = before.flat(), loaded.flat()
+    assert {key for key in was if was[key] != became[key]} == secrets
+    assert "secret" not in text.replace("password", "")
 
 
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:

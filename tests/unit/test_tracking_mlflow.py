@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +16,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from serving.errors import ConfigError
 from serving.observe.tracking.exporter import ExportError, VersionFacts
@@ -31,7 +35,7 @@ def _json(value: object, status: int = 200) -> Answer:
 
 
 def _refused(code: str, status: int = 404) -> Answer:
-    return _json({"error_code": code, "message": "secret words of the server"}, status)
+    return _json({"error_code": code, "message": "its own\nwords: s3cret"}, status)
 
 
 class FakeMlflow:
@@ -250,7 +254,7 @@ def test_settings_that_cannot_be_used_are_told_without_their_secrets(
         ((404, b"no such page"), "status 404"),
         ((301, b""), "status 301"),
         ((500, b"{}"), "status 500"),
-        (_refused("UNAUTHENTICATED", 401), "status 401, UNAUTHENTICATED"),
+        (_refused("UNAUTHENTICATED", 401), "401, UNAUTHENTICATED: its own words: \\*{10}$"),
         (_refused("REQUEST_LIMIT_EXCEEDED", 429), "status 429"),
         (_refused("<b>", 400), "status 400"),
     ],
@@ -258,12 +262,12 @@ def test_settings_that_cannot_be_used_are_told_without_their_secrets(
 def test_a_server_that_answers_garbage_gets_it_all_later(
     server: FakeMlflow, answer: Answer, words: str
 ) -> None:
-    exporter = _exporter(server)
+    exporter = _exporter(server, token=SecretStr("s3cret"))
     prepared = exporter.prepare([window(1)], {("m", 1): FACTS})
     server.answers["experiments/get-by-name"] = lambda body: answer
     with pytest.raises(ExportError, match=words) as error:
         exporter.send(prepared)
-    assert "secret words" not in str(error.value)
+    assert "s3cret" not in str(error.value)
     server.answers.clear()
     assert exporter.send(prepared) == 0
     assert server.metrics() == [("run1", 1, "requests", 1.0)]
@@ -327,7 +331,11 @@ def test_figures_that_are_refused_again_are_given_up_and_hold_nothing_up(
         _refused("INVALID_PARAMETER_VALUE", 400) if "metrics" in body else None
     )
     exporter = _exporter(server)
-    assert _send(exporter, 1, 2) == 2
+    with capture_logs() as logs:
+        assert _send(exporter, 1, 2) == 2
+    assert [one["reason"] for one in logs if one["event"] == "mlflow_refused"] == [
+        "refused with status 400, INVALID_PARAMETER_VALUE: its own words: s3cret"
+    ]
     server.answers.clear()
     assert _send(exporter, 3) == 0
 
@@ -389,6 +397,70 @@ def test_a_proxy_of_the_environment_is_not_asked(
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert _send(_exporter(server), 1) == 0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its key and itself in one file, for 127.0.0.1."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    file = tmp_path_factory.mktemp("tls") / "server.pem"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x"
+    names = ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-")
+    done = subprocess.run([openssl, *command.split(), *names], capture_output=True, check=True)
+    file.write_bytes(done.stdout)
+    return file
+
+
+VARIABLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@pytest.fixture
+def secure(
+    server: FakeMlflow, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeMlflow]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    # A handshake that fails is the test's business.
+    monkeypatch.setattr(server.server, "handle_error", lambda *given: None)
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    yield server
+    server.server.socket.close()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_the_variables_of_other_clients_name_the_authorities(
+    secure: FakeMlflow, certificate: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(certificate))
+    assert _send(_exporter(secure, uri=f"https://{secure.address}"), 1) == 0
+    if variable == VARIABLES[0]:
+        # What is for MLflow counts before what is for all.
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere")
+        assert _send(_exporter(secure, uri=f"https://{secure.address}"), 1) == 0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told(secure: FakeMlflow) -> None:
+    exporter = _exporter(secure, uri=f"https://{secure.address}")
+    with pytest.raises(ExportError, match=r"certificate is not trusted: .* \(SSL_CERT_FILE names"):
+        _send(exporter, 1)
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_authorities_that_cannot_be_read_are_said_at_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+) -> None:
+    for one in VARIABLES:
+        monkeypatch.delenv(one, raising=False)
+    for path, words in ((tmp_path / "none", "no such file"), (Path(__file__), "no certificate")):
+        monkeypatch.setenv(variable, str(path))
+        with pytest.raises(ConfigError, match=f"tracking.mlflow.uri: {variable}: {path}") as error:
+            MlflowExporter(MlflowSettings(uri="https://host"), StateDir(None))
+        assert words in str(error.value)
+        MlflowExporter(MlflowSettings(uri="http://host"), StateDir(None)).close()
 
 
 def test_no_secret_is_shown_with_the_settings() -> None:

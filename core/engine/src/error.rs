@@ -32,6 +32,8 @@ pub enum Word {
     MethodNotAllowed,
     /// The content type is not one this path takes.
     UnsupportedMediaType,
+    /// The content is encoded in a way that is not taken.
+    UnsupportedEncoding,
     /// The client took too long to send its body.
     SlowBody,
     /// A control call without the token, or with a wrong one.
@@ -41,7 +43,7 @@ pub enum Word {
 }
 
 impl Word {
-    pub const ALL: [Word; 15] = [
+    pub const ALL: [Word; 16] = [
         Word::BadRequest,
         Word::BadData,
         Word::NotFound,
@@ -54,6 +56,7 @@ impl Word {
         Word::Unimplemented,
         Word::MethodNotAllowed,
         Word::UnsupportedMediaType,
+        Word::UnsupportedEncoding,
         Word::SlowBody,
         Word::Unauthenticated,
         Word::PermissionDenied,
@@ -74,6 +77,7 @@ impl Word {
             Word::Unimplemented => "unimplemented",
             Word::MethodNotAllowed => "method_not_allowed",
             Word::UnsupportedMediaType => "unsupported_media_type",
+            Word::UnsupportedEncoding => "unsupported_encoding",
             Word::SlowBody => "slow_body",
             Word::Unauthenticated => "unauthenticated",
             Word::PermissionDenied => "permission_denied",

@@ -132,6 +132,7 @@ fn reason(word: Word) -> usize {
         | Word::Unimplemented
         | Word::MethodNotAllowed
         | Word::UnsupportedMediaType
+        | Word::UnsupportedEncoding
         | Word::SlowBody
         | Word::Unauthenticated
         | Word::PermissionDenied => 3,

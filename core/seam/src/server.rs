@@ -105,8 +105,14 @@ impl Server {
         }
     }
 
+    /// So that whoever looks for it on another port is told.
+    fn set_admin_port(&self, port: u16) {
+        self.inner.shared().admin_port.store(port, Relaxed);
+    }
+
     #[pyo3(signature = (*, trace_rate, trace_parents, span_buffer, sample_buffer_bytes, sample_max_bytes,
-        access_rate))]
+        access_rate, sample_replayed = false))]
+    #[allow(clippy::too_many_arguments)] // Keyword-only in Python.
     fn observe(
         &self,
         trace_rate: f64,
@@ -115,6 +121,7 @@ impl Server {
         sample_buffer_bytes: usize,
         sample_max_bytes: usize,
         access_rate: f64,
+        sample_replayed: bool,
     ) -> PyResult<()> {
         self.inner.shared().observer.set(&Rules {
             trace_rate: crate::rate("trace_rate", trace_rate)?,
@@ -123,6 +130,7 @@ impl Server {
             span_buffer,
             sample_buffer_bytes,
             sample_max_bytes,
+            sample_replayed,
         });
         Ok(())
     }

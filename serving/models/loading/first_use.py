@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.execution.files import ModelFiles
 from serving.execution.onnx_nodes import read_nodes
+from serving.execution.protobuf_write import varint_of
 from serving.execution.session import runner_of
 from serving.model_config.schema import ModelConfig
 from serving.models.loading.memory import Meter
@@ -60,15 +61,7 @@ def _fields(*pairs: tuple[int, int | bytes]) -> bytes:
     parts = []
     for number, value in pairs:
         if isinstance(value, int):
-            parts.append(bytes([number << 3]) + _varint(value))
+            parts.append(bytes([number << 3]) + varint_of(value))
         else:
-            parts.append(bytes([number << 3 | 2]) + _varint(len(value)) + value)
+            parts.append(bytes([number << 3 | 2]) + varint_of(len(value)) + value)
     return b"".join(parts)
-
-
-def _varint(value: int) -> bytes:
-    low = []
-    while value > 0x7F:
-        low.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*low, value])

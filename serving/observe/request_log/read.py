@@ -40,6 +40,13 @@ def files_of(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.suffix in (JSON_LINES, PARQUET))
 
 
+def unfinished_of(path: Path) -> list[Path]:
+    """The files of a folder that are being written, or were when their gateway died."""
+    if not path.is_dir():
+        return []
+    return sorted(p for p in path.iterdir() if p.name.endswith((JSON_LINES + PART, PARQUET + PART)))
+
+
 def read(path: Path) -> Iterator[Entry | Damaged]:
     """What the file holds now; what is added meanwhile is left for the next time, for sending
     requests again may be what adds it.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from serving.observe.http import HttpClient
 from serving.observe.otlp import HttpSender, SendError
-from serving.observe.tracking.address import authorization, shown
+from serving.observe.tracking.address import shown
 from serving.observe.tracking.exporter import ExportError
-from serving.observe.tracking.mlflow_api import MlflowApi
+from serving.observe.tracking.mlflow_api import connect
 from serving.settings import MlflowSettings
 
 _EXPERIMENT = "x-mlflow-experiment-id"
@@ -17,14 +16,10 @@ class MlflowSender:
     made where there is none. Raises ConfigError where the server's address is no URL."""
 
     def __init__(self, settings: MlflowSettings) -> None:
-        proof = authorization(
-            settings.uri, settings.token.get_secret_value(), "tracking.mlflow.token"
-        )
         address = shown(settings.uri)
-        client = HttpClient(address, "tracking.mlflow.uri", settings.timeout_s, proof)
+        client, self._api = connect(settings)
         self.target = f"{address}, experiment {settings.experiment}"
         self._name = settings.experiment
-        self._api = MlflowApi(client)
         self._sender = HttpSender(client, "/v1/traces")
 
     def send(self, request: bytes, timeout_s: float) -> int:

@@ -17,6 +17,17 @@ def shown(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+def secrets(uri: str, token: str) -> tuple[str, ...]:
+    """What proves who asks, in every form in which it might come back."""
+    try:
+        password = urlsplit(uri).password or ""
+    except ValueError:
+        password = ""
+    proofs = authorization(uri, token, "").values()
+    sent = [proof.partition(" ")[2] for proof in proofs]
+    return tuple({one for one in (token, password, unquote(password), *sent) if one})
+
+
 def authorization(uri: str, token: str, setting: str) -> dict[str, str]:
     """The header that proves who asks: ``token`` as a bearer token, else user and password of
     the address as basic authorization, else none.

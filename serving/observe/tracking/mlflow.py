@@ -7,11 +7,11 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from serving.observe.http import HttpClient
-from serving.observe.tracking.address import authorization, shown
+from serving.events import log
+from serving.observe.tracking.address import shown
 from serving.observe.tracking.counters import Key
 from serving.observe.tracking.exporter import VersionFacts
-from serving.observe.tracking.mlflow_api import MlflowApi, RefusedError
+from serving.observe.tracking.mlflow_api import RefusedError, connect
 from serving.observe.tracking.runs import Run, Runs
 from serving.observe.tracking.windows import Window
 from serving.settings import MlflowSettings
@@ -27,12 +27,8 @@ class MlflowExporter:
     name = "mlflow"
 
     def __init__(self, settings: MlflowSettings, state: StateDir) -> None:
-        proof = authorization(
-            settings.uri, settings.token.get_secret_value(), "tracking.mlflow.token"
-        )
         address = shown(settings.uri)
-        self._http = HttpClient(address, "tracking.mlflow.uri", settings.timeout_s, proof)
-        self._api = MlflowApi(self._http)
+        self._http, self._api = connect(settings)
         self._experiment = settings.experiment
         self._experiment_id = ""
         self.target = f"{address}, experiment {settings.experiment}"
@@ -98,7 +94,8 @@ class MlflowExporter:
         self._made(run)
         try:
             self._api.log_metrics(run.run_id, list(_metrics(windows, run.model_id)))
-        except RefusedError:
+        except RefusedError as refused:
+            log.warning("mlflow_refused", run=run.run_id, reason=str(refused))
             return len(windows)
         return 0
 

@@ -33,12 +33,12 @@ impl Encoding {
     /// The encoding named by a `Content-Encoding` header.
     ///
     /// # Errors
-    /// `Unimplemented` for an unknown encoding and for several at once.
+    /// `UnsupportedEncoding` for an unknown encoding and for several at once.
     pub fn parse(content_encoding: &str) -> Result<Encoding> {
         match content_encoding.trim() {
             "" => Ok(Encoding::Identity),
             name => Encoding::named(name)
-                .ok_or_else(|| Error::new(Word::Unimplemented, "Unsupported compression type")),
+                .ok_or_else(|| Error::new(Word::UnsupportedEncoding, "Unsupported compression type")),
         }
     }
 
@@ -161,7 +161,7 @@ mod tests {
             let error = Encoding::parse(bad).unwrap_err();
             assert_eq!(
                 (error.word, error.message.as_str()),
-                (Word::Unimplemented, "Unsupported compression type")
+                (Word::UnsupportedEncoding, "Unsupported compression type")
             );
         }
     }

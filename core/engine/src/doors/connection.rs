@@ -4,7 +4,7 @@ use super::http2::{self, Patience, Reply};
 use super::incoming::Incoming;
 use super::lifetime::{Activity, Busy, Order, Watch};
 use super::socket::Noted;
-use super::{Config, Io, grpc, http, linger, silence};
+use super::{Config, Io, grpc, http, linger, signpost, silence};
 use h2::RecvStream;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
@@ -36,8 +36,8 @@ pub enum Door {
 pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S) {
     let began = Instant::now();
     let Some(speaks_http2) = silence::first_words(&stream, &io.shared, began).await else { return };
-    // On the gRPC door whatever is no HTTP/2 gets HTTP/2's answer to it.
-    let http2 = speaks_http2 || door == Door::Grpc;
+    // On the gRPC door whatever is no HTTP at all gets HTTP/2's answer to it.
+    let http2 = speaks_http2 || (door == Door::Grpc && !signpost::begins_like_http1(&stream).await);
     // Fails when the peer is gone.
     let Ok(peer) = stream.peer_addr() else { return };
     let budget = io.shared.clients.connection(peer.ip());
@@ -66,7 +66,13 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
             let busy = Busy::http1(&activity, began, &request);
             let request = request.map(|body| Incoming::http1(body, budget.clone()));
             // Boxed: hyper moves a request's future several times.
-            Box::pin(http::handle(io.clone(), request, busy))
+            let io = io.clone();
+            Box::pin(async move {
+                match door {
+                    Door::Http => http::handle(io, request, busy).await,
+                    Door::Grpc => Ok(signpost::not_here(&io.shared)),
+                }
+            })
         });
         let connection =
             http1_builder(&shared.config, window.bytes).serve_connection(TokioIo::new(&mut socket), service);

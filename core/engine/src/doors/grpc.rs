@@ -81,7 +81,7 @@ async fn others(io: Arc<Io>, request: Request<Incoming>, busy: Busy) -> Response
 
 /// Read the head, or refuse with the answer.
 fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Head, Box<Response<GrpcBody>>> {
-    if let Some(refusal) = refuse(request) {
+    if let Some(refusal) = refuse(shared, request) {
         return Err(Box::new(refusal));
     }
     Head::read(request.headers()).map_err(|error| {

@@ -1,7 +1,7 @@
 //! gRPC's answers: their bodies, heads and trailers.
 
 use super::lifetime::Busy;
-use super::{ids, status};
+use super::{Shared, ids, signpost, status};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
@@ -82,7 +82,7 @@ impl Held {
 }
 
 /// Not gRPC at all: an HTTP answer, as gRPC's HTTP/2 mapping asks.
-pub fn refuse<B>(request: &Request<B>) -> Option<Response<GrpcBody>> {
+pub fn refuse<B>(shared: &Shared, request: &Request<B>) -> Option<Response<GrpcBody>> {
     let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let status = if request.method() != Method::POST {
         StatusCode::METHOD_NOT_ALLOWED
@@ -93,9 +93,7 @@ pub fn refuse<B>(request: &Request<B>) -> Option<Response<GrpcBody>> {
     } else {
         return None;
     };
-    let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
-    *response.status_mut() = status;
-    Some(response)
+    Some(signpost::not_grpc(shared, status))
 }
 
 pub fn success(answer: Answer, id: Option<&str>) -> Response<GrpcBody> {
@@ -128,7 +126,7 @@ pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
     let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
     content_type(&mut response);
     write_status(response.headers_mut(), error);
-    if error.word == Word::Unimplemented {
+    if error.word == Word::UnsupportedEncoding {
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
     }
     if let Some(id) = id {
@@ -139,7 +137,7 @@ pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
 
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
 
-fn write_status(headers: &mut HeaderMap, error: &Error) {
+pub fn write_status(headers: &mut HeaderMap, error: &Error) {
     headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status::grpc_code(error.word))));
     let text = utf8_percent_encode(&error.message, MESSAGE).to_string();
     if let Ok(value) = HeaderValue::from_str(&text) {

@@ -38,6 +38,7 @@ pub struct Head {
     pub timeout: Option<Duration>,
     pub request_id: Option<String>,
     pub encoding: Encoding,
+    replayed: bool,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
@@ -54,6 +55,7 @@ impl Head {
             timeout,
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
+            replayed: headers.contains_key(ids::REPLAY),
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }
@@ -66,6 +68,7 @@ impl Head {
             method,
             path: "",
             request_id: self.request_id.as_deref(),
+            replayed: self.replayed,
         }
     }
 

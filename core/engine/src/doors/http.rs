@@ -4,7 +4,7 @@ use super::calls::{self, Call, CallAnswer};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, body, ids, status};
+use super::{Io, Shared, body, ids, signpost, status};
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
@@ -64,7 +64,14 @@ pub async fn handle(
     let started = Instant::now();
     let client_id = ids::from_client(request.headers()).map(str::to_owned);
     let http1 = request.version() <= Version::HTTP_11;
-    let mut response = match route(request.method(), request.uri().path()) {
+    let grpc = signpost::is_grpc(&request);
+    let target = if grpc {
+        Err(signpost::wrong_door(shared))
+    } else {
+        let (method, path) = (request.method(), request.uri().path());
+        signpost::directed(shared, method, path, route(method, path))
+    };
+    let mut response = match target {
         Ok(Target::Infer { model, version }) => {
             infer_answer(&io, started, client_id.as_deref(), (model, version), request, &busy).await
         }
@@ -72,6 +79,9 @@ pub async fn handle(
             Box::pin(not_inference(shared, started, client_id.as_deref(), target, request, &busy)).await
         }
     };
+    if grpc {
+        response = signpost::in_grpc(response, shared);
+    }
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
     }
@@ -94,7 +104,8 @@ fn route(method: &Method, path: &str) -> Result<Target> {
         _ => {}
     }
     let Some(rest) = path.strip_prefix("/v2/models/") else {
-        return if path == "/v2" || path.starts_with("/v2/") { Ok(Target::Call) } else { Err(not_found()) };
+        let calls = matches!(path, "/" | "/v2") || path.starts_with("/v2/");
+        return if calls { Ok(Target::Call) } else { Err(not_found()) };
     };
     let mut segments = rest.split('/');
     let model = segments.next().unwrap_or_default();
@@ -240,6 +251,7 @@ async fn infer_answer(
             method: "POST",
             path: request.uri().path(),
             request_id: client_id,
+            replayed: request.headers().contains_key(ids::REPLAY),
         };
         Account::open(shared, opening, || Context::from_headers(request.headers()))
     };
@@ -428,7 +440,7 @@ fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) 
             let allowed = if error.message.ends_with("POST") { "POST" } else { "GET, HEAD" };
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        Word::Unimplemented => {
+        Word::UnsupportedEncoding => {
             headers.insert(ACCEPT_ENCODING, ENCODINGS);
         }
         Word::Unauthenticated => {

@@ -2,13 +2,15 @@
 
 use crate::codec::names::LONGEST_ID;
 use crate::observe::{Watch, trace};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const HEADER: &str = "x-request-id";
+/// Marks a request that is sent again out of a request log.
+pub const REPLAY: HeaderName = HeaderName::from_static("serving-replay");
 
 /// The client's id, when it is short and visible ASCII.
 pub fn from_client(headers: &HeaderMap) -> Option<&str> {

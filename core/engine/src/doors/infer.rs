@@ -37,6 +37,8 @@ pub struct Opening<'a, 'p> {
     /// HTTP: the path; empty on gRPC.
     pub path: &'p str,
     pub request_id: Option<&'a str>,
+    /// It is out of a request log, and goes into none again where that is not asked for.
+    pub replayed: bool,
 }
 
 impl Opening<'_, '_> {
@@ -60,6 +62,7 @@ pub struct Account<'a> {
     /// For a watch that begins later than the account.
     method: &'static str,
     request_id: Option<&'a str>,
+    replayed: bool,
     stats: Option<Arc<Stats>>,
     watch: Option<Arc<Watch>>,
     done: bool,
@@ -78,6 +81,7 @@ impl<'a> Account<'a> {
             started: opening.started,
             method: opening.method,
             request_id: opening.request_id,
+            replayed: opening.replayed,
             stats: None,
             watch: shared.observer.begin(|| opening.origin(), parent),
             done: false,
@@ -90,7 +94,7 @@ impl<'a> Account<'a> {
 
     /// Draw it for the request log: it is whole, and fits the model of `queue`.
     fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
-        if queue.draws_sample() && self.shared.observer.takes_samples() {
+        if queue.draws_sample() && self.shared.observer.takes_samples(self.replayed) {
             let watch = self.watch.get_or_insert_with(|| {
                 let opening = Opening {
                     protocol: self.protocol,
@@ -98,6 +102,7 @@ impl<'a> Account<'a> {
                     method: self.method,
                     path: "",
                     request_id: self.request_id,
+                    replayed: self.replayed,
                 };
                 let watch = self.shared.observer.begin_late(opening.origin());
                 watch.decoded(request);

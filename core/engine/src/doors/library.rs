@@ -24,7 +24,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
 
 pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
-    if let Some(refusal) = grpc_answer::refuse(&request) {
+    if let Some(refusal) = grpc_answer::refuse(&io.shared, &request) {
         return refusal;
     }
     let (parts, incoming) = request.into_parts();

@@ -20,6 +20,7 @@ pub mod listen;
 pub mod pace;
 pub mod read_ahead;
 mod server;
+pub mod signpost;
 pub mod silence;
 pub mod socket;
 pub mod status;
@@ -43,7 +44,7 @@ use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -106,6 +107,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     pub connections_total: AtomicU64,
     pub connections_refused: AtomicU64,
+    /// For those who look for it elsewhere; 0 until it is known.
+    pub admin_port: AtomicU16,
     quiet: Quiet,
 }
 
@@ -155,6 +158,7 @@ impl Shared {
             connections: AtomicUsize::new(0),
             connections_total: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            admin_port: AtomicU16::new(0),
             quiet: Quiet::default(),
         })
     }

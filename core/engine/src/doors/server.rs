@@ -24,6 +24,8 @@ impl Server {
         let listeners = listen::Listeners::bind(&config)?;
         let http_address = listeners.http.local_addr()?;
         let grpc_address = listeners.grpc.local_addr()?;
+        // As they are, where any would do.
+        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), ..config };
         Ok(Server {
             shared: Shared::new(config),
             listeners: parking_lot::Mutex::new(Some(listeners)),

@@ -33,11 +33,14 @@ pub struct Rules {
     pub sample_buffer_bytes: usize,
     /// Inputs and outputs of one sample.
     pub sample_max_bytes: usize,
+    /// Whether requests that are sent again are sampled, too.
+    pub sample_replayed: bool,
 }
 
 const TRACES: u8 = 1;
 const ACCESS: u8 = 2;
 const SAMPLES: u8 = 4;
+const REPLAYED: u8 = 8;
 
 /// What all doors note to. Off until it is told [`Rules`].
 #[derive(Debug, Default)]
@@ -67,6 +70,7 @@ impl Observer {
             (TRACES, traces && rules.span_buffer > 0),
             (ACCESS, rules.access_rate > 0.0),
             (SAMPLES, rules.sample_buffer_bytes > 0),
+            (REPLAYED, rules.sample_replayed),
         ] {
             on |= if is_on { bit } else { 0 };
         }
@@ -103,8 +107,9 @@ impl Observer {
         Watch::new(self.clone(), origin, None, None, false)
     }
 
-    pub fn takes_samples(&self) -> bool {
-        self.on.load(Relaxed) & SAMPLES != 0
+    pub fn takes_samples(&self, replayed: bool) -> bool {
+        let on = self.on.load(Relaxed);
+        on & SAMPLES != 0 && (!replayed || on & REPLAYED != 0)
     }
 
     fn keep(&self, sample: Sample) {

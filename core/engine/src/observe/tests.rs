@@ -27,6 +27,7 @@ const OFF: Rules = Rules {
     span_buffer: 1000,
     sample_buffer_bytes: 1 << 20,
     sample_max_bytes: 1 << 16,
+    sample_replayed: false,
 };
 const ALL: Rules = Rules { trace_rate: 1.0, access_rate: 1.0, ..OFF };
 
@@ -105,6 +106,7 @@ impl World {
                 method: "POST",
                 path: "/v2/models/m/infer",
                 request_id: Some("r-1"),
+                replayed: false,
             };
             let mut account =
                 Account::open(&shared, opening, || parent.and_then(|p| Context::parse(p.as_bytes())));
@@ -415,4 +417,13 @@ fn after_the_end_nothing_is_noted_and_waiting_ends() {
     drop(world.ask("m", 1, None));
     assert!(world.shared.observer.spans.wait(Duration::MAX).is_none());
     assert!(world.shared.observer.samples.wait(Duration::MAX).is_none());
+}
+
+#[test]
+fn what_is_replayed_is_sampled_only_where_that_is_asked_for() {
+    for (sample_replayed, wanted) in [(false, [true, false]), (true, [true, true])] {
+        let world = World::new(Some(Rules { sample_replayed, ..OFF }));
+        let observer = &world.shared.observer;
+        assert_eq!([observer.takes_samples(false), observer.takes_samples(true)], wanted);
+    }
 }

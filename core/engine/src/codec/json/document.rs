@@ -60,6 +60,15 @@ impl<'j> Document<'j> {
         self.jiter.array_step().map_err(syntax)
     }
 
+    /// Passes over a null: an optional member that is one is absent.
+    pub(super) fn null(&mut self) -> Result<bool> {
+        let is_null = self.peek()? == Peek::Null;
+        if is_null {
+            self.jiter.known_null().map_err(syntax)?;
+        }
+        Ok(is_null)
+    }
+
     pub(super) fn string(&mut self, what: &str) -> Result<&str> {
         match self.peek()? {
             Peek::String => self.known_string(),

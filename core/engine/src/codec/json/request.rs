@@ -15,6 +15,9 @@ use jiter::Peek;
 /// Containers open around a request's tensors: the document, the list, the tensor.
 const TENSOR_DEPTH: usize = 3;
 
+/// Of UTF-8: some write it, nobody needs it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Decodes a request. `body` is the JSON, `binary` what follows it (empty where
 /// there is nothing); `model` is named in errors, and the request's own model
 /// and version stay empty: the URL has them. Converted data is counted by `held`.
@@ -38,6 +41,7 @@ pub fn decode_infer_until(
     binary: Bytes,
     held: &mut Reservation,
 ) -> Result<InferRequest> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
     let escaped = escaped(body);
@@ -138,7 +142,9 @@ impl<'a> Decoder<'a> {
             match found {
                 Key::Id => {
                     seen.once(found, "id")?;
-                    request.id = Some(names::id(self.document.string("'id'")?)?);
+                    if !self.document.null()? {
+                        request.id = Some(names::id(self.document.string("'id'")?)?);
+                    }
                 }
                 Key::Parameters => {
                     seen.once(found, "parameters")?;
@@ -150,7 +156,9 @@ impl<'a> Decoder<'a> {
                 }
                 Key::Outputs => {
                     seen.once(found, "outputs")?;
-                    request.outputs = self.list("'outputs'", Self::output)?;
+                    if !self.document.null()? {
+                        request.outputs = self.list("'outputs'", Self::output)?;
+                    }
                 }
                 _ => self.document.skip(1)?,
             }
@@ -225,6 +233,9 @@ impl<'a> Decoder<'a> {
         datatype: Option<&str>,
         shape: Option<&Shape>,
     ) -> Result<Data<'a>> {
+        if self.document.null()? {
+            return Ok(Data::Absent);
+        }
         if let (Some(name), Some(datatype)) = (name, datatype.and_then(Datatype::from_name)) {
             let room = self.len - self.document.index();
             let leaves = read_data(&mut self.document, name, datatype, shape, room, self.held)?;
@@ -407,9 +418,14 @@ fn parameter_key(text: &str) -> ParameterKey {
 
 impl Decoder<'_> {
     fn parameters(&mut self, mut each: impl FnMut(&mut Self, ParameterKey) -> Result<()>) -> Result<()> {
+        if self.document.null()? {
+            return Ok(());
+        }
         let mut next = self.document.object("'parameters'", parameter_key)?;
         while let Some(key) = next {
-            each(self, key)?;
+            if !self.document.null()? {
+                each(self, key)?;
+            }
             next = self.document.next_key(parameter_key)?;
         }
         Ok(())

@@ -1,0 +1,199 @@
+//! Who is at the wrong door, or asks for what other servers have elsewhere: told in words
+//! where to go. Ports are as this process listens on them; what stands in front may have others.
+
+use super::Shared;
+use super::grpc_answer::{self, GrpcBody};
+use crate::error::{Error, Result, Word};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::Full;
+use std::sync::atomic::Ordering;
+use tokio::net::TcpStream;
+
+const GRPC: &[u8] = b"application/grpc";
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Where the doors are.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    pub http: u16,
+    pub grpc: u16,
+    /// 0: nobody has said.
+    pub admin: u16,
+}
+
+impl Ports {
+    pub fn of(shared: &Shared) -> Ports {
+        Ports {
+            http: shared.config.http_port,
+            grpc: shared.config.grpc_port,
+            admin: shared.admin_port.load(Ordering::Relaxed),
+        }
+    }
+
+    fn admin_words(self) -> String {
+        match self.admin {
+            0 => "the admin port".into(),
+            port => format!("the admin port, {port}"),
+        }
+    }
+
+    /// For HTTP that came to the gRPC port.
+    pub fn speaks_grpc_only(self) -> String {
+        let Ports { http, grpc, .. } = self;
+        format!("port {grpc} speaks gRPC only; HTTP is on port {http} (settings http_port, grpc_port)")
+    }
+
+    /// For a gRPC call that came to the HTTP port.
+    fn speaks_http_only(self) -> String {
+        let Ports { http, grpc, .. } = self;
+        format!("port {http} speaks HTTP only; gRPC is on port {grpc} (settings http_port, grpc_port)")
+    }
+}
+
+/// gRPC proper, which needs HTTP/2 and gets its status in gRPC's way.
+pub fn is_grpc<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+        && request.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+            let rest = kind.as_bytes().strip_prefix(GRPC);
+            rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+        })
+}
+
+pub fn wrong_door(shared: &Shared) -> Error {
+    Error::new(Word::Unimplemented, Ports::of(shared).speaks_http_only())
+}
+
+/// An answer of the HTTP door to a gRPC call: trailers only, as gRPC has it.
+pub fn in_grpc(mut response: Response<Full<Bytes>>, shared: &Shared) -> Response<Full<Bytes>> {
+    *response.status_mut() = StatusCode::OK;
+    *response.body_mut() = Full::default();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    grpc_answer::write_status(response.headers_mut(), &wrong_door(shared));
+    response
+}
+
+/// Whether the first bytes, which stay unread, begin like a request of HTTP/1. What is neither
+/// that nor HTTP/2 gets HTTP/2's answer on the gRPC port.
+pub async fn begins_like_http1(stream: &TcpStream) -> bool {
+    let mut first = [0; 24];
+    let Ok(seen) = stream.peek(&mut first).await else { return false };
+    let method = first[..seen].split(|&byte| byte == b' ').next().unwrap_or_default();
+    // As far as it came. HTTP/2 begins with a method of its own.
+    !method.is_empty()
+        && method != b"PRI"
+        && method.len() <= b"PROPPATCH".len()
+        && method.iter().all(u8::is_ascii_uppercase)
+}
+
+/// The answer to whatever HTTP/1 asks of the gRPC port.
+pub fn not_here(shared: &Shared) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(json(&Ports::of(shared).speaks_grpc_only())));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The gRPC port's answer to HTTP/2 that is not gRPC, with the status of gRPC's HTTP mapping.
+pub fn not_grpc(shared: &Shared, status: StatusCode) -> Response<GrpcBody> {
+    let text = json(&Ports::of(shared).speaks_grpc_only());
+    let mut response = Response::new(GrpcBody::Lean { message: Some(text), trailers: None });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn json(message: &str) -> Bytes {
+    format!("{{\"error\":{}}}", super::http::quoted(message)).into()
+}
+
+/// An outcome of the HTTP door, where it is that the path is not known: with directions, where
+/// other servers have something there.
+pub fn directed<T>(shared: &Shared, method: &Method, path: &str, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|error| match directions(Ports::of(shared), method, path) {
+        Some(words) if error.word == Word::NotFound => {
+            Error::new(Word::NotFound, format!("Not Found: {words}"))
+        }
+        _ => error,
+    })
+}
+
+/// What other servers have under a path, and where it is here; `None` for what nobody has.
+fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
+    const INFER: &str = "inference is POST /v2/models/NAME/infer";
+    const HEALTH: &str = "health is GET /v2/health/live and /v2/health/ready";
+    let (first, rest) = path.strip_prefix('/')?.split_once('/').unwrap_or((&path[1..], ""));
+    let words = match first {
+        "metrics" => format!("Prometheus's figures are /metrics of {}", ports.admin_words()),
+        "docs" | "redoc" | "swagger" | "openapi.json" => format!(
+            "GET / says where things are; the control API's description is /api/openapi.json of {}",
+            ports.admin_words()
+        ),
+        "api" | "admin" => format!("control is on {}", ports.admin_words()),
+        "health" | "healthz" | "livez" | "readyz" | "live" | "ready" | "ping" | "status" => HEALTH.into(),
+        "predict" | "predictions" | "infer" => INFER.into(),
+        "invocations" => format!("MLflow's and SageMaker's /invocations is not served; {INFER}"),
+        "models" if method == Method::POST => INFER.into(),
+        "models" => "the models' names are GET /v2/models".into(),
+        "v1" if rest.starts_with("models") => format!(
+            "TensorFlow Serving's and KServe's V1 protocol is not served; {INFER}, and metadata is \
+             GET /v2/models/NAME"
+        ),
+        "v1" => format!("no /v1 protocol is served; {INFER}"),
+        "inference.GRPCInferenceService" | "grpc.health.v1.Health" => {
+            format!("gRPC is on port {}", ports.grpc)
+        }
+        _ => return None,
+    };
+    Some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORTS: Ports = Ports { http: 80, grpc: 81, admin: 82 };
+
+    #[test]
+    fn the_well_known_paths_of_others_say_where_to_go() {
+        for (path, part) in [
+            ("/metrics", "/metrics of the admin port, 82"),
+            ("/docs", "/api/openapi.json of the admin port, 82"),
+            ("/api/v1/models", "control is on the admin port, 82"),
+            ("/health", "/v2/health/ready"),
+            ("/healthz", "/v2/health/ready"),
+            ("/predict", "/v2/models/NAME/infer"),
+            ("/predictions/x", "/v2/models/NAME/infer"),
+            ("/invocations", "/v2/models/NAME/infer"),
+            ("/v1/models/m:predict", "V1 protocol is not served"),
+            ("/v1/chat/completions", "no /v1 protocol is served"),
+            ("/models", "/v2/models"),
+            ("/inference.GRPCInferenceService/ModelInfer", "port 81"),
+        ] {
+            let words = directions(PORTS, &Method::GET, path).unwrap();
+            assert!(words.contains(part), "{path}: {words}");
+        }
+        for path in ["/", "", "*", "/favicon.ico", "/metricsx", "/v2x", "//metrics"] {
+            assert_eq!(directions(PORTS, &Method::GET, path), None, "{path}");
+        }
+        assert!(directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2"));
+        let nameless = Ports { admin: 0, ..PORTS };
+        assert!(directions(nameless, &Method::GET, "/metrics").unwrap().ends_with("of the admin port"));
+    }
+
+    #[test]
+    fn grpc_is_known_by_version_and_type() {
+        for (version, kind, is) in [
+            (Version::HTTP_2, "application/grpc", true),
+            (Version::HTTP_2, "application/grpc+proto", true),
+            (Version::HTTP_2, "application/grpc-web", false),
+            (Version::HTTP_2, "application/json", false),
+            (Version::HTTP_11, "application/grpc", false),
+        ] {
+            let request = Request::builder().version(version).header(CONTENT_TYPE, kind).body(()).unwrap();
+            assert_eq!(is_grpc(&request), is, "{version:?} {kind}");
+        }
+    }
+}
