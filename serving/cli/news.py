@@ -24,6 +24,8 @@ class News:
 
     def __init__(self) -> None:
         self._before: dict[str, ModelView] = {}
+        # What was said last of models as such.
+        self._said: dict[str, str] = {}
         # Why versions failed, as far as it was said: each tries again, and may fail again.
         self._failed: dict[tuple[str, int], str] = {}
 
@@ -35,6 +37,7 @@ class News:
             if old is not view:
                 found += self._of_model(old, view)
         for gone in before.values():
+            self._said.pop(gone.name, None)
             self._failed = {key: why for key, why in self._failed.items() if key[0] != gone.name}
             found += [(f"{gone.name} {v.number}: unloaded", "") for v in gone.versions if _ready(v)]
         return found
@@ -45,7 +48,15 @@ class News:
             yield from self._of_version(new.name, before.pop(version.number, None), version)
         for number in before:
             self._failed.pop((new.name, number), None)
-        yield from _beside_versions(old, new, before.values())
+        yield from _left_and_answers(old, new, before.values())
+        yield from self._of_all(new)
+
+    def _of_all(self, view: ModelView) -> Iterator[Line]:
+        if not view.reason:
+            self._said.pop(view.name, None)
+        elif _says_more(view) and self._said.get(view.name) != view.reason:
+            self._said[view.name] = view.reason
+            yield f"{view.name}: {view.reason}", "yellow" if view.default is not None else "red"
 
     def _of_version(
         self, name: str, was: VersionView | None, version: VersionView
@@ -59,14 +70,12 @@ class News:
             yield f"{name} {version.number}: {_ready_words(version)}", ""
 
 
-def _beside_versions(
+def _left_and_answers(
     old: ModelView | None, new: ModelView, gone: Iterable[VersionView]
 ) -> Iterator[Line]:
     yield from ((f"{new.name} {v.number}: unloaded", "") for v in gone if _ready(v))
     if old is not None and None not in (old.default, new.default) and old.default != new.default:
         yield f"{new.name}: version {new.default} answers now, before it {old.default}", ""
-    if _says_more(new) and (old is None or not _says_more(old) or old.reason != new.reason):
-        yield f"{new.name}: {new.reason}", "yellow" if new.default is not None else "red"
 
 
 def _ready(version: VersionView) -> bool:
@@ -81,11 +90,10 @@ def _ready_words(version: VersionView) -> str:
 
 def _says_more(view: ModelView) -> bool:
     """Whether the model's own reason is news beside what its versions say."""
-    if not view.reason or view.reason == NOBODY_ASKED:
+    states = {version.state for version in view.versions}
+    if not view.reason or view.reason == NOBODY_ASKED or states & PENDING:
         return False
-    if view.default is not None:
-        return True
-    return not any(v.state is State.FAILED or v.state in PENDING for v in view.versions)
+    return view.default is not None or State.FAILED not in states
 
 
 class Progress:

@@ -60,14 +60,9 @@ class Telling:
             self._console.line(line, "dim")
 
     def ready(self) -> None:
-        manager, views = self._gateway.manager, self._gateway.models()
+        views = self._gateway.models()
         served, wrong = answering(views), failed(views)
-        models = {view.name for view in views}
-        for one in [one for one in manager.ignored if one.path.parent.name not in models][:_MOST]:
-            self._console.line(f"{one.path}: {one.reason}", "yellow")
-        if not served:
-            for one in manager.passed_over[:_MOST]:
-                self._console.line(f"{one.path}: passed over: {one.reason}", "yellow")
+        self._entries(views, served)
         line = try_line(url(self._gateway.http_address), views)
         self._summary(served, wrong)
         if line:
@@ -76,6 +71,14 @@ class Telling:
         if self._console.as_text and sys.stdout.isatty():
             self._console.line(_how_to_stop(self._gateway.settings), "dim")
         self._console.fact("ready", models=served, failed=wrong, **({"try": line} if line else {}))
+
+    def _entries(self, views: Views, served: Sequence[str]) -> None:
+        """What lies in the directories and is not served, where no line said it yet."""
+        manager, told = self._gateway.manager, {view.name for view in views}
+        for one in [one for one in manager.ignored if one.path.parent.name not in told][:_MOST]:
+            self._console.line(f"{one.path}: {one.reason}", "yellow")
+        for one in manager.passed_over[:_MOST] if not served else ():
+            self._console.line(f"{one.path}: passed over: {one.reason}", "yellow")
 
     def _summary(self, served: Sequence[str], wrong: Sequence[str]) -> None:
         if served:
@@ -90,14 +93,17 @@ class Telling:
     def stopping(self) -> None:
         self._stopping = True
         if self._gateway.lacks_models:
-            words = "nothing can be served, and models are required (require_models)"
-            wrong = failed(self._gateway.models())
-            self._console.line(
-                f"{words}: {f'{few(wrong)} failed' if wrong else 'there is none'}", "red"
-            )
-            self._console.fact("no_models", failed=wrong, reason=words)
+            self._lacks_models(self._gateway.models())
         self._console.line("stopping; a second signal ends at once")
         self._console.fact("stopping")
+
+    def _lacks_models(self, views: Views) -> None:
+        words = "nothing can be served, and models are required (require_models)"
+        wrong = failed(views)
+        self._entries(views, ())
+        why = f"{few(wrong)} failed" if wrong else "there is none"
+        self._console.line(f"{words}: {why}", "red")
+        self._console.fact("no_models", level="error", failed=wrong, reason=words)
 
 
 def _how_to_begin(gateway: Gateway) -> str:

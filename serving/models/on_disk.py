@@ -38,12 +38,12 @@ def policy_words(policy: VersionPolicy) -> str:
 
 
 def held_by_pin(wishes: Wishes, default: int | None) -> tuple[int, ...]:
-    """The versions on disk that are newer than the one that answers because it is pinned,
+    """The versions that are whole on disk and newer than the one that answers because it is pinned,
     ascending."""
     pinned = wishes.pinned
     if pinned is None or default != pinned:
         return ()
-    newer = (w.version for w in wishes.versions if w.version > pinned and not w.gone)
+    newer = (w.version for w in wishes.versions if w.version > pinned and w.whole)
     return tuple(sorted(v for v in newer if v not in wishes.out))
 
 

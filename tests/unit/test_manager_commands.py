@@ -98,6 +98,20 @@ def test_a_rollback_loads_what_is_no_longer_loaded_before_it_changes_the_route(
     assert (world.answers(), world.view().reason) == (1, HELD)
 
 
+def test_while_another_pin_loads_who_answered_goes_on_and_not_the_newest(world: World) -> None:
+    two_versions(world)
+    world.outcome(SetDefault("m", 1))
+    world.write("m", 3)
+    world.change()
+    world.settle()
+    assert (world.answers(), world.states()) == (1, {1: "READY", 3: "READY"})
+    world.manager.command(SetDefault("m", 2))
+    world.tick()
+    assert (world.answers(), world.states()) == (1, {1: "READY", 2: "LOADING", 3: "READY"})
+    world.settle()
+    assert world.answers() == 2
+
+
 def test_the_version_before_stays_for_a_set_time_and_then_leaves(tmp_path: Path) -> None:
     """Fault 75: a changed value changes behaviour."""
     world = two_versions(at(tmp_path, **KEEP))

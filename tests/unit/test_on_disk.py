@@ -47,7 +47,7 @@ def test_what_is_not_whole_says_why_and_what_is_gone_is_not_listed() -> None:
 
 
 def test_a_pin_holds_back_what_is_newer_while_it_answers() -> None:
-    pinned = wishes(wish(1), wish(2), wish(3), wish(4, gone=True), pinned=2, out=frozenset({5}))
+    pinned = wishes(wish(1), wish(2), wish(3), wish(4, whole=False), pinned=2, out=frozenset({5}))
     assert held_by_pin(pinned, 2) == (3,)
     assert held_by_pin(pinned, 3) == ()
     assert held_by_pin(wishes(wish(1), wish(2)), 1) == ()
