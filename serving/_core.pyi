@@ -20,6 +20,11 @@ def take_short_turns() -> None:
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""
 
+def nearest(name: str, known: tuple[str, ...]) -> str | None:
+    """The name of ``known`` that differs least from ``name``, if one differs by little.
+
+    ``None`` too for a name over 64 bytes, and where errors took too much time for it."""
+
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
 
@@ -169,9 +174,11 @@ class Route:
         default: int | None,
         unavailable: Mapping[int, str] = ...,
         reason: str | None = None,
+        unloaded: Sequence[tuple[str, Sequence[int]]] = ...,
     ) -> None:
         """``unavailable``: version -> why it is known but not answering (503).
-        ``reason``: why the model answers nothing when ``default`` is ``None``."""
+        ``reason``: why the model answers nothing when ``default`` is ``None``.
+        ``unloaded``: versions on disk that are not loaded, with the reason (404)."""
 
 class Call:
     """A request that is not plain inference. ``respond`` once, from any thread.

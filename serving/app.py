@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,7 @@ from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.models.loading.loader import Loader
 from serving.models.manager import Manager
-from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView
 from serving.observe import lines
 from serving.observe.logs import EventLog
 from serving.observe.noting import note_requests
@@ -43,6 +42,8 @@ from serving.settings import Settings
 from serving.state_opening import open_state
 from serving.stop_signals import StopSignals
 
+# The exit status where nothing could be served, and the setting ``require_models`` is on.
+NO_MODELS = 4
 # Between two looks at what is loading.
 _PROGRESS_S = 0.05
 # For the last lines to be read before the process ends.
@@ -77,6 +78,8 @@ class Gateway:
         # A pool keeps its creator's priority for ever, and the first session fixes its size.
         start_global_pool(settings)
         self._ready = False
+        # Whether it has started and serves nothing, and the setting require_models is on.
+        self.lacks_models = False
         gates = open_gates(settings)
         self._token = gates.admin.token
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
@@ -186,27 +189,23 @@ class Gateway:
 
     def wait_loaded(
         self,
-        on_change: Callable[[str, VersionView], None] | None = None,
+        on_wait: Callable[[tuple[ModelView, ...]], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Wait until what was wanted at start has come as far as the setting ``readiness``
         asks, then be ready.
 
-        ``on_change`` hears of each version once, when it has become one or the other.
-        False when ``stopping`` said so before.
+        ``on_wait`` is called with the models as they stand, time and again. False when
+        ``stopping`` said so before, or where it ``lacks_models``.
         """
-        settled: set[tuple[str, int]] = set()
-        started = False
-        while not started:
+        while not self.manager.wait_started(_PROGRESS_S):
             if stopping():
                 return False
-            started = self.manager.wait_started(_PROGRESS_S)
-            for name, version in _settled(self.models()):
-                if on_change is not None and (name, version.number) not in settled:
-                    on_change(name, version)
-                settled.add((name, version.number))
-        self._set_ready(True)
-        return True
+            on_wait(self.models())
+        served = any(view.default is not None for view in self.models())
+        self.lacks_models = self.settings.require_models and not served
+        self._set_ready(not self.lacks_models)
+        return not self.lacks_models
 
     def reload(self) -> None:
         """Read the token and the models' configurations again; the log says what came of it."""
@@ -221,7 +220,8 @@ class Gateway:
         """
         shutdown = self.settings.shutdown
         self._set_ready(False)
-        time.sleep(shutdown.drain_delay_s)
+        # Nobody was sent here where it was never ready for want of models.
+        time.sleep(0.0 if self.lacks_models else shutdown.drain_delay_s)
         clean = self.server.drain(shutdown.drain_timeout_s)
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
@@ -261,21 +261,15 @@ def _bound(settings: Settings) -> _core.Server:
         raise AddressError(words) from None
 
 
-def _settled(views: tuple[ModelView, ...]) -> Iterator[tuple[str, VersionView]]:
-    for view in views:
-        for version in view.versions:
-            if version.state in (State.READY, State.FAILED):
-                yield view.name, version
-
-
 def serve(
     gateway: Gateway,
     *,
-    on_change: Callable[[str, VersionView], None],
+    on_wait: Callable[[tuple[ModelView, ...]], None],
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. SIGHUP reloads.
+    """Run until SIGTERM or SIGINT; the exit status. ``NO_MODELS`` at once where it lacks them.
+    SIGHUP reloads.
 
     The main thread only waits: a handler runs between two of its instructions, so it must
     not sit in native code.
@@ -284,12 +278,12 @@ def serve(
     with StopSignals().handled(reloads.ask) as signals:
         gateway.start()
         reloads.start()
-        if gateway.wait_loaded(on_change, signals.asked):
+        if gateway.wait_loaded(on_wait, signals.asked):
             on_ready()
-        signals.wait_until(signals.asked)
+        signals.wait_until(lambda: signals.asked() or gateway.lacks_models)
         on_stop()
         _stop(gateway, signals)
-    return 0
+    return NO_MODELS if gateway.lacks_models else 0
 
 
 def _stop(gateway: Gateway, signals: StopSignals) -> None:

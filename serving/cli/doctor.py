@@ -159,16 +159,22 @@ def _count(limit: int | None) -> str:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
+    from serving.cli.ports import holder, places, running_gateway
     from serving.control.admin import AddressError, listen
 
-    ports = (
-        ("HTTP", settings.host, settings.http_port),
-        ("gRPC", settings.host, settings.grpc_port),
-        ("admin", settings.admin_host, settings.admin_port),
-    )
-    for name, host, port in ports:
+    found = places(settings)
+    running = {place: running_gateway(place) for place in found}
+    processes = {holder(place.port) for place in found if running[place]} - {""}
+    for place in found:
+        address = f"{place.host}:{place.port}"
+        who = running[place] or holder(place.port)
+        if running[place] or who in processes:
+            yield Finding("ports", place.door, f"{address}: {running[place] or 'the same gateway'}")
+            continue
         try:
-            listen(host, port, name).close()
-            yield Finding("ports", name, f"{host}:{port} is free")
+            listen(place.host, place.port, place.door).close()
+            yield Finding("ports", place.door, f"{address} is free")
         except AddressError as error:
-            yield Finding("ports", name, f"{host}:{port}", str(error).rpartition(": ")[2])
+            by = f": {who}" if who else ""
+            words = f"{str(error).rpartition(': ')[2]}{by}; {place.flag} chooses another"
+            yield Finding("ports", place.door, address, words)

@@ -11,6 +11,7 @@ import typer
 
 from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
+from serving.cli.listing import print_models
 from serving.cli.output import UserError, print_json, print_line, print_table
 from serving.cli.status import default_words, status_lines, when
 
@@ -32,6 +33,9 @@ def models(
     context: typer.Context,
     admin_url: AdminUrl = DEFAULT_URL,
     token_file: TokenFile = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also versions that are on disk and not loaded.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """List a running gateway's models with their versions and states; or change them."""
@@ -44,35 +48,15 @@ def models(
     if as_json:
         print_json(listed)
         return
-    print_table(
-        ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON"),
-        [row for model in listed for row in _rows(model)],
-    )
+    print_models(listed, everything=everything)
 
 
 def _refuse_options_before(context: typer.Context) -> None:
     """Options before the command would be passed over in silence."""
-    for name in ("admin_url", "token_file", "as_json"):
+    for name in ("admin_url", "token_file", "everything", "as_json"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise UserError(f"options come after '{context.invoked_subcommand}'", code=2)
-
-
-def _rows(model: dict[str, Any]) -> list[tuple[object, ...]]:
-    if not model["versions"]:
-        return [(model["name"], None, None, None, None, None, model["reason"])]
-    return [
-        (
-            model["name"],
-            f"{v['version']}{' *' if v['version'] == model['default'] else ''}",
-            v["state"],
-            v["provider"],
-            v["threads"],
-            v["batching"],
-            v["reason"],
-        )
-        for v in model["versions"]
-    ]
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,12 +62,13 @@ def _parsed(assignments: list[str]) -> dict[str, object]:
     return parsed
 
 
-def configure_log(settings: Settings) -> None:
-    """The log as the settings say, and what the environment held that has no effect."""
+def configure_log(settings: Settings, leave_out: Collection[str] = ()) -> None:
+    """The log as the settings say, and what the environment held that has no effect.
+    ``leave_out``: events that are told otherwise."""
     from serving.events import log
     from serving.observe.logs import configure
     from serving.settings import ignored_environment
 
-    configure(settings.log, secrets=settings.secrets())
+    configure(settings.log, secrets=settings.secrets(), leave_out=leave_out)
     for note in ignored_environment():
         log.warning("variable_ignored", reason=note)

@@ -44,7 +44,7 @@ def print_line(text: str, style: str = "") -> None:
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; plain columns when stdout is no terminal, nothing cut off."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[cell(value) for value in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(headers, cells)
         return
@@ -67,7 +67,8 @@ def _print_rich(headers: Sequence[str], cells: list[list[str]]) -> None:
     Console().print(table)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as a table shows it, in one line."""
     if value is None:
         return "-"
     if isinstance(value, (tuple, list)):

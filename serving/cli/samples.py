@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -41,6 +45,33 @@ def generated(tensor: Tensor, rows: int, generator: np.random.Generator) -> np.n
 def concrete(shape: Sequence[int], rows: int) -> tuple[int, ...]:
     """``rows`` for a varying axis 0, 1 for every other varying axis."""
     return tuple((rows if axis == 0 else 1) if n < 0 else n for axis, n in enumerate(shape))
+
+
+def try_line(base_url: str, models: Sequence[ModelView]) -> str | None:
+    """A command that works when pasted: ``curl`` where an input fits into a line, else
+    ``serving infer``, which makes one up."""
+    if line := curl_line(base_url, models):
+        return line
+    sizes = [
+        (sum(math.prod(concrete(t.shape, 1)) for t in version.signature.inputs), view.name)
+        for view in models
+        for version in view.versions
+        if version.number == view.default and version.signature and version.signature.inputs
+    ]
+    if not sizes:
+        return None
+    _, name = min(sizes)
+    return f"{_program()} infer {shlex.quote(name)} --url {base_url} --generate"
+
+
+def _program() -> str:
+    """This command as the one who started it can type it."""
+    path = Path(sys.argv[0])
+    if path.name != "serving":
+        return f"{shlex.quote(sys.executable)} -m serving"
+    if shutil.which("serving") == str(path):
+        return "serving"
+    return shlex.quote(os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
 
 
 def curl_line(base_url: str, models: Iterable[ModelView]) -> str | None:

@@ -17,6 +17,8 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
         yield f"  {model['reason']}"
     if model.get("held_out"):
         yield "  kept out until it is loaded by command"
+    for version in model.get("unloaded", ()):
+        yield f"  version {version['version']} is on disk and not loaded: {version['reason']}"
     for version in model["versions"]:
         yield ""
         yield from _version_lines(version)

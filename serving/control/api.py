@@ -30,7 +30,7 @@ from serving.models.commands import (
 )
 from serving.models.state import Event
 from serving.models.views import ModelView
-from serving.protocols.views import decode_name, shown
+from serving.protocols.views import decode_name, unknown_model
 
 # Where the name stands in "/api/v1/models/NAME/...".
 _NAME_AT = 4
@@ -143,7 +143,7 @@ class ControlApi:
         name = _name(request)
         found = await run_in_threadpool(self._model, name)
         if found is None:
-            raise _unknown(name)
+            raise await run_in_threadpool(unknown_model, name, self._commander.views())
         return JSONResponse(found)
 
     def _model(self, name: str) -> dict[str, Any] | None:
@@ -153,8 +153,9 @@ class ControlApi:
     async def _history(self, request: Request) -> Response:
         name = _name(request)
         events = [event_json(event) for event in self._commander.history(name)]
-        if not events and all(view.name != name for view in self._commander.views()):
-            raise _unknown(name)
+        views = self._commander.views()
+        if not events and all(view.name != name for view in views):
+            raise await run_in_threadpool(unknown_model, name, views)
         return JSONResponse({"name": name, "events": events})
 
     async def _with_version(
@@ -217,7 +218,3 @@ async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:
 def _name(request: Request) -> str:
     """Out of the path as it was sent: the decoded one hides what was no UTF-8."""
     return decode_name(request.scope["raw_path"].decode("latin-1").split("/")[_NAME_AT])
-
-
-def _unknown(name: str) -> ServingError:
-    return ServingError(Word.NOT_FOUND, f"Request for unknown model: '{shown(name)}' is not found")

@@ -103,6 +103,11 @@ class VersionInfo(_Strict):
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
+class UnloadedInfo(_Strict):
+    version: int
+    reason: str = Field(description="What holds it back.")
+
+
 class ModelInfo(_Strict):
     name: str
     default: int | None = Field(description="The version that answers unnamed requests.")
@@ -111,6 +116,7 @@ class ModelInfo(_Strict):
     previous: int | None = Field(description="The version that answered before: see rollback.")
     held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
+    unloaded: list[UnloadedInfo] = Field(description="Versions on disk that are not loaded.")
 
 
 class Models(_Strict):

@@ -26,6 +26,7 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "previous": view.previous,
         "held_out": view.held_out,
         "versions": [version_json(version) for version in view.versions],
+        "unloaded": [{"version": v.number, "reason": v.reason} for v in view.unloaded],
     }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from serving.events import log
-from serving.registry.snapshot import Closely, FoundModel, Snapshot
+from serving.registry.snapshot import Closely, FoundModel, Ignored, Snapshot
 
 # The share of time that scans may take; beyond it they come less often, but never so
 # seldom that a new version misses its five seconds (settle time 3 s).
@@ -80,6 +80,18 @@ class Disk:
             return Sight(None, 0, 0)
         ignored = len(snapshot.ignored) + sum(bool(found.error) for found in snapshot.models)
         return Sight(self._mono() - self._looked, len(snapshot.errors), ignored)
+
+    @property
+    def ignored(self) -> Sequence[Ignored]:
+        """What could not be made out, and roots that can't be read. From any thread."""
+        snapshot = self._snapshot or Snapshot()
+        roots = (Ignored(error.root, error.reason) for error in snapshot.errors)
+        return (*roots, *snapshot.ignored)
+
+    @property
+    def passed_over(self) -> Sequence[Ignored]:
+        """Folders that are no models. From any thread."""
+        return self._snapshot.passed_over if self._snapshot is not None else ()
 
     @property
     def models(self) -> Collection[FoundModel]:

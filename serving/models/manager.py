@@ -31,7 +31,7 @@ from serving.models.state import Event
 from serving.models.tickets import Tickets
 from serving.models.uploads import Upload, UploadError, Uploads
 from serving.models.views import ModelView, VersionView
-from serving.registry.directory import DirectorySource
+from serving.registry.directory import DirectorySource, Ignored
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
@@ -188,6 +188,16 @@ class Manager:
     def sight(self) -> Sight:
         """How well the directories can be seen."""
         return self._disk.sight
+
+    @property
+    def ignored(self) -> Sequence[Ignored]:
+        """What lies in the directories and could not be made out, each with what to do."""
+        return self._disk.ignored
+
+    @property
+    def passed_over(self) -> Sequence[Ignored]:
+        """Folders that are no models."""
+        return self._disk.passed_over
 
     @property
     def failures(self) -> int:

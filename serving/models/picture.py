@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from serving.model_config import ModelConfig
 from serving.models.answers import pin_words
 from serving.models.loading.cost import CostCurve
+from serving.models.on_disk import NOBODY_ASKED, held_by_pin, pinned_words, unloaded
 from serving.models.policy import desired_if_whole
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
@@ -110,7 +111,8 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
     if not words and default is None:
         words = _why_none(versions, standing)
     held = [f"version {number} {why}" for number, why in sorted(standing.held_back.items())]
-    words = "; ".join(filter(None, [words, _pin_words(standing, versions), *held]))
+    newer = pinned_words(held_by_pin(wishes, default), wishes.pinned or 0)
+    words = "; ".join(filter(None, [words, _pin_words(standing, versions), newer, *held]))
     return ModelView(
         wishes.model,
         tuple(versions),
@@ -119,6 +121,7 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
         wishes.pinned,
         standing.previous,
         standing.held_out,
+        unloaded(wishes, {view.number for view in versions}),
     )
 
 
@@ -236,7 +239,7 @@ def _why_none(versions: Sequence[VersionView], standing: Standing) -> str:
         return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
     wishes = standing.wishes
     if not wishes.wanted and not wishes.extra:
-        return "not loaded: nobody has asked for it"
+        return NOBODY_ASKED
     if wishes.versions:
         return "no version on disk is under its version policy"
     return "it has no version"

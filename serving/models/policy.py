@@ -94,7 +94,7 @@ def desired(wishes: Wishes, slots: Sequence[Slot]) -> tuple[Wish, ...]:
     tried again) and the next lower one is desired beside it. So with one that is held back, but
     of those no more than n stay. A pinned version, and one that was asked for by number, are
     desired whatever the policy says; so is the version that answered last while one of them is
-    held back, and before the others then.
+    held back, and before the others then; and while the pinned one is not ready.
     """
     return _desired(wishes, _by_version(slots))
 
@@ -131,8 +131,15 @@ def _desired(wishes: Wishes, slots: _ByVersion) -> tuple[Wish, ...]:
     if wanted & wishes.held:
         wanted.add(wishes.answered)
         first.add(wishes.answered)
+    elif wishes.pinned is not None and not _is_ready(wishes.pinned, slots):
+        # Until the pinned one can answer, who did goes on: not the newest, which was held back.
+        wanted.add(wishes.answered)
     chosen = [wish for wish in candidates if wish.version in wanted]
     return tuple(sorted(chosen, key=lambda wish: wish.version not in first))
+
+
+def _is_ready(version: int, slots: _ByVersion) -> bool:
+    return any(slot.state is State.READY for slot in slots.get(version, ()))
 
 
 def _is_held(wish: Wish, slots: _ByVersion) -> bool:

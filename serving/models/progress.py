@@ -16,6 +16,7 @@ from serving.models.commands import (
     SetDefault,
     UnloadModel,
 )
+from serving.models.on_disk import numbers
 from serving.models.state import Slot, State
 from serving.models.wishes import Wish, Wishes
 
@@ -65,7 +66,7 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
         case UnloadModel(version=version):
             known = facts.found or facts.slots or facts.heard
             if not known or (version is not None and not _ever(version, facts)):
-                return _not_found(facts.model, version)
+                return _not_found(facts, version)
         case SetDefault(version=version):
             return _refused_default(version, facts)
         case AcceptVersion(version=version):
@@ -81,14 +82,14 @@ def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None)
     if sent is None:
         return _missing(facts, command.version)
     if command.version is not None and command.version not in sent:
-        return _not_found(facts.model, command.version)
+        return _not_found(facts, command.version)
     return None
 
 
 def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
     if version is None:
         known = facts.found or facts.slots or facts.heard
-        return None if known else _not_found(facts.model, None)
+        return None if known else _not_found(facts, None)
     return None if facts.is_loaded(version) else _missing(facts, version)
 
 
@@ -97,7 +98,7 @@ def _refused_accept(version: int, facts: Facts) -> Outcome | None:
     if any(slot.version == version and slot.signature is not None for slot in facts.slots):
         return None
     if not _ever(version, facts):
-        return _not_found(facts.model, version)
+        return _not_found(facts, version)
     words = f"version {version} of model '{facts.model}' is not loaded, its signature is not known"
     return Outcome(Word.BAD_REQUEST, words, facts.default)
 
@@ -108,7 +109,7 @@ def _missing(facts: Facts, version: int | None) -> Outcome | None:
         words = facts.error or "its model directory cannot be read now"
         return Outcome(Word.UNAVAILABLE, f"failed to load '{facts.model}': {words}", facts.default)
     if not facts.found or (version is not None and not facts.has(version)):
-        return _not_found(facts.model, version)
+        return _not_found(facts, version)
     return None
 
 
@@ -121,9 +122,15 @@ def _ever(version: int, facts: Facts) -> bool:
     )
 
 
-def _not_found(model: str, version: int | None) -> Outcome:
-    what = f"version {version} of model '{model}'" if version is not None else f"model '{model}'"
-    return Outcome(Word.NOT_FOUND, f"{what} is in no model directory")
+def _not_found(facts: Facts, version: int | None) -> Outcome:
+    model, known = facts.model, sorted(facts.disk)
+    if version is None or not facts.found:
+        what = f"version {version} of model" if version is not None else "model"
+        return Outcome(Word.NOT_FOUND, f"{what} '{model}' is in no model directory")
+    there = f"; on disk: {numbers(known)}" if known else ""
+    return Outcome(
+        Word.NOT_FOUND, f"version {version} of model '{model}' is in no model directory{there}"
+    )
 
 
 def outcome(command: Command, facts: Facts) -> Outcome | None:
@@ -225,7 +232,7 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
         return Outcome(version=facts.default)
     wish = facts.wishes.of(version)
     if wish is None:
-        return _not_found(facts.model, version)
+        return _not_found(facts, version)
     slot = policy.find(facts.slots, wish)
     if slot is not None and slot.state is State.FAILED:
         return _load_ended(facts, [(version, slot.reason, slot.may_heal)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 
 from serving.errors import Word
 from serving.events import log
@@ -14,7 +15,9 @@ from serving.models.comparing import Comparing
 from serving.models.configs import is_same
 from serving.models.disk import Disk
 from serving.models.intents import Intents
+from serving.models.on_disk import held_by_pin
 from serving.models.picture import Standing, model_view
+from serving.models.pins import Pins
 from serving.models.progress import Facts
 from serving.models.slots import Slots
 from serving.models.startup import has_started
@@ -62,6 +65,7 @@ class Reconciler:
         self._wishes: dict[str, Wishes] = {}
         self._defaults: dict[str, int] = {}
         self._comparing = Comparing(intents, settings.rollout.hold_signature_changes)
+        self._pins = Pins()
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
         self._undecided = True
@@ -116,8 +120,9 @@ class Reconciler:
             self._intents.begin(names)
             self._begun = not self._disk.unseen
         self._intents.keep_only(names | self.slots.models())
-        self._comparing.keep_only(names | self.slots.models() | self._intents.uploaded().keys())
         before, uploaded = self._wishes.keys(), self._intents.uploaded().keys()
+        for kept in (self._comparing, self._pins):
+            kept.keep_only(names | self.slots.models() | uploaded)
         self._stale.update(before, names, uploaded, self.slots.models())
         self._wishes = {name: self._wish(name) for name in sorted(names | uploaded)}
         self._undecided = True
@@ -184,9 +189,10 @@ class Reconciler:
             sent = frozenset(found.number for found in order.upload.found.versions)
         refused = progress.refusal(command or order.command, facts, sent)
         if refused is not None or command is None:
-            order.ticket.end(refused or Outcome(Word.INTERNAL, "nothing to go back to"))
+            refused = refused or Outcome(Word.INTERNAL, "nothing to go back to")
+            order.ticket.end(self._with_right_name(refused, facts))
             return
-        log.info("model_command", model=model, **_in_words(order.command))
+        log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
         self._intents.apply(command, order.upload, facts.wishes, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
@@ -195,6 +201,16 @@ class Reconciler:
         ):
             self.slots.forget_failed(model, command.version)
         self._wish_anew(model)
+
+    def _with_right_name(self, refused: Outcome, facts: Facts) -> Outcome:
+        if refused.word is not Word.NOT_FOUND or facts.found:
+            return refused
+        # Here, so that the loop can be tested without the built core.
+        from serving import _core
+
+        near = _core.nearest(facts.model, tuple(self._wishes))
+        words = f"; did you mean '{near}'?" if near is not None else ""
+        return replace(refused, message=refused.message + words)
 
     def outcome(self, command: Command) -> Outcome | None:
         """What came of a command that was taken; None while it goes on."""
@@ -259,9 +275,13 @@ class Reconciler:
         coming = policy.coming(wishes, slots)
         default = answering(wishes, ready, chosen, before, coming)
         self._tell_held(wishes, chosen - coming, default)
+        held = held_by_pin(wishes, default)
+        self._pins.tell(model, default if default == wishes.pinned else None, held)
         if default is None:
             self._defaults.pop(model, None)
             return False
+        if (was := self._defaults.get(model)) not in (None, default):
+            log.info("default_version", model=model, version=default, was=was)
         self._defaults[model] = default
         # One that only stands in while another is on its way has not taken over.
         loading = {slot.version for slot in slots if slot.state in PENDING}
@@ -314,17 +334,22 @@ class Reconciler:
         return known.error if known is not None else ""
 
     def has_started(self) -> bool:
-        """Whether what was wanted at the start has come as far as ``readiness`` asks."""
+        """Whether what was wanted at the start has come as far as ``readiness`` asks; or as far
+        as it will, where nothing is ready and ``require_models`` has no use for that."""
         if self._first is None:
             return False
         late = self._mono() >= self._start_by
-        return has_started(
-            self._settings.readiness,
-            self._first,
-            self.slots.all(),
+        slots = self.slots.all()
+        started = partial(
+            has_started,
+            wanted=self._first,
+            slots=slots,
             settling=() if late else self._disk.settling(),
             wrong=self._disk.wrong,
         )
+        if self._settings.require_models and all(s.state is not State.READY for s in slots):
+            return started("settled")
+        return started(self._settings.readiness)
 
 
 def _at_once(orders: Sequence[Order]) -> set[str | tuple[str, int]]:
@@ -333,7 +358,11 @@ def _at_once(orders: Sequence[Order]) -> set[str | tuple[str, int]]:
     return {c.model if c.version is None else (c.model, c.version) for c in loads}
 
 
-def _in_words(command: Command) -> dict[str, object]:
-    version = getattr(command, "version", None)
-    kind = type(command).__name__.removesuffix("Model").lower()
-    return {"command": kind, **({"version": version} if version is not None else {})}
+def _in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:
+    """``given`` as it came, ``resolved`` with the version that it amounts to, if any;
+    ``default``: what answered before it."""
+    kind = type(given).__name__.removesuffix("Model").lower()
+    named = {"version": getattr(resolved, "version", None)}
+    if isinstance(resolved, SetDefault):
+        named["was"] = default
+    return {"command": kind, **{key: version for key, version in named.items() if version}}

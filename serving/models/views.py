@@ -68,12 +68,21 @@ class VersionView:
 
 
 @dataclass(frozen=True, slots=True)
+class UnloadedVersion:
+    """A version that is on disk and not loaded; ``reason``: what holds it back."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
     """A model and its versions, ascending; ``default`` answers unnamed requests.
 
     ``reason``: what is wrong with the model, or other than was asked for. ``pinned``: the
     version that is to answer by command; ``previous``: the one that answered before the last
-    change; ``held_out``: the model was unloaded by command.
+    change; ``held_out``: the model was unloaded by command. ``unloaded``: what else is on disk,
+    ascending.
     """
 
     name: str
@@ -83,3 +92,4 @@ class ModelView:
     pinned: int | None = None
     previous: int | None = None
     held_out: bool = False
+    unloaded: tuple[UnloadedVersion, ...] = ()

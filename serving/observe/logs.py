@@ -10,8 +10,9 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol, TextIO
 
 import structlog
@@ -27,11 +28,15 @@ _SHORTEST_SECRET = 4
 
 
 def configure(
-    settings: LogSettings, stream: TextIO | None = None, secrets: Iterable[str] = ()
+    settings: LogSettings,
+    stream: TextIO | None = None,
+    secrets: Iterable[str] = (),
+    leave_out: Collection[str] = (),
 ) -> None:
     """Send every record, the libraries' included, to ``stream`` (default: stderr).
 
-    ``secrets``: texts that no line may hold, whoever wrote it.
+    ``secrets``: texts that no line may hold, whoever wrote it. ``leave_out``: events that who
+    reads the log hears of otherwise.
     """
     out = LineWriter(
         sys.stderr if stream is None else stream, _as_written(secrets), on_dropped=_report_lines
@@ -39,6 +44,7 @@ def configure(
     atexit.register(lines.drain, _LAST_LINES_S)
     level = LEVELS[settings.level]
     shared: list[structlog.typing.Processor] = [
+        partial(_leave_out, frozenset(leave_out)),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         _timestamp,
@@ -65,9 +71,33 @@ def _as_written(secrets: Iterable[str]) -> Iterator[str]:
             yield from {secret, json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
 
 
+class _Stream(Protocol):
+    def isatty(self) -> bool: ...
+
+
+def is_console(settings: LogSettings, stream: _Stream) -> bool:
+    """Whether the log on ``stream`` is for people, not in JSON."""
+    return settings.format == "console" or (settings.format == "auto" and stream.isatty())
+
+
+def json_line(event: str, fields: Mapping[str, object]) -> str:
+    """A line as the log has them, for what is not written to the log."""
+    record: MutableMapping[str, Any] = {"event": event, "level": "info", **fields}
+    for step in (_timestamp, _one_line, _head_first):
+        record = step(None, "info", record)
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _leave_out(
+    events: frozenset[str], logger: object, method: str, record: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if record.get("event") in events:
+        raise structlog.DropEvent
+    return record
+
+
 def _renderer(settings: LogSettings, out: LineWriter) -> structlog.typing.Processor:
-    console = settings.format == "console" or (settings.format == "auto" and out.isatty())
-    if console:
+    if is_console(settings, out):
         return structlog.dev.ConsoleRenderer(colors=out.isatty())
     return structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=False)
 

@@ -14,6 +14,8 @@ from serving.rollout.policy import plan
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _SHOWN_CHARACTERS = 128
+# Names and versions that an error lists.
+_FEW = 8
 # No call so far has use for more; parsing it would hold the interpreter.
 MAX_BODY_BYTES = 64 * 1024
 # A name is a folder's; no file system has longer ones.
@@ -28,10 +30,30 @@ class Directory(Protocol):
 
 def find_model(directory: Directory, name: str) -> ModelView:
     """Raises ServingError NOT_FOUND."""
-    for view in directory.views():
+    views = directory.views()
+    for view in views:
         if view.name == name:
             return view
-    raise ServingError(Word.NOT_FOUND, f"Request for unknown model: '{shown(name)}' is not found")
+    raise unknown_model(name, views)
+
+
+def unknown_model(name: str, views: Sequence[ModelView]) -> ServingError:
+    """As the core says it: with the nearest name, or all of them where they are few."""
+    words = f"Request for unknown model: '{shown(name)}' is not found"
+    return ServingError(Word.NOT_FOUND, f"{words}{_known(name, [v.name for v in views])}")
+
+
+def _known(name: str, names: Sequence[str]) -> str:
+    from serving import _core
+
+    near = _core.nearest(name, tuple(names))
+    if near is not None:
+        return f"; did you mean '{shown(near)}'?"
+    if not names:
+        return "; there is no model yet"
+    if len(names) > _FEW:
+        return ""
+    return "; known models: " + ", ".join(sorted(f"'{shown(one)}'" for one in names))
 
 
 def find_version(view: ModelView, number: int | None) -> VersionView:
@@ -52,10 +74,18 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
             f"model '{shown(view.name)}' version {wanted} is not at ready state: "
             f"{planned.unavailable[wanted]}"
         )
-    raise ServingError(
-        Word.NOT_FOUND,
-        f"Request for unknown model: '{shown(view.name)}' version {wanted} is not found",
-    )
+    words = f"Request for unknown model: '{shown(view.name)}' version {wanted} is not found"
+    raise ServingError(Word.NOT_FOUND, f"{words}; {_where(view, wanted)}")
+
+
+def _where(view: ModelView, wanted: int) -> str:
+    """Where a version is that nobody knows, or which ones answer; as the core says it."""
+    for version in view.unloaded:
+        if version.number == wanted:
+            return f"it is on disk and not loaded: {version.reason}"
+    newest = [str(version.number) for version in reversed(ready_versions(view))]
+    more = f" and {len(newest) - _FEW} more" if len(newest) > _FEW else ""
+    return f"loaded: {', '.join(newest[:_FEW])}{more}" if newest else "no version is loaded"
 
 
 def ready_versions(view: ModelView) -> tuple[VersionView, ...]:

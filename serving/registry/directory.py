@@ -17,7 +17,13 @@ from serving.registry import tree
 from serving.registry.layout import DIRECT, is_model
 from serving.registry.look import A_LINK, ModelLook, Place
 from serving.registry.names import MODEL_FILE, is_beside, passed_over, why_no_model
-from serving.registry.purpose import Purpose, is_loose_model, is_systems
+from serving.registry.purpose import (
+    Purpose,
+    is_loose_foreign,
+    is_loose_model,
+    is_systems,
+    not_onnx,
+)
 from serving.registry.settling import Clocks, Seen
 from serving.registry.snapshot import (
     Closely,
@@ -216,7 +222,11 @@ class _Look:
     def _loose_files(self, root: Path, entries: Sequence[os.DirEntry[str]]) -> None:
         """Model files that lie where models' folders do: each a model that can't be served,
         under the name that it would have."""
-        loose = [e for e in entries if is_loose_model(e.name) and not tree.is_directory(e)]
+        files = [e for e in entries if not tree.is_directory(e)]
+        foreign = [e.name for e in files if is_loose_foreign(e.name)]
+        for file in foreign[:MOST_LOOSE]:
+            self.ignored.append(Ignored(root / file, not_onnx(file, f"NAME/1/{MODEL_FILE}")))
+        loose = [e for e in files if is_loose_model(e.name)]
         for entry in loose[:MOST_LOOSE]:
             name = entry.name.rpartition(".")[0]
             if name in self.models:

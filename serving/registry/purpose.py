@@ -67,6 +67,16 @@ def is_loose_model(name: str) -> bool:
     return _is_onnx(name) and not name.startswith(".")
 
 
+def is_loose_foreign(name: str) -> bool:
+    """The same of another framework's files."""
+    return not name.startswith(".") and _is_foreign(name)
+
+
+def not_onnx(file: str, place: str) -> str:
+    """What to do about another framework's file: ``place`` is where a model's would be."""
+    return f"'{file}' is no ONNX model, and only those are served: export it to ONNX, as {place}"
+
+
 def purpose(name: str, paths: Sequence[str]) -> Purpose:
     """Of the folder ``name`` with these ``paths`` in it: relative, those of folders with a
     slash at the end, not all of them where they are many (``DEPTH``, ``MOST``)."""
@@ -88,10 +98,7 @@ def purpose(name: str, paths: Sequence[str]) -> Purpose:
     if number := next((top for top in sorted(tops) if _is_version(top) and top in shown), None):
         return Purpose(error=f"'{number}' is a file: a version is a folder that holds {MODEL_FILE}")
     if file := _foreign(shown):
-        return Purpose(
-            error=f"'{file}' is no ONNX model, and only those are served: export it to ONNX, as"
-            f" 1/{MODEL_FILE}"
-        )
+        return Purpose(error=not_onnx(file, f"1/{MODEL_FILE}"))
     if models:
         return Purpose(
             passed_over=f"no version in it; its model file, {'/'.join(models[0])}, lies deeper"
@@ -122,11 +129,14 @@ def _foreign(shown: Sequence[str]) -> str:
         if "/" not in path.rstrip("/") or _VERSION_LIKE.fullmatch(path.partition("/")[0])
     ]
     for path in sorted(near, key=lambda path: (path.count("/"), path)):
-        name = path.rstrip("/").rpartition("/")[2]
-        perhaps = _PERHAPS.fullmatch(name) and _NAMED_MODEL.fullmatch(name)
-        if _FOREIGN.fullmatch(name) or perhaps:
+        if _is_foreign(path.rstrip("/").rpartition("/")[2]):
             return path.rstrip("/")
     return _openvino(near)
+
+
+def _is_foreign(name: str) -> bool:
+    perhaps = _PERHAPS.fullmatch(name) and _NAMED_MODEL.fullmatch(name)
+    return bool(_FOREIGN.fullmatch(name) or perhaps)
 
 
 def _openvino(paths: Sequence[str]) -> str:

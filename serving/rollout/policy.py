@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving.models.answers import highest
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, UnloadedVersion, VersionView
 
 if TYPE_CHECKING:
     from serving import _core
@@ -28,6 +28,7 @@ class RoutePlan:
 
     ``unavailable``: version -> why it is known but does not answer.
     ``reason``: why the model answers nothing, None where ``default`` is a version.
+    ``unloaded``: versions on disk that are not loaded, by the reason.
     """
 
     model: str
@@ -35,6 +36,7 @@ class RoutePlan:
     default: int | None
     unavailable: Mapping[int, str]
     reason: str | None
+    unloaded: Sequence[tuple[str, Sequence[int]]] = ()
 
 
 def default_version(view: ModelView) -> int | None:
@@ -62,7 +64,16 @@ def plan(view: ModelView) -> RoutePlan:
         default=default,
         unavailable=unavailable,
         reason=None if default is not None else view.reason or "no version of it is ready",
+        unloaded=_by_reason(view.unloaded),
     )
+
+
+def _by_reason(versions: Sequence[UnloadedVersion]) -> Sequence[tuple[str, Sequence[int]]]:
+    """Few reasons hold back many versions."""
+    found: dict[str, list[int]] = {}
+    for version in versions:
+        found.setdefault(version.reason, []).append(version.number)
+    return tuple(found.items())
 
 
 def _answers(version: VersionView) -> bool:

@@ -20,7 +20,10 @@ def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
     def publish(views: tuple[ModelView, ...]) -> None:
         plans = [plan(view) for view in views]
         server.publish(
-            [_core.Route(p.model, p.versions, p.default, p.unavailable, p.reason) for p in plans]
+            [
+                _core.Route(p.model, p.versions, p.default, p.unavailable, p.reason, p.unloaded)
+                for p in plans
+            ]
         )
 
     return publish

@@ -83,6 +83,10 @@ class Settings(Section):
         description="Ready at start when every version wanted is ready or failed (`settled`),"
         " when every one is ready (`strict`), when each model has one that is (`any`).",
     )
+    require_models: bool = Field(
+        default=False,
+        description="End the start with exit status 4 where no version of any model became ready.",
+    )
     name: Text = Field(default="serving", description="The server's name in its metadata.")
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()

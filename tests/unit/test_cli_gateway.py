@@ -264,15 +264,11 @@ def test_start_picks_free_ports_and_prints_them(repository: Path, tmp_path: Path
     )
     try:
         assert process.stdout is not None
-        printed = []
-        for line in process.stdout:
-            printed.append(line)
-            if "curl" in line:
-                break
-        text = "".join(printed)
-        assert "m 1: ready on CPUExecutionProvider, " in text
-        assert f"pid    {process.pid}" in text
-        url = text.split()[1]
+        listening, ready = (json.loads(process.stdout.readline()) for _ in range(2))
+        assert (listening["event"], listening["pid"]) == ("listening", process.pid)
+        assert (ready["event"], ready["models"]) == ("ready", ["m 1"])
+        assert ready["try"].startswith("curl ")
+        url = listening["http"]
         assert url.startswith("http://127.0.0.1:")
         assert not url.endswith(":0")
         done = serving("infer", "m", "--url", url, "--generate", "--output", "json")

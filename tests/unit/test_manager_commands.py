@@ -31,6 +31,8 @@ from tests.unit.manager_world import World
 
 KEEP = {"rollout": {"keep_previous_s": 300.0}}
 
+HELD = "version 2 is held back: the model is pinned to version 1"
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -60,7 +62,7 @@ def two_versions(world: World) -> World:
 def test_a_pin_answers_whatever_is_newer_and_ends_with_auto(world: World) -> None:
     two_versions(world)
     assert world.outcome(SetDefault("m", 1)) == Outcome(version=1)
-    assert (world.answers(), world.view().pinned, world.view().reason) == (1, 1, "")
+    assert (world.answers(), world.view().pinned, world.view().reason) == (1, 1, HELD)
     assert world.states() == {1: "READY", 2: "READY"}
     world.write("m", 3)
     world.change()
@@ -93,7 +95,21 @@ def test_a_rollback_loads_what_is_no_longer_loaded_before_it_changes_the_route(
     assert (world.answers(), world.states()) == (2, {1: "LOADING", 2: "READY"})
     assert "version 1 is pinned and not ready (loading)" in world.view().reason
     world.settle()
-    assert (world.answers(), world.view().reason) == (1, "")
+    assert (world.answers(), world.view().reason) == (1, HELD)
+
+
+def test_while_another_pin_loads_who_answered_goes_on_and_not_the_newest(world: World) -> None:
+    two_versions(world)
+    world.outcome(SetDefault("m", 1))
+    world.write("m", 3)
+    world.change()
+    world.settle()
+    assert (world.answers(), world.states()) == (1, {1: "READY", 3: "READY"})
+    world.manager.command(SetDefault("m", 2))
+    world.tick()
+    assert (world.answers(), world.states()) == (1, {1: "READY", 2: "LOADING", 3: "READY"})
+    world.settle()
+    assert world.answers() == 2
 
 
 def test_the_version_before_stays_for_a_set_time_and_then_leaves(tmp_path: Path) -> None:
@@ -190,7 +206,7 @@ def test_fault_87_a_pin_waits_for_its_version_and_does_not_stop_the_start(tmp_pa
     assert "version 1 is pinned and not ready (not on disk)" in again.view().reason
     again.write("m", 1)
     again.change()
-    assert (again.answers(), again.view().reason) == (1, "")
+    assert (again.answers(), again.view().reason) == (1, HELD)
 
 
 def test_a_stand_in_at_a_restart_does_not_become_the_version_before(tmp_path: Path) -> None:

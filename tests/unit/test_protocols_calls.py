@@ -32,12 +32,14 @@ class Waited(RecordedCall):
         self.done = threading.Event()
 
     def respond(self, body: bytes, **more: Any) -> bool:
+        answered = super().respond(body, **more)
         self.done.set()
-        return super().respond(body, **more)
+        return answered
 
     def fail(self, word: str, message: str, detail: str = "") -> bool:
+        failed = super().fail(word, message, detail)
         self.done.set()
-        return super().fail(word, message, detail)
+        return failed
 
 
 class Unanswerable(Waited):

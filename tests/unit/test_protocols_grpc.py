@@ -83,7 +83,7 @@ def test_repository_index() -> None:
 def test_what_is_named_must_exist_and_be_ready(method: str) -> None:
     assert rpc(method, name="x") == (
         Word.NOT_FOUND,
-        "Request for unknown model: 'x' is not found",
+        "Request for unknown model: 'x' is not found; known models: 'm', 'n'",
     )
     assert rpc(method, name="m", version="9")[0] is Word.NOT_FOUND
     assert rpc(method, name="m", version="3")[0] is Word.UNAVAILABLE

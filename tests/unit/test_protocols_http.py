@@ -187,7 +187,8 @@ def test_a_large_body_is_not_parsed() -> None:
 
 @pytest.mark.parametrize("path", ["/v2/models/x", "/v2/models/x/config", "/v2/models/x/stats"])
 def test_an_unknown_model_is_not_found(path: str) -> None:
-    expected = (Word.NOT_FOUND, "Request for unknown model: 'x' is not found")
+    known = "known models: 'café au lait', 'm', 'none'"
+    expected = (Word.NOT_FOUND, f"Request for unknown model: 'x' is not found; {known}")
 
     assert http(MODELS, "GET", path) == expected
 
@@ -303,7 +304,7 @@ def test_fault_61_a_double_encoded_name_is_just_unknown() -> None:
     word, message = http(MODELS, "GET", "/v2/models/%252e%252e%252f")
 
     assert word is Word.NOT_FOUND
-    assert message == "Request for unknown model: '%2e%2e%2f' is not found"
+    assert message.startswith("Request for unknown model: '%2e%2e%2f' is not found; ")
 
 
 def test_fault_69_a_bug_is_an_internal_error_without_its_original() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from serving.errors import ServingError, Word
 from serving.models.state import State
-from serving.models.views import ModelView
+from serving.models.views import ModelView, UnloadedVersion
 from serving.protocols.views import decode_name, find_model, find_version, parse_version, shown
 from tests.unit.protocol_views import Models, failed, model, version
 
@@ -24,12 +24,33 @@ def test_an_unknown_model_and_an_unknown_version_are_not_found() -> None:
 
     assert refused(models, "n", None) == (
         Word.NOT_FOUND,
-        "Request for unknown model: 'n' is not found",
+        "Request for unknown model: 'n' is not found; known models: 'm'",
     )
     assert refused(models, "m", 9) == (
         Word.NOT_FOUND,
-        "Request for unknown model: 'm' version 9 is not found",
+        "Request for unknown model: 'm' version 9 is not found; loaded: 1",
     )
+
+
+def test_a_wrong_name_gets_the_nearest_and_many_are_not_listed() -> None:
+    many = Models(*(model(f"model_{n}", version(1)) for n in range(20)))
+    assert refused(Models(model("digits", version(1))), "digts", None)[1].endswith(
+        "is not found; did you mean 'digits'?"
+    )
+    assert refused(many, "MODEL-7", None)[1].endswith("; did you mean 'model_7'?")
+    assert refused(many, "bert", None)[1].endswith("'bert' is not found")
+    assert refused(Models(), "bert", None)[1].endswith("'bert' is not found; there is no model yet")
+
+
+def test_a_version_on_disk_that_is_not_loaded_is_told_of() -> None:
+    by_policy = UnloadedVersion(1, "the version policy is latest 1")
+    found = replace(model("m", version(2)), unloaded=(by_policy,))
+    word, message = refused(Models(found), "m", 1)
+    assert word is Word.NOT_FOUND
+    where = "it is on disk and not loaded: the version policy is latest 1"
+    assert message == f"Request for unknown model: 'm' version 1 is not found; {where}"
+    none = Models(model("m", failed(1, "it is broken")))
+    assert refused(none, "m", 9)[1].endswith("version 9 is not found; no version is loaded")
 
 
 def test_the_default_is_the_highest_ready_version() -> None:

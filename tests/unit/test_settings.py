@@ -37,6 +37,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "model_control": ("both", "both"),
     "load_models": ("a, b", ("a", "b")),
     "readiness": ("strict", "strict"),
+    "require_models": ("true", True),
     "name": ("mine", "mine"),
     "log.level": ("debug", "debug"),
     "log.format": ("json", "json"),

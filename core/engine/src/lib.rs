@@ -11,6 +11,7 @@ pub mod events;
 pub mod loans;
 pub mod memory;
 pub mod metrics;
+pub mod near;
 pub mod observe;
 pub mod offload;
 pub mod permits;

@@ -2,6 +2,7 @@
 //! Publishing a table is one pointer swap; readers take no lock.
 
 use crate::error::{Error, Result, Word};
+use crate::near;
 use crate::queue::Queue;
 use crate::tensor::shown;
 use arc_swap::ArcSwap;
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// When to ask again for something that is loading or draining.
 const RETRY: Duration = Duration::from_secs(1);
+/// Versions that an error names.
+const SHOWN: usize = 8;
 
 #[derive(Debug, Default)]
 pub struct Route {
@@ -19,6 +22,8 @@ pub struct Route {
     pub default: Option<u64>,
     /// Versions that are known but do not answer, and why.
     pub unavailable: BTreeMap<u64, String>,
+    /// Versions on disk that are not loaded, by the reason.
+    pub unloaded: Arc<[(String, Vec<u64>)]>,
     /// Why nothing answers when there is no default.
     pub reason: Option<String>,
 }
@@ -46,8 +51,15 @@ impl Table {
             }
             None => Err(Error::new(
                 Word::NotFound,
-                format!("Request for unknown model: '{}' is not found", shown(model)),
+                format!("Request for unknown model: '{}' is not found{}", shown(model), self.hint(model)),
             )),
+        }
+    }
+
+    fn hint(&self, model: &str) -> String {
+        match self.models.len() {
+            0 => "; there is no model yet".into(),
+            count => near::hint(model, self.models.keys().map(String::as_str), count, "known models:"),
         }
     }
 }
@@ -99,7 +111,8 @@ impl Route {
         }
     }
 
-    fn absent(&self, model: &str, version: u64) -> Error {
+    /// Why `version`, which is none that answers, doesn't.
+    pub fn absent(&self, model: &str, version: u64) -> Error {
         match self.unavailable.get(&version) {
             Some(why) => {
                 let text = format!("model '{}' version {version} is not at ready state: {why}", shown(model));
@@ -107,8 +120,25 @@ impl Route {
             }
             None => Error::new(
                 Word::NotFound,
-                format!("Request for unknown model: '{}' version {version} is not found", shown(model)),
+                format!(
+                    "Request for unknown model: '{}' version {version} is not found{}",
+                    shown(model),
+                    self.hint(version)
+                ),
             ),
+        }
+    }
+
+    /// Where a version is that nobody knows, or which ones answer.
+    fn hint(&self, version: u64) -> String {
+        if let Some((why, _)) = self.unloaded.iter().find(|(_, versions)| versions.contains(&version)) {
+            return format!("; it is on disk and not loaded: {why}");
+        }
+        let newest: Vec<String> = self.versions.keys().rev().take(SHOWN).map(u64::to_string).collect();
+        match self.versions.len() {
+            0 => "; no version is loaded".into(),
+            count if count > SHOWN => format!("; loaded: {} and {} more", newest.join(", "), count - SHOWN),
+            _ => format!("; loaded: {}", newest.join(", ")),
         }
     }
 
@@ -165,5 +195,46 @@ mod tests {
         assert_eq!(routes.pick("m", "3").unwrap_err().word, Word::NotFound);
         let unknown = routes.pick("x", "").unwrap_err();
         assert!(unknown.message.starts_with("Request for unknown model"));
+    }
+
+    fn refusal(routes: &Routes, model: &str, version: &str) -> String {
+        routes.pick(model, version).unwrap_err().message
+    }
+
+    #[test]
+    fn a_wrong_model_gets_the_nearest_name_or_the_few_there_are() {
+        let routes = Routes::default();
+        routes.publish(Table::default());
+        assert_eq!(
+            refusal(&routes, "digts", ""),
+            "Request for unknown model: 'digts' is not found; there is no model yet"
+        );
+        let named = |names: &[&str]| names.iter().map(|n| ((*n).into(), Route::default())).collect();
+        routes.publish(Table::new(named(&["digits", "tiny"])));
+        assert_eq!(
+            refusal(&routes, "digts", ""),
+            "Request for unknown model: 'digts' is not found; did you mean 'digits'?"
+        );
+        assert_eq!(
+            refusal(&routes, "bert", "1"),
+            "Request for unknown model: 'bert' is not found; known models: 'digits', 'tiny'"
+        );
+    }
+
+    #[test]
+    fn a_wrong_version_is_told_where_it_is_or_which_are_loaded() {
+        let routes = Routes::default();
+        let by_policy = ("the version policy is latest 1".to_string(), vec![1, 2]);
+        let route = Route { unloaded: [by_policy].into(), ..Route::default() };
+        routes.publish(Table::new([("m".into(), route)].into()));
+        assert_eq!(
+            refusal(&routes, "m", "2"),
+            "Request for unknown model: 'm' version 2 is not found; it is on disk and not loaded: \
+             the version policy is latest 1"
+        );
+        assert_eq!(
+            refusal(&routes, "m", "9"),
+            "Request for unknown model: 'm' version 9 is not found; no version is loaded"
+        );
     }
 }

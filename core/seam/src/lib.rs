@@ -11,7 +11,7 @@ mod spans;
 mod stats;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString, PyTuple};
 use std::time::Duration;
 
 #[global_allocator]
@@ -45,12 +45,20 @@ fn take_short_turns() {
     engine::scheduling::take_short_turns();
 }
 
+/// See [`engine::near::nearest`]. Other elements than text are passed over.
+#[pyfunction]
+fn nearest(name: &str, known: &Bound<'_, PyTuple>) -> Option<String> {
+    let texts: Vec<_> = known.iter().filter_map(|item| item.cast_into::<PyString>().ok()).collect();
+    engine::near::nearest(name, texts.iter().filter_map(|text| text.to_str().ok())).map(str::to_owned)
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DEVELOPMENT_BUILD", engine::is_development_build())?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
+    module.add_function(wrap_pyfunction!(nearest, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_class::<queue::TensorSpec>()?;

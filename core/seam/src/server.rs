@@ -26,21 +26,24 @@ pub struct Route {
     default: Option<u64>,
     unavailable: BTreeMap<u64, String>,
     reason: Option<String>,
+    unloaded: Arc<[(String, Vec<u64>)]>,
 }
 
 #[pymethods]
 impl Route {
     #[new]
-    #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None))]
+    #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None,
+        unloaded = Vec::new()))]
     fn new(
         model: String,
         versions: HashMap<u64, PyRef<'_, Queue>>,
         default: Option<u64>,
         unavailable: BTreeMap<u64, String>,
         reason: Option<String>,
+        unloaded: Vec<(String, Vec<u64>)>,
     ) -> Self {
         let versions = versions.into_iter().map(|(n, queue)| (n, queue.inner.clone())).collect();
-        Route { model, versions, default, unavailable, reason }
+        Route { model, versions, default, unavailable, reason, unloaded: unloaded.into() }
     }
 }
 
@@ -83,6 +86,7 @@ impl Server {
                 default: route.default,
                 unavailable: route.unavailable.clone(),
                 reason: route.reason.clone(),
+                unloaded: route.unloaded.clone(),
             };
             models.insert(route.model.clone(), inner);
         }

@@ -300,9 +300,7 @@ pub fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
         && !route.versions.contains_key(&v)
         && !route.unavailable.contains_key(&v)
     {
-        let text =
-            format!("Request for unknown model: '{}' version {v} is not found", crate::tensor::shown(model));
-        return Err(Error::new(Word::NotFound, text));
+        return Err(route.absent(model, v));
     }
     Ok(route.is_ready(version))
 }

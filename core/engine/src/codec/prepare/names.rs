@@ -2,15 +2,19 @@
 
 use crate::codec::InferRequest;
 use crate::error::{Error, Result};
-use crate::tensor::{Signature, shown};
+use crate::near;
+use crate::tensor::{Signature, TensorSpec, shown};
 
 /// For each input of the request, its index in the signature.
 pub(super) fn places(request: &InferRequest, signature: &Signature) -> Result<Vec<usize>> {
     let mut seen = vec![false; signature.inputs.len()];
     let mut places = Vec::with_capacity(request.inputs.len().min(seen.len()));
     for input in &request.inputs {
-        let (place, _) =
-            signature.input(&input.name).ok_or_else(|| unexpected("input", &input.name, request))?;
+        let (place, _) = signature.input(&input.name).ok_or_else(|| {
+            let mut error = unexpected("input", &input.name, request);
+            error.message.push_str(&right_names(&input.name, &signature.inputs, "its inputs:"));
+            error
+        })?;
         if std::mem::replace(&mut seen[place], true) {
             return Err(duplicate("input", &input.name));
         }
@@ -28,6 +32,10 @@ pub(super) fn places(request: &InferRequest, signature: &Signature) -> Result<Ve
 
 fn unexpected(kind: &str, name: &str, request: &InferRequest) -> Error {
     Error::bad(format!("unexpected inference {kind} '{}' for model '{}'", shown(name), shown(&request.model)))
+}
+
+fn right_names(name: &str, specs: &[TensorSpec], lead: &str) -> String {
+    near::hint(name, specs.iter().map(|spec| &*spec.name), specs.len(), lead)
 }
 
 fn duplicate(kind: &str, name: &str) -> Error {
@@ -68,10 +76,11 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// One that the model has, but which cannot be sent, is another mistake than a wrong name.
 fn no_output(name: &str, request: &InferRequest, signature: &Signature) -> Error {
     let mut error = unexpected("output", name, request);
-    if let Some((_, why)) = signature.left_out.iter().find(|(left, _)| &**left == name) {
-        error.message.push_str(": ");
-        error.message.push_str(why);
-    }
+    let why = match signature.left_out.iter().find(|(left, _)| &**left == name) {
+        Some((_, why)) => format!(": {why}"),
+        None => right_names(name, &signature.outputs, "its outputs:"),
+    };
+    error.message.push_str(&why);
     error
 }
 

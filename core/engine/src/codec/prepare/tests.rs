@@ -52,7 +52,10 @@ fn fault_53_unknown_duplicate_and_missing_inputs_are_named() {
     let a = || raw("a", "FP32", &[1, 2], &[0; 8]);
     let b = || raw("b", "INT8", &[1], &[0]);
     let c = raw("c", "INT8", &[1], &[0]);
-    assert_eq!(refusal(vec![a(), b(), c], &xy(), &LIMITS), "unexpected inference input 'c' for model 'm'");
+    assert_eq!(
+        refusal(vec![a(), b(), c], &xy(), &LIMITS),
+        "unexpected inference input 'c' for model 'm'; its inputs: 'a', 'b'"
+    );
     assert_eq!(refusal(vec![a(), b(), a()], &xy(), &LIMITS), "input 'a' already exists in request");
     assert_eq!(
         refusal(vec![a()], &xy(), &LIMITS),
@@ -86,10 +89,26 @@ fn asked(outputs: &[(&str, Option<bool>)], binary_output: bool) -> Result<Vec<(u
 fn fault_53_unknown_and_duplicate_outputs_are_named() {
     assert_eq!(
         asked(&[("q", None)], false).unwrap_err().message,
-        "unexpected inference output 'q' for model 'm'"
+        "unexpected inference output 'q' for model 'm'; its outputs: 'y', 'z'"
     );
     let twice = asked(&[("y", None), ("y", None)], false).unwrap_err();
     assert_eq!(twice.message, "output 'y' already exists in request");
+}
+
+#[test]
+fn a_wrong_name_gets_the_nearest_one() {
+    let names: Vec<String> = (0..40).map(|n| format!("input_of_layer_{n}")).collect();
+    let inputs: Vec<(&str, Datatype, &[i64])> =
+        names.iter().map(|n| (&**n, Datatype::Int8, &[1][..])).collect();
+    let signature = model(&inputs);
+    assert_eq!(
+        refusal(vec![raw("inputs_of_layer_7", "INT8", &[1], &[0])], &signature, &LIMITS),
+        "unexpected inference input 'inputs_of_layer_7' for model 'm'; did you mean 'input_of_layer_7'?"
+    );
+    assert_eq!(
+        refusal(vec![raw("x", "INT8", &[1], &[0])], &signature, &LIMITS),
+        "unexpected inference input 'x' for model 'm'"
+    );
 }
 
 #[test]

@@ -1,0 +1,99 @@
+"""The list of a gateway's models, as a person reads it on a narrow terminal and as columns."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from serving.cli.output import cell, print_line, print_table
+
+_COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
+_NARROW = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "ROWS")
+_SHORTENED = "ExecutionProvider"
+_INDENT = "    "
+_COLOURS = {"READY": "", "FAILED": "red"}
+
+
+class Row(NamedTuple):
+    """A version, or what is said of the whole model (``version`` None)."""
+
+    model: str
+    version: str | None
+    state: str | None
+    provider: str | None
+    threads: int | None
+    batching: str | None
+    reason: str
+    max_rows: int | None = None
+
+
+def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
+    """``model``: as the admin port gives it; ``everything``: what is only on disk too."""
+    name = model["name"]
+    for v in model["versions"]:
+        number = f"{v['version']}{' *' if v['version'] == model['default'] else ''}"
+        facts = (v["state"], v["provider"], v["threads"], v["batching"], v["reason"], v["max_rows"])
+        yield Row(name, number, *facts)
+    for v in model["unloaded"] if everything else ():
+        yield Row(name, str(v["version"]), "on disk", None, None, None, v["reason"])
+    words = model_words(model)
+    if words or not model["versions"]:
+        yield Row(name, None, None, None, None, None, words)
+
+
+def model_words(model: dict[str, Any]) -> str:
+    """What is to be said of a model beside its versions: pins and what is held back, and why
+    nothing answers."""
+    reason, pinned = str(model["reason"]), model.get("pinned")
+    if any(v["state"] == "FAILED" for v in model["versions"]) and model["default"] is None:
+        reason = ""  # the version says it
+    said = pinned is None or "pinned" in reason
+    return reason if said else "; ".join(filter(None, [f"pinned to version {pinned}", reason]))
+
+
+def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:
+    found = [row for model in models for row in rows(model, everything=everything)]
+    if not sys.stdout.isatty():
+        print_table(_COLUMNS, [row[:7] for row in found])
+        return
+    for line, style in narrow(found, shutil.get_terminal_size().columns):
+        print_line(line, style)
+
+
+def narrow(found: Sequence[Row], width: int) -> Iterator[tuple[str, str]]:
+    """Lines and their styles: the columns, and below them what takes a sentence."""
+    cells = [_cells(row, before) for row, before in zip(found, [None, *found], strict=False)]
+    table = [_NARROW, *cells]
+    widths = [max(len(line[i]) for line in table) for i in range(len(_NARROW))]
+    yield _joined(_NARROW, widths), "bold"
+    for at, row in enumerate(found):
+        if any(cells[at]):
+            yield _joined(cells[at], widths), _COLOURS.get(row.state or "", "")
+        after = found[at + 1] if at + 1 < len(found) else None
+        if row.reason and not (after and _says_the_same(row, after)):
+            for line in textwrap.wrap(cell(row.reason), max(20, width - len(_INDENT))):
+                yield _INDENT + line, "dim"
+    if any(row.version and row.version.endswith("*") for row in found):
+        yield "* answers requests that name no version", "dim"
+
+
+def _says_the_same(row: Row, after: Row) -> bool:
+    return (row.model, row.state, row.reason) == (after.model, after.state, after.reason)
+
+
+def _cells(row: Row, before: Row | None) -> tuple[str, ...]:
+    """A model's name once; nothing for what has no column."""
+    name = "" if before is not None and before.model == row.model else cell(row.model)
+    provider = (row.provider or "").removesuffix(_SHORTENED)
+    ready = row.state == "READY"
+    largest = (str(row.max_rows) if row.max_rows else "one by one") if ready else ""
+    threads = str(row.threads) if ready else ""
+    return (name, row.version or "", row.state or "", provider, threads, largest)
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    pairs = zip(cells, widths, strict=True)
+    return "  ".join(text.ljust(width) for text, width in pairs).rstrip()

@@ -1,0 +1,150 @@
+"""What changed about models, and how far loading is, in lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from serving.models.on_disk import NOBODY_ASKED
+from serving.models.state import PENDING, State
+from serving.models.views import ModelView, VersionView
+
+Views = tuple[ModelView, ...]
+# A text and its style.
+Line = tuple[str, str]
+
+# Models that one line names.
+_MOST_NAMED = 20
+_FIRST_WORD_S = 2.0
+_LONGEST_SILENCE_S = 30.0
+
+
+class News:
+    """What is other than in the picture before: one line for each version that became ready,
+    failed or went, and for what is to be said of a model."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, ModelView] = {}
+        # What was said last of models as such.
+        self._said: dict[str, str] = {}
+        # Why versions failed, as far as it was said: each tries again, and may fail again.
+        self._failed: dict[tuple[str, int], str] = {}
+
+    def lines(self, views: Views) -> list[Line]:
+        before, self._before = self._before, {view.name: view for view in views}
+        found: list[Line] = []
+        for view in views:
+            old = before.pop(view.name, None)
+            if old is not view:
+                found += self._of_model(old, view)
+        for gone in before.values():
+            self._said.pop(gone.name, None)
+            self._failed = {key: why for key, why in self._failed.items() if key[0] != gone.name}
+            found += [(f"{gone.name} {v.number}: unloaded", "") for v in gone.versions if _ready(v)]
+        return found
+
+    def _of_model(self, old: ModelView | None, new: ModelView) -> Iterator[Line]:
+        before = {v.number: v for v in old.versions} if old is not None else {}
+        for version in new.versions:
+            yield from self._of_version(new.name, before.pop(version.number, None), version)
+        for number in before:
+            self._failed.pop((new.name, number), None)
+        yield from _left_and_answers(old, new, before.values())
+        yield from self._of_all(new)
+
+    def _of_all(self, view: ModelView) -> Iterator[Line]:
+        if not view.reason:
+            self._said.pop(view.name, None)
+        elif _says_more(view) and self._said.get(view.name) != view.reason:
+            self._said[view.name] = view.reason
+            yield f"{view.name}: {view.reason}", "yellow" if view.default is not None else "red"
+
+    def _of_version(
+        self, name: str, was: VersionView | None, version: VersionView
+    ) -> Iterator[Line]:
+        key = (name, version.number)
+        if version.state is State.FAILED and self._failed.get(key) != version.reason:
+            self._failed[key] = version.reason
+            yield f"{name} {version.number}: failed: {version.reason}", "red"
+        elif _ready(version) and (was is None or not _ready(was)):
+            self._failed.pop(key, None)
+            yield f"{name} {version.number}: {_ready_words(version)}", ""
+
+
+def _left_and_answers(
+    old: ModelView | None, new: ModelView, gone: Iterable[VersionView]
+) -> Iterator[Line]:
+    yield from ((f"{new.name} {v.number}: unloaded", "") for v in gone if _ready(v))
+    if old is not None and None not in (old.default, new.default) and old.default != new.default:
+        yield f"{new.name}: version {new.default} answers now, before it {old.default}", ""
+
+
+def _ready(version: VersionView) -> bool:
+    return version.state is State.READY
+
+
+def _ready_words(version: VersionView) -> str:
+    threads = f"{version.threads} thread{'' if version.threads == 1 else 's'}"
+    instances = "" if version.instances == 1 else f", {version.instances} instances"
+    return f"ready on {version.provider}, {threads}{instances}; {version.batching_words}"
+
+
+def _says_more(view: ModelView) -> bool:
+    """Whether the model's own reason is news beside what its versions say."""
+    states = {version.state for version in view.versions}
+    if not view.reason or view.reason == NOBODY_ASKED or states & PENDING:
+        return False
+    return view.default is not None or State.FAILED not in states
+
+
+class Progress:
+    """Says how far loading is, the rarer the longer it takes. Times are in seconds."""
+
+    def __init__(self, now: float) -> None:
+        self._begun = now
+        self._next = now + _FIRST_WORD_S
+
+    def line(self, views: Views, now: float) -> str:
+        """ "" where it is too early for another word, or nothing is loading."""
+        if now < self._next:
+            return ""
+        passed = now - self._begun
+        self._next = now + min(max(passed, _FIRST_WORD_S), _LONGEST_SILENCE_S)
+        versions = [(view.name, v) for view in views for v in view.versions]
+        under_way = [f"{name} {v.number}" for name, v in versions if v.state in PENDING]
+        if not under_way:
+            return ""
+        done = len(versions) - len(under_way)
+        now_at = [f"{n} {v.number}" for n, v in versions if v.state in PENDING - {State.NEW}]
+        return (
+            f"loading for {passed:.0f} s: {done} of {len(versions)} versions done;"
+            f" now {few(now_at or under_way, 3)}"
+        )
+
+
+def answering(views: Views) -> list[str]:
+    """Each model that answers, with the version, and what else of it is loaded or pinned."""
+    return [_answering(view) for view in views if view.default is not None]
+
+
+def _answering(view: ModelView) -> str:
+    others = [str(v.number) for v in view.versions if _ready(v) and v.number != view.default]
+    also = [f"also {', '.join(others)}"] if others else []
+    pinned = ["pinned"] if view.pinned == view.default else []
+    return f"{view.name} {view.default}" + (
+        f" ({'; '.join(pinned + also)})" if also or pinned else ""
+    )
+
+
+def failed(views: Views) -> list[str]:
+    """Versions that failed, and models that can't be made out, by name."""
+    found = []
+    for view in views:
+        found += [f"{view.name} {v.number}" for v in view.versions if v.state is State.FAILED]
+        if not view.versions and view.default is None and _says_more(view) and not view.held_out:
+            found.append(view.name)
+    return found
+
+
+def few(names: Sequence[str], most: int = _MOST_NAMED) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,127 @@
+"""What ``serving start`` tells whoever started it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from serving.cli.console import Console
+from serving.cli.news import News, Progress, Views, answering, failed, few
+from serving.cli.ports import reached_at, url
+from serving.cli.samples import try_line
+
+if TYPE_CHECKING:
+    from serving.app import Gateway
+    from serving.settings import Settings
+
+# Entries of a directory that are named.
+_MOST = 20
+
+
+def print_build(console: Console) -> None:
+    from serving import _core
+
+    if _core.DEVELOPMENT_BUILD:
+        console.line("development build; `make build` for full speed", "yellow")
+
+
+def print_addresses(console: Console, gateway: Gateway) -> None:
+    doors = {"HTTP": gateway.http_address, "gRPC": gateway.grpc_address}
+    for door, address in doors.items():
+        scheme = "http" if door == "HTTP" else ""
+        others = reached_at(address, scheme)
+        more = f"  (on every address of this machine: {', '.join(others)})" if others else ""
+        console.line(f"{door}   {url(address, scheme)}{more}")
+    console.line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
+    console.line(f"pid    {os.getpid()}")
+    console.fact(
+        "listening",
+        http=url(gateway.http_address),
+        grpc=url(gateway.grpc_address, ""),
+        admin=url(gateway.admin_address),
+        also=[one for address in doors.values() for one in reached_at(address)],
+        pid=os.getpid(),
+    )
+
+
+class Telling:
+    """Tells on the console what becomes of the models, at start and later."""
+
+    def __init__(self, console: Console, gateway: Gateway) -> None:
+        self._console, self._gateway = console, gateway
+        self._news = News()
+        self._progress = Progress(time.monotonic())
+        self._stopping = False
+
+    def changes(self, views: Views) -> None:
+        if self._stopping:
+            return
+        for text, style in self._news.lines(views):
+            self._console.line(text, style)
+
+    def progress(self, views: Views) -> None:
+        if line := self._progress.line(views, time.monotonic()):
+            self._console.line(line, "dim")
+
+    def ready(self) -> None:
+        views = self._gateway.models()
+        served, wrong = answering(views), failed(views)
+        self._entries(views, served)
+        line = try_line(url(self._gateway.http_address), views)
+        self._summary(served, wrong)
+        if line:
+            self._console.line("try it:")
+            self._console.line(f"  {line}")
+        if self._console.as_text and sys.stdout.isatty():
+            self._console.line(_how_to_stop(self._gateway.settings), "dim")
+        self._console.fact("ready", models=served, failed=wrong, **({"try": line} if line else {}))
+
+    def _entries(self, views: Views, served: Sequence[str]) -> None:
+        """What lies in the directories and is not served, where no line said it yet."""
+        manager, told = self._gateway.manager, {view.name for view in views}
+        for one in [one for one in manager.ignored if one.path.parent.name not in told][:_MOST]:
+            self._console.line(f"{one.path}: {one.reason}", "yellow")
+        for one in manager.passed_over[:_MOST] if not served else ():
+            self._console.line(f"{one.path}: passed over: {one.reason}", "yellow")
+
+    def _summary(self, served: Sequence[str], wrong: Sequence[str]) -> None:
+        if served:
+            self._console.line(f"ready: {few(served)}", "green")
+            if wrong:
+                self._console.line(f"failed: {few(wrong)}", "red")
+        elif wrong:
+            self._console.line(f"ready, but nothing is served: {few(wrong)} failed", "red")
+        else:
+            self._console.line(f"ready: no model yet; {_how_to_begin(self._gateway)}", "yellow")
+
+    def stopping(self) -> None:
+        self._stopping = True
+        if self._gateway.lacks_models:
+            self._lacks_models(self._gateway.models())
+        self._console.line("stopping; a second signal ends at once")
+        self._console.fact("stopping")
+
+    def _lacks_models(self, views: Views) -> None:
+        words = "nothing can be served, and models are required (require_models)"
+        wrong = failed(views)
+        self._entries(views, ())
+        why = f"{few(wrong)} failed" if wrong else "there is none"
+        self._console.line(f"{words}: {why}", "red")
+        self._console.fact("no_models", level="error", failed=wrong, reason=words)
+
+
+def _how_to_begin(gateway: Gateway) -> str:
+    if gateway.settings.model_control == "explicit":
+        return "'serving models load NAME' loads one"
+    return "one that is laid down as NAME/1/model.onnx is served seconds later"
+
+
+def _how_to_stop(settings: Settings) -> str:
+    shutdown = settings.shutdown
+    return (
+        f"Ctrl+C stops it: it answers for {shutdown.drain_delay_s:g} s more, then what is in"
+        f" flight may end ({shutdown.drain_timeout_s:g} s at most)"
+    )

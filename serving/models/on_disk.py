@@ -1,0 +1,62 @@
+"""What lies on disk and is not loaded, and what holds it back. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from serving.model_config.schema import VersionPolicy
+from serving.models.views import UnloadedVersion
+from serving.models.wishes import Wish, Wishes
+
+NOBODY_ASKED = "not loaded: nobody has asked for it"
+_MOST_NAMED = 8
+
+
+def unloaded(wishes: Wishes, shown: Collection[int]) -> tuple[UnloadedVersion, ...]:
+    """The versions on disk beside those that are ``shown``, ascending, each with its reason."""
+    rest = [wish for wish in wishes.versions if wish.version not in shown and not wish.gone]
+    rest.sort(key=lambda wish: wish.version)
+    return tuple(UnloadedVersion(wish.version, _why(wishes, wish)) for wish in rest)
+
+
+def _why(wishes: Wishes, wish: Wish) -> str:
+    if wish.version in wishes.out:
+        return "unloaded by command"
+    if wishes.dismissed(wish.version):
+        return NOBODY_ASKED.removeprefix("not loaded: ")
+    if not wish.whole:
+        return wish.note or "its files are not all there"
+    return policy_words(wishes.policy)
+
+
+def policy_words(policy: VersionPolicy) -> str:
+    if policy.kind == "latest":
+        return f"the version policy is latest {policy.latest}"
+    if policy.kind == "specific":
+        return f"the version policy is specific {numbers(policy.specific)}"
+    return "its turn has not come"
+
+
+def held_by_pin(wishes: Wishes, default: int | None) -> tuple[int, ...]:
+    """The versions that are whole on disk and newer than the one that answers because it is pinned,
+    ascending."""
+    pinned = wishes.pinned
+    if pinned is None or default != pinned:
+        return ()
+    newer = (w.version for w in wishes.versions if w.version > pinned and w.whole)
+    return tuple(sorted(v for v in newer if v not in wishes.out))
+
+
+def pinned_words(held: Sequence[int], pinned: int) -> str:
+    """ "" where nothing is held back."""
+    if not held:
+        return ""
+    who = f"version {held[0]} is" if len(held) == 1 else f"versions {numbers(held)} are"
+    return f"{who} held back: the model is pinned to version {pinned}"
+
+
+def numbers(versions: Sequence[int]) -> str:
+    """The last ones by name, as many as make a line."""
+    few = [str(version) for version in versions[-_MOST_NAMED:]]
+    more = len(versions) - len(few)
+    return f"{', '.join(few)}{f' and {more} more' if more else ''}"

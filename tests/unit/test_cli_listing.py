@@ -1,0 +1,60 @@
+"""``serving models``: what a narrow terminal shows, and the columns of a pipe."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving.cli.listing import narrow, print_models, rows
+from serving.control.views import models_json
+from serving.models.views import UnloadedVersion
+from tests.unit.control_fakes import Line
+from tests.unit.protocol_views import failed, model, version
+
+WHY = "the version policy is latest 1"
+LONG = "the model file is corrupt or truncated: it is not an ONNX protobuf, and that takes words"
+
+
+def listed() -> list[dict[str, Any]]:
+    pinned = replace(
+        model("digits", version(2, queue=Line(), max_rows=64), version(3, queue=Line())),
+        default=2,
+        pinned=2,
+        unloaded=(UnloadedVersion(1, WHY),),
+    )
+    return models_json([pinned, model("broken", failed(1, LONG))])
+
+
+def lines(width: int, *, everything: bool = False) -> list[str]:
+    found = [row for one in listed() for row in rows(one, everything=everything)]
+    return [text for text, _ in narrow(found, width)]
+
+
+def test_eighty_columns_are_enough_and_reasons_are_whole() -> None:
+    shown = lines(80)
+    assert max(map(len, shown)) <= 80
+    assert shown[1].split() == ["digits", "2", "*", "READY", "CPU", "1", "64"]
+    assert shown[2].split() == ["3", "READY", "CPU", "1", "one", "by", "one"]
+    assert "    pinned to version 2" in shown
+    assert " ".join(LONG.split()) in " ".join(" ".join(shown).split())
+    assert shown[-1].startswith("* answers ")
+
+
+def test_what_is_only_on_disk_is_listed_when_asked_for() -> None:
+    assert "on disk" not in "\n".join(lines(80))
+    shown = lines(80, everything=True)
+    assert ["1", "on", "disk"] in [line.split() for line in shown]
+    assert f"    {WHY}" in shown
+
+
+def test_a_pipe_gets_columns_and_a_models_own_words_in_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_models(listed(), everything=True)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split()[-1] == "REASON"
+    assert any(line.startswith("digits") and line.endswith(WHY) for line in printed)
+    assert any(line.startswith("digits") and "pinned to version 2" in line for line in printed)
+    assert any(line.startswith("broken") and line.endswith(LONG) for line in printed)

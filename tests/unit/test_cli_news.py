@@ -1,0 +1,78 @@
+"""What ``serving start`` says of models: changes, progress and the summary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from serving.cli.news import News, Progress, answering, failed, few
+from serving.models.on_disk import NOBODY_ASKED
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from tests.unit.protocol_views import failed as failed_version
+from tests.unit.protocol_views import model, version
+
+
+def texts(news: News, *views: ModelView) -> list[str]:
+    return [text for text, _ in news.lines(views)]
+
+
+def loading(number: int, state: State = State.LOADING) -> VersionView:
+    return version(number, state=state)
+
+
+def test_each_version_is_told_of_once_when_it_is_ready_and_when_it_goes() -> None:
+    news = News()
+    assert texts(news, model("m", loading(1))) == []
+    (ready,) = texts(news, model("m", version(1)))
+    assert ready.startswith("m 1: ready on CPUExecutionProvider, 1 thread; unbatched: ")
+    assert texts(news, model("m", replace(version(1), reason="a remark"))) == []
+    assert texts(news, model("m")) == ["m 1: unloaded"]
+    texts(news, model("m", version(2)))
+    assert texts(news) == ["m 2: unloaded"]
+
+
+def test_a_failure_is_told_once_however_often_it_is_tried_again() -> None:
+    news = News()
+    assert texts(news, model("m", failed_version(1, "no memory"))) == ["m 1: failed: no memory"]
+    assert texts(news, model("m", loading(1))) == []
+    assert texts(news, model("m", failed_version(1, "no memory"))) == []
+    assert texts(news, model("m", failed_version(1, "corrupt"))) == ["m 1: failed: corrupt"]
+
+
+def test_another_answer_and_what_is_held_back_are_told() -> None:
+    news, words = News(), "version 3 is held back: the model is pinned to version 2"
+    first = replace(model("m", version(2)), default=2)
+    texts(news, first)
+    both = replace(model("m", version(2), version(3)), default=2, reason=words)
+    assert texts(news, both)[1:] == [f"m: {words}"]
+    assert texts(news, both, model("n")) == []
+    assert texts(news, replace(both, default=3, reason="")) == [
+        "m: version 3 answers now, before it 2"
+    ]
+
+
+def test_a_model_that_cannot_be_made_out_is_told_and_one_that_nobody_asked_for_is_not() -> None:
+    words = "'v1' is no version's name: rename it to 1"
+    views = (model("a", reason=words), model("b", reason=NOBODY_ASKED))
+    assert texts(News(), *views) == [f"a: {words}"]
+    assert failed(views) == ["a"]
+
+
+def test_the_summary_names_what_answers_and_what_failed() -> None:
+    views = (
+        replace(model("a", version(1), version(2), failed_version(3, "bad")), default=2, pinned=2),
+        model("b", failed_version(1, "bad"), reason="version 1 could not be loaded: bad"),
+    )
+    assert answering(views) == ["a 2 (pinned; also 1)"]
+    assert failed(views) == ["a 3", "b 1"]
+    assert few(["a", "b", "c"], 2) == "a, b and 1 more"
+
+
+def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
+    views = (model("m", version(1), loading(2), loading(3, State.NEW)),)
+    progress = Progress(0.0)
+    said = [now for now in range(120) if progress.line(views, float(now))]
+    assert said == [2, 4, 8, 16, 32, 62, 92]
+    words = Progress(0.0).line(views, 12.0)
+    assert words == "loading for 12 s: 1 of 3 versions done; now m 2"
+    assert Progress(0.0).line((model("m", version(1)),), 12.0) == ""

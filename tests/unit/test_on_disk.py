@@ -1,0 +1,76 @@
+"""What is on disk and not loaded, and what a pin holds back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from serving.model_config.schema import VersionPolicy
+from serving.models.on_disk import held_by_pin, numbers, pinned_words, unloaded
+from serving.models.pins import Pins
+from serving.models.state import SlotKey
+from serving.models.wishes import Wish, Wishes
+
+
+def wish(version: int, **more: object) -> Wish:
+    return Wish(SlotKey("m", version, "files", "config"), Path("m"), **more)  # type: ignore[arg-type]  # fields by name
+
+
+def wishes(*versions: Wish, **more: object) -> Wishes:
+    return Wishes("m", versions, **more)  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({}, "the version policy is latest 1"),
+        ({"policy": VersionPolicy("latest", latest=3)}, "the version policy is latest 3"),
+        (
+            {"policy": VersionPolicy("specific", specific=(4, 9))},
+            "the version policy is specific 4, 9",
+        ),
+        ({"out": frozenset({1})}, "unloaded by command"),
+        ({"wanted": False}, "nobody has asked for it"),
+    ],
+)
+def test_what_is_not_loaded_says_what_holds_it_back(said: dict[str, object], reason: str) -> None:
+    (found,) = unloaded(wishes(wish(1), wish(2), **said), {2})
+    assert (found.number, found.reason) == (1, reason)
+
+
+def test_what_is_not_whole_says_why_and_what_is_gone_is_not_listed() -> None:
+    half, gone = wish(1, whole=False, note="its directory is empty"), wish(3, gone=True)
+    (found,) = unloaded(wishes(half, wish(2), gone), {2})
+    assert found.reason == "its directory is empty"
+
+
+def test_a_pin_holds_back_what_is_newer_while_it_answers() -> None:
+    pinned = wishes(wish(1), wish(2), wish(3), wish(4, whole=False), pinned=2, out=frozenset({5}))
+    assert held_by_pin(pinned, 2) == (3,)
+    assert held_by_pin(pinned, 3) == ()
+    assert held_by_pin(wishes(wish(1), wish(2)), 1) == ()
+    assert pinned_words((3,), 2) == "version 3 is held back: the model is pinned to version 2"
+    assert pinned_words((3, 4), 2).startswith("versions 3, 4 are held back: ")
+    assert pinned_words((), 2) == ""
+    assert numbers(range(1, 12)) == "4, 5, 6, 7, 8, 9, 10, 11 and 3 more"
+
+
+def test_what_a_pin_holds_back_is_logged_once() -> None:
+    pins = Pins()
+
+    def logged(pinned: int | None, *held: int) -> list[tuple[str, int]]:
+        with capture_logs() as lines:
+            pins.tell("m", pinned, held)
+        return [(line["event"], line["version"]) for line in lines]
+
+    assert logged(2) == [("version_pinned", 2)]
+    assert logged(2) == []
+    assert logged(2, 3) == [("version_held_back", 3)]
+    assert logged(2, 3) == []
+    assert logged(2, 3, 4) == [("version_held_back", 4)]
+    assert logged(None) == []
+    assert logged(1, 2, 3) == [("version_held_back", 3)]
+    pins.keep_only(())
+    assert logged(1, 3) == [("version_held_back", 3)]
