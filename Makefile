@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 CORE := serving/_core.abi3.so
-CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml core/*/build.rs protos/*.proto) \
+CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml core/*/build.rs protos/*.binpb) \
 	$(shell find core/engine/src core/seam/src -name '*.rs')
 
 # Whether the tests that take long run too; CI sets CI.
@@ -18,13 +18,14 @@ MARKS := $(if $(ALL),,not kserve and not mlflow and not slow)
 WORKERS ?= 3
 
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
-# As maturin sets it, so that Cargo builds the bindings once for whoever calls it.
-export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+# What Python the bindings are for: they compile before there is one, and once for whoever calls Cargo.
+export PYO3_CONFIG_FILE := $(CURDIR)/core/pyo3.txt
 # onnxruntime reports home unless told not to, before its import.
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-PIP_INSTALL := $(BIN)/python -m pip install --quiet
+# Modules are compiled when they are needed.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
 # Cargo takes all cores for itself, whatever else this make does beside it.
 CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
@@ -42,7 +43,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 editable = $(call quietly,$(MATURIN) develop $(1))
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check format bench build clean first-time
+.PHONY: help run test test-core test-python check protos format bench build clean first-time
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,10 @@ check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the ro
 	$(BIN)/mypy
 	PYTHONPATH=. $(BIN)/lint-imports
 
+protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
+	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
+		inference.proto
+
 format: $(STAMPS)/dev ## format all sources
 	$(CARGO) fmt --all
 	$(BIN)/ruff format .
@@ -107,14 +112,14 @@ $(STAMPS)/python:
 	@$(PIP_INSTALL) 'maturin>=1.9.4,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
-# What needs no Python is compiled while the environment is made.
-$(STAMPS)/engine:
+# With maturin's own words, so that it finds its work done; the environment is made meanwhile.
+$(STAMPS)/core: $(CORE_SOURCES)
 	@command -v cargo >/dev/null || { echo 'cargo is needed: Rust 1.88 or later'; exit 1; }
 	@echo '== core: compiling'
-	@$(CARGO) build --quiet -p serving-engine
+	@$(CARGO) rustc --quiet -p serving-seam --lib -- -C strip=symbols
 	@mkdir -p $(STAMPS) && touch $@
 
-$(CORE): $(CORE_SOURCES) | $(STAMPS)/python $(STAMPS)/engine
+$(CORE): $(STAMPS)/core | $(STAMPS)/python
 	$(call quietly,$(MATURIN) develop --skip-install)
 	@touch $@
 

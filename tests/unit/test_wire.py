@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from google.protobuf import descriptor_pb2
 
 from serving import _core
 from serving.wire import build_pool, messages
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_messages_are_found_by_name_and_nested_ones_through_their_parent() -> None:
@@ -41,6 +44,17 @@ def test_files_may_come_in_any_order() -> None:
     pool = build_pool(reverse.SerializeToString())
 
     assert pool.FindMessageTypeByName("inference.ModelConfigResponse").full_name
+
+
+def test_the_descriptors_are_those_of_the_protos(tmp_path: Path) -> None:
+    """``make protos`` compiles them."""
+    fresh = tmp_path / "fresh.binpb"
+    options = ("-I", "protos", "--include_imports", f"--descriptor_set_out={fresh}")
+    command = (sys.executable, "-m", "grpc_tools.protoc", *options, "inference.proto")
+    subprocess.run(command, cwd=ROOT, timeout=60, check=True)
+
+    read = descriptor_pb2.FileDescriptorSet.FromString
+    assert read(_core.descriptors()) == read(fresh.read_bytes())
 
 
 def test_nothing_is_added_to_the_default_pool() -> None:

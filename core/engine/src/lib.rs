@@ -22,9 +22,9 @@ pub mod stats;
 pub mod stop;
 pub mod tensor;
 
-/// The serialized `FileDescriptorSet` of `protos/`: for reflection, and for
-/// whoever builds message classes at run time.
-pub static DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+/// The serialized `FileDescriptorSet` of `protos/`, as `make protos` compiles it: for reflection,
+/// and for whoever builds message classes at run time.
+pub static DESCRIPTORS: &[u8] = include_bytes!("../../../protos/inference.binpb");
 
 /// Whether this was built to be worked on: quick to compile, slower to serve.
 pub fn is_development_build() -> bool {
