@@ -58,7 +58,7 @@ test: test-core test-python ## set everything up and run all tests
 
 test-core: $(STAMPS)/dev
 	@echo '== core: cargo test'
-	@$(CARGO) test --quiet -p serving-engine
+	@$(CARGO) test --quiet --workspace
 
 test-python: $(STAMPS)/dev $(CORE)
 	@echo '== gateway: pytest'
