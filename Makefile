@@ -67,7 +67,7 @@ test-python: $(STAMPS)/dev $(CORE)
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m '$(if $(MARKS),$(MARKS) and )not alone' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 -m '$(if $(MARKS),$(MARKS) and )not alone' $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m '$(if $(MARKS),$(MARKS) and )alone' $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms

@@ -32,7 +32,7 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             # Whatever has the number by now may be somebody's file.
             mode = "w" if number else "r"
-            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - it lives as long as the process
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 - lives on; file: a device
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 
@@ -56,7 +56,7 @@ def give_up_output() -> None:
     """Let what was not taken, and what else is written, go nowhere: the interpreter flushes
     once more at its end, and would complain."""
     with suppress(OSError, ValueError):
-        null = os.open(os.devnull, os.O_WRONLY)
+        null = os.open(os.devnull, os.O_WRONLY)  # file: a device
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
 
@@ -89,7 +89,7 @@ def _fill(number: int) -> None:
         os.fstat(number)
     except OSError:
         with suppress(OSError):  # no /dev/null: nothing better is to be had
-            opened = os.open(os.devnull, os.O_RDWR)
+            opened = os.open(os.devnull, os.O_RDWR)  # file: a device
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)

@@ -114,7 +114,8 @@ def holder(port: int) -> str:
 def _listening(port: int) -> Iterator[str]:
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
-            for line in (_PROC / "net" / table).read_text("ascii").splitlines()[1:]:
+            text = (_PROC / "net" / table).read_text("ascii")  # file: the kernel's
+            for line in text.splitlines()[1:]:
                 fields = line.split()
                 if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
                     yield fields[9]
@@ -126,7 +127,8 @@ def _processes() -> Iterator[Path]:
 
 
 def _command(process: Path) -> str:
-    words = (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    command = (process / "cmdline").read_bytes()  # file: the kernel's
+    words = command.decode("utf-8", "replace").split("\0")
     text = " ".join(word for word in words if word)
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

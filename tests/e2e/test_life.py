@@ -206,7 +206,7 @@ def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
     start_gateway, repository
 ) -> None:
     write(repository, "m", scale(1))
-    gateway = start_gateway(repository)
+    gateway = start_gateway(repository, {"log.format": "console"})
     log = wait_until(lambda: "curl" in gateway.log() and gateway.log(), 5, "the curl line")
     for part in (gateway.http, gateway.grpc, gateway.admin, "CPUExecutionProvider", "m"):
         assert part in log, log

@@ -131,7 +131,7 @@ def test_a_terminal_that_hangs_up_ends_and_busies_nobody(start_gateway, reposito
     ours, theirs = os.openpty()
     gateway = start_gateway(
         repository,
-        {"log.access_rate": "1"},
+        {"log.access_rate": "1", "log.format": "console"},
         before=(sys.executable, "-c", WITH_TERMINAL),
         terminal=theirs,
         wait=False,

@@ -148,9 +148,12 @@ PADDING = ("x-padding", "p" * 10_000)
 @pytest.mark.parametrize("path", [CALL, "/v2/repository/index"])
 def test_fault_103_heads_that_wait_for_their_message_count(gateway: Gateway, path: str) -> None:
     port = gateway.grpc_port if path == CALL else gateway.http_port
+    headers = dict(http2.grpc_headers(path, PADDING))
+    if path != CALL:
+        headers["content-type"] = "application/json"
     with http2.Client(port) as client:
         for _ in range(10):
-            client.open(http2.grpc_headers(path, PADDING))
+            client.open(list(headers.items()))
         wait_until(lambda: _held(gateway) >= 100_000, 10, "the heads are counted")
     wait_until(lambda: _held(gateway) == 0, 10, "they are given back")
 
