@@ -13,7 +13,7 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
-MARKS := $(if $(ALL),,not kserve and not mlflow and not slow)
+LONG := kserve or mlflow or slow
 # Tests run side by side, a file in one process: most of them wait more than they compute.
 WORKERS ?= 3
 
@@ -67,8 +67,9 @@ test-python: $(STAMPS)/dev $(CORE)
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 -m '$(if $(MARKS),$(MARKS) and )not alone' $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m '$(if $(MARKS),$(MARKS) and )alone' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
+		-m 'not (alone or $(LONG))' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m '$(if $(ALL),alone or $(LONG),alone and not ($(LONG)))' $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'

@@ -36,10 +36,10 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         item.user_properties.append((KEY, own))
 
 
-def _stalled_s() -> float:
+def _stalled_s(pressure: Path = PRESSURE) -> float:
     """How long somebody has waited for a core since the start; 0 where the kernel doesn't say."""
     try:
-        some = PRESSURE.read_text().splitlines()[0]
+        some = pressure.read_text().splitlines()[0]
     except (OSError, IndexError):
         return 0.0
     return int(some.rpartition("total=")[2]) / 1e6

@@ -56,8 +56,8 @@ def unproven(some: Sequence[Case]) -> list[str]:
     return sorted(found)
 
 
-def test_a_tenth_of_the_operator_cases_is_proven_only_where_nothing_moves() -> None:
-    assert wrongly_proven(cases()[::10], every=False) == []
+def test_a_twentieth_of_the_operator_cases_is_proven_only_where_nothing_moves() -> None:
+    assert wrongly_proven(cases()[::20], every=False) == []
 
 
 @pytest.mark.slow

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from onnx import TensorProto, helper
 
 from serving.models.loading.batching.analysis import analyse
 from serving.signature import Signature, Tensor
+
+pytestmark = pytest.mark.alone
 
 NODES = 10_000
 # Of processor time, on a busy machine; an idle core takes less than half a second.

@@ -149,9 +149,10 @@ def test_fault_33_under_strict_a_broken_model_holds_readiness_back_until_it_heal
     write(repository, "good", scale(1))
     write(repository, "broken", b"no model at all")
     gateway = start_gateway(repository, {"readiness": "strict"}, wait=False)
-    for words in ("broken 1: failed", "good 1: ready"):
-        wait_until(lambda said=words: said in gateway.log(), 30, words)
+    wait_until(lambda: '"event": "listening"' in gateway.log(), 30, "the doors are open")
     assert gateway.get("/v2/health/live").status == 200
+    wait_until(lambda: states(gateway, "broken").get("1") == "UNAVAILABLE", 30, "it has failed")
+    wait_until(lambda: states(gateway, "good").get("1") == "READY", 30, "the good one is ready")
     assert answers(gateway, "good") == "1"
     assert not gateway.ready()
     (repository / "broken" / "1" / "model.onnx").write_bytes(scale(2).SerializeToString())

@@ -25,6 +25,8 @@ from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.processes import children_of, cpu_seconds
 from tests.small_models import scale, slow, write
 
+pytestmark = pytest.mark.alone
+
 ONE_PERMIT = {"threads.permits": "1"}
 OTHER = {"inputs": [oip.json_input("X", np.array([[1, 2]], np.float32))]}
 ABANDONED, FAILED = "serving_execution_abandoned_total", "serving_execution_failed_total"

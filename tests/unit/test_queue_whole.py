@@ -21,6 +21,7 @@ from serving.execution.faults import Fault, FaultError
 from serving.execution.instances import Instances
 from serving.settings import load_settings
 from tests.clients import oip
+from tests.clients.gateway import wait_until
 from tests.clients.triton import refusal, stub
 
 SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
@@ -118,7 +119,8 @@ def test_pieces_that_do_not_agree_are_answered_as_the_whole_is(serve) -> None:
 
     assert world.ask(x=x) == (200, as_wide_as_the_largest({"x": x}).tolist())
     assert world.runner.rows == [4, 4, 10], "the second piece has shown it"
-    assert world.queue.depth() == {"requests": 0, "rows": 0, "bytes": 0, "executing": 0}
+    nothing = {"requests": 0, "rows": 0, "bytes": 0, "executing": 0}
+    wait_until(lambda: world.queue.depth() == nothing, 5, "the batch is put away after its answers")
 
 
 def test_a_request_that_may_not_be_cut_runs_whole_at_once(serve) -> None:
