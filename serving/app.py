@@ -263,26 +263,26 @@ def _bound(settings: Settings) -> _core.Server:
 
 def serve(
     gateway: Gateway,
+    signals: StopSignals,
+    reloads: OnDemand,
     *,
     on_wait: Callable[[tuple[ModelView, ...]], None],
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
 ) -> int:
-    """Run until SIGTERM or SIGINT; the exit status. ``NO_MODELS`` at once where it lacks them.
-    SIGHUP reloads.
+    """Run until ``signals`` ask to stop; the exit status. ``NO_MODELS`` at once where it lacks
+    them. ``reloads`` are done from here on, those that were asked for before, too.
 
     The main thread only waits: a handler runs between two of its instructions, so it must
     not sit in native code.
     """
-    reloads = OnDemand("reload", gateway.reload)
-    with StopSignals().handled(reloads.ask) as signals:
-        gateway.start()
-        reloads.start()
-        if gateway.wait_loaded(on_wait, signals.asked):
-            on_ready()
-        signals.wait_until(lambda: signals.asked() or gateway.lacks_models)
-        on_stop()
-        _stop(gateway, signals)
+    gateway.start()
+    reloads.start()
+    if gateway.wait_loaded(on_wait, signals.asked):
+        on_ready()
+    signals.wait_until(lambda: signals.asked() or gateway.lacks_models)
+    on_stop()
+    _stop(gateway, signals)
     return NO_MODELS if gateway.lacks_models else 0
 
 

@@ -88,7 +88,17 @@ class StateDir:
                 self._say(error)
                 return False
             self._unwritten.pop(name, None)
+            self._catch_up(self.path, self._root)
             return True
+
+    def _catch_up(self, path: Path, root: Path) -> None:
+        """Write what could not be written before."""
+        with contextlib.suppress(OSError):  # it was told of once
+            for name, document in list(self._unwritten.items()):
+                text = json.dumps(document, ensure_ascii=False).encode()
+                if len(text) <= MAX_BYTES:
+                    _replace(path, self._file(root, name), text)
+                    del self._unwritten[name]
 
     def remove(self, name: str) -> None:
         """Forget the document, if there is one."""
@@ -157,7 +167,9 @@ def _make_all_private(root: Path, folder: Path) -> None:
 def make_private(folder: Path) -> None:
     """Make the folder, and see that nobody else may look into it. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    found = folder.stat()
+    # A volume that we may write to by its group is not ours to change; what we lay there is.
+    if found.st_mode & 0o077 and os.geteuid() in (found.st_uid, 0):
         folder.chmod(0o700)
 
 

@@ -80,7 +80,7 @@ def _read(fd: int) -> Holder:
     try:
         said = json.loads(os.pread(fd, _MOST_BYTES, 0))
         return Holder(int(said["pid"]), _word(said["host"]), _word(said["since"]))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, RecursionError):
         return Holder(0, "", "")
 
 

@@ -50,16 +50,34 @@ def advice(settings: Settings) -> Iterator[str]:
 
     found = places(settings)
     running = {place: running_gateway(place) for place in found}
+    numbers = [place.port for place in found if place.port]
+    if len(set(numbers)) < len(numbers):
+        yield f"the ports are {', '.join(map(str, numbers))}: each door needs its own"
     for place in found:
         try:
             listen(place.host, place.port, place.door).close()
         except AddressError:
+            if not _is_here(place.host):
+                flag = "--admin-host" if place.door == "admin" else "--host"
+                yield f"{flag} ADDRESS chooses one of this machine's ('{place.host}' is none)"
+                return
             if who := running[place] or holder(place.port):
                 yield f"port {place.port} is held by {who}"
             yield (
                 f"{place.flag} PORT chooses another for {place.door} (0: any free one),"
                 f" as does the setting {place.setting}"
             )
+
+
+def _is_here(host: str) -> bool:
+    """Whether it can be listened on at all, on any port."""
+    from serving.control.admin import AddressError, listen
+
+    try:
+        listen(host, 0, "").close()
+    except AddressError:
+        return False
+    return True
 
 
 def running_gateway(place: Place) -> str:

@@ -59,9 +59,9 @@ def publish(
 ) -> None:
     """Publish a model: it appears at once and whole, with a manifest of its files.
 
-    The form of the model is checked first, and that the onnxruntime installed here reads it;
-    with --check a child process loads, runs and measures it. A version that exists is never
-    replaced.
+    The form of the model is checked first, and that the onnxruntime installed here reads its
+    IR version and opsets; with --check a child process loads, runs and measures it. A version
+    that exists is never replaced.
     """
     from serving.publishing import publish as publish_model
     from serving.registry.copying import PublishError

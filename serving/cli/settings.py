@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,6 +27,10 @@ def settings(
     serving settings --yaml > serving.yaml
     """
     effective, origins = options.load({}, config, assignments)
+    from serving.settings import ignored_environment
+
+    for note in ignored_environment():
+        print(note, file=sys.stderr)
     if as_yaml:
         from serving.settings.template import commented_yaml
 

@@ -12,6 +12,7 @@ from serving.cli import options
 from serving.cli.console import opened
 from serving.cli.output import UserError
 from serving.cli.ports import advice
+from serving.stop_signals import StopSignals
 
 if TYPE_CHECKING:
     from serving.app import Gateway
@@ -62,6 +63,8 @@ def start(
     ends, and the exit status is 0. A second signal ends at once. With --require-models it is 4
     where nothing could be served at the start.
     """
+    from serving.on_demand import OnDemand
+
     flags = {
         "http_port": http_port,
         "grpc_port": grpc_port,
@@ -74,26 +77,30 @@ def start(
         "load_models": tuple(load_model) if load_model else None,
         "require_models": require_models,
     }
-    settings, origins = options.load(flags, config, assignments)
-    console, said = opened(settings.log)
-    options.configure_log(settings, leave_out=said)
-    gateway = _gateway(settings, roots, origins)
+    reloads = OnDemand("reload", lambda: gateway.reload())  # noqa: PLW0108 - it comes later
+    # From here on: the first process of a container would not see them otherwise.
+    with StopSignals().handled(reloads.ask) as signals:
+        settings, origins = options.load(flags, config, assignments)
+        console, said = opened(settings.log)
+        options.configure_log(settings, leave_out=said)
+        gateway = _gateway(settings, roots, origins)
 
-    from serving import app
-    from serving.cli.telling import Telling, print_addresses, print_build
+        from serving import app
+        from serving.cli.telling import Telling, print_addresses, print_build
 
-    print_build(console)
-    print_addresses(console, gateway)
-    telling = Telling(console, gateway)
-    gateway.manager.on_change(telling.changes)
-    app.leave(
-        app.serve(
+        print_build(console)
+        print_addresses(console, gateway)
+        telling = Telling(console, gateway)
+        gateway.manager.on_change(telling.changes)
+        code = app.serve(
             gateway,
+            signals,
+            reloads,
             on_wait=telling.progress,
             on_ready=telling.ready,
             on_stop=telling.stopping,
         )
-    )
+    app.leave(code)
 
 
 def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str]) -> Gateway:

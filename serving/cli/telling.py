@@ -37,8 +37,11 @@ def print_addresses(console: Console, gateway: Gateway) -> None:
         console.line(f"{door}   {url(address, scheme)}{more}")
     console.line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
     console.line(f"pid    {os.getpid()}")
+    from serving import _core
+
     console.fact(
         "listening",
+        build="development" if _core.DEVELOPMENT_BUILD else "release",
         http=url(gateway.http_address),
         grpc=url(gateway.grpc_address, ""),
         admin=url(gateway.admin_address),
@@ -77,7 +80,13 @@ class Telling:
             self._console.line(f"  {line}")
         if self._console.as_text and sys.stdout.isatty():
             self._console.line(_how_to_stop(self._gateway.settings), "dim")
-        self._console.fact("ready", models=served, failed=wrong, **({"try": line} if line else {}))
+        more = {"try": line} if line else {}
+        if not served:
+            more |= {"level": "warning", "reason": self._why_nothing(wrong)}
+        self._console.fact("ready", models=served, failed=wrong, **more)
+
+    def _why_nothing(self, wrong: Sequence[str]) -> str:
+        return f"{few(wrong)} failed" if wrong else f"no model yet; {_how_to_begin(self._gateway)}"
 
     def _entries(self, views: Views, served: Sequence[str]) -> None:
         """What lies in the directories and is not served, where no line said it yet."""
@@ -95,7 +104,7 @@ class Telling:
         elif wrong:
             self._console.line(f"ready, but nothing is served: {few(wrong)} failed", "red")
         else:
-            self._console.line(f"ready: no model yet; {_how_to_begin(self._gateway)}", "yellow")
+            self._console.line(f"ready: {self._why_nothing(wrong)}", "yellow")
 
     def stopping(self) -> None:
         self._stopping = True
@@ -108,9 +117,9 @@ class Telling:
         words = "nothing can be served, and models are required (require_models)"
         wrong = failed(views)
         self._entries(views, ())
-        why = f"{few(wrong)} failed" if wrong else "there is none"
-        self._console.line(f"{words}: {why}", "red")
-        self._console.fact("no_models", level="error", failed=wrong, reason=words)
+        said = f"{words}: {f'{few(wrong)} failed' if wrong else 'there is none'}"
+        self._console.line(said, "red")
+        self._console.fact("no_models", level="error", failed=wrong, reason=said)
 
 
 def _how_to_begin(gateway: Gateway) -> str:

@@ -107,6 +107,7 @@ class Manager:
         self._pictures = Pictures(publish)
         self._started = threading.Event()
         self._stopped = threading.Event()
+        self._reload_waits = threading.Event()
         self._thread: threading.Thread | None = None
 
     # From any thread.
@@ -162,7 +163,13 @@ class Manager:
 
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""
-        self._post(self._reconciler.reload)
+        if not self._reload_waits.is_set():
+            self._reload_waits.set()
+            self._post(self._reload)
+
+    def _reload(self) -> None:
+        self._reload_waits.clear()
+        self._reconciler.reload()
 
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""

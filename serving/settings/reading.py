@@ -111,7 +111,7 @@ def _from_file(path: Path) -> dict[str, object]:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {_one_line(error)}") from None
+        raise ConfigError(f"{path}: not valid YAML: {_yaml_words(error)}") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -194,5 +194,9 @@ def _line(error: dict[str, Any], values: Mapping[str, object], origins: Mapping[
     return f"{key}{f' ({where})' if where else ''}: {message}{got}"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _yaml_words(error: Exception) -> str:
+    """What is wrong and where, without the piece of text and PyYAML's name for it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})"

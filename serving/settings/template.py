@@ -39,9 +39,14 @@ def _lines(values: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[st
         yield textwrap.fill(
             description, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
         )
-        value = _text(_at(values, key))
-        default = origins.get(key, "default") == "default" or _HIDDEN in value
-        yield f"{indent}{'#' if default else ''}{name}: {value}\n"
+        value = _at(values, key)
+        left_out = origins.get(key, "default") == "default" or _is_secret(value)
+        yield f"{indent}{'#' if left_out else ''}{name}: {_text(value)}\n"
+
+
+def _is_secret(value: Any) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else [value]
+    return _HIDDEN in list(parts)
 
 
 def _shared(open_: list[str], sections: list[str]) -> int:

@@ -97,6 +97,28 @@ def test_a_stop_signal_drains_however_it_was_inherited(
     assert not gateway.events("state_not_written"), "the umask kept it from its own files"
 
 
+def handled(gateway: Gateway, number: int) -> bool:
+    """Whether the process has a handler for the signal."""
+    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> number - 1 & 1)
+
+
+def test_signals_count_from_the_beginning_of_the_start(start_gateway, repository) -> None:
+    """Long before the doors are open."""
+    write(repository, "m", scale(1))
+    gateway = start_gateway(repository, wait=False)
+    wait_until(lambda: handled(gateway, signal.SIGHUP), 30, "there is a handler", every=0.001)
+    gateway.signal(signal.SIGHUP)
+    gateway.wait_ready()
+    wait_until(lambda: gateway.events("configurations_reloaded"), 10, "it was not lost")
+    assert gateway.stop() == 0
+    gateway = start_gateway(repository, wait=False)
+    wait_until(lambda: handled(gateway, signal.SIGTERM), 30, "there is a handler", every=0.001)
+    gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(30) == 0
+
+
 def test_sighup_reads_tokens_and_configurations_again_and_says_so(
     start_gateway, repository, tmp_path: Path
 ) -> None:

@@ -34,6 +34,18 @@ def test_a_taken_port_is_told_with_its_holder_and_its_setting(taken: int) -> Non
     assert list(advice(settings(http_port=0, grpc_port=0, admin_port=0))) == []
 
 
+def test_an_address_that_is_none_of_the_machine_is_told_with_its_setting() -> None:
+    (said,) = advice(settings(host="192.0.2.1", http_port=0, grpc_port=0, admin_port=0))
+    assert said == "--host ADDRESS chooses one of this machine's ('192.0.2.1' is none)"
+    (said,) = advice(settings(admin_host="192.0.2.1", http_port=0, grpc_port=0, admin_port=0))
+    assert said.startswith("--admin-host ADDRESS")
+
+
+def test_two_doors_on_one_port_are_told(taken: int) -> None:
+    said = next(advice(settings(http_port=taken, grpc_port=taken, admin_port=0)))
+    assert said == f"the ports are {taken}, {taken}: each door needs its own"
+
+
 def test_doctor_tells_a_running_gateway_from_another_process(taken: int) -> None:
     with admin_port(Commander()) as admin:
         here = admin.address[1]

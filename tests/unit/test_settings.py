@@ -246,6 +246,12 @@ def test_the_file_to_start_from_holds_what_was_changed_and_no_secret(tmp_path: P
     assert "secret" not in text.replace("password", "")
 
 
+def test_stars_that_are_no_secret_stand_in_the_file_to_start_from(tmp_path: Path) -> None:
+    before, origins = load_settings({"name": "a*****b"}, None, {})
+    text = commented_yaml(before, origins)
+    assert load_settings({}, _written(tmp_path, text), {})[0].name == "a*****b"
+
+
 def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path) -> None:
     file = _written(tmp_path, "http_port: 1\ngrpc_port: 1\nadmin_port: 1\n")
     environ = {"SERVING_HTTP_PORT": "2", "SERVING_GRPC_PORT": "2"}
@@ -279,7 +285,7 @@ def test_settings_are_frozen() -> None:
         ("limits: {max_streams: 1, max_streams: 2}", "'max_streams' is given twice (line 1)"),
         ("limits: 3", "limits: expected settings by name, got 3"),
         ("- 1", "expected settings by name, got list"),
-        ("a: [", "not valid YAML"),
+        ("a: [", "(line 1, column 5)"),
         ("http_port: !!python/object:os.system {}", "not valid YAML"),
         ("[" * 100000, "not valid YAML"),
     ],

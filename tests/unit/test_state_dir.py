@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.state_dir import MAX_BYTES, StateDir
+from serving.state_lock import HeldError, StateLock
 
 
 def test_a_document_outlives_the_process(tmp_path: Path) -> None:
@@ -56,6 +57,38 @@ def test_fault_16_where_it_cannot_be_written_memory_serves(tmp_path: Path) -> No
         assert state.names("trials") == ["one"]
         state.remove("trials/one")
         assert state.read("trials/one") is None
+
+
+def test_what_could_not_be_written_is_written_with_the_next_that_can(tmp_path: Path) -> None:
+    blocked = tmp_path / "state"
+    blocked.write_text("not a directory")
+    state = StateDir(blocked)
+    assert not state.write("registry", {"roots": ["/a"]})
+    blocked.unlink()
+    assert state.write("models", {"m": 1})
+    assert StateDir(blocked).read("registry") == {"roots": ["/a"]}
+
+
+def test_a_volume_of_another_owner_is_written_to_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes makes them with ``fsGroup``: its group may write, and nobody else chmod."""
+    tmp_path.chmod(0o770)
+    us = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+    assert StateDir(tmp_path).write("part/one", 1)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o770
+    assert stat.S_IMODE((tmp_path / "part" / "one.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("said", ["", "{}", '{"pid": Infinity, "host": "h", "since": "s"}'])
+def test_a_holder_that_describes_itself_oddly_is_another_gateway(tmp_path: Path, said: str) -> None:
+    lock = StateLock(tmp_path)
+    (tmp_path / "lock").write_text(said)
+    with pytest.raises(HeldError) as held:
+        StateLock(tmp_path)
+    assert str(held.value) == "held by another gateway"
+    lock.release()
 
 
 def test_what_is_too_large_is_not_written(tmp_path: Path) -> None:
