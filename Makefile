@@ -39,7 +39,7 @@ packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
 	extras = project["optional-dependencies"]; \
 	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
 install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
-# The gateway itself, as it lies here; its packages are there already.
+# The gateway itself with its core, as it lies here; its packages are there already.
 editable = $(call quietly,$(MATURIN) develop $(1))
 
 .DELETE_ON_ERROR:
@@ -130,16 +130,16 @@ $(STAMPS)/packages-%: pyproject.toml | $(STAMPS)/python
 	@touch $@
 
 $(STAMPS)/run: pyproject.toml
-	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client)
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client)
 	$(call editable,--extras cpu,client)
-	@touch $@
+	@touch $(CORE) $@
 
 $(STAMPS)/dev: pyproject.toml
-	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client+dev)
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
 	$(call editable,--extras cpu,client,dev)
-	@touch $@ $(STAMPS)/run
+	@touch $(CORE) $@ $(STAMPS)/run
 
 $(STAMPS)/bench: pyproject.toml
-	$(call side_by_side,$(CORE) $(STAMPS)/packages-cpu+client+bench+otel)
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+bench+otel)
 	$(call editable,--extras cpu,client,bench,otel)
-	@touch $@ $(STAMPS)/run
+	@touch $(CORE) $@ $(STAMPS)/run

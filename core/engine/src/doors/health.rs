@@ -120,7 +120,9 @@ async fn watch(shared: &Shared, service: &str, tx: &mpsc::Sender<Result<HealthCh
 type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
 
 /// Health and reflection, by the service's name in a call's path: three services need no router.
-pub struct Services(Vec<(&'static str, Box<dyn Fn(http::Request<Body>) -> Answer + Send + Sync>)>);
+pub struct Services(Vec<(&'static str, Box<Handler>)>);
+
+type Handler = dyn Fn(http::Request<Body>) -> Answer + Send + Sync;
 
 impl Services {
     /// # Errors
