@@ -53,7 +53,7 @@ def test_a_models_own_queue_bound(start_gateway, repository, form: str) -> None:
     request = oip.grpc_request("slow", {"X": SLOW})
     with channel(gateway) as one:
         futures = [stub(one).ModelInfer.future(request, timeout=30)]
-        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 5, "it runs", 0.01)
+        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 30, "it runs", 0.01)
         futures.append(stub(one).ModelInfer.future(request, timeout=30))
         wait_until(lambda: gateway.metric("serving_queue_requests") == 1, 5, "it waits", 0.01)
         assert refusal(stub(one).ModelInfer, request).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
