@@ -4,6 +4,8 @@
 //! Parsing never recurses: depth is counted, at most [`MAX_DEPTH`], also in keys
 //! that are ignored (fault 59).
 
+use bytes::Bytes;
+
 mod answer;
 mod data;
 mod document;
@@ -16,6 +18,18 @@ pub use answer::encode_infer;
 pub use document::MAX_DEPTH;
 pub use raw::decode_raw_binary;
 pub use request::{decode_infer, decode_infer_until};
+
+/// A text as JSON writes it.
+pub fn quoted(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    values::string(&mut out, text);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The body of an answer that is an error.
+pub fn error(message: &str) -> Bytes {
+    format!("{{\"error\":{}}}", quoted(message)).into()
+}
 
 #[cfg(test)]
 mod tests;

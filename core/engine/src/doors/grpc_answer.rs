@@ -93,7 +93,8 @@ pub fn refuse<B>(shared: &Shared, request: &Request<B>) -> Option<Response<GrpcB
     } else {
         return None;
     };
-    Some(signpost::not_grpc(shared, status))
+    let lean = |text| GrpcBody::Lean { message: Some(text), trailers: None };
+    Some(signpost::not_grpc(shared, status).map(lean))
 }
 
 pub fn success(answer: Answer, id: Option<&str>) -> Response<GrpcBody> {

@@ -3,7 +3,7 @@
 //! response that HTTP/1.1 clients skip: who is gone answers it with a reset.
 
 use super::lifetime::Activity;
-use super::socket::unacknowledged;
+use super::pace::unacknowledged;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -96,18 +96,12 @@ impl HalfClosed {
 mod tests {
     use super::*;
     use crate::doors::lifetime::Busy;
+    use crate::doors::test_sockets::pair;
     use http::{Request, Version};
     use http_body_util::Full;
     use std::future::poll_fn;
     use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (listener.accept().await.unwrap().0, client)
-    }
 
     fn asks(body: &'static [u8]) -> (Arc<Activity>, Busy) {
         let activity = Activity::new(-1);

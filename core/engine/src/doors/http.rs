@@ -4,7 +4,7 @@ use super::calls::{self, Call, CallAnswer};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, body, ids, signpost, status};
+use super::{Io, Shared, body, grpc_answer, ids, signpost, status};
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
@@ -21,7 +21,7 @@ use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
     WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Body;
 use percent_encoding::percent_decode_str;
@@ -80,7 +80,7 @@ pub async fn handle(
         }
     };
     if grpc {
-        response = signpost::in_grpc(response, shared);
+        response = in_grpc(response, &signpost::wrong_door(shared));
     }
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
@@ -203,7 +203,7 @@ async fn other(
         }
         Target::ModelReady { model, version } => {
             let ready = infer::is_ready(shared, &model, &version)?;
-            Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", quoted(&model)), ready))
+            Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", json::quoted(&model)), ready))
         }
         Target::Infer { .. } | Target::Call => call(shared, started, client_id, request, busy).await,
     }
@@ -219,20 +219,13 @@ fn health(body: String, ok: bool) -> Response<Full<Bytes>> {
     response
 }
 
-/// A string as JSON writes it.
-pub fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+/// An error's answer to a gRPC call: trailers only, as gRPC has it.
+fn in_grpc(mut response: Response<Full<Bytes>>, error: &Error) -> Response<Full<Bytes>> {
+    *response.status_mut() = StatusCode::OK;
+    *response.body_mut() = Full::default();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    grpc_answer::write_status(response.headers_mut(), error);
+    response
 }
 
 async fn infer_answer(
@@ -425,8 +418,7 @@ fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) 
         }
     };
     shared.report(Protocol::Http, id, model, error);
-    let mut response =
-        Response::new(Full::new(Bytes::from(format!("{{\"error\":{}}}", quoted(&error.message)))));
+    let mut response = Response::new(Full::new(json::error(&error.message)));
     *response.status_mut() = status::http_status(error.word);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);

@@ -1,8 +1,7 @@
 //! When a connection has lasted long enough: time-outs, age, drain. Its state is
 //! noted by the socket and the requests; the verdict is a pure function.
 
-use super::pace::FullSocket;
-use super::socket::unacknowledged;
+use super::pace::{FullSocket, unacknowledged};
 use super::{Config, Io};
 use futures_util::task::AtomicWaker;
 use http::{Request, Version};

@@ -57,14 +57,8 @@ fn read_once(stream: &TcpStream) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doors::test_sockets::pair;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (listener.accept().await.unwrap().0, client)
-    }
 
     const LATER: Duration = Duration::from_secs(60);
 

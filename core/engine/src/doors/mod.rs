@@ -25,6 +25,8 @@ pub mod silence;
 pub mod socket;
 pub mod status;
 pub mod stream;
+#[cfg(test)]
+mod test_sockets;
 mod tidy;
 pub mod windows;
 

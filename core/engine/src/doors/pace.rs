@@ -62,6 +62,22 @@ fn least(limit: Duration) -> u64 {
     u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).saturating_mul(SLOWEST).div_ceil(1000).max(1)
 }
 
+/// Bytes in a socket's send buffer that the peer has not acknowledged; 0 where the system
+/// does not say.
+#[cfg(target_os = "linux")]
+pub fn unacknowledged(descriptor: i32) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the call writes one int, into `bytes`; a descriptor that is closed, or no
+    // socket any more, is refused or gives a number about something else, nothing worse.
+    let done = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn unacknowledged(_descriptor: i32) -> u64 {
+    0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! where to go. Ports are as this process listens on them; what stands in front may have others.
 
 use super::Shared;
-use super::grpc_answer::{self, GrpcBody};
+use crate::codec::json;
 use crate::error::{Error, Result, Word};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
@@ -65,15 +65,6 @@ pub fn wrong_door(shared: &Shared) -> Error {
     Error::new(Word::Unimplemented, Ports::of(shared).speaks_http_only())
 }
 
-/// An answer of the HTTP door to a gRPC call: trailers only, as gRPC has it.
-pub fn in_grpc(mut response: Response<Full<Bytes>>, shared: &Shared) -> Response<Full<Bytes>> {
-    *response.status_mut() = StatusCode::OK;
-    *response.body_mut() = Full::default();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    grpc_answer::write_status(response.headers_mut(), &wrong_door(shared));
-    response
-}
-
 /// Whether the first bytes, which stay unread, begin like a request of HTTP/1. What is neither
 /// that nor HTTP/2 gets HTTP/2's answer on the gRPC port.
 pub async fn begins_like_http1(stream: &TcpStream) -> bool {
@@ -89,24 +80,17 @@ pub async fn begins_like_http1(stream: &TcpStream) -> bool {
 
 /// The answer to whatever HTTP/1 asks of the gRPC port.
 pub fn not_here(shared: &Shared) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(json(&Ports::of(shared).speaks_grpc_only())));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    let mut response = not_grpc(shared, StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+    response.map(Full::new)
 }
 
-/// The gRPC port's answer to HTTP/2 that is not gRPC, with the status of gRPC's HTTP mapping.
-pub fn not_grpc(shared: &Shared, status: StatusCode) -> Response<GrpcBody> {
-    let text = json(&Ports::of(shared).speaks_grpc_only());
-    let mut response = Response::new(GrpcBody::Lean { message: Some(text), trailers: None });
+/// The gRPC port's answer to HTTP that is not gRPC.
+pub fn not_grpc(shared: &Shared, status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(json::error(&Ports::of(shared).speaks_grpc_only()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
-}
-
-fn json(message: &str) -> Bytes {
-    format!("{{\"error\":{}}}", super::http::quoted(message)).into()
 }
 
 /// An outcome of the HTTP door, where it is that the path is not known: with directions, where

@@ -98,19 +98,3 @@ impl AsyncWrite for Noted {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
-
-/// Bytes in a socket's send buffer that the peer has not acknowledged; 0 where the system
-/// does not say.
-#[cfg(target_os = "linux")]
-pub fn unacknowledged(descriptor: i32) -> u64 {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the call writes one int, into `bytes`; a descriptor that is closed, or no
-    // socket any more, is refused or gives a number about something else, nothing worse.
-    let done = unsafe { libc::ioctl(descriptor, libc::TIOCOUTQ, &raw mut bytes) };
-    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub fn unacknowledged(_descriptor: i32) -> u64 {
-    0
-}
