@@ -21,6 +21,10 @@ from serving.user_files import read_file
 MAX_BYTES = 4 * 1024 * 1024
 
 
+class _TooLargeError(OSError):
+    """It would not fit another time either."""
+
+
 class StateDir:
     """JSON documents by name, each replaced as a whole. Safe from any thread.
 
@@ -34,6 +38,8 @@ class StateDir:
         self._is_ours = is_ours
         self._lock = threading.Lock()
         self._unwritten: dict[str, Any] = {}
+        # Whether the disk may take them another time.
+        self._may_heal: dict[str, bool] = {}
         # Shared with the parts.
         self._said = threading.Event()
 
@@ -75,35 +81,40 @@ class StateDir:
         """
         with self._lock:
             try:
-                if self.path is None or self._root is None:
-                    raise OSError("there is no directory for it")
-                if not self._is_ours:
-                    raise OSError("it is another gateway's")
-                text = json.dumps(document, ensure_ascii=False).encode()
-                if len(text) > MAX_BYTES:
-                    raise OSError(f"it has more than {MAX_BYTES} bytes")
-                _replace(self.path, self._file(self._root, name), text)
+                self._put(name, document)
             except OSError as error:
                 self._unwritten[name] = document
+                self._may_heal[name] = not isinstance(error, _TooLargeError)
                 self._say(error)
                 return False
-            self._unwritten.pop(name, None)
-            self._catch_up(self.path, self._root)
+            self._catch_up()
             return True
 
-    def _catch_up(self, path: Path, root: Path) -> None:
-        """Write what could not be written before."""
+    def _put(self, name: str, document: Any) -> None:
+        if self.path is None or self._root is None:
+            raise OSError("there is no directory for it")
+        if not self._is_ours:
+            raise OSError("it is another gateway's")
+        text = json.dumps(document, ensure_ascii=False).encode()
+        if len(text) > MAX_BYTES:
+            raise _TooLargeError(f"it has more than {MAX_BYTES} bytes")
+        _replace(self.path, self._file(self._root, name), text)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._unwritten.pop(name, None)
+        self._may_heal.pop(name, None)
+
+    def _catch_up(self) -> None:
+        """Write what the disk did not take before."""
         with contextlib.suppress(OSError):  # it was told of once
-            for name, document in list(self._unwritten.items()):
-                text = json.dumps(document, ensure_ascii=False).encode()
-                if len(text) <= MAX_BYTES:
-                    _replace(path, self._file(root, name), text)
-                    del self._unwritten[name]
+            for name in [name for name in self._unwritten if self._may_heal[name]]:
+                self._put(name, self._unwritten[name])
 
     def remove(self, name: str) -> None:
         """Forget the document, if there is one."""
         with self._lock:
-            self._unwritten.pop(name, None)
+            self._forget(name)
             if self._root is not None and self._is_ours:
                 with contextlib.suppress(OSError):
                     self._file(self._root, name).unlink()

@@ -23,10 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        longest_s = float(config.getini("longest_test_s"))
-        # Tests that run side by side wait for each other, too, where no core is short.
-        side_by_side = bool(config.getoption("numprocesses", None))
-        config.pluginmanager.register(TooLong(longest_s * (2 if side_by_side else 1)))
+        config.pluginmanager.register(TooLong(float(config.getini("longest_test_s"))))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -50,9 +51,9 @@ def advice(settings: Settings) -> Iterator[str]:
 
     found = places(settings)
     running = {place: running_gateway(place) for place in found}
-    numbers = [place.port for place in found if place.port]
-    if len(set(numbers)) < len(numbers):
-        yield f"the ports are {', '.join(map(str, numbers))}: each door needs its own"
+    for one, other in itertools.combinations(found, 2):
+        if one.port and (one.host, one.port) == (other.host, other.port):
+            yield f"{one.door} and {other.door} are both to have port {one.port}"
     for place in found:
         try:
             listen(place.host, place.port, place.door).close()

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 from grpc_health.v1 import health_pb2
-from hyperframe.frame import DataFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import SettingsFrame, WindowUpdateFrame
 
 from tests.clients import http1, http2, oip
 from tests.clients.gateway import Gateway, wait_until
+from tests.clients.http2 import data_frames
 from tests.clients.triton import channel, stub
 from tests.clients.witness import MIB
 from tests.small_models import (
@@ -156,7 +157,9 @@ def watches(gateway: Gateway) -> Iterator[None]:
     asked = health_pb2.HealthCheckRequest(service="x" * 1000).SerializeToString()
     message = http2.grpc_frame(asked)
     with _streams(
-        gateway, 10_000, lambda stream: _head(stream, opened) + _data(stream, message, end=True)
+        gateway,
+        10_000,
+        lambda stream: _head(stream, opened) + data_frames(stream, message, end=True),
     ):
         yield
 
@@ -180,7 +183,9 @@ def small_requests(gateway: Gateway) -> Iterator[None]:
     with (
         _behind_a_run(gateway),
         _streams(
-            gateway, 20_000, lambda stream: _head(stream, opened) + _data(stream, message, end=True)
+            gateway,
+            20_000,
+            lambda stream: _head(stream, opened) + data_frames(stream, message, end=True),
         ),
     ):
         yield
@@ -195,7 +200,10 @@ def unread_data(gateway: Gateway) -> Iterator[None]:
     data = http2.grpc_frame(asked) * 100 + struct.pack(">BI", 0, 2 * MIB)
     data = data.ljust(1_000_000, b"\0")
     with _streams(
-        gateway, 200, lambda stream: _head(stream, opened) + _data(stream, data), together=15
+        gateway,
+        200,
+        lambda stream: _head(stream, opened) + data_frames(stream, data),
+        together=15,
     ):
         yield
 
@@ -265,10 +273,3 @@ def _take_windows(sock: socket.socket) -> None:
 
 def _head(stream: int, block: bytes) -> bytes:
     return http2.headers_frame(stream, block, "END_HEADERS")
-
-
-def _data(stream: int, data: bytes, end: bool = False) -> bytes:
-    frames = [DataFrame(stream, data=data[at : at + 16_384]) for at in range(0, len(data), 16_384)]
-    if end:
-        frames[-1].flags.add("END_STREAM")
-    return b"".join(frame.serialize() for frame in frames)

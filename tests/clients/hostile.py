@@ -23,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from hyperframe.frame import DataFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
+from hyperframe.frame import PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from tests import small_models
 from tests.clients import http1, http2, misbehaving, oip
+from tests.clients.http2 import data_frames
 
 INFER = http2.SERVICE + "ModelInfer"
 STREAM = http2.SERVICE + "ModelStreamInfer"
@@ -90,14 +91,6 @@ def _http2(port: int, settings: dict[int, int] | None = None) -> Iterator[socket
 def _open(stream: int, path: str, *extra: tuple[str, str]) -> bytes:
     block = http2.header_block(http2.grpc_headers(path, *extra))
     return http2.headers_frame(stream, block, "END_HEADERS")
-
-
-def _data(stream: int, data: bytes, end: bool = False) -> bytes:
-    """DATA frames; windows are not looked at: all of it fits the protocol's first one."""
-    frames = [DataFrame(stream, data=data[at : at + 16_384]) for at in range(0, len(data), 16_384)]
-    if end:
-        frames[-1].flags.add("END_STREAM")
-    return b"".join(frame.serialize() for frame in frames)
 
 
 # Connections that say little
@@ -182,7 +175,9 @@ def many_texts(ports: Ports) -> None:
 def garbage(ports: Ports) -> None:
     _ask(ports.http, _post(_infer("hostile_echo"), random.randbytes(5000)), 1)
     with _http2(ports.grpc) as sock:
-        sock.sendall(_open(1, INFER) + _data(1, http2.grpc_frame(random.randbytes(5000)), end=True))
+        sock.sendall(
+            _open(1, INFER) + data_frames(1, http2.grpc_frame(random.randbytes(5000)), end=True)
+        )
         sock.recv(4096)
 
 
@@ -197,7 +192,7 @@ def long_id(ports: Ports) -> None:
     message.id = "i" * 50_000
     with _http2(ports.grpc) as sock:
         body = http2.grpc_frame(message.SerializeToString())
-        sock.sendall(_open(1, INFER) + _data(1, body, end=True))
+        sock.sendall(_open(1, INFER) + data_frames(1, body, end=True))
         sock.recv(4096)
 
 
@@ -227,7 +222,7 @@ def shut_window(ports: Ports) -> None:
     body = http2.grpc_frame(message.SerializeToString())
     with _http2(ports.grpc, SHUT) as sock:
         for stream in range(1, 14, 2):
-            sock.sendall(_open(stream, INFER) + _data(stream, body, end=True))
+            sock.sendall(_open(stream, INFER) + data_frames(stream, body, end=True))
         for _ in range(20):
             time.sleep(0.2)
             sock.sendall(PingFrame(0, opaque_data=b"12345678").serialize())
@@ -240,7 +235,7 @@ def unread_stream(ports: Ports) -> None:
     with _http2(ports.grpc, SHUT) as sock:
         sock.sendall(_open(1, STREAM))
         for _ in range(100):
-            sock.sendall(_data(1, body))
+            sock.sendall(data_frames(1, body))
             time.sleep(0.02)
 
 
@@ -264,9 +259,11 @@ def watches(ports: Ports) -> None:
     name = b"\x0a" + bytes([0x80 | (50_000 & 127), 0x80 | (50_000 >> 7 & 127), 50_000 >> 14])
     with _http2(ports.grpc) as sock:
         body = http2.grpc_frame(name + b"w" * 50_000)
-        sock.sendall(_open(1, HEALTH + "Watch") + _data(1, body, end=True))
+        sock.sendall(_open(1, HEALTH + "Watch") + data_frames(1, body, end=True))
         # And one whose message never becomes whole.
-        sock.sendall(_open(3, HEALTH + "Check") + _data(3, struct.pack(">BI", 0, MIB) + b"\x0a"))
+        sock.sendall(
+            _open(3, HEALTH + "Check") + data_frames(3, struct.pack(">BI", 0, MIB) + b"\x0a")
+        )
         time.sleep(2)
 
 

@@ -15,7 +15,7 @@ import h2.config
 import h2.connection
 import h2.events
 import hpack
-from hyperframe.frame import Frame, HeadersFrame, SettingsFrame
+from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GOAWAY = 7
@@ -246,6 +246,14 @@ def headers_frame(stream: int, block: bytes, *flags: str) -> bytes:
     for flag in flags:
         frame.flags.add(flag)
     return bytes(frame.serialize())
+
+
+def data_frames(stream: int, data: bytes, end: bool = False) -> bytes:
+    """Windows are not looked at."""
+    frames = [DataFrame(stream, data=data[at : at + 16_384]) for at in range(0, len(data), 16_384)]
+    if end:
+        frames[-1].flags.add("END_STREAM")
+    return b"".join(frame.serialize() for frame in frames)
 
 
 def repeat(part: bytes, times: int, together: int = 100) -> Iterator[bytes]:

@@ -218,6 +218,28 @@ def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
     assert json.loads(done.stdout).get("outputs"), (line.group(1), done)
 
 
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_start_that_can_serve_nothing_says_why_and_ends_where_models_are_required(
+    start_gateway, repository, broken: bool
+) -> None:
+    if broken:
+        write(repository, "broken", b"no model at all")
+    why = "broken 1 failed" if broken else "no model yet"
+    gateway = start_gateway(repository)
+    (said,) = wait_until(lambda: gateway.events("ready"), 10, "it is said")
+    assert (said["level"], said["models"]) == ("warning", [])
+    assert why in said["reason"], said
+    assert gateway.stop() == 0
+
+    gateway = start_gateway(repository, {"require_models": "true"}, wait=False)
+    assert gateway.process.wait(30) == 4
+    (said,) = gateway.events("no_models")
+    assert said["level"] == "error"
+    assert "require_models" in said["reason"]
+    assert ("broken 1 failed" if broken else "there is none") in said["reason"], said
+    assert not gateway.events("ready")
+
+
 def test_the_log_is_json_lines_when_asked(gateway: Gateway) -> None:
     gateway.infer("gather", {"inputs": [oip.json_input("I", np.array([99]))]})
 

@@ -43,7 +43,7 @@ def test_an_address_that_is_none_of_the_machine_is_told_with_its_setting() -> No
 
 def test_two_doors_on_one_port_are_told(taken: int) -> None:
     said = next(advice(settings(http_port=taken, grpc_port=taken, admin_port=0)))
-    assert said == f"the ports are {taken}, {taken}: each door needs its own"
+    assert said == f"HTTP and gRPC are both to have port {taken}"
 
 
 def test_doctor_tells_a_running_gateway_from_another_process(taken: int) -> None:

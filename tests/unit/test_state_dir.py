@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.registry_state import of_registry
 from serving.state_dir import MAX_BYTES, StateDir
 from serving.state_lock import HeldError, StateLock
 
@@ -60,13 +61,15 @@ def test_fault_16_where_it_cannot_be_written_memory_serves(tmp_path: Path) -> No
 
 
 def test_what_could_not_be_written_is_written_with_the_next_that_can(tmp_path: Path) -> None:
+    """A registry's pins are found again only with the document that says whose they are."""
     blocked = tmp_path / "state"
     blocked.write_text("not a directory")
-    state = StateDir(blocked)
-    assert not state.write("registry", {"roots": ["/a"]})
+    own = of_registry(StateDir(blocked), [tmp_path / "models"])
+    own.write("huge", "x" * MAX_BYTES)
     blocked.unlink()
-    assert state.write("models", {"m": 1})
-    assert StateDir(blocked).read("registry") == {"roots": ["/a"]}
+    assert own.write("models", {"m": 1})
+    assert of_registry(StateDir(blocked), [tmp_path / "models"]).read("models") == {"m": 1}
+    assert own.read("huge") == "x" * MAX_BYTES
 
 
 def test_a_volume_of_another_owner_is_written_to_as_it_is(
