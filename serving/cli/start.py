@@ -86,9 +86,8 @@ def start(
         gateway = _gateway(settings, roots, origins)
 
         from serving import app
-        from serving.cli.telling import Telling, print_addresses, print_build
+        from serving.cli.telling import Telling, print_addresses
 
-        print_build(console)
         print_addresses(console, gateway)
         telling = Telling(console, gateway)
         gateway.manager.on_change(telling.changes)

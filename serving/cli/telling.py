@@ -21,14 +21,11 @@ if TYPE_CHECKING:
 _MOST = 20
 
 
-def print_build(console: Console) -> None:
+def print_addresses(console: Console, gateway: Gateway) -> None:
     from serving import _core
 
     if _core.DEVELOPMENT_BUILD:
         console.line("development build; `make build` for full speed", "yellow")
-
-
-def print_addresses(console: Console, gateway: Gateway) -> None:
     doors = {"HTTP": gateway.http_address, "gRPC": gateway.grpc_address}
     for door, address in doors.items():
         scheme = "http" if door == "HTTP" else ""
@@ -37,8 +34,6 @@ def print_addresses(console: Console, gateway: Gateway) -> None:
         console.line(f"{door}   {url(address, scheme)}{more}")
     console.line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
     console.line(f"pid    {os.getpid()}")
-    from serving import _core
-
     console.fact(
         "listening",
         build="development" if _core.DEVELOPMENT_BUILD else "release",
@@ -60,7 +55,7 @@ class Telling:
         self._stopping = False
 
     def changes(self, views: Views) -> None:
-        if self._stopping:
+        if self._stopping or not self._console.as_text:
             return
         for text, style in self._news.lines(views):
             self._console.line(text, style)

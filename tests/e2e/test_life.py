@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from serving import _core
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.load import Load
@@ -210,6 +211,7 @@ def test_the_start_prints_urls_models_provider_and_a_curl_line_that_works(
     log = wait_until(lambda: "curl" in gateway.log() and gateway.log(), 5, "the curl line")
     for part in (gateway.http, gateway.grpc, gateway.admin, "CPUExecutionProvider", "m"):
         assert part in log, log
+    assert ("development build" in log) == _core.DEVELOPMENT_BUILD
     line = re.search(r"^.*?(curl .*)$", log, re.MULTILINE)
     assert line
     done = subprocess.run(
