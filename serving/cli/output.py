@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -31,10 +32,11 @@ def styled(text: str, style: str = "") -> str:
         return text
     from rich.console import Console
 
-    console = Console(soft_wrap=True)
-    with console.capture() as captured:
-        console.print(text, style=style, markup=False, highlight=False, end="")
-    return captured.get()
+    # Apart from the stream, which rich would flush: a terminal may have hung up meanwhile.
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, soft_wrap=True)
+    console.print(text, style=style, markup=False, highlight=False, end="")
+    return out.getvalue()
 
 
 def print_line(text: str, style: str = "") -> None:
