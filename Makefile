@@ -31,6 +31,10 @@ CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
 # Say nothing unless it fails.
 quietly = @out=$$(mktemp) && { $(1) >$$out 2>&1 || { cat $$out; rm -f $$out; exit 1; }; }; rm -f $$out
+# What failed (pytest's status 1) beside others, on a machine that may be busy: again, one by one.
+# What fails there too fails the run.
+again = { test $(1) = 1 || exit $(1); echo '== failed beside others; again, by themselves'; \
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -m '$(2)' $(PYTEST_ARGS); }
 # Targets that wait for different things (the network, the compiler) at the same time.
 side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
 # The packages of some of pyproject.toml's extras, and those that the gateway always needs.
@@ -67,8 +71,8 @@ test-python: $(STAMPS)/dev $(CORE)
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
-		-m 'not (alone or $(LONG))' $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
+		-m 'not (alone or $(LONG))' $(PYTEST_ARGS) || $(call again,$$?,not (alone or $(LONG)))
 	$(BIN)/python -m pytest -m '$(if $(ALL),alone or $(LONG),alone and not ($(LONG)))' $(PYTEST_ARGS)
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms

@@ -1,7 +1,7 @@
-"""A run fails where a test that is not marked as slow was slow.
+"""A test that is not marked as slow fails where it was slow.
 
 What others made it wait for does not count: time in which something in the machine wanted a
-core and had none, as the kernel tells (``/proc/pressure/cpu``).
+core, or the disk, and had none, as the kernel tells (``/proc/pressure``).
 """
 
 from __future__ import annotations
@@ -12,59 +12,49 @@ from pathlib import Path
 
 import pytest
 
-PRESSURE = Path("/proc/pressure/cpu")
+PRESSURE = tuple(Path("/proc/pressure") / of for of in ("cpu", "io"))
 LONG_MARKS = ("slow", "mlflow", "kserve")
-KEY = "own_seconds"
+BEGAN = pytest.StashKey[tuple[float, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("longest_test_s", "What a test may take that has no mark for it.", default="10")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(TooLong(float(config.getini("longest_test_s"))))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    item.stash[BEGAN] = time.monotonic(), _stalled_s()
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    began, stalled = time.monotonic(), _stalled_s()
-    try:
-        return (yield)
-    finally:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[pytest.TestReport]:
+    report = yield
+    if report.passed and call.when == "call":
+        began, stalled = item.stash[BEGAN]
         own = time.monotonic() - began - (_stalled_s() - stalled)
-        item.user_properties.append((KEY, own))
+        if wrong := _too_long(item, own):
+            report.outcome, report.longrepr = "failed", wrong
+    return report
 
 
-def _stalled_s(pressure: Path = PRESSURE) -> float:
-    """How long somebody has waited for a core since the start; 0 where the kernel doesn't say."""
+def _too_long(item: pytest.Item, own_s: float) -> str | None:
+    longest_s = float(item.config.getini("longest_test_s"))
+    if own_s <= longest_s or any(item.get_closest_marker(mark) for mark in LONG_MARKS):
+        return None
+    return f"took {own_s:.1f} s: one that takes longer than {longest_s:g} s is to be marked slow"
+
+
+def _stalled_s(pressures: tuple[Path, ...] = PRESSURE) -> float:
+    """How long somebody has waited since the start, of what the kernel tells."""
+    return sum(_waited_s(one) for one in pressures)
+
+
+def _waited_s(pressure: Path) -> float:
     try:
         some = pressure.read_text().splitlines()[0]
     except (OSError, IndexError):
         return 0.0
     return int(some.rpartition("total=")[2]) / 1e6
-
-
-class TooLong:
-    """Where the reports of all processes come together."""
-
-    def __init__(self, longest_s: float) -> None:
-        self.longest_s = longest_s
-        self.found: dict[str, float] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        own = dict(report.user_properties).get(KEY)
-        if report.when != "call" or not isinstance(own, float) or own <= self.longest_s:
-            return
-        if not any(mark in report.keywords for mark in LONG_MARKS):
-            self.found[report.nodeid] = own
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self.found and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        if self.found:
-            terminalreporter.section("longer than a test may be that is not marked slow", red=True)
-        for nodeid, own in sorted(self.found.items(), key=lambda one: -one[1]):
-            terminalreporter.line(f"{own:6.1f} s  {nodeid}")

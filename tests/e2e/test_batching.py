@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tests.clients import oip
-from tests.clients.gateway import Gateway
+from tests.clients.busy import TRIES
+from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, stub
 from tests.small_models import TABLE, tiny_expected
 
@@ -116,6 +117,27 @@ def test_both_doors_share_one_queue(gateway: Gateway) -> None:
             one.result()
 
 
+NAMES = ["first", *(f"low{i}" for i in range(6)), "high"]
+
+
+def _finished_in_order(gateway: Gateway, x: np.ndarray) -> tuple[int, list[str]]:
+    """How many had finished when all were sent, and all in the order in which they did."""
+    finished: list[str] = []
+    with channel(gateway) as one:
+        futures = []
+        for name in NAMES:
+            priority = 1 if name == "high" else 2
+            request = oip.grpc_request("slow", {"X": x}, parameters={"priority": priority})
+            future = stub(one).ModelInfer.future(request, timeout=30)
+            future.add_done_callback(lambda _, name=name: finished.append(name))
+            futures.append(future)
+        before = len(finished)
+        for future in futures:
+            future.result()
+        wait_until(lambda: len(finished) == len(NAMES), 10, "all have told")
+    return before, finished
+
+
 def test_priorities_pass_the_line(start_gateway, repository) -> None:
     """With levels configured, level 1 overtakes what waits at level 2."""
     from tests.small_models import slow, write
@@ -126,18 +148,13 @@ def test_priorities_pass_the_line(start_gateway, repository) -> None:
     write(repository, "slow", slow(0.15), config=config)
     gateway = start_gateway(repository)
     x = np.zeros((1, 1), np.float32)
-    finished: list[str] = []
-    with channel(gateway) as one:
-        infer = stub(one).ModelInfer
-        futures = []
-        for name, priority in [("first", 2)] + [(f"low{i}", 2) for i in range(6)] + [("high", 1)]:
-            request = oip.grpc_request("slow", {"X": x}, parameters={"priority": priority})
-            future = infer.future(request, timeout=30)
-            future.add_done_callback(lambda _, name=name: finished.append(name))
-            futures.append(future)
-        for future in futures:
-            future.result()
-    assert finished.index("high") <= 3, finished
+    before, finished = len(NAMES), [""]
+    # On a slow machine most are over before the last is sent: then it has nobody to pass.
+    for _ in range(TRIES):
+        before, finished = _finished_in_order(gateway, x)
+        if before < 3:
+            break
+    assert finished.index("high") <= before + 3 < len(NAMES) - 1, finished
     with channel(gateway) as one:
         request = oip.grpc_request("slow", {"X": x}, parameters={"priority": "urgent"})
         answer = stub(one).ModelInfer.future(request, timeout=10).exception()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.clients import oip
+from tests.clients.busy import line
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import optional_input, scale, slow, tiny, write
@@ -28,11 +29,16 @@ def test_instances_run_beside_each_other(start_gateway, repository, form: str) -
     (group,) = gateway.get("/v2/models/slow/config").json()["instance_group"]
     assert group["count"] == 2
     with channel(gateway) as one:
-        futures = [
-            stub(one).ModelInfer.future(oip.grpc_request("slow", {"X": SLOW}), timeout=30)
-            for _ in range(4)
-        ]
-        wait_until(lambda: gateway.metric("serving_executing_batches") == 2, 5, "two run", 0.01)
+        request, futures = oip.grpc_request("slow", {"X": SLOW}), []
+
+        def two_run() -> bool:
+            waiting = sum(not future.done() for future in futures)
+            futures.extend(
+                stub(one).ModelInfer.future(request, timeout=30) for _ in range(4 - waiting)
+            )
+            return gateway.metric("serving_executing_batches") == 2
+
+        wait_until(two_run, 30, "two run", 0.01)
         for future in futures:
             future.result()
 
@@ -51,14 +57,8 @@ def test_a_models_own_queue_bound(start_gateway, repository, form: str) -> None:
     write(repository, "slow", slow(0.4), **BOUNDS[form])
     gateway = start_gateway(repository)
     request = oip.grpc_request("slow", {"X": SLOW})
-    with channel(gateway) as one:
-        futures = [stub(one).ModelInfer.future(request, timeout=30)]
-        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 30, "it runs", 0.01)
-        futures.append(stub(one).ModelInfer.future(request, timeout=30))
-        wait_until(lambda: gateway.metric("serving_queue_requests") == 1, 5, "it waits", 0.01)
+    with line(gateway, "slow", request, 1), channel(gateway) as one:
         assert refusal(stub(one).ModelInfer, request).code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        for future in futures:
-            future.result()
 
 
 def test_a_models_own_default_timeout(start_gateway, repository) -> None:

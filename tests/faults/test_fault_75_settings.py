@@ -22,6 +22,7 @@ import requests
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import http1, http2, misbehaving, oip
+from tests.clients.busy import line
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, identity, scale, slow, tiny, write
@@ -319,17 +320,10 @@ def test_fault_75_queue_bounds(
     config = rows_count if "rows" in setting else UNBATCHED
     write(repository, "slow", slow(0.4), config=config)
     gateway = start_gateway(repository, {setting: value})
-    with channel(gateway) as one:
-        infer = stub(one).ModelInfer
-        request = oip.grpc_request("slow", {"X": np.zeros((rows, 1), np.float32)})
-        futures = [infer.future(request, timeout=30)]
-        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 5, "it runs", 0.01)
-        futures += [infer.future(request, timeout=30) for _ in range(2)]
-        wait_until(lambda: gateway.metric("serving_queue_requests") == 2, 5, "they wait", 0.01)
-        error = refusal(infer, request)
+    request = oip.grpc_request("slow", {"X": np.zeros((rows, 1), np.float32)})
+    with line(gateway, "slow", request, 2), channel(gateway) as one:
+        error = refusal(stub(one).ModelInfer, request)
         assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        for future in futures:
-            future.result()
 
 
 def test_fault_75_max_connections(start_gateway, repository) -> None:
@@ -414,7 +408,7 @@ def test_fault_75_drain_delay_and_timeout(start_gateway, repository) -> None:
     with channel(gateway) as one:
         request = oip.grpc_request("slow", {"X": SLOW})
         futures = [stub(one).ModelInfer.future(request, timeout=60) for _ in range(20)]
-        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 5, "it runs", 0.01)
+        wait_until(lambda: gateway.metric("serving_executing_batches") == 1, 10, "it runs", 0.01)
         started = time.monotonic()
         gateway.signal(signal.SIGTERM)
         gateway.process.wait(20)

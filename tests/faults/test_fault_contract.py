@@ -8,7 +8,6 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import http1, http2, oip
+from tests.clients.busy import line
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.clients.witness import Witness
@@ -114,30 +114,13 @@ def test_unknown_models_and_versions_are_not_found(
     assert assert_v2(gateway, answer, 404).startswith("Request for unknown model")
 
 
-@contextlib.contextmanager
-def full(gateway: Gateway, model: str, places: int) -> Iterator[None]:
-    """One run under way and a line of ``places`` requests behind it."""
-    with channel(gateway) as one:
-        infer = stub(one).ModelInfer
-        request = oip.grpc_request(model, {"X": SLOW})
-        futures = [infer.future(request, timeout=60)]
-        wait_until(
-            lambda: gateway.metric("serving_executing_batches", model=model) == 1, 5, "runs", 0.005
-        )
-        futures += [infer.future(request, timeout=60) for _ in range(places)]
-        depth = "serving_queue_requests"
-        wait_until(
-            lambda: gateway.metric(depth, model=model) == places, 5, "the line is full", 0.005
-        )
-        yield
-        for future in futures:
-            future.result()
+SLOW_REQUEST = oip.grpc_request("slow", {"X": SLOW})
 
 
 def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repository) -> None:
     write(repository, "busy", slow(0.8), config=UNBATCHED)
     gateway = start_gateway(repository, {"batching.max_queue_requests": "2"})
-    with full(gateway, "busy", 2):
+    with line(gateway, "busy", oip.grpc_request("busy", {"X": SLOW}), 2):
         started = time.monotonic()
         error = over_grpc(gateway, oip.grpc_request("busy", {"X": SLOW}))
         answer = gateway.infer("busy", SLOW_BODY)
@@ -155,14 +138,14 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
 
 def test_a_deadline_that_passes_in_the_queue(gateway: Gateway) -> None:
     runs = gateway.stats("slow")["execution_count"]
-    with full(gateway, "slow", 1):
+    with line(gateway, "slow", SLOW_REQUEST, 1) as sent:
         request = oip.grpc_request("slow", {"X": SLOW}, parameters={"timeout": 20_000})
         error = over_grpc(gateway, request)
         answer = gateway.infer("slow", {**SLOW_BODY, "parameters": {"timeout": 20_000}})
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert_clean(gateway, error.details())
     assert_v2(gateway, answer, 504)
-    assert gateway.stats("slow")["execution_count"] - runs == 2
+    assert gateway.stats("slow")["execution_count"] - runs == sent
 
 
 def test_bodies_over_the_limit_also_after_decompression(tight: Gateway) -> None:

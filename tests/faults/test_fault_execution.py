@@ -15,6 +15,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import oip
+from tests.clients.busy import TRIES, line
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.clients.witness import Witness
@@ -154,29 +155,21 @@ def test_fault_85_limits_hold_while_the_model_is_busy(start_gateway, repository)
         infer = stub(one).ModelInfer
         request = oip.grpc_request("slow", {"X": SLOW})
         expiring = oip.grpc_request("slow", {"X": SLOW}, parameters={"timeout": 200_000})
-        first = infer.future(request, timeout=30)
-        wait_until(
-            lambda: gateway.metric("serving_executing_batches", model="slow") == 1,
-            5,
-            "it runs",
-            0.01,
-        )
-        dying = [infer.future(expiring, timeout=30) for _ in range(4)]
-        wait_until(
-            lambda: gateway.metric("serving_queue_requests", model="slow") == 4,
-            5,
-            "they wait",
-            0.01,
-        )
-        started = time.monotonic()
-        error = refusal(infer, request)
-        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert time.monotonic() - started < 0.5
-        codes = {future.exception().code() for future in dying}
-        assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
-        first.result()
+        runs, in_time = 0, False
+        while not in_time:
+            assert runs < 2 * TRIES, "the machine is too slow for this test"
+            with line(gateway, "slow", request, 0) as sent:
+                started = time.monotonic()
+                dying = [infer.future(expiring, timeout=30) for _ in range(4)]
+                refused = infer.future(request, timeout=30).exception()
+                in_time = time.monotonic() - started < 0.2
+                codes = {future.exception().code() for future in dying}
+                assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+            runs += sent + (refused is None)
+        assert refused is not None
+        assert refused.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         infer(request, timeout=30)
-    assert gateway.stats("slow")["execution_count"] == 2
+    assert gateway.stats("slow")["execution_count"] == runs + 1
 
 
 def test_fault_85_one_models_full_line_does_not_hold_up_another(gateway: Gateway) -> None:
