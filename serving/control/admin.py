@@ -63,7 +63,10 @@ def address_words(error: OSError) -> str:
 
 
 class Admin:
-    """The port's life: bound when made, answering from ``start`` to ``stop``."""
+    """The port's life: answering from ``start`` to ``stop``.
+
+    ``listener``: a socket that listens there; without it one is bound here.
+    """
 
     def __init__(
         self,
@@ -72,12 +75,14 @@ class Admin:
         commander: Commander,
         gate: Gate,
         *,
+        listener: socket.socket | None = None,
         metrics: Callable[[], bytes],
         is_ready: Callable[[], bool],
         tracking: Callable[[], Iterable[TargetStatus]] = tuple,
         traces: Callable[[], TraceStatus | None] = lambda: None,
     ) -> None:
-        self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
+        host, port = settings.admin_host, settings.admin_port
+        self._socket = listener or listen(host, port, "admin port")
         rows = (
             *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
             tracking_operation(settings.tracking.window_s, tracking, traces),
