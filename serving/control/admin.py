@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving import __version__
 from serving.authorization import Gate
 from serving.control import schemas, web
 from serving.control.api import Commander, ControlApi, Operation
@@ -201,8 +202,18 @@ def plain_operations(
     async def list_settings(_: Request) -> Response:
         return JSONResponse({"settings": settings_json(settings, origins)})
 
+    async def entrance(_: Request) -> Response:
+        return JSONResponse(entrance_json(settings))
+
     health = "/v2/health"
     return (
+        Operation(
+            *("GET", "/", "entrance"),
+            "Who this is, and where things are",
+            entrance,
+            {200: schemas.Entrance},
+            control=False,
+        ),
         Operation(
             *("GET", "/metrics", "metrics"), "Prometheus", scrape, {200: None}, control=False
         ),
@@ -245,6 +256,22 @@ def tracking_operation(
         tell,
         {200: schemas.Tracking},
     )
+
+
+def entrance_json(settings: Settings) -> dict[str, Any]:
+    """As the HTTP port's; port 0 is one that the system chose."""
+    port = settings.http_port
+    return {
+        "name": settings.name,
+        "version": __version__,
+        "description": "/api/openapi.json",
+        "control": "/api/v1/models",
+        "settings": "/api/v1/settings",
+        "tracking": "/api/v1/tracking",
+        "metrics": "/metrics",
+        "health": "/v2/health/ready",
+        "inference": f"port {port}, /v2/models/NAME/infer" if port else "the HTTP port",
+    }
 
 
 def settings_json(settings: Settings, origins: Mapping[str, str]) -> list[dict[str, Any]]:

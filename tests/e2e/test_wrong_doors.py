@@ -30,6 +30,14 @@ def test_the_entrance_says_who_it_is_and_where_things_are(single: Gateway) -> No
     assert single.get("/", b"{}", "POST").status == 405
 
 
+def test_the_admin_ports_entrance_leads_to_what_is_there(single: Gateway) -> None:
+    found = single.get("/", port=single.admin_port).json()
+    assert (found["name"], found["version"]) == ("serving", __version__)
+    for place in ("description", "control", "settings", "tracking", "metrics", "health"):
+        assert single.get(found[place], port=single.admin_port).status == 200, place
+    assert f"port {single.http_port}," in found["inference"]
+
+
 @pytest.mark.parametrize(
     "path",
     [
