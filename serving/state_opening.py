@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,8 @@ def _locked(folder: Path) -> StateLock | None:
     try:
         return StateLock(folder)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            return None  # the first write says so: nobody writes there
         log.warning(
             "state_not_locked",
             path=str(folder),
@@ -97,4 +100,6 @@ def _without(settings: Settings, folder: Path, error: HeldError) -> OpenedState:
         " at the end",
     )
     alone = settings.model_copy(update={"state_dir": None})
-    return OpenedState(alone, StateDir(folder, is_ours=False), StateDir(None), None)
+    # Nothing is written, of which was told above.
+    own = StateDir(None, is_ours=False)
+    return OpenedState(alone, StateDir(folder, is_ours=False), own, None)
