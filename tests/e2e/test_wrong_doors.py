@@ -191,3 +191,20 @@ def test_infer_at_a_wrong_door_says_so(single: Gateway, form: str, words: str) -
 def test_infer_says_what_a_version_is() -> None:
     with pytest.raises(UserError, match=r"--version: a version is .*, got 'x'"):
         _infer("--version", "x")
+
+
+def test_names_that_nobody_has_leave_nothing_in_the_figures(single: Gateway) -> None:
+    def ask(number: int) -> None:
+        for path in (
+            f"/v2/models/nobody{number}/infer",
+            f"/v2/models/tiny/versions/{number}/infer",
+        ):
+            assert single.get(path, b'{"inputs": []}', "POST").status == 404
+        assert single.get(f"/nowhere{number}", headers={f"x-h{number}": "1"}).status == 404
+
+    ask(7)
+    families = len(single.metrics_text().splitlines())
+    for number in range(10, 60):
+        ask(number)
+    # A family of the process's own may have come meanwhile.
+    assert len(single.metrics_text().splitlines()) < families + 20
