@@ -55,6 +55,14 @@ def thread_shortage_words() -> str:
     )
 
 
+def file_size_words() -> str:
+    """Why memory that is shared with a child, a file to the kernel, can't be had (EFBIG)."""
+    return (
+        f"the limit of the size of files (ulimit -f) is {_limit(resource.RLIMIT_FSIZE)} bytes, too"
+        " little for the model's files, which a process of its own gets as one"
+    )
+
+
 def _limit(kind: int) -> str:
     limit = resource.getrlimit(kind)[0]
     return "none" if limit == resource.RLIM_INFINITY else str(limit)

@@ -30,12 +30,15 @@ def of_registry(base: StateDir, roots: Sequence[Path]) -> StateDir:
     ours = _identities(roots)
     others: list[list[str]] = []
     chosen, most = "", 0
+    before: list[str] = []
     for name, theirs in _known(base):
         shared = len(ours & set(theirs))
         others.append(theirs)
         # The last one is the one that was served last.
         if shared and shared >= most:
-            chosen, most = name, shared
+            chosen, most, before = name, shared, theirs
+    if chosen and set(before) != ours:
+        _tell_change(base, before, ours)
     if not chosen:
         chosen = secrets.token_hex(8)
         _tell(base, roots, others)
@@ -83,6 +86,16 @@ def _tell(base: StateDir, roots: Sequence[Path], others: Sequence[Sequence[str]]
             serving=[str(root) for root in roots],
             effect="pins, unloads and tracking runs that were kept for it are not applied here",
         )
+
+
+def _tell_change(base: StateDir, before: Sequence[str], ours: set[str]) -> None:
+    log.info(
+        "state_registry_changed",
+        path=str(base.path),
+        before=sorted(before),
+        serving=sorted(ours),
+        effect="pins, unloads and tracking runs that were kept for the one are the other's now",
+    )
 
 
 def _make_room(base: StateDir) -> None:

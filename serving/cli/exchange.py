@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from serving.cli.output import UserError
+from serving.cli.unreached import UnreachedError, not_connected
 
 Reply = tuple[int, http.client.HTTPMessage, bytes]
 
@@ -103,9 +104,14 @@ def _exchange(
 
 
 def _failed(parts: SplitResult, error: Exception) -> UserError:
+    place = f"{parts.scheme}://{parts.netloc}"
     if isinstance(error, http.client.BadStatusLine) and not str(error).startswith("Remote end"):
-        error = http.client.HTTPException(
-            f"it does not speak HTTP/1.1 (a gRPC port? then grpc://{parts.netloc})"
+        return UnreachedError(
+            f"{place}: it does not speak HTTP/1.1 (a gRPC port? then grpc://{parts.netloc})"
         )
+    if isinstance(error, OSError):
+        unreached = not_connected(place, parts.hostname or "", error)
+        if unreached is not None:
+            return unreached
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UserError(f"{parts.scheme}://{parts.netloc}: {text}")
+    return UserError(f"{place}: {text}")

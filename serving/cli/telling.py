@@ -14,9 +14,12 @@ from serving.cli.ports import reached_at, url
 from serving.cli.samples import try_line
 
 if TYPE_CHECKING:
-    from serving.app import Gateway
+    from serving.app import Drained, Gateway
     from serving.settings import Settings
 
+_FULL_SPEED = (
+    "`make build`, and then `.venv/bin/pip install --force-reinstall --no-deps dist/serving-*.whl`"
+)
 # Entries of a directory that are named.
 _MOST = 20
 
@@ -25,7 +28,7 @@ def print_addresses(console: Console, gateway: Gateway) -> None:
     from serving import _core
 
     if _core.DEVELOPMENT_BUILD:
-        console.line("development build; `make build` for full speed", "yellow")
+        console.line(f"development build; for full speed {_FULL_SPEED}", "yellow")
     doors = {"HTTP": gateway.http_address, "gRPC": gateway.grpc_address}
     for door, address in doors.items():
         scheme = "http" if door == "HTTP" else ""
@@ -108,6 +111,10 @@ class Telling:
         self._console.line("stopping; a second signal ends at once")
         self._console.fact("stopping")
 
+    def stopped(self, drained: Drained) -> None:
+        self._console.line(f"stopped; {_drained_words(drained)}")
+        self._console.fact("stopped", in_flight=drained.in_flight, cut_off=drained.cut_off)
+
     def _lacks_models(self, views: Views) -> None:
         words = "nothing can be served, and models are required (require_models)"
         wrong = failed(views)
@@ -115,6 +122,18 @@ class Telling:
         said = f"{words}: {f'{few(wrong)} failed' if wrong else 'there is none'}"
         self._console.line(said, "red")
         self._console.fact("no_models", level="error", failed=wrong, reason=said)
+
+
+def _drained_words(drained: Drained) -> str:
+    if drained.cut_off:
+        return f"{_requests(drained.cut_off)} cut off, for the time to end was over"
+    if drained.in_flight:
+        return f"{_requests(drained.in_flight)} that were in flight finished"
+    return "nothing was in flight"
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
 
 
 def _how_to_begin(gateway: Gateway) -> str:

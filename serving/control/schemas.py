@@ -41,6 +41,20 @@ class Error(_Strict):
     error: str
 
 
+class Entrance(_Strict):
+    """Paths of this port, and where the models answer."""
+
+    name: str
+    version: str
+    description: str
+    control: str
+    settings: str
+    tracking: str
+    metrics: str
+    health: str
+    inference: str
+
+
 class Live(_Strict):
     live: bool
 

@@ -6,6 +6,7 @@ Run as ``python -m serving.execution.isolation.worker <fd> <parent> <name>`` by 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from serving import machine
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
 from serving.execution.faults import (
@@ -220,6 +222,8 @@ def _keep(fd: int, files: ModelFiles) -> None:
     try:
         snapshot.fill(fd, files)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise LoadError(machine.file_size_words(), str(error)) from None
         words = "there is not enough memory for the model's files"
         raise LoadError(words, str(error)) from MemoryError(str(error))
 
