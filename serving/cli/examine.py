@@ -12,6 +12,7 @@ from serving.errors import ConfigError
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
 from serving.model_config import load_model_config
+from serving.models import advice
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource
@@ -110,8 +111,7 @@ def _note_signature(
         report["notes"].append(
             f"callers of version {below.number} would be wrong with it: {', '.join(differs)}; a"
             f" gateway that answers with version {below.number} holds it back (unless"
-            " rollout.hold_signature_changes is off) until: serving models accept"
-            f" {found.name} {newest}"
+            f" rollout.hold_signature_changes is off) until: {advice.accept(found.name, newest)}"
         )
 
 

@@ -111,7 +111,7 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
     if not words and default is None:
         words = _why_none(versions, standing)
     held = [f"version {number} {why}" for number, why in sorted(standing.held_back.items())]
-    newer = pinned_words(held_by_pin(wishes, default), wishes.pinned or 0)
+    newer = pinned_words(wishes.model, held_by_pin(wishes, default), wishes.pinned or 0)
     words = "; ".join(filter(None, [words, _pin_words(standing, versions), newer, *held]))
     return ModelView(
         wishes.model,

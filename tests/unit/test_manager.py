@@ -250,7 +250,7 @@ def test_fault_5_a_removed_version_leaves_and_the_last_one_stays(world: World) -
     shutil.rmtree(world.root / "m" / "1")
     world.settle(1.01)
     assert world.states() == {1: "READY"}
-    assert world.version(1).reason == policy.GONE_FROM_DISK
+    assert world.version(1).reason == policy.ALL_GONE
     shutil.rmtree(world.root / "m")
     world.settle(1.01)
     assert world.states() == {1: "READY"}

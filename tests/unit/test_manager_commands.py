@@ -31,7 +31,10 @@ from tests.unit.manager_world import World
 
 KEEP = {"rollout": {"keep_previous_s": 300.0}}
 
-HELD = "version 2 is held back: the model is pinned to version 1"
+HELD = (
+    "version 2 is held back: the model is pinned to version 1"
+    " (to let go of the pin: serving models default m auto)"
+)
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def test_while_a_pinned_version_cannot_answer_the_one_before_it_does_and_says_wh
     failed = world.outcome(SetDefault("m", 3))
     assert failed.word is Word.BAD_REQUEST
     assert failed.message == (
-        "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model;"
+        "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model"
     )
     assert world.answers() == 2
     assert world.view().reason == (
