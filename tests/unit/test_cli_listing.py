@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +48,26 @@ def test_what_is_only_on_disk_is_listed_when_asked_for() -> None:
     shown = lines(80, everything=True)
     assert ["1", "on", "disk"] in [line.split() for line in shown]
     assert f"    {WHY}" in shown
+
+
+def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = replace(
+        model("held", version(1, queue=Line()), version(2, queue=Line(), reason="held back")),
+        reason="version 2 held back; it is pinned",
+        own_reason="it is pinned",
+        pinned=1,
+        unloaded=(UnloadedVersion(3, WHY), UnloadedVersion(4, WHY)),
+    )
+    nothing = replace(failed(1, LONG), provider="", threads=0, batching_words="")
+    broken = replace(model("broken", nothing), reason=f"version 1 failed: {LONG}")
+    print_models(models_json([broken, held]), everything=True)
+    printed = capsys.readouterr().out.splitlines()
+    cells = [re.split(r"  +", line) for line in printed]
+    assert [len(row) for row in cells] == [7] * len(cells), printed
+    assert cells[1] == ["broken", "1", "FAILED", "-", "-", "-", LONG]
+    assert [row[-1] for row in cells[2:]] == ["-", "held back", WHY, "as above", "it is pinned"]
 
 
 def test_a_pipe_gets_columns_and_a_models_own_words_in_a_line(

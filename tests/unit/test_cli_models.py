@@ -162,7 +162,9 @@ def test_what_is_known_of_a_version_is_told() -> None:
         "name": "m",
         "default": 2,
         "reason": "",
+        "own_reason": "",
         "pinned": 2,
+        "answered": 2,
         "previous": 1,
         "held_out": False,
         "versions": [version],
@@ -177,9 +179,24 @@ def test_what_is_known_of_a_version_is_told() -> None:
         "one thing; another",
     ):
         assert words in text
-    assert default_words({**model, "default": 1}).endswith(
-        "version 2 is pinned; before it: version 1"
-    )
+
+
+@pytest.mark.parametrize(
+    ("default", "answered", "previous", "words"),
+    [
+        (2, 2, 1, "version 2 answers unnamed requests; before it: version 1"),
+        (2, None, None, "version 2 answers unnamed requests"),
+        (None, 2, 1, "version 2 did last; a rollback goes to version 1"),
+        (3, 2, 1, "before it: version 2; a rollback goes to version 1"),
+        (1, 2, 1, "version 1 answers unnamed requests; before it: version 2"),
+    ],
+)
+def test_what_answered_before_is_told_as_it_was(
+    default: int | None, answered: int | None, previous: int | None, words: str
+) -> None:
+    """Also after an unload, when nothing answers, and while another version stands in."""
+    model = {"default": default, "answered": answered, "previous": previous, "pinned": None}
+    assert default_words(model).endswith(words)
 
 
 @pytest.mark.parametrize("name", ["$(touch hit)", "`touch hit`", "a; touch hit", "a\nb", "a b"])
