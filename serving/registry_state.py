@@ -81,7 +81,11 @@ def _tell(base: StateDir, roots: Sequence[Path], others: Sequence[Sequence[str]]
             path=str(base.path),
             registries=[", ".join(other) for other in others],
             serving=[str(root) for root in roots],
-            effect="pins, unloads and tracking runs that were kept for it are not applied here",
+            effect="pins, unloads, signatures and tracking runs are kept by model directory: what"
+            " is kept for the registries named here is not applied to the one served now",
+            advice="nothing is to be done where these are other models; the same models under"
+            " another path need the commands again that are to hold ('serving models default NAME"
+            " VERSION' for a pin)",
         )
 
 

@@ -75,7 +75,10 @@ class Kept:
 
 
 def _parts(url: str) -> SplitResult:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:
+        raise UserError(f"'{url}' is no URL", code=2) from None
     if parts.scheme != "http" or not parts.hostname:
         raise UserError(f"'{url}' is not an http:// URL", code=2)
     try:

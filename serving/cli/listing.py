@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from serving.cli.output import cell, print_line, print_table
+from serving.models.on_disk import NOBODY_ASKED
 
 _COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
 _NARROW = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "ROWS")
@@ -38,9 +39,12 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
         number = f"{v['version']}{' *' if v['version'] == model['default'] else ''}"
         facts = (v["state"], v["provider"], v["threads"], v["batching"], v["reason"], v["max_rows"])
         yield Row(name, number, *facts)
-    for v in model["unloaded"] if everything else ():
+    on_disk = model["unloaded"] if everything else ()
+    for v in on_disk:
         yield Row(name, str(v["version"]), "on disk", None, None, None, v["reason"])
     words = model_words(model)
+    if on_disk and all(words == _unloaded_words(v["reason"]) for v in on_disk):
+        return
     if words or not model["versions"]:
         yield Row(name, None, None, None, None, None, words)
 
@@ -51,6 +55,11 @@ def model_words(model: dict[str, Any]) -> str:
     reason, pinned = str(model["own_reason"]), model["pinned"]
     said = pinned is None or "pinned" in reason
     return reason if said else "; ".join(filter(None, [f"pinned to version {pinned}", reason]))
+
+
+def _unloaded_words(reason: str) -> str:
+    """How a model says what keeps each of its versions out."""
+    return NOBODY_ASKED if NOBODY_ASKED.endswith(reason) else reason
 
 
 def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:

@@ -10,6 +10,9 @@ from serving.models.views import UnloadedVersion
 from serving.models.wishes import Wish, Wishes
 
 NOBODY_ASKED = "not loaded: nobody has asked for it"
+# Why the version policy leaves out a version, or all that a model has.
+BY_POLICY = "the version policy is"
+NONE_BY_POLICY = "no version on disk is under its version policy"
 _MOST_NAMED = 8
 
 
@@ -32,9 +35,9 @@ def _why(wishes: Wishes, wish: Wish) -> str:
 
 def policy_words(policy: VersionPolicy) -> str:
     if policy.kind == "latest":
-        return f"the version policy is latest {policy.latest}"
+        return f"{BY_POLICY} latest {policy.latest}"
     if policy.kind == "specific":
-        return f"the version policy is specific {numbers(policy.specific)}"
+        return f"{BY_POLICY} specific {numbers(policy.specific)}"
     return "its turn has not come"
 
 

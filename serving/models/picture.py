@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from serving.model_config import ModelConfig
 from serving.models.answers import pin_words
 from serving.models.loading.cost import CostCurve
-from serving.models.on_disk import NOBODY_ASKED, held_by_pin, pinned_words, unloaded
+from serving.models.on_disk import NOBODY_ASKED, NONE_BY_POLICY, held_by_pin, pinned_words, unloaded
 from serving.models.policy import desired_if_whole
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
@@ -263,5 +263,5 @@ def _why_none(standing: Standing) -> str:
     if not wishes.wanted and not wishes.extra:
         return NOBODY_ASKED
     if wishes.versions:
-        return "no version on disk is under its version policy"
+        return NONE_BY_POLICY
     return "it has no version"

@@ -10,6 +10,7 @@ import pytest
 
 from serving.cli.listing import narrow, print_models, rows
 from serving.control.views import models_json
+from serving.models.on_disk import NOBODY_ASKED
 from serving.models.views import UnloadedVersion
 from tests.unit.control_fakes import Line
 from tests.unit.protocol_views import failed, model, version
@@ -68,6 +69,20 @@ def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
     assert [len(row) for row in cells] == [7] * len(cells), printed
     assert cells[1] == ["broken", "1", "FAILED", "-", "-", "-", LONG]
     assert [row[-1] for row in cells[2:]] == ["-", "held back", WHY, "as above", "it is pinned"]
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_each"),
+    [(NOBODY_ASKED, "nobody has asked for it"), ("unloaded by command", "unloaded by command")],
+)
+def test_what_keeps_out_every_version_is_not_said_of_the_model_again(
+    of_all: str, of_each: str
+) -> None:
+    unloaded = (UnloadedVersion(1, of_each), UnloadedVersion(2, of_each))
+    out = replace(model("m", reason=of_all), own_reason=of_all, unloaded=unloaded)
+    (listed,) = models_json([out])
+    assert [row.version for row in rows(listed, everything=True)] == ["1", "2"]
+    assert [row.reason for row in rows(listed, everything=False)] == [of_all]
 
 
 def test_a_pipe_gets_columns_and_a_models_own_words_in_a_line(

@@ -109,6 +109,12 @@ def test_the_token_comes_from_a_file_never_from_the_command_line(tmp_path: Path)
         without = serving("load", "m", url=url(admin))
         assert without.returncode == 1
         assert "--token-file" in without.stderr
+        listed = serving(url=url(admin)).stderr
+        assert "every call below /api/v1 needs the token, a list of models too" in listed
+        wrong = tmp_path / "wrong"
+        wrong.write_text("open\n")
+        refused = serving("--token-file", wrong, url=url(admin)).stderr
+        assert f"the token is not the right one (it came from {wrong})" in refused
         assert serving("load", "m", "--token-file", file, url=url(admin)).returncode == 0
         named = {"SERVING_ADMIN_TOKEN_FILE": str(file)}
         for arguments in ((), ("status", "m"), ("history", "m"), ("rollback", "m")):
