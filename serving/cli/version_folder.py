@@ -31,7 +31,7 @@ def told_apart(roots: Sequence[Path], *, follow: bool) -> tuple[list[Path], Only
 def _number(root: Path, follow: bool) -> int | None:
     """Which version of the model above it the folder is; None where it is none."""
     try:
-        number = version_number(root.name)
+        number = version_number(root.name, zeros=True)
     except ValueError:
         return None
     itself = DirectorySource([root], 0.0, follow_symlinks=follow).scan()

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from serving.cli.version_folder import told_apart
+from serving.cli.examine import examine
+from serving.cli.version_folder import reader, told_apart
 from serving.models.kept_pins import kept_pins, pinned_state
 from serving.models.overlay import Overlay, to_document
 from serving.registry_state import of_registry
+from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests import small_models
 
@@ -48,6 +48,8 @@ def test_a_versions_folder_is_that_version_of_its_model(tmp_path: Path) -> None:
     assert told_apart([model / "2", model / "1"], follow=False) == ([model], {model: {1, 2}})
     assert told_apart([model / "2", model], follow=False) == ([model], {})
     assert told_apart([model, tmp_path], follow=False) == ([model, tmp_path], {})
+    (model / "2").rename(model / "0002")
+    assert told_apart([model / "0002"], follow=False) == ([model], {model: {2}})
 
 
 def test_a_number_may_name_a_registry_or_a_model_as_well(tmp_path: Path) -> None:
@@ -94,14 +96,14 @@ def test_check_answers_with_the_pinned_version_and_tells_a_wrong_configuration_o
     assert wrong.startswith("wrong: configuration: model.yaml line 1: unknown key 'instancs'")
 
 
-@pytest.mark.parametrize("number", [1, 2])
-def test_check_of_a_versions_folder_loads_that_one_by_its_models_configuration(
-    tmp_path: Path, number: int
+def test_a_version_is_loaded_by_its_models_configuration_whatever_the_policy(
+    tmp_path: Path,
 ) -> None:
     model = lay(tmp_path / "models", "m", 1, 2)
-    (model / "model.yaml").write_text("max_batch_size: 3\n")
-    (found,) = check(model / str(number))["models"]
-    assert (found["name"], found["only"]) == ("m", [number])
-    (version,) = found["versions"]
-    assert (version["version"], version["state"]) == (number, "ready")
-    assert "3 rows" in version["batching"]
+    (model / "model.yaml").write_text("max_batch_size: 3\nversion_policy: {latest: 1}\n")
+    config = reader({model: frozenset({1})})(model)
+    assert (config.max_batch_size, config.version_policy.specific) == (3, (1,))
+    assert reader({})(model).version_policy.kind == "latest"
+    (found,) = examine(Settings(state_dir=None), [model / "1"], load=False)["models"]
+    assert (found["name"], found["configuration"], found["only"]) == ("m", "model.yaml", [1])
+    assert [version["version"] for version in found["versions"]] == [1]
