@@ -43,6 +43,9 @@ class AdminPort:
                 f" {DEFAULT_URL}",
                 code=2,
             )
+        from serving.cli.exchange import parts_of
+
+        parts_of(self.url)
 
     def get(self, path: str) -> dict[str, Any]:
         """Raises UserError for every answer but a good one."""

@@ -165,7 +165,8 @@ def test_models_refuses_what_is_no_url(home: Path) -> None:
         assert f"'{typed}' is no address of an admin port" in done.stderr
         assert "expected http://HOST:PORT" in done.stderr
         assert "/api/v1" not in done.stderr
-    assert run(home, "models", "--admin-url", "http://x:99999").returncode == 2
+    done = run(home, "models", "--admin-url", "http://x:99999")
+    assert (done.returncode, done.stderr) == (2, "serving: 'http://x:99999' has no valid port\n")
 
 
 def test_doctor_shows_providers_threads_limits_versions_and_ports(home: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from serving.cli.news import News, Progress, answering, failed, few, left_out
+from serving.cli.telling import _control_words
 from serving.models.on_disk import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import State
 from serving.models.views import ModelView, UnloadedVersion, VersionView
+from serving.settings import Settings
 from tests.unit.protocol_views import failed as failed_version
 from tests.unit.protocol_views import model, version
 
@@ -95,3 +98,10 @@ def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() 
         "m 1, 2",
     ]
     assert left_out((model("m", version(1)),)) == []
+
+
+def test_who_may_control_is_said_beside_the_admin_ports_address(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    assert _control_words(Settings()) == "/metrics, /api/v1/models"
+    assert _control_words(Settings(admin_token_file=token)).endswith(f"with the token in {token}")
+    assert "refused: no token" in _control_words(Settings(admin_host="0.0.0.0"))
