@@ -124,8 +124,13 @@ def holder(port: int) -> str:
     for process in _processes():
         with suppress(OSError):  # it ended, or is another user's
             if any(str(one.readlink()) in inodes for one in (process / "fd").iterdir()):
-                return f"process {process.name} ({_command(process)})"
+                return process_words(process)
     return ""
+
+
+def process_words(process: Path) -> str:
+    """``process``: its folder in /proc. Raises OSError where it has ended."""
+    return f"process {process.name} ({_command(process)})"
 
 
 def _listening(port: int) -> Iterator[str]:

@@ -66,6 +66,7 @@ def publish(
     measured is printed. Operators of a domain that exists but has none of that name are found by
     --check only. A version that exists is never replaced.
     """
+    from serving.models import advice
     from serving.publishing import publish as publish_model
     from serving.registry.copying import PublishError
 
@@ -103,8 +104,7 @@ def publish(
         print_line(
             f"a gateway where version {done.below}, or another with that signature, answers"
             " requests that name no version holds it back from them, unless"
-            f" rollout.hold_signature_changes is off, until: serving models accept {model}"
-            f" {done.version}"
+            f" rollout.hold_signature_changes is off, until: {advice.accept(model, done.version)}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from serving.models import advice
 from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wishes
 from serving.signature import Signature, difference
@@ -97,7 +98,7 @@ def in_words(wishes: Wishes, version: int, differs: str, default: int | None) ->
         return (
             "answers because it is pinned, although its signature is not the one that callers"
             f" know: {differs} ({_cure(model, version)}; to let the newest version that fits"
-            f" answer: serving models default {model} auto)"
+            f" answer: {advice.unpin(model)})"
         )
     former = "what it was" if answered in (None, version) else f"that of version {answered}"
     if version == default:
@@ -108,7 +109,7 @@ def in_words(wishes: Wishes, version: int, differs: str, default: int | None) ->
 
 
 def _cure(model: str, version: int) -> str:
-    return f"to take it: serving models accept {model} {version}"
+    return f"to take it: {advice.accept(model, version)}"
 
 
 def _words(known: Signature, signature: Signature | None) -> str:
