@@ -142,9 +142,9 @@ def _mebibytes(size: int) -> str:
 def _locale() -> Iterator[Finding]:
     from serving.execution.text_locale import USUAL, how_to_get, is_there
 
-    there = is_there()
-    problem = "" if there else f"some text models need it: {how_to_get()}"
-    yield Finding("locale", USUAL, "there" if there else "absent", problem)
+    # No problem of a gateway without such models, and a container rarely has it.
+    absent = f"absent; only some text models need it: {how_to_get()}"
+    yield Finding("locale", USUAL, "there" if is_there() else absent)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

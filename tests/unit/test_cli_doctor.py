@@ -58,6 +58,7 @@ def test_a_locale_that_is_missing_is_told_where_nothing_was_loaded(
 ) -> None:
     monkeypatch.setattr(text_locale, "is_there", lambda: False)
     (found,) = _locale()
-    assert found.problem.startswith("some text models need it: as root, localedef")
+    assert found.value.startswith("absent; only some text models need it: as root, localedef")
+    assert not found.problem
     assert "again" not in found.problem
     assert text_locale.missing("xx_XX.UTF-8").endswith(", then load it again")
