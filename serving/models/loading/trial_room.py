@@ -1,0 +1,81 @@
+"""Memory for trials, lent before they start, so that those which go on at once cannot take
+more together than there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from serving.errors import LoadError
+from serving.models.loading.findings import Failure, Findings
+from serving.models.loading.memory import Ledger, words
+from serving.models.loading.trial import Job
+
+Outcome = Findings | Failure
+# A trial that took more of its share than a third may have been cut short by it.
+_AMPLE = 3
+
+
+class TrialRoom:
+    """What versions that are loaded leave of the memory for all. ``places``: how many trials
+    may go on at once; each has an equal share at first. Safe from any thread."""
+
+    def __init__(self, ledger: Ledger, places: int) -> None:
+        self._ledger = ledger
+        self._places = places
+        self._lock = threading.Lock()
+        self._lent = 0
+
+    @property
+    def lent(self) -> int:
+        """Bytes."""
+        return self._lent
+
+    def try_out(self, job: Job, run: Callable[[Job], Outcome]) -> Outcome:
+        """Run a trial within a share; where that is too little, again with all that is free.
+
+        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError,
+        caused by a MemoryError, where only others' trials and versions are in its way.
+        """
+        with self._loan(job, self._places) as lent:
+            outcome = run(replace(job, budget=lent))
+        if lent < job.budget and _is_short(outcome, lent):
+            with self._loan(job, 1) as lent:
+                outcome = run(replace(job, budget=lent))
+            if lent < job.budget and isinstance(outcome, Failure) and outcome.for_memory:
+                raise self._no_room(lent)
+        return outcome
+
+    @contextmanager
+    def _loan(self, job: Job, places: int) -> Iterator[int]:
+        with self._lock:
+            # The job's own files are reserved already, and are part of what it takes.
+            left = self._ledger.total - self._ledger.held + job.size
+            free = max(0, left - self._lent)
+            share = min(job.budget, free, left // places)
+            # What has no room for its files twice would be in vain.
+            lent = share if share >= 2 * job.size else min(job.budget, free)
+            if lent < min(job.size, job.budget):
+                raise self._no_room(lent)
+            self._lent += lent
+        try:
+            yield lent
+        finally:
+            with self._lock:
+                self._lent -= lent
+
+    def _no_room(self, bytes_: int) -> LoadError:
+        error = LoadError(
+            f"there is no room for its trial: loaded versions and other trials leave"
+            f" {words(bytes_)} of the {words(self._ledger.total)} for all together"
+        )
+        error.__cause__ = MemoryError("the budget of all versions is used up")
+        return error
+
+
+def _is_short(outcome: Outcome, lent: int) -> bool:
+    if isinstance(outcome, Failure):
+        return outcome.for_memory
+    return outcome.memory_bytes * _AMPLE > lent
