@@ -26,6 +26,10 @@ def job(size: int = 10, budget: int = 1000) -> Job:
     return Job("m", 1, here, here, ModelConfig(), SETTINGS, (), size, budget)
 
 
+def never() -> bool:
+    return False
+
+
 class Taking:
     """A trial that needs so many bytes, and notes what it was lent."""
 
@@ -53,7 +57,7 @@ def test_fault_106_trials_side_by_side_are_lent_no_more_than_there_is() -> None:
         together.wait(20)
         return FINE
 
-    threads = [threading.Thread(target=shared.try_out, args=(job(), run)) for _ in range(2)]
+    threads = [threading.Thread(target=shared.try_out, args=(job(), run, never)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -64,13 +68,13 @@ def test_fault_106_trials_side_by_side_are_lent_no_more_than_there_is() -> None:
 
 def test_one_that_needs_more_than_its_share_gets_all_that_is_free() -> None:
     large = Taking(900)
-    assert room().try_out(job(), large) is FINE
+    assert room().try_out(job(), large, never) is FINE
     assert large.lent == [500, 1000]
 
 
 def test_one_whose_files_alone_need_more_is_not_tried_in_vain() -> None:
     large = Taking(900)
-    assert room(300).try_out(job(size=300), large) is FINE
+    assert room(300).try_out(job(size=300), large, never) is FINE
     assert large.lent == [1000]
 
 
@@ -81,25 +85,55 @@ def test_what_a_share_may_have_cut_short_is_looked_at_again() -> None:
         lent.append(one.budget)
         return Findings(Analysis("proven"), memory_bytes=400)
 
-    room().try_out(job(), run)
+    room().try_out(job(), run, never)
     assert lent == [500, 1000]
 
 
 def test_what_needs_more_than_all_fails_for_good() -> None:
-    assert room().try_out(job(), Taking(2000)) is TOO_LITTLE
+    assert room().try_out(job(), Taking(2000), never) is TOO_LITTLE
     own = Taking(2000)
-    assert room().try_out(job(budget=200), own) is TOO_LITTLE
+    assert room().try_out(job(budget=200), own, never) is TOO_LITTLE
     assert own.lent == [200]
 
 
-def test_what_others_leave_no_room_for_is_tried_another_time() -> None:
+def test_of_two_that_need_all_the_second_is_tried_another_time() -> None:
     shared = room()
 
-    def beside(_: Job) -> Findings:
+    def run(one: Job) -> Findings | Failure:
+        if one.budget < 1000:
+            return TOO_LITTLE
         with pytest.raises(LoadError, match="no room for its trial") as error:
-            shared.try_out(job(), Taking(900))
+            shared.try_out(job(), Taking(900), never)
         assert isinstance(error.value.__cause__, MemoryError)
         return FINE
 
-    shared.try_out(job(), beside)
-    assert shared.try_out(job(), Taking(900)) is FINE
+    assert shared.try_out(job(), run, never) is FINE
+
+
+def test_one_that_needs_all_waits_until_others_have_ended() -> None:
+    shared, started, end = room(), threading.Event(), threading.Event()
+
+    def other(_: Job) -> Findings:
+        started.set()
+        end.wait(20)
+        return FINE
+
+    def run(one: Job) -> Findings | Failure:
+        end.set()
+        return large(one)
+
+    large = Taking(900)
+    beside = threading.Thread(target=shared.try_out, args=(job(), other, never))
+    beside.start()
+    assert started.wait(20)
+    assert shared.try_out(job(), run, never) is FINE
+    assert large.lent == [500, 1000]
+    beside.join(20)
+
+
+def test_what_loaded_versions_leave_no_room_for_is_tried_another_time() -> None:
+    ledger = Ledger(1000)
+    ledger.change(410)
+    with pytest.raises(LoadError, match="leave 600 bytes of the 1 KB") as error:
+        TrialRoom(ledger, places=2).try_out(job(), Taking(900), never)
+    assert isinstance(error.value.__cause__, MemoryError)

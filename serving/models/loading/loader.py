@@ -193,7 +193,7 @@ class Loader:
     def _run_trial(self, load: _Load) -> Findings | Failure:
         run = partial(self._trial.run, cancelled=load.cancelled, on_ready=load.on_trying)
         try:
-            outcome = self._room.try_out(load.job, run)
+            outcome = self._room.try_out(load.job, run, load.cancelled)
         except LoadError:
             if not load.cancelled():
                 self.trials.add("failed")
