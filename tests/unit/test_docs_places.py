@@ -15,7 +15,7 @@ PAGES = ("docs/architecture.md", "docs/glossary.md", "CONTRIBUTING.md")
 # What commands make, and what is large.
 MADE = ("target", "build", "dist", "__pycache__", "shared")
 # `trial.py`, `models/state.py`, `queue/`; with or without the folders before.
-PLACE = re.compile(r"`([\w./]+(?:\.(?:py|pyi|rs|md|proto|txt|toml)|/))`")
+PLACE = re.compile(r"`(\w[\w./]*(?:\.(?:py|pyi|rs|md|proto|txt|toml)|/))`")
 HEADING = "our word"
 # What stands behind an arrow is no name yet.
 COMING = re.compile(r"→[^|]*")
