@@ -158,7 +158,7 @@ impl Budget {
     }
 }
 
-/// A connection and its address, by numbers that are theirs as long as any of their budget is held.
+/// Somebody among others while any budget of theirs is held; later the numbers may be another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client {
     pub address: usize,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// After which a permit is lent, unless told otherwise.
 pub const LEND_AFTER: Duration = Duration::from_secs(1);
 
-/// Holders of permits and who waits for one. `T` is what a waiter is woken by.
+/// `T` is how whoever waits is told.
 #[derive(Debug)]
 pub struct Book<T> {
     size: usize,
@@ -21,8 +21,8 @@ pub struct Book<T> {
     /// Of the holders.
     lent: usize,
     waiting: Vec<Waiter<T>>,
-    /// Virtual time: what whoever got the last permit had run for. A newcomer's account starts
-    /// here, not at zero, or an idle model could save up the right to run before all others.
+    /// The account of whoever was granted last: a newcomer starts here, not at zero, or an
+    /// idle model could hoard the right to run.
     account: u64,
     ids: u64,
 }
