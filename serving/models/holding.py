@@ -42,8 +42,9 @@ def held_back(
 
 
 def until_known(wishes: Wishes, slots: Sequence[Slot]) -> Held | None:
-    """Where the signature that callers know was lost: every other READY version, as long as the
-    one that answered last may come and show it. None once it can't: nothing can be compared."""
+    """What to hold back while the signature that callers know is lost (its document is damaged):
+    every READY version but the one that answered last, as long as that one may still be loaded
+    and show its signature. None once it can't: then there is nothing to compare with."""
     if wishes.unknown:
         return {}
     wish = wishes.of(wishes.answered) if wishes.answered is not None else None
@@ -81,7 +82,8 @@ def takes_no_place(
 def to_tell(
     held: Held, chosen: Collection[int], answered: int | None, default: int | None
 ) -> dict[int, str]:
-    """Those that would answer, or do: not the older ones of a model that has gone on since."""
+    """Of the versions held back those worth a word: that answer all the same, or are newer than
+    what answers. Older ones would not have answered anyway."""
     return {
         version: words
         for version, words in held.items()

@@ -105,7 +105,7 @@ class Slot:
     may_heal: bool = False
     # How often it gave way to others while it was loaded: from once on it is a slow one.
     gave_way: int = 0
-    # Whether it was told to, and has not come out of the loader yet.
+    # Whether it was told to give way, and is still in the loader.
     told: bool = False
     # The monotonic time from which its trial has done its own work; None before.
     trying_since: float | None = None

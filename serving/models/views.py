@@ -1,4 +1,4 @@
-"""Frozen pictures of models and versions, for those who report and answer."""
+"""Immutable views of models and versions: for observers, protocols, routes and the admin port."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_fault_35_a_taken_port_is_a_clear_error(
 
 
 def test_nothing_is_written_to_an_empty_home(gateway: Gateway) -> None:
-    """FAULTS.md C16: no telemetry, no caches, although the environment does not forbid it."""
+    """Fact C16: no telemetry, no caches, although the environment does not forbid it."""
     gateway.assert_home_untouched()
     tasks = Path(f"/proc/{gateway.process.pid}/task")
     threads = [(one / "comm").read_text() for one in tasks.iterdir()]

@@ -52,7 +52,7 @@ def test_rank_0_values_are_arrays():
 
 
 def test_integers_are_never_negative():
-    """The smallest integer divided by -1 would kill the process (C1)."""
+    """The smallest integer divided by -1 would kill the process (fact C1)."""
     for style in STYLES:
         for datatype in ("INT8", "INT16", "INT32", "INT64", "UINT8"):
             assert values(np.random.default_rng(0), datatype, (1000,), style).min() >= 0

@@ -46,14 +46,14 @@ _LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Bytes that ``one`` answer may have, and ``all`` those of the process."""
+    """Limits on answers, in bytes: ``one`` request's, and those of ``all`` runs of the process."""
 
     one: int
     all: int
 
     def most(self, requests: int) -> int:
-        """What a run for so many requests may make; 0 for no bound where nobody says. What is
-        too much for all is run again in parts."""
+        """The limit for a run of so many requests; 0, no limit, where their number is not known. A
+        batch whose answers are over it is run again in parts."""
         return min(requests * self.one, max(self.one, self.all))
 
 

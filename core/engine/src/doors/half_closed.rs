@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A peer that sends no more.
 #[derive(Debug)]
 pub struct HalfClosed {
-    /// The handler has had its turn since.
+    /// Whether the handler was given one more turn to read what had come.
     looked: bool,
     ask_at: Instant,
     ask_again: Duration,

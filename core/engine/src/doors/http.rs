@@ -49,7 +49,7 @@ enum Target {
         model: String,
         version: String,
     },
-    /// Somebody who pulls calls knows.
+    /// Nothing that this door answers: a call, which Python answers or refuses.
     Call,
 }
 
