@@ -68,7 +68,8 @@ class StateLock:
 def described(folder: Path) -> Holder | None:
     """Who had the directory last, as it said; whether it still has is another matter."""
     try:
-        fd = os.open(folder / _FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(folder / _FILE, flags)  # file: ours, and read up to a bound
     except OSError:
         return None
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from serving.cli.output import cell, print_line, print_table
-from serving.models.on_disk import NOBODY_ASKED
+from serving.models.reasons import NOBODY_ASKED
 
 _COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
 _NARROW = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "ROWS")

@@ -6,13 +6,10 @@ from collections.abc import Collection, Sequence
 
 from serving.model_config.schema import VersionPolicy
 from serving.models import advice
+from serving.models.reasons import BY_POLICY, NOBODY_ASKED
 from serving.models.views import UnloadedVersion
 from serving.models.wishes import Wish, Wishes
 
-NOBODY_ASKED = "not loaded: nobody has asked for it"
-# Why the version policy leaves out a version, or all that a model has.
-BY_POLICY = "the version policy is"
-NONE_BY_POLICY = "no version on disk is under its version policy"
 _MOST_NAMED = 8
 
 

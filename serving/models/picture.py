@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from serving.model_config import ModelConfig
 from serving.models.answers import pin_words
 from serving.models.loading.cost import CostCurve
-from serving.models.on_disk import NOBODY_ASKED, NONE_BY_POLICY, held_by_pin, pinned_words, unloaded
+from serving.models.on_disk import held_by_pin, pinned_words, unloaded
 from serving.models.policy import desired_if_whole
+from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
 from serving.models.wishes import Wish, Wishes

@@ -10,7 +10,7 @@ import pytest
 
 from serving.cli.listing import narrow, print_models, rows
 from serving.control.views import models_json
-from serving.models.on_disk import NOBODY_ASKED
+from serving.models.reasons import NOBODY_ASKED
 from serving.models.views import UnloadedVersion
 from tests.unit.control_fakes import Line
 from tests.unit.protocol_views import failed, model, version

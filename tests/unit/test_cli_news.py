@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serving.cli.news import News, Progress, answering, failed, few, left_out
 from serving.cli.telling import _control_words
-from serving.models.on_disk import NOBODY_ASKED, NONE_BY_POLICY
+from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import State
 from serving.models.views import ModelView, UnloadedVersion, VersionView
 from serving.settings import Settings
