@@ -13,6 +13,11 @@ import numpy as np
 __version__: Final[str]
 DEVELOPMENT_BUILD: Final[bool]
 """Whether the core was built to be worked on: quick to compile, slower to serve."""
+PROTOCOLS: Final[tuple[str, ...]]
+OUTCOMES: Final[tuple[str, ...]]
+"""How a request can end: ``ok``, then the error words."""
+CODES: Final[tuple[tuple[str, ...], ...]]
+"""Of each of ``PROTOCOLS``, what it calls each of ``OUTCOMES``: ``OK``, ``404``."""
 
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""
@@ -163,6 +168,47 @@ class Stats:
     def __init__(self, model: str, version: int) -> None: ...
     def snapshot(self) -> dict[str, Any]:
         """Triton's ``ModelStatistics`` as a dict (``triton.md`` 2.4)."""
+
+class Figures:
+    """What versions did until one moment: a row for each of V versions, in order of model and
+    version. Counters count since the process began (a version that goes and comes back goes on
+    counting), and never go back. Each array is made when it is asked for, and is the caller's."""
+
+    @property
+    def versions(self) -> list[tuple[str, int]]:
+        """Row -> (model, version); ``("", 0)``: requests whose names nobody has."""
+
+    @property
+    def outcomes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Requests answered: (V, ``PROTOCOLS``, ``OUTCOMES``)."""
+
+    @property
+    def counts(self) -> dict[str, np.ndarray[Any, np.dtype[np.uint64]]]:
+        """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
+        ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
+        dropped from the queue. Gauges: ``queue_requests``, ``queue_rows`` and ``queue_bytes``
+        that wait, ``in_flight_requests``, ``executing_batches``."""
+
+    @property
+    def histograms(self) -> dict[str, Histograms]:
+        """``total``, from a request's head to its answer, in seconds, one series for each of
+        ``PROTOCOLS``; ``queue`` and ``compute`` (one run) in seconds and ``batch`` (one run)
+        in rows, one series each."""
+
+class Histograms:
+    """One kind of observation: B bounds, and S series of each of V versions."""
+
+    @property
+    def bounds(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(B,), ascending."""
+
+    @property
+    def counts(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Observations at or below each bound, then all of them: (V, S, B + 1)."""
+
+    @property
+    def sums(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """What was observed, summed up, in the unit of the bounds: (V, S)."""
 
 class Route:
     """One model's place in the table."""
@@ -446,10 +492,15 @@ class Server:
     def metrics(self) -> bytes:
         """The core's families in Prometheus text format 0.0.4."""
 
+    def figures(self, select: Sequence[tuple[str, int]] | None = None) -> Figures:
+        """What the routes' versions did until now. ``select``: (model, version), of those that
+        there are; ``None`` for all, and for what named none of them."""
+
     def counters(self) -> dict[str, int]:
         """``connections``, ``connections_total``, ``connections_refused``, ``in_flight``,
-        ``buffered_bytes``, ``buffered_bytes_limit``, ``events_dropped``, ``permits_held``,
-        ``spans_dropped``, ``samples_dropped``, ``samples_too_large``."""
+        ``buffered_bytes``, ``buffered_bytes_limit``, ``window_bytes``, ``window_bytes_limit``,
+        ``events_dropped``, ``permits_held``, ``spans_dropped``, ``samples_dropped``,
+        ``samples_too_large``."""
 
     def drain(self, timeout: float) -> bool:
         """Close the listeners, let connections finish; True when nothing is in flight."""

@@ -23,6 +23,7 @@ from serving.models.loading.loader import Loader
 from serving.models.manager import Manager
 from serving.models.views import ModelView
 from serving.observe import lines
+from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.logs import EventLog
 from serving.observe.noting import note_requests
 from serving.observe.prometheus import Exposition
@@ -133,8 +134,8 @@ class Gateway:
         add_trace_metrics(self.exposition, traces)
         return traces
 
-    def _counted(self) -> bytes:
-        return self.server.metrics()
+    def _counted(self) -> dict[Key, Counters]:
+        return counters_of(self.server.figures())
 
     def _watching(self, roots: Sequence[Path]) -> Watcher | None:
         registry = self.settings.registry

@@ -1,7 +1,7 @@
 """The families of metrics that Python knows: names, kinds, help, and how they are written.
 
 Names and labels are kept from now on. Those of requests and batches are the core's
-(``core/engine/src/stats.rs``).
+(``core/engine/src/metrics/families.rs``).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observe.tracking.windows import Window
+from serving.observe.windows import Window
 from tests.clients.gateway import ROOT
 
 SCRIPT = ROOT / "examples" / "plot_tracked_run.py"
@@ -68,7 +68,7 @@ def test_what_makes_no_curve_is_said(tmp_path: Path, version: int) -> None:
 
 def test_the_figures_that_are_drawn_are_those_that_tracking_writes() -> None:
     """By its own names, so that no curve stays empty for ever."""
-    text = (ROOT / "serving" / "observe" / "tracking" / "windows.py").read_text()
+    text = (ROOT / "serving" / "observe" / "windows.py").read_text()
     program = (
         "from plot_tracked_run import PANELS\n"
         "print(*(key for _, _, lines in PANELS for key in lines))\n"

@@ -20,17 +20,19 @@ from serving.errors import ConfigError
 from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe.figures import Counters, Key
+from serving.observe.history import KEPT
 from serving.observe.prometheus import Exposition
 from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.gauges import add_tracking
-from serving.observe.tracking.tracker import KEPT, Tracker, exporters
-from serving.observe.tracking.windows import Window
+from serving.observe.tracking.tracker import Tracker, exporters
+from serving.observe.windows import Window
 from serving.registry.manifest import FileEntry, Manifest
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.clients.gateway import wait_until
 from tests.unit.control_fakes import Commander, ask
-from tests.unit.tracking_world import Served, exposition, version
+from tests.unit.tracking_world import Served, version
 
 
 def _settings(tmp_path: Path, **given: object) -> Settings:
@@ -52,15 +54,17 @@ class World:
         self.broken = False
         self.tmp_path = tmp_path
         state = StateDir(tmp_path / "state")
-        self.tracker = Tracker(_settings(tmp_path, **given), state, self.scrape, lambda: self.views)
+        self.tracker = Tracker(
+            _settings(tmp_path, **given), state, self.counted, lambda: self.views
+        )
 
     def show(self, *versions: VersionView) -> None:
         self.views = (ModelView("m", versions, 1, ""),)
 
-    def scrape(self) -> bytes:
+    def counted(self) -> dict[Key, Counters]:
         if self.broken:
-            return b"# TYPE serving_request_total counter\nserving_request_total{x} nothing\n"
-        return exposition(*self.served)
+            raise RuntimeError("no figures")
+        return {(one.model, one.version): one.counters() for one in self.served}
 
     def close_window(self) -> tuple[Window, ...]:
         """As its thread does at the end of each window."""
@@ -151,7 +155,7 @@ def test_windows_in_memory_are_bounded(world: World) -> None:
     assert [window.number for window in found] == list(range(4, KEPT + 4))
 
 
-def test_a_text_that_cannot_be_read_costs_one_window(world: World) -> None:
+def test_figures_that_cannot_be_had_cost_one_window(world: World) -> None:
     world.served[0].ask(0.005)
     world.broken = True
     assert world.close_window() == ()

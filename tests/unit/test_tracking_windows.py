@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
 
 from serving.models.loading.cost import CostCurve
-from serving.observe.tracking.counters import EMPTY, Counters, Histogram, Reader
+from serving.observe.figures import EMPTY, Counters
 from serving.observe.tracking.system import SystemFigures
-from serving.observe.tracking.windows import (
+from serving.observe.windows import (
     Window,
     difference,
     figures,
@@ -20,67 +19,10 @@ from serving.observe.tracking.windows import (
     quantile,
     went_back,
 )
-from tests.unit.tracking_world import BOUNDS, Served, counters, exposition, histogram, window
+from tests.unit.tracking_world import BOUNDS, counters, histogram, window
 
 SECONDS = st.lists(st.floats(0, 1), max_size=30)
 OK = ("http", "200")
-
-
-def test_the_cores_text_is_read_as_prometheus_reads_it() -> None:
-    served = Served('odd "} 5\\ name', 3, {("grpc", "INTERNAL"): 4}, [0.002, 0.5], [1, 8], 7)
-    other = Served("m", 12, {OK: 2}, [0.02], [2])
-    text = exposition(served, other)
-    found = Reader().read(text)
-    assert list(found) == [('odd "} 5\\ name', 3), ("m", 12)]
-    families = {family.name: family for family in text_string_to_metric_families(text.decode())}
-
-    def theirs(name: str, **labels: str) -> list[float]:
-        return [
-            sample.value
-            for sample in families[name.removesuffix("_total")].samples
-            if sample.name in (name, f"{name}_bucket") and labels.items() <= sample.labels.items()
-        ]
-
-    for (model, number), ours in found.items():
-        of = {"model": model, "version": str(number)}
-        assert sum(ours.outcomes.values()) == sum(theirs("serving_request_total", **of))
-        assert list(ours.queue.counts) == theirs("serving_queue_duration_seconds", **of)
-        assert list(ours.batch.counts) == theirs("serving_batch_size", **of)
-        protocol = theirs("serving_request_duration_seconds", **of, protocol="http")
-        assert list(ours.total.counts) == protocol
-        assert [ours.simple["rows"]] == theirs("serving_inference_total", **of)
-        assert [ours.simple["queue_requests"]] == theirs("serving_queue_requests", **of)
-    assert found["m", 12].total == Histogram(BOUNDS, (0, 0, 1, 1), 0.02)
-
-
-def test_reading_again_finds_what_changed_and_what_did_not() -> None:
-    one, other = Served("a", 1), Served("b", 1)
-    reader = Reader()
-    before = reader.read(exposition(one, other))
-    one.ask(0.005)
-    now = reader.read(exposition(one, other))
-    assert now["a", 1].queue.counts == (0, 1, 1, 1)
-    assert now["b", 1].queue is before["b", 1].queue
-    assert now["b", 1].total is before["b", 1].total
-    assert reader.read(exposition(other)).keys() == {("b", 1)}
-
-
-def test_requests_for_unknown_names_are_nobodys_window() -> None:
-    assert Reader().read(exposition(Served("", 0), Served("m", 1))).keys() == {("m", 1)}
-
-
-def test_a_text_without_versions_has_no_counters() -> None:
-    assert Reader().read(b"") == {}
-    assert Reader().read(exposition()) == {}
-
-
-def test_a_text_that_is_laid_out_otherwise_is_not_guessed_at() -> None:
-    before, now = Served("m", 1), Served("m", 1, {OK: 1}, [0.005], [1])
-    reader = Reader()
-    reader.read(exposition(before))
-    fewer = [line for line in exposition(now).splitlines() if b'le="0.01"' not in line]
-    with pytest.raises(ValueError, match="not laid out"):
-        reader.read(b"\n".join(fewer))
 
 
 @pytest.mark.parametrize(

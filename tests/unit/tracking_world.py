@@ -1,4 +1,4 @@
-"""Expositions as the core writes them, and targets of windows, for the tests of tracking."""
+"""Versions that count what they did, and targets of windows, for the tests of tracking."""
 
 from __future__ import annotations
 
@@ -11,27 +11,11 @@ from typing import Any
 from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
-from serving.observe.tracking.counters import Counters, Histogram, Key
+from serving.observe.figures import Counters, Histogram, Key
 from serving.observe.tracking.exporter import ExportError, VersionFacts
-from serving.observe.tracking.windows import Window
+from serving.observe.windows import Window
 
 BOUNDS = (0.001, 0.01, 0.1)
-_TIMES = {
-    "serving_request_duration_seconds": ("protocol",),
-    "serving_queue_duration_seconds": (),
-    "serving_compute_duration_seconds": (),
-    "serving_batch_size": (),
-}
-_SIMPLE = (
-    "serving_inference_total",
-    "serving_execution_total",
-    "serving_execution_failed_total",
-    "serving_dropped_expired_total",
-    "serving_dropped_cancelled_total",
-    "serving_queue_requests",
-    "serving_queue_rows",
-    "serving_in_flight_requests",
-)
 
 
 @dataclass
@@ -43,63 +27,19 @@ class Served:
     answers: dict[tuple[str, str], int] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     rows: list[float] = field(default_factory=list)
-    waiting: int = 0
 
     def ask(self, seconds: float, answer: tuple[str, str] = ("http", "200"), rows: int = 1) -> None:
         self.answers[answer] = self.answers.get(answer, 0) + 1
         self.seconds.append(seconds)
         self.rows.append(rows)
 
-
-def exposition(*served: Served) -> bytes:
-    """The families of versions, in the core's layout."""
-    lines: list[str] = []
-    _head(lines, "serving_request_total", "counter")
-    for one in served:
-        for (protocol, code), count in {
-            ("grpc", "OK"): 0,
-            ("http", "200"): 0,
-            **one.answers,
-        }.items():
-            labels = f'{_labels(one)},protocol="{protocol}",code="{code}"'
-            lines.append(f"serving_request_total{{{labels}}} {count}")
-    for name, more in _TIMES.items():
-        _head(lines, name, "histogram")
-        for one in served:
-            observed = one.rows if name == "serving_batch_size" else one.seconds
-            if more:
-                _histogram(lines, name, f'{_labels(one)},protocol="grpc"', [])
-                _histogram(lines, name, f'{_labels(one)},protocol="http"', observed)
-            else:
-                _histogram(lines, name, _labels(one), observed)
-    for name in _SIMPLE:
-        _head(lines, name, "counter" if name.endswith("_total") else "gauge")
-        values = {"serving_inference_total": sum, "serving_execution_total": len}
-        for one in served:
-            value = values[name](one.rows) if name in values else 0
-            if name == "serving_queue_requests":
-                value = one.waiting
-            lines.append(f"{name}{{{_labels(one)}}} {int(value)}")
-    _head(lines, "serving_connections", "gauge")
-    return ("\n".join([*lines, "serving_connections 3"]) + "\n").encode()
-
-
-def _head(lines: list[str], name: str, kind: str) -> None:
-    lines.extend((f"# HELP {name} Something that is counted.", f"# TYPE {name} {kind}"))
-
-
-def _labels(one: Served) -> str:
-    name = one.model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'model="{name}",version="{one.version or ""}"'
-
-
-def _histogram(lines: list[str], name: str, labels: str, observed: Sequence[float]) -> None:
-    for bound in BOUNDS:
-        count = sum(1 for value in observed if value <= bound)
-        lines.append(f'{name}_bucket{{{labels},le="{bound}"}} {count}')
-    lines.append(f'{name}_bucket{{{labels},le="+Inf"}} {len(observed)}')
-    lines.append(f"{name}_sum{{{labels}}} {sum(observed)}")
-    lines.append(f"{name}_count{{{labels}}} {len(observed)}")
+    def counters(self) -> Counters:
+        return counters(
+            *self.seconds,
+            outcomes=dict(self.answers),
+            rows=float(sum(self.rows)),
+            runs=float(len(self.rows)),
+        )
 
 
 def histogram(*observed: float, bounds: tuple[float, ...] = BOUNDS) -> Histogram:

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod doors;
 pub mod error;
 pub mod events;
+pub mod figures;
 pub mod loans;
 pub mod memory;
 pub mod metrics;

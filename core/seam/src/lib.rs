@@ -4,6 +4,7 @@
 mod arrays;
 mod batch;
 mod calls;
+mod figures;
 mod observe;
 mod queue;
 mod server;
@@ -65,6 +66,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<stats::Stats>()?;
+    module.add_class::<figures::Figures>()?;
+    module.add_class::<figures::Histograms>()?;
+    figures::add_names(module)?;
     module.add_class::<server::Route>()?;
     module.add_class::<server::Server>()?;
     module.add_class::<calls::Call>()?;

@@ -1,6 +1,7 @@
 //! The doors as Python starts, feeds and stops them.
 
 use crate::calls::Call;
+use crate::figures::Figures;
 use crate::observe::{Sample, set_fields};
 use crate::queue::{PERMITS, Queue};
 use crate::spans::Span;
@@ -8,6 +9,7 @@ use crate::value_error;
 use engine::codec::compression::Encoding;
 use engine::doors::{Compression, Config, Server as Inner};
 use engine::events::Event;
+use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
 use engine::routes::{Route as InnerRoute, Table};
 use pyo3::exceptions::PyOSError;
@@ -157,20 +159,18 @@ impl Server {
         PyBytes::new(py, text.as_bytes())
     }
 
+    #[pyo3(signature = (select = None))]
+    fn figures(&self, py: Python<'_>, select: Option<Vec<(String, u64)>>) -> Figures {
+        Figures { inner: py.detach(|| self.inner.figures(select.as_deref())) }
+    }
+
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let shared = self.inner.shared();
+        let totals = self.inner.totals();
         let dict = PyDict::new(py);
-        dict.set_item("connections", shared.connections.load(Relaxed))?;
-        dict.set_item("connections_total", shared.connections_total.load(Relaxed))?;
-        dict.set_item("connections_refused", shared.connections_refused.load(Relaxed))?;
-        dict.set_item("in_flight", shared.in_flight())?;
-        dict.set_item("buffered_bytes", shared.budget.used())?;
-        dict.set_item("buffered_bytes_limit", shared.budget.max())?;
-        dict.set_item("events_dropped", shared.events.dropped())?;
-        let observer = &shared.observer;
-        dict.set_item("spans_dropped", observer.spans.dropped())?;
-        dict.set_item("samples_dropped", observer.samples.dropped())?;
-        dict.set_item("samples_too_large", observer.samples_too_large())?;
+        for one in &OF_SERVER {
+            dict.set_item(one.key, (one.value)(&totals))?;
+        }
+        dict.set_item("in_flight", self.inner.shared().in_flight())?;
         dict.set_item("permits_held", PERMITS.held())?;
         Ok(dict)
     }

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from serving.observe.tracking.counters import Key
-from serving.observe.tracking.windows import Window
+from serving.observe.figures import Key
+from serving.observe.windows import Window
 
 
 class ExportError(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from serving.observe.tracking.counters import Key
+from serving.observe.figures import Key
 from serving.observe.tracking.exporter import VersionFacts
 from serving.state_dir import StateDir
 

@@ -4,61 +4,52 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from serving.events import log
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe.figures import Counters, Key
+from serving.observe.history import History, Span
 from serving.observe.tracking.buffer import Buffer
-from serving.observe.tracking.counters import Counters, Key, Reader
 from serving.observe.tracking.exporter import Exporter, VersionFacts
 from serving.observe.tracking.facts import facts_of, server_name
 from serving.observe.tracking.shipper import Shipper, TargetStatus
 from serving.observe.tracking.system import SystemFigures
-from serving.observe.tracking.windows import Window, figures
+from serving.observe.windows import Window
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
-# Of each version, in memory.
-KEPT = 60
-# Versions, gone ones among them, whose windows and last counters are remembered.
-_MOST_VERSIONS = 1000
 _SERVED = frozenset({State.READY, State.DRAINING})
 
 
 class Tracker:
     """Windows of all versions, in memory for ``windows`` and to every target that is set.
 
-    ``scrape``: the core's exposition. Raises ConfigError where a target's settings can't be
-    used.
+    ``counters``: of every version that is loaded. Raises ConfigError where a target's settings
+    can't be used.
     """
 
     def __init__(
         self,
         settings: Settings,
         state: StateDir,
-        scrape: Callable[[], bytes],
+        counters: Callable[[], Mapping[Key, Counters]],
         views: Callable[[], Sequence[ModelView]],
     ) -> None:
         self._settings = settings
         self._window_s = settings.tracking.window_s
-        self._scrape = scrape
+        self._counters = counters
         self._views = views
         limit = settings.tracking.buffer_bytes
         self._shippers = tuple(
             Shipper(exporter, Buffer(state, exporter.name, limit), self._window_s)
             for exporter in exporters(settings, state)
         )
-        self._reader = Reader()
+        self._history = History()
         self._system = SystemFigures()
-        self._before: dict[Key, Counters] = {}
         self._facts: dict[Key, VersionFacts] = {}
         self._present: Collection[Key] = ()
-        self._kept: dict[Key, deque[Window]] = {}
-        self._numbers: dict[Key, int] = {}
-        self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._since = time.time()
         self._clock = time.monotonic()
@@ -84,8 +75,7 @@ class Tracker:
 
     def windows(self, model: str, version: int) -> tuple[Window, ...]:
         """A version's last windows, oldest first. From any thread."""
-        with self._lock:
-            return tuple(self._kept.get((model, version), ()))
+        return self._history.windows((model, version))
 
     def status(self) -> tuple[TargetStatus, ...]:
         """Of every target. From any thread."""
@@ -113,26 +103,16 @@ class Tracker:
 
     def _closed(self) -> list[Window]:
         """The window that ends now, of every version served in it."""
-        counters = self._reader.read(self._scrape())
+        counters = self._counters()
         now, clock = time.time(), time.monotonic()
-        seconds, self._clock = clock - self._clock, clock
+        span = Span(self._since, now, clock - self._clock)
         served = dict(self._served())
-        system = self._system.read()
         # A version that has gone has its last window, where its counters are still there.
-        keys = {*served, *(key for key in self._facts if key in counters)}
+        costs = {**dict.fromkeys(self._facts), **{key: view.cost for key, view in served.items()}}
         self._learn(served)
-        windows = []
-        for key in sorted(keys & counters.keys()):
-            view = served.get(key)
-            found = figures(
-                self._before.get(key), counters[key], seconds, view.cost if view else None
-            )
-            number = self._numbers[key] = self._numbers.get(key, 0) + 1
-            all_figures = {**found, **system}
-            windows.append(Window(*key, number, self._since, now, all_figures))
-        self._since = now
-        self._remember(counters, windows)
         self._present = served.keys()
+        windows = self._history.close(span, counters, costs, self._system.read())
+        self._since, self._clock = now, clock
         return windows
 
     def _served(self) -> Iterator[tuple[Key, VersionView]]:
@@ -146,27 +126,6 @@ class Tracker:
             known = self._facts.get(key)
             if known is None or (view.ready_since and view.ready_since != known.since):
                 self._facts[key] = facts_of(key[0], view, self._settings)
-
-    def _remember(self, counters: Mapping[Key, Counters], windows: Sequence[Window]) -> None:
-        # Counters live on where a version goes and comes back: they are not forgotten.
-        for key, one in counters.items():
-            self._before.pop(key, None)
-            self._before[key] = one
-        with self._lock:
-            for window in windows:
-                key = (window.model, window.version)
-                kept = self._kept.pop(key, None)
-                self._kept[key] = kept = deque(maxlen=KEPT) if kept is None else kept
-                kept.append(window)
-            _forget(self._kept)
-        _forget(self._before)
-        _forget(self._numbers)
-
-
-def _forget(table: dict[Key, Any]) -> None:
-    """Those that changed longest ago."""
-    while len(table) > _MOST_VERSIONS:
-        del table[next(iter(table))]
 
 
 def exporters(settings: Settings, state: StateDir) -> Iterator[Exporter]:

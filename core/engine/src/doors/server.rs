@@ -1,7 +1,10 @@
 //! The doors as one thing: bound, started, drained, stopped; and their figures.
 
 use super::{Config, Shared, listen};
+use crate::figures::{Figures, Totals};
 use crate::metrics;
+use crate::queue::Queue;
+use crate::stats::Stats;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,86 +65,47 @@ impl Server {
         self.shared.in_flight() == 0
     }
 
+    /// What versions did until now, in order of model and version: those of the table that are
+    /// named, or all of them after the requests whose names nobody has.
+    pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
+        let table = self.shared.routes.table();
+        let stats = |queue: &Arc<Queue>| queue.stats().clone();
+        let find = |(model, version): &(String, u64)| {
+            table.models.get(model).and_then(|route| route.versions.get(version)).map(stats)
+        };
+        let mut counted: Vec<Arc<Stats>> = match named {
+            Some(named) => named.iter().filter_map(find).collect(),
+            None => {
+                let all = table.models.values().flat_map(|route| route.versions.values()).map(stats);
+                all.chain([self.shared.unresolved.clone()]).collect()
+            }
+        };
+        counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        counted.iter().map(|one| Figures::of(one)).collect()
+    }
+
+    pub fn totals(&self) -> Totals {
+        let shared = &self.shared;
+        let observer = &shared.observer;
+        Totals {
+            connections: shared.connections.load(Ordering::Relaxed) as u64,
+            connections_total: shared.connections_total.load(Ordering::Relaxed),
+            connections_refused: shared.connections_refused.load(Ordering::Relaxed),
+            buffered_bytes: shared.budget.used() as u64,
+            buffered_bytes_limit: shared.budget.max() as u64,
+            window_bytes: shared.windows.taken() as u64,
+            window_bytes_limit: shared.windows.all as u64,
+            events_dropped: shared.events.dropped(),
+            spans_dropped: observer.spans.dropped(),
+            samples_dropped: observer.samples.dropped(),
+            samples_too_large: observer.samples_too_large(),
+        }
+    }
+
     /// The core's metric families as Prometheus text.
     pub fn metrics(&self) -> String {
-        let shared = &self.shared;
-        let table = shared.routes.table();
-        let mut all = vec![shared.unresolved.clone()];
-        all.extend(table.models.values().flat_map(|r| r.versions.values()).map(|q| q.stats().clone()));
-        all.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
-        let mut text = metrics::of_versions(&all);
-        let observer = &shared.observer;
-        for (name, is_counter, help, value) in [
-            (
-                "serving_connections",
-                false,
-                "Open connections on the data ports.",
-                shared.connections.load(Ordering::Relaxed) as u64,
-            ),
-            (
-                "serving_connection_total",
-                true,
-                "Connections accepted on the data ports.",
-                shared.connections_total.load(Ordering::Relaxed),
-            ),
-            (
-                "serving_connection_refused_total",
-                true,
-                "Connections closed at once, all places being taken.",
-                shared.connections_refused.load(Ordering::Relaxed),
-            ),
-            (
-                "serving_buffered_bytes",
-                false,
-                "Bytes of requests and answers held.",
-                shared.budget.used() as u64,
-            ),
-            (
-                "serving_buffered_bytes_limit",
-                false,
-                "Bytes of requests and answers that may be held.",
-                shared.budget.max() as u64,
-            ),
-            (
-                "serving_window_bytes",
-                false,
-                "Bytes of the receive windows that open connections have from their pool.",
-                shared.windows.taken() as u64,
-            ),
-            (
-                "serving_window_bytes_limit",
-                false,
-                "Bytes of the pool that receive windows are cut from.",
-                shared.windows.all as u64,
-            ),
-            (
-                "serving_event_dropped_total",
-                true,
-                "Log records dropped, the ring being full.",
-                shared.events.dropped(),
-            ),
-            (
-                "serving_span_dropped_total",
-                true,
-                "Spans dropped, the ring being full.",
-                observer.spans.dropped(),
-            ),
-            (
-                "serving_sample_dropped_total",
-                true,
-                "Sampled requests dropped, the ring being full.",
-                observer.samples.dropped(),
-            ),
-            (
-                "serving_sample_too_large_total",
-                true,
-                "Sampled requests not kept, being too large.",
-                observer.samples_too_large(),
-            ),
-        ] {
-            metrics::single(&mut text, name, is_counter, help, value);
-        }
-        text
+        metrics::text(&self.figures(None), &self.totals())
     }
 
     /// End the I/O threads, with whatever they still hold.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.models.loading.cost import CostCurve
-from serving.observe.tracking.counters import EMPTY, Counters, Histogram
+from serving.observe.figures import EMPTY, Counters, Histogram
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _SUCCESS = frozenset({("grpc", "OK"), ("http", "200")})
@@ -63,7 +63,7 @@ def went_back(before: Counters, now: Counters) -> bool:
 
 
 def _is_other(before: Histogram, now: Histogram) -> bool:
-    if before is now or not before.counts:
+    if not before.counts:
         return False
     return before.bounds != now.bounds or now.count < before.count
 
@@ -106,8 +106,6 @@ def _requests(before: Counters | None, now: Counters, seconds: float) -> dict[st
 
 def difference(before: Histogram, now: Histogram) -> Histogram:
     """What was observed since; ``now`` itself where there was nothing before."""
-    if before is now:
-        return EMPTY
     if not before.counts or not now.counts:
         return now
     counts = tuple(map(operator.sub, now.counts, before.counts))
@@ -116,9 +114,9 @@ def difference(before: Histogram, now: Histogram) -> Histogram:
 
 def _times(name: str, before: Histogram, now: Histogram) -> dict[str, float]:
     """Milliseconds; nothing where nothing was observed."""
-    observed = difference(before, now)
-    if not observed.count:
+    if now.count == before.count:
         return {}
+    observed = difference(before, now)
     return {
         f"{name}/mean": max(0.0, observed.total / observed.count) * 1e3,
         **{f"{name}/{key}": quantile(observed, share) * 1e3 for key, share in QUANTILES.items()},

@@ -1,0 +1,140 @@
+//! What one version did until a moment, as plain numbers. They are read once and are the source
+//! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
+
+use crate::error::Word;
+use crate::stats::{Histogram, Protocol, SECONDS, Stats, Timed};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How a request can end: well, or with one of the words in their order.
+pub const OUTCOMES: usize = Word::ALL.len() + 1;
+const PROTOCOLS: usize = Protocol::ALL.len();
+/// Buckets of the longest histogram, the one without an upper bound among them.
+const MOST_BUCKETS: usize = SECONDS.len() + 1;
+
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// Empty, with version 0, for requests that name what nobody has.
+    pub model: Arc<str>,
+    pub version: u64,
+    /// Answers by protocol and outcome.
+    pub outcomes: [[u64; OUTCOMES]; PROTOCOLS],
+    /// By protocol.
+    pub request: [Observed; PROTOCOLS],
+    pub queue: Observed,
+    pub compute: Observed,
+    pub batch: Observed,
+    pub success: Times,
+    pub fail: Times,
+    pub queued: Times,
+    pub compute_input: Times,
+    pub compute_infer: Times,
+    pub compute_output: Times,
+    pub rows: u64,
+    pub runs: u64,
+    pub runs_failed: u64,
+    pub runs_abandoned: u64,
+    pub expired: u64,
+    pub cancelled: u64,
+    pub queue_requests: u64,
+    pub queue_rows: u64,
+    pub queue_bytes: u64,
+    pub in_flight_requests: u64,
+    pub executing_batches: u64,
+    /// Milliseconds since the epoch.
+    pub last_inference: u64,
+}
+
+/// A count and the nanoseconds it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    pub count: u64,
+    pub ns: u64,
+}
+
+/// A histogram's observations.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed {
+    counts: [u64; MOST_BUCKETS],
+    buckets: usize,
+    /// In nanoseconds, or in whole units for rows.
+    pub sum: u64,
+}
+
+impl Observed {
+    /// How many were at or below each bound, then all of them.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts[..self.buckets]
+    }
+
+    pub fn all(&self) -> u64 {
+        self.counts[self.buckets - 1]
+    }
+
+    fn of<const N: usize>(histogram: &Histogram<N>) -> Self {
+        const { assert!(N < MOST_BUCKETS) };
+        let (below, all, sum) = histogram.read();
+        let mut counts = [0; MOST_BUCKETS];
+        counts[..N].copy_from_slice(&below);
+        counts[N] = all;
+        Observed { counts, buckets: N + 1, sum }
+    }
+}
+
+impl Times {
+    fn of(timed: &Timed) -> Self {
+        let (count, ns) = timed.get();
+        Times { count, ns }
+    }
+}
+
+impl Figures {
+    /// Those of now. Requests go on being counted meanwhile: one may be in one figure and not yet
+    /// in another.
+    pub fn of(stats: &Stats) -> Self {
+        let get = |counted: &AtomicU64| counted.load(Relaxed);
+        Figures {
+            model: stats.model.clone(),
+            version: stats.version,
+            outcomes: stats.outcomes.each_ref().map(|all| all.each_ref().map(get)),
+            request: stats.request.each_ref().map(Observed::of),
+            queue: Observed::of(&stats.queue),
+            compute: Observed::of(&stats.compute),
+            batch: Observed::of(&stats.batch),
+            success: Times::of(&stats.success),
+            fail: Times::of(&stats.fail),
+            queued: Times::of(&stats.queued),
+            compute_input: Times::of(&stats.compute_input),
+            compute_infer: Times::of(&stats.compute_infer),
+            compute_output: Times::of(&stats.compute_output),
+            rows: get(&stats.inferences),
+            runs: get(&stats.executions),
+            runs_failed: get(&stats.failed_runs),
+            runs_abandoned: get(&stats.abandoned_runs),
+            expired: get(&stats.dropped_expired),
+            cancelled: get(&stats.dropped_cancelled),
+            queue_requests: get(&stats.depth_requests),
+            queue_rows: get(&stats.depth_rows),
+            queue_bytes: get(&stats.depth_bytes),
+            in_flight_requests: get(&stats.in_flight),
+            executing_batches: get(&stats.executing),
+            last_inference: get(&stats.last_inference),
+        }
+    }
+}
+
+/// What the doors hold and have dropped, all versions together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub connections: u64,
+    pub connections_total: u64,
+    pub connections_refused: u64,
+    pub buffered_bytes: u64,
+    pub buffered_bytes_limit: u64,
+    pub window_bytes: u64,
+    pub window_bytes_limit: u64,
+    pub events_dropped: u64,
+    pub spans_dropped: u64,
+    pub samples_dropped: u64,
+    pub samples_too_large: u64,
+}

@@ -1,0 +1,82 @@
+//! What versions did, as arrays with a row for each of them.
+
+use engine::doors::status::code_label;
+use engine::error::Word;
+use engine::figures::{Figures as Inner, OUTCOMES};
+use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
+use engine::stats::Protocol;
+use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+#[pyclass(frozen, module = "serving._core")]
+pub struct Figures {
+    pub inner: Vec<Inner>,
+}
+
+/// One kind of observation of all versions.
+#[pyclass(frozen, get_all, module = "serving._core")]
+pub struct Histograms {
+    bounds: Py<PyArray1<f64>>,
+    counts: Py<PyArray3<u64>>,
+    sums: Py<PyArray2<f64>>,
+}
+
+#[pymethods]
+impl Figures {
+    #[getter]
+    fn versions(&self) -> Vec<(&str, u64)> {
+        self.inner.iter().map(|one| (&*one.model, one.version)).collect()
+    }
+
+    #[getter]
+    fn outcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray3<u64>>> {
+        let all: Vec<u64> =
+            self.inner.iter().flat_map(|one| one.outcomes.iter().flatten().copied()).collect();
+        PyArray1::from_vec(py, all).reshape([self.inner.len(), Protocol::ALL.len(), OUTCOMES])
+    }
+
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for one in &OF_VERSIONS {
+            let values = self.inner.iter().map(one.value).collect();
+            dict.set_item(one.key, PyArray1::from_vec(py, values))?;
+        }
+        Ok(dict)
+    }
+
+    #[getter]
+    fn histograms<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for one in &DISTRIBUTIONS {
+            dict.set_item(one.key, histograms(py, &self.inner, one)?)?;
+        }
+        Ok(dict)
+    }
+}
+
+fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Histograms> {
+    let series = if kind.by_protocol { Protocol::ALL.len() } else { 1 };
+    let observed = || all.iter().flat_map(kind.observed);
+    let counts: Vec<u64> = observed().flat_map(|one| one.counts().iter().copied()).collect();
+    let sums: Vec<f64> = observed().map(|one| one.sum as f64 * kind.unit).collect();
+    let buckets = kind.bounds.len() + 1;
+    Ok(Histograms {
+        bounds: PyArray1::from_slice(py, kind.bounds).unbind(),
+        counts: PyArray1::from_vec(py, counts).reshape([all.len(), series, buckets])?.unbind(),
+        sums: PyArray1::from_vec(py, sums).reshape([all.len(), series])?.unbind(),
+    })
+}
+
+/// What the second and third axis of outcomes are: protocols, outcomes, and their codes.
+pub fn add_names(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let outcomes: Vec<Result<(), Word>> = std::iter::once(Ok(())).chain(Word::ALL.map(Err)).collect();
+    let name = |outcome: &Result<(), Word>| outcome.map_or_else(Word::name, |()| "ok");
+    let codes = |protocol| PyTuple::new(py, outcomes.iter().map(|&outcome| code_label(protocol, outcome)));
+    module.add("PROTOCOLS", PyTuple::new(py, Protocol::ALL.map(Protocol::name))?)?;
+    module.add("OUTCOMES", PyTuple::new(py, outcomes.iter().map(name))?)?;
+    module.add("CODES", (codes(Protocol::Grpc)?, codes(Protocol::Http)?))?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+"""The last windows of each version, each made out of two looks at its counters. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.models.loading.cost import CostCurve
+from serving.observe.figures import Counters, Key
+from serving.observe.windows import Window, figures
+
+# Of each version.
+KEPT = 60
+# Versions, gone ones among them, whose windows and last counters are remembered.
+MOST_VERSIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """``start`` and ``end`` in seconds since the epoch; ``seconds`` by a clock that is never
+    set."""
+
+    start: float
+    end: float
+    seconds: float
+
+
+class History:
+    """Closed by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._before: dict[Key, Counters] = {}
+        self._windows: dict[Key, tuple[Window, ...]] = {}
+
+    def close(
+        self,
+        span: Span,
+        counters: Mapping[Key, Counters],
+        costs: Mapping[Key, CostCurve | None],
+        beside: Mapping[str, float],
+    ) -> list[Window]:
+        """The windows that end now, of the versions in ``costs`` that have counters. ``beside``:
+        what is the same for all of them."""
+        windows = []
+        for key in sorted(costs.keys() & counters.keys()):
+            found = figures(self._before.get(key), counters[key], span.seconds, costs[key])
+            number = self._next_number(key)
+            windows.append(Window(*key, number, span.start, span.end, {**found, **beside}))
+        for window in windows:
+            key = (window.model, window.version)
+            _put(self._windows, key, (*self.windows(key), window)[-KEPT:])
+        # Counters live on where a version goes and comes back: they are not forgotten.
+        for key, one in counters.items():
+            _put(self._before, key, one)
+        return windows
+
+    def windows(self, key: Key) -> tuple[Window, ...]:
+        """A version's last ones, oldest first."""
+        return self._windows.get(key, ())
+
+    def _next_number(self, key: Key) -> int:
+        kept = self.windows(key)
+        return kept[-1].number + 1 if kept else 1
+
+
+def _put(table: dict[Key, Any], key: Key, value: Any) -> None:
+    """Those that changed longest ago make room."""
+    table.pop(key, None)
+    table[key] = value
+    while len(table) > MOST_VERSIONS:
+        del table[next(iter(table))]
