@@ -8,6 +8,8 @@ pub mod codec;
 pub mod doors;
 pub mod error;
 pub mod events;
+pub mod fields;
+pub mod ids;
 pub mod loans;
 pub mod memory;
 pub mod metrics;
@@ -19,6 +21,7 @@ pub mod queue;
 pub mod routes;
 pub mod scheduling;
 pub mod stats;
+pub mod status;
 pub mod stop;
 pub mod tensor;
 

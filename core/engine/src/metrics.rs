@@ -6,9 +6,9 @@
 //! for. Every series has the model and version of the table as it is now: those of a
 //! version that is gone are gone, and all unknown names share one empty label.
 
-use crate::doors::status;
 use crate::error::Word;
 use crate::stats::{Histogram, Protocol, ROWS, SECONDS, Stats, Timed};
+use crate::status;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

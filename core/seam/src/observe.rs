@@ -2,9 +2,9 @@
 
 use crate::value_error;
 use bytes::Bytes;
+use engine::fields::Value;
 use engine::observe::line;
 use engine::observe::sample::{Sample as Inner, Tensor};
-use engine::observe::span::Value;
 use engine::stats::Protocol;
 use engine::tensor::Datatype;
 use pyo3::prelude::*;

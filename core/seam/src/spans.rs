@@ -2,8 +2,9 @@
 
 use crate::observe::set_fields;
 use crate::value_error;
+use engine::fields::{Fields, Value};
 use engine::observe::otlp::{Encoder, Template, common};
-use engine::observe::span::{ATTRIBUTES, Fields, Kind, NAMES, Span as Inner, Value};
+use engine::observe::span::{ATTRIBUTES, Kind, NAMES, Span as Inner};
 use engine::observe::trace::{Context, SpanId, TraceId};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};

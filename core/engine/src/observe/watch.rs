@@ -3,14 +3,16 @@
 
 use super::Observer;
 use super::sample::{self, Kept, Sample, Tensor};
-use super::span::{Clock, Fields, Kind, Span};
+use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
-use crate::doors::{ids, status};
 use crate::error::{Error, Word};
 use crate::events::{Events, Level};
+use crate::fields::{Fields, Value};
+use crate::ids;
 use crate::queue::{Pending, Queue};
 use crate::stats::Protocol;
+use crate::status;
 use crate::tensor::{Datatype, Shape, shown};
 use parking_lot::Mutex;
 use std::borrow::Cow;
@@ -314,6 +316,6 @@ impl Notes {
 }
 
 /// To the microsecond.
-fn millis(time: Duration) -> super::span::Value {
-    super::span::Value::Float(time.as_micros() as f64 / 1e3)
+fn millis(time: Duration) -> Value {
+    Value::Float(time.as_micros() as f64 / 1e3)
 }
