@@ -6,14 +6,14 @@ use super::sample::{self, Kept, Sample, Tensor};
 use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
+use crate::codec::prepare::{Prepared, PreparedTensor};
 use crate::error::{Error, Word};
 use crate::events::{Events, Level};
 use crate::fields::{Fields, Value};
 use crate::ids;
-use crate::queue::{Pending, Queue};
 use crate::stats::Protocol;
 use crate::status;
-use crate::tensor::{Datatype, Shape, shown};
+use crate::tensor::{Datatype, Shape, TensorSpec, shown};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -130,11 +130,11 @@ impl Watch {
         notes.timeout_us = request.timeout_us;
     }
 
-    /// Keep the inputs for the request log.
-    pub fn keep_inputs(&self, queue: &Queue, prepared: &crate::codec::prepare::Prepared) {
-        let specs = queue.signature().inputs.iter().zip(&prepared.inputs);
-        let tensor = |(spec, input): (&crate::tensor::TensorSpec, &Option<_>)| {
-            let input: &crate::codec::prepare::PreparedTensor = input.as_ref()?;
+    /// Keep the inputs for the request log; `specs` are the model's.
+    pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared) {
+        let specs = specs.iter().zip(&prepared.inputs);
+        let tensor = |(spec, input): (&TensorSpec, &Option<PreparedTensor>)| {
+            let input = input.as_ref()?;
             let shape = spec.shown(&input.shape, prepared.as_described);
             let data = input.data.clone();
             Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
@@ -143,15 +143,15 @@ impl Watch {
     }
 
     /// The version that is to answer it.
-    pub fn on(&self, queue: &Queue) {
-        self.notes.lock().version = Some(queue.version());
+    pub fn on(&self, version: u64) {
+        self.notes.lock().version = Some(version);
     }
 
     /// It joins the line.
-    pub fn joined(&self, pending: &Pending) {
+    pub fn joined(&self, rows: usize, arrived: Instant) {
         let mut notes = self.notes.lock();
-        notes.rows = Some(pending.rows);
-        notes.arrived = Some(pending.arrived);
+        notes.rows = Some(rows);
+        notes.arrived = Some(arrived);
     }
 
     /// It goes into a batch.
