@@ -1,7 +1,7 @@
 //! Batches as Python runs them.
 
 use crate::arrays::{self, Output};
-use crate::queue::Names;
+use crate::signature::Names;
 use crate::value_error;
 use engine::queue::batch::{Batch as Inner, Gathered};
 use parking_lot::Mutex;

@@ -7,6 +7,7 @@ mod calls;
 mod observe;
 mod queue;
 mod server;
+mod signature;
 mod spans;
 mod stats;
 
@@ -61,7 +62,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(nearest, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
-    module.add_class::<queue::TensorSpec>()?;
+    module.add_class::<signature::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<stats::Stats>()?;
