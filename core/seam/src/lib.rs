@@ -95,7 +95,7 @@ fn word(name: &str) -> PyResult<engine::error::Word> {
 }
 
 /// An error for clients, from Python's words. What is full is worth another try soon.
-fn error(name: &str, message: String, detail: String) -> PyResult<engine::error::Error> {
+fn error(name: &str, message: String, detail: &str) -> PyResult<engine::error::Error> {
     let mut error = engine::error::Error::new(word(name)?, message);
     if error.word == engine::error::Word::Full {
         error = error.retry(Duration::from_secs(1));

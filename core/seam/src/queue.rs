@@ -118,7 +118,7 @@ impl Queue {
     }
 
     fn abort(&self, py: Python<'_>, word: &str, message: String) -> PyResult<usize> {
-        let error = crate::error(word, message, String::new())?;
+        let error = crate::error(word, message, "")?;
         Ok(py.detach(|| self.inner.abort(&error)))
     }
 
