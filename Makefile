@@ -79,6 +79,10 @@ check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the ro
 	@echo '== core: format and lints'
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	@echo '== core: licences and sources of what it is built of'
+	@$(BIN)/python -m tests.package.dependencies
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
+		else echo '   cargo-deny is not installed: only the line above has looked'; fi
 	@echo '== gateway: format, lints, types, imports'
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
