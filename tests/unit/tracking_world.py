@@ -75,6 +75,7 @@ def exposition(*served: Served) -> bytes:
                 _histogram(lines, name, _labels(one), observed)
     for name in _SIMPLE:
         _head(lines, name, "counter" if name.endswith("_total") else "gauge")
+        values: dict[str, Callable[[Sequence[float]], float]]
         values = {"serving_inference_total": sum, "serving_execution_total": len}
         for one in served:
             value = values[name](one.rows) if name in values else 0
