@@ -47,7 +47,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 editable = $(call quietly,$(MATURIN) develop $(1))
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check protos format bench build clean first-time
+.PHONY: help run test test-core test-python check types protos format bench build clean first-time
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,11 +79,18 @@ check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the ro
 	@echo '== core: format and lints'
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	@echo '== core: licences and sources of what it is built of'
+	@$(BIN)/python -m tests.package.dependencies
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \
+		else echo '   cargo-deny is not installed: only the line above has looked'; fi
 	@echo '== gateway: format, lints, types, imports'
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(call side_by_side,types $(STAMPS)/stub)
 	PYTHONPATH=. $(BIN)/lint-imports
+
+types:
+	$(BIN)/mypy
 
 protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
@@ -142,6 +149,11 @@ $(STAMPS)/dev: pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
 	$(call editable,--extras cpu,client,dev)
 	@touch $(CORE) $@ $(STAMPS)/run
+
+# That the core is as its stub says; as long as neither changes, once.
+$(STAMPS)/stub: serving/_core.pyi $(CORE)
+	$(BIN)/python -m mypy.stubtest serving._core
+	@touch $@
 
 $(STAMPS)/bench: pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+bench+otel)

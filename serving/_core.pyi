@@ -2,13 +2,34 @@
 
 The core never calls Python, but for ``SpanEncoder``, which asks on the thread that called it.
 Every method that waits does so without the GIL.
+An argument whose default is ``...`` may be left out: it is empty then.
 Error words are those of ``serving.errors.Word``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self, final
 
 import numpy as np
+
+__all__ = [
+    "DEVELOPMENT_BUILD",
+    "Batch",
+    "Call",
+    "Queue",
+    "Route",
+    "Sample",
+    "Server",
+    "Span",
+    "SpanEncoder",
+    "Stats",
+    "TensorSpec",
+    "__version__",
+    "descriptors",
+    "json_lines",
+    "nearest",
+    "take_short_turns",
+    "wait_for_departures",
+]
 
 __version__: Final[str]
 DEVELOPMENT_BUILD: Final[bool]
@@ -33,22 +54,24 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
 
+@final
 class TensorSpec:
     """One input or output: ``shape`` holds -1 for a dimension that varies."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         name: str,
         datatype: str,
         shape: Sequence[int],
         optional: bool = False,
         described: Sequence[int] | None = None,
         always_described: bool = False,
-    ) -> None:
+    ) -> Self:
         """``described``: another shape in which clients may send it, or get it where an input
         came so, or, with ``always_described``, in every answer. It holds as many -1 as
         ``shape``, and as many elements."""
 
+@final
 class Queue:
     """The bounded line of requests for one slot.
 
@@ -63,8 +86,8 @@ class Queue:
     is refused with that.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         model: str,
         version: int,
@@ -82,15 +105,15 @@ class Queue:
         max_batch_bytes: int = 67108864,
         stats: Stats | None = None,
         use_permit: bool = True,
-        preferred_rows: Sequence[int] = (),
+        preferred_rows: Sequence[int] = ...,
         may_cut: bool = True,
-        left_out: Sequence[tuple[str, str]] = (),
-    ) -> None: ...
+        left_out: Sequence[tuple[str, str]] = ...,
+    ) -> Self: ...
     def next_batch(self) -> Batch | None:
         """Wait for work and the permit to run it; ``None`` once closed and empty."""
 
     def batch_from_now_on(
-        self, max_rows: int, preferred_rows: Sequence[int] = (), may_cut: bool = True
+        self, max_rows: int, preferred_rows: Sequence[int] = ..., may_cut: bool = True
     ) -> bool:
         """Batch in a queue made with ``max_rows`` 0; False where it batches already.
         Requests that are in line still run alone."""
@@ -112,6 +135,7 @@ class Queue:
     @property
     def stats(self) -> Stats: ...
 
+@final
 class Batch:
     """What one run takes from a queue. Dropped unanswered, it fails its requests."""
 
@@ -162,13 +186,15 @@ class Batch:
     def fail(self, word: str, message: str, detail: str = "") -> None:
         """Answer every member with an error; ``detail`` goes to the log only."""
 
+@final
 class Stats:
     """Counters of one (model, version), kept across reloads of the same version."""
 
-    def __init__(self, model: str, version: int) -> None: ...
+    def __new__(cls, model: str, version: int) -> Self: ...
     def snapshot(self) -> dict[str, Any]:
         """Triton's ``ModelStatistics`` as a dict (``triton.md`` 2.4)."""
 
+@final
 class Figures:
     """What versions did until one moment: a row for each of V versions, in order of model and
     version. Counters count since the process began (a version that goes and comes back goes on
@@ -195,6 +221,7 @@ class Figures:
         ``PROTOCOLS``; ``queue`` and ``compute`` (one run) in seconds and ``batch`` (one run)
         in rows, one series each."""
 
+@final
 class Histograms:
     """One kind of observation: B bounds, and S series of each of V versions."""
 
@@ -210,22 +237,24 @@ class Histograms:
     def sums(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """What was observed, summed up, in the unit of the bounds: (V, S)."""
 
+@final
 class Route:
     """One model's place in the table."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         model: str,
         versions: Mapping[int, Queue],
         default: int | None,
         unavailable: Mapping[int, str] = ...,
         reason: str | None = None,
         unloaded: Sequence[tuple[str, Sequence[int]]] = ...,
-    ) -> None:
+    ) -> Self:
         """``unavailable``: version -> why it is known but not answering (503).
         ``reason``: why the model answers nothing when ``default`` is ``None``.
         ``unloaded``: versions on disk that are not loaded, with the reason (404)."""
 
+@final
 class Call:
     """A request that is not plain inference. ``respond`` once, from any thread.
 
@@ -257,13 +286,14 @@ class Call:
 
     def fail(self, word: str, message: str, detail: str = "") -> bool: ...
 
+@final
 class Sample:
     """A finished request that was whole and fitted its model, with its tensors.
 
     Made by ``Server.samples``. The tensors are copied to Python when asked for."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         model: str,
         version: int,
@@ -280,7 +310,7 @@ class Sample:
         message: str = "",
         priority: int = 0,
         timeout_us: int = 0,
-    ) -> None:
+    ) -> Self:
         """For tests: the bytes of tensors are not held against their shapes.
 
         Raises ValueError for an unknown protocol, datatype or word, and for times below 0."""
@@ -339,14 +369,15 @@ def json_lines(
     ``shown``: for each sample the tensors that go with their values, ``None`` for all.
     Raises ValueError unless there are as many as samples."""
 
+@final
 class Span:
     """A finished span. ``request`` has the attributes model, version, protocol, method,
     rows, status and request_id, and is linked to its batch; its child is ``queue``.
     ``batch`` is a trace of its own, linked to its requests, with model, version, rows and
     requests; its child is ``run``. What was not known is left out."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         trace_id: str,
         span_id: str,
@@ -355,10 +386,10 @@ class Span:
         start_ns: int,
         end_ns: int,
         parent_id: str = "",
-        links: Sequence[tuple[str, str]] = (),
+        links: Sequence[tuple[str, str]] = ...,
         attributes: dict[str, str | int | float] | None = None,
         error: str = "",
-    ) -> None:
+    ) -> Self:
         """As the core makes them; for tests of what takes them. Raises ValueError for an id
         that is none, or a name that no span or attribute of the core has."""
 
@@ -402,6 +433,7 @@ class Span:
     def error(self) -> str:
         """What went wrong; '' when it went well."""
 
+@final
 class SpanEncoder:
     """Spans to the bytes of OTLP messages. For one thread at a time: RuntimeError otherwise.
 
@@ -413,20 +445,21 @@ class SpanEncoder:
     attribute with the request's id is called.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         template: Callable[[str, str, dict[str, str | int | float]], tuple[bytes, bool]],
         *,
         request_id: str,
         message: str,
-    ) -> None: ...
+    ) -> Self: ...
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as field ``spans`` of OTLP's ``ScopeSpans``, in their order; texts of more
         than 1024 characters are cut. Works without the GIL, but for asking. Raises what
         ``template`` raises; the next call asks again."""
 
+@final
 class Server:
-    def __init__(self, config: Mapping[str, object]) -> None:
+    def __new__(cls, config: Mapping[str, object]) -> Self:
         """Bind the sockets. Keys: see ``serving.settings.ServerSettings.core()``.
 
         Raises OSError when an address is taken, ValueError for an unknown key."""

@@ -178,6 +178,7 @@ class Zoo:
         kind: str,
         a: Feeds | None = None,
         b: Feeds | None = None,
+        *,
         opset: int = 17,
         random: bool = False,
     ) -> Callable[[Callable[[Graph], None]], Callable[[Graph], None]]:

@@ -203,7 +203,7 @@ def variants(case: Case) -> Iterator[Variant]:
             for name, one in case.feeds.items()
             if one.ndim > axis and one.shape[axis]
         }
-        groups = {(name,) for name in sizes}
+        groups: set[tuple[str, ...]] = {(name,) for name in sizes}
         groups |= {tuple(n for n in sizes if sizes[n] == size) for size in sizes.values()}
         for rows in sorted(groups):
             for output, rank in case.ranks.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
+from typing import Any
 
 import grpc
 import numpy as np
@@ -202,7 +203,10 @@ def test_compressed_requests_are_answered(gateway: Gateway, kind: grpc.Compressi
     np.testing.assert_allclose(oip.grpc_arrays(response)["y"], tiny_expected(x), rtol=1e-5)
 
 
-SQUEEZE = {"gzip": (gzip.compress, gzip.decompress), "deflate": (zlib.compress, zlib.decompress)}
+SQUEEZE: dict[str, tuple[Any, Any]] = {
+    "gzip": (gzip.compress, gzip.decompress),
+    "deflate": (zlib.compress, zlib.decompress),
+}
 
 
 @pytest.mark.parametrize("encoding", SQUEEZE)

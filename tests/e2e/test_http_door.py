@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -261,7 +262,8 @@ def test_answers_are_compressed_as_accepted(
     ) as answer:
         raw = answer.raw.read(decode_content=False)
         assert answer.headers.get("content-encoding") == used
-    restored = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[used](raw)
+    restore: Any = {"gzip": gzip.decompress, "deflate": zlib.decompress, None: bytes}[used]
+    restored = restore(raw)
     assert len(json.loads(restored)["outputs"][0]["data"]) == 800
     if used:
         assert len(raw) < len(restored)

@@ -99,7 +99,7 @@ def _carried(case: Any) -> Case | None:
     datatypes = {name: kind for name, kind in inputs.items() if name in feeds}
     for name, array in [*feeds.items(), *wanted.items()]:
         kind = inputs.get(name) or outputs[name]
-        if array.dtype != np.dtype(oip.DTYPES[kind]):
+        if array.dtype != np.dtype(oip.DTYPES[str(kind)]):
             return None
     return Case(case.name, case.model, feeds, wanted, datatypes, outputs, case.rtol, case.atol)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_fault_107_a_channel_that_finds_no_descriptor_leaves_none_behind(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     before = _open_files("self")
-    monkeypatch.setattr(channel.socket, "socketpair", none)
+    monkeypatch.setattr(socket, "socketpair", none)
     with pytest.raises(OSError, match="open files"):
         channel.Channel()
     assert _open_files("self") == before

@@ -14,7 +14,8 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 INT32, UINT8, BOOL = TensorProto.INT32, TensorProto.UINT8, TensorProto.BOOL
 STRING, BF16, FP16 = TensorProto.STRING, TensorProto.BFLOAT16, TensorProto.FLOAT16
 
-Value = tuple[str, int, Sequence[int | str | None] | None]
+# A list of numbers and names is one of objects to mypy.
+Value = tuple[str, int, Sequence[object] | None]
 
 
 def model(

@@ -78,7 +78,7 @@ class World:
         # By model and version, or as the configuration has it (``configured``).
         self.signatures: dict[str, Signature] = {}
         self.configured: Callable[[Any], Signature | None] = lambda config: None
-        self.during: Callable[[dict[str, Any]], None] = lambda call: None
+        self.during: Callable[[dict[str, Any]], object] = lambda call: None
         self.cpu = 0.0
         self.publish_error: Exception | None = None
         self.ends_in_time = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue as queues
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ class Request:
     def __init__(self, value):
         self.value = value
         self.answer = None
-        self.error = None
+        self.error: Any = None
         self.done = threading.Event()
         self.expired = self.left = False
 

@@ -6,6 +6,8 @@ import ctypes
 import gc
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -40,8 +42,9 @@ def load():
         )
         return slots[-1]
 
-    load_one.loaders = loaders
-    yield load_one
+    made: Any = load_one
+    made.loaders = loaders
+    yield made
     for slot in slots:
         slot.close(10)
     assert all(loader.held_bytes == 0 for loader in loaders.values())
@@ -109,7 +112,7 @@ def test_a_model_file_that_is_a_hard_link_is_loaded(tmp_path, load):
     assert load(place).close(10)
 
 
-def published(tmp_path, made, sample) -> object:
+def published(tmp_path, made, sample) -> Path:
     source = tmp_path / "source"
     source.mkdir()
     (tmp_path / "registry").mkdir()

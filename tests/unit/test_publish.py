@@ -403,7 +403,7 @@ def test_a_lock_that_was_taken_for_a_dead_writers_is_given_up(tmp_path, monkeypa
 
 def test_of_two_with_one_number_one_fails(registry, model_file, monkeypatch) -> None:
     """The second comes between the first one's look and its rename."""
-    rename = writing.rename_to_new
+    rename = placing.rename_to_new
 
     def late(source: Path, target: Path) -> None:
         monkeypatch.setattr(writing, "rename_to_new", rename)

@@ -11,7 +11,7 @@ import pytest
 
 from serving.registry import look, tree
 from serving.registry.directory import FULL_LOOK, DirectorySource
-from serving.registry.manifest import MANIFEST_NAME
+from serving.registry.manifest import MANIFEST_NAME, read_manifest
 from serving.registry.snapshot import FoundModel, FoundVersion, Snapshot
 
 WALL_LATER_S = 3600.0
@@ -320,7 +320,7 @@ class Calls:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.stats = self.lists = self.manifests = 0
-        row, scandir, read = tree.row, os.scandir, look.read_manifest
+        row, scandir, read = tree.row, os.scandir, read_manifest
 
         def counted_row(name, found):
             self.stats += 1

@@ -114,7 +114,8 @@ def test_where_the_system_cannot_watch_one_line_says_so(
 
     monkeypatch.setattr(watch, "_AGAIN_S", 0.05)
     monkeypatch.setattr(watch, "watch", none_left)
-    monkeypatch.setattr(watch.log, "warning", lambda event, **_: lines.append(event))
+    said = "serving.registry.watch.log.warning"
+    monkeypatch.setattr(said, lambda event, **_: lines.append(event))
     with watching(tmp_path):
         assert tried.wait(5)
     assert lines == ["registry_not_watched"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -170,7 +172,7 @@ def test_sizes_that_would_take_too_much_memory_are_not_run():
 def test_measuring_ends_when_a_row_gets_no_cheaper(monkeypatch):
     """A model whose time is all in its rows: 16 and 32 save nothing, so 64 is not run."""
     now = [0.0]
-    monkeypatch.setattr(warmup.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def run(names, feeds):
         now[0] += len(feeds["x"])

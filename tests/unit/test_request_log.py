@@ -279,7 +279,7 @@ def test_fault_100_a_writer_that_hangs_keeps_nobody_from_stopping(tmp_path: Path
     source = FakeSource()
     log = make(tmp_path / "log", source)
     stuck = threading.Event()
-    log._folder.open = stuck.wait  # type: ignore[method-assign]  # a disk that never answers
+    log._folder.open = stuck.wait  # type: ignore[assignment,method-assign]  # a disk that never answers
     log.start()
     source.end()
     log.stop(timeout=0.1)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def _sampled(given: Iterable[LoggedTensor]) -> list[Tensor]:
     return [(one.name, one.datatype, one.shape, one.data or b"") for one in given]
 
 
-def _written_as(one: LoggedTensor) -> object:
+def _written_as(one: LoggedTensor) -> Any:
     return json.loads(_line_of(one))["inputs"][0]
 
 

@@ -20,7 +20,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 from pydantic import SecretStr
 
 from serving.errors import ConfigError
-from serving.observe.tracking.exporter import ExportError, VersionFacts
+from serving.observe.errors import ExportError
+from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.tracking.jsonl import JsonLinesExporter
 from serving.observe.tracking.otlp import OtlpExporter, request
 from serving.observe.tracking.system import SystemFigures, gpu_figures

@@ -19,9 +19,10 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from serving.errors import ConfigError
-from serving.observe.tracking.exporter import ExportError, VersionFacts
+from serving.observe.errors import ExportError
+from serving.observe.mlflow_api import MAX_METRICS
+from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.tracking.mlflow import MlflowExporter
-from serving.observe.tracking.mlflow_api import MAX_METRICS
 from serving.settings import MlflowSettings, load_settings
 from serving.state_dir import StateDir
 from tests.unit.tracking_world import window

@@ -11,8 +11,9 @@ from typing import Any
 from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
+from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
-from serving.observe.tracking.exporter import ExportError, VersionFacts
+from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
 
 BOUNDS = (0.001, 0.01, 0.1)

@@ -1,5 +1,5 @@
 //! The gateway's own error words. Each door translates them in one table
-//! (`doors::status`); nothing else in the engine knows a protocol's codes.
+//! (`status`); nothing else in the engine knows a protocol's codes.
 
 use std::fmt;
 use std::time::Duration;

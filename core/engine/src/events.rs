@@ -1,6 +1,6 @@
 //! Log records from a bounded, lossy ring: stating a fact never waits.
 
-use crate::observe::span::Fields;
+use crate::fields::Fields;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -8,7 +8,9 @@ pub mod codec;
 pub mod doors;
 pub mod error;
 pub mod events;
+pub mod fields;
 pub mod figures;
+pub mod ids;
 pub mod loans;
 pub mod memory;
 pub mod metrics;
@@ -20,6 +22,7 @@ pub mod queue;
 pub mod routes;
 pub mod scheduling;
 pub mod stats;
+pub mod status;
 pub mod stop;
 pub mod tensor;
 

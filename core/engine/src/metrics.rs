@@ -7,10 +7,10 @@ pub mod families;
 #[cfg(test)]
 mod tests;
 
-use crate::doors::status;
 use crate::error::Word;
 use crate::figures::{Figures, Observed, Totals};
 use crate::stats::Protocol;
+use crate::status;
 use families::{DISTRIBUTIONS, Distribution, Family, Kind, OF_SERVER, OF_VERSIONS, TRITON, Value};
 use std::fmt::Write;
 

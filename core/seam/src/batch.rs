@@ -1,7 +1,7 @@
 //! Batches as Python runs them.
 
 use crate::arrays::{self, Output};
-use crate::queue::Names;
+use crate::signature::Names;
 use crate::value_error;
 use engine::queue::batch::{Batch as Inner, Gathered};
 use parking_lot::Mutex;
@@ -151,8 +151,8 @@ impl Batch {
         done.map_err(value_error)
     }
 
-    #[pyo3(signature = (word, message, detail = String::new()))]
-    fn fail(&self, py: Python<'_>, word: &str, message: String, detail: String) -> PyResult<()> {
+    #[pyo3(signature = (word, message, detail = ""))]
+    fn fail(&self, py: Python<'_>, word: &str, message: String, detail: &str) -> PyResult<()> {
         let error = crate::error(word, message, detail)?;
         let held = self.take()?;
         py.detach(|| held.batch.fail(&error));

@@ -58,13 +58,13 @@ impl Call {
         self.inner.request_id.as_deref()
     }
 
-    #[pyo3(signature = (body, *, status = 200, content_type = String::from("application/json")))]
-    fn respond(&self, body: &[u8], status: u16, content_type: String) -> bool {
-        self.inner.respond(status, content_type, body)
+    #[pyo3(signature = (body, *, status = 200, content_type = "application/json"))]
+    fn respond(&self, body: &[u8], status: u16, content_type: &str) -> bool {
+        self.inner.respond(status, content_type.to_owned(), body)
     }
 
-    #[pyo3(signature = (word, message, detail = String::new()))]
-    fn fail(&self, word: &str, message: String, detail: String) -> PyResult<bool> {
+    #[pyo3(signature = (word, message, detail = ""))]
+    fn fail(&self, word: &str, message: String, detail: &str) -> PyResult<bool> {
         Ok(self.inner.fail(crate::error(word, message, detail)?))
     }
 }

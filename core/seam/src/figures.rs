@@ -1,10 +1,10 @@
 //! What versions did, as arrays with a row for each of them.
 
-use engine::doors::status::code_label;
 use engine::error::Word;
 use engine::figures::{Figures as Inner, OUTCOMES};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
 use engine::stats::Protocol;
+use engine::status::code_label;
 use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};

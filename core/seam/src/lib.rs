@@ -8,6 +8,7 @@ mod figures;
 mod observe;
 mod queue;
 mod server;
+mod signature;
 mod spans;
 mod stats;
 
@@ -62,7 +63,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(nearest, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
-    module.add_class::<queue::TensorSpec>()?;
+    module.add_class::<signature::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;
     module.add_class::<stats::Stats>()?;
@@ -98,7 +99,7 @@ fn word(name: &str) -> PyResult<engine::error::Word> {
 }
 
 /// An error for clients, from Python's words. What is full is worth another try soon.
-fn error(name: &str, message: String, detail: String) -> PyResult<engine::error::Error> {
+fn error(name: &str, message: String, detail: &str) -> PyResult<engine::error::Error> {
     let mut error = engine::error::Error::new(word(name)?, message);
     if error.word == engine::error::Word::Full {
         error = error.retry(Duration::from_secs(1));

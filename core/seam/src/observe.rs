@@ -2,9 +2,9 @@
 
 use crate::value_error;
 use bytes::Bytes;
+use engine::fields::Value;
 use engine::observe::line;
 use engine::observe::sample::{Sample as Inner, Tensor};
-use engine::observe::span::Value;
 use engine::stats::Protocol;
 use engine::tensor::Datatype;
 use pyo3::prelude::*;
@@ -24,9 +24,9 @@ pub struct Sample {
 impl Sample {
     /// For tests: the bytes of tensors are not held against their shapes.
     #[new]
-    #[pyo3(signature = (*, model, version, protocol, at, inputs, outputs, id = String::new(),
-        request_id = String::new(), total_s = 0.0, queue_s = 0.0, compute_s = 0.0, word = "",
-        message = String::new(), priority = 0, timeout_us = 0))]
+    #[pyo3(signature = (*, model, version, protocol, at, inputs, outputs, id = "",
+        request_id = "", total_s = 0.0, queue_s = 0.0, compute_s = 0.0, word = "",
+        message = "", priority = 0, timeout_us = 0))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         model: String,
@@ -35,13 +35,13 @@ impl Sample {
         at: f64,
         inputs: Vec<Given>,
         outputs: Vec<Given>,
-        id: String,
-        request_id: String,
+        id: &str,
+        request_id: &str,
         total_s: f64,
         queue_s: f64,
         compute_s: f64,
         word: &str,
-        message: String,
+        message: &str,
         priority: u64,
         timeout_us: u64,
     ) -> PyResult<Self> {
@@ -53,14 +53,14 @@ impl Sample {
             model,
             version,
             protocol,
-            id,
-            request_id,
+            id: id.to_owned(),
+            request_id: request_id.to_owned(),
             at_ns: u64::try_from(seconds(at)?.as_nanos()).map_err(value_error)?,
             total: seconds(total_s)?,
             queue: seconds(queue_s)?,
             compute: seconds(compute_s)?,
             word: if word.is_empty() { "" } else { crate::word(word)?.name() },
-            message,
+            message: message.to_owned(),
             inputs: given(inputs)?,
             outputs: given(outputs)?,
             priority,

@@ -1,52 +1,19 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
+use crate::signature::{Names, TensorSpec};
 use crate::stats::Stats;
 use crate::value_error;
 use engine::permits::Permits;
 use engine::queue::Options;
-use engine::tensor::{Datatype, Described, Signature};
+use engine::tensor::Signature;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::PyDict;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// The right to run, shared by all queues of the process; the server sets how many.
 pub static PERMITS: LazyLock<Arc<Permits>> = LazyLock::new(|| Permits::new(1));
-
-#[pyclass(frozen, module = "serving._core", from_py_object)]
-#[derive(Clone)]
-pub struct TensorSpec {
-    inner: engine::tensor::TensorSpec,
-}
-
-#[pymethods]
-impl TensorSpec {
-    #[new]
-    #[pyo3(signature = (name, datatype, shape, optional = false, described = None, always_described = false))]
-    fn new(
-        name: &str,
-        datatype: &str,
-        shape: Vec<i64>,
-        optional: bool,
-        described: Option<Vec<i64>>,
-        always_described: bool,
-    ) -> PyResult<Self> {
-        let datatype = Datatype::from_name(datatype)
-            .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
-        let described = described.map(|shape| Described { shape, always: always_described });
-        let inner = engine::tensor::TensorSpec { name: name.into(), datatype, shape, optional, described };
-        Ok(TensorSpec { inner })
-    }
-}
-
-/// What a batch needs of its queue on the Python side, made once.
-pub struct Names {
-    pub inputs: Vec<Py<PyString>>,
-    /// The list of all outputs, shared by every batch that asks for all.
-    pub all_outputs: Py<PyList>,
-    pub outputs: Vec<Py<PyString>>,
-}
 
 #[pyclass(frozen, module = "serving._core")]
 pub struct Queue {
@@ -100,7 +67,7 @@ impl Queue {
             max_string_elements,
             max_batch_bytes,
         };
-        let names = names(py, &inputs, &outputs)?;
+        let names = Names::new(py, &inputs, &outputs)?;
         let signature = Signature {
             inputs: inputs.into_iter().map(|t| t.inner).collect(),
             outputs: outputs.into_iter().map(|t| t.inner).collect(),
@@ -151,7 +118,7 @@ impl Queue {
     }
 
     fn abort(&self, py: Python<'_>, word: &str, message: String) -> PyResult<usize> {
-        let error = crate::error(word, message, String::new())?;
+        let error = crate::error(word, message, "")?;
         Ok(py.detach(|| self.inner.abort(&error)))
     }
 
@@ -170,14 +137,4 @@ impl Queue {
     fn stats(&self) -> Stats {
         Stats { inner: self.inner.stats().clone() }
     }
-}
-
-fn names(py: Python<'_>, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> PyResult<Names> {
-    let intern = |spec: &TensorSpec| PyString::intern(py, &spec.inner.name).unbind();
-    let outputs: Vec<_> = outputs.iter().map(intern).collect();
-    Ok(Names {
-        inputs: inputs.iter().map(intern).collect(),
-        all_outputs: PyList::new(py, outputs.iter().map(|n| n.clone_ref(py)))?.unbind(),
-        outputs,
-    })
 }

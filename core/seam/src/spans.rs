@@ -2,8 +2,9 @@
 
 use crate::observe::set_fields;
 use crate::value_error;
+use engine::fields::{Fields, Value};
 use engine::observe::otlp::{Encoder, Template, common};
-use engine::observe::span::{ATTRIBUTES, Fields, Kind, NAMES, Span as Inner, Value};
+use engine::observe::span::{ATTRIBUTES, Kind, NAMES, Span as Inner};
 use engine::observe::trace::{Context, SpanId, TraceId};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -19,7 +20,7 @@ impl Span {
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     #[new]
     #[pyo3(signature = (*, trace_id, span_id, name, kind, start_ns, end_ns, parent_id = "",
-        links = Vec::new(), attributes = None, error = String::new()))]
+        links = Vec::new(), attributes = None, error = ""))]
     fn new(
         trace_id: &str,
         span_id: &str,
@@ -30,7 +31,7 @@ impl Span {
         parent_id: &str,
         links: Vec<(String, String)>,
         attributes: Option<&Bound<'_, PyDict>>,
-        error: String,
+        error: &str,
     ) -> PyResult<Self> {
         let link = |(trace, span): &(String, String)| {
             Ok(Context { trace: read_trace(trace)?, span: read_span(span)?, sampled: true })
@@ -45,7 +46,7 @@ impl Span {
             end_ns,
             links: links.iter().map(link).collect::<PyResult<_>>()?,
             attributes: attributes.map(read_fields).transpose()?.unwrap_or_default(),
-            error,
+            error: error.to_owned(),
         };
         Ok(Span { inner })
     }

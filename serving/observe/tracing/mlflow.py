@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from serving.observe.address import shown
+from serving.observe.errors import ExportError
+from serving.observe.mlflow_api import connect
 from serving.observe.otlp import HttpSender, SendError
-from serving.observe.tracking.address import shown
-from serving.observe.tracking.exporter import ExportError
-from serving.observe.tracking.mlflow_api import connect
 from serving.settings import MlflowSettings
 
 _EXPERIMENT = "x-mlflow-experiment-id"

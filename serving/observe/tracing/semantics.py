@@ -1,7 +1,7 @@
 """What the core says of a span, in OpenTelemetry's words where there are some.
 
 ``serving.*`` are ours. The status of a request is told as each door tells it
-(``core/engine/src/doors/status.rs``).
+(``core/engine/src/status.rs``).
 """
 
 from __future__ import annotations

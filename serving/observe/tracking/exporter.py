@@ -10,11 +10,6 @@ from serving.observe.figures import Key
 from serving.observe.windows import Window
 
 
-class ExportError(Exception):
-    """Windows that could not be sent now, in words for the operator: no secret, no answer's
-    text. They stay in the buffer and are sent again."""
-
-
 @dataclass(frozen=True, slots=True)
 class VersionFacts:
     """What does not change while a version is loaded. ``since``: seconds since the epoch, tells

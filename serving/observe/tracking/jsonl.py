@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.observe.errors import ExportError
 from serving.observe.figures import Key
-from serving.observe.tracking.exporter import ExportError, VersionFacts
+from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
 from serving.settings import JsonLinesSettings
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from serving.events import log
+from serving.observe.address import shown
 from serving.observe.figures import Key
-from serving.observe.tracking.address import shown
+from serving.observe.mlflow_api import RefusedError, connect
 from serving.observe.tracking.exporter import VersionFacts
-from serving.observe.tracking.mlflow_api import RefusedError, connect
 from serving.observe.tracking.runs import Run, Runs
 from serving.observe.windows import Window
 from serving.settings import MlflowSettings

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from serving import __version__
+from serving.observe.address import shown
+from serving.observe.errors import ExportError
 from serving.observe.figures import Key
 from serving.observe.otlp import SendError, open_sender
 from serving.observe.otlp_headers import headers_of
-from serving.observe.tracking.address import shown
-from serving.observe.tracking.exporter import ExportError, VersionFacts
+from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window, is_count
 from serving.settings import OtlpMetricsSettings
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.events import log
+from serving.observe.errors import ExportError
 from serving.observe.tracking.buffer import Buffer
-from serving.observe.tracking.exporter import Exporter, ExportError
+from serving.observe.tracking.exporter import Exporter
 
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 60.0

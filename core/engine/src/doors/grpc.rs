@@ -8,14 +8,16 @@ use super::grpc_request::{Head, decode, head_bytes, whole};
 use super::incoming::Incoming;
 use super::infer::{self, Account};
 use super::lifetime::Busy;
-use super::{Io, Shared, health, ids, library, status, stream};
+use super::{Io, Shared, health, library, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result, Word};
+use crate::ids;
 use crate::observe::{Origin, trace};
 use crate::queue::{Answer, batch};
 use crate::stats::Protocol;
+use crate::status;
 use crate::tensor::shown;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -110,7 +112,7 @@ async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Respons
         }
     };
     if let Some(watch) = watch {
-        ids::put_trace(response.headers_mut(), &watch);
+        super::put_trace(response.headers_mut(), &watch);
     }
     response
 }

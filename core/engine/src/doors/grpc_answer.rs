@@ -1,11 +1,13 @@
 //! gRPC's answers: their bodies, heads and trailers.
 
 use super::lifetime::Busy;
-use super::{Shared, ids, signpost, status};
+use super::{Shared, signpost};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
+use crate::ids;
 use crate::queue::Answer;
+use crate::status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};

@@ -3,11 +3,12 @@
 use super::body::{self, Message};
 use super::grpc_answer::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use super::infer::{self, Offer, Opening};
-use super::{Compression, Shared, ids};
+use super::{Compression, Shared};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
 use crate::error::{Error, Result};
+use crate::ids;
 use crate::offload::Job;
 use crate::queue::Form;
 use crate::stats::Protocol;

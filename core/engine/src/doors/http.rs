@@ -4,17 +4,19 @@ use super::calls::{self, Call, CallAnswer};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, body, expectation, grpc_answer, ids, signpost, status};
+use super::{Io, Shared, body, expectation, grpc_answer, signpost};
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload, json, names};
 use crate::error::{Error, Result, Word};
+use crate::ids;
 use crate::observe::Origin;
 use crate::observe::trace::Context;
 use crate::offload::Job;
 use crate::queue::{Answer, Form};
 use crate::stats::Protocol;
+use crate::status;
 use crate::stop::Stop;
 use crate::tensor::shown;
 use bytes::Bytes;
@@ -278,7 +280,7 @@ async fn infer_answer(
     };
     if let Some(watch) = &watch {
         ids::put(response.headers_mut(), watch.request_id());
-        ids::put_trace(response.headers_mut(), watch);
+        super::put_trace(response.headers_mut(), watch);
     }
     response
 }

@@ -108,10 +108,10 @@ impl<'a> Account<'a> {
                 watch.decoded(request);
                 watch
             });
-            watch.keep_inputs(queue, prepared);
+            watch.keep_inputs(&queue.signature().inputs, prepared);
         }
         if let Some(watch) = &self.watch {
-            watch.on(queue);
+            watch.on(queue.version());
         }
     }
 
@@ -199,7 +199,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
         let pending = Pending::new(&queue, prepared, terms);
         refuse_heavy(shared, &queue, &pending)?;
         if let Some(watch) = account.watch() {
-            watch.joined(&pending);
+            watch.joined(pending.rows, pending.arrived);
         }
         match queue.push(pending) {
             Ok(ticket) => {

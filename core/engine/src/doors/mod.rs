@@ -11,7 +11,6 @@ mod half_closed;
 pub mod health;
 pub mod http;
 pub mod http2;
-pub mod ids;
 pub mod incoming;
 pub mod infer;
 pub mod library;
@@ -24,7 +23,6 @@ mod server;
 pub mod signpost;
 pub mod silence;
 pub mod socket;
-pub mod status;
 pub mod stream;
 #[cfg(test)]
 mod test_sockets;
@@ -38,7 +36,7 @@ use crate::codec::compression::Encoding;
 use crate::error::{Error, Result, Word};
 use crate::events::{Events, Level};
 use crate::loans::Loans;
-use crate::observe::Observer;
+use crate::observe::{Observer, Watch, trace};
 use crate::offload::Offload;
 use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
@@ -267,4 +265,11 @@ async fn within<A: Future, T>(
 fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |v: &::http::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
     headers.iter().map(|(k, v)| (k.as_str().to_owned(), text(v))).collect()
+}
+
+/// The span under which a traced request, or one that brought a trace, is answered.
+fn put_trace(headers: &mut HeaderMap, watch: &Watch) {
+    if let Some(value) = watch.own().and_then(trace::Context::header) {
+        headers.insert(trace::HEADER, value);
+    }
 }

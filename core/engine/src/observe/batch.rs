@@ -1,9 +1,10 @@
 //! The spans of one batch, when one of its requests is traced.
 
 use super::Observer;
-use super::span::{Clock, Fields, Kind, Span};
+use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use super::watch::Watch;
+use crate::fields::Fields;
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -4,8 +4,9 @@
 //! encodes, as a [`Template`] that is asked for once and kept: it is most of a message,
 //! and whoever makes it may take a hundred times as long as all the rest.
 
-use super::span::{Fields, Kind, REQUEST_ID, Span, Value};
+use super::span::{Kind, REQUEST_ID, Span};
 use super::trace::Context;
+use crate::fields::{Fields, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
-use super::span::Value;
 use super::*;
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, InputTensor, Payload};
 use crate::doors::infer::{self, Account, Offer, Opening};
 use crate::doors::{Compression, Config, Shared};
 use crate::error::{Error, Word};
+use crate::fields::Value;
 use crate::permits::Permits;
 use crate::queue::batch::OutputView;
 use crate::queue::mailbox::Mailbox;

@@ -3,15 +3,17 @@
 
 use super::Observer;
 use super::sample::{self, Kept, Sample, Tensor};
-use super::span::{Clock, Fields, Kind, Span};
+use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
-use crate::doors::{ids, status};
+use crate::codec::prepare::{Prepared, PreparedTensor};
 use crate::error::{Error, Word};
 use crate::events::{Events, Level};
-use crate::queue::{Pending, Queue};
+use crate::fields::{Fields, Value};
+use crate::ids;
 use crate::stats::Protocol;
-use crate::tensor::{Datatype, Shape, shown};
+use crate::status;
+use crate::tensor::{Datatype, Shape, TensorSpec, shown};
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -128,11 +130,11 @@ impl Watch {
         notes.timeout_us = request.timeout_us;
     }
 
-    /// Keep the inputs for the request log.
-    pub fn keep_inputs(&self, queue: &Queue, prepared: &crate::codec::prepare::Prepared) {
-        let specs = queue.signature().inputs.iter().zip(&prepared.inputs);
-        let tensor = |(spec, input): (&crate::tensor::TensorSpec, &Option<_>)| {
-            let input: &crate::codec::prepare::PreparedTensor = input.as_ref()?;
+    /// Keep the inputs for the request log; `specs` are the model's.
+    pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared) {
+        let specs = specs.iter().zip(&prepared.inputs);
+        let tensor = |(spec, input): (&TensorSpec, &Option<PreparedTensor>)| {
+            let input = input.as_ref()?;
             let shape = spec.shown(&input.shape, prepared.as_described);
             let data = input.data.clone();
             Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
@@ -141,15 +143,15 @@ impl Watch {
     }
 
     /// The version that is to answer it.
-    pub fn on(&self, queue: &Queue) {
-        self.notes.lock().version = Some(queue.version());
+    pub fn on(&self, version: u64) {
+        self.notes.lock().version = Some(version);
     }
 
     /// It joins the line.
-    pub fn joined(&self, pending: &Pending) {
+    pub fn joined(&self, rows: usize, arrived: Instant) {
         let mut notes = self.notes.lock();
-        notes.rows = Some(pending.rows);
-        notes.arrived = Some(pending.arrived);
+        notes.rows = Some(rows);
+        notes.arrived = Some(arrived);
     }
 
     /// It goes into a batch.
@@ -314,6 +316,6 @@ impl Notes {
 }
 
 /// To the microsecond.
-fn millis(time: Duration) -> super::span::Value {
-    super::span::Value::Float(time.as_micros() as f64 / 1e3)
+fn millis(time: Duration) -> Value {
+    Value::Float(time.as_micros() as f64 / 1e3)
 }

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from serving.observe.address import authorization, secrets, shown
+from serving.observe.errors import ExportError
 from serving.observe.http import HttpClient, HttpError
-from serving.observe.tracking.address import authorization, secrets, shown
-from serving.observe.tracking.exporter import ExportError
 from serving.settings import MlflowSettings
 
 # Of one call, by the server's own limits.

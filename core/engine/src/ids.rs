@@ -1,7 +1,6 @@
 //! Request ids: accepted from the client, else made where something needs one.
 
 use crate::codec::names::LONGEST_ID;
-use crate::observe::{Watch, trace};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -36,13 +35,6 @@ pub fn make() -> String {
 pub fn put(headers: &mut HeaderMap, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         headers.insert(HEADER, value);
-    }
-}
-
-/// The span under which a traced request, or one that brought a trace, is answered.
-pub fn put_trace(headers: &mut HeaderMap, watch: &Watch) {
-    if let Some(value) = watch.own().and_then(trace::Context::header) {
-        headers.insert(trace::HEADER, value);
     }
 }
 
