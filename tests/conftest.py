@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from tests.clients.gateway import Gateway
@@ -25,6 +26,14 @@ def _own_state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """A command run in this process sets the log up: for itself, not for later tests."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 def _lay(folder: Path) -> Path:
