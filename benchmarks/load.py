@@ -98,6 +98,19 @@ def pinned() -> list[str]:
     return [tool("taskset"), "-c", str(cores()[1])]
 
 
+def aside() -> list[str]:
+    """The prefix for what shares the load's core with a load that should not feel it."""
+    return pinned() if foremost() else [*pinned(), tool("nice"), "-n", "19"]
+
+
+@cache
+def foremost() -> list[str]:
+    """What lets a command run as soon as it can, whoever computes; nothing where it may not."""
+    realtime = [tool("chrt"), "--fifo", "1"]
+    allowed = subprocess.run([*realtime, "true"], capture_output=True, check=False)
+    return realtime if allowed.returncode == 0 else []
+
+
 def _run(command: list[str], seconds: float) -> str:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds * 3 + 60, check=False

@@ -19,6 +19,7 @@ from benchmarks.bench import Bench
 from benchmarks.items import (
     footprint,
     grpc_rate,
+    hostile,
     http_json,
     isolation,
     large,
@@ -45,6 +46,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     9: isolation.measure,
     10: observing.measure,
     11: outage.measure,
+    12: hostile.measure,
 }
 
 

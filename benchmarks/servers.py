@@ -53,9 +53,13 @@ class Server:
     """One process pinned to the server's core, from start to end."""
 
     def __init__(
-        self, command: Sequence[str | Path], environment: Mapping[str, str], log: Path
+        self,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        log: Path,
+        before: Sequence[str] = (),
     ) -> None:
-        pinned = [tool("taskset"), "-c", str(cores()[0]), *map(str, command)]
+        pinned = [*(before or (tool("taskset"), "-c", str(cores()[0]))), *map(str, command)]
         python_path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self._log = log
         with log.open("wb") as output:
@@ -122,6 +126,7 @@ class Gateway(Server):
         folder: Path,
         settings: Mapping[str, str] | None = None,
         entry: Sequence[str] = ("-m", "serving"),
+        before: Sequence[str] = (),
     ) -> None:
         self.http_port, self.grpc_port, self.admin_port = (free_port() for _ in range(3))
         chosen = {
@@ -137,6 +142,7 @@ class Gateway(Server):
             [sys.executable, *entry, "start", registry],
             {f"SERVING_{key}": str(value) for key, value in chosen.items()},
             folder / "gateway.log",
+            before,
         )
         self.wait(self._ready)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
 from serving.authorization import Gate, open_gates
-from serving.control.admin import AddressError, Admin
+from serving.control.admin import AddressError, Admin, listen
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.models.loading.loader import Loader
@@ -50,6 +53,15 @@ _PROGRESS_S = 0.05
 _LAST_LINES_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Requests that were in flight when the doors closed, and those of them that were cut off
+    when their time was over."""
+
+    in_flight: int
+    cut_off: int
+
+
 class Gateway:
     """A whole gateway in this process.
 
@@ -57,9 +69,9 @@ class Gateway:
     loads. ``start`` answers (live, not ready) at once; ``wait_loaded`` waits for the versions
     wanted at start and turns it ready; ``stop`` drains.
 
-    Raises StateHeldError where another gateway has the state directory, AddressError where an
-    address can't be listened on, ConfigError where the token can't be read or a package is
-    missing that the settings ask for.
+    Raises StateHeldError where another gateway has the state directory, NoDirectoryError where
+    that is a file, AddressError where an address can't be listened on, ConfigError where the
+    token can't be read or a package is missing that the settings ask for.
     """
 
     def __init__(
@@ -86,13 +98,13 @@ class Gateway:
         trace_target = open_target(settings)
         state = self._state
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
-        self.server = _bound(settings)
+        self.server, listener = _bound(settings)
         note_requests(self.server, settings)
         self._loader = Loader(settings, state.shared)
         self.manager = Manager(
             settings, roots, publish_to(self.server), self._loader, state=state.own
         )
-        self.admin = self._bound_admin(origins or {}, gates.admin)
+        self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         desk = Desk(self.manager, settings.name, control, self._told_ports())
         self._calls = CallPool(self.server, desk, settings.threads.calls)
@@ -130,27 +142,23 @@ class Gateway:
             return None
         return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
 
-    def _bound_admin(self, origins: Mapping[str, str], gate: Gate) -> Admin:
+    def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()
         add_vitals(
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
         add_tracking(exposition, self.tracker)
-        try:
-            return Admin(
-                self.settings,
-                origins,
-                self.manager,
-                gate,
-                metrics=lambda: exposition.render(self.server.metrics(), self.models()),
-                is_ready=lambda: self._ready,
-                tracking=self.tracker.status,
-                traces=lambda: self._traces.status() if self._traces is not None else None,
-            )
-        except AddressError:
-            self._loader.close()
-            self.server.stop()
-            raise
+        return Admin(
+            self.settings,
+            origins,
+            self.manager,
+            gate,
+            listener=listener,
+            metrics=lambda: exposition.render(self.server.metrics(), self.models()),
+            is_ready=lambda: self._ready,
+            tracking=self.tracker.status,
+            traces=lambda: self._traces.status() if self._traces is not None else None,
+        )
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -213,16 +221,15 @@ class Gateway:
         log.info("reload", token=token, effect="settings stay as they were at the start")
         self.manager.reload()
 
-    def stop(self) -> bool:
-        """Turn unready, answer on for the drain delay, let what is in flight end, and close.
-
-        True when nothing was cut off.
-        """
+    def stop(self) -> Drained:
+        """Turn unready, answer on for the drain delay, let what is in flight end, and close."""
         shutdown = self.settings.shutdown
         self._set_ready(False)
         # Nobody was sent here where it was never ready for want of models.
         time.sleep(0.0 if self.lacks_models else shutdown.drain_delay_s)
+        in_flight = self._in_flight()
         clean = self.server.drain(shutdown.drain_timeout_s)
+        drained = Drained(in_flight, 0 if clean else self._in_flight())
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
         self.tracker.stop()
@@ -239,7 +246,10 @@ class Gateway:
             self._traces.stop()
         self.admin.stop()
         self._state.close()
-        return clean
+        return drained
+
+    def _in_flight(self) -> int:
+        return self.server.counters()["in_flight"]
 
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
@@ -252,10 +262,14 @@ def _say_few_places(settings: Settings) -> None:
         log.warning("fewer_connections", limit=places.clients, wanted=wanted, advice=places.advice)
 
 
-def _bound(settings: Settings) -> _core.Server:
+def _bound(settings: Settings) -> tuple[_core.Server, socket.socket]:
+    """Every port, before anything begins that would have to be ended again. Raises
+    AddressError."""
+    listener = listen(settings.admin_host, settings.admin_port, "admin port")
     try:
-        return _core.Server(settings.core())
+        return _core.Server(settings.core()), listener
     except OSError as error:
+        listener.close()
         # The core's own words name the door and the address.
         words = re.sub(r" \(os error \d+\)$", "", error.strerror or str(error))
         raise AddressError(words) from None
@@ -269,6 +283,7 @@ def serve(
     on_wait: Callable[[tuple[ModelView, ...]], None],
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
+    on_stopped: Callable[[Drained], None],
 ) -> int:
     """Run until ``signals`` ask to stop; the exit status. ``NO_MODELS`` at once where it lacks
     them. ``reloads`` are done from here on, those that were asked for before, too.
@@ -282,26 +297,26 @@ def serve(
         on_ready()
     signals.wait_until(lambda: signals.asked() or gateway.lacks_models)
     on_stop()
-    _stop(gateway, signals)
+    on_stopped(_stop(gateway, signals))
     return NO_MODELS if gateway.lacks_models else 0
 
 
-def _stop(gateway: Gateway, signals: StopSignals) -> None:
+def _stop(gateway: Gateway, signals: StopSignals) -> Drained:
     """In a thread of its own, so that a second signal is seen all the while."""
-    stopped = False
+    stopped: Future[Drained] = Future()
 
     def stop() -> None:
-        nonlocal stopped
         try:
-            gateway.stop()
-        finally:
-            stopped = True
-            signals.wake()
+            stopped.set_result(gateway.stop())
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            stopped.set_exception(error)
+        signals.wake()
 
     stopper = threading.Thread(target=stop, name="stop")
     stopper.start()
-    signals.wait_until(lambda: stopped)
+    signals.wait_until(stopped.done)
     stopper.join()
+    return stopped.result()
 
 
 def leave(code: int) -> None:

@@ -23,6 +23,11 @@ from serving.settings import Settings
 from serving.user_files import open_file
 
 MAX_TOKEN_BYTES = 4096
+_ON_THE_ADMIN_PORT = (
+    "every call below /api/v1 needs the token, a list of models too (/metrics and /v2/health need"
+    " none)"
+)
+_ON_THE_DOORS = "loading and unloading models needs the token (inference needs none)"
 # Between two looks at the token's file.
 _LOOK_EVERY_S = 1.0
 
@@ -137,10 +142,12 @@ def _read(path: Path) -> tuple[tuple[int, ...] | None, Secret]:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a control call must pass on a port that listens on ``host``."""
+    """What a control call must pass on a port that listens on ``host``; ``needs``: what there
+    needs the token, in words."""
 
     host: str
     token: TokenFile | None
+    needs: str = "this call needs the token"
 
     @property
     def shut(self) -> bool:
@@ -163,9 +170,7 @@ class Gate:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
-            raise ServingError(
-                Word.UNAUTHENTICATED, "control needs a token: 'Authorization: Bearer ...'"
-            )
+            raise ServingError(Word.UNAUTHENTICATED, f"{self.needs}: 'Authorization: Bearer TOKEN'")
         if not self.token.matches(given.strip()):
             raise ServingError(Word.UNAUTHENTICATED, "the token is not the right one")
 
@@ -225,7 +230,10 @@ def open_gates(settings: Settings) -> Gates:
     """
     path = settings.admin_token_file
     token = TokenFile(path) if path is not None else None
-    gates = Gates(Gate(settings.admin_host, token), Gate(settings.host, token))
+    gates = Gates(
+        Gate(settings.admin_host, token, _ON_THE_ADMIN_PORT),
+        Gate(settings.host, token, _ON_THE_DOORS),
+    )
     controlled = {"admin_host": gates.admin}
     if settings.model_control != "poll":
         controlled["host"] = gates.doors

@@ -1,7 +1,7 @@
 """What this process may use of the machine, CPUs and memory, and which machine it is.
 
 Counting the host's cores is wrong in a container: the affinity mask and the cgroup's quota
-both cut them down, and onnxruntime looks at neither (fault table C12).
+both cut them down, and onnxruntime looks at neither (fact C12).
 """
 
 from __future__ import annotations
@@ -55,6 +55,14 @@ def thread_shortage_words() -> str:
     )
 
 
+def file_size_words() -> str:
+    """Why memory that is shared with a child, a file to the kernel, can't be had (EFBIG)."""
+    return (
+        f"the limit of the size of files (ulimit -f) is {_limit(resource.RLIMIT_FSIZE)} bytes, too"
+        " little for the model's files, which a process of its own gets as one"
+    )
+
+
 def _limit(kind: int) -> str:
     limit = resource.getrlimit(kind)[0]
     return "none" if limit == resource.RLIM_INFINITY else str(limit)
@@ -82,7 +90,7 @@ def physical_memory() -> int:
 
 
 def trim() -> None:
-    """Hand what the C library's heap holds for nobody back to the system (fault table C11), at
+    """Hand what the C library's heap holds for nobody back to the system (fact C11), at
     once and without the GIL. Does nothing where the library has no such call."""
     call = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if call is not None:

@@ -20,7 +20,7 @@ from serving.registry import mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
 from serving.registry.manifest import Manifest
 from serving.registry.names import why_no_model
-from serving.registry.publish import Published, versions_of, write_version
+from serving.registry.publish import Measures, Published, versions_of, write_version
 from serving.signature import left_out_notes
 from serving.user_files import read_file
 
@@ -53,7 +53,8 @@ def publish(
     bytes done and in all.
 
     It appears at once and whole, with a manifest. ``notes`` of what comes back say which
-    outputs no request can get, and why; ``differs``, where callers of the version ``below`` would
+    outputs no request can get, and why; ``measures``, with ``check``, what a run and the model
+    take here; ``differs``, where callers of the version ``below`` would
     be wrong with it: a gateway that answers them with that signature holds it back, unless
     ``rollout.hold_signature_changes`` is off. Raises PublishError, in words, for a version that
     exists, a model that would not load by its form or, with ``check``, at all, a file that
@@ -81,12 +82,15 @@ def publish(
     )
 
     notes: list[str] = []
+    measures: list[Measures] = []
 
     def look(folder: Path) -> None:
         try:
             notes.extend(_form(folder, filename))
             if check:
-                notes.extend(_tried(folder, to / model, tuple(sample_files)))
+                more, measured = _tried(folder, to / model, tuple(sample_files))
+                notes.extend(more)
+                measures.append(measured)
         except LoadError as error:
             raise PublishError(error.reason) from error
         except NotOnnxError as error:
@@ -100,7 +104,8 @@ def publish(
         check=look,
         progress=progress,
     )
-    return replace(_compared(done, to / model, filename), notes=tuple(notes))
+    compared = _compared(done, to / model, filename)
+    return replace(compared, notes=tuple(notes), measures=next(iter(measures), None))
 
 
 def _form(folder: Path, filename: str) -> tuple[str, ...]:
@@ -111,9 +116,12 @@ def _form(folder: Path, filename: str) -> tuple[str, ...]:
         return left_out_notes(onnx_types.left_out(opened.model))
 
 
-def _tried(version: Path, folder: Path, samples: tuple[str, ...]) -> tuple[str, ...]:
-    """The notes of its trial. Raises LoadError."""
+def _tried(
+    version: Path, folder: Path, samples: tuple[str, ...]
+) -> tuple[tuple[str, ...], Measures]:
+    """The notes of its trial, and what it measured. Raises LoadError."""
     from serving.models.loading.alone import tried_alone
+    from serving.models.loading.batching.verdict import decide, intent
     from serving.settings import load_settings
 
     try:
@@ -122,7 +130,8 @@ def _tried(version: Path, folder: Path, samples: tuple[str, ...]) -> tuple[str, 
         found = tried_alone(folder.name, version, config, settings, folder=folder, named=samples)
     except ConfigError as error:
         raise LoadError(f"it can't be tried here: {error}") from None
-    return found.notes
+    verdict = decide(intent(config, settings), found.analysis, found.evidence)
+    return found.notes, Measures(found.seconds, found.memory_bytes, verdict.words)
 
 
 def _compared(done: Published, folder: Path, filename: str) -> Published:

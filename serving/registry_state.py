@@ -27,24 +27,36 @@ _BEFORE = ("models.json", "signatures.json", "tracking-mlflow-runs.json", "track
 def of_registry(base: StateDir, roots: Sequence[Path]) -> StateDir:
     """The part of ``base`` for what is served from ``roots``: that of a registry which shares a
     directory with them, or a new one. To be called by who holds the directory."""
-    ours = _identities(roots)
-    others: list[list[str]] = []
-    chosen, most = "", 0
-    for name, theirs in _known(base):
-        shared = len(ours & set(theirs))
-        others.append(theirs)
-        # The last one is the one that was served last.
-        if shared and shared >= most:
-            chosen, most = name, shared
+    ours, known = _identities(roots), _known(base)
+    chosen = _chosen(ours, known)
+    if chosen and set(before := dict(known)[chosen]) != ours:
+        _tell_change(base, before, ours)
     if not chosen:
         chosen = secrets.token_hex(8)
-        _tell(base, roots, others)
+        _tell(base, roots, [theirs for _, theirs in known])
         _make_room(base)
     part = base.below(f"{_FOLDERS}/{chosen}")
-    if not others:
+    if not known:
         _adopt(part)
     part.write(_DOCUMENT, {"roots": sorted(ours)})
     return part
+
+
+def find_registry(base: StateDir, roots: Sequence[Path]) -> StateDir | None:
+    """The same for who only looks; None where there is none yet."""
+    chosen = _chosen(_identities(roots), _known(base))
+    return base.below(f"{_FOLDERS}/{chosen}") if chosen else None
+
+
+def _chosen(ours: set[str], known: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """The part that shares most directories, "" where none shares any."""
+    chosen, most = "", 0
+    for name, theirs in known:
+        shared = len(ours & set(theirs))
+        # The last one is the one that was served last.
+        if shared and shared >= most:
+            chosen, most = name, shared
+    return chosen
 
 
 def _identities(roots: Sequence[Path]) -> set[str]:
@@ -81,8 +93,22 @@ def _tell(base: StateDir, roots: Sequence[Path], others: Sequence[Sequence[str]]
             path=str(base.path),
             registries=[", ".join(other) for other in others],
             serving=[str(root) for root in roots],
-            effect="pins, unloads and tracking runs that were kept for it are not applied here",
+            effect="pins, unloads, signatures and tracking runs are kept by model directory: what"
+            " is kept for the registries named here is not applied to the one served now",
+            advice="nothing is to be done where these are other models; the same models under"
+            " another path need the commands again that are to hold ('serving models default NAME"
+            " VERSION' for a pin)",
         )
+
+
+def _tell_change(base: StateDir, before: Sequence[str], ours: set[str]) -> None:
+    log.info(
+        "state_registry_changed",
+        path=str(base.path),
+        before=sorted(before),
+        serving=sorted(ours),
+        effect="pins, unloads and tracking runs that were kept for the one are the other's now",
+    )
 
 
 def _make_room(base: StateDir) -> None:

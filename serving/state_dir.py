@@ -19,6 +19,9 @@ from serving.user_files import read_file
 
 # Of one file; what we keep is small, and a file that isn't ours is not worth reading.
 MAX_BYTES = 4 * 1024 * 1024
+_WRITING = ".writing-"
+# What else than documents lies in the directory itself.
+_OURS = frozenset({"lock", "registries", "trials", "copies", "tracking"})
 
 
 class _TooLargeError(OSError):
@@ -68,7 +71,7 @@ class StateDir:
             file = self._file(self._root, name)
             try:
                 return json.loads(read_file(file, MAX_BYTES))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return None
             except (OSError, ValueError, RecursionError) as error:
                 log.warning("state_unreadable", name=name, reason=_words(error))
@@ -155,7 +158,7 @@ class StateDir:
 def _replace(root: Path, file: Path, text: bytes) -> None:
     """Whole or not at all, also when the power fails."""
     _make_all_private(root, file.parent)
-    handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=file.parent)
+    handle, temporary = tempfile.mkstemp(prefix=_WRITING, dir=file.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(text)
@@ -170,18 +173,43 @@ def _replace(root: Path, file: Path, text: bytes) -> None:
 
 def _make_all_private(root: Path, folder: Path) -> None:
     """``root`` and the folders from it down to ``folder``. Raises OSError."""
-    if folder != root:
+    if folder == root:
+        make_root(root)
+    else:
         _make_all_private(root, folder.parent)
-    make_private(folder)
+        make_private(folder)
+
+
+def make_root(folder: Path) -> None:
+    """Make the directory itself, private unless others' things lie in it: those who share a
+    home or ``/tmp`` would be locked out. What we lay there is private all the same. Raises
+    OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if _is_open(folder) and _holds_only_ours(folder):
+        folder.chmod(0o700)
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder, and see that nobody else may look into it. Raises OSError."""
+    """Make a folder of ours, and see that nobody else may look into it. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    # A volume that we may write to by its group is not ours to change; what we lay there is.
-    if found.st_mode & 0o077 and os.geteuid() in (found.st_uid, 0):
+    if _is_open(folder):
         folder.chmod(0o700)
+
+
+def _is_open(folder: Path) -> bool:
+    """To others, and ours to close: a volume that we may write to by its group is not; what we
+    lay there is private."""
+    found = folder.stat()
+    return bool(found.st_mode & 0o077) and os.geteuid() in (found.st_uid, 0)
+
+
+def _holds_only_ours(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return all(_is_ours(entry.name) for entry in entries)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.endswith(".json") or name.startswith(_WRITING)
 
 
 def _words(error: BaseException) -> str:

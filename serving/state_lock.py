@@ -65,6 +65,32 @@ class StateLock:
         self._release()
 
 
+def described(folder: Path) -> Holder | None:
+    """Who had the directory last, as it said; whether it still has is another matter."""
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(folder / _FILE, flags)  # file: ours, and read up to a bound
+    except OSError:
+        return None
+    try:
+        return _read(fd)
+    finally:
+        os.close(fd)
+
+
+def running_holder(folder: Path) -> Path | None:
+    """The folder in /proc of the process on this machine that has the directory; None where
+    that can't be seen. The lock is left alone: to try it would keep a gateway from starting."""
+    last = described(folder)
+    if last is None or last.host != socket.gethostname():
+        return None
+    process, lock = Path("/proc") / str(last.pid), os.path.realpath(folder / _FILE)
+    with suppress(OSError):  # it has ended, or is another user's
+        if any(os.path.realpath(fd) == lock for fd in (process / "fd").iterdir()):
+            return process
+    return None
+
+
 def _describe_us(fd: int) -> None:
     us = {
         "pid": os.getpid(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,16 @@ from pathlib import Path
 from serving.events import log
 from serving.registry_state import of_registry
 from serving.settings import Settings
-from serving.state_dir import StateDir, make_private
+from serving.state_dir import StateDir, make_root
 from serving.state_lock import HeldError, StateLock
 
 
 class StateHeldError(Exception):
     """Another gateway has the directory, and the settings don't let us start without it."""
+
+
+class NoDirectoryError(Exception):
+    """Something else lies where the state directory is to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,15 @@ class OpenedState:
 
 def open_state(settings: Settings, roots: Sequence[Path]) -> OpenedState:
     """Hold the directory, where there is one to write to; a gateway that can't write there
-    disturbs nobody. Raises StateHeldError."""
+    disturbs nobody. Raises StateHeldError, NoDirectoryError."""
     folder = settings.state_dir
     if folder is None:
         nothing = StateDir(None)
         return OpenedState(settings, nothing, nothing, None)
+    if _is_other(folder):
+        raise NoDirectoryError(
+            f"state directory {folder}: there is a file, and no directory (--state-dir)"
+        )
     try:
         lock = _locked(folder)
     except HeldError as error:
@@ -49,14 +58,23 @@ def open_state(settings: Settings, roots: Sequence[Path]) -> OpenedState:
     return OpenedState(settings, shared, of_registry(shared, roots), lock)
 
 
+def _is_other(folder: Path) -> bool:
+    try:
+        return folder.exists() and not folder.is_dir()
+    except OSError:
+        return False  # it can't be looked at: memory serves
+
+
 def _locked(folder: Path) -> StateLock | None:
     try:
-        make_private(folder)
+        make_root(folder)
     except OSError:
         return None  # the first write says so
     try:
         return StateLock(folder)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            return None  # the first write says so: nobody writes there
         log.warning(
             "state_not_locked",
             path=str(folder),
@@ -82,4 +100,6 @@ def _without(settings: Settings, folder: Path, error: HeldError) -> OpenedState:
         " at the end",
     )
     alone = settings.model_copy(update={"state_dir": None})
-    return OpenedState(alone, StateDir(folder, is_ours=False), StateDir(None), None)
+    # Nothing is written, of which was told above.
+    own = StateDir(None, is_ours=False)
+    return OpenedState(alone, StateDir(folder, is_ours=False), own, None)

@@ -5,15 +5,29 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+# Between two that are one.
+_TOGETHER_S = 0.2
+
+
+def end_at_once() -> None:
+    """Until ``handled``, end at the first, well: nothing has begun that is to be ended in order.
+
+    Needs a handler, for the kernel keeps from the first process of a container what it has none
+    for. To be called first, from the main thread: Python's imports take a while.
+    """
+    for number in _NUMBERS:
+        signal.signal(number, lambda number, frame: os._exit(0))
 
 
 class StopSignals:
-    """The first asks to stop, the second ends the process at once.
+    """The first asks to stop, the second ends the process at once; one that comes with the first
+    (``timeout`` signals its child, and then the group that it is in) is the same.
 
     A signal sent to the process may land in any of its threads, in one that is just unblocking
     them, say; a main thread that waits for a lock is not woken then, and Python runs handlers
@@ -23,6 +37,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._asked = False
+        self._since = 0.0
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
 
@@ -68,7 +83,9 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self._asked:
+        now = time.monotonic()
+        if self._asked and now >= self._since + _TOGETHER_S:
             # Nothing may keep this from ending: no cleaning up, no waiting for threads.
             os._exit(128 + number)
-        self._asked = True
+        if not self._asked:
+            self._asked, self._since = True, now

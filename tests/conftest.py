@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Before anything imports onnxruntime in the test process (FAULTS.md C16).
+# Before anything imports onnxruntime in the test process (fact C16).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from collections.abc import Callable, Iterator

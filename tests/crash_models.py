@@ -8,7 +8,7 @@ from onnx import helper
 
 from tests.small_models import _constant, _model, _value
 
-# x / -1 with this x ends the process (SIGFPE; fault table C1).
+# x / -1 with this x ends the process (SIGFPE; fact C1).
 POISON = int(np.iinfo(np.int64).min)
 
 

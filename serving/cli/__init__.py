@@ -6,13 +6,17 @@ at once.
 
 from __future__ import annotations
 
-from serving import standard_streams
+import sys
+
+from serving import standard_streams, stop_signals
 
 # Before the imports below, which may open descriptors.
 standard_streams.open_missing()
+# And take a while, in which whoever stops what he has just started is heard.
+if sys.argv[1:2] == ["start"]:
+    stop_signals.end_at_once()
 
 import os
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, NoReturn

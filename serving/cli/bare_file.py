@@ -27,6 +27,9 @@ def examine_file(settings: Settings, file: Path, *, load: bool) -> dict[str, Any
         "configuration": "none",
         "ignored_keys": [],
         "error": "",
+        "pinned": None,
+        "reason": "",
+        "only": [],
         "default": None,
         "versions": [{"version": 1, "manifest": None, "checksums": "", **found}],
     }

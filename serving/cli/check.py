@@ -23,7 +23,8 @@ def check(
         list[Path] | None,
         typer.Argument(
             metavar="DIR|FILE.onnx",
-            help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
+            help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's folder,"
+            " one of its versions', or a model's file.",
             exists=True,
             readable=True,
         ),
@@ -32,6 +33,9 @@ def check(
         bool, typer.Option("--settings", help="Print the effective settings and their origin.")
     ] = False,
     no_load: Annotated[bool, typer.Option("--no-load", help="Only look: load no model.")] = False,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Where the gateway keeps its pins; it is only read.")
+    ] = None,
     config: options.ConfigFile = None,
     assignments: options.Set = None,
     as_json: options.Json = False,
@@ -41,7 +45,7 @@ def check(
     The models are loaded and proven here as the gateway would. The exit status is 0 when all
     is well, 1 when something is wrong, 2 for a wrong setting.
     """
-    settings, origins = options.load({}, config, assignments)
+    settings, origins = options.load({"state_dir": state_dir}, config, assignments)
     if not roots and not show_settings:
         raise UserError("say which directories or files to check, or --settings", code=2)
     report: dict[str, Any] = {}
@@ -110,17 +114,33 @@ def _print_model(model: dict[str, Any]) -> None:
     print_line(f"  configuration: {model['configuration']}")
     if model["ignored_keys"]:
         print_line(f"  keys without effect here: {', '.join(model['ignored_keys'])}")
+    _print_asked(model)
     for version in model["versions"]:
-        served = "; answers unnamed requests" if version["version"] == model["default"] else ""
-        reason = f": {version['reason']}" if version["reason"] else ""
-        print_line(f"  version {version['version']}: {version['state']}{reason}{served}")
-        if version["manifest"] is not None:
-            print_line(f"    manifest: {_manifest_words(model['name'], version)}")
-        for label in ("signature", "batching", "isolated", "providers", "left_out"):
-            if version.get(label):
-                print_line(f"    {label.replace('_', ' ')}: {version[label]}")
-        for note in version.get("notes", ()):
-            print_line(f"    note: {note}", "yellow")
+        _print_version(model, version)
+
+
+def _print_asked(model: dict[str, Any]) -> None:
+    """What somebody asked for: a version of this command, or a pin by an earlier one."""
+    if model["only"]:
+        asked = ", ".join(map(str, model["only"]))
+        print_line(f"  looked at: version {asked} only, as asked")
+    if model["pinned"] is not None:
+        print_line(f"  pinned by command to version {model['pinned']}", "yellow")
+        if model["reason"]:
+            print_line(f"  {model['reason']}", "yellow")
+
+
+def _print_version(model: dict[str, Any], version: dict[str, Any]) -> None:
+    served = "; answers unnamed requests" if version["version"] == model["default"] else ""
+    reason = f": {version['reason']}" if version["reason"] else ""
+    print_line(f"  version {version['version']}: {version['state']}{reason}{served}")
+    if version["manifest"] is not None:
+        print_line(f"    manifest: {_manifest_words(model['name'], version)}")
+    for label in ("signature", "batching", "isolated", "providers", "left_out"):
+        if version.get(label):
+            print_line(f"    {label.replace('_', ' ')}: {version[label]}")
+    for note in version.get("notes", ()):
+        print_line(f"    note: {note}", "yellow")
 
 
 def _manifest_words(model: str, version: dict[str, Any]) -> str:

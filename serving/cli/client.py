@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-from serving.cli.exchange import Kept
+from serving.cli.exchange import Kept, Reply
 from serving.cli.output import UserError
+from serving.cli.unreached import grpc_failed, no_gateway
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,9 @@ class Answer:
 
 
 class Client(Protocol):
+    def greet(self) -> None:
+        """Raises UserError where no gateway answers."""
+
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         """The model's inputs: name, datatype, shape."""
 
@@ -61,9 +65,12 @@ class HttpClient:
         self._headers = headers or {}
         self._kept = Kept(timeout)
 
+    def greet(self) -> None:
+        self._json(self._kept.request("GET", f"{self._url}/v2"))
+
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
-        status, _, body = self._kept.request("GET", self._model_url(model, version))
-        found: list[dict[str, Any]] = _json(status, body)["inputs"]
+        reply = self._kept.request("GET", self._model_url(model, version))
+        found: list[dict[str, Any]] = self._json(reply)["inputs"]
         return found
 
     def infer(
@@ -89,7 +96,7 @@ class HttpClient:
                 "outputs": [{"name": name} for name in outputs],
             }
         ).encode()
-        status, headers, body = self._kept.request(
+        reply = self._kept.request(
             "POST",
             f"{self._model_url(model, version)}/infer",
             head + b"".join(chunks.values()),
@@ -99,8 +106,9 @@ class HttpClient:
                 **self._headers,
             },
         )
+        _, headers, body = reply
         length = int(headers.get("Inference-Header-Content-Length") or len(body))
-        answer = _json(status, body[:length])
+        answer = self._json(reply, length)
         return Answer(
             model=answer["model_name"],
             version=answer.get("model_version", ""),
@@ -114,16 +122,17 @@ class HttpClient:
         named = f"/versions/{quote(version, safe='')}" if version else ""
         return f"{self._url}/v2/models/{quote(model, safe='')}{named}"
 
-
-def _json(status: int, body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        raise UserError(f"no JSON answer (status {status})") from None
-    if status != 200 or not isinstance(answer, dict):
-        words = answer.get("error") if isinstance(answer, dict) else None
-        raise UserError(f"status {status}: {words or 'no reason given'}")
-    return answer
+    def _json(self, reply: Reply, length: int | None = None) -> dict[str, Any]:
+        status, headers, body = reply
+        try:
+            answer = json.loads(body[:length])
+        except (ValueError, RecursionError):
+            kind = headers.get_content_type()
+            raise no_gateway(self._url, f"status {status}, {kind}") from None
+        if status != 200 or not isinstance(answer, dict):
+            words = answer.get("error") if isinstance(answer, dict) else None
+            raise UserError(f"status {status}: {words or 'no reason given'}")
+        return answer
 
 
 def _binary_outputs(listed: list[dict[str, Any]], rest: memoryview) -> dict[str, Value]:
@@ -160,6 +169,11 @@ class GrpcClient:
                 ("grpc.enable_http_proxy", 0),
             ],
         )
+
+    def greet(self) -> None:
+        from serving.wire import messages
+
+        self._call("ServerLive", messages.ServerLiveRequest(), messages.ServerLiveResponse)
 
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         from serving.wire import messages
@@ -208,10 +222,8 @@ class GrpcClient:
         try:
             return method(message, timeout=self._timeout, metadata=self._metadata)
         except self._grpc.RpcError as error:
-            words = f"{error.code().name}: {error.details()}"
-            if "http1" in words:
-                words += f" (it speaks HTTP: try http://{self._target})"
-            raise UserError(words) from None
+            code, details = error.code().name, error.details() or ""
+            raise grpc_failed(self._target, code, details, self._timeout) from None
 
 
 def value_of(data: object, datatype: str, shape: tuple[int, ...] | None = None) -> Value:

@@ -33,6 +33,20 @@ class AdminPort:
     url: str
     token_file: Path | None
 
+    def __post_init__(self) -> None:
+        """Raises UserError: said of what was typed, not of an address made of it."""
+        scheme, separator, _ = self.url.partition("://")
+        if separator and scheme.lower() != "http":
+            tls = " (TLS is not spoken here)" if scheme.lower() in ("https", "grpcs") else ""
+            raise UserError(
+                f"'{self.url}' is no address of an admin port{tls}: expected http://HOST:PORT, as"
+                f" {DEFAULT_URL}",
+                code=2,
+            )
+        from serving.cli.exchange import parts_of
+
+        parts_of(self.url)
+
     def get(self, path: str) -> dict[str, Any]:
         """Raises UserError for every answer but a good one."""
         return self._ask("GET", path, None, 60.0)
@@ -56,14 +70,14 @@ class AdminPort:
         content = json.dumps(body).encode() if body is not None else None
         url = f"{self.url.rstrip('/')}{path}"
         status, _, text = request(method, url, content, headers, timeout)
-        return _answer(self.url, status, text)
+        return _answer(self.url, status, text, self.token_file)
 
 
 def model_path(model: str) -> str:
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
-def _answer(url: str, status: int, text: bytes) -> dict[str, Any]:
+def _answer(url: str, status: int, text: bytes, token_file: Path | None) -> dict[str, Any]:
     try:
         answer = json.loads(text)
     except ValueError:
@@ -74,8 +88,15 @@ def _answer(url: str, status: int, text: bytes) -> dict[str, Any]:
         return answer
     words = str(answer.get("error", f"status {status}"))
     if status == 401:
-        words += " (--token-file, or SERVING_ADMIN_TOKEN_FILE)"
+        words += f" ({_where(token_file)})"
     raise UserError(words)
+
+
+def _where(token_file: Path | None) -> str:
+    """Where the token came from, or can be given."""
+    if token_file is not None:
+        return f"it came from {token_file}"
+    return "the file with it: --token-file, or SERVING_ADMIN_TOKEN_FILE"
 
 
 def _token(file: Path) -> str:

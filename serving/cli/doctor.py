@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import typer
@@ -47,13 +49,17 @@ def doctor(
     assignments: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what this machine and installation offer, and what is wrong with them."""
+    """Show what this machine and installation offer, and what is wrong with them.
+
+    The exit status is 0 when nothing is, 1 when there is a problem, 2 for a wrong setting.
+    """
     settings, _ = options.load({}, config, assignments)
     findings = [
         *_versions(),
         *_runtime(),
         *_machine(settings),
         *_files(settings),
+        *_environment(),
         *_locale(),
         *_ports(settings),
     ]
@@ -64,7 +70,7 @@ def doctor(
             ("AREA", "WHAT", "VALUE", "PROBLEM"),
             [(f.area, f.name, f.value, f.problem) for f in findings],
         )
-    if any(f.fatal for f in findings):
+    if any(f.problem for f in findings):
         raise typer.Exit(1)
 
 
@@ -136,9 +142,9 @@ def _mebibytes(size: int) -> str:
 def _locale() -> Iterator[Finding]:
     from serving.execution.text_locale import USUAL, how_to_get, is_there
 
-    there = is_there()
-    problem = "" if there else f"some text models need it: {how_to_get()}"
-    yield Finding("locale", USUAL, "there" if there else "absent", problem)
+    # No problem of a gateway without such models, and a container rarely has it.
+    absent = f"absent; only some text models need it: {how_to_get()}"
+    yield Finding("locale", USUAL, "there" if is_there() else absent)
 
 
 def _files(settings: Settings) -> Iterator[Finding]:
@@ -151,7 +157,28 @@ def _files(settings: Settings) -> Iterator[Finding]:
     yield Finding("files", "open at once", value)
     problem = places.advice if places.clients < wanted else ""
     yield Finding("files", "for client connections", f"{places.clients} of {wanted}", problem)
-    yield Finding("files", "state directory", str(settings.state_dir or "none"))
+    yield Finding("files", "state directory", _state_words(settings.state_dir))
+
+
+def _state_words(folder: Path | None) -> str:
+    """Where it is, and which gateway has it; looked up without touching its lock."""
+    from serving.cli.ports import process_words
+    from serving.state_lock import described, running_holder
+
+    if folder is None:
+        return "none"
+    if process := running_holder(folder):
+        with suppress(OSError):  # it ended just now
+            return f"{folder}: held by {process_words(process)}"
+    last = described(folder)
+    return f"{folder}: last held by {last}" if last else str(folder)
+
+
+def _environment() -> Iterator[Finding]:
+    from serving.settings import ignored_environment
+
+    for variable, reason, mistaken in ignored_environment():
+        yield Finding("environment", variable, "ignored", reason if mistaken else "")
 
 
 def _count(limit: int | None) -> str:

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from serving.cli.bare_file import examine_file
+from serving.cli.version_folder import Only, reader, told_apart
 from serving.control.views import provider_words, signature_words
 from serving.errors import ConfigError
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
 from serving.model_config import load_model_config
+from serving.models import advice
+from serving.models.kept_pins import kept_pins, pinned_state
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource
@@ -24,10 +27,11 @@ from serving.signature import difference
 
 def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[str, Any]:
     """``models``, ``ignored`` entries, folders ``passed_over`` and ``problems``, ready for JSON.
-    A root may be a model's file.
+    A root may be a model's file, or a version's folder.
 
-    With ``load`` every version that the gateway would load is loaded here, in the same way.
-    Raises ConfigError where onnxruntime is missing.
+    With ``load`` every version that the gateway would load is loaded here, in the same way: also
+    those that are pinned, as the state directory has it. Raises ConfigError where onnxruntime is
+    missing.
     """
     # Whoever checks has finished copying.
     registry = settings.registry.model_copy(update={"settle_s": 0.0})
@@ -35,10 +39,15 @@ def examine(settings: Settings, roots: Sequence[Path], *, load: bool) -> dict[st
     settings = settings.model_copy(update={"registry": registry, "model_control": "poll"})
     follow = registry.follow_symlinks
     files = [root for root in roots if root.is_file()]
-    roots = [root for root in roots if root not in files]
+    folders = [root for root in roots if root not in files]
+    roots, only = told_apart(folders, follow=follow)
+    pins = kept_pins(settings.state_dir, roots)
     snapshot = DirectorySource(roots, settle_s=0.0, follow_symlinks=follow).scan()
-    views = {view.name: view for view in _loaded(settings, roots)} if load and roots else {}
+    loaded = _loaded(settings, roots, only, pins) if load and roots else ()
+    views = {view.name: view for view in loaded}
     models = [_model(found, views.get(found.name), load) for found in snapshot.models]
+    for model in models:
+        _add_asked(model, pins, only)
     models += [examine_file(settings, file, load=load) for file in files]
     return {
         "models": models,
@@ -52,9 +61,23 @@ def _in_words(entries: Sequence[Ignored]) -> list[dict[str, str]]:
     return [{"path": str(one.path), "reason": one.reason} for one in entries]
 
 
-def _loaded(settings: Settings, roots: Sequence[Path]) -> tuple[ModelView, ...]:
+def _add_asked(model: dict[str, Any], pins: Mapping[str, int], only: Only) -> None:
+    """What somebody asked for: a pin by command, or one version of this command."""
+    asked = only.get(Path(model["path"]))
+    if asked is None:
+        model["pinned"] = pins.get(model["name"])
+        return
+    model["versions"] = [one for one in model["versions"] if one["version"] in asked]
+    model["only"], model["default"] = sorted(asked), None
+
+
+def _loaded(
+    settings: Settings, roots: Sequence[Path], only: Only, pins: Mapping[str, int]
+) -> tuple[ModelView, ...]:
     start_global_pool(settings)
-    manager = Manager(settings, roots, lambda views: None)
+    alone = {folder.name for folder in only}
+    state = pinned_state({name: pin for name, pin in pins.items() if name not in alone})
+    manager = Manager(settings, roots, lambda views: None, state=state, read_config=reader(only))
     manager.start()
     try:
         while not manager.wait_started(1.0):
@@ -72,7 +95,8 @@ def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, A
         source, ignored_keys = config.source, list(config.ignored)
         filename = config.model_filename
     except ConfigError as wrong:
-        error = error or f"configuration: {wrong}"
+        source = "wrong"
+        error = error or f"configuration: {str(wrong).removesuffix(f' (model {found.name!r})')}"
     seen = {v.number: v for v in view.versions} if view is not None else {}
     versions = [_version(v, seen.get(v.number), load) for v in found.versions]
     _note_signature(found, seen, versions, filename)
@@ -83,6 +107,9 @@ def _model(found: FoundModel, view: ModelView | None, load: bool) -> dict[str, A
         "configuration": source,
         "ignored_keys": ignored_keys,
         "error": error,
+        "pinned": None,
+        "reason": view.own_reason if view is not None else "",
+        "only": [],
         "default": view.default if view is not None else None,
         "versions": versions,
     }
@@ -110,8 +137,7 @@ def _note_signature(
         report["notes"].append(
             f"callers of version {below.number} would be wrong with it: {', '.join(differs)}; a"
             f" gateway that answers with version {below.number} holds it back (unless"
-            " rollout.hold_signature_changes is off) until: serving models accept"
-            f" {found.name} {newest}"
+            f" rollout.hold_signature_changes is off) until: {advice.accept(found.name, newest)}"
         )
 
 
@@ -121,7 +147,7 @@ def _number(version: FoundVersion) -> int:
 
 def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[str, Any]:
     manifest = _manifest(found)
-    if view is None:
+    if view is None or not found.whole:
         return {"version": found.number, **_unloaded(found, load), **manifest}
     return {
         "version": found.number,
@@ -186,6 +212,8 @@ def _problems(snapshot: Snapshot, models: list[dict[str, Any]]) -> Iterator[str]
         elif not model["versions"]:
             yield f"{model['name']}: no version: expected a directory named by a positive integer"
         for version in model["versions"]:
+            if model["error"] and version["state"] == "failed":
+                continue  # with a configuration that is wrong, each version fails of that
             if version["state"] in ("failed", "not whole"):
                 yield f"{model['name']} {version['version']}: {version['reason']}"
             elif version["checksums"] not in ("", "right"):

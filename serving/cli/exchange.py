@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from serving.cli.output import UserError
+from serving.cli.unreached import UnreachedError, not_connected
 
 Reply = tuple[int, http.client.HTTPMessage, bytes]
 
@@ -20,7 +21,7 @@ def request(
     timeout: float = 60.0,
 ) -> Reply:
     """One HTTP exchange: status, headers, body. Raises UserError where nobody answers."""
-    parts = _parts(url)
+    parts = parts_of(url)
     connection = _connection(parts, timeout)
     try:
         return _exchange(connection, method, parts, body, headers)
@@ -46,7 +47,7 @@ class Kept:
     ) -> Reply:
         """As the function. What is asked must be harmless to ask twice: a connection that the
         server gave up meanwhile is replaced."""
-        parts = _parts(url)
+        parts = parts_of(url)
         connection: http.client.HTTPConnection | None = getattr(self._of, "connection", None)
         if connection is not None:
             try:
@@ -74,8 +75,12 @@ class Kept:
         self._of.connection = None
 
 
-def _parts(url: str) -> SplitResult:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
+def parts_of(url: str) -> SplitResult:
+    """Raises UserError for what is no address to ask over HTTP."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+    except ValueError:
+        raise UserError(f"'{url}' is no URL", code=2) from None
     if parts.scheme != "http" or not parts.hostname:
         raise UserError(f"'{url}' is not an http:// URL", code=2)
     try:
@@ -103,9 +108,14 @@ def _exchange(
 
 
 def _failed(parts: SplitResult, error: Exception) -> UserError:
+    place = f"{parts.scheme}://{parts.netloc}"
     if isinstance(error, http.client.BadStatusLine) and not str(error).startswith("Remote end"):
-        error = http.client.HTTPException(
-            f"it does not speak HTTP/1.1 (a gRPC port? then grpc://{parts.netloc})"
+        return UnreachedError(
+            f"{place}: it does not speak HTTP/1.1 (a gRPC port? then grpc://{parts.netloc})"
         )
+    if isinstance(error, OSError):
+        unreached = not_connected(place, parts.hostname or "", error)
+        if unreached is not None:
+            return unreached
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return UserError(f"{parts.scheme}://{parts.netloc}: {text}")
+    return UserError(f"{place}: {text}")

@@ -58,6 +58,7 @@ def infer(
 ) -> None:
     """Send one request to a running gateway and print the answer."""
     _check_sources(json_file, npy, npz, generate)
+    version = _version(version)
     if output is Form.NPZ and out is None:
         raise UserError("--output npz needs --out FILE", code=2)
     with closing(_client(*address.door(url, protocol), timeout)) as client:
@@ -68,6 +69,15 @@ def infer(
             inputs = _typed(_read(json_file, npy, npz), specs)
         answer = client.infer(model, version, inputs)
     _show(answer, output, out)
+
+
+def _version(text: str) -> str:
+    from serving.registry.names import version_number
+
+    try:
+        return str(version_number(text)) if text else ""
+    except ValueError as error:
+        raise UserError(f"--version: {error}, got '{text}'", code=2) from None
 
 
 def _check_sources(

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from serving.cli.output import cell, print_line, print_table
+from serving.models.reasons import NOBODY_ASKED
 
 _COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
 _NARROW = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "ROWS")
 _SHORTENED = "ExecutionProvider"
 _INDENT = "    "
+_AGAIN = "as above"
 _COLOURS = {"READY": "", "FAILED": "red"}
 
 
@@ -37,30 +39,45 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
         number = f"{v['version']}{' *' if v['version'] == model['default'] else ''}"
         facts = (v["state"], v["provider"], v["threads"], v["batching"], v["reason"], v["max_rows"])
         yield Row(name, number, *facts)
-    for v in model["unloaded"] if everything else ():
+    on_disk = model["unloaded"] if everything else ()
+    for v in on_disk:
         yield Row(name, str(v["version"]), "on disk", None, None, None, v["reason"])
     words = model_words(model)
+    if on_disk and all(words == _unloaded_words(v["reason"]) for v in on_disk):
+        return
     if words or not model["versions"]:
         yield Row(name, None, None, None, None, None, words)
 
 
 def model_words(model: dict[str, Any]) -> str:
-    """What is to be said of a model beside its versions: pins and what is held back, and why
+    """What is to be said of a model beside its versions: pins and what they hold back, and why
     nothing answers."""
-    reason, pinned = str(model["reason"]), model.get("pinned")
-    if any(v["state"] == "FAILED" for v in model["versions"]) and model["default"] is None:
-        reason = ""  # the version says it
+    reason, pinned = str(model["own_reason"]), model["pinned"]
     said = pinned is None or "pinned" in reason
     return reason if said else "; ".join(filter(None, [f"pinned to version {pinned}", reason]))
+
+
+def _unloaded_words(reason: str) -> str:
+    """How a model says what keeps each of its versions out."""
+    return NOBODY_ASKED if NOBODY_ASKED.endswith(reason) else reason
 
 
 def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:
     found = [row for model in models for row in rows(model, everything=everything)]
     if not sys.stdout.isatty():
-        print_table(_COLUMNS, [row[:7] for row in found])
+        before = [None, *found]
+        print_table(_COLUMNS, [_columns(*pair) for pair in zip(found, before, strict=False)])
         return
     for line, style in narrow(found, shutil.get_terminal_size().columns):
         print_line(line, style)
+
+
+def _columns(row: Row, before: Row | None) -> tuple[object, ...]:
+    """One line a version, every cell filled: what is not there, or not yet, is None."""
+    reason = row.reason
+    if reason and before is not None and _says_the_same(before, row):
+        reason = _AGAIN
+    return tuple(value or None for value in (*row[:6], reason))
 
 
 def narrow(found: Sequence[Row], width: int) -> Iterator[tuple[str, str]]:

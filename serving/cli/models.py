@@ -163,13 +163,13 @@ def history(
     token_file: TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
-    """What happened to a model's versions lately, oldest first."""
+    """What happened to a model's versions lately and which was to answer, oldest first."""
     answer = AdminPort(admin_url, token_file).get(f"{model_path(name)}/history")
     rows = [(when(e["at"]), e["version"], e["state"], e["reason"]) for e in answer["events"]]
     if as_json:
         print_json(answer)
     else:
-        print_table(("TIME", "VERSION", "STATE", "REASON"), rows)
+        print_table(("TIME", "VERSION", "WHAT", "REASON"), rows)
 
 
 def _number(text: str) -> int:
@@ -185,9 +185,10 @@ def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> No
     elif not answer["done"]:
         print_line(f"{_clean(name)}: under way; 'serving models status' shows how far it is")
     else:
-        known = answer["model"] or {"default": None}
-        print_line(f"{_clean(name)}: done; {default_words(known)}")
-        if known.get("reason"):
+        known = answer["model"]
+        words = default_words(known) if known else "no version of it is left"
+        print_line(f"{_clean(name)}: done; {words}")
+        if known and known["reason"]:
             print_line(f"  {_clean(known['reason'])}")
     if not answer["done"] and not no_wait:
         raise typer.Exit(NOT_YET)

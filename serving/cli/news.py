@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from serving.models.on_disk import NOBODY_ASKED
+from serving.models.on_disk import numbers
+from serving.models.reasons import BY_POLICY, NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import PENDING, State
 from serving.models.views import ModelView, VersionView
 
@@ -140,9 +141,34 @@ def failed(views: Views) -> list[str]:
     found = []
     for view in views:
         found += [f"{view.name} {v.number}" for v in view.versions if v.state is State.FAILED]
-        if not view.versions and view.default is None and _says_more(view) and not view.held_out:
+        if not view.versions and view.default is None and _is_wrong(view):
             found.append(view.name)
     return found
+
+
+def _is_wrong(view: ModelView) -> bool:
+    """Whether more than a command or a policy keeps the model from being served."""
+    meant = (NOBODY_ASKED, NONE_BY_POLICY)
+    return _says_more(view) and not view.held_out and not view.own_reason.startswith(meant)
+
+
+def left_out(views: Views) -> list[str]:
+    """What is on disk and not served because nobody wants it served: a line for each reason. A
+    pin has a line for each model among the changes."""
+    asleep = [v.name for v in views if v.default is None and v.reason.startswith(NOBODY_ASKED)]
+    unloaded = [v.name for v in views if v.default is None and v.held_out]
+    by_policy = {view.name: _by_policy(view) for view in views}
+    older = [f"{name} {numbers(left)}" for name, left in by_policy.items() if left]
+    lines = {
+        "not loaded, as nobody has asked for it ('serving models load NAME' does)": asleep,
+        "unloaded by command ('serving models load NAME' loads it again)": unloaded,
+        "left on disk by the version policy ('serving models --all' tells more)": older,
+    }
+    return [f"{what}: {few(names)}" for what, names in lines.items() if names]
+
+
+def _by_policy(view: ModelView) -> list[int]:
+    return [v.number for v in view.unloaded if v.reason.startswith(BY_POLICY)]
 
 
 def few(names: Sequence[str], most: int = _MOST_NAMED) -> str:

@@ -71,4 +71,4 @@ def configure_log(settings: Settings, leave_out: Collection[str] = ()) -> None:
 
     configure(settings.log, secrets=settings.secrets(), leave_out=leave_out)
     for note in ignored_environment():
-        log.warning("variable_ignored", reason=note)
+        log.warning("variable_ignored", reason=str(note))

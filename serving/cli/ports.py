@@ -46,7 +46,7 @@ def places(settings: Settings) -> tuple[Place, ...]:
 
 
 def advice(settings: Settings) -> Iterator[str]:
-    """For each port that can't be listened on: who may hold it, and how to take another."""
+    """A line for each port that can't be listened on: why, and how to take another."""
     from serving.control.admin import AddressError, listen
 
     found = places(settings)
@@ -57,17 +57,15 @@ def advice(settings: Settings) -> Iterator[str]:
     for place in found:
         try:
             listen(place.host, place.port, place.door).close()
-        except AddressError:
+        except AddressError as error:
             if not _is_here(place.host):
                 flag = "--admin-host" if place.door == "admin" else "--host"
                 yield f"{flag} ADDRESS chooses one of this machine's ('{place.host}' is none)"
                 return
-            if who := running[place] or holder(place.port):
-                yield f"port {place.port} is held by {who}"
-            yield (
-                f"{place.flag} PORT chooses another for {place.door} (0: any free one),"
-                f" as does the setting {place.setting}"
-            )
+            who = running[place] or holder(place.port)
+            why = f"port {place.port} is held by {who}" if who else str(error)
+            how = f"{place.flag} PORT (setting {place.setting}) chooses another for {place.door}"
+            yield f"{why}; {how}"
 
 
 def _is_here(host: str) -> bool:
@@ -126,8 +124,13 @@ def holder(port: int) -> str:
     for process in _processes():
         with suppress(OSError):  # it ended, or is another user's
             if any(str(one.readlink()) in inodes for one in (process / "fd").iterdir()):
-                return f"process {process.name} ({_command(process)})"
+                return process_words(process)
     return ""
+
+
+def process_words(process: Path) -> str:
+    """``process``: its folder in /proc. Raises OSError where it has ended."""
+    return f"process {process.name} ({_command(process)})"
 
 
 def _listening(port: int) -> Iterator[str]:

@@ -70,21 +70,25 @@ def replay(
     target = Target(version=_version(version), model=to_model)
     report = Report()
     client = _client(*address.door(url, protocol), timeout)
-    with _progress(report, quiet=as_json):
-        entries = _entries(files, model, report)
-        for outcome in resend(
-            entries,
-            client,
-            target,
-            concurrency=concurrency,
-            rtol=rtol,
-            atol=atol,
-        ):
-            report.add(outcome)
+    client.greet()
+    broken: UserError | None = None
+    try:
+        with _progress(report, quiet=as_json):
+            entries = _entries(files, model, report)
+            for outcome in resend(
+                entries, client, target, concurrency=concurrency, rtol=rtol, atol=atol
+            ):
+                report.add(outcome)
+    except UserError as error:
+        if not report.sent:
+            raise
+        broken = error
     if as_json:
         print_json(report.document(show))
     else:
         _print(report, target, show)
+    if broken is not None:
+        raise UserError(f"ended after {report.sent} requests: {'; '.join(broken.lines)}")
     if not report.sent:
         raise UserError(_why_nothing(report, model))
     if report.total("different") or report.total("failed"):
@@ -162,7 +166,11 @@ def _version(text: str | None) -> str | None:
 
 def _why_nothing(report: Report, model: str | None) -> str:
     """The first of these is the likeliest thing to do about it."""
-    reasons = [f"{file} is still being written: name it itself" for file in report.unfinished[:1]]
+    reasons = [
+        f"{file} is still being written and was left out: give that file, not its folder, to send"
+        " what it holds so far"
+        for file in report.unfinished[:1]
+    ]
     if report.others:
         names = ", ".join(name for name, _ in report.others.most_common(3))
         reasons.append(f"no request is for model '{model}' (there are some for {names})")
@@ -181,23 +189,34 @@ def _client(protocol: address.Protocol, url: str, timeout: float) -> Client:
 
 def _entries(files: list[Path], model: str | None, report: Report) -> Iterator[Entry]:
     from serving.errors import ConfigError
-    from serving.observe.request_log.read import Damaged, files_of, read, unfinished_of
+    from serving.observe.request_log.read import Damaged, NoLogError, files_of, unfinished_of
 
     for given in files:
         try:
             report.unfinished += unfinished_of(given)
             for file in files_of(given):
-                for one in read(file):
-                    if isinstance(one, Damaged):
-                        report.add_damaged(one)
-                    elif model is None or one.record.model == model:
-                        yield one
-                    else:
-                        report.others[one.record.model] += 1
+                try:
+                    yield from _entries_of(file, model, report)
+                except NoLogError as error:
+                    if file == given:
+                        raise UserError(f"{file}: {error}") from None
+                    report.add_damaged(Damaged(file.name, str(error)))
         except OSError as error:
             raise UserError(f"{given}: {error.strerror or error}") from None
         except ConfigError as error:
             raise UserError(f"{given}: {error}") from None
+
+
+def _entries_of(file: Path, model: str | None, report: Report) -> Iterator[Entry]:
+    from serving.observe.request_log.read import Damaged, read
+
+    for one in read(file):
+        if isinstance(one, Damaged):
+            report.add_damaged(one)
+        elif model is None or one.record.model == model:
+            yield one
+        else:
+            report.others[one.record.model] += 1
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from serving.cli.client import Client, Value, decode, encode
 from serving.cli.output import UserError
+from serving.cli.unreached import UnreachedError
 from serving.observe.request_log.compare import differences
 from serving.observe.request_log.record import OK
 from serving.observe.request_log.tensors import LoggedTensor
@@ -89,6 +90,8 @@ class _Resender:
             wanted = [tensor.name for tensor in record.outputs]
             model = self._target.model or record.model
             answer = self._client.infer(model, version, inputs, wanted)
+        except UnreachedError:
+            raise
         except UserError as error:
             words = "; ".join(error.lines)
             return Outcome(entry.place, record.model, record.version, "", "failed", words)

@@ -98,6 +98,7 @@ def start(
             on_wait=telling.progress,
             on_ready=telling.ready,
             on_stop=telling.stopping,
+            on_stopped=telling.stopped,
         )
     app.leave(code)
 
@@ -109,14 +110,16 @@ def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str])
     except ImportError as error:
         raise UserError(missing(error)) from None
     from serving.errors import ConfigError
-    from serving.state_opening import StateHeldError
+    from serving.state_opening import NoDirectoryError, StateHeldError
 
     try:
         return Gateway(settings, roots, origins)
     except StateHeldError as error:
         raise UserError(str(error), code=_STATE_HELD) from None
+    except NoDirectoryError as error:
+        raise UserError(str(error), code=2) from None
     except AddressError as error:
-        raise UserError("\n".join([str(error), *advice(settings)])) from None
+        raise UserError("\n".join(advice(settings)) or str(error)) from None
     except ConfigError as error:
         raise UserError(str(error)) from None
 

@@ -13,8 +13,8 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
     """``model``: as the admin port's status gives it."""
     yield str(model["name"])
     yield f"  {default_words(model)}"
-    if model["reason"]:
-        yield f"  {model['reason']}"
+    if model["own_reason"]:
+        yield f"  {model['own_reason']}"
     if model.get("held_out"):
         yield "  kept out until it is loaded by command"
     for version in model.get("unloaded", ()):
@@ -32,8 +32,19 @@ def default_words(model: dict[str, Any]) -> str:
     pinned = model.get("pinned")
     if pinned is not None:
         words += " (pinned)" if pinned == model["default"] else f"; version {pinned} is pinned"
-    previous = model.get("previous")
-    return f"{words}; before it: version {previous}" if previous is not None else words
+    return "; ".join([words, *_before(model)])
+
+
+def _before(model: dict[str, Any]) -> Iterator[str]:
+    """What answered before what does now, and where a rollback goes if that is another one."""
+    now, last, previous = model["default"], model["answered"], model["previous"]
+    if last == now or last is None:
+        if previous is not None:
+            yield f"before it: version {previous}"
+        return
+    yield f"version {last} did last" if now is None else f"before it: version {last}"
+    if previous not in (None, now, last):
+        yield f"a rollback goes to version {previous}"
 
 
 def _version_lines(version: dict[str, Any]) -> Iterator[str]:

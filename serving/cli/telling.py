@@ -8,15 +8,19 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from serving.authorization import is_loopback
 from serving.cli.console import Console
-from serving.cli.news import News, Progress, Views, answering, failed, few
+from serving.cli.news import News, Progress, Views, answering, failed, few, left_out
 from serving.cli.ports import reached_at, url
 from serving.cli.samples import try_line
 
 if TYPE_CHECKING:
-    from serving.app import Gateway
+    from serving.app import Drained, Gateway
     from serving.settings import Settings
 
+_FULL_SPEED = (
+    "`make build`, and then `.venv/bin/pip install --force-reinstall --no-deps dist/serving-*.whl`"
+)
 # Entries of a directory that are named.
 _MOST = 20
 
@@ -25,14 +29,14 @@ def print_addresses(console: Console, gateway: Gateway) -> None:
     from serving import _core
 
     if _core.DEVELOPMENT_BUILD:
-        console.line("development build; `make build` for full speed", "yellow")
+        console.line(f"development build; for full speed {_FULL_SPEED}", "yellow")
     doors = {"HTTP": gateway.http_address, "gRPC": gateway.grpc_address}
     for door, address in doors.items():
         scheme = "http" if door == "HTTP" else ""
         others = reached_at(address, scheme)
         more = f"  (on every address of this machine: {', '.join(others)})" if others else ""
         console.line(f"{door}   {url(address, scheme)}{more}")
-    console.line(f"admin  {url(gateway.admin_address)}  (/metrics, /api/v1/models)")
+    console.line(f"admin  {url(gateway.admin_address)}  ({_control_words(gateway.settings)})")
     console.line(f"pid    {os.getpid()}")
     console.fact(
         "listening",
@@ -43,6 +47,15 @@ def print_addresses(console: Console, gateway: Gateway) -> None:
         also=[one for address in doors.values() for one in reached_at(address)],
         pid=os.getpid(),
     )
+
+
+def _control_words(settings: Settings) -> str:
+    """What the admin port is for, and whether everyone may."""
+    if settings.admin_token_file is not None:
+        return f"/metrics; /api/v1/models with the token in {settings.admin_token_file}"
+    if not is_loopback(settings.admin_host):
+        return "/metrics; /api/v1/models is refused: no token is configured (--admin-token-file)"
+    return "/metrics, /api/v1/models"
 
 
 class Telling:
@@ -69,7 +82,10 @@ class Telling:
         served, wrong = answering(views), failed(views)
         self._entries(views, served)
         line = try_line(url(self._gateway.http_address), views)
-        self._summary(served, wrong)
+        absent = left_out(views)
+        self._summary(served, wrong, absent)
+        for text in absent:
+            self._console.line(text, "dim")
         if line:
             self._console.line("try it:")
             self._console.line(f"  {line}")
@@ -77,11 +93,15 @@ class Telling:
             self._console.line(_how_to_stop(self._gateway.settings), "dim")
         more = {"try": line} if line else {}
         if not served:
-            more |= {"level": "warning", "reason": self._why_nothing(wrong)}
-        self._console.fact("ready", models=served, failed=wrong, **more)
+            more |= {"level": "warning", "reason": self._why_nothing(wrong, absent)}
+        self._console.fact("ready", models=served, failed=wrong, left_out=absent, **more)
 
-    def _why_nothing(self, wrong: Sequence[str]) -> str:
-        return f"{few(wrong)} failed" if wrong else f"no model yet; {_how_to_begin(self._gateway)}"
+    def _why_nothing(self, wrong: Sequence[str], absent: Sequence[str]) -> str:
+        if wrong:
+            return f"{few(wrong)} failed"
+        if absent:
+            return "nothing is served of what is on disk"
+        return f"no model yet; {_how_to_begin(self._gateway)}"
 
     def _entries(self, views: Views, served: Sequence[str]) -> None:
         """What lies in the directories and is not served, where no line said it yet."""
@@ -91,7 +111,7 @@ class Telling:
         for one in manager.passed_over[:_MOST] if not served else ():
             self._console.line(f"{one.path}: passed over: {one.reason}", "yellow")
 
-    def _summary(self, served: Sequence[str], wrong: Sequence[str]) -> None:
+    def _summary(self, served: Sequence[str], wrong: Sequence[str], absent: Sequence[str]) -> None:
         if served:
             self._console.line(f"ready: {few(served)}", "green")
             if wrong:
@@ -99,7 +119,7 @@ class Telling:
         elif wrong:
             self._console.line(f"ready, but nothing is served: {few(wrong)} failed", "red")
         else:
-            self._console.line(f"ready: {self._why_nothing(wrong)}", "yellow")
+            self._console.line(f"ready: {self._why_nothing(wrong, absent)}", "yellow")
 
     def stopping(self) -> None:
         self._stopping = True
@@ -108,6 +128,10 @@ class Telling:
         self._console.line("stopping; a second signal ends at once")
         self._console.fact("stopping")
 
+    def stopped(self, drained: Drained) -> None:
+        self._console.line(f"stopped; {_drained_words(drained)}")
+        self._console.fact("stopped", in_flight=drained.in_flight, cut_off=drained.cut_off)
+
     def _lacks_models(self, views: Views) -> None:
         words = "nothing can be served, and models are required (require_models)"
         wrong = failed(views)
@@ -115,6 +139,18 @@ class Telling:
         said = f"{words}: {f'{few(wrong)} failed' if wrong else 'there is none'}"
         self._console.line(said, "red")
         self._console.fact("no_models", level="error", failed=wrong, reason=said)
+
+
+def _drained_words(drained: Drained) -> str:
+    if drained.cut_off:
+        return f"{_requests(drained.cut_off)} cut off, for the time to end was over"
+    if drained.in_flight:
+        return f"{_requests(drained.in_flight)} that were in flight finished"
+    return "nothing was in flight"
+
+
+def _requests(count: int) -> str:
+    return f"{count} request{'' if count == 1 else 's'}"
 
 
 def _how_to_begin(gateway: Gateway) -> str:

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving import __version__
 from serving.authorization import Gate
 from serving.control import schemas, web
 from serving.control.api import Commander, ControlApi, Operation
@@ -63,7 +64,10 @@ def address_words(error: OSError) -> str:
 
 
 class Admin:
-    """The port's life: bound when made, answering from ``start`` to ``stop``."""
+    """The port's life: answering from ``start`` to ``stop``.
+
+    ``listener``: a socket that listens there; without it one is bound here.
+    """
 
     def __init__(
         self,
@@ -72,12 +76,14 @@ class Admin:
         commander: Commander,
         gate: Gate,
         *,
+        listener: socket.socket | None = None,
         metrics: Callable[[], bytes],
         is_ready: Callable[[], bool],
         tracking: Callable[[], Iterable[TargetStatus]] = tuple,
         traces: Callable[[], TraceStatus | None] = lambda: None,
     ) -> None:
-        self._socket = listen(settings.admin_host, settings.admin_port, "admin port")
+        host, port = settings.admin_host, settings.admin_port
+        self._socket = listener or listen(host, port, "admin port")
         rows = (
             *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
             tracking_operation(settings.tracking.window_s, tracking, traces),
@@ -196,8 +202,18 @@ def plain_operations(
     async def list_settings(_: Request) -> Response:
         return JSONResponse({"settings": settings_json(settings, origins)})
 
+    async def entrance(_: Request) -> Response:
+        return JSONResponse(entrance_json(settings))
+
     health = "/v2/health"
     return (
+        Operation(
+            *("GET", "/", "entrance"),
+            "Who this is, and where things are",
+            entrance,
+            {200: schemas.Entrance},
+            control=False,
+        ),
         Operation(
             *("GET", "/metrics", "metrics"), "Prometheus", scrape, {200: None}, control=False
         ),
@@ -240,6 +256,22 @@ def tracking_operation(
         tell,
         {200: schemas.Tracking},
     )
+
+
+def entrance_json(settings: Settings) -> dict[str, Any]:
+    """As the HTTP port's; port 0 is one that the system chose."""
+    port = settings.http_port
+    return {
+        "name": settings.name,
+        "version": __version__,
+        "description": "/api/openapi.json",
+        "control": "/api/v1/models",
+        "settings": "/api/v1/settings",
+        "tracking": "/api/v1/tracking",
+        "metrics": "/metrics",
+        "health": "/v2/health/ready",
+        "inference": f"port {port}, /v2/models/NAME/infer" if port else "the HTTP port",
+    }
 
 
 def settings_json(settings: Settings, origins: Mapping[str, str]) -> list[dict[str, Any]]:

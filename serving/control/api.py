@@ -92,7 +92,7 @@ class ControlApi:
             ),
             Operation(
                 *("GET", f"{base}/history", "modelHistory"),
-                "What happened to a model's versions lately",
+                "What happened to a model's versions lately, and which was to answer",
                 self._history,
                 {200: schemas.History},
             ),

@@ -1,5 +1,5 @@
-"""The places of the admin port: what each connection waits for, how long it may, and who
-goes when all places are taken. Pure."""
+"""The admin port's connections: what each is doing, how long it may, and which one is closed when
+there are too many. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOWEST_READER = 1024
 
 
 class Phase(IntEnum):
-    """What a connection is doing; the lower, the sooner it goes when places are short."""
+    """What a connection is doing; where there are too many, the lowest is closed first."""
 
     HEAD = 0  # a request's head is not whole yet, or nothing has come at all
     REST = 1  # answered, while its request's body still comes
@@ -47,8 +47,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A connection at one moment. ``asked``: a request was read whole, as far as its head.
-    ``answered``: the last one has got its answer. ``body_whole``: its body has come.
+    """What is seen of a connection, from which its phase follows. ``asked``: a request's head was
+    read whole. ``answered``: the last one has got its answer. ``body_whole``: its body has come.
     ``unread``: bytes of a next head are there. ``unsent``: bytes that wait to be taken."""
 
     asked: bool

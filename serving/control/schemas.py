@@ -41,6 +41,20 @@ class Error(_Strict):
     error: str
 
 
+class Entrance(_Strict):
+    """Paths of this port, and where the models answer."""
+
+    name: str
+    version: str
+    description: str
+    control: str
+    settings: str
+    tracking: str
+    metrics: str
+    health: str
+    inference: str
+
+
 class Live(_Strict):
     live: bool
 
@@ -111,9 +125,16 @@ class UnloadedInfo(_Strict):
 class ModelInfo(_Strict):
     name: str
     default: int | None = Field(description="The version that answers unnamed requests.")
-    reason: str
+    reason: str = Field(description="What is wrong, or other than was asked for.")
+    own_reason: str = Field(description="What of `reason` no version says of itself.")
     pinned: int | None = Field(description="The version that is to answer by command.")
-    previous: int | None = Field(description="The version that answered before: see rollback.")
+    answered: int | None = Field(
+        description="The last version that took over the unnamed requests: not the default while"
+        " nothing answers, or another one stands in for it."
+    )
+    previous: int | None = Field(
+        description="The version that answered before that one: where a rollback goes."
+    )
     held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
     unloaded: list[UnloadedInfo] = Field(description="Versions on disk that are not loaded.")
@@ -134,7 +155,11 @@ class CommandAnswer(_Strict):
 class EventInfo(_Strict):
     at: float = Field(description="Seconds since the epoch.")
     version: int
-    state: str
+    state: str = Field(
+        description="The version's new state; or what was decided of it: `DEFAULT` (it answers"
+        " unnamed requests from then on), `NO DEFAULT`, `PINNED`, `UNPINNED`, `ROLLBACK`,"
+        " `ACCEPTED`."
+    )
     reason: str
 
 

@@ -13,4 +13,4 @@ def not_found(path: str, http_port: int) -> str:
         return f"Not Found: this is the admin port; models answer on {where}"
     if path.startswith(_HEALTH):
         return "Not Found: health is GET /v2/health/live and /v2/health/ready"
-    return "Not Found: /api/openapi.json lists what is here"
+    return "Not Found: GET / and /api/openapi.json say what is here"

@@ -1,8 +1,8 @@
 """Runs that nobody waits for any more are ended (fault 106).
 
-The core says when callers have left. Then one thread looks at what runs, and has the runs end
-whose last caller is gone: in process by onnxruntime's flag, in a child by a word to it or with
-it. A run that somebody waits for costs two entries in a dictionary.
+The core says when callers have left. Then one thread looks at what runs, and ends the runs whose
+last caller is gone: here by onnxruntime's flag, in a child by telling it, and where it does not
+obey by ending the child. All that this costs a run is an entry in a dictionary, put and taken.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What onnxruntime's errors mean, in the gateway's words.
 
-onnxruntime's error classes do not say whose fault an error is (fault table C14), and its
+onnxruntime's error classes do not say whose fault an error is (fact C14), and its
 texts quote source files and paths. So a small table of patterns decides, our own sentence
 goes out, and the original goes to the log. What no pattern knows is our fault: INTERNAL.
 The patterns are held against the installed onnxruntime by the tests.

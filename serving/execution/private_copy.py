@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.execution.external_data import ExternalFile, os_words
-from serving.state_dir import make_private
+from serving.state_dir import make_private, make_root
 
 _PREFIX = "serving-weights-"
 # What a copy leaves free for others.
@@ -140,7 +140,7 @@ def _filled(files: Sequence[ExternalFile], where: Sequence[Place]) -> tuple[Path
 def _fill(files: Sequence[ExternalFile], place: Place) -> tuple[Path, int]:
     """Raises OSError where this place does not take them, and leaves nothing then."""
     if place.is_ours:
-        make_private(place.folder.parent)
+        make_root(place.folder.parent)
         make_private(place.folder)
     remove_dead([place])
     _check_place(place.folder, sum(file.size for file in files))

@@ -24,7 +24,7 @@ _pool: tuple[int, int] | None = None
 def ort() -> Any:
     """The onnxruntime module.
 
-    Its telemetry is on by default and starts at the import (fault table C16), so it is
+    Its telemetry is on by default and starts at the import (fact C16), so it is
     switched off first; an operator's own ``ORT_DISABLE_TELEMETRY=0`` is left as it is.
 
     Raises ConfigError, naming the extras, where onnxruntime is not installed.

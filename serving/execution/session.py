@@ -91,7 +91,7 @@ class Runner:
     def _path(self) -> Run:
         """The leanest way to run this model.
 
-        BF16 comes in as uint16 and leaves as an address: numpy has no such type (C8).
+        BF16 comes in as uint16 and leaves as an address: numpy has no such type (fact C8).
         """
         tensors = self.signature.inputs + self.signature.outputs
         if any(tensor.datatype == "BF16" for tensor in tensors):

@@ -22,12 +22,15 @@ def is_there(name: str = USUAL) -> bool:
 
 
 def missing(name: str) -> str:
-    return f"the model needs the locale {name}, which is missing here: {how_to_get(name)}"
+    return (
+        f"the model needs the locale {name}, which is missing here: {how_to_get(name)}, then load"
+        " it again"
+    )
 
 
 def how_to_get(name: str = USUAL) -> str:
     language, _, charmap = name.partition(".")
     return (
         f"as root, localedef -i {language} -f {charmap or 'UTF-8'} {name}"
-        " (Debian, Ubuntu: after apt-get install locales), then load it again"
+        " (Debian, Ubuntu: after apt-get install locales)"
     )

@@ -1,4 +1,4 @@
-"""Every version's signature against the one that its model's callers know."""
+"""Compares each ready version's signature with the one that its model's callers rely on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _LOST = (
 
 
 class Comparing:
-    """What came of comparing, by model. Used by the manager's loop only.
+    """Which versions are held back for their signatures, by model. Used by the manager's loop only.
 
-    ``holds``: whether versions are held back at all; what callers know is kept in any case.
+    ``holds``: whether any is (the setting ``rollout.hold_signature_changes``); the signature that
+    callers rely on is noted in any case.
     """
 
     def __init__(self, intents: Intents, holds: bool) -> None:
@@ -38,11 +39,11 @@ class Comparing:
         return frozenset(self._held.get(model, ()))
 
     def words(self, model: str) -> Mapping[int, str]:
-        """Of the versions that would answer, or do, were it not for their signatures."""
+        """Version -> why its signature holds it back, or would, were there another to answer."""
         return self._words.get(model, {})
 
     def compare(self, wishes: Wishes, slots: Sequence[Slot]) -> bool:
-        """Whether other versions are held back than before."""
+        """Compare anew; whether that changed which versions are held back."""
         model = wishes.model
         before = self._held.pop(model, {})
         held = self._held_back(wishes, slots)
@@ -51,7 +52,7 @@ class Comparing:
         return held != before
 
     def news(self, wishes: Wishes, chosen: Collection[int], default: int | None) -> dict[int, str]:
-        """What is to be said of versions and was not said before."""
+        """What ``words`` says from now on, as far as it is new: this is for the log."""
         model, before = wishes.model, self._words.pop(wishes.model, {})
         told = holding.to_tell(self._held.get(model, {}), chosen, wishes.answered, default)
         words = {
@@ -70,8 +71,9 @@ class Comparing:
     def answers(
         self, model: str, version: int, slots: Sequence[Slot], now: float, *, alone: bool
     ) -> bool:
-        """Callers know the signature of what answers them: whether that is news. ``alone``:
-        nothing that is on its way may answer in its place yet."""
+        """Note that ``version`` answers, so that its signature is what callers rely on from now
+        on; whether that changed anything. ``alone``: no version that is still loading might
+        answer in its place."""
         ready = [s for s in slots if s.version == version and s.state is State.READY]
         # Of two that are ready the older one is about to leave.
         newest = max(ready, key=lambda slot: slot.id)

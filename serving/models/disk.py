@@ -29,8 +29,9 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """``age_s``: since the last look began, None before the first; ``unreadable`` directories;
-    ``ignored``: entries and models that could not be made out."""
+    """How well the registry can be read. ``age_s``: seconds since the last scan began, None before
+    the first; ``unreadable``: directories that can't be listed; ``ignored``: entries and models
+    that could not be made out."""
 
     age_s: float | None
     unreadable: int
@@ -38,7 +39,9 @@ class Sight:
 
 
 class Disk:
-    """``mono`` and ``cpu`` are clocks in seconds, the second of this thread's CPU time."""
+    """What the last scan of the registry found, and when the next is due.
+
+    ``mono`` and ``cpu`` are clocks in seconds, the second of this thread's CPU time."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What happened to versions lately, bounded."""
+"""What happened to versions lately, and which was to answer, bounded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from serving.events import log
-from serving.models.state import PENDING, Event, Slot, State
+from serving.models.state import PENDING, Change, Event, Slot, State
 
 # The last transitions of all models together, of one model, and how many models have such
 # a list: those that something happened to last.
@@ -17,7 +17,8 @@ MODELS = 1024
 
 
 class History:
-    """The last transitions, each logged as it happens. Written by one thread, read by any."""
+    """The last transitions and changes, the former logged as they happen. Written by one thread,
+    read by any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,6 +45,11 @@ class History:
         """Keep ``words`` about a slot as it stands: no transition, so nobody is told of one."""
         with self._lock:
             self._keep(Event(at, slot.model, slot.version, slot.state, words))
+
+    def changed(self, model: str, version: int, what: Change, reason: str, at: float) -> None:
+        """Keep what was decided of a version: no transition, and logged by who decided."""
+        with self._lock:
+            self._keep(Event(at, model, version, what, reason))
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from serving.models import advice
 from serving.models.state import Slot, SlotKey, State
 from serving.models.wishes import Wishes
 from serving.signature import Signature, difference
@@ -41,8 +42,9 @@ def held_back(
 
 
 def until_known(wishes: Wishes, slots: Sequence[Slot]) -> Held | None:
-    """Where the signature that callers know was lost: every other READY version, as long as the
-    one that answered last may come and show it. None once it can't: nothing can be compared."""
+    """What to hold back while the signature that callers know is lost (its document is damaged):
+    every READY version but the one that answered last, as long as that one may still be loaded
+    and show its signature. None once it can't: then there is nothing to compare with."""
     if wishes.unknown:
         return {}
     wish = wishes.of(wishes.answered) if wishes.answered is not None else None
@@ -80,7 +82,8 @@ def takes_no_place(
 def to_tell(
     held: Held, chosen: Collection[int], answered: int | None, default: int | None
 ) -> dict[int, str]:
-    """Those that would answer, or do: not the older ones of a model that has gone on since."""
+    """Of the versions held back those worth a word: that answer all the same, or are newer than
+    what answers. Older ones would not have answered anyway."""
     return {
         version: words
         for version, words in held.items()
@@ -97,7 +100,7 @@ def in_words(wishes: Wishes, version: int, differs: str, default: int | None) ->
         return (
             "answers because it is pinned, although its signature is not the one that callers"
             f" know: {differs} ({_cure(model, version)}; to let the newest version that fits"
-            f" answer: serving models default {model} auto)"
+            f" answer: {advice.unpin(model)})"
         )
     former = "what it was" if answered in (None, version) else f"that of version {answered}"
     if version == default:
@@ -108,7 +111,7 @@ def in_words(wishes: Wishes, version: int, differs: str, default: int | None) ->
 
 
 def _cure(model: str, version: int) -> str:
-    return f"to take it: serving models accept {model} {version}"
+    return f"to take it: {advice.accept(model, version)}"
 
 
 def _words(known: Signature, signature: Signature | None) -> str:

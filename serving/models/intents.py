@@ -1,4 +1,4 @@
-"""What is wanted of each model: what its directory says, and what commands said over that."""
+"""The desired state of each model: what its folder says, and what commands decided over that."""
 
 from __future__ import annotations
 
@@ -38,18 +38,19 @@ class _Override:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """``explicit``: a model as it was when it was asked for; the directory has no say later."""
+    """In ``explicit``: a model as its folder was when a command loaded it; what changes there
+    later does not count."""
 
     known: KnownConfig
     versions: tuple[Wish, ...]
 
 
 class Intents:
-    """Used by the manager's loop only.
+    """The desired state of all models. Used by the manager's loop only.
 
-    What was said is in one document of the state directory, the signatures that callers know in
-    another; overrides and uploads are not: they hold until the next load without one, or the end
-    of the process.
+    What commands decided is kept in one document of the state directory, the signatures that
+    callers rely on in another. Configurations and files that came with a load call are not kept:
+    they hold until the next load without them, or the end of the process.
     """
 
     def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
@@ -85,7 +86,8 @@ class Intents:
         return self._overlays.get(model, NOTHING)
 
     def begin(self, models: Collection[str]) -> None:
-        """The models that are there at the start: ``*`` names them all, and no later one."""
+        """Take the models that are there at the start: ``*`` in ``load_models`` means these, and
+        none that come later."""
         if EVERY in self._named:
             self._named |= set(models)
 
@@ -125,7 +127,8 @@ class Intents:
             del self._in_force[model]
 
     def wishes(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> Wishes:
-        """``found``: the model on disk; ``unseen``: if None, it may be there all the same.
+        """All that the policy needs of one model. ``found``: the model on disk, None where none
+        was found; ``unseen``: it may be there all the same, for its directory could not be read.
         ``now``: epoch seconds."""
         said = self.said(model)
         found = self.uploaded().get(model, found)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from serving.model_config.schema import VersionPolicy
+from serving.models import advice
+from serving.models.reasons import BY_POLICY, NOBODY_ASKED
 from serving.models.views import UnloadedVersion
 from serving.models.wishes import Wish, Wishes
 
-NOBODY_ASKED = "not loaded: nobody has asked for it"
 _MOST_NAMED = 8
 
 
@@ -31,9 +32,9 @@ def _why(wishes: Wishes, wish: Wish) -> str:
 
 def policy_words(policy: VersionPolicy) -> str:
     if policy.kind == "latest":
-        return f"the version policy is latest {policy.latest}"
+        return f"{BY_POLICY} latest {policy.latest}"
     if policy.kind == "specific":
-        return f"the version policy is specific {numbers(policy.specific)}"
+        return f"{BY_POLICY} specific {numbers(policy.specific)}"
     return "its turn has not come"
 
 
@@ -47,12 +48,15 @@ def held_by_pin(wishes: Wishes, default: int | None) -> tuple[int, ...]:
     return tuple(sorted(v for v in newer if v not in wishes.out))
 
 
-def pinned_words(held: Sequence[int], pinned: int) -> str:
-    """ "" where nothing is held back."""
+def pinned_words(model: str, held: Sequence[int], pinned: int) -> str:
+    """What is held back and how to let go of it, "" where nothing is."""
     if not held:
         return ""
     who = f"version {held[0]} is" if len(held) == 1 else f"versions {numbers(held)} are"
-    return f"{who} held back: the model is pinned to version {pinned}"
+    return (
+        f"{who} held back: the model is pinned to version {pinned}"
+        f" (to let go of the pin: {advice.unpin(model)})"
+    )
 
 
 def numbers(versions: Sequence[int]) -> str:

@@ -1,4 +1,5 @@
-"""What commands said about a model, over what its directory says: data and pure functions.
+"""A model's overrides: what commands (load, unload, pin) decided about it, which goes before what
+its folder and the version policy say. Data and pure functions.
 
 The three modes differ in how long a command holds. ``poll``: an unload holds out the files that
 were on disk, until they change or the server starts again. ``both``: until another command,
@@ -22,7 +23,7 @@ MOST_MODELS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """What was said about one model.
+    """The overrides of one model.
 
     ``whole``: it was loaded or unloaded as a whole; None: nothing was said. ``versions``: loaded
     by number. ``out``: unloaded by number, with the fingerprint of the files that are held out,
@@ -43,7 +44,8 @@ NOTHING = Overlay()
 
 
 def is_wanted(said: Overlay, mode: Mode, named: bool) -> bool:
-    """Whether the version policy counts; ``named``: the model is loaded at start."""
+    """Whether versions are loaded as the version policy says, and not only those that commands
+    named. ``named``: the setting ``load_models`` names the model."""
     if said.whole is not None:
         return said.whole
     return mode != "explicit" or named

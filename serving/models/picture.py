@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 from serving.model_config import ModelConfig
 from serving.models.answers import pin_words
 from serving.models.loading.cost import CostCurve
-from serving.models.on_disk import NOBODY_ASKED, held_by_pin, pinned_words, unloaded
+from serving.models.on_disk import held_by_pin, pinned_words, unloaded
 from serving.models.policy import desired_if_whole
+from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
 from serving.models.wishes import Wish, Wishes
@@ -107,30 +108,48 @@ def model_view(standing: Standing, served: Sequence[Served]) -> ModelView:
     versions += [_unloaded(wish) for wish in coming]
     versions.sort(key=lambda view: view.number)
     versions = [_held_back(view, standing) for view in versions]
-    words = standing.words
-    if not words and default is None:
-        words = _why_none(versions, standing)
-    held = [f"version {number} {why}" for number, why in sorted(standing.held_back.items())]
-    newer = pinned_words(held_by_pin(wishes, default), wishes.pinned or 0)
-    words = "; ".join(filter(None, [words, _pin_words(standing, versions), newer, *held]))
+    reason, own = _reasons(versions, standing)
     return ModelView(
         wishes.model,
         tuple(versions),
         default,
-        words,
+        reason,
         wishes.pinned,
         standing.previous,
         standing.held_out,
         unloaded(wishes, {view.number for view in versions}),
+        own,
+        wishes.answered,
     )
+
+
+def _reasons(versions: Sequence[VersionView], standing: Standing) -> tuple[str, str]:
+    """The model's, and what of it no version says of itself."""
+    wishes, default = standing.wishes, standing.default
+    told = [f"version {number} {why}" for number, why in sorted(standing.held_back.items())]
+    own = [
+        standing.words,
+        _pin_words(standing, versions),
+        pinned_words(wishes.model, held_by_pin(wishes, default), wishes.pinned or 0),
+    ]
+    unready = ""
+    if not standing.words and default is None:
+        unready = "" if standing.held_out else _unready_words(versions)
+        own[0] = "" if unready else _why_none(standing)
+    said = {view.reason for view in versions}
+    mine = [words for words in own if words not in said]
+    return _joined([unready, *own, *told]), _joined(mine)
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "; ".join(filter(None, words))
 
 
 def _held_back(view: VersionView, standing: Standing) -> VersionView:
     why = standing.held_back.get(view.number, "")
     if view.state is not State.READY or not why:
         return view
-    reason = "; ".join(filter(None, [why, view.reason]))
-    return replace(view, reason=reason, held_back=True)
+    return replace(view, reason=_joined([why, view.reason]), held_back=True)
 
 
 def _pin_words(standing: Standing, versions: Sequence[VersionView]) -> str:
@@ -228,18 +247,22 @@ def _unloaded(wish: Wish) -> VersionView:
     return _plain(slot, Served(slot, None, None, None))
 
 
-def _why_none(versions: Sequence[VersionView], standing: Standing) -> str:
+def _unready_words(versions: Sequence[VersionView]) -> str:
+    """Of the newest; one that is ready is held back."""
+    others = [view for view in versions if view.state is not State.READY]
+    if not others:
+        return ""
+    newest = others[-1]
+    state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
+    return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
+
+
+def _why_none(standing: Standing) -> str:
     if standing.held_out:
         return "unloaded by command"
-    # One that is ready is held back.
-    others = [view for view in versions if view.state is not State.READY]
-    if others:
-        newest = others[-1]
-        state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
-        return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
     wishes = standing.wishes
     if not wishes.wanted and not wishes.extra:
         return NOBODY_ASKED
     if wishes.versions:
-        return "no version on disk is under its version policy"
+        return NONE_BY_POLICY
     return "it has no version"

@@ -1,4 +1,4 @@
-"""The newest picture of all models: drawn by the loop, published, and read by everyone."""
+"""The newest views of all models: made by the manager's loop, published, read by any thread."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ Views = tuple[ModelView, ...]
 
 
 class Pictures:
-    """``publish`` gets every new picture. ``show`` is the loop's, the rest anyone's."""
+    """``publish`` gets every new set of views, then the listeners do. ``show`` is for the loop,
+    the rest for any thread."""
 
     def __init__(self, publish: Callable[[Views], None]) -> None:
         self._publish = publish
-        # Whether the newest picture is drawn and published.
+        # Whether the newest views could be published.
         self.shown = False
-        # Swapped whole.
+        # Replaced as a whole, so that readers need no lock.
         self.views: Views = ()
         self._by_name: Mapping[str, ModelView] = {}
         self._listeners: tuple[Callable[[Views], None], ...] = ()
@@ -35,8 +36,8 @@ class Pictures:
         self._listeners = (*self._listeners, listener)
 
     def show(self, changed: Mapping[str, ModelView | None]) -> None:
-        """Publish with these models drawn anew (None: gone); again the next time when that
-        fails."""
+        """Publish all views, those of these models replaced (None: the model is gone). What could
+        not be published is published with the next call."""
         drawn = {name: view for name, view in self._by_name.items() if name not in changed}
         drawn.update((name, view) for name, view in changed.items() if view is not None)
         self._by_name = drawn

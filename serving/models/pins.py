@@ -25,7 +25,7 @@ class Pins:
         known = before[1] if before[0] == pinned else frozenset[int]()
         news = [version for version in held if version not in known]
         if news:
-            words = pinned_words(news, pinned)
+            words = pinned_words(model, news, pinned)
             log.info("version_held_back", model=model, version=news[-1], reason=words)
         elif before[0] != pinned:
             log.info("version_pinned", model=model, version=pinned)

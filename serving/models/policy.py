@@ -77,7 +77,9 @@ _ByVersion = dict[int, list[Slot]]
 
 Action = Add | Load | MoveOver | GiveWay | Cancel | Unload | Forget | Remark
 
-GONE_FROM_DISK = "no longer on disk; stays because no other version of the model can answer"
+GONE_FROM_DISK = "no longer on disk; stays until a version that is on disk can answer"
+ALL_GONE = "no longer on disk, nor is any other version of the model; stays as loaded"
+OUT_OF_POLICY = "not under the version policy; stays until a version that is can answer"
 UNREADABLE = "its model directory cannot be read now; stays as loaded"
 FILES_CHANGED = "its files changed on disk after it was loaded; what was loaded answers"
 RECONFIGURING = "answers with its former configuration until it is loaded with the new one"
@@ -370,6 +372,10 @@ def _on_disk(slot: Slot, wishes: Wishes) -> bool:
     return any(_serves(slot, wish) and not wish.gone for wish in wishes.versions)
 
 
+def _any_on_disk(wishes: Wishes) -> bool:
+    return any(not wish.gone for wish in wishes.versions)
+
+
 def _why_left(slot: Slot, wishes: Wishes) -> str:
     if wishes.of(slot.version) is None:
         return "no longer on disk"
@@ -378,7 +384,7 @@ def _why_left(slot: Slot, wishes: Wishes) -> str:
 
 def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: _ByVersion) -> str:
     if wishes.of(slot.version) is None:
-        return GONE_FROM_DISK
+        return GONE_FROM_DISK if _any_on_disk(wishes) else ALL_GONE
     for wish in chosen:
         if wish.version == slot.version:
             return _why_former(slot, wish, _find(slots, wish))
@@ -386,7 +392,7 @@ def _why_kept(slot: Slot, wishes: Wishes, chosen: Sequence[Wish], slots: _ByVers
         return f"answers while version {chosen[0].version} is held back"
     if chosen:
         return f"answers until version {chosen[0].version} is ready"
-    return "not under the version policy; stays because no other version can answer"
+    return OUT_OF_POLICY
 
 
 def _why_former(slot: Slot, wish: Wish, heir: Slot | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.errors import Word
-from serving.models import policy
+from serving.models import advice, policy
 from serving.models.commands import (
     AcceptVersion,
     Command,
@@ -94,12 +94,27 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
-    """Nobody knows the signature of what was never loaded."""
-    if any(slot.version == version and slot.signature is not None for slot in facts.slots):
-        return None
+    """Nobody knows the signature of what was never loaded; and a pin is no signature's matter."""
+    mine = [s for s in facts.slots if s.version == version and s.signature is not None]
+    if mine:
+        serve = all(slot.state is State.READY for slot in mine)
+        return _only_pinned(version, facts) if serve else None
     if not _ever(version, facts):
         return _not_found(facts, version)
     words = f"version {version} of model '{facts.model}' is not loaded, its signature is not known"
+    return Outcome(Word.BAD_REQUEST, words, facts.default)
+
+
+def _only_pinned(version: int, facts: Facts) -> Outcome | None:
+    """Where nothing but a pin keeps a version that is ready from answering."""
+    pinned = facts.wishes.pinned
+    if pinned in (None, version) or facts.default != pinned or version in facts.wishes.held:
+        return None
+    words = (
+        f"version {version} of model '{facts.model}' is not held back for its signature, so there"
+        f" is nothing to accept: the model is pinned to version {pinned} (to let go of the pin:"
+        f" {advice.unpin(facts.model)})"
+    )
     return Outcome(Word.BAD_REQUEST, words, facts.default)
 
 
@@ -207,7 +222,7 @@ def _load_ended(facts: Facts, failures: Sequence[tuple[int, str, bool]]) -> Outc
     if not failures:
         return Outcome(version=facts.default)
     # Triton's words; its clients look for them.
-    states = " ".join(f"version {v} is at UNAVAILABLE state: {why};" for v, why, _ in failures)
+    states = "; ".join(f"version {v} is at UNAVAILABLE state: {why}" for v, why, _ in failures)
     heals = all(may_heal for _, _, may_heal in failures)
     return Outcome(
         Word.UNAVAILABLE if heals else Word.BAD_REQUEST,

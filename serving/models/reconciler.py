@@ -8,7 +8,7 @@ from functools import partial
 
 from serving.errors import Word
 from serving.events import log
-from serving.models import policy, progress
+from serving.models import changes, policy, progress
 from serving.models.answers import answering
 from serving.models.commands import AcceptVersion, Command, LoadModel, Outcome, SetDefault
 from serving.models.comparing import Comparing
@@ -21,7 +21,7 @@ from serving.models.pins import Pins
 from serving.models.progress import Facts
 from serving.models.slots import Slots
 from serving.models.startup import has_started
-from serving.models.state import PENDING, Slot, State
+from serving.models.state import PENDING, Change, Slot, State
 from serving.models.tickets import Order
 from serving.models.views import ModelView
 from serving.models.wishes import Wishes
@@ -193,6 +193,7 @@ class Reconciler:
             order.ticket.end(self._with_right_name(refused, facts))
             return
         log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
+        self._keep(model, changes.of_command(order.command, command, facts))
         self._intents.apply(command, order.upload, facts.wishes, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
@@ -201,6 +202,10 @@ class Reconciler:
         ):
             self.slots.forget_failed(model, command.version)
         self._wish_anew(model)
+
+    def _keep(self, model: str, change: tuple[int, Change, str] | None) -> None:
+        if change is not None:
+            self.slots.history.changed(model, *change, self._wall())
 
     def _with_right_name(self, refused: Outcome, facts: Facts) -> Outcome:
         if refused.word is not Word.NOT_FOUND or facts.found:
@@ -277,10 +282,12 @@ class Reconciler:
         self._tell_held(wishes, chosen - coming, default)
         held = held_by_pin(wishes, default)
         self._pins.tell(model, default if default == wishes.pinned else None, held)
+        was = self._defaults.get(model)
+        self._keep(model, changes.of_default(wishes, was, default, ready))
         if default is None:
             self._defaults.pop(model, None)
             return False
-        if (was := self._defaults.get(model)) not in (None, default):
+        if was not in (None, default):
             log.info("default_version", model=model, version=default, was=was)
         self._defaults[model] = default
         # One that only stands in while another is on its way has not taken over.

@@ -22,10 +22,13 @@ def has_started(
 
     ``wanted``: (model, version). ``settling``: models that something is being copied into;
     ``wrong``: something of the registry can't be read. A model of which every version failed
-    has come as far as it will, except under ``strict``.
+    has come as far as it will, except under ``strict``, also while one is tried again: of
+    several that fail again and again one is always on its way.
     """
     mine = [slot for slot in slots if (slot.model, slot.version) in wanted]
-    pending = {slot.model for slot in mine if slot.state in PENDING} | set(settling)
+    tries = [slot for slot in mine if slot.state in PENDING]
+    first = [slot for slot in tries if readiness == "strict" or slot.attempts == 0]
+    pending = {slot.model for slot in first} | set(settling)
     if readiness == "any":
         ready = {slot.model for slot in slots if slot.state is State.READY}
         return pending <= ready

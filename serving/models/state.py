@@ -21,6 +21,17 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
+class Change(StrEnum):
+    """What is decided about a model's versions, and is no transition of any."""
+
+    DEFAULT = "DEFAULT"
+    NO_DEFAULT = "NO DEFAULT"
+    PINNED = "PINNED"
+    UNPINNED = "UNPINNED"
+    ROLLBACK = "ROLLBACK"
+    ACCEPTED = "ACCEPTED"
+
+
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.NEW: frozenset({State.LOADING, State.FAILED}),
@@ -56,7 +67,8 @@ class SlotKey:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One transition, for the bounded history; ``at`` is seconds since the epoch.
+    """One transition, or a change of what is to answer, for the bounded history; ``at`` is
+    seconds since the epoch.
 
     ``cancelled``: nobody wanted the version any more while it was loaded.
     """
@@ -64,7 +76,7 @@ class Event:
     at: float
     model: str
     version: int
-    state: State
+    state: State | Change
     reason: str
     cancelled: bool = False
 
@@ -93,7 +105,7 @@ class Slot:
     may_heal: bool = False
     # How often it gave way to others while it was loaded: from once on it is a slow one.
     gave_way: int = 0
-    # Whether it was told to, and has not come out of the loader yet.
+    # Whether it was told to give way, and is still in the loader.
     told: bool = False
     # The monotonic time from which its trial has done its own work; None before.
     trying_since: float | None = None

@@ -38,11 +38,13 @@ class Order:
 
 
 class Tickets:
-    """Safe from any thread. ``wake`` is called when there is something to take.
+    """Commands that wait for the loop or are under way. Safe from any thread. ``wake`` is called
+    when there is something to take.
 
-    A newer command ends the tickets of older ones for its model, unless it asks for the same:
-    then they end together. An older command still has its effect, before the newer one's, save
-    where the newer one leaves nothing of it; so a storm costs one entry, not thousands.
+    Who waits for an older command of the same model is told that a newer one took its place;
+    where both ask for the same, they are answered together. The older command is carried out all
+    the same, unless the newer one would undo all of it: so thousands of loads and unloads of one
+    model leave one in the line.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -93,7 +95,8 @@ class Tickets:
         return orders
 
     def under_way(self) -> list[Ticket]:
-        """Those whose orders have been taken: before, nothing says how they fare."""
+        """Tickets whose commands the loop has taken. Of the others it can't tell yet how far they
+        have come."""
         with self._lock:
             return [one for one in self._all() if id(one) not in self._fresh]
 

@@ -1,4 +1,4 @@
-"""Frozen pictures of models and versions, for those who report and answer."""
+"""Immutable views of models and versions: for observers, protocols, routes and the admin port."""
 
 from __future__ import annotations
 
@@ -79,10 +79,11 @@ class UnloadedVersion:
 class ModelView:
     """A model and its versions, ascending; ``default`` answers unnamed requests.
 
-    ``reason``: what is wrong with the model, or other than was asked for. ``pinned``: the
-    version that is to answer by command; ``previous``: the one that answered before the last
-    change; ``held_out``: the model was unloaded by command. ``unloaded``: what else is on disk,
-    ascending.
+    ``reason``: what is wrong with the model, or other than was asked for; ``own_reason``: what of
+    that no version says of itself. ``pinned``: the version that is to answer by command;
+    ``answered``: the last one that did, also where nothing does now or another stands in for it;
+    ``previous``: the one before that, which a rollback goes to; ``held_out``: the model was
+    unloaded by command. ``unloaded``: what else is on disk, ascending.
     """
 
     name: str
@@ -93,3 +94,5 @@ class ModelView:
     previous: int | None = None
     held_out: bool = False
     unloaded: tuple[UnloadedVersion, ...] = ()
+    own_reason: str = ""
+    answered: int | None = None

@@ -1,4 +1,4 @@
-"""What is on disk of a model, and what commands said about it: all that the policy looks at."""
+"""A model as the policy sees it: its versions on disk, and what commands decided about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _UNSETTLED = "its configuration is still changing"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A version on disk as it would be loaded; one that is not ``whole`` never is.
+    """A candidate for loading: a version on disk, with the configuration it would be loaded
+    with. It is loaded only when it is ``whole``: when all of its files are there.
 
     ``path``: the version's folder; ``folder``: the model's. ``note``: why it is not whole,
     ``settling``: only because something changed a moment ago, ``gone``: because it is off the
@@ -40,7 +41,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What is on disk of one model, and what was said about it.
+    """One model's versions on disk, and what commands decided about them.
 
     ``unknown``: the source could not say what is there, so nothing is added or taken away
     because of the disk. ``settling``: its configuration changed a moment ago.
@@ -105,8 +106,8 @@ def version_policy(known: KnownConfig | None, wishes: tuple[Wish, ...]) -> Versi
 
 
 def merged(taken: tuple[Wish, ...], now: Mapping[int, Wish]) -> tuple[Wish, ...]:
-    """The versions that were there when a command asked, as they are now: later ones don't
-    count, and one that is off the disk stays wished as far as it is loaded."""
+    """The versions that were there when a command loaded the model, as they are now. Later ones
+    don't count; one that is off the disk by now stays a candidate, so that it goes on if loaded."""
     return tuple(now.get(wish.version) or _lost(wish) for wish in taken)
 
 

@@ -36,6 +36,12 @@ def context(setting: str, own: str = "") -> ssl.SSLContext:
         raise _unreadable(setting, variable, path, error) from None
 
 
+def naming(own: str = "") -> str:
+    """The variable that counts; where none is set, the one that says it for most programs."""
+    found = _named(own)
+    return found[0] if found is not None else VARIABLES[-1]
+
+
 def roots(setting: str) -> bytes | None:
     """The same for gRPC, which takes certificates as PEM and no folder; None: its own."""
     found = _named("")

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from serving import __version__
 from serving.errors import ConfigError
-from serving.observe.authorities import context
+from serving.observe.authorities import context, naming
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -65,6 +65,7 @@ class HttpClient:
         self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
         self._timer = _Timer()
         tls = context(setting, authorities) if secure else None
+        self._trusted_by = naming(authorities)
         self._connection = _connection(tls, host, port)
         respond = partial(_Response, self._timer)
         self._connection.response_class = respond  # type: ignore[assignment]  # a class is declared
@@ -91,7 +92,7 @@ class HttpClient:
                 return self._once(method, path, body, headers or {})
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            raise HttpError(_words(error)) from None
+            raise HttpError(_words(error, self._trusted_by)) from None
 
     def close(self) -> None:
         self._connection.close()
@@ -190,7 +191,7 @@ def _content(response: http.client.HTTPResponse) -> bytes:
     return content
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, trusted_by: str) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, socket.gaierror):
@@ -200,7 +201,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted: {error.verify_message.rstrip('.')}"
-            " (SSL_CERT_FILE names the authorities)"
+            f" ({trusted_by} names the authorities)"
         )
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or 'failed'}"

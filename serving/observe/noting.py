@@ -1,4 +1,4 @@
-"""What the core notes of single requests: decided in one place, from the settings."""
+"""Which requests are traced, logged and sampled: the core is told in one place, by the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Noting(Protocol):
 
 
 def note_requests(server: Noting, settings: Settings) -> None:
-    """Switch on what somebody is going to take; the rest stays off and costs nothing."""
+    """Have the core record only what has a consumer (traces, request log, access log): what is off
+    costs no request anything."""
     tracing, request_log = settings.tracing, settings.request_log
     server.observe(
         trace_rate=tracing.rate if tracing.endpoint else 0.0,

@@ -1,4 +1,4 @@
-"""Counts, by model, what happens to versions."""
+"""Counters by model: loads with their outcomes, and changes of the version that answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ READY, FAILED, CANCELLED = "ready", "failed", "cancelled"
 
 
 class Tally:
-    """Hears of every transition and of every picture; forgets the models that are gone."""
+    """Listens to the manager: to every transition of a version, and to every new set of views.
+    Counters go with their model."""
 
     def __init__(self) -> None:
         self._loads = Counts()

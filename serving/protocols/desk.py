@@ -1,4 +1,4 @@
-"""What those who answer calls have before them."""
+"""What every handler of a call is given: the models, control over them, and the ports."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from serving.protocols.views import Directory
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """``server_name`` is the operator's for this server; ``control`` None: no call may
-    change what is served; ``ports`` None: they are not told."""
+    """``directory``: the models as they stand. ``server_name`` is the operator's for this server;
+    ``control`` None: no call may change what is served; ``ports`` None: they are not told."""
 
     directory: Directory
     server_name: str

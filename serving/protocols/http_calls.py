@@ -20,6 +20,7 @@ from serving.model_config import message_to_json_dict
 from serving.protocols import oip, triton
 from serving.protocols.desk import Desk
 from serving.protocols.entrance import entrance
+from serving.protocols.not_found import not_found
 from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
 from serving.protocols.views import MAX_BODY_BYTES, Directory, check_size, decode_name, shown
 
@@ -70,7 +71,8 @@ def answer(desk: Desk, call: _core.Call) -> bytes | Later:
             return found
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
-    raise ServingError(Word.NOT_FOUND, "Not Found")
+    words = not_found(call.path, (pattern for pattern, _ in ROUTES))
+    raise ServingError(Word.NOT_FOUND, words)
 
 
 def _entrance(request: Request) -> Any:

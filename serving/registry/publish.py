@@ -35,16 +35,27 @@ _MOST_RIVALS = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What a trial found out here: ``seconds`` of a run by its rows, ``memory_bytes`` that the
+    process grew by (0: unknown), how a gateway would batch it, in words."""
+
+    seconds: Mapping[int, float]
+    memory_bytes: int
+    batching: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """``notes``: what is other than one may expect of the version, in words. ``differs``: in
     which ways callers of the version ``below`` (0: there is none to compare with) would be wrong
-    with this one."""
+    with this one. ``measures``: where it was tried."""
 
     path: Path
     version: int
     notes: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     below: int = 0
+    measures: Measures | None = None
 
 
 def write_version(

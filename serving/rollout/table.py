@@ -1,4 +1,4 @@
-"""The route table's author."""
+"""Makes the core's route table out of the models' views, and publishes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
-    """What gives the core a whole new table for every new picture of the models."""
+    """A function that publishes a whole new route table; the manager calls it with every new set
+    of views."""
     # Here, so that the rules can be read and tested without the built core.
     from serving import _core
 

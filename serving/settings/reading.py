@@ -6,7 +6,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ValidationError
@@ -53,16 +53,29 @@ def load_settings(
     return _validated(values, origins), origins
 
 
-def ignored_environment(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """One sentence for each ``SERVING_`` variable that has no effect, to be logged."""
+class IgnoredVariable(NamedTuple):
+    """One that has no effect, and why; ``mistaken``: somebody meant it to have one."""
+
+    name: str
+    reason: str
+    mistaken: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} ignored: {self.reason}"
+
+
+def ignored_environment(environ: Mapping[str, str] | None = None) -> tuple[IgnoredVariable, ...]:
+    """The ``SERVING_`` variables that have no effect."""
     environ = os.environ if environ is None else environ
     known = _variables()
     notes = []
     for variable in sorted(v for v in environ if v.startswith(PREFIX)):
         if environ[variable].startswith(_INJECTED):
-            notes.append(f"{variable} ignored: it looks like a Kubernetes service's address")
+            reason = "it looks like a Kubernetes service's address"
+            notes.append(IgnoredVariable(variable, reason, mistaken=False))
         elif variable not in known and variable not in _OTHER_VARIABLES:
-            notes.append(f"{variable} ignored: no such setting{_nearest(variable, known)}")
+            reason = f"no such setting{_nearest(variable, known)}"
+            notes.append(IgnoredVariable(variable, reason, mistaken=True))
     return tuple(notes)
 
 

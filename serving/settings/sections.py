@@ -145,7 +145,7 @@ class ThreadSettings(Section):
     lend_permit_s: SecondsOrZero = Field(
         default=1.0,
         description="How long a run keeps another model waiting for its permit before that may"
-        " run beside it (seconds; 0: to its end).",
+        " run beside it (seconds; 0: to its end); one whose runs are short waits less.",
     )
     load: Count = Field(
         default=1, description="Versions that are loaded at once, and slow ones beside them."

@@ -322,7 +322,9 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between turns")
+    parser.add_argument("--without", default="", help="a kind that is left out")
     arguments = parser.parse_args()
+    KINDS.pop(arguments.without, None)
     ports = Ports(*arguments.ports)
     faults = attack(ports, arguments.clients, arguments.seconds, arguments.pause)
     if faults:

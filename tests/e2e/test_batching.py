@@ -49,7 +49,7 @@ def test_no_batch_has_more_rows_than_the_maximum_and_large_requests_are_split(
 
 
 def test_rows_along_time_are_never_put_together(gateway: Gateway) -> None:
-    """FAULTS.md C4: axis 0 that is time must not become a batch."""
+    """Fact C4: axis 0 that is time must not become a batch."""
     inputs = [np.full((3, 2), i, np.float32) for i in range(100)]
     answers = _together(gateway, [oip.grpc_request("cumulative", {"X": x}) for x in inputs])
     for x, answer in zip(inputs, answers, strict=True):

@@ -223,7 +223,8 @@ def test_commands_do_what_the_api_does(start_gateway: Any, repository: Path) -> 
 
     assert serving("default", "m", 1) == (
         "m: done; version 1 answers unnamed requests (pinned); before it: version 2\n"
-        "  version 2 is held back: the model is pinned to version 1\n"
+        "  version 2 is held back: the model is pinned to version 1"
+        " (to let go of the pin: serving models default m auto)\n"
     )
     assert answer_of(gateway, "m") == ("1", 1.0)
     assert "version 2 answers" in serving("rollback", "m")

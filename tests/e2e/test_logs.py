@@ -146,7 +146,7 @@ def test_the_level_decides_about_access_lines_too(
     gateway.get(INFER, BODY, "POST")
     gateway.finish()
     # What the start says on standard output is no part of the log.
-    said = {"listening", "ready", "stopping"}
+    said = {"listening", "ready", "stopping", "stopped"}
     assert {one["event"] for one in records(gateway, level="info")} <= said
 
 

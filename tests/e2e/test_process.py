@@ -219,7 +219,8 @@ def test_no_command_minds_a_closed_stream(
         "infer": ["gather", "--url", f"http://{gateway.http}", "--generate"],
     }.get(command, [])
     done = run(command, *arguments, streams=streams)
-    assert done.returncode == 0, done
+    # doctor says so where this machine lacks something.
+    assert done.returncode in ((0, 1) if command == "doctor" else (0,)), done
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
 

@@ -230,7 +230,7 @@ def test_silero_sequence(real, alone, door) -> None:
 
 
 def test_silero_sequences_are_never_stacked(real, alone) -> None:
-    """FAULTS.md C4: stacked, the second caller would get wrong scores, silently."""
+    """Fact C4: stacked, the second caller would get wrong scores, silently."""
     random, model = np.random.default_rng(10), "silero_vad_16k_sequence"
     feeds = [_sequence(random, 1 + i % 4) for i in range(30)]
     with ThreadPoolExecutor(10) as pool:

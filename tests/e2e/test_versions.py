@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.load import BODY, Load
+from tests.clients.oip import grpc_request
+from tests.clients.triton import channel, stub
 from tests.small_models import scale, write
 
 
@@ -160,3 +163,20 @@ def test_fault_33_under_strict_a_broken_model_holds_readiness_back_until_it_heal
     write(repository, "broken", b"no model again", 2)
     wait_until(lambda: states(gateway, "broken").get("2") == "UNAVAILABLE", 15, "2 is reported")
     assert gateway.ready()
+
+
+def test_a_models_name_may_have_spaces_at_every_door(start_gateway, repository) -> None:
+    """Triton takes a folder's name as it is, a URL has %20 there, and a label may hold any text."""
+    name, quoted = "my model", "my%20model"
+    for version in (1, 2):
+        write(repository, name, scale(version), version)
+    gateway = start_gateway(repository)
+    assert answers(gateway, quoted) == "2"
+    with channel(gateway) as open_channel:
+        request = grpc_request(name, {"X": np.ones((1, 2), np.float32)})
+        assert stub(open_channel).ModelInfer(request, timeout=20).model_name == name
+    pinned = order(gateway, "default", {"version": 1}, model=quoted)
+    assert "serving models default 'my model' auto" in pinned["model"]["reason"], "it can be pasted"
+    assert answers(gateway, quoted) == "1"
+    assert (name, "1") in gateway.index()
+    assert gateway.metric("serving_request_total", model=name, protocol="grpc") == 1

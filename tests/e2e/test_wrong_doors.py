@@ -15,6 +15,8 @@ from serving.cli.output import UserError
 from tests.clients import http2
 from tests.clients.gateway import Gateway
 
+NO_ERROR = 0  # of HTTP/2's codes
+
 
 def test_the_entrance_says_who_it_is_and_where_things_are(single: Gateway) -> None:
     answer = single.get("/")
@@ -26,6 +28,14 @@ def test_the_entrance_says_who_it_is_and_where_things_are(single: Gateway) -> No
     assert single.get(found["http"]["models"]).json() == {"models": ["tiny"]}
     assert single.get(found["admin"]["metrics"], port=single.admin_port).status == 200
     assert single.get("/", b"{}", "POST").status == 405
+
+
+def test_the_admin_ports_entrance_leads_to_what_is_there(single: Gateway) -> None:
+    found = single.get("/", port=single.admin_port).json()
+    assert (found["name"], found["version"]) == ("serving", __version__)
+    for place in ("description", "control", "settings", "tracking", "metrics", "health"):
+        assert single.get(found[place], port=single.admin_port).status == 200, place
+    assert f"port {single.http_port}," in found["inference"]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +51,67 @@ def test_well_known_paths_of_others_say_where_to_go(single: Gateway, path: str) 
         assert answer.status == 404
         assert answer.json()["error"].startswith("Not Found: ")
     assert single.get("/nobody/has/this").json() == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v2/models/tiny/versions/abc/infer", "'abc' is no version: expected an integer"),
+        ("/v2/models/tiny/versions", "no version follows"),
+        ("/v2/models/tiny/infer/", "the path ends without a slash: /v2/models/tiny/infer"),
+        ("/v2/health/ready/", "the path ends without a slash: /v2/health/ready"),
+        ("/v2/models/tiny/predict", "a model has no 'predict': expected infer"),
+    ],
+)
+def test_a_path_that_is_wrong_in_one_part_says_which(
+    single: Gateway, path: str, words: str
+) -> None:
+    for answer in (single.get(path), single.get(path, b"{}", "POST")):
+        assert answer.status == 404
+        assert answer.json()["error"].startswith("Not Found: ")
+        assert words in answer.json()["error"]
+
+
+def test_a_request_without_a_body_is_told_to_bring_one(single: Gateway) -> None:
+    answer = single.get("/v2/models/tiny/infer", b"", "POST")
+    assert answer.status == 400
+    assert "expected a JSON body" in answer.json()["error"]
+
+
+def test_only_100_continue_is_an_expectation_that_is_met(single: Gateway) -> None:
+    answer = single.get("/v2/models/tiny/infer", b"{}", "POST", {"Expect": "200-ok"})
+    assert (answer.status, answer.headers["connection"]) == (417, "close")
+    assert "'200-ok' is not known: expected 100-continue" in answer.json()["error"]
+
+
+def test_a_method_in_lower_case_is_http_on_the_grpc_port_too(single: Gateway) -> None:
+    with socket.create_connection(("127.0.0.1", single.grpc_port), 10) as sock:
+        sock.sendall(b"get / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 400"
+
+
+def test_another_grpc_service_is_told_which_is_spoken(single: Gateway) -> None:
+    with grpc.insecure_channel(single.grpc) as channel:
+        with pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(b"", timeout=10)
+        error: Any = refused.value
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert "TensorFlow Serving's: expected inference.GRPCInferenceService" in error.details()
+
+
+def test_an_answer_before_the_end_of_a_body_is_whole_over_http2(single: Gateway) -> None:
+    """RFC 9113, 8.1: all of it, and then a reset without an error."""
+    size = 65 << 20
+    head = [(":method", "POST"), (":scheme", "http"), (":path", "/v2/models/tiny/infer")]
+    head += [(":authority", "x"), ("content-length", str(size))]
+    with http2.Client(single.http_port) as client:
+        stream = client.open(head)
+        answer = client.answer(stream)
+        while answer.reset is None and client.pump(5):
+            pass
+    assert answer.headers[":status"] == "413"
+    assert b"over the limit" in answer.data
+    assert answer.reset == NO_ERROR
 
 
 @pytest.mark.parametrize("body", [None, b"{}", b"x" * 10_000])
@@ -115,3 +186,25 @@ def test_infer_at_a_wrong_door_says_so(single: Gateway, form: str, words: str) -
     }
     with pytest.raises(UserError, match=words.format(**places)):
         _infer("--url", form.format(**places))
+
+
+def test_infer_says_what_a_version_is() -> None:
+    with pytest.raises(UserError, match=r"--version: a version is .*, got 'x'"):
+        _infer("--version", "x")
+
+
+def test_names_that_nobody_has_leave_nothing_in_the_figures(single: Gateway) -> None:
+    def ask(number: int) -> None:
+        for path in (
+            f"/v2/models/nobody{number}/infer",
+            f"/v2/models/tiny/versions/{number}/infer",
+        ):
+            assert single.get(path, b'{"inputs": []}', "POST").status == 404
+        assert single.get(f"/nowhere{number}", headers={f"x-h{number}": "1"}).status == 404
+
+    ask(7)
+    families = len(single.metrics_text().splitlines())
+    for number in range(10, 60):
+        ask(number)
+    # A family of the process's own may have come meanwhile.
+    assert len(single.metrics_text().splitlines()) < families + 20

@@ -1,4 +1,4 @@
-"""FAULTS.md A row by row, in its gRPC and /v2 columns; and the faults about answers' form."""
+"""The status contract (docs/faults.md) row by row, over gRPC and /v2; and how answers look."""
 
 from __future__ import annotations
 

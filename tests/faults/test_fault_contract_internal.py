@@ -1,4 +1,4 @@
-"""FAULTS.md A, the row "any other failure while running": INTERNAL and 500, in our own words."""
+"""The status contract's last row: any other failure while running is INTERNAL and 500, in words."""
 
 from __future__ import annotations
 

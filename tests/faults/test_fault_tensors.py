@@ -305,7 +305,7 @@ STRINGS = [
 
 
 def test_fault_56_strings_come_back_unaltered(gateway: Gateway) -> None:
-    """Trailing NULs, combining marks and byte-order marks included (FAULTS.md C5)."""
+    """Trailing NULs, combining marks and byte-order marks included (fact C5)."""
     x = np.array([STRINGS], object)
     with channel(gateway) as one:
         for typed in (False, True):

@@ -75,7 +75,7 @@ def test_the_version_has_one_source(installed: Path) -> None:
 def test_the_installed_wheel_serves_and_leaves_an_empty_home_empty(
     installed: Path, tmp_path: Path
 ) -> None:
-    """C16: onnxruntime would write a device id and an event database below the home."""
+    """Fact C16: onnxruntime would write a device id and an event database below the home."""
     home = tmp_path / "home"
     home.mkdir()
     command = [installed / "bin" / "serving", "start", ROOT / "model_repo"]
@@ -88,7 +88,7 @@ def test_the_installed_wheel_serves_and_leaves_an_empty_home_empty(
 
 
 def test_commands_leave_an_empty_home_empty(installed: Path, tmp_path: Path) -> None:
-    """C16, for the commands that load models or look at onnxruntime."""
+    """Fact C16, for the commands that load models or look at onnxruntime."""
     home = tmp_path / "home"
     home.mkdir()
     for command in (["doctor"], ["check", str(ROOT / "model_repo")]):

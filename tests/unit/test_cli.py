@@ -155,12 +155,19 @@ def test_models_says_when_nobody_answers(home: Path) -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         done = run(home, "models", "--admin-url", url)
     assert done.returncode == 1
-    assert done.stderr == f"serving: {url}: Connection refused\n"
+    assert done.stderr.startswith(f"serving: nothing listens at {url}: is the gateway started")
+    assert done.stderr.count("\n") == 1
 
 
 def test_models_refuses_what_is_no_url(home: Path) -> None:
-    assert run(home, "models", "--admin-url", "ftp://x").returncode == 2
-    assert run(home, "models", "--admin-url", "http://x:99999").returncode == 2
+    for typed in ("ftp://x", "grpc://127.0.0.1:8081", "https://127.0.0.1:8082"):
+        done = run(home, "models", "--admin-url", typed)
+        assert done.returncode == 2
+        assert f"'{typed}' is no address of an admin port" in done.stderr
+        assert "expected http://HOST:PORT" in done.stderr
+        assert "/api/v1" not in done.stderr
+    done = run(home, "models", "--admin-url", "http://x:99999")
+    assert (done.returncode, done.stderr) == (2, "serving: 'http://x:99999' has no valid port\n")
 
 
 def test_doctor_shows_providers_threads_limits_versions_and_ports(home: Path) -> None:
@@ -169,7 +176,7 @@ def test_doctor_shows_providers_threads_limits_versions_and_ports(home: Path) ->
         taken.listen()
         port = taken.getsockname()[1]
         done = run(home, "doctor", "--json", "--set", f"http_port={port}")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
     found = {(f["area"], f["name"]): f for f in json.loads(done.stdout)}
     assert found["versions", "serving"]["value"] == __version__
     assert found["versions", "core"]["value"] == __version__

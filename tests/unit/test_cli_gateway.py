@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -280,6 +281,20 @@ def test_start_picks_free_ports_and_prints_them(repository: Path, tmp_path: Path
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def test_a_taken_port_is_one_line_that_names_the_setting_before_anything_is_started(
+    repository: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        flags = ["--http-port=0", "--grpc-port=0", f"--admin-port={port}"]
+        done = serving("start", repository, *flags, "--state-dir", tmp_path / "state")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert f"port {port} is held by process {os.getpid()}" in line
+    assert "--admin-port PORT (setting admin_port)" in line
 
 
 @pytest.mark.parametrize("shared", [False, True])

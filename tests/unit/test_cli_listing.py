@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from serving.cli.listing import narrow, print_models, rows
 from serving.control.views import models_json
+from serving.models.reasons import NOBODY_ASKED
 from serving.models.views import UnloadedVersion
 from tests.unit.control_fakes import Line
 from tests.unit.protocol_views import failed, model, version
@@ -47,6 +49,40 @@ def test_what_is_only_on_disk_is_listed_when_asked_for() -> None:
     shown = lines(80, everything=True)
     assert ["1", "on", "disk"] in [line.split() for line in shown]
     assert f"    {WHY}" in shown
+
+
+def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = replace(
+        model("held", version(1, queue=Line()), version(2, queue=Line(), reason="held back")),
+        reason="version 2 held back; it is pinned",
+        own_reason="it is pinned",
+        pinned=1,
+        unloaded=(UnloadedVersion(3, WHY), UnloadedVersion(4, WHY)),
+    )
+    nothing = replace(failed(1, LONG), provider="", threads=0, batching_words="")
+    broken = replace(model("broken", nothing), reason=f"version 1 failed: {LONG}")
+    print_models(models_json([broken, held]), everything=True)
+    printed = capsys.readouterr().out.splitlines()
+    cells = [re.split(r"  +", line) for line in printed]
+    assert [len(row) for row in cells] == [7] * len(cells), printed
+    assert cells[1] == ["broken", "1", "FAILED", "-", "-", "-", LONG]
+    assert [row[-1] for row in cells[2:]] == ["-", "held back", WHY, "as above", "it is pinned"]
+
+
+@pytest.mark.parametrize(
+    ("of_all", "of_each"),
+    [(NOBODY_ASKED, "nobody has asked for it"), ("unloaded by command", "unloaded by command")],
+)
+def test_what_keeps_out_every_version_is_not_said_of_the_model_again(
+    of_all: str, of_each: str
+) -> None:
+    unloaded = (UnloadedVersion(1, of_each), UnloadedVersion(2, of_each))
+    out = replace(model("m", reason=of_all), own_reason=of_all, unloaded=unloaded)
+    (listed,) = models_json([out])
+    assert [row.version for row in rows(listed, everything=True)] == ["1", "2"]
+    assert [row.reason for row in rows(listed, everything=False)] == [of_all]
 
 
 def test_a_pipe_gets_columns_and_a_models_own_words_in_a_line(

@@ -109,6 +109,12 @@ def test_the_token_comes_from_a_file_never_from_the_command_line(tmp_path: Path)
         without = serving("load", "m", url=url(admin))
         assert without.returncode == 1
         assert "--token-file" in without.stderr
+        listed = serving(url=url(admin)).stderr
+        assert "every call below /api/v1 needs the token, a list of models too" in listed
+        wrong = tmp_path / "wrong"
+        wrong.write_text("open\n")
+        refused = serving("--token-file", wrong, url=url(admin)).stderr
+        assert f"the token is not the right one (it came from {wrong})" in refused
         assert serving("load", "m", "--token-file", file, url=url(admin)).returncode == 0
         named = {"SERVING_ADMIN_TOKEN_FILE": str(file)}
         for arguments in ((), ("status", "m"), ("history", "m"), ("rollback", "m")):
@@ -162,7 +168,9 @@ def test_what_is_known_of_a_version_is_told() -> None:
         "name": "m",
         "default": 2,
         "reason": "",
+        "own_reason": "",
         "pinned": 2,
+        "answered": 2,
         "previous": 1,
         "held_out": False,
         "versions": [version],
@@ -177,9 +185,24 @@ def test_what_is_known_of_a_version_is_told() -> None:
         "one thing; another",
     ):
         assert words in text
-    assert default_words({**model, "default": 1}).endswith(
-        "version 2 is pinned; before it: version 1"
-    )
+
+
+@pytest.mark.parametrize(
+    ("default", "answered", "previous", "words"),
+    [
+        (2, 2, 1, "version 2 answers unnamed requests; before it: version 1"),
+        (2, None, None, "version 2 answers unnamed requests"),
+        (None, 2, 1, "version 2 did last; a rollback goes to version 1"),
+        (3, 2, 1, "before it: version 2; a rollback goes to version 1"),
+        (1, 2, 1, "version 1 answers unnamed requests; before it: version 2"),
+    ],
+)
+def test_what_answered_before_is_told_as_it_was(
+    default: int | None, answered: int | None, previous: int | None, words: str
+) -> None:
+    """Also after an unload, when nothing answers, and while another version stands in."""
+    model = {"default": default, "answered": answered, "previous": previous, "pinned": None}
+    assert default_words(model).endswith(words)
 
 
 @pytest.mark.parametrize("name", ["$(touch hit)", "`touch hit`", "a; touch hit", "a\nb", "a b"])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from serving.cli.news import News, Progress, answering, failed, few
-from serving.models.on_disk import NOBODY_ASKED
+from serving.cli.news import News, Progress, answering, failed, few, left_out
+from serving.cli.telling import _control_words
+from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, UnloadedVersion, VersionView
+from serving.settings import Settings
 from tests.unit.protocol_views import failed as failed_version
 from tests.unit.protocol_views import model, version
 
@@ -76,3 +79,29 @@ def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
     words = Progress(0.0).line(views, 12.0)
     assert words == "loading for 12 s: 1 of 3 versions done; now m 2"
     assert Progress(0.0).line((model("m", version(1)),), 12.0) == ""
+
+
+def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() -> None:
+    pinned = f"{NOBODY_ASKED}; version 1 is pinned and not ready (not loaded); nothing answers"
+    by_policy = tuple(UnloadedVersion(n, "the version policy is latest 1") for n in (1, 2))
+    views = (
+        model("asleep", reason=NOBODY_ASKED),
+        replace(model("both", reason=pinned), own_reason=pinned, pinned=1),
+        replace(model("out", reason="unloaded by command"), held_out=True),
+        replace(model("m", version(3)), unloaded=by_policy),
+        replace(model("none", reason=NONE_BY_POLICY), own_reason=NONE_BY_POLICY),
+    )
+    assert failed(views) == []
+    assert [line.rpartition(": ")[2] for line in left_out(views)] == [
+        "asleep, both",
+        "out",
+        "m 1, 2",
+    ]
+    assert left_out((model("m", version(1)),)) == []
+
+
+def test_who_may_control_is_said_beside_the_admin_ports_address(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    assert _control_words(Settings()) == "/metrics, /api/v1/models"
+    assert _control_words(Settings(admin_token_file=token)).endswith(f"with the token in {token}")
+    assert "refused: no token" in _control_words(Settings(admin_host="0.0.0.0"))

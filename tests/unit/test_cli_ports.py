@@ -28,9 +28,9 @@ def test_the_holder_of_a_port_is_named(taken: int) -> None:
 
 def test_a_taken_port_is_told_with_its_holder_and_its_setting(taken: int) -> None:
     chosen = settings(http_port=0, grpc_port=taken, admin_port=0)
-    who, how = advice(chosen)
-    assert f"port {taken} is held by process {os.getpid()}" in who
-    assert how.startswith("--grpc-port PORT chooses another for gRPC")
+    (line,) = advice(chosen)
+    assert line.startswith(f"port {taken} is held by process {os.getpid()}")
+    assert line.endswith("; --grpc-port PORT (setting grpc_port) chooses another for gRPC")
     assert list(advice(settings(http_port=0, grpc_port=0, admin_port=0))) == []
 
 

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from serving.cli import app
 from serving.cli.examine import examine
+from serving.models.loading.batching.analysis import Analysis
+from serving.models.loading.findings import Findings
 from serving.registry.manifest import read_manifest
 from serving.settings import Settings
 from serving.settings.sections import LoadingSettings
@@ -177,3 +181,23 @@ def test_check_lists_folders_that_are_no_models_and_finds_no_fault_with_them(
     assert json.loads(done.stdout)["problems"] == [
         "wrong: 'v1' is no version's name: rename it to 1"
     ]
+
+
+def test_what_a_trial_measured_is_said(
+    repository: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trial itself: ``test_publish``."""
+    found = Findings(
+        Analysis("proven"), seconds={8: 1e-4, 1: 2e-5}, memory_bytes=1_500_000, notes=("n",)
+    )
+    monkeypatch.setattr("serving.models.loading.alone.tried_alone", lambda *_, **__: found)
+    command = ["publish", str(model), "--to", str(repository), "--model", "m", "--check"]
+    lines = CliRunner().invoke(app, command).output.splitlines()
+    assert "note: n" in lines
+    assert (
+        "measured here: a run takes 0.02 ms (1 row), 0.1 ms (8 rows); 1.5 MB of memory;"
+        " batched, up to 64 rows: proven"
+    ) in lines
+    measures = json.loads(CliRunner().invoke(app, [*command, "--json"]).output)["measures"]
+    assert measures["seconds"] == {"1": 2e-5, "8": 1e-4}
+    assert json.loads(CliRunner().invoke(app, [*command[:-1], "--json"]).output)["measures"] is None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from serving.cli import app
 from serving.cli.client import Answer, Value
 from serving.cli.output import UserError
 from serving.cli.resend import Outcome, Target, resend
+from serving.cli.unreached import UnreachedError
 from serving.observe.request_log.compare import differences
 from serving.observe.request_log.read import Entry
 from serving.observe.request_log.record import Record, record_of
@@ -104,6 +108,9 @@ class Doubling:
         self.most = self._now = 0
         self._lock = threading.Lock()
         self.together = threading.Barrier(3)
+
+    def greet(self) -> None:
+        return
 
     def inputs(self, model: str, version: str) -> list[dict[str, object]]:
         return []
@@ -242,7 +249,7 @@ def test_nothing_sent_is_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys.modules["serving.cli.replay"], "_client", lambda *given: Alone())
     assert words(folder) == "nothing was sent: there is no request in it"
     part.write_bytes(line(sample()))
-    assert f"{part} is still being written: name it itself" in words(folder)
+    assert f"{part} is still being written and was left out: give that file" in words(folder)
     assert _run(monkeypatch, Alone(), part)[0] == 0
     file = _file(tmp_path, line(sample(), ("Y",)))
     assert words(file, "--model", "n").endswith(
@@ -270,6 +277,47 @@ def test_a_refusal_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     code, text = _run(monkeypatch, Refusing(), _file(tmp_path, line(sample())))
     assert code == 1
     assert "failed: status 404: unknown model 'm'" in text
+
+
+def test_what_is_no_log_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["serving.cli.replay"], "_client", lambda *given: Alone())
+    folder = tmp_path / "log"
+    folder.mkdir()
+    packed, foreign = folder / "a.jsonl", folder / "b.jsonl"
+    packed.write_bytes(gzip.compress(line(sample())))
+    foreign.write_bytes(b'{"foo": 1}\n' * 50)
+    for file, words in (
+        (packed, "unpack it first"),
+        (foreign, "no request log: line 1: it has no"),
+    ):
+        with pytest.raises(UserError, match=words) as ended:
+            CliRunner().invoke(app, ["replay", str(file)], catch_exceptions=False)
+        assert len(ended.value.lines) == 1
+    # Beside logs in a folder it is passed over.
+    (folder / "c.jsonl").write_bytes(line(sample()))
+    code, text = _run(monkeypatch, Alone(), folder)
+    assert code == 0
+    assert "damaged: 2" in text.splitlines()
+
+
+def test_nobody_there_ends_it_at_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = _file(tmp_path, *[line(sample())] * 50)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"nothing listens at {url}"):
+            CliRunner().invoke(app, ["replay", str(file), "--url", url], catch_exceptions=False)
+
+    class Leaving(Alone):
+        def infer(self, *given: Any, **more: Any) -> Answer:
+            if len(self.asked) == 3:
+                raise UnreachedError("nothing listens there")
+            return super().infer(*given, **more)
+
+    code, text = _run(monkeypatch, Leaving(), file, "--concurrency", 1)
+    assert code == 1
+    assert "3" in text.splitlines()[1].split()
+    assert "failed" not in text
 
 
 def test_only_so_many_differences_are_listed(

@@ -286,7 +286,7 @@ class TestExposed:
         ("POST", f"{BASE}/m/rollback"),
         ("POST", f"{BASE}/m/accept"),
     )
-    OPEN = ("/metrics", "/v2/health/live", "/v2/health/ready", "/api/openapi.json")
+    OPEN = ("/", "/metrics", "/v2/health/live", "/v2/health/ready", "/api/openapi.json")
 
     def test_fault_63_without_a_token_nothing_is_allowed(self) -> None:
         commander = Commander(DONE)

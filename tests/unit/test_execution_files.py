@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ from onnx import TensorProto, helper, load_model_from_string
 from serving.errors import LoadError
 from serving.execution import onnx_file
 from serving.execution.files import open_files
+from serving.execution.isolation import snapshot, worker
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+from tests.small_models import tiny, write
 from tests.unit import graphs
 
 WEIGHTS = np.array([1, 2, 3], np.float32).tobytes()
@@ -256,3 +259,20 @@ def test_reading_needs_no_onnx_package(tmp_path):
     with open_files(place, "model.onnx") as files:
         assert files.external == ()
         assert files.model == (place / "model.onnx").read_bytes()
+
+
+def test_a_limit_of_the_size_of_files_is_no_want_of_memory(tmp_path: Path) -> None:
+    """What a process of its own gets of the model is a file to the kernel."""
+    place = write(tmp_path, "m", tiny())
+    fd = snapshot.new()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_files(place, "model.onnx") as files:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            with pytest.raises(LoadError, match=r"\(ulimit -f\) is 0 bytes") as failed:
+                worker._keep(fd, files)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            os.close(fd)
+    # Another try goes no better.
+    assert failed.value.__cause__ is None

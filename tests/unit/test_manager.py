@@ -250,7 +250,7 @@ def test_fault_5_a_removed_version_leaves_and_the_last_one_stays(world: World) -
     shutil.rmtree(world.root / "m" / "1")
     world.settle(1.01)
     assert world.states() == {1: "READY"}
-    assert world.version(1).reason == policy.GONE_FROM_DISK
+    assert world.version(1).reason == policy.ALL_GONE
     shutil.rmtree(world.root / "m")
     world.settle(1.01)
     assert world.states() == {1: "READY"}
@@ -504,14 +504,16 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     )
     manager.tick()
     assert manager.wait_started(0)
-    assert published[-1] == (ModelView("m", (), None, "it is in more than one model directory"),)
+    words = "it is in more than one model directory"
+    assert published[-1] == (ModelView("m", (), None, words, own_reason=words),)
 
 
 def test_a_configured_model_without_versions_says_so(world: World) -> None:
     (world.root / "m").mkdir()
     world.configure("m", "")
     world.settle()
-    assert world.view() == ModelView("m", (), None, "it has no version")
+    words = "it has no version"
+    assert world.view() == ModelView("m", (), None, words, own_reason=words)
 
 
 def test_folders_that_are_no_models_are_no_models_and_told_of_in_one_line(world: World) -> None:

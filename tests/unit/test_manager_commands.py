@@ -23,6 +23,7 @@ from serving.models.commands import (
     UnloadModel,
 )
 from serving.models.manager import Manager
+from serving.models.state import Change
 from serving.models.tickets import MOST
 from serving.rollout.policy import plan
 from serving.settings import Settings
@@ -31,7 +32,10 @@ from tests.unit.manager_world import World
 
 KEEP = {"rollout": {"keep_previous_s": 300.0}}
 
-HELD = "version 2 is held back: the model is pinned to version 1"
+HELD = (
+    "version 2 is held back: the model is pinned to version 1"
+    " (to let go of the pin: serving models default m auto)"
+)
 
 
 @pytest.fixture
@@ -182,7 +186,7 @@ def test_while_a_pinned_version_cannot_answer_the_one_before_it_does_and_says_wh
     failed = world.outcome(SetDefault("m", 3))
     assert failed.word is Word.BAD_REQUEST
     assert failed.message == (
-        "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model;"
+        "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model"
     )
     assert world.answers() == 2
     assert world.view().reason == (
@@ -756,3 +760,44 @@ def test_a_state_document_that_is_not_ours_is_left_alone_and_said(tmp_path: Path
     world.write("m", 1)
     world.settle()
     assert (world.answers(), world.view().pinned) == (1, None)
+
+
+def test_a_models_own_reason_leaves_out_what_its_versions_say(world: World) -> None:
+    two_versions(world)
+    world.outcome(SetDefault("m", 1))
+    assert world.view().own_reason == world.view().reason == HELD
+    world.outcome(UnloadModel("m"))
+    unloaded = world.view()
+    assert unloaded.own_reason.startswith("unloaded by command; version 1 is pinned and not ready")
+    assert (unloaded.answered, unloaded.previous, unloaded.default) == (1, 2, None)
+    world.write("other", 1)
+    world.errors["other/1"] = LoadError("it is no ONNX model")
+    world.change()
+    view = world.view("other")
+    assert view.reason == "version 1 could not be loaded: it is no ONNX model"
+    assert view.own_reason == ""
+
+
+def test_the_history_tells_pins_rollbacks_and_which_version_answered(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path, **KEEP))
+    for command in (SetDefault("m", 1), SetDefault("m"), Rollback("m"), UnloadModel("m", 1)):
+        world.outcome(command)
+    world.outcome(UnloadModel("m"))
+    told = [event for event in world.manager.history("m") if isinstance(event.state, Change)]
+    assert [(event.version, str(event.state), event.reason) for event in told] == [
+        (1, "DEFAULT", ""),
+        (2, "DEFAULT", "in place of version 1"),
+        (1, "PINNED", "by command"),
+        (1, "DEFAULT", "in place of version 2; it is pinned"),
+        (1, "UNPINNED", "by command"),
+        (2, "DEFAULT", "in place of version 1"),
+        (1, "ROLLBACK", "by command, which pins it"),
+        (1, "DEFAULT", "in place of version 2; it is pinned"),
+        (2, "DEFAULT", "in place of version 1, which is ready no more"),
+        (2, "NO DEFAULT", "no version answers any more"),
+    ]
+    assert all(event.at > world.ahead for event in told)
+    again = at(tmp_path)
+    again.settle()
+    (first,) = [event for event in again.manager.history("m") if isinstance(event.state, Change)]
+    assert (first.version, first.reason) == (1, "it is pinned")

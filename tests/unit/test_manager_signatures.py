@@ -386,6 +386,23 @@ def test_accepting_what_is_not_held_back_changes_nothing(world: World) -> None:
     assert (world.answers(), world.version(2).reason) == (1, HELD)
 
 
+@pytest.mark.parametrize(("pinned", "other"), [(1, 2), (2, 1)])
+def test_what_only_a_pin_holds_back_is_not_there_to_accept(
+    world: World, pinned: int, other: int
+) -> None:
+    """The signature is the same: to say that it was taken would promise that it answers."""
+    world.signatures = {}
+    (world.root / "m").mkdir()
+    world.configure("m", "version_policy: all\n")
+    changed(world)
+    world.outcome(SetDefault("m", pinned))
+    refused = world.outcome(AcceptVersion("m", other))
+    assert (refused.word, refused.version) == (Word.BAD_REQUEST, pinned)
+    assert f"is pinned to version {pinned}" in refused.message
+    assert "serving models default m auto" in refused.message
+    assert world.outcome(AcceptVersion("m", pinned)) == Outcome(version=pinned)
+
+
 def test_accepting_what_the_policy_does_not_want_waits_for_nothing() -> None:
     wishes = [Wish(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
     slot = Slot(1, wishes[1].key, Path("m"), 0.0, State.READY)

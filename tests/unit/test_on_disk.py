@@ -51,9 +51,12 @@ def test_a_pin_holds_back_what_is_newer_while_it_answers() -> None:
     assert held_by_pin(pinned, 2) == (3,)
     assert held_by_pin(pinned, 3) == ()
     assert held_by_pin(wishes(wish(1), wish(2)), 1) == ()
-    assert pinned_words((3,), 2) == "version 3 is held back: the model is pinned to version 2"
-    assert pinned_words((3, 4), 2).startswith("versions 3, 4 are held back: ")
-    assert pinned_words((), 2) == ""
+    assert pinned_words("my m", (3,), 2) == (
+        "version 3 is held back: the model is pinned to version 2"
+        " (to let go of the pin: serving models default 'my m' auto)"
+    )
+    assert pinned_words("m", (3, 4), 2).startswith("versions 3, 4 are held back: ")
+    assert pinned_words("m", (), 2) == ""
     assert numbers(range(1, 12)) == "4, 5, 6, 7, 8, 9, 10, 11 and 3 more"
 
 

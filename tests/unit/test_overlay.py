@@ -240,5 +240,14 @@ def test_what_is_being_copied_or_cannot_be_read_holds_readiness_back() -> None:
     assert not has_started("strict", WANTED, made, wrong=True)
 
 
+def test_what_failed_once_and_is_tried_again_holds_readiness_back_no_more() -> None:
+    made = [slot("a", 1, READY), slot("b", 1, State.LOADING)]
+    assert not has_started("settled", WANTED, made)
+    made[1].attempts = 1
+    assert has_started("settled", WANTED, made)
+    assert has_started("any", WANTED, made)
+    assert not has_started("strict", WANTED, made)
+
+
 def slot(model: str, version: int, state: State) -> Slot:
     return Slot(version, SlotKey(model, version, "f", "c"), Path("m"), 0.0, state)

@@ -232,14 +232,14 @@ def test_does_not_unload_the_last_version_when_it_vanishes() -> None:
           load 1
         > ready 1
         > disk
-          remark 2: {policy.GONE_FROM_DISK}
-          remark 1: {policy.GONE_FROM_DISK}
+          remark 2: {policy.ALL_GONE}
+          remark 1: {policy.ALL_GONE}
         > disk 2
           clear 2
           unload 1
         > ends 1
         > disk
-          remark 2: {policy.GONE_FROM_DISK}
+          remark 2: {policy.ALL_GONE}
         > wait 1000
     """)
 
@@ -561,14 +561,14 @@ def test_a_version_policy_changes_in_place() -> None:
 
 
 def test_a_specific_policy_without_its_version_on_disk_keeps_what_serves() -> None:
-    check("""
+    check(f"""
         > policy specific 1
         > disk 1 2
           add 1
           load 1
         > ready 1
         > policy specific 7
-          remark 1: not under the version policy; stays because no other version can answer
+          remark 1: {policy.OUT_OF_POLICY}
     """)
 
 

@@ -133,8 +133,8 @@ def test_aspire_error_dont_unload() -> None:
         > ready 1
         > disk 7
           add 7
-          remark 2: no longer on disk; stays because no other version of the model can answer
-          remark 1: no longer on disk; stays because no other version of the model can answer
+          remark 2: no longer on disk; stays until a version that is on disk can answer
+          remark 1: no longer on disk; stays until a version that is on disk can answer
           load 7
         > fails 7
         > wait 1000
@@ -155,7 +155,7 @@ def test_last_version_not_removed() -> None:
           load 1
         > ready 1
         > disk
-          remark 1: no longer on disk; stays because no other version of the model can answer
+          remark 1: no longer on disk, nor is any other version of the model; stays as loaded
         > disk 1
           clear 1
     """)

@@ -38,7 +38,6 @@ MODELS = Models(
     model("caf\u00e9 au lait", version(1)),
     model("none", reason="no version is whole"),
 )
-NOT_FOUND = (Word.NOT_FOUND, "Not Found")
 
 
 def test_the_entrance_needs_no_ports() -> None:
@@ -222,7 +221,8 @@ def test_versions_that_are_unknown_or_not_ready(what: str) -> None:
     ],
 )
 def test_what_matches_no_pattern_is_not_found(path: str) -> None:
-    assert http(MODELS, "GET", path) == NOT_FOUND
+    word, text = http(MODELS, "GET", path)
+    assert (word, text[:9]) == (Word.NOT_FOUND, "Not Found")
 
 
 @pytest.mark.parametrize(
@@ -331,3 +331,16 @@ def test_answers_are_compact_json() -> None:
             separators=(",", ":"),
         ).encode()
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v2/models/m/", "the path ends without a slash: /v2/models/m"),
+        ("/v2/models/m/versions/1/infer//", "without a slash: /v2/models/m/versions/1/infer"),
+        ("/v2/models/m/predict", "a model has no 'predict': expected infer"),
+        ("/v2/models/m/a\x00b", "a model has no 'a\ufffdb'"),
+    ],
+)
+def test_the_wrong_part_of_a_path_is_named(path: str, words: str) -> None:
+    assert words in http(MODELS, "GET", path)[1]

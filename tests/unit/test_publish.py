@@ -94,7 +94,10 @@ def test_where_no_onnxruntime_is_installed_nothing_is_asked_of_it(
 
 def test_a_check_tries_the_version_with_its_samples(registry, model_file, tmp_path) -> None:
     np.savez(tmp_path / "inputs.npz", X=np.ones((1, 2), np.float32))
-    assert publish(model_file, registry, "m", samples=[tmp_path / "inputs.npz"], check=True)
+    done = publish(model_file, registry, "m", samples=[tmp_path / "inputs.npz"], check=True)
+    assert done.measures is not None
+    assert done.measures.seconds[1] > 0
+    assert done.measures.batching.startswith("batched")
     np.savez(tmp_path / "inputs.npz", nobody=np.ones((1, 2), np.float32))
     with pytest.raises(PublishError, match="nobody"):
         publish(model_file, registry, "m", samples=[tmp_path / "inputs.npz"], check=True)

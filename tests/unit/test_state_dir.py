@@ -34,6 +34,19 @@ def test_fault_68_what_is_written_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "state" / "trials" / "one.json").stat().st_mode) == 0o600
 
 
+def test_a_folder_with_things_of_others_keeps_its_mode(tmp_path: Path) -> None:
+    """A home directory or ``/tmp`` would lock its users out."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    (shared / "somebody's").touch()
+    state = StateDir(shared)
+    for _ in range(2):
+        assert state.write("trials/one", 1)
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    assert stat.S_IMODE((shared / "trials").stat().st_mode) == 0o700
+
+
 def test_documents_of_a_folder_come_oldest_first_and_can_be_removed(tmp_path: Path) -> None:
     state = StateDir(tmp_path)
     for at, name in enumerate(("b", "a", "c")):

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from serving.registry_state import of_registry
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from serving.state_lock import HeldError, StateLock
-from serving.state_opening import StateHeldError, open_state
+from serving.state_opening import NoDirectoryError, StateHeldError, open_state
 
 
 def settings(folder: Path | None, when_held: str = "exit") -> Settings:
@@ -71,8 +72,17 @@ def test_without_a_directory_or_a_place_for_it_memory_serves(tmp_path: Path) -> 
     for folder in (None, tmp_path / "file" / "state"):
         opened = open_state(settings(folder), [tmp_path])
         assert opened.lock is None
+        with capture_logs() as said:
+            assert opened.own.read("models") is None
+        assert said == []
         assert not opened.own.write("models", 1)
         assert opened.own.read("models") == 1
+
+
+def test_a_file_in_place_of_the_directory_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(NoDirectoryError, match="there is a file"):
+        open_state(settings(tmp_path / "file"), [tmp_path])
 
 
 def test_memory_reads_the_cache_of_the_holder_and_writes_nothing(tmp_path: Path) -> None:
@@ -107,6 +117,20 @@ def test_a_registry_is_known_again_by_a_directory_in_common(tmp_path: Path) -> N
     assert part(state, one).read("models") == "of one"
     assert part(state, one, three.parent / "four").read("models") == "of one"
     assert part(state, three).read("models") == "of three"
+
+
+def test_what_is_taken_over_from_other_directories_is_said_with_both(tmp_path: Path) -> None:
+    state, one, two, three = (tmp_path / name for name in ("state", "one", "two", "three"))
+    part(state, one, two)
+    with capture_logs() as said:
+        part(state, one, two)
+    assert said == []
+    with capture_logs() as said:
+        part(state, two, three)
+    (line,) = said
+    assert line["event"] == "state_registry_changed"
+    assert line["before"] == sorted(map(str, (one, two)))
+    assert line["serving"] == sorted(map(str, (two, three)))
 
 
 def test_a_registry_is_known_by_its_path_and_by_where_that_leads(tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import pytest
 from serving.stop_signals import StopSignals
 
 SECOND = """
-import os, signal
+import os, signal, time
 from serving.stop_signals import StopSignals
 with StopSignals().handled() as signals:
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.25)
     signals.wait_until(lambda: False)
 """
 
@@ -45,6 +46,44 @@ def test_a_signal_that_another_thread_takes_wakes_the_main_thread(
     threading.Thread(target=take).start()
     signals.wait_until(signals.asked)
     assert signals.asked()
+
+
+def test_two_at_once_are_one(signals: StopSignals) -> None:
+    """As ``timeout`` sends them."""
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    signals.wait_until(signals.asked)
+
+
+EARLY = """
+import os, signal, sys
+class Stopping:
+    def find_spec(self, name, *rest):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIG{stop})
+sys.meta_path.insert(0, Stopping())
+sys.argv = ["serving", *{arguments}]
+import serving.cli
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("stop", ["TERM", "INT"])
+def test_one_that_comes_while_python_still_imports_ends_a_start(stop: str) -> None:
+    """The first process of a container would not hear of it without a handler."""
+    program = EARLY.format(stop=stop, arguments=["start"])
+    ended = subprocess.run(
+        [sys.executable, "-c", program], timeout=30, check=False, capture_output=True
+    )
+    assert (ended.returncode, ended.stdout) == (0, b"")
+
+
+def test_other_commands_are_ended_by_one_as_ever() -> None:
+    program = EARLY.format(stop="TERM", arguments=["doctor"])
+    ended = subprocess.run(
+        [sys.executable, "-c", program], timeout=30, check=False, capture_output=True
+    )
+    assert ended.returncode == -signal.SIGTERM
 
 
 def test_a_signal_before_the_wait_is_not_lost(signals: StopSignals) -> None:

@@ -450,6 +450,18 @@ def test_a_certificate_that_nobody_vouches_for_is_told(secure: FakeMlflow) -> No
         _send(exporter, 1)
 
 
+def test_the_variable_that_counts_is_named(
+    secure: FakeMlflow, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other may name the right ones, to no effect."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty"))
+    exporter = _exporter(secure, uri=f"https://{secure.address}")
+    with pytest.raises(ExportError, match=r"\(REQUESTS_CA_BUNDLE names the authorities\)"):
+        _send(exporter, 1)
+
+
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_authorities_that_cannot_be_read_are_said_at_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str

@@ -37,7 +37,7 @@ def settings_of(**more: object) -> Settings:
 
 
 def dies_while_loading():
-    """C1: INT_MIN / -1 of two constants is folded, and kills whoever loads it."""
+    """Fact C1: INT_MIN / -1 of two constants is folded, and kills whoever loads it."""
     constants = {
         "a": np.array([np.iinfo(np.int64).min], np.int64),
         "b": np.array([-1], np.int64),

@@ -52,7 +52,7 @@ def test_rank_0_values_are_arrays():
 
 
 def test_integers_are_never_negative():
-    """The smallest integer divided by -1 would kill the process (C1)."""
+    """The smallest integer divided by -1 would kill the process (fact C1)."""
     for style in STYLES:
         for datatype in ("INT8", "INT16", "INT32", "INT64", "UINT8"):
             assert values(np.random.default_rng(0), datatype, (1000,), style).min() >= 0
@@ -179,13 +179,18 @@ def test_samples_are_zeros_random_or_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (WarmupInput("z"), "no such input"),
-        (WarmupInput("x", datatype="INT8"), "it is INT8, the model takes FP32"),
+        (
+            WarmupInput("z"),
+            r"needs 'x' \(FP32\[-1,2\]\), which the sample lacks; the sample has 'z', the",
+        ),
+        (WarmupInput("x", datatype="INT8"), r"'x' is INT8 in the sample, the model takes FP32\["),
+        (WarmupInput("x", shape=(1, 3)), r"'x' is \[1,3\] in the sample, the model takes FP32\["),
+        (WarmupInput("x", shape=(2,)), r"'x' is \[2\] in the sample, the model takes FP32\["),
         (WarmupInput("x", shape=(-1, 2)), "every dimension must be given"),
         (WarmupInput("x", fill="file", file="absent"), "cannot be read"),
         (WarmupInput("x", fill="file", file="../x.bin"), "plain file name"),
         (WarmupInput("x", fill="file", file="short"), "has 3 bytes, expected 8"),
-        (WarmupInput("t"), "lacks the input 'x'"),
+        (WarmupInput("t"), "^the model's inputs are not those of warm-up sample '.*: the model"),
     ],
 )
 def test_a_wrong_sample_names_its_input(tmp_path, given, words):

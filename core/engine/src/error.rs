@@ -34,6 +34,8 @@ pub enum Word {
     UnsupportedMediaType,
     /// The content is encoded in a way that is not taken.
     UnsupportedEncoding,
+    /// The request's `Expect` asks for what is not done here.
+    UnmetExpectation,
     /// The client took too long to send its body.
     SlowBody,
     /// A control call without the token, or with a wrong one.
@@ -43,7 +45,7 @@ pub enum Word {
 }
 
 impl Word {
-    pub const ALL: [Word; 16] = [
+    pub const ALL: [Word; 17] = [
         Word::BadRequest,
         Word::BadData,
         Word::NotFound,
@@ -57,6 +59,7 @@ impl Word {
         Word::MethodNotAllowed,
         Word::UnsupportedMediaType,
         Word::UnsupportedEncoding,
+        Word::UnmetExpectation,
         Word::SlowBody,
         Word::Unauthenticated,
         Word::PermissionDenied,
@@ -78,6 +81,7 @@ impl Word {
             Word::MethodNotAllowed => "method_not_allowed",
             Word::UnsupportedMediaType => "unsupported_media_type",
             Word::UnsupportedEncoding => "unsupported_encoding",
+            Word::UnmetExpectation => "unmet_expectation",
             Word::SlowBody => "slow_body",
             Word::Unauthenticated => "unauthenticated",
             Word::PermissionDenied => "permission_denied",

@@ -133,6 +133,7 @@ fn reason(word: Word) -> usize {
         | Word::MethodNotAllowed
         | Word::UnsupportedMediaType
         | Word::UnsupportedEncoding
+        | Word::UnmetExpectation
         | Word::SlowBody
         | Word::Unauthenticated
         | Word::PermissionDenied => 3,

@@ -8,7 +8,7 @@ use http::StatusCode;
 pub fn grpc_code(word: Word) -> u8 {
     match word {
         Word::Cancelled => 1,
-        Word::BadRequest | Word::BadData | Word::UnsupportedMediaType => 3,
+        Word::BadRequest | Word::BadData | Word::UnsupportedMediaType | Word::UnmetExpectation => 3,
         Word::Expired | Word::SlowBody => 4,
         Word::NotFound => 5,
         Word::PermissionDenied => 7,
@@ -33,6 +33,7 @@ pub fn http_status(word: Word) -> StatusCode {
         Word::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Word::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Word::UnsupportedMediaType | Word::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Word::UnmetExpectation => StatusCode::EXPECTATION_FAILED,
         Word::SlowBody => StatusCode::REQUEST_TIMEOUT,
         Word::Unauthenticated => StatusCode::UNAUTHORIZED,
         Word::PermissionDenied => StatusCode::FORBIDDEN,

@@ -11,7 +11,7 @@ pub struct Stop {
     deadline: Option<Instant>,
 }
 
-/// For work whose caller waits for it where it stands.
+/// For work that is done while its caller waits for it: it never stops.
 pub static NEVER: Stop = Stop::at(None);
 
 impl Stop {

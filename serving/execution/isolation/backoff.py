@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 class Backoff:
-    """Pure but for its count. ``first`` and ``longest`` are waits in seconds.
+    """Keeps a count and no time. ``first`` and ``longest`` are waits in seconds.
 
-    The first start after a death is immediate. A child that dies again soon waits ``first``,
-    then twice as long each time. Those that die while the members of a failed batch are run
-    alone are looked for on purpose: a few such deaths don't count.
+    The first start after a death is immediate. Where the child dies again soon, the next start
+    waits for ``first``, then twice as long each time. A failed batch is run again in halves to
+    find the request that ends the child: a few deaths on that search don't count.
     """
 
-    # Halves of halves of 256 requests.
+    # Halves that it takes to find one of 256 requests.
     SEARCHES = 8
 
     def __init__(self, first: float, longest: float) -> None:
@@ -39,5 +39,5 @@ class Backoff:
         return min(self._longest, self._first * 2.0 ** min(self.deaths - 2, 64))
 
     def _calm(self) -> float:
-        """A child that lives so long has come through what killed the one before."""
+        """Seconds after which a child counts as well, and earlier deaths count no more."""
         return max(self._first * 10, self._delay() * 2)

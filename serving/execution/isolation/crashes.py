@@ -1,4 +1,4 @@
-"""What can become of a run, beside an error of onnxruntime's."""
+"""How a run in a child fails where it is the process that ended, not onnxruntime that refused."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What an operator's values are worth as sizes, and which operators take sizes from values.
+"""Whether values are bounded that operators make sizes of, and which operators do that.
 
-A value's worth is a set of bits. ``UPPER`` and ``LOWER``: however a request's values are
-chosen, it is at most, at least, what follows from the size of the request. ``SHAPED``: nothing
-but constants and shapes go into it. A size that is ``UPPER`` cannot be made to explode by what
-stands in a tensor.
+What is known of a tensor's values is a set of bits. ``UPPER``, ``LOWER``: whatever a request
+brings, they have an upper, a lower bound that follows from the request's own size. ``SHAPED``:
+they are made of nothing but constants and shapes. A size with the bit ``UPPER`` can't be made
+enormous by what stands in a tensor.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     "STFT": (1, 3),
     "MelWeightMatrix": (0, 1),
     "MaxUnpool": (2,),
-    # An image and a text are larger than what is written of them: rows are as long as the
-    # longest one.
+    # An image is larger than its file; and a table of texts is as wide as its longest row.
     **dict.fromkeys(("ImageDecoder", "StringSplit", "Tokenizer"), (0,)),
     "CropAndResize": (3,),
     "GroupQueryAttention": (6,),
@@ -41,7 +40,7 @@ SIZES: Mapping[str, tuple[int, ...]] = {
 }
 # Their graphs are run by rules of their own.
 GENERATORS = frozenset(("GreedySearch", "Sampling", "BeamSearch", "WhisperBeamSearch"))
-# Again and again on their own result they make it longer.
+# Run in a loop on their own result, they make it longer with each turn.
 LENGTHENING = frozenset(
     (
         *("Concat", "ConcatFromSequence", "SequenceInsert", "StringConcat"),

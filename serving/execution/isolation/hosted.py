@@ -1,4 +1,4 @@
-"""One life of a child that runs a version: loaded, run on many channels, dead."""
+"""One child process with a version loaded in it: from its start, over all its runs, to its end."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whether requests decide what a model divides integers by, and what it divides.
 
-The smallest integer divided by -1 ends the process (fault table C1). Most models divide
+The smallest integer divided by -1 ends the process (fact C1). Most models divide
 integers only to compute with shapes, which are never negative, or by a constant; those are
 safe. What can't be told counts as unsafe.
 """

@@ -6,6 +6,7 @@ Run as ``python -m serving.execution.isolation.worker <fd> <parent> <name>`` by 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from serving import machine
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
 from serving.execution.faults import (
@@ -44,14 +46,14 @@ _LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Bytes that ``one`` answer may have, and ``all`` those of the process."""
+    """Limits on answers, in bytes: ``one`` request's, and those of ``all`` runs of the process."""
 
     one: int
     all: int
 
     def most(self, requests: int) -> int:
-        """What a run for so many requests may make; 0 for no bound where nobody says. What is
-        too much for all is run again in parts."""
+        """The limit for a run of so many requests; 0, no limit, where their number is not known. A
+        batch whose answers are over it is run again in parts."""
         return min(requests * self.one, max(self.one, self.all))
 
 
@@ -220,6 +222,8 @@ def _keep(fd: int, files: ModelFiles) -> None:
     try:
         snapshot.fill(fd, files)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise LoadError(machine.file_size_words(), str(error)) from None
         words = "there is not enough memory for the model's files"
         raise LoadError(words, str(error)) from MemoryError(str(error))
 

@@ -1,4 +1,4 @@
-"""Work beside serving that gives way to it: in a thread of low priority."""
+"""Runs work in a thread of low priority, so that requests go first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 19
 
 
 def aside(work: Callable[[], Result]) -> Result:
-    """What ``work`` returns or raises, done in a thread of low priority.
+    """Run ``work`` in a thread of low priority and wait for it; returns or raises what it does.
 
     A thread inherits its priority from the one that makes it and may not raise it again, so
     ``work`` makes no thread or process that serves later.

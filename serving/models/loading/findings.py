@@ -88,10 +88,12 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a version cannot be served; another try at once would end the same way."""
+    """Why a version cannot be served; another try at once would end the same way, unless it
+    had more memory (``for_memory``)."""
 
     reason: str
     detail: str = ""
+    for_memory: bool = False
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from serving.models.loading.starting import Warmed, start
 from serving.models.loading.stateful import check_stateless
 from serving.models.loading.tapping import tap_of
 from serving.models.loading.trial import Job, LoadCancelledError, Trial
+from serving.models.loading.trial_room import TrialRoom
 from serving.models.loading.trials import KeptTrials, name_of
 from serving.models.loading.trim import Trimmer
 from serving.registry.manifest import read_manifest, verify
@@ -88,6 +89,8 @@ class Loader:
         self._ledger = Ledger(settings.models_bytes)
         self._kept = KeptTrials(state or StateDir(None))
         self._trial = Trial()
+        # Those that give way go on beside others.
+        self._room = TrialRoom(self._ledger, places=2 * settings.threads.load)
         self._trimmer = Trimmer()
         self._places = places(settings.state_dir)
         remove_dead(self._places)
@@ -188,8 +191,9 @@ class Loader:
         return outcome
 
     def _run_trial(self, load: _Load) -> Findings | Failure:
+        run = partial(self._trial.run, cancelled=load.cancelled, on_ready=load.on_trying)
         try:
-            outcome = self._trial.run(load.job, load.cancelled, load.on_trying)
+            outcome = self._room.try_out(load.job, run, load.cancelled)
         except LoadError:
             if not load.cancelled():
                 self.trials.add("failed")

@@ -284,5 +284,6 @@ def _refused(job: Job, answer: Message) -> Failure:
         raise LoadError(reason, detail) from OSError(detail)
     if kind == "memory":
         room = memory.words(job.budget)
-        return Failure(f"it needs more memory than the {room} that it may take", detail)
+        reason = f"it needs more memory than the {room} that it may take"
+        return Failure(reason, detail, for_memory=True)
     return Failure(reason, detail)

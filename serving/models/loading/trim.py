@@ -1,4 +1,4 @@
-"""Memory given back to the system after a version left (fault table C11).
+"""Memory given back to the system after a version left (fact C11).
 
 glibc keeps half of what a model had. Handing it back takes the allocator's locks, which every
 thread that runs a model wants too, so it waits for a quiet moment, and many unloads in a row

@@ -44,7 +44,7 @@ class Style:
 
 
 # Small non-negative integers: they are indices more often than not, and never divide
-# the smallest integer by -1, which would kill the process (fault table C1).
+# the smallest integer by -1, which would kill the process (fact C1).
 STYLES = (Style(0, 7), Style(0, 1), Style(1, 9), Style(0, 127, 1.0), Style(0, 99, 4.0))
 
 

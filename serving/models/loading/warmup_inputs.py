@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from serving.models.loading.warmup import STYLES, Array, Feeds, values
 from serving.signature import Signature, Tensor
 from serving.user_files import read_file
 
+# In words; a model may have thousands of inputs.
+_MOST_DIFFERENCES = 4
 # More than any input to warm up with.
 _MOST_BYTES = 1 << 30
 
@@ -19,22 +22,57 @@ _MOST_BYTES = 1 << 30
 def feeds_of(sample: WarmupSample, signature: Signature, folder: Path) -> Feeds:
     """The inputs of one of the user's samples; ``folder`` holds the files that it names.
 
-    Raises LoadError naming the sample and the input that is wrong.
+    Raises LoadError naming the sample and in what the model's inputs differ from its own, or
+    the input that is wrong.
     """
     known = {tensor.name: tensor for tensor in signature.inputs}
+    differs = list(_differences(sample, known))
+    if differs:
+        rest = len(differs) - _MOST_DIFFERENCES
+        more = [f"and {rest} more"] if rest > 0 else []
+        raise LoadError(
+            f"the model's inputs are not those of warm-up sample '{sample.name}' in its"
+            f" configuration: {'; '.join(differs[:_MOST_DIFFERENCES] + more)}; versions with"
+            " other inputs need other samples, or are another model"
+        )
     feeds: Feeds = {}
     for given in sample.inputs:
         who = f"warm-up sample '{sample.name}', input '{given.name}'"
-        if given.name not in known:
-            raise LoadError(f"{who}: the model has no such input")
-        tensor = known[given.name]
-        if given.datatype not in (None, tensor.datatype):
-            raise LoadError(f"{who}: it is {given.datatype}, the model takes {tensor.datatype}")
-        feeds[given.name] = _sample_value(who, given, tensor, folder)
-    missing = [t.name for t in signature.inputs if not t.optional and t.name not in feeds]
-    if missing:
-        raise LoadError(f"warm-up sample '{sample.name}' lacks the input '{missing[0]}'")
+        feeds[given.name] = _sample_value(who, given, known[given.name], folder)
     return feeds
+
+
+def _differences(sample: WarmupSample, known: Mapping[str, Tensor]) -> Iterator[str]:
+    """What the model takes and the sample has, where that is not the same."""
+    given = {one.name: one for one in sample.inputs}
+    for name, tensor in known.items():
+        takes = _words(tensor.datatype, tensor.client_shape)
+        one = given.get(name)
+        if one is None:
+            if not tensor.optional:
+                yield f"the model needs '{name}' ({takes}), which the sample lacks"
+        elif one.datatype not in (None, tensor.datatype) or not _fits(one, tensor):
+            has = _words(one.datatype, one.shape)
+            yield f"'{name}' is {has} in the sample, the model takes {takes}"
+    for name in sorted(given.keys() - known.keys()):
+        yield f"the sample has '{name}', the model has no such input"
+
+
+def _fits(given: WarmupInput, tensor: Tensor) -> bool:
+    """Whether the model may take the shape; one that is not whole is told of by itself."""
+    shape = given.shape
+    if shape is None or any(dim < 0 for dim in shape) or (shape == (1,) and not tensor.shape):
+        return True
+    return any(
+        len(shape) == len(takes)
+        and all(want in (-1, dim) for dim, want in zip(shape, takes, strict=True))
+        for takes in (tensor.shape, tensor.client_shape)
+    )
+
+
+def _words(datatype: str | None, shape: Sequence[int] | None) -> str:
+    """``FP32[-1,4]``."""
+    return f"{datatype or ''}{'' if shape is None else list(shape)}".replace(" ", "")
 
 
 def _sample_value(who: str, given: WarmupInput, tensor: Tensor, folder: Path) -> Array:

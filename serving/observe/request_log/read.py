@@ -15,6 +15,14 @@ from serving.user_files import open_file
 # A longer line is not one of ours.
 _MAX_LINE_BYTES = 512 * 1024 * 1024
 _PARQUET_MAGIC = b"PAR1"
+# By their first bytes, and what undoes them.
+_COMPRESSED = {b"\x1f\x8b": "gunzip", b"\x28\xb5\x2f\xfd": "zstd -d", b"BZh": "bunzip2"}
+# So many damaged lines before the first good one, and it is another kind of file.
+_MOST_DAMAGED_FIRST = 10
+
+
+class NoLogError(Exception):
+    """A file that is no request log at all, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +59,31 @@ def read(path: Path) -> Iterator[Entry | Damaged]:
     """What the file holds now; what is added meanwhile is left for the next time, for sending
     requests again may be what adds it.
 
-    Raises OSError where the file can't be read, ConfigError where it is Parquet and the packages
-    for it are not installed.
+    Raises OSError where the file can't be read, NoLogError where it is another kind of file,
+    ConfigError where it is Parquet and the packages for it are not installed.
     """
-    if _is_parquet(path):
-        yield from _read_parquet(path)
-    else:
-        yield from _read_lines(path)
-
-
-def _is_parquet(path: Path) -> bool:
-    if path.name.endswith(PARQUET + PART):
-        return True
     with open_file(path) as file:
-        return path.suffix == PARQUET or file.read(4) == _PARQUET_MAGIC
+        magic = file.read(4)
+    if path.name.endswith((PARQUET, PARQUET + PART)) or magic == _PARQUET_MAGIC:
+        yield from _read_parquet(path)
+        return
+    for begin, undo in _COMPRESSED.items():
+        if magic.startswith(begin):
+            raise NoLogError(f"it is compressed: unpack it first ({undo})")
+    yield from _if_log(_read_lines(path))
+
+
+def _if_log(found: Iterator[Entry | Damaged]) -> Iterator[Entry | Damaged]:
+    """The same, unless it begins with nothing but damage."""
+    first: list[Entry | Damaged] = []
+    for one in found:
+        first.append(one)
+        if isinstance(one, Entry):
+            break
+        if len(first) == _MOST_DAMAGED_FIRST:
+            raise NoLogError(f"it is no request log: line 1: {one.reason}")
+    yield from first
+    yield from found
 
 
 def _read_lines(path: Path) -> Iterator[Entry | Damaged]:

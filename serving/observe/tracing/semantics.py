@@ -28,6 +28,7 @@ STATUS: Mapping[str, tuple[int, int]] = {
     Word.TOO_LARGE: (413, 8),
     Word.UNIMPLEMENTED: (501, 12),
     Word.UNSUPPORTED_ENCODING: (415, 12),
+    Word.UNMET_EXPECTATION: (417, 3),
     Word.METHOD_NOT_ALLOWED: (405, 12),
     Word.INTERNAL: (500, 13),
     Word.UNAVAILABLE: (503, 14),

@@ -137,8 +137,8 @@ where
     }
 }
 
-/// A refusal of ours; or a reset, a cut connection, a broken encoding: nobody to tell, or
-/// his fault.
+/// An error of our own passes through. All else (a reset, a cut connection, a broken encoding) is
+/// a bad request: the client's fault, if it still reads the answer.
 fn unreadable(error: BodyError) -> Error {
     error.downcast::<Error>().map_or_else(|_| Error::bad("the body could not be read"), |ours| *ours)
 }

@@ -156,7 +156,7 @@ impl Calls {
     }
 }
 
-/// What became of a call that somebody has taken.
+/// What a call came to: its answer, or `Internal` where whoever took it let it go unanswered.
 pub fn outcome(
     received: std::result::Result<Result<CallAnswer>, oneshot::error::RecvError>,
 ) -> Result<CallAnswer> {

@@ -28,7 +28,7 @@ use std::time::Duration;
 const SERVICE: &str = "/inference.GRPCInferenceService/";
 const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
-/// RPCs of the service that whoever pulls calls answers.
+/// RPCs of the service that Python answers, as calls.
 const CALLS: [&str; 15] = [
     "ServerMetadata",
     "ModelMetadata",

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A peer that sends no more.
 #[derive(Debug)]
 pub struct HalfClosed {
-    /// The handler has had its turn since.
+    /// Whether the handler was given one more turn to read what had come.
     looked: bool,
     ask_at: Instant,
     ask_again: Duration,
@@ -127,6 +127,24 @@ mod tests {
         drop(client);
         let gone = poll_fn(|cx| ended.poll(cx, &server, &activity)).await;
         assert!(gone.is_err());
+    }
+
+    /// Its resets do not come through, nor anything else: nothing of the question is acknowledged.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn fault_27_a_client_behind_a_filter_is_gone_once_it_acknowledges_nothing() {
+        let (activity, _busy) = asks(b"");
+        let (server, mut client) = pair().await;
+        let patience = Some(Duration::from_millis(100));
+        socket2::SockRef::from(&server).set_tcp_user_timeout(patience).unwrap();
+        client.shutdown().await.unwrap();
+        // It is read before the filter is there.
+        server.readable().await.unwrap();
+        let drop_all = socket2::SockFilter::new(0x06, 0, 0, 0);
+        socket2::SockRef::from(&client).attach_filter(&[drop_all]).unwrap();
+        let mut ended = HalfClosed::new();
+        let gone = poll_fn(|cx| ended.poll(cx, &server, &activity)).await;
+        assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]

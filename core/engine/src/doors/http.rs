@@ -4,7 +4,7 @@ use super::calls::{self, Call, CallAnswer};
 use super::incoming::Incoming;
 use super::infer::{self, Account, Offer, Opening};
 use super::lifetime::Busy;
-use super::{Io, Shared, body, grpc_answer, signpost};
+use super::{Io, Shared, body, expectation, grpc_answer, signpost};
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
@@ -18,6 +18,7 @@ use crate::queue::{Answer, Form};
 use crate::stats::Protocol;
 use crate::status;
 use crate::stop::Stop;
+use crate::tensor::shown;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
@@ -50,7 +51,7 @@ enum Target {
         model: String,
         version: String,
     },
-    /// Somebody who pulls calls knows.
+    /// Nothing that this door answers: a call, which Python answers or refuses.
     Call,
 }
 
@@ -72,6 +73,7 @@ pub async fn handle(
     } else {
         let (method, path) = (request.method(), request.uri().path());
         signpost::directed(shared, method, path, route(method, path))
+            .and_then(|target| expectation::check(&request).map(|()| target))
     };
     let mut response = match target {
         Ok(Target::Infer { model, version }) => {
@@ -116,7 +118,7 @@ fn route(method: &Method, path: &str) -> Result<Target> {
     if action == Some("versions") {
         version = segments.next().unwrap_or_default();
         if version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(not_found());
+            return Err(no_version(version));
         }
         action = segments.next();
     }
@@ -136,6 +138,15 @@ fn route(method: &Method, path: &str) -> Result<Target> {
 
 fn not_found() -> Error {
     Error::new(Word::NotFound, "Not Found")
+}
+
+fn no_version(text: &str) -> Error {
+    let found = match text {
+        "" => "no version follows '/versions'".to_owned(),
+        text => format!("'{}' is no version", shown(text)),
+    };
+    let expected = "expected an integer, as in /v2/models/NAME/versions/1/infer";
+    Error::new(Word::NotFound, format!("Not Found: {found}: {expected}"))
 }
 
 /// A name as it came percent-encoded: decoded once, then refused when it could
@@ -497,6 +508,19 @@ mod tests {
             assert_eq!(route(&method, path).err().unwrap().word, Word::MethodNotAllowed);
         }
         assert_eq!(route(&Method::GET, "/elsewhere").err().unwrap().word, Word::NotFound);
-        assert_eq!(route(&Method::POST, "/v2/models/m/versions/x/infer").err().unwrap().word, Word::NotFound);
+    }
+
+    #[test]
+    fn what_is_no_version_is_named() {
+        for (path, part) in [
+            ("/v2/models/m/versions/abc/infer", "'abc' is no version: expected an integer"),
+            ("/v2/models/m/versions/-1", "'-1' is no version"),
+            ("/v2/models/m/versions", "no version follows"),
+            ("/v2/models/m/versions//infer", "no version follows"),
+        ] {
+            let error = route(&Method::POST, path).err().unwrap();
+            assert_eq!(error.word, Word::NotFound);
+            assert!(error.message.contains(part), "{path}: {}", error.message);
+        }
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A decoded request on its way into a line.
+/// A decoded request, with what its answer is to look like, before it is checked and queued.
 pub struct Offer {
     pub request: InferRequest,
     pub form: Form,
@@ -27,7 +27,7 @@ pub struct Offer {
     pub reservation: Reservation,
 }
 
-/// What a request's head says that an account needs.
+/// What the head of a request says that is needed to count, log and trace it.
 #[derive(Clone, Copy)]
 pub struct Opening<'a, 'p> {
     pub protocol: Protocol,
@@ -53,13 +53,13 @@ impl Opening<'_, '_> {
     }
 }
 
-/// Counts a request's outcome once, and tells it to those who watch; one that is dropped
-/// unfinished was cancelled.
+/// A guard that counts a request's outcome exactly once, and hands it to access log, traces and
+/// request log. Dropped without [`Account::close`], the request counts as cancelled.
 pub struct Account<'a> {
     shared: &'a Shared,
     protocol: Protocol,
     started: Instant,
-    /// For a watch that begins later than the account.
+    /// For a [`Watch`] that is made only once the request is drawn for the request log.
     method: &'static str,
     request_id: Option<&'a str>,
     replayed: bool,
@@ -129,7 +129,7 @@ impl<'a> Account<'a> {
         self.stats.is_some()
     }
 
-    /// The watch comes back: the answer names its ids.
+    /// Count the outcome. The watch comes back, for the answer names its ids.
     pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<Watch>> {
         self.done = true;
         self.count(outcome.map(|answer| answer.body.len()));

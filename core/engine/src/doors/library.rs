@@ -11,6 +11,7 @@ use crate::error::{Error, Word};
 use crate::ids;
 use crate::stats::Protocol;
 use crate::status;
+use crate::tensor::shown;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 use http::{Request, Response};
@@ -50,12 +51,29 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
             let stream = one_by_one(io.shared.clone(), messages, held.refusal.clone());
             (Body::new(StreamBody::new(stream)), held)
         }
-        // tonic says that it knows no such service; nobody reads what was sent.
-        _ => (Body::empty(), Held::default()),
+        path => return unknown(&io.shared, path, ids::from_client(&parts.headers)),
     };
     held.open = Some(open);
     let response = io.tonic.call(Request::from_parts(parts, body)).await;
     response.map(|body| GrpcBody::Tonic(body, busy, held))
+}
+
+/// Nobody reads what was sent.
+fn unknown(shared: &Shared, path: &str, client_id: Option<&str>) -> Response<GrpcBody> {
+    let id = client_id.map_or_else(ids::make, str::to_owned);
+    let error = Error::new(Word::Unimplemented, unknown_words(path));
+    shared.report(Protocol::Grpc, &id, "", &error);
+    grpc_answer::failure(&error, Some(&id))
+}
+
+fn unknown_words(path: &str) -> String {
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let whose = if service.starts_with("tensorflow.") { ", which is TensorFlow Serving's" } else { "" };
+    format!(
+        "unknown service '{}'{whose}: expected inference.GRPCInferenceService (the Open Inference \
+         Protocol), grpc.health.v1.Health or gRPC's reflection",
+        shown(service)
+    )
 }
 
 fn whole(message: Message) -> (Body, Held) {
@@ -104,4 +122,21 @@ fn framed(message: &Message) -> Bytes {
     frame.put_u32(u32::try_from(message.data.len()).unwrap_or(u32::MAX));
     frame.put_slice(&message.data);
     frame.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_calls_another_service_learns_which_is_spoken_here() {
+        for (path, part) in [
+            ("/tensorflow.serving.PredictionService/Predict", "which is TensorFlow Serving's"),
+            ("/x.Y/Z", "unknown service 'x.Y': expected inference.GRPCInferenceService"),
+            ("/", "unknown service ''"),
+        ] {
+            let words = unknown_words(path);
+            assert!(words.contains(part), "{path}: {words}");
+        }
+    }
 }

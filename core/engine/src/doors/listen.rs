@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 const BACKLOG: i32 = 4096;
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_EVERY: Duration = Duration::from_secs(20);
+/// A peer may acknowledge nothing for this long at least: networks fail for a while.
+const LEAST_PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Listeners {
     pub http: TcpListener,
@@ -226,7 +228,7 @@ fn hand_out(
 ) {
     // Over the limit the connection is closed at once: a clear end, not a stall.
     let Some(slot) = slot(&io.shared) else { return };
-    prepare(&stream);
+    prepare(&stream, io.shared.config.body_timeout);
     if handing.len() == 1 {
         tokio::spawn(connection::serve(io.clone(), stream, door, slot));
         return;
@@ -238,19 +240,54 @@ fn hand_out(
     }
 }
 
-/// Small answers go out at once, and a peer that is gone without a word is noticed: by
-/// the kernel's probes, which cost the connection's task nothing. Where an option is
-/// refused, the peer is gone already, and shows so when it is served.
-fn prepare(stream: &TcpStream) {
+/// Small answers go out at once, and a peer that is gone without a word is noticed, one behind a
+/// filter that swallows its resets too: by the kernel's probes, and by what it does not
+/// acknowledge, which cost the connection's task nothing. Where an option is refused, the peer
+/// is gone already, and shows so when it is served.
+fn prepare(stream: &TcpStream, body_timeout: Duration) {
     let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_keepalive(&probes);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(patience(body_timeout)));
+    #[cfg(not(target_os = "linux"))]
+    let _ = body_timeout;
+}
+
+/// How long a peer may acknowledge nothing. Longer than one may take nothing: who reads slowly
+/// keeps its window shut for as long, and is judged by what it reads. Pure.
+#[cfg(any(target_os = "linux", test))]
+fn patience(body_timeout: Duration) -> Duration {
+    body_timeout.saturating_mul(2).max(LEAST_PATIENCE)
 }
 
 async fn receive(io: Arc<Io>, mut inbox: mpsc::UnboundedReceiver<Handed>) {
     while let Some((stream, door, slot)) = inbox.recv().await {
         if let Ok(stream) = TcpStream::from_std(stream) {
             tokio::spawn(connection::serve(io.clone(), stream, door, slot));
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::doors::test_sockets::pair;
+
+    #[tokio::test]
+    async fn fault_27_a_peer_that_acknowledges_nothing_is_given_up_by_the_kernel() {
+        let (server, _client) = pair().await;
+        prepare(&server, Duration::from_secs(30));
+        let socket = socket2::SockRef::from(&server);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
+        assert!(socket.keepalive().unwrap());
+    }
+
+    #[test]
+    fn fault_111_who_may_read_slowly_may_acknowledge_slowly() {
+        for (body, expected) in [(1, 20), (10, 20), (30, 60), (300, 600)] {
+            assert_eq!(patience(Duration::from_secs(body)), Duration::from_secs(expected));
         }
     }
 }

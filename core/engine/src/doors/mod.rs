@@ -3,6 +3,7 @@
 pub mod body;
 pub mod calls;
 pub mod connection;
+mod expectation;
 pub mod grpc;
 pub mod grpc_answer;
 pub mod grpc_request;

@@ -70,12 +70,26 @@ pub fn wrong_door(shared: &Shared) -> Error {
 pub async fn begins_like_http1(stream: &TcpStream) -> bool {
     let mut first = [0; 24];
     let Ok(seen) = stream.peek(&mut first).await else { return false };
-    let method = first[..seen].split(|&byte| byte == b' ').next().unwrap_or_default();
-    // As far as it came. HTTP/2 begins with a method of its own.
-    !method.is_empty()
-        && method != b"PRI"
-        && method.len() <= b"PROPPATCH".len()
-        && method.iter().all(u8::is_ascii_uppercase)
+    is_http1(&first[..seen])
+}
+
+/// As far as it came. HTTP/2 begins with a method of its own. What is not one of the common
+/// methods, which are case-sensitive (RFC 9110, 9.1), is a method where a path follows.
+fn is_http1(first: &[u8]) -> bool {
+    let (method, rest) = match first.iter().position(|&byte| byte == b' ') {
+        Some(end) => (&first[..end], &first[end + 1..]),
+        None => (first, &[][..]),
+    };
+    if method.is_empty() || method == b"PRI" {
+        return false;
+    }
+    let common = method.len() <= b"PROPPATCH".len() && method.iter().all(u8::is_ascii_uppercase);
+    common || (method.iter().all(|&byte| is_token(byte)) && rest.first() == Some(&b'/'))
+}
+
+/// Of a token's characters (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The answer to whatever HTTP/1 asks of the gRPC port.
@@ -165,6 +179,16 @@ mod tests {
         assert!(directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2"));
         let nameless = Ports { admin: 0, ..PORTS };
         assert!(directions(nameless, &Method::GET, "/metrics").unwrap().ends_with("of the admin port"));
+    }
+
+    #[test]
+    fn a_request_of_http_1_is_known_by_any_method() {
+        for first in ["GET / HTTP/1.1\r\n", "POS", "CONNECT x:1", "get / HTTP/1.1", "Get /x HT", "x-y /"] {
+            assert!(is_http1(first.as_bytes()), "{first}");
+        }
+        for first in ["", " ", "PRI * HTTP/2.0", "get", "get me", "{\"a\": 1}", "\x16\x03\x01", "SSH-2.0-x"] {
+            assert!(!is_http1(first.as_bytes()), "{first}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What is noted of single requests, for those who asked: spans, samples and access
-//! records. Rooms fill bounded, lossy rings; nothing here can slow a request that was
-//! not drawn, nor fail any.
+//! What is recorded of single requests: spans for traces, samples for the request log, records
+//! for the access log. They go into bounded rings that drop what does not fit; nothing here can
+//! fail a request, or slow one that was not drawn.
 
 pub mod batch;
 pub mod line;

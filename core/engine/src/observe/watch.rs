@@ -1,5 +1,5 @@
-//! One request that somebody wants to know about: what happened to it is noted here,
-//! and told when it is finished.
+//! The record of one request that is traced, sampled or in the access log: filled in while it
+//! is answered, and made into spans, a sample and a log record when it ends.
 
 use super::Observer;
 use super::sample::{self, Kept, Sample, Tensor};

@@ -5,11 +5,26 @@
 //! a share of the CPUs, never their turn. Every `size` loans that are out make the next ones
 //! take once as long again, so that many long runs that are all as they should be do not end
 //! up all at once on the CPUs.
+//!
+//! Short runs wait less: where nobody's permit has come back for some of a waiter's own run times,
+//! a long run is in the way, and the short one runs beside it. There are `size` places for that, and
+//! one that comes back lets nobody in but the next short one.
 
 use std::time::{Duration, Instant};
 
 /// After which a permit is lent, unless told otherwise.
 pub const LEND_AFTER: Duration = Duration::from_secs(1);
+
+/// So many of its own run times a short run waits behind a long one, and no less than this.
+const RUNS: u32 = 4;
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
+/// Who asks: what is on their account, and how long a run of theirs takes (`None`: not known).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asker {
+    pub spent: u64,
+    pub usual: Option<Duration>,
+}
 
 /// `T` is how whoever waits is told.
 #[derive(Debug)]
@@ -18,8 +33,9 @@ pub struct Book<T> {
     /// `None`: never.
     lend_after: Option<Duration>,
     holders: Vec<Holder>,
-    /// Of the holders.
+    /// Of the holders: those who lent theirs on, and short runs beside long ones.
     lent: usize,
+    beside: usize,
     waiting: Vec<Waiter<T>>,
     /// The account of whoever was granted last: a newcomer starts here, not at zero, or an
     /// idle model could hoard the right to run.
@@ -31,14 +47,21 @@ pub struct Book<T> {
 struct Holder {
     id: u64,
     since: Instant,
-    lent: bool,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Own,
+    Lent,
+    Beside,
 }
 
 #[derive(Debug)]
 struct Waiter<T> {
     /// Ascending: the order of arrival.
     id: u64,
-    spent: u64,
+    asker: Asker,
     tell: T,
 }
 
@@ -49,6 +72,7 @@ impl<T> Book<T> {
             lend_after: Some(LEND_AFTER),
             holders: Vec::new(),
             lent: 0,
+            beside: 0,
             waiting: Vec::new(),
             account: 0,
             ids: 0,
@@ -71,45 +95,75 @@ impl<T> Book<T> {
     pub fn take(&mut self, spent: u64, now: Instant) -> Option<u64> {
         (self.has_room() && self.waiting.is_empty()).then(|| {
             self.ids += 1;
-            self.hold(self.ids, spent, now)
+            self.hold(self.ids, spent, now, Place::Own)
         })
     }
 
     /// Stand in line; [`Book::grant`] says whose turn it is. The id is the permit's, later.
-    pub fn wait(&mut self, spent: u64, tell: T) -> u64 {
+    pub fn wait(&mut self, asker: Asker, tell: T) -> u64 {
         self.ids += 1;
-        self.waiting.push(Waiter { id: self.ids, spent, tell });
+        self.waiting.push(Waiter { id: self.ids, asker, tell });
         self.ids
     }
 
     /// The next to run: whoever waits with the least on their account. To be asked until
     /// there is none.
     pub fn grant(&mut self, now: Instant) -> Option<T> {
-        let next = (0..self.waiting.len()).min_by_key(|&i| (self.waiting[i].spent, self.waiting[i].id))?;
-        while !self.has_room() {
-            if self.due()? > now {
-                return None;
+        let due = self.loan_due().is_some_and(|due| due <= now);
+        if self.has_room() || due {
+            let next = self.next(|_| true)?;
+            if !self.has_room() {
+                self.lend();
             }
-            self.lend();
+            return Some(self.admit(next, now, Place::Own));
         }
-        let waiter = self.waiting.swap_remove(next);
-        self.hold(waiter.id, waiter.spent, now);
-        Some(waiter.tell)
+        let next = self.next(|waiter| self.beside_due(waiter).is_some_and(|due| due <= now))?;
+        Some(self.admit(next, now, Place::Beside))
     }
 
-    /// When the next permit is lent to one who waits, unless one comes back before; `None`: never.
+    fn next(&self, may: impl Fn(&Waiter<T>) -> bool) -> Option<usize> {
+        let allowed = (0..self.waiting.len()).filter(|&i| may(&self.waiting[i]));
+        allowed.min_by_key(|&i| (self.waiting[i].asker.spent, self.waiting[i].id))
+    }
+
+    fn admit(&mut self, waiter: usize, now: Instant, place: Place) -> T {
+        let Waiter { id, asker, tell } = self.waiting.swap_remove(waiter);
+        self.hold(id, asker.spent, now, place);
+        tell
+    }
+
+    /// When the next of those who wait may run, unless a permit comes back before; `None`: never.
     pub fn due(&self) -> Option<Instant> {
+        let beside = self.waiting.iter().filter_map(|waiter| self.beside_due(waiter)).min();
+        self.loan_due().into_iter().chain(beside).min()
+    }
+
+    /// When the next permit is lent to one who waits.
+    fn loan_due(&self) -> Option<Instant> {
         let patience = u32::try_from(1 + self.lent / self.size).unwrap_or(u32::MAX);
         let wait = self.lend_after?.saturating_mul(patience);
-        self.holders.iter().filter(|h| !h.lent).map(|h| h.since).min()?.checked_add(wait)
+        self.own().min()?.checked_add(wait)
     }
 
-    /// The permit comes back; whether it had been lent, so that others may be due sooner.
+    /// When a short run may begin beside long ones; never one that takes as long as a loan.
+    fn beside_due(&self, waiter: &Waiter<T>) -> Option<Instant> {
+        let wait = waiter.asker.usual?.saturating_mul(RUNS).max(LEAST_WAIT);
+        let is_short = self.lend_after.is_some_and(|after| wait < after);
+        (is_short && self.beside < self.size).then(|| self.own().max()?.checked_add(wait)).flatten()
+    }
+
+    /// Since when those run who keep others from it.
+    fn own(&self) -> impl Iterator<Item = Instant> {
+        self.holders.iter().filter(|h| h.place == Place::Own).map(|h| h.since)
+    }
+
+    /// The permit comes back; whether others may be due sooner or later now than they think.
     pub fn put_back(&mut self, id: u64) -> bool {
         let Some(at) = self.holders.iter().position(|h| h.id == id) else { return false };
-        let lent = self.holders.swap_remove(at).lent;
-        self.lent -= usize::from(lent);
-        lent
+        let place = self.holders.swap_remove(at).place;
+        self.lent -= usize::from(place == Place::Lent);
+        self.beside -= usize::from(place == Place::Beside);
+        place != Place::Own
     }
 
     pub fn held(&self) -> usize {
@@ -125,18 +179,20 @@ impl<T> Book<T> {
     }
 
     fn has_room(&self) -> bool {
-        self.holders.len() - self.lent < self.size
+        self.own().count() < self.size
     }
 
-    fn hold(&mut self, id: u64, spent: u64, since: Instant) -> u64 {
+    fn hold(&mut self, id: u64, spent: u64, since: Instant, place: Place) -> u64 {
         self.account = self.account.max(spent);
-        self.holders.push(Holder { id, since, lent: false });
+        self.beside += usize::from(place == Place::Beside);
+        self.holders.push(Holder { id, since, place });
         id
     }
 
     fn lend(&mut self) {
-        if let Some(oldest) = self.holders.iter_mut().filter(|h| !h.lent).min_by_key(|h| h.since) {
-            oldest.lent = true;
+        let own = self.holders.iter_mut().filter(|h| h.place == Place::Own);
+        if let Some(oldest) = own.min_by_key(|h| h.since) {
+            oldest.place = Place::Lent;
             self.lent += 1;
         }
     }

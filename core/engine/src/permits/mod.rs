@@ -4,17 +4,38 @@
 
 pub mod book;
 
-use book::Book;
+use book::{Asker, Book};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A holder's account: how long it has run, in nanoseconds of virtual time.
+/// A holder's account: how long it has run, in nanoseconds of virtual time; and how long a
+/// run of it takes, the last ones weighing most, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Share {
     spent: AtomicU64,
+    usual: AtomicU64,
 }
+
+impl Share {
+    fn note(&self, ran: Duration) {
+        let ran = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.spent.fetch_add(ran, Ordering::Relaxed);
+        let usual = self.usual.load(Ordering::Relaxed);
+        let next = if usual == 0 { ran } else { usual - usual / LAST_RUNS + ran / LAST_RUNS };
+        // Of two runs that end together one may stay uncounted.
+        self.usual.store(next.max(1), Ordering::Relaxed);
+    }
+
+    fn usual(&self) -> Option<Duration> {
+        let usual = self.usual.load(Ordering::Relaxed);
+        (usual > 0).then(|| Duration::from_nanos(usual))
+    }
+}
+
+/// About so many runs make what is usual.
+const LAST_RUNS: u64 = 8;
 
 #[derive(Debug)]
 pub struct Permits {
@@ -49,7 +70,7 @@ impl Permits {
         share.spent.store(spent, Ordering::Relaxed);
         let id = match book.take(spent, Instant::now()) {
             Some(id) => id,
-            None => wait(book, spent),
+            None => wait(book, Asker { spent, usual: share.usual() }),
         };
         Permit { permits: self.clone(), share: share.clone(), id, since: Instant::now() }
     }
@@ -64,21 +85,20 @@ impl Permits {
     }
 
     fn release(&self, permit: &Permit) {
-        let ran = u64::try_from(permit.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        permit.share.spent.fetch_add(ran.max(1), Ordering::Relaxed);
+        permit.share.note(permit.since.elapsed());
         let mut book = self.book.lock();
-        let was_lent = book.put_back(permit.id);
+        let is_anew = book.put_back(permit.id);
         grant(&mut book);
-        if was_lent {
+        if is_anew {
             reckon(&book);
         }
     }
 }
 
 /// Stand in line until a permit is free, or one is lent.
-fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, spent: u64) -> u64 {
+fn wait(mut book: MutexGuard<'_, Book<Arc<Seat>>>, asker: Asker) -> u64 {
     let seat = Arc::new(Seat::default());
-    let id = book.wait(spent, seat.clone());
+    let id = book.wait(asker, seat.clone());
     grant(&mut book);
     while !seat.granted.load(Ordering::Relaxed) {
         match book.due() {

@@ -1,6 +1,6 @@
-//! Word that callers left, for whoever ends runs that nobody waits for any more: it sleeps until
-//! there is any, and looks at what runs then. A departure costs one swap, and a wake-up where it
-//! is the first since the last look.
+//! A signal that some caller has left, for the thread that ends runs nobody waits for any more.
+//! It sleeps until there is one, and then looks at all that runs. Leaving costs a caller one atomic
+//! swap, and a wake-up where it is the first since that thread's last look.
 
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};

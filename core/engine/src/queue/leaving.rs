@@ -1,4 +1,4 @@
-//! Those in line for whom nobody waits any more.
+//! Requests in line whose caller has left or whose deadline has passed: taken out, and counted.
 
 use super::departures::DEPARTURES;
 use super::mailbox::Wakes;

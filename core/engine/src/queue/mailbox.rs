@@ -1,5 +1,5 @@
-//! Answers go back to an I/O thread in one go: a batch wakes it once, however
-//! many requests it held.
+//! How tasks of an I/O thread learn that their answers are there: all of a batch at once, so that
+//! the thread is woken once however many requests the batch held.
 
 use parking_lot::Mutex;
 use std::sync::Arc;

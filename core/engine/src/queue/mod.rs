@@ -48,7 +48,7 @@ pub struct Queue {
     loans: OnceLock<Arc<Loans>>,
     share: Arc<Share>,
     stats: Arc<Stats>,
-    /// Which share of the requests goes to the request log.
+    /// The share of requests that goes to the request log, as a bound for a random number.
     samples: AtomicU64,
     line: Mutex<Line>,
     arrived: Condvar,
@@ -60,7 +60,7 @@ pub struct Queue {
 struct Line {
     lines: Lines<Arc<Pending>>,
     bytes: usize,
-    /// Pullers asleep, and of those how many a wake-up is under way to.
+    /// Pullers that sleep, and how many of those are being woken.
     waiting: usize,
     woken: usize,
     closed: bool,

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// The bytes an answer becomes.
+/// How an answer looks on its wire: which protocol's, and how compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Grpc(Encoding),
@@ -64,9 +64,9 @@ pub struct Pending {
     pub form: Form,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
-    /// What an oversize request's parts answered so far.
+    /// The answers so far to the pieces of a request that is larger than a batch.
     pub(super) pieces: Mutex<Pieces>,
-    /// Set for the few that somebody wants to know about.
+    /// Only for requests that are traced, sampled or in the access log.
     watch: Option<Arc<Watch>>,
     mailbox: Option<Arc<Mailbox>>,
     state: AtomicU8,
@@ -81,7 +81,7 @@ struct Slot {
     waker: Option<Waker>,
 }
 
-/// What a door says of a request beside its tensors.
+/// All that travels with a request beside its tensors.
 pub struct Terms {
     pub id: Option<Arc<str>>,
     pub form: Form,

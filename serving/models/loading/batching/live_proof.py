@@ -144,7 +144,8 @@ class LiveProof:
         return ""
 
     def _end_watch(self, then: Callable[[], None]) -> None:
-        """No request waits for what comes of it."""
+        """Stop looking at requests, and go on with ``then`` in a thread of its own: the request
+        that brought the last evidence does not wait for it."""
         self._watching = False
         self._kept = []
         threading.Thread(target=then, name="live-proof", daemon=True).start()

@@ -36,7 +36,7 @@ _LONG_SECONDS = 20.0
 _FEW = 3
 _RUNS_IN_ALL = 5
 _FACTORS = (1e3, 1e6, 0.0, -1e6)
-# Those of which no cast makes the smallest integer, which ends a process divided by -1 (C1).
+# Those of which no cast makes the smallest integer, which ends a process divided by -1 (fact C1).
 _TAME_FACTORS = _FACTORS[:3]
 # Floats that no finite row has.
 _STRANGE = (np.nan, np.inf, -np.inf)

@@ -42,6 +42,9 @@ pub fn decode_infer_until(
     held: &mut Reservation,
 ) -> Result<InferRequest> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    if body.trim_ascii_start().is_empty() {
+        return Err(no_body());
+    }
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
     let escaped = escaped(body);
@@ -52,6 +55,14 @@ pub fn decode_infer_until(
     let request = Decoder { model, document, binary, len: text.len(), held, stop }.whole();
     held.give_back(escaped);
     request
+}
+
+#[cold]
+fn no_body() -> Error {
+    Error::bad(
+        "failed to parse the request JSON buffer: it is empty: expected a JSON body with the model's \
+         inputs: {\"inputs\": [{\"name\": ..., \"datatype\": ..., \"shape\": [...], \"data\": [...]}]}",
+    )
 }
 
 /// Bytes that the parser may need beside the text: it copies a string that has escapes.

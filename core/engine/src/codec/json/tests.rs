@@ -175,6 +175,15 @@ fn an_optional_member_that_is_null_is_absent() {
 }
 
 #[test]
+fn a_request_without_a_body_is_told_what_to_send() {
+    for body in ["", " \r\n", "\u{feff}"] {
+        let words = refusal(body);
+        assert!(words.starts_with("failed to parse the request JSON buffer"), "{words}");
+        assert!(words.contains("expected a JSON body"), "{words}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_before_the_text_is_skipped() {
     let body = tensor("FP32", "[1]", "[1]");
     decode(&format!("\u{feff}{body}")).unwrap();

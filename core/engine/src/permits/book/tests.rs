@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// A book and a clock in the test's hand. A line of the script is one of `set <size> <lend ms>`,
-/// `ask <name> [spent]`, `back <name>`, `tick <ms>`; what comes back is who runs after each.
+/// `ask <name> [spent [usual us]]`, `back <name>`, `tick <ms>`; what comes back is who runs after each.
 fn play(script: &str) -> String {
     let mut book: Book<String> = Book::new(1);
     let mut ids = BTreeMap::new();
@@ -21,12 +21,13 @@ fn play(script: &str) -> String {
             }
             "ask" => {
                 let spent = book.account_of(number(2));
+                let usual = (number(3) > 0).then(|| Duration::from_micros(number(3)));
                 let id = match book.take(spent, now) {
                     Some(id) => {
                         began.push(words[1].to_owned());
                         id
                     }
-                    None => book.wait(spent, words[1].to_owned()),
+                    None => book.wait(Asker { spent, usual }, words[1].to_owned()),
                 };
                 ids.insert(words[1].to_owned(), id);
             }
@@ -203,5 +204,85 @@ fn fewer_permits_count_as_they_come_back_and_more_at_once() {
          back b: [c]
          ask d: []
          set 2 0: [d]",
+    );
+}
+
+#[test]
+fn fault_106_a_short_run_waits_some_of_its_own_run_times_for_a_long_one() {
+    check(
+        "ask endless
+         ask short 0 100
+         ask longer 0 5000
+         tick 1
+         back short
+         tick 18
+         tick 1
+         ask short 0 100
+         back longer
+         back endless",
+        "ask endless: [endless]
+         ask short 0 100: [] due 1
+         ask longer 0 5000: [] due 1
+         tick 1: [short] due 1000
+         back short: [] due 20
+         tick 18: [] due 20
+         tick 1: [longer]
+         ask short 0 100: [] due 1000
+         back longer: [short]
+         back endless: []",
+    );
+}
+
+#[test]
+fn fault_106_a_short_run_that_comes_back_lets_no_long_one_in() {
+    check(
+        "ask endless
+         ask long 0 500000
+         ask short 0 100
+         tick 1
+         back short
+         tick 998
+         tick 1",
+        "ask endless: [endless]
+         ask long 0 500000: [] due 1000
+         ask short 0 100: [] due 1
+         tick 1: [short] due 1000
+         back short: [] due 1000
+         tick 998: [] due 1000
+         tick 1: [long]",
+    );
+}
+
+#[test]
+fn short_runs_wait_for_their_turn_where_permits_come_back() {
+    check(
+        "ask a 0 100
+         ask b 5 100
+         ask c 6 100
+         tick 0
+         back a
+         tick 0
+         back b",
+        "ask a 0 100: [a]
+         ask b 5 100: [] due 1
+         ask c 6 100: [] due 1
+         tick 0: [] due 1
+         back a: [b] due 1
+         tick 0: [] due 1
+         back b: [c]",
+    );
+}
+
+#[test]
+fn nobody_runs_beside_where_nothing_is_lent() {
+    check(
+        "set 1 0
+         ask endless
+         ask short 0 100
+         tick 5000",
+        "set 1 0: []
+         ask endless: [endless]
+         ask short 0 100: []
+         tick 5000: []",
     );
 }

@@ -1,0 +1,15 @@
+"""The commands that a message tells people to give, as they can be pasted into a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+
+def accept(model: str, version: int) -> str:
+    """What lets a version answer that its signature holds back."""
+    return f"serving models accept {shlex.quote(model)} {version}"
+
+
+def unpin(model: str) -> str:
+    """What lets go of a pin."""
+    return f"serving models default {shlex.quote(model)} auto"
