@@ -12,9 +12,14 @@ from typing import Any, Final, Literal, Self, final
 import numpy as np
 
 __all__ = [
+    "CODES",
     "DEVELOPMENT_BUILD",
+    "OUTCOMES",
+    "PROTOCOLS",
     "Batch",
     "Call",
+    "Figures",
+    "Histograms",
     "Queue",
     "Route",
     "Sample",

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "offload",
     "stats",
     "status",
+    "figures",
     "metrics",
     "events",
     "codec",
