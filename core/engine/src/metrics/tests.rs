@@ -128,7 +128,8 @@ fn recorded() -> Vec<Arc<Stats>> {
     vec![unresolved, busy("m", 1), Stats::new("m", 2), all]
 }
 
-/// The text was written by what wrote scrapes before there were figures.
+/// The text was written by what wrote scrapes before there were figures; only the 417 and what
+/// shifted with it are younger.
 #[test]
 fn a_recorded_state_is_told_to_the_byte_as_ever() {
     let figures: Vec<_> = recorded().iter().map(|stats| Figures::of(stats)).collect();
