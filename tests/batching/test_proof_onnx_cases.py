@@ -56,14 +56,21 @@ def unproven(some: Sequence[Case]) -> list[str]:
     return sorted(found)
 
 
-def test_a_twentieth_of_the_operator_cases_is_proven_only_where_nothing_moves() -> None:
-    assert wrongly_proven(cases()[::20], every=False) == []
+@pytest.fixture(scope="module")
+def all_cases() -> list[Case]:
+    """onnx makes them anew in each process, which takes longer than a test of a few of them."""
+    return cases()
+
+
+def test_a_twentieth_of_the_operator_cases_is_proven_only_where_nothing_moves(
+    all_cases: list[Case],
+) -> None:
+    assert wrongly_proven(all_cases[::20], every=False) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_no_operator_case_is_proven_where_an_answer_moves() -> None:
-    all_cases = cases()
+def test_no_operator_case_is_proven_where_an_answer_moves(all_cases: list[Case]) -> None:
     plain = [case for case in all_cases if not _is_expanded(case)]
     # Each takes seconds: all its axes that may be rows, each a graph of up to hundreds of nodes.
     expanded = [case for case in all_cases if _is_expanded(case)][::10]
@@ -72,8 +79,8 @@ def test_no_operator_case_is_proven_where_an_answer_moves() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_list_of_unproven_cases_is_up_to_date() -> None:
-    assert unproven(cases()) == LISTED.read_text().splitlines()
+def test_the_list_of_unproven_cases_is_up_to_date(all_cases: list[Case]) -> None:
+    assert unproven(all_cases) == LISTED.read_text().splitlines()
 
 
 if __name__ == "__main__":
