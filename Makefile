@@ -14,6 +14,7 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
 LONG := kserve or mlflow or slow
+SERIAL := $(if $(ALL),alone or $(LONG),alone and not ($(LONG)))
 # Tests run side by side, a file in one process: most of them wait more than they compute.
 WORKERS ?= 3
 
@@ -31,9 +32,9 @@ CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
 # Say nothing unless it fails.
 quietly = @out=$$(mktemp) && { $(1) >$$out 2>&1 || { cat $$out; rm -f $$out; exit 1; }; }; rm -f $$out
-# What failed (pytest's status 1) beside others, on a machine that may be busy: again, one by one.
+# What failed (pytest's status 1) beside others, or while the machine was busy: again, one by one.
 # What fails there too fails the run.
-again = { test $(1) = 1 || exit $(1); echo '== failed beside others; again, by themselves'; \
+again = { test $(1) = 1 || exit $(1); echo '== failed; again, by themselves'; \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -m '$(2)' $(PYTEST_ARGS); }
 # Targets that wait for different things (the network, the compiler) at the same time.
 side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
@@ -73,7 +74,7 @@ test-python: $(STAMPS)/dev $(CORE)
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
 		-m 'not (alone or $(LONG))' $(PYTEST_ARGS) || $(call again,$$?,not (alone or $(LONG)))
-	$(BIN)/python -m pytest -m '$(if $(ALL),alone or $(LONG),alone and not ($(LONG)))' $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
 	@echo '== core: format and lints'
