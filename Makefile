@@ -14,7 +14,8 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
 LONG := kserve or mlflow or slow
-SERIAL := $(if $(ALL),alone or $(LONG),alone and not ($(LONG)))
+BESIDE := $(if $(ALL),not alone,not (alone or $(LONG)))
+SERIAL := $(if $(ALL),alone,alone and not ($(LONG)))
 # Tests run side by side, a file in one process: most of them wait more than they compute.
 WORKERS ?= 3
 
@@ -73,7 +74,7 @@ test-python: $(STAMPS)/dev $(CORE)
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
-		-m 'not (alone or $(LONG))' $(PYTEST_ARGS) || $(call again,$$?,not (alone or $(LONG)))
+		-m '$(BESIDE)' $(PYTEST_ARGS) || $(call again,$$?,$(BESIDE))
 	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))
 
 check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the rooms
