@@ -1,8 +1,9 @@
-"""The last windows of each version, each made out of two looks at its counters. Pure."""
+"""The last windows of each version, each made out of two looks at its counters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from serving.models.loading.cost import CostCurve
 from serving.observe.figures import Counters, Key
 from serving.observe.windows import Window, figures
 
-# Of each version.
+# Of each version; with more than a hundred of them each has fewer, for a window takes some 3 KB.
 KEPT = 60
+KEPT_TOGETHER = 6000
 # Versions, gone ones among them, whose windows and last counters are remembered.
 MOST_VERSIONS = 1000
 
@@ -32,6 +34,7 @@ class History:
     def __init__(self) -> None:
         self._before: dict[Key, Counters] = {}
         self._windows: dict[Key, tuple[Window, ...]] = {}
+        self._lock = threading.Lock()
 
     def close(
         self,
@@ -47,9 +50,7 @@ class History:
             found = figures(self._before.get(key), counters[key], span.seconds, costs[key])
             number = self._next_number(key)
             windows.append(Window(*key, number, span.start, span.end, {**found, **beside}))
-        for window in windows:
-            key = (window.model, window.version)
-            _put(self._windows, key, (*self.windows(key), window)[-KEPT:])
+        self._keep(windows)
         # Counters live on where a version goes and comes back: they are not forgotten.
         for key, one in counters.items():
             _put(self._before, key, one)
@@ -57,7 +58,16 @@ class History:
 
     def windows(self, key: Key) -> tuple[Window, ...]:
         """A version's last ones, oldest first."""
-        return self._windows.get(key, ())
+        with self._lock:
+            return self._windows.get(key, ())
+
+    def _keep(self, windows: Sequence[Window]) -> None:
+        with self._lock:
+            versions = max(1, len(windows), len(self._windows))
+            most = max(1, min(KEPT, KEPT_TOGETHER // versions))
+            for window in windows:
+                key = (window.model, window.version)
+                _put(self._windows, key, (*self._windows.get(key, ()), window)[-most:])
 
     def _next_number(self, key: Key) -> int:
         kept = self.windows(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serving.observe.figures import Key
-from serving.observe.history import KEPT, MOST_VERSIONS, History, Span
+from serving.observe.history import KEPT, KEPT_TOGETHER, MOST_VERSIONS, History, Span
 from tests.unit.tracking_world import counters
 
 SECOND = Span(10.0, 11.0, 1.0)
@@ -55,6 +55,18 @@ def test_a_versions_last_windows_are_kept_oldest_first() -> None:
     for count in range(KEPT + 3):
         _close(history, {A: count}, "a")
     assert [one.number for one in history.windows(A)] == list(range(4, KEPT + 4))
+
+
+def test_many_versions_keep_fewer_windows_each() -> None:
+    """What is held does not grow with the number of models."""
+    history = History()
+    keys = [("m", number) for number in range(1, 301)]
+    for _ in range(25):
+        history.close(SECOND, dict.fromkeys(keys, counters(0.005)), dict.fromkeys(keys), {})
+    most = KEPT_TOGETHER // len(keys)
+    assert all(
+        [w.number for w in history.windows(key)] == list(range(26 - most, 26)) for key in keys
+    )
 
 
 def test_versions_that_changed_longest_ago_are_forgotten() -> None:
