@@ -3,7 +3,7 @@
 The core never calls Python, but for ``SpanEncoder``, which asks on the thread that called it.
 Every method that waits does so without the GIL.
 An argument whose default is ``...`` may be left out: it is empty then.
-Error words are those of ``serving.errors.Word``.
+Error words are those of ``serving.errors.ErrorCode``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -19,13 +19,13 @@ from serving.authorization import Gate, open_gates
 from serving.control.admin import AddressError, Admin, listen
 from serving.events import log
 from serving.execution.runtime import start_global_pool
-from serving.models.loading.loader import Loader
+from serving.loading.loader import Loader
 from serving.models.manager import Manager
 from serving.models.views import ModelView
-from serving.observe import lines
+from serving.observe import nonblocking_writer, sampling
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.logs import EventLog
-from serving.observe.noting import note_requests
+from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
@@ -34,10 +34,9 @@ from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
-from serving.observe.vitals import add_vitals
 from serving.on_demand import OnDemand
+from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
-from serving.protocols.desk import Desk
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
@@ -100,15 +99,15 @@ class Gateway:
         state = self._state
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server, listener = _bound(settings)
-        note_requests(self.server, settings)
+        sampling.configure(self.server, settings)
         self._loader = Loader(settings, state.shared)
         self.manager = Manager(
             settings, roots, publish_to(self.server), self._loader, state=state.own
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
-        desk = Desk(self.manager, settings.name, control, self._told_ports())
-        self._calls = CallPool(self.server, desk, settings.threads.calls)
+        context = CallContext(self.manager, settings.name, control, self._told_ports())
+        self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
         self._request_log = self._logging_requests(log_form)
@@ -145,7 +144,7 @@ class Gateway:
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()
-        add_vitals(
+        add_process_metrics(
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
         add_tracking(exposition, self.tracker)
@@ -323,7 +322,7 @@ def _stop(gateway: Gateway, signals: StopSignals) -> Drained:
 def leave(code: int) -> None:
     """End the process. Threads that still sit in native code (a load that can't be
     interrupted) must not see the interpreter torn down under them."""
-    if lines.drain(_LAST_LINES_S):
+    if nonblocking_writer.drain(_LAST_LINES_S):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # whoever read it may have left
                 stream.flush()

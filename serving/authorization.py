@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from serving.errors import ConfigError, ServingError, Word
+from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.events import log
 from serving.settings import Settings
 from serving.user_files import open_file
@@ -170,9 +170,11 @@ class Gate:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
-            raise ServingError(Word.UNAUTHENTICATED, f"{self.needs}: 'Authorization: Bearer TOKEN'")
+            raise ServingError(
+                ErrorCode.UNAUTHENTICATED, f"{self.needs}: 'Authorization: Bearer TOKEN'"
+            )
         if not self.token.matches(given.strip()):
-            raise ServingError(Word.UNAUTHENTICATED, "the token is not the right one")
+            raise ServingError(ErrorCode.UNAUTHENTICATED, "the token is not the right one")
 
     def _refuse_browsers(self, headers: Mapping[str, str]) -> None:
         """A page from elsewhere may send its reader's browser here, also under a name of its
@@ -212,7 +214,7 @@ def _host_of(origin: str) -> str | None:
 
 
 def _deny(words: str) -> NoReturn:
-    raise ServingError(Word.PERMISSION_DENIED, words)
+    raise ServingError(ErrorCode.PERMISSION_DENIED, words)
 
 
 @dataclass(frozen=True, slots=True)

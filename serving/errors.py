@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Word(StrEnum):
+class ErrorCode(StrEnum):
     """What went wrong; each door translates it in one table."""
 
     BAD_REQUEST = "bad_request"
@@ -33,9 +33,9 @@ class ServingError(Exception):
     ``detail`` is the original, for the log and for operators only.
     """
 
-    def __init__(self, word: Word, message: str, detail: str = "") -> None:
+    def __init__(self, code: ErrorCode, message: str, detail: str = "") -> None:
         super().__init__(message)
-        self.word = word
+        self.code = code
         self.message = message
         self.detail = detail
 

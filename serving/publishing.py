@@ -120,8 +120,8 @@ def _tried(
     version: Path, folder: Path, samples: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Measures]:
     """The notes of its trial, and what it measured. Raises LoadError."""
-    from serving.models.loading.alone import tried_alone
-    from serving.models.loading.batching.verdict import decide, intent
+    from serving.loading.batching.verdict import decide, intent
+    from serving.loading.trial.alone import tried_alone
     from serving.settings import load_settings
 
     try:

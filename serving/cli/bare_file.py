@@ -7,9 +7,9 @@ from typing import Any
 
 from serving.control.views import provider_words, signature_words
 from serving.errors import LoadError
+from serving.loading.loaded import LoadedSlot
+from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.loaded import LoadedSlot
-from serving.models.loading.loader import Loader
 from serving.settings import Settings
 
 # For its threads to end; it answered nobody.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from serving.cli.output import styled
 
 if TYPE_CHECKING:
-    from serving.observe.lines import LineWriter
+    from serving.observe.nonblocking_writer import LineWriter
     from serving.settings import LogSettings
 
 # What the log need not repeat to who reads the console already.
@@ -48,8 +48,8 @@ def opened(settings: LogSettings) -> tuple[Console, frozenset[str]]:
     Lines and JSON are never mixed in one place: beside a log in JSON there are lines only on a
     terminal that the log doesn't go to.
     """
-    from serving.observe.lines import LineWriter
     from serving.observe.logs import is_console
+    from serving.observe.nonblocking_writer import LineWriter
 
     out = LineWriter(sys.stdout)
     log_as_text, together = is_console(settings, sys.stderr), _same_place(sys.stdout, sys.stderr)

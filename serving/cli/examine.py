@@ -14,7 +14,7 @@ from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
 from serving.model_config import load_model_config
 from serving.models import advice
-from serving.models.kept_pins import kept_pins, pinned_state
+from serving.models.desired.kept_pins import kept_pins, pinned_state
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource

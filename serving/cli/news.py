@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from serving.models.on_disk import numbers
+from serving.models.desired.on_disk import numbers
 from serving.models.reasons import BY_POLICY, NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import PENDING, State
 from serving.models.views import ModelView, VersionView

@@ -121,7 +121,7 @@ def _facts(done: Published) -> dict[str, Any]:
 
 def measured_words(found: Measures) -> str:
     """For people: ``a run takes 0.05 ms (1 row), 0.1 ms (8 rows); 1.2 MB of memory; ...``."""
-    from serving.models.loading.memory import words
+    from serving.loading.memory import words
 
     runs = [
         f"{seconds * 1000:.2g} ms ({rows} row{'' if rows == 1 else 's'})"

@@ -290,7 +290,7 @@ def _at(tree: Any, key: str) -> Any:
 
 
 async def _refused(_: Request, error: ServingError) -> Response:
-    status, headers = status_and_headers(error.word)
+    status, headers = status_and_headers(error.code)
     return JSONResponse({"error": error.message}, status_code=status, headers=headers)
 
 

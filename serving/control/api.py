@@ -17,8 +17,8 @@ from starlette.responses import JSONResponse, Response
 from serving.control import requests, schemas
 from serving.control.status import failure
 from serving.control.views import event_json, models_json, status_json
-from serving.errors import ServingError, Word
-from serving.models.commands import (
+from serving.errors import ErrorCode, ServingError
+from serving.models.commands.command import (
     AcceptVersion,
     Command,
     LoadModel,
@@ -28,7 +28,7 @@ from serving.models.commands import (
     Ticket,
     UnloadModel,
 )
-from serving.models.state import Event
+from serving.models.state import Transition
 from serving.models.views import ModelView
 from serving.protocols.views import decode_name, unknown_model
 
@@ -43,7 +43,7 @@ class Commander(Protocol):
 
     def views(self) -> Sequence[ModelView]: ...
     def command(self, command: Command) -> Ticket: ...
-    def history(self, model: str) -> Sequence[Event]: ...
+    def history(self, model: str) -> Sequence[Transition]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,8 @@ class ControlApi:
         seconds = requests.waiting(request).seconds
         if seconds and self._waiting >= self._most_waiting:
             raise ServingError(
-                Word.FULL, "too many calls wait for their commands: use wait=false, or try later"
+                ErrorCode.FULL,
+                "too many calls wait for their commands: use wait=false, or try later",
             )
         ticket = self._commander.command(command)
         self._waiting += 1

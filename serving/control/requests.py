@@ -11,7 +11,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 
 MAX_BODY_BYTES = 64 * 1024
 DEFAULT_WAIT_S = 60.0
@@ -65,7 +65,8 @@ def _check_type(request: Request) -> None:
     given = request.headers.get("content-type", "")
     if given.partition(";")[0].strip().lower() != "application/json":
         raise ServingError(
-            Word.UNSUPPORTED_MEDIA_TYPE, "the body must come as 'Content-Type: application/json'"
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            "the body must come as 'Content-Type: application/json'",
         )
 
 
@@ -77,10 +78,10 @@ async def _read(request: Request) -> bytes:
                 content += piece
                 if len(content) > MAX_BODY_BYTES:
                     raise ServingError(
-                        Word.TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes"
+                        ErrorCode.TOO_LARGE, f"the body has more than {MAX_BODY_BYTES} bytes"
                     )
     except TimeoutError:
-        raise ServingError(Word.SLOW_BODY, "the body did not come in time") from None
+        raise ServingError(ErrorCode.SLOW_BODY, "the body did not come in time") from None
     except ClientDisconnect:
         raise _bad("the body did not come") from None
     return bytes(content)
@@ -95,4 +96,4 @@ def _words(error: ValidationError | RecursionError) -> str:
 
 
 def _bad(words: str) -> ServingError:
-    return ServingError(Word.BAD_REQUEST, words)
+    return ServingError(ErrorCode.BAD_REQUEST, words)

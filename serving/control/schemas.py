@@ -169,7 +169,7 @@ class History(_Strict):
 
 
 class TrackingTarget(_Strict):
-    """One place that windows are sent to. Counts are windows since the gateway started."""
+    """One place that windows are sent to. Counters are windows since the gateway started."""
 
     name: str
     target: str = Field(description="Where it sends to, without secrets.")
@@ -185,7 +185,7 @@ class TrackingTarget(_Strict):
 
 
 class TraceTarget(_Strict):
-    """Where spans are sent to. Counts are spans since the gateway started."""
+    """Where spans are sent to. Counters are spans since the gateway started."""
 
     target: str = Field(description="Where it sends to, without secrets.")
     exported: int

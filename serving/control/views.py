@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serving.models.loading.cost import CostCurve
-from serving.models.state import Event
+from serving.loading.batching.cost import CostCurve
+from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.registry.manifest import ManifestError, read_manifest
 from serving.signature import Signature, Tensor
@@ -58,7 +58,7 @@ def manifest_json(version: VersionView) -> dict[str, Any] | None:
     }
 
 
-def event_json(event: Event) -> dict[str, Any]:
+def event_json(event: Transition) -> dict[str, Any]:
     return {
         "at": event.at,
         "version": event.version,

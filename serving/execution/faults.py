@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from serving import descriptors, machine
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.execution import text_locale
 
 
@@ -21,7 +21,7 @@ from serving.execution import text_locale
 class Fault:
     """``message`` may go to clients; ``detail`` is the original, for the log."""
 
-    word: Word
+    code: ErrorCode
     message: str
     detail: str
 
@@ -109,46 +109,46 @@ def too_large_an_answer(size: int, most: int) -> Fault:
     """Of a run whose answers have ``size`` bytes."""
     words = f"the answer takes {size} bytes, over the limit of {most} bytes"
     words += " (setting limits.max_message_bytes); ask for fewer rows or outputs"
-    return Fault(Word.TOO_LARGE, words, words)
+    return Fault(ErrorCode.TOO_LARGE, words, words)
 
 
 def no_room_for_an_answer(error: OSError) -> Fault:
     """One that is not too large, where the machine has no memory to lay it into."""
-    return Fault(Word.FULL, "there is no room for the answer just now", str(error))
+    return Fault(ErrorCode.FULL, "there is no room for the answer just now", str(error))
 
 
-def _of_inputs(text: str) -> tuple[Word, str] | None:
+def _of_inputs(text: str) -> tuple[ErrorCode, str] | None:
     """The checks that onnxruntime makes before it runs anything."""
     if named := _DIMENSIONS_OF.search(text):
         wrong = "; ".join(
             f"dimension {axis} is {got}, expected {want}"
             for axis, got, want in _DIMENSION.findall(text)
         )
-        return Word.BAD_REQUEST, f"input '{named[1]}': {wrong or 'unexpected dimensions'}"
+        return ErrorCode.BAD_REQUEST, f"input '{named[1]}': {wrong or 'unexpected dimensions'}"
     if rank := _RANK.search(text):
         return (
-            Word.BAD_REQUEST,
+            ErrorCode.BAD_REQUEST,
             f"input '{rank[1]}' has {rank[2]} dimensions, expected {rank[3]}",
         )
     if types := _DATATYPE.search(text):
-        return Word.BAD_REQUEST, f"an input has datatype {types[1]}, expected {types[2]}"
+        return ErrorCode.BAD_REQUEST, f"an input has datatype {types[1]}, expected {types[2]}"
     return None
 
 
-def _of_memory(text: str, limit: Limit) -> tuple[Word, str]:
+def _of_memory(text: str, limit: Limit) -> tuple[ErrorCode, str]:
     nodes = list(_NODE.finditer(text))
     place = f" (operator {nodes[-1][1]})" if nodes else ""
     asked = _ALLOCATION.search(text)
     if asked and int(asked[1]) > limit.size:
         words = f"the request makes the model ask for {asked[1]} bytes of memory at once"
-        return Word.TOO_LARGE, f"{words}, and it may take {limit.size}{place}"
+        return ErrorCode.TOO_LARGE, f"{words}, and it may take {limit.size}{place}"
     if limit.of_child and not limit.shared:
         words = "the request makes the model take more memory than it may"
-        return Word.TOO_LARGE, f"{words}, {limit.size} bytes{place}"
-    return Word.FULL, f"there is not enough memory for this request beside others{place}"
+        return ErrorCode.TOO_LARGE, f"{words}, {limit.size} bytes{place}"
+    return ErrorCode.FULL, f"there is not enough memory for this request beside others{place}"
 
 
-def _of_node(text: str) -> tuple[Word, str] | None:
+def _of_node(text: str) -> tuple[ErrorCode, str] | None:
     nodes = list(_NODE.finditer(text))
     if not nodes:
         return None
@@ -156,25 +156,25 @@ def _of_node(text: str) -> tuple[Word, str] | None:
     operator, rest = nodes[-1][1], text[nodes[-1].end() :]
     if _IMPOSSIBLE.search(rest):
         words = "the request makes the model make a tensor that is larger than possible"
-        return Word.TOO_LARGE, f"{words} (operator {operator})"
+        return ErrorCode.TOO_LARGE, f"{words} (operator {operator})"
     for pattern, words in _DATA:
         if pattern.search(rest):
-            return Word.BAD_DATA, _refused(words, operator)
+            return ErrorCode.BAD_DATA, _refused(words, operator)
     if operator in ("ArgMax", "ArgMin") and not rest.strip():
-        return Word.BAD_DATA, _refused("an input is empty", operator)
-    return Word.INTERNAL, f"the model failed on this input (operator {operator})"
+        return ErrorCode.BAD_DATA, _refused("an input is empty", operator)
+    return ErrorCode.INTERNAL, f"the model failed on this input (operator {operator})"
 
 
 def _refused(words: str, operator: str) -> str:
     return f"the model refused this input: {words} (operator {operator})"
 
 
-def _unknown(error: BaseException) -> tuple[Word, str]:
+def _unknown(error: BaseException) -> tuple[ErrorCode, str]:
     if descriptors.is_shortage(error):
-        return Word.UNAVAILABLE, "the server has too many files open, try again later"
+        return ErrorCode.UNAVAILABLE, "the server has too many files open, try again later"
     if isinstance(error, UnicodeDecodeError):
-        return Word.INTERNAL, "the model answered with text that is not UTF-8"
-    return Word.INTERNAL, "the model failed on this input"
+        return ErrorCode.INTERNAL, "the model answered with text that is not UTF-8"
+    return ErrorCode.INTERNAL, "the model failed on this input"
 
 
 _SHORTAGE = re.compile(r"Failed to allocate memory|bad_alloc")
@@ -238,7 +238,7 @@ _LOAD: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
 def short_of_memory(error: BaseException) -> bool:
     """Whether a load, or a run, failed for want of memory, here or in a child."""
     if isinstance(error, FaultError):
-        return error.fault.word in (Word.TOO_LARGE, Word.FULL)
+        return error.fault.code in (ErrorCode.TOO_LARGE, ErrorCode.FULL)
     return isinstance(error, MemoryError) or _SHORTAGE.search(str(error)) is not None
 
 

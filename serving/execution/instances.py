@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from serving import _core
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.events import log
 from serving.execution.abandoned import Runs
 from serving.execution.recovery import AnyRunner, OnEvent, Recovery, answer, log_event
@@ -102,7 +102,7 @@ class Instances:
             facts = {"model": self._name, "message": "an instance failed", "detail": detail}
             self._on_event("instance_failed", facts)
             if batch is not None:
-                batch.fail(Word.INTERNAL, "the model failed on this input", detail)
+                batch.fail(ErrorCode.INTERNAL, "the model failed on this input", detail)
             else:
                 # The queue itself failed: no spinning on it.
                 time.sleep(0.1)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.events import log
 from serving.execution.abandoned import Runs
 from serving.execution.faults import classify
@@ -113,9 +113,9 @@ class Recovery:
         if self._runner.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
             return True
         if _is_expired(batch):
-            batch.fail(Word.EXPIRED, _EXPIRED)
+            batch.fail(ErrorCode.EXPIRED, _EXPIRED)
         else:
-            batch.fail(Word.UNAVAILABLE, "the model's process is being started again")
+            batch.fail(ErrorCode.UNAVAILABLE, "the model's process is being started again")
         return False
 
     def _again(self, failed: _Failed) -> list[_Failed]:
@@ -152,7 +152,7 @@ class Recovery:
         if batch.requests == 0:
             return None
         if _is_expired(batch):
-            batch.fail(Word.EXPIRED, _EXPIRED)
+            batch.fail(ErrorCode.EXPIRED, _EXPIRED)
             return None
         try:
             answer(batch, self._runs.run(batch, alone=isinstance(because, CrashError)))
@@ -165,15 +165,15 @@ class Recovery:
     def _fail(self, batch: Batch, error: BaseException) -> None:
         detail = f"{type(error).__name__}: {error}"
         if isinstance(error, AnswerError):
-            batch.fail(Word.INTERNAL, _ROWS_NOT_KEPT, detail)
+            batch.fail(ErrorCode.INTERNAL, _ROWS_NOT_KEPT, detail)
         elif isinstance(error, (CrashError, NotRunningError)):
-            batch.fail(Word.UNAVAILABLE, str(error))
+            batch.fail(ErrorCode.UNAVAILABLE, str(error))
         elif isinstance(error, RunLimitError):
-            word = Word.EXPIRED if _is_expired(batch) else Word.INTERNAL
+            word = ErrorCode.EXPIRED if _is_expired(batch) else ErrorCode.INTERNAL
             batch.fail(word, str(error))
         else:
             fault = classify(error)
-            batch.fail(fault.word, fault.message, fault.detail)
+            batch.fail(fault.code, fault.message, fault.detail)
 
     def _say_rows_not_kept(self, error: BaseException) -> None:
         if not self._said_rows_not_kept:

@@ -17,19 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.events import log
 from serving.model_config import ModelConfig, load_model_config
-from serving.models.commands import Command, LoadModel, Outcome, Ticket
-from serving.models.configs import Configs
-from serving.models.disk import Disk, Sight, Source
-from serving.models.intents import Intents
-from serving.models.pictures import Pictures
+from serving.models.actual.disk import Disk, Sight, Source
+from serving.models.actual.published import PublishedViews
+from serving.models.actual.slots import Load, Outside, Slots
+from serving.models.commands.command import Command, LoadModel, Outcome, Ticket
+from serving.models.commands.tickets import Tickets
+from serving.models.commands.uploads import Upload, UploadError, Uploads
+from serving.models.desired.configs import Configs
+from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
-from serving.models.slots import Load, Outside, Slots
-from serving.models.state import Event
-from serving.models.tickets import Tickets
-from serving.models.uploads import Upload, UploadError, Uploads
+from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.registry.directory import DirectorySource, Ignored
 from serving.settings import Settings
@@ -80,8 +80,8 @@ class Manager:
 
         # The loop's own.
         self._disk = Disk(source, settings.registry.scan_interval_s, mono, cpu)
-        self._intents = Intents(settings, state, Configs(read_config))
-        self._reconciler = Reconciler(settings, self._disk, self._intents, mono, wall)
+        self._desired = DesiredState(settings, state, Configs(read_config))
+        self._reconciler = Reconciler(settings, self._disk, self._desired, mono, wall)
         self._slots = self._reconciler.slots = Slots(
             Outside(
                 settings=settings,
@@ -104,7 +104,7 @@ class Manager:
         self._tickets = Tickets(wake=partial(self._post, _nothing))
         folder = state.path if state is not None else None
         self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
-        self._pictures = Pictures(publish)
+        self._pictures = PublishedViews(publish)
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._reload_waits = threading.Event()
@@ -179,7 +179,7 @@ class Manager:
         """A version, or the one that answers unnamed requests."""
         return self._pictures.lookup(model, version)
 
-    def history(self, model: str | None = None) -> tuple[Event, ...]:
+    def history(self, model: str | None = None) -> tuple[Transition, ...]:
         """The last transitions of a model, or of all together; oldest first, bounded."""
         return self._slots.history.snapshot(model)
 
@@ -187,7 +187,7 @@ class Manager:
         """Call ``listener`` from the loop with every new picture, after it is published."""
         self._pictures.listen(listener)
 
-    def on_event(self, listener: Callable[[Event], None]) -> None:
+    def on_event(self, listener: Callable[[Transition], None]) -> None:
         """Call ``listener`` from the loop with every transition of a version."""
         self._slots.history.listen(listener)
 
@@ -237,7 +237,7 @@ class Manager:
             self._reconciler.leave_all()
         else:
             self._reconciler.turn(self._tickets.take())
-        self._intents.save(self._wall(), at_once=self._stopping)
+        self._desired.save(self._wall(), at_once=self._stopping)
         self._show()
         if self._stopping or self._pictures.shown:
             self._slots.close_left()
@@ -282,7 +282,7 @@ class Manager:
     def _used_folders(self) -> set[Path]:
         waiting = {o.upload.root for o in self._tickets.waiting() if o.upload is not None}
         used = {slot.folder.parent for slot in self._slots.all()}
-        return waiting | used.union(self._intents.upload_folders())
+        return waiting | used.union(self._desired.upload_folders())
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True
@@ -298,17 +298,17 @@ def _nothing() -> None:
 def _refused(command: Command, error: UploadError | OSError) -> Ticket:
     ticket = Ticket(command)
     if isinstance(error, UploadError):
-        ticket.end(Outcome(Word.BAD_REQUEST, f"failed to load '{command.model}': {error}"))
+        ticket.end(Outcome(ErrorCode.BAD_REQUEST, f"failed to load '{command.model}': {error}"))
     else:
         log.warning("upload_not_written", model=command.model, reason=error.strerror)
         words = f"failed to load '{command.model}': its files could not be kept"
-        ticket.end(Outcome(Word.UNAVAILABLE, words))
+        ticket.end(Outcome(ErrorCode.UNAVAILABLE, words))
     return ticket
 
 
 def _loader(settings: Settings, state: StateDir | None) -> Load:
     # Here: it brings onnxruntime with it.
-    from serving.models.loading.loader import Loader
+    from serving.loading.loader import Loader
 
     return Loader(settings, state)
 

@@ -6,25 +6,32 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.events import log
-from serving.models import changes, policy, progress
-from serving.models.answers import answering
-from serving.models.commands import AcceptVersion, Command, LoadModel, Outcome, SetDefault
-from serving.models.comparing import Comparing
-from serving.models.configs import is_same
-from serving.models.disk import Disk
-from serving.models.intents import Intents
-from serving.models.on_disk import held_by_pin
-from serving.models.picture import Standing, model_view
-from serving.models.pins import Pins
-from serving.models.progress import Facts
-from serving.models.slots import Slots
-from serving.models.startup import has_started
+from serving.models.actual.disk import Disk
+from serving.models.actual.drawing import ModelFacts, model_view
+from serving.models.actual.slots import Slots
+from serving.models.actual.startup import has_started
+from serving.models.commands import changes, progress
+from serving.models.commands.command import (
+    AcceptVersion,
+    Command,
+    LoadModel,
+    Outcome,
+    SetDefault,
+)
+from serving.models.commands.progress import Facts
+from serving.models.commands.tickets import Order
+from serving.models.desired import policy
+from serving.models.desired.answers import answering
+from serving.models.desired.candidates import ModelTarget
+from serving.models.desired.comparing import Comparing
+from serving.models.desired.configs import is_same
+from serving.models.desired.on_disk import held_by_pin
+from serving.models.desired.pins import Pins
+from serving.models.desired.store import DesiredState
 from serving.models.state import PENDING, Change, Slot, State
-from serving.models.tickets import Order
 from serving.models.views import ModelView
-from serving.models.wishes import Wishes
 from serving.registry.snapshot import Closely
 from serving.settings import Settings
 from serving.signature import Signature
@@ -47,12 +54,12 @@ class Reconciler:
         self,
         settings: Settings,
         disk: Disk,
-        intents: Intents,
+        desired: DesiredState,
         mono: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._disk, self._intents = disk, intents
+        self._disk, self._desired = disk, desired
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
@@ -62,9 +69,9 @@ class Reconciler:
             loading.retry_max_s,
         )
         self.slots: Slots
-        self._wishes: dict[str, Wishes] = {}
+        self._targets: dict[str, ModelTarget] = {}
         self._defaults: dict[str, int] = {}
-        self._comparing = Comparing(intents, settings.rollout.hold_signature_changes)
+        self._comparing = Comparing(desired, settings.rollout.hold_signature_changes)
         self._pins = Pins()
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
@@ -84,7 +91,7 @@ class Reconciler:
                 self._take(order)
         if self._mono() >= self._disk.next_scan:
             self._look()
-        for model in self._intents.expired(self._wall()):
+        for model in self._desired.expired(self._wall()):
             self._wish_anew(model)
         if self._undecided or self._mono() >= self._next_due:
             self._reconcile()
@@ -92,7 +99,7 @@ class Reconciler:
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
         due = min(self._disk.next_scan, self._next_due) - self._mono()
-        return max(0.0, min(due, self._intents.due() - self._wall()))
+        return max(0.0, min(due, self._desired.due() - self._wall()))
 
     def touch(self, model: str) -> None:
         """Something about the model changed: decide again, and show it."""
@@ -102,8 +109,8 @@ class Reconciler:
     def leave_all(self) -> None:
         """The server stops."""
         self.slots.leave_all()
-        self._stale.update(self._wishes, self._defaults)
-        self._wishes, self._defaults = {}, {}
+        self._stale.update(self._targets, self._defaults)
+        self._targets, self._defaults = {}, {}
 
     # What is on disk.
 
@@ -117,22 +124,22 @@ class Reconciler:
     def _read(self) -> None:
         names = {found.name for found in self._disk.models}
         if not self._begun:
-            self._intents.begin(names)
+            self._desired.begin(names)
             self._begun = not self._disk.unseen
-        self._intents.keep_only(names | self.slots.models())
-        before, uploaded = self._wishes.keys(), self._intents.uploaded().keys()
+        self._desired.keep_only(names | self.slots.models())
+        before, uploaded = self._targets.keys(), self._desired.uploaded().keys()
         for kept in (self._comparing, self._pins):
             kept.keep_only(names | self.slots.models() | uploaded)
         self._stale.update(before, names, uploaded, self.slots.models())
-        self._wishes = {name: self._wish(name) for name in sorted(names | uploaded)}
+        self._targets = {name: self._candidate(name) for name in sorted(names | uploaded)}
         self._undecided = True
-        self.slots.reconfigure(self._intents.known)
+        self.slots.reconfigure(self._desired.known)
         if self._first is None:
             self._first = frozenset(
-                (wishes.model, wish.version)
-                for wishes in self._wishes.values()
-                for wish in wishes.versions
-                if not wishes.dismissed(wish.version)
+                (target.model, candidate.version)
+                for target in self._targets.values()
+                for candidate in target.versions
+                if not target.dismissed(candidate.version)
             )
             registry = self._settings.registry
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
@@ -141,11 +148,11 @@ class Reconciler:
         """Read every model's configuration again, at once and whatever its files look like, and
         say in the log what that changed."""
         names = {found.name for found in self._disk.models}
-        before = {name: self._intents.known(name) for name in names}
-        self._intents.read_configurations_again()
+        before = {name: self._desired.known(name) for name in names}
+        self._desired.read_configurations_again()
         self._disk.scan(names, {(name, _CONFIGURATION) for name in names})
         self._read()
-        after = {name: self._intents.known(name) for name in names}
+        after = {name: self._desired.known(name) for name in names}
         changed = sorted(name for name in names if not is_same(before[name], after[name]))
         wrong = sorted(name for name, known in after.items() if known is not None and known.error)
         log.info(
@@ -155,26 +162,26 @@ class Reconciler:
             wrong=wrong[:_MOST_NAMED],
         )
 
-    def _wish(self, model: str) -> Wishes:
+    def _candidate(self, model: str) -> ModelTarget:
         found, unseen = self._disk.find(model), self._disk.unseen
-        wishes = self._intents.wishes(model, found, unseen, self._wall())
-        return replace(wishes, held=self._comparing.held(model))
+        target = self._desired.target(model, found, unseen, self._wall())
+        return replace(target, held=self._comparing.held(model))
 
     def _wish_anew(self, model: str) -> None:
-        if self._disk.find(model) is not None or model in self._intents.uploaded():
-            self._wishes[model] = self._wish(model)
+        if self._disk.find(model) is not None or model in self._desired.uploaded():
+            self._targets[model] = self._candidate(model)
         else:
-            self._wishes.pop(model, None)
-        self.slots.reconfigure(self._intents.known)
+            self._targets.pop(model, None)
+        self.slots.reconfigure(self._desired.known)
         self.touch(model)
 
-    def _wishes_of(self, model: str) -> Wishes:
-        return self._wishes.get(model) or self._wish(model)
+    def _target_of(self, model: str) -> ModelTarget:
+        return self._targets.get(model) or self._candidate(model)
 
-    def _all_wishes(self) -> list[Wishes]:
+    def _all_wishes(self) -> list[ModelTarget]:
         """Models on disk, and those that have slots only: absent, or out of sight."""
-        rest = self.slots.models() - self._wishes.keys()
-        return [*self._wishes.values(), *(self._wish(model) for model in sorted(rest))]
+        rest = self.slots.models() - self._targets.keys()
+        return [*self._targets.values(), *(self._candidate(model) for model in sorted(rest))]
 
     # What commands say.
 
@@ -189,12 +196,12 @@ class Reconciler:
             sent = frozenset(found.number for found in order.upload.found.versions)
         refused = progress.refusal(command or order.command, facts, sent)
         if refused is not None or command is None:
-            refused = refused or Outcome(Word.INTERNAL, "nothing to go back to")
+            refused = refused or Outcome(ErrorCode.INTERNAL, "nothing to go back to")
             order.ticket.end(self._with_right_name(refused, facts))
             return
         log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
         self._keep(model, changes.of_command(order.command, command, facts))
-        self._intents.apply(command, order.upload, facts.wishes, facts.slots)
+        self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
         if isinstance(command, LoadModel | AcceptVersion) or (
@@ -208,12 +215,12 @@ class Reconciler:
             self.slots.history.changed(model, *change, self._wall())
 
     def _with_right_name(self, refused: Outcome, facts: Facts) -> Outcome:
-        if refused.word is not Word.NOT_FOUND or facts.found:
+        if refused.code is not ErrorCode.NOT_FOUND or facts.found:
             return refused
         # Here, so that the loop can be tested without the built core.
         from serving import _core
 
-        near = _core.nearest(facts.model, tuple(self._wishes))
+        near = _core.nearest(facts.model, tuple(self._targets))
         words = f"; did you mean '{near}'?" if near is not None else ""
         return replace(refused, message=refused.message + words)
 
@@ -223,14 +230,14 @@ class Reconciler:
 
     def _facts(self, model: str) -> Facts:
         found = self._disk.find(model)
-        said = self._intents.said(model)
+        current = self._desired.overrides_of(model)
         return Facts(
-            wishes=self._wishes_of(model),
+            target=self._target_of(model),
             slots=self.slots.of(model),
             default=self._defaults.get(model),
-            previous=said.previous,
-            found=found is not None or model in self._intents.uploaded(),
-            heard=bool(said.out or said.versions or said.whole is not None),
+            previous=current.previous,
+            found=found is not None or model in self._desired.uploaded(),
+            heard=bool(current.out or current.versions or current.whole is not None),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
@@ -248,19 +255,19 @@ class Reconciler:
                 self._come_to_rest(everything)
                 return
             for action in actions:
-                self.slots.do(action, self._intents.known)
+                self.slots.do(action, self._desired.known)
         log.error("models_policy_restless", actions=[str(action) for action in actions])
 
-    def _come_to_rest(self, everything: Sequence[Wishes]) -> None:
+    def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
         self._undecided = False
         self.slots.drop_stats({(w.model, v.version) for w in everything for v in w.versions})
         now = self._mono()
         # A retry that is due and waits for a place comes with the mail that frees one.
         times = (at for at in self.slots.due_times(self._limits) if at > now)
         self._next_due = min(times, default=float("inf"))
-        for wishes in everything:
-            if self._intents.settle_exact(wishes, self.slots.of(wishes.model)):
-                self._wish_anew(wishes.model)
+        for target in everything:
+            if self._desired.settle_exact(target, self.slots.of(target.model)):
+                self._wish_anew(target.model)
 
     def _note_answers(self) -> None:
         """Who answers now: before anything is decided about versions that answer no more."""
@@ -272,18 +279,18 @@ class Reconciler:
     def _note_answer(self, model: str) -> bool:
         """Whether another version, or another signature, has taken over."""
         slots = self.slots.of(model)
-        if self._comparing.compare(self._wishes_of(model), slots):
+        if self._comparing.compare(self._target_of(model), slots):
             self._wish_anew(model)
         ready = {slot.version for slot in slots if slot.state is State.READY}
-        wishes, before = self._wishes_of(model), self._intents.said(model).answered
-        chosen = {wish.version for wish in policy.desired(wishes, slots)}
-        coming = policy.coming(wishes, slots)
-        default = answering(wishes, ready, chosen, before, coming)
-        self._tell_held(wishes, chosen - coming, default)
-        held = held_by_pin(wishes, default)
-        self._pins.tell(model, default if default == wishes.pinned else None, held)
+        target, before = self._target_of(model), self._desired.overrides_of(model).answered
+        chosen = {candidate.version for candidate in policy.desired(target, slots)}
+        coming = policy.coming(target, slots)
+        default = answering(target, ready, chosen, before, coming)
+        self._tell_held(target, chosen - coming, default)
+        held = held_by_pin(target, default)
+        self._pins.tell(model, default if default == target.pinned else None, held)
         was = self._defaults.get(model)
-        self._keep(model, changes.of_default(wishes, was, default, ready))
+        self._keep(model, changes.of_default(target, was, default, ready))
         if default is None:
             self._defaults.pop(model, None)
             return False
@@ -292,11 +299,11 @@ class Reconciler:
         self._defaults[model] = default
         # One that only stands in while another is on its way has not taken over.
         loading = {slot.version for slot in slots if slot.state in PENDING}
-        if before in loading or default in wishes.held:
+        if before in loading or default in target.held:
             return False
         now = self._wall()
         known = self._comparing.answers(model, default, slots, now, alone=not coming)
-        news = self._intents.answers(model, default, now) or known
+        news = self._desired.answers(model, default, now) or known
         if news:
             self._wish_anew(model)
         return news
@@ -305,10 +312,10 @@ class Reconciler:
         """Why a loaded slot may not take the place of another, "" where it may."""
         return self._comparing.objection(slot, signature, self.slots.of(slot.model))
 
-    def _tell_held(self, wishes: Wishes, chosen: Collection[int], default: int | None) -> None:
-        for version, words in self._comparing.news(wishes, chosen, default).items():
-            log.warning("signature_held_back", model=wishes.model, version=version, reason=words)
-            self.slots.remark(wishes.model, version, words)
+    def _tell_held(self, target: ModelTarget, chosen: Collection[int], default: int | None) -> None:
+        for version, words in self._comparing.news(target, chosen, default).items():
+            log.warning("signature_held_back", model=target.model, version=version, reason=words)
+            self.slots.remark(target.model, version, words)
 
     # Telling others.
 
@@ -316,28 +323,28 @@ class Reconciler:
         """The models that something changed about; None: there is nothing of it any more."""
         served = self.slots.served(self._stale)
         drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
-        for wishes in self._all_wishes():
-            if (model := wishes.model) in self._stale:
-                drawn[model] = model_view(self._standing(wishes), served.get(model, []))
+        for target in self._all_wishes():
+            if (model := target.model) in self._stale:
+                drawn[model] = model_view(self._standing(target), served.get(model, []))
         self._stale.clear()
         return drawn
 
-    def _standing(self, wishes: Wishes) -> Standing:
-        model = wishes.model
-        return Standing(
-            wishes,
-            self._words(wishes),
+    def _standing(self, target: ModelTarget) -> ModelFacts:
+        model = target.model
+        return ModelFacts(
+            target,
+            self._words(target),
             self._defaults.get(model),
-            self._intents.said(model).previous,
-            self._intents.is_held_out(wishes),
+            self._desired.overrides_of(model).previous,
+            self._desired.is_held_out(target),
             self._comparing.words(model),
         )
 
-    def _words(self, wishes: Wishes) -> str:
-        found = self._disk.find(wishes.model)
-        if wishes.unknown:
+    def _words(self, target: ModelTarget) -> str:
+        found = self._disk.find(target.model)
+        if target.unknown:
             return found.error if found is not None and found.error else policy.UNREADABLE
-        known = self._intents.known(wishes.model)
+        known = self._desired.known(target.model)
         return known.error if known is not None else ""
 
     def has_started(self) -> bool:

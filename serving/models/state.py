@@ -66,7 +66,7 @@ class SlotKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Transition:
     """One transition, or a change of what is to answer, for the bounded history; ``at`` is
     seconds since the epoch.
 

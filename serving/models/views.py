@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.cost import CostCurve
 from serving.models.state import State
 from serving.signature import Signature
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from serving.models.loading.cost import CostCurve
+from serving.loading.batching.cost import CostCurve
 from serving.observe.figures import Counters, Key
 from serving.observe.windows import Window, figures
 

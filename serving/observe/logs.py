@@ -18,8 +18,8 @@ from typing import Any, Protocol, TextIO
 import structlog
 
 from serving.events import LEVELS, log
-from serving.observe import lines
-from serving.observe.lines import LineWriter
+from serving.observe import nonblocking_writer
+from serving.observe.nonblocking_writer import LineWriter
 from serving.settings import LogSettings
 
 # For the last lines to be taken before the process ends.
@@ -41,7 +41,7 @@ def configure(
     out = LineWriter(
         sys.stderr if stream is None else stream, _as_written(secrets), on_dropped=_report_lines
     )
-    atexit.register(lines.drain, _LAST_LINES_S)
+    atexit.register(nonblocking_writer.drain, _LAST_LINES_S)
     level = LEVELS[settings.level]
     shared: list[structlog.typing.Processor] = [
         partial(_leave_out, frozenset(leave_out)),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.cost import CostCurve
 from serving.models.views import ModelView, Process, VersionView
 from serving.observe import families
 from serving.observe.families import OF_MODELS, OF_VERSIONS, Family, escaped, pairs

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.models.loading.cost import CostCurve
+from serving.loading.batching.cost import CostCurve
 from serving.observe.figures import EMPTY, Counters, Histogram
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from structlog.contextvars import bound_contextvars
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.events import log
-from serving.models.commands import LoadModel, Outcome
+from serving.models.commands.command import LoadModel, Outcome
 from serving.protocols import grpc_calls, http_calls
-from serving.protocols.desk import Desk
+from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, explain
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ _JOIN_S = 5.0
 class CallPool:
     """A few threads that answer metadata, configuration, statistics and the repository's calls."""
 
-    def __init__(self, server: _core.Server, desk: Desk, threads: int) -> None:
+    def __init__(self, server: _core.Server, context: CallContext, threads: int) -> None:
         self._server = server
-        self._desk = desk
+        self._context = context
         self._threads = [
             threading.Thread(target=self._run, name=f"calls-{number}", daemon=True)
             for number in range(threads)
@@ -52,7 +52,7 @@ class CallPool:
 
     def _answer(self, call: _core.Call) -> None:
         try:
-            answer_call(call, self._desk)
+            answer_call(call, self._context)
         except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
             log.error("call_not_answered", detail=traceback.format_exc())
 
@@ -64,15 +64,15 @@ def _named(call: _core.Call) -> AbstractContextManager[object]:
     return bound_contextvars(request_id=call.request_id)
 
 
-def answer_call(call: _core.Call, desk: Desk) -> None:
+def answer_call(call: _core.Call, context: CallContext) -> None:
     """Respond to ``call`` or fail it, in our words whatever happens; or see to it that it is
     answered when the command that it gave has ended."""
     try:
-        found = _answer(call, desk)
+        found = _answer(call, context)
     except ServingError as error:
-        call.fail(error.word, error.message, error.detail)
+        call.fail(error.code, error.message, error.detail)
     except Exception:  # noqa: BLE001 - a bug of ours costs this call alone
-        call.fail(Word.INTERNAL, "internal error", traceback.format_exc())
+        call.fail(ErrorCode.INTERNAL, "internal error", traceback.format_exc())
     else:
         if isinstance(found, Later):
             found.ticket.on_done(partial(_finish, call, found))
@@ -80,10 +80,10 @@ def answer_call(call: _core.Call, desk: Desk) -> None:
             call.respond(found)
 
 
-def _answer(call: _core.Call, desk: Desk) -> bytes | Later:
+def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
     if call.protocol == "grpc":
-        return grpc_calls.answer(desk, call)
-    return http_calls.answer(desk, call)
+        return grpc_calls.answer(context, call)
+    return http_calls.answer(context, call)
 
 
 def _finish(call: _core.Call, later: Later, outcome: Outcome) -> None:
@@ -98,6 +98,6 @@ def _finish(call: _core.Call, later: Later, outcome: Outcome) -> None:
                 call.respond(b"")
             else:
                 error = explain(command.model, outcome)
-                call.fail(error.word, error.message, error.detail)
+                call.fail(error.code, error.message, error.detail)
         except Exception:  # noqa: BLE001 - the thread is the manager's
             log.error("call_not_answered", detail=traceback.format_exc())

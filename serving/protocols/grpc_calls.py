@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.protocols import oip, triton
-from serving.protocols.desk import Desk
+from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, refuse_load
 from serving.protocols.views import MAX_BODY_BYTES, check_name, check_size, parse_version
 from serving.wire import messages
@@ -17,18 +17,18 @@ from serving.wire import messages
 if TYPE_CHECKING:
     from serving import _core
 
-Handler = Callable[[Desk, Any], Any]
+Handler = Callable[[CallContext, Any], Any]
 
 
-def answer(desk: Desk, call: _core.Call) -> bytes | Later:
+def answer(context: CallContext, call: _core.Call) -> bytes | Later:
     """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
     if call.method in _CONTROL:
-        return _control(desk, call)
+        return _control(context, call)
     handler = HANDLERS.get(call.method)
     if handler is None:
         raise triton.not_supported(call.method)
     request = _request(call, MAX_BODY_BYTES)
-    response: bytes = handler(desk, request).SerializeToString()
+    response: bytes = handler(context, request).SerializeToString()
     return response
 
 
@@ -39,16 +39,16 @@ def _request(call: _core.Call, limit: int) -> Any:
         return getattr(messages, f"{call.method}Request").FromString(body)
     except DecodeError:
         raise ServingError(
-            Word.BAD_REQUEST, f"the message is not a valid {call.method}Request"
+            ErrorCode.BAD_REQUEST, f"the message is not a valid {call.method}Request"
         ) from None
 
 
 _CONTROL = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
 
 
-def _control(desk: Desk, call: _core.Call) -> bytes | Later:
+def _control(context: CallContext, call: _core.Call) -> bytes | Later:
     """Whether the caller may is asked before the message is read: it may carry a model."""
-    control = desk.control
+    control = context.control
     if control is None:
         raise refuse_load()
     control.admit(call.headers)
@@ -69,27 +69,27 @@ def _value(parameter: Any) -> Any:
     return None if choice is None else getattr(parameter, choice)
 
 
-def _server_metadata(desk: Desk, request: Any) -> Any:
-    return oip.server_metadata(desk.server_name, loads=desk.loads)
+def _server_metadata(context: CallContext, request: Any) -> Any:
+    return oip.server_metadata(context.server_name, loads=context.loads)
 
 
-def _model_metadata(desk: Desk, request: Any) -> Any:
-    return oip.model_metadata(desk.directory, request.name, parse_version(request.version))
+def _model_metadata(context: CallContext, request: Any) -> Any:
+    return oip.model_metadata(context.directory, request.name, parse_version(request.version))
 
 
-def _model_config(desk: Desk, request: Any) -> Any:
-    config = triton.model_config(desk.directory, request.name, parse_version(request.version))
+def _model_config(context: CallContext, request: Any) -> Any:
+    config = triton.model_config(context.directory, request.name, parse_version(request.version))
     return messages.ModelConfigResponse(config=config)
 
 
-def _model_statistics(desk: Desk, request: Any) -> Any:
-    return triton.model_statistics(desk.directory, request.name, parse_version(request.version))
+def _model_statistics(context: CallContext, request: Any) -> Any:
+    return triton.model_statistics(context.directory, request.name, parse_version(request.version))
 
 
-def _repository_index(desk: Desk, request: Any) -> Any:
+def _repository_index(context: CallContext, request: Any) -> Any:
     if request.repository_name:
         raise triton.refuse_repository_name()
-    return triton.repository_index(desk.directory, ready=request.ready)
+    return triton.repository_index(context.directory, ready=request.ready)
 
 
 HANDLERS: Mapping[str, Handler] = {

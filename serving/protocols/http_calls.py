@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.model_config import message_to_json_dict
 from serving.protocols import oip, triton
-from serving.protocols.desk import Desk
+from serving.protocols.call_context import CallContext
 from serving.protocols.entrance import entrance
 from serving.protocols.not_found import not_found
 from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 class Request:
     """``parts`` are the named pieces of the path, still percent-encoded."""
 
-    desk: Desk
+    context: CallContext
     call: _core.Call
     parts: Mapping[str, str | None]
 
     @property
     def directory(self) -> Directory:
-        return self.desk.directory
+        return self.context.directory
 
     @property
     def model(self) -> str:
@@ -54,7 +54,7 @@ class Request:
 Handler = Callable[[Request], Any]
 
 
-def answer(desk: Desk, call: _core.Call) -> bytes | Later:
+def answer(context: CallContext, call: _core.Call) -> bytes | Later:
     """The JSON answer to the URL that ``call`` names. Raises ServingError."""
     for pattern, verbs in ROUTES:
         match = pattern.fullmatch(call.path)
@@ -65,23 +65,23 @@ def answer(desk: Desk, call: _core.Call) -> bytes | Later:
         if handler is None:
             # The door makes the Allow header of the last word.
             words = f"Method Not Allowed: use {' or '.join(verbs)}"
-            raise ServingError(Word.METHOD_NOT_ALLOWED, words)
-        found = handler(Request(desk, call, match.groupdict()))
+            raise ServingError(ErrorCode.METHOD_NOT_ALLOWED, words)
+        found = handler(Request(context, call, match.groupdict()))
         if isinstance(found, (bytes, Later)):
             return found
         text = json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
     words = not_found(call.path, (pattern for pattern, _ in ROUTES))
-    raise ServingError(Word.NOT_FOUND, words)
+    raise ServingError(ErrorCode.NOT_FOUND, words)
 
 
 def _entrance(request: Request) -> Any:
-    return entrance(request.desk.server_name, request.desk.ports)
+    return entrance(request.context.server_name, request.context.ports)
 
 
 def _server_metadata(request: Request) -> Any:
-    desk = request.desk
-    return message_to_json_dict(oip.server_metadata(desk.server_name, loads=desk.loads))
+    context = request.context
+    return message_to_json_dict(oip.server_metadata(context.server_name, loads=context.loads))
 
 
 def _model_names(request: Request) -> Any:
@@ -110,7 +110,7 @@ def _all_statistics(request: Request) -> Any:
 def _repository_index(request: Request) -> Any:
     ready = _json_object(request.call.body).get("ready")
     if ready is not None and not isinstance(ready, bool):
-        raise ServingError(Word.BAD_REQUEST, "'ready' must be true or false")
+        raise ServingError(ErrorCode.BAD_REQUEST, "'ready' must be true or false")
     return triton.index_json(triton.repository_index(request.directory, ready=bool(ready)))
 
 
@@ -122,9 +122,9 @@ def _json_object(body: bytes, limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise ServingError(Word.BAD_REQUEST, "the body is not valid JSON") from None
+        raise ServingError(ErrorCode.BAD_REQUEST, "the body is not valid JSON") from None
     if not isinstance(found, dict):
-        raise ServingError(Word.BAD_REQUEST, "the body must be a JSON object")
+        raise ServingError(ErrorCode.BAD_REQUEST, "the body must be a JSON object")
     return found
 
 
@@ -148,7 +148,7 @@ def _admitted(request: Request) -> tuple[RepositoryControl, str]:
     """Whether the caller may is asked before the body is read: it may carry a model."""
     if request.parts.get("repository"):
         raise triton.refuse_repository_name()
-    control = request.desk.control
+    control = request.context.control
     if control is None:
         raise refuse_load()
     control.admit(request.call.headers)
@@ -159,12 +159,14 @@ def _parameters(body: bytes, limit: int) -> dict[str, Any]:
     found = _json_object(body, limit)
     for key in found:
         if key != "parameters":
-            raise ServingError(Word.BAD_REQUEST, f"unrecognized key '{shown(key)}' in the body")
+            raise ServingError(
+                ErrorCode.BAD_REQUEST, f"unrecognized key '{shown(key)}' in the body"
+            )
     parameters = found.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise ServingError(Word.BAD_REQUEST, "'parameters' must be a JSON object")
+        raise ServingError(ErrorCode.BAD_REQUEST, "'parameters' must be a JSON object")
     return parameters
 
 
@@ -174,11 +176,11 @@ def _from_base64(key: str, value: object) -> bytes:
             return base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         pass
-    raise ServingError(Word.BAD_REQUEST, f"parameter '{shown(key)}' must be base64 text")
+    raise ServingError(ErrorCode.BAD_REQUEST, f"parameter '{shown(key)}' must be base64 text")
 
 
 def _core_only(request: Request) -> Any:
-    raise ServingError(Word.NOT_FOUND, "Not Found")
+    raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
 
 
 def _unbuilt(what: str) -> Handler:

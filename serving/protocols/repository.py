@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serving.authorization import Gate
-from serving.errors import ConfigError, ServingError, Word
+from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.model_config import ModelConfig
 from serving.model_config.triton_json import read_triton_json
-from serving.models.commands import SUPERSEDED, Command, LoadModel, Outcome, Ticket, UnloadModel
+from serving.models.commands.command import (
+    SUPERSEDED,
+    Command,
+    LoadModel,
+    Outcome,
+    Ticket,
+    UnloadModel,
+)
 from serving.protocols.uploads import check_files
 from serving.protocols.views import MAX_BODY_BYTES, parse_version, shown
 from serving.settings import Settings
@@ -50,7 +57,7 @@ class Pending:
         """Take a place; what gives it back. Raises ServingError FULL."""
         with self._lock:
             if self._calls < 1 or self._bytes < size:
-                raise ServingError(Word.FULL, "too many loads are waiting, try again later")
+                raise ServingError(ErrorCode.FULL, "too many loads are waiting, try again later")
             self._calls, self._bytes = self._calls - 1, self._bytes - size
         return lambda: self._leave(size)
 
@@ -101,7 +108,7 @@ class RepositoryControl:
 
 def refuse_load() -> ServingError:
     """Loading by call is for a server that does not only follow its directories."""
-    return ServingError(Word.UNAVAILABLE, NOT_ALLOWED)
+    return ServingError(ErrorCode.UNAVAILABLE, NOT_ALLOWED)
 
 
 def load_command(name: str, parameters: Parameters, *, uploads: bool) -> LoadModel:
@@ -118,7 +125,7 @@ def load_command(name: str, parameters: Parameters, *, uploads: bool) -> LoadMod
             raise _bad(f"unrecognized load parameter '{shown(key)}'.")
     if files and not uploads:
         raise ServingError(
-            Word.PERMISSION_DENIED, "this server takes no files (setting control.uploads)"
+            ErrorCode.PERMISSION_DENIED, "this server takes no files (setting control.uploads)"
         )
     if files and override is None:
         raise _bad(f"failed to load '{shown(name)}', 'file:' parameters need a 'config' parameter")
@@ -163,15 +170,15 @@ def _version(value: object) -> int:
 def explain(name: str, outcome: Outcome, what: str = "load") -> ServingError:
     """A command's failure in the words that Triton's clients look for."""
     if outcome.message == SUPERSEDED:
-        return ServingError(Word.UNAVAILABLE, SUPERSEDED)
-    if outcome.word is Word.NOT_FOUND:
+        return ServingError(ErrorCode.UNAVAILABLE, SUPERSEDED)
+    if outcome.code is ErrorCode.NOT_FOUND:
         return ServingError(
-            Word.NOT_FOUND,
+            ErrorCode.NOT_FOUND,
             f"failed to {what} '{shown(name)}', failed to poll from model repository: "
             f"{outcome.message}",
         )
-    return ServingError(outcome.word or Word.INTERNAL, outcome.message)
+    return ServingError(outcome.code or ErrorCode.INTERNAL, outcome.message)
 
 
 def _bad(words: str) -> ServingError:
-    return ServingError(Word.BAD_REQUEST, words)
+    return ServingError(ErrorCode.BAD_REQUEST, words)

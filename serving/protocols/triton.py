@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.model_config import ModelConfig, triton_config
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
@@ -40,7 +40,7 @@ def model_config(directory: Directory, name: str, number: int | None) -> Any:
     """The completed ``ModelConfig`` of a READY version. Raises ServingError."""
     version = find_version(find_model(directory, name), number)
     if version.signature is None:
-        raise ServingError(Word.INTERNAL, f"model '{name}' has no signature")
+        raise ServingError(ErrorCode.INTERNAL, f"model '{name}' has no signature")
     return triton_config(
         name,
         version.signature,
@@ -123,8 +123,8 @@ def index_json(response: Any) -> list[dict[str, str]]:
 
 
 def refuse_repository_name() -> ServingError:
-    return ServingError(Word.UNIMPLEMENTED, "'repository_name' specification is not supported")
+    return ServingError(ErrorCode.UNIMPLEMENTED, "'repository_name' specification is not supported")
 
 
 def not_supported(what: str) -> ServingError:
-    return ServingError(Word.UNIMPLEMENTED, f"{what} is not supported")
+    return ServingError(ErrorCode.UNIMPLEMENTED, f"{what} is not supported")

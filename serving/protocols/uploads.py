@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.protocols.views import shown
 
 MAX_FILES = 256
@@ -54,4 +54,4 @@ def _is_plain(part: str) -> bool:
 
 
 def _refuse(words: str) -> NoReturn:
-    raise ServingError(Word.BAD_REQUEST, words)
+    raise ServingError(ErrorCode.BAD_REQUEST, words)

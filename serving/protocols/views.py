@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol
 from urllib.parse import unquote_to_bytes
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.rollout.policy import plan
@@ -40,7 +40,7 @@ def find_model(directory: Directory, name: str) -> ModelView:
 def unknown_model(name: str, views: Sequence[ModelView]) -> ServingError:
     """As the core says it: with the nearest name, or all of them where they are few."""
     words = f"Request for unknown model: '{shown(name)}' is not found"
-    return ServingError(Word.NOT_FOUND, f"{words}{_known(name, [v.name for v in views])}")
+    return ServingError(ErrorCode.NOT_FOUND, f"{words}{_known(name, [v.name for v in views])}")
 
 
 def _known(name: str, names: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
             f"{planned.unavailable[wanted]}"
         )
     words = f"Request for unknown model: '{shown(view.name)}' version {wanted} is not found"
-    raise ServingError(Word.NOT_FOUND, f"{words}; {_where(view, wanted)}")
+    raise ServingError(ErrorCode.NOT_FOUND, f"{words}; {_where(view, wanted)}")
 
 
 def _where(view: ModelView, wanted: int) -> str:
@@ -93,7 +93,7 @@ def ready_versions(view: ModelView) -> tuple[VersionView, ...]:
 
 
 def _unavailable(message: str) -> NoReturn:
-    raise ServingError(Word.UNAVAILABLE, message)
+    raise ServingError(ErrorCode.UNAVAILABLE, message)
 
 
 def parse_version(text: str) -> int | None:
@@ -106,13 +106,13 @@ def parse_version(text: str) -> int | None:
     number = int(text) if _INTEGER.fullmatch(text) else 2**63
     if not -(2**63) <= number < 2**63:
         raise ServingError(
-            Word.BAD_REQUEST,
+            ErrorCode.BAD_REQUEST,
             f"failed to get model version from specified version string '{shown(text)}' "
             "(details: not an integer), version should be an integral value > 0",
         )
     if number < 1:
         raise ServingError(
-            Word.BAD_REQUEST,
+            ErrorCode.BAD_REQUEST,
             f"invalid model version specified '{number}' , version should be an integral value > 0",
         )
     return number
@@ -126,22 +126,22 @@ def decode_name(raw: str) -> str:
     try:
         name = unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        raise ServingError(Word.BAD_REQUEST, "the model name is not valid UTF-8") from None
+        raise ServingError(ErrorCode.BAD_REQUEST, "the model name is not valid UTF-8") from None
     return check_name(name)
 
 
 def check_name(name: str) -> str:
     """The name itself. Raises ServingError BAD_REQUEST where it is none or could be a path."""
     if not name:
-        raise ServingError(Word.BAD_REQUEST, "Model name cannot be empty")
+        raise ServingError(ErrorCode.BAD_REQUEST, "Model name cannot be empty")
     if len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
         raise ServingError(
-            Word.BAD_REQUEST,
+            ErrorCode.BAD_REQUEST,
             f"invalid model name '{shown(name)}', it has more than {MAX_NAME_BYTES} bytes",
         )
     if name == "." or ".." in name or any(c in "/\\" or _is_control(c) for c in name):
         raise ServingError(
-            Word.BAD_REQUEST,
+            ErrorCode.BAD_REQUEST,
             f"invalid model name '{shown(name)}', "
             "model name must not contain path traversal characters",
         )
@@ -152,7 +152,7 @@ def check_size(body: bytes, limit: int = MAX_BODY_BYTES) -> None:
     """Raises ServingError TOO_LARGE for a body that is not worth parsing."""
     if len(body) > limit:
         raise ServingError(
-            Word.TOO_LARGE, f"the body has {len(body)} bytes, this call takes at most {limit}"
+            ErrorCode.TOO_LARGE, f"the body has {len(body)} bytes, this call takes at most {limit}"
         )
 
 

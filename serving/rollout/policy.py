@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from serving.models.answers import highest
+from serving.models.desired.answers import highest
 from serving.models.state import State
 from serving.models.views import ModelView, UnloadedVersion, VersionView
 

@@ -16,7 +16,7 @@ from serving.signature import Signature
 from .build import Feeds
 
 if TYPE_CHECKING:
-    from serving.models.loading.batching.analysis import Analysis
+    from serving.loading.batching.analysis import Analysis
 
 # Of the row's largest magnitude: kernels round differently by the number and place of rows.
 TOLERANCE = 1e-5
@@ -47,7 +47,7 @@ def signature(model: bytes) -> Signature:
 
 def verdict(model: bytes, of: Signature | None = None) -> Analysis:
     """What the analysis says of a model, as the gateway asks for it."""
-    from serving.models.loading.batching.analysis import analyse
+    from serving.loading.batching.analysis import analyse
 
     return analyse(model, of or signature(model), max_rows=MAX_ROWS)
 

@@ -11,10 +11,10 @@ import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from serving.execution.onnx_nodes import read_nodes
-from serving.models.loading.batching.analysis import Analysis, analyse
-from serving.models.loading.batching.call import Scope
-from serving.models.loading.batching.interpreter import Interpreter
-from serving.models.loading.batching.values import rows
+from serving.loading.batching.analysis import Analysis, analyse
+from serving.loading.batching.call import Scope
+from serving.loading.batching.interpreter import Interpreter
+from serving.loading.batching.values import rows
 from serving.signature import DATATYPES, Signature, Tensor
 
 Array = np.ndarray[Any, Any]
@@ -156,7 +156,7 @@ def proof(case: Case) -> Analysis:
 
 
 def wrong_shapes(case: Case) -> list[str]:
-    """Served outputs of which the analysis states a shape that they do not have."""
+    """SlotFacts outputs of which the analysis states a shape that they do not have."""
     model, signature = model_of(case).SerializeToString(), signature_of(case)
     interpreter, scope = Interpreter(read_nodes(model), ROWS), Scope()
     for tensor in signature.inputs:

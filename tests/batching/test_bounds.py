@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from serving.execution.onnx_nodes import read_nodes
-from serving.models.loading.batching import interpreter as interpreting
-from serving.models.loading.batching import symbols
-from serving.models.loading.batching.analysis import Analysis, analyse
-from serving.models.loading.batching.steps import steps_of
+from serving.loading.batching import interpreter as interpreting
+from serving.loading.batching import symbols
+from serving.loading.batching.analysis import Analysis, analyse
+from serving.loading.batching.steps import steps_of
 from serving.signature import Signature, Tensor
 
 # Expressions made: each takes microseconds.

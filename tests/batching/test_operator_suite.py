@@ -14,10 +14,10 @@ from onnx.backend.test.case import node
 from onnx.backend.test.loader import load_model_tests
 
 from serving.execution.onnx_nodes import read_nodes
-from serving.models.loading.batching.call import Scope
-from serving.models.loading.batching.interpreter import Interpreter
-from serving.models.loading.batching.symbols import Poly
-from serving.models.loading.batching.values import Value, rows, same
+from serving.loading.batching.call import Scope
+from serving.loading.batching.interpreter import Interpreter
+from serving.loading.batching.symbols import Poly
+from serving.loading.batching.values import Value, rows, same
 
 Array = np.ndarray[Any, Any]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from onnxruntime.capi._pybind_state import get_all_operator_schema
 
-from serving.models.loading.batching import rules
-from serving.models.loading.batching.call import REASONS, RULES
+from serving.loading.batching import rules
+from serving.loading.batching.call import REASONS, RULES
 
 rules.load()
 

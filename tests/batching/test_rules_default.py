@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from serving.models.loading.batching.call import DEFAULT, REASONS, RULES
+from serving.loading.batching.call import DEFAULT, REASONS, RULES
 from tests.batching import (
     pairs_elements,
     pairs_images,

@@ -7,7 +7,7 @@ import time
 import pytest
 from onnx import TensorProto, helper
 
-from serving.models.loading.batching.analysis import analyse
+from serving.loading.batching.analysis import analyse
 from serving.signature import Signature, Tensor
 
 pytestmark = pytest.mark.alone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.models.loading.batching.symbols import (
+from serving.loading.batching.symbols import (
     Dim,
     N,
     Poly,

@@ -17,8 +17,8 @@ import onnx.parser
 import onnxruntime as ort
 
 from serving.execution.graph import signature_of
+from serving.loading.batching.analysis import Analysis, analyse
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.batching.analysis import Analysis, analyse
 
 Rows = dict[str, np.ndarray[Any, Any]]
 

@@ -153,7 +153,7 @@ def _sample(cases: list[Case]) -> list[Case]:
     return list(chosen.values())
 
 
-Served = list[tuple[Gateway, list[Case]]]
+SlotFacts = list[tuple[Gateway, list[Case]]]
 Ask = Callable[[Gateway, Any, Case], Arrays]
 
 
@@ -176,7 +176,7 @@ def cases() -> list[Case]:
 
 
 @pytest.fixture(scope="module")
-def served(cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlotFacts]:
     """Gateways of up to 300 models, so that none gets too large."""
     gateways = []
     try:
@@ -195,7 +195,7 @@ def served(cases: list[Case], tmp_path_factory: pytest.TempPathFactory) -> Itera
             gateway.finish()
 
 
-def test_every_case_is_served(served: Served) -> None:
+def test_every_case_is_served(served: SlotFacts) -> None:
     for gateway, some in served:
         index = gateway.index()
         failed = {
@@ -206,7 +206,7 @@ def test_every_case_is_served(served: Served) -> None:
         assert not failed
 
 
-def _differences(served: Served, ask: Ask) -> dict[str, str]:
+def _differences(served: SlotFacts, ask: Ask) -> dict[str, str]:
     """Case -> what was wrong with its answer."""
     wrong: dict[str, str] = {}
     for gateway, some in served:
@@ -221,7 +221,7 @@ def _differences(served: Served, ask: Ask) -> dict[str, str]:
     return wrong
 
 
-def test_every_case_is_right_over_grpc(served: Served) -> None:
+def test_every_case_is_right_over_grpc(served: SlotFacts) -> None:
     def ask(_: Gateway, rpc: Any, case: Case) -> Arrays:
         request = oip.grpc_request(case.name, case.feeds, datatypes=case.datatypes)
         return oip.grpc_arrays(rpc.ModelInfer(request, timeout=20))
@@ -229,7 +229,7 @@ def test_every_case_is_right_over_grpc(served: Served) -> None:
     assert not _differences(served, ask)
 
 
-def test_every_case_is_right_over_binary_http(served: Served) -> None:
+def test_every_case_is_right_over_binary_http(served: SlotFacts) -> None:
     def ask(gateway: Gateway, _: Any, case: Case) -> Arrays:
         body, headers = oip.binary_body(case.feeds, case.datatypes)
         answer = gateway.get(f"/v2/models/{case.name}/infer", body, "POST", headers)
@@ -239,7 +239,7 @@ def test_every_case_is_right_over_binary_http(served: Served) -> None:
     assert not _differences(served, ask)
 
 
-def test_every_case_is_right_over_json(served: Served) -> None:
+def test_every_case_is_right_over_json(served: SlotFacts) -> None:
     def ask(gateway: Gateway, _: Any, case: Case) -> Arrays:
         if not case.jsonable:
             return case.expected

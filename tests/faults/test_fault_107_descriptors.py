@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving.descriptors import is_shortage, places
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.execution.faults import classify
 from serving.execution.isolation import channel
 from tests.clients import http1
@@ -68,7 +68,7 @@ def test_fault_107_the_operator_still_gets_through(
 def test_fault_107_a_shortage_is_no_fault_of_the_input(number: int) -> None:
     error = OSError(number, os.strerror(number))
     assert is_shortage(error)
-    assert classify(error).word is Word.UNAVAILABLE
+    assert classify(error).code is ErrorCode.UNAVAILABLE
     assert not is_shortage(OSError(errno.EIO, "x"))
 
 

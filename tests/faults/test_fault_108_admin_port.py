@@ -14,7 +14,7 @@ import pytest
 
 from serving.control.admin import Admin
 from serving.control.places import Bounds, Phase, Sight, first_to_go, phase
-from serving.models.commands import Outcome
+from serving.models.commands.command import Outcome
 from tests.unit.control_fakes import Commander, admin_port, ask, settings
 
 BASE = "/api/v1/models"

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serving.execution.isolation.child_process import serve
+from serving.execution.isolation.child.serve import serve
 
 
 def handle(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:

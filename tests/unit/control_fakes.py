@@ -11,9 +11,9 @@ from typing import Any
 
 from serving.authorization import open_gates
 from serving.control.admin import Admin
-from serving.models.commands import Command, Outcome, Ticket
-from serving.models.loading.cost import CostCurve
-from serving.models.state import Event, State
+from serving.loading.batching.cost import CostCurve
+from serving.models.commands.command import Command, Outcome, Ticket
+from serving.models.state import State, Transition
 from serving.models.views import ModelView
 from serving.settings import Settings, load_settings
 from tests.unit.protocol_views import failed, model, version
@@ -67,8 +67,8 @@ class Commander:
         self.on_command(ticket)
         return ticket
 
-    def history(self, model: str) -> tuple[Event, ...]:
-        return (Event(1.5, "m", 2, State.READY, ""),) if model == "m" else ()
+    def history(self, model: str) -> tuple[Transition, ...]:
+        return (Transition(1.5, "m", 2, State.READY, ""),) if model == "m" else ()
 
 
 def settings(**flags: object) -> Settings:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.models.commands import Command, Outcome, Ticket
+from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
 from serving.rollout.policy import plan

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.model_config import ModelConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
-from serving.protocols.desk import Desk
 from serving.protocols.repository import RepositoryControl
 from serving.signature import LeftOut, Signature, Tensor
 
@@ -104,7 +104,7 @@ class RecordedCall:
     def fail(self, word: str, message: str, detail: str = "") -> bool:
         assert self.answer is None
         assert self.failure is None
-        self.failure = (Word(word), message, detail)
+        self.failure = (ErrorCode(word), message, detail)
         return True
 
 
@@ -112,7 +112,7 @@ def call(
     models: Any, recorded: RecordedCall, control: RepositoryControl | None = None
 ) -> RecordedCall:
     """Answered, unless it waits for a command's end."""
-    answer_call(recorded, Desk(models, "serving", control))
+    answer_call(recorded, CallContext(models, "serving", control))
     return recorded
 
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from serving.authorization import MAX_TOKEN_BYTES, Gate, Secret, TokenFile, is_loopback, open_gates
-from serving.errors import ConfigError, ServingError, Word
+from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.settings import load_settings
 
 
@@ -28,11 +28,11 @@ class Clock:
         return self.now
 
 
-def verdict(gate: Gate, **headers: str) -> Word | None:
+def verdict(gate: Gate, **headers: str) -> ErrorCode | None:
     try:
         gate.check({key.replace("_", "-"): value for key, value in headers.items()})
     except ServingError as error:
-        return error.word
+        return error.code
     return None
 
 
@@ -42,27 +42,27 @@ SITES = [
     ("127.0.0.1", False, {}, None),
     ("::1", False, {}, None),
     ("localhost", False, {}, None),
-    ("127.0.0.1", True, {}, Word.UNAUTHENTICATED),
+    ("127.0.0.1", True, {}, ErrorCode.UNAUTHENTICATED),
     ("127.0.0.1", True, {"authorization": GOOD}, None),
-    ("0.0.0.0", False, {}, Word.PERMISSION_DENIED),
-    ("::", False, {}, Word.PERMISSION_DENIED),
-    ("10.1.2.3", False, {"authorization": GOOD}, Word.PERMISSION_DENIED),
-    ("gateway.example", False, {}, Word.PERMISSION_DENIED),
-    ("0.0.0.0", True, {}, Word.UNAUTHENTICATED),
+    ("0.0.0.0", False, {}, ErrorCode.PERMISSION_DENIED),
+    ("::", False, {}, ErrorCode.PERMISSION_DENIED),
+    ("10.1.2.3", False, {"authorization": GOOD}, ErrorCode.PERMISSION_DENIED),
+    ("gateway.example", False, {}, ErrorCode.PERMISSION_DENIED),
+    ("0.0.0.0", True, {}, ErrorCode.UNAUTHENTICATED),
     ("0.0.0.0", True, {"authorization": GOOD}, None),
     ("0.0.0.0", True, {"authorization": "bearer  sesame "}, None),
-    ("0.0.0.0", True, {"authorization": "Bearer sesam"}, Word.UNAUTHENTICATED),
-    ("0.0.0.0", True, {"authorization": "Bearer sesame2"}, Word.UNAUTHENTICATED),
-    ("0.0.0.0", True, {"authorization": "Basic sesame"}, Word.UNAUTHENTICATED),
-    ("0.0.0.0", True, {"authorization": "sesame"}, Word.UNAUTHENTICATED),
-    ("0.0.0.0", True, {"authorization": "Bearer"}, Word.UNAUTHENTICATED),
-    ("0.0.0.0", True, {"authorization": "Bearer \udce9"}, Word.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "Bearer sesam"}, ErrorCode.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "Bearer sesame2"}, ErrorCode.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "Basic sesame"}, ErrorCode.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "sesame"}, ErrorCode.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "Bearer"}, ErrorCode.UNAUTHENTICATED),
+    ("0.0.0.0", True, {"authorization": "Bearer \udce9"}, ErrorCode.UNAUTHENTICATED),
 ]
 
 
 @pytest.mark.parametrize(("host", "token", "headers", "expected"), SITES)
 def test_fault_63_who_may_control(
-    host: str, token: bool, headers: dict[str, str], expected: Word | None, token_file: Path
+    host: str, token: bool, headers: dict[str, str], expected: ErrorCode | None, token_file: Path
 ) -> None:
     gate = Gate(host, TokenFile(token_file) if token else None)
     assert verdict(gate, **headers) == expected
@@ -95,7 +95,7 @@ BROWSERS = [
 def test_fault_63_a_browser_cannot_be_led_here_by_another_site(
     headers: dict[str, str], allowed: bool
 ) -> None:
-    expected = None if allowed else Word.PERMISSION_DENIED
+    expected = None if allowed else ErrorCode.PERMISSION_DENIED
     assert verdict(Gate("127.0.0.1", None), **headers) == expected
 
 
@@ -103,7 +103,7 @@ def test_with_a_token_the_gateway_may_have_any_name(token_file: Path) -> None:
     gate = Gate("0.0.0.0", TokenFile(token_file))
     assert verdict(gate, host="serving.cluster.local", authorization=GOOD) is None
     cross = {"host": "serving.cluster.local", "origin": "http://evil.example"}
-    assert verdict(gate, **cross, authorization=GOOD) is Word.PERMISSION_DENIED
+    assert verdict(gate, **cross, authorization=GOOD) is ErrorCode.PERMISSION_DENIED
 
 
 def test_a_configured_name_is_known_without_a_token() -> None:

@@ -8,9 +8,8 @@ import pytest
 from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.onnx_nodes import read_nodes
 from serving.execution.session import load_runner
-from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.loading.batching.analysis import Analysis, why_never
-from serving.models.loading.batching.verdict import (
+from serving.loading.batching.analysis import Analysis, why_never
+from serving.loading.batching.verdict import (
     Evidence,
     Intent,
     decide,
@@ -19,9 +18,10 @@ from serving.models.loading.batching.verdict import (
     on_providers,
     undecided,
 )
-from serving.models.loading.memory import Meter
-from serving.models.loading.rehearsal import Subject, rehearse
-from serving.models.loading.tapping import tap_of
+from serving.loading.memory import Meter
+from serving.loading.tapping import tap_of
+from serving.loading.trial.rehearsal import Subject, rehearse
+from serving.model_config.schema import ModelConfig, Tolerance
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit import graphs

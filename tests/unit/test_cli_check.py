@@ -11,8 +11,8 @@ from typing import Any
 
 from serving.cli.examine import examine
 from serving.cli.version_folder import reader, told_apart
-from serving.models.kept_pins import kept_pins, pinned_state
-from serving.models.overlay import Overlay, to_document
+from serving.models.desired.kept_pins import kept_pins, pinned_state
+from serving.models.desired.overrides import Overrides, to_document
 from serving.registry_state import of_registry
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -59,7 +59,7 @@ def test_a_number_may_name_a_registry_or_a_model_as_well(tmp_path: Path) -> None
 
 
 def pin(state: Path, registry: Path, version: int) -> None:
-    said = {"m": Overlay(pin=version, answered=1), "n": Overlay(answered=2)}
+    said = {"m": Overrides(pin=version, answered=1), "n": Overrides(answered=2)}
     of_registry(StateDir(state), [registry]).write("models", to_document(said, "poll"))
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from serving.cli.status import default_words, status_lines
 from serving.control.admin import Admin
-from serving.errors import Word
-from serving.models.commands import (
+from serving.errors import ErrorCode
+from serving.models.commands.command import (
     AcceptVersion,
     LoadModel,
     Outcome,
@@ -76,7 +76,7 @@ def test_each_command_is_given_and_waited_for() -> None:
 
 
 def test_exit_statuses_tell_done_from_failed_mistyped_and_under_way() -> None:
-    with admin_port(Commander(Outcome(Word.BAD_REQUEST, "version 3 is broken"))) as admin:
+    with admin_port(Commander(Outcome(ErrorCode.BAD_REQUEST, "version 3 is broken"))) as admin:
         failed = serving("load", "m", 3, url=url(admin))
         assert (failed.returncode, failed.stderr) == (1, "serving: version 3 is broken\n")
     with admin_port(Commander(None)) as admin:

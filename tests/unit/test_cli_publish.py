@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from serving.cli import app
 from serving.cli.examine import examine
-from serving.models.loading.batching.analysis import Analysis
-from serving.models.loading.findings import Findings
+from serving.loading.batching.analysis import Analysis
+from serving.loading.trial.findings import Findings
 from serving.registry.manifest import read_manifest
 from serving.settings import Settings
 from serving.settings.sections import LoadingSettings
@@ -190,7 +190,7 @@ def test_what_a_trial_measured_is_said(
     found = Findings(
         Analysis("proven"), seconds={8: 1e-4, 1: 2e-5}, memory_bytes=1_500_000, notes=("n",)
     )
-    monkeypatch.setattr("serving.models.loading.alone.tried_alone", lambda *_, **__: found)
+    monkeypatch.setattr("serving.loading.trial.alone.tried_alone", lambda *_, **__: found)
     command = ["publish", str(model), "--to", str(repository), "--model", "m", "--check"]
     lines = CliRunner().invoke(app, command).output.splitlines()
     assert "note: n" in lines

@@ -18,8 +18,8 @@ from starlette.routing import Route
 from serving.control.admin import Admin
 from serving.control.requests import MAX_BODY_BYTES
 from serving.control.status import HTTP_STATUS
-from serving.errors import Word
-from serving.models.commands import (
+from serving.errors import ErrorCode
+from serving.models.commands.command import (
     SUPERSEDED,
     AcceptVersion,
     LoadModel,
@@ -137,8 +137,8 @@ def test_fault_37_a_body_that_does_not_come_is_given_up(commander: Commander) ->
     assert commander.commands == []
 
 
-@pytest.mark.parametrize("word", Word)
-def test_every_error_word_has_a_status(word: Word) -> None:
+@pytest.mark.parametrize("word", ErrorCode)
+def test_every_error_word_has_a_status(word: ErrorCode) -> None:
     with admin_port(Commander(Outcome(word, "it did not work"))) as admin:
         status, answer, headers = ask(admin, "POST", f"{BASE}/m/load")
     assert status == HTTP_STATUS[word] >= 400
@@ -148,7 +148,7 @@ def test_every_error_word_has_a_status(word: Word) -> None:
 
 
 def test_a_command_that_a_newer_one_ended_is_a_conflict() -> None:
-    with admin_port(Commander(Outcome(Word.UNAVAILABLE, SUPERSEDED))) as admin:
+    with admin_port(Commander(Outcome(ErrorCode.UNAVAILABLE, SUPERSEDED))) as admin:
         assert ask(admin, "POST", f"{BASE}/m/load")[:2] == (409, {"error": SUPERSEDED})
 
 
@@ -385,7 +385,7 @@ class TestOpenApi:
             ),
         ]
         seen = set()
-        for outcome in (DONE, Outcome(Word.NOT_FOUND, "no such model"), None):
+        for outcome in (DONE, Outcome(ErrorCode.NOT_FOUND, "no such model"), None):
             with admin_port(Commander(outcome)) as admin:
                 for method, path, template, body in calls:
                     # Nothing would end a wait.

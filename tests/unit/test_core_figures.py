@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import _core
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.observe.figures import counters_of
 from tests.clients.gateway import wait_until
 from tests.unit.test_observe_core import Grpc, Http, World
@@ -150,7 +150,7 @@ def test_shapes_and_types_are_those_that_the_seam_promises(world: World) -> None
 
 
 def test_outcomes_are_the_error_words_and_each_has_a_code_on_each_door() -> None:
-    assert ("ok", *(word.value for word in Word)) == _core.OUTCOMES
+    assert ("ok", *(word.value for word in ErrorCode)) == _core.OUTCOMES
     assert _core.PROTOCOLS == ("grpc", "http")
     assert [len(codes) for codes in _core.CODES] == [len(_core.OUTCOMES)] * 2
     assert [codes[0] for codes in _core.CODES] == ["OK", "200"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.models.loading.cost import best_rows, cheaper_still, curve
+from serving.loading.batching.cost import best_rows, cheaper_still, curve
 
 US = 1e-6
 

@@ -17,13 +17,11 @@ MADE = ("target", "build", "dist", "__pycache__", "shared")
 # `trial.py`, `models/state.py`, `queue/`; with or without the folders before.
 PLACE = re.compile(r"`(\w[\w./]*(?:\.(?:py|pyi|rs|md|proto|txt|toml)|/))`")
 HEADING = "our word"
-# What stands behind an arrow is no name yet.
-COMING = re.compile(r"→[^|]*")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_place_that_is_named_exists(page: str) -> None:
-    text = COMING.sub("", (ROOT / page).read_text())
+    text = (ROOT / page).read_text()
     named = PLACE.findall(text)
     assert named
     assert [place for place in named if f"/{place}" not in _ends()] == []

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.execution.isolation.child import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.framing import MAX_BYTES, FramingError
+from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from tests.clients.processes import gone, open_fds
 
 MODULE = "tests.unit.child_modules"
@@ -137,7 +137,9 @@ def test_a_message_that_is_too_large_is_refused(child: Child) -> None:
 
 def _child_of_a_killed(program: str) -> int:
     """The child that ``program`` has started, and whose number it printed, once it is killed."""
-    code = f"from serving.execution.isolation.child import Child\n{program}\ntime.sleep(60)"
+    code = (
+        f"from serving.execution.isolation.parent.process import Child\n{program}\ntime.sleep(60)"
+    )
     command = [sys.executable, "-c", f"import os, signal, sys, time\n{code}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
@@ -182,7 +184,7 @@ def test_a_child_gets_no_end_of_its_socket_for_a_stream(closed: str) -> None:
         "assert child.ask({'do': 'echo', 'what': 1})\n"
         "print(child.pid, flush=True)"
     )
-    code = f"from serving.execution.isolation.child import Child\n{program}\nchild.close()"
+    code = f"from serving.execution.isolation.parent.process import Child\n{program}\nchild.close()"
     command = [sys.executable, "-c", f"import os\n{code}"]
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
     done = subprocess.run([*shell, *command], capture_output=True, timeout=60, check=False)
@@ -201,7 +203,7 @@ def test_nothing_is_left_after_close() -> None:
 def test_fault_32_it_dies_with_its_parent_even_in_the_middle_of_a_question() -> None:
     program = (
         "import threading, time\n"
-        "from serving.execution.isolation.child import Child\n"
+        "from serving.execution.isolation.parent.process import Child\n"
         f"child = Child({MODULE!r}, name='test')\n"
         "child.ask({'do': 'echo', 'what': 1})\n"
         "threading.Thread(target=child.ask, args=({'do': 'sleep'},), daemon=True).start()\n"

@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, load_model_from_string
 from serving.errors import LoadError
 from serving.execution import onnx_file
 from serving.execution.files import open_files
-from serving.execution.isolation import snapshot, worker
+from serving.execution.isolation import snapshot
+from serving.execution.isolation.child import main as worker
 from serving.execution.session import load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.execution.abandoned import Runs
 from serving.execution.instances import Instances
 from serving.execution.isolation.crashes import CrashError, NotRunningError
@@ -70,7 +70,7 @@ class Batch:
         if len(self.members) < 2:
             return None
         for gone in [member for member in self.members if member.expired]:
-            gone.finish(error=(Word.EXPIRED, "", ""))
+            gone.finish(error=(ErrorCode.EXPIRED, "", ""))
         half = len(self.members) // 2
         kept = [
             [m for m in part if not m.expired]
@@ -160,7 +160,7 @@ def test_fault_21_only_the_guilty_of_a_batch_fail(tmp_path, serve, guilty):
     for i, request in enumerate(requests):
         if i in guilty:
             word, message, detail = request.error
-            assert word is Word.BAD_DATA
+            assert word is ErrorCode.BAD_DATA
             assert message.endswith("an index is out of range (operator Gather)")
             assert "idx=9" in detail
         else:
@@ -190,7 +190,7 @@ def test_members_that_expired_meanwhile_are_not_run_again(serve):
     requests[2].expired = requests[3].expired = True
     line.line.put(Batch(requests))
     wait(requests)
-    assert requests[2].error[0] is Word.EXPIRED
+    assert requests[2].error[0] is ErrorCode.EXPIRED
     assert requests[1].answer == [1]
     assert ran == [4, 2, 1, 1]
 
@@ -216,7 +216,7 @@ def test_a_single_request_whose_answer_does_not_fit_is_an_internal_error(serve):
     (request,) = line.put(np.array([1]))
     wait([request])
     word, message, detail = request.error
-    assert word is Word.INTERNAL
+    assert word is ErrorCode.INTERNAL
     assert "rows or datatypes" in message
     assert "0 rows for 1" in detail
 
@@ -233,7 +233,7 @@ def test_whatever_is_raised_costs_a_batch_and_never_the_thread(serve, kind):
     (later,) = line.put(np.array([1]))
     wait([guilty, beside, later])
     # Want of memory may pass.
-    assert guilty.error[0] is (Word.FULL if kind is MemoryError else Word.INTERNAL)
+    assert guilty.error[0] is (ErrorCode.FULL if kind is MemoryError else ErrorCode.INTERNAL)
     assert (beside.answer, later.answer) == ([2], [1])
 
 
@@ -324,7 +324,7 @@ def test_fault_20_a_crash_costs_its_cause_alone(serve, guilty, alone):
     batch = batch_of(*(9 if i in guilty else i for i in range(8)))
     line.line.put(batch)
     wait(batch.members)
-    assert answers(batch) == [Word.UNAVAILABLE if i in guilty else i for i in range(8)]
+    assert answers(batch) == [ErrorCode.UNAVAILABLE if i in guilty else i for i in range(8)]
     messages = {batch.members[i].error[1] for i in guilty}
     assert messages == {"the model's process ended while it ran this request (SIGFPE)"}
 
@@ -333,7 +333,7 @@ def test_fault_20_who_was_alone_is_not_run_again_and_waits_for_nothing():
     child = Child(comes_back=False)
     batch = batch_of(9)
     Recovery(child, "m:1").settle(batch, CrashError("SIGFPE", alone=True))
-    assert answers(batch) == [Word.UNAVAILABLE]
+    assert answers(batch) == [ErrorCode.UNAVAILABLE]
     assert child.ran == []
 
 
@@ -343,7 +343,7 @@ def test_who_was_not_alone_is_run_alone_before_it_is_blamed():
     for batch in (innocent, guilty):
         Recovery(child, "m:1").settle(batch, CrashError("SIGFPE", alone=False))
     assert answers(innocent) == [3]
-    assert answers(guilty) == [Word.UNAVAILABLE]
+    assert answers(guilty) == [ErrorCode.UNAVAILABLE]
     assert child.ran == [[3], [9]]
 
 
@@ -357,7 +357,9 @@ def test_a_batch_whose_process_is_away_gives_its_permit_back_and_runs_whole_late
     assert batch.stepped_aside == 1
 
 
-@pytest.mark.parametrize(("deadline", "word"), [(0.0, Word.EXPIRED), (5.0, Word.UNAVAILABLE)])
+@pytest.mark.parametrize(
+    ("deadline", "word"), [(0.0, ErrorCode.EXPIRED), (5.0, ErrorCode.UNAVAILABLE)]
+)
 def test_nobody_waits_for_ever_for_a_process_that_does_not_come_back(deadline, word):
     child = Child(comes_back=False)
     child.up = False
@@ -376,7 +378,7 @@ def test_a_process_that_keeps_dying_by_itself_is_not_waited_for_without_end():
     child = Dying()
     batch = batch_of(1)
     Recovery(child, "m:1").settle(batch, CrashError("SIGKILL", alone=False))
-    assert answers(batch) == [Word.UNAVAILABLE]
+    assert answers(batch) == [ErrorCode.UNAVAILABLE]
     assert len(child.ran) == 3
 
 
@@ -391,7 +393,7 @@ def test_after_the_limit_of_a_run_members_run_once_more_each_alone():
 
     batch = batch_of(1, 9, 3, 4, 5)
     Recovery(Function(run), "m:1").settle(batch, RunLimitError(2.0))
-    assert answers(batch) == [1, Word.INTERNAL, 3, 4, 5]
+    assert answers(batch) == [1, ErrorCode.INTERNAL, 3, 4, 5]
     assert batch.members[1].error[1] == "the model ran longer than its limit of 2 s"
     assert ran == [[1], [9], [3], [4], [5]]
 
@@ -440,7 +442,7 @@ def test_fault_106_a_run_that_was_ended_since_nobody_waits_is_nobodys_failure(er
 def test_a_run_that_fails_by_itself_is_a_failure_whoever_waits():
     batch = left(batch_of(1))
     Recovery(Child(), "m:1").settle(batch, RuntimeError("the model's"))
-    assert answers(batch) == [Word.INTERNAL]
+    assert answers(batch) == [ErrorCode.INTERNAL]
 
 
 def test_a_run_ended_instead_of_the_one_before_is_run_again():

@@ -16,11 +16,11 @@ import onnx
 import psutil
 import pytest
 
-from serving.errors import LoadError, Word
+from serving.errors import ErrorCode, LoadError
 from serving.execution.faults import FaultError
 from serving.execution.isolation import idle_channels
 from serving.execution.isolation.crashes import CrashError, NotRunningError
-from serving.execution.isolation.isolated import IsolatedRunner, load_isolated_runner
+from serving.execution.isolation.parent.supervised import IsolatedRunner, load_isolated_runner
 from serving.execution.run_limit import RunLimitError
 from serving.execution.session import Runner, load_runner
 from serving.model_config.schema import ModelConfig, TensorConfig
@@ -401,7 +401,7 @@ def test_fault_24_eight_bytes_that_ask_for_terabytes_get_an_error(load: Load) ->
     pid = runner.pid
     with pytest.raises(FaultError) as failed:
         runner.run(["Y"], {"N": np.array([2**40])})
-    assert failed.value.fault.word is Word.TOO_LARGE
+    assert failed.value.fault.code is ErrorCode.TOO_LARGE
     assert f"{4 << 40} bytes of memory at once" in failed.value.fault.message
     got = runner.run(["Y"], {"N": np.array([1000])})[0]
     assert isinstance(got, np.ndarray)
@@ -436,7 +436,7 @@ def test_fault_102_answers_are_bounded_by_their_number_and_by_the_processs_budge
             continue
         with pytest.raises(FaultError, match=r"limits\.max_message_bytes") as failed:
             runner.run(["Y"], feeds, requests)
-        assert failed.value.fault.word is Word.TOO_LARGE
+        assert failed.value.fault.code is ErrorCode.TOO_LARGE
 
 
 def test_memory_of_a_large_run_is_given_back_when_nothing_runs(load: Load) -> None:
@@ -457,7 +457,7 @@ def test_errors_of_a_run_are_the_same_as_in_process(load: Load, tmp_path: Path) 
     made = graphs.one("Gather", [("x", 7, ["n"])], [("y", FLOAT, ["n"])], table, ["d", "x"])
     with pytest.raises(FaultError) as failed:
         load(made).run(["y"], {"x": np.array([9])})
-    assert failed.value.fault.word is Word.BAD_DATA
+    assert failed.value.fault.code is ErrorCode.BAD_DATA
     assert failed.value.fault.message.endswith("an index is out of range (operator Gather)")
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from serving import _core
 from serving.errors import LoadError
+from serving.loading.loader import Loader
+from serving.loading.trial.trial import LoadCancelledError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loading.loader import Loader
-from serving.models.loading.trial import LoadCancelledError
 from serving.settings import load_settings
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64

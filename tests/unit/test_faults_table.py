@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from serving.errors import LoadError, Word
+from serving.errors import ErrorCode, LoadError
 from serving.execution import text_locale
 from serving.execution.faults import Limit, classify, load_reason
 from serving.execution.session import load_runner
@@ -109,7 +109,7 @@ def test_data_that_an_operator_refuses_is_bad_data(
         operator, inputs, outputs[: attributes.pop("outputs", 1)], constants, order, **attributes
     )
     fault = classify(failure(tmp_path, made, feeds))
-    assert fault.word is Word.BAD_DATA
+    assert fault.code is ErrorCode.BAD_DATA
     assert fault.message == f"the model refused this input: {words} (operator {operator})"
     assert_says_nothing_internal(fault.message)
     assert operator in fault.detail
@@ -121,7 +121,7 @@ def test_an_integer_divided_by_zero_is_bad_data(tmp_path, operator, kind):
     dtype = {7: np.int64, 6: np.int32, 2: np.uint8}[kind]
     made = one(operator, [("a", kind, ["n"]), ("b", kind, ["n"])], [("y", kind, ["n"])])
     fault = classify(failure(tmp_path, made, {"a": np.ones(4, dtype), "b": np.zeros(4, dtype)}))
-    assert fault.word is Word.BAD_DATA
+    assert fault.code is ErrorCode.BAD_DATA
     assert ZERO in fault.message
 
 
@@ -136,14 +136,14 @@ def test_an_integer_divided_by_zero_is_bad_data(tmp_path, operator, kind):
 def test_inputs_that_onnxruntime_itself_refuses_are_bad_requests(tmp_path, array, message):
     made = one("Neg", [("a", FLOAT, ["n", 3])], [("y", FLOAT, None)])
     fault = classify(failure(tmp_path, made, {"a": array}))
-    assert (fault.word, fault.message) == (Word.BAD_REQUEST, message)
+    assert (fault.code, fault.message) == (ErrorCode.BAD_REQUEST, message)
 
 
 def test_fault_24_more_memory_than_there_is_fails_the_request_alone(tmp_path):
     made = one("Expand", [A, S], [Y])
     error = failure(tmp_path, made, {"a": ones(1), "s": ints(1 << 45)})
     fault = classify(error)
-    assert fault.word is Word.TOO_LARGE
+    assert fault.code is ErrorCode.TOO_LARGE
     assert f"{4 << 45} bytes of memory at once" in fault.message
     assert fault.message.endswith("(operator Expand)")
     assert_says_nothing_internal(fault.message)
@@ -163,10 +163,10 @@ def test_fault_24_more_memory_than_there_is_fails_the_request_alone(tmp_path):
 def test_fault_102_want_of_memory_is_never_called_the_models_own_fault(error):
     """It is the request's where nothing else took of the limit, else nobody's."""
     alone, beside = Limit(8192), Limit(8192, shared=True)
-    assert classify(error, alone).word is Word.TOO_LARGE
+    assert classify(error, alone).code is ErrorCode.TOO_LARGE
     assert "8192 bytes" in classify(error, alone).message
     for limit in (beside, None):
-        assert classify(error, limit).word is Word.FULL
+        assert classify(error, limit).code is ErrorCode.FULL
         assert "beside others" in classify(error, limit).message
         assert_says_nothing_internal(classify(error, limit).message)
 
@@ -185,7 +185,7 @@ def test_fault_102_a_size_that_no_tensor_has_is_the_requests_fault(
 ):
     made = one(operator, [S], [Y], constants, [*constants, "s"])
     fault = classify(failure(tmp_path, made, {"s": ints(size)}))
-    assert fault.word is Word.TOO_LARGE
+    assert fault.code is ErrorCode.TOO_LARGE
     assert fault.message.endswith(f"larger than possible (operator {operator})")
 
 
@@ -209,7 +209,7 @@ def test_the_innermost_operator_is_named():
 )
 def test_what_no_pattern_knows_is_our_own_fault(error):
     fault = classify(error)
-    assert fault.word is Word.INTERNAL
+    assert fault.code is ErrorCode.INTERNAL
     assert_says_nothing_internal(fault.message)
     assert str(error) in fault.detail
 

@@ -11,7 +11,7 @@ from serving import inherited
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.umask(0o726)
 inherited.put_right()
-from serving.execution.isolation.child import Child, ChildDiedError
+from serving.execution.isolation.parent.process import Child, ChildDiedError
 child = Child("tests.unit.child_modules", name="test")
 try:
     child.ask({"do": "die", "signal": int(signal.SIGSEGV)})

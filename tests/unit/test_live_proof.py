@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from serving.execution.session import load_runner
+from serving.loading.batching.analysis import Analysis
+from serving.loading.batching.live_proof import ENOUGH, MOST_SEEN, LiveProof
+from serving.loading.batching.verdict import BatchingVerdict, Intent, decide
+from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig, Tolerance
-from serving.models.loading.batching.analysis import Analysis
-from serving.models.loading.batching.live_proof import ENOUGH, MOST_SEEN, LiveProof
-from serving.models.loading.batching.verdict import BatchingVerdict, Intent, decide
-from serving.models.loading.loader import Loader
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.unit import graphs

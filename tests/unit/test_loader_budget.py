@@ -16,8 +16,8 @@ from onnx import TensorProto
 
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
+from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig, SessionOptions
-from serving.models.loading.loader import Loader
 from serving.publishing import publish
 from serving.registry.manifest import MANIFEST_NAME
 from serving.settings import load_settings

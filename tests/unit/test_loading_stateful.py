@@ -8,9 +8,9 @@ from onnx import helper
 
 from serving.errors import LoadError
 from serving.execution.onnx_nodes import read_nodes
+from serving.loading.loader import Loader
+from serving.loading.stateful import check_stateless
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.loader import Loader
-from serving.models.loading.stateful import check_stateless
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, node
 from tests.unit.test_execution_loader import SETTINGS

@@ -15,7 +15,7 @@ import structlog
 
 from serving.errors import LoadError
 from serving.model_config import RequestLogConfig
-from serving.models import policy
+from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView
@@ -412,7 +412,7 @@ def test_a_configuration_that_breaks_its_reader_is_that_models_trouble_alone(
     def read(folder: Path) -> Any:
         raise RecursionError("/secret/path")
 
-    world.manager._intents._configs._read = read
+    world.manager._desired._configs._read = read
     world.write("m", 1)
     world.settle()
     assert world.states() == {1: "FAILED"}

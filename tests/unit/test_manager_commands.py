@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from serving.errors import LoadError, Word
+from serving.errors import ErrorCode, LoadError
 from serving.model_config import ModelConfig
-from serving.models import policy
-from serving.models.commands import (
+from serving.models.commands.command import (
     SUPERSEDED,
     LoadModel,
     Outcome,
@@ -22,9 +21,10 @@ from serving.models.commands import (
     SetDefault,
     UnloadModel,
 )
+from serving.models.commands.tickets import MOST
+from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import Change
-from serving.models.tickets import MOST
 from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -150,7 +150,7 @@ def test_a_version_before_that_left_the_disk_leaves(tmp_path: Path) -> None:
     world.change()
     assert world.states() == {2: "READY"}
     refused = world.outcome(Rollback("m"))
-    assert (refused.word, world.answers(), world.view().pinned) == (Word.NOT_FOUND, 2, None)
+    assert (refused.code, world.answers(), world.view().pinned) == (ErrorCode.NOT_FOUND, 2, None)
 
 
 def test_a_policy_that_turns_to_an_older_version_swaps_once_and_keeps_the_newer(
@@ -173,7 +173,7 @@ def test_a_rollback_without_a_version_before_says_so(world: World) -> None:
     world.write("m", 1)
     world.settle()
     refused = world.outcome(Rollback("m"))
-    assert (refused.word, refused.version) == (Word.BAD_REQUEST, 1)
+    assert (refused.code, refused.version) == (ErrorCode.BAD_REQUEST, 1)
     assert refused.message == "no version of model 'm' answered before"
 
 
@@ -184,7 +184,7 @@ def test_while_a_pinned_version_cannot_answer_the_one_before_it_does_and_says_wh
     world.write("m", 3)
     world.errors["m/3"] = LoadError("it is no ONNX model")
     failed = world.outcome(SetDefault("m", 3))
-    assert failed.word is Word.BAD_REQUEST
+    assert failed.code is ErrorCode.BAD_REQUEST
     assert failed.message == (
         "load failed for model 'm': version 3 is at UNAVAILABLE state: it is no ONNX model"
     )
@@ -230,7 +230,7 @@ def test_a_stand_in_at_a_restart_does_not_become_the_version_before(tmp_path: Pa
 def test_default_of_a_version_that_is_nowhere_is_refused_and_changes_nothing(world: World) -> None:
     two_versions(world)
     for model, version in (("m", 9), ("other", 1)):
-        assert world.outcome(SetDefault(model, version)).word is Word.NOT_FOUND
+        assert world.outcome(SetDefault(model, version)).code is ErrorCode.NOT_FOUND
     assert (world.answers(), world.view().pinned) == (2, None)
 
 
@@ -264,7 +264,7 @@ def test_unload_works_while_the_registry_cannot_be_read(tmp_path: Path, mode: st
     world.root.rename(tmp_path / "away")
     world.change()
     assert world.states() == {1: "READY"}
-    assert world.outcome(LoadModel("m")).word is Word.UNAVAILABLE
+    assert world.outcome(LoadModel("m")).code is ErrorCode.UNAVAILABLE
     assert world.outcome(UnloadModel("m")) == Outcome()
     assert world.answers() is None
     (tmp_path / "away").rename(world.root)
@@ -473,7 +473,7 @@ def test_a_load_of_files_that_change_meanwhile_fails_in_words_and_is_tried_again
     if error is not None:
         world.errors["m/1"] = error
     failed = world.outcome_at_once(LoadModel("m"))
-    assert failed.word is Word.UNAVAILABLE
+    assert failed.code is ErrorCode.UNAVAILABLE
     assert "its files changed while they were loaded" in failed.message
     world.during = lambda _: None
     world.errors.clear()
@@ -530,7 +530,7 @@ def test_changed_files_that_cannot_be_loaded_leave_what_answers(world: World) ->
     world.write("m", 1, "rubbish")
     world.errors["m/1"] = LoadError("it is no ONNX model")
     failed = world.outcome(LoadModel("m"))
-    assert failed.word is Word.BAD_REQUEST
+    assert failed.code is ErrorCode.BAD_REQUEST
     assert world.states() == {1: "READY"}
     assert world.version(1).reason == (
         "answers with its former files; the new ones: it is no ONNX model"
@@ -568,11 +568,11 @@ def test_load_says_what_is_not_there(world: World) -> None:
     world.settle()
     for command in (LoadModel("other"), LoadModel("m", 2), UnloadModel("other"), Rollback("x")):
         refused = world.outcome(command)
-        assert refused.word in (Word.NOT_FOUND, Word.BAD_REQUEST)
+        assert refused.code in (ErrorCode.NOT_FOUND, ErrorCode.BAD_REQUEST)
         assert str(world.root) not in refused.message
     none = world.outcome(LoadModel("m"))
-    assert (none.word, none.message) == (
-        Word.BAD_REQUEST,
+    assert (none.code, none.message) == (
+        ErrorCode.BAD_REQUEST,
         "at least one version must be available under the version policy of model 'm'",
     )
 
@@ -623,7 +623,7 @@ def test_a_newer_command_ends_the_older_one_and_its_load_is_cancelled(world: Wor
     world.during = lambda call: asked.append(call["cancelled"]())
     first = world.manager.command(LoadModel("m"))
     second = world.manager.command(UnloadModel("m"))
-    assert first.wait(0) == Outcome(Word.UNAVAILABLE, SUPERSEDED)
+    assert first.wait(0) == Outcome(ErrorCode.UNAVAILABLE, SUPERSEDED)
     world.settle()
     assert asked == [True]
     assert second.wait(0) == Outcome()
@@ -646,7 +646,7 @@ def test_an_older_command_keeps_its_effect_where_the_newer_one_is_about_another_
     world.settle()
     first = world.manager.command(LoadModel("m", 1))
     world.order(LoadModel("m", 2))
-    assert first.wait(0) == Outcome(Word.UNAVAILABLE, SUPERSEDED)
+    assert first.wait(0) == Outcome(ErrorCode.UNAVAILABLE, SUPERSEDED)
     assert world.states() == {1: "READY", 2: "READY"}
 
 
@@ -655,7 +655,7 @@ def test_the_number_of_commands_under_way_is_bounded(world: World) -> None:
     assert tickets[0].wait(0) is None
     refused = tickets[-1].wait(0)
     assert refused is not None
-    assert refused.word is Word.FULL
+    assert refused.code is ErrorCode.FULL
     world.settle()
     assert all(ticket.wait(0) is not None for ticket in tickets)
     world.write("m", 1)
@@ -668,7 +668,7 @@ def test_a_stop_ends_what_is_under_way_and_refuses_what_comes_later(world: World
     for one in (ticket, world.manager.command(LoadModel("m"))):
         outcome = one.wait(0)
         assert outcome is not None
-        assert outcome.word is Word.UNAVAILABLE
+        assert outcome.code is ErrorCode.UNAVAILABLE
 
 
 @pytest.fixture

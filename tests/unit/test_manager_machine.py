@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 
 from serving.errors import LoadError
 from serving.model_config import ModelConfig, VersionPolicy
-from serving.models.commands import (
+from serving.models.actual.history import KEPT_OF_ONE
+from serving.models.commands.command import (
     AcceptVersion,
     Command,
     LoadModel,
@@ -26,7 +27,6 @@ from serving.models.commands import (
     Ticket,
     UnloadModel,
 )
-from serving.models.history import KEPT_OF_ONE
 from serving.models.manager import Manager
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
@@ -354,9 +354,9 @@ class ManagerMachine(RuleBasedStateMachine):
         assert self.manager.tick() > 0.0
 
     def rests(self, view: Any) -> None:
-        wishes = self.manager._reconciler._wishes_of(view.name)
-        pinned = wishes.of(view.pinned) if view.pinned is not None else None
-        if pinned is None or wishes.dismissed(view.pinned):
+        target = self.manager._reconciler._target_of(view.name)
+        pinned = target.of(view.pinned) if view.pinned is not None else None
+        if pinned is None or target.dismissed(view.pinned):
             return
         if view.pinned not in self.source.models.get(view.name, {}):
             return  # it vanished, perhaps before it was ever loaded: the pin waits for it

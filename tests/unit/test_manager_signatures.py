@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from serving.errors import LoadError, Word
+from serving.errors import ErrorCode, LoadError
 from serving.model_config import ModelConfig
-from serving.models import policy
-from serving.models.commands import (
+from serving.models.commands.command import (
     AcceptVersion,
     Command,
     LoadModel,
@@ -20,9 +19,10 @@ from serving.models.commands import (
     SetDefault,
     UnloadModel,
 )
-from serving.models.progress import Facts, outcome
+from serving.models.commands.progress import Facts, outcome
+from serving.models.desired import policy
+from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import Slot, SlotKey, State
-from serving.models.wishes import Wish, Wishes
 from serving.rollout.policy import plan
 from serving.signature import Signature, Tensor
 from serving.state_dir import StateDir
@@ -346,20 +346,20 @@ def test_a_model_that_is_sent_whole_is_meant_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "word", "words"),
     [
-        (AcceptVersion("nowhere", 1), Word.NOT_FOUND, "no model directory"),
-        (AcceptVersion("m", 9), Word.NOT_FOUND, "no model directory"),
-        (AcceptVersion("m", 3), Word.BAD_REQUEST, "its signature is not known"),
+        (AcceptVersion("nowhere", 1), ErrorCode.NOT_FOUND, "no model directory"),
+        (AcceptVersion("m", 9), ErrorCode.NOT_FOUND, "no model directory"),
+        (AcceptVersion("m", 3), ErrorCode.BAD_REQUEST, "its signature is not known"),
     ],
 )
 def test_what_was_never_loaded_cannot_be_accepted(
-    world: World, command: Command, word: Word, words: str
+    world: World, command: Command, word: ErrorCode, words: str
 ) -> None:
     changed(world)
     world.write("m", 3)
     world.errors["m/3"] = LoadError("it is no ONNX model")
     world.change()
     refused = world.outcome(command)
-    assert refused.word is word
+    assert refused.code is word
     assert words in refused.message
     assert world.answers() == 1
 
@@ -397,16 +397,16 @@ def test_what_only_a_pin_holds_back_is_not_there_to_accept(
     changed(world)
     world.outcome(SetDefault("m", pinned))
     refused = world.outcome(AcceptVersion("m", other))
-    assert (refused.word, refused.version) == (Word.BAD_REQUEST, pinned)
+    assert (refused.code, refused.version) == (ErrorCode.BAD_REQUEST, pinned)
     assert f"is pinned to version {pinned}" in refused.message
     assert "serving models default m auto" in refused.message
     assert world.outcome(AcceptVersion("m", pinned)) == Outcome(version=pinned)
 
 
 def test_accepting_what_the_policy_does_not_want_waits_for_nothing() -> None:
-    wishes = [Wish(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
-    slot = Slot(1, wishes[1].key, Path("m"), 0.0, State.READY)
-    facts = Facts(Wishes("m", tuple(wishes)), (slot,), default=4)
+    target = [Candidate(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
+    slot = Slot(1, target[1].key, Path("m"), 0.0, State.READY)
+    facts = Facts(ModelTarget("m", tuple(target)), (slot,), default=4)
     assert outcome(AcceptVersion("m", 3), facts) == Outcome(version=4)
 
 
@@ -507,7 +507,7 @@ def test_files_that_a_load_asks_for_again_fail_it_where_they_change_the_signatur
     world.signatures["m/1"] = OTHER
     world.write("m", 1, "another model")
     failed = world.outcome_at_once(LoadModel("m"))
-    assert failed.word is Word.BAD_REQUEST
+    assert failed.code is ErrorCode.BAD_REQUEST
     assert DIFFERS in failed.message
     assert "to take it: serving models accept m 1" in failed.message
     assert (world.answers(), world.version(1).signature) == (1, SIGNATURE)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.model_config import ModelConfig
-from serving.models.commands import LoadModel, Outcome, UnloadModel
-from serving.models.uploads import Uploads
+from serving.models.commands.command import LoadModel, Outcome, UnloadModel
+from serving.models.commands.uploads import Uploads
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
 
@@ -118,7 +118,7 @@ def test_files_that_would_lie_elsewhere_or_are_no_model_are_refused(
 ) -> None:
     world.settle()
     refused = world.outcome(LoadModel("m", override=ModelConfig(), files=files))
-    assert refused.word is Word.BAD_REQUEST
+    assert refused.code is ErrorCode.BAD_REQUEST
     assert str(tmp_path) not in refused.message
     assert not list((tmp_path / "state" / "uploads").glob("*"))
 
@@ -128,10 +128,10 @@ def test_a_name_that_is_no_models_takes_no_files(world: World, model: str) -> No
     files = {"1/model.onnx": b"x"}
     refused = world.manager.command(LoadModel(model, override=ModelConfig(), files=files)).wait(0)
     assert refused is not None
-    assert refused.word is Word.BAD_REQUEST
+    assert refused.code is ErrorCode.BAD_REQUEST
 
 
 def test_files_without_a_configuration_are_refused(world: World) -> None:
     refused = world.manager.command(LoadModel("m", files={"1/model.onnx": b"x"})).wait(0)
     assert refused is not None
-    assert refused.word is Word.BAD_REQUEST
+    assert refused.code is ErrorCode.BAD_REQUEST

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from serving.errors import LoadError
+from serving.loading.memory import Ledger, check_alone, model_budget, resident, words
+from serving.loading.trim import Trimmer
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.memory import Ledger, check_alone, model_budget, resident, words
-from serving.models.loading.trim import Trimmer
 from serving.settings import load_settings
 
 

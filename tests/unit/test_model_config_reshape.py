@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from serving.errors import ConfigError
+from serving.loading.inputs.sample_files import UnfitError, fit
 from serving.model_config import ModelConfig, fit_signature
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.reshape import agree, described_shape, reshaped
 from serving.model_config.triton_form import message_to_json_dict, triton_config
-from serving.models.loading.sample_files import UnfitError, fit
 from serving.signature import Signature, Tensor
 
 CONFIG = """

@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from serving.events import log
-from serving.observe import lines, logs
+from serving.observe import logs
+from serving.observe import nonblocking_writer as lines
 from serving.protocols.calls import CallPool
 from serving.settings import LogSettings, load_settings
 

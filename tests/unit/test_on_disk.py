@@ -8,18 +8,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from serving.model_config.schema import VersionPolicy
-from serving.models.on_disk import held_by_pin, numbers, pinned_words, unloaded
-from serving.models.pins import Pins
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.on_disk import held_by_pin, numbers, pinned_words, unloaded
+from serving.models.desired.pins import Pins
 from serving.models.state import SlotKey
-from serving.models.wishes import Wish, Wishes
 
 
-def wish(version: int, **more: object) -> Wish:
-    return Wish(SlotKey("m", version, "files", "config"), Path("m"), **more)  # type: ignore[arg-type]  # fields by name
+def candidate(version: int, **more: object) -> Candidate:
+    return Candidate(SlotKey("m", version, "files", "config"), Path("m"), **more)  # type: ignore[arg-type]  # fields by name
 
 
-def wishes(*versions: Wish, **more: object) -> Wishes:
-    return Wishes("m", versions, **more)  # type: ignore[arg-type]  # fields by name
+def target(*versions: Candidate, **more: object) -> ModelTarget:
+    return ModelTarget("m", versions, **more)  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.mark.parametrize(
@@ -36,21 +36,28 @@ def wishes(*versions: Wish, **more: object) -> Wishes:
     ],
 )
 def test_what_is_not_loaded_says_what_holds_it_back(said: dict[str, object], reason: str) -> None:
-    (found,) = unloaded(wishes(wish(1), wish(2), **said), {2})
+    (found,) = unloaded(target(candidate(1), candidate(2), **said), {2})
     assert (found.number, found.reason) == (1, reason)
 
 
 def test_what_is_not_whole_says_why_and_what_is_gone_is_not_listed() -> None:
-    half, gone = wish(1, whole=False, note="its directory is empty"), wish(3, gone=True)
-    (found,) = unloaded(wishes(half, wish(2), gone), {2})
+    half, gone = candidate(1, whole=False, note="its directory is empty"), candidate(3, gone=True)
+    (found,) = unloaded(target(half, candidate(2), gone), {2})
     assert found.reason == "its directory is empty"
 
 
 def test_a_pin_holds_back_what_is_newer_while_it_answers() -> None:
-    pinned = wishes(wish(1), wish(2), wish(3), wish(4, whole=False), pinned=2, out=frozenset({5}))
+    pinned = target(
+        candidate(1),
+        candidate(2),
+        candidate(3),
+        candidate(4, whole=False),
+        pinned=2,
+        out=frozenset({5}),
+    )
     assert held_by_pin(pinned, 2) == (3,)
     assert held_by_pin(pinned, 3) == ()
-    assert held_by_pin(wishes(wish(1), wish(2)), 1) == ()
+    assert held_by_pin(target(candidate(1), candidate(2)), 1) == ()
     assert pinned_words("my m", (3,), 2) == (
         "version 3 is held back: the model is pinned to version 2"
         " (to let go of the pin: serving models default 'my m' auto)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
-from serving.models.places import GiveWay, Load, MoveOver, next_steps
+from serving.models.desired.places import GiveWay, Load, MoveOver, next_steps
 from serving.models.state import IN_LOADER, Slot, SlotKey, State
 
 

@@ -20,17 +20,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from serving.model_config.schema import VersionPolicy
-from serving.models import places, policy
-from serving.models.policy import Limits, desired, next_actions
+from serving.models.desired import places, policy
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.policy import Limits, desired, next_actions
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
-from serving.models.wishes import Wish, Wishes
 
 
 class World:
     """One model's disk and slots, with the manager's part played by hand."""
 
     def __init__(self, **limits: int) -> None:
-        self.wishes = Wishes("m")
+        self.target = ModelTarget("m")
         self.config = "A"
         self.slots: list[Slot] = []
         self.now = 0.0
@@ -39,7 +39,7 @@ class World:
         self.disk: dict[int, tuple[str, bool]] = {}
         self.policy = VersionPolicy()
         self.unknown = False
-        # What commands said: fields of ``Wishes``, and the versions whose files were asked for.
+        # What commands said: fields of ``ModelTarget``, and versions asked for as they are.
         self.said: dict[str, Any] = {}
         self.exact: frozenset[int] = frozenset()
 
@@ -55,9 +55,9 @@ class World:
             kind, latest=numbers[0] if kind == "latest" else 1, specific=tuple(numbers)
         )
 
-    def see(self) -> Wishes:
+    def see(self) -> ModelTarget:
         versions = tuple(
-            Wish(
+            Candidate(
                 SlotKey("m", number, files, self.config),
                 Path(f"m/{number}"),
                 whole,
@@ -66,7 +66,7 @@ class World:
             for number, (files, whole) in sorted(self.disk.items())
         )
         versions = () if self.unknown else versions
-        return Wishes("m", versions, self.policy, self.unknown, **self.said)
+        return ModelTarget("m", versions, self.policy, self.unknown, **self.said)
 
     def act(self) -> list[str]:
         """Every action until there are none, in words."""
@@ -80,7 +80,7 @@ class World:
 
     def do(self, action: policy.Action) -> str:
         if isinstance(action, policy.Add):
-            slot = Slot(next(self.ids), action.wish.key, action.wish.path, self.now)
+            slot = Slot(next(self.ids), action.candidate.key, action.candidate.path, self.now)
             self.slots.append(slot)
             return f"add {name(slot)}"
         slot = next(slot for slot in self.slots if slot.id == action.slot)
@@ -94,9 +94,9 @@ class World:
                     self.end(slot)
             case policy.Unload():
                 slot.move(State.DRAINING, self.now)
-            case policy.Forget():
+            case policy.Discard():
                 self.end(slot)
-            case policy.Remark():
+            case policy.Annotate():
                 slot.remark = action.words
                 words = words + f": {action.words}" if action.words else f"clear {name(slot)}"
         return words
@@ -196,7 +196,7 @@ def test_does_not_unload_the_old_version_before_the_new_one_is_ready() -> None:
         > ready 1
         > disk 1 2
           add 2
-          remark 1: answers until version 2 is ready
+          annotate 1: answers until version 2 is ready
           load 2
         > ready 2
           unload 1
@@ -212,7 +212,7 @@ def test_fault_2_a_broken_new_version_leaves_the_old_one_serving() -> None:
         > ready 1
         > disk 1 2
           add 2
-          remark 1: answers until version 2 is ready
+          annotate 1: answers until version 2 is ready
           load 2
         > fails 2
           clear 1
@@ -232,14 +232,14 @@ def test_does_not_unload_the_last_version_when_it_vanishes() -> None:
           load 1
         > ready 1
         > disk
-          remark 2: {policy.ALL_GONE}
-          remark 1: {policy.ALL_GONE}
+          annotate 2: {policy.ALL_GONE}
+          annotate 1: {policy.ALL_GONE}
         > disk 2
           clear 2
           unload 1
         > ends 1
         > disk
-          remark 2: {policy.ALL_GONE}
+          annotate 2: {policy.ALL_GONE}
         > wait 1000
     """)
 
@@ -268,12 +268,12 @@ def test_a_removed_version_stays_while_the_remaining_one_only_loads() -> None:
         > ready 1
         > disk 2
           add 2
-          remark 1: {policy.GONE_FROM_DISK}
+          annotate 1: {policy.GONE_FROM_DISK}
           load 2
         > fails 2
         > disk 2:b
           add 2:b
-          forget 2
+          discard 2
           load 2:b
         > ready 2:b
           unload 1
@@ -311,8 +311,8 @@ def test_a_source_that_cannot_say_adds_and_takes_nothing() -> None:
           load 1
         > ready 1
         > unreadable
-          remark 2: {policy.UNREADABLE}
-          remark 1: {policy.UNREADABLE}
+          annotate 2: {policy.UNREADABLE}
+          annotate 1: {policy.UNREADABLE}
         > wait 1000
         > readable
           clear 2
@@ -338,7 +338,7 @@ def test_a_version_still_being_copied_does_not_displace_the_one_below() -> None:
         > ready 1
         > disk 1 2
           add 2
-          remark 1: answers until version 2 is ready
+          annotate 1: answers until version 2 is ready
           load 2
     """)
 
@@ -357,11 +357,11 @@ def test_at_the_start_a_broken_newest_version_brings_up_the_next_lower_one() -> 
         > ready 1
         > disk 1 2 3:b
           add 3:b
-          forget 3
-          remark 1: answers until version 3 is ready
+          discard 3
+          annotate 1: answers until version 3 is ready
           load 3:b
         > ready 3:b
-          forget 2
+          discard 2
           unload 1
     """)
 
@@ -376,7 +376,7 @@ def test_a_failed_version_is_not_tried_again_before_its_files_change() -> None:
         > disk 1?
         > disk 1:b
           add 1:b
-          forget 1
+          discard 1
           load 1:b
     """)
 
@@ -417,7 +417,7 @@ def test_a_failed_version_is_forgotten_once_it_is_off_the_disk() -> None:
           load 1
         > fails 1
         > disk
-          forget 1
+          discard 1
     """)
     assert not world.slots
 
@@ -430,7 +430,7 @@ def test_a_changed_configuration_is_a_new_slot_swapped_in_when_ready() -> None:
         > ready 1
         > config B
           add 1@B
-          remark 1: {policy.RECONFIGURING}
+          annotate 1: {policy.RECONFIGURING}
           load 1@B
         > ready 1@B
           unload 1
@@ -445,13 +445,13 @@ def test_a_changed_configuration_that_fails_leaves_the_former_slot_and_says_why(
         > ready 1
         > config B
           add 1@B
-          remark 1: {policy.RECONFIGURING}
+          annotate 1: {policy.RECONFIGURING}
           load 1@B
         > fails 1@B
-          remark 1: answers with its former configuration; the new one: broken
+          annotate 1: answers with its former configuration; the new one: broken
         > config A
           clear 1
-          forget 1@B
+          discard 1@B
     """)
 
 
@@ -468,8 +468,8 @@ def test_each_version_keeps_its_former_slot_until_its_own_new_one_is_ready() -> 
         > config B
           add 2@B
           add 1@B
-          remark 2: {policy.RECONFIGURING}
-          remark 1: {policy.RECONFIGURING}
+          annotate 2: {policy.RECONFIGURING}
+          annotate 1: {policy.RECONFIGURING}
           load 2@B
         > ready 2@B
           unload 2
@@ -487,7 +487,7 @@ def test_files_changed_under_a_ready_slot_are_reported_and_not_picked_up() -> No
         > ready 1
         > disk 1?
         > disk 1:b
-          remark 1: {policy.FILES_CHANGED}
+          annotate 1: {policy.FILES_CHANGED}
         > wait 1000
         > disk 1
           clear 1
@@ -502,13 +502,13 @@ def test_of_two_ready_slots_of_a_version_the_newer_stays_while_its_files_are_in_
         > ready 1
         > config B
           add 1@B
-          remark 1: {policy.RECONFIGURING}
+          annotate 1: {policy.RECONFIGURING}
           load 1@B
         > disk 1:b?
-          remark 1: {policy.FILES_CHANGED}
+          annotate 1: {policy.FILES_CHANGED}
         > ready 1@B
           unload 1
-          remark 1@B: {policy.FILES_CHANGED}
+          annotate 1@B: {policy.FILES_CHANGED}
     """)
 
 
@@ -568,7 +568,7 @@ def test_a_specific_policy_without_its_version_on_disk_keeps_what_serves() -> No
           load 1
         > ready 1
         > policy specific 7
-          remark 1: {policy.OUT_OF_POLICY}
+          annotate 1: {policy.OUT_OF_POLICY}
     """)
 
 
@@ -593,21 +593,21 @@ def test_the_newest_versions_load_first_and_never_more_than_the_limit_at_once() 
 
 
 def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_another() -> None:
-    def wish(model: str, version: int) -> Wish:
-        return Wish(SlotKey(model, version, "a", "A"), Path(model))
+    def candidate(model: str, version: int) -> Candidate:
+        return Candidate(SlotKey(model, version, "a", "A"), Path(model))
 
-    def slot(number: int, made_of: Wish, state: State) -> Slot:
+    def slot(number: int, made_of: Candidate, state: State) -> Slot:
         return Slot(number, made_of.key, made_of.path, 0.0, state)
 
     everything = VersionPolicy("all")
     models = [
-        Wishes("a", (wish("a", 1), wish("a", 2)), everything),
-        Wishes("b", (wish("b", 1),), everything),
+        ModelTarget("a", (candidate("a", 1), candidate("a", 2)), everything),
+        ModelTarget("b", (candidate("b", 1),), everything),
     ]
     slots = [
-        slot(1, wish("a", 1), State.NEW),
-        slot(2, wish("a", 2), State.READY),
-        slot(3, wish("b", 1), State.NEW),
+        slot(1, candidate("a", 1), State.NEW),
+        slot(2, candidate("a", 2), State.READY),
+        slot(3, candidate("b", 1), State.NEW),
     ]
     assert next_actions(models, slots, 0.0, Limits(loads=1)) == [places.Load(3)]
 
@@ -632,14 +632,14 @@ def test_what_is_held_back_counts_for_no_place_and_takes_no_more_than_there_are(
     world.set_disk(["1", "2", "3", "4"])
     world.set_policy(["latest", str(latest)])
     world.said = {"answered": 1, "held": frozenset(held)}
-    assert [wish.version for wish in desired(world.see(), [])] == chosen
+    assert [candidate.version for candidate in desired(world.see(), [])] == chosen
 
 
 def test_below_what_is_held_back_it_is_not_looked_for_ever() -> None:
     world = World()
     world.set_disk([str(number) for number in range(1, 30)])
     world.said = {"answered": 1, "held": frozenset(range(12, 30))}
-    assert [wish.version for wish in desired(world.see(), [])] == [1, 29]
+    assert [candidate.version for candidate in desired(world.see(), [])] == [1, 29]
 
 
 def test_a_pinned_version_is_desired_whatever_the_policy_says_and_loads_first() -> None:
@@ -666,7 +666,7 @@ def test_a_pin_to_a_version_that_is_not_there_wants_nothing() -> None:
         > ready 1
         > disk 1 9
           add 9
-          remark 1: answers until version 9 is ready
+          annotate 1: answers until version 9 is ready
           load 9
     """)
 
@@ -679,15 +679,15 @@ def test_what_answered_before_stays_as_long_as_it_is_kept_and_on_disk() -> None:
         > ready 1
         > disk 1 2
           add 2
-          remark 1: answers until version 2 is ready
+          annotate 1: answers until version 2 is ready
           load 2
         > kept 1
-          remark 1: {policy.KEPT}
+          annotate 1: {policy.KEPT}
         > ready 2
         > wait 1000
         > config B
           add 2@B
-          remark 2: {policy.RECONFIGURING}
+          annotate 2: {policy.RECONFIGURING}
           load 2@B
         > ready 2@B
           unload 2
@@ -708,7 +708,7 @@ def test_what_is_kept_is_not_loaded_for_it_and_leaves_with_its_files() -> None:
           load 1
         > ready 1
         > policy latest 1
-          remark 1: {policy.KEPT}
+          annotate 1: {policy.KEPT}
         > disk 2
           unload 1
     """)
@@ -727,7 +727,7 @@ def test_an_unload_of_the_model_ends_everything_also_what_is_being_loaded() -> N
         > ready 2
           load 1
         > unwanted
-          forget 3
+          discard 3
           unload 2
           cancel 1
         > wait 1000
@@ -751,8 +751,8 @@ def test_an_unload_counts_while_the_source_cannot_say_anything() -> None:
           load 1
         > ready 1
         > unreadable
-          remark 2: {policy.UNREADABLE}
-          remark 1: {policy.UNREADABLE}
+          annotate 2: {policy.UNREADABLE}
+          annotate 1: {policy.UNREADABLE}
         > out 1
           unload 1
         > unwanted
@@ -768,7 +768,7 @@ def test_an_unloaded_version_answers_until_its_stand_in_does() -> None:
         > ready 2
         > out 2
           add 1
-          remark 2: unloaded by command as soon as version 1 is ready
+          annotate 2: unloaded by command as soon as version 1 is ready
           load 1
         > ready 1
           unload 2
@@ -783,7 +783,7 @@ def test_an_unloaded_version_goes_when_nothing_can_stand_in_for_it() -> None:
         > ready 2
         > out 2
           add 1
-          remark 2: unloaded by command as soon as version 1 is ready
+          annotate 2: unloaded by command as soon as version 1 is ready
           load 1
         > fails 1
           unload 2
@@ -814,17 +814,17 @@ def test_files_that_were_asked_for_replace_those_of_a_ready_slot_once_they_are_l
           load 1
         > ready 1
         > disk 1:b
-          remark 1: {policy.FILES_CHANGED}
+          annotate 1: {policy.FILES_CHANGED}
         > exact 1
           add 1:b
-          remark 1: {policy.RELOADING}
+          annotate 1: {policy.RELOADING}
           load 1:b
         > fails 1:b
-          remark 1: answers with its former files; the new ones: broken
+          annotate 1: answers with its former files; the new ones: broken
         > disk 1:c
           add 1:c
-          remark 1: {policy.RELOADING}
-          forget 1:b
+          annotate 1: {policy.RELOADING}
+          discard 1:b
           load 1:c
         > ready 1:c
           unload 1
@@ -936,7 +936,7 @@ class PolicyMachine(RuleBasedStateMachine):
             for slot in busy:
                 leaving = slot.cancelled or slot.state is State.DRAINING
                 world.end(slot) if leaving else world.ready(slot)
-        wanted = {wish.version for wish in desired(world.see(), world.slots)}
+        wanted = {candidate.version for candidate in desired(world.see(), world.slots)}
         failed = {slot.version for slot in world.slots if slot.state is State.FAILED}
         ready = {slot.version for slot in world.slots if slot.state is State.READY}
         assert not any(slot.state in PENDING for slot in world.slots)

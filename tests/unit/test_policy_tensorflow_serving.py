@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from serving.model_config.schema import VersionPolicy
-from serving.models.policy import Add, Limits, Remark, next_actions
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.policy import Add, Annotate, Limits, next_actions
 from serving.models.state import Slot, SlotKey, State
-from serving.models.wishes import Wish, Wishes
 from tests.unit.test_policy import check
 
 NEW, LOADING, READY = State.NEW, State.LOADING, State.READY
@@ -71,44 +71,44 @@ CASES: dict[str, tuple[Case, set[str]]] = {
     ),
     # Its own: wait. Ours: an answer that comes sooner is worth the memory.
     "DoesNotLoadWhenOthersStillUnloading": ([(1, UNLOADING, False), (2, NEW, True)], {"load 2"}),
-    "LoadIfUnaspiredIsError": ([(1, ERROR, False), (2, NEW, True)], {"forget 1", "load 2"}),
+    "LoadIfUnaspiredIsError": ([(1, ERROR, False), (2, NEW, True)], {"discard 1", "load 2"}),
     "ErrorAndUnloadRequestedPreventLoading": (
         [(1, ERROR, False), (2, UNLOADING, False), (3, NEW, True)],
-        {"forget 1", "load 3"},
+        {"discard 1", "load 3"},
     ),
-    "ErrorAndDisabledAllowLoading": ([(1, ERROR, False), (3, NEW, True)], {"forget 1", "load 3"}),
+    "ErrorAndDisabledAllowLoading": ([(1, ERROR, False), (3, NEW, True)], {"discard 1", "load 3"}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_policy_cases_of_tensorflow_serving(name: str) -> None:
     versions, expected = CASES[name]
-    assert decide(versions, Wishes("m", policy=VersionPolicy("all"))) == expected
+    assert decide(versions, ModelTarget("m", policy=VersionPolicy("all"))) == expected
 
 
 def test_unloads_first_non_aspired_when_no_aspired_by_command() -> None:
     """What a command ended goes though nothing is left."""
-    ended = Wishes("m", policy=VersionPolicy("all"), wanted=False)
+    ended = ModelTarget("m", policy=VersionPolicy("all"), wanted=False)
     versions: Case = [(2, READY, False), (3, ERROR, False), (4, LOADING, False)]
-    assert decide(versions, ended) == {"unload 2", "forget 3", "cancel 4"}
+    assert decide(versions, ended) == {"unload 2", "discard 3", "cancel 4"}
 
 
-def decide(versions: Case, wishes: Wishes) -> set[str]:
+def decide(versions: Case, target: ModelTarget) -> set[str]:
     """The actions in words, remarks left out; a load takes one of two places."""
     slots = [
         Slot(number, key(number), Path("m"), 0.0, state, attempts=state is ERROR)
         for number, state, _ in versions
     ]
     aspired = tuple(
-        Wish(key(number), Path("m")) for number, _, is_aspired in versions if is_aspired
+        Candidate(key(number), Path("m")) for number, _, is_aspired in versions if is_aspired
     )
-    wishes = Wishes("m", aspired, wishes.policy, wanted=wishes.wanted)
+    target = ModelTarget("m", aspired, target.policy, wanted=target.wanted)
     loading = sum(state is LOADING for _, state, _ in versions)
-    actions = next_actions([wishes], slots, 0.0, Limits(loads=loading + 1))
+    actions = next_actions([target], slots, 0.0, Limits(loads=loading + 1))
     return {
         f"{type(action).__name__.lower()} {action.slot}"
         for action in actions
-        if not isinstance(action, Add | Remark)
+        if not isinstance(action, Add | Annotate)
     }
 
 
@@ -133,14 +133,14 @@ def test_aspire_error_dont_unload() -> None:
         > ready 1
         > disk 7
           add 7
-          remark 2: no longer on disk; stays until a version that is on disk can answer
-          remark 1: no longer on disk; stays until a version that is on disk can answer
+          annotate 2: no longer on disk; stays until a version that is on disk can answer
+          annotate 1: no longer on disk; stays until a version that is on disk can answer
           load 7
         > fails 7
         > wait 1000
         > disk 8
           add 8
-          forget 7
+          discard 7
           load 8
         > ready 8
           unload 2
@@ -155,7 +155,7 @@ def test_last_version_not_removed() -> None:
           load 1
         > ready 1
         > disk
-          remark 1: no longer on disk, nor is any other version of the model; stays as loaded
+          annotate 1: no longer on disk, nor is any other version of the model; stays as loaded
         > disk 1
           clear 1
     """)
@@ -207,7 +207,7 @@ def test_unaspire_failed_servable_then_immediately_reaspire() -> None:
           load 7
         > fails 7
         > disk
-          forget 7
+          discard 7
         > disk 7
           add 7
           load 7
@@ -253,6 +253,6 @@ def test_retry_on_load_error_unaspire() -> None:
           load 7
         > fails 7 heals
         > disk
-          forget 7
+          discard 7
         > wait 1000
     """)

@@ -6,8 +6,8 @@ import queue
 import threading
 from typing import Any
 
+from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
-from serving.protocols.desk import Desk
 from serving.settings import Settings
 from tests.unit.protocol_views import Models, RecordedCall, model, version
 
@@ -55,7 +55,7 @@ class Unanswerable(Waited):
 
 def test_calls_are_answered_until_the_server_stops() -> None:
     line, settings = Line(), Settings()
-    pool = CallPool(line, Desk(MODELS, "serving"), settings.threads.calls)
+    pool = CallPool(line, CallContext(MODELS, "serving"), settings.threads.calls)
     before = threading.active_count()
     pool.start()
     sent = [Waited("GET", "/v2/models"), Waited("GET", "/nowhere"), Unanswerable("GET", "/nowhere")]

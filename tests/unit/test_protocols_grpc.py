@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serving import __version__
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.wire import messages
 from tests.unit.protocol_views import Counted, Models, RecordedCall, call, failed, model, version
 
@@ -76,28 +76,28 @@ def test_repository_index() -> None:
         ("7", "READY", ""),
     ]
     assert len(rpc("RepositoryIndex", ready=True).models) == 3
-    assert rpc("RepositoryIndex", repository_name="r")[0] is Word.UNIMPLEMENTED
+    assert rpc("RepositoryIndex", repository_name="r")[0] is ErrorCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_what_is_named_must_exist_and_be_ready(method: str) -> None:
     assert rpc(method, name="x") == (
-        Word.NOT_FOUND,
+        ErrorCode.NOT_FOUND,
         "Request for unknown model: 'x' is not found; known models: 'm', 'n'",
     )
-    assert rpc(method, name="m", version="9")[0] is Word.NOT_FOUND
-    assert rpc(method, name="m", version="3")[0] is Word.UNAVAILABLE
+    assert rpc(method, name="m", version="9")[0] is ErrorCode.NOT_FOUND
+    assert rpc(method, name="m", version="3")[0] is ErrorCode.UNAVAILABLE
     word, message = rpc(method, name="m", version="3abc")
-    assert word is Word.BAD_REQUEST
+    assert word is ErrorCode.BAD_REQUEST
     assert "failed to get model version from specified version string '3abc'" in message
-    assert rpc(method, name="m", version="-1")[0] is Word.BAD_REQUEST
+    assert rpc(method, name="m", version="-1")[0] is ErrorCode.BAD_REQUEST
 
 
 @pytest.mark.parametrize("name", ["../m", "a/b", "m\x00", "\n" * 5000])
 def test_fault_61_a_name_that_looks_like_a_path_is_just_unknown(name: str) -> None:
     word, message = rpc("ModelMetadata", name=name)
 
-    assert word is Word.NOT_FOUND
+    assert word is ErrorCode.NOT_FOUND
     assert message.isprintable()
     assert len(message) < 400
 
@@ -106,7 +106,7 @@ def test_fault_61_a_name_that_looks_like_a_path_is_just_unknown(name: str) -> No
 def test_loading_by_call_is_refused_while_directories_are_followed(method: str) -> None:
     word, message = rpc(method, model_name="m")
 
-    assert word is Word.UNAVAILABLE
+    assert word is ErrorCode.UNAVAILABLE
     assert message == "explicit model load / unload is not allowed if polling is enabled"
 
 
@@ -128,7 +128,7 @@ def test_unbuilt_rpcs_are_unimplemented(method: str) -> None:
     answered = done(method, b"")
 
     assert answered.failure is not None
-    assert answered.failure[:2] == (Word.UNIMPLEMENTED, f"{method} is not supported")
+    assert answered.failure[:2] == (ErrorCode.UNIMPLEMENTED, f"{method} is not supported")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_fault_47_a_malformed_message_is_a_bad_request(body: bytes) -> None:
     answered = done("ModelMetadata", body)
 
     assert answered.failure is not None
-    assert answered.failure[0] is Word.BAD_REQUEST
+    assert answered.failure[0] is ErrorCode.BAD_REQUEST
 
 
 def test_every_rpc_of_the_service_has_a_way_out() -> None:
@@ -155,10 +155,10 @@ def test_a_large_message_is_not_parsed() -> None:
     )
 
     assert answered.failure is not None
-    assert answered.failure[0] is Word.TOO_LARGE
+    assert answered.failure[0] is ErrorCode.TOO_LARGE
 
 
 def test_a_load_with_a_whole_model_in_it_is_refused_for_what_it_is() -> None:
     word, _ = rpc("RepositoryModelLoad", model_name="x" * 70_000)
 
-    assert word is Word.UNAVAILABLE
+    assert word is ErrorCode.UNAVAILABLE

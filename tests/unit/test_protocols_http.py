@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from serving import __version__
-from serving.errors import Word
+from serving.errors import ErrorCode
 from tests.unit.protocol_views import (
     Counted,
     Models,
@@ -177,27 +177,29 @@ def test_the_index_may_be_asked_for_ready_versions_only(path: str) -> None:
     ],
 )
 def test_fault_59_and_60_a_wrong_body_is_a_bad_request(body: bytes) -> None:
-    assert http(MODELS, "POST", "/v2/repository/index", body)[0] is Word.BAD_REQUEST
+    assert http(MODELS, "POST", "/v2/repository/index", body)[0] is ErrorCode.BAD_REQUEST
 
 
 def test_a_large_body_is_not_parsed() -> None:
-    assert http(MODELS, "POST", "/v2/repository/index", b" " * 70_000)[0] is Word.TOO_LARGE
+    assert http(MODELS, "POST", "/v2/repository/index", b" " * 70_000)[0] is ErrorCode.TOO_LARGE
 
 
 @pytest.mark.parametrize("path", ["/v2/models/x", "/v2/models/x/config", "/v2/models/x/stats"])
 def test_an_unknown_model_is_not_found(path: str) -> None:
     known = "known models: 'café au lait', 'm', 'none'"
-    expected = (Word.NOT_FOUND, f"Request for unknown model: 'x' is not found; {known}")
+    expected = (ErrorCode.NOT_FOUND, f"Request for unknown model: 'x' is not found; {known}")
 
     assert http(MODELS, "GET", path) == expected
 
 
 @pytest.mark.parametrize("what", ["", "/config", "/stats"])
 def test_versions_that_are_unknown_or_not_ready(what: str) -> None:
-    assert http(MODELS, "GET", f"/v2/models/m/versions/9{what}")[0] is Word.NOT_FOUND
-    assert http(MODELS, "GET", f"/v2/models/m/versions/{'9' * 9999}{what}")[0] is Word.NOT_FOUND
-    assert http(MODELS, "GET", f"/v2/models/m/versions/3{what}")[0] is Word.UNAVAILABLE
-    assert http(MODELS, "GET", f"/v2/models/none{what}")[0] is Word.UNAVAILABLE
+    assert http(MODELS, "GET", f"/v2/models/m/versions/9{what}")[0] is ErrorCode.NOT_FOUND
+    assert (
+        http(MODELS, "GET", f"/v2/models/m/versions/{'9' * 9999}{what}")[0] is ErrorCode.NOT_FOUND
+    )
+    assert http(MODELS, "GET", f"/v2/models/m/versions/3{what}")[0] is ErrorCode.UNAVAILABLE
+    assert http(MODELS, "GET", f"/v2/models/none{what}")[0] is ErrorCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def test_versions_that_are_unknown_or_not_ready(what: str) -> None:
 )
 def test_what_matches_no_pattern_is_not_found(path: str) -> None:
     word, text = http(MODELS, "GET", path)
-    assert (word, text[:9]) == (Word.NOT_FOUND, "Not Found")
+    assert (word, text[:9]) == (ErrorCode.NOT_FOUND, "Not Found")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_what_matches_no_pattern_is_not_found(path: str) -> None:
     ],
 )
 def test_fault_43_a_wrong_verb_is_405(method: str, path: str, allowed: str) -> None:
-    expected = (Word.METHOD_NOT_ALLOWED, f"Method Not Allowed: use {allowed}")
+    expected = (ErrorCode.METHOD_NOT_ALLOWED, f"Method Not Allowed: use {allowed}")
 
     assert http(MODELS, method, path) == expected
 
@@ -272,7 +274,7 @@ def test_head_is_answered_like_get() -> None:
 def test_known_but_unbuilt_urls_are_unimplemented(method: str, path: str) -> None:
     word, message = http(MODELS, method, path)
 
-    assert word is Word.UNIMPLEMENTED
+    assert word is ErrorCode.UNIMPLEMENTED
     assert message.endswith("is not supported")
 
 
@@ -285,7 +287,7 @@ def test_fault_67_the_words_of_the_shared_memory_api_name_no_region() -> None:
 @pytest.mark.parametrize("what", ["load", "unload"])
 def test_loading_by_call_is_refused_while_directories_are_followed(what: str) -> None:
     assert http(MODELS, "POST", f"/v2/repository/models/m/{what}") == (
-        Word.UNAVAILABLE,
+        ErrorCode.UNAVAILABLE,
         "explicit model load / unload is not allowed if polling is enabled",
     )
 
@@ -296,14 +298,14 @@ def test_loading_by_call_is_refused_while_directories_are_followed(what: str) ->
 def test_fault_61_traversal_in_names_is_refused(name: str) -> None:
     for path in (f"/v2/models/{name}", f"/v2/models/{name}/config"):
         word, message = http(MODELS, "GET", path)
-        assert word is Word.BAD_REQUEST
+        assert word is ErrorCode.BAD_REQUEST
         assert "passwd" not in message or "invalid model name" in message
 
 
 def test_fault_61_a_double_encoded_name_is_just_unknown() -> None:
     word, message = http(MODELS, "GET", "/v2/models/%252e%252e%252f")
 
-    assert word is Word.NOT_FOUND
+    assert word is ErrorCode.NOT_FOUND
     assert message.startswith("Request for unknown model: '%2e%2e%2f' is not found; ")
 
 
@@ -316,7 +318,7 @@ def test_fault_69_a_bug_is_an_internal_error_without_its_original() -> None:
 
     assert done.failure is not None
     word, message, detail = done.failure
-    assert (word, message) == (Word.INTERNAL, "internal error")
+    assert (word, message) == (ErrorCode.INTERNAL, "internal error")
     assert "/secret/path" in detail
 
 

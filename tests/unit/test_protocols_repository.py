@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pytest
 
 from serving.authorization import Gate, TokenFile
-from serving.errors import Word
-from serving.models.commands import SUPERSEDED, LoadModel, Outcome, UnloadModel
+from serving.errors import ErrorCode
+from serving.models.commands.command import SUPERSEDED, LoadModel, Outcome, UnloadModel
 from serving.protocols.repository import MAX_PENDING, NOT_ALLOWED, Pending, RepositoryControl
 from serving.protocols.views import MAX_BODY_BYTES
 from serving.settings import load_settings
@@ -114,27 +114,27 @@ class TestLoad:
         ("outcome", "word", "words"),
         [
             (
-                Outcome(Word.NOT_FOUND, "no directory has it"),
-                Word.NOT_FOUND,
+                Outcome(ErrorCode.NOT_FOUND, "no directory has it"),
+                ErrorCode.NOT_FOUND,
                 "failed to load 'm', failed to poll from model repository: no directory has it",
             ),
             (
-                Outcome(Word.BAD_REQUEST, "load failed for model 'm': version 1 is at UNA..."),
-                Word.BAD_REQUEST,
+                Outcome(ErrorCode.BAD_REQUEST, "load failed for model 'm': version 1 is at UNA..."),
+                ErrorCode.BAD_REQUEST,
                 "load failed for model 'm': version 1 is at UNA...",
             ),
-            (Outcome(Word.UNAVAILABLE, SUPERSEDED), Word.UNAVAILABLE, SUPERSEDED),
-            (Outcome(Word.CANCELLED, SUPERSEDED), Word.UNAVAILABLE, SUPERSEDED),
+            (Outcome(ErrorCode.UNAVAILABLE, SUPERSEDED), ErrorCode.UNAVAILABLE, SUPERSEDED),
+            (Outcome(ErrorCode.CANCELLED, SUPERSEDED), ErrorCode.UNAVAILABLE, SUPERSEDED),
             (
-                Outcome(Word.UNAVAILABLE, "the server is stopping"),
-                Word.UNAVAILABLE,
+                Outcome(ErrorCode.UNAVAILABLE, "the server is stopping"),
+                ErrorCode.UNAVAILABLE,
                 "the server is stopping",
             ),
-            (Outcome(Word.INTERNAL, "internal error"), Word.INTERNAL, "internal error"),
+            (Outcome(ErrorCode.INTERNAL, "internal error"), ErrorCode.INTERNAL, "internal error"),
         ],
     )
     def test_a_failure_is_told_in_tritons_words(
-        self, door: Door, outcome: Outcome, word: Word, words: str
+        self, door: Door, outcome: Outcome, word: ErrorCode, words: str
     ) -> None:
         assert refused(ask(door, "load", {}, control(Commander(outcome)))) == (word, words)
 
@@ -142,7 +142,7 @@ class TestLoad:
         commander = Commander(DONE)
         for verb in ("load", "unload"):
             done = ask(door, verb, {}, control(commander, model_control="poll"))
-            assert refused(done) == (Word.UNAVAILABLE, NOT_ALLOWED)
+            assert refused(done) == (ErrorCode.UNAVAILABLE, NOT_ALLOWED)
         assert ask(door, "load", {}, control(commander, model_control="both")).answer == b""
         assert len(commander.commands) == 1
 
@@ -150,7 +150,7 @@ class TestLoad:
         commander = Commander(None)
         allowed = control(commander)
         waiting = [ask(door, "load", {}, allowed) for _ in range(MAX_PENDING)]
-        assert refused(ask(door, "load", {}, allowed))[0] is Word.FULL
+        assert refused(ask(door, "load", {}, allowed))[0] is ErrorCode.FULL
         assert len(commander.commands) == MAX_PENDING
         commander.tickets[0].end(DONE)
         assert waiting[0].answer == b""
@@ -163,7 +163,7 @@ class TestLoad:
 
         allowed = control(Broken())
         for _ in range(MAX_PENDING + 1):
-            assert refused(ask(door, "load", {}, allowed)) == (Word.INTERNAL, "internal error")
+            assert refused(ask(door, "load", {}, allowed)) == (ErrorCode.INTERNAL, "internal error")
 
     def test_a_listener_that_fails_leaves_the_commands_thread_alone(self, door: Door) -> None:
         commander = Commander(None)
@@ -175,11 +175,11 @@ class TestLoad:
         commander = Commander(DONE)
         large = {"config": json.dumps({"parameters": {"k": {"string_value": "x" * 70_000}}})}
         assert len(large["config"]) > MAX_BODY_BYTES
-        assert refused(ask(door, "load", large, control(commander)))[0] is Word.TOO_LARGE
+        assert refused(ask(door, "load", large, control(commander)))[0] is ErrorCode.TOO_LARGE
         uploads = control(commander, **{"control.uploads": True})
         assert ask(door, "load", large, uploads).answer == b""
         unloads = {"unload_dependents": True, "x" * 70_000: True}
-        assert refused(ask(door, "unload", unloads, uploads))[0] is Word.TOO_LARGE
+        assert refused(ask(door, "unload", unloads, uploads))[0] is ErrorCode.TOO_LARGE
 
 
 BAD = [
@@ -212,7 +212,7 @@ def test_fault_64_parameters_that_mean_nothing_are_bad_requests(
     commander = Commander(DONE)
     allowed = control(commander, **{"control.uploads": True})
     word, message = refused(ask(door, verb, parameters, allowed))
-    assert word is Word.BAD_REQUEST
+    assert word is ErrorCode.BAD_REQUEST
     assert words is None or words in message
     assert commander.commands == []
 
@@ -261,7 +261,7 @@ def test_fault_12_62_files_outside_of_the_model_and_code_are_refused(door: Door,
     parameters = {"config": "{}", "file:1/model.onnx": b"x", f"file:{name}": b"x"}
     allowed = control(commander, **{"control.uploads": True})
     word, message = refused(ask(door, "load", parameters, allowed))
-    assert word is Word.BAD_REQUEST
+    assert word is ErrorCode.BAD_REQUEST
     assert message.isprintable()
     assert len(message) < 400
     assert commander.commands == []
@@ -272,7 +272,7 @@ def test_fault_62_no_file_is_taken_unless_uploads_are_on(door: Door) -> None:
     commander = Commander(DONE)
     parameters = {"config": "{}", "file:1/model.onnx": b"x"}
     word, message = refused(ask(door, "load", parameters, control(commander)))
-    assert (word, "control.uploads" in message) == (Word.PERMISSION_DENIED, True)
+    assert (word, "control.uploads" in message) == (ErrorCode.PERMISSION_DENIED, True)
     assert commander.commands == []
 
 
@@ -288,7 +288,7 @@ def test_files_over_http_are_strict_base64(text: object) -> None:
     path = "/v2/repository/models/m/load"
     sent = RecordedCall("http", "POST", path, json.dumps(body).encode())
     uploads = control(Commander(DONE), **{"control.uploads": True})
-    assert refused(call(MODELS, sent, uploads))[0] is Word.BAD_REQUEST
+    assert refused(call(MODELS, sent, uploads))[0] is ErrorCode.BAD_REQUEST
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_fault_64_a_body_that_says_anything_else_is_refused(body: bytes) -> None
     commander = Commander(DONE)
     for verb in ("load", "unload"):
         sent = RecordedCall("http", "POST", f"/v2/repository/models/m/{verb}", body)
-        assert refused(call(MODELS, sent, control(commander)))[0] is Word.BAD_REQUEST
+        assert refused(call(MODELS, sent, control(commander)))[0] is ErrorCode.BAD_REQUEST
     assert commander.commands == []
 
 
@@ -309,7 +309,7 @@ def test_fault_62_names_that_could_be_paths_reach_nobody(name: str) -> None:
     commander = Commander(DONE)
     for verb in ("load", "unload"):
         done = ask("grpc", verb, {}, control(commander), name)
-        assert refused(done)[0] is Word.BAD_REQUEST
+        assert refused(done)[0] is ErrorCode.BAD_REQUEST
     assert commander.commands == []
 
 
@@ -333,11 +333,11 @@ def test_fault_63_who_may_not_is_refused_before_the_body_is_read(door: Door, tmp
     (tmp_path / "token").write_text("sesame")
     token = TokenFile(tmp_path / "token")
     for gate, headers, expected in (
-        (Gate("0.0.0.0", None), {}, Word.PERMISSION_DENIED),
-        (Gate("0.0.0.0", token), {}, Word.UNAUTHENTICATED),
-        (Gate("0.0.0.0", token), {"authorization": "Bearer no"}, Word.UNAUTHENTICATED),
-        (Gate("127.0.0.1", token), {}, Word.UNAUTHENTICATED),
-        (Gate("127.0.0.1", None), {"origin": "http://evil.example"}, Word.PERMISSION_DENIED),
+        (Gate("0.0.0.0", None), {}, ErrorCode.PERMISSION_DENIED),
+        (Gate("0.0.0.0", token), {}, ErrorCode.UNAUTHENTICATED),
+        (Gate("0.0.0.0", token), {"authorization": "Bearer no"}, ErrorCode.UNAUTHENTICATED),
+        (Gate("127.0.0.1", token), {}, ErrorCode.UNAUTHENTICATED),
+        (Gate("127.0.0.1", None), {"origin": "http://evil.example"}, ErrorCode.PERMISSION_DENIED),
     ):
         commander = Commander(DONE)
         for verb in ("load", "unload"):

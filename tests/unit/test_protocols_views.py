@@ -6,28 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from serving.errors import ServingError, Word
+from serving.errors import ErrorCode, ServingError
 from serving.models.state import State
 from serving.models.views import ModelView, UnloadedVersion
 from serving.protocols.views import decode_name, find_model, find_version, parse_version, shown
 from tests.unit.protocol_views import Models, failed, model, version
 
 
-def refused(found: Models, name: str, number: int | None) -> tuple[Word, str]:
+def refused(found: Models, name: str, number: int | None) -> tuple[ErrorCode, str]:
     with pytest.raises(ServingError) as caught:
         find_version(find_model(found, name), number)
-    return caught.value.word, caught.value.message
+    return caught.value.code, caught.value.message
 
 
 def test_an_unknown_model_and_an_unknown_version_are_not_found() -> None:
     models = Models(model("m", version(1)))
 
     assert refused(models, "n", None) == (
-        Word.NOT_FOUND,
+        ErrorCode.NOT_FOUND,
         "Request for unknown model: 'n' is not found; known models: 'm'",
     )
     assert refused(models, "m", 9) == (
-        Word.NOT_FOUND,
+        ErrorCode.NOT_FOUND,
         "Request for unknown model: 'm' version 9 is not found; loaded: 1",
     )
 
@@ -46,7 +46,7 @@ def test_a_version_on_disk_that_is_not_loaded_is_told_of() -> None:
     by_policy = UnloadedVersion(1, "the version policy is latest 1")
     found = replace(model("m", version(2)), unloaded=(by_policy,))
     word, message = refused(Models(found), "m", 1)
-    assert word is Word.NOT_FOUND
+    assert word is ErrorCode.NOT_FOUND
     where = "it is on disk and not loaded: the version policy is latest 1"
     assert message == f"Request for unknown model: 'm' version 1 is not found; {where}"
     none = Models(model("m", failed(1, "it is broken")))
@@ -68,7 +68,7 @@ def test_a_known_version_that_is_not_ready_is_unavailable(state: State) -> None:
 
     word, message = refused(models, "m", 2)
 
-    assert word is Word.UNAVAILABLE
+    assert word is ErrorCode.UNAVAILABLE
     assert message.startswith("model 'm' version 2 is not at ready state")
     assert "why" in message
 
@@ -77,7 +77,7 @@ def test_a_model_without_a_ready_version_is_unavailable_and_says_why() -> None:
     broken = ModelView("m", (failed(1, "it is broken"),), None, "its newest version is broken")
 
     assert refused(Models(broken), "m", None) == (
-        Word.UNAVAILABLE,
+        ErrorCode.UNAVAILABLE,
         "Request for unavailable model: 'm': its newest version is broken",
     )
 
@@ -94,7 +94,7 @@ def test_a_version_that_is_no_integer_is_refused(text: str) -> None:
     with pytest.raises(ServingError) as caught:
         parse_version(text)
 
-    assert caught.value.word is Word.BAD_REQUEST
+    assert caught.value.code is ErrorCode.BAD_REQUEST
     expected = "failed to get model version from specified version string '"
     assert caught.value.message.startswith(expected)
     assert len(caught.value.message) < 400
@@ -122,7 +122,7 @@ def test_fault_61_names_that_could_be_paths_are_refused(raw: str) -> None:
     with pytest.raises(ServingError) as caught:
         decode_name(raw)
 
-    assert caught.value.word is Word.BAD_REQUEST
+    assert caught.value.code is ErrorCode.BAD_REQUEST
     assert "\x00" not in caught.value.message
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from serving import _core
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.execution.faults import Fault, FaultError
 from serving.execution.instances import Instances
 from serving.settings import load_settings
@@ -192,7 +192,7 @@ def test_more_rows_than_the_line_holds_are_answered(serve) -> None:
 def test_what_there_was_no_room_for_may_be_tried_again_after_a_second(serve) -> None:
     def full(feeds: dict[str, Array]) -> Array:
         del feeds
-        raise FaultError(Fault(Word.FULL, "no room just now", ""))
+        raise FaultError(Fault(ErrorCode.FULL, "no room just now", ""))
 
     host, port = serve(full, max_rows=4).server.grpc_address
     with grpc.insecure_channel(f"{host}:{port}") as channel:

@@ -316,7 +316,7 @@ def test_without_a_manifest_the_settle_time_decides(fresh) -> None:
 
 
 class Calls:
-    """Counts what a scan asks of the system."""
+    """Counters what a scan asks of the system."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.stats = self.lists = self.manifests = 0

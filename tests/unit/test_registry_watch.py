@@ -15,7 +15,7 @@ from serving.registry.watch import Watcher
 
 
 class Hurried:
-    """Counts calls, and waits for the next one."""
+    """Counters calls, and waits for the next one."""
 
     def __init__(self) -> None:
         self._called = threading.Event()

@@ -9,16 +9,17 @@ import pytest
 
 from serving.execution.onnx_nodes import read_nodes
 from serving.execution.session import load_runner
+from serving.loading import warmup
+from serving.loading.batching.analysis import Analysis
+from serving.loading.batching.verdict import Evidence
+from serving.loading.inputs.generated import STYLES, Plan
+from serving.loading.inputs.samples import Sample
+from serving.loading.memory import Meter
+from serving.loading.tapping import tap_of
+from serving.loading.trial import findings
+from serving.loading.trial.findings import Findings, Recipe
+from serving.loading.trial.rehearsal import Subject, rehearse, repeat
 from serving.model_config.schema import ModelConfig
-from serving.models.loading import findings, warmup
-from serving.models.loading.batching.analysis import Analysis
-from serving.models.loading.batching.verdict import Evidence
-from serving.models.loading.findings import Findings, Recipe
-from serving.models.loading.memory import Meter
-from serving.models.loading.rehearsal import Subject, rehearse, repeat
-from serving.models.loading.samples import Sample
-from serving.models.loading.tapping import tap_of
-from serving.models.loading.warmup import STYLES, Plan
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit import graphs

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from serving.errors import LoadError
+from serving.loading.inputs import sample_files
+from serving.loading.inputs.sample_files import UnfitError, fit
+from serving.loading.inputs.samples import Sample, Sources, collect, run_all, sampled_rows
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loading import sample_files
-from serving.models.loading.sample_files import UnfitError, fit
-from serving.models.loading.samples import Sample, Sources, collect, run_all, sampled_rows
 from serving.signature import Signature, Tensor
 
 ONE = Signature(inputs=(Tensor("x", "FP32", (-1, 2)),), outputs=(Tensor("y", "FP32", (-1, 2)),))

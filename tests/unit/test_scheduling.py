@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from serving import _core
+from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.loader import Loader
 from serving.settings import load_settings
 from tests.clients.gateway import wait_until
 from tests.unit import graphs

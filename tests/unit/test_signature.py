@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_signature import differences
-from serving.models import signatures
-from serving.models.signatures import Signatures
+from serving.models.desired import signatures
+from serving.models.desired.signatures import Signatures
 from serving.signature import Signature, Tensor, difference
 
 X, Y = Tensor("x", "FP32", (-1, 4)), Tensor("y", "FP32", (-1, 3))

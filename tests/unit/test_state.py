@@ -32,10 +32,10 @@ def test_every_move_of_the_design_is_allowed(was: State, to: State) -> None:
 
 @pytest.mark.parametrize(("was", "to"), sorted(set(product(State, State)) - ALLOWED))
 def test_every_other_move_is_a_loud_bug_and_changes_nothing(was: State, to: State) -> None:
-    standing = slot(was)
+    facts = slot(was)
     with pytest.raises(TransitionError, match=f"m/1: {was} -> {to}"):
-        standing.move(to, now=7.0)
-    assert (standing.state, standing.since) == (was, 0.0)
+        facts.move(to, now=7.0)
+    assert (facts.state, facts.since) == (was, 0.0)
 
 
 def test_the_table_names_every_state() -> None:

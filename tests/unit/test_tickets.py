@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.models.commands import SUPERSEDED, LoadModel, Outcome, UnloadModel
-from serving.models.tickets import Tickets
+from serving.models.commands.command import SUPERSEDED, LoadModel, Outcome, UnloadModel
+from serving.models.commands.tickets import Tickets
 
 
 def tickets() -> Tickets:

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from serving import _core
-from serving.errors import ConfigError, Word
+from serving.errors import ConfigError, ErrorCode
 from serving.observe.http import HttpClient, HttpError
 from serving.observe.otlp import GrpcSender, Sender, SendError, open_sender
 from serving.observe.tracing import exporter
@@ -235,7 +235,7 @@ def test_a_span_tells_what_it_was_made_of_without_what_says_nothing() -> None:
 
 
 def test_every_error_word_has_a_status_on_both_doors() -> None:
-    assert set(STATUS) == {"ok", *Word}
+    assert set(STATUS) == {"ok", *ErrorCode}
     assert is_fault("grpc", "expired")
     assert is_fault("http", "full")
     assert not is_fault("grpc", "full")

@@ -17,7 +17,7 @@ from serving.cli.track import track
 from serving.control import schemas
 from serving.control.admin import Admin
 from serving.errors import ConfigError
-from serving.models.loading.cost import CostCurve
+from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe.figures import Counters, Key
@@ -32,7 +32,7 @@ from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.clients.gateway import wait_until
 from tests.unit.control_fakes import Commander, ask
-from tests.unit.tracking_world import Served, version
+from tests.unit.tracking_world import SlotFacts, version
 
 
 def _settings(tmp_path: Path, **given: object) -> Settings:
@@ -48,7 +48,7 @@ class World:
     """A core and a manager that say what a test wants, and a tracker of them."""
 
     def __init__(self, tmp_path: Path, **given: object) -> None:
-        self.served = [Served("m", 1)]
+        self.served = [SlotFacts("m", 1)]
         self.views: tuple[ModelView, ...] = ()
         self.show(version())
         self.broken = False
@@ -101,7 +101,7 @@ def test_the_versions_cost_curve_and_the_machines_figures_are_in_it(world: World
 
 
 def test_only_versions_that_serve_have_windows(world: World) -> None:
-    world.served.append(Served("m", 2))
+    world.served.append(SlotFacts("m", 2))
     for state in (State.LOADING, State.FAILED):
         world.show(version(), version(2, state=state))
         world.close_window()
@@ -144,7 +144,7 @@ def test_counters_that_began_anew_are_taken_as_they_are(world: World) -> None:
     for _ in range(5):
         world.served[0].ask(0.005)
     world.close_window()
-    world.served = [Served("m", 1)]
+    world.served = [SlotFacts("m", 1)]
     world.served[0].ask(0.005)
     assert world.close_window()[-1].figures["requests"] == 1.0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.models.loading.cost import CostCurve
+from serving.loading.batching.cost import CostCurve
 from serving.observe.figures import EMPTY, Counters
 from serving.observe.tracking.system import SystemFigures
 from serving.observe.windows import (

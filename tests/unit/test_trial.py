@@ -14,15 +14,15 @@ import pytest
 from onnx import helper
 
 from serving.errors import LoadError
-from serving.execution.isolation.child import ChildDiedError
+from serving.execution.isolation.parent.process import ChildDiedError
 from serving.execution.runtime import ort
+from serving.loading.batching.analysis import Analysis
+from serving.loading.loader import Loader
+from serving.loading.trial.cache import FOLDER, MOST, TrialCache
+from serving.loading.trial.findings import Findings
+from serving.loading.trial.first_use import tiny_model
+from serving.loading.trial.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loading.batching.analysis import Analysis
-from serving.models.loading.findings import Findings
-from serving.models.loading.first_use import tiny_model
-from serving.models.loading.loader import Loader
-from serving.models.loading.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
-from serving.models.loading.trials import FOLDER, MOST, KeptTrials
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.unit import graphs
@@ -116,7 +116,7 @@ def started(monkeypatch):
         children.append(_spawned())
         return children[-1]
 
-    monkeypatch.setattr("serving.models.loading.trial._spawned", spawn)
+    monkeypatch.setattr("serving.loading.trial.trial._spawned", spawn)
     return children
 
 
@@ -226,13 +226,13 @@ def test_findings_of_another_cpu_do_not_count(trials, started, tmp_path, monkeyp
 def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatch):
     state = StateDir(tmp_path / "state")
     monkeypatch.setattr(
-        "serving.models.loading.trial._stages",
+        "serving.loading.trial.trial._stages",
         lambda child, job, *more: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
-        "serving.models.loading.trial._stages",
+        "serving.loading.trial.trial._stages",
         lambda child, job, *more: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
@@ -242,7 +242,7 @@ def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatc
 
 def test_the_trials_kept_are_bounded(tmp_path):
     state = StateDir(tmp_path / "state")
-    kept = KeptTrials(state)
+    kept = TrialCache(state)
     for number in range(MOST + 3):
         state.write(f"{FOLDER}/n{number}", {})
     kept.write("newest", Findings(Analysis("proven")))
@@ -255,7 +255,7 @@ def test_the_trials_kept_are_bounded(tmp_path):
 def test_a_document_that_nobody_wrote_is_not_believed(tmp_path, document):
     state = StateDir(tmp_path / "state")
     state.write(f"{FOLDER}/n", document)
-    assert KeptTrials(state).read("n") is None
+    assert TrialCache(state).read("n") is None
 
 
 def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials, started):

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from serving.errors import LoadError
+from serving.loading.batching.analysis import Analysis
+from serving.loading.memory import Ledger
+from serving.loading.trial.findings import Failure, Findings
+from serving.loading.trial.room import TrialRoom
+from serving.loading.trial.trial import Job
 from serving.model_config.schema import ModelConfig
-from serving.models.loading.batching.analysis import Analysis
-from serving.models.loading.findings import Failure, Findings
-from serving.models.loading.memory import Ledger
-from serving.models.loading.trial import Job
-from serving.models.loading.trial_room import TrialRoom
 from serving.settings import load_settings
 
 SETTINGS = load_settings({}, None, {})[0]

@@ -10,10 +10,11 @@ import pytest
 
 from serving.errors import LoadError
 from serving.execution.session import load_runner
+from serving.loading import warmup
+from serving.loading.inputs.generated import STYLES, Plan, find_plan, values
+from serving.loading.inputs.warmup_inputs import feeds_of as sample_feeds
+from serving.loading.warmup import warm, warm_sizes
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
-from serving.models.loading import warmup
-from serving.models.loading.warmup import STYLES, Plan, find_plan, values, warm, warm_sizes
-from serving.models.loading.warmup_inputs import feeds_of as sample_feeds
 from serving.settings import Settings
 from serving.signature import DATATYPES, Signature, Tensor
 from tests.unit import graphs

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.models.loading.cost import CostCurve
+from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
 from serving.observe.errors import ExportError
@@ -20,7 +20,7 @@ BOUNDS = (0.001, 0.01, 0.1)
 
 
 @dataclass
-class Served:
+class SlotFacts:
     """What one version did: observations, and answers by (protocol, code)."""
 
     model: str

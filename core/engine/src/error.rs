@@ -7,7 +7,7 @@ use std::time::Duration;
 /// What went wrong, in the gateway's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Word {
+pub enum ErrorCode {
     /// The request is malformed or does not fit the model.
     BadRequest,
     /// The data made an operator of the model fail (an index out of range, x/0).
@@ -44,52 +44,52 @@ pub enum Word {
     PermissionDenied,
 }
 
-impl Word {
-    pub const ALL: [Word; 17] = [
-        Word::BadRequest,
-        Word::BadData,
-        Word::NotFound,
-        Word::Full,
-        Word::Expired,
-        Word::Cancelled,
-        Word::TooLarge,
-        Word::Unavailable,
-        Word::Internal,
-        Word::Unimplemented,
-        Word::MethodNotAllowed,
-        Word::UnsupportedMediaType,
-        Word::UnsupportedEncoding,
-        Word::UnmetExpectation,
-        Word::SlowBody,
-        Word::Unauthenticated,
-        Word::PermissionDenied,
+impl ErrorCode {
+    pub const ALL: [ErrorCode; 17] = [
+        ErrorCode::BadRequest,
+        ErrorCode::BadData,
+        ErrorCode::NotFound,
+        ErrorCode::Full,
+        ErrorCode::Expired,
+        ErrorCode::Cancelled,
+        ErrorCode::TooLarge,
+        ErrorCode::Unavailable,
+        ErrorCode::Internal,
+        ErrorCode::Unimplemented,
+        ErrorCode::MethodNotAllowed,
+        ErrorCode::UnsupportedMediaType,
+        ErrorCode::UnsupportedEncoding,
+        ErrorCode::UnmetExpectation,
+        ErrorCode::SlowBody,
+        ErrorCode::Unauthenticated,
+        ErrorCode::PermissionDenied,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
     pub fn name(self) -> &'static str {
         match self {
-            Word::BadRequest => "bad_request",
-            Word::BadData => "bad_data",
-            Word::NotFound => "not_found",
-            Word::Full => "full",
-            Word::Expired => "expired",
-            Word::Cancelled => "cancelled",
-            Word::TooLarge => "too_large",
-            Word::Unavailable => "unavailable",
-            Word::Internal => "internal",
-            Word::Unimplemented => "unimplemented",
-            Word::MethodNotAllowed => "method_not_allowed",
-            Word::UnsupportedMediaType => "unsupported_media_type",
-            Word::UnsupportedEncoding => "unsupported_encoding",
-            Word::UnmetExpectation => "unmet_expectation",
-            Word::SlowBody => "slow_body",
-            Word::Unauthenticated => "unauthenticated",
-            Word::PermissionDenied => "permission_denied",
+            ErrorCode::BadRequest => "bad_request",
+            ErrorCode::BadData => "bad_data",
+            ErrorCode::NotFound => "not_found",
+            ErrorCode::Full => "full",
+            ErrorCode::Expired => "expired",
+            ErrorCode::Cancelled => "cancelled",
+            ErrorCode::TooLarge => "too_large",
+            ErrorCode::Unavailable => "unavailable",
+            ErrorCode::Internal => "internal",
+            ErrorCode::Unimplemented => "unimplemented",
+            ErrorCode::MethodNotAllowed => "method_not_allowed",
+            ErrorCode::UnsupportedMediaType => "unsupported_media_type",
+            ErrorCode::UnsupportedEncoding => "unsupported_encoding",
+            ErrorCode::UnmetExpectation => "unmet_expectation",
+            ErrorCode::SlowBody => "slow_body",
+            ErrorCode::Unauthenticated => "unauthenticated",
+            ErrorCode::PermissionDenied => "permission_denied",
         }
     }
 
-    pub fn from_name(name: &str) -> Option<Word> {
-        Word::ALL.into_iter().find(|w| w.name() == name)
+    pub fn from_name(name: &str) -> Option<ErrorCode> {
+        ErrorCode::ALL.into_iter().find(|w| w.name() == name)
     }
 }
 
@@ -97,7 +97,7 @@ impl Word {
 /// expected and what came; never a path, an address or an internal name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    pub word: Word,
+    pub code: ErrorCode,
     pub message: String,
     /// When trying again makes sense (`Full`, `Unavailable`).
     pub retry_after: Option<Duration>,
@@ -106,17 +106,17 @@ pub struct Error {
 }
 
 impl Error {
-    pub fn new(word: Word, message: impl Into<String>) -> Self {
-        Error { word, message: message.into(), retry_after: None, detail: None }
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Error { code, message: message.into(), retry_after: None, detail: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {
-        Error::new(Word::BadRequest, message)
+        Error::new(ErrorCode::BadRequest, message)
     }
 
     /// The deadline passed before the answer.
     pub fn expired() -> Self {
-        Error::new(Word::Expired, "Request timeout expired")
+        Error::new(ErrorCode::Expired, "Request timeout expired")
     }
 
     pub fn retry(mut self, after: Duration) -> Self {
@@ -132,7 +132,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.word.name(), self.message)
+        write!(f, "{}: {}", self.code.name(), self.message)
     }
 }
 

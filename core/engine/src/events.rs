@@ -52,14 +52,14 @@ struct Ring {
 }
 
 impl Events {
-    pub fn state(&self, level: Level, event: &'static str, fields: Fields) {
-        self.state_quietly(level, event, fields);
+    pub fn emit(&self, level: Level, event: &'static str, fields: Fields) {
+        self.emit_lazily(level, event, fields);
         self.arrived.notify_one();
     }
 
     /// Without waking whoever waits: it comes with the next record that does, or when the
     /// wait is over.
-    pub fn state_quietly(&self, level: Level, event: &'static str, fields: Fields) {
+    pub fn emit_lazily(&self, level: Level, event: &'static str, fields: Fields) {
         let record = Event { at: SystemTime::now(), level, event, fields };
         let mut ring = self.ring.lock();
         if ring.events.len() >= CAPACITY {
@@ -100,7 +100,7 @@ mod tests {
     fn a_full_ring_drops_the_oldest_and_counts() {
         let events = Events::default();
         for i in 0..CAPACITY + 3 {
-            events.state(Level::Info, "x", vec![("i", i.into())]);
+            events.emit(Level::Info, "x", vec![("i", i.into())]);
         }
         let mut got = Vec::new();
         while got.len() < CAPACITY {

@@ -1,13 +1,13 @@
 //! What one version did until a moment, as plain numbers. They are read once and are the source
 //! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
 
-use crate::error::Word;
+use crate::error::ErrorCode;
 use crate::stats::{Histogram, Protocol, SECONDS, Stats, Timed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// How a request can end: well, or with one of the words in their order.
-pub const OUTCOMES: usize = Word::ALL.len() + 1;
+pub const OUTCOMES: usize = ErrorCode::ALL.len() + 1;
 const PROTOCOLS: usize = Protocol::ALL.len();
 /// Buckets of the longest histogram, the one without an upper bound among them.
 const MOST_BUCKETS: usize = SECONDS.len() + 1;

@@ -2,7 +2,7 @@
 //! process. Buffers aligned for vector loads, filled once and then shared as [`Bytes`].
 
 use crate::admission::Reservation;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc, dealloc};
 use std::ptr::NonNull;
@@ -27,7 +27,7 @@ pub fn give_back() {
 
 /// The machine has not got the memory.
 pub fn none_left() -> Error {
-    Error::new(Word::Full, "the server has no memory for this now, try again later")
+    Error::new(ErrorCode::Full, "the server has no memory for this now, try again later")
         .retry(Duration::from_secs(1))
 }
 
@@ -225,7 +225,7 @@ mod tests {
             room::<u8>(huge).err(),
             more(&mut vec![1u8], huge).err(),
         ] {
-            assert_eq!(error.unwrap().word, Word::Full);
+            assert_eq!(error.unwrap().code, ErrorCode::Full);
         }
     }
 }

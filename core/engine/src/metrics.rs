@@ -7,7 +7,7 @@ pub mod families;
 #[cfg(test)]
 mod tests;
 
-use crate::error::Word;
+use crate::error::ErrorCode;
 use crate::figures::{Figures, Observed, Totals};
 use crate::stats::Protocol;
 use crate::status;
@@ -39,23 +39,23 @@ pub fn text(all: &[Figures], server: &Totals) -> String {
 const REASONS: [&str; 4] = ["REJECTED", "CANCELED", "BACKEND", "OTHER"];
 
 /// Which of [`REASONS`] a word is.
-fn reason(word: Word) -> usize {
+fn reason(word: ErrorCode) -> usize {
     match word {
         // Sent away before it ran.
-        Word::Full | Word::Expired | Word::Unavailable => 0,
-        Word::Cancelled => 1,
-        Word::Internal | Word::BadData => 2,
-        Word::BadRequest
-        | Word::NotFound
-        | Word::TooLarge
-        | Word::Unimplemented
-        | Word::MethodNotAllowed
-        | Word::UnsupportedMediaType
-        | Word::UnsupportedEncoding
-        | Word::UnmetExpectation
-        | Word::SlowBody
-        | Word::Unauthenticated
-        | Word::PermissionDenied => 3,
+        ErrorCode::Full | ErrorCode::Expired | ErrorCode::Unavailable => 0,
+        ErrorCode::Cancelled => 1,
+        ErrorCode::Internal | ErrorCode::BadData => 2,
+        ErrorCode::BadRequest
+        | ErrorCode::NotFound
+        | ErrorCode::TooLarge
+        | ErrorCode::Unimplemented
+        | ErrorCode::MethodNotAllowed
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::UnsupportedEncoding
+        | ErrorCode::UnmetExpectation
+        | ErrorCode::SlowBody
+        | ErrorCode::Unauthenticated
+        | ErrorCode::PermissionDenied => 3,
     }
 }
 
@@ -127,7 +127,7 @@ impl<'a> Page<'a> {
         self.head(family);
         for version in &self.versions {
             let mut counts = [0; REASONS.len()];
-            for word in Word::ALL {
+            for word in ErrorCode::ALL {
                 let of_word = version.figures.outcomes.iter().map(|o| o[1 + word as usize]);
                 counts[reason(word)] += of_word.sum::<u64>();
             }
@@ -156,7 +156,7 @@ impl<'a> Page<'a> {
 fn by_code(figures: &Figures, protocol: Protocol) -> Vec<(String, u64)> {
     let counts = &figures.outcomes[protocol as usize];
     let mut by_code = vec![(status::code_label(protocol, Ok(())), counts[0])];
-    for word in Word::ALL {
+    for word in ErrorCode::ALL {
         let count = counts[1 + word as usize];
         if count == 0 {
             continue;

@@ -1,7 +1,7 @@
 //! The immutable table of what answers what, and how it picks a version.
 //! Publishing a table is one pointer swap; readers take no lock.
 
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::near;
 use crate::queue::Queue;
 use crate::tensor::shown;
@@ -45,12 +45,13 @@ impl Table {
     pub fn route(&self, model: &str) -> Result<&Route> {
         match self.models.get(model) {
             Some(route) => Ok(route),
-            None if self.starting => {
-                Err(Error::new(Word::Unavailable, "the server is starting: its models are not known yet")
-                    .retry(RETRY))
-            }
+            None if self.starting => Err(Error::new(
+                ErrorCode::Unavailable,
+                "the server is starting: its models are not known yet",
+            )
+            .retry(RETRY)),
             None => Err(Error::new(
-                Word::NotFound,
+                ErrorCode::NotFound,
                 format!("Request for unknown model: '{}' is not found{}", shown(model), self.hint(model)),
             )),
         }
@@ -106,7 +107,7 @@ impl Route {
             None => {
                 let why = self.reason.as_deref().unwrap_or("no version is at ready state");
                 let text = format!("Request for unavailable model: '{}': {why}", shown(model));
-                Err(Error::new(Word::Unavailable, text).retry(RETRY))
+                Err(Error::new(ErrorCode::Unavailable, text).retry(RETRY))
             }
         }
     }
@@ -116,10 +117,10 @@ impl Route {
         match self.unavailable.get(&version) {
             Some(why) => {
                 let text = format!("model '{}' version {version} is not at ready state: {why}", shown(model));
-                Error::new(Word::Unavailable, text).retry(RETRY)
+                Error::new(ErrorCode::Unavailable, text).retry(RETRY)
             }
             None => Error::new(
-                Word::NotFound,
+                ErrorCode::NotFound,
                 format!(
                     "Request for unknown model: '{}' version {version} is not found{}",
                     shown(model),
@@ -180,19 +181,19 @@ mod tests {
         assert_eq!(parse_version("").unwrap(), None);
         assert_eq!(parse_version("3").unwrap(), Some(3));
         for bad in ["0", "-1", "3abc", "+3", " 3", "1.0", "99999999999999999999"] {
-            assert_eq!(parse_version(bad).unwrap_err().word, Word::BadRequest, "{bad}");
+            assert_eq!(parse_version(bad).unwrap_err().code, ErrorCode::BadRequest, "{bad}");
         }
     }
 
     #[test]
     fn what_is_loading_is_unavailable_and_what_is_unknown_is_not_found() {
         let routes = Routes::default();
-        assert_eq!(routes.pick("m", "").unwrap_err().word, Word::Unavailable);
+        assert_eq!(routes.pick("m", "").unwrap_err().code, ErrorCode::Unavailable);
         let route = Route { unavailable: [(2, "it is loading".into())].into(), ..Route::default() };
         routes.publish(Table::new([("m".into(), route)].into()));
-        assert_eq!(routes.pick("m", "").unwrap_err().word, Word::Unavailable);
-        assert_eq!(routes.pick("m", "2").unwrap_err().word, Word::Unavailable);
-        assert_eq!(routes.pick("m", "3").unwrap_err().word, Word::NotFound);
+        assert_eq!(routes.pick("m", "").unwrap_err().code, ErrorCode::Unavailable);
+        assert_eq!(routes.pick("m", "2").unwrap_err().code, ErrorCode::Unavailable);
+        assert_eq!(routes.pick("m", "3").unwrap_err().code, ErrorCode::NotFound);
         let unknown = routes.pick("x", "").unwrap_err();
         assert!(unknown.message.starts_with("Request for unknown model"));
     }

@@ -1,7 +1,7 @@
 //! Counters of one (model, version). Everything derives from the timings that ride with
 //! a request and a batch.
 
-use crate::error::Word;
+use crate::error::ErrorCode;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,7 +114,7 @@ pub struct Run {
     pub scatter: Duration,
 }
 
-const WORDS: usize = Word::ALL.len();
+const WORDS: usize = ErrorCode::ALL.len();
 
 #[derive(Debug)]
 pub struct Stats {
@@ -186,7 +186,7 @@ impl Stats {
     }
 
     /// A request was answered: the one place where its outcome is counted.
-    pub fn answered(&self, protocol: Protocol, outcome: Result<(), Word>, took: Duration) {
+    pub fn answered(&self, protocol: Protocol, outcome: Result<(), ErrorCode>, took: Duration) {
         let place = match outcome {
             Ok(()) => {
                 self.success.add(1, took);

@@ -1,52 +1,57 @@
 //! The two status tables: every error word, in each door's own terms.
 
-use crate::error::Word;
+use crate::error::ErrorCode;
 use crate::stats::Protocol;
 use http::StatusCode;
 
 /// gRPC status codes by number.
-pub fn grpc_code(word: Word) -> u8 {
+pub fn grpc_code(word: ErrorCode) -> u8 {
     match word {
-        Word::Cancelled => 1,
-        Word::BadRequest | Word::BadData | Word::UnsupportedMediaType | Word::UnmetExpectation => 3,
-        Word::Expired | Word::SlowBody => 4,
-        Word::NotFound => 5,
-        Word::PermissionDenied => 7,
-        Word::Full | Word::TooLarge => 8,
-        Word::Unimplemented | Word::MethodNotAllowed | Word::UnsupportedEncoding => 12,
-        Word::Internal => 13,
-        Word::Unavailable => 14,
-        Word::Unauthenticated => 16,
+        ErrorCode::Cancelled => 1,
+        ErrorCode::BadRequest
+        | ErrorCode::BadData
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::UnmetExpectation => 3,
+        ErrorCode::Expired | ErrorCode::SlowBody => 4,
+        ErrorCode::NotFound => 5,
+        ErrorCode::PermissionDenied => 7,
+        ErrorCode::Full | ErrorCode::TooLarge => 8,
+        ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
+        ErrorCode::Internal => 13,
+        ErrorCode::Unavailable => 14,
+        ErrorCode::Unauthenticated => 16,
     }
 }
 
-pub fn http_status(word: Word) -> StatusCode {
+pub fn http_status(word: ErrorCode) -> StatusCode {
     match word {
-        Word::BadRequest | Word::BadData => StatusCode::BAD_REQUEST,
-        Word::NotFound => StatusCode::NOT_FOUND,
-        Word::Full | Word::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Word::Expired => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::BadRequest | ErrorCode::BadData => StatusCode::BAD_REQUEST,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Full | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Expired => StatusCode::GATEWAY_TIMEOUT,
         // Nobody reads it: the connection is gone. nginx's number, for the counters.
-        Word::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-        Word::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Word::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Word::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        Word::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Word::UnsupportedMediaType | Word::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Word::UnmetExpectation => StatusCode::EXPECTATION_FAILED,
-        Word::SlowBody => StatusCode::REQUEST_TIMEOUT,
-        Word::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Word::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorCode::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::UnsupportedMediaType | ErrorCode::UnsupportedEncoding => {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE
+        }
+        ErrorCode::UnmetExpectation => StatusCode::EXPECTATION_FAILED,
+        ErrorCode::SlowBody => StatusCode::REQUEST_TIMEOUT,
+        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
     }
 }
 
 /// The word for a status that somebody else chose; `None` for one that says no error.
-pub fn http_word(status: StatusCode) -> Option<Word> {
+pub fn http_word(status: StatusCode) -> Option<ErrorCode> {
     match status {
         // Two words share this one.
-        StatusCode::SERVICE_UNAVAILABLE => Some(Word::Unavailable),
-        _ => Word::ALL.into_iter().find(|&word| http_status(word) == status).or_else(|| {
-            let other = if status.is_client_error() { Word::BadRequest } else { Word::Internal };
+        StatusCode::SERVICE_UNAVAILABLE => Some(ErrorCode::Unavailable),
+        _ => ErrorCode::ALL.into_iter().find(|&word| http_status(word) == status).or_else(|| {
+            let other = if status.is_client_error() { ErrorCode::BadRequest } else { ErrorCode::Internal };
             (status.is_client_error() || status.is_server_error()).then_some(other)
         }),
     }
@@ -70,7 +75,7 @@ fn grpc_name(code: u8) -> &'static str {
 }
 
 /// The `code` label of the request counters.
-pub fn code_label(protocol: Protocol, outcome: Result<(), Word>) -> String {
+pub fn code_label(protocol: Protocol, outcome: Result<(), ErrorCode>) -> String {
     match (protocol, outcome) {
         (Protocol::Grpc, Ok(())) => grpc_name(0).into(),
         (Protocol::Grpc, Err(word)) => grpc_name(grpc_code(word)).into(),
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_word_has_a_row_in_every_table() {
-        for word in Word::ALL {
+        for word in ErrorCode::ALL {
             assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
             assert!(http_status(word).as_u16() >= 400, "{word:?}");
         }
@@ -93,19 +98,21 @@ mod tests {
 
     #[test]
     fn who_may_not_is_told_apart_from_what_is_wrong() {
-        for (word, grpc, http) in [(Word::Unauthenticated, 16, 401), (Word::PermissionDenied, 7, 403)] {
+        for (word, grpc, http) in
+            [(ErrorCode::Unauthenticated, 16, 401), (ErrorCode::PermissionDenied, 7, 403)]
+        {
             assert_eq!((grpc_code(word), http_status(word).as_u16()), (grpc, http), "{word:?}");
         }
     }
 
     #[test]
     fn every_status_of_an_error_has_a_word() {
-        for word in Word::ALL {
+        for word in ErrorCode::ALL {
             let back = http_word(http_status(word)).unwrap();
             assert_eq!(http_status(back), http_status(word), "{word:?}");
         }
         for (code, word) in
-            [(200, None), (304, None), (418, Some(Word::BadRequest)), (502, Some(Word::Internal))]
+            [(200, None), (304, None), (418, Some(ErrorCode::BadRequest)), (502, Some(ErrorCode::Internal))]
         {
             assert_eq!(http_word(StatusCode::from_u16(code).unwrap()), word);
         }
@@ -113,7 +120,13 @@ mod tests {
 
     #[test]
     fn client_data_never_causes_a_server_error() {
-        for word in [Word::BadRequest, Word::BadData, Word::NotFound, Word::TooLarge, Word::SlowBody] {
+        for word in [
+            ErrorCode::BadRequest,
+            ErrorCode::BadData,
+            ErrorCode::NotFound,
+            ErrorCode::TooLarge,
+            ErrorCode::SlowBody,
+        ] {
             assert!(http_status(word).is_client_error(), "{word:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! Whether work is still wanted: its caller may have left, or its deadline passed.
 
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ impl Stop {
     /// `Cancelled` when the caller has left, `Expired` past the deadline.
     pub fn check(&self) -> Result<()> {
         if self.left.load(Ordering::Relaxed) {
-            return Err(Error::new(Word::Cancelled, "the caller left"));
+            return Err(Error::new(ErrorCode::Cancelled, "the caller left"));
         }
         match self.deadline {
             Some(deadline) if deadline <= Instant::now() => Err(Error::expired()),
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(NEVER.check(), Ok(()));
         let stop = Stop::at(None);
         stop.leave();
-        assert_eq!(stop.check().unwrap_err().word, Word::Cancelled);
-        assert_eq!(Stop::at(Some(Instant::now())).check().unwrap_err().word, Word::Expired);
+        assert_eq!(stop.check().unwrap_err().code, ErrorCode::Cancelled);
+        assert_eq!(Stop::at(Some(Instant::now())).check().unwrap_err().code, ErrorCode::Expired);
     }
 }

@@ -1,6 +1,6 @@
 //! What versions did, as arrays with a row for each of them.
 
-use engine::error::Word;
+use engine::error::ErrorCode;
 use engine::figures::{Figures as Inner, OUTCOMES};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
 use engine::stats::Protocol;
@@ -72,8 +72,9 @@ fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Hi
 /// What the second and third axis of outcomes are: protocols, outcomes, and their codes.
 pub fn add_names(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let outcomes: Vec<Result<(), Word>> = std::iter::once(Ok(())).chain(Word::ALL.map(Err)).collect();
-    let name = |outcome: &Result<(), Word>| outcome.map_or_else(Word::name, |()| "ok");
+    let outcomes: Vec<Result<(), ErrorCode>> =
+        std::iter::once(Ok(())).chain(ErrorCode::ALL.map(Err)).collect();
+    let name = |outcome: &Result<(), ErrorCode>| outcome.map_or_else(ErrorCode::name, |()| "ok");
     let codes = |protocol| PyTuple::new(py, outcomes.iter().map(|&outcome| code_label(protocol, outcome)));
     module.add("PROTOCOLS", PyTuple::new(py, Protocol::ALL.map(Protocol::name))?)?;
     module.add("OUTCOMES", PyTuple::new(py, outcomes.iter().map(name))?)?;

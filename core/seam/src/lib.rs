@@ -94,14 +94,15 @@ fn rate(name: &str, rate: f64) -> PyResult<f64> {
     }
 }
 
-fn word(name: &str) -> PyResult<engine::error::Word> {
-    engine::error::Word::from_name(name).ok_or_else(|| value_error(format!("unknown error word '{name}'")))
+fn word(name: &str) -> PyResult<engine::error::ErrorCode> {
+    engine::error::ErrorCode::from_name(name)
+        .ok_or_else(|| value_error(format!("unknown error word '{name}'")))
 }
 
 /// An error for clients, from Python's words. What is full is worth another try soon.
 fn error(name: &str, message: String, detail: &str) -> PyResult<engine::error::Error> {
     let mut error = engine::error::Error::new(word(name)?, message);
-    if error.word == engine::error::Word::Full {
+    if error.code == engine::error::ErrorCode::Full {
         error = error.retry(Duration::from_secs(1));
     }
     Ok(if detail.is_empty() { error } else { error.detail(detail) })

@@ -8,7 +8,7 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 from serving.execution.faults import Fault, FaultError
 from serving.execution.isolation import framing, tensor_wire
 from serving.execution.isolation.framing import FramingError, Message
@@ -118,7 +118,7 @@ class Channel:
     def _outputs_of(self, answer: Message, count: int) -> Outputs:
         if "fault" in answer:
             word, text, detail = answer["fault"]
-            raise FaultError(Fault(Word(word), str(text), str(detail)))
+            raise FaultError(Fault(ErrorCode(word), str(text), str(detail)))
         if "limit" in answer:
             raise RunLimitError(float(answer["limit"]))
         if "stopped" in answer:

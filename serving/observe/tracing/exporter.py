@@ -42,7 +42,7 @@ class Converter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TraceStatus:
-    """Counts of spans that came this far; times in seconds since the epoch; ``error`` "" while
+    """Counters of spans that came this far; times in seconds since the epoch; ``error`` "" while
     all is well."""
 
     target: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from serving.errors import Word
+from serving.errors import ErrorCode
 
 Value = str | int | float | bool
 Address = tuple[str, int]
@@ -16,23 +16,23 @@ Address = tuple[str, int]
 # Error word -> (HTTP status, gRPC code).
 STATUS: Mapping[str, tuple[int, int]] = {
     "ok": (200, 0),
-    Word.CANCELLED: (499, 1),
-    Word.BAD_REQUEST: (400, 3),
-    Word.BAD_DATA: (400, 3),
-    Word.UNSUPPORTED_MEDIA_TYPE: (415, 3),
-    Word.EXPIRED: (504, 4),
-    Word.SLOW_BODY: (408, 4),
-    Word.NOT_FOUND: (404, 5),
-    Word.PERMISSION_DENIED: (403, 7),
-    Word.FULL: (503, 8),
-    Word.TOO_LARGE: (413, 8),
-    Word.UNIMPLEMENTED: (501, 12),
-    Word.UNSUPPORTED_ENCODING: (415, 12),
-    Word.UNMET_EXPECTATION: (417, 3),
-    Word.METHOD_NOT_ALLOWED: (405, 12),
-    Word.INTERNAL: (500, 13),
-    Word.UNAVAILABLE: (503, 14),
-    Word.UNAUTHENTICATED: (401, 16),
+    ErrorCode.CANCELLED: (499, 1),
+    ErrorCode.BAD_REQUEST: (400, 3),
+    ErrorCode.BAD_DATA: (400, 3),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: (415, 3),
+    ErrorCode.EXPIRED: (504, 4),
+    ErrorCode.SLOW_BODY: (408, 4),
+    ErrorCode.NOT_FOUND: (404, 5),
+    ErrorCode.PERMISSION_DENIED: (403, 7),
+    ErrorCode.FULL: (503, 8),
+    ErrorCode.TOO_LARGE: (413, 8),
+    ErrorCode.UNIMPLEMENTED: (501, 12),
+    ErrorCode.UNSUPPORTED_ENCODING: (415, 12),
+    ErrorCode.UNMET_EXPECTATION: (417, 3),
+    ErrorCode.METHOD_NOT_ALLOWED: (405, 12),
+    ErrorCode.INTERNAL: (500, 13),
+    ErrorCode.UNAVAILABLE: (503, 14),
+    ErrorCode.UNAUTHENTICATED: (401, 16),
 }
 # The codes that a server's span calls an error; the others are the caller's business.
 _GRPC_FAULTS = frozenset({2, 4, 12, 13, 14, 15})

@@ -23,7 +23,7 @@ _TIMEOUT_S = 5.0
 
 
 class OtlpExporter:
-    """Counts are sums with delta temporality, all else gauges; ``serving.model.`` and the
+    """Counters are sums with delta temporality, all else gauges; ``serving.model.`` and the
     figure's name, its slashes as dots. Model and version are attributes.
 
     Raises ConfigError where the endpoint can't be used or the extra is not installed.

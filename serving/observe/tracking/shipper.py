@@ -22,7 +22,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """One target. Counts are windows, but ``failures``: attempts. Times are seconds since the
+    """One target. Counters are windows, but ``failures``: attempts. Times are seconds since the
     epoch; ``error`` "" while it works."""
 
     name: str

@@ -1,6 +1,6 @@
 //! Whose budget is short, in words.
 
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use std::time::Duration;
 
 /// Whose budget it is.
@@ -26,7 +26,7 @@ impl Bound {
                 "the server holds as many bytes of requests and answers as it may, try again later"
             }
         };
-        Error::new(Word::Full, text).retry(Duration::from_millis(100))
+        Error::new(ErrorCode::Full, text).retry(Duration::from_millis(100))
     }
 
     /// Of what takes `bytes` where there are never more than `max`: waiting doesn't help.
@@ -42,6 +42,6 @@ impl Bound {
         };
         let text =
             format!("the request and what becomes of it take {bytes} bytes, over the {max} that {whose}");
-        Error::new(Word::TooLarge, text)
+        Error::new(ErrorCode::TooLarge, text)
     }
 }

@@ -1,7 +1,7 @@
 use super::budget::LARGE;
 use super::clients::network;
 use super::*;
-use crate::error::{Result, Word};
+use crate::error::{ErrorCode, Result};
 use std::net::IpAddr;
 
 #[test]
@@ -10,7 +10,7 @@ fn a_reservation_over_the_budget_takes_nothing_and_a_drop_gives_back() {
     let mut a = budget.reserve();
     a.take(60).unwrap();
     let mut b = budget.reserve();
-    assert_eq!(b.take(41).unwrap_err().word, Word::Full);
+    assert_eq!(b.take(41).unwrap_err().code, ErrorCode::Full);
     assert_eq!(budget.used(), 60);
     b.take(40).unwrap();
     drop(a);
@@ -27,7 +27,7 @@ fn what_is_held_no_longer_is_given_back_and_no_more_than_that() {
     let mut a = budget.reserve();
     a.take(50).unwrap();
     let mut b = a.another();
-    assert_eq!(b.take(51).unwrap_err().word, Word::Full);
+    assert_eq!(b.take(51).unwrap_err().code, ErrorCode::Full);
     a.give_back(20);
     b.take(70).unwrap();
     a.give_back(1000);
@@ -80,19 +80,19 @@ fn fault_103_what_is_given_back_is_told_to_the_process_by_its_size() {
 fn fault_103_what_can_never_fit_is_too_large_and_what_has_to_wait_is_not() {
     // The sizes that the client holds, those its message has, those it asks for.
     for (others, has, asks, word, named) in [
-        (0, 0, 51, Word::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
-        (0, 40, 11, Word::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
-        (10, 40, 11, Word::TooLarge, "limits.connection_share"),
-        (10, 40, 1, Word::Full, "limits.connection_share"),
-        (10, 0, 50, Word::Full, "limits.connection_share"),
-        (0, 0, 71, Word::TooLarge, "limits.connection_share"),
+        (0, 0, 51, ErrorCode::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
+        (0, 40, 11, ErrorCode::TooLarge, "take 51 bytes, over the 50 that a connection may hold"),
+        (10, 40, 11, ErrorCode::TooLarge, "limits.connection_share"),
+        (10, 40, 1, ErrorCode::Full, "limits.connection_share"),
+        (10, 0, 50, ErrorCode::Full, "limits.connection_share"),
+        (0, 0, 71, ErrorCode::TooLarge, "limits.connection_share"),
     ] {
         let connection = clients().connection("10.0.0.1".parse().unwrap());
         let (mut other, mut message) = (connection.reserve(), connection.reserve());
         other.take(others).unwrap();
         message.take(has).unwrap();
         let error = message.take(asks).unwrap_err();
-        assert_eq!((error.word, error.retry_after.is_some()), (word, word == Word::Full), "{error}");
+        assert_eq!((error.code, error.retry_after.is_some()), (word, word == ErrorCode::Full), "{error}");
         assert!(error.message.contains(named), "{error}");
         assert_eq!(connection.used(), others + has);
     }
@@ -113,9 +113,9 @@ fn fault_103_an_answer_that_never_fits_beside_its_request_is_too_large() {
     let connection = clients().connection("10.0.0.1".parse().unwrap());
     let mut request = connection.reserve();
     request.take(30).unwrap();
-    assert_eq!(request.beside().take(21).unwrap_err().word, Word::TooLarge);
+    assert_eq!(request.beside().take(21).unwrap_err().code, ErrorCode::TooLarge);
     assert_eq!(request.beside().take(20), Ok(()));
-    assert_eq!(request.another().take(21).unwrap_err().word, Word::Full);
+    assert_eq!(request.another().take(21).unwrap_err().code, ErrorCode::Full);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! against the process's budget before the memory is taken (fault 102).
 
 use crate::admission::Reservation;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::memory::{none_left, room};
 use bytes::Bytes;
 use std::fmt::Display;
@@ -142,7 +142,7 @@ impl io::Write for AnswerBuf<'_> {
 /// An answer of `size` bytes, which may be in words, is over the limit.
 pub fn too_large(size: impl Display, limit: usize) -> Error {
     Error::new(
-        Word::TooLarge,
+        ErrorCode::TooLarge,
         format!(
             "the answer takes {size} bytes, over the limit of {limit} bytes (setting limits.max_message_bytes); \
              ask for fewer rows or outputs"
@@ -186,14 +186,14 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert_eq!(error.word, Word::TooLarge);
+        assert_eq!(error.code, ErrorCode::TooLarge);
         assert!(error.message.contains("the limit of 10000 bytes (setting limits.max_message_bytes)"));
         assert!(buffer.len() <= 15_000);
         assert!(budget.used() <= 20_000);
         drop(buffer);
         let mut others = budget.reserve();
         others.take(1).unwrap();
-        assert_eq!(AnswerBuf::new(&of, 100_000, usize::MAX).err().unwrap().word, Word::Full);
+        assert_eq!(AnswerBuf::new(&of, 100_000, usize::MAX).err().unwrap().code, ErrorCode::Full);
         assert_eq!(budget.used(), 1);
     }
 

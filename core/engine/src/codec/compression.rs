@@ -6,7 +6,7 @@ pub use inflate::{Inflater, inflate};
 
 use super::buffer::AnswerBuf;
 use crate::admission::Reservation;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::memory;
 use bytes::Bytes;
 use flate2::Compression;
@@ -38,7 +38,7 @@ impl Encoding {
         match content_encoding.trim() {
             "" => Ok(Encoding::Identity),
             name => Encoding::named(name)
-                .ok_or_else(|| Error::new(Word::UnsupportedEncoding, "Unsupported compression type")),
+                .ok_or_else(|| Error::new(ErrorCode::UnsupportedEncoding, "Unsupported compression type")),
         }
     }
 
@@ -160,8 +160,8 @@ mod tests {
         for bad in ["br", "gzip, gzip", "gzip,deflate", "zstd", "gzip;q=1"] {
             let error = Encoding::parse(bad).unwrap_err();
             assert_eq!(
-                (error.word, error.message.as_str()),
-                (Word::UnsupportedEncoding, "Unsupported compression type")
+                (error.code, error.message.as_str()),
+                (ErrorCode::UnsupportedEncoding, "Unsupported compression type")
             );
         }
     }
@@ -204,19 +204,19 @@ mod tests {
             let packed = deflate(encoding, &bomb);
             assert!(packed.len() < 1 << 20);
             let error = inflate(encoding, &packed, 1 << 20).unwrap_err();
-            assert_eq!(error.word, Word::TooLarge);
+            assert_eq!(error.code, ErrorCode::TooLarge);
             assert!(error.message.contains("1048576"), "{error}");
             assert_eq!(inflate(encoding, &packed, bomb.len()).unwrap().len(), bomb.len());
-            assert_eq!(inflate(encoding, &packed, bomb.len() - 1).unwrap_err().word, Word::TooLarge);
+            assert_eq!(inflate(encoding, &packed, bomb.len() - 1).unwrap_err().code, ErrorCode::TooLarge);
         }
-        assert_eq!(inflate(Encoding::Identity, b"abc", 2).unwrap_err().word, Word::TooLarge);
+        assert_eq!(inflate(Encoding::Identity, b"abc", 2).unwrap_err().code, ErrorCode::TooLarge);
     }
 
     #[test]
     fn fault_41_many_small_members_are_one_body_under_one_limit() {
         let members = [gzip(b"hello "), gzip(b""), gzip(b"world")].concat();
         assert_eq!(inflate(Encoding::Gzip, &members, 100).unwrap(), "hello world");
-        assert_eq!(inflate(Encoding::Gzip, &members, 10).unwrap_err().word, Word::TooLarge);
+        assert_eq!(inflate(Encoding::Gzip, &members, 10).unwrap_err().code, ErrorCode::TooLarge);
     }
 
     #[test]
@@ -232,8 +232,8 @@ mod tests {
         for encoding in BOTH {
             for bad in [&b""[..], b"x", b"\x1f\x8b", b"not compressed at all", &[0xff; 100]] {
                 assert_eq!(
-                    inflate(encoding, bad, 1000).unwrap_err().word,
-                    Word::BadRequest,
+                    inflate(encoding, bad, 1000).unwrap_err().code,
+                    ErrorCode::BadRequest,
                     "{encoding:?} {bad:?}"
                 );
             }

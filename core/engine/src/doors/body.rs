@@ -5,7 +5,7 @@ use super::Shared;
 use super::incoming::{BodyError, Incoming};
 use crate::admission::{Budget, Reservation};
 use crate::codec::compression::{self, Encoding, Inflater};
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::memory::AlignedBuf;
 use crate::offload::{self, Job};
 use bytes::{Buf, Bytes};
@@ -112,7 +112,7 @@ pub fn due(started: Instant, timeout: Duration, received: usize) -> Instant {
 
 pub fn too_large(limit: usize) -> Error {
     Error::new(
-        Word::TooLarge,
+        ErrorCode::TooLarge,
         format!("the message is over the limit of {limit} bytes (setting limits.max_message_bytes)"),
     )
 }
@@ -124,7 +124,7 @@ where
 {
     loop {
         let frame = timeout_at(due.into(), body.frame()).await;
-        let frame = frame.map_err(|_| Error::new(Word::SlowBody, "the body did not come in time"))?;
+        let frame = frame.map_err(|_| Error::new(ErrorCode::SlowBody, "the body did not come in time"))?;
         match frame {
             None => return Ok(None),
             Some(Err(error)) => return Err(unreadable(error)),
@@ -350,7 +350,7 @@ fn inflate_small(encoding: Encoding, data: &Bytes, limit: usize) -> Option<Resul
         return None;
     }
     match compression::inflate(encoding, data, limit.min(INFLATE_INLINE)) {
-        Err(error) if error.word == Word::TooLarge && limit > INFLATE_INLINE => None,
+        Err(error) if error.code == ErrorCode::TooLarge && limit > INFLATE_INLINE => None,
         done => Some(done),
     }
 }

@@ -4,7 +4,7 @@
 use crate::admission::Reservation;
 use crate::codec::buffer::AnswerBuf;
 use crate::codec::protobuf;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::stats::Protocol;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -114,13 +114,13 @@ impl Calls {
     pub fn push(&self, call: Call) -> Result<()> {
         let mut line = self.line.lock();
         if line.closed {
-            return Err(Error::new(Word::Unavailable, "the server is stopping"));
+            return Err(Error::new(ErrorCode::Unavailable, "the server is stopping"));
         }
         if line.calls.len() >= CAPACITY {
             line.calls.retain(|c| !c.is_dead());
         }
         if line.calls.len() >= CAPACITY {
-            return Err(Error::new(Word::Full, "too many calls are waiting, try again later")
+            return Err(Error::new(ErrorCode::Full, "too many calls are waiting, try again later")
                 .retry(Duration::from_millis(100)));
         }
         line.calls.push_back(call);
@@ -149,7 +149,7 @@ impl Calls {
         let mut line = self.line.lock();
         line.closed = true;
         for call in line.calls.drain(..) {
-            call.fail(Error::new(Word::Unavailable, "the server is stopping"));
+            call.fail(Error::new(ErrorCode::Unavailable, "the server is stopping"));
         }
         drop(line);
         self.arrived.notify_all();
@@ -160,7 +160,7 @@ impl Calls {
 pub fn outcome(
     received: std::result::Result<Result<CallAnswer>, oneshot::error::RecvError>,
 ) -> Result<CallAnswer> {
-    received.unwrap_or_else(|_| Err(Error::new(Word::Internal, "the request was given up")))
+    received.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the request was given up")))
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
         let (one, mut answer) = asked("A", &budget);
         assert_eq!(budget.used(), 100);
         assert!(one.respond(200, String::new(), &[1; 50_001]));
-        assert_eq!(answer.try_recv().unwrap().unwrap_err().word, Word::TooLarge);
+        assert_eq!(answer.try_recv().unwrap().unwrap_err().code, ErrorCode::TooLarge);
         drop(one);
         let (one, mut answer) = asked("B", &budget);
         assert!(one.respond(200, String::new(), &[1; 50_000]));
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(budget.used(), 0);
         let body = Bytes::from(vec![7; 100_001]);
         let refused = Call::new((Protocol::Http, "C"), "", Vec::new(), body, budget.reserve());
-        assert_eq!(refused.err().unwrap().word, Word::TooLarge);
+        assert_eq!(refused.err().unwrap().code, ErrorCode::TooLarge);
     }
 
     #[test]
@@ -210,6 +210,6 @@ mod tests {
             waiting.push(rx);
         }
         let (call, _rx) = asked("D", &budget);
-        assert_eq!(calls.push(call).unwrap_err().word, Word::Full);
+        assert_eq!(calls.push(call).unwrap_err().code, ErrorCode::Full);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::http2::{self, Patience, Reply};
 use super::incoming::Incoming;
-use super::lifetime::{Activity, Busy, Order, Watch};
+use super::lifetime::{Activity, Busy, ConnectionGuard, Order};
 use super::socket::Noted;
 use super::{Config, Io, grpc, http, linger, signpost, silence};
 use h2::RecvStream;
@@ -46,7 +46,8 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
     let activity = Activity::new(stream.as_raw_fd());
     let shared = io.shared.clone();
     let order = Arc::new(Order::default());
-    let watch = Watch { io: io.clone(), activity: activity.clone(), began, http2, order: order.clone() };
+    let guard =
+        ConnectionGuard { io: io.clone(), activity: activity.clone(), began, http2, order: order.clone() };
     let mut socket = Noted::new(stream, activity.clone(), began);
     let refused = activity.clone();
     if http2 {
@@ -60,7 +61,7 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
         };
         let connection = http2::Connection::new(&http2_builder(&shared.config, window.bytes), socket, serve);
         // A broken connection is its client's affair: nobody is left to tell.
-        let _ = watch.over(connection, |c| c.get_mut().graceful_shutdown()).await;
+        let _ = guard.over(connection, |c| c.get_mut().graceful_shutdown()).await;
     } else {
         let service = service_fn(move |request: Request<hyper::body::Incoming>| {
             let busy = Busy::http1(&activity, began, &request);
@@ -76,7 +77,7 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
         });
         let connection =
             http1_builder(&shared.config, window.bytes).serve_connection(TokioIo::new(&mut socket), service);
-        let ended = watch.over(connection, |c| c.graceful_shutdown()).await;
+        let ended = guard.over(connection, |c| c.graceful_shutdown()).await;
         if ended.is_some_and(|ended| refused.is_unread() || ended.is_err_and(|error| error.is_parse())) {
             linger::linger(&socket.io, &shared).await;
         }

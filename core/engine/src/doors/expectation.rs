@@ -1,7 +1,7 @@
 //! What a request's `Expect` asks for. One thing is known, the interim 100 that the HTTP/1
 //! library sends (RFC 9110, 10.1.1).
 
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::tensor::shown;
 use http::header::EXPECT;
 use http::{Request, Version};
@@ -16,7 +16,7 @@ pub fn check<B>(request: &Request<B>) -> Result<()> {
         let mut asked = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         if let Some(other) = asked.find(|one| !one.is_empty() && !one.eq_ignore_ascii_case(b"100-continue")) {
             return Err(Error::new(
-                Word::UnmetExpectation,
+                ErrorCode::UnmetExpectation,
                 format!(
                     "the expectation '{}' is not known: expected 100-continue",
                     shown(&String::from_utf8_lossy(other))
@@ -46,8 +46,8 @@ mod tests {
         }
         for other in [&["200-ok"][..], &["100-continue, x=1"], &["100-continue", "200-ok"]] {
             assert_eq!(
-                checked(Version::HTTP_2, other).unwrap_err().word,
-                Word::UnmetExpectation,
+                checked(Version::HTTP_2, other).unwrap_err().code,
+                ErrorCode::UnmetExpectation,
                 "{other:?}"
             );
         }

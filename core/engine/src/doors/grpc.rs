@@ -6,13 +6,13 @@ use super::calls::{self, Call};
 use super::grpc_answer::{GrpcBody, failure, refuse, success};
 use super::grpc_request::{Head, decode, head_bytes, whole};
 use super::incoming::Incoming;
-use super::infer::{self, Account};
+use super::infer::{self, OutcomeGuard};
 use super::lifetime::Busy;
 use super::{Io, Shared, health, library, stream};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::codec::protobuf;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::{Origin, trace};
 use crate::queue::{Answer, batch};
@@ -89,7 +89,7 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
     Head::read(request.headers()).map_err(|error| {
         let id = ids::from_client(request.headers()).map_or_else(ids::make, str::to_owned);
         if request.uri().path() == MODEL_INFER {
-            shared.unresolved.answered(Protocol::Grpc, Err(error.word), Duration::ZERO);
+            shared.unresolved.answered(Protocol::Grpc, Err(error.code), Duration::ZERO);
         }
         shared.report(Protocol::Grpc, &id, "", &error);
         Box::new(failure(&error, Some(&id)))
@@ -98,11 +98,12 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
 
 async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
     let shared = &io.shared;
-    let mut account =
-        Account::open(shared, head.opening("ModelInfer"), || trace::Context::from_headers(request.headers()));
-    let outcome = infer_once(io, &head, request, &mut account).await;
-    let watch = account.close(outcome.as_ref().map_err(|(error, _)| error));
-    let id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let mut guard = OutcomeGuard::open(shared, head.request_head("ModelInfer"), || {
+        trace::Context::from_headers(request.headers())
+    });
+    let outcome = infer_once(io, &head, request, &mut guard).await;
+    let record = guard.close(outcome.as_ref().map_err(|(error, _)| error));
+    let id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
         Ok(answer) => success(answer, id),
         Err((error, model)) => {
@@ -111,8 +112,8 @@ async fn model_infer(io: &Io, head: Head, request: Request<Incoming>) -> Respons
             failure(&error, Some(&id))
         }
     };
-    if let Some(watch) = watch {
-        super::put_trace(response.headers_mut(), &watch);
+    if let Some(record) = record {
+        super::put_trace(response.headers_mut(), &record);
     }
     response
 }
@@ -121,16 +122,16 @@ async fn infer_once(
     io: &Io,
     head: &Head,
     request: Request<Incoming>,
-    account: &mut Account<'_>,
+    guard: &mut OutcomeGuard<'_>,
 ) -> std::result::Result<Answer, (Error, Arc<str>)> {
     let nameless = |error| (error, Arc::default());
     let message = message(&io.shared, request.into_body()).await.map_err(nameless)?;
-    if let Some(watch) = account.watch() {
-        watch.received(message.data.len());
+    if let Some(record) = guard.record() {
+        record.received(message.data.len());
     }
-    let offer = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
-    let model = offer.request.model.clone();
-    infer::run(&io.shared, &io.mailbox, offer, account).await.map_err(|error| (error, model))
+    let decoded = decode(&io.shared, head, message, head.started, false).await.map_err(nameless)?;
+    let model = decoded.request.model.clone();
+    infer::run(&io.shared, &io.mailbox, decoded, guard).await.map_err(|error| (error, model))
 }
 
 /// A unary call's.
@@ -141,7 +142,7 @@ async fn message(shared: &Shared, body: Incoming) -> Result<Message> {
 
 /// The small RPCs: health in OIP's words is answered here, the rest is a call.
 async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming>) -> Response<GrpcBody> {
-    let watch = shared.observer.begin_other(|| Origin {
+    let record = shared.observer.begin_other(|| Origin {
         protocol: Protocol::Grpc,
         method: shown(rpc).into(),
         path: String::new(),
@@ -149,12 +150,12 @@ async fn unary(shared: &Shared, rpc: &str, head: Head, request: Request<Incoming
         started: head.started,
     });
     let outcome = unary_answer(shared, rpc, &head, request).await;
-    if let Some(watch) = &watch {
-        let word = outcome.as_ref().map(|_| ()).map_err(|e| e.word);
+    if let Some(record) = &record {
+        let word = outcome.as_ref().map(|_| ()).map_err(|e| e.code);
         let bytes = outcome.as_ref().map_or(0, |answer| answer.body.len() as u64);
-        watch.finish_other(&shared.events, word, &status::code_label(Protocol::Grpc, word), bytes);
+        record.finish_other(&shared.events, word, &status::code_label(Protocol::Grpc, word), bytes);
     }
-    let id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
     match outcome {
         Ok(answer) => success(answer, id),
         Err(error) => {
@@ -169,7 +170,7 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
     let known =
         matches!(rpc, health::LIST | "ServerLive" | "ServerReady" | "ModelReady") || CALLS.contains(&rpc);
     if !known {
-        return Err(Error::new(Word::Unimplemented, "unknown method of inference.GRPCInferenceService"));
+        return Err(Error::new(ErrorCode::Unimplemented, "unknown method of inference.GRPCInferenceService"));
     }
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
@@ -197,7 +198,7 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
 fn model_ready(shared: &Shared, message: Bytes) -> Result<bool> {
     let (model, version) = protobuf::decode_model_ref(message)?;
     match infer::is_ready(shared, &model, &version) {
-        Err(error) if matches!(error.word, Word::NotFound | Word::Unavailable) => Ok(false),
+        Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::Unavailable) => Ok(false),
         other => other,
     }
 }

@@ -4,7 +4,7 @@ use super::lifetime::Busy;
 use super::{Shared, signpost};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::queue::Answer;
 use crate::status;
@@ -129,7 +129,7 @@ pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
     let mut response = Response::new(GrpcBody::Lean { message: None, trailers: None });
     content_type(&mut response);
     write_status(response.headers_mut(), error);
-    if error.word == Word::UnsupportedEncoding {
+    if error.code == ErrorCode::UnsupportedEncoding {
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ENCODINGS);
     }
     if let Some(id) = id {
@@ -141,12 +141,12 @@ pub fn failure(error: &Error, id: Option<&str>) -> Response<GrpcBody> {
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%').add(b'"');
 
 pub fn write_status(headers: &mut HeaderMap, error: &Error) {
-    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status::grpc_code(error.word))));
+    headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(status::grpc_code(error.code))));
     let text = utf8_percent_encode(&error.message, MESSAGE).to_string();
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(GRPC_MESSAGE, value);
     }
-    if let (Word::Full, Some(after)) = (error.word, error.retry_after) {
+    if let (ErrorCode::Full, Some(after)) = (error.code, error.retry_after) {
         headers
             .insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
     }

@@ -2,7 +2,7 @@
 
 use super::body::{self, Message};
 use super::grpc_answer::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
-use super::infer::{self, Offer, Opening};
+use super::infer::{self, DecodedRequest, RequestHead};
 use super::{Compression, Shared};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
@@ -62,8 +62,8 @@ impl Head {
     }
 
     /// What an account of one of its messages begins with.
-    pub fn opening(&self, method: &'static str) -> Opening<'_, '_> {
-        Opening {
+    pub fn request_head(&self, method: &'static str) -> RequestHead<'_, '_> {
+        RequestHead {
             protocol: Protocol::Grpc,
             started: self.started,
             method,
@@ -108,14 +108,14 @@ fn parse_timeout(value: &[u8]) -> Result<Duration> {
     })
 }
 
-/// A message to an offer.
+/// A message, decoded.
 pub async fn decode(
     shared: &Shared,
     head: &Head,
     message: Message,
     started: Instant,
     streamed: bool,
-) -> Result<Offer> {
+) -> Result<DecodedRequest> {
     let encoding = head.answer_encoding(shared, message.compressed);
     // The RPC's time began with its head, also for a late message of a stream.
     let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
@@ -131,7 +131,7 @@ pub async fn decode(
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
-    Ok(Offer { request, form, deadline, reservation })
+    Ok(DecodedRequest { request, form, deadline, reservation })
 }
 
 /// A message's bytes; decompressed, where it is marked so, by what the head says.

@@ -2,14 +2,14 @@
 
 use super::calls::{self, Call, CallAnswer};
 use super::incoming::Incoming;
-use super::infer::{self, Account, Offer, Opening};
+use super::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use super::lifetime::Busy;
 use super::{Io, Shared, body, expectation, grpc_answer, signpost};
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload, json, names};
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::Origin;
 use crate::observe::trace::Context;
@@ -100,7 +100,7 @@ pub async fn handle(
 fn route(method: &Method, path: &str) -> Result<Target> {
     let get = || match *method {
         Method::GET | Method::HEAD => Ok(()),
-        _ => Err(Error::new(Word::MethodNotAllowed, "Method Not Allowed: use GET")),
+        _ => Err(Error::new(ErrorCode::MethodNotAllowed, "Method Not Allowed: use GET")),
     };
     match path {
         "/v2/health/live" => return get().map(|()| Target::Live),
@@ -132,12 +132,12 @@ fn route(method: &Method, path: &str) -> Result<Target> {
     if *method == Method::POST {
         Ok(Target::Infer { model, version })
     } else {
-        Err(Error::new(Word::MethodNotAllowed, "Method Not Allowed: use POST"))
+        Err(Error::new(ErrorCode::MethodNotAllowed, "Method Not Allowed: use POST"))
     }
 }
 
 fn not_found() -> Error {
-    Error::new(Word::NotFound, "Not Found")
+    Error::new(ErrorCode::NotFound, "Not Found")
 }
 
 fn no_version(text: &str) -> Error {
@@ -146,7 +146,7 @@ fn no_version(text: &str) -> Error {
         text => format!("'{}' is no version", shown(text)),
     };
     let expected = "expected an integer, as in /v2/models/NAME/versions/1/infer";
-    Error::new(Word::NotFound, format!("Not Found: {found}: {expected}"))
+    Error::new(ErrorCode::NotFound, format!("Not Found: {found}: {expected}"))
 }
 
 /// A name as it came percent-encoded: decoded once, then refused when it could
@@ -177,25 +177,25 @@ async fn not_inference(
     request: Request<Incoming>,
     busy: &Busy,
 ) -> Response<Full<Bytes>> {
-    let watch = shared.observer.begin_other(|| Origin {
+    let record = shared.observer.begin_other(|| Origin {
         protocol: Protocol::Http,
         method: request.method().as_str().to_owned().into(),
         path: request.uri().path().to_owned(),
         request_id: client_id.map(str::to_owned),
         started,
     });
-    let id = client_id.or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let outcome = match target {
         Ok(target) => other(shared, started, id, target, request, busy).await,
         Err(error) => Err(error),
     };
-    let word = outcome.as_ref().err().map(|error| error.word);
+    let word = outcome.as_ref().err().map(|error| error.code);
     let mut response = outcome.unwrap_or_else(|error| failed(shared, id, "", &error));
-    if let Some(watch) = &watch {
+    if let Some(record) = &record {
         let bytes = response.body().size_hint().lower();
         let word = word.or_else(|| status::http_word(response.status()));
-        watch.finish_other(&shared.events, word.map_or(Ok(()), Err), response.status().as_str(), bytes);
-        ids::put(response.headers_mut(), watch.request_id());
+        record.finish_other(&shared.events, word.map_or(Ok(()), Err), response.status().as_str(), bytes);
+        ids::put(response.headers_mut(), record.request_id());
     }
     response
 }
@@ -250,8 +250,8 @@ async fn infer_answer(
     busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
-    let mut account = {
-        let opening = Opening {
+    let mut guard = {
+        let request_head = RequestHead {
             protocol: Protocol::Http,
             started,
             method: "POST",
@@ -259,28 +259,28 @@ async fn infer_answer(
             request_id: client_id,
             replayed: request.headers().contains_key(ids::REPLAY),
         };
-        Account::open(shared, opening, || Context::from_headers(request.headers()))
+        OutcomeGuard::open(shared, request_head, || Context::from_headers(request.headers()))
     };
-    if let Some(watch) = account.watch() {
-        watch.named(&model);
+    if let Some(record) = guard.record() {
+        record.named(&model);
     }
-    let outcome = infer_once(io, (&model, &version), request, &mut account, busy).await;
+    let outcome = infer_once(io, (&model, &version), request, &mut guard, busy).await;
     // Refused before the version was looked at: it is that version's refusal all the same.
     if outcome.is_err()
-        && !account.is_on_a_version()
+        && !guard.is_on_a_version()
         && let Ok(queue) = shared.routes.pick(&model, &version)
     {
-        account.on(&queue);
+        guard.on(&queue);
     }
-    let watch = account.close(outcome.as_ref());
-    let id = client_id.or_else(|| watch.as_ref().map(|w| w.request_id()));
+    let record = guard.close(outcome.as_ref());
+    let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
         Ok(answer) => success(answer),
         Err(error) => failed(shared, id, &model, &error),
     };
-    if let Some(watch) = &watch {
-        ids::put(response.headers_mut(), watch.request_id());
-        super::put_trace(response.headers_mut(), watch);
+    if let Some(record) = &record {
+        ids::put(response.headers_mut(), record.request_id());
+        super::put_trace(response.headers_mut(), record);
     }
     response
 }
@@ -289,7 +289,7 @@ async fn infer_once(
     io: &Io,
     (model, version): (&str, &str),
     request: Request<Incoming>,
-    account: &mut Account<'_>,
+    guard: &mut OutcomeGuard<'_>,
     busy: &Busy,
 ) -> Result<Answer> {
     let shared = &io.shared;
@@ -297,10 +297,10 @@ async fn infer_once(
     let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let json_length = header_text(request.headers(), &JSON_LENGTH)?;
-    let deadline = infer::deadline(shared, account.started(), None, 0);
+    let deadline = infer::deadline(shared, guard.started(), None, 0);
     let (data, reservation) = read(shared, request, deadline, busy).await?;
-    if let Some(watch) = account.watch() {
-        watch.received(data.len());
+    if let Some(record) = guard.record() {
+        record.received(data.len());
     }
     let came = reservation.bytes();
     let (mut decoded, mut reservation) =
@@ -312,9 +312,9 @@ async fn infer_once(
         // Nothing is left of the text: its data was converted, and counted as that.
         reservation.give_back(came);
     }
-    let deadline = infer::deadline(shared, account.started(), None, decoded.timeout_us);
-    let offer = Offer { request: decoded, form: Form::Http(encoding), deadline, reservation };
-    infer::run(shared, &io.mailbox, offer, account).await
+    let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
+    let decoded = DecodedRequest { request: decoded, form: Form::Http(encoding), deadline, reservation };
+    infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
 /// Clients that set no type, or curl's default for `-d`, mean JSON.
@@ -327,7 +327,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(
-        Word::UnsupportedMediaType,
+        ErrorCode::UnsupportedMediaType,
         "unsupported content type: use application/json, or application/octet-stream with binary tensors",
     ))
 }
@@ -432,23 +432,23 @@ fn failed(shared: &Shared, client_id: Option<&str>, model: &str, error: &Error) 
     };
     shared.report(Protocol::Http, id, model, error);
     let mut response = Response::new(Full::new(json::error(&error.message)));
-    *response.status_mut() = status::http_status(error.word);
+    *response.status_mut() = status::http_status(error.code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     ids::put(headers, id);
-    match error.word {
-        Word::Full | Word::Unavailable => {
+    match error.code {
+        ErrorCode::Full | ErrorCode::Unavailable => {
             let seconds = error.retry_after.map_or(1, |t| t.as_secs_f64().ceil() as u64).max(1);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        Word::MethodNotAllowed => {
+        ErrorCode::MethodNotAllowed => {
             let allowed = if error.message.ends_with("POST") { "POST" } else { "GET, HEAD" };
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        Word::UnsupportedEncoding => {
+        ErrorCode::UnsupportedEncoding => {
             headers.insert(ACCEPT_ENCODING, ENCODINGS);
         }
-        Word::Unauthenticated => {
+        ErrorCode::Unauthenticated => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         _ => {}
@@ -491,7 +491,7 @@ mod tests {
     #[test]
     fn fault_61_names_that_could_be_paths_are_refused() {
         for bad in ["%2e%2e", "a%2Fb", "a%5Cb", "a%00b", "..", "%ff", "a%0Ab"] {
-            assert_eq!(model_name(bad).unwrap_err().word, Word::BadRequest, "{bad}");
+            assert_eq!(model_name(bad).unwrap_err().code, ErrorCode::BadRequest, "{bad}");
         }
         assert_eq!(model_name("my%20model.v1").unwrap(), "my model.v1");
         // Decoded once only: the name really holds a percent sign.
@@ -505,9 +505,9 @@ mod tests {
             (Method::POST, "/v2/health/live"),
             (Method::TRACE, "/v2/health/ready"),
         ] {
-            assert_eq!(route(&method, path).err().unwrap().word, Word::MethodNotAllowed);
+            assert_eq!(route(&method, path).err().unwrap().code, ErrorCode::MethodNotAllowed);
         }
-        assert_eq!(route(&Method::GET, "/elsewhere").err().unwrap().word, Word::NotFound);
+        assert_eq!(route(&Method::GET, "/elsewhere").err().unwrap().code, ErrorCode::NotFound);
     }
 
     #[test]
@@ -519,7 +519,7 @@ mod tests {
             ("/v2/models/m/versions//infer", "no version follows"),
         ] {
             let error = route(&Method::POST, path).err().unwrap();
-            assert_eq!(error.word, Word::NotFound);
+            assert_eq!(error.code, ErrorCode::NotFound);
             assert!(error.message.contains(part), "{path}: {}", error.message);
         }
     }

@@ -5,12 +5,12 @@ use super::Shared;
 use crate::admission::Reservation;
 use crate::codec::InferRequest;
 use crate::codec::prepare::{self, Prepared};
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
-use crate::observe::{Origin, Watch};
+use crate::observe::{Origin, RequestRecord};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, Terms};
+use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, RequestMeta};
 use crate::routes::parse_version;
 use crate::stats::{Protocol, Stats};
 use crate::stop::{NEVER, Stop};
@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A decoded request, with what its answer is to look like, before it is checked and queued.
-pub struct Offer {
+pub struct DecodedRequest {
     pub request: InferRequest,
     pub form: Form,
     pub deadline: Option<Instant>,
@@ -29,7 +29,7 @@ pub struct Offer {
 
 /// What the head of a request says that is needed to count, log and trace it.
 #[derive(Clone, Copy)]
-pub struct Opening<'a, 'p> {
+pub struct RequestHead<'a, 'p> {
     pub protocol: Protocol,
     pub started: Instant,
     /// gRPC: the RPC's name; HTTP: the verb.
@@ -41,7 +41,7 @@ pub struct Opening<'a, 'p> {
     pub replayed: bool,
 }
 
-impl Opening<'_, '_> {
+impl RequestHead<'_, '_> {
     fn origin(&self) -> Origin {
         Origin {
             protocol: self.protocol,
@@ -54,49 +54,49 @@ impl Opening<'_, '_> {
 }
 
 /// A guard that counts a request's outcome exactly once, and hands it to access log, traces and
-/// request log. Dropped without [`Account::close`], the request counts as cancelled.
-pub struct Account<'a> {
+/// request log. Dropped without [`OutcomeGuard::close`], the request counts as cancelled.
+pub struct OutcomeGuard<'a> {
     shared: &'a Shared,
     protocol: Protocol,
     started: Instant,
-    /// For a [`Watch`] that is made only once the request is drawn for the request log.
+    /// For a [`RequestRecord`] that is made only once the request is drawn for the request log.
     method: &'static str,
     request_id: Option<&'a str>,
     replayed: bool,
     stats: Option<Arc<Stats>>,
-    watch: Option<Arc<Watch>>,
+    record: Option<Arc<RequestRecord>>,
     done: bool,
 }
 
-impl<'a> Account<'a> {
+impl<'a> OutcomeGuard<'a> {
     /// `parent` reads the trace that the request brought; only asked where traces are on.
     pub fn open(
         shared: &'a Shared,
-        opening: Opening<'a, '_>,
+        request_head: RequestHead<'a, '_>,
         parent: impl FnOnce() -> Option<Context>,
     ) -> Self {
-        Account {
+        OutcomeGuard {
             shared,
-            protocol: opening.protocol,
-            started: opening.started,
-            method: opening.method,
-            request_id: opening.request_id,
-            replayed: opening.replayed,
+            protocol: request_head.protocol,
+            started: request_head.started,
+            method: request_head.method,
+            request_id: request_head.request_id,
+            replayed: request_head.replayed,
             stats: None,
-            watch: shared.observer.begin(|| opening.origin(), parent),
+            record: shared.observer.begin(|| request_head.origin(), parent),
             done: false,
         }
     }
 
-    pub fn watch(&self) -> Option<&Watch> {
-        self.watch.as_deref()
+    pub fn record(&self) -> Option<&RequestRecord> {
+        self.record.as_deref()
     }
 
     /// Draw it for the request log: it is whole, and fits the model of `queue`.
     fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
         if queue.draws_sample() && self.shared.observer.takes_samples(self.replayed) {
-            let watch = self.watch.get_or_insert_with(|| {
-                let opening = Opening {
+            let record = self.record.get_or_insert_with(|| {
+                let request_head = RequestHead {
                     protocol: self.protocol,
                     started: self.started,
                     method: self.method,
@@ -104,14 +104,14 @@ impl<'a> Account<'a> {
                     request_id: self.request_id,
                     replayed: self.replayed,
                 };
-                let watch = self.shared.observer.begin_late(opening.origin());
-                watch.decoded(request);
-                watch
+                let record = self.shared.observer.begin_late(request_head.origin());
+                record.decoded(request);
+                record
             });
-            watch.keep_inputs(&queue.signature().inputs, prepared);
+            record.keep_inputs(&queue.signature().inputs, prepared);
         }
-        if let Some(watch) = &self.watch {
-            watch.on(queue.version());
+        if let Some(record) = &self.record {
+            record.on(queue.version());
         }
     }
 
@@ -129,26 +129,26 @@ impl<'a> Account<'a> {
         self.stats.is_some()
     }
 
-    /// Count the outcome. The watch comes back, for the answer names its ids.
-    pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<Watch>> {
+    /// Count the outcome. The record comes back, for the answer names its ids.
+    pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<RequestRecord>> {
         self.done = true;
         self.count(outcome.map(|answer| answer.body.len()));
-        self.watch.take()
+        self.record.take()
     }
 
     fn count(&self, outcome: std::result::Result<usize, &Error>) {
         let stats = self.stats.as_ref().unwrap_or(&self.shared.unresolved);
-        stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.word), self.started.elapsed());
-        if let Some(watch) = &self.watch {
-            watch.finish(&self.shared.events, outcome);
+        stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.code), self.started.elapsed());
+        if let Some(record) = &self.record {
+            record.finish(&self.shared.events, outcome);
         }
     }
 }
 
-impl Drop for Account<'_> {
+impl Drop for OutcomeGuard<'_> {
     fn drop(&mut self) {
         if !self.done {
-            self.count(Err(&Error::new(Word::Cancelled, "the caller left")));
+            self.count(Err(&Error::new(ErrorCode::Cancelled, "the caller left")));
         }
     }
 }
@@ -170,10 +170,15 @@ pub fn deadline(
 /// The table is read here, after decoding and just before the line is joined; a
 /// line that closed in between sends the request back to the table, so a swap
 /// loses nothing.
-pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account: &mut Account<'_>) -> Reply {
-    let Offer { request, form, deadline, mut reservation } = offer;
-    if let Some(watch) = account.watch() {
-        watch.decoded(&request);
+pub async fn run(
+    shared: &Shared,
+    mailbox: &Arc<Mailbox>,
+    decoded: DecodedRequest,
+    guard: &mut OutcomeGuard<'_>,
+) -> Reply {
+    let DecodedRequest { request, form, deadline, mut reservation } = decoded;
+    if let Some(record) = guard.record() {
+        record.decoded(&request);
     }
     let request = Arc::new(request);
     let mut queue = shared.routes.pick(&request.model, &request.version)?;
@@ -182,24 +187,24 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
         reservation.take(converted)?;
     }
     loop {
-        account.on(&queue);
+        guard.on(&queue);
         refuse_late(&queue, deadline)?;
         let prepared;
         (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation).await?;
-        account.draw_sample(&queue, &request, &prepared);
-        let terms = Terms {
+        guard.draw_sample(&queue, &request, &prepared);
+        let meta = RequestMeta {
             id: request.id.clone(),
             form,
             priority: request.priority,
             deadline,
             mailbox: Some(mailbox.clone()),
             reservation,
-            watch: account.watch.clone(),
+            record: guard.record.clone(),
         };
-        let pending = Pending::new(&queue, prepared, terms);
+        let pending = Pending::new(&queue, prepared, meta);
         refuse_heavy(shared, &queue, &pending)?;
-        if let Some(watch) = account.watch() {
-            watch.joined(pending.rows, pending.arrived);
+        if let Some(record) = guard.record() {
+            record.joined(pending.rows, pending.arrived);
         }
         match queue.push(pending) {
             Ok(ticket) => {
@@ -222,7 +227,7 @@ pub async fn run(shared: &Shared, mailbox: &Arc<Mailbox>, offer: Offer, account:
 
 fn leaving(model: &str) -> Error {
     let text = format!("model '{}' is leaving or the server is stopping", crate::tensor::shown(model));
-    Error::new(Word::Unavailable, text).retry(Duration::from_secs(1))
+    Error::new(ErrorCode::Unavailable, text).retry(Duration::from_secs(1))
 }
 
 /// Heavy conversions run on the helpers, never on an I/O thread.
@@ -256,7 +261,7 @@ fn refuse_heavy(shared: &Shared, queue: &Queue, pending: &Arc<Pending>) -> Resul
         return Ok(());
     }
     Err(Error::new(
-        Word::TooLarge,
+        ErrorCode::TooLarge,
         format!(
             "{} string elements take about {cost} bytes to run, more than the limit of {most} bytes \
              (setting limits.process_bytes)",

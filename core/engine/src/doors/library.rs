@@ -7,7 +7,7 @@ use super::grpc_request::{OPEN_STREAM, head_bytes};
 use super::incoming::Incoming;
 use super::lifetime::Busy;
 use super::{Io, Shared, drain_begins};
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::ids;
 use crate::stats::Protocol;
 use crate::status;
@@ -61,7 +61,7 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
 /// Nobody reads what was sent.
 fn unknown(shared: &Shared, path: &str, client_id: Option<&str>) -> Response<GrpcBody> {
     let id = client_id.map_or_else(ids::make, str::to_owned);
-    let error = Error::new(Word::Unimplemented, unknown_words(path));
+    let error = Error::new(ErrorCode::Unimplemented, unknown_words(path));
     shared.report(Protocol::Grpc, &id, "", &error);
     grpc_answer::failure(&error, Some(&id))
 }
@@ -98,14 +98,14 @@ fn one_by_one(
                 () = drain_begins(&mut draining) => return None,
                 next = tokio::time::timeout(patience, messages.next(&shared, None)) => next,
             };
-            match next.unwrap_or_else(|_| Err(Error::new(Word::SlowBody, "no request came in time"))) {
+            match next.unwrap_or_else(|_| Err(Error::new(ErrorCode::SlowBody, "no request came in time"))) {
                 Ok(None) => None,
                 Ok(Some(message)) => {
                     let frame = Frame::data(framed(&message));
                     Some((Ok(frame), Some((messages, shared.config.idle_timeout, Some(message.reservation)))))
                 }
                 Err(error) => {
-                    let status = Status::new(i32::from(status::grpc_code(error.word)).into(), &error.message);
+                    let status = Status::new(i32::from(status::grpc_code(error.code)).into(), &error.message);
                     // Set once: the stream ends here.
                     let _ = refusal.set(error);
                     Some((Err(status), None))

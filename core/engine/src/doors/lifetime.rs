@@ -151,7 +151,7 @@ fn millis_since(began: Instant) -> u64 {
 /// Watches over a connection: time-outs, age, drain. It does so from a task of its
 /// own: the connection's is polled several times a request, and must not look at
 /// timers each time.
-pub struct Watch {
+pub struct ConnectionGuard {
     pub io: Arc<Io>,
     pub activity: Arc<Activity>,
     pub began: Instant,
@@ -218,13 +218,13 @@ impl Order {
     }
 }
 
-impl Watch {
+impl ConnectionGuard {
     /// Drive a connection to its end, and end it when its time has come; then it says nothing.
     pub async fn over<C: Future>(self, connection: C, graceful: impl Fn(Pin<&mut C>)) -> Option<C::Output> {
-        let watch = Arc::new(self);
-        let looking = watch.clone();
+        let guard = Arc::new(self);
+        let looking = guard.clone();
         let _looking = Aborted(tokio::spawn(async move { looking.look().await }));
-        watch.order.obeyed(connection, graceful).await
+        guard.order.obeyed(connection, graceful).await
     }
 
     /// Look whenever something may have become due, until the connection is closed.

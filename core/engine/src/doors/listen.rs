@@ -142,7 +142,7 @@ fn spawn_acceptors(io: &Arc<Io>, listeners: Listeners, handing: Vec<mpsc::Unboun
         tokio::spawn(async move {
             if let Err(error) = accept(&io, listener, door, &handing, &next).await {
                 let fields = vec![("error", error.to_string().into())];
-                io.shared.events.state(Level::Error, "listener_failed", fields);
+                io.shared.events.emit(Level::Error, "listener_failed", fields);
             }
         });
     }
@@ -170,7 +170,7 @@ async fn accept(
                 Err(error) => {
                     if is_shortage(&error) && !std::mem::replace(&mut said, true) {
                         let fields = vec![("error", error.to_string().into())];
-                        io.shared.events.state(Level::Error, "no_descriptor_for_a_connection", fields);
+                        io.shared.events.emit(Level::Error, "no_descriptor_for_a_connection", fields);
                     }
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -211,7 +211,7 @@ fn slot(shared: &Arc<Shared>) -> Option<Slot> {
             let config = &shared.config;
             let advice = config.connections_advice.clone();
             let fields = vec![("limit", config.max_connections.into()), ("advice", advice.into())];
-            shared.events.state(Level::Warning, "connections_refused", fields);
+            shared.events.emit(Level::Warning, "connections_refused", fields);
         }
         return None;
     }

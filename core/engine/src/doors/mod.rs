@@ -33,10 +33,10 @@ pub use server::Server;
 
 use crate::admission::{Budget, Clients, Shares};
 use crate::codec::compression::Encoding;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::events::{Events, Level};
 use crate::loans::Loans;
-use crate::observe::{Observer, Watch, trace};
+use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
 use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
@@ -193,10 +193,12 @@ impl Shared {
     /// Keep an error's original under its request id. Refusals in a storm say
     /// nothing new: only so many of them a second are kept.
     pub fn report(&self, protocol: Protocol, request_id: &str, model: &str, error: &Error) {
-        let level = match error.word {
-            Word::Internal => Level::Error,
+        let level = match error.code {
+            ErrorCode::Internal => Level::Error,
             // These say nothing of the request itself, and are counted.
-            Word::Full | Word::Expired | Word::Cancelled | Word::Unavailable => Level::Debug,
+            ErrorCode::Full | ErrorCode::Expired | ErrorCode::Cancelled | ErrorCode::Unavailable => {
+                Level::Debug
+            }
             _ => Level::Info,
         };
         if level != Level::Error && !self.quiet.admit() {
@@ -206,11 +208,11 @@ impl Shared {
             ("request_id", request_id.into()),
             ("protocol", protocol.name().into()),
             ("model", crate::tensor::shown(model).into()),
-            ("word", error.word.name().into()),
+            ("word", error.code.name().into()),
             ("message", error.message.clone().into()),
             ("detail", error.detail.clone().unwrap_or_default().into()),
         ];
-        self.events.state(level, "request_failed", fields);
+        self.events.emit(level, "request_failed", fields);
     }
 }
 
@@ -268,7 +270,7 @@ fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// The span under which a traced request, or one that brought a trace, is answered.
-fn put_trace(headers: &mut HeaderMap, watch: &Watch) {
+fn put_trace(headers: &mut HeaderMap, watch: &RequestRecord) {
     if let Some(value) = watch.own().and_then(trace::Context::header) {
         headers.insert(trace::HEADER, value);
     }

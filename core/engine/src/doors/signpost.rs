@@ -3,7 +3,7 @@
 
 use super::Shared;
 use crate::codec::json;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -62,7 +62,7 @@ pub fn is_grpc<B>(request: &Request<B>) -> bool {
 }
 
 pub fn wrong_door(shared: &Shared) -> Error {
-    Error::new(Word::Unimplemented, Ports::of(shared).speaks_http_only())
+    Error::new(ErrorCode::Unimplemented, Ports::of(shared).speaks_http_only())
 }
 
 /// Whether the first bytes, which stay unread, begin like a request of HTTP/1. What is neither
@@ -111,8 +111,8 @@ pub fn not_grpc(shared: &Shared, status: StatusCode) -> Response<Bytes> {
 /// other servers have something there.
 pub fn directed<T>(shared: &Shared, method: &Method, path: &str, outcome: Result<T>) -> Result<T> {
     outcome.map_err(|error| match directions(Ports::of(shared), method, path) {
-        Some(words) if error.word == Word::NotFound => {
-            Error::new(Word::NotFound, format!("Not Found: {words}"))
+        Some(words) if error.code == ErrorCode::NotFound => {
+            Error::new(ErrorCode::NotFound, format!("Not Found: {words}"))
         }
         _ => error,
     })

@@ -5,13 +5,13 @@ use super::body::{Message, Messages};
 use super::grpc_answer::{self, GrpcBody};
 use super::grpc_request::{self, Head, OPEN_STREAM};
 use super::incoming::Incoming;
-use super::infer::{self, Account, Opening};
+use super::infer::{self, OutcomeGuard, RequestHead};
 use super::lifetime::Busy;
 use super::read_ahead::ReadAhead;
 use super::{Io, Shared, drain_begins};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, protobuf};
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::trace::Context;
 use crate::queue::batch;
@@ -123,7 +123,7 @@ async fn conditional<F: Future<Output = Read>>(reading: &mut Option<Pin<Box<F>>>
 }
 
 fn draining_error() -> Error {
-    Error::new(Word::Unavailable, "the server is draining; what was accepted is answered")
+    Error::new(ErrorCode::Unavailable, "the server is draining; what was accepted is answered")
 }
 
 type StreamAnswer = std::result::Result<Bytes, (Error, Bytes)>;
@@ -147,23 +147,23 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
     let shared = &io.shared;
     let started = Instant::now();
     let compressed = message.compressed;
-    let opening = Opening { started, ..head.opening("ModelStreamInfer") };
-    let mut account = Account::open(shared, opening, || parent);
-    if let Some(watch) = account.watch() {
-        watch.received(message.data.len());
+    let request_head = RequestHead { started, ..head.request_head("ModelStreamInfer") };
+    let mut guard = OutcomeGuard::open(shared, request_head, || parent);
+    if let Some(record) = guard.record() {
+        record.received(message.data.len());
     }
     let decoded = grpc_request::decode(shared, head, message, started, true).await;
     let (outcome, id, model, version) = match decoded {
-        Ok(offer) => {
-            let InferRequest { id, model, version, .. } = &offer.request;
+        Ok(decoded) => {
+            let InferRequest { id, model, version, .. } = &decoded.request;
             let (id, model, version) = (id.clone(), model.clone(), version.clone());
-            (infer::run(shared, &io.mailbox, offer, &mut account).await, id, model, version)
+            (infer::run(shared, &io.mailbox, decoded, &mut guard).await, id, model, version)
         }
         Err(error) => (Err(error), None, Arc::default(), String::new()),
     };
-    let watch = account.close(outcome.as_ref());
+    let record = guard.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
-        let request_id = head.request_id.as_deref().or_else(|| watch.as_ref().map(|w| w.request_id()));
+        let request_id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
         let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);

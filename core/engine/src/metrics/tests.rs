@@ -16,10 +16,10 @@ fn busy(model: &str, version: u64) -> Arc<Stats> {
     let stats = Stats::new(model, version);
     let took = Duration::from_micros(80);
     stats.answered(Protocol::Grpc, Ok(()), took);
-    for word in [Word::BadRequest, Word::BadData, Word::Full] {
+    for word in [ErrorCode::BadRequest, ErrorCode::BadData, ErrorCode::Full] {
         stats.answered(Protocol::Http, Err(word), took);
     }
-    stats.answered(Protocol::Grpc, Err(Word::Cancelled), took);
+    stats.answered(Protocol::Grpc, Err(ErrorCode::Cancelled), took);
     stats.waited(Duration::from_micros(30));
     stats.ran(&Run {
         requests: 2,
@@ -104,11 +104,11 @@ fn families_are_whole_and_named_by_the_rules() {
 /// Every outcome on both doors, odd names, gauges, and versions that did nothing.
 fn recorded() -> Vec<Arc<Stats>> {
     let unresolved = Stats::new("", 0);
-    unresolved.answered(Protocol::Grpc, Err(Word::NotFound), Duration::from_nanos(1));
+    unresolved.answered(Protocol::Grpc, Err(ErrorCode::NotFound), Duration::from_nanos(1));
     let all = Stats::new("odd \"\\\n", 12);
     for (place, protocol) in Protocol::ALL.into_iter().enumerate() {
         all.answered(protocol, Ok(()), Duration::from_secs(61));
-        for (number, word) in Word::ALL.into_iter().enumerate() {
+        for (number, word) in ErrorCode::ALL.into_iter().enumerate() {
             for _ in 0..=number * 3 % 5 + place {
                 all.answered(protocol, Err(word), Duration::from_micros(37 << number));
             }

@@ -1,9 +1,9 @@
 //! The spans of one batch, when one of its requests is traced.
 
 use super::Observer;
+use super::record::RequestRecord;
 use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
-use super::watch::Watch;
 use crate::fields::Fields;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +33,7 @@ impl BatchTrace {
     /// Note to every watched member that it left the line.
     pub fn begin<'a>(
         cut: Instant,
-        watched: impl Iterator<Item = &'a Arc<Watch>> + Clone,
+        watched: impl Iterator<Item = &'a Arc<RequestRecord>> + Clone,
     ) -> Option<Box<Self>> {
         let first = watched.clone().find(|w| w.traced().is_some());
         let trace = first.map(|first| {

@@ -5,14 +5,14 @@
 pub mod batch;
 pub mod line;
 pub mod otlp;
+pub mod record;
 pub mod ring;
 pub mod sample;
 pub mod span;
 pub mod trace;
-pub mod watch;
 
 pub use batch::BatchTrace;
-pub use watch::{Origin, Watch};
+pub use record::{Origin, RequestRecord};
 
 use ring::Ring;
 use sample::Sample;
@@ -77,13 +77,13 @@ impl Observer {
         self.on.store(on, Relaxed);
     }
 
-    /// Watch a request from its head on, when it is traced, brought a trace, or is
+    /// RequestRecord a request from its head on, when it is traced, brought a trace, or is
     /// drawn for the access log. `parent` reads the trace that it brought.
     pub fn begin(
         self: &Arc<Self>,
         origin: impl FnOnce() -> Origin,
         parent: impl FnOnce() -> Option<trace::Context>,
-    ) -> Option<Arc<Watch>> {
+    ) -> Option<Arc<RequestRecord>> {
         let on = self.on.load(Relaxed);
         if on & (TRACES | ACCESS) == 0 {
             return None;
@@ -93,18 +93,18 @@ impl Observer {
         let own = trace::decide(parent, drawn, self.parents.load(Relaxed));
         let access = on & ACCESS != 0 && trace::drawn(self.access.load(Relaxed));
         (own.is_some() || access)
-            .then(|| Watch::new(self.clone(), origin(), own, parent.map(|p| p.span), access))
+            .then(|| RequestRecord::new(self.clone(), origin(), own, parent.map(|p| p.span), access))
     }
 
-    /// Watch a request that is not inference: for the access log alone.
-    pub fn begin_other(self: &Arc<Self>, origin: impl FnOnce() -> Origin) -> Option<Arc<Watch>> {
+    /// RequestRecord a request that is not inference: for the access log alone.
+    pub fn begin_other(self: &Arc<Self>, origin: impl FnOnce() -> Origin) -> Option<Arc<RequestRecord>> {
         let is_on = self.on.load(Relaxed) & ACCESS != 0 && trace::drawn(self.access.load(Relaxed));
-        is_on.then(|| Watch::new(self.clone(), origin(), None, None, true))
+        is_on.then(|| RequestRecord::new(self.clone(), origin(), None, None, true))
     }
 
-    /// Watch a request from its line on, for the request log alone.
-    pub fn begin_late(self: &Arc<Self>, origin: Origin) -> Arc<Watch> {
-        Watch::new(self.clone(), origin, None, None, false)
+    /// RequestRecord a request from its line on, for the request log alone.
+    pub fn begin_late(self: &Arc<Self>, origin: Origin) -> Arc<RequestRecord> {
+        RequestRecord::new(self.clone(), origin, None, None, false)
     }
 
     pub fn takes_samples(&self, replayed: bool) -> bool {

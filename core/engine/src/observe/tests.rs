@@ -1,9 +1,9 @@
 use super::*;
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, InputTensor, Payload};
-use crate::doors::infer::{self, Account, Offer, Opening};
+use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::{Compression, Config, Shared};
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::fields::Value;
 use crate::permits::Permits;
 use crate::queue::batch::OutputView;
@@ -100,7 +100,7 @@ impl World {
             ..InferRequest::default()
         };
         Asked(Box::pin(async move {
-            let opening = Opening {
+            let request_head = RequestHead {
                 protocol: Protocol::Http,
                 started: Instant::now(),
                 method: "POST",
@@ -108,14 +108,15 @@ impl World {
                 request_id: Some("r-1"),
                 replayed: false,
             };
-            let mut account =
-                Account::open(&shared, opening, || parent.and_then(|p| Context::parse(p.as_bytes())));
+            let mut guard = OutcomeGuard::open(&shared, request_head, || {
+                parent.and_then(|p| Context::parse(p.as_bytes()))
+            });
             let reservation = shared.budget.reserve();
             let form = Form::Http(Encoding::Identity);
-            let offer = Offer { request, form, deadline: None, reservation };
-            let outcome = infer::run(&shared, &Mailbox::new(), offer, &mut account).await;
-            let watch = account.close(outcome.as_ref());
-            (outcome.map(|_| ()), watch)
+            let decoded = DecodedRequest { request, form, deadline: None, reservation };
+            let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;
+            let record = guard.close(outcome.as_ref());
+            (outcome.map(|_| ()), record)
         }))
     }
 
@@ -139,7 +140,7 @@ impl World {
     }
 }
 
-type Finished = (Result<(), Error>, Option<Arc<Watch>>);
+type Finished = (Result<(), Error>, Option<Arc<RequestRecord>>);
 
 struct Asked(Pin<Box<dyn Future<Output = Finished>>>);
 
@@ -170,8 +171,8 @@ fn nothing_is_noted_until_it_is_asked_for() {
     let mut asked = world.ask("m", 1, Some(PARENT));
     assert!(asked.poll().is_none());
     echo(world.queue.next_batch().unwrap());
-    let (outcome, watch) = asked.poll().unwrap();
-    assert!(outcome.is_ok() && watch.is_none());
+    let (outcome, record) = asked.poll().unwrap();
+    assert!(outcome.is_ok() && record.is_none());
     assert!(world.spans().is_empty() && world.samples().is_empty() && world.records().is_empty());
     assert_eq!((world.shared.observer.spans.dropped(), world.shared.observer.samples.dropped()), (0, 0));
 }
@@ -183,9 +184,9 @@ fn a_request_s_spans_hang_together() {
     let mut second = world.ask("m", 2, None);
     assert!(first.poll().is_none() && second.poll().is_none());
     echo(world.queue.next_batch().unwrap());
-    let (outcome, watch) = first.poll().unwrap();
+    let (outcome, record) = first.poll().unwrap();
     assert!(outcome.is_ok());
-    let own = *watch.unwrap().own().unwrap();
+    let own = *record.unwrap().own().unwrap();
     let spans = world.spans();
     let (request, queue) = (World::span(&spans, "request"), World::span(&spans, "queue"));
     let (batch, run) = (World::span(&spans, "batch"), World::span(&spans, "run"));
@@ -257,7 +258,7 @@ fn fault_98_one_who_left_is_told_as_such_and_still_costs_nothing() {
     assert!(!World::span(&spans, "queue").error.is_empty());
     let sample = world.samples().remove(0);
     assert_eq!((sample.word, sample.outputs.len(), sample.inputs.len()), ("cancelled", 0, 1));
-    assert!(world.queue.stats().outcomes[1][1 + Word::Cancelled as usize].load(Relaxed) == 1);
+    assert!(world.queue.stats().outcomes[1][1 + ErrorCode::Cancelled as usize].load(Relaxed) == 1);
 }
 
 #[test]
@@ -283,8 +284,8 @@ fn fault_98_failures_are_told_with_their_words_and_change_nothing() {
     assert!(asked.poll().is_none());
     let mut batch = world.queue.next_batch().unwrap();
     batch.gather().unwrap();
-    batch.fail(&Error::new(Word::BadData, "an index is out of range").detail("secret"));
-    assert_eq!(asked.poll().unwrap().0.unwrap_err().word, Word::BadData);
+    batch.fail(&Error::new(ErrorCode::BadData, "an index is out of range").detail("secret"));
+    assert_eq!(asked.poll().unwrap().0.unwrap_err().code, ErrorCode::BadData);
     let spans = world.spans();
     for name in ["request", "batch", "run"] {
         assert_eq!(World::span(&spans, name).error, "an index is out of range");
@@ -296,8 +297,8 @@ fn fault_98_failures_are_told_with_their_words_and_change_nothing() {
 
     let mut asked = world.ask("m", 1, None);
     assert!(asked.poll().is_none());
-    world.queue.abort(&Error::new(Word::Unavailable, "it is leaving"));
-    assert_eq!(asked.poll().unwrap().0.unwrap_err().word, Word::Unavailable);
+    world.queue.abort(&Error::new(ErrorCode::Unavailable, "it is leaving"));
+    assert_eq!(asked.poll().unwrap().0.unwrap_err().code, ErrorCode::Unavailable);
     let spans = world.spans();
     assert_eq!(World::span(&spans, "queue").error, "it is leaving");
     assert_eq!(spans.len(), 2, "no batch");
@@ -325,7 +326,7 @@ fn a_batch_that_is_split_tells_each_run() {
 fn unknown_models_and_refusals_have_a_request_span_and_no_sample() {
     let world = World::new(Some(ALL));
     world.queue.sample(1.0);
-    assert_eq!(world.ask("absent", 1, None).poll().unwrap().0.unwrap_err().word, Word::NotFound);
+    assert_eq!(world.ask("absent", 1, None).poll().unwrap().0.unwrap_err().code, ErrorCode::NotFound);
     let spans = world.spans();
     assert_eq!(attribute(&World::span(&spans, "request"), "status"), Some("not_found".into()));
     assert_eq!(attribute(&World::span(&spans, "request"), "model"), Some("absent".into()));
@@ -333,10 +334,10 @@ fn unknown_models_and_refusals_have_a_request_span_and_no_sample() {
     // A full line: whole and valid, so it is sampled; and counted as this version's.
     let mut waiting: Vec<_> = (0..3).map(|_| world.ask("m", 1, None)).collect();
     assert!(waiting.iter_mut().all(|asked| asked.poll().is_none()));
-    assert_eq!(world.ask("m", 1, None).poll().unwrap().0.unwrap_err().word, Word::Full);
+    assert_eq!(world.ask("m", 1, None).poll().unwrap().0.unwrap_err().code, ErrorCode::Full);
     let sample = world.samples().remove(0);
     assert_eq!((sample.word, sample.compute), ("full", Duration::ZERO));
-    assert_eq!(world.queue.stats().outcomes[1][1 + Word::Full as usize].load(Relaxed), 1);
+    assert_eq!(world.queue.stats().outcomes[1][1 + ErrorCode::Full as usize].load(Relaxed), 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod policy;
 
 use crate::admission::Client;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
 use parking_lot::Mutex;
 pub use policy::LARGE;
@@ -105,7 +105,8 @@ impl Offload {
         match before(deadline, working).await? {
             Ok(result) => result,
             Err(error) => {
-                Err(Error::new(Word::Internal, "the request could not be decoded").detail(error.to_string()))
+                Err(Error::new(ErrorCode::Internal, "the request could not be decoded")
+                    .detail(error.to_string()))
             }
         }
     }
@@ -165,7 +166,7 @@ impl State {
 
 fn full() -> Error {
     let text = "the server has as many requests to decode as it may, try again later";
-    Error::new(Word::Full, text).retry(RETRY)
+    Error::new(ErrorCode::Full, text).retry(RETRY)
 }
 
 /// Tells work that its caller has left, by being dropped.

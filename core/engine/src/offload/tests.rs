@@ -92,7 +92,7 @@ async fn fault_105_deadlines_hold_in_the_line_and_on_a_helper() {
     let offload = Offload::with(ONE);
     let end = occupy(&offload).await;
     let never = |_: &Stop, _: &mut ()| -> Result<()> { panic!("it is too late for this") };
-    assert_eq!(offload.run(job((), soon()), never).await.unwrap_err().word, Word::Expired);
+    assert_eq!(offload.run(job((), soon()), never).await.unwrap_err().code, ErrorCode::Expired);
     assert_eq!(offload.depth(), (0, 1));
     drop(end);
     idle(&offload).await;
@@ -101,7 +101,7 @@ async fn fault_105_deadlines_hold_in_the_line_and_on_a_helper() {
             stop.check()?;
         }
     };
-    assert_eq!(offload.run(job((), soon()), endless).await.unwrap_err().word, Word::Expired);
+    assert_eq!(offload.run(job((), soon()), endless).await.unwrap_err().code, ErrorCode::Expired);
     idle(&offload).await;
 }
 
@@ -112,7 +112,7 @@ async fn fault_105_a_full_line_refuses_at_once_and_says_when_to_try_again() {
     let mut waiting = std::pin::pin!(offload.run(job((), None), |_, _| Ok(())));
     assert!(waits(waiting.as_mut()));
     let refused = offload.run(job((), None), |_, _| Ok(())).await.unwrap_err();
-    assert_eq!((refused.word, refused.retry_after), (Word::Full, Some(RETRY)));
+    assert_eq!((refused.code, refused.retry_after), (ErrorCode::Full, Some(RETRY)));
     drop(end);
     assert_eq!(waiting.await, Ok(((), ())));
     idle(&offload).await;
@@ -127,7 +127,7 @@ async fn fault_105_who_has_most_in_a_full_line_is_refused_for_who_has_nothing_in
     let other = Client { address: 2, connection: 2 };
     let mut stranger = std::pin::pin!(offload.run(Job { client: other, ..job((), None) }, |_, _| Ok(2)));
     // Each has as much as the other.
-    assert_eq!(stranger.as_mut().await.unwrap_err().word, Word::Full);
+    assert_eq!(stranger.as_mut().await.unwrap_err().code, ErrorCode::Full);
     drop(end);
     assert_eq!(waiting.await, Ok((1, ())));
     let two = Offload::with(Rules { waiting: 2, ..ONE });
@@ -136,7 +136,7 @@ async fn fault_105_who_has_most_in_a_full_line_is_refused_for_who_has_nothing_in
     let mut second = std::pin::pin!(two.run(job((), None), |_, _| Ok(1)));
     let mut stranger = std::pin::pin!(two.run(Job { client: other, ..job((), None) }, |_, _| Ok(2)));
     assert!(waits(first.as_mut()) && waits(second.as_mut()) && waits(stranger.as_mut()));
-    assert_eq!(second.await.unwrap_err().word, Word::Full);
+    assert_eq!(second.await.unwrap_err().code, ErrorCode::Full);
     assert_eq!(two.depth(), (2, 1));
     drop(end);
     assert_eq!((first.await, stranger.await), (Ok((1, ())), Ok((2, ()))));
@@ -147,6 +147,6 @@ async fn fault_105_who_has_most_in_a_full_line_is_refused_for_who_has_nothing_in
 async fn work_that_panics_gives_its_helper_back() {
     let offload = Offload::with(ONE);
     let broken = |_: &Stop, _: &mut ()| -> Result<()> { panic!("broken") };
-    assert_eq!(offload.run(job((), None), broken).await.unwrap_err().word, Word::Internal);
+    assert_eq!(offload.run(job((), None), broken).await.unwrap_err().code, ErrorCode::Internal);
     idle(&offload).await;
 }

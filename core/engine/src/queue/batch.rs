@@ -9,7 +9,7 @@ use super::pending::Pending;
 use super::{Queue, pending};
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::loans::Loan;
 use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
@@ -65,7 +65,7 @@ impl Batch {
         };
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();
-        let trace = BatchTrace::begin(cut_at, members.iter().filter_map(|m| m.item.watch()));
+        let trace = BatchTrace::begin(cut_at, members.iter().filter_map(|m| m.item.record()));
         let shares_rows = members.len() > 1 || members.first().is_some_and(Portion::is_piece);
         Batch {
             queue,
@@ -257,7 +257,7 @@ impl Batch {
     fn note_run(&self, ended: Instant) {
         if self.running {
             let compute = ended.saturating_duration_since(self.gathered_at);
-            self.members.iter().filter_map(|m| m.item.watch()).for_each(|w| w.ran(compute));
+            self.members.iter().filter_map(|m| m.item.record()).for_each(|w| w.ran(compute));
         }
     }
 
@@ -318,7 +318,7 @@ impl Drop for Batch {
 }
 
 fn internal(message: impl Into<String>) -> Error {
-    Error::new(Word::Internal, message)
+    Error::new(ErrorCode::Internal, message)
 }
 
 /// Whether this is a piece of a request that runs whole by now: it counts for nothing.

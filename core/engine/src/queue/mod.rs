@@ -14,11 +14,11 @@ mod texts;
 pub use batch::Batch;
 pub use deferred::{defer_wakes, wake_touched};
 pub use options::Options;
-pub use pending::{Answer, Form, Pending, Reply, Terms, Ticket};
+pub use pending::{Answer, Form, Pending, Reply, RequestMeta, Ticket};
 
 use crate::batching::policy::{Lines, Rules};
 use crate::codec::prepare::{Limits, Prepared};
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::loans::Loans;
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
@@ -205,7 +205,7 @@ impl Queue {
         if self.is_full(&line, &pending) {
             let hint = self.stats.retry_hint(line.lines.rows());
             let message = format!("Exceeds maximum queue size for model '{}', try again later", self.model);
-            return Err(Refused::Error(Error::new(Word::Full, message).retry(hint)));
+            return Err(Refused::Error(Error::new(ErrorCode::Full, message).retry(hint)));
         }
         line.bytes += pending.prepared.bytes;
         line.lines.push(pending.clone());

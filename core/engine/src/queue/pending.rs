@@ -9,7 +9,7 @@ use crate::codec::compression::Encoding;
 use crate::codec::prepare::Prepared;
 use crate::error::Error;
 use crate::loans::Weight;
-use crate::observe::Watch;
+use crate::observe::RequestRecord;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::future::Future;
@@ -67,7 +67,7 @@ pub struct Pending {
     /// The answers so far to the pieces of a request that is larger than a batch.
     pub(super) pieces: Mutex<Pieces>,
     /// Only for requests that are traced, sampled or in the access log.
-    watch: Option<Arc<Watch>>,
+    record: Option<Arc<RequestRecord>>,
     mailbox: Option<Arc<Mailbox>>,
     state: AtomicU8,
     slot: Mutex<Slot>,
@@ -82,37 +82,37 @@ struct Slot {
 }
 
 /// All that travels with a request beside its tensors.
-pub struct Terms {
+pub struct RequestMeta {
     pub id: Option<Arc<str>>,
     pub form: Form,
     pub priority: u64,
     pub deadline: Option<Instant>,
     pub mailbox: Option<Arc<Mailbox>>,
     pub reservation: Reservation,
-    pub watch: Option<Arc<Watch>>,
+    pub record: Option<Arc<RequestRecord>>,
 }
 
 impl Pending {
-    pub fn new(queue: &Queue, prepared: Prepared, terms: Terms) -> Arc<Self> {
+    pub fn new(queue: &Queue, prepared: Prepared, meta: RequestMeta) -> Arc<Self> {
         let arrived = Instant::now();
         let (rows, alone) = queue.place_of(&prepared);
         let own = queue.options().default_timeout;
-        let deadline = [terms.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
+        let deadline = [meta.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
         Arc::new(Pending {
             alone: AtomicBool::new(alone),
             weight: queue.weight_of(&prepared, rows),
             rows,
-            level: queue.options().level(terms.priority),
-            id: terms.id,
-            form: terms.form,
+            level: queue.options().level(meta.priority),
+            id: meta.id,
+            form: meta.form,
             arrived,
             deadline,
             pieces: Mutex::default(),
-            watch: terms.watch,
-            mailbox: terms.mailbox,
+            record: meta.record,
+            mailbox: meta.mailbox,
             state: AtomicU8::new(WAITING),
             slot: Mutex::new(Slot::default()),
-            reservation: terms.reservation,
+            reservation: meta.reservation,
             prepared,
         })
     }
@@ -134,8 +134,8 @@ impl Pending {
         Arc::into_inner(self).map(|pending| pending.reservation)
     }
 
-    pub fn watch(&self) -> Option<&Arc<Watch>> {
-        self.watch.as_ref()
+    pub fn record(&self) -> Option<&Arc<RequestRecord>> {
+        self.record.as_ref()
     }
 
     pub fn mailbox(&self) -> Option<&Arc<Mailbox>> {

@@ -109,7 +109,7 @@ fn join(mut pieces: Vec<Piece>, mut held: Option<Reservation>) -> Result<Joined>
 mod tests {
     use super::*;
     use crate::admission::Budget;
-    use crate::error::Word;
+    use crate::error::ErrorCode;
 
     /// Hands a piece in whose bytes are its `start`.
     fn keep(pieces: &mut Pieces, start: u8, shape: &[i64], most: usize, of: &Reservation) -> Result<Kept> {
@@ -145,11 +145,11 @@ mod tests {
         assert_eq!(budget.used(), 9);
         drop(joined);
         assert_eq!(budget.used(), 0);
-        assert_eq!(keep(&mut pieces, 0, &[1, 10], 9, &of).unwrap_err().word, Word::TooLarge);
-        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 21], 99, &of).unwrap_err().word, Word::TooLarge);
+        assert_eq!(keep(&mut pieces, 0, &[1, 10], 9, &of).unwrap_err().code, ErrorCode::TooLarge);
+        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 21], 99, &of).unwrap_err().code, ErrorCode::TooLarge);
         let mut others = budget.reserve();
         others.take(1).unwrap();
-        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 20], 99, &of).unwrap_err().word, Word::Full);
+        assert_eq!(keep(&mut Pieces::default(), 0, &[1, 20], 99, &of).unwrap_err().code, ErrorCode::Full);
     }
 
     #[test]

@@ -39,18 +39,18 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
     let inputs = vec![Some(PreparedTensor::new(shape, Bytes::from(data)))];
     let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes, as_described: false };
-    Pending::new(queue, prepared, terms(first, deadline))
+    Pending::new(queue, prepared, meta(first, deadline))
 }
 
-fn terms(id: i32, deadline: Option<Instant>) -> Terms {
-    Terms {
+fn meta(id: i32, deadline: Option<Instant>) -> RequestMeta {
+    RequestMeta {
         id: Some(id.to_string().into()),
         form: Form::Http(Encoding::Identity),
         priority: 0,
         deadline,
         mailbox: None,
         reservation: Budget::new(usize::MAX).reserve(),
-        watch: None,
+        record: None,
     }
 }
 
@@ -59,7 +59,7 @@ fn limited(queue: &Queue, rows: i32, budget: &Arc<Budget>) -> Arc<Pending> {
     let mut reservation = budget.reserve();
     reservation.take(10).unwrap();
     let prepared = Arc::into_inner(pending(queue, 0, rows, None)).unwrap().prepared;
-    Pending::new(queue, prepared, Terms { reservation, ..terms(0, None) })
+    Pending::new(queue, prepared, RequestMeta { reservation, ..meta(0, None) })
 }
 
 fn submit(queue: &Arc<Queue>, first: i32, rows: i32) -> Ticket {
@@ -123,7 +123,7 @@ fn fault_102_an_answer_over_the_limit_fails_alone() {
     let (mut small, mut large) =
         (submit(&queue, 7, 1), queue.push(limited(&queue, 1, &budget)).expect("there is room"));
     echo(queue.next_batch().unwrap());
-    assert_eq!(reply(&mut large).unwrap().unwrap_err().word, Word::TooLarge);
+    assert_eq!(reply(&mut large).unwrap().unwrap_err().code, ErrorCode::TooLarge);
     assert_eq!(data_of(&mut small), [7, 7]);
     drop(large);
     assert_eq!(budget.used(), 0);
@@ -140,7 +140,7 @@ fn fault_102_pieces_end_with_the_first_that_is_too_much_and_hold_nothing() {
     assert_eq!(budget.used(), 42);
     echo(queue.next_batch().unwrap());
     assert_eq!(budget.used(), 10);
-    assert_eq!(reply(&mut large).unwrap().unwrap_err().word, Word::TooLarge);
+    assert_eq!(reply(&mut large).unwrap().unwrap_err().code, ErrorCode::TooLarge);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn outputs_with_other_rows_are_refused_and_the_batch_can_be_split() {
     second.fail(&Error::bad("guilty"));
     assert_eq!(data_of(&mut tickets[0]), [0, 0]);
     assert_eq!(data_of(&mut tickets[1]), [1, 1]);
-    assert_eq!(reply(&mut tickets[2]).unwrap().unwrap_err().word, Word::BadRequest);
+    assert_eq!(reply(&mut tickets[2]).unwrap().unwrap_err().code, ErrorCode::BadRequest);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_batch_dropped_unanswered_fails_its_requests() {
     let queue = queue(batched());
     let mut ticket = submit(&queue, 0, 1);
     drop(queue.next_batch().unwrap());
-    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().word, Word::Internal);
+    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().code, ErrorCode::Internal);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn fault_27_a_caller_that_leaves_frees_its_place_and_is_not_run() {
     let queue = queue(Options { max_queue_requests: 2, ..batched() });
     let (gone, mut stays) = (submit(&queue, 0, 1), submit(&queue, 1, 1));
     assert!(
-        matches!(queue.push(pending(&queue, 2, 1, None)), Err(Refused::Error(e)) if e.word == Word::Full)
+        matches!(queue.push(pending(&queue, 2, 1, None)), Err(Refused::Error(e)) if e.code == ErrorCode::Full)
     );
     drop(gone);
     let mut third = submit(&queue, 2, 1);
@@ -224,7 +224,7 @@ async fn fault_26_what_expired_in_the_queue_is_not_run() {
     let queue = queue(batched());
     let soon = Instant::now() + Duration::from_millis(5);
     let ticket = queue.push(pending(&queue, 0, 1, Some(soon))).unwrap();
-    assert_eq!(ticket.await.unwrap_err().word, Word::Expired);
+    assert_eq!(ticket.await.unwrap_err().code, ErrorCode::Expired);
     let mut live = submit(&queue, 1, 1);
     let batch = queue.next_batch().unwrap();
     assert_eq!(batch.requests(), 1);
@@ -232,7 +232,7 @@ async fn fault_26_what_expired_in_the_queue_is_not_run() {
     assert!(reply(&mut live).is_some());
     assert_eq!(queue.stats().dropped_expired.load(Ordering::Relaxed), 1);
     let late = queue.push(pending(&queue, 0, 1, Some(Instant::now())));
-    assert!(matches!(late, Err(Refused::Error(e)) if e.word == Word::Expired));
+    assert!(matches!(late, Err(Refused::Error(e)) if e.code == ErrorCode::Expired));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn bounds_hold_in_requests_rows_and_bytes() {
     let full = |options: Options| {
         let queue = queue(options);
         let _first = submit(&queue, 0, 3);
-        matches!(queue.push(pending(&queue, 0, 3, None)), Err(Refused::Error(e)) if e.word == Word::Full && e.retry_after.is_some())
+        matches!(queue.push(pending(&queue, 0, 3, None)), Err(Refused::Error(e)) if e.code == ErrorCode::Full && e.retry_after.is_some())
     };
     assert!(full(Options { max_queue_requests: 1, ..batched() }));
     assert!(full(Options { max_queue_rows: 5, ..batched() }));
@@ -317,8 +317,8 @@ fn one_wake_up_serves_all_that_arrived_on_an_io_thread() {
 fn an_aborted_queue_answers_everything_still_in_line() {
     let queue = queue(batched());
     let mut ticket = submit(&queue, 0, 1);
-    assert_eq!(queue.abort(&Error::new(Word::Unavailable, "stopping")), 1);
-    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().word, Word::Unavailable);
+    assert_eq!(queue.abort(&Error::new(ErrorCode::Unavailable, "stopping")), 1);
+    assert_eq!(reply(&mut ticket).unwrap().unwrap_err().code, ErrorCode::Unavailable);
     assert!(queue.next_batch().is_none());
 }
 
@@ -394,7 +394,7 @@ fn fault_106_a_batch_is_abandoned_once_its_last_caller_has_left_or_is_late() {
     assert!(batch.is_abandoned());
     batch.abandon();
     let reply = reply(&mut waits).expect("answered").expect_err("late");
-    assert_eq!(reply.word, Word::Expired);
+    assert_eq!(reply.code, ErrorCode::Expired);
     let stats = queue.stats();
     assert_eq!(stats.abandoned_runs.load(Ordering::Relaxed), 1);
     assert_eq!(stats.failed_runs.load(Ordering::Relaxed), 0);

@@ -2,7 +2,7 @@
 
 use super::Encoding;
 use crate::codec::buffer::without_slack;
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::memory;
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
@@ -209,7 +209,7 @@ impl Zlib {
 
 fn too_large(limit: usize) -> Error {
     Error::new(
-        Word::TooLarge,
+        ErrorCode::TooLarge,
         format!("the decompressed request body is larger than the limit of {limit} bytes"),
     )
 }
@@ -237,9 +237,9 @@ mod tests {
             let mut asked = 0;
             let error = inflater.advance(usize::MAX, &mut |_| {
                 asked += 1;
-                if asked > 3 { Err(Error::new(Word::Cancelled, "the caller left")) } else { Ok(()) }
+                if asked > 3 { Err(Error::new(ErrorCode::Cancelled, "the caller left")) } else { Ok(()) }
             });
-            assert_eq!(error.unwrap_err().word, Word::Cancelled);
+            assert_eq!(error.unwrap_err().code, ErrorCode::Cancelled);
             assert!(inflater.filled <= 3 * PIECE, "{encoding:?}: {}", inflater.filled);
         }
     }

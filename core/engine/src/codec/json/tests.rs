@@ -1,7 +1,7 @@
 use super::*;
 use crate::admission::Budget;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature, TensorSpec};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ fn decode(body: &str) -> Result<InferRequest, Error> {
 
 fn refusal(body: &str) -> String {
     let error = decode(body).expect_err(&body[..body.len().min(200)]);
-    assert_eq!(error.word, Word::BadRequest, "{error}");
+    assert_eq!(error.code, ErrorCode::BadRequest, "{error}");
     error.message
 }
 
@@ -214,7 +214,7 @@ fn what_is_not_built_is_said_to_be() {
         r#"{"inputs":[],"parameters":{"sequence_id":"five"}}"#,
         r#"{"inputs":[],"parameters":{"sequence_start":true}}"#,
     ] {
-        assert_eq!(decode(body).unwrap_err().word, Word::Unimplemented, "{body}");
+        assert_eq!(decode(body).unwrap_err().code, ErrorCode::Unimplemented, "{body}");
     }
     decode(r#"{"inputs":[],"parameters":{"sequence_id":0,"sequence_start":false}}"#).unwrap();
 }
@@ -249,7 +249,7 @@ fn fault_103_converted_data_counts_before_it_is_there() {
     let (request, held) = of(1000).unwrap();
     assert!(matches!(&request.inputs[0].payload, Payload::Json { data, .. } if data.len() == 8000));
     assert_eq!((held.bytes(), budget.used()), (8000, 8000));
-    assert_eq!(of(1000).unwrap_err().word, Word::Full);
+    assert_eq!(of(1000).unwrap_err().code, ErrorCode::Full);
     drop(held);
     assert_eq!(budget.used(), 0);
 }
@@ -272,7 +272,7 @@ fn fault_103_the_parsers_copy_of_escaped_text_counts_while_it_reads() {
     let mut others = budget.reserve();
     others.take(100_000).unwrap();
     let refused = super::decode_infer("m", text.as_bytes(), Bytes::new(), &mut held);
-    assert_eq!(refused.unwrap_err().word, Word::Full);
+    assert_eq!(refused.unwrap_err().code, ErrorCode::Full);
 }
 
 #[test]
@@ -662,7 +662,7 @@ fn fault_102_an_answer_is_whole_at_its_limit_and_refused_one_below() {
                 };
                 assert_eq!(with(whole, usize::MAX).unwrap().0.len(), whole);
                 let error = with(whole - 1, usize::MAX).unwrap_err();
-                assert_eq!(error.word, Word::TooLarge, "{datatype} {byte} {error}");
+                assert_eq!(error.code, ErrorCode::TooLarge, "{datatype} {byte} {error}");
                 assert!(error.message.contains("limits.max_message_bytes"), "{error}");
                 let error = with(whole, whole - 1).unwrap_err();
                 assert!(error.message.contains("limits.process_bytes"), "{error}");
@@ -677,7 +677,7 @@ fn fault_102_an_answer_far_over_the_limit_takes_no_memory() {
     let budget = Budget::of_messages(1000, 1 << 20);
     let error = super::encode_infer(&HEAD, &[output(Datatype::Fp32, &[1], &data, false)], &budget.reserve());
     let error = error.unwrap_err();
-    assert_eq!(error.word, Word::TooLarge);
+    assert_eq!(error.code, ErrorCode::TooLarge);
     assert!(error.message.contains("takes at least 4194304 bytes, over the limit of 1048576"), "{error}");
 }
 
@@ -846,7 +846,7 @@ fn fault_105_decoding_stops_where_it_is_not_wanted_any_more() {
         decode(&tensor(1000)).unwrap();
         decode(&ignored(1000)).unwrap();
         for body in [tensor(10_000), ignored(10_000)] {
-            assert_eq!(decode(&body).unwrap_err().word, Word::Cancelled, "{}", &body[..60]);
+            assert_eq!(decode(&body).unwrap_err().code, ErrorCode::Cancelled, "{}", &body[..60]);
         }
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::codec::RequestedOutput;
-use crate::error::Word;
+use crate::error::ErrorCode;
 use crate::stop::NEVER;
 use crate::tensor::TensorSpec;
 
@@ -29,7 +29,7 @@ fn request(inputs: Vec<InputTensor>) -> InferRequest {
 
 fn refusal(inputs: Vec<InputTensor>, signature: &Signature, limits: &Limits) -> String {
     let error = prepare(&request(inputs), signature, limits).unwrap_err();
-    assert_eq!(error.word, Word::BadRequest);
+    assert_eq!(error.code, ErrorCode::BadRequest);
     error.message
 }
 
@@ -114,7 +114,7 @@ fn a_wrong_name_gets_the_nearest_one() {
 #[test]
 fn an_output_that_no_tensor_carries_is_refused_with_the_reason() {
     let error = asked(&[("y", None), ("p", None)], false).unwrap_err();
-    assert_eq!(error.word, Word::BadRequest);
+    assert_eq!(error.code, ErrorCode::BadRequest);
     assert_eq!(error.message, "unexpected inference output 'p' for model 'm': it is a map");
 }
 

@@ -1,6 +1,6 @@
 //! The words for what a request lacks or asks for in vain, the same on both doors.
 
-use crate::error::{Error, Word};
+use crate::error::{Error, ErrorCode};
 use crate::tensor::shown;
 
 /// The error for an input without data.
@@ -14,21 +14,21 @@ pub(in crate::codec) fn no_data(tensor: &str, model: &str) -> Error {
 
 pub(in crate::codec) fn no_classification(output: &str) -> Error {
     Error::new(
-        Word::Unimplemented,
+        ErrorCode::Unimplemented,
         format!("parameter 'classification' of output '{}' is not supported", shown(output)),
     )
 }
 
 pub(in crate::codec) fn no_shared_memory(kind: &str, name: &str) -> Error {
     Error::new(
-        Word::Unimplemented,
+        ErrorCode::Unimplemented,
         format!("shared memory is not supported, {kind} '{}' asks for it", shown(name)),
     )
 }
 
 pub(in crate::codec) fn no_sequences(key: &str) -> Error {
     Error::new(
-        Word::Unimplemented,
+        ErrorCode::Unimplemented,
         format!("parameter '{}' is not supported: sequences are not built", shown(key)),
     )
 }

@@ -5,7 +5,7 @@ use crate::codec::oracle::{
     ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
 };
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
-use crate::error::{Error, Result, Word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::tensor::Datatype;
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -97,7 +97,11 @@ fn a_flood_of_two_byte_inputs_is_refused() {
 #[test]
 fn fault_47_malformed_messages_are_bad_requests() {
     for bad in [&b"\xff\xff\xff"[..], b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x08\x01", b"\x2a\x03\x0a\x05a"] {
-        assert_eq!(decode_infer(Bytes::copy_from_slice(bad)).unwrap_err().word, Word::BadRequest, "{bad:?}");
+        assert_eq!(
+            decode_infer(Bytes::copy_from_slice(bad)).unwrap_err().code,
+            ErrorCode::BadRequest,
+            "{bad:?}"
+        );
     }
     assert!(decode_infer(vec![0x0b; 100_000].into()).is_err());
 }
@@ -114,8 +118,11 @@ fn timeout_and_priority_are_read_with_their_types() {
     assert_eq!(decode(&with_parameter("priority", ParameterChoice::Int64(3))).unwrap().priority, 3);
     for key in ["timeout", "priority"] {
         assert!(refusal(&with_parameter(key, ParameterChoice::Int64(-1))).message.contains("negative"));
-        assert_eq!(refusal(&with_parameter(key, ParameterChoice::String("1".into()))).word, Word::BadRequest);
-        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Double(1.0))).word, Word::BadRequest);
+        assert_eq!(
+            refusal(&with_parameter(key, ParameterChoice::String("1".into()))).code,
+            ErrorCode::BadRequest
+        );
+        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Double(1.0))).code, ErrorCode::BadRequest);
     }
 }
 
@@ -127,23 +134,23 @@ fn free_parameters_pass_and_reserved_ones_do_not() {
     decode(&with_parameter("triton_enable_empty_final_response", ParameterChoice::Bool(true))).unwrap();
     let error = refusal(&with_parameter("triton_x", ParameterChoice::Bool(true)));
     assert!(error.message.contains("parameter keys starting with 'triton_' are reserved"));
-    assert_eq!(error.word, Word::BadRequest);
+    assert_eq!(error.code, ErrorCode::BadRequest);
 }
 
 #[test]
 fn what_is_not_built_is_said_to_be() {
     let one = || InferParameter::from(ParameterChoice::Int64(1));
     for key in ["sequence_id", "sequence_start", "sequence_end"] {
-        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Int64(1))).word, Word::Unimplemented);
+        assert_eq!(refusal(&with_parameter(key, ParameterChoice::Int64(1))).code, ErrorCode::Unimplemented);
     }
     decode(&with_parameter("sequence_id", ParameterChoice::Int64(0))).unwrap();
     let mut input = named("a");
     input.parameters.insert("shared_memory_region".into(), one());
-    assert_eq!(refusal(&with_inputs(vec![input], 0)).word, Word::Unimplemented);
+    assert_eq!(refusal(&with_inputs(vec![input], 0)).code, ErrorCode::Unimplemented);
     for key in ["classification", "shared_memory_region"] {
         let output = Wanted { name: "y".into(), parameters: [(key.to_owned(), one())].into() };
         let request = ModelInferRequest { outputs: vec![output], ..Default::default() };
-        assert_eq!(refusal(&request).word, Word::Unimplemented);
+        assert_eq!(refusal(&request).code, ErrorCode::Unimplemented);
     }
 }
 
@@ -214,7 +221,7 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
     let of = budget.reserve();
     let answer = encode_stream_infer(&head, &outputs, true, &of).unwrap();
     assert_eq!(budget.used(), answer.len());
-    assert_eq!(encode_infer(&head, &outputs, true, &of).unwrap_err().word, Word::Full);
+    assert_eq!(encode_infer(&head, &outputs, true, &of).unwrap_err().code, ErrorCode::Full);
     drop(answer);
     assert_eq!(budget.used(), 0);
 }
@@ -233,7 +240,7 @@ proptest! {
         let plain = encode_infer(&head, &outputs, false, &boundless()).unwrap();
         let within = |limit| encode_infer(&head, &outputs, false, &Budget::of_messages(usize::MAX, limit).reserve());
         prop_assert_eq!(within(plain.len()).unwrap(), &plain);
-        prop_assert!(plain.is_empty() || within(plain.len() - 1).unwrap_err().word == Word::TooLarge);
+        prop_assert!(plain.is_empty() || within(plain.len() - 1).unwrap_err().code == ErrorCode::TooLarge);
         let framed = encode_infer(&head, &outputs, true, &boundless()).unwrap();
         prop_assert_eq!(unframe(&framed), &plain[..]);
         let answer = ModelInferResponse::decode(plain).unwrap();

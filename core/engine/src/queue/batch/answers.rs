@@ -153,8 +153,8 @@ impl Batch {
                 binary,
             })
             .collect();
-        if let Some(watch) = pending.watch() {
-            watch.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
+        if let Some(record) = pending.record() {
+            record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
         encode(pending.form, &head, &tensors, &pending.reservation)
     }

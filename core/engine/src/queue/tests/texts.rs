@@ -27,7 +27,7 @@ fn row(queue: &Queue, text: &str, count: usize) -> Arc<Pending> {
     let (bytes, shape) = (data.len(), Shape::from_slice(&[1, count as i64]));
     let inputs = vec![Some(PreparedTensor::new(shape, data.into()))];
     let prepared = Prepared { inputs, outputs: vec![(0, true)], bytes, as_described: false };
-    Pending::new(queue, prepared, terms(1, None))
+    Pending::new(queue, prepared, meta(1, None))
 }
 
 fn submit(queue: &Arc<Queue>, text: &str) -> Ticket {
@@ -129,7 +129,7 @@ fn fault_110_only_a_requests_texts_count_as_such() {
         |shape: &[i64], bytes| Some(PreparedTensor::new(Shape::from_slice(shape), vec![0; bytes].into()));
     let inputs = vec![of(&[1, 1], 7), of(&[1, 250_000], 1_000_000)];
     let prepared = Prepared { inputs, outputs: vec![(0, true)], bytes: 1_000_007, as_described: false };
-    let weight = Pending::new(&queue, prepared, terms(1, None)).weight;
+    let weight = Pending::new(&queue, prepared, meta(1, None)).weight;
     assert_eq!(weight, Weight { texts: 1, text_bytes: 7, bytes: 1_000_007 });
 }
 

@@ -137,7 +137,7 @@ fn an_empty_line_takes_a_request_of_any_number_of_rows() {
     let queue = queue(Options { max_queue_rows: 5, ..batched() });
     let mut big = submit(&queue, 0, 9);
     assert!(
-        matches!(queue.push(pending(&queue, 0, 1, None)), Err(Refused::Error(e)) if e.word == Word::Full)
+        matches!(queue.push(pending(&queue, 0, 1, None)), Err(Refused::Error(e)) if e.code == ErrorCode::Full)
     );
     echo(queue.next_batch().unwrap());
     assert_eq!(shape_of(&mut big), [9, 2], "in one piece");
@@ -266,7 +266,7 @@ fn answers(options: Options, requests: &[(Vec<Option<i64>>, i32)], model: Model)
         Signature { inputs: vec![spec("x"), spec("z")], outputs: vec![spec("y")], left_out: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, options, None);
     let push = |(rows, value): &(Vec<Option<i64>>, i32)| {
-        queue.push(Pending::new(&queue, prepared(rows, *value), terms(0, None))).unwrap()
+        queue.push(Pending::new(&queue, prepared(rows, *value), meta(0, None))).unwrap()
     };
     let mut tickets: Vec<_> = requests.iter().map(push).collect();
     while queue.depth().0 > 0 {

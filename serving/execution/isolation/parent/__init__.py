@@ -1,0 +1,1 @@
+"""A child process as the server sees it: started, asked, started again."""

@@ -1,0 +1,222 @@
+"""A child process of ours, seen from the server; ``child.serve.serve`` is its other end.
+
+Spawned, never forked: it shares no lock, thread or session with the server. It has its own
+session and ignores SIGINT, SIGTERM and SIGHUP, so that a drain can finish what runs in it. It never
+outlives the server, however that ends: it sees the end of its socket, and the kernel ends it
+where it can't.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import serving
+from serving.execution.isolation import framing
+from serving.execution.isolation.child.serve import SIGNALS
+from serving.execution.isolation.framing import Message
+from serving.execution.isolation.spawning import in_lasting_thread
+
+# For a process that closed its socket, or was killed, to be gone.
+_END_S = 10.0
+_CLOSE_S = 2.0
+_STDERR = 2
+
+
+class ChildDiedError(Exception):
+    """The child ended; ``words`` (``SIGFPE``, ``exit status 3``) say how.
+
+    One of ``signal_number`` and ``exit_code`` is set.
+    """
+
+    def __init__(self, words: str, signal_number: int | None, exit_code: int | None) -> None:
+        super().__init__(words)
+        self.words = words
+        self.signal_number = signal_number
+        self.exit_code = exit_code
+
+
+class ChildFailedError(Exception):
+    """The child lives, but what it was asked for raised an error that it did not expect."""
+
+
+class Child:
+    """``python -m <module> <fd> <our pid>``, whose module calls ``child.serve.serve(handler)``.
+
+    ``name`` shows in the process list. ``niceness``: of all its threads, beyond
+    this process's. ``memory_bytes``: what it may allocate beyond what it needs to start; what
+    goes beyond fails like any allocation. What it prints goes to this process's stderr.
+
+    Raises OSError where no process can be had.
+    """
+
+    def __init__(
+        self, module: str, *, name: str, niceness: int = 0, memory_bytes: int | None = None
+    ) -> None:
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._channel, theirs = framing.socket_pair()
+        try:
+            with theirs:
+                self._process = _spawned(module, theirs.fileno(), name)
+        except BaseException:
+            self._channel.close()
+            raise
+        # Niceness is a thread's own: the main thread's is what we were started with.
+        start = {
+            "niceness": min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + niceness),
+            "memory_bytes": memory_bytes,
+        }
+        # One that died this early shows itself in the first question.
+        with contextlib.suppress(OSError):
+            framing.send(self._channel, start)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def ask(
+        self, message: Message, fds: Sequence[int] = (), timeout: float | None = None
+    ) -> Message:
+        """Send ``message`` and file descriptors (copies: the caller keeps its own), wait for
+        the answer. One question at a time; others wait for their turn.
+
+        Raises ChildDiedError; ChildFailedError; TimeoutError after ``timeout`` seconds, when
+        the child is still busy and only ``kill`` and ``close`` make sense; FramingError
+        for a message that is too large.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            try:
+                self._channel.settimeout(timeout)
+                with self._sending:
+                    framing.send(self._channel, message, fds, until)
+                answer, received = self._receive(until)
+            except TimeoutError:
+                raise
+            except (EOFError, OSError):
+                raise self.end() from None
+        for fd in received:
+            os.close(fd)
+        if "failed" in answer:
+            raise ChildFailedError(str(answer["failed"]))
+        return answer
+
+    def tell(self, word: str) -> bool:
+        """Have it hear a word at once, also while it is busy with a question: there is no
+        answer. False where that is not possible, now or any more."""
+        if not self._sending.acquire(blocking=False):
+            return False
+        try:
+            framing.send(self._channel, {"word": word})
+        except (OSError, framing.FramingError):
+            return False
+        finally:
+            self._sending.release()
+        return True
+
+    def _receive(self, until: float | None) -> tuple[Message, list[int]]:
+        try:
+            return framing.receive(self._channel, until)
+        except framing.FramingError:
+            # It is no longer itself.
+            self.kill()
+            raise EOFError from None
+
+    def end(self) -> ChildDiedError:
+        """How a child ended that closed its socket or is about to end. One that lives on
+        without it is killed."""
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            code = self._process.returncode or 0
+        if code < 0:
+            return ChildDiedError(_signal_name(-code), -code, None)
+        return ChildDiedError(f"exit status {code}", None, code)
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for an answer gets ChildDiedError."""
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+
+    def close(self) -> None:
+        """Let it end by itself, or kill it after two seconds. Nothing of it is left."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        with self._lock:
+            self._channel.close()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _spawned(module: str, fd: int, name: str) -> subprocess.Popen[bytes]:
+    command = [module, str(fd), str(os.getpid()), name]
+    return in_lasting_thread(partial(_spawn, command, fd))
+
+
+def _spawn(arguments: list[str], fd: int) -> subprocess.Popen[bytes]:
+    # Blocked signals stay so across the exec: none can end it before it ignores them.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        return subprocess.Popen(
+            # -P: a file beside which the server happens to run is not a module.
+            [sys.executable, "-P", "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=_output(),
+            stderr=_output(),
+            pass_fds=(fd,),
+            start_new_session=True,
+            env=_environment(),
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _output() -> int:
+    """Our stderr, if we were started with one: without, the number may be somebody's file."""
+    if sys.__stderr__ is None:
+        return subprocess.DEVNULL
+    try:
+        os.fstat(_STDERR)
+    except OSError:
+        return subprocess.DEVNULL
+    return _STDERR
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    home = str(Path(serving.__file__).parent.parent)
+    if home not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([home, before] if before else [home])
+    return environment

@@ -1,0 +1,1 @@
+"""What a version is run on before it serves: samples of its users, and generated inputs."""

@@ -1,0 +1,157 @@
+"""The user's own inputs: from the manifest, the configuration's warm-up, MLflow's example.
+
+A sample must run, or the version is not served. So must it fit: a sample that cannot be read
+or is not one of the model's inputs is an error of the version. MLflow writes its example for
+another scorer; one that does not fit here is only noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from serving.errors import LoadError
+from serving.execution.faults import classify
+from serving.loading.batching.answers import answers_of
+from serving.loading.inputs import sample_files, warmup_inputs
+from serving.loading.inputs.generated import STYLES, Array, Feeds, Run, Style
+from serving.loading.inputs.sample_files import UnfitError
+from serving.model_config.schema import ModelConfig
+from serving.signature import Signature
+
+MLFLOW_EXAMPLES = ("input_example.json", "serving_input_example.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Inputs to run ``count`` times. ``own``: whether the values are the user's, not zeros or
+    noise that they asked for. ``what`` names it in errors."""
+
+    what: str
+    feeds: Feeds
+    count: int = 1
+    own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the samples of one version lie. ``folder`` is the model's own, with ``warmup/``;
+    ``named`` are the files that the manifest names, relative to ``version``.
+    ``most_bytes``: of one sample's file."""
+
+    version: Path
+    folder: Path
+    named: tuple[str, ...] = ()
+    most_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What was found; ``notes`` say in words which example does not fit."""
+
+    samples: tuple[Sample, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def collect(sources: Sources, signature: Signature, config: ModelConfig) -> Samples:
+    """All samples of a version. Raises LoadError naming the one that is wrong, and how."""
+    found = [_named(sources, name, signature) for name in sources.named]
+    for one in config.warmup:
+        feeds = warmup_inputs.feeds_of(one, signature, sources.folder / "warmup")
+        own = all(given.fill == "file" for given in one.inputs)
+        found.append(Sample(f"warm-up sample '{one.name}'", feeds, max(1, one.count), own))
+    try:
+        example = _mlflow_example(sources, signature)
+    except UnfitError as error:
+        return Samples(tuple(found), (f"MLflow's input example is not used: {error}",))
+    return Samples((*found, *example))
+
+
+def _named(sources: Sources, name: str, signature: Signature) -> Sample:
+    what = f"sample '{PurePosixPath(name).name}'"
+    try:
+        feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
+    except UnfitError as error:
+        raise LoadError(f"{what}: {error}") from error
+    return Sample(what, feeds)
+
+
+def _mlflow_example(sources: Sources, signature: Signature) -> list[Sample]:
+    for name in MLFLOW_EXAMPLES:
+        if name not in sources.named and (sources.version / name).is_file():
+            feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
+            return [Sample("MLflow's input example", feeds)]
+    return []
+
+
+def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:
+    """Run each as often as it says. Raises LoadError for one that fails, and for an answer
+    that is not finite although the user's input was."""
+    names = [tensor.name for tensor in signature.outputs]
+    for sample in samples:
+        try:
+            for _ in range(sample.count):
+                answers = answers_of(run, names, sample.feeds)
+        except LoadError:
+            raise
+        except Exception as error:
+            fault = classify(error)
+            raise LoadError(f"{sample.what} failed: {fault.message}", fault.detail) from error
+        if sample.own and all(_finite(array) for array in sample.feeds.values()):
+            _check_finite(sample, names, answers)
+
+
+def _check_finite(sample: Sample, names: Sequence[str], answers: Sequence[Array]) -> None:
+    for name, answer in zip(names, answers, strict=True):
+        if not _finite(answer):
+            raise LoadError(
+                f"{sample.what} has finite input, but NaN or infinity in output '{name}'"
+            )
+
+
+def _finite(array: Array) -> bool:
+    return not np.issubdtype(array.dtype, np.floating) or bool(np.isfinite(array).all())
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRows:
+    """Inputs of any number of rows, made of the rows of samples whose shapes agree."""
+
+    rows: tuple[Feeds, ...]
+    style: Style = STYLES[0]
+    by_rows: bool = True
+
+    def make(self, rows: int = 1, seed: int = 0, style: Style | None = None) -> Feeds:
+        """The rows in turn, beginning at number ``seed``; ``style`` does not matter here."""
+        del style
+        picked = [self.rows[(seed + i) % len(self.rows)] for i in range(rows)]
+        return {name: np.concatenate([row[name] for row in picked]) for name in picked[0]}
+
+
+def sampled_rows(samples: Sequence[Sample], signature: Signature) -> SampledRows | None:
+    """The rows of the user's samples where axis 0 may be rows; None without any."""
+    if not signature.may_batch:
+        return None
+    rows: list[Feeds] = []
+    for sample in samples:
+        counts = {array.shape[0] for array in sample.feeds.values()}
+        if len(counts) != 1:
+            continue
+        for at in range(min(counts.pop(), _MOST_ROWS - len(rows))):
+            row = {name: array[at : at + 1] for name, array in sample.feeds.items()}
+            if not rows or _alike(row, rows[0]):
+                rows.append(row)
+    return SampledRows(tuple(rows)) if rows else None
+
+
+# As many as the proof of batching looks at.
+_MOST_ROWS = 8
+
+
+def _alike(one: Feeds, other: Feeds) -> bool:
+    return {name: a.shape for name, a in one.items()} == {
+        name: a.shape for name, a in other.items()
+    }

@@ -1,0 +1,138 @@
+"""A version that runs batches: made at the end of a load, closed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from serving.errors import ErrorCode
+from serving.execution.instances import Instances
+from serving.execution.isolation.parent.supervised import IsolatedRunner
+from serving.execution.session import Runner
+from serving.loading.batching.cost import CostCurve
+from serving.loading.batching.verdict import BatchingVerdict
+from serving.model_config.reshape import described_shape
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+from serving.signature import Signature, Tensor
+
+if TYPE_CHECKING:
+    from serving import _core
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSlot:
+    """The queue of a version, its session and the threads between them.
+
+    ``verdict_now``: how it is batched now; real requests may change it. ``provider_nodes``:
+    execution provider -> nodes of the graph; ``provider``: the one with most. ``threads``: of
+    the intra-op pool. ``load_seconds``: the trial included.
+    ``memory_bytes``: what it takes, by the trial's measure or its files' sizes. ``cost``: by
+    rows, None where nothing could be measured. ``isolated``: why it runs in a child, '' where
+    it does not. ``checked``: whether its samples, or generated input, ran. ``load_notes``: what
+    was other than expected, in words. ``on_closed`` is called last.
+    """
+
+    name: str
+    version: int
+    queue: _core.Queue
+    runner: Runner | IsolatedRunner
+    instances: Instances
+    verdict_now: Callable[[], BatchingVerdict]
+    config: ModelConfig
+    signature: Signature
+    provider: str
+    provider_nodes: Mapping[str, int]
+    threads: int
+    load_seconds: float
+    stats: _core.Stats
+    on_closed: Callable[[], None]
+    memory_bytes: int = 0
+    cost: CostCurve | None = None
+    isolated: str = ""
+    checked: bool = False
+    load_notes: tuple[str, ...] = field(default=())
+
+    @property
+    def verdict(self) -> BatchingVerdict:
+        """Whether it is batched, and why or why not; ``max_rows`` stays as long as the slot."""
+        return self.verdict_now()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is other than expected: since the load, and now."""
+        trouble = self.runner.trouble
+        return (*self.load_notes, trouble) if trouble else self.load_notes
+
+    @property
+    def process(self) -> IsolatedRunner | None:
+        """The child that it runs in, if it does."""
+        return self.runner if isinstance(self.runner, IsolatedRunner) else None
+
+    def close(self, timeout: float) -> bool:
+        """Let the queued requests out, then give the session's memory back.
+
+        Waits at most ``timeout`` seconds for the runs; then what is still queued is answered
+        UNAVAILABLE and False comes back: a run cannot be stopped, and the session stays until
+        the last one ends. To be called once, away from the serving threads, after a route
+        table without this version was published.
+        """
+        self.queue.close()
+        done = self.instances.join(timeout)
+        if not done:
+            self.queue.abort(ErrorCode.UNAVAILABLE, f"version {self.version} is being unloaded")
+        self.runner.close()
+        self.on_closed()
+        return done
+
+
+_LIMITS = ("delay_us", "max_queue_requests", "max_queue_rows", "max_queue_bytes")
+
+
+def in_force(config: ModelConfig, settings: Settings) -> ModelConfig:
+    """The configuration with the server's own limits where the model states none."""
+    silent = [key for key in _LIMITS if getattr(config, key) is None]
+    return replace(config, **{key: getattr(settings.batching, key) for key in silent})
+
+
+def make_queue(
+    signature: Signature,
+    verdict: BatchingVerdict,
+    config: ModelConfig,
+    settings: Settings,
+    stats: _core.Stats,
+    of: tuple[str, int],
+) -> _core.Queue:
+    """The line of the model and version ``of``, by a configuration that is ``in_force``."""
+    from serving import _core
+
+    def spec(tensor: Tensor) -> _core.TensorSpec:
+        described = described_shape(tensor, verdict.max_rows)
+        return _core.TensorSpec(
+            tensor.name,
+            tensor.datatype,
+            tensor.shape,
+            tensor.optional,
+            None if described == tensor.shape else described,
+            always_described=tensor.described is not None,
+        )
+
+    return _core.Queue(
+        model=of[0],
+        version=of[1],
+        inputs=[spec(tensor) for tensor in signature.inputs],
+        outputs=[spec(tensor) for tensor in signature.outputs],
+        max_rows=verdict.max_rows,
+        **{key: getattr(config, key) for key in _LIMITS},
+        priority_levels=config.priority_levels,
+        default_priority=config.default_priority,
+        default_timeout_us=config.default_timeout_us,
+        max_string_elements=settings.limits.max_string_elements,
+        # A batch is no larger than the largest request.
+        max_batch_bytes=settings.limits.max_message_bytes,
+        stats=stats,
+        preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
+        may_cut=verdict.may_cut,
+        left_out=[(one.name, one.why) for one in signature.left_out],
+    )

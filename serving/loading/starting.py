@@ -1,0 +1,155 @@
+"""The end of a load: a warm session becomes a slot that pulls batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from serving.events import log
+from serving.execution.instances import Instances
+from serving.execution.isolation.parent.supervised import IsolatedRunner
+from serving.execution.session import Runner
+from serving.loading.batching.analysis import why_never
+from serving.loading.batching.live_proof import LiveProof
+from serving.loading.batching.verdict import (
+    BatchingVerdict,
+    Evidence,
+    decide,
+    intent,
+    on_providers,
+    undecided,
+)
+from serving.loading.loaded import LoadedSlot, in_force, make_queue
+from serving.loading.trial.findings import Findings
+from serving.loading.trial.trial import Job
+from serving.model_config.schema import ModelConfig
+
+if TYPE_CHECKING:
+    from serving import _core
+    from serving.execution.recovery import AnyRunner
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """A session that has run, and what is known of it. ``isolated``: why it runs in a child;
+    ``checked``: whether any input ran; ``notes``: what is other than expected."""
+
+    job: Job
+    runner: Runner | IsolatedRunner
+    found: Findings
+    isolated: str
+    checked: bool
+    notes: tuple[str, ...]
+
+
+def start(
+    warmed: Warmed,
+    stats: _core.Stats | None,
+    since: float,
+    memory_bytes: int,
+    on_evidence: Callable[[Evidence], None],
+    on_closed: Callable[[], None],
+) -> LoadedSlot:
+    """Make the queue and start its instances.
+
+    ``since``: the monotonic time at which the load began. ``on_evidence`` hears when real
+    requests settled whether it may be batched, ``on_closed`` when the slot has gone.
+    """
+    from serving import _core
+
+    job, runner, found = warmed.job, warmed.runner, warmed.found
+    verdict, config = _preferring(_verdict(warmed), found, job.config)
+    config = in_force(config, job.settings)
+    _report(job, verdict, warmed.notes)
+    stats = _core.Stats(job.name, job.version) if stats is None else stats
+    of = (job.name, job.version)
+    queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
+    served: AnyRunner = runner
+    verdict_now, end_proof = (lambda: verdict), _nothing
+    if verdict.open:
+        served = live = _live_proof(warmed, verdict, queue, on_evidence)
+        verdict_now, end_proof = (lambda: live.verdict), live.close
+
+    def close_down() -> None:
+        end_proof()
+        on_closed()
+
+    return LoadedSlot(
+        name=job.name,
+        version=job.version,
+        queue=queue,
+        runner=runner,
+        instances=Instances(queue, served, config.instances, f"{job.name}:{job.version}"),
+        verdict_now=verdict_now,
+        config=config,
+        signature=runner.signature,
+        provider=runner.provider,
+        provider_nodes=runner.providers,
+        threads=runner.threads,
+        load_seconds=time.monotonic() - since,
+        stats=stats,
+        on_closed=close_down,
+        memory_bytes=memory_bytes,
+        cost=found.cost,
+        isolated=warmed.isolated,
+        checked=warmed.checked,
+        load_notes=warmed.notes,
+    )
+
+
+def _nothing() -> None:
+    pass
+
+
+def _live_proof(
+    warmed: Warmed,
+    verdict: BatchingVerdict,
+    queue: _core.Queue,
+    on_evidence: Callable[[Evidence], None],
+) -> LiveProof:
+    """Let real requests test the batching of this version."""
+    job = warmed.job
+
+    def settle(evidence: Evidence, settled: BatchingVerdict) -> None:
+        if settled.batched:
+            preferred = [n for n in job.config.preferred_batch_sizes if n <= settled.max_rows]
+            queue.batch_from_now_on(settled.max_rows, preferred, settled.may_cut)
+        log.info("batching_settled", model=job.name, version=job.version, verdict=settled.words)
+        on_evidence(evidence)
+
+    def judge(evidence: Evidence) -> BatchingVerdict:
+        return _verdict(replace(warmed, found=replace(warmed.found, evidence=evidence)))
+
+    signature, tolerance = warmed.runner.signature, job.config.tolerance
+    return LiveProof(warmed.runner, signature, tolerance, verdict, judge, settle)
+
+
+def _verdict(warmed: Warmed) -> BatchingVerdict:
+    """What killed its trial is not asked of real requests either."""
+    found, wanted = warmed.found, intent(warmed.job.config, warmed.job.settings)
+    used = {warmed.runner.provider, *warmed.runner.providers}
+    if found.died:
+        why = f"its trial ended with {found.died} on generated input"
+        return undecided(wanted, why, why_never(warmed.runner.signature))
+    return decide(wanted, on_providers(found.analysis, used), found.evidence)
+
+
+def _preferring(
+    verdict: BatchingVerdict, found: Findings, config: ModelConfig
+) -> tuple[BatchingVerdict, ModelConfig]:
+    """Cut batches at the cheapest size, unless the configuration names others."""
+    best = found.cost.best_rows if found.cost is not None else None
+    if not best or best >= verdict.max_rows or config.preferred_batch_sizes:
+        return verdict, config
+    verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")
+    return verdict, replace(config, preferred_batch_sizes=(best,))
+
+
+def _report(job: Job, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
+    # Among much else, the line of the version that is ready says how it is batched.
+    say = log.warning if verdict.surprising else log.debug
+    say("batching_decided", model=job.name, version=job.version, verdict=verdict.words)
+    for note in notes:
+        log.warning("load_note", model=job.name, version=job.version, note=note)

@@ -1,0 +1,211 @@
+"""What a rehearsal found out about a version, and the same as plain JSON values.
+
+Findings cross from the trial's child and outlive the process, so whatever is read back is
+checked: nothing in it is believed that does not have the right form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from serving.loading.batching.analysis import VERDICTS, Analysis
+from serving.loading.batching.cost import CostCurve, curve
+from serving.loading.batching.verdict import NO_EVIDENCE, Evidence
+from serving.loading.inputs.generated import STYLES, Plan
+from serving.signature import Signature
+
+_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the inputs that ran were made: by a plan, or out of the user's samples.
+
+    ``names``: the inputs given; ``sizes``: (input, axis, size); ``style``: its place among
+    ``STYLES``.
+    """
+
+    kind: Literal["generated", "sampled"]
+    names: tuple[str, ...] = ()
+    sizes: tuple[tuple[str, int, int], ...] = ()
+    style: int = 0
+    by_rows: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan) -> Recipe:
+        sizes = tuple((name, axis, size) for (name, axis), size in plan.sizes.items())
+        names = tuple(tensor.name for tensor in plan.inputs)
+        return cls("generated", names, sizes, STYLES.index(plan.style), plan.by_rows)
+
+    def plan(self, signature: Signature) -> Plan | None:
+        """The plan again; None where it is another signature's."""
+        inputs = tuple(tensor for tensor in signature.inputs if tensor.name in self.names)
+        sizes = {(name, axis): size for name, axis, size in self.sizes}
+        free = {
+            (tensor.name, axis)
+            for tensor in inputs
+            for axis, dim in enumerate(tensor.shape)
+            if dim < 0 and not (self.by_rows and axis == 0)
+        }
+        if len(inputs) != len(self.names) or not free <= sizes.keys():
+            return None
+        return Plan(inputs, sizes, STYLES[self.style], self.by_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """``analysis``: what the graph says of rows that share a run, ``evidence``: what running
+    them showed. ``seconds``: rows -> the best time of a run; ``recipe``: of the inputs it ran on;
+    ``memory_bytes``: what the process grew by (0: unknown), ``loaded_bytes``: by the load and
+    the user's samples alone; ``died``: how the trial ended on
+    generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
+    integers by, which may end a process; ``grows``: where what it makes follows requests' values,
+    '' for nowhere."""
+
+    analysis: Analysis
+    evidence: Evidence = NO_EVIDENCE
+    notes: tuple[str, ...] = ()
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    recipe: Recipe | None = None
+    memory_bytes: int = 0
+    loaded_bytes: int = 0
+    died: str = ""
+    divides: bool = False
+    grows: str = ""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether another trial would end the same way: nobody but the kernel or an operator
+        sends SIGKILL, for reasons of the moment."""
+        return self.died != "SIGKILL"
+
+    @property
+    def cost(self) -> CostCurve | None:
+        return curve(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a version cannot be served; another try at once would end the same way, unless it
+    had more memory (``for_memory``)."""
+
+    reason: str
+    detail: str = ""
+    for_memory: bool = False
+
+
+def to_plain(findings: Findings) -> dict[str, Any]:
+    recipe = findings.recipe
+    return {
+        "analysis": _analysis_to_plain(findings.analysis),
+        "evidence": asdict(findings.evidence),
+        "notes": list(findings.notes),
+        "seconds": [[rows, time] for rows, time in sorted(findings.seconds.items())],
+        "recipe": None
+        if recipe is None
+        else {
+            "kind": recipe.kind,
+            "names": list(recipe.names),
+            "sizes": [list(size) for size in recipe.sizes],
+            "style": recipe.style,
+            "by_rows": recipe.by_rows,
+        },
+        "memory_bytes": findings.memory_bytes,
+        "loaded_bytes": findings.loaded_bytes,
+        "died": findings.died,
+        "divides": findings.divides,
+        "grows": findings.grows,
+    }
+
+
+def _analysis_to_plain(analysis: Analysis) -> dict[str, Any]:
+    plain = asdict(analysis)
+    shown = {key: str(value)[:_MOST] for key, value in plain.items() if key != "lost"}
+    return {**shown, "lost": list(analysis.lost[:_MOST])}
+
+
+def from_plain(plain: Any) -> Findings:
+    """Raises ValueError for anything that ``to_plain`` cannot have made."""
+    try:
+        return _findings(plain)
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        raise ValueError(f"not a rehearsal's findings: {error!r}") from error
+
+
+def _findings(plain: Any) -> Findings:
+    return Findings(
+        _analysis(plain["analysis"]),
+        _evidence(plain["evidence"]),
+        tuple(_text(note) for note in _few(plain["notes"])),
+        {_count(rows): _time(time) for rows, time in _few(plain["seconds"])},
+        None if plain["recipe"] is None else _recipe(plain["recipe"]),
+        _count(plain["memory_bytes"]),
+        _count(plain["loaded_bytes"]),
+        _text(plain["died"]),
+        _bool(plain["divides"]),
+        _text(plain["grows"]),
+    )
+
+
+def _analysis(plain: Any) -> Analysis:
+    kind = next((kind for kind in VERDICTS if kind == plain["kind"]), None)
+    if kind is None:
+        raise ValueError("no such verdict")
+    return Analysis(
+        kind,
+        _text(plain["output"]),
+        _text(plain["node"]),
+        _text(plain["operator"]),
+        _text(plain["why"]),
+        tuple(_text(name) for name in _few(plain["lost"])),
+    )
+
+
+def _evidence(plain: Any) -> Evidence:
+    disproved, unknown = _text(plain["disproved"]), _text(plain["unknown"])
+    return Evidence(disproved, unknown, _text(plain["rounding"]))
+
+
+def _recipe(plain: Any) -> Recipe:
+    kind = plain["kind"]
+    if kind not in ("generated", "sampled") or not 0 <= plain["style"] < len(STYLES):
+        raise ValueError("no such way to make inputs")
+    return Recipe(
+        kind,
+        tuple(_text(name) for name in _few(plain["names"])),
+        tuple((_text(n), _count(axis), _count(size)) for n, axis, size in _few(plain["sizes"])),
+        _count(plain["style"]),
+        _bool(plain["by_rows"]),
+    )
+
+
+def _few(value: Any) -> list[Any]:
+    if not isinstance(value, list) or len(value) > _MOST:
+        raise ValueError("not a short list")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"not a boolean: {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise ValueError(f"not a count: {value!r}")
+    return value
+
+
+def _time(value: Any) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"not a time: {value!r}")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MOST:
+        raise ValueError("not a short text")
+    return value

@@ -1,0 +1,178 @@
+"""Running a new version before it serves: samples, a witness of its batching, warming, measuring.
+
+The same code runs in the trial's child and, without a trial, in the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from serving.execution.faults import short_of_memory
+from serving.execution.onnx_nodes import Model
+from serving.loading import warmup
+from serving.loading.batching.analysis import Analysis, analyse_graph
+from serving.loading.batching.steps import Steps, steps_of
+from serving.loading.batching.verdict import (
+    NO_EVIDENCE,
+    Evidence,
+    Intent,
+    decide,
+    intent,
+    most_rows,
+    needs_test,
+)
+from serving.loading.batching.witness import Tap, Witness
+from serving.loading.inputs import generated
+from serving.loading.inputs.generated import Array, Plan, Run, Source
+from serving.loading.inputs.samples import Sample, run_all, sampled_rows
+from serving.loading.memory import Meter
+from serving.loading.trial.findings import Findings, Recipe
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+from serving.signature import Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """``graph``: the model's, None where it can't be read. ``tap``: how to look inside it.
+    ``divides``: some input could end the process, so none that is out of the way is tried."""
+
+    graph: Model | None
+    tap: Tap | None = None
+    divides: bool = False
+
+
+def rehearse(
+    inner: Run,
+    signature: Signature,
+    config: ModelConfig,
+    settings: Settings,
+    samples: Sequence[Sample],
+    meter: Meter,
+    subject: Subject,
+) -> Findings:
+    """What the graph and generated input can tell; the samples have run already.
+
+    Raises LoadError only where the run, ``inner``, does: input that does not run is a finding.
+    """
+    hints = [sample.feeds for sample in samples]
+    short: list[bool] = []
+
+    def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Any]:
+        try:
+            return inner(names, feeds)
+        except Exception as error:
+            if short_of_memory(error):
+                short.append(True)
+            raise
+
+    wanted = intent(config, settings)
+    by_rows = bool(wanted.max_rows) and signature.may_batch
+    plan = generated.find_plan(run, signature, by_rows, hints)
+    plans: list[Plan | None] = [plan]
+    if by_rows and any(tensor.optional for tensor in signature.inputs):
+        plans.append(generated.find_plan(run, signature, by_rows, hints, with_optional=True))
+    sampled = sampled_rows(samples, signature) if by_rows else None
+    analysis = analyse_subject(subject, signature, wanted, config, settings)
+    evidence = NO_EVIDENCE
+    if needs_test(wanted, analysis):
+        witness = _witness(run, signature, config, subject, analysis)
+        evidence = _examined(witness, plans, sampled)
+    verdict = decide(wanted, analysis, evidence)
+    source: Source | None = plan or sampled
+    notes = [] if plan is not None else [_not_run(bool(hints), bool(short))]
+    if source is None:
+        return Findings(analysis, evidence, tuple(notes), memory_bytes=meter.grown)
+    sizes = warmup.warm_sizes(verdict.max_rows or 1, config.preferred_batch_sizes)
+    words, seconds = warmup.warm(
+        run,
+        source,
+        output_names(signature),
+        sizes if source.by_rows else [1],
+        settings.loading.warmup_timeout_s,
+        meter,
+    )
+    recipe = Recipe.of(plan) if plan is not None else Recipe("sampled")
+    notes += [words] if words else []
+    return Findings(analysis, evidence, tuple(notes), seconds, recipe, meter.grown)
+
+
+def analyse_subject(
+    subject: Subject,
+    signature: Signature,
+    wanted: Intent,
+    config: ModelConfig,
+    settings: Settings,
+) -> Analysis:
+    """What the graph says; open where it can't be read, or nobody wants to know."""
+    if not wanted.max_rows:
+        return Analysis("open", why=wanted.words)
+    if subject.graph is None:
+        return Analysis("open", why="the graph can't be read")
+    return analyse_graph(subject.graph, signature, most_rows(wanted, config, settings))
+
+
+def _witness(
+    run: Run, signature: Signature, config: ModelConfig, subject: Subject, analysis: Analysis
+) -> Witness:
+    return Witness(
+        run,
+        output_names(signature),
+        config.tolerance,
+        steps_of(subject.graph) if subject.graph is not None else Steps(),
+        subject.tap,
+        analysis.lost if analysis.kind == "open" else (),
+        tame=subject.divides,
+    )
+
+
+def _examined(witness: Witness, plans: Sequence[Source | None], sampled: Source | None) -> Evidence:
+    """Where the user's own rows show something, generated ones need not."""
+    found = witness.examine(plans)
+    if sampled is None or found.disproved:
+        return found
+    own = witness.examine([sampled])
+    if own.disproved or not own.unknown:
+        rest = witness.examine(plans[1:]) if len(plans) > 1 else Evidence()
+        return own if own.disproved else replace(rest, rounding=own.rounding or rest.rounding)
+    return found
+
+
+def repeat(
+    run: Run,
+    signature: Signature,
+    settings: Settings,
+    samples: Sequence[Sample],
+    findings: Findings,
+) -> str:
+    """Warm what a trial has tried: the samples, and each size that it measured. Words for
+    what was left out; raises LoadError for a sample that fails here."""
+    run_all(run, signature, samples)
+    source = _source(findings.recipe, signature, samples)
+    if source is None or findings.died:
+        return ""
+    limit = settings.loading.warmup_timeout_s
+    return warmup.run_each(run, source, output_names(signature), sorted(findings.seconds), limit)
+
+
+def _source(
+    recipe: Recipe | None, signature: Signature, samples: Sequence[Sample]
+) -> Source | None:
+    if recipe is None:
+        return None
+    if recipe.kind == "sampled":
+        return sampled_rows(samples, signature)
+    return recipe.plan(signature)
+
+
+def output_names(signature: Signature) -> list[str]:
+    return [tensor.name for tensor in signature.outputs]
+
+
+def _not_run(has_samples: bool, short: bool) -> str:
+    if short:
+        return "generated input did not run: it would take too much memory"
+    slow = "" if has_samples else ": the first requests will be slow"
+    return f"generated input did not run{slow}"

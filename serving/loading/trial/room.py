@@ -1,0 +1,110 @@
+"""Memory for trials, lent before they start, so that those which go on at once cannot take
+more together than there is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from serving.errors import LoadError
+from serving.loading.memory import Ledger, words
+from serving.loading.trial.findings import Failure, Findings
+from serving.loading.trial.trial import Job
+
+Outcome = Findings | Failure
+Cancelled = Callable[[], bool]
+# A trial that took more of its share than a third may have been cut short by it.
+_AMPLE = 3
+# For others' trials to end, where one needs what they were lent, and from one look to the next
+# whether it is still wanted.
+_WAIT_S = 10.0
+_LOOK_S = 0.1
+
+
+class TrialRoom:
+    """What versions that are loaded leave of the memory for all. ``places``: how many trials
+    may go on at once; each has an equal share at first. Safe from any thread."""
+
+    def __init__(self, ledger: Ledger, places: int) -> None:
+        self._ledger = ledger
+        self._places = places
+        self._changed = threading.Condition()
+        self._lent = 0
+        # Whoever needs all that is free: two at once would each keep the other from it.
+        self._whole = threading.Lock()
+
+    @property
+    def lent(self) -> int:
+        """Bytes."""
+        return self._lent
+
+    def try_out(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancelled) -> Outcome:
+        """Run a trial within a share; where that is too little, again with all that is free,
+        once others have ended or have had time to.
+
+        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError,
+        caused by a MemoryError, where only others' trials and versions are in its way.
+        """
+        with self._loan(job, self._places) as lent:
+            outcome = run(replace(job, budget=lent))
+        if lent < job.budget and _is_short(outcome, lent):
+            return self._with_all(job, run, cancelled)
+        return outcome
+
+    def _with_all(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancelled) -> Outcome:
+        if not self._whole.acquire(blocking=False):
+            raise self._no_room(self._left(job) - self._lent)
+        try:
+            self._wait_for_others(cancelled)
+            with self._loan(job, 1) as lent:
+                outcome = run(replace(job, budget=lent))
+        finally:
+            self._whole.release()
+        if lent < job.budget and isinstance(outcome, Failure) and outcome.for_memory:
+            raise self._no_room(lent)
+        return outcome
+
+    def _wait_for_others(self, cancelled: Cancelled) -> None:
+        end = time.monotonic() + _WAIT_S
+        with self._changed:
+            while self._lent and not cancelled() and time.monotonic() < end:
+                self._changed.wait(_LOOK_S)
+
+    def _left(self, job: Job) -> int:
+        """The job's own files are reserved already, and are part of what it takes."""
+        return self._ledger.total - self._ledger.held + job.size
+
+    @contextmanager
+    def _loan(self, job: Job, places: int) -> Iterator[int]:
+        with self._changed:
+            left = self._left(job)
+            free = max(0, left - self._lent)
+            share = min(job.budget, free, left // places)
+            # What has no room for its files twice would be in vain.
+            lent = share if share >= 2 * job.size else min(job.budget, free)
+            if lent < min(job.size, job.budget):
+                raise self._no_room(lent)
+            self._lent += lent
+        try:
+            yield lent
+        finally:
+            with self._changed:
+                self._lent -= lent
+                self._changed.notify_all()
+
+    def _no_room(self, bytes_: int) -> LoadError:
+        error = LoadError(
+            f"there is no room for its trial: loaded versions and other trials leave"
+            f" {words(max(0, bytes_))} of the {words(self._ledger.total)} for all together"
+        )
+        error.__cause__ = MemoryError("the budget of all versions is used up")
+        return error
+
+
+def _is_short(outcome: Outcome, lent: int) -> bool:
+    if isinstance(outcome, Failure):
+        return outcome.for_memory
+    return outcome.memory_bytes * _AMPLE > lent

@@ -1,0 +1,290 @@
+"""The trial: a new version is loaded, run and measured in a child process first.
+
+So a file that crashes onnxruntime's parser, or that eats memory, ends a child and never the
+server. A child is used again for the next version while it is well, for its imports take
+most of a second; it goes when nothing was tried for a while. A trial that is not wanted any more,
+or not now, is told to stop: its run ends, and its child is there for the next. One that does not
+obey ends with its child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.errors import LoadError
+from serving.events import log
+from serving.execution.isolation.framing import FramingError, Message
+from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
+from serving.execution.session import is_for_cpu
+from serving.loading import memory
+from serving.loading.batching.analysis import Analysis
+from serving.loading.trial import findings
+from serving.loading.trial.findings import Failure, Findings
+from serving.model_config import plain
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+
+NICENESS = 10
+IDLE_S = 5.0
+# Started ahead of the first trial: the registry may need a while to be settled.
+PREPARED_S = 20.0
+# Kept at once: one for quick trials, and one for slow ones beside them.
+_MOST_IDLE = 2
+_LOOK_S = 0.05
+# For a trial to obey.
+_STOP_S = 1.0
+_DROP_S = 10.0
+_MODULE = "serving.loading.trial.child"
+
+_READY, _LOAD, _SAMPLES, _REHEARSE = "ready", "load", "samples", "rehearse"
+_WHILE = {
+    _READY: "before it was loaded",
+    _LOAD: "while it was loaded",
+    _SAMPLES: "while it ran the user's sample",
+}
+
+
+class LoadCancelledError(LoadError):
+    """The version is no longer wanted; nothing was kept."""
+
+    def __init__(self) -> None:
+        super().__init__("the load was cancelled: the version is no longer wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to try. ``folder`` is the model's own, ``named`` the manifest's samples, ``size``
+    the bytes of its files, ``budget`` the memory that it may take."""
+
+    name: str
+    version: int
+    path: Path
+    folder: Path
+    config: ModelConfig
+    settings: Settings
+    named: tuple[str, ...]
+    size: int
+    budget: int
+
+
+def is_wanted(config: ModelConfig, settings: Settings) -> bool:
+    """Whether versions of this model are tried: `auto` means, on the CPU. On a GPU a trial
+    would need room for the model twice."""
+    if settings.loading.trial != "auto":
+        return settings.loading.trial == "on"
+    return is_for_cpu(config, settings)
+
+
+class Trial:
+    """Children that try versions; at most two are kept between trials."""
+
+    def __init__(self, spawn: Callable[[], Child] | None = None, idle_s: float = IDLE_S) -> None:
+        self._spawn = spawn or _spawned
+        self._idle_s = idle_s
+        self._lock = threading.Lock()
+        # The last one used stands last.
+        self._idle: list[Child] = []
+        self._timer: threading.Timer | None = None
+        self._closed = False
+
+    def prepare(self) -> None:
+        """Start a child for the next trial, unless there is one; return before it is ready."""
+        if not self._idle:
+            with contextlib.suppress(OSError):  # the next trial will say so
+                self._keep(self._spawn(), PREPARED_S)
+
+    def close(self) -> None:
+        """End the children that are kept."""
+        with self._lock:
+            self._closed = True
+        self._end_idle()
+
+    def run(
+        self,
+        job: Job,
+        cancelled: Callable[[], bool],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> Findings | Failure:
+        """What became of the version: findings, or a failure that another try would repeat.
+        ``on_ready`` is called when the child has started, and begins with the version.
+
+        Raises LoadError for what may go better another time (its cause is an OSError or
+        MemoryError) or took too long; LoadCancelledError.
+        """
+        try:
+            child = self._take()
+        except OSError as error:
+            raise LoadError("no process could be started for its trial", str(error)) from error
+        try:
+            with _watched(child, cancelled):
+                outcome = _stages(child, job, on_ready)
+        except BaseException:
+            _end(child)
+            if cancelled():
+                raise LoadCancelledError from None
+            raise
+        self._give_back(child)
+        if outcome is None or cancelled():
+            raise LoadCancelledError
+        return outcome
+
+    def _take(self) -> Child:
+        while (child := self._pop()) is not None:
+            if child.alive:
+                return child
+            child.close()
+        return self._spawn()
+
+    def _pop(self) -> Child | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
+
+    def _give_back(self, child: Child) -> None:
+        if child.alive and _is_empty(child):
+            self._keep(child, self._idle_s)
+        else:
+            _end(child)
+
+    def _keep(self, child: Child, seconds: float) -> None:
+        with self._lock:
+            keep = len(self._idle) < _MOST_IDLE and not self._closed
+            if keep:
+                self._idle.append(child)
+                self._stop_timer()
+                self._timer = threading.Timer(seconds, self._end_idle)
+                self._timer.daemon = True
+                self._timer.start()
+        if not keep:
+            child.close()
+
+    def _end_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+            self._stop_timer()
+        for child in idle:
+            child.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _spawned() -> Child:
+    child = Child(_MODULE, name="trial", niceness=NICENESS)
+    log.info("trial_process_started", pid=child.pid)
+    return child
+
+
+def _end(child: Child) -> None:
+    child.kill()
+    child.close()
+
+
+def _is_empty(child: Child) -> bool:
+    """Whether it gave up what it had loaded."""
+    try:
+        child.ask({"do": "drop"}, timeout=_DROP_S)
+    except (ChildDiedError, ChildFailedError, TimeoutError, FramingError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _watched(child: Child, cancelled: Callable[[], bool]) -> Iterator[None]:
+    """Have the trial stop as soon as nobody wants its version; kill a child that goes on."""
+    done = threading.Event()
+
+    def watch() -> None:
+        patience = int(_STOP_S / _LOOK_S)
+        while not done.wait(_LOOK_S):
+            if not cancelled():
+                continue
+            patience -= 1
+            # Again and again: a word may come just between two runs.
+            if patience < 0 or not child.tell("stop"):
+                child.kill()
+                return
+
+    watcher = threading.Thread(target=watch, name="trial-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | Failure | None:
+    """One question a stage, so that it shows in which the child died. None where it was told
+    to stop."""
+    end = time.monotonic() + job.settings.loading.trial_timeout_s
+    answer: Message = {}
+    settings = {"settings": job.settings.model_dump(mode="json")}
+    stages: tuple[tuple[str, Message], ...]
+    stages = ((_READY, settings), (_LOAD, _load(job)), (_SAMPLES, {}), (_REHEARSE, {}))
+    for stage, message in stages:
+        if stage == _LOAD:
+            on_ready()
+        try:
+            answer = child.ask({"do": stage, **message}, timeout=end - time.monotonic())
+        except ChildDiedError as death:
+            return _died(job, stage, death)
+        except TimeoutError:
+            limit = job.settings.loading.trial_timeout_s
+            raise LoadError(f"its trial took longer than {limit:g} s") from None
+        except (ChildFailedError, FramingError) as error:
+            raise LoadError("its trial ended with an internal error", str(error)) from error
+        if "stopped" in answer:
+            return None
+        if "refused" in answer:
+            return _refused(job, answer)
+    try:
+        return findings.from_plain(answer.get("findings"))
+    except ValueError as error:
+        raise LoadError("its trial answered nonsense", str(error)) from error
+
+
+def _load(job: Job) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "path": str(job.path),
+        "folder": str(job.folder),
+        "config": plain.to_plain(job.config),
+        "settings": job.settings.model_dump(mode="json"),
+        "named": list(job.named),
+        "size": job.size,
+        "budget": job.budget,
+    }
+
+
+def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
+    log.warning("trial_died", model=job.name, version=job.version, stage=stage, words=death.words)
+    if stage == _REHEARSE:
+        words = f"its trial ended with {death.words} on generated input"
+        return Findings(
+            Analysis("open", why=words), notes=(words,), memory_bytes=job.size, died=death.words
+        )
+    reason = f"its trial ended with {death.words} {_WHILE[stage]}"
+    if death.words == "SIGKILL":
+        # Nobody but the kernel does that, for want of memory; which may pass.
+        raise LoadError(f"{reason}: most likely for want of memory") from MemoryError(death.words)
+    return Failure(reason)
+
+
+def _refused(job: Job, answer: Message) -> Failure:
+    reason, detail = str(answer["refused"]), str(answer.get("detail", ""))
+    kind = answer.get("kind")
+    if kind == "io":
+        raise LoadError(reason, detail) from OSError(detail)
+    if kind == "memory":
+        room = memory.words(job.budget)
+        reason = f"it needs more memory than the {room} that it may take"
+        return Failure(reason, detail, for_memory=True)
+    return Failure(reason, detail)

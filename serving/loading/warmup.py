@@ -1,0 +1,104 @@
+"""The batch sizes to warm, warming them and measuring what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from serving.errors import LoadError
+from serving.loading.batching.cost import cheaper_still
+from serving.loading.inputs.generated import Feeds, Run, Source
+from serving.loading.memory import Meter
+
+# For each size: enough to see past a disturbance, short in all.
+MEASURED_RUNS = 5
+MEASURED_SECONDS = 0.15
+
+
+def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
+    """Numbers of rows to warm (fault 94): powers of two, the preferred ones, the largest."""
+    sizes = {1 << power for power in range(max_rows.bit_length()) if 1 << power <= max_rows}
+    return sorted(sizes | {n for n in preferred if 0 < n <= max_rows} | {max_rows})
+
+
+def warm(
+    run: Run,
+    source: Source,
+    outputs: Sequence[str],
+    sizes: Iterable[int],
+    limit_s: float,
+    meter: Meter | None = None,
+) -> tuple[str, dict[int, float]]:
+    """Run each size, first unmeasured, then a few times against the clock; until ``limit_s``
+    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do.
+
+    Words for what failed or was left out, and the best time of each size in seconds.
+    """
+    end = time.monotonic() + limit_s
+    seconds: dict[int, float] = {}
+    growth = _Growth(meter)
+    for rows in sizes:
+        if time.monotonic() > end:
+            return f"not warmed from {rows} rows on: the model is slow", seconds
+        if not growth.allows(rows):
+            return f"not warmed from {rows} rows on: they would take too much memory", seconds
+        if not cheaper_still(seconds):
+            return "", seconds
+        try:
+            feeds = source.make(rows, seed=rows)
+            run(outputs, feeds)
+            seconds[rows] = min(_timed(run, outputs, feeds, end))
+        except LoadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - generated input proves nothing
+            return f"generated input of {rows} rows did not run ({type(error).__name__})", seconds
+        growth.note(rows)
+    return "", seconds
+
+
+def run_each(
+    run: Run, source: Source, outputs: Sequence[str], sizes: Iterable[int], limit_s: float
+) -> str:
+    """Run each size once; words for what was left out."""
+    end = time.monotonic() + limit_s
+    for rows in sizes:
+        if time.monotonic() > end:
+            return f"not warmed from {rows} rows on: the model is slow"
+        try:
+            run(outputs, source.make(rows, seed=rows))
+        except LoadError:
+            raise
+        except Exception as error:  # noqa: BLE001 - generated input proves nothing
+            return f"generated input of {rows} rows did not run ({type(error).__name__})"
+    return ""
+
+
+class _Growth:
+    """Foresees what a run of more rows will add to the memory taken: in proportion."""
+
+    def __init__(self, meter: Meter | None) -> None:
+        self._meter = meter
+        self._taken = meter.grown if meter else 0
+        self._rows, self._added = 0, 0
+
+    def note(self, rows: int) -> None:
+        if self._meter is not None:
+            taken = self._meter.grown
+            self._rows, self._added, self._taken = rows, max(0, taken - self._taken), taken
+
+    def allows(self, rows: int) -> bool:
+        if self._meter is None or not self._rows:
+            return True
+        more = self._added * rows // self._rows
+        return self._taken + more <= self._meter.budget
+
+
+def _timed(run: Run, outputs: Sequence[str], feeds: Feeds, end: float) -> Iterator[float]:
+    """Times of at least one run, of several where they are short."""
+    first = time.monotonic()
+    for _ in range(MEASURED_RUNS):
+        before = time.perf_counter()
+        run(outputs, feeds)
+        yield time.perf_counter() - before
+        if time.monotonic() > min(end, first + MEASURED_SECONDS):
+            return

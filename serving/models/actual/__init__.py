@@ -1,0 +1,1 @@
+"""What is: what lies on disk, the slots, what is done to them, their history, and what shows."""

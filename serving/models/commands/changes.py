@@ -1,0 +1,44 @@
+"""What the history says of commands, and of which version answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from serving.models.commands.command import AcceptVersion, Command, Rollback, SetDefault
+from serving.models.commands.progress import Facts
+from serving.models.desired.candidates import ModelTarget
+from serving.models.state import Change
+
+_ASKED = "by command"
+# The version that it is of, what it is, and why.
+Changed = tuple[int, Change, str]
+
+
+def of_command(given: Command, resolved: Command, facts: Facts) -> Changed | None:
+    """``given`` as it came, ``resolved`` with the version that it amounts to; None: what comes of
+    it shows in the versions' states."""
+    match resolved:
+        case AcceptVersion(version=version):
+            return version, Change.ACCEPTED, f"{_ASKED}: its signature is the one to compare with"
+        case SetDefault(version=int(version)) if isinstance(given, Rollback):
+            return version, Change.ROLLBACK, f"{_ASKED}, which pins it"
+        case SetDefault(version=int(version)):
+            return version, Change.PINNED, _ASKED
+        case SetDefault() if (pinned := facts.target.pinned) is not None:
+            return pinned, Change.UNPINNED, _ASKED
+    return None
+
+
+def of_default(
+    target: ModelTarget, was: int | None, now: int | None, ready: Collection[int]
+) -> Changed | None:
+    """``was`` and ``now``: the versions that answer unnamed requests; None: nothing changed."""
+    if now == was:
+        return None
+    if now is None:
+        return (was, Change.NO_DEFAULT, "no version answers any more") if was else None
+    why = "it is pinned" if now == target.pinned else ""
+    if was is not None:
+        gone = "" if was in ready else ", which is ready no more"
+        why = "; ".join(filter(None, [f"in place of version {was}{gone}", why]))
+    return now, Change.DEFAULT, why

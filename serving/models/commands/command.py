@@ -1,0 +1,125 @@
+"""What an operator may tell the manager, and how it answers.
+
+A command is given to ``Manager.command``, which answers at once with a ticket: whoever gave it
+waits, or asks to be called. A newer command for the same model ends an older one that is still
+under way; its ticket says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from serving.errors import ErrorCode
+from serving.model_config import ModelConfig
+
+# Triton's words; its clients look for them.
+SUPERSEDED = (
+    "Newer operation has been applied to the model lifecycle, current load operation is out-dated."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """Load what is on disk now, files changed under a loaded version included.
+
+    ``version`` None: what the model's version policy wants. ``override`` stands in for the
+    configuration beside the versions until the next load without one. ``files``: "1/model.onnx"
+    -> its bytes, instead of what is on disk; needs an ``override``. Done when every version
+    asked for is READY or FAILED.
+    """
+
+    model: str
+    version: int | None = None
+    override: ModelConfig | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadModel:
+    """Let go of a version, or of all of them, the last one too. Done when they are gone."""
+
+    model: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetDefault:
+    """Answer unnamed requests with ``version`` from now on, loading it first where it is not;
+    None: with the newest that is ready. Done when the route stands."""
+
+    model: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """Answer with the version that answered before, and stay with it."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptVersion:
+    """Let a version that was held back for its signature answer unnamed requests: later ones are
+    compared with it. No pin. Done when it is ready."""
+
+    model: str
+    version: int
+
+
+Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``code`` says what kind of failure ``message`` describes; None: it was done.
+
+    ``version``: the one that answers unnamed requests now.
+    """
+
+    code: ErrorCode | None = None
+    message: str = ""
+    version: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.code is None
+
+
+class Ticket:
+    """A command under way. Safe from any thread."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._outcome: Outcome | None = None
+        self._listeners: list[Callable[[Outcome], None]] = []
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        """The outcome; None when it did not come within ``timeout`` seconds."""
+        self._done.wait(timeout)
+        return self._outcome
+
+    def on_done(self, listener: Callable[[Outcome], None]) -> None:
+        """Call ``listener`` once, from the thread that ends the command; at once if it ended."""
+        with self._lock:
+            outcome = self._outcome
+            if outcome is None:
+                self._listeners.append(listener)
+        if outcome is not None:
+            listener(outcome)
+
+    def end(self, outcome: Outcome) -> bool:
+        """The first outcome counts; False where there was one."""
+        with self._lock:
+            if self._outcome is not None:
+                return False
+            self._outcome = outcome
+            listeners, self._listeners = self._listeners, []
+            self._done.set()
+        for listener in listeners:
+            listener(outcome)
+        return True

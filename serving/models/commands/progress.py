@@ -1,0 +1,261 @@
+"""How far a command has come: pure functions of what is on disk, loaded and routed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serving.errors import ErrorCode
+from serving.models import advice
+from serving.models.commands.command import (
+    AcceptVersion,
+    Command,
+    LoadModel,
+    Outcome,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
+from serving.models.desired import policy
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.on_disk import numbers
+from serving.models.state import Slot, State
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One model as it stands. ``found``: its directory is there, or its files were sent;
+    ``heard``: a command spoke of it before. ``error``: why nothing is known of its versions;
+    ``disk``: those that are there, also where the model was taken before they came."""
+
+    target: ModelTarget
+    slots: Sequence[Slot] = ()
+    default: int | None = None
+    previous: int | None = None
+    found: bool = True
+    heard: bool = False
+    error: str = ""
+    disk: frozenset[int] = frozenset()
+
+    @property
+    def model(self) -> str:
+        return self.target.model
+
+    def has(self, version: int) -> bool:
+        candidate = self.target.of(version)
+        return version in self.disk or (candidate is not None and not candidate.gone)
+
+    def is_loaded(self, version: int) -> bool:
+        return any(s.version == version and s.state is State.READY for s in self.slots)
+
+
+def resolved(command: Command, facts: Facts) -> Command | None:
+    """The command in terms of versions: a rollback is a default; None: nothing to go back to."""
+    if not isinstance(command, Rollback):
+        return command
+    if facts.previous is None:
+        return None
+    return SetDefault(command.model, facts.previous)
+
+
+def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) -> Outcome | None:
+    """Why the command can't be carried out at all; None: it can. Nothing is changed by one
+    that can't. ``sent``: the versions among the files that came with a load."""
+    match command:
+        case LoadModel():
+            return _refused_load(command, facts, sent)
+        case UnloadModel(version=version):
+            known = facts.found or facts.slots or facts.heard
+            if not known or (version is not None and not _ever(version, facts)):
+                return _not_found(facts, version)
+        case SetDefault(version=version):
+            return _refused_default(version, facts)
+        case AcceptVersion(version=version):
+            return _refused_accept(version, facts)
+        case Rollback():
+            if facts.previous is None:
+                words = f"no version of model '{facts.model}' answered before"
+                return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+    return None
+
+
+def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None) -> Outcome | None:
+    if sent is None:
+        return _missing(facts, command.version)
+    if command.version is not None and command.version not in sent:
+        return _not_found(facts, command.version)
+    return None
+
+
+def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
+    if version is None:
+        known = facts.found or facts.slots or facts.heard
+        return None if known else _not_found(facts, None)
+    return None if facts.is_loaded(version) else _missing(facts, version)
+
+
+def _refused_accept(version: int, facts: Facts) -> Outcome | None:
+    """Nobody knows the signature of what was never loaded; and a pin is no signature's matter."""
+    mine = [s for s in facts.slots if s.version == version and s.signature is not None]
+    if mine:
+        serve = all(slot.state is State.READY for slot in mine)
+        return _only_pinned(version, facts) if serve else None
+    if not _ever(version, facts):
+        return _not_found(facts, version)
+    words = f"version {version} of model '{facts.model}' is not loaded, its signature is not known"
+    return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+
+
+def _only_pinned(version: int, facts: Facts) -> Outcome | None:
+    """Where nothing but a pin keeps a version that is ready from answering."""
+    pinned = facts.target.pinned
+    if pinned in (None, version) or facts.default != pinned or version in facts.target.held:
+        return None
+    words = (
+        f"version {version} of model '{facts.model}' is not held back for its signature, so there"
+        f" is nothing to accept: the model is pinned to version {pinned} (to let go of the pin:"
+        f" {advice.unpin(facts.model)})"
+    )
+    return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+
+
+def _missing(facts: Facts, version: int | None) -> Outcome | None:
+    """What is to be loaded has to be on disk."""
+    if facts.target.unknown:
+        words = facts.error or "its model directory cannot be read now"
+        return Outcome(
+            ErrorCode.UNAVAILABLE, f"failed to load '{facts.model}': {words}", facts.default
+        )
+    if not facts.found or (version is not None and not facts.has(version)):
+        return _not_found(facts, version)
+    return None
+
+
+def _ever(version: int, facts: Facts) -> bool:
+    return (
+        facts.has(version)
+        or version in facts.target.out
+        or version in facts.target.extra
+        or any(slot.version == version for slot in facts.slots)
+    )
+
+
+def _not_found(facts: Facts, version: int | None) -> Outcome:
+    model, known = facts.model, sorted(facts.disk)
+    if version is None or not facts.found:
+        what = f"version {version} of model" if version is not None else "model"
+        return Outcome(ErrorCode.NOT_FOUND, f"{what} '{model}' is in no model directory")
+    there = f"; on disk: {numbers(known)}" if known else ""
+    return Outcome(
+        ErrorCode.NOT_FOUND, f"version {version} of model '{model}' is in no model directory{there}"
+    )
+
+
+def outcome(command: Command, facts: Facts) -> Outcome | None:
+    """What came of a command that was taken up; None while it goes on."""
+    match command:
+        case LoadModel():
+            return _of_load(command, facts)
+        case UnloadModel(version=version):
+            return _of_unload(version, facts)
+        case SetDefault(version=version):
+            return _of_default(version, facts)
+        case AcceptVersion(version=version):
+            # It may be one that nobody wants loaded: then there is nothing to wait for.
+            now = policy.desired(facts.target, facts.slots)
+            return _of_wishes(
+                [candidate for candidate in now if candidate.version == version], facts
+            )
+        case Rollback():
+            return _of_default(facts.target.pinned, facts)
+
+
+def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
+    target = facts.target
+    if target.unknown:
+        return _missing(facts, command.version)
+    targets = _aimed_at(command, facts)
+    if not targets:
+        return _nothing_to_load(facts)
+    return _of_wishes(targets, facts)
+
+
+def _of_wishes(targets: Sequence[Candidate], facts: Facts) -> Outcome | None:
+    failures = []
+    for candidate in targets:
+        slot = _slot_of(candidate, facts.slots)
+        if not candidate.whole and slot is None:
+            failures.append((candidate.version, candidate.note, False))
+        elif slot is not None and slot.state is State.FAILED:
+            failures.append((candidate.version, slot.reason, slot.may_heal))
+        elif slot is None or slot.state is not State.READY:
+            return None
+    return _load_ended(facts, failures)
+
+
+def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Candidate]:
+    """The versions that are to be loaded, and those that would be if all their files were there
+    (a folder that holds none is no version yet)."""
+    target = facts.target
+    if command.version is not None:
+        return [candidate for candidate in target.versions if candidate.version == command.version]
+    wanting = [w for w in policy.desired_if_whole(target) if not w.whole and w.key.files]
+    now = policy.desired(target, facts.slots)
+    return [*wanting, *(candidate for candidate in now if candidate not in wanting)]
+
+
+def _slot_of(candidate: Candidate, slots: Sequence[Slot]) -> Slot | None:
+    """The slot that tells how the version fares. While its files change again, that is the last
+    one, which was made of what the command found."""
+    if candidate.whole:
+        return policy.find(slots, candidate)
+    mine = [slot for slot in slots if slot.version == candidate.version and not slot.leaving]
+    return max(mine, key=lambda slot: slot.id, default=None)
+
+
+def _nothing_to_load(facts: Facts) -> Outcome:
+    words = (
+        f"at least one version must be available under the version policy of model '{facts.model}'"
+    )
+    notes = [w for w in facts.target.versions if w.note]
+    if notes:
+        words += f" (version {notes[-1].version}: {notes[-1].note})"
+    return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+
+
+def _load_ended(facts: Facts, failures: Sequence[tuple[int, str, bool]]) -> Outcome:
+    if not failures:
+        return Outcome(version=facts.default)
+    # Triton's words; its clients look for them.
+    states = "; ".join(f"version {v} is at UNAVAILABLE state: {why}" for v, why, _ in failures)
+    heals = all(may_heal for _, _, may_heal in failures)
+    return Outcome(
+        ErrorCode.UNAVAILABLE if heals else ErrorCode.BAD_REQUEST,
+        f"load failed for model '{facts.model}': {states}",
+        facts.default,
+    )
+
+
+def _of_unload(version: int | None, facts: Facts) -> Outcome | None:
+    """Slots that were asked for again meanwhile are none of the unload's business."""
+    left = [
+        slot
+        for slot in facts.slots
+        if (version is None or slot.version == version)
+        and (slot.leaving or facts.target.dismissed(slot.version))
+    ]
+    return None if left else Outcome(version=facts.default)
+
+
+def _of_default(version: int | None, facts: Facts) -> Outcome | None:
+    if version is None or facts.default == version:
+        return Outcome(version=facts.default)
+    candidate = facts.target.of(version)
+    if candidate is None:
+        return _not_found(facts, version)
+    slot = policy.find(facts.slots, candidate)
+    if slot is not None and slot.state is State.FAILED:
+        return _load_ended(facts, [(version, slot.reason, slot.may_heal)])
+    if slot is None and not candidate.whole and not candidate.settling:
+        return _load_ended(facts, [(version, candidate.note, False)])
+    return None

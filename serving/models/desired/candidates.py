@@ -1,0 +1,118 @@
+"""A model as the policy sees it: its versions on disk, and what commands decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.model_config.schema import VersionPolicy
+from serving.models.desired.configs import KnownConfig
+from serving.models.state import SlotKey
+from serving.registry.directory import FoundModel, FoundVersion
+
+_UNSETTLED = "its configuration is still changing"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A candidate for loading: a version on disk, with the configuration it would be loaded
+    with. It is loaded only when it is ``whole``: when all of its files are there.
+
+    ``path``: the version's folder; ``folder``: the model's. ``note``: why it is not whole,
+    ``settling``: only because something changed a moment ago, ``gone``: because it is off the
+    disk. ``exact``: a command asked for these very files, so a version loaded from others has
+    to make way.
+    """
+
+    key: SlotKey
+    path: Path
+    whole: bool = True
+    folder: Path = field(default=Path())
+    note: str = ""
+    settling: bool = False
+    exact: bool = False
+    gone: bool = False
+
+    @property
+    def version(self) -> int:
+        return self.key.version
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTarget:
+    """One model's versions on disk, and what commands decided about them.
+
+    ``unknown``: the source could not say what is there, so nothing is added or taken away
+    because of the disk. ``settling``: its configuration changed a moment ago.
+
+    ``wanted``: the version policy chooses among the versions; else only ``extra`` counts,
+    versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
+    unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
+    ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
+    """
+
+    model: str
+    versions: tuple[Candidate, ...] = ()
+    policy: VersionPolicy = field(default_factory=VersionPolicy)
+    unknown: bool = False
+    settling: bool = False
+    wanted: bool = True
+    extra: frozenset[int] = frozenset()
+    out: frozenset[int] = frozenset()
+    pinned: int | None = None
+    kept: int | None = None
+    answered: int | None = None
+    held: frozenset[int] = frozenset()
+
+    def dismissed(self, version: int) -> bool:
+        """Whether a command ended the version: it goes even if nothing else can answer."""
+        return version in self.out or not (self.wanted or version in self.extra)
+
+    def of(self, version: int) -> Candidate | None:
+        return next(
+            (candidate for candidate in self.versions if candidate.version == version), None
+        )
+
+
+def on_disk(
+    found: FoundModel, known: KnownConfig | None, exact: frozenset[int] = frozenset()
+) -> tuple[Candidate, ...]:
+    """The versions found, to be loaded as ``known`` says; ``exact``: see ``Candidate``."""
+    return tuple(_candidate(found, version, known, exact) for version in found.versions)
+
+
+def _candidate(
+    found: FoundModel, version: FoundVersion, known: KnownConfig | None, exact: frozenset[int]
+) -> Candidate:
+    fingerprint = known.fingerprint if known else ""
+    return Candidate(
+        key=SlotKey(found.name, version.number, version.fingerprint, fingerprint),
+        path=version.path,
+        whole=version.whole and known is not None,
+        folder=found.path,
+        note=version.why_not or ("" if found.config_settled else _UNSETTLED),
+        settling=version.settling or (version.whole and known is None),
+        exact=version.number in exact,
+    )
+
+
+def version_policy(known: KnownConfig | None, target: tuple[Candidate, ...]) -> VersionPolicy:
+    """With a configuration that is wrong no lower version would do any better."""
+    if known is None:
+        return VersionPolicy()
+    if known.config is not None or known.policy.kind != "latest":
+        return known.policy
+    newest = sorted((w.version for w in target if w.whole), reverse=True)[: known.policy.latest]
+    return VersionPolicy("specific", specific=tuple(newest))
+
+
+def merged(taken: tuple[Candidate, ...], now: Mapping[int, Candidate]) -> tuple[Candidate, ...]:
+    """The versions that were there when a command loaded the model, as they are now. Later ones
+    don't count; one that is off the disk by now stays a candidate, so that it goes on if loaded."""
+    return tuple(now.get(candidate.version) or _lost(candidate) for candidate in taken)
+
+
+def _lost(candidate: Candidate) -> Candidate:
+    note = "it is no longer on disk"
+    return Candidate(candidate.key, candidate.path, False, candidate.folder, note, gone=True)

@@ -1,0 +1,199 @@
+"""A model's overrides: what commands (load, unload, pin) decided about it, which goes before what
+its folder and the version policy say. Data and pure functions.
+
+The three modes differ in how long a command holds. ``poll``: an unload holds out the files that
+were on disk, until they change or the server starts again. ``both``: until another command,
+across restarts. ``explicit``: there is nothing but commands, and each start begins anew. Pins,
+and which version answered before, outlive a restart in every mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+Mode = Literal["poll", "explicit", "both"]
+# The form of the document.
+_FORM = 1
+_LARGEST = 2**63 - 1
+# More than any registry has models; what is beyond it loses what it had said.
+MOST_MODELS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The overrides of one model.
+
+    ``whole``: it was loaded or unloaded as a whole; None: nothing was said. ``versions``: loaded
+    by number. ``out``: unloaded by number, with the fingerprint of the files that are held out,
+    "" for any. ``pin``: answers unnamed requests. ``answered``: the last version that did,
+    ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
+    """
+
+    whole: bool | None = None
+    versions: frozenset[int] = frozenset()
+    out: frozenset[tuple[int, str]] = frozenset()
+    pin: int | None = None
+    answered: int | None = None
+    previous: int | None = None
+    kept_until: float = 0.0
+
+
+NOTHING = Overrides()
+
+
+def is_wanted(current: Overrides, mode: Mode, named: bool) -> bool:
+    """Whether versions are loaded as the version policy says, and not only those that commands
+    named. ``named``: the setting ``load_models`` names the model."""
+    if current.whole is not None:
+        return current.whole
+    return mode != "explicit" or named
+
+
+def held_out(current: Overrides, disk: Mapping[int, str]) -> frozenset[int]:
+    """The versions that stay out; ``disk``: version -> fingerprint of its files."""
+    return frozenset(
+        version for version, files in current.out if files in ("", disk.get(version, files))
+    )
+
+
+def load(current: Overrides, version: int | None) -> Overrides:
+    if version is None:
+        return replace(current, whole=True, versions=frozenset(), out=frozenset())
+    return replace(current, versions=current.versions | {version}, out=_without(current, version))
+
+
+def unload(
+    current: Overrides,
+    version: int | None,
+    mode: Mode,
+    disk: Mapping[int, str],
+    chosen: frozenset[int] = frozenset(),
+) -> Overrides:
+    """``disk``: version -> fingerprint, of all that is on disk or loaded; ``chosen``: the
+    versions desired now, which in ``explicit`` go on alone."""
+    if version is None:
+        if mode == "poll":
+            return replace(current, whole=None, versions=frozenset(), out=frozenset(disk.items()))
+        return replace(current, whole=False, versions=frozenset(), out=frozenset())
+    if mode == "explicit":
+        rest = (current.versions | chosen) - {version}
+        return replace(current, whole=False, versions=rest, out=frozenset())
+    files = disk.get(version, "") if mode == "poll" else ""
+    return replace(
+        current,
+        versions=current.versions - {version},
+        out=_without(current, version) | {(version, files)},
+    )
+
+
+def pin(current: Overrides, version: int | None, wanted: bool) -> Overrides:
+    """``version`` answers from now on, and is loaded for it also where the model is not
+    ``wanted``; None: no pin any more."""
+    if version is None:
+        return replace(current, pin=None)
+    current = replace(current, pin=version, out=_without(current, version))
+    return current if wanted else replace(current, versions=current.versions | {version})
+
+
+def answer(current: Overrides, version: int, kept_until: float) -> Overrides:
+    """``version`` answers now; the one that did is kept until then."""
+    if version == current.answered:
+        return current
+    if current.answered is None:
+        return replace(current, answered=version)
+    return replace(current, answered=version, previous=current.answered, kept_until=kept_until)
+
+
+def _without(current: Overrides, version: int) -> frozenset[tuple[int, str]]:
+    return frozenset((number, files) for number, files in current.out if number != version)
+
+
+# The document.
+
+
+def to_document(overrides: Mapping[str, Overrides], mode: Mode) -> dict[str, Any]:
+    """What outlives the process, as JSON carries it."""
+    models = {model: _fields(current, mode) for model, current in sorted(overrides.items())}
+    return {"form": _FORM, "models": {model: found for model, found in models.items() if found}}
+
+
+def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "pin": current.pin,
+        "answered": current.answered,
+        "previous": current.previous,
+        "kept_until": current.kept_until or None,
+    }
+    if mode == "both":
+        fields["whole"] = current.whole
+        fields["versions"] = sorted(current.versions) or None
+        fields["out"] = sorted(number for number, _ in current.out) or None
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def from_document(document: object, mode: Mode) -> tuple[dict[str, Overrides], tuple[str, ...]]:
+    """The overrides that ``to_document`` wrote, and in words what could not be taken over.
+
+    A model whose entry is not as we write it is left out whole: half of what was said may be
+    worse than nothing.
+    """
+    if document is None:
+        return {}, ()
+    if not isinstance(document, dict) or document.get("form") != _FORM:
+        return {}, ("it has another form than this version writes",)
+    models = document.get("models")
+    if not isinstance(models, dict):
+        return {}, ("its models are not an object",)
+    overrides, wrong = {}, []
+    for model, fields in models.items():
+        try:
+            overrides[model] = _overrides_of(fields, mode)
+        except ValueError as error:
+            wrong.append(f"{model}: {error}")
+    return overrides, tuple(wrong)
+
+
+def _overrides_of(fields: object, mode: Mode) -> Overrides:
+    if not isinstance(fields, dict):
+        raise ValueError("not an object")
+    known = {"pin", "answered", "previous", "kept_until", "whole", "versions", "out"}
+    if unknown := sorted(set(fields) - known):
+        raise ValueError(f"unknown: {', '.join(unknown)}")
+    current = Overrides(
+        pin=_number(fields.get("pin")),
+        answered=_number(fields.get("answered")),
+        previous=_number(fields.get("previous")),
+        kept_until=_seconds(fields.get("kept_until", 0.0)),
+    )
+    whole, versions, out = _flag(fields.get("whole")), _numbers(fields, "versions"), ""
+    held = frozenset((number, out) for number in _numbers(fields, "out"))
+    return replace(current, whole=whole, versions=versions, out=held) if mode == "both" else current
+
+
+def _number(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST:
+        raise ValueError(f"not a version: {value!r}")
+    return value
+
+
+def _numbers(fields: Mapping[str, object], key: str) -> frozenset[int]:
+    values = fields.get(key, [])
+    if not isinstance(values, list):
+        raise ValueError(f"{key} is not a list")
+    return frozenset(number for value in values if (number := _number(value)) is not None)
+
+
+def _flag(value: object) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"neither true nor false: {value!r}")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise ValueError(f"not a time: {value!r}")
+    return float(value)

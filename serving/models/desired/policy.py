@@ -1,0 +1,432 @@
+"""What to do next, as a pure function of what is on disk, what was said and what is loaded.
+
+No clock, thread or socket here: time is an argument, and the actions that come
+back are done by the manager, which then asks again until there are none.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from serving.models.desired import places
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.places import GiveWay, Load, MoveOver
+from serving.models.state import IN_LOADER, PENDING, Slot, State
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``loads``: how many slots may be in the loader, and as many slow ones beside them, which
+    is what a trial is after ``slow_after_s``; a retry waits ``retry_first_s`` after the first
+    failure and twice as long after each further one."""
+
+    loads: int = 1
+    slow_after_s: float = 1.0
+    retry_first_s: float = 2.0
+    retry_max_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """A new slot, to be loaded when its turn comes."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """No longer wanted before it was READY."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unload:
+    """READY, and its work is done by another, or a command ended it; ``words`` say which."""
+
+    slot: int
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """FAILED, and no longer of interest."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Annotate:
+    """Words for a READY slot that stays though it would not be chosen again ("": none)."""
+
+    slot: int
+    words: str
+
+
+# Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
+# of them is loaded once, to know.
+_MOST_PASSED_OVER = 8
+
+# A place in the line of those who wait to be loaded.
+_Turn = tuple[bool, int, bool, int, int, str]
+
+# A model's slots that something is to be decided about.
+_ByVersion = dict[int, list[Slot]]
+
+Action = Add | Load | MoveOver | GiveWay | Cancel | Unload | Discard | Annotate
+
+GONE_FROM_DISK = "no longer on disk; stays until a version that is on disk can answer"
+ALL_GONE = "no longer on disk, nor is any other version of the model; stays as loaded"
+OUT_OF_POLICY = "not under the version policy; stays until a version that is can answer"
+UNREADABLE = "its model directory cannot be read now; stays as loaded"
+FILES_CHANGED = "its files changed on disk after it was loaded; what was loaded answers"
+RECONFIGURING = "answers with its former configuration until it is loaded with the new one"
+RELOADING = "answers with its former files until the new ones are loaded"
+KEPT = "answered before; stays loaded for a while, ready for a rollback"
+REPLACED = "its work is done by what was loaded in its stead"
+BY_COMMAND = "unloaded by command"
+
+
+def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
+    """The versions that should be loaded: the pinned one, then the newest first.
+
+    ``latest n`` counts good versions: a failed one stays in the answer (it may be
+    tried again) and the next lower one is desired beside it. So with one that is held back, but
+    of those no more than n stay. A pinned version, and one that was asked for by number, are
+    desired whatever the policy says; so is the version that answered last while one of them is
+    held back, and before the others then; and while the pinned one is not ready.
+    """
+    return _desired(target, _by_version(slots))
+
+
+def coming(target: ModelTarget, slots: Sequence[Slot]) -> frozenset[int]:
+    """The desired versions that are on their way to READY, and have not failed yet."""
+    by_version = _by_version(slots)
+    pairs = [
+        (candidate, _find(by_version, candidate)) for candidate in _desired(target, by_version)
+    ]
+    return frozenset(
+        candidate.version
+        for candidate, slot in pairs
+        if (candidate.whole if slot is None else slot.state in PENDING and slot.attempts == 0)
+    )
+
+
+def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
+    """What would be desired if all on disk were whole and nothing had failed."""
+    notes = {candidate.version: candidate for candidate in target.versions}
+    whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
+    chosen = _desired(replace(target, versions=whole), {})
+    return tuple(notes[candidate.version] for candidate in chosen)
+
+
+def _desired(target: ModelTarget, slots: _ByVersion) -> tuple[Candidate, ...]:
+    candidates = sorted(target.versions, key=lambda candidate: -candidate.version)
+    candidates = [
+        candidate
+        for candidate in candidates
+        if (candidate.whole or _is_held(candidate, slots))
+        and not target.dismissed(candidate.version)
+    ]
+    by_policy = {candidate.version for candidate in _by_policy(target, candidates, slots)}
+    wanted = by_policy | target.extra | {target.pinned}
+    first = {target.pinned}
+    if wanted & target.held:
+        wanted.add(target.answered)
+        first.add(target.answered)
+    elif target.pinned is not None and not _is_ready(target.pinned, slots):
+        # Until the pinned one can answer, who did goes on: not the newest, which was held back.
+        wanted.add(target.answered)
+    chosen = [candidate for candidate in candidates if candidate.version in wanted]
+    return tuple(sorted(chosen, key=lambda candidate: candidate.version not in first))
+
+
+def _is_ready(version: int, slots: _ByVersion) -> bool:
+    return any(slot.state is State.READY for slot in slots.get(version, ()))
+
+
+def _is_held(candidate: Candidate, slots: _ByVersion) -> bool:
+    """Whether a version that can't be loaded now has a slot that counts all the same."""
+    same = slots.get(candidate.version, ())
+    return any(slot.state is State.READY or not candidate.gone for slot in same)
+
+
+def _by_policy(
+    target: ModelTarget, candidates: Sequence[Candidate], slots: _ByVersion
+) -> Iterator[Candidate] | Sequence[Candidate]:
+    policy = target.policy
+    if not target.wanted:
+        return ()
+    if policy.kind == "all":
+        return candidates
+    if policy.kind == "specific":
+        return [candidate for candidate in candidates if candidate.version in policy.specific]
+    return _latest(candidates, policy.latest, slots, target.held)
+
+
+def next_actions(
+    models: Sequence[ModelTarget], slots: Sequence[Slot], now: float, limits: Limits
+) -> list[Action]:
+    """The next steps towards what is desired; an empty list when there are none.
+
+    ``models`` names every model that is on disk or has a slot.
+    """
+    actions: list[Action] = []
+    turns: list[tuple[_Turn, Slot]] = []
+    by_model = _by_model(slots)
+    none: list[Slot] = []
+    for target in models:
+        everything = by_model.get(target.model, none)
+        mine = _by_version(everything)
+        chosen = _desired(target, mine)
+        if target.unknown:
+            actions += _hold(target, everything)
+        else:
+            actions += _additions(chosen, mine)
+            actions += _removals(target, chosen, mine)
+        turns += _turns(chosen, mine, now, limits)
+    waiting = [slot for _, slot in sorted(turns, key=lambda turn: turn[0])]
+    loading = [slot for slot in slots if slot.state in IN_LOADER]
+    return actions + places.next_steps(waiting, loading, now, limits.loads, limits.slow_after_s)
+
+
+def retry_at(slot: Slot, limits: Limits) -> float | None:
+    """When a FAILED slot may be tried again; None: not before its files change."""
+    if slot.state is not State.FAILED or not slot.may_heal or slot.cancelled:
+        return None
+    wait = limits.retry_first_s * 2.0 ** min(max(slot.attempts - 1, 0), 30)
+    return slot.since + min(wait, limits.retry_max_s)
+
+
+def find(slots: Sequence[Slot], candidate: Candidate) -> Slot | None:
+    """The slot that is what the wish asks for."""
+    return _find(_by_version(slots), candidate)
+
+
+def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
+    grouped: dict[str, list[Slot]] = {}
+    for slot in slots:
+        grouped.setdefault(slot.model, []).append(slot)
+    return grouped
+
+
+def _by_version(slots: Sequence[Slot]) -> _ByVersion:
+    """Without those on their way out, which nothing is decided about any more."""
+    grouped: _ByVersion = {}
+    for slot in slots:
+        if not slot.leaving:
+            grouped.setdefault(slot.version, []).append(slot)
+    return grouped
+
+
+def _latest(
+    candidates: Sequence[Candidate], count: int, slots: _ByVersion, held: Collection[int]
+) -> Iterator[Candidate]:
+    good = waiting = 0
+    for candidate in candidates:
+        if candidate.version in held:
+            waiting += 1
+            if waiting <= count:
+                yield candidate
+            elif waiting == count + _MOST_PASSED_OVER:
+                return
+            continue
+        yield candidate
+        good += not _failed(candidate, slots)
+        if good >= count:
+            return
+
+
+def _failed(candidate: Candidate, slots: _ByVersion) -> bool:
+    """Whether another version must stand in for it; a retry in progress still counts."""
+    same = slots.get(candidate.version, [])
+    if any(slot.state is State.READY for slot in same):
+        return False
+    return any(_serves(slot, candidate) and slot.attempts > 0 for slot in same)
+
+
+def _serves(slot: Slot, candidate: Candidate) -> bool:
+    """Whether the slot is what the wish asks for.
+
+    Changed files don't matter to a READY slot unless a command asked for them, and nothing
+    matters while the version's files are in motion.
+    """
+    if slot.version != candidate.version:
+        return False
+    if not candidate.whole:
+        return True
+    stays = slot.state is State.READY and not candidate.exact
+    same_files = slot.key.files == candidate.key.files or stays
+    return same_files and slot.key.config == candidate.key.config
+
+
+def _find(slots: _ByVersion, candidate: Candidate) -> Slot | None:
+    return next(
+        (slot for slot in slots.get(candidate.version, ()) if _serves(slot, candidate)), None
+    )
+
+
+def _additions(chosen: Sequence[Candidate], slots: _ByVersion) -> Iterator[Action]:
+    for candidate in chosen:
+        if candidate.whole and _find(slots, candidate) is None:
+            yield Add(candidate)
+
+
+def _removals(
+    target: ModelTarget, chosen: Sequence[Candidate], slots: _ByVersion
+) -> Iterator[Action]:
+    """Load new before dropping old: a READY slot leaves when another does its work."""
+    wanted = {candidate.version: candidate for candidate in chosen}
+    best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
+    serving = {v for v, slot in best.items() if slot and v in wanted and _serves(slot, wanted[v])}
+    coming = "" if serving else _coming(chosen, slots)
+    for slot in itertools.chain.from_iterable(slots.values()):
+        candidate = wanted.get(slot.version)
+        if target.dismissed(slot.version):
+            yield from _dismissal(slot, coming)
+        elif slot.state is State.READY and slot is not best[slot.version]:
+            yield Unload(slot.id, REPLACED)
+        elif candidate is not None and _serves(slot, candidate):
+            yield from _remark(slot, _changed(slot, candidate))
+        elif slot.state is not State.READY:
+            yield from _unready(slot, target, serving)
+        elif _is_kept(slot, target, candidate):
+            yield from _remark(slot, KEPT)
+        elif _has_heir(slot, candidate, serving, target.held):
+            yield Unload(slot.id, _why_left(slot, target))
+        else:
+            yield from _remark(slot, _why_kept(slot, target, chosen, slots))
+
+
+def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Iterator[Action]:
+    """What becomes of a slot that never served and is not asked for."""
+    if slot.state in PENDING:
+        yield Cancel(slot.id)
+    elif serving or not _on_disk(slot, target):
+        yield Discard(slot.id)
+
+
+def _dismissal(slot: Slot, coming: str = "") -> Iterator[Action]:
+    """Ended by command; a version that answers does so until what is ``coming`` can."""
+    if slot.state in PENDING:
+        yield Cancel(slot.id)
+    elif slot.state is State.FAILED:
+        yield Discard(slot.id)
+    elif coming:
+        yield from _remark(slot, f"unloaded by command as soon as {coming} is ready")
+    else:
+        yield Unload(slot.id, BY_COMMAND)
+
+
+def _coming(chosen: Sequence[Candidate], slots: _ByVersion) -> str:
+    """The first desired version that is on its way to READY."""
+    for candidate in chosen:
+        slot = _find(slots, candidate)
+        if candidate.whole if slot is None else slot.state in PENDING:
+            return f"version {candidate.version}"
+    return ""
+
+
+def _best(slots: Sequence[Slot], candidate: Candidate | None) -> Slot | None:
+    """Of a version's READY slots the one that answers: the newest that the wish asks for.
+
+    There are two when a new slot became READY while the source could not say what it wants.
+    """
+    ready = [slot for slot in slots if slot.state is State.READY]
+    return max(
+        ready,
+        key=lambda slot: (candidate is not None and _serves(slot, candidate), slot.id),
+        default=None,
+    )
+
+
+def _is_kept(slot: Slot, target: ModelTarget, candidate: Candidate | None) -> bool:
+    """Whether it stays for a rollback: only as it is, and as long as it is on disk."""
+    return candidate is None and slot.version == target.kept and target.of(slot.version) is not None
+
+
+def _has_heir(
+    slot: Slot, candidate: Candidate | None, serving: Collection[int], held: Collection[int]
+) -> bool:
+    """Whether what is READY and desired does the slot's work: for a version that is still
+    desired only that version's own new slot, for another one any that may answer in its place."""
+    if candidate is not None:
+        return slot.version in serving
+    return any(version not in held for version in serving) or bool(serving and slot.version in held)
+
+
+def _hold(target: ModelTarget, slots: Sequence[Slot]) -> Iterator[Action]:
+    """The source can't say: only what a command ended goes."""
+    for slot in slots:
+        if slot.leaving:
+            continue
+        if target.dismissed(slot.version):
+            yield from _dismissal(slot)
+        else:
+            yield from _remark(slot, UNREADABLE)
+
+
+def _remark(slot: Slot, words: str) -> Iterator[Action]:
+    if slot.state is State.READY and slot.remark != words:
+        yield Annotate(slot.id, words)
+
+
+def _changed(slot: Slot, candidate: Candidate) -> str:
+    return FILES_CHANGED if slot.key.files != candidate.key.files else ""
+
+
+def _on_disk(slot: Slot, target: ModelTarget) -> bool:
+    return any(_serves(slot, candidate) and not candidate.gone for candidate in target.versions)
+
+
+def _any_on_disk(target: ModelTarget) -> bool:
+    return any(not candidate.gone for candidate in target.versions)
+
+
+def _why_left(slot: Slot, target: ModelTarget) -> str:
+    if target.of(slot.version) is None:
+        return "no longer on disk"
+    return "no longer under the version policy"
+
+
+def _why_kept(
+    slot: Slot, target: ModelTarget, chosen: Sequence[Candidate], slots: _ByVersion
+) -> str:
+    if target.of(slot.version) is None:
+        return GONE_FROM_DISK if _any_on_disk(target) else ALL_GONE
+    for candidate in chosen:
+        if candidate.version == slot.version:
+            return _why_former(slot, candidate, _find(slots, candidate))
+    if chosen and chosen[0].version in target.held:
+        return f"answers while version {chosen[0].version} is held back"
+    if chosen:
+        return f"answers until version {chosen[0].version} is ready"
+    return OUT_OF_POLICY
+
+
+def _why_former(slot: Slot, candidate: Candidate, heir: Slot | None) -> str:
+    files = slot.key.config == candidate.key.config
+    if heir is None or heir.state is not State.FAILED:
+        return RELOADING if files else RECONFIGURING
+    if files:
+        return f"answers with its former files; the new ones: {heir.reason}"
+    return f"answers with its former configuration; the new one: {heir.reason}"
+
+
+def _turns(
+    chosen: Sequence[Candidate], slots: _ByVersion, now: float, limits: Limits
+) -> Iterator[tuple[_Turn, Slot]]:
+    """Who may be loaded now, with its place in the line: first attempts before retries, those
+    that gave way to others less often, models without an answer before others, newest versions
+    first."""
+    has_answer = any(s.state is State.READY for same in slots.values() for s in same)
+    for rank, candidate in enumerate(chosen):
+        slot = _find(slots, candidate) if candidate.whole else None
+        if slot is None:
+            continue
+        at = retry_at(slot, limits)
+        if slot.state is State.NEW or (at is not None and at <= now):
+            again = slot.attempts > 0
+            yield (again, slot.gave_way, has_answer, rank, -slot.version, slot.model), slot

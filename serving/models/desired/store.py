@@ -1,0 +1,353 @@
+"""The desired state of each model: what its folder says, and what commands decided over that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.events import log
+from serving.model_config import ModelConfig
+from serving.models.commands.command import (
+    AcceptVersion,
+    Command,
+    LoadModel,
+    SetDefault,
+    UnloadModel,
+)
+from serving.models.commands.uploads import Upload
+from serving.models.desired import overrides, policy
+from serving.models.desired.candidates import (
+    Candidate,
+    ModelTarget,
+    merged,
+    on_disk,
+    version_policy,
+)
+from serving.models.desired.configs import Configs, KnownConfig, fingerprint
+from serving.models.desired.overrides import NOTHING, Overrides
+from serving.models.desired.signatures import Signatures
+from serving.models.state import Slot, State
+from serving.registry.directory import FoundModel
+from serving.settings import Settings
+from serving.signature import Signature
+from serving.state_dir import StateDir
+
+DOCUMENT = "models"
+SIGNATURES = "signatures"
+EVERY = "*"
+# Who answered is written a moment later, together with what else changes at a start.
+_SAVE_WITHIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Replacement:
+    """A configuration in place of the one beside the versions, and files in place of theirs."""
+
+    known: KnownConfig
+    upload: Upload | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """In ``explicit``: a model as its folder was when a command loaded it; what changes there
+    later does not count."""
+
+    known: KnownConfig
+    versions: tuple[Candidate, ...]
+
+
+class DesiredState:
+    """The desired state of all models. Used by the manager's loop only.
+
+    What commands decided is kept in one document of the state directory, the signatures that
+    callers rely on in another. Configurations and files that came with a load call are not kept:
+    they hold until the next load without them, or the end of the process.
+    """
+
+    def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
+        self._mode = settings.model_control
+        self._keep_s = settings.rollout.keep_previous_s
+        self._named = frozenset(settings.load_models)
+        self._state, self._configs = state, configs
+        self._overrides = _read(state, self._mode)
+        self.signatures = _read_signatures(state)
+        # Models that answered callers whose signature is not kept: the document is damaged.
+        self.signatures_lost = frozenset(
+            model
+            for model, current in self._overrides.items()
+            if current.answered is not None and self.signatures.of(model) is None
+        )
+        self._signatures_changed = False
+        # Versions whose very files a command asked for, until they are loaded.
+        self._exact: dict[str, frozenset[int]] = {}
+        self._replacements: dict[str, _Replacement] = {}
+        self._taken: dict[str, _Taken] = {}
+        self._in_force: dict[str, KnownConfig] = {}
+        # Models whose previous version is kept, and until when (epoch seconds).
+        self._keeping = {
+            model: current.kept_until
+            for model, current in self._overrides.items()
+            if current.previous is not None
+        }
+        self._save_at = float("inf")
+
+    # What is wanted.
+
+    def overrides_of(self, model: str) -> Overrides:
+        return self._overrides.get(model, NOTHING)
+
+    def begin(self, models: Collection[str]) -> None:
+        """Take the models that are there at the start: ``*`` in ``load_models`` means these, and
+        none that come later."""
+        if EVERY in self._named:
+            self._named |= set(models)
+
+    def is_wanted(self, model: str) -> bool:
+        return overrides.is_wanted(self.overrides_of(model), self._mode, model in self._named)
+
+    def is_held_out(self, target: ModelTarget) -> bool:
+        """Whether a command unloaded the model, and nothing of it was asked for since."""
+        current = self.overrides_of(target.model)
+        if current.whole is False:
+            return not current.versions
+        return bool(current.out) and all(
+            target.dismissed(candidate.version) for candidate in target.versions
+        )
+
+    def known(self, model: str) -> KnownConfig | None:
+        """The configuration in force, as the last ``target`` saw it."""
+        return self._in_force.get(model)
+
+    def uploaded(self) -> dict[str, FoundModel]:
+        """The models whose files came with a command."""
+        return {
+            model: replacement.upload.found
+            for model, replacement in self._replacements.items()
+            if replacement.upload is not None
+        }
+
+    def upload_folders(self) -> list[Path]:
+        return [o.upload.root for o in self._replacements.values() if o.upload is not None]
+
+    def read_configurations_again(self) -> None:
+        """With the next ``target`` of each model, also where the files look as before."""
+        self._configs.read_again()
+
+    def keep_only(self, models: Collection[str]) -> None:
+        """Forget the configurations of all other models."""
+        self._configs.keep_only(models)
+        for model in self._in_force.keys() - set(models) - self._taken.keys():
+            del self._in_force[model]
+
+    def target(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> ModelTarget:
+        """All that the policy needs of one model. ``found``: the model on disk, None where none
+        was found; ``unseen``: it may be there all the same, for its directory could not be read.
+        ``now``: epoch seconds."""
+        current = self.overrides_of(model)
+        found = self.uploaded().get(model, found)
+        wanted = self.is_wanted(model)
+        unknown = bool(found.error) if found is not None else unseen
+        versions = () if unknown else self._versions(model, found, wanted, current)
+        known = self._in_force.get(model)
+        keeps = current.previous is not None and now < current.kept_until
+        return ModelTarget(
+            model=model,
+            versions=versions,
+            policy=version_policy(known, versions),
+            unknown=unknown,
+            settling=found is not None and not found.config_settled,
+            wanted=wanted,
+            extra=current.versions,
+            out=overrides.held_out(
+                current, {candidate.version: candidate.key.files for candidate in versions}
+            ),
+            pinned=current.pin,
+            kept=current.previous if keeps else None,
+            answered=current.answered,
+        )
+
+    def _versions(
+        self, model: str, found: FoundModel | None, wanted: bool, current: Overrides
+    ) -> tuple[Candidate, ...]:
+        taken = self._taken.get(model)
+        known = taken.known if taken is not None else self._configuration(model, found)
+        if known is not None:
+            self._in_force[model] = known
+        exact = self._exact.get(model, frozenset())
+        versions = on_disk(found, known, exact) if found is not None else ()
+        if self._mode != "explicit":
+            return versions
+        if taken is not None:
+            versions = merged(
+                taken.versions, {candidate.version: candidate for candidate in versions}
+            )
+        if not wanted and not current.versions:
+            self._taken.pop(model, None)
+        elif known is not None and (taken is not None or (found and found.config_settled)):
+            self._taken[model] = _Taken(known, versions)
+        return versions
+
+    def _configuration(self, model: str, found: FoundModel | None) -> KnownConfig | None:
+        replacement = self._replacements.get(model)
+        if replacement is not None:
+            return replacement.known
+        return self._configs.of(found) if found is not None else self._configs.known(model)
+
+    def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
+        """Files that were asked for and are loaded may change again; whether any were."""
+        asked = self._exact.get(target.model)
+        if not asked:
+            return False
+        rest = frozenset(version for version in asked if not _is_loaded(target, version, slots))
+        if rest == asked:
+            return False
+        self._exact[target.model] = rest
+        return True
+
+    # What commands and time change.
+
+    def apply(
+        self, command: Command, upload: Upload | None, target: ModelTarget, slots: Sequence[Slot]
+    ) -> None:
+        """``target`` and ``slots``: the model's, as they stand. ``Rollback`` comes as the
+        ``SetDefault`` that it amounts to."""
+        model, current = command.model, self.overrides_of(command.model)
+        match command:
+            case LoadModel():
+                self._load(command, upload, target)
+                current = overrides.load(current, command.version)
+            case UnloadModel():
+                current = self._unload(command, target, slots)
+            case SetDefault(version=version):
+                self._retake(model, version)
+                current = overrides.pin(current, version, self.is_wanted(model))
+            case AcceptVersion(version=version):
+                self._accept(model, version, slots)
+        self._put(model, current)
+        self._save_at = float("-inf")
+
+    def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
+        """The newest slot's: one that was not let serve is newer than the one that does."""
+        mine = [slot for slot in slots if slot.version == version and slot.signature is not None]
+        newest = max(mine, key=lambda slot: slot.id, default=None)
+        if newest is not None and newest.signature is not None:
+            self._signatures_changed |= self.signatures.put(model, newest.signature)
+
+    def _retake(self, model: str, version: int | None) -> None:
+        """See the directory again where the version came after the model was asked for."""
+        taken = self._taken.get(model)
+        if taken is not None and version not in (None, *(w.version for w in taken.versions)):
+            del self._taken[model]
+
+    def _load(self, command: LoadModel, upload: Upload | None, target: ModelTarget) -> None:
+        model, version = command.model, command.version
+        self._replacements.pop(model, None)
+        self._taken.pop(model, None)
+        if command.override is not None:
+            self._replacements[model] = _Replacement(_given(command.override), upload)
+        if upload is not None:
+            # Who sends the whole model means it as it is.
+            self._signatures_changed |= self.signatures.forget(model)
+        on_disk = frozenset(candidate.version for candidate in target.versions)
+        asked = on_disk if version is None else frozenset({version})
+        if upload is not None:
+            asked |= {found.number for found in upload.found.versions}
+        self._exact[model] = self._exact.get(model, frozenset()) | asked
+
+    def _unload(
+        self, command: UnloadModel, target: ModelTarget, slots: Sequence[Slot]
+    ) -> Overrides:
+        model, version = command.model, command.version
+        loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
+        disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
+        chosen = frozenset(candidate.version for candidate in policy.desired(target, slots))
+        if version is None:
+            self._exact.pop(model, None)
+            self._replacements.pop(model, None)
+            self._taken.pop(model, None)
+        else:
+            self._exact[model] = self._exact.get(model, frozenset()) - {version}
+        return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen)
+
+    def answers(self, model: str, version: int, now: float) -> bool:
+        """``version`` answers unnamed requests; whether that is news. ``now``: epoch seconds."""
+        before = self.overrides_of(model)
+        after = overrides.answer(before, version, now + self._keep_s)
+        if after is before:
+            return False
+        self._put(model, after)
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
+        if after.previous is not None:
+            self._keeping[model] = after.kept_until
+        return True
+
+    def callers_know(self, model: str, signature: Signature, now: float) -> bool:
+        """What answers unnamed requests has this signature; whether that is news."""
+        if not self.signatures.put(model, signature):
+            return False
+        self._signatures_changed = True
+        self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
+        return True
+
+    def expired(self, now: float) -> list[str]:
+        """The models whose previous version need not stay any longer; each once."""
+        over = [model for model, until in self._keeping.items() if until <= now]
+        for model in over:
+            del self._keeping[model]
+        return over
+
+    def _put(self, model: str, current: Overrides) -> None:
+        if current == NOTHING:
+            self._overrides.pop(model, None)
+        else:
+            self._overrides[model] = current
+
+    # The document.
+
+    def due(self) -> float:
+        """When ``expired`` or ``save`` has something to do next, epoch seconds."""
+        return min(self._save_at, min(self._keeping.values(), default=float("inf")))
+
+    def save(self, now: float, *, at_once: bool = False) -> None:
+        """Write what was said, if something new was and it is time to."""
+        if self._save_at == float("inf") or (now < self._save_at and not at_once):
+            return
+        self._save_at = float("inf")
+        while len(self._overrides) > overrides.MOST_MODELS:
+            del self._overrides[next(iter(self._overrides))]
+        if self._state is None:
+            return
+        self._state.write(DOCUMENT, overrides.to_document(self._overrides, self._mode))
+        if self._signatures_changed:
+            self._state.write(SIGNATURES, self.signatures.document())
+            self._signatures_changed = False
+
+
+def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool:
+    candidate = target.of(version)
+    if candidate is None or not candidate.whole:
+        return False
+    slot = policy.find(slots, candidate)
+    return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
+
+
+def _given(config: ModelConfig) -> KnownConfig:
+    return KnownConfig("", fingerprint(config), config.version_policy, config)
+
+
+def _read(state: StateDir | None, mode: overrides.Mode) -> dict[str, Overrides]:
+    if state is None:
+        return {}
+    kept, wrong = overrides.from_document(state.read(DOCUMENT), mode)
+    for words in wrong:
+        log.warning("state_ignored", name=DOCUMENT, reason=words)
+    return kept
+
+
+def _read_signatures(state: StateDir | None) -> Signatures:
+    try:
+        return Signatures(state.read(SIGNATURES) if state is not None else None)
+    except ValueError as error:
+        log.warning("state_ignored", name=SIGNATURES, reason=str(error))
+        return Signatures()

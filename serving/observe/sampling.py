@@ -1,0 +1,38 @@
+"""Which requests are traced, logged and sampled: the core is told in one place, by the settings."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from serving.settings import Settings
+
+
+class Server(Protocol):
+    """What this needs of ``_core.Server``."""
+
+    def observe(
+        self,
+        *,
+        trace_rate: float,
+        trace_parents: bool,
+        span_buffer: int,
+        sample_buffer_bytes: int,
+        sample_max_bytes: int,
+        access_rate: float,
+        sample_replayed: bool,
+    ) -> None: ...
+
+
+def configure(server: Server, settings: Settings) -> None:
+    """Have the core record only what has a consumer (traces, request log, access log): what is off
+    costs no request anything."""
+    tracing, request_log = settings.tracing, settings.request_log
+    server.observe(
+        trace_rate=tracing.rate if tracing.endpoint else 0.0,
+        trace_parents=bool(tracing.endpoint),
+        span_buffer=tracing.buffer_spans if tracing.endpoint else 0,
+        sample_buffer_bytes=request_log.buffer_bytes if request_log.path is not None else 0,
+        sample_max_bytes=request_log.max_request_bytes,
+        access_rate=settings.log.access_rate,
+        sample_replayed=request_log.replayed,
+    )

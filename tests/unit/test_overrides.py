@@ -1,0 +1,253 @@
+"""What commands said, as data: its algebra, its document, and who answers for it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.models.actual.startup import has_started
+from serving.models.desired import overrides
+from serving.models.desired.answers import answering, highest
+from serving.models.desired.candidates import ModelTarget
+from serving.models.desired.overrides import NOTHING, Overrides, from_document, to_document
+from serving.models.state import Slot, SlotKey, State
+
+DISK = {1: "a", 2: "b"}
+
+
+@pytest.mark.parametrize(
+    ("current", "mode", "named", "wanted"),
+    [
+        (NOTHING, "poll", False, True),
+        (NOTHING, "both", False, True),
+        (NOTHING, "explicit", False, False),
+        (NOTHING, "explicit", True, True),
+        (Overrides(whole=False), "both", False, False),
+        (Overrides(whole=False), "explicit", True, False),
+        (Overrides(whole=True), "explicit", False, True),
+    ],
+)
+def test_whether_the_version_policy_counts(
+    current: Overrides, mode: overrides.Mode, named: bool, wanted: bool
+) -> None:
+    assert overrides.is_wanted(current, mode, named) == wanted
+
+
+def test_in_poll_an_unload_holds_out_the_files_that_are_there_and_no_others() -> None:
+    current = overrides.unload(NOTHING, None, "poll", DISK)
+    assert overrides.held_out(current, DISK) == {1, 2}
+    assert overrides.held_out(current, {**DISK, 2: "changed", 3: "c"}) == {1}
+    assert overrides.held_out(current, {}) == {1, 2}
+    assert overrides.is_wanted(current, "poll", False)
+
+
+@pytest.mark.parametrize("mode", ["both", "explicit"])
+def test_elsewhere_an_unload_holds_whatever_comes(mode: overrides.Mode) -> None:
+    current = overrides.unload(Overrides(versions=frozenset({1})), None, mode, DISK)
+    assert current == Overrides(whole=False)
+    assert overrides.held_out(overrides.unload(NOTHING, 2, "both", DISK), {2: "new"}) == {2}
+
+
+def test_in_explicit_the_other_versions_go_on_by_themselves() -> None:
+    current = overrides.unload(Overrides(whole=True), 2, "explicit", DISK, frozenset({2, 3}))
+    assert current == Overrides(whole=False, versions=frozenset({3}))
+
+
+def test_a_load_takes_back_what_was_unloaded() -> None:
+    current = overrides.unload(overrides.unload(NOTHING, 1, "both", DISK), 2, "both", DISK)
+    assert overrides.held_out(overrides.load(current, 1), DISK) == {2}
+    assert overrides.load(current, None) == Overrides(whole=True)
+    assert overrides.load(NOTHING, 3).versions == {3}
+
+
+def test_a_pin_takes_its_version_in_and_ends_without_a_trace() -> None:
+    out = overrides.unload(NOTHING, 2, "both", DISK)
+    assert overrides.pin(out, 2, wanted=True) == Overrides(pin=2)
+    assert overrides.pin(out, 2, wanted=False).versions == {2}
+    assert overrides.pin(Overrides(pin=2), None, wanted=True) == NOTHING
+
+
+def test_who_answered_before_is_remembered_one_step_back() -> None:
+    current = overrides.answer(NOTHING, 1, 10.0)
+    assert (current.answered, current.previous) == (1, None)
+    current = overrides.answer(overrides.answer(current, 2, 20.0), 2, 99.0)
+    assert (current.answered, current.previous, current.kept_until) == (2, 1, 20.0)
+
+
+VERSIONS = st.integers(1, 2**63 - 1)
+OVERLAYS = st.builds(
+    Overrides,
+    whole=st.none() | st.booleans(),
+    versions=st.frozensets(VERSIONS),
+    out=st.frozensets(st.tuples(VERSIONS, st.just(""))),
+    pin=st.none() | VERSIONS,
+    answered=st.none() | VERSIONS,
+    previous=st.none() | VERSIONS,
+    kept_until=st.floats(0, 1e11),
+)
+
+
+@given(st.dictionaries(st.text(), OVERLAYS))
+def test_the_document_reads_back_as_it_was_written(every: dict[str, Overrides]) -> None:
+    document = json.loads(json.dumps(to_document(every, "both")))
+    read, wrong = from_document(document, "both")
+    assert wrong == ()
+    assert read == {model: current for model, current in every.items() if current != NOTHING}
+
+
+@pytest.mark.parametrize("mode", ["poll", "explicit"])
+def test_only_both_remembers_loads_and_unloads(mode: overrides.Mode) -> None:
+    current = Overrides(False, frozenset({1}), frozenset({(2, "")}), 3, 4, 5, 6.0)
+    kept = Overrides(pin=3, answered=4, previous=5, kept_until=6.0)
+    assert from_document(to_document({"m": current}, mode), mode) == ({"m": kept}, ())
+    assert from_document(to_document({"m": current}, "both"), mode) == ({"m": kept}, ())
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [],
+        {"pin": True},
+        {"pin": "1"},
+        {"pin": 0},
+        {"pin": 2**63},
+        {"versions": 1},
+        {"versions": ["1"]},
+        {"out": [1.5]},
+        {"whole": 1},
+        {"kept_until": -1},
+        {"kept_until": "soon"},
+        {"else": 1},
+    ],
+)
+def test_an_entry_that_is_not_ours_is_left_out_whole_and_said(entry: Any) -> None:
+    document = {"form": 1, "models": {"m": entry, "n": {"pin": 7}}}
+    read, wrong = from_document(document, "both")
+    assert read == {"n": Overrides(pin=7)}
+    assert len(wrong) == 1
+    assert wrong[0].startswith("m: ")
+
+
+@pytest.mark.parametrize("document", [[], {}, {"form": 2, "models": {}}, {"form": 1}, "x"])
+def test_a_document_of_another_form_says_so(document: object) -> None:
+    read, wrong = from_document(document, "both")
+    assert read == {}
+    assert len(wrong) == 1
+
+
+def test_no_document_is_no_mistake() -> None:
+    assert from_document(None, "poll") == ({}, ())
+
+
+# (pinned, ready, chosen, who answered before) -> who answers
+@pytest.mark.parametrize(
+    ("pinned", "ready", "chosen", "before", "answers"),
+    [
+        (None, {2, 9, 10}, {2, 9, 10}, 9, 10),
+        (None, {9, 10}, {9}, 10, 9),
+        (None, {9, 10}, set(), 9, 9),
+        (None, {9, 10}, {11}, None, 10),
+        (None, set(), {11}, 9, None),
+        (9, {9, 10}, {9, 10}, 10, 9),
+        (8, {9, 10}, {8, 9, 10}, 9, 9),
+        (8, {9, 10}, {8, 10}, 7, 10),
+        (8, {9}, {8}, None, 9),
+        (8, set(), {8}, 8, None),
+    ],
+)
+def test_the_pinned_version_answers_else_the_newest_chosen_else_who_did(
+    pinned: int | None,
+    ready: set[int],
+    chosen: set[int],
+    before: int | None,
+    answers: int | None,
+) -> None:
+    assert answering(ModelTarget("m", pinned=pinned), ready, chosen, before) == answers
+
+
+# (held back, pinned, ready, chosen, who answered before, on its way) -> who answers
+@pytest.mark.parametrize(
+    ("held", "pinned", "ready", "chosen", "before", "coming", "answers"),
+    [
+        ({10}, None, {9, 10}, {9, 10}, 9, set(), 9),
+        ({10}, None, {8, 9, 10}, {8, 9, 10}, 8, set(), 9),
+        # Off the disk.
+        ({10}, None, {9, 10}, {10}, 9, set(), 9),
+        # At a restart.
+        ({10}, None, {10}, {9, 10}, 9, {9}, None),
+        ({10}, None, {10}, {9, 10}, 9, set(), 10),
+        # Its own new configuration.
+        ({10}, None, {10}, {10}, 10, {10}, 10),
+        ({9, 10}, None, {9, 10}, {9, 10}, 8, set(), 10),
+        ({9}, 9, {9, 10}, {9, 10}, 10, set(), 9),
+        ({10}, 9, {10}, {9, 10}, 10, {9}, 10),
+    ],
+)
+def test_one_that_is_held_back_answers_where_nothing_else_can(
+    held: set[int],
+    pinned: int | None,
+    ready: set[int],
+    chosen: set[int],
+    before: int | None,
+    coming: set[int],
+    answers: int | None,
+) -> None:
+    target = ModelTarget("m", pinned=pinned, held=frozenset(held))
+    assert answering(target, ready, chosen, before, coming) == answers
+
+
+def test_versions_compare_as_numbers() -> None:
+    assert highest([2, 10, 9]) == 10
+    assert highest([]) is None
+
+
+WANTED = frozenset({("a", 1), ("a", 2), ("b", 1)})
+READY, FAILED, LOADING, NEW = State.READY, State.FAILED, State.LOADING, State.NEW
+
+
+# Slots (model, version, state) -> which of the three settings call that ready.
+@pytest.mark.parametrize(
+    ("slots", "ready"),
+    [
+        ([("a", 2, READY), ("b", 1, READY)], {"settled", "strict", "any"}),
+        ([("a", 2, READY), ("a", 1, LOADING), ("b", 1, READY)], {"any"}),
+        ([("a", 2, READY), ("b", 1, NEW)], set()),
+        ([("a", 2, READY), ("b", 1, FAILED)], {"settled", "any"}),
+        ([("a", 2, FAILED), ("a", 1, READY), ("b", 1, READY)], {"settled", "any"}),
+        ([("a", 2, FAILED), ("a", 1, LOADING), ("b", 1, READY)], set()),
+        ([("a", 3, LOADING), ("b", 1, READY)], {"settled", "strict", "any"}),
+        ([], {"settled", "strict", "any"}),
+    ],
+)
+def test_fault_33_when_a_server_that_starts_is_ready(
+    slots: list[tuple[str, int, State]], ready: set[str]
+) -> None:
+    made = [slot(*one) for one in slots]
+    current = {r for r in ("settled", "strict", "any") if has_started(r, WANTED, made)}
+    assert current == ready
+
+
+def test_what_is_being_copied_or_cannot_be_read_holds_readiness_back() -> None:
+    made = [slot("a", 1, READY)]
+    assert not has_started("settled", WANTED, made, settling={"b"})
+    assert has_started("any", WANTED, made, settling={"a"})
+    assert has_started("settled", WANTED, made, wrong=True)
+    assert not has_started("strict", WANTED, made, wrong=True)
+
+
+def test_what_failed_once_and_is_tried_again_holds_readiness_back_no_more() -> None:
+    made = [slot("a", 1, READY), slot("b", 1, State.LOADING)]
+    assert not has_started("settled", WANTED, made)
+    made[1].attempts = 1
+    assert has_started("settled", WANTED, made)
+    assert has_started("any", WANTED, made)
+    assert not has_started("strict", WANTED, made)
+
+
+def slot(model: str, version: int, state: State) -> Slot:
+    return Slot(version, SlotKey(model, version, "f", "c"), Path("m"), 0.0, state)
