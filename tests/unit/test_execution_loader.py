@@ -89,12 +89,12 @@ def test_a_loaded_slot_says_what_it_is(load):
     try:
         assert warming == [True]
         assert slot.verdict.max_rows == 64
-        assert slot.provider == "CPUExecutionProvider"
-        assert slot.provider_nodes == {"CPUExecutionProvider": 2}
-        assert slot.threads >= 1
-        assert slot.load_seconds > 0
-        assert slot.notes == ()
-        assert [tensor.name for tensor in slot.signature.outputs] == ["p"]
+        assert slot.facts.provider == "CPUExecutionProvider"
+        assert slot.facts.provider_nodes == {"CPUExecutionProvider": 2}
+        assert slot.facts.threads >= 1
+        assert slot.facts.load_seconds > 0
+        assert slot.facts.notes == ()
+        assert [tensor.name for tensor in slot.facts.signature.outputs] == ["p"]
     finally:
         assert slot.close(10)
 
@@ -164,7 +164,7 @@ def test_generated_input_that_does_not_run_is_only_noted(load):
     values = [("i", INT64, ["n"])], [("y", FLOAT, ["n"])]
     made = graphs.one("Gather", *values, {"d": np.ones(0, np.float32)}, ["d", "i"])
     slot = load(made)
-    assert slot.notes == ("generated input did not run: the first requests will be slow",)
+    assert slot.facts.notes == ("generated input did not run: the first requests will be slow",)
     assert slot.close(10)
 
 
