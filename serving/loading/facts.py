@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from serving.execution.onnx_beside import fields_of_file
+from serving.execution.onnx_nodes import read_nodes
+from serving.execution.protobuf_walk import NotOnnxError
 from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
 from serving.signature import Signature
@@ -20,6 +24,11 @@ if TYPE_CHECKING:
     from serving.loading.batching.verdict import BatchingVerdict
     from serving.loading.trial.findings import Findings
     from serving.loading.trial.trial import Job
+
+# Fields of ModelProto: the IR version, and one for each set of operators.
+_VERSIONS = frozenset({1, 8})
+# No model has more sets of operators, or longer names for them.
+_MOST_VERSIONS, _LONGEST = 1000, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,8 @@ class VersionFacts:
     words. ``memory_bytes``: what it takes, by the trial's measure or its files' sizes, 0 where
     there is no estimate. ``cost``: of a run, by its rows; None where nothing could be measured.
     ``isolated``: why it runs in a child, "" where it does not. ``checked``: whether its samples,
-    or generated input, ran.
+    or generated input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's
+    form; None where the file states none.
     """
 
     config: ModelConfig | None = None
@@ -50,6 +60,8 @@ class VersionFacts:
     cost: CostCurve | None = None
     isolated: str = ""
     checked: bool = False
+    opset: int | None = None
+    ir_version: int | None = None
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -82,6 +94,7 @@ def facts_of(
 ) -> VersionFacts:
     """As it begins to serve, with a configuration that is in force."""
     runner, found = warmed.runner, warmed.found
+    opset, ir_version = _stated_versions(warmed.job)
     return VersionFacts(
         config=config,
         signature=runner.signature,
@@ -97,4 +110,17 @@ def facts_of(
         cost=found.cost,
         isolated=warmed.isolated,
         checked=warmed.checked,
+        opset=opset,
+        ir_version=ir_version,
     )
+
+
+def _stated_versions(job: Job) -> tuple[int | None, int | None]:
+    """The file's opset and IR version. What can't be read any more is nobody's trouble: who looks
+    for changed files says so."""
+    try:
+        stated = fields_of_file(job.path, job.config.model_filename, _VERSIONS, _LONGEST)
+        model = read_nodes(b"".join(islice(stated, _MOST_VERSIONS)))
+    except (OSError, NotOnnxError, IndexError):
+        return None, None
+    return model.opsets.get(""), model.ir_version or None

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from serving import _core
 from serving.errors import LoadError
@@ -47,6 +48,17 @@ def load(tmp_path):
     yield load_one
     for slot in slots:
         slot.close(10)
+
+
+@pytest.mark.parametrize(
+    ("imported", "opset"), [([("", 18), ("com.microsoft", 1)], 18), ([("ai.onnx", 17)], 17)]
+)
+def test_a_slot_says_which_opset_and_form_its_file_states(load, imported, opset):
+    made = graphs.softmax()
+    del made.opset_import[:]
+    made.opset_import.extend(helper.make_opsetid(*one) for one in imported)
+    facts = load(made).facts
+    assert (facts.opset, facts.ir_version) == (opset, 8)
 
 
 @contextmanager
