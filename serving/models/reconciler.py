@@ -34,7 +34,6 @@ from serving.models.state import PENDING, Change, Slot, State
 from serving.models.views import ModelView
 from serving.registry.snapshot import Closely
 from serving.settings import Settings
-from serving.signature import Signature
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
@@ -308,9 +307,9 @@ class Reconciler:
             self._wish_anew(model)
         return news
 
-    def objection(self, slot: Slot, signature: Signature) -> str:
+    def objection(self, slot: Slot) -> str:
         """Why a loaded slot may not take the place of another, "" where it may."""
-        return self._comparing.objection(slot, signature, self.slots.of(slot.model))
+        return self._comparing.objection(slot, self.slots.of(slot.model))
 
     def _tell_held(self, target: ModelTarget, chosen: Collection[int], default: int | None) -> None:
         for version, words in self._comparing.news(target, chosen, default).items():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.loading.facts import VersionFacts
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
@@ -23,12 +24,6 @@ SIGNATURE = Signature(
 
 
 @dataclass
-class Verdict:
-    words: str = "batched"
-    max_rows: int = 64
-
-
-@dataclass
 class Loaded:
     """What a loader returns: nothing runs, but it knows when it was closed."""
 
@@ -37,18 +32,25 @@ class Loaded:
     config: Any
     world: World
     signature: Signature = SIGNATURE
-    verdict: Verdict = field(default_factory=Verdict)
-    provider: str = "CPUExecutionProvider"
-    provider_nodes: dict[str, int] = field(default_factory=lambda: {"CPUExecutionProvider": 3})
-    threads: int = 2
-    load_seconds: float = 0.25
-    notes: tuple[str, ...] = ("preferred provider cuda is missing",)
-    memory_bytes: int = 1000
-    cost: Any = None
-    isolated: str = ""
-    checked: bool = True
     process: Any = None
     closed: bool = False
+
+    @property
+    def facts(self) -> VersionFacts:
+        return VersionFacts(
+            config=self.config,
+            signature=self.signature,
+            batching="batched",
+            max_rows=64,
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 3},
+            threads=2,
+            instances=self.config.instances,
+            load_seconds=0.25,
+            notes=("preferred provider cuda is missing",),
+            memory_bytes=1000,
+            checked=True,
+        )
 
     @property
     def queue(self) -> Any:

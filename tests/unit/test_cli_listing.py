@@ -61,8 +61,7 @@ def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
         pinned=1,
         unloaded=(UnloadedVersion(3, WHY), UnloadedVersion(4, WHY)),
     )
-    nothing = replace(failed(1, LONG), provider="", threads=0, batching_words="")
-    broken = replace(model("broken", nothing), reason=f"version 1 failed: {LONG}")
+    broken = replace(model("broken", failed(1, LONG)), reason=f"version 1 failed: {LONG}")
     print_models(models_json([broken, held]), everything=True)
     printed = capsys.readouterr().out.splitlines()
     cells = [re.split(r"  +", line) for line in printed]

@@ -22,7 +22,7 @@ from serving.models.views import ModelView
 from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from tests.unit.manager_world import SIGNATURE, Verdict, World
+from tests.unit.manager_world import SIGNATURE, World
 
 
 @pytest.fixture
@@ -50,16 +50,16 @@ def test_a_version_is_loaded_published_and_described(world: World) -> None:
     assert world.manager.wait_started(0)
     seen = world.version(1)
     assert seen.state is State.READY
-    assert (seen.max_rows, seen.batching_words) == (64, "batched")
-    assert (seen.provider, seen.provider_nodes) == (
+    assert (seen.facts.max_rows, seen.facts.batching) == (64, "batched")
+    assert (seen.facts.provider, seen.facts.provider_nodes) == (
         "CPUExecutionProvider",
         {"CPUExecutionProvider": 3},
     )
-    assert (seen.threads, seen.instances, seen.load_seconds) == (2, 1, 0.25)
-    assert seen.notes == ("preferred provider cuda is missing",)
+    assert (seen.facts.threads, seen.facts.instances, seen.facts.load_seconds) == (2, 1, 0.25)
+    assert seen.facts.notes == ("preferred provider cuda is missing",)
     assert seen.ready_since == pytest.approx(time.time() + 60, abs=30)
-    assert seen.signature is SIGNATURE
-    assert seen.left_out == ("z: seq(map)",)
+    assert seen.facts.signature is SIGNATURE
+    assert seen.facts.left_out == ("z: seq(map)",)
     assert seen.path == world.root / "m" / "1"
     assert world.view().default == 1
     assert world.manager.lookup("m") is seen
@@ -104,7 +104,7 @@ def test_one_line_says_how_a_ready_version_serves_and_two_that_it_leaves(world: 
     assert {record["log_level"] for record in told} == {"info"}
     ready = told[0]
     assert (ready["provider"], ready["threads"]) == ("CPUExecutionProvider", 2)
-    assert (ready["batching"], ready["load_seconds"]) == (Verdict().words, 0.25)
+    assert (ready["batching"], ready["load_seconds"]) == ("batched", 0.25)
 
 
 def test_a_reload_reads_configurations_at_once_and_takes_no_version_for_whole(
@@ -372,7 +372,7 @@ def test_a_changed_configuration_swaps_in_a_new_slot(world: World) -> None:
     world.configure("m", "max_batch_size: 4\n")
     world.change()
     assert world.loads == ["m/1", "m/1"]
-    assert world.version(1).config.max_batch_size == 4
+    assert world.version(1).facts.config.max_batch_size == 4
     assert world.routed()[0] is not old
     assert old.closed
 
@@ -428,7 +428,7 @@ def test_a_changed_version_policy_loads_nothing_again(world: World) -> None:
     world.change()
     assert world.states() == {2: "READY"}
     assert world.loads == ["m/2", "m/1"]
-    assert world.version(2).config.version_policy.kind == "latest"
+    assert world.version(2).facts.config.version_policy.kind == "latest"
 
 
 def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) -> None:
@@ -437,12 +437,12 @@ def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) ->
     world.settle()
     heard: list[float | None] = []
     world.manager.on_change(
-        lambda views: heard.extend(v.config.request_log.rate for v in views[0].versions if v.config)
+        lambda views: heard.extend(v.facts.config.request_log.rate for v in views[0].versions)
     )
     world.configure("m", "request_log: {rate: 0.25, redact: [x]}\n")
     world.change()
     assert world.loads == ["m/1"]
-    assert world.version(1).config.request_log == RequestLogConfig(0.25, ("x",))
+    assert world.version(1).facts.config.request_log == RequestLogConfig(0.25, ("x",))
     assert heard[-1] == 0.25
 
 

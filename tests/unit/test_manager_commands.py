@@ -348,7 +348,7 @@ def test_explicit_with_a_star_loads_what_is_there_at_the_start_and_nothing_later
     world.change()
     assert world.states("a") == {1: "READY"}
     assert world.outcome(LoadModel("a")) == Outcome(version=2)
-    assert world.version(2, "a").config.max_batch_size == 4
+    assert world.version(2, "a").facts.config.max_batch_size == 4
 
 
 def test_in_explicit_a_load_takes_a_configuration_that_was_just_written(
@@ -359,7 +359,7 @@ def test_in_explicit_a_load_takes_a_configuration_that_was_just_written(
     world.settle()
     world.configure("m", "max_batch_size: 4\n")
     assert world.outcome_at_once(LoadModel("m")) == Outcome(version=1)
-    assert world.version(1).config.max_batch_size == 4
+    assert world.version(1).facts.config.max_batch_size == 4
 
 
 def test_in_explicit_a_load_ends_when_its_files_vanish_before_it_began(tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ def test_a_load_does_not_wait_for_the_settle_time(
         world.write("m", 1, f"weights {count}")
         world.configure("m", f"max_batch_size: {count}\n")
         assert world.outcome_at_once(LoadModel("m", version)) == Outcome(version=1)
-        assert world.version(1).config.max_batch_size == count
+        assert world.version(1).facts.config.max_batch_size == count
         assert world.loads == ["m/1"] * count
 
 
@@ -593,12 +593,12 @@ def test_an_override_stands_in_for_the_configuration_until_a_load_without_one(
     world.configure("m", "max_batch_size: 4\n")
     world.settle()
     assert world.outcome(LoadModel("m", override=ModelConfig(max_batch_size=16))).ok
-    assert world.version(1).config.max_batch_size == 16
+    assert world.version(1).facts.config.max_batch_size == 16
     world.configure("m", "max_batch_size: 8\n")
     world.change()
-    assert world.version(1).config.max_batch_size == 16
+    assert world.version(1).facts.config.max_batch_size == 16
     assert world.outcome(LoadModel("m")).ok
-    assert world.version(1).config.max_batch_size == 8
+    assert world.version(1).facts.config.max_batch_size == 8
 
 
 def test_an_override_heals_a_wrong_configuration(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import __version__
+from serving.loading.facts import VersionFacts
 from serving.model_config.schema import ModelConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
@@ -21,26 +22,21 @@ from serving.observe.prometheus import CONTENT_TYPE, Exposition
 
 
 def _version(
-    number: int, state: State = State.READY, *, load_seconds: float | None = 0.25
+    number: int, state: State = State.READY, *, load_seconds: float | None = 0.25, **more: Any
 ) -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        reason="",
-        signature=None,
-        config=None,
-        max_rows=64,
-        batching_words="",
-        provider="CPUExecutionProvider",
-        provider_nodes={"CPUExecutionProvider": 12, "CUDAExecutionProvider": 3},
-        threads=2,
-        instances=1,
-        ready_since=None,
-        stats=None,
-        queue=None,
         path=Path("/models/m/1"),
-        left_out=(),
-        load_seconds=load_seconds,
+        facts=VersionFacts(
+            max_rows=64,
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 12, "CUDAExecutionProvider": 3},
+            threads=2,
+            instances=1,
+            load_seconds=load_seconds,
+            **more,
+        ),
     )
 
 
@@ -119,7 +115,7 @@ class _Process:
 
 def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
     process = _Process(7, 0)
-    version = dataclasses.replace(_version(1), isolated="asked for", process=process)
+    version = dataclasses.replace(_version(1, isolated="asked for"), process=process)
     views = (ModelView("m", (version,), 1, ""),)
     exposition = Exposition()
 
@@ -138,7 +134,7 @@ def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
 def test_limits_and_times_of_a_ready_version_are_told() -> None:
     config = ModelConfig(max_queue_requests=5, max_queue_rows=6, max_queue_bytes=7 * 10**10)
     version = dataclasses.replace(
-        _version(3), config=config, ready_since=1700000000.25, held_back=True
+        _version(3, config=config), ready_since=1700000000.25, held_back=True
     )
     text = Exposition().render(b"", (ModelView("m", (version,), 3, "", pinned=3),))
     expected = {

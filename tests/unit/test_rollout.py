@@ -18,21 +18,9 @@ def version(number: int, state: State, reason: str = "") -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        reason=reason,
-        signature=None,
-        config=None,
-        max_rows=0,
-        batching_words="",
-        provider="",
-        provider_nodes={},
-        threads=0,
-        instances=0,
-        ready_since=None,
-        stats=None,
-        queue=queue,
         path=Path("m") / str(number),
-        left_out=(),
-        load_seconds=None,
+        reason=reason,
+        queue=queue,
     )
 
 

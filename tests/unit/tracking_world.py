@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving.loading import facts
 from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
@@ -70,22 +71,18 @@ def version(
     return VersionView(
         number=number,
         state=state,
-        reason="",
-        signature=None,
-        config=None,
-        max_rows=64,
-        batching_words="batched, up to 64 rows: proven",
-        provider="CPUExecutionProvider",
-        provider_nodes={"CPUExecutionProvider": 1},
-        threads=2,
-        instances=1,
-        ready_since=since,
-        stats=None,
-        queue=None,
         path=path,
-        left_out=(),
-        load_seconds=0.25,
-        cost=cost,
+        facts=facts.VersionFacts(
+            max_rows=64,
+            batching="batched, up to 64 rows: proven",
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 1},
+            threads=2,
+            instances=1,
+            load_seconds=0.25,
+            cost=cost,
+        ),
+        ready_since=since,
     )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from serving.loading.batching.cost import CostCurve
+from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
 from serving.models.desired.answers import pin_words
 from serving.models.desired.candidates import Candidate, ModelTarget
@@ -16,7 +15,6 @@ from serving.models.desired.policy import desired_if_whole
 from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
-from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -28,16 +26,6 @@ _RANK = {
         (State.READY, State.WARMING, State.LOADING, State.NEW, State.FAILED, State.DRAINING)
     )
 }
-_NO_NODES: Mapping[str, int] = MappingProxyType({})
-
-
-class Verdict(Protocol):
-    """Whether a version is batched, in words; ``max_rows`` 0: it is not."""
-
-    @property
-    def words(self) -> str: ...
-    @property
-    def max_rows(self) -> int: ...
 
 
 class Loaded(Protocol):
@@ -46,29 +34,7 @@ class Loaded(Protocol):
     @property
     def queue(self) -> _core.Queue: ...
     @property
-    def signature(self) -> Signature: ...
-    @property
-    def config(self) -> ModelConfig: ...
-    @property
-    def verdict(self) -> Verdict: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def provider_nodes(self) -> Mapping[str, int]: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def load_seconds(self) -> float: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def cost(self) -> CostCurve | None: ...
-    @property
-    def isolated(self) -> str: ...
-    @property
-    def checked(self) -> bool: ...
+    def facts(self) -> VersionFacts: ...
     @property
     def process(self) -> Process | None: ...
     def close(self, timeout: float) -> bool:
@@ -182,69 +148,40 @@ def _coming(target: ModelTarget) -> Iterable[Candidate]:
 
 def _version_view(served: SlotFacts) -> VersionView:
     slot, loaded = served.slot, served.loaded
-    answers = loaded is not None and slot.state in (State.READY, State.DRAINING)
-    if loaded is None or not answers:
-        return _plain(slot, served)
+    if loaded is None or slot.state not in (State.READY, State.DRAINING):
+        return VersionView(
+            number=slot.version,
+            state=slot.state,
+            path=slot.path,
+            reason=slot.reason,
+            facts=VersionFacts(config=served.config),
+            stats=served.stats,
+        )
     return VersionView(
         number=slot.version,
         state=slot.state,
+        path=slot.path,
         reason=slot.remark or slot.reason,
-        signature=loaded.signature,
-        config=_in_force(loaded.config, served.config),
-        max_rows=loaded.verdict.max_rows,
-        batching_words=loaded.verdict.words,
-        provider=loaded.provider,
-        provider_nodes=loaded.provider_nodes,
-        threads=loaded.threads,
-        instances=loaded.config.instances,
+        facts=_in_force(loaded.facts, served.config),
         ready_since=slot.ready_since,
         stats=served.stats,
         queue=loaded.queue,
-        path=slot.path,
-        left_out=tuple(map(str, loaded.signature.left_out)),
-        load_seconds=loaded.load_seconds,
-        notes=loaded.notes,
-        memory_bytes=loaded.memory_bytes,
-        cost=loaded.cost,
-        isolated=loaded.isolated,
-        checked=loaded.checked,
         process=loaded.process,
     )
 
 
-def _in_force(loaded: ModelConfig, latest: ModelConfig | None) -> ModelConfig:
-    """What the version was loaded with; the version policy and what the request log keeps
-    change in place."""
-    if latest is None:
-        return loaded
-    return replace(loaded, version_policy=latest.version_policy, request_log=latest.request_log)
-
-
-def _plain(slot: Slot, served: SlotFacts) -> VersionView:
-    return VersionView(
-        number=slot.version,
-        state=slot.state,
-        reason=slot.reason,
-        signature=None,
-        config=served.config,
-        max_rows=0,
-        batching_words="",
-        provider="",
-        provider_nodes=_NO_NODES,
-        threads=0,
-        instances=0,
-        ready_since=None,
-        stats=served.stats,
-        queue=None,
-        path=slot.path,
-        left_out=(),
-        load_seconds=None,
-    )
+def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
+    """With the configuration that it was loaded with; the version policy and what the request log
+    keeps change in place."""
+    if facts.config is None or latest is None:
+        return facts
+    policy, sampled = latest.version_policy, latest.request_log
+    return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
 
 
 def _unloaded(candidate: Candidate) -> VersionView:
     slot = Slot(0, candidate.key, candidate.path, 0.0, reason=candidate.note)
-    return _plain(slot, SlotFacts(slot, None, None, None))
+    return _version_view(SlotFacts(slot, None, None, None))
 
 
 def _unready_words(versions: Sequence[VersionView]) -> str:

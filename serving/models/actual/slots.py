@@ -22,7 +22,6 @@ from serving.models.desired.candidates import Candidate
 from serving.models.desired.configs import KnownConfig
 from serving.models.state import Slot, SlotKey, State
 from serving.settings import Settings
-from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -65,7 +64,7 @@ class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed``: something
     about a model did; ``mono`` and ``wall``: seconds, monotonic and since the epoch;
     ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread;
-    ``objection``: why a slot that was loaded with this signature may not serve, "" where it may."""
+    ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
 
     settings: Settings
     load: Load
@@ -76,7 +75,7 @@ class Outside:
     spawn: Callable[[str, Callable[[], None]], None]
     post: Callable[[Callable[[], None]], None]
     changed: Callable[[str], None]
-    objection: Callable[[Slot, Signature], str]
+    objection: Callable[[Slot], str]
 
 
 @dataclass(slots=True)
@@ -280,8 +279,9 @@ class Slots:
             self._end_cancelled(work)
             self._close_unused(work, loaded)
             return
-        work.slot.signature = loaded.signature
-        if words := self._outside.objection(work.slot, loaded.signature):
+        facts = loaded.facts
+        work.slot.signature = facts.signature
+        if words := self._outside.objection(work.slot):
             self._fail(work, words, may_heal=False)
             self._close_unused(work, loaded)
             return
@@ -292,10 +292,10 @@ class Slots:
         self._move(
             work,
             State.READY,
-            provider=loaded.provider,
-            threads=loaded.threads,
-            batching=loaded.verdict.words,
-            load_seconds=round(loaded.load_seconds, 3),
+            provider=facts.provider,
+            threads=facts.threads,
+            batching=facts.batching,
+            load_seconds=round(facts.load_seconds or 0.0, 3),
         )
 
     def _on_moved(self, work: Work, loaded: Loaded) -> None:

@@ -31,7 +31,7 @@ def server_name(settings: Settings) -> str:
 
 def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFacts:
     """Reads the version's manifest."""
-    manifest = _manifest(version)
+    manifest, known = _manifest(version), version.facts
     flat = settings.flat()
     params = {
         "model": model,
@@ -39,16 +39,16 @@ def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFac
         "server": server_name(settings),
         "serving_version": __version__,
         "python": platform.python_version(),
-        "provider": version.provider,
-        "provider_nodes": ", ".join(f"{k}: {n}" for k, n in sorted(version.provider_nodes.items())),
-        "threads": str(version.threads),
-        "instances": str(version.instances),
+        "provider": known.provider,
+        "provider_nodes": ", ".join(f"{k}: {n}" for k, n in sorted(known.provider_nodes.items())),
+        "threads": str(known.threads),
+        "instances": str(known.instances),
         "permits": str(settings.permits),
-        "batching": version.batching_words,
-        "max_batch_rows": str(version.max_rows),
-        "isolated": version.isolated or "no",
-        "memory_bytes": str(version.memory_bytes or ""),
-        "load_seconds": f"{version.load_seconds:.3f}" if version.load_seconds is not None else "",
+        "batching": known.batching,
+        "max_batch_rows": str(known.max_rows),
+        "isolated": known.isolated or "no",
+        "memory_bytes": str(known.memory_bytes or ""),
+        "load_seconds": f"{known.load_seconds:.3f}" if known.load_seconds is not None else "",
         **{f"settings/{key}": str(flat[key]) for key in _SETTINGS},
     }
     if manifest is None:
