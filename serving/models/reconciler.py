@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from serving.errors import ErrorCode
@@ -26,13 +26,15 @@ from serving.models.desired import policy
 from serving.models.desired.answers import answering
 from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.comparing import Comparing
-from serving.models.desired.configs import is_same
 from serving.models.desired.on_disk import held_by_pin
 from serving.models.desired.pins import Pins
 from serving.models.desired.store import DesiredState
 from serving.models.state import PENDING, Change, Slot, State
 from serving.models.views import ModelView
-from serving.registry.snapshot import Closely
+from serving.registry.configs import is_same
+from serving.registry.snapshot import KnownConfig
+from serving.registry.source import Request
+from serving.registry.sources import Asked, Sources
 from serving.settings import Settings
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
@@ -41,6 +43,14 @@ _MOST_ROUNDS = 100
 _MOST_NAMED = 20
 # A version that there is not: files beside the versions count as settled, no version does.
 _CONFIGURATION = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Reloading:
+    """Configurations that are being read again, and what they were."""
+
+    asked: Asked
+    before: Mapping[str, KnownConfig | None]
 
 
 class Reconciler:
@@ -52,13 +62,14 @@ class Reconciler:
     def __init__(
         self,
         settings: Settings,
-        disk: Disk,
+        sources: Sources,
         desired: DesiredState,
         mono: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._disk, self._desired = disk, desired
+        self._sources, self._desired = sources, desired
+        self.disk = self._disk = Disk(sources, mono)
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
@@ -81,15 +92,17 @@ class Reconciler:
         # The versions on disk at the start, as far as they are wanted.
         self._first: frozenset[tuple[str, int]] | None = None
         self._start_by = float("inf")
+        self._reloading: _Reloading | None = None
 
-    def turn(self, orders: Sequence[Order]) -> None:
-        """Take up the orders, look if that is due, and do what follows."""
-        if orders:
-            self._look({order.command.model for order in orders}, _at_once(orders))
-            for order in orders:
-                self._take(order)
-        if self._mono() >= self._disk.next_scan:
-            self._look()
+    def turn(self, take: Callable[[], Sequence[Order]]) -> None:
+        """See what is on disk, ``take`` the orders that may be carried out by that, and do what
+        follows."""
+        if self._disk.refresh():
+            self._read()
+        if self._reloading is not None and self._sources.has_answered(self._reloading.asked):
+            self._reloaded(self._reloading)
+        for order in take():
+            self._take(order)
         for model in self._desired.expired(self._wall()):
             self._wish_anew(model)
         if self._undecided or self._mono() >= self._next_due:
@@ -97,7 +110,9 @@ class Reconciler:
 
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
-        due = min(self._disk.next_scan, self._next_due) - self._mono()
+        now = self._mono()
+        start_by = self._start_by if self._start_by > now else float("inf")
+        due = min(self._sources.stuck_at(), self._next_due, start_by) - now
         return max(0.0, min(due, self._desired.due() - self._wall()))
 
     def touch(self, model: str) -> None:
@@ -113,13 +128,6 @@ class Reconciler:
 
     # What is on disk.
 
-    def _look(self, asked: Collection[str] = (), at_once: Closely = ()) -> None:
-        """``asked``: models that a command is about; ``at_once``: what it says is there."""
-        slots = self.slots.all()
-        failed = {(slot.model, slot.version) for slot in slots if slot.state is State.FAILED}
-        if self._disk.scan({*failed, *asked}, at_once):
-            self._read()
-
     def _read(self) -> None:
         names = {found.name for found in self._disk.models}
         if not self._begun:
@@ -133,7 +141,7 @@ class Reconciler:
         self._targets = {name: self._candidate(name) for name in sorted(names | uploaded)}
         self._undecided = True
         self.slots.reconfigure(self._desired.known)
-        if self._first is None:
+        if self._first is None and self._disk.complete:
             self._first = frozenset(
                 (target.model, candidate.version)
                 for target in self._targets.values()
@@ -144,19 +152,25 @@ class Reconciler:
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
 
     def reload(self) -> None:
-        """Read every model's configuration again, at once and whatever its files look like, and
-        say in the log what that changed."""
-        names = {found.name for found in self._disk.models}
+        """Have every model's configuration read again, at once and whatever its files look like;
+        when it was, the log says what that changed."""
+        names = frozenset(found.name for found in self._disk.models)
         before = {name: self._desired.known(name) for name in names}
-        self._desired.read_configurations_again()
-        self._disk.scan(names, {(name, _CONFIGURATION) for name in names})
-        self._read()
-        after = {name: self._desired.known(name) for name in names}
-        changed = sorted(name for name in names if not is_same(before[name], after[name]))
+        settled = {(name, _CONFIGURATION) for name in names}
+        asked = self._sources.ask(Request(names, settled, configurations=True))
+        if self._reloading is not None:
+            before |= self._reloading.before
+        self._reloading = _Reloading(asked, before)
+
+    def _reloaded(self, reloading: _Reloading) -> None:
+        self._reloading = None
+        before = reloading.before
+        after = {name: self._desired.known(name) for name in before}
+        changed = sorted(name for name in before if not is_same(before[name], after[name]))
         wrong = sorted(name for name, known in after.items() if known is not None and known.error)
         log.info(
             "configurations_reloaded",
-            models=len(names),
+            models=len(before),
             changed=changed[:_MOST_NAMED],
             wrong=wrong[:_MOST_NAMED],
         )
@@ -264,6 +278,8 @@ class Reconciler:
         # A retry that is due and waits for a place comes with the mail that frees one.
         times = (at for at in self.slots.due_times(self._limits) if at > now)
         self._next_due = min(times, default=float("inf"))
+        failed = {(s.model, s.version) for s in self.slots.all() if s.state is State.FAILED}
+        self._sources.watch(failed)
         for target in everything:
             if self._desired.settle_exact(target, self.slots.of(target.model)):
                 self._wish_anew(target.model)
@@ -363,12 +379,6 @@ class Reconciler:
         if self._settings.require_models and all(s.state is not State.READY for s in slots):
             return started("settled")
         return started(self._settings.readiness)
-
-
-def _at_once(orders: Sequence[Order]) -> set[str | tuple[str, int]]:
-    """Whoever says that something be loaded says that its files are there."""
-    loads = [o.command for o in orders if isinstance(o.command, LoadModel) and o.upload is None]
-    return {c.model if c.version is None else (c.model, c.version) for c in loads}
 
 
 def _in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:

@@ -117,6 +117,7 @@ class DirectorySource:
         follow_symlinks: bool = False,
     ) -> None:
         self.roots = tuple(dict.fromkeys(Path(root).absolute() for root in roots))
+        self.place = self.roots[0] if self.roots else Path()
         self._settle_s = settle_s
         self._wall = wall
         self._mono = mono
@@ -140,6 +141,7 @@ class DirectorySource:
         watched = _by_model((*closely, *at_once))
         look = _Look(self._known, watched, _by_model(at_once), clocks, self._follow)
         for root in self.roots:
+            self.place = root
             look.root(root)
         self._known = look.known
         snapshot = look.snapshot()

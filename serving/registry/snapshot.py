@@ -6,8 +6,22 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.model_config.schema import ModelConfig, VersionPolicy
+
 # What a scan shall look at file by file: models by name, single versions with their number.
 Closely = Collection[str | tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownConfig:
+    """A model's configuration as it was read; None where the files are wrong, and ``error`` says
+    how."""
+
+    stamp: str
+    fingerprint: str
+    policy: VersionPolicy
+    config: ModelConfig | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +48,8 @@ class FoundModel:
 
     ``config_stamp`` changes whenever a file beside the versions (or under
     ``warmup/``) does. With an ``error`` nothing is known of the versions.
-    ``layout`` is how its versions lie, in words for people.
+    ``layout`` is how its versions lie, in words for people. ``config``: as last read, None before
+    it first settled.
     """
 
     name: str
@@ -44,6 +59,7 @@ class FoundModel:
     config_settled: bool = True
     error: str = ""
     layout: str = ""
+    config: KnownConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

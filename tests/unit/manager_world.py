@@ -23,6 +23,21 @@ SIGNATURE = Signature(
 )
 
 
+class SteppedManager(Manager):
+    """Its sources look within its turns, in the caller's thread."""
+
+    def tick(self) -> float:
+        turn_due = self.look()
+        due = super().tick()
+        if any(thread._request is not None for thread in self._sources.threads):
+            turn_due = self.look()
+            due = super().tick()
+        return min(due, turn_due)
+
+    def look(self) -> float:
+        return min(thread.turn() for thread in self._sources.threads)
+
+
 @dataclass
 class Loaded:
     """What a loader returns: nothing runs, but it knows when it was closed."""
@@ -84,7 +99,7 @@ class World:
         self.cpu = 0.0
         self.publish_error: Exception | None = None
         self.ends_in_time = True
-        self.manager = Manager(
+        self.manager = SteppedManager(
             Settings(**settings),
             [root],
             self.publish,

@@ -22,7 +22,7 @@ from serving.models.views import ModelView
 from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from tests.unit.manager_world import SIGNATURE, World
+from tests.unit.manager_world import SIGNATURE, SteppedManager, Verdict, World
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_a_scan_is_due_as_soon_as_something_may_have_settled(world: World) -> No
 
 
 def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World) -> None:
-    scans = world.manager._disk._source = _Costly(world, 0.002)
+    scans = world.manager._sources.threads[0].source = _Costly(world, 0.002)
     world.tick()
     assert world.manager.tick() == pytest.approx(1.0)
     scans.seconds = 0.0039
@@ -329,7 +329,9 @@ def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World
 
 class _Costly:
     def __init__(self, world: World, seconds: float) -> None:
-        self.world, self.seconds, self.real = world, seconds, world.manager._disk._source
+        self.world, self.seconds = world, seconds
+        self.real = world.manager._sources.threads[0].source
+        self.place = self.real.place
 
     def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
         self.world.cpu += self.seconds
@@ -412,7 +414,7 @@ def test_a_configuration_that_breaks_its_reader_is_that_models_trouble_alone(
     def read(folder: Path) -> Any:
         raise RecursionError("/secret/path")
 
-    world.manager._desired._configs._read = read
+    world.manager._sources.threads[0]._configs._read = read
     world.write("m", 1)
     world.settle()
     assert world.states() == {1: "FAILED"}
@@ -494,7 +496,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
         (tmp_path / "roots" / root / "m" / "1").mkdir(parents=True)
         (tmp_path / "roots" / root / "m" / "1" / "model.onnx").write_text("x")
     published: list[tuple[ModelView, ...]] = []
-    manager = Manager(
+    manager = SteppedManager(
         Settings(),
         [tmp_path / "roots" / "a", tmp_path / "roots" / "b"],
         published.append,

@@ -129,11 +129,13 @@ def test_the_version_before_stays_for_a_set_time_and_then_leaves(tmp_path: Path)
     assert world.states() == {2: "READY"}
 
 
-def test_the_wait_for_the_version_before_to_leave_is_known(tmp_path: Path) -> None:
+def test_the_wait_for_the_version_before_to_leave_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = two_versions(at(tmp_path, **KEEP))
-    world.manager._disk.next_scan = float("inf")
+    monkeypatch.setattr(world.manager._sources, "stuck_at", lambda: float("inf"))
     world.settle(2.0)
-    assert 250.0 < world.manager.tick() < 300.0
+    assert 250.0 < Manager.tick(world.manager) < 300.0
 
 
 def test_only_one_version_before_stays_of_many_swaps(tmp_path: Path) -> None:

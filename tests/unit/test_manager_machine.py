@@ -27,14 +27,13 @@ from serving.models.commands.command import (
     Ticket,
     UnloadModel,
 )
-from serving.models.manager import Manager
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
 from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
-from tests.unit.manager_world import SIGNATURE, Loaded
+from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager
 
 MODELS = ("a", "b")
 NUMBERS = st.integers(1, 3)
@@ -53,6 +52,8 @@ POLICIES = st.one_of(
 
 class Source:
     """Directories without a disk: model -> version -> (content, whole)."""
+
+    place = Path("/r")
 
     def __init__(self) -> None:
         self.models: dict[str, dict[int, tuple[str, bool]]] = {}
@@ -131,13 +132,13 @@ class ManagerMachine(RuleBasedStateMachine):
         self.served: set[str] = set()
         # Models that a command took a version of since they were last loaded whole.
         self.dismissed: set[str] = set()
-        self.manager = Manager(
+        self.manager = SteppedManager(
             self.settings,
             [],
             self.publish,
             self.load,
             state=self.memory,  # type: ignore[arg-type]  # a stand-in without a disk
-            source=self.source,
+            sources=[self.source],
             read_config=self.source.config,
             new_stats=lambda model, version: None,  # type: ignore[arg-type,return-value]  # unused
             mono=lambda: self.now,

@@ -19,8 +19,8 @@ from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
-from serving.models.desired.configs import KnownConfig
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.snapshot import KnownConfig
 from serving.settings import Settings
 
 if TYPE_CHECKING:

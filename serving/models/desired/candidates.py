@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.model_config.schema import VersionPolicy
-from serving.models.desired.configs import KnownConfig
 from serving.models.state import SlotKey
-from serving.registry.directory import FoundModel, FoundVersion
+from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig
 
 _UNSETTLED = "its configuration is still changing"
 

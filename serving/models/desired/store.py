@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serving.events import log
@@ -24,11 +24,11 @@ from serving.models.desired.candidates import (
     on_disk,
     version_policy,
 )
-from serving.models.desired.configs import Configs, KnownConfig, fingerprint
 from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.signatures import Signatures
 from serving.models.state import Slot, State
-from serving.registry.directory import FoundModel
+from serving.registry.configs import fingerprint
+from serving.registry.snapshot import FoundModel, KnownConfig
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -65,11 +65,11 @@ class DesiredState:
     they hold until the next load without them, or the end of the process.
     """
 
-    def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
+    def __init__(self, settings: Settings, state: StateDir | None) -> None:
         self._mode = settings.model_control
         self._keep_s = settings.rollout.keep_previous_s
         self._named = frozenset(settings.load_models)
-        self._state, self._configs = state, configs
+        self._state = state
         self._overrides = _read(state, self._mode)
         self.signatures = _read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
@@ -83,6 +83,8 @@ class DesiredState:
         self._exact: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, _Replacement] = {}
         self._taken: dict[str, _Taken] = {}
+        # As the sources last read them, and of those what counts.
+        self._read: dict[str, KnownConfig] = {}
         self._in_force: dict[str, KnownConfig] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
         self._keeping = {
@@ -130,13 +132,10 @@ class DesiredState:
     def upload_folders(self) -> list[Path]:
         return [o.upload.root for o in self._replacements.values() if o.upload is not None]
 
-    def read_configurations_again(self) -> None:
-        """With the next ``target`` of each model, also where the files look as before."""
-        self._configs.read_again()
-
     def keep_only(self, models: Collection[str]) -> None:
         """Forget the configurations of all other models."""
-        self._configs.keep_only(models)
+        for model in self._read.keys() - set(models):
+            del self._read[model]
         for model in self._in_force.keys() - set(models) - self._taken.keys():
             del self._in_force[model]
 
@@ -192,7 +191,9 @@ class DesiredState:
         replacement = self._replacements.get(model)
         if replacement is not None:
             return replacement.known
-        return self._configs.of(found) if found is not None else self._configs.known(model)
+        if found is not None and found.config is not None:
+            self._read[model] = _with_policy(found.config, self._read.get(model))
+        return self._read.get(model)
 
     def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
         """Files that were asked for and are loaded may change again; whether any were."""
@@ -330,6 +331,13 @@ def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool
         return False
     slot = policy.find(slots, candidate)
     return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
+
+
+def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
+    """Where the configuration is wrong, the version policy is the last one that could be read."""
+    if read.config is not None or before is None:
+        return read
+    return replace(read, policy=before.policy)
 
 
 def _given(config: ModelConfig) -> KnownConfig:
