@@ -103,7 +103,7 @@ def read_manifest(version_dir: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ManifestError(f"its manifest {words(error)}", str(error)) from None
+        raise ManifestError.after(error, f"its manifest {words(error)}", str(error)) from None
     return parse_manifest(text)
 
 
@@ -119,15 +119,16 @@ def parse_manifest(text: bytes) -> Manifest:
 def verify(version_dir: Path, manifest: Manifest) -> None:
     """Read every file that the manifest lists and compare size and SHA-256.
 
-    Raises ManifestError, naming the first file that differs; its cause is an OSError where the
-    disk refused, which may pass. Reading takes as long as the disk does, without the GIL.
+    Raises ManifestError, naming the first file that differs; to be tried later where the disk
+    refused. Reading takes as long as the disk does, without the GIL.
     """
     root = version_dir.resolve()
     for name, entry in manifest.files.items():
         try:
             found = _digest(root, name, entry.size)
         except OSError as error:
-            raise ManifestError(f"{name}, which its manifest lists, {words(error)}") from error
+            what = f"{name}, which its manifest lists, {words(error)}"
+            raise ManifestError.after(error, what) from error
         if found != entry.sha256:
             raise ManifestError(f"{name} is corrupt: its SHA-256 is not that of its manifest")
 

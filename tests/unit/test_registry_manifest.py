@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.errors import Retry
 from serving.registry import manifest as module
 from serving.registry.manifest import (
     MANIFEST_NAME,
@@ -212,12 +213,12 @@ def test_a_file_that_the_disk_refuses_is_told_from_one_that_is_wrong(tmp_path: P
     (tmp_path / "a").mkdir()
     with pytest.raises(ManifestError) as refused:
         verify(tmp_path, listed(a=b"one"))
-    assert isinstance(refused.value.__cause__, OSError)
+    assert refused.value.retry is Retry.LATER
     (tmp_path / "a").rmdir()
     (tmp_path / "a").write_bytes(b"two")
     with pytest.raises(ManifestError, match="corrupt") as wrong:
         verify(tmp_path, listed(a=b"one"))
-    assert wrong.value.__cause__ is None
+    assert wrong.value.retry is Retry.NEVER
 
 
 def test_fault_8_verify_reads_no_file_outside_the_folder(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:
             raise
         except Exception as error:
             fault = classify(error)
-            raise LoadError(f"{sample.what} failed: {fault.message}", fault.detail) from error
+            words = f"{sample.what} failed: {fault.message}"
+            raise LoadError.after(error, words, fault.detail) from error
         if sample.own and all(_finite(array) for array in sample.feeds.values()):
             _check_finite(sample, names, answers)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from serving.errors import LoadError, Retry
 from serving.loading.batching.analysis import VERDICTS, Analysis
 from serving.loading.batching.cost import CostCurve, curve
 from serving.loading.batching.verdict import NO_EVIDENCE, Evidence
@@ -94,6 +95,10 @@ class Failure:
     reason: str
     detail: str = ""
     for_memory: bool = False
+    retry: Retry = Retry.NEVER
+
+    def error(self) -> LoadError:
+        return LoadError(self.reason, self.detail, self.retry)
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:

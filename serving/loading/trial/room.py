@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.loading.memory import Ledger, words
 from serving.loading.trial.findings import Failure, Findings
 from serving.loading.trial.trial import Job
@@ -45,8 +45,8 @@ class TrialRoom:
         """Run a trial within a share; where that is too little, again with all that is free,
         once others have ended or have had time to.
 
-        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError,
-        caused by a MemoryError, where only others' trials and versions are in its way.
+        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError, to be
+        tried later, where only others' trials and versions are in its way.
         """
         with self._loan(job, self._places) as lent:
             outcome = run(replace(job, budget=lent))
@@ -96,12 +96,11 @@ class TrialRoom:
                 self._changed.notify_all()
 
     def _no_room(self, bytes_: int) -> LoadError:
-        error = LoadError(
+        return LoadError(
             f"there is no room for its trial: loaded versions and other trials leave"
-            f" {words(max(0, bytes_))} of the {words(self._ledger.total)} for all together"
+            f" {words(max(0, bytes_))} of the {words(self._ledger.total)} for all together",
+            retry=Retry.LATER,
         )
-        error.__cause__ = MemoryError("the budget of all versions is used up")
-        return error
 
 
 def _is_short(outcome: Outcome, lent: int) -> bool:

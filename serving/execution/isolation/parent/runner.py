@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serving.errors import ConfigError, LoadError
+from serving.errors import ConfigError, LoadError, Retry
+from serving.execution.isolation import refusals
 from serving.execution.isolation.channel import Channel, NonsenseError
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
@@ -91,7 +92,8 @@ class Hosted:
         try:
             child = Child(_MODULE, name=spec.name, memory_bytes=spec.load_bytes)
         except OSError as error:
-            raise LoadError("no process can be started for it", str(error)) from error
+            words = "no process can be started for it"
+            raise LoadError(words, str(error), Retry.LATER) from error
         hosted = cls(spec, child)
         try:
             started(hosted)
@@ -252,20 +254,15 @@ def _oom_kills() -> int | None:
 def _load_death(error: ChildDiedError) -> LoadError:
     if error.signal_number == signal.SIGKILL:
         # Nobody but the kernel, for want of memory, is likely to; that may pass.
-        load_error = LoadError("its process was killed while it loaded it")
-        load_error.__cause__ = MemoryError(error.words)
-        return load_error
+        return LoadError("its process was killed while it loaded it", retry=Retry.LATER)
     return LoadError(f"its process ended while it loaded it ({error.words})")
 
 
-def _refusal(said: Message) -> LoadError | ConfigError:
-    reason, detail = str(said["reason"]), str(said["detail"])
-    if said["kind"] == "config":
-        return ConfigError(reason)
-    error = LoadError(reason, detail)
-    causes: dict[str, BaseException] = {"io": OSError(detail), "memory": MemoryError(detail)}
-    error.__cause__ = causes.get(said["kind"])
-    return error
+def _refusal(said: object) -> LoadError | ConfigError:
+    try:
+        return refusals.from_plain(said)
+    except ValueError as error:
+        return LoadError("its process refused it in words that are not known", str(error))
 
 
 def _facts(answer: Message) -> Facts:
