@@ -78,15 +78,18 @@ def test_one_whose_files_alone_need_more_is_not_tried_in_vain() -> None:
     assert large.lent == [1000]
 
 
-def test_what_a_share_may_have_cut_short_is_looked_at_again() -> None:
+@pytest.mark.parametrize("short", [True, False])
+def test_what_memory_cut_short_is_looked_at_again_and_a_large_model_as_such_is_not(
+    short: bool,
+) -> None:
     lent = list[int]()
 
     def run(one: Job) -> Findings:
         lent.append(one.budget)
-        return Findings(Analysis("proven"), memory_bytes=400)
+        return Findings(Analysis("proven"), memory_bytes=490, short=short)
 
     room().try_out(job(), run, never)
-    assert lent == [500, 1000]
+    assert lent == ([500, 1000] if short else [500])
 
 
 def test_what_needs_more_than_all_fails_for_good() -> None:

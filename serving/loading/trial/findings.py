@@ -63,7 +63,7 @@ class Findings:
     the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
     integers by, which may end a process; ``grows``: where what it makes follows requests' values,
-    '' for nowhere."""
+    '' for nowhere; ``short``: memory cut it short, so that with more it may find out more."""
 
     analysis: Analysis
     evidence: Evidence = NO_EVIDENCE
@@ -75,6 +75,7 @@ class Findings:
     died: str = ""
     divides: bool = False
     grows: str = ""
+    short: bool = False
 
     @property
     def lasts(self) -> bool:
@@ -122,6 +123,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
         "died": findings.died,
         "divides": findings.divides,
         "grows": findings.grows,
+        "short": findings.short,
     }
 
 
@@ -151,6 +153,7 @@ def _findings(plain: Any) -> Findings:
         _text(plain["died"]),
         _bool(plain["divides"]),
         _text(plain["grows"]),
+        _bool(plain["short"]),
     )
 
 

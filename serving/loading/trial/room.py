@@ -16,8 +16,6 @@ from serving.loading.trial.trial import Job
 
 Outcome = Findings | Failure
 Cancelled = Callable[[], bool]
-# A trial that took more of its share than a third may have been cut short by it.
-_AMPLE = 3
 # For others' trials to end, where one needs what they were lent, and from one look to the next
 # whether it is still wanted.
 _WAIT_S = 10.0
@@ -50,7 +48,7 @@ class TrialRoom:
         """
         with self._loan(job, self._places) as lent:
             outcome = run(replace(job, budget=lent))
-        if lent < job.budget and _is_short(outcome, lent):
+        if lent < job.budget and _is_short(outcome):
             return self._with_all(job, run, cancelled)
         return outcome
 
@@ -103,7 +101,5 @@ class TrialRoom:
         )
 
 
-def _is_short(outcome: Outcome, lent: int) -> bool:
-    if isinstance(outcome, Failure):
-        return outcome.for_memory
-    return outcome.memory_bytes * _AMPLE > lent
+def _is_short(outcome: Outcome) -> bool:
+    return outcome.for_memory if isinstance(outcome, Failure) else outcome.short

@@ -44,6 +44,8 @@ _LOOK_S = 0.05
 _STOP_S = 1.0
 _DROP_S = 10.0
 _MODULE = "serving.loading.trial.child"
+# A model of more than this part of the memory that its trial had may have died for want of it.
+_LARGE = 3
 
 _READY, _LOAD, _SAMPLES, _REHEARSE = "ready", "load", "samples", "rehearse"
 _WHILE = {
@@ -248,7 +250,7 @@ def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | 
         if "stopped" in answer:
             return None
         if "refused" in answer:
-            return _refused(job, _read(refusals.from_plain, answer["refused"]))
+            return _refused(job, stage, _read(refusals.from_plain, answer["refused"]))
     return _read(findings.from_plain, answer.get("findings"))
 
 
@@ -277,7 +279,12 @@ def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
     if stage == _REHEARSE:
         words = f"its trial ended with {death.words} on generated input"
         return Findings(
-            Analysis("open", why=words), notes=(words,), memory_bytes=job.size, died=death.words
+            Analysis("open", why=words),
+            notes=(words,),
+            memory_bytes=job.size,
+            died=death.words,
+            # Some operators die of memory that they don't get.
+            short=job.size * _LARGE > job.budget,
         )
     reason = f"its trial ended with {death.words} {_WHILE[stage]}"
     if death.words == "SIGKILL":
@@ -286,12 +293,13 @@ def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
     return Failure(reason)
 
 
-def _refused(job: Job, error: LoadError | ConfigError) -> Failure:
+def _refused(job: Job, stage: str, error: LoadError | ConfigError) -> Failure:
     if isinstance(error, ConfigError):
         raise error
     if error.for_memory:
         room = memory.words(job.budget)
-        reason = f"it needs more memory than the {room} that it may take"
+        words = f"it needs more memory than the {room} that it may take"
+        reason = error.reason if stage == _SAMPLES else words
         return Failure(reason, error.detail, for_memory=True)
     if error.retry is Retry.LATER:
         raise error
