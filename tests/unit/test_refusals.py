@@ -31,13 +31,14 @@ def test_a_wrong_configuration_stays_one() -> None:
     [
         None,
         [],
-        {},
-        {"reason": "no", "detail": ""},
+        {"reason": 1},
+        {"reason": "no", "detail": "", "more": 1},
+        {"reason": "no", "for_memory": "yes"},
         {"reason": "no", "detail": "", "retry": "soon", "for_memory": False},
     ],
 )
 def test_what_is_no_refusal_is_not_taken_for_one(said: Any) -> None:
-    with pytest.raises(ValueError, match="not a refusal"):
+    with pytest.raises(ValueError, match="its refusal"):
         refusals.from_plain(said)
 
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution.isolation.framing import Message
+from serving.strict import MOST, Strict, Text
 
-_MOST_DETAIL = 4000
+
+class _Refusal(Strict):
+    """``config``: the configuration is wrong; then nothing else is said."""
+
+    reason: Text = ""
+    detail: Text = ""
+    retry: Annotated[Retry, Field(strict=False)] = Retry.NEVER
+    for_memory: bool = False
+    config: Text | None = None
 
 
 def to_plain(error: LoadError | ConfigError) -> Message:
     if isinstance(error, ConfigError):
-        return {"config": str(error)}
+        return {"config": str(error)[:MOST]}
     return {
-        "reason": error.reason,
-        "detail": error.detail[:_MOST_DETAIL],
+        "reason": error.reason[:MOST],
+        "detail": error.detail[:MOST],
         "retry": error.retry.value,
         "for_memory": error.for_memory,
     }
 
 
-def from_plain(said: Any) -> LoadError | ConfigError:
+def from_plain(said: object) -> LoadError | ConfigError:
     """Raises ValueError for what ``to_plain`` did not make."""
-    try:
-        if "config" in said:
-            return ConfigError(str(said["config"]))
-        retry, short = Retry(said["retry"]), bool(said["for_memory"])
-        return LoadError(str(said["reason"]), str(said["detail"]), retry, for_memory=short)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a refusal: {error!r}") from None
+    read = _Refusal.read(said, "its refusal")
+    if read.config is not None:
+        return ConfigError(read.config)
+    return LoadError(read.reason, read.detail, read.retry, for_memory=read.for_memory)

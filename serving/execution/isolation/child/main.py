@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -231,12 +231,7 @@ def _keep(fd: int, files: ModelFiles) -> None:
 
 
 def _signature(runner: Runner) -> Message:
-    signature = runner.signature
-    sides = {"inputs": signature.inputs, "outputs": signature.outputs}
-    return {
-        side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names, t.described] for t in tensors]
-        for side, tensors in sides.items()
-    } | {"left_out": [[one.name, one.type] for one in signature.left_out]}
+    return asdict(runner.signature)
 
 
 def main() -> None:

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution.isolation import refusals
@@ -21,6 +23,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
+from serving.strict import Count, Many, Strict, StrictError
 
 _MODULE = "serving.execution.isolation.child.main"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
@@ -266,30 +269,52 @@ def _refusal(said: object) -> LoadError | ConfigError:
 
 
 def _facts(answer: Message) -> Facts:
-    said = answer["signature"]
+    try:
+        read = _Loaded.read(answer, "its process's answer")
+    except StrictError as error:
+        words = "its process described the model in words that are not known"
+        raise LoadError(words, str(error)) from None
+    said = read.signature
     signature = Signature(
-        tuple(_tensor(entry) for entry in said["inputs"]),
-        tuple(_tensor(entry) for entry in said["outputs"]),
-        tuple(LeftOut(str(name), str(kind)) for name, kind in said["left_out"]),
+        tuple(Tensor(**dict(one)) for one in said.inputs),
+        tuple(Tensor(**dict(one)) for one in said.outputs),
+        tuple(LeftOut(**dict(one)) for one in said.left_out),
     )
-    return Facts(
-        signature=signature,
-        nodes={str(provider): int(count) for provider, count in answer["nodes"].items()},
-        provider=str(answer["provider"]),
-        threads=int(answer["threads"]),
-        notes=tuple(str(note) for note in answer["notes"]),
-    )
+    return Facts(signature, read.nodes, read.provider, read.threads, read.notes)
 
 
-def _tensor(entry: list[Any]) -> Tensor:
-    name, datatype, shape, optional, dim_names, described = entry
-    if datatype not in DATATYPES:
-        raise LoadError("its process described the model in words that are not known")
-    return Tensor(
-        str(name),
-        datatype,
-        tuple(int(size) for size in shape),
-        bool(optional),
-        tuple(str(dim) for dim in dim_names),
-        None if described is None else tuple(int(size) for size in described),
-    )
+def _datatype(name: str) -> str:
+    if name not in DATATYPES:
+        raise ValueError("is no datatype")
+    return name
+
+
+_Shape = Many[Annotated[int, Field(ge=-1, lt=2**63)]]
+
+
+class _Tensor(Strict):
+    name: str
+    datatype: Annotated[str, AfterValidator(_datatype)]
+    shape: _Shape
+    optional: bool
+    dim_names: Many[str]
+    described: _Shape | None
+
+
+class _LeftOut(Strict):
+    name: str
+    type: str
+
+
+class _Signature(Strict):
+    inputs: Many[_Tensor]
+    outputs: Many[_Tensor]
+    left_out: Many[_LeftOut]
+
+
+class _Loaded(Strict):
+    signature: _Signature
+    nodes: dict[str, Count]
+    provider: str
+    threads: Count
+    notes: Many[str]
