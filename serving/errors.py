@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
 
 class ErrorCode(StrEnum):
@@ -44,10 +45,46 @@ class ConfigError(Exception):
     """A configuration or settings value that is wrong, in words for the operator."""
 
 
-class LoadError(Exception):
-    """A version that cannot be loaded. ``reason`` may go to clients; ``detail`` is for the log."""
+class Retry(StrEnum):
+    """Whether a version that could not be loaded may go better another time."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    # The same files fail the same way.
+    NEVER = "never"
+    # Disk, memory or processes refused, which may pass: it is tried again by itself.
+    LATER = "later"
+    # Something is missing that comes as a change of the version's files, and so as a new load.
+    ON_CHANGE = "on_change"
+
+    @classmethod
+    def after(cls, error: BaseException) -> Retry:
+        """After what the system refused."""
+        if isinstance(error, FileNotFoundError):
+            return cls.ON_CHANGE
+        return cls.LATER if isinstance(error, OSError | MemoryError) else cls.NEVER
+
+
+class LoadError(Exception):
+    """A version that cannot be loaded. ``reason`` may go to clients; ``detail`` is for the log.
+
+    ``for_memory``: with more memory it might have been.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        retry: Retry = Retry.NEVER,
+        *,
+        for_memory: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.detail = detail
+        self.retry = retry
+        self.for_memory = for_memory
+
+    @classmethod
+    def after(cls, error: BaseException, reason: str, detail: str = "") -> Self:
+        """What comes of ``error``, which decides whether to try again."""
+        short = isinstance(error, MemoryError)
+        return cls(reason, detail, Retry.after(error), for_memory=short)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from serving import machine
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.execution.onnx_file import ExternalData
 
 _KEYS = frozenset({"location", "offset", "length", "checksum"})
@@ -67,7 +67,7 @@ def find_files(
     """The files that ``references`` name below the folder open as ``root``, all of them
     checked and none read yet. They can be opened while ``root`` is.
 
-    Raises LoadError; what the disk refused is caused by its OSError.
+    Raises LoadError; what the disk refused is to be tried later.
     """
     files: dict[str, ExternalFile] = {}
     budget = machine.usable_memory()
@@ -92,9 +92,10 @@ def read_file(file: ExternalFile) -> bytes:
             return stream.read(file.size)
     except OSError as error:
         words = f"the model's files cannot be read: {os_words(error)}"
-        raise LoadError(words, str(error)) from error
+        raise LoadError.after(error, words, str(error)) from error
     except MemoryError as error:
-        raise LoadError("there is not enough memory for the model's files") from error
+        words = "there is not enough memory for the model's files"
+        raise LoadError.after(error, words) from error
 
 
 def missing(location: str, model_name: str, there: Iterable[str]) -> str:
@@ -232,8 +233,7 @@ def _identity(facts: os.stat_result) -> tuple[int, ...]:
 
 def _check_same(file: int, entry: _Entry, identity: tuple[int, ...]) -> None:
     if _identity(os.fstat(file)) != identity:
-        cause = OSError(errno.ESTALE, "the file is not the one that was checked")
-        raise LoadError(f"{entry.who} changed while it was read") from cause
+        raise LoadError(f"{entry.who} changed while it was read", retry=Retry.LATER)
 
 
 def _open_below(root: int, parts: list[str], entry: _Entry, model_name: str) -> int:
@@ -257,5 +257,7 @@ def _open_below(root: int, parts: list[str], entry: _Entry, model_name: str) -> 
 def _unreadable(error: OSError, root: int, entry: _Entry, model_name: str) -> LoadError:
     if error.errno in _NOT_THERE:
         there = (name for name, _ in walk_folder(root) if name != model_name)
-        return LoadError(missing(entry.location, model_name, there), str(error))
-    return LoadError(f"{entry.who} cannot be read: {os_words(error)}", str(error))
+        words = missing(entry.location, model_name, there)
+        return LoadError(words, str(error), Retry.ON_CHANGE)
+    words = f"{entry.who} cannot be read: {os_words(error)}"
+    return LoadError.after(error, words, str(error))

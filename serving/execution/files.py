@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.execution import onnx_file
 from serving.execution.external_data import (
     NOT_DATA,
@@ -86,8 +86,8 @@ def open_files(version_dir: Path, filename: str) -> Iterator[ModelFiles]:
     ``model.onnx`` and its external data. The latter can be opened until the context ends.
 
     Raises LoadError with the reason: no such file, not ONNX, external data that is not the
-    model's own, an operator domain that nobody knows; what disk or memory refused is caused
-    by its OSError or MemoryError.
+    model's own, an operator domain that nobody knows; what disk or memory refused is to be
+    tried later.
     """
     path = _model_path(version_dir, filename)
     model, found = _checked_model(version_dir, path)
@@ -102,7 +102,7 @@ def _opened(folder: Path) -> Iterator[int]:
         root = open_folder(folder)
     except OSError as error:
         words = f"the model's files cannot be read: {os_words(error)}"
-        raise LoadError(words, str(error)) from error
+        raise LoadError.after(error, words, str(error)) from error
     try:
         yield root
     finally:
@@ -114,7 +114,8 @@ def _checked_model(version_dir: Path, path: Path) -> tuple[bytes, OnnxFile]:
         model = _read_model(version_dir, path)
         found = _walk(model)
     except MemoryError as error:
-        raise LoadError("there is not enough memory for the model's files") from error
+        words = "there is not enough memory for the model's files"
+        raise LoadError.after(error, words) from error
     _check_domains(found)
     return model, found
 
@@ -127,9 +128,11 @@ def _read_model(version_dir: Path, path: Path) -> bytes:
             raise LoadError(f"{name} is a link that leaves the version's folder")
         return _read_whole(resolved, name)
     except FileNotFoundError:
-        raise LoadError(words_for_missing(version_dir, name)) from None
+        words = words_for_missing(version_dir, name)
+        raise LoadError(words, retry=Retry.ON_CHANGE) from None
     except (OSError, RuntimeError) as error:
-        raise LoadError(f"{name} cannot be read: {os_words(error)}", str(error)) from error
+        words = f"{name} cannot be read: {os_words(error)}"
+        raise LoadError.after(error, words, str(error)) from error
 
 
 def _read_whole(resolved: Path, name: str) -> bytes:

@@ -173,9 +173,8 @@ def load_runner(
 
     ``name`` is the model's, by default the folder's that holds the version. Raises
     LoadError: files missing, corrupt or not the model's own, a provider that is required
-    and missing, a signature that cannot be served or contradicts ``config``. Its cause is an
-    OSError or MemoryError where another try may go better. ConfigError where onnxruntime is
-    not installed.
+    and missing, a signature that cannot be served or contradicts ``config``. It says where
+    another try may go better. ConfigError where onnxruntime is not installed.
     """
     ort()
     with open_files(version_dir, config.model_filename) as files:
@@ -233,7 +232,7 @@ def _in_memory(files: ModelFiles, error: NoPlaceError) -> dict[str, bytes]:
     """Location as the model writes it -> the file's bytes, where onnxruntime takes them so."""
     if not all(file.in_memory for file in files.external):
         words = "there is no place for a private copy of its external data"
-        raise LoadError(f"{words} ({error.strerror})") from error
+        raise LoadError.after(error, f"{words} ({error.strerror})") from error
     found: dict[str, bytes] = {}
     for file in files.external:
         found |= dict.fromkeys(file.spellings, external_data.read_file(file))
@@ -264,10 +263,11 @@ def _session(
             enable_fallback=0,
             read_config_from_model=0,
         )
-    except Exception as error:  # noqa: BLE001 - raised anew below, its cause as it is or clearer
-        # Whoever decides on another try looks at the cause; onnxruntime has no class for this.
-        cause = MemoryError(str(error)) if short_of_memory(error) else error
-        raise LoadError(load_reason(error), f"{type(error).__name__}: {error}") from cause
+    except Exception as error:
+        # onnxruntime has no class of error for a want of memory.
+        cause = MemoryError() if short_of_memory(error) else error
+        words = f"{type(error).__name__}: {error}"
+        raise LoadError.after(cause, load_reason(error), words) from error
     # The session keeps the file's bytes to build itself anew for other providers, which
     # never happens here.
     if hasattr(session, "_model_bytes"):

@@ -186,7 +186,7 @@ class Loader:
             return kept
         outcome = self._run_trial(load)
         if isinstance(outcome, Failure):
-            raise LoadError(outcome.reason, outcome.detail)
+            raise outcome.error()
         if name and outcome.lasts:
             self._kept.write(name, outcome)
         return outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.execution.private_copy import mapped_bytes
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -90,7 +90,7 @@ class Ledger:
         return self._held
 
     def reserve(self, size: int) -> Reservation:
-        """Raises LoadError, caused by a MemoryError, while there is no room for it."""
+        """Raises LoadError, to be tried later, while there is no room for it."""
         reservation = Reservation(self)
         reservation.resize(size)
         return reservation
@@ -102,8 +102,9 @@ class Ledger:
                 held, total = words(self._held), words(self.total)
                 raise LoadError(
                     f"there is no room for its {words(by)}: the versions loaded take {held} of"
-                    f" the {total} for all together"
-                ) from MemoryError("the budget of all versions is used up")
+                    f" the {total} for all together",
+                    retry=Retry.LATER,
+                )
             self._held += by
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from serving.errors import LoadError
+from serving.execution.faults import short_of_memory
 from serving.loading.batching.cost import cheaper_still
 from serving.loading.inputs.generated import Feeds, Run, Source
 from serving.loading.memory import Meter
@@ -13,6 +15,16 @@ from serving.loading.memory import Meter
 # For each size: enough to see past a disturbance, short in all.
 MEASURED_RUNS = 5
 MEASURED_SECONDS = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Warmth:
+    """``words``: for what failed or was left out. ``seconds``: rows -> the best time of a run.
+    ``short``: memory ended it."""
+
+    words: str
+    seconds: Mapping[int, float]
+    short: bool = False
 
 
 def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
@@ -28,22 +40,20 @@ def warm(
     sizes: Iterable[int],
     limit_s: float,
     meter: Meter | None = None,
-) -> tuple[str, dict[int, float]]:
+) -> Warmth:
     """Run each size, first unmeasured, then a few times against the clock; until ``limit_s``
-    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do.
-
-    Words for what failed or was left out, and the best time of each size in seconds.
-    """
+    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do."""
     end = time.monotonic() + limit_s
     seconds: dict[int, float] = {}
     growth = _Growth(meter)
     for rows in sizes:
         if time.monotonic() > end:
-            return f"not warmed from {rows} rows on: the model is slow", seconds
+            return Warmth(f"not warmed from {rows} rows on: the model is slow", seconds)
         if not growth.allows(rows):
-            return f"not warmed from {rows} rows on: they would take too much memory", seconds
+            words = f"not warmed from {rows} rows on: they would take too much memory"
+            return Warmth(words, seconds, short=True)
         if not cheaper_still(seconds):
-            return "", seconds
+            break
         try:
             feeds = source.make(rows, seed=rows)
             run(outputs, feeds)
@@ -51,9 +61,10 @@ def warm(
         except LoadError:
             raise
         except Exception as error:  # noqa: BLE001 - generated input proves nothing
-            return f"generated input of {rows} rows did not run ({type(error).__name__})", seconds
+            words = f"generated input of {rows} rows did not run ({type(error).__name__})"
+            return Warmth(words, seconds, short_of_memory(error))
         growth.note(rows)
-    return "", seconds
+    return Warmth("", seconds)
 
 
 def run_each(

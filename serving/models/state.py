@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 
+from serving.errors import Retry
 from serving.signature import Signature
 
 
@@ -101,8 +102,8 @@ class Slot:
     remark: str = ""
     # Loads that failed.
     attempts: int = 0
-    # Whether the last failure may pass without a change of files (I/O, memory).
-    may_heal: bool = False
+    # Whether it is tried again after the last failure.
+    retry: Retry = Retry.NEVER
     # How often it gave way to others while it was loaded: from once on it is a slow one.
     gave_way: int = 0
     # Whether it was told to give way, and is still in the loader.

@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from pydantic import AfterValidator, Field
 
 from serving.errors import LoadError
 from serving.registry.names import MAX_VERSION, why_no_model
 from serving.registry.tree import MAX_DEPTH, MAX_FILES, words
+from serving.strict import Count, Strict, StrictError, Text, few
 from serving.user_files import TooLargeError, open_file, read_file
 
 MANIFEST_NAME = "serving_manifest.json"
 FORMAT = 1
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ENTRIES = 1000
-MAX_KEY = 256
-MAX_TEXT = 4096
 MAX_SAMPLES = 100
 _MAX_PATH = 1024
-_MAX_SIZE = 2**63 - 1
 _ORIGINS = ("git_commit", "mlflow_run_id", "mlflow_model_id")
-_REQUIRED = frozenset({"format", "model", "version", "created", "files"})
-_OPTIONAL = frozenset({"trained_by", "metadata", "metrics", "samples"})
+
+_Value = TypeVar("_Value")
 
 
 class ManifestError(LoadError):
@@ -103,7 +102,7 @@ def read_manifest(version_dir: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ManifestError(f"its manifest {words(error)}", str(error)) from None
+        raise ManifestError.after(error, f"its manifest {words(error)}", str(error)) from None
     return parse_manifest(text)
 
 
@@ -119,15 +118,16 @@ def parse_manifest(text: bytes) -> Manifest:
 def verify(version_dir: Path, manifest: Manifest) -> None:
     """Read every file that the manifest lists and compare size and SHA-256.
 
-    Raises ManifestError, naming the first file that differs; its cause is an OSError where the
-    disk refused, which may pass. Reading takes as long as the disk does, without the GIL.
+    Raises ManifestError, naming the first file that differs; to be tried later where the disk
+    refused. Reading takes as long as the disk does, without the GIL.
     """
     root = version_dir.resolve()
     for name, entry in manifest.files.items():
         try:
             found = _digest(root, name, entry.size)
         except OSError as error:
-            raise ManifestError(f"{name}, which its manifest lists, {words(error)}") from error
+            what = f"{name}, which its manifest lists, {words(error)}"
+            raise ManifestError.after(error, what) from error
         if found != entry.sha256:
             raise ManifestError(f"{name} is corrupt: its SHA-256 is not that of its manifest")
 
@@ -173,112 +173,83 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _model(name: str) -> str:
+    if why_no_model(name):
+        raise ValueError("is no model's name")
+    return name
+
+
+def _digest_text(text: str) -> str:
+    if len(text) != 64 or set(text) - set("0123456789abcdef"):
+        raise ValueError("is not 64 hexadecimal digits")
+    return text
+
+
+def _named(table: dict[str, _Value]) -> dict[str, _Value]:
+    if any(not 0 < len(key) <= _MAX_PATH for key in table):
+        raise ValueError("has an empty or too long key")
+    return table
+
+
+_Table = Annotated[dict[Text, _Value], few(MAX_ENTRIES), AfterValidator(_named)]
+
+
+class _File(Strict):
+    size: Count
+    sha256: Annotated[str, AfterValidator(_digest_text)]
+
+
+class _TrainedBy(Strict):
+    git_commit: Text = ""
+    mlflow_run_id: Text = ""
+    mlflow_model_id: Text = ""
+
+
+class _Document(Strict):
+    format: int
+    model: Annotated[str, AfterValidator(_model)]
+    version: Annotated[int, Field(ge=1, le=MAX_VERSION)]
+    created: Text
+    files: Annotated[dict[Text, _File], few(MAX_FILES)]
+    trained_by: _TrainedBy = _TrainedBy()
+    metadata: _Table[Text] = Field(default_factory=dict)
+    metrics: _Table[float] = Field(default_factory=dict)
+    samples: Annotated[tuple[Text, ...], Field(strict=False), few(MAX_SAMPLES)] = ()
+
+
 def _manifest(document: object) -> Manifest:
-    if not isinstance(document, dict):
-        raise ManifestError("its manifest is not an object")
-    if document.get("format") != FORMAT or isinstance(document.get("format"), bool):
-        raise ManifestError(f"its manifest is not of format {FORMAT}, the one known here")
-    _keys("its manifest", document, _REQUIRED, _OPTIONAL)
-    files = _files(document["files"])
-    origin = _texts("trained_by", document.get("trained_by", {}))
-    _keys("trained_by", origin, frozenset(), frozenset(_ORIGINS))
+    if isinstance(document, dict):
+        _check_format(document.get("format"))
+    try:
+        found = _Document.read(document, "its manifest")
+    except StrictError as error:
+        raise ManifestError(str(error)) from None
+    files = {safe_path(name): FileEntry(**dict(entry)) for name, entry in found.files.items()}
+    _check_files(files, found.samples)
     return Manifest(
-        model=_model(document["model"]),
-        version=_integer("version", document["version"], 1, MAX_VERSION),
-        created=_text("created", document["created"]),
+        model=found.model,
+        version=found.version,
+        created=found.created,
         files=files,
-        git_commit=origin.get("git_commit", ""),
-        run_id=origin.get("mlflow_run_id", ""),
-        model_id=origin.get("mlflow_model_id", ""),
-        metadata=_texts("metadata", document.get("metadata", {})),
-        metrics=_metrics(document.get("metrics", {})),
-        samples=_samples(document.get("samples", []), files),
+        git_commit=found.trained_by.git_commit,
+        run_id=found.trained_by.mlflow_run_id,
+        model_id=found.trained_by.mlflow_model_id,
+        metadata=found.metadata,
+        metrics=found.metrics,
+        samples=found.samples,
     )
 
 
-def _keys(
-    what: str, found: Mapping[str, object], required: frozenset[str], optional: frozenset[str]
-) -> None:
-    missing = sorted(required - found.keys())
-    if missing:
-        raise ManifestError(f"{what} has no '{missing[0]}'")
-    unknown = sorted(found.keys() - required - optional)
-    if unknown:
-        raise ManifestError(f"{what} has the unknown key {unknown[0][:MAX_KEY]!r}")
+def _check_format(value: object) -> None:
+    """Before all else: another format has other keys."""
+    if value != FORMAT or isinstance(value, bool):
+        raise ManifestError(f"its manifest is not of format {FORMAT}, the one known here")
 
 
-def _model(value: object) -> str:
-    if not isinstance(value, str) or why_no_model(value):
-        raise ManifestError("'model' of its manifest is no model's name")
-    return value
-
-
-def _integer(what: str, value: object, least: int, most: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise ManifestError(f"'{what}' of its manifest is no integer from {least} to {most}")
-    return value
-
-
-def _text(what: str, value: object) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise ManifestError(f"'{what}' of its manifest has a value that is no text, or too long")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
-        raise ManifestError(f"'{what}' of its manifest holds half a character")
-    return value
-
-
-def _table(what: str, value: object, most: int) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ManifestError(f"'{what}' of its manifest is not an object")
-    if len(value) > most:
-        raise ManifestError(f"'{what}' of its manifest has more than {most} entries")
-    for key in value:
-        if not key or len(_text(what, key)) > _MAX_PATH:
-            raise ManifestError(f"'{what}' of its manifest has an empty or too long key")
-    return value
-
-
-def _texts(what: str, value: object) -> dict[str, str]:
-    return {key: _text(what, text) for key, text in _table(what, value, MAX_ENTRIES).items()}
-
-
-def _metrics(value: object) -> dict[str, float]:
-    found = {}
-    for key, number in _table("metrics", value, MAX_ENTRIES).items():
-        if isinstance(number, bool) or not isinstance(number, (int, float)):
-            raise ManifestError("'metrics' of its manifest has a value that is no number")
-        try:
-            found[key] = float(number)
-        except OverflowError:
-            raise ManifestError("'metrics' of its manifest has a number too large") from None
-        if not math.isfinite(found[key]):
-            raise ManifestError("'metrics' of its manifest has a number too large")
-    return found
-
-
-def _files(value: object) -> dict[str, FileEntry]:
-    files = {safe_path(n): _entry(n, e) for n, e in _table("files", value, MAX_FILES).items()}
+def _check_files(files: Mapping[str, FileEntry], samples: Sequence[str]) -> None:
     if not files:
         raise ManifestError("its manifest lists no file")
     if MANIFEST_NAME in files:
         raise ManifestError("its manifest lists itself")
-    return files
-
-
-def _entry(name: str, value: object) -> FileEntry:
-    if not isinstance(value, dict):
-        raise ManifestError("'files' of its manifest has an entry that is not an object")
-    _keys("an entry of its manifest", value, frozenset({"size", "sha256"}), frozenset())
-    digest = value["sha256"]
-    hexadecimal = isinstance(digest, str) and len(digest) == 64
-    if not hexadecimal or set(digest) - set("0123456789abcdef"):
-        raise ManifestError("its manifest has a SHA-256 that is not 64 hexadecimal digits")
-    return FileEntry(_integer("size", value["size"], 0, _MAX_SIZE), digest)
-
-
-def _samples(value: object, files: Mapping[str, FileEntry]) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MAX_SAMPLES:
-        raise ManifestError(f"'samples' of its manifest is no list of up to {MAX_SAMPLES} names")
-    if any(not isinstance(name, str) or name not in files for name in value):
+    if any(name not in files for name in samples):
         raise ManifestError("'samples' of its manifest names a file that it does not list")
-    return tuple(value)

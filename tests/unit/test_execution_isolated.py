@@ -16,7 +16,7 @@ import onnx
 import psutil
 import pytest
 
-from serving.errors import ErrorCode, LoadError
+from serving.errors import ErrorCode, LoadError, Retry
 from serving.execution.faults import FaultError
 from serving.execution.isolation import idle_channels
 from serving.execution.isolation.crashes import CrashError, NotRunningError
@@ -239,7 +239,7 @@ def test_fault_15_a_load_that_needs_more_memory_than_it_may_fails_alone_and_may_
     large = graphs.one("Add", [("x", FLOAT, [1])], [("y", FLOAT, [50_000_000])], weights)
     with pytest.raises(LoadError, match="memory") as failed:
         load(large, ModelConfig(memory_bytes=1), isolation__memory_bytes=1)
-    assert isinstance(failed.value.__cause__, MemoryError)
+    assert failed.value.retry is Retry.LATER
 
 
 def test_fault_14_a_file_that_crashes_the_loader_ends_only_the_child(load: Load) -> None:

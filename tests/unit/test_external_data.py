@@ -15,7 +15,7 @@ import pytest
 from onnx import ModelProto, TensorProto
 from onnx.onnx_ml_pb2 import DESCRIPTOR
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.execution import onnx_file, private_copy
 from serving.execution.external_data import missing
 from serving.execution.files import open_files
@@ -218,7 +218,7 @@ def test_a_missing_file_is_named_with_what_lies_there(tmp_path) -> None:
     assert words == "it needs cnn.onnx.data beside model.onnx; there is model.onnx.data"
     with pytest.raises(LoadError) as caught:
         load(place)
-    assert isinstance(caught.value.__cause__, OSError)  # it may still come
+    assert caught.value.retry is Retry.ON_CHANGE  # it may still come
 
 
 def test_what_lies_there_is_told_by_relative_names_and_bounded(tmp_path) -> None:
@@ -292,7 +292,7 @@ def test_fault_16_what_onnxruntime_takes_from_files_only_says_so(
     monkeypatch.chdir(place)
     with pytest.raises(LoadError, match="no place for a private copy") as caught:
         load(place)
-    assert isinstance(caught.value.__cause__, OSError)  # there may be one later
+    assert caught.value.retry is Retry.LATER  # there may be one then
 
 
 def test_fault_16_the_next_place_is_taken_where_one_is_full(tmp_path, monkeypatch) -> None:
@@ -339,7 +339,7 @@ def test_fault_9_a_file_that_changes_while_it_is_copied_fails_in_words(tmp_path)
             private_folder(files.external, places(tmp_path / "state")),
         ):
             pass
-    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.retry is Retry.LATER
     assert list((tmp_path / "state" / "copies").iterdir()) == []
 
 

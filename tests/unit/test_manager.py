@@ -22,7 +22,7 @@ from serving.models.views import ModelView
 from serving.registry.snapshot import Closely
 from serving.rollout.policy import plan
 from serving.settings import Settings
-from tests.unit.manager_world import SIGNATURE, SteppedManager, Verdict, World
+from tests.unit.manager_world import SIGNATURE, SteppedManager, World
 
 
 @pytest.fixture
@@ -194,9 +194,7 @@ def test_fault_69_a_load_error_is_tried_again_when_disk_or_memory_caused_it(
     world: World, cause: BaseException, state: str
 ) -> None:
     world.write("m", 1)
-    error = LoadError("its files could not be read")
-    error.__cause__ = cause
-    world.errors["m/1"] = error
+    world.errors["m/1"] = LoadError.after(cause, "its files could not be read")
     world.settle()
     world.errors.clear()
     world.settle(2.1)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.loading.memory import Ledger, check_alone, model_budget, resident, words
 from serving.loading.trim import Trimmer
 from serving.model_config.schema import ModelConfig
@@ -27,12 +27,12 @@ def test_a_reservation_holds_what_it_says_until_released():
     assert ledger.held == 0
 
 
-def test_a_total_that_is_used_up_may_heal():
+def test_a_total_that_is_used_up_is_tried_again_later():
     ledger = Ledger(100)
     first = ledger.reserve(60)
     with pytest.raises(LoadError, match="there is no room for its 50 bytes") as caught:
         ledger.reserve(50)
-    assert isinstance(caught.value.__cause__, MemoryError)
+    assert caught.value.retry is Retry.LATER
     assert ledger.held == 60
     first.release()
     assert ledger.reserve(50).size == 50
@@ -82,7 +82,7 @@ def test_threads_never_hold_more_than_there_is():
 def test_a_model_too_large_for_itself_fails_for_good():
     with pytest.raises(LoadError, match="its files have 2 GB, and it may take 1 GB") as caught:
         check_alone(2 * 10**9, 10**9, "its files have")
-    assert caught.value.__cause__ is None
+    assert caught.value.retry is Retry.NEVER
 
 
 def test_the_models_budget_goes_before_the_settings_and_never_beyond_the_total():

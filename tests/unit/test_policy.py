@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from serving.errors import Retry
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate, ModelTarget
@@ -111,10 +112,10 @@ class World:
         slot.move(State.READY, self.now)
         slot.attempts = 0
 
-    def fail(self, slot: Slot, *, may_heal: bool = False) -> None:
+    def fail(self, slot: Slot, *, heals: bool = False) -> None:
         slot.move(State.FAILED, self.now, "broken")
         slot.attempts += 1
-        slot.may_heal = may_heal
+        slot.retry = Retry.LATER if heals else Retry.NEVER
 
     def end(self, slot: Slot) -> None:
         """The way out, whatever the state."""
@@ -137,7 +138,7 @@ class World:
             case "ready":
                 self.ready(self.find(words[0], *IN_LOADER))
             case "fails":
-                self.fail(self.find(words[0], *IN_LOADER), may_heal="heals" in words)
+                self.fail(self.find(words[0], *IN_LOADER), heals="heals" in words)
             case "ends":
                 self.end(self.find(words[0], *IN_LOADER, State.DRAINING))
             case "wait":
@@ -404,9 +405,9 @@ def test_what_may_heal_is_tried_again_with_growing_waits_and_keeps_its_stand_in(
 
 def test_retries_wait_at_most_a_minute() -> None:
     slot = Slot(1, SlotKey("m", 1, "a", "A"), Path("m/1"), since=100.0, state=State.FAILED)
-    slot.attempts, slot.may_heal = 500, True
+    slot.attempts, slot.retry = 500, Retry.LATER
     assert policy.retry_at(slot, Limits()) == 160.0
-    slot.may_heal = False
+    slot.retry = Retry.NEVER
     assert policy.retry_at(slot, Limits()) is None
 
 
@@ -894,10 +895,10 @@ class PolicyMachine(RuleBasedStateMachine):
         self.settle()
 
     @precondition(lambda self: self.any_in(*IN_LOADER))
-    @rule(data=st.data(), may_heal=st.booleans())
-    def load_fails(self, data: st.DataObject, may_heal: bool) -> None:
+    @rule(data=st.data(), heals=st.booleans())
+    def load_fails(self, data: st.DataObject, heals: bool) -> None:
         slot = self.some(data, *IN_LOADER)
-        self.world.end(slot) if slot.cancelled else self.world.fail(slot, may_heal=may_heal)
+        self.world.end(slot) if slot.cancelled else self.world.fail(slot, heals=heals)
         self.settle()
 
     @precondition(lambda self: self.any_in(State.DRAINING))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.errors import Retry
 from serving.registry import manifest as module
 from serving.registry.manifest import (
     MANIFEST_NAME,
@@ -72,8 +73,8 @@ FILE = {"size": 0, "sha256": ZERO}
         ({"extra": 1}, "unknown key 'extra'"),
         ({"model": "../m"}, "no model's name"),
         ({"model": ".m"}, "no model's name"),
-        ({"version": 0}, "no integer"),
-        ({"version": 2**63}, "no integer"),
+        ({"version": 0}, "'version' of its manifest is less than 1"),
+        ({"version": 2**63}, "more than 9223372036854775807"),
         ({"version": "3"}, "no integer"),
         ({"version": True}, "no integer"),
         ({"created": 5}, "no text"),
@@ -87,7 +88,10 @@ FILE = {"size": 0, "sha256": ZERO}
         ({"files": {"a\x00b": FILE}}, "not printable"),
         ({"files": {"a/b/c/d/e": FILE}}, "folders deep"),
         ({"files": {MANIFEST_NAME: FILE}}, "lists itself"),
-        ({"files": {"a": {"size": -1, "sha256": ZERO}}}, "no integer"),
+        (
+            {"files": {"a": {"size": -1, "sha256": ZERO}}},
+            "'files.a.size' .* is less than 0",
+        ),
         ({"files": {"a": {"size": 1.5, "sha256": ZERO}}}, "no integer"),
         ({"files": {"a": {"size": 1, "sha256": "0" * 63}}}, "64 hexadecimal"),
         ({"files": {"a": {"size": 1, "sha256": "g" * 64}}}, "64 hexadecimal"),
@@ -101,7 +105,8 @@ FILE = {"size": 0, "sha256": ZERO}
         ({"metrics": {"a": True}}, "no number"),
         ({"metrics": {"a": 10**400}}, "too large"),
         ({"samples": ["other.npz"]}, "does not list"),
-        ({"samples": [5]}, "does not list"),
+        ({"samples": [5]}, "no text"),
+        ({"samples": ["a"] * 101}, "more than 100"),
         ({"samples": "a"}, "no list"),
     ],
 )
@@ -212,12 +217,12 @@ def test_a_file_that_the_disk_refuses_is_told_from_one_that_is_wrong(tmp_path: P
     (tmp_path / "a").mkdir()
     with pytest.raises(ManifestError) as refused:
         verify(tmp_path, listed(a=b"one"))
-    assert isinstance(refused.value.__cause__, OSError)
+    assert refused.value.retry is Retry.LATER
     (tmp_path / "a").rmdir()
     (tmp_path / "a").write_bytes(b"two")
     with pytest.raises(ManifestError, match="corrupt") as wrong:
         verify(tmp_path, listed(a=b"one"))
-    assert wrong.value.__cause__ is None
+    assert wrong.value.retry is Retry.NEVER
 
 
 def test_fault_8_verify_reads_no_file_outside_the_folder(tmp_path: Path) -> None:

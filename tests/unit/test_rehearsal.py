@@ -12,6 +12,7 @@ from serving.execution.session import load_runner
 from serving.loading import warmup
 from serving.loading.batching.analysis import Analysis
 from serving.loading.batching.verdict import Evidence
+from serving.loading.batching.witness import Witness
 from serving.loading.inputs.generated import STYLES, Plan
 from serving.loading.inputs.samples import Sample
 from serving.loading.memory import Meter
@@ -157,7 +158,7 @@ def test_sizes_that_would_take_too_much_memory_are_not_run():
     """1, 2 and 4 rows took 10, 20 and 40 bytes more; 8 would take 80, and 30 are left."""
     rows = []
     plan = Plan((Tensor("x", "FP32", (-1,)),), {}, STYLES[0], by_rows=True)
-    words, seconds = warmup.warm(
+    done = warmup.warm(
         lambda names, feeds: rows.append(len(feeds["x"])) or [],
         plan,
         ["y"],
@@ -165,9 +166,32 @@ def test_sizes_that_would_take_too_much_memory_are_not_run():
         5.0,
         Growing(100, [0, 10, 30, 70]),
     )
-    assert words == "not warmed from 8 rows on: they would take too much memory"
-    assert sorted(seconds) == [1, 2, 4]
+    assert done.words == "not warmed from 8 rows on: they would take too much memory"
+    assert sorted(done.seconds) == [1, 2, 4]
+    assert done.short
     assert max(rows) == 4
+
+
+@pytest.mark.parametrize("most", [0, 1, 4, 10**9])
+def test_findings_say_whether_memory_cut_the_trial_short(tmp_path, most):
+    """Wherever it shows: in a guess, in looking at rows together, in warming."""
+    stage = Stage(tmp_path, graphs.softmax())
+    run = stage.runner.run
+
+    def within(names, feeds, requests=0):
+        if len(next(iter(feeds.values()))) > most:
+            raise MemoryError
+        return run(names, feeds)
+
+    stage.runner.run = within
+    found = stage.rehearse()
+    assert found.short is (most < 10**9)
+    assert (found.recipe is None) is (most == 0)
+    plan = Plan(stage.signature.inputs, {}, STYLES[0], by_rows=True)
+    names = [tensor.name for tensor in stage.signature.outputs]
+    witness = Witness(within, names, ModelConfig().tolerance)
+    witness.examine([plan])
+    assert witness.short is (most < 10**9)
 
 
 def test_measuring_ends_when_a_row_gets_no_cheaper(monkeypatch):
@@ -180,8 +204,9 @@ def test_measuring_ends_when_a_row_gets_no_cheaper(monkeypatch):
         return []
 
     plan = Plan((Tensor("x", "FP32", (-1,)),), {}, STYLES[0], by_rows=True)
-    words, seconds = warmup.warm(run, plan, ["y"], [1, 2, 4, 8, 16, 32, 64], 5.0)
-    assert (words, sorted(seconds)) == ("", [1, 2, 4, 8, 16, 32])
+    done = warmup.warm(run, plan, ["y"], [1, 2, 4, 8, 16, 32, 64], 5.0)
+    assert (done.words, sorted(done.seconds)) == ("", [1, 2, 4, 8, 16, 32])
+    assert not done.short
 
 
 # Findings as plain values
@@ -195,6 +220,8 @@ FOUND = Findings(
     1234,
     123,
     "SIGSEGV",
+    True,
+    "y",
     True,
 )
 
@@ -222,12 +249,15 @@ def test_findings_come_back_as_they_were():
         {"recipe": {"kind": "sampled", "names": [], "sizes": [], "style": 99, "by_rows": True}},
         {"died": None},
         {"died": "x" * 5000},
+        {"short": "no"},
+        {"notes": ["a"] * 5000},
+        {"notes": ["\ud800"]},
     ],
 )
 def test_findings_that_nobody_wrote_are_refused(change):
-    with pytest.raises(ValueError, match=r"not|no such"):
+    with pytest.raises(ValueError, match="' of what a trial found out "):
         findings.from_plain({**findings.to_plain(FOUND), **change})
-    with pytest.raises(ValueError, match="not a rehearsal's findings"):
+    with pytest.raises(ValueError, match="what a trial found out is not an object"):
         findings.from_plain(None)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.loading.batching.analysis import Analysis
 from serving.loading.memory import Ledger
 from serving.loading.trial.findings import Failure, Findings
@@ -78,15 +78,18 @@ def test_one_whose_files_alone_need_more_is_not_tried_in_vain() -> None:
     assert large.lent == [1000]
 
 
-def test_what_a_share_may_have_cut_short_is_looked_at_again() -> None:
+@pytest.mark.parametrize("short", [True, False])
+def test_what_memory_cut_short_is_looked_at_again_and_a_large_model_as_such_is_not(
+    short: bool,
+) -> None:
     lent = list[int]()
 
     def run(one: Job) -> Findings:
         lent.append(one.budget)
-        return Findings(Analysis("proven"), memory_bytes=400)
+        return Findings(Analysis("proven"), memory_bytes=490, short=short)
 
     room().try_out(job(), run, never)
-    assert lent == [500, 1000]
+    assert lent == ([500, 1000] if short else [500])
 
 
 def test_what_needs_more_than_all_fails_for_good() -> None:
@@ -104,7 +107,7 @@ def test_of_two_that_need_all_the_second_is_tried_another_time() -> None:
             return TOO_LITTLE
         with pytest.raises(LoadError, match="no room for its trial") as error:
             shared.try_out(job(), Taking(900), never)
-        assert isinstance(error.value.__cause__, MemoryError)
+        assert error.value.retry is Retry.LATER
         return FINE
 
     assert shared.try_out(job(), run, never) is FINE
@@ -136,4 +139,4 @@ def test_what_loaded_versions_leave_no_room_for_is_tried_another_time() -> None:
     ledger.change(410)
     with pytest.raises(LoadError, match="leave 600 bytes of the 1 KB") as error:
         TrialRoom(ledger, places=2).try_out(job(), Taking(900), never)
-    assert isinstance(error.value.__cause__, MemoryError)
+    assert error.value.retry is Retry.LATER

@@ -13,7 +13,7 @@ from serving.execution.session import load_runner
 from serving.loading import warmup
 from serving.loading.inputs.generated import STYLES, Plan, find_plan, values
 from serving.loading.inputs.warmup_inputs import feeds_of as sample_feeds
-from serving.loading.warmup import warm, warm_sizes
+from serving.loading.warmup import Warmth, warm, warm_sizes
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import Settings
 from serving.signature import DATATYPES, Signature, Tensor
@@ -139,17 +139,17 @@ def test_fault_94_each_power_of_two_the_preferred_and_the_largest_are_warmed():
 def test_warming_ends_when_its_time_is_up():
     ran = []
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], -1.0)
-    assert (ran, words, seconds) == ([], "not warmed from 1 rows on: the model is slow", {})
+    done = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], -1.0)
+    assert (ran, done) == ([], Warmth("not warmed from 1 rows on: the model is slow", {}))
 
 
 def test_each_size_is_run_once_before_it_is_timed():
     ran = []
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], 5.0)
-    assert (words, sorted(seconds)) == ("", [1, 2])
+    done = warm(lambda names, feeds: ran.append(feeds) or [], plan, ["y"], [1, 2], 5.0)
+    assert (done.words, sorted(done.seconds)) == ("", [1, 2])
     assert len(ran) == 2 * (1 + warmup.MEASURED_RUNS)
-    assert all(time >= 0 for time in seconds.values())
+    assert all(time >= 0 for time in done.seconds.values())
 
 
 def test_generated_input_that_fails_is_only_reported():
@@ -157,8 +157,8 @@ def test_generated_input_that_fails_is_only_reported():
         raise RuntimeError
 
     plan = Plan(SIGNATURE.inputs[:1], {}, STYLES[0], by_rows=True)
-    words, seconds = warm(run, plan, ["y"], [1], 5.0)
-    assert ("did not run" in words, seconds) == (True, {})
+    done = warm(run, plan, ["y"], [1], 5.0)
+    assert ("did not run" in done.words, done.seconds, done.short) == (True, {}, False)
 
 
 # The user's own samples

@@ -7,6 +7,9 @@ import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field
 
 from serving.errors import ErrorCode
 from serving.execution.faults import Fault, FaultError
@@ -15,6 +18,7 @@ from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.shared_memory import KEPT_BYTES, SharedMemory, Thrift
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
+from serving.strict import Count, Many, Strict
 
 
 def _timeval(seconds: float) -> bytes:
@@ -34,6 +38,20 @@ def _two_memories() -> tuple[SharedMemory, SharedMemory]:
 
 class NonsenseError(Exception):
     """The child answered what no sane child would."""
+
+
+_Code = Annotated[ErrorCode, Field(strict=False)]
+_Entry = Annotated[tuple[str, Many[Count], Count, Count], Field(strict=False)]
+
+
+class _Answer(Strict):
+    """One of a fault, a limit that was reached, a stop, and the outputs."""
+
+    fault: Annotated[tuple[_Code, str, str], Field(strict=False)] | None = None
+    limit: float | None = None
+    stopped: bool = False
+    head: Many[_Entry] = ()
+    size: Count = 0
 
 
 class Channel:
@@ -90,12 +108,13 @@ class Channel:
             answer, received = framing.receive(self._socket, alone=True)
             if received:
                 raise NonsenseError("file descriptors with an answer")
-            outputs = self._outputs_of(answer, len(names))
+            said = _Answer.read(answer, "its answer")
+            outputs = self._outputs_of(said, len(names))
         except BlockingIOError:
             raise TimeoutError from None
-        except (FramingError, ValueError, TypeError, KeyError) as error:
+        except (FramingError, ValueError) as error:
             raise NonsenseError(f"{type(error).__name__}: {error}") from None
-        self._be_thrifty(max(used, sum(entry[3] for entry in answer["head"])))
+        self._be_thrifty(max(used, sum(entry[3] for entry in said.head)))
         return outputs
 
     def _question(self, names: Sequence[str], feeds: Mapping[str, Array]) -> tuple[Message, int]:
@@ -115,16 +134,16 @@ class Channel:
         }
         return message, used
 
-    def _outputs_of(self, answer: Message, count: int) -> Outputs:
-        if "fault" in answer:
-            word, text, detail = answer["fault"]
-            raise FaultError(Fault(ErrorCode(word), str(text), str(detail)))
-        if "limit" in answer:
-            raise RunLimitError(float(answer["limit"]))
-        if "stopped" in answer:
+    def _outputs_of(self, said: _Answer, count: int) -> Outputs:
+        if said.fault is not None:
+            word, text, detail = said.fault
+            raise FaultError(Fault(word, text, detail))
+        if said.limit is not None:
+            raise RunLimitError(said.limit)
+        if said.stopped:
             raise RunStoppedError
-        self._outputs.map(int(answer["size"]))
-        values = tensor_wire.read(answer["head"], self._outputs.bytes)
+        self._outputs.map(said.size)
+        values = tensor_wire.read(said.head, self._outputs.bytes)
         if len(values) != count:
             raise NonsenseError(f"{len(values)} outputs, {count} were asked for")
         return tensor_wire.kept(values, self._outputs.bytes)

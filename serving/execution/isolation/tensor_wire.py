@@ -76,7 +76,7 @@ def _joined(texts: Array) -> Array:
     return np.frombuffer(b"".join(parts), np.uint8)
 
 
-def read(head: Sequence[Entry], memory: Memory) -> list[Array | tuple[str, Array]]:
+def read(head: Sequence[Sequence[Any]], memory: Memory) -> list[Array | tuple[str, Array]]:
     """The arrays, pointing into ``memory`` (BYTES: new arrays of str). BF16 comes as
     ``("BF16", bits)``.
 
@@ -85,7 +85,7 @@ def read(head: Sequence[Entry], memory: Memory) -> list[Array | tuple[str, Array
     return [_read_one(entry, memory) for entry in head]
 
 
-def _read_one(entry: Entry, memory: Memory) -> Array | tuple[str, Array]:
+def _read_one(entry: Sequence[Any], memory: Memory) -> Array | tuple[str, Array]:
     datatype, shape, start, size = _checked(entry, memory)
     data = memory[start : start + size]
     if datatype == BYTES:
@@ -98,7 +98,7 @@ def _read_one(entry: Entry, memory: Memory) -> Array | tuple[str, Array]:
     return (BF16, array) if datatype == BF16 else array
 
 
-def _checked(entry: Entry, memory: Memory) -> tuple[str, tuple[int, ...], int, int]:
+def _checked(entry: Sequence[Any], memory: Memory) -> tuple[str, tuple[int, ...], int, int]:
     try:
         datatype, shape, start, size = entry
         sizes = (*shape, start, size)

@@ -66,6 +66,8 @@ class Witness:
     tap: Tap | None = None
     inside: tuple[str, ...] = ()
     tame: bool = False
+    # Whether memory kept it from looking at all there is.
+    short: bool = False
 
     def examine(self, sources: Sequence[Source | None]) -> Evidence:
         """Look at rows of each source; ``None`` is one for which no input was found."""
@@ -86,6 +88,7 @@ class Witness:
         except _DisprovedError as disproof:
             return Evidence(disproved=str(disproof))
         except (_ShortError, MemoryError):
+            self.short = True
             return Evidence(unknown="there is not enough memory to run several rows")
 
     def answers(self, run: Run, names: Sequence[str], feeds: Feeds) -> list[Array]:
@@ -273,6 +276,7 @@ class _Look:
             try:
                 return self.witness.tap(names)
             except LoadError as error:
+                self.witness.short |= error.for_memory
                 why = f"{why}: {error.reason}"
         raise _DisprovedError(f"rows' answers may change behind '{names[0]}', {what}, and {why}")
 

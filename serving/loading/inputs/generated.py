@@ -108,10 +108,12 @@ def find_plan(
     by_rows: bool,
     hints: Iterable[Feeds] = (),
     with_optional: bool = False,
+    on_failure: Callable[[Exception], None] = lambda error: None,
 ) -> Plan | None:
     """Guess sizes and values until the model runs; ``None`` when nothing was found in time.
 
-    ``hints``: inputs known to work, whose sizes are tried first.
+    ``hints``: inputs known to work, whose sizes are tried first. ``on_failure`` hears why a
+    guess did not run.
     """
     inputs = tuple(t for t in signature.inputs if with_optional or not t.optional)
     names = [tensor.name for tensor in signature.outputs]
@@ -123,7 +125,8 @@ def find_plan(
                 run(names, plan.make())
             except LoadError:
                 raise
-            except Exception:  # noqa: BLE001, S112, RUF100 - a wrong guess, as most are
+            except Exception as error:  # noqa: BLE001 - a wrong guess, as most are
+                on_failure(error)
                 if time.monotonic() > end:
                     return None
                 continue

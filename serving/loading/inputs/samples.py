@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from serving.errors import LoadError
-from serving.execution.faults import classify
+from serving.errors import LoadError, Retry
+from serving.execution.faults import classify, short_of_memory
 from serving.loading.batching.answers import answers_of
 from serving.loading.inputs import sample_files, warmup_inputs
 from serving.loading.inputs.generated import STYLES, Array, Feeds, Run, Style
@@ -99,7 +99,9 @@ def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:
             raise
         except Exception as error:
             fault = classify(error)
-            raise LoadError(f"{sample.what} failed: {fault.message}", fault.detail) from error
+            words, short = f"{sample.what} failed: {fault.message}", short_of_memory(error)
+            retry = Retry.after(error)
+            raise LoadError(words, fault.detail, retry, for_memory=short) from error
         if sample.own and all(_finite(array) for array in sample.feeds.values()):
             _check_finite(sample, names, answers)
 

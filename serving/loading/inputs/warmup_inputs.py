@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.loading.inputs.generated import STYLES, Array, Feeds, values
 from serving.model_config.schema import WarmupInput, WarmupSample
 from serving.signature import Signature, Tensor
@@ -99,7 +99,9 @@ def _from_file(
     try:
         data = b"" if path.is_symlink() else read_file(path, _MOST_BYTES, follow=False)
     except OSError as error:
-        raise LoadError(f"{who}: its file cannot be read: {error.strerror}", str(error)) from error
+        words = f"{who}: its file cannot be read: {error.strerror}"
+        # One that is missing may still come: it lies beside the version, not among its files.
+        raise LoadError(words, str(error), Retry.LATER) from error
     row = (shape[0] // given.repeat, *shape[1:]) if given.repeat > 1 else shape
     count = int(np.prod(row, dtype=np.int64))
     if tensor.datatype == "BYTES":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.errors import LoadError
 from serving.execution.files import file_bytes
 from serving.loading.memory import check_alone, model_budget
 from serving.loading.trial.findings import Failure, Findings
@@ -37,5 +36,5 @@ def tried_alone(
     finally:
         trial.close()
     if isinstance(outcome, Failure):
-        raise LoadError(outcome.reason, outcome.detail)
+        raise outcome.error()
     return outcome

@@ -27,7 +27,7 @@ from serving.state_dir import StateDir
 FOLDER = "trials"
 MOST = 512
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 3
+SCHEMA = 4
 
 
 class TrialCache:

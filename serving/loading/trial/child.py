@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from serving import machine
 from serving.errors import LoadError
 from serving.execution import runtime
+from serving.execution.isolation import refusals
 from serving.execution.isolation.child.serve import limit_memory, serve
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.integer_division import graph_divides_integers
@@ -70,8 +70,8 @@ class Host:
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": stage, ...}``; what is the version's fault comes back as
-        ``{"refused": reason, "detail": ..., "kind": "io" | "memory" | ""}``, and
-        ``{"stopped": True}`` once it was told to stop."""
+        ``{"refused": ...}`` (see ``refusals``), and ``{"stopped": True}`` once it was told to
+        stop."""
         del fds
         stages: dict[str, Callable[[Message], Message]] = {
             "ready": self._ready,
@@ -85,9 +85,10 @@ class Host:
         except _Stopped:
             return {"stopped": True}
         except LoadError as error:
-            return _refusal(error)
+            return {"refused": refusals.to_plain(error)}
         except MemoryError as error:
-            return {"refused": "", "detail": repr(error), "kind": "memory"}
+            words = "there is not enough memory for it"
+            return {"refused": refusals.to_plain(LoadError.after(error, words, repr(error)))}
 
     def hear(self, word: str) -> None:
         """From any thread: ``stop`` ends the run that goes on, and the stage with it."""
@@ -184,14 +185,6 @@ def _unlimit() -> None:
     with contextlib.suppress(ValueError, OSError):
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-
-
-def _refusal(error: LoadError) -> dict[str, Any]:
-    causes = (error, error.__cause__)
-    kind = "memory" if any(isinstance(e, MemoryError) for e in causes) else ""
-    if isinstance(error.__cause__, OSError):
-        kind = "io"
-    return {"refused": error.reason, "detail": error.detail[:2000], "kind": kind}
 
 
 def main() -> None:

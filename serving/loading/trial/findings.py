@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from serving.loading.batching.analysis import VERDICTS, Analysis
+from pydantic import Field
+
+from serving.errors import LoadError, Retry
+from serving.loading.batching.analysis import Analysis, Verdict
 from serving.loading.batching.cost import CostCurve, curve
 from serving.loading.batching.verdict import NO_EVIDENCE, Evidence
 from serving.loading.inputs.generated import STYLES, Plan
 from serving.signature import Signature
-
-_MOST = 4096
+from serving.strict import MOST, Count, Few, Strict, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Findings:
     the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
     integers by, which may end a process; ``grows``: where what it makes follows requests' values,
-    '' for nowhere."""
+    '' for nowhere; ``short``: memory cut it short, so that with more it may find out more."""
 
     analysis: Analysis
     evidence: Evidence = NO_EVIDENCE
@@ -74,6 +76,7 @@ class Findings:
     died: str = ""
     divides: bool = False
     grows: str = ""
+    short: bool = False
 
     @property
     def lasts(self) -> bool:
@@ -94,6 +97,10 @@ class Failure:
     reason: str
     detail: str = ""
     for_memory: bool = False
+    retry: Retry = Retry.NEVER
+
+    def error(self) -> LoadError:
+        return LoadError(self.reason, self.detail, self.retry)
 
 
 def to_plain(findings: Findings) -> dict[str, Any]:
@@ -117,95 +124,63 @@ def to_plain(findings: Findings) -> dict[str, Any]:
         "died": findings.died,
         "divides": findings.divides,
         "grows": findings.grows,
+        "short": findings.short,
     }
 
 
 def _analysis_to_plain(analysis: Analysis) -> dict[str, Any]:
     plain = asdict(analysis)
-    shown = {key: str(value)[:_MOST] for key, value in plain.items() if key != "lost"}
-    return {**shown, "lost": list(analysis.lost[:_MOST])}
+    shown = {key: str(value)[:MOST] for key, value in plain.items() if key != "lost"}
+    return {**shown, "lost": list(analysis.lost[:MOST])}
 
 
-def from_plain(plain: Any) -> Findings:
+class _Analysis(Strict):
+    kind: Verdict
+    output: Text
+    node: Text
+    operator: Text
+    why: Text
+    lost: Few[Text]
+
+
+class _Evidence(Strict):
+    disproved: Text
+    unknown: Text
+    rounding: Text
+
+
+class _Recipe(Strict):
+    kind: Literal["generated", "sampled"]
+    names: Few[Text]
+    sizes: Few[Annotated[tuple[Text, Count, Count], Field(strict=False)]]
+    style: Annotated[int, Field(ge=0, lt=len(STYLES))]
+    by_rows: bool
+
+
+_Seconds = Annotated[float, Field(ge=0, lt=1e9)]
+
+
+class _Findings(Strict):
+    analysis: _Analysis
+    evidence: _Evidence
+    notes: Few[Text]
+    seconds: Few[Annotated[tuple[Count, _Seconds], Field(strict=False)]]
+    recipe: _Recipe | None
+    memory_bytes: Count
+    loaded_bytes: Count
+    died: Text
+    divides: bool
+    grows: Text
+    short: bool
+
+
+def from_plain(plain: object) -> Findings:
     """Raises ValueError for anything that ``to_plain`` cannot have made."""
-    try:
-        return _findings(plain)
-    except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-        raise ValueError(f"not a rehearsal's findings: {error!r}") from error
-
-
-def _findings(plain: Any) -> Findings:
-    return Findings(
-        _analysis(plain["analysis"]),
-        _evidence(plain["evidence"]),
-        tuple(_text(note) for note in _few(plain["notes"])),
-        {_count(rows): _time(time) for rows, time in _few(plain["seconds"])},
-        None if plain["recipe"] is None else _recipe(plain["recipe"]),
-        _count(plain["memory_bytes"]),
-        _count(plain["loaded_bytes"]),
-        _text(plain["died"]),
-        _bool(plain["divides"]),
-        _text(plain["grows"]),
-    )
-
-
-def _analysis(plain: Any) -> Analysis:
-    kind = next((kind for kind in VERDICTS if kind == plain["kind"]), None)
-    if kind is None:
-        raise ValueError("no such verdict")
-    return Analysis(
-        kind,
-        _text(plain["output"]),
-        _text(plain["node"]),
-        _text(plain["operator"]),
-        _text(plain["why"]),
-        tuple(_text(name) for name in _few(plain["lost"])),
-    )
-
-
-def _evidence(plain: Any) -> Evidence:
-    disproved, unknown = _text(plain["disproved"]), _text(plain["unknown"])
-    return Evidence(disproved, unknown, _text(plain["rounding"]))
-
-
-def _recipe(plain: Any) -> Recipe:
-    kind = plain["kind"]
-    if kind not in ("generated", "sampled") or not 0 <= plain["style"] < len(STYLES):
-        raise ValueError("no such way to make inputs")
-    return Recipe(
-        kind,
-        tuple(_text(name) for name in _few(plain["names"])),
-        tuple((_text(n), _count(axis), _count(size)) for n, axis, size in _few(plain["sizes"])),
-        _count(plain["style"]),
-        _bool(plain["by_rows"]),
-    )
-
-
-def _few(value: Any) -> list[Any]:
-    if not isinstance(value, list) or len(value) > _MOST:
-        raise ValueError("not a short list")
-    return value
-
-
-def _bool(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"not a boolean: {value!r}")
-    return value
-
-
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
-        raise ValueError(f"not a count: {value!r}")
-    return value
-
-
-def _time(value: Any) -> float:
-    if not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError(f"not a time: {value!r}")
-    return float(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MOST:
-        raise ValueError("not a short text")
-    return value
+    read = _Findings.read(plain, "what a trial found out")
+    made = {
+        "analysis": Analysis(**dict(read.analysis)),
+        "evidence": Evidence(**dict(read.evidence)),
+        "seconds": dict(read.seconds),
+        "recipe": None if read.recipe is None else Recipe(**dict(read.recipe)),
+    }
+    return Findings(**{**dict(read), **made})

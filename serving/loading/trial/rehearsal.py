@@ -5,9 +5,9 @@ The same code runs in the trial's child and, without a trial, in the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 from serving.execution.faults import short_of_memory
 from serving.execution.onnx_nodes import Model
@@ -25,7 +25,7 @@ from serving.loading.batching.verdict import (
 )
 from serving.loading.batching.witness import Tap, Witness
 from serving.loading.inputs import generated
-from serving.loading.inputs.generated import Array, Plan, Run, Source
+from serving.loading.inputs.generated import Plan, Run, Source
 from serving.loading.inputs.samples import Sample, run_all, sampled_rows
 from serving.loading.memory import Meter
 from serving.loading.trial.findings import Findings, Recipe
@@ -44,8 +44,18 @@ class Subject:
     divides: bool = False
 
 
+class _Short:
+    """Whether memory was short for anything that was tried."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def note(self, error: Exception) -> None:
+        self.seen |= short_of_memory(error)
+
+
 def rehearse(
-    inner: Run,
+    run: Run,
     signature: Signature,
     config: ModelConfig,
     settings: Settings,
@@ -55,38 +65,33 @@ def rehearse(
 ) -> Findings:
     """What the graph and generated input can tell; the samples have run already.
 
-    Raises LoadError only where the run, ``inner``, does: input that does not run is a finding.
+    Raises LoadError only where ``run`` does: input that does not run is a finding.
     """
     hints = [sample.feeds for sample in samples]
-    short: list[bool] = []
-
-    def run(names: Sequence[str], feeds: Mapping[str, Array]) -> Sequence[Any]:
-        try:
-            return inner(names, feeds)
-        except Exception as error:
-            if short_of_memory(error):
-                short.append(True)
-            raise
-
+    short = _Short()
     wanted = intent(config, settings)
     by_rows = bool(wanted.max_rows) and signature.may_batch
-    plan = generated.find_plan(run, signature, by_rows, hints)
+    find = partial(generated.find_plan, run, signature, by_rows, hints, on_failure=short.note)
+    plan = find()
     plans: list[Plan | None] = [plan]
     if by_rows and any(tensor.optional for tensor in signature.inputs):
-        plans.append(generated.find_plan(run, signature, by_rows, hints, with_optional=True))
+        plans.append(find(with_optional=True))
     sampled = sampled_rows(samples, signature) if by_rows else None
     analysis = analyse_subject(subject, signature, wanted, config, settings)
     evidence = NO_EVIDENCE
     if needs_test(wanted, analysis):
         witness = _witness(run, signature, config, subject, analysis)
         evidence = _examined(witness, plans, sampled)
+        short.seen |= witness.short
     verdict = decide(wanted, analysis, evidence)
     source: Source | None = plan or sampled
-    notes = [] if plan is not None else [_not_run(bool(hints), bool(short))]
+    notes = [] if plan is not None else [_not_run(bool(hints), short.seen)]
     if source is None:
-        return Findings(analysis, evidence, tuple(notes), memory_bytes=meter.grown)
+        return Findings(
+            analysis, evidence, tuple(notes), memory_bytes=meter.grown, short=short.seen
+        )
     sizes = warmup.warm_sizes(verdict.max_rows or 1, config.preferred_batch_sizes)
-    words, seconds = warmup.warm(
+    warmth = warmup.warm(
         run,
         source,
         output_names(signature),
@@ -95,8 +100,16 @@ def rehearse(
         meter,
     )
     recipe = Recipe.of(plan) if plan is not None else Recipe("sampled")
-    notes += [words] if words else []
-    return Findings(analysis, evidence, tuple(notes), seconds, recipe, meter.grown)
+    notes += [warmth.words] if warmth.words else []
+    return Findings(
+        analysis,
+        evidence,
+        tuple(notes),
+        warmth.seconds,
+        recipe,
+        meter.grown,
+        short=short.seen or warmth.short,
+    )
 
 
 def analyse_subject(

@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.loading.memory import Ledger, words
 from serving.loading.trial.findings import Failure, Findings
 from serving.loading.trial.trial import Job
 
 Outcome = Findings | Failure
 Cancelled = Callable[[], bool]
-# A trial that took more of its share than a third may have been cut short by it.
-_AMPLE = 3
 # For others' trials to end, where one needs what they were lent, and from one look to the next
 # whether it is still wanted.
 _WAIT_S = 10.0
@@ -45,12 +43,12 @@ class TrialRoom:
         """Run a trial within a share; where that is too little, again with all that is free,
         once others have ended or have had time to.
 
-        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError,
-        caused by a MemoryError, where only others' trials and versions are in its way.
+        ``run`` gets the job with what it may take. Raises what ``run`` does, and LoadError, to be
+        tried later, where only others' trials and versions are in its way.
         """
         with self._loan(job, self._places) as lent:
             outcome = run(replace(job, budget=lent))
-        if lent < job.budget and _is_short(outcome, lent):
+        if lent < job.budget and _is_short(outcome):
             return self._with_all(job, run, cancelled)
         return outcome
 
@@ -96,15 +94,12 @@ class TrialRoom:
                 self._changed.notify_all()
 
     def _no_room(self, bytes_: int) -> LoadError:
-        error = LoadError(
+        return LoadError(
             f"there is no room for its trial: loaded versions and other trials leave"
-            f" {words(max(0, bytes_))} of the {words(self._ledger.total)} for all together"
+            f" {words(max(0, bytes_))} of the {words(self._ledger.total)} for all together",
+            retry=Retry.LATER,
         )
-        error.__cause__ = MemoryError("the budget of all versions is used up")
-        return error
 
 
-def _is_short(outcome: Outcome, lent: int) -> bool:
-    if isinstance(outcome, Failure):
-        return outcome.for_memory
-    return outcome.memory_bytes * _AMPLE > lent
+def _is_short(outcome: Outcome) -> bool:
+    return outcome.for_memory if isinstance(outcome, Failure) else outcome.short

@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from serving.errors import LoadError
+from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
+from serving.execution.isolation import refusals
 from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.session import is_for_cpu
@@ -29,6 +30,8 @@ from serving.loading.trial.findings import Failure, Findings
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+
+Read = TypeVar("Read")
 
 NICENESS = 10
 IDLE_S = 5.0
@@ -41,6 +44,8 @@ _LOOK_S = 0.05
 _STOP_S = 1.0
 _DROP_S = 10.0
 _MODULE = "serving.loading.trial.child"
+# A model of more than this part of the memory that its trial had may have died for want of it.
+_LARGE = 3
 
 _READY, _LOAD, _SAMPLES, _REHEARSE = "ready", "load", "samples", "rehearse"
 _WHILE = {
@@ -114,13 +119,14 @@ class Trial:
         """What became of the version: findings, or a failure that another try would repeat.
         ``on_ready`` is called when the child has started, and begins with the version.
 
-        Raises LoadError for what may go better another time (its cause is an OSError or
-        MemoryError) or took too long; LoadCancelledError.
+        Raises LoadError for what may go better another time or took too long;
+        LoadCancelledError.
         """
         try:
             child = self._take()
         except OSError as error:
-            raise LoadError("no process could be started for its trial", str(error)) from error
+            words = "no process could be started for its trial"
+            raise LoadError(words, str(error), Retry.LATER) from error
         try:
             with _watched(child, cancelled):
                 outcome = _stages(child, job, on_ready)
@@ -244,9 +250,13 @@ def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | 
         if "stopped" in answer:
             return None
         if "refused" in answer:
-            return _refused(job, answer)
+            return _refused(job, stage, _read(refusals.from_plain, answer["refused"]))
+    return _read(findings.from_plain, answer.get("findings"))
+
+
+def _read(from_plain: Callable[[Any], Read], said: object) -> Read:
     try:
-        return findings.from_plain(answer.get("findings"))
+        return from_plain(said)
     except ValueError as error:
         raise LoadError("its trial answered nonsense", str(error)) from error
 
@@ -269,22 +279,28 @@ def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:
     if stage == _REHEARSE:
         words = f"its trial ended with {death.words} on generated input"
         return Findings(
-            Analysis("open", why=words), notes=(words,), memory_bytes=job.size, died=death.words
+            Analysis("open", why=words),
+            notes=(words,),
+            memory_bytes=job.size,
+            died=death.words,
+            # Some operators die of memory that they don't get.
+            short=job.size * _LARGE > job.budget,
         )
     reason = f"its trial ended with {death.words} {_WHILE[stage]}"
     if death.words == "SIGKILL":
         # Nobody but the kernel does that, for want of memory; which may pass.
-        raise LoadError(f"{reason}: most likely for want of memory") from MemoryError(death.words)
+        raise LoadError(f"{reason}: most likely for want of memory", retry=Retry.LATER)
     return Failure(reason)
 
 
-def _refused(job: Job, answer: Message) -> Failure:
-    reason, detail = str(answer["refused"]), str(answer.get("detail", ""))
-    kind = answer.get("kind")
-    if kind == "io":
-        raise LoadError(reason, detail) from OSError(detail)
-    if kind == "memory":
+def _refused(job: Job, stage: str, error: LoadError | ConfigError) -> Failure:
+    if isinstance(error, ConfigError):
+        raise error
+    if error.for_memory:
         room = memory.words(job.budget)
-        reason = f"it needs more memory than the {room} that it may take"
-        return Failure(reason, detail, for_memory=True)
-    return Failure(reason, detail)
+        words = f"it needs more memory than the {room} that it may take"
+        reason = error.reason if stage == _SAMPLES else words
+        return Failure(reason, error.detail, for_memory=True)
+    if error.retry is Retry.LATER:
+        raise error
+    return Failure(error.reason, error.detail, retry=error.retry)

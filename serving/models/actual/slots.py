@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving import machine
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
 from serving.events import log
 from serving.model_config import ModelConfig
 from serving.models.actual.drawing import Loaded, SlotFacts
@@ -178,7 +178,7 @@ class Slots:
         self._outside.changed(slot.model)
         self.history.record(slot, None, self._outside.wall())
         if known is not None and known.config is None:
-            self._fail(work, known.error, may_heal=False)
+            self._fail(work, LoadError(known.error))
 
     def _begin_load(self, work: Work) -> None:
         work.gives_way.clear()
@@ -211,10 +211,10 @@ class Slots:
         self._move(work, State.GONE, work.slot.reason if drained else "")
         del self._works[work.slot.id]
 
-    def _fail(self, work: Work, reason: str, *, may_heal: bool, detail: str = "") -> None:
+    def _fail(self, work: Work, error: LoadError) -> None:
         work.slot.attempts += 1
-        work.slot.may_heal = may_heal
-        self._move(work, State.FAILED, reason, detail=detail)
+        work.slot.retry = error.retry
+        self._move(work, State.FAILED, error.reason, detail=error.detail)
 
     def _move(self, work: Work, to: State, reason: str = "", **facts: object) -> None:
         """``facts`` are for the log."""
@@ -282,7 +282,7 @@ class Slots:
         facts = loaded.facts
         work.slot.signature = facts.signature
         if words := self._outside.objection(work.slot):
-            self._fail(work, words, may_heal=False)
+            self._fail(work, LoadError(words))
             self._close_unused(work, loaded)
             return
         self._on_warming(work)
@@ -303,7 +303,7 @@ class Slots:
         if work.slot.cancelled:
             self._end_cancelled(work)
         else:
-            self._fail(work, _MOVED, may_heal=True)
+            self._fail(work, LoadError(_MOVED, retry=Retry.LATER))
         self._close_unused(work, loaded)
 
     def _on_failed(self, work: Work, error: BaseException, moved: bool) -> None:
@@ -314,12 +314,11 @@ class Slots:
             work.slot.gave_way += 1
             self._move(work, State.NEW, _GAVE_WAY)
             return
-        reason, detail = _reason(error)
+        failure = _as_load_error(error)
         if moved:
             # Half a file says nothing about the whole one.
-            self._fail(work, _MOVED, may_heal=True, detail=detail or reason)
-        else:
-            self._fail(work, reason, may_heal=_may_heal(error), detail=detail)
+            failure = LoadError(_MOVED, failure.detail or failure.reason, Retry.LATER)
+        self._fail(work, failure)
 
     # Leaving.
 
@@ -369,26 +368,14 @@ def _fingerprint(key: SlotKey) -> str:
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
-def _reason(error: BaseException) -> tuple[str, str]:
-    """What clients may read, and the original for the log."""
+def _as_load_error(error: BaseException) -> LoadError:
     if isinstance(error, LoadError):
-        return error.reason, error.detail
+        return error
     if isinstance(error, MemoryError):
-        return "not enough memory", repr(error)
+        return LoadError.after(error, "not enough memory", repr(error))
     if isinstance(error, OSError):
-        return "its files could not be read", repr(error)
+        return LoadError.after(error, "its files could not be read", repr(error))
     if machine.is_thread_shortage(error):
-        return "no thread could be started for it", machine.thread_shortage_words()
-    return "an internal error while it was loaded", repr(error)
-
-
-def _may_heal(error: BaseException) -> bool:
-    """Whether another try may go better with the same files."""
-    marked = getattr(error, "may_heal", None)
-    if isinstance(marked, bool):
-        return marked
-    if machine.is_thread_shortage(error):
-        return True
-    causes = [e for e in (error, error.__cause__) if isinstance(e, OSError | MemoryError)]
-    # A file that was missing comes as a change of files.
-    return bool(causes) and not isinstance(causes[-1], FileNotFoundError)
+        words = "no thread could be started for it"
+        return LoadError(words, machine.thread_shortage_words(), Retry.LATER)
+    return LoadError("an internal error while it was loaded", repr(error))

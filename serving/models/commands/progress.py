@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serving.errors import ErrorCode
+from serving.errors import ErrorCode, Retry
 from serving.models import advice
 from serving.models.commands.command import (
     AcceptVersion,
@@ -185,9 +185,9 @@ def _of_wishes(targets: Sequence[Candidate], facts: Facts) -> Outcome | None:
     for candidate in targets:
         slot = _slot_of(candidate, facts.slots)
         if not candidate.whole and slot is None:
-            failures.append((candidate.version, candidate.note, False))
+            failures.append((candidate.version, candidate.note, Retry.NEVER))
         elif slot is not None and slot.state is State.FAILED:
-            failures.append((candidate.version, slot.reason, slot.may_heal))
+            failures.append((candidate.version, slot.reason, slot.retry))
         elif slot is None or slot.state is not State.READY:
             return None
     return _load_ended(facts, failures)
@@ -223,12 +223,12 @@ def _nothing_to_load(facts: Facts) -> Outcome:
     return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
 
 
-def _load_ended(facts: Facts, failures: Sequence[tuple[int, str, bool]]) -> Outcome:
+def _load_ended(facts: Facts, failures: Sequence[tuple[int, str, Retry]]) -> Outcome:
     if not failures:
         return Outcome(version=facts.default)
     # Triton's words; its clients look for them.
     states = "; ".join(f"version {v} is at UNAVAILABLE state: {why}" for v, why, _ in failures)
-    heals = all(may_heal for _, _, may_heal in failures)
+    heals = all(retry is Retry.LATER for _, _, retry in failures)
     return Outcome(
         ErrorCode.UNAVAILABLE if heals else ErrorCode.BAD_REQUEST,
         f"load failed for model '{facts.model}': {states}",
@@ -255,7 +255,7 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
         return _not_found(facts, version)
     slot = policy.find(facts.slots, candidate)
     if slot is not None and slot.state is State.FAILED:
-        return _load_ended(facts, [(version, slot.reason, slot.may_heal)])
+        return _load_ended(facts, [(version, slot.reason, slot.retry)])
     if slot is None and not candidate.whole and not candidate.settling:
-        return _load_ended(facts, [(version, candidate.note, False)])
+        return _load_ended(facts, [(version, candidate.note, Retry.NEVER)])
     return None

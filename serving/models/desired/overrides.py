@@ -11,7 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from serving.strict import Strict, StrictError
 
 Mode = Literal["poll", "explicit", "both"]
 # The form of the document.
@@ -150,50 +154,29 @@ def from_document(document: object, mode: Mode) -> tuple[dict[str, Overrides], t
     for model, fields in models.items():
         try:
             overrides[model] = _overrides_of(fields, mode)
-        except ValueError as error:
+        except StrictError as error:
             wrong.append(f"{model}: {error}")
     return overrides, tuple(wrong)
 
 
+_Number = Annotated[int, Field(gt=0, le=_LARGEST)]
+_Numbers = Annotated[frozenset[_Number], Field(strict=False)]
+
+
+class _Entry(Strict):
+    pin: _Number | None = None
+    answered: _Number | None = None
+    previous: _Number | None = None
+    kept_until: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
+    whole: bool | None = None
+    versions: _Numbers = frozenset()
+    out: _Numbers = frozenset()
+
+
 def _overrides_of(fields: object, mode: Mode) -> Overrides:
-    if not isinstance(fields, dict):
-        raise ValueError("not an object")
-    known = {"pin", "answered", "previous", "kept_until", "whole", "versions", "out"}
-    if unknown := sorted(set(fields) - known):
-        raise ValueError(f"unknown: {', '.join(unknown)}")
-    current = Overrides(
-        pin=_number(fields.get("pin")),
-        answered=_number(fields.get("answered")),
-        previous=_number(fields.get("previous")),
-        kept_until=_seconds(fields.get("kept_until", 0.0)),
-    )
-    whole, versions, out = _flag(fields.get("whole")), _numbers(fields, "versions"), ""
-    held = frozenset((number, out) for number in _numbers(fields, "out"))
-    return replace(current, whole=whole, versions=versions, out=held) if mode == "both" else current
-
-
-def _number(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST:
-        raise ValueError(f"not a version: {value!r}")
-    return value
-
-
-def _numbers(fields: Mapping[str, object], key: str) -> frozenset[int]:
-    values = fields.get(key, [])
-    if not isinstance(values, list):
-        raise ValueError(f"{key} is not a list")
-    return frozenset(number for value in values if (number := _number(value)) is not None)
-
-
-def _flag(value: object) -> bool | None:
-    if value is not None and not isinstance(value, bool):
-        raise ValueError(f"neither true nor false: {value!r}")
-    return value
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
-        raise ValueError(f"not a time: {value!r}")
-    return float(value)
+    read = _Entry.read(fields, "its entry")
+    held = frozenset((number, "") for number in read.out)
+    current = Overrides(**{**dict(read), "out": held})
+    if mode == "both":
+        return current
+    return replace(current, whole=None, versions=frozenset(), out=frozenset())

@@ -15,12 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from serving import machine
-from serving.errors import ConfigError, LoadError
+from serving.errors import ConfigError, LoadError, Retry
 from serving.execution import runtime
 from serving.execution.faults import (
     Fault,
@@ -31,7 +31,7 @@ from serving.execution.faults import (
     too_large_an_answer,
 )
 from serving.execution.files import ModelFiles, open_files
-from serving.execution.isolation import framing, snapshot, tensor_wire
+from serving.execution.isolation import framing, refusals, snapshot, tensor_wire
 from serving.execution.isolation.child.serve import serve
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
@@ -78,7 +78,7 @@ class Host:
         try:
             return self._load(message, fd)
         except (LoadError, ConfigError) as error:
-            return {"refused": _refusal(error)}
+            return {"refused": refusals.to_plain(error)}
         finally:
             os.close(fd)
 
@@ -227,25 +227,11 @@ def _keep(fd: int, files: ModelFiles) -> None:
         if error.errno == errno.EFBIG:
             raise LoadError(machine.file_size_words(), str(error)) from None
         words = "there is not enough memory for the model's files"
-        raise LoadError(words, str(error)) from MemoryError(str(error))
+        raise LoadError(words, str(error), Retry.LATER, for_memory=True) from None
 
 
 def _signature(runner: Runner) -> Message:
-    signature = runner.signature
-    sides = {"inputs": signature.inputs, "outputs": signature.outputs}
-    return {
-        side: [[t.name, t.datatype, t.shape, t.optional, t.dim_names, t.described] for t in tensors]
-        for side, tensors in sides.items()
-    } | {"left_out": [[one.name, one.type] for one in signature.left_out]}
-
-
-def _refusal(error: LoadError | ConfigError) -> Message:
-    if isinstance(error, ConfigError):
-        return {"kind": "config", "reason": str(error), "detail": ""}
-    cause = error.__cause__
-    kind = "memory" if isinstance(cause, MemoryError) else ""
-    kind = "io" if isinstance(cause, OSError) else kind
-    return {"kind": kind, "reason": error.reason, "detail": error.detail[:4000]}
+    return asdict(runner.signature)
 
 
 def main() -> None:

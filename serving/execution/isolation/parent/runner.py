@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from serving.errors import ConfigError, LoadError
+from pydantic import AfterValidator, Field
+
+from serving.errors import ConfigError, LoadError, Retry
+from serving.execution.isolation import refusals
 from serving.execution.isolation.channel import Channel, NonsenseError
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
@@ -20,6 +23,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
+from serving.strict import Count, Many, Strict, StrictError
 
 _MODULE = "serving.execution.isolation.child.main"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
@@ -91,7 +95,8 @@ class Hosted:
         try:
             child = Child(_MODULE, name=spec.name, memory_bytes=spec.load_bytes)
         except OSError as error:
-            raise LoadError("no process can be started for it", str(error)) from error
+            words = "no process can be started for it"
+            raise LoadError(words, str(error), Retry.LATER) from error
         hosted = cls(spec, child)
         try:
             started(hosted)
@@ -252,47 +257,64 @@ def _oom_kills() -> int | None:
 def _load_death(error: ChildDiedError) -> LoadError:
     if error.signal_number == signal.SIGKILL:
         # Nobody but the kernel, for want of memory, is likely to; that may pass.
-        load_error = LoadError("its process was killed while it loaded it")
-        load_error.__cause__ = MemoryError(error.words)
-        return load_error
+        return LoadError("its process was killed while it loaded it", retry=Retry.LATER)
     return LoadError(f"its process ended while it loaded it ({error.words})")
 
 
-def _refusal(said: Message) -> LoadError | ConfigError:
-    reason, detail = str(said["reason"]), str(said["detail"])
-    if said["kind"] == "config":
-        return ConfigError(reason)
-    error = LoadError(reason, detail)
-    causes: dict[str, BaseException] = {"io": OSError(detail), "memory": MemoryError(detail)}
-    error.__cause__ = causes.get(said["kind"])
-    return error
+def _refusal(said: object) -> LoadError | ConfigError:
+    try:
+        return refusals.from_plain(said)
+    except ValueError as error:
+        return LoadError("its process refused it in words that are not known", str(error))
 
 
 def _facts(answer: Message) -> Facts:
-    said = answer["signature"]
+    try:
+        read = _Loaded.read(answer, "its process's answer")
+    except StrictError as error:
+        words = "its process described the model in words that are not known"
+        raise LoadError(words, str(error)) from None
+    said = read.signature
     signature = Signature(
-        tuple(_tensor(entry) for entry in said["inputs"]),
-        tuple(_tensor(entry) for entry in said["outputs"]),
-        tuple(LeftOut(str(name), str(kind)) for name, kind in said["left_out"]),
+        tuple(Tensor(**dict(one)) for one in said.inputs),
+        tuple(Tensor(**dict(one)) for one in said.outputs),
+        tuple(LeftOut(**dict(one)) for one in said.left_out),
     )
-    return Facts(
-        signature=signature,
-        nodes={str(provider): int(count) for provider, count in answer["nodes"].items()},
-        provider=str(answer["provider"]),
-        threads=int(answer["threads"]),
-        notes=tuple(str(note) for note in answer["notes"]),
-    )
+    return Facts(signature, read.nodes, read.provider, read.threads, read.notes)
 
 
-def _tensor(entry: list[Any]) -> Tensor:
-    name, datatype, shape, optional, dim_names, described = entry
-    if datatype not in DATATYPES:
-        raise LoadError("its process described the model in words that are not known")
-    return Tensor(
-        str(name),
-        datatype,
-        tuple(int(size) for size in shape),
-        bool(optional),
-        tuple(str(dim) for dim in dim_names),
-        None if described is None else tuple(int(size) for size in described),
-    )
+def _datatype(name: str) -> str:
+    if name not in DATATYPES:
+        raise ValueError("is no datatype")
+    return name
+
+
+_Shape = Many[Annotated[int, Field(ge=-1, lt=2**63)]]
+
+
+class _Tensor(Strict):
+    name: str
+    datatype: Annotated[str, AfterValidator(_datatype)]
+    shape: _Shape
+    optional: bool
+    dim_names: Many[str]
+    described: _Shape | None
+
+
+class _LeftOut(Strict):
+    name: str
+    type: str
+
+
+class _Signature(Strict):
+    inputs: Many[_Tensor]
+    outputs: Many[_Tensor]
+    left_out: Many[_LeftOut]
+
+
+class _Loaded(Strict):
+    signature: _Signature
+    nodes: dict[str, Count]
+    provider: str
+    threads: Count
+    notes: Many[str]

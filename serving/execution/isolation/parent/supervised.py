@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serving.errors import ConfigError, LoadError
+from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import snapshot
 from serving.execution.isolation.backoff import Backoff
@@ -262,7 +262,8 @@ def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: 
     try:
         files = snapshot.new()
     except OSError as error:
-        raise LoadError("there is not enough memory for the model's files") from error
+        words = "there is not enough memory for the model's files"
+        raise LoadError(words, retry=Retry.LATER) from error
     return HostSpec(
         name=name,
         message=message,
