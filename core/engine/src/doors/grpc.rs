@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::{Origin, trace};
 use crate::queue::{Answer, batch};
+use crate::routes::Reference;
 use crate::stats::Protocol;
 use crate::status;
 use crate::tensor::shown;
@@ -86,7 +87,7 @@ fn open(shared: &Shared, request: &Request<Incoming>) -> std::result::Result<Hea
     if let Some(refusal) = refuse(shared, request) {
         return Err(Box::new(refusal));
     }
-    Head::read(request.headers()).map_err(|error| {
+    Head::read(shared, request.headers()).map_err(|error| {
         let id = ids::from_client(request.headers()).map_or_else(ids::make, str::to_owned);
         if request.uri().path() == MODEL_INFER {
             shared.unresolved.answered(Protocol::Grpc, Err(error.code), Duration::ZERO);
@@ -197,7 +198,7 @@ async fn unary_answer(shared: &Shared, rpc: &str, head: &Head, request: Request<
 /// tritonclient raises on any error here: an unknown model is simply not ready.
 fn model_ready(shared: &Shared, message: Bytes) -> Result<bool> {
     let (model, version) = protobuf::decode_model_ref(message)?;
-    match infer::is_ready(shared, &model, &version) {
+    match shared.routes.is_ready(Reference { model: &model, version: &version }) {
         Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::Unavailable) => Ok(false),
         other => other,
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ids;
 use crate::offload::Job;
 use crate::queue::Form;
+use crate::routes::Key;
 use crate::stats::Protocol;
 use crate::stop::Stop;
 use bytes::Bytes;
@@ -40,12 +41,13 @@ pub struct Head {
     pub request_id: Option<String>,
     pub encoding: Encoding,
     replayed: bool,
+    key: Option<Key>,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
 
 impl Head {
-    pub fn read(headers: &HeaderMap) -> Result<Head> {
+    pub fn read(shared: &Shared, headers: &HeaderMap) -> Result<Head> {
         let encoding = match headers.get(GRPC_ENCODING) {
             None => Encoding::Identity,
             Some(value) => Encoding::parse(value.to_str().unwrap_or("?"))?,
@@ -57,6 +59,7 @@ impl Head {
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
             replayed: headers.contains_key(ids::REPLAY),
+            key: infer::routing_key(shared, headers),
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }
@@ -131,7 +134,7 @@ pub async fn decode(
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
-    Ok(DecodedRequest { request, form, deadline, reservation })
+    Ok(DecodedRequest { request, form, deadline, reservation, key: head.key })
 }
 
 /// A message's bytes; decompressed, where it is marked so, by what the head says.

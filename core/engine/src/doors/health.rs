@@ -52,7 +52,7 @@ fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let ready = if SERVICES.contains(&service) {
         shared.is_ready()
     } else {
-        shared.routes.table().models.get(service)?.is_ready(None)
+        shared.routes.table().models.get(service)?.is_ready()
     };
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }

@@ -15,6 +15,7 @@ use crate::observe::Origin;
 use crate::observe::trace::Context;
 use crate::offload::Job;
 use crate::queue::{Answer, Form};
+use crate::routes::{Key, Reference};
 use crate::stats::Protocol;
 use crate::status;
 use crate::stop::Stop;
@@ -215,7 +216,7 @@ async fn other(
             Ok(health(format!("{{\"ready\":{ready}}}"), ready))
         }
         Target::ModelReady { model, version } => {
-            let ready = infer::is_ready(shared, &model, &version)?;
+            let ready = shared.routes.is_ready(Reference { model: &model, version: &version })?;
             Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", json::quoted(&model)), ready))
         }
         Target::Infer { .. } | Target::Call => call(shared, started, client_id, request, busy).await,
@@ -264,13 +265,11 @@ async fn infer_answer(
     if let Some(record) = guard.record() {
         record.named(&model);
     }
-    let outcome = infer_once(io, (&model, &version), request, &mut guard, busy).await;
-    // Refused before the version was looked at: it is that version's refusal all the same.
-    if outcome.is_err()
-        && !guard.is_on_a_version()
-        && let Ok(queue) = shared.routes.pick(&model, &version)
-    {
-        guard.on(&queue);
+    let asked = Reference { model: &model, version: &version };
+    let key = infer::routing_key(shared, request.headers());
+    let outcome = infer_once(io, asked, key, request, &mut guard, busy).await;
+    if outcome.is_err() {
+        guard.refused(asked, key);
     }
     let record = guard.close(outcome.as_ref());
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
@@ -287,7 +286,8 @@ async fn infer_answer(
 
 async fn infer_once(
     io: &Io,
-    (model, version): (&str, &str),
+    asked: Reference<'_>,
+    key: Option<Key>,
     request: Request<Incoming>,
     guard: &mut OutcomeGuard<'_>,
     busy: &Busy,
@@ -303,17 +303,25 @@ async fn infer_once(
         record.received(data.len());
     }
     let came = reservation.bytes();
-    let (mut decoded, mut reservation) =
-        decode(shared, (model, version), json_length, data, deadline, reservation).await?;
-    decoded.model = model.into();
-    decoded.version = version.to_owned();
+    let (mut decoded, mut reservation) = match binary::split(json_length.as_deref(), data)? {
+        Split::Json(json) => decode(shared, asked.model, json, Bytes::new(), deadline, reservation).await?,
+        Split::Mixed { json, binary } => {
+            decode(shared, asked.model, json, binary, deadline, reservation).await?
+        }
+        Split::Raw(data) => {
+            let queue = guard.resolve(asked, key)?;
+            (json::decode_raw_binary(asked.model, queue.signature(), data)?, reservation)
+        }
+    };
+    decoded.model = asked.model.into();
+    decoded.version = asked.version.to_owned();
     reservation.take(decoded.owned_bytes())?;
     if !decoded.inputs.iter().any(|input| matches!(input.payload, Payload::Raw(_))) {
         // Nothing is left of the text: its data was converted, and counted as that.
         reservation.give_back(came);
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
-    let decoded = DecodedRequest { request: decoded, form: Form::Http(encoding), deadline, reservation };
+    let decoded = DecodedRequest { request: decoded, form: Form::Http(encoding), deadline, reservation, key };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
@@ -372,20 +380,12 @@ type Decoded = (InferRequest, Reservation);
 
 async fn decode(
     shared: &Shared,
-    (model, version): (&str, &str),
-    json_length: Option<String>,
-    data: Bytes,
+    model: &str,
+    json: Bytes,
+    binary: Bytes,
     deadline: Option<Instant>,
     mut held: Reservation,
 ) -> Result<Decoded> {
-    let (json, binary) = match binary::split(json_length.as_deref(), data)? {
-        Split::Json(json) => (json, Bytes::new()),
-        Split::Mixed { json, binary } => (json, binary),
-        Split::Raw(data) => {
-            let queue = shared.routes.pick(model, version)?;
-            return Ok((json::decode_raw_binary(model, queue.signature(), data)?, held));
-        }
-    };
     if json.len() <= DECODE_INLINE {
         return Ok((json::decode_infer(model, &json, binary, &mut held)?, held));
     }

@@ -113,7 +113,7 @@ impl World {
             });
             let reservation = shared.budget.reserve();
             let form = Form::Http(Encoding::Identity);
-            let decoded = DecodedRequest { request, form, deadline: None, reservation };
+            let decoded = DecodedRequest { request, form, deadline: None, reservation, key: None };
             let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;
             let record = guard.close(outcome.as_ref());
             (outcome.map(|_| ()), record)
