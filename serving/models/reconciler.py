@@ -22,8 +22,7 @@ from serving.models.commands.command import (
 )
 from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
-from serving.models.desired import policy
-from serving.models.desired.answers import answering
+from serving.models.desired import choosing, policy
 from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.comparing import Comparing
 from serving.models.desired.configs import is_same
@@ -255,6 +254,7 @@ class Reconciler:
                 return
             for action in actions:
                 self.slots.do(action, self._desired.known)
+        self._note_answers()
         log.error("models_policy_restless", actions=[str(action) for action in actions])
 
     def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
@@ -282,9 +282,9 @@ class Reconciler:
             self._wish_anew(model)
         ready = {slot.version for slot in slots if slot.state is State.READY}
         target, before = self._target_of(model), self._desired.overrides_of(model).answered
-        chosen = {candidate.version for candidate in policy.desired(target, slots)}
-        coming = policy.coming(target, slots)
-        default = answering(target, ready, chosen, before, coming)
+        chosen = {candidate.version for candidate in choosing.desired(target, slots)}
+        coming = choosing.coming(target, slots)
+        default = choosing.plan(target, slots).default
         self._tell_held(target, chosen - coming, default)
         held = held_by_pin(target, default)
         self._pins.tell(model, default if default == target.pinned else None, held)

@@ -16,7 +16,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
-from serving.models.desired import overrides, policy
+from serving.models.desired import choosing, overrides
 from serving.models.desired.candidates import (
     Candidate,
     ModelTarget,
@@ -261,7 +261,7 @@ class DesiredState:
         model, version = command.model, command.version
         loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
         disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
-        chosen = frozenset(candidate.version for candidate in policy.desired(target, slots))
+        chosen = frozenset(candidate.version for candidate in choosing.desired(target, slots))
         if version is None:
             self._exact.pop(model, None)
             self._replacements.pop(model, None)
@@ -328,7 +328,7 @@ def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool
     candidate = target.of(version)
     if candidate is None or not candidate.whole:
         return False
-    slot = policy.find(slots, candidate)
+    slot = choosing.find(slots, candidate)
     return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
 
 
