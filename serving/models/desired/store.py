@@ -57,8 +57,18 @@ class _Taken:
     versions: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look at a model's folder came to."""
+
+    versions: tuple[Candidate, ...] = ()
+    unknown: bool = False
+    settling: bool = False
+
+
 class DesiredState:
-    """The desired state of all models. Used by the manager's loop only.
+    """The desired state of all models. Used by the manager's loop only. What is on disk comes in
+    by ``see``, commands by ``apply``; whoever asks changes nothing.
 
     What commands decided is kept in one document of the state directory, the signatures that
     callers rely on in another. Configurations and files that came with a load call are not kept:
@@ -84,6 +94,7 @@ class DesiredState:
         self._replacements: dict[str, _Replacement] = {}
         self._taken: dict[str, _Taken] = {}
         self._in_force: dict[str, KnownConfig] = {}
+        self._seen: dict[str, _Seen] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
         self._keeping = {
             model: current.kept_until
@@ -116,7 +127,7 @@ class DesiredState:
         )
 
     def known(self, model: str) -> KnownConfig | None:
-        """The configuration in force, as the last ``target`` saw it."""
+        """The configuration in force, as last seen."""
         return self._in_force.get(model)
 
     def uploaded(self) -> dict[str, FoundModel]:
@@ -131,45 +142,49 @@ class DesiredState:
         return [o.upload.root for o in self._replacements.values() if o.upload is not None]
 
     def read_configurations_again(self) -> None:
-        """With the next ``target`` of each model, also where the files look as before."""
+        """As soon as each model is seen next, also where the files look as before."""
         self._configs.read_again()
 
     def keep_only(self, models: Collection[str]) -> None:
-        """Forget the configurations of all other models."""
+        """Forget what was seen of all other models."""
         self._configs.keep_only(models)
+        for model in self._seen.keys() - set(models):
+            del self._seen[model]
         for model in self._in_force.keys() - set(models) - self._taken.keys():
             del self._in_force[model]
 
-    def target(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> ModelTarget:
-        """All that the policy needs of one model. ``found``: the model on disk, None where none
-        was found; ``unseen``: it may be there all the same, for its directory could not be read.
-        ``now``: epoch seconds."""
-        current = self.overrides_of(model)
+    def see(self, model: str, found: FoundModel | None, unseen: bool) -> None:
+        """Take up what is on disk of a model. ``found``: None where it was not found; ``unseen``:
+        it may be there all the same, for its directory could not be read."""
         found = self.uploaded().get(model, found)
-        wanted = self.is_wanted(model)
         unknown = bool(found.error) if found is not None else unseen
-        versions = () if unknown else self._versions(model, found, wanted, current)
-        known = self._in_force.get(model)
+        versions = () if unknown else self._take_up(model, found)
+        settling = found is not None and not found.config_settled
+        self._seen[model] = _Seen(versions, unknown, settling)
+
+    def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
+        """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
+        was may be there all the same. ``now``: epoch seconds."""
+        current = self.overrides_of(model)
+        seen = self._seen.get(model) or _Seen(unknown=unseen)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
-            versions=versions,
-            policy=version_policy(known, versions),
-            unknown=unknown,
-            settling=found is not None and not found.config_settled,
-            wanted=wanted,
+            versions=seen.versions,
+            policy=version_policy(self._in_force.get(model), seen.versions),
+            unknown=seen.unknown,
+            settling=seen.settling,
+            wanted=self.is_wanted(model),
             extra=current.versions,
             out=overrides.held_out(
-                current, {candidate.version: candidate.key.files for candidate in versions}
+                current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
         )
 
-    def _versions(
-        self, model: str, found: FoundModel | None, wanted: bool, current: Overrides
-    ) -> tuple[Candidate, ...]:
+    def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
         taken = self._taken.get(model)
         known = taken.known if taken is not None else self._configuration(model, found)
         if known is not None:
@@ -182,7 +197,7 @@ class DesiredState:
             versions = merged(
                 taken.versions, {candidate.version: candidate for candidate in versions}
             )
-        if not wanted and not current.versions:
+        if not self.is_wanted(model) and not self.overrides_of(model).versions:
             self._taken.pop(model, None)
         elif known is not None and (taken is not None or (found and found.config_settled)):
             self._taken[model] = _Taken(known, versions)
