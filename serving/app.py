@@ -20,6 +20,7 @@ from serving.control.admin import AddressError, Admin, listen
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.loading.loader import Loader
+from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
@@ -40,7 +41,6 @@ from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
-from serving.rollout.table import publish_to
 from serving.settings import Settings
 from serving.state_opening import open_state
 from serving.stop_signals import StopSignals

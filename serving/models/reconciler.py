@@ -22,8 +22,7 @@ from serving.models.commands.command import (
 )
 from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
-from serving.models.desired import policy
-from serving.models.desired.answers import answering
+from serving.models.desired import choosing, policy
 from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.comparing import Comparing
 from serving.models.desired.on_disk import held_by_pin
@@ -104,7 +103,7 @@ class Reconciler:
         for order in take():
             self._take(order)
         for model in self._desired.expired(self._wall()):
-            self._wish_anew(model)
+            self._retarget(model)
         if self._undecided or self._mono() >= self._next_due:
             self._reconcile()
 
@@ -122,8 +121,7 @@ class Reconciler:
 
     def leave_all(self) -> None:
         """The server stops."""
-        self.slots.leave_all()
-        self._stale.update(self._targets, self._defaults)
+        self._stale.update(self.slots.leave_all(), self._targets, self._defaults)
         self._targets, self._defaults = {}, {}
 
     # What is on disk.
@@ -133,12 +131,15 @@ class Reconciler:
         if not self._begun:
             self._desired.begin(names)
             self._begun = not self._disk.unseen
-        self._desired.keep_only(names | self.slots.models())
-        before, uploaded = self._targets.keys(), self._desired.uploaded().keys()
+        loaded, uploaded = self.slots.models(), self._desired.uploaded().keys()
+        self._desired.keep_only(names | loaded)
+        everything = names | loaded | uploaded
         for kept in (self._comparing, self._pins):
-            kept.keep_only(names | self.slots.models() | uploaded)
-        self._stale.update(before, names, uploaded, self.slots.models())
-        self._targets = {name: self._candidate(name) for name in sorted(names | uploaded)}
+            kept.keep_only(everything)
+        self._stale.update(self._targets, everything)
+        for name in everything:
+            self._see(name)
+        self._targets = {name: self._target_now(name) for name in sorted(names | uploaded)}
         self._undecided = True
         self.slots.reconfigure(self._desired.known)
         if self._first is None and self._disk.complete:
@@ -175,26 +176,30 @@ class Reconciler:
             wrong=wrong[:_MOST_NAMED],
         )
 
-    def _candidate(self, model: str) -> ModelTarget:
-        found, unseen = self._disk.find(model), self._disk.unseen
-        target = self._desired.target(model, found, unseen, self._wall())
+    def _see(self, model: str) -> None:
+        self._desired.see(model, self._disk.find(model), self._disk.unseen)
+
+    def _target_now(self, model: str) -> ModelTarget:
+        target = self._desired.target(model, self._disk.unseen, self._wall())
         return replace(target, held=self._comparing.held(model))
 
-    def _wish_anew(self, model: str) -> None:
+    def _retarget(self, model: str) -> None:
+        """What is desired of the model may be another thing now."""
+        self._see(model)
         if self._disk.find(model) is not None or model in self._desired.uploaded():
-            self._targets[model] = self._candidate(model)
+            self._targets[model] = self._target_now(model)
         else:
             self._targets.pop(model, None)
         self.slots.reconfigure(self._desired.known)
         self.touch(model)
 
     def _target_of(self, model: str) -> ModelTarget:
-        return self._targets.get(model) or self._candidate(model)
+        return self._targets.get(model) or self._target_now(model)
 
-    def _all_wishes(self) -> list[ModelTarget]:
+    def _all_targets(self) -> list[ModelTarget]:
         """Models on disk, and those that have slots only: absent, or out of sight."""
         rest = self.slots.models() - self._targets.keys()
-        return [*self._targets.values(), *(self._candidate(model) for model in sorted(rest))]
+        return [*self._targets.values(), *(self._target_now(model) for model in sorted(rest))]
 
     # What commands say.
 
@@ -221,7 +226,7 @@ class Reconciler:
             isinstance(command, SetDefault) and command.version
         ):
             self.slots.forget_failed(model, command.version)
-        self._wish_anew(model)
+        self._retarget(model)
 
     def _keep(self, model: str, change: tuple[int, Change, str] | None) -> None:
         if change is not None:
@@ -262,13 +267,14 @@ class Reconciler:
             return
         for _ in range(_MOST_ROUNDS):
             self._note_answers()
-            everything = self._all_wishes()
+            everything = self._all_targets()
             actions = policy.next_actions(everything, self.slots.all(), self._mono(), self._limits)
             if not actions:
                 self._come_to_rest(everything)
                 return
             for action in actions:
-                self.slots.do(action, self._desired.known)
+                self.touch(self.slots.do(action, self._desired.known))
+        self._note_answers()
         log.error("models_policy_restless", actions=[str(action) for action in actions])
 
     def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
@@ -282,7 +288,7 @@ class Reconciler:
         self._sources.watch(failed)
         for target in everything:
             if self._desired.settle_exact(target, self.slots.of(target.model)):
-                self._wish_anew(target.model)
+                self._retarget(target.model)
 
     def _note_answers(self) -> None:
         """Who answers now: before anything is decided about versions that answer no more."""
@@ -295,12 +301,12 @@ class Reconciler:
         """Whether another version, or another signature, has taken over."""
         slots = self.slots.of(model)
         if self._comparing.compare(self._target_of(model), slots):
-            self._wish_anew(model)
+            self._retarget(model)
         ready = {slot.version for slot in slots if slot.state is State.READY}
         target, before = self._target_of(model), self._desired.overrides_of(model).answered
-        chosen = {candidate.version for candidate in policy.desired(target, slots)}
-        coming = policy.coming(target, slots)
-        default = answering(target, ready, chosen, before, coming)
+        chosen = {candidate.version for candidate in choosing.desired(target, slots)}
+        coming = choosing.coming(target, slots)
+        default = choosing.plan(target, slots).default
         self._tell_held(target, chosen - coming, default)
         held = held_by_pin(target, default)
         self._pins.tell(model, default if default == target.pinned else None, held)
@@ -320,7 +326,7 @@ class Reconciler:
         known = self._comparing.answers(model, default, slots, now, alone=not coming)
         news = self._desired.answers(model, default, now) or known
         if news:
-            self._wish_anew(model)
+            self._retarget(model)
         return news
 
     def objection(self, slot: Slot) -> str:
@@ -338,7 +344,7 @@ class Reconciler:
         """The models that something changed about; None: there is nothing of it any more."""
         served = self.slots.served(self._stale)
         drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
-        for target in self._all_wishes():
+        for target in self._all_targets():
             if (model := target.model) in self._stale:
                 drawn[model] = model_view(self._standing(target), served.get(model, []))
         self._stale.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,8 +56,29 @@ class UnloadedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """One model's place in the table of who answers whom.
+
+    ``default``: answers requests that name no version. ``queues``: of the versions that answer.
+    ``unavailable``: version -> why it is known but does not answer. ``reason``: why the model
+    answers nothing, None where ``default`` is a version. ``unloaded``: versions on disk that are
+    not loaded, by the reason.
+    """
+
+    default: int | None = None
+    queues: Mapping[int, _core.Queue] = field(default_factory=dict)
+    unavailable: Mapping[int, str] = field(default_factory=dict)
+    reason: str | None = None
+    unloaded: Sequence[tuple[str, Sequence[int]]] = ()
+
+
+NOWHERE = Route()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model and its versions, ascending; ``default`` answers unnamed requests.
+    """A model and its versions, ascending; ``route``: which of them answers whom, as it was
+    decided when the view was made.
 
     ``reason``: what is wrong with the model, or other than was asked for; ``own_reason``: what of
     that no version says of itself. ``pinned``: the version that is to answer by command;
@@ -67,11 +89,16 @@ class ModelView:
 
     name: str
     versions: tuple[VersionView, ...]
-    default: int | None
-    reason: str
+    route: Route = NOWHERE
+    reason: str = ""
     pinned: int | None = None
     previous: int | None = None
     held_out: bool = False
     unloaded: tuple[UnloadedVersion, ...] = ()
     own_reason: str = ""
     answered: int | None = None
+
+    @property
+    def default(self) -> int | None:
+        """The version that answers requests that name none."""
+        return self.route.default

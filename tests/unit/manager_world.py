@@ -13,7 +13,6 @@ from serving.loading.facts import VersionFacts
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.signature import LeftOut, Signature, Tensor
 from serving.state_dir import StateDir
@@ -129,7 +128,7 @@ class World:
 
     def routed(self) -> list[Any]:
         views = self.published[-1] if self.published else ()
-        return [queue for view in views for queue in plan(view).versions.values()]
+        return [queue for view in views for queue in view.route.queues.values()]
 
     def new_stats(self, model: str, version: int) -> Any:
         self.stats.append((model, version))
@@ -199,7 +198,7 @@ class World:
     def answers(self, model: str = "m") -> int | None:
         """The version that the published table gives to requests that name none."""
         views = self.published[-1] if self.published else ()
-        return next((plan(view).default for view in views if view.name == model), None)
+        return next((view.default for view in views if view.name == model), None)
 
     def version(self, number: int, model: str = "m") -> VersionView:
         return next(v for v in self.view(model).versions if v.number == number)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from serving.errors import ErrorCode
 from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
+from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.protocols.call_context import CallContext
@@ -69,7 +70,8 @@ def failed(number: int, reason: str) -> VersionView:
 
 def model(name: str, *versions: VersionView, reason: str = "") -> ModelView:
     ready = [v.number for v in versions if v.state is State.READY]
-    return ModelView(name, versions, max(ready, default=None), reason)
+    route = route_of(versions, max(ready, default=None), reason)
+    return ModelView(name, versions, route, reason)
 
 
 class Models:

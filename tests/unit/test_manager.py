@@ -18,9 +18,8 @@ from serving.model_config import RequestLogConfig
 from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import State
-from serving.models.views import ModelView
+from serving.models.views import ModelView, Route
 from serving.registry.snapshot import Closely
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from tests.unit.manager_world import SIGNATURE, SteppedManager, World
 
@@ -213,7 +212,7 @@ def test_fault_4_the_new_version_is_up_before_the_old_one_is_closed(world: World
     assert world.run_jobs() == ["load-m-2"]
     world.tick()
     assert world.states() == {1: "DRAINING", 2: "READY"}
-    assert plan(world.view()).default == 2
+    assert world.view().default == 2
     assert not old.closed
     assert world.run_jobs() == ["close-m"]
     assert old.closed
@@ -505,7 +504,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     manager.tick()
     assert manager.wait_started(0)
     words = "it is in more than one model directory"
-    assert published[-1] == (ModelView("m", (), None, words, own_reason=words),)
+    assert published[-1] == (ModelView("m", (), Route(reason=words), words, own_reason=words),)
 
 
 def test_a_configured_model_without_versions_says_so(world: World) -> None:
@@ -513,7 +512,7 @@ def test_a_configured_model_without_versions_says_so(world: World) -> None:
     world.configure("m", "")
     world.settle()
     words = "it has no version"
-    assert world.view() == ModelView("m", (), None, words, own_reason=words)
+    assert world.view() == ModelView("m", (), Route(reason=words), words, own_reason=words)
 
 
 def test_folders_that_are_no_models_are_no_models_and_told_of_in_one_line(world: World) -> None:

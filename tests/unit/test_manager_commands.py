@@ -25,7 +25,6 @@ from serving.models.commands.tickets import MOST
 from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import Change
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
@@ -709,7 +708,7 @@ def test_fault_18_a_storm_of_commands_ends_in_the_state_of_the_last(
     outcome = quick.command(last).wait(10.0)
     loaded = isinstance(last, LoadModel)
     assert outcome == Outcome(version=1 if loaded else None)
-    routed: list[Any] = [queue for view in quick.views() for queue in plan(view).versions.values()]
+    routed: list[Any] = [queue for view in quick.views() for queue in view.route.queues.values()]
     assert len(routed) == loaded
     assert not any(queue.closed for queue in routed)
     # Closes that are under way end; then nothing is left but what serves.

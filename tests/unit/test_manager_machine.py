@@ -30,7 +30,6 @@ from serving.models.commands.command import (
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
 from serving.registry.snapshot import Closely
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager
@@ -154,7 +153,7 @@ class ManagerMachine(RuleBasedStateMachine):
         self.published = views
 
     def routed(self) -> list[Any]:
-        return [queue for view in self.published for queue in plan(view).versions.values()]
+        return [queue for view in self.published for queue in view.route.queues.values()]
 
     ends_in_time = True
 
@@ -299,7 +298,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def an_answer_once_given_goes_only_by_command(self) -> None:
         views = {view.name: view for view in self.published}
         for model in self.served - self.dismissed:
-            assert plan(views[model]).default is not None
+            assert views[model].default is not None
 
     @invariant()
     def no_route_leads_to_what_is_closed(self) -> None:
@@ -310,11 +309,11 @@ class ManagerMachine(RuleBasedStateMachine):
         for view in self.published:
             ready = {v.number for v in view.versions if v.state is State.READY}
             if view.pinned in ready:
-                assert plan(view).default == view.pinned
+                assert view.default == view.pinned
             pending = any(v.state in PENDING for v in view.versions)
             # At a start what is held back waits for what is not.
-            assert (plan(view).default is None) == (not ready) or pending
-            assert view.default == plan(view).default
+            assert (view.default is None) == (not ready) or pending
+            assert view.default is None or view.default in ready
 
     @invariant()
     def the_history_and_the_loads_at_once_are_bounded(self) -> None:
@@ -362,7 +361,7 @@ class ManagerMachine(RuleBasedStateMachine):
         if view.pinned not in self.source.models.get(view.name, {}):
             return  # it vanished, perhaps before it was ever loaded: the pin waits for it
         if not isinstance(self.broken.get(pinned.key.files), LoadError):
-            assert plan(view).default == view.pinned
+            assert view.default == view.pinned
 
 
 TestManagerMachine = ManagerMachine.TestCase

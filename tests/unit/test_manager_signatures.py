@@ -23,7 +23,6 @@ from serving.models.commands.progress import Facts, outcome
 from serving.models.desired import policy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import Slot, SlotKey, State
-from serving.rollout.policy import plan
 from serving.signature import Signature, Tensor
 from serving.state_dir import StateDir
 from tests.unit.manager_world import SIGNATURE, World
@@ -66,7 +65,7 @@ def changed(world: World) -> World:
 
 def routed(world: World) -> set[int]:
     """The versions that requests by number reach."""
-    return {n for view in world.published[-1] if view.name == "m" for n in plan(view).versions}
+    return {n for view in world.published[-1] if view.name == "m" for n in view.route.queues}
 
 
 def test_it_is_held_back_in_words_and_reached_by_number(

@@ -15,7 +15,7 @@ from serving.authorization import open_gates
 from serving.control.admin import AddressError, Admin, listen
 from serving.loading.facts import VersionFacts
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, Route, VersionView
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit.control_fakes import Commander
@@ -42,7 +42,7 @@ def _view() -> ModelView:
         ),
         ready_since=1.0,
     )
-    return ModelView("m", (version,), 2, "")
+    return ModelView("m", (version,), Route(2))
 
 
 class _Models(Commander):

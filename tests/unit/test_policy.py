@@ -23,7 +23,8 @@ from serving.errors import Retry
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.policy import Limits, desired, next_actions
+from serving.models.desired.choosing import desired
+from serving.models.desired.policy import Limits, next_actions
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 
 

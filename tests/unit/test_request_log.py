@@ -57,7 +57,7 @@ def version(
 
 
 def views(*versions: VersionView) -> tuple[ModelView, ...]:
-    return (ModelView("m", versions, versions[-1].number if versions else None, ""),)
+    return (ModelView("m", versions),)
 
 
 def make(folder: Path, source: FakeSource | None = None, **settings: Any) -> RequestLog:

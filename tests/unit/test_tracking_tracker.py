@@ -59,7 +59,7 @@ class World:
         )
 
     def show(self, *versions: VersionView) -> None:
-        self.views = (ModelView("m", versions, 1, ""),)
+        self.views = (ModelView("m", versions),)
 
     def counted(self) -> dict[Key, Counters]:
         if self.broken:

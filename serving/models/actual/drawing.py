@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
-from serving.models.desired.answers import pin_words
+from serving.models.actual.routes import route_of
 from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
-from serving.models.desired.policy import desired_if_whole
 from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
@@ -67,7 +67,7 @@ class ModelFacts:
 
 
 def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
-    target, default = facts.target, facts.default
+    target = facts.target
     versions = [_version_view(_foremost(group)) for group in _by_version(served).values()]
     known = {view.number for view in versions}
     coming = (candidate for candidate in _coming(target) if candidate.version not in known)
@@ -75,17 +75,18 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions.sort(key=lambda view: view.number)
     versions = [_held_back(view, facts) for view in versions]
     reason, own = _reasons(versions, facts)
+    rest = unloaded(target, {view.number for view in versions})
     return ModelView(
-        target.model,
-        tuple(versions),
-        default,
-        reason,
-        target.pinned,
-        facts.previous,
-        facts.held_out,
-        unloaded(target, {view.number for view in versions}),
-        own,
-        target.answered,
+        name=target.model,
+        versions=tuple(versions),
+        route=route_of(versions, facts.default, reason, rest),
+        reason=reason,
+        pinned=target.pinned,
+        previous=facts.previous,
+        held_out=facts.held_out,
+        unloaded=rest,
+        own_reason=own,
+        answered=target.answered,
     )
 
 
@@ -119,12 +120,17 @@ def _held_back(view: VersionView, facts: ModelFacts) -> VersionView:
 
 
 def _pin_words(facts: ModelFacts, versions: Sequence[VersionView]) -> str:
-    pinned = next((v for v in versions if v.number == facts.target.pinned), None)
+    """Why the pinned version does not answer, "" where it does."""
+    number, default = facts.target.pinned, facts.default
+    if number is None or number == default:
+        return ""
+    pinned = next((version for version in versions if version.number == number), None)
     if pinned is None:
-        state = "not loaded" if facts.target.of(facts.target.pinned or 0) else "not on disk"
+        state = "not loaded" if facts.target.of(number) else "not on disk"
     else:
         state = f"{pinned.state.lower()}{f': {pinned.reason}' if pinned.reason else ''}"
-    return pin_words(facts.target, facts.default, state)
+    who = f"version {default} answers until it is" if default is not None else "nothing answers"
+    return f"version {number} is pinned and not ready ({state}); {who}"
 
 
 def _by_version(served: Iterable[SlotFacts]) -> dict[int, list[SlotFacts]]:

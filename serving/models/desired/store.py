@@ -16,7 +16,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
-from serving.models.desired import overrides, policy
+from serving.models.desired import choosing, overrides
 from serving.models.desired.candidates import (
     Candidate,
     ModelTarget,
@@ -57,8 +57,18 @@ class _Taken:
     versions: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look at a model's folder came to."""
+
+    versions: tuple[Candidate, ...] = ()
+    unknown: bool = False
+    settling: bool = False
+
+
 class DesiredState:
-    """The desired state of all models. Used by the manager's loop only.
+    """The desired state of all models. Used by the manager's loop only. What is on disk comes in
+    by ``see``, commands by ``apply``; whoever asks changes nothing.
 
     What commands decided is kept in one document of the state directory, the signatures that
     callers rely on in another. Configurations and files that came with a load call are not kept:
@@ -86,6 +96,7 @@ class DesiredState:
         # As the sources last read them, and of those what counts.
         self._read: dict[str, KnownConfig] = {}
         self._in_force: dict[str, KnownConfig] = {}
+        self._seen: dict[str, _Seen] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
         self._keeping = {
             model: current.kept_until
@@ -118,7 +129,7 @@ class DesiredState:
         )
 
     def known(self, model: str) -> KnownConfig | None:
-        """The configuration in force, as the last ``target`` saw it."""
+        """The configuration in force, as last seen."""
         return self._in_force.get(model)
 
     def uploaded(self) -> dict[str, FoundModel]:
@@ -133,42 +144,45 @@ class DesiredState:
         return [o.upload.root for o in self._replacements.values() if o.upload is not None]
 
     def keep_only(self, models: Collection[str]) -> None:
-        """Forget the configurations of all other models."""
-        for model in self._read.keys() - set(models):
-            del self._read[model]
+        """Forget what was seen of all other models."""
+        for seen in (self._read, self._seen):
+            for model in seen.keys() - set(models):
+                del seen[model]
         for model in self._in_force.keys() - set(models) - self._taken.keys():
             del self._in_force[model]
 
-    def target(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> ModelTarget:
-        """All that the policy needs of one model. ``found``: the model on disk, None where none
-        was found; ``unseen``: it may be there all the same, for its directory could not be read.
-        ``now``: epoch seconds."""
-        current = self.overrides_of(model)
+    def see(self, model: str, found: FoundModel | None, unseen: bool) -> None:
+        """Take up what is on disk of a model. ``found``: None where it was not found; ``unseen``:
+        it may be there all the same, for its directory could not be read."""
         found = self.uploaded().get(model, found)
-        wanted = self.is_wanted(model)
         unknown = bool(found.error) if found is not None else unseen
-        versions = () if unknown else self._versions(model, found, wanted, current)
-        known = self._in_force.get(model)
+        versions = () if unknown else self._take_up(model, found)
+        settling = found is not None and not found.config_settled
+        self._seen[model] = _Seen(versions, unknown, settling)
+
+    def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
+        """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
+        was may be there all the same. ``now``: epoch seconds."""
+        current = self.overrides_of(model)
+        seen = self._seen.get(model) or _Seen(unknown=unseen)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
-            versions=versions,
-            policy=version_policy(known, versions),
-            unknown=unknown,
-            settling=found is not None and not found.config_settled,
-            wanted=wanted,
+            versions=seen.versions,
+            policy=version_policy(self._in_force.get(model), seen.versions),
+            unknown=seen.unknown,
+            settling=seen.settling,
+            wanted=self.is_wanted(model),
             extra=current.versions,
             out=overrides.held_out(
-                current, {candidate.version: candidate.key.files for candidate in versions}
+                current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
         )
 
-    def _versions(
-        self, model: str, found: FoundModel | None, wanted: bool, current: Overrides
-    ) -> tuple[Candidate, ...]:
+    def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
         taken = self._taken.get(model)
         known = taken.known if taken is not None else self._configuration(model, found)
         if known is not None:
@@ -181,7 +195,7 @@ class DesiredState:
             versions = merged(
                 taken.versions, {candidate.version: candidate for candidate in versions}
             )
-        if not wanted and not current.versions:
+        if not self.is_wanted(model) and not self.overrides_of(model).versions:
             self._taken.pop(model, None)
         elif known is not None and (taken is not None or (found and found.config_settled)):
             self._taken[model] = _Taken(known, versions)
@@ -262,7 +276,7 @@ class DesiredState:
         model, version = command.model, command.version
         loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
         disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
-        chosen = frozenset(candidate.version for candidate in policy.desired(target, slots))
+        chosen = frozenset(candidate.version for candidate in choosing.desired(target, slots))
         if version is None:
             self._exact.pop(model, None)
             self._replacements.pop(model, None)
@@ -329,7 +343,7 @@ def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool
     candidate = target.of(version)
     if candidate is None or not candidate.whole:
         return False
-    slot = policy.find(slots, candidate)
+    slot = choosing.find(slots, candidate)
     return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
 
 
