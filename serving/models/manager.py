@@ -33,7 +33,7 @@ from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.registry.configs import Configs
 from serving.registry.directory import DirectorySource
-from serving.registry.snapshot import Ignored
+from serving.registry.snapshot import Ignored, Origin
 from serving.registry.source import Source
 from serving.registry.sources import Sources
 from serving.settings import Settings
@@ -98,7 +98,6 @@ class Manager:
                 settings=settings,
                 load=load or _loader(settings, state),
                 new_stats=new_stats or _stats(),
-                fingerprint=self._sources.fingerprint,
                 mono=mono,
                 wall=wall,
                 spawn=spawn,
@@ -285,7 +284,7 @@ class Manager:
             if not self._started.is_set() and self._reconciler.has_started():
                 self._started.set()
         if self._uploads.any:
-            self._uploads.sweep(self._used_folders)
+            self._uploads.sweep(self._used_uploads)
 
     def _end_tickets(self) -> None:
         """An outcome is told once it shows in the published picture."""
@@ -294,10 +293,10 @@ class Manager:
             if outcome is not None:
                 ticket.end(outcome)
 
-    def _used_folders(self) -> set[Path]:
-        waiting = {o.upload.root for o in self._tickets.waiting() if o.upload is not None}
-        used = {slot.folder.parent for slot in self._slots.all()}
-        return waiting | used.union(self._desired.upload_folders())
+    def _used_uploads(self) -> set[Origin]:
+        waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
+        used = {slot.origin for slot in self._slots.all()}
+        return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True

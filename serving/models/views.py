@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
 from serving.models.state import State
+from serving.registry.snapshot import Origin
 from serving.signature import Signature
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class VersionView:
     ready_since: float | None
     stats: _core.Stats | None
     queue: _core.Queue | None
-    path: Path
+    origin: Origin
     left_out: tuple[str, ...]
     load_seconds: float | None
     notes: tuple[str, ...] = ()

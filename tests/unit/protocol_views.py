@@ -15,6 +15,7 @@ from serving.models.views import ModelView, VersionView
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
 from serving.protocols.repository import RepositoryControl
+from serving.registry.folder_origin import FolderOrigin
 from serving.signature import LeftOut, Signature, Tensor
 
 SIGNATURE = Signature(
@@ -52,7 +53,7 @@ def version(number: int, **more: Any) -> VersionView:
         "stats": Counted({}),
         # Only its presence is read: a version without one does not answer.
         "queue": object(),
-        "path": Path("m") / str(number),
+        "origin": FolderOrigin(Path("m") / str(number)),
         "left_out": tuple(map(str, SIGNATURE.left_out)),
         "load_seconds": 0.1,
     }

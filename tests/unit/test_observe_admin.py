@@ -15,6 +15,7 @@ from serving.authorization import open_gates
 from serving.control.admin import AddressError, Admin, listen
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit.control_fakes import Commander
@@ -39,7 +40,7 @@ def _view() -> ModelView:
         ready_since=1.0,
         stats=None,
         queue=None,
-        path=Path("/secret/place/m/2"),
+        origin=FolderOrigin(Path("/secret/place/m/2")),
         left_out=(),
         load_seconds=0.5,
         notes=("preferred provider cuda is missing",),

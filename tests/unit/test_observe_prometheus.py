@@ -18,6 +18,7 @@ from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.observe.families import number
 from serving.observe.prometheus import CONTENT_TYPE, Exposition
+from serving.registry.folder_origin import FolderOrigin
 
 
 def _version(
@@ -38,7 +39,7 @@ def _version(
         ready_since=None,
         stats=None,
         queue=None,
-        path=Path("/models/m/1"),
+        origin=FolderOrigin(Path("/models/m/1")),
         left_out=(),
         load_seconds=load_seconds,
     )

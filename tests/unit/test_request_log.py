@@ -21,6 +21,7 @@ from serving.observe.request_log.rates import Rates
 from serving.observe.request_log.read import Entry, files_of, read
 from serving.observe.request_log.record import Record
 from serving.observe.request_log.writer import RequestLog
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import RequestLogSettings
 from serving.signature import Signature, Tensor
 from tests.clients.gateway import wait_until
@@ -58,7 +59,7 @@ def version(
         ready_since=None,
         stats=None,
         queue=queue or FakeQueue(),  # type: ignore[arg-type]  # it only takes rates
-        path=Path("/models/m/3"),
+        origin=FolderOrigin(Path("/models/m/3")),
         left_out=(),
         load_seconds=None,
     )

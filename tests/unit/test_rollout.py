@@ -10,6 +10,7 @@ import pytest
 
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.registry.folder_origin import FolderOrigin
 from serving.rollout.policy import default_version, plan
 
 
@@ -30,7 +31,7 @@ def version(number: int, state: State, reason: str = "") -> VersionView:
         ready_since=None,
         stats=None,
         queue=queue,
-        path=Path("m") / str(number),
+        origin=FolderOrigin(Path("m") / str(number)),
         left_out=(),
         load_seconds=None,
     )

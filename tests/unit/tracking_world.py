@@ -15,6 +15,8 @@ from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
 from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
+from serving.registry.folder_origin import FolderOrigin
+from serving.registry.manifest import Manifest
 
 BOUNDS = (0.001, 0.01, 0.1)
 
@@ -64,7 +66,7 @@ def version(
     *,
     since: float = 1.0,
     state: State = State.READY,
-    path: Path = Path("/models/m/1"),
+    manifest: Manifest | None = None,
     cost: CostCurve | None = None,
 ) -> VersionView:
     return VersionView(
@@ -82,7 +84,7 @@ def version(
         ready_since=since,
         stats=None,
         queue=None,
-        path=path,
+        origin=FolderOrigin(Path("/models/m/1"), manifest=manifest),
         left_out=(),
         load_seconds=0.25,
         cost=cost,

@@ -200,7 +200,7 @@ def _version_view(served: SlotFacts) -> VersionView:
         ready_since=slot.ready_since,
         stats=served.stats,
         queue=loaded.queue,
-        path=slot.path,
+        origin=slot.origin,
         left_out=tuple(map(str, loaded.signature.left_out)),
         load_seconds=loaded.load_seconds,
         notes=loaded.notes,
@@ -236,14 +236,14 @@ def _plain(slot: Slot, served: SlotFacts) -> VersionView:
         ready_since=None,
         stats=served.stats,
         queue=None,
-        path=slot.path,
+        origin=slot.origin,
         left_out=(),
         load_seconds=None,
     )
 
 
 def _unloaded(candidate: Candidate) -> VersionView:
-    slot = Slot(0, candidate.key, candidate.path, 0.0, reason=candidate.note)
+    slot = Slot(0, candidate.key, candidate.origin, 0.0, reason=candidate.note)
     return _plain(slot, SlotFacts(slot, None, None, None))
 
 

@@ -64,13 +64,12 @@ class Load(Protocol):
 class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed``: something
     about a model did; ``mono`` and ``wall``: seconds, monotonic and since the epoch;
-    ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread;
+    ``spawn``: (name, work) in a thread;
     ``objection``: why a slot that was loaded with this signature may not serve, "" where it may."""
 
     settings: Settings
     load: Load
     new_stats: Callable[[str, int], _core.Stats]
-    fingerprint: Callable[[Path], str]
     mono: Callable[[], float]
     wall: Callable[[], float]
     spawn: Callable[[str, Callable[[], None]], None]
@@ -173,7 +172,7 @@ class Slots:
 
     def _add(self, candidate: Candidate, known: KnownConfig | None) -> None:
         now = self._outside.mono()
-        slot = Slot(next(self._ids), candidate.key, candidate.path, now, folder=candidate.folder)
+        slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
         self._works[slot.id] = work
         self._outside.changed(slot.model)
@@ -243,11 +242,12 @@ class Slots:
     def _load_in_thread(self, work: Work, config: ModelConfig) -> None:
         slot, outside = work.slot, self._outside
         try:
+            fetched = slot.origin.fetch()
             loaded = outside.load(
                 name=slot.model,
                 version=slot.version,
-                path=slot.path,
-                folder=slot.folder,
+                path=fetched.version,
+                folder=fetched.model,
                 fingerprint=_fingerprint(slot.key),
                 config=config,
                 settings=outside.settings,
@@ -265,7 +265,7 @@ class Slots:
 
     def _has_moved(self, slot: Slot) -> bool:
         """Whether its files are others than when the load began."""
-        return self._outside.fingerprint(slot.path) != slot.key.files
+        return slot.origin.fingerprint() != slot.key.files
 
     def _on_trying(self, work: Work) -> None:
         work.slot.trying_since = self._outside.mono()
