@@ -32,7 +32,7 @@ from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.registry.configs import Configs
-from serving.registry.directory import DirectorySource
+from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import Ignored, Origin
 from serving.registry.source import Source
 from serving.registry.sources import Sources
@@ -77,17 +77,9 @@ class Manager:
         spawn: Callable[[str, Callable[[], None]], None] = in_thread,
     ) -> None:
         self._settings, self._wall = settings, wall
-        directories = DirectorySource(
-            roots,
-            settings.registry.settle_s,
-            wall=wall,
-            mono=mono,
-            follow_symlinks=settings.registry.follow_symlinks,
-        )
+        sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
-        self._sources = Sources(
-            sources or [directories], configs, interval_s, self._post, mono, cpu
-        )
+        self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
 
         # The loop's own.
         self._desired = DesiredState(settings, state)
