@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.registry.directory import DirectorySource
+from serving.registry.file_source import FileSource
 from serving.registry.source import Source
 from serving.settings.sections import RegistrySettings
 
@@ -41,8 +42,13 @@ def _directories(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
     return (source,)
 
 
+def _files(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
+    settle_s = terms.settings.settle_s
+    return [FileSource(root, settle_s, terms.wall, terms.mono) for root in roots]
+
+
 # The first that takes a root has it.
-KINDS = (Kind(lambda root: True, _directories),)
+KINDS = (Kind(Path.is_file, _files), Kind(lambda root: True, _directories))
 
 
 def open_sources(roots: Sequence[Path], terms: Terms) -> list[Source]:
