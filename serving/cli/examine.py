@@ -133,7 +133,8 @@ def _note_signature(
     if new is not None and old is not None:
         differs = difference(old, new)
     else:
-        differs = differences_of_files(below.path / filename, seen[newest].path / filename)
+        folders = (one.origin.fetch().version for one in (below, seen[newest]))
+        differs = differences_of_files(*(folder / filename for folder in folders))
     if differs:
         report["notes"].append(
             f"callers of version {below.number} would be wrong with it: {', '.join(differs)}; a"
@@ -164,11 +165,12 @@ def _manifest(found: FoundVersion) -> dict[str, Any]:
     every one is read."""
     if not found.manifest:
         return {"manifest": None, "checksums": ""}
+    folder = found.origin.fetch().version
     try:
-        manifest = read_manifest(found.path)
+        manifest = read_manifest(folder)
         if manifest is None:
             return {"manifest": None, "checksums": ""}
-        verify(found.path, manifest)
+        verify(folder, manifest)
     except ManifestError as error:
         return {"manifest": None, "checksums": error.reason}
     return {"manifest": _facts(manifest), "checksums": "right"}

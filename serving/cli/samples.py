@@ -149,7 +149,7 @@ def _read(version: VersionView, name: str, tensor: Tensor) -> list[Any] | None:
     """The first row of a warm-up file."""
     count = math.prod(concrete(tensor.shape, 1))
     try:
-        data = read_file(version.path.parent / "warmup" / name, _MOST_BYTES)
+        data = read_file(version.origin.fetch().model / "warmup" / name, _MOST_BYTES)
         row = np.frombuffer(data, dtype=tensor.dtype.newbyteorder("<"), count=count)
     except (OSError, ValueError):
         return None

@@ -10,7 +10,6 @@ from serving.loading.batching.cost import CostCurve
 from serving.loading.facts import VersionFacts
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
-from serving.registry.manifest import ManifestError, read_manifest
 from serving.signature import Signature, Tensor
 
 
@@ -35,7 +34,7 @@ def model_json(view: ModelView) -> dict[str, Any]:
 
 
 def status_json(view: ModelView) -> dict[str, Any]:
-    """The same with each version's origin. Reads files."""
+    """The same with each version's manifest."""
     found = model_json(view)
     for version, shown in zip(view.versions, found["versions"], strict=True):
         shown["manifest"] = manifest_json(version)
@@ -43,11 +42,8 @@ def status_json(view: ModelView) -> dict[str, Any]:
 
 
 def manifest_json(version: VersionView) -> dict[str, Any] | None:
-    """None without a manifest, or with one that has become unreadable."""
-    try:
-        manifest = read_manifest(version.path)
-    except ManifestError:
-        return None
+    """None without a manifest, or with one that can't be read."""
+    manifest = version.origin.manifest
     if manifest is None:
         return None
     return {

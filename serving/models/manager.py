@@ -32,8 +32,8 @@ from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.registry.configs import Configs
-from serving.registry.directory import DirectorySource
-from serving.registry.snapshot import Ignored
+from serving.registry.kinds import Terms, open_sources
+from serving.registry.snapshot import Ignored, Origin
 from serving.registry.source import Source
 from serving.registry.sources import Sources
 from serving.settings import Settings
@@ -77,17 +77,9 @@ class Manager:
         spawn: Callable[[str, Callable[[], None]], None] = in_thread,
     ) -> None:
         self._settings, self._wall = settings, wall
-        directories = DirectorySource(
-            roots,
-            settings.registry.settle_s,
-            wall=wall,
-            mono=mono,
-            follow_symlinks=settings.registry.follow_symlinks,
-        )
+        sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
-        self._sources = Sources(
-            sources or [directories], configs, interval_s, self._post, mono, cpu
-        )
+        self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
 
         # The loop's own.
         self._desired = DesiredState(settings, state)
@@ -98,7 +90,6 @@ class Manager:
                 settings=settings,
                 load=load or _loader(settings, state),
                 new_stats=new_stats or _stats(),
-                fingerprint=self._sources.fingerprint,
                 mono=mono,
                 wall=wall,
                 spawn=spawn,
@@ -285,7 +276,7 @@ class Manager:
             if not self._started.is_set() and self._reconciler.has_started():
                 self._started.set()
         if self._uploads.any:
-            self._uploads.sweep(self._used_folders)
+            self._uploads.sweep(self._used_uploads)
 
     def _end_tickets(self) -> None:
         """An outcome is told once it shows in the published picture."""
@@ -294,10 +285,10 @@ class Manager:
             if outcome is not None:
                 ticket.end(outcome)
 
-    def _used_folders(self) -> set[Path]:
-        waiting = {o.upload.root for o in self._tickets.waiting() if o.upload is not None}
-        used = {slot.folder.parent for slot in self._slots.all()}
-        return waiting | used.union(self._desired.upload_folders())
+    def _used_uploads(self) -> set[Origin]:
+        waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
+        used = {slot.origin for slot in self._slots.all()}
+        return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True

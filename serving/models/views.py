@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.models.state import State
+from serving.registry.snapshot import Origin
 
 if TYPE_CHECKING:
     from serving import _core
@@ -37,7 +37,7 @@ class VersionView:
 
     number: int
     state: State
-    path: Path
+    origin: Origin
     reason: str = ""
     facts: VersionFacts = NOTHING_KNOWN
     ready_since: float | None = None

@@ -23,9 +23,12 @@ class Configs:
         self._known: dict[str, KnownConfig] = {}
 
     def read_into(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot, with the configuration of each model as last read: None while a first
-        one is still settling. Those of all other models are forgotten."""
-        models = tuple(replace(found, config=self._of(found)) for found in snapshot.models)
+        """The snapshot, with the configuration of each model as last read, where the source has
+        not brought one itself: None while a first one is still settling. Those of all other
+        models are forgotten."""
+        models = tuple(
+            replace(found, config=found.config or self._of(found)) for found in snapshot.models
+        )
         self._known = {found.name: found.config for found in models if found.config is not None}
         return replace(snapshot, models=models)
 

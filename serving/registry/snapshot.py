@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from serving.model_config.schema import ModelConfig, VersionPolicy
+from serving.registry.manifest import Manifest
 
 # What a scan shall look at file by file: models by name, single versions with their number.
 Closely = Collection[str | tuple[str, int]]
@@ -25,14 +27,38 @@ class KnownConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class FoundVersion:
-    """A version. ``path``: the folder with its model file, links already followed.
+class Fetched:
+    """Folders on this machine: ``version`` with its model file, ``model`` with what lies beside
+    the versions (its configuration, samples to warm up with)."""
 
-    ``fingerprint`` is "" where its files could not be listed.
-    """
+    version: Path
+    model: Path
+
+
+class Origin(Protocol):
+    """Where a version comes from, which only its source understands. Two are equal when they
+    lead to the same place."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """As the source read it; None where the version has none that can be read."""
+        ...
+
+    def fetch(self) -> Fetched:
+        """Its files on this machine. May take as long as it must. Raises OSError, LoadError."""
+        ...
+
+    def fingerprint(self) -> str:
+        """The version's fingerprint at this moment, "" where it can't be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version. ``fingerprint`` is "" where its files could not be listed."""
 
     number: int
-    path: Path
+    origin: Origin
     fingerprint: str
     whole: bool
     why_not: str = ""

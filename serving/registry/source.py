@@ -27,11 +27,6 @@ class Source(Protocol):
         """
         ...
 
-    def fingerprint(self, version: Path) -> str:
-        """The version's fingerprint at this moment, "" where it can't be told. Safe from any
-        thread."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

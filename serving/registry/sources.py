@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from serving.registry.configs import Configs
 from serving.registry.snapshot import Closely, FoundModel, Snapshot
@@ -74,11 +73,6 @@ class Sources:
         times = [thread.looked for thread in self.threads]
         seen = [time for time in times if time is not None]
         return min(seen, default=None) if len(seen) == len(times) else None
-
-    def fingerprint(self, version: Path) -> str:
-        """See ``Source``."""
-        found = (thread.source.fingerprint(version) for thread in self.threads)
-        return next(filter(None, found), "")
 
     # The loop's.
 

@@ -15,6 +15,7 @@ from serving.loading.batching.cost import CostCurve
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.state import State, Transition
 from serving.models.views import ModelView
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from tests.unit.protocol_views import failed, model, version
 
@@ -33,7 +34,7 @@ MODELS = (
         version(
             2,
             queue=Line(),
-            path=Path("/secret/place/m/2"),
+            origin=FolderOrigin(Path("/secret/place/m/2")),
             cost=CostCurve(0.001, 0.0001, 16),
             memory_bytes=1 << 20,
             isolated="its trial died on generated input",

@@ -17,6 +17,7 @@ from serving.models.views import ModelView, VersionView
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
 from serving.protocols.repository import RepositoryControl
+from serving.registry.folder_origin import FolderOrigin
 from serving.signature import LeftOut, Signature, Tensor
 
 SIGNATURE = Signature(
@@ -60,6 +61,7 @@ def version(number: int, **more: Any) -> VersionView:
         "stats": Counted({}),
         # Only its presence is read: a version without one does not answer.
         "queue": object(),
+        "origin": FolderOrigin(Path("m") / str(number)),
     }
     return VersionView(**{**given, **more})
 

@@ -19,6 +19,7 @@ from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.views import ModelView, Route
+from serving.registry.folder_origin import FolderOrigin
 from serving.registry.snapshot import Closely
 from serving.settings import Settings
 from tests.unit.manager_world import SIGNATURE, SteppedManager, World
@@ -59,7 +60,7 @@ def test_a_version_is_loaded_published_and_described(world: World) -> None:
     assert seen.ready_since == pytest.approx(time.time() + 60, abs=30)
     assert seen.facts.signature is SIGNATURE
     assert seen.facts.left_out == ("z: seq(map)",)
-    assert seen.path == world.root / "m" / "1"
+    assert seen.origin == FolderOrigin(world.root / "m" / "1", world.root / "m")
     assert world.view().default == 1
     assert world.manager.lookup("m") is seen
     assert world.manager.lookup("m", 1) is seen
@@ -333,9 +334,6 @@ class _Costly:
     def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
         self.world.cpu += self.seconds
         return self.real.scan(closely, at_once)
-
-    def fingerprint(self, version: Path) -> str:
-        return self.real.fingerprint(version)
 
 
 def test_fault_2_a_broken_new_version_is_reported_and_the_old_one_stays(world: World) -> None:

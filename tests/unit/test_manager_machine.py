@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from serving.models.commands.command import (
 )
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely
+from serving.registry.snapshot import Closely, Fetched
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager
@@ -49,6 +50,23 @@ POLICIES = st.one_of(
 )
 
 
+@dataclass(frozen=True)
+class Place:
+    """The origin of what is in a ``Source``."""
+
+    source: Source = field(compare=False, repr=False)
+    model: str
+    number: int
+    manifest: None = None
+
+    def fetch(self) -> Fetched:
+        return Fetched(Path("/r") / self.model / str(self.number), Path("/r") / self.model)
+
+    def fingerprint(self) -> str:
+        content, _ = self.source.models.get(self.model, {}).get(self.number, ("", False))
+        return content
+
+
 class Source:
     """Directories without a disk: model -> version -> (content, whole)."""
 
@@ -66,18 +84,11 @@ class Source:
 
     def _found(self, name: str) -> FoundModel:
         versions = tuple(
-            FoundVersion(n, self.path(name, n), content, whole, "" if whole else "copying")
+            FoundVersion(n, Place(self, name, n), content, whole, "" if whole else "copying")
             for n, (content, whole) in sorted(self.models[name].items())
         )
         stamp = repr(self.configs.get(name))
         return FoundModel(name, Path("/r") / name, versions, stamp)
-
-    def path(self, name: str, number: int) -> Path:
-        return Path("/r") / name / str(number)
-
-    def fingerprint(self, version: Path) -> str:
-        content, _ = self.models.get(version.parent.name, {}).get(int(version.name), ("", False))
-        return content
 
     def config(self, folder: Path) -> ModelConfig:
         return self.configs.get(folder.name, ModelConfig())
@@ -158,7 +169,7 @@ class ManagerMachine(RuleBasedStateMachine):
     ends_in_time = True
 
     def load(self, **call: Any) -> Any:
-        content = self.source.fingerprint(call["path"])
+        content = Place(self.source, call["name"], call["version"]).fingerprint()
         if error := self.broken.get(content):
             raise error
         call["on_warming"]()

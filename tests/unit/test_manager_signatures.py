@@ -23,6 +23,7 @@ from serving.models.commands.progress import Facts, outcome
 from serving.models.desired import policy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 from serving.signature import Signature, Tensor
 from serving.state_dir import StateDir
 from tests.unit.manager_world import SIGNATURE, World
@@ -403,8 +404,11 @@ def test_what_only_a_pin_holds_back_is_not_there_to_accept(
 
 
 def test_accepting_what_the_policy_does_not_want_waits_for_nothing() -> None:
-    target = [Candidate(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
-    slot = Slot(1, target[1].key, Path("m"), 0.0, State.READY)
+    target = [
+        Candidate(SlotKey("m", number, "files", "config"), FolderOrigin(Path("m")))
+        for number in (3, 4)
+    ]
+    slot = Slot(1, target[1].key, FolderOrigin(Path("m")), 0.0, State.READY)
     facts = Facts(ModelTarget("m", tuple(target)), (slot,), default=4)
     assert outcome(AcceptVersion("m", 3), facts) == Outcome(version=4)
 

@@ -16,6 +16,7 @@ from serving.control.admin import AddressError, Admin, listen
 from serving.loading.facts import VersionFacts
 from serving.models.state import State
 from serving.models.views import ModelView, Route, VersionView
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit.control_fakes import Commander
@@ -28,7 +29,7 @@ def _view() -> ModelView:
     version = VersionView(
         number=2,
         state=State.READY,
-        path=Path("/secret/place/m/2"),
+        origin=FolderOrigin(Path("/secret/place/m/2")),
         facts=VersionFacts(
             signature=signature,
             max_rows=64,

@@ -19,6 +19,7 @@ from serving.models.state import State
 from serving.models.views import ModelView, Route, VersionView
 from serving.observe.families import number
 from serving.observe.prometheus import CONTENT_TYPE, Exposition
+from serving.registry.folder_origin import FolderOrigin
 
 
 def _version(
@@ -27,7 +28,7 @@ def _version(
     return VersionView(
         number=number,
         state=state,
-        path=Path("/models/m/1"),
+        origin=FolderOrigin(Path("/models/m/1")),
         facts=VersionFacts(
             max_rows=64,
             provider="CPUExecutionProvider",

@@ -14,6 +14,7 @@ from serving.models.actual.startup import has_started
 from serving.models.desired import overrides
 from serving.models.desired.overrides import NOTHING, Overrides, from_document, to_document
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 
 DISK = {1: "a", 2: "b"}
 
@@ -186,4 +187,4 @@ def test_what_failed_once_and_is_tried_again_holds_readiness_back_no_more() -> N
 
 
 def slot(model: str, version: int, state: State) -> Slot:
-    return Slot(version, SlotKey(model, version, "f", "c"), Path("m"), 0.0, state)
+    return Slot(version, SlotKey(model, version, "f", "c"), FolderOrigin(Path("m")), 0.0, state)

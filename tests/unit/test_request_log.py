@@ -22,6 +22,7 @@ from serving.observe.request_log.rates import Rates
 from serving.observe.request_log.read import Entry, files_of, read
 from serving.observe.request_log.record import Record
 from serving.observe.request_log.writer import RequestLog
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import RequestLogSettings
 from serving.signature import Signature, Tensor
 from tests.clients.gateway import wait_until
@@ -52,7 +53,7 @@ def version(
             config=replace(ModelConfig(), request_log=log or RequestLogConfig()),
         ),
         queue=queue or FakeQueue(),  # type: ignore[arg-type]  # it only takes rates
-        path=Path("/models/m/3"),
+        origin=FolderOrigin(Path("/models/m/3")),
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import UnloadedVersion, VersionView
+from serving.registry.folder_origin import FolderOrigin
 from serving.rollout.plan import Plan, Standing, decide
 
 NONE: frozenset[int] = frozenset()
@@ -21,7 +22,7 @@ def version(number: int, state: State, reason: str = "") -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        path=Path("m") / str(number),
+        origin=FolderOrigin(Path("m") / str(number)),
         reason=reason,
         queue=queue,
     )

@@ -6,18 +6,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving.errors import ErrorCode
+from serving.model_config import ModelConfig
 from serving.models.commands.command import LoadModel, Outcome, Rollback, UnloadModel
 from serving.models.manager import Manager
 from serving.registry import source_thread
 from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
-from serving.registry.snapshot import Closely, FoundModel, Snapshot, SourceError
+from serving.registry.snapshot import (
+    Closely,
+    Fetched,
+    FoundModel,
+    FoundVersion,
+    Snapshot,
+    SourceError,
+)
 from serving.registry.source import Request
 from serving.registry.sources import TWICE, joined
 from serving.settings import Settings
@@ -245,3 +254,59 @@ def test_directories_are_looked_at_in_a_thread_of_their_own_and_commands_ask_it(
     finally:
         source.answers.set()
         manager.stop(5.0)
+
+
+@dataclass(frozen=True)
+class FarAway:
+    """An origin elsewhere, fetched into ``here``."""
+
+    here: Path
+    number: int
+    error: OSError | None = None
+    manifest: None = None
+
+    def fetch(self) -> Fetched:
+        if self.error is not None:
+            raise self.error
+        folder = self.here / str(self.number)
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_text("fetched")
+        return Fetched(folder, self.here)
+
+    def fingerprint(self) -> str:
+        return f"etag {self.number}"
+
+
+class ObjectStore:
+    place = Path("bucket")
+
+    def __init__(self, *origins: FarAway) -> None:
+        versions = tuple(FoundVersion(o.number, o, o.fingerprint(), True) for o in origins)
+        self.snapshot = Snapshot((FoundModel("m", Path("bucket/m"), versions),))
+
+    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+        return self.snapshot
+
+
+def test_what_a_source_fetches_is_loaded_and_what_it_cannot_is_that_versions_trouble(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path / "models")
+    origins = FarAway(tmp_path, 1), FarAway(tmp_path, 2, OSError(110, "timed out"))
+    read: list[str] = []
+    world.during = lambda call: read.append((call["path"] / "model.onnx").read_text())
+    world.manager = SteppedManager(
+        Settings(),
+        [],
+        world.publish,
+        world.load,
+        sources=[ObjectStore(*origins)],
+        read_config=lambda folder: ModelConfig(),
+        new_stats=world.new_stats,
+        mono=lambda: world.now,
+        spawn=lambda name, job: world.jobs.append((name, job)),
+    )
+    world.settle()
+    assert world.states() == {1: "READY", 2: "FAILED"}
+    assert world.version(2).reason == "its files could not be read"
+    assert read == ["fetched"]

@@ -16,6 +16,8 @@ from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
 from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
+from serving.registry.folder_origin import FolderOrigin
+from serving.registry.manifest import Manifest
 
 BOUNDS = (0.001, 0.01, 0.1)
 
@@ -65,13 +67,13 @@ def version(
     *,
     since: float = 1.0,
     state: State = State.READY,
-    path: Path = Path("/models/m/1"),
+    manifest: Manifest | None = None,
     cost: CostCurve | None = None,
 ) -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        path=path,
+        origin=FolderOrigin(Path("/models/m/1"), manifest=manifest),
         facts=facts.VersionFacts(
             max_rows=64,
             batching="batched, up to 64 rows: proven",

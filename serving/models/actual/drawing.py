@@ -158,7 +158,7 @@ def _version_view(served: SlotFacts) -> VersionView:
         return VersionView(
             number=slot.version,
             state=slot.state,
-            path=slot.path,
+            origin=slot.origin,
             reason=slot.reason,
             facts=VersionFacts(config=served.config),
             stats=served.stats,
@@ -166,7 +166,7 @@ def _version_view(served: SlotFacts) -> VersionView:
     return VersionView(
         number=slot.version,
         state=slot.state,
-        path=slot.path,
+        origin=slot.origin,
         reason=slot.remark or slot.reason,
         facts=_in_force(loaded.facts, served.config),
         ready_since=slot.ready_since,
@@ -186,7 +186,7 @@ def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
 
 
 def _unloaded(candidate: Candidate) -> VersionView:
-    slot = Slot(0, candidate.key, candidate.path, 0.0, reason=candidate.note)
+    slot = Slot(0, candidate.key, candidate.origin, 0.0, reason=candidate.note)
     return _version_view(SlotFacts(slot, None, None, None))
 
 

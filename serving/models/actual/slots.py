@@ -63,13 +63,12 @@ class Load(Protocol):
 class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed`` hears there of
     which model a thread reported something; ``mono`` and ``wall``: seconds, monotonic and since
-    the epoch; ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread;
+    the epoch; ``spawn``: (name, work) in a thread;
     ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
 
     settings: Settings
     load: Load
     new_stats: Callable[[str, int], _core.Stats]
-    fingerprint: Callable[[Path], str]
     mono: Callable[[], float]
     wall: Callable[[], float]
     spawn: Callable[[str, Callable[[], None]], None]
@@ -174,7 +173,7 @@ class Slots:
 
     def _add(self, candidate: Candidate, known: KnownConfig | None) -> None:
         now = self._outside.mono()
-        slot = Slot(next(self._ids), candidate.key, candidate.path, now, folder=candidate.folder)
+        slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
         self._works[slot.id] = work
         self.history.record(slot, None, self._outside.wall())
@@ -241,11 +240,12 @@ class Slots:
     def _load_in_thread(self, work: Work, config: ModelConfig) -> None:
         slot, outside = work.slot, self._outside
         try:
+            fetched = slot.origin.fetch()
             loaded = outside.load(
                 name=slot.model,
                 version=slot.version,
-                path=slot.path,
-                folder=slot.folder,
+                path=fetched.version,
+                folder=fetched.model,
                 fingerprint=_fingerprint(slot.key),
                 config=config,
                 settings=outside.settings,
@@ -272,7 +272,7 @@ class Slots:
 
     def _has_moved(self, slot: Slot) -> bool:
         """Whether its files are others than when the load began."""
-        return self._outside.fingerprint(slot.path) != slot.key.files
+        return slot.origin.fingerprint() != slot.key.files
 
     def _on_trying(self, work: Work) -> None:
         work.slot.trying_since = self._outside.mono()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from serving.events import log
 from serving.model_config import ModelConfig
@@ -140,8 +139,8 @@ class DesiredState:
             if replacement.upload is not None
         }
 
-    def upload_folders(self) -> list[Path]:
-        return [o.upload.root for o in self._replacements.values() if o.upload is not None]
+    def uploads(self) -> list[Upload]:
+        return [o.upload for o in self._replacements.values() if o.upload is not None]
 
     def keep_only(self, models: Collection[str]) -> None:
         """Forget what was seen of all other models."""

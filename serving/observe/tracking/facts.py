@@ -6,10 +6,8 @@ import platform
 import socket
 
 from serving import __version__
-from serving.events import log
 from serving.models.views import VersionView
 from serving.observe.tracking.exporter import VersionFacts
-from serving.registry.manifest import Manifest, ManifestError, read_manifest
 from serving.settings import Settings
 
 # Those that change how a version answers.
@@ -30,8 +28,7 @@ def server_name(settings: Settings) -> str:
 
 
 def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFacts:
-    """Reads the version's manifest."""
-    manifest, known = _manifest(version), version.facts
+    manifest, known = version.origin.manifest, version.facts
     flat = settings.flat()
     params = {
         "model": model,
@@ -68,11 +65,3 @@ def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFac
         manifest.run_id,
         manifest.model_id,
     )
-
-
-def _manifest(version: VersionView) -> Manifest | None:
-    try:
-        return read_manifest(version.path)
-    except ManifestError as error:
-        log.warning("manifest_unreadable", version=version.number, reason=error.reason)
-        return None
