@@ -29,6 +29,7 @@ from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
+from serving.observe.samples import Samples
 from serving.observe.tracing.exporter import TraceExport
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
@@ -110,7 +111,7 @@ class Gateway:
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
-        self._request_log = self._logging_requests(log_form)
+        self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
 
     def _told_ports(self) -> Ports:
@@ -119,13 +120,14 @@ class Gateway:
         self.server.set_admin_port(ports.admin)
         return ports
 
-    def _logging_requests(self, form: Form | None) -> RequestLog | None:
+    def _sampling(self, form: Form | None) -> Samples | None:
         if form is None:
             return None
-        request_log = RequestLog(self.server, self.settings.request_log, form)
-        self.manager.on_change(request_log.watch)
+        request_log = RequestLog(self.server.counters, self.settings.request_log, form)
+        samples = Samples(self.server, [request_log])
+        self.manager.on_change(samples.watch)
         add_metrics(self.exposition, request_log)
-        return request_log
+        return samples
 
     def _tracing(self, target: Target | None) -> TraceExport | None:
         addresses = {"http": self.http_address, "grpc": self.grpc_address}
@@ -186,8 +188,8 @@ class Gateway:
         self.admin.start()
         self._calls.start()
         self._events.start()
-        if self._request_log is not None:
-            self._request_log.start()
+        if self._samples is not None:
+            self._samples.start()
         if self._traces is not None:
             self._traces.start()
         self.manager.start()
@@ -240,8 +242,8 @@ class Gateway:
         self.server.stop()
         self._calls.stop()
         self._events.stop()
-        if self._request_log is not None:
-            self._request_log.stop()
+        if self._samples is not None:
+            self._samples.stop()
         if self._traces is not None:
             self._traces.stop()
         self.admin.stop()
