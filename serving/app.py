@@ -36,6 +36,7 @@ from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.on_demand import OnDemand
+from serving.parts import Part, Parts
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
@@ -113,6 +114,24 @@ class Gateway:
         self._watcher = self._watching(roots)
         self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
+        self._parts = self._in_order()
+
+    def _in_order(self) -> Parts:
+        """As they start. What takes from the server is there before it, and stops once nothing
+        more can come; the operator's port is the first to answer and the last to go."""
+        return Parts(
+            Part("state directory", self._state.close),
+            Part.of("admin port", self.admin),
+            Part.of("traces", self._traces),
+            Part.of("samples", self._samples),
+            Part.of("events", self._events),
+            Part.of("calls", self._calls),
+            Part.of("data ports", self.server),
+            Part("trials", self._loader.close),
+            Part.of("models", self.manager),
+            Part.of("registry watch", self._watcher),
+            Part.of("tracking", self.tracker),
+        )
 
     def _told_ports(self) -> Ports:
         """The core sends those on who come to the wrong one."""
@@ -184,18 +203,7 @@ class Gateway:
 
     def start(self) -> None:
         """Answer on all ports, and begin to load."""
-        self.server.start()
-        self.admin.start()
-        self._calls.start()
-        self._events.start()
-        if self._samples is not None:
-            self._samples.start()
-        if self._traces is not None:
-            self._traces.start()
-        self.manager.start()
-        self.tracker.start()
-        if self._watcher is not None:
-            self._watcher.start()
+        self._parts.start()
 
     def wait_loaded(
         self,
@@ -234,20 +242,7 @@ class Gateway:
         drained = Drained(in_flight, 0 if clean else self._in_flight())
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
-        self.tracker.stop()
-        if self._watcher is not None:
-            self._watcher.stop()
-        self.manager.stop()
-        self._loader.close()
-        self.server.stop()
-        self._calls.stop()
-        self._events.stop()
-        if self._samples is not None:
-            self._samples.stop()
-        if self._traces is not None:
-            self._traces.stop()
-        self.admin.stop()
-        self._state.close()
+        self._parts.stop()
         return drained
 
     def _in_flight(self) -> int:
