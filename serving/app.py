@@ -16,13 +16,16 @@ from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
 from serving.authorization import Gate, open_gates
+from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
+from serving.control.api import ControlApi
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.loading.loader import Loader
 from serving.models.manager import Manager
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
+from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
@@ -30,12 +33,13 @@ from serving.observe.prometheus import Exposition
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.samples import Samples
-from serving.observe.tracing.exporter import TraceExport
+from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.on_demand import OnDemand
+from serving.operations import Operation
 from serving.parts import Part, Parts
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
@@ -44,6 +48,7 @@ from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.rollout.table import publish_to
 from serving.settings import Settings
+from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.stop_signals import StopSignals
 
@@ -169,17 +174,22 @@ class Gateway:
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
         add_tracking(exposition, self.tracker)
-        return Admin(
-            self.settings,
-            origins,
-            self.manager,
-            gate,
-            listener=listener,
-            metrics=lambda: exposition.render(self.server.metrics(), self.models()),
-            is_ready=lambda: self._ready,
-            tracking=self.tracker.status,
-            traces=lambda: self._traces.status() if self._traces is not None else None,
+        return Admin(self.settings, self._operations(origins), gate, listener)
+
+    def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
+        """What operators may ask, room by room."""
+        settings, exposition = self.settings, self.exposition
+        return (
+            *own.entrance(settings),
+            *observed.scrape(lambda: exposition.render(self.server.metrics(), self.models())),
+            *own.health(lambda: self._ready),
+            *settings_operations.operations(settings, origins),
+            *observed.operations(self.tracker, self._traced),
+            *ControlApi(self.manager, settings.places.admin // 2).operations(),
         )
+
+    def _traced(self) -> TraceStatus | None:
+        return self._traces.status() if self._traces is not None else None
 
     @property
     def http_address(self) -> tuple[str, int]:

@@ -14,12 +14,12 @@ import pytest
 
 from serving.authorization import open_gates
 from serving.cli.track import track
-from serving.control import schemas
 from serving.control.admin import Admin
 from serving.errors import ConfigError
 from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe import operations
 from serving.observe.figures import Counters, Key
 from serving.observe.history import KEPT
 from serving.observe.prometheus import Exposition
@@ -31,7 +31,7 @@ from serving.registry.manifest import FileEntry, Manifest
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.clients.gateway import wait_until
-from tests.unit.control_fakes import Commander, ask
+from tests.unit.control_fakes import Commander, ask, operations_of
 from tests.unit.tracking_world import SlotFacts, version
 
 
@@ -288,7 +288,7 @@ def test_prometheus_the_admin_port_and_the_command_tell_what_goes_wrong(
     with _admin(tracker) as admin:
         status, answer, _ = ask(admin, "GET", "/api/v1/tracking")
         assert status == 200
-        schemas.Tracking.model_validate(answer)
+        operations.Tracking.model_validate(answer)
         assert "/api/v1/tracking" in ask(admin, "GET", "/api/openapi.json")[1]["paths"]
         track(f"http://127.0.0.1:{admin.address[1]}", None, as_json=False)
     mlflow, jsonl = answer["targets"]
@@ -334,7 +334,7 @@ def test_the_command_tells_where_spans_go(
         assert "traces to c:1" in printed
         assert words in printed
         _, answer, _ = ask(admin, "GET", "/api/v1/tracking")
-        assert schemas.Tracking.model_validate(answer).traces == schemas.TraceTarget(
+        assert operations.Tracking.model_validate(answer).traces == operations.TraceTarget(
             **asdict(status)
         )
 
@@ -342,16 +342,8 @@ def test_the_command_tells_where_spans_go(
 @contextlib.contextmanager
 def _admin(tracker: Tracker, traces: TraceStatus | None = None) -> Iterator[Admin]:
     settings = load_settings({"admin_port": 0}, None, {})[0]
-    one = Admin(
-        settings.model_copy(update={"tracking": tracker._settings.tracking}),
-        {},
-        Commander(),
-        open_gates(settings).admin,
-        metrics=lambda: b"",
-        is_ready=lambda: True,
-        tracking=tracker.status,
-        traces=lambda: traces,
-    )
+    rows = operations_of(settings, Commander(), tracker=tracker, traces=lambda: traces)
+    one = Admin(settings, rows, open_gates(settings).admin)
     one.start()
     try:
         yield one
