@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from serving.errors import ErrorCode, ServingError
 from serving.observe.prometheus import CONTENT_TYPE
 from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.tracker import Tracker
@@ -48,6 +50,26 @@ class Tracking(Form):
     traces: TraceTarget | None = Field(description="None: no traces are sent.")
 
 
+class WindowInfo(Form):
+    """What a version did in so many seconds. What has no value (a percentile of nothing) is
+    absent."""
+
+    model: str
+    version: int
+    number: int = Field(description="Of the version's windows, from 1.")
+    start: float = Field(description="Seconds since the epoch.")
+    end: float = Field(description="Seconds since the epoch.")
+    figures: dict[str, float]
+
+
+class Windows(Form):
+    name: str
+    window_s: float = Field(description="What one window covers.")
+    windows: list[WindowInfo] = Field(
+        description="Each version's together, oldest first; only the last ones are kept."
+    )
+
+
 def scrape(metrics: Callable[[], bytes]) -> tuple[Operation, ...]:
     """``metrics`` is asked anew by every request, on a worker thread."""
 
@@ -76,4 +98,19 @@ def operations(tracker: Tracker, traces: Callable[[], TraceStatus | None]) -> tu
             Tracking,
             tell,
         ),
+        Operation(
+            *("GET", "/api/v1/models/{name}/windows", "modelWindows"),
+            "What a model's versions did lately, window by window",
+            partial(_windows, tracker),
+            {200: Windows},
+        ),
     )
+
+
+async def _windows(tracker: Tracker, request: Request) -> Response:
+    name = str(request.path_params["name"])
+    found = await run_in_threadpool(tracker.windows_of, name)
+    if not found:
+        raise ServingError(ErrorCode.NOT_FOUND, "no version of that model has a window yet")
+    windows = [window.to_json() for window in found]
+    return JSONResponse({"name": name, "window_s": tracker.window_s, "windows": windows})

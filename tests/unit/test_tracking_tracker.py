@@ -339,6 +339,23 @@ def test_the_command_tells_where_spans_go(
         )
 
 
+def test_what_versions_did_lately_is_told_on_the_admin_port(world: World) -> None:
+    world.served.append(SlotFacts("m", 2))
+    world.show(version(), version(2))
+    world.close_window()
+    world.served[0].ask(0.005)
+    world.close_window()
+    with _admin(world.tracker) as admin:
+        status, answer, _ = ask(admin, "GET", "/api/v1/models/m/windows")
+        found = operations.Windows.model_validate(answer)
+        unknown, said, _ = ask(admin, "GET", "/api/v1/models/other/windows")
+    assert status == 200
+    assert found.window_s == world.tracker.window_s
+    told = [(one.version, one.number, one.figures["requests"]) for one in found.windows]
+    assert told == [(1, 1, 0.0), (1, 2, 1.0), (2, 1, 0.0), (2, 2, 0.0)]
+    assert (unknown, said) == (404, {"error": "no version of that model has a window yet"})
+
+
 @contextlib.contextmanager
 def _admin(tracker: Tracker, traces: TraceStatus | None = None) -> Iterator[Admin]:
     settings = load_settings({"admin_port": 0}, None, {})[0]

@@ -77,6 +77,10 @@ class Tracker:
         """A version's last windows, oldest first. From any thread."""
         return self._history.windows((model, version))
 
+    def windows_of(self, model: str) -> tuple[Window, ...]:
+        """The last windows of all versions, oldest first. From any thread."""
+        return self._history.of_model(model)
+
     def status(self) -> tuple[TargetStatus, ...]:
         """Of every target. From any thread."""
         return tuple(shipper.status() for shipper in self._shippers)
