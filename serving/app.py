@@ -16,7 +16,9 @@ from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
 from serving.authorization import Gate, open_gates
+from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
+from serving.control.api import ControlApi
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.loading.loader import Loader
@@ -24,24 +26,29 @@ from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
+from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
-from serving.observe.tracing.exporter import TraceExport
+from serving.observe.samples import Samples
+from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
 from serving.on_demand import OnDemand
+from serving.operations import Operation
+from serving.parts import Part, Parts
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
 from serving.settings import Settings
+from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.stop_signals import StopSignals
 
@@ -110,8 +117,26 @@ class Gateway:
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
-        self._request_log = self._logging_requests(log_form)
+        self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
+        self._parts = self._in_order()
+
+    def _in_order(self) -> Parts:
+        """As they start. What takes from the server is there before it, and stops once nothing
+        more can come; the operator's port is the first to answer and the last to go."""
+        return Parts(
+            Part("state directory", self._state.close),
+            Part.of("admin port", self.admin),
+            Part.of("traces", self._traces),
+            Part.of("samples", self._samples),
+            Part.of("events", self._events),
+            Part.of("calls", self._calls),
+            Part.of("data ports", self.server),
+            Part("trials", self._loader.close),
+            Part.of("models", self.manager),
+            Part.of("registry watch", self._watcher),
+            Part.of("tracking", self.tracker),
+        )
 
     def _told_ports(self) -> Ports:
         """The core sends those on who come to the wrong one."""
@@ -119,13 +144,14 @@ class Gateway:
         self.server.set_admin_port(ports.admin)
         return ports
 
-    def _logging_requests(self, form: Form | None) -> RequestLog | None:
+    def _sampling(self, form: Form | None) -> Samples | None:
         if form is None:
             return None
-        request_log = RequestLog(self.server, self.settings.request_log, form)
-        self.manager.on_change(request_log.watch)
+        request_log = RequestLog(self.server.counters, self.settings.request_log, form)
+        samples = Samples(self.server, [request_log])
+        self.manager.on_change(samples.watch)
         add_metrics(self.exposition, request_log)
-        return request_log
+        return samples
 
     def _tracing(self, target: Target | None) -> TraceExport | None:
         addresses = {"http": self.http_address, "grpc": self.grpc_address}
@@ -148,17 +174,22 @@ class Gateway:
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
         add_tracking(exposition, self.tracker)
-        return Admin(
-            self.settings,
-            origins,
-            self.manager,
-            gate,
-            listener=listener,
-            metrics=lambda: exposition.render(self.server.metrics(), self.models()),
-            is_ready=lambda: self._ready,
-            tracking=self.tracker.status,
-            traces=lambda: self._traces.status() if self._traces is not None else None,
+        return Admin(self.settings, self._operations(origins), gate, listener)
+
+    def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
+        """What operators may ask, room by room."""
+        settings, exposition = self.settings, self.exposition
+        return (
+            *own.entrance(settings),
+            *observed.scrape(lambda: exposition.render(self.server.metrics(), self.models())),
+            *own.health(lambda: self._ready),
+            *settings_operations.operations(settings, origins),
+            *observed.operations(self.tracker, self._traced),
+            *ControlApi(self.manager, settings.places.admin // 2).operations(),
         )
+
+    def _traced(self) -> TraceStatus | None:
+        return self._traces.status() if self._traces is not None else None
 
     @property
     def http_address(self) -> tuple[str, int]:
@@ -182,18 +213,7 @@ class Gateway:
 
     def start(self) -> None:
         """Answer on all ports, and begin to load."""
-        self.server.start()
-        self.admin.start()
-        self._calls.start()
-        self._events.start()
-        if self._request_log is not None:
-            self._request_log.start()
-        if self._traces is not None:
-            self._traces.start()
-        self.manager.start()
-        self.tracker.start()
-        if self._watcher is not None:
-            self._watcher.start()
+        self._parts.start()
 
     def wait_loaded(
         self,
@@ -232,20 +252,7 @@ class Gateway:
         drained = Drained(in_flight, 0 if clean else self._in_flight())
         if not clean:
             log.warning("drain_timed_out", seconds=shutdown.drain_timeout_s)
-        self.tracker.stop()
-        if self._watcher is not None:
-            self._watcher.stop()
-        self.manager.stop()
-        self._loader.close()
-        self.server.stop()
-        self._calls.stop()
-        self._events.stop()
-        if self._request_log is not None:
-            self._request_log.stop()
-        if self._traces is not None:
-            self._traces.stop()
-        self.admin.stop()
-        self._state.close()
+        self._parts.stop()
         return drained
 
     def _in_flight(self) -> int:

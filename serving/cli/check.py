@@ -50,7 +50,7 @@ def check(
         raise UserError("say which directories or files to check, or --settings", code=2)
     report: dict[str, Any] = {}
     if show_settings:
-        from serving.control.admin import settings_json
+        from serving.settings.shown import settings_json
 
         report["settings"] = settings_json(settings, origins)
     if roots:

@@ -36,7 +36,7 @@ def settings(
 
         print(commented_yaml(effective, origins))
         return
-    from serving.control.admin import settings_json
+    from serving.settings.shown import settings_json
 
     rows = settings_json(effective, origins)
     if as_json:

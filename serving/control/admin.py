@@ -1,4 +1,4 @@
-"""The admin port: metrics, health, settings, and the control of models.
+"""The admin port: the operations that rooms hand over, routed, guarded and described.
 
 A small web server in a thread of its own, away from the data ports.
 """
@@ -9,8 +9,7 @@ import errno
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,19 +20,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from serving import __version__
 from serving.authorization import Gate
-from serving.control import schemas, web
-from serving.control.api import Commander, ControlApi, Operation
+from serving.control import web
 from serving.control.openapi import document
 from serving.control.places import Bounds
 from serving.control.signpost import not_found
 from serving.control.status import status_and_headers
 from serving.errors import ServingError
 from serving.events import log
-from serving.observe.prometheus import CONTENT_TYPE
-from serving.observe.tracing.exporter import TraceStatus
-from serving.observe.tracking.shipper import TargetStatus
+from serving.operations import Operation
 from serving.settings import Settings
 
 
@@ -66,30 +61,20 @@ def address_words(error: OSError) -> str:
 class Admin:
     """The port's life: answering from ``start`` to ``stop``.
 
-    ``listener``: a socket that listens there; without it one is bound here.
+    ``operations``: of all rooms; those that control ask the ``gate`` first. ``listener``: a socket
+    that listens there; without it one is bound here.
     """
 
     def __init__(
         self,
         settings: Settings,
-        origins: Mapping[str, str],
-        commander: Commander,
+        operations: Sequence[Operation],
         gate: Gate,
-        *,
         listener: socket.socket | None = None,
-        metrics: Callable[[], bytes],
-        is_ready: Callable[[], bool],
-        tracking: Callable[[], Iterable[TargetStatus]] = tuple,
-        traces: Callable[[], TraceStatus | None] = lambda: None,
     ) -> None:
         host, port = settings.admin_host, settings.admin_port
         self._socket = listener or listen(host, port, "admin port")
-        rows = (
-            *plain_operations(settings, origins, metrics=metrics, is_ready=is_ready),
-            tracking_operation(settings.tracking.window_s, tracking, traces),
-            *ControlApi(commander, settings.places.admin // 2).operations(),
-        )
-        app = application(rows, gate)
+        app = application(operations, gate)
         app.state.http_port = settings.http_port
         app.state.body_timeout_s = settings.limits.body_timeout_s
         self._server = web.QuietServer(web.BoundedConfig(app, bounds_of(settings)))
@@ -117,7 +102,7 @@ class Admin:
             log.error("admin_port_failed", detail=repr(error))
 
 
-def application(operations: tuple[Operation, ...], gate: Gate) -> Starlette:
+def application(operations: Sequence[Operation], gate: Gate) -> Starlette:
     """The routes, and the OpenAPI document of all of them."""
 
     async def describe(_: Request) -> Response:
@@ -177,116 +162,6 @@ async def _guarded(
     # It may read the token's file.
     await run_in_threadpool(gate.check, joined(request.headers.items()))
     return await handler(request)
-
-
-def plain_operations(
-    settings: Settings,
-    origins: Mapping[str, str],
-    *,
-    metrics: Callable[[], bytes],
-    is_ready: Callable[[], bool],
-) -> tuple[Operation, ...]:
-    """What only tells. The callables are asked anew by every request, on a worker thread."""
-
-    async def scrape(_: Request) -> Response:
-        text = await run_in_threadpool(metrics)
-        return Response(text, headers={"content-type": CONTENT_TYPE})
-
-    async def live(_: Request) -> Response:
-        return JSONResponse({"live": True})
-
-    async def ready(_: Request) -> Response:
-        answer = is_ready()
-        return JSONResponse({"ready": answer}, status_code=200 if answer else 503)
-
-    async def list_settings(_: Request) -> Response:
-        return JSONResponse({"settings": settings_json(settings, origins)})
-
-    async def entrance(_: Request) -> Response:
-        return JSONResponse(entrance_json(settings))
-
-    health = "/v2/health"
-    return (
-        Operation(
-            *("GET", "/", "entrance"),
-            "Who this is, and where things are",
-            entrance,
-            {200: schemas.Entrance},
-            control=False,
-        ),
-        Operation(
-            *("GET", "/metrics", "metrics"), "Prometheus", scrape, {200: None}, control=False
-        ),
-        Operation(
-            *("GET", f"{health}/live", "live"),
-            "Whether the process answers",
-            live,
-            {200: schemas.Live},
-            control=False,
-        ),
-        Operation(
-            *("GET", f"{health}/ready", "ready"),
-            "Whether requests should be sent here",
-            ready,
-            {200: schemas.Ready, 503: schemas.Ready},
-            control=False,
-        ),
-        Operation(
-            *("GET", "/api/v1/settings", "listSettings"),
-            "Every setting with its effective value and where that came from",
-            list_settings,
-            {200: schemas.SettingsList},
-        ),
-    )
-
-
-def tracking_operation(
-    window_s: float,
-    targets: Callable[[], Iterable[TargetStatus]],
-    traces: Callable[[], TraceStatus | None],
-) -> Operation:
-    async def tell(_: Request) -> Response:
-        listed, traced = [asdict(one) for one in targets()], traces()
-        answer = {"window_s": window_s, "targets": listed, "traces": traced and asdict(traced)}
-        return JSONResponse(answer)
-
-    return Operation(
-        *("GET", "/api/v1/tracking", "tracking"),
-        "What is sent where: windows and spans sent and dropped, the last success and error",
-        tell,
-        {200: schemas.Tracking},
-    )
-
-
-def entrance_json(settings: Settings) -> dict[str, Any]:
-    """As the HTTP port's; port 0 is one that the system chose."""
-    port = settings.http_port
-    return {
-        "name": settings.name,
-        "version": __version__,
-        "description": "/api/openapi.json",
-        "control": "/api/v1/models",
-        "settings": "/api/v1/settings",
-        "tracking": "/api/v1/tracking",
-        "metrics": "/metrics",
-        "health": "/v2/health/ready",
-        "inference": f"port {port}, /v2/models/NAME/infer" if port else "the HTTP port",
-    }
-
-
-def settings_json(settings: Settings, origins: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Every setting with its effective value and where that came from."""
-    values = settings.model_dump(mode="json")
-    return [
-        {"key": key, "value": _at(values, key), "origin": origins.get(key, "default")}
-        for key in settings.flat()
-    ]
-
-
-def _at(tree: Any, key: str) -> Any:
-    for name in key.split("."):
-        tree = tree[name]
-    return tree
 
 
 async def _refused(_: Request, error: ServingError) -> Response:

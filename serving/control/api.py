@@ -1,11 +1,10 @@
-"""The control API: one row an operation, for the routes and for the OpenAPI document."""
+"""The control of models: their state, and the commands about them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -30,12 +29,11 @@ from serving.models.commands.command import (
 )
 from serving.models.state import Transition
 from serving.models.views import ModelView
+from serving.operations import Operation
 from serving.protocols.views import decode_name, unknown_model
 
 # Where the name stands in "/api/v1/models/NAME/...".
 _NAME_AT = 4
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Commander(Protocol):
@@ -44,21 +42,6 @@ class Commander(Protocol):
     def views(self) -> Sequence[ModelView]: ...
     def command(self, command: Command) -> Ticket: ...
     def history(self, model: str) -> Sequence[Transition]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """``answers``: status -> what it carries, None for what is not JSON. ``control``: the
-    gate is asked first."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    handler: Handler
-    answers: Mapping[int, type[BaseModel] | None]
-    body: type[BaseModel] | None = None
-    control: bool = True
 
 
 class ControlApi:

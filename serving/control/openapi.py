@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from serving import __version__
 from serving.control import requests, schemas
-from serving.control.api import Operation
+from serving.operations import Operation
 
 _REF = "#/components/schemas/{model}"
 

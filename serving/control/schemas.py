@@ -3,18 +3,16 @@ OpenAPI document is made of them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from serving.operations import Form
 
 Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class VersionBody(_Strict):
+class VersionBody(Form):
     """What a load or unload is about."""
 
     version: Version | None = Field(
@@ -22,26 +20,26 @@ class VersionBody(_Strict):
     )
 
 
-class DefaultBody(_Strict):
+class DefaultBody(Form):
     version: Version | Literal["auto"] = Field(
         description="The version that answers unnamed requests from now on;"
         " `auto`: the newest that is ready."
     )
 
 
-class AcceptBody(_Strict):
+class AcceptBody(Form):
     version: Version = Field(description="The version whose signature is meant as it is.")
 
 
-class NoBody(_Strict):
+class NoBody(Form):
     """Nothing, or an empty object."""
 
 
-class Error(_Strict):
+class Error(Form):
     error: str
 
 
-class Entrance(_Strict):
+class Entrance(Form):
     """Paths of this port, and where the models answer."""
 
     name: str
@@ -55,22 +53,22 @@ class Entrance(_Strict):
     inference: str
 
 
-class Live(_Strict):
+class Live(Form):
     live: bool
 
 
-class Ready(_Strict):
+class Ready(Form):
     ready: bool
 
 
-class TensorInfo(_Strict):
+class TensorInfo(Form):
     name: str
     datatype: str
     shape: list[int] = Field(description="-1: varies.")
     optional: bool
 
 
-class ManifestInfo(_Strict):
+class ManifestInfo(Form):
     """Where a version comes from, as whoever published it says; "" where nobody said."""
 
     created: str
@@ -81,7 +79,7 @@ class ManifestInfo(_Strict):
     metrics: dict[str, float]
 
 
-class CostInfo(_Strict):
+class CostInfo(Form):
     """Of a run, as warm-up measured it: `fixed_s` and `per_row_s` in seconds."""
 
     fixed_s: float
@@ -89,7 +87,7 @@ class CostInfo(_Strict):
     best_rows: int | None = Field(description="The batch size at which a row is cheapest.")
 
 
-class VersionInfo(_Strict):
+class VersionInfo(Form):
     version: int
     state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
     reason: str
@@ -119,12 +117,12 @@ class VersionInfo(_Strict):
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
-class UnloadedInfo(_Strict):
+class UnloadedInfo(Form):
     version: int
     reason: str = Field(description="What holds it back.")
 
 
-class ModelInfo(_Strict):
+class ModelInfo(Form):
     name: str
     default: int | None = Field(description="The version that answers unnamed requests.")
     reason: str = Field(description="What is wrong, or other than was asked for.")
@@ -142,11 +140,11 @@ class ModelInfo(_Strict):
     unloaded: list[UnloadedInfo] = Field(description="Versions on disk that are not loaded.")
 
 
-class Models(_Strict):
+class Models(Form):
     models: list[ModelInfo]
 
 
-class CommandAnswer(_Strict):
+class CommandAnswer(Form):
     """`done` false: the command goes on; `model` shows how far it is."""
 
     done: bool
@@ -154,7 +152,7 @@ class CommandAnswer(_Strict):
     model: ModelInfo | None = Field(description="None: nothing of that name is known.")
 
 
-class EventInfo(_Strict):
+class EventInfo(Form):
     at: float = Field(description="Seconds since the epoch.")
     version: int
     state: str = Field(
@@ -165,48 +163,6 @@ class EventInfo(_Strict):
     reason: str
 
 
-class History(_Strict):
+class History(Form):
     name: str
     events: list[EventInfo] = Field(description="Oldest first; only the last ones are kept.")
-
-
-class TrackingTarget(_Strict):
-    """One place that windows are sent to. Counters are windows since the gateway started."""
-
-    name: str
-    target: str = Field(description="Where it sends to, without secrets.")
-    sent: int
-    dropped: int = Field(description="Given up: the buffer was full, or the target refused them.")
-    failures: int = Field(description="Attempts that failed.")
-    buffered: int = Field(description="Waiting to be sent.")
-    buffered_bytes: int
-    last_success: float | None = Field(description="Seconds since the epoch.")
-    last_failure: float | None = Field(description="Seconds since the epoch.")
-    error: str = Field(description='Why it does not work now; "": it does.')
-    last_error: str = Field(description="The last failure's words, also when it works again.")
-
-
-class TraceTarget(_Strict):
-    """Where spans are sent to. Counters are spans since the gateway started."""
-
-    target: str = Field(description="Where it sends to, without secrets.")
-    exported: int
-    dropped: int = Field(description="Given up; those that never left the core's buffer besides.")
-    last_success: float | None = Field(description="Seconds since the epoch.")
-    error: str = Field(description='Why it does not work now; "": it does.')
-
-
-class Tracking(_Strict):
-    window_s: float = Field(description="What one window covers.")
-    targets: list[TrackingTarget]
-    traces: TraceTarget | None = Field(description="None: no traces are sent.")
-
-
-class SettingInfo(_Strict):
-    key: str
-    value: Any
-    origin: Literal["default", "file", "environment", "flag"]
-
-
-class SettingsList(_Strict):
-    settings: list[SettingInfo]

@@ -61,6 +61,12 @@ class History:
         with self._lock:
             return self._windows.get(key, ())
 
+    def of_model(self, model: str) -> tuple[Window, ...]:
+        """Those of all its versions, each version's together and oldest first."""
+        with self._lock:
+            found = {key: kept for key, kept in self._windows.items() if key[0] == model}
+        return tuple(window for key in sorted(found) for window in found[key])
+
     def _keep(self, windows: Sequence[Window]) -> None:
         with self._lock:
             versions = max(1, len(windows), len(self._windows))

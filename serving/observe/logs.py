@@ -174,7 +174,8 @@ class EventLog:
 
     def stop(self, timeout: float = 2.0) -> None:
         """Wait for the last records; the server must have been stopped."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         while (records := self._server.events(1.0)) is not None:

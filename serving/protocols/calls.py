@@ -41,7 +41,8 @@ class CallPool:
     def stop(self) -> None:
         """Wait for the threads; they end once the server has stopped."""
         for thread in self._threads:
-            thread.join(_JOIN_S)
+            if thread.ident is not None:
+                thread.join(_JOIN_S)
 
     def _run(self) -> None:
         while (call := self._server.next_call()) is not None:

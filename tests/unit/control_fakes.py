@@ -7,16 +7,25 @@ import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from serving.authorization import open_gates
+from serving.control import own
 from serving.control.admin import Admin
+from serving.control.api import ControlApi
 from serving.loading.batching.cost import CostCurve
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.state import State, Transition
 from serving.models.views import ModelView
+from serving.observe import operations as observed
+from serving.observe.tracing.exporter import TraceStatus
+from serving.observe.tracking.tracker import Tracker
+from serving.operations import Operation
 from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
+from serving.settings import operations as settings_operations
+from serving.state_dir import StateDir
 from tests.unit.protocol_views import failed, model, version
 
 
@@ -77,19 +86,35 @@ def settings(**flags: object) -> Settings:
     return load_settings(given, None, {})[0]
 
 
+def operations_of(
+    settings: Settings,
+    commander: Any,
+    origins: Mapping[str, str] = MappingProxyType({}),
+    *,
+    metrics: Callable[[], bytes] = lambda: b"",
+    is_ready: Callable[[], bool] = lambda: True,
+    tracker: Tracker | None = None,
+    traces: Callable[[], TraceStatus | None] = lambda: None,
+) -> tuple[Operation, ...]:
+    """As a gateway has them."""
+    tracker = tracker or Tracker(settings, StateDir(None), dict, commander.views)
+    return (
+        *own.entrance(settings),
+        *observed.scrape(metrics),
+        *own.health(is_ready),
+        *settings_operations.operations(settings, origins),
+        *observed.operations(tracker, traces),
+        *ControlApi(commander, settings.places.admin // 2).operations(),
+    )
+
+
 @contextlib.contextmanager
 def admin_port(
     commander: Any, *, metrics: bytes = b"serving_request_total 1\n", **flags: object
 ) -> Iterator[Admin]:
     chosen = settings(**flags)
-    one = Admin(
-        chosen,
-        {},
-        commander,
-        open_gates(chosen).admin,
-        metrics=lambda: metrics,
-        is_ready=lambda: True,
-    )
+    rows = operations_of(chosen, commander, metrics=lambda: metrics)
+    one = Admin(chosen, rows, open_gates(chosen).admin)
     one.start()
     try:
         yield one

@@ -29,7 +29,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.registry.folder_origin import FolderOrigin
-from tests.unit.control_fakes import Commander, Line, admin_port, ask, settings
+from tests.unit.control_fakes import Commander, Line, admin_port, ask, operations_of, settings
 
 BASE = "/api/v1/models"
 DONE = Outcome(version=2)
@@ -350,14 +350,9 @@ class TestOpenApi:
 
     def test_every_route_is_in_it_and_nothing_else(self, document: Any) -> None:
         from serving.authorization import Gate
-        from serving.control.admin import application, plain_operations, tracking_operation
-        from serving.control.api import ControlApi
+        from serving.control.admin import application
 
-        rows = (
-            *plain_operations(settings(), {}, metrics=lambda: b"", is_ready=lambda: True),
-            tracking_operation(1.0, tuple, lambda: None),
-            *ControlApi(Commander(), 1).operations(),
-        )
+        rows = operations_of(settings(), Commander())
         app = application(rows, Gate("127.0.0.1", None))
         assert all(isinstance(route, Route) for route in app.routes)
         routed = {

@@ -19,7 +19,7 @@ from serving.models.views import ModelView, Route, VersionView
 from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
-from tests.unit.control_fakes import Commander
+from tests.unit.control_fakes import Commander, operations_of
 
 READY = {"now": True}
 
@@ -52,14 +52,14 @@ class _Models(Commander):
 
 
 def _admin(settings: Settings) -> Admin:
-    return Admin(
+    rows = operations_of(
         settings,
-        {"http_port": "flag"},
         _Models(),
-        open_gates(settings).admin,
+        {"http_port": "flag"},
         metrics=lambda: b"serving_request_total 1\n",
         is_ready=lambda: READY["now"],
     )
+    return Admin(settings, rows, open_gates(settings).admin)
 
 
 @pytest.fixture(scope="module")

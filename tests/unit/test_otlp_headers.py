@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from serving.control.admin import settings_json
 from serving.errors import ConfigError
 from serving.observe.otlp_headers import headers_of
 from serving.observe.tracing.setup import open_target
 from serving.settings import load_settings
+from serving.settings.shown import settings_json
 from tests.clients.collector import GrpcCollector, HttpCollector
 
 TEXT = "Api-Key=hush%20hush, x-scope=a"

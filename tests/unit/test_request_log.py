@@ -1,4 +1,4 @@
-"""The thread that writes samples down: what it keeps, hides, drops and counts."""
+"""What is written down of sampled requests, hidden, dropped and counted."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from serving.observe.request_log.rates import Rates
 from serving.observe.request_log.read import Entry, files_of, read
 from serving.observe.request_log.record import Record
 from serving.observe.request_log.writer import RequestLog
+from serving.observe.samples import Samples
 from serving.registry.folder_origin import FolderOrigin
 from serving.settings import RequestLogSettings
 from serving.signature import Signature, Tensor
@@ -63,7 +64,7 @@ def views(*versions: VersionView) -> tuple[ModelView, ...]:
 
 def make(folder: Path, source: FakeSource | None = None, **settings: Any) -> RequestLog:
     given = RequestLogSettings(path=folder, **settings)
-    log = RequestLog(source or FakeSource(), given, JsonLines(), retry_s=0.0)
+    log = RequestLog((source or FakeSource()).counters, given, JsonLines(), retry_s=0.0)
     log.watch(views(version()))
     return log
 
@@ -82,10 +83,11 @@ def records_of_part(folder: Path) -> list[Record]:
 def test_samples_are_written_with_what_is_known_of_them(tmp_path: Path) -> None:
     source = FakeSource()
     log = make(tmp_path / "log", source)
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     source.give(sample((1, 2), id="a"), sample((3, 4), id="b", word="expired", message="late"))
     source.end()
-    log.stop()
+    hub.stop()
     found = records(tmp_path / "log")
     assert [(one.id, one.status, one.message) for one in found] == [
         ("a", "OK", ""),
@@ -98,41 +100,22 @@ def test_samples_are_written_with_what_is_known_of_them(tmp_path: Path) -> None:
 def test_what_was_sampled_can_be_read_at_once(tmp_path: Path) -> None:
     source = FakeSource()
     log = make(tmp_path, source)
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     source.give(sample(id="a"))
     wait_until(lambda: log.figures().written == 1, 10, "it is written")
     (part,) = tmp_path.iterdir()
     (one,) = read(part)
     assert isinstance(one, Entry)
     source.end()
-    log.stop()
+    hub.stop()
 
 
-def test_a_version_is_sampled_once_it_is_ready_at_its_own_rate_or_the_settings() -> None:
+def test_a_version_is_kept_at_its_own_rate_or_the_settings() -> None:
     rates = Rates(0.25, ())
-    plain, own, coming = FakeQueue(), FakeQueue(), FakeQueue()
-    rates.watch(
-        views(
-            version(1, plain),
-            version(2, own, log=RequestLogConfig(rate=0.5)),
-            version(3, coming, State.WARMING),
-        )
-    )
-    assert (plain.rates, own.rates, coming.rates) == ([0.25], [0.5], [])
-
-
-def test_a_changed_rate_is_set_and_an_unchanged_one_is_left() -> None:
-    rates, line = Rates(0.25, ()), FakeQueue()
-    for own in (None, None, 0.5, 0.5, 0.0, None):
-        rates.watch(views(version(1, line, log=RequestLogConfig(rate=own))))
-    assert line.rates == [0.25, 0.5, 0.0, 0.25]
-
-
-def test_a_version_loaded_again_gets_its_rate_again() -> None:
-    rates, before, after = Rates(0.25, ()), FakeQueue(), FakeQueue()
-    rates.watch(views(version(1, before)))
-    rates.watch(views(version(1, after)))
-    assert after.rates == [0.25]
+    assert rates.rate(version()) == 0.25
+    assert rates.rate(version(log=RequestLogConfig(rate=0.5))) == 0.5
+    assert rates.rate(version(log=RequestLogConfig(rate=0.0))) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -151,12 +134,14 @@ def test_redacted_tensors_keep_everything_but_their_values(
     tmp_path: Path, settings: tuple[str, ...], own: tuple[str, ...], hidden: set[str]
 ) -> None:
     source = FakeSource()
-    log = RequestLog(source, RequestLogSettings(path=tmp_path, redact=settings), JsonLines())
+    given = RequestLogSettings(path=tmp_path, redact=settings)
+    log = RequestLog(source.counters, given, JsonLines())
     log.watch(views(version(log=RequestLogConfig(redact=own))))
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     source.give(sample((12345, 2)))
     source.end()
-    log.stop()
+    hub.stop()
     (one,) = records(tmp_path)
     tensors = {tensor.name: tensor for tensor in (*one.inputs, *one.outputs)}
     assert {name for name, tensor in tensors.items() if tensor.data is None} == hidden
@@ -235,7 +220,7 @@ def test_fault_100_after_a_failure_it_waits_before_it_tries_again(tmp_path: Path
     place, now = tmp_path / "log", [0.0]
     place.write_text("a file is in the way")
     settings = RequestLogSettings(path=place)
-    log = RequestLog(FakeSource(), settings, JsonLines(), retry_s=5.0, mono=lambda: now[0])
+    log = RequestLog(FakeSource().counters, settings, JsonLines(), retry_s=5.0, mono=lambda: now[0])
     log.keep([sample()])
     place.unlink()
     log.keep([sample()])
@@ -248,12 +233,13 @@ def test_fault_100_after_a_failure_it_waits_before_it_tries_again(tmp_path: Path
 def test_fault_100_a_sample_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
     source = FakeSource()
     log = make(tmp_path, source)
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     with capture_logs() as told:
         source.give(object())  # type: ignore[arg-type]  # a bug of ours
         source.give(sample(id="next"))
         source.end()
-        log.stop()
+        hub.stop()
     assert [one.id for one in records(tmp_path)] == ["next"]
     assert log.figures().dropped["error"] == 1
     assert "request_log_failed" in [one["event"] for one in told]
@@ -273,11 +259,12 @@ def test_fault_100_a_writer_that_hangs_keeps_nobody_from_stopping(tmp_path: Path
     log = make(tmp_path / "log", source)
     stuck = threading.Event()
     log._folder.open = stuck.wait  # type: ignore[assignment,method-assign]  # a disk that never answers
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     source.end()
-    log.stop(timeout=0.1)
+    hub.stop(timeout=0.1)
     stuck.set()
-    log.stop()
+    hub.stop()
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 20])
@@ -331,8 +318,9 @@ def test_what_others_write_leaves_room_for_single_requests(tmp_path: Path) -> No
         other.append(line(sample()))
     source = FakeSource()
     log = make(tmp_path, source, max_file_bytes=bound, max_bytes=17 * size)
-    log.start()
+    hub = Samples(source, [log])
+    hub.start()
     source.give(*[sample()] * 9)
     source.end()
-    log.stop()
+    hub.stop()
     assert (log.figures().written, log.figures().dropped["write"]) == (7, 2)

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from serving import machine
 from serving.cli import app
-from serving.control.admin import settings_json
 from serving.errors import ConfigError
 from serving.settings import (
     Settings,
@@ -21,6 +20,7 @@ from serving.settings import (
     ignored_environment,
     load_settings,
 )
+from serving.settings.shown import settings_json
 from serving.settings.template import commented_yaml
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "settings.md"

@@ -477,7 +477,7 @@ def test_authorities_that_cannot_be_read_are_said_at_start(
 
 
 def test_no_secret_is_shown_with_the_settings() -> None:
-    from serving.control.admin import settings_json
+    from serving.settings.shown import settings_json
 
     given = {"tracking.mlflow.uri": "https://me:p%40ss@host/x", "tracking.mlflow.token": "t0ken!"}
     settings, origins = load_settings(given, None, {})

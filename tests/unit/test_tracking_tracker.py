@@ -14,12 +14,12 @@ import pytest
 
 from serving.authorization import open_gates
 from serving.cli.track import track
-from serving.control import schemas
 from serving.control.admin import Admin
 from serving.errors import ConfigError
 from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.observe import operations
 from serving.observe.figures import Counters, Key
 from serving.observe.history import KEPT
 from serving.observe.prometheus import Exposition
@@ -31,7 +31,7 @@ from serving.registry.manifest import FileEntry, Manifest
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
 from tests.clients.gateway import wait_until
-from tests.unit.control_fakes import Commander, ask
+from tests.unit.control_fakes import Commander, ask, operations_of
 from tests.unit.tracking_world import SlotFacts, version
 
 
@@ -275,7 +275,7 @@ def test_prometheus_the_admin_port_and_the_command_tell_what_goes_wrong(
     with _admin(tracker) as admin:
         status, answer, _ = ask(admin, "GET", "/api/v1/tracking")
         assert status == 200
-        schemas.Tracking.model_validate(answer)
+        operations.Tracking.model_validate(answer)
         assert "/api/v1/tracking" in ask(admin, "GET", "/api/openapi.json")[1]["paths"]
         track(f"http://127.0.0.1:{admin.address[1]}", None, as_json=False)
     mlflow, jsonl = answer["targets"]
@@ -321,24 +321,33 @@ def test_the_command_tells_where_spans_go(
         assert "traces to c:1" in printed
         assert words in printed
         _, answer, _ = ask(admin, "GET", "/api/v1/tracking")
-        assert schemas.Tracking.model_validate(answer).traces == schemas.TraceTarget(
+        assert operations.Tracking.model_validate(answer).traces == operations.TraceTarget(
             **asdict(status)
         )
+
+
+def test_what_versions_did_lately_is_told_on_the_admin_port(world: World) -> None:
+    world.served.append(SlotFacts("m", 2))
+    world.show(version(), version(2))
+    world.close_window()
+    world.served[0].ask(0.005)
+    world.close_window()
+    with _admin(world.tracker) as admin:
+        status, answer, _ = ask(admin, "GET", "/api/v1/models/m/windows")
+        found = operations.Windows.model_validate(answer)
+        unknown, said, _ = ask(admin, "GET", "/api/v1/models/other/windows")
+    assert status == 200
+    assert found.window_s == world.tracker.window_s
+    told = [(one.version, one.number, one.figures["requests"]) for one in found.windows]
+    assert told == [(1, 1, 0.0), (1, 2, 1.0), (2, 1, 0.0), (2, 2, 0.0)]
+    assert (unknown, said) == (404, {"error": "no version of that model has a window yet"})
 
 
 @contextlib.contextmanager
 def _admin(tracker: Tracker, traces: TraceStatus | None = None) -> Iterator[Admin]:
     settings = load_settings({"admin_port": 0}, None, {})[0]
-    one = Admin(
-        settings.model_copy(update={"tracking": tracker._settings.tracking}),
-        {},
-        Commander(),
-        open_gates(settings).admin,
-        metrics=lambda: b"",
-        is_ready=lambda: True,
-        tracking=tracker.status,
-        traces=lambda: traces,
-    )
+    rows = operations_of(settings, Commander(), tracker=tracker, traces=lambda: traces)
+    one = Admin(settings, rows, open_gates(settings).admin)
     one.start()
     try:
         yield one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
@@ -14,12 +14,6 @@ from serving.signature import Signature
 
 # Versions that left are remembered: requests that they answered may still wait to be written.
 _REMEMBERED = 4096
-
-
-class Sampled(Protocol):
-    """What this needs of ``_core.Queue``."""
-
-    def sample(self, rate: float) -> None: ...
 
 
 class _Known(NamedTuple):
@@ -31,7 +25,7 @@ class _Known(NamedTuple):
 
 
 class Rates:
-    """Sets each queue's share of sampled requests, and knows which tensors are shown.
+    """Knows which share of requests is kept, and which tensors are shown.
 
     ``rate`` and ``redact`` are the settings'; a model's own rate stands instead of the first,
     its own patterns beside the second. ``watch`` is called by one thread, ``shown`` by any.
@@ -39,32 +33,24 @@ class Rates:
 
     def __init__(self, rate: float, redact: Sequence[str]) -> None:
         self._rate, self._redact = rate, tuple(redact)
-        self._set: dict[tuple[str, int], tuple[Sampled, float]] = {}
         self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
 
     def watch(self, views: Iterable[ModelView]) -> None:
         """The models as they stand now."""
-        current: dict[tuple[str, int], tuple[Sampled, float]] = {}
+        there = 0
         for view in views:
             for version in view.versions:
                 if version.queue is not None and version.state is State.READY:
-                    key = (view.name, version.number)
-                    # Before the first request of it is kept.
-                    self._remember(key, version)
-                    current[key] = (version.queue, self._rate_of(version))
-        for key, (queue, rate) in current.items():
-            before = self._set.get(key)
-            if before is None or before[0] is not queue or before[1] != rate:
-                queue.sample(rate)
-        self._set = current
-        self._forget()
+                    there += 1
+                    self._remember((view.name, version.number), version)
+        self._forget(there)
 
     def shown(self, model: str, version: int) -> Shown:
         """The tensors that go with their values: none, of a version that nothing is known of."""
         known = self._known.get((model, version))
         return () if known is None else known.shown
 
-    def _rate_of(self, version: VersionView) -> float:
+    def rate(self, version: VersionView) -> float:
         own = version.facts.config.request_log.rate if version.facts.config is not None else None
         return self._rate if own is None else own
 
@@ -77,9 +63,9 @@ class Rates:
             self._known[key] = _Known(patterns, version.facts.signature, shown)
         self._known.move_to_end(key)
 
-    def _forget(self) -> None:
+    def _forget(self, there: int) -> None:
         """The longest gone first, and none that is there."""
-        while len(self._known) > max(_REMEMBERED, len(self._set)):
+        while len(self._known) > max(_REMEMBERED, there):
             self._known.popitem(last=False)
 
 

@@ -1,4 +1,4 @@
-"""The thread that writes sampled requests down.
+"""Writes sampled requests down.
 
 It may lose requests, and counts them; it never keeps one waiting: what it is too slow for is
 dropped by the core's bounded buffer (fault 100).
@@ -6,14 +6,13 @@ dropped by the core's bounded buffer (fault 100).
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from serving.events import log
-from serving.models.views import ModelView
+from serving.models.views import ModelView, VersionView
 from serving.observe import families
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.folder import Folder, TooLargeError, words
@@ -24,17 +23,8 @@ from serving.settings import RequestLogSettings
 if TYPE_CHECKING:
     from serving import _core
 
-_PULL_S = 1.0
 # Between two attempts to write where writing failed.
 _RETRY_S = 5.0
-
-
-class SampleSource(Protocol):
-    """What the request log needs of ``_core.Server``."""
-
-    def samples(self, timeout: float) -> Sequence[_core.Sample] | None: ...
-
-    def counters(self) -> dict[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +37,16 @@ class Figures:
 
 
 class RequestLog:
-    """Pulls samples and writes them into the folder of the settings, which must name one.
+    """A subscriber of samples that writes them into the folder of the settings, which must name
+    one.
 
-    ``form``: as ``forms.form_of`` made it. Samples come once ``watch`` has seen ready
-    versions; it is a listener of the manager's pictures.
+    ``form``: as ``forms.form_of`` made it. ``counters``: the server's, for the samples that never
+    came here.
     """
 
     def __init__(
         self,
-        source: SampleSource,
+        counters: Callable[[], Mapping[str, int]],
         settings: RequestLogSettings,
         form: Form,
         *,
@@ -64,7 +55,7 @@ class RequestLog:
     ) -> None:
         if settings.path is None:
             raise AssertionError("the request log is off")
-        self._source, self._form = source, form
+        self._counters, self._form = counters, form
         self._retry_s, self._mono = retry_s, mono
         self._rates = Rates(settings.rate, settings.redact)
         self._folder = Folder(
@@ -77,23 +68,16 @@ class RequestLog:
         self._dropped = dict.fromkeys(("write", "error", "too_large"), 0)
         self._failing = False
         self._next_try = 0.0
-        self._thread = threading.Thread(target=self._run, name="request-log", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Wait until what was sampled is written and the file has its name; the server must
-        have been stopped."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
 
     def watch(self, views: tuple[ModelView, ...]) -> None:
         self._rates.watch(views)
 
+    def rate(self, version: VersionView) -> float:
+        return self._rates.rate(version)
+
     def figures(self) -> Figures:
         """From any thread."""
-        counters = self._source.counters()
+        counters = self._counters()
         dropped = {
             "buffer": int(counters.get("samples_dropped", 0)),
             **self._dropped,
@@ -101,12 +85,13 @@ class RequestLog:
         dropped["too_large"] += int(counters.get("samples_too_large", 0))
         return Figures(self._written, dropped, self._folder.held_bytes)
 
-    # Everything below runs in the thread.
+    # Everything below runs in the hub's thread.
 
-    def _run(self) -> None:
+    def open(self) -> None:
         self._guarded(self._folder.open)
-        while (samples := self._source.samples(_PULL_S)) is not None:
-            self.keep(samples)
+
+    def close(self) -> None:
+        """The file gets its name."""
         self._guarded(self._folder.close)
 
     def keep(self, samples: Sequence[_core.Sample]) -> None:

@@ -38,12 +38,12 @@ class Tracker:
         views: Callable[[], Sequence[ModelView]],
     ) -> None:
         self._settings = settings
-        self._window_s = settings.tracking.window_s
+        self.window_s = settings.tracking.window_s
         self._counters = counters
         self._views = views
         limit = settings.tracking.buffer_bytes
         self._shippers = tuple(
-            Shipper(exporter, Buffer(state, exporter.name, limit), self._window_s)
+            Shipper(exporter, Buffer(state, exporter.name, limit), self.window_s)
             for exporter in exporters(settings, state)
         )
         self._history = History()
@@ -77,6 +77,10 @@ class Tracker:
         """A version's last windows, oldest first. From any thread."""
         return self._history.windows((model, version))
 
+    def windows_of(self, model: str) -> tuple[Window, ...]:
+        """The last windows of all versions, oldest first. From any thread."""
+        return self._history.of_model(model)
+
     def status(self) -> tuple[TargetStatus, ...]:
         """Of every target. From any thread."""
         return tuple(shipper.status() for shipper in self._shippers)
@@ -85,7 +89,7 @@ class Tracker:
         due = self._clock
         while True:
             # Windows that could not be closed in time are not made up for.
-            due = max(due + self._window_s, time.monotonic())
+            due = max(due + self.window_s, time.monotonic())
             stopped = self._stopping.wait(due - time.monotonic())
             self._close_window(stopped)
             if stopped:

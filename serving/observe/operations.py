@@ -1,0 +1,116 @@
+"""What operators may ask about figures: those of now, and what is sent where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.errors import ErrorCode, ServingError
+from serving.observe.prometheus import CONTENT_TYPE
+from serving.observe.tracing.exporter import TraceStatus
+from serving.observe.tracking.tracker import Tracker
+from serving.operations import Form, Operation, telling
+
+
+class TrackingTarget(Form):
+    """One place that windows are sent to. Counters are windows since the gateway started."""
+
+    name: str
+    target: str = Field(description="Where it sends to, without secrets.")
+    sent: int
+    dropped: int = Field(description="Given up: the buffer was full, or the target refused them.")
+    failures: int = Field(description="Attempts that failed.")
+    buffered: int = Field(description="Waiting to be sent.")
+    buffered_bytes: int
+    last_success: float | None = Field(description="Seconds since the epoch.")
+    last_failure: float | None = Field(description="Seconds since the epoch.")
+    error: str = Field(description='Why it does not work now; "": it does.')
+    last_error: str = Field(description="The last failure's words, also when it works again.")
+
+
+class TraceTarget(Form):
+    """Where spans are sent to. Counters are spans since the gateway started."""
+
+    target: str = Field(description="Where it sends to, without secrets.")
+    exported: int
+    dropped: int = Field(description="Given up; those that never left the core's buffer besides.")
+    last_success: float | None = Field(description="Seconds since the epoch.")
+    error: str = Field(description='Why it does not work now; "": it does.')
+
+
+class Tracking(Form):
+    window_s: float = Field(description="What one window covers.")
+    targets: list[TrackingTarget]
+    traces: TraceTarget | None = Field(description="None: no traces are sent.")
+
+
+class WindowInfo(Form):
+    """What a version did in so many seconds. What has no value (a percentile of nothing) is
+    absent."""
+
+    model: str
+    version: int
+    number: int = Field(description="Of the version's windows, from 1.")
+    start: float = Field(description="Seconds since the epoch.")
+    end: float = Field(description="Seconds since the epoch.")
+    figures: dict[str, float]
+
+
+class Windows(Form):
+    name: str
+    window_s: float = Field(description="What one window covers.")
+    windows: list[WindowInfo] = Field(
+        description="Each version's together, oldest first; only the last ones are kept."
+    )
+
+
+def scrape(metrics: Callable[[], bytes]) -> tuple[Operation, ...]:
+    """``metrics`` is asked anew by every request, on a worker thread."""
+
+    async def handler(_: Request) -> Response:
+        return Response(await run_in_threadpool(metrics), headers={"content-type": CONTENT_TYPE})
+
+    return (
+        Operation(
+            *("GET", "/metrics", "metrics"), "Prometheus", handler, {200: None}, control=False
+        ),
+    )
+
+
+def operations(tracker: Tracker, traces: Callable[[], TraceStatus | None]) -> tuple[Operation, ...]:
+    """``traces`` None: none are sent."""
+
+    def tell() -> dict[str, object]:
+        listed, traced = [asdict(one) for one in tracker.status()], traces()
+        sent = traced and asdict(traced)
+        return {"window_s": tracker.window_s, "targets": listed, "traces": sent}
+
+    return (
+        telling(
+            *("/api/v1/tracking", "tracking"),
+            "What is sent where: windows and spans sent and dropped, the last success and error",
+            Tracking,
+            tell,
+        ),
+        Operation(
+            *("GET", "/api/v1/models/{name}/windows", "modelWindows"),
+            "What a model's versions did lately, window by window",
+            partial(_windows, tracker),
+            {200: Windows},
+        ),
+    )
+
+
+async def _windows(tracker: Tracker, request: Request) -> Response:
+    name = str(request.path_params["name"])
+    found = await run_in_threadpool(tracker.windows_of, name)
+    if not found:
+        raise ServingError(ErrorCode.NOT_FOUND, "no version of that model has a window yet")
+    windows = [window.to_json() for window in found]
+    return JSONResponse({"name": name, "window_s": tracker.window_s, "windows": windows})

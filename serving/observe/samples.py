@@ -1,0 +1,123 @@
+"""The one taker of sampled requests, and those who want some of them.
+
+The core samples a version at the largest rate that a subscriber asks for; whoever asks for less
+gets its share of them. Samples come once ``watch`` has seen ready versions.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from serving.events import log
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+
+if TYPE_CHECKING:
+    from serving import _core
+
+_PULL_S = 1.0
+
+Key = tuple[str, int]
+
+
+class SampleSource(Protocol):
+    """What the hub needs of ``_core.Server``."""
+
+    def samples(self, timeout: float) -> Sequence[_core.Sample] | None: ...
+
+
+class Sampled(Protocol):
+    """What the hub needs of ``_core.Queue``."""
+
+    def sample(self, rate: float) -> None: ...
+
+
+class Subscriber(Protocol):
+    """Whoever wants samples. ``watch`` and ``rate`` are called by the thread that draws the
+    models, the others by the hub's, so each keeps the others waiting; what they are too slow for
+    the core drops and counts (fault 100)."""
+
+    def watch(self, views: tuple[ModelView, ...]) -> None:
+        """The models as they stand now, before the first sample of any of them."""
+
+    def rate(self, version: VersionView) -> float:
+        """The share of its requests that is wanted, 0 to 1."""
+
+    def open(self) -> None:
+        """Before the first samples."""
+
+    def keep(self, samples: Sequence[_core.Sample]) -> None: ...
+
+    def close(self) -> None:
+        """After the last."""
+
+
+class Samples:
+    """Pulls samples in a thread of its own and hands them to all subscribers."""
+
+    def __init__(self, source: SampleSource, subscribers: Sequence[Subscriber]) -> None:
+        self._source, self._subscribers = source, tuple(subscribers)
+        self._set: dict[Key, tuple[Sampled, float]] = {}
+        # Of what is sampled, what each subscriber gets; replaced as a whole.
+        self._shares: Mapping[Key, tuple[float, ...]] = {}
+        self._random = random.Random()
+        self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Wait until what was sampled is kept; the server must have been stopped."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def watch(self, views: tuple[ModelView, ...]) -> None:
+        """A listener of the manager's pictures."""
+        for one in self._subscribers:
+            one.watch(views)
+        current: dict[Key, tuple[Sampled, float]] = {}
+        shares: dict[Key, tuple[float, ...]] = {}
+        for key, queue, version in _ready(views):
+            rates = [one.rate(version) for one in self._subscribers]
+            current[key] = (queue, max(rates, default=0.0))
+            shares[key] = tuple(rate / (current[key][1] or 1.0) for rate in rates)
+        self._shares = shares
+        for key, (queue, rate) in current.items():
+            before = self._set.get(key)
+            if before is None or before[0] is not queue or before[1] != rate:
+                queue.sample(rate)
+        self._set = current
+
+    def _run(self) -> None:
+        for one in self._subscribers:
+            one.open()
+        while (samples := self._source.samples(_PULL_S)) is not None:
+            for place, one in enumerate(self._subscribers):
+                try:
+                    one.keep(self._of(place, samples))
+                except Exception:  # noqa: BLE001 - a bug in one must not keep samples from others
+                    log.exception("samples_not_kept")
+        for one in self._subscribers:
+            one.close()
+
+    def _of(self, place: int, samples: Sequence[_core.Sample]) -> Sequence[_core.Sample]:
+        if len(self._subscribers) == 1:
+            return samples
+        return [sample for sample in samples if self._random.random() < self._share(place, sample)]
+
+    def _share(self, place: int, sample: _core.Sample) -> float:
+        """All, of a version that left meanwhile."""
+        shares = self._shares.get((sample.model, sample.version))
+        return 1.0 if shares is None else shares[place]
+
+
+def _ready(views: tuple[ModelView, ...]) -> list[tuple[Key, Sampled, VersionView]]:
+    return [
+        ((view.name, version.number), version.queue, version)
+        for view in views
+        for version in view.versions
+        if version.queue is not None and version.state is State.READY
+    ]
