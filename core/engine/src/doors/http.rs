@@ -1,11 +1,13 @@
 //! The HTTP door: OIP REST with the binary tensor extension, HTTP/1.1 and h2c.
 
 use super::calls::{self, Call, CallAnswer};
+use super::grpc::wire::answer::write_status;
 use super::incoming::Incoming;
 use super::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use super::lifetime::Busy;
-use super::{Io, Shared, body, expectation, grpc_answer, signpost};
+use super::{Io, Shared, body, expectation, signpost};
 use crate::admission::Reservation;
+use crate::codec::answer::{Answer, Encode};
 use crate::codec::binary::{self, Split};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload, json, names};
@@ -14,7 +16,6 @@ use crate::ids;
 use crate::observe::Origin;
 use crate::observe::trace::Context;
 use crate::offload::Job;
-use crate::queue::{Answer, Form};
 use crate::routes::{Key, Reference};
 use crate::stats::Protocol;
 use crate::status;
@@ -238,7 +239,7 @@ fn in_grpc(mut response: Response<Full<Bytes>>, error: &Error) -> Response<Full<
     *response.status_mut() = StatusCode::OK;
     *response.body_mut() = Full::default();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    grpc_answer::write_status(response.headers_mut(), error);
+    write_status(response.headers_mut(), error);
     response
 }
 
@@ -321,7 +322,8 @@ async fn infer_once(
         reservation.give_back(came);
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
-    let decoded = DecodedRequest { request: decoded, form: Form::Http(encoding), deadline, reservation, key };
+    let encode = Encode { form: &json::InferAnswer, encoding };
+    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
