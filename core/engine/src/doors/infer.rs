@@ -4,17 +4,17 @@
 use super::Shared;
 use crate::admission::Reservation;
 use crate::codec::InferRequest;
+use crate::codec::answer::{Answer, Encode, Form, Reply};
 use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
 use crate::observe::{Origin, RequestRecord};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, RequestMeta};
+use crate::queue::{Pending, Queue, Refused, RequestMeta};
 use crate::routes::{Key, Reference, Resolved};
 use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
-use crate::tensor::Datatype;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// A decoded request, with what its answer is to look like, before it is checked and queued.
 pub struct DecodedRequest {
     pub request: InferRequest,
-    pub form: Form,
+    pub encode: Encode,
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
     pub key: Option<Key>,
@@ -226,7 +226,7 @@ pub async fn run(
     decoded: DecodedRequest,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let DecodedRequest { request, form, deadline, mut reservation, key } = decoded;
+    let DecodedRequest { request, encode, deadline, mut reservation, key } = decoded;
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }
@@ -239,11 +239,12 @@ pub async fn run(
     loop {
         refuse_late(&queue, deadline)?;
         let prepared;
-        (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation).await?;
+        (prepared, reservation) =
+            prepare_for(shared, &request, &queue, encode.form, deadline, reservation).await?;
         guard.draw_sample(&queue, &request, &prepared);
         let meta = RequestMeta {
             id: request.id.clone(),
-            form,
+            encode,
             priority: request.priority,
             deadline,
             mailbox: Some(mailbox.clone()),
@@ -294,7 +295,7 @@ async fn prepare_for(
     shared: &Shared,
     request: &Arc<InferRequest>,
     queue: &Arc<Queue>,
-    form: Form,
+    form: &dyn Form,
     deadline: Option<Instant>,
     held: Reservation,
 ) -> Result<(Prepared, Reservation)> {
@@ -307,8 +308,9 @@ async fn prepare_for(
     } else {
         (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };
-    if matches!(form, Form::Http(_)) {
-        refuse_halves_in_json(&prepared, queue)?;
+    // Before running, not after.
+    for &(place, binary) in &prepared.outputs {
+        form.takes(&queue.signature().outputs[place], binary)?;
     }
     Ok((prepared, held))
 }
@@ -334,20 +336,6 @@ fn refuse_late(queue: &Queue, deadline: Option<Instant>) -> Result<()> {
     if deadline.is_some_and(|d| d <= Instant::now()) {
         queue.stats().dropped_expired.fetch_add(1, Ordering::Relaxed);
         return Err(Error::expired());
-    }
-    Ok(())
-}
-
-/// FP16 and BF16 have no JSON form: refuse before running, not after.
-fn refuse_halves_in_json(prepared: &Prepared, queue: &Queue) -> Result<()> {
-    for &(place, binary) in &prepared.outputs {
-        let spec = &queue.signature().outputs[place];
-        if !binary && matches!(spec.datatype, Datatype::Fp16 | Datatype::Bf16) {
-            return Err(Error::bad(format!(
-                "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
-                spec.datatype, spec.name
-            )));
-        }
     }
     Ok(())
 }
