@@ -82,7 +82,8 @@ class Manager:
         self._disk = Disk(source, settings.registry.scan_interval_s, mono, cpu)
         self._desired = DesiredState(settings, state, Configs(read_config))
         self._reconciler = Reconciler(settings, self._disk, self._desired, mono, wall)
-        self._slots = self._reconciler.slots = Slots(
+        answering = self._reconciler.answering
+        self._slots = self._reconciler.slots = answering.slots = Slots(
             Outside(
                 settings=settings,
                 load=load or _loader(settings, state),
@@ -93,7 +94,7 @@ class Manager:
                 spawn=spawn,
                 post=self._post,
                 changed=self._reconciler.touch,
-                objection=self._reconciler.objection,
+                objection=answering.objection,
             )
         )
         self._stopping = False

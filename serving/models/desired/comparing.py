@@ -51,10 +51,10 @@ class Comparing:
             self._held[model] = held
         return held != before
 
-    def news(
+    def reword(
         self, target: ModelTarget, chosen: Collection[int], default: int | None
     ) -> dict[int, str]:
-        """What ``words`` says from now on, as far as it is new: this is for the log."""
+        """Make anew what ``words`` says, and hand over what of it is new: this is for the log."""
         model, before = target.model, self._words.pop(target.model, {})
         told = holding.to_tell(self._held.get(model, {}), chosen, target.answered, default)
         words = {
@@ -70,7 +70,7 @@ class Comparing:
         answered = self._desired.overrides_of(slot.model).answered
         return holding.takes_no_place(self._known(slot.model), answered, slot, slots)
 
-    def answers(
+    def note_answer(
         self, model: str, version: int, slots: Sequence[Slot], now: float, *, alone: bool
     ) -> bool:
         """Note that ``version`` answers, so that its signature is what callers rely on from now
@@ -84,7 +84,7 @@ class Comparing:
         due = newest.id != told if self._desired.signatures.of(model) else alone
         if newest.signature is None or not due:
             return False
-        return self._desired.callers_know(model, newest.signature, now)
+        return self._desired.note_signature(model, newest.signature, now)
 
     def keep_only(self, models: Collection[str]) -> None:
         for kept in (self._held, self._seen, self._words, self._spoken):

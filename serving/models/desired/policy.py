@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.choosing import ByVersion, by_version, desired_in, find_in, serves
+from serving.models.desired.choosing import ByVersion, by_version, choose, find_in, serves
 from serving.models.desired.places import GiveWay, Load, MoveOver
 from serving.models.state import IN_LOADER, PENDING, Slot, State
 
@@ -97,7 +97,7 @@ def next_actions(
     for target in models:
         everything = by_model.get(target.model, none)
         mine = by_version(everything)
-        chosen = desired_in(target, mine)
+        chosen = choose(target, mine).desired
         if target.unknown:
             actions += _hold(target, everything)
         else:

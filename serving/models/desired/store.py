@@ -285,7 +285,7 @@ class DesiredState:
             self._exact[model] = self._exact.get(model, frozenset()) - {version}
         return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen)
 
-    def answers(self, model: str, version: int, now: float) -> bool:
+    def note_answer(self, model: str, version: int, now: float) -> bool:
         """``version`` answers unnamed requests; whether that is news. ``now``: epoch seconds."""
         before = self.overrides_of(model)
         after = overrides.answer(before, version, now + self._keep_s)
@@ -297,7 +297,7 @@ class DesiredState:
             self._keeping[model] = after.kept_until
         return True
 
-    def callers_know(self, model: str, signature: Signature, now: float) -> bool:
+    def note_signature(self, model: str, signature: Signature, now: float) -> bool:
         """What answers unnamed requests has this signature; whether that is news."""
         if not self.signatures.put(model, signature):
             return False
@@ -305,7 +305,7 @@ class DesiredState:
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         return True
 
-    def expired(self, now: float) -> list[str]:
+    def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         over = [model for model, until in self._keeping.items() if until <= now]
         for model in over:
@@ -321,7 +321,7 @@ class DesiredState:
     # The document.
 
     def due(self) -> float:
-        """When ``expired`` or ``save`` has something to do next, epoch seconds."""
+        """When ``take_expired`` or ``save`` has something to do next, epoch seconds."""
         return min(self._save_at, min(self._keeping.values(), default=float("inf")))
 
     def save(self, now: float, *, at_once: bool = False) -> None:
