@@ -232,7 +232,7 @@ class Reconciler:
             default=self.answering.default(model),
             previous=current.previous,
             found=found is not None or model in self._desired.uploaded(),
-            heard=bool(current.out or current.versions or current.whole is not None),
+            overridden=bool(current.out or current.versions or current.whole is not None),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
@@ -256,7 +256,9 @@ class Reconciler:
 
     def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
         self._undecided = False
-        self.slots.drop_stats({(w.model, v.version) for w in everything for v in w.versions})
+        self.slots.drop_stats(
+            {(target.model, one.version) for target in everything for one in target.versions}
+        )
         now = self._mono()
         # A retry that is due and waits for a place comes with the mail that frees one.
         times = (at for at in self.slots.due_times(self._limits) if at > now)
@@ -289,22 +291,22 @@ class Reconciler:
         drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
         for target in self._all_targets():
             if (model := target.model) in self._stale:
-                drawn[model] = model_view(self._standing(target), served.get(model, []))
+                drawn[model] = model_view(self._model_facts(target), served.get(model, []))
         self._stale.clear()
         return drawn
 
-    def _standing(self, target: ModelTarget) -> ModelFacts:
+    def _model_facts(self, target: ModelTarget) -> ModelFacts:
         model = target.model
         return ModelFacts(
             target,
-            self._words(target),
+            self._error_of(target),
             self.answering.default(model),
             self._desired.overrides_of(model).previous,
             self._desired.is_held_out(target),
             self.answering.held_words(model),
         )
 
-    def _words(self, target: ModelTarget) -> str:
+    def _error_of(self, target: ModelTarget) -> str:
         found = self._disk.find(target.model)
         if target.unknown:
             return found.error if found is not None and found.error else policy.UNREADABLE

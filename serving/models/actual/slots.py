@@ -335,7 +335,7 @@ class Slots:
     # Leaving.
 
     def close_left(self) -> None:
-        """To be called once the published picture routes to none of them any more. Raises
+        """To be called once the published views route to none of them any more. Raises
         RuntimeError where no thread can be had; the rest is closed by the next call."""
         while self._to_close:
             work = self._to_close[0]

@@ -32,8 +32,8 @@ class Comparing:
         self._words: dict[str, Mapping[int, str]] = {}
         # Models that answered in an earlier life, of which no signature was kept.
         self._lost = set(desired.signatures_lost) if holds else set()
-        # The slot whose signature callers knew last, by its id.
-        self._spoken: dict[str, int] = {}
+        # The id of the slot whose signature callers relied on last.
+        self._relied_on: dict[str, int] = {}
 
     def held(self, model: str) -> frozenset[int]:
         return frozenset(self._held.get(model, ()))
@@ -79,15 +79,15 @@ class Comparing:
         ready = [s for s in slots if s.version == version and s.state is State.READY]
         # Of two that are ready the older one is about to leave.
         newest = max(ready, key=lambda slot: slot.id)
-        told, self._spoken[model] = self._spoken.get(model), newest.id
+        last, self._relied_on[model] = self._relied_on.get(model), newest.id
         # What was accepted since this one began to answer is not taken back.
-        due = newest.id != told if self._desired.signatures.of(model) else alone
+        due = newest.id != last if self._desired.signatures.of(model) else alone
         if newest.signature is None or not due:
             return False
         return self._desired.note_signature(model, newest.signature, now)
 
     def keep_only(self, models: Collection[str]) -> None:
-        for kept in (self._held, self._seen, self._words, self._spoken):
+        for kept in (self._held, self._seen, self._words, self._relied_on):
             for model in kept.keys() - set(models):
                 del kept[model]
 

@@ -150,7 +150,7 @@ def _removals(
             yield from _unready(slot, target, serving)
         elif _is_kept(slot, target, candidate):
             yield from _remark(slot, KEPT)
-        elif _has_heir(slot, candidate, serving, target.held):
+        elif _has_successor(slot, candidate, serving, target.held):
             yield Unload(slot.id, _why_left(slot, target))
         else:
             yield from _remark(slot, _why_kept(slot, target, chosen, slots))
@@ -203,7 +203,7 @@ def _is_kept(slot: Slot, target: ModelTarget, candidate: Candidate | None) -> bo
     return candidate is None and slot.version == target.kept and target.of(slot.version) is not None
 
 
-def _has_heir(
+def _has_successor(
     slot: Slot, candidate: Candidate | None, serving: Collection[int], held: Collection[int]
 ) -> bool:
     """Whether what is READY and desired does the slot's work: for a version that is still
@@ -262,13 +262,13 @@ def _why_kept(
     return OUT_OF_POLICY
 
 
-def _why_former(slot: Slot, candidate: Candidate, heir: Slot | None) -> str:
+def _why_former(slot: Slot, candidate: Candidate, successor: Slot | None) -> str:
     files = slot.key.config == candidate.key.config
-    if heir is None or heir.state is not State.FAILED:
+    if successor is None or successor.state is not State.FAILED:
         return RELOADING if files else RECONFIGURING
     if files:
-        return f"answers with its former files; the new ones: {heir.reason}"
-    return f"answers with its former configuration; the new one: {heir.reason}"
+        return f"answers with its former files; the new ones: {successor.reason}"
+    return f"answers with its former configuration; the new one: {successor.reason}"
 
 
 def _turns(

@@ -252,7 +252,7 @@ class DesiredState:
     def _retake(self, model: str, version: int | None) -> None:
         """See the directory again where the version came after the model was asked for."""
         taken = self._taken.get(model)
-        if taken is not None and version not in (None, *(w.version for w in taken.versions)):
+        if taken is not None and version not in (None, *(one.version for one in taken.versions)):
             del self._taken[model]
 
     def _load(self, command: LoadModel, upload: Upload | None, target: ModelTarget) -> None:
