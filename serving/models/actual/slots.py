@@ -269,8 +269,10 @@ class Slots:
         """Have the loop take up what a thread came to."""
 
         def take_up() -> None:
-            what(work, *args)
-            self._outside.changed(work.slot.model)
+            try:
+                what(work, *args)
+            finally:
+                self._outside.changed(work.slot.model)
 
         self._outside.post(take_up)
 
