@@ -20,7 +20,7 @@ _LONGEST_SILENCE_S = 30.0
 
 
 class News:
-    """What is other than in the picture before: one line for each version that became ready,
+    """What is other than in the views before: one line for each version that became ready,
     failed or went, and for what is to be said of a model."""
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ def in_thread(name: str, work: Callable[[], None]) -> None:
 class Manager:
     """Keeps versions loaded as the directories, their configurations and commands say.
 
-    ``publish`` gets every new picture before anything that it leaves out is closed. ``state``
+    ``publish`` gets every new set of views before anything that it leaves out is closed. ``state``
     keeps pins, and what else outlives the process (default: nothing does).
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
@@ -85,7 +85,8 @@ class Manager:
         self._desired = DesiredState(settings, state)
         self._reconciler = Reconciler(settings, self._sources, self._desired, mono, wall)
         self._disk = self._reconciler.disk
-        self._slots = self._reconciler.slots = Slots(
+        answering = self._reconciler.answering
+        self._slots = self._reconciler.slots = answering.slots = Slots(
             Outside(
                 settings=settings,
                 load=load or _loader(settings, state),
@@ -95,7 +96,7 @@ class Manager:
                 spawn=spawn,
                 post=self._post,
                 changed=self._reconciler.touch,
-                objection=self._reconciler.objection,
+                objection=answering.objection,
             )
         )
         self._stopping = False
@@ -107,7 +108,7 @@ class Manager:
         self._line = Line(self._tickets, self._sources)
         folder = state.path if state is not None else None
         self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
-        self._pictures = PublishedViews(publish)
+        self._published = PublishedViews(publish)
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._reload_waits = threading.Event()
@@ -178,19 +179,19 @@ class Manager:
 
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
-        return self._pictures.views
+        return self._published.views
 
     def lookup(self, model: str, version: int | None = None) -> VersionView | None:
         """A version, or the one that answers unnamed requests."""
-        return self._pictures.lookup(model, version)
+        return self._published.lookup(model, version)
 
     def history(self, model: str | None = None) -> tuple[Transition, ...]:
         """The last transitions of a model, or of all together; oldest first, bounded."""
         return self._slots.history.snapshot(model)
 
     def on_change(self, listener: Callable[[tuple[ModelView, ...]], None]) -> None:
-        """Call ``listener`` from the loop with every new picture, after it is published."""
-        self._pictures.listen(listener)
+        """Call ``listener`` from the loop with every new set of views, after it is published."""
+        self._published.listen(listener)
 
     def on_event(self, listener: Callable[[Transition], None]) -> None:
         """Call ``listener`` from the loop with every transition of a version."""
@@ -243,14 +244,14 @@ class Manager:
             self._reconciler.turn(self._line.take)
         self._desired.save(self._wall(), at_once=self._stopping)
         self._show()
-        if self._stopping or self._pictures.shown:
+        if self._stopping or self._published.shown:
             self._slots.close_left()
         self._note_progress()
         if self._stopping:
             return 0.0 if self._stopped.is_set() else self._slots.close_timeout + 1.0
         due_in = self._reconciler.due_in()
         # What could not be published is tried again.
-        return due_in if self._pictures.shown else min(due_in, _AGAIN_S)
+        return due_in if self._published.shown else min(due_in, _AGAIN_S)
 
     def _read_mail(self) -> None:
         while True:
@@ -262,16 +263,16 @@ class Manager:
 
     def _show(self) -> None:
         changed = self._reconciler.draw()
-        if changed or not self._pictures.shown:
-            self._pictures.shown = False
-            self._pictures.show(changed)
+        if changed or not self._published.shown:
+            self._published.shown = False
+            self._published.show(changed)
 
     def _note_progress(self) -> None:
         if self._stopping:
             if not self._slots.all():
                 self._stopped.set()
             return
-        if self._pictures.shown and self._disk.seen:
+        if self._published.shown and self._disk.seen:
             self._end_tickets()
             if not self._started.is_set() and self._reconciler.has_started():
                 self._started.set()
@@ -279,7 +280,7 @@ class Manager:
             self._uploads.sweep(self._used_uploads)
 
     def _end_tickets(self) -> None:
-        """An outcome is told once it shows in the published picture."""
+        """An outcome is told once it shows in the published views."""
         for ticket in self._tickets.under_way():
             outcome = self._reconciler.outcome(ticket.command)
             if outcome is not None:
@@ -292,7 +293,7 @@ class Manager:
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True
-        self._pictures.shown = False
+        self._published.shown = False
         self._slots.close_timeout = timeout
         self._tickets.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from serving.models.actual.disk import Disk
 from serving.models.actual.drawing import ModelFacts, model_view
 from serving.models.actual.slots import Slots
 from serving.models.actual.startup import has_started
+from serving.models.answering import Answering
 from serving.models.commands import changes, progress
 from serving.models.commands.command import (
     AcceptVersion,
@@ -22,13 +23,10 @@ from serving.models.commands.command import (
 )
 from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
-from serving.models.desired import choosing, policy
+from serving.models.desired import policy
 from serving.models.desired.candidates import ModelTarget
-from serving.models.desired.comparing import Comparing
-from serving.models.desired.on_disk import held_by_pin
-from serving.models.desired.pins import Pins
 from serving.models.desired.store import DesiredState
-from serving.models.state import PENDING, Change, Slot, State
+from serving.models.state import State
 from serving.models.views import ModelView
 from serving.registry.configs import is_same
 from serving.registry.snapshot import KnownConfig
@@ -79,9 +77,7 @@ class Reconciler:
         )
         self.slots: Slots
         self._targets: dict[str, ModelTarget] = {}
-        self._defaults: dict[str, int] = {}
-        self._comparing = Comparing(desired, settings.rollout.hold_signature_changes)
-        self._pins = Pins()
+        self.answering = Answering(desired, settings.rollout.hold_signature_changes, wall)
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
         self._undecided = True
@@ -102,7 +98,7 @@ class Reconciler:
             self._reloaded(self._reloading)
         for order in take():
             self._take(order)
-        for model in self._desired.expired(self._wall()):
+        for model in self._desired.take_expired(self._wall()):
             self._retarget(model)
         if self._undecided or self._mono() >= self._next_due:
             self._reconcile()
@@ -121,8 +117,8 @@ class Reconciler:
 
     def leave_all(self) -> None:
         """The server stops."""
-        self._stale.update(self.slots.leave_all(), self._targets, self._defaults)
-        self._targets, self._defaults = {}, {}
+        self._stale.update(self.slots.leave_all(), self._targets, self.answering.end())
+        self._targets = {}
 
     # What is on disk.
 
@@ -134,8 +130,7 @@ class Reconciler:
         loaded, uploaded = self.slots.models(), self._desired.uploaded().keys()
         self._desired.keep_only(names | loaded)
         everything = names | loaded | uploaded
-        for kept in (self._comparing, self._pins):
-            kept.keep_only(everything)
+        self.answering.keep_only(everything)
         self._stale.update(self._targets, everything)
         for name in everything:
             self._see(name)
@@ -181,7 +176,7 @@ class Reconciler:
 
     def _target_now(self, model: str) -> ModelTarget:
         target = self._desired.target(model, self._disk.unseen, self._wall())
-        return replace(target, held=self._comparing.held(model))
+        return replace(target, held=self.answering.held(model))
 
     def _retarget(self, model: str) -> None:
         """What is desired of the model may be another thing now."""
@@ -218,7 +213,7 @@ class Reconciler:
             order.ticket.end(self._with_right_name(refused, facts))
             return
         log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
-        self._keep(model, changes.of_command(order.command, command, facts))
+        self.answering.keep(model, changes.of_command(order.command, command, facts))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
@@ -227,10 +222,6 @@ class Reconciler:
         ):
             self.slots.forget_failed(model, command.version)
         self._retarget(model)
-
-    def _keep(self, model: str, change: tuple[int, Change, str] | None) -> None:
-        if change is not None:
-            self.slots.history.changed(model, *change, self._wall())
 
     def _with_right_name(self, refused: Outcome, facts: Facts) -> Outcome:
         if refused.code is not ErrorCode.NOT_FOUND or facts.found:
@@ -252,10 +243,10 @@ class Reconciler:
         return Facts(
             target=self._target_of(model),
             slots=self.slots.of(model),
-            default=self._defaults.get(model),
+            default=self.answering.default(model),
             previous=current.previous,
             found=found is not None or model in self._desired.uploaded(),
-            heard=bool(current.out or current.versions or current.whole is not None),
+            overridden=bool(current.out or current.versions or current.whole is not None),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
@@ -279,7 +270,9 @@ class Reconciler:
 
     def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
         self._undecided = False
-        self.slots.drop_stats({(w.model, v.version) for w in everything for v in w.versions})
+        self.slots.drop_stats(
+            {(target.model, one.version) for target in everything for one in target.versions}
+        )
         now = self._mono()
         # A retry that is due and waits for a place comes with the mail that frees one.
         times = (at for at in self.slots.due_times(self._limits) if at > now)
@@ -299,44 +292,12 @@ class Reconciler:
 
     def _note_answer(self, model: str) -> bool:
         """Whether another version, or another signature, has taken over."""
-        slots = self.slots.of(model)
-        if self._comparing.compare(self._target_of(model), slots):
+        if self.answering.compare(self._target_of(model)):
             self._retarget(model)
-        ready = {slot.version for slot in slots if slot.state is State.READY}
-        target, before = self._target_of(model), self._desired.overrides_of(model).answered
-        chosen = {candidate.version for candidate in choosing.desired(target, slots)}
-        coming = choosing.coming(target, slots)
-        default = choosing.plan(target, slots).default
-        self._tell_held(target, chosen - coming, default)
-        held = held_by_pin(target, default)
-        self._pins.tell(model, default if default == target.pinned else None, held)
-        was = self._defaults.get(model)
-        self._keep(model, changes.of_default(target, was, default, ready))
-        if default is None:
-            self._defaults.pop(model, None)
-            return False
-        if was not in (None, default):
-            log.info("default_version", model=model, version=default, was=was)
-        self._defaults[model] = default
-        # One that only stands in while another is on its way has not taken over.
-        loading = {slot.version for slot in slots if slot.state in PENDING}
-        if before in loading or default in target.held:
-            return False
-        now = self._wall()
-        known = self._comparing.answers(model, default, slots, now, alone=not coming)
-        news = self._desired.answers(model, default, now) or known
+        news = self.answering.decide(self._target_of(model))
         if news:
             self._retarget(model)
         return news
-
-    def objection(self, slot: Slot) -> str:
-        """Why a loaded slot may not take the place of another, "" where it may."""
-        return self._comparing.objection(slot, self.slots.of(slot.model))
-
-    def _tell_held(self, target: ModelTarget, chosen: Collection[int], default: int | None) -> None:
-        for version, words in self._comparing.news(target, chosen, default).items():
-            log.warning("signature_held_back", model=target.model, version=version, reason=words)
-            self.slots.remark(target.model, version, words)
 
     # Telling others.
 
@@ -346,22 +307,22 @@ class Reconciler:
         drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
         for target in self._all_targets():
             if (model := target.model) in self._stale:
-                drawn[model] = model_view(self._standing(target), served.get(model, []))
+                drawn[model] = model_view(self._model_facts(target), served.get(model, []))
         self._stale.clear()
         return drawn
 
-    def _standing(self, target: ModelTarget) -> ModelFacts:
+    def _model_facts(self, target: ModelTarget) -> ModelFacts:
         model = target.model
         return ModelFacts(
             target,
-            self._words(target),
-            self._defaults.get(model),
+            self._error_of(target),
+            self.answering.default(model),
             self._desired.overrides_of(model).previous,
             self._desired.is_held_out(target),
-            self._comparing.words(model),
+            self.answering.held_words(model),
         )
 
-    def _words(self, target: ModelTarget) -> str:
+    def _error_of(self, target: ModelTarget) -> str:
         found = self._disk.find(target.model)
         if target.unknown:
             return found.error if found is not None and found.error else policy.UNREADABLE

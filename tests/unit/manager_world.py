@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class Loaded:
         # Promise 2: whoever is closed must not be in the table any more.
         assert all(self is not routed for routed in self.world.routed())
         assert timeout > 0
+        assert not self.closed
         self.closed = True
         return self.world.ends_in_time
 
@@ -89,6 +91,7 @@ class World:
         self.published: list[tuple[ModelView, ...]] = []
         self.jobs: list[tuple[str, Callable[[], None]]] = []
         self.loads: list[str] = []
+        self.made: list[Loaded] = []
         self.stats: list[tuple[str, int]] = []
         self.errors: dict[str, BaseException] = {}
         # By model and version, or as the configuration has it (``configured``).
@@ -98,6 +101,8 @@ class World:
         self.cpu = 0.0
         self.publish_error: Exception | None = None
         self.ends_in_time = True
+        # That can still be started.
+        self.threads = math.inf
         self.manager = SteppedManager(
             Settings(**settings),
             [root],
@@ -107,9 +112,15 @@ class World:
             mono=lambda: self.now,
             wall=lambda: self.now + self.ahead,
             cpu=lambda: self.cpu,
-            spawn=lambda name, job: self.jobs.append((name, job)),
+            spawn=self.spawn,
             state=self.state,
         )
+
+    def spawn(self, name: str, job: Callable[[], None]) -> None:
+        if self.threads < 1:
+            raise RuntimeError("can't start new thread")
+        self.threads -= 1
+        self.jobs.append((name, job))
 
     def write(self, model: str, version: int | str, content: str = "weights") -> Path:
         folder = self.root / model / str(version)
@@ -142,7 +153,9 @@ class World:
             raise self.errors[word]
         call["on_warming"]()
         signature = self.configured(call["config"]) or self.signatures.get(word, SIGNATURE)
-        return Loaded(call["name"], call["version"], call["config"], self, signature)
+        made = Loaded(call["name"], call["version"], call["config"], self, signature)
+        self.made.append(made)
+        return made
 
     def tick(self, seconds: float = 0.0) -> None:
         self.now += seconds

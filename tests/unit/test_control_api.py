@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from serving.control.admin import Admin
 from serving.control.requests import MAX_BODY_BYTES
 from serving.control.status import HTTP_STATUS
 from serving.errors import ErrorCode
+from serving.loading.facts import VersionFacts
 from serving.models.commands.command import (
     SUPERSEDED,
     AcceptVersion,
@@ -335,6 +337,13 @@ def test_fault_63_a_page_of_another_site_cannot_post_here(
         for method, path in TestExposed.CALLS:
             assert ask(admin, method, path, headers=headers)[0] == 403, headers
     assert commander.commands == []
+
+
+def test_every_fact_of_a_version_is_shown(admin: Admin) -> None:
+    """The signature as inputs and outputs; the configuration is the operator's own file."""
+    facts = {one.name for one in fields(VersionFacts)} - {"signature", "config"}
+    for shown in ask(admin, "GET", f"{BASE}/m")[1]["versions"]:
+        assert facts <= shown.keys()
 
 
 class TestOpenApi:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ import structlog
 
 from serving.errors import LoadError
 from serving.model_config import RequestLogConfig
+from serving.models.commands.command import UnloadModel
 from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import State
@@ -199,6 +201,47 @@ def test_fault_69_a_load_error_is_tried_again_when_disk_or_memory_caused_it(
     world.errors.clear()
     world.settle(2.1)
     assert world.states() == {1: state}
+
+
+def test_a_load_that_no_thread_could_be_started_for_is_tried_again(world: World) -> None:
+    world.write("m", 1)
+    world.threads = 0
+    world.settle()
+    world.change()
+    assert world.states() == {1: "FAILED"}
+    assert world.version(1).reason == "no thread could be started for it"
+    world.threads = math.inf
+    world.settle(60.0)
+    assert world.states() == {1: "READY"}
+
+
+def test_what_no_thread_could_be_started_to_close_is_closed_later_and_once(world: World) -> None:
+    for model in ("a", "b"):
+        world.write(model, 1)
+    world.change()
+    left = world.routed()
+    for model in ("a", "b"):
+        world.manager.command(UnloadModel(model))
+    world.threads = 1
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            world.tick()
+    world.threads = math.inf
+    world.settle()
+    assert [one.closed for one in left] == [True, True]
+
+
+def test_what_was_loaded_in_vain_is_closed_where_no_thread_can_be_started(world: World) -> None:
+    world.write("m", 1)
+
+    def change_files(call: dict[str, Any]) -> None:
+        world.write("m", 1, "other weights")
+        world.threads = 0
+
+    world.during = change_files
+    world.settle()
+    assert [one.closed for one in world.made] == [True]
+    assert world.states() == {1: "FAILED"}
 
 
 def test_fault_4_the_new_version_is_up_before_the_old_one_is_closed(world: World) -> None:

@@ -54,12 +54,12 @@ class SlotFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of a model beside its slots: ``words`` say what is wrong with it,
+    """What is known of a model beside its slots: ``error`` says what is wrong with it,
     ``default`` answers unnamed requests and ``previous`` did before; ``held_out``: it was
     unloaded by command; ``held_back``: version -> why its signature keeps it from answering."""
 
     target: ModelTarget
-    words: str = ""
+    error: str = ""
     default: int | None = None
     previous: int | None = None
     held_out: bool = False
@@ -95,12 +95,12 @@ def _reasons(versions: Sequence[VersionView], facts: ModelFacts) -> tuple[str, s
     target, default = facts.target, facts.default
     told = [f"version {number} {why}" for number, why in sorted(facts.held_back.items())]
     own = [
-        facts.words,
+        facts.error,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
     ]
     unready = ""
-    if not facts.words and default is None:
+    if not facts.error and default is None:
         unready = "" if facts.held_out else _unready_words(versions)
         own[0] = "" if unready else _why_none(facts)
     said = {view.reason for view in versions}

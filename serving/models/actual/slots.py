@@ -186,7 +186,11 @@ class Slots:
         self._move(work, State.LOADING)
         assert work.config is not None  # else it failed when it was added
         load = partial(self._load_in_thread, work, work.config)
-        self._outside.spawn(f"load-{work.slot.model}-{work.slot.version}", load)
+        try:
+            self._outside.spawn(f"load-{work.slot.model}-{work.slot.version}", load)
+        except RuntimeError as error:
+            # No thread: nobody else would ever say what became of it.
+            self._on_failed(work, error, moved=False)
 
     def _cancel(self, work: Work) -> None:
         """A load in progress ends as soon as its loader notices."""
@@ -265,8 +269,10 @@ class Slots:
         """Have the loop take up what a thread came to."""
 
         def take_up() -> None:
-            what(work, *args)
-            self._outside.changed(work.slot.model)
+            try:
+                what(work, *args)
+            finally:
+                self._outside.changed(work.slot.model)
 
         self._outside.post(take_up)
 
@@ -330,10 +336,12 @@ class Slots:
     # Leaving.
 
     def close_left(self) -> None:
-        """To be called once the published picture routes to none of them any more."""
-        for work in self._to_close:
+        """To be called once the published views route to none of them any more. Raises
+        RuntimeError where no thread can be had; the rest is closed by the next call."""
+        while self._to_close:
+            work = self._to_close[0]
             self._outside.spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
-        self._to_close = []
+            del self._to_close[0]
 
     def _close_in_thread(self, work: Work) -> None:
         if work.loaded is not None:
@@ -342,7 +350,10 @@ class Slots:
 
     def _close_unused(self, work: Work, loaded: Loaded) -> None:
         close = partial(self._close, work.slot, loaded)
-        self._outside.spawn(f"close-{work.slot.model}", close)
+        try:
+            self._outside.spawn(f"close-{work.slot.model}", close)
+        except RuntimeError:
+            close()  # here: nothing runs in it that would have to be waited for
 
     def _close(self, slot: Slot, loaded: Loaded) -> None:
         try:

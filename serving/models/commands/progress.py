@@ -25,7 +25,7 @@ from serving.models.state import Slot, State
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One model as it stands. ``found``: its directory is there, or its files were sent;
-    ``heard``: a command spoke of it before. ``error``: why nothing is known of its versions;
+    ``overridden``: by a command before. ``error``: why nothing is known of its versions;
     ``disk``: those that are there, also where the model was taken before they came."""
 
     target: ModelTarget
@@ -33,7 +33,7 @@ class Facts:
     default: int | None = None
     previous: int | None = None
     found: bool = True
-    heard: bool = False
+    overridden: bool = False
     error: str = ""
     disk: frozenset[int] = frozenset()
 
@@ -65,7 +65,7 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
         case LoadModel():
             return _refused_load(command, facts, sent)
         case UnloadModel(version=version):
-            known = facts.found or facts.slots or facts.heard
+            known = facts.found or facts.slots or facts.overridden
             if not known or (version is not None and not _ever(version, facts)):
                 return _not_found(facts, version)
         case SetDefault(version=version):
@@ -89,7 +89,7 @@ def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None)
 
 def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
     if version is None:
-        known = facts.found or facts.slots or facts.heard
+        known = facts.found or facts.slots or facts.overridden
         return None if known else _not_found(facts, None)
     return None if facts.is_loaded(version) else _missing(facts, version)
 
@@ -163,7 +163,7 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
         case AcceptVersion(version=version):
             # It may be one that nobody wants loaded: then there is nothing to wait for.
             now = choosing.desired(facts.target, facts.slots)
-            return _of_wishes(
+            return _of_candidates(
                 [candidate for candidate in now if candidate.version == version], facts
             )
         case Rollback():
@@ -177,10 +177,10 @@ def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
     targets = _aimed_at(command, facts)
     if not targets:
         return _nothing_to_load(facts)
-    return _of_wishes(targets, facts)
+    return _of_candidates(targets, facts)
 
 
-def _of_wishes(targets: Sequence[Candidate], facts: Facts) -> Outcome | None:
+def _of_candidates(targets: Sequence[Candidate], facts: Facts) -> Outcome | None:
     failures = []
     for candidate in targets:
         slot = _slot_of(candidate, facts.slots)
@@ -199,7 +199,7 @@ def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Candidate]:
     target = facts.target
     if command.version is not None:
         return [candidate for candidate in target.versions if candidate.version == command.version]
-    wanting = [w for w in choosing.desired_if_whole(target) if not w.whole and w.key.files]
+    wanting = [one for one in choosing.desired_if_whole(target) if not one.whole and one.key.files]
     now = choosing.desired(target, facts.slots)
     return [*wanting, *(candidate for candidate in now if candidate not in wanting)]
 
@@ -217,7 +217,7 @@ def _nothing_to_load(facts: Facts) -> Outcome:
     words = (
         f"at least one version must be available under the version policy of model '{facts.model}'"
     )
-    notes = [w for w in facts.target.versions if w.note]
+    notes = [candidate for candidate in facts.target.versions if candidate.note]
     if notes:
         words += f" (version {notes[-1].version}: {notes[-1].note})"
     return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import PENDING, Slot, State
@@ -17,65 +17,73 @@ _MOST_PASSED_OVER = 8
 ByVersion = dict[int, list[Slot]]
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``plan``: who answers, and what stays loaded for that. ``desired``: the versions that should
+    be loaded, in this order; ``coming``: those of them that are on their way to READY, and have
+    not failed yet."""
+
+    plan: Plan
+    desired: tuple[Candidate, ...]
+    coming: frozenset[int]
+
+    @property
+    def versions(self) -> frozenset[int]:
+        return frozenset(candidate.version for candidate in self.desired)
+
+
 def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
     """The versions that should be loaded: the pinned one, then the newest first.
 
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
     tried again) and the next lower one is desired beside it. So with one that is held back, but
     of those no more than n stay. A pinned version, and one that was asked for by number, are
-    desired whatever the policy says; so is the version that answered last while one of them is
-    held back, and before the others then; and while the pinned one is not ready.
+    desired whatever the policy says; so is what the plan keeps, and before the others where one
+    of them is held back.
     """
-    return desired_in(target, by_version(slots))
-
-
-def plan(target: ModelTarget, slots: Sequence[Slot]) -> Plan:
-    """Who answers, and what stays loaded for that."""
-    mine = by_version(slots)
-    return _planned(target, mine, *_wanted(target, mine))
-
-
-def coming(target: ModelTarget, slots: Sequence[Slot]) -> frozenset[int]:
-    """The desired versions that are on their way to READY, and have not failed yet."""
-    mine = by_version(slots)
-    return _coming(desired_in(target, mine), mine)
+    return choose(target, by_version(slots)).desired
 
 
 def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
     """What would be desired if all on disk were whole and nothing had failed."""
     notes = {candidate.version: candidate for candidate in target.versions}
     whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
-    chosen = desired_in(replace(target, versions=whole), {})
+    chosen = choose(replace(target, versions=whole), {}).desired
     return tuple(notes[candidate.version] for candidate in chosen)
 
 
-def desired_in(target: ModelTarget, slots: ByVersion) -> tuple[Candidate, ...]:
+def choose(target: ModelTarget, slots: ByVersion) -> Choice:
+    """``slots``: the model's."""
     candidates, wanted = _wanted(target, slots)
-    keep = _planned(target, slots, candidates, wanted).keep
-    first = {target.pinned} | (keep if wanted & target.held else frozenset())
-    chosen = [candidate for candidate in candidates if candidate.version in wanted | keep]
-    return tuple(sorted(chosen, key=lambda candidate: candidate.version not in first))
+    # No other can be chosen.
+    likely = wanted | {target.answered}
+    standing = _standing({one.version: one for one in candidates if one.version in likely}, slots)
+    plan = decide(standing, target.held, wanted, target.pinned, target.answered)
+    versions = wanted | plan.keep
+    first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())
+    chosen = [candidate for candidate in candidates if candidate.version in versions]
+    chosen.sort(key=lambda candidate: candidate.version not in first)
+    return Choice(plan, tuple(chosen), standing.coming & versions)
 
 
-def _planned(
-    target: ModelTarget, slots: ByVersion, candidates: Sequence[Candidate], wanted: frozenset[int]
-) -> Plan:
-    ready = (v for v, same in slots.items() if any(slot.state is State.READY for slot in same))
-    standing = Standing(
-        there=frozenset(candidate.version for candidate in candidates),
-        coming=_coming(candidates, slots),
-        ready=frozenset(ready),
+def _standing(candidates: Mapping[int, Candidate], slots: ByVersion) -> Standing:
+    return Standing(
+        there=frozenset(candidates),
+        coming=frozenset([v for v, candidate in candidates.items() if _comes(candidate, slots)]),
+        ready=frozenset([v for v, same in slots.items() if any(map(_is_ready, same))]),
     )
-    return decide(standing, target.held, wanted, target.pinned, target.answered)
 
 
-def _coming(candidates: Sequence[Candidate], slots: ByVersion) -> frozenset[int]:
-    pairs = [(candidate, find_in(slots, candidate)) for candidate in candidates]
-    return frozenset(
-        candidate.version
-        for candidate, slot in pairs
-        if (candidate.whole if slot is None else slot.state in PENDING and slot.attempts == 0)
-    )
+def _comes(candidate: Candidate, slots: ByVersion) -> bool:
+    """Whether it is on its way to READY, and has not failed yet."""
+    slot = find_in(slots, candidate)
+    if slot is None:
+        return candidate.whole
+    return slot.state in PENDING and slot.attempts == 0
+
+
+def _is_ready(slot: Slot) -> bool:
+    return slot.state is State.READY
 
 
 def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate], frozenset[int]]:

@@ -32,8 +32,8 @@ class Comparing:
         self._words: dict[str, Mapping[int, str]] = {}
         # Models that answered in an earlier life, of which no signature was kept.
         self._lost = set(desired.signatures_lost) if holds else set()
-        # The slot whose signature callers knew last, by its id.
-        self._spoken: dict[str, int] = {}
+        # The id of the slot whose signature callers relied on last.
+        self._relied_on: dict[str, int] = {}
 
     def held(self, model: str) -> frozenset[int]:
         return frozenset(self._held.get(model, ()))
@@ -51,10 +51,10 @@ class Comparing:
             self._held[model] = held
         return held != before
 
-    def news(
+    def reword(
         self, target: ModelTarget, chosen: Collection[int], default: int | None
     ) -> dict[int, str]:
-        """What ``words`` says from now on, as far as it is new: this is for the log."""
+        """Make anew what ``words`` says, and hand over what of it is new: this is for the log."""
         model, before = target.model, self._words.pop(target.model, {})
         told = holding.to_tell(self._held.get(model, {}), chosen, target.answered, default)
         words = {
@@ -70,7 +70,7 @@ class Comparing:
         answered = self._desired.overrides_of(slot.model).answered
         return holding.takes_no_place(self._known(slot.model), answered, slot, slots)
 
-    def answers(
+    def note_answer(
         self, model: str, version: int, slots: Sequence[Slot], now: float, *, alone: bool
     ) -> bool:
         """Note that ``version`` answers, so that its signature is what callers rely on from now
@@ -79,15 +79,15 @@ class Comparing:
         ready = [s for s in slots if s.version == version and s.state is State.READY]
         # Of two that are ready the older one is about to leave.
         newest = max(ready, key=lambda slot: slot.id)
-        told, self._spoken[model] = self._spoken.get(model), newest.id
+        last, self._relied_on[model] = self._relied_on.get(model), newest.id
         # What was accepted since this one began to answer is not taken back.
-        due = newest.id != told if self._desired.signatures.of(model) else alone
+        due = newest.id != last if self._desired.signatures.of(model) else alone
         if newest.signature is None or not due:
             return False
-        return self._desired.callers_know(model, newest.signature, now)
+        return self._desired.note_signature(model, newest.signature, now)
 
     def keep_only(self, models: Collection[str]) -> None:
-        for kept in (self._held, self._seen, self._words, self._spoken):
+        for kept in (self._held, self._seen, self._words, self._relied_on):
             for model in kept.keys() - set(models):
                 del kept[model]
 

@@ -48,7 +48,7 @@ def held_by_pin(target: ModelTarget, default: int | None) -> tuple[int, ...]:
     pinned = target.pinned
     if pinned is None or default != pinned:
         return ()
-    newer = (w.version for w in target.versions if w.version > pinned and w.whole)
+    newer = (one.version for one in target.versions if one.version > pinned and one.whole)
     return tuple(sorted(v for v in newer if v not in target.out))
 
 

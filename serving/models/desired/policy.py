@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from serving.errors import Retry
 from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.choosing import ByVersion, by_version, desired_in, find_in, serves
+from serving.models.desired.choosing import ByVersion, by_version, choose, find_in, serves
 from serving.models.desired.places import GiveWay, Load, MoveOver
 from serving.models.state import IN_LOADER, PENDING, Slot, State
 
@@ -98,7 +98,7 @@ def next_actions(
     for target in models:
         everything = by_model.get(target.model, none)
         mine = by_version(everything)
-        chosen = desired_in(target, mine)
+        chosen = choose(target, mine).desired
         if target.unknown:
             actions += _hold(target, everything)
         else:
@@ -151,7 +151,7 @@ def _removals(
             yield from _unready(slot, target, serving)
         elif _is_kept(slot, target, candidate):
             yield from _remark(slot, KEPT)
-        elif _has_heir(slot, candidate, serving, target.held):
+        elif _has_successor(slot, candidate, serving, target.held):
             yield Unload(slot.id, _why_left(slot, target))
         else:
             yield from _remark(slot, _why_kept(slot, target, chosen, slots))
@@ -204,7 +204,7 @@ def _is_kept(slot: Slot, target: ModelTarget, candidate: Candidate | None) -> bo
     return candidate is None and slot.version == target.kept and target.of(slot.version) is not None
 
 
-def _has_heir(
+def _has_successor(
     slot: Slot, candidate: Candidate | None, serving: Collection[int], held: Collection[int]
 ) -> bool:
     """Whether what is READY and desired does the slot's work: for a version that is still
@@ -263,13 +263,13 @@ def _why_kept(
     return OUT_OF_POLICY
 
 
-def _why_former(slot: Slot, candidate: Candidate, heir: Slot | None) -> str:
+def _why_former(slot: Slot, candidate: Candidate, successor: Slot | None) -> str:
     files = slot.key.config == candidate.key.config
-    if heir is None or heir.state is not State.FAILED:
+    if successor is None or successor.state is not State.FAILED:
         return RELOADING if files else RECONFIGURING
     if files:
-        return f"answers with its former files; the new ones: {heir.reason}"
-    return f"answers with its former configuration; the new one: {heir.reason}"
+        return f"answers with its former files; the new ones: {successor.reason}"
+    return f"answers with its former configuration; the new one: {successor.reason}"
 
 
 def _turns(

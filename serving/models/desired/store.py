@@ -251,7 +251,7 @@ class DesiredState:
     def _retake(self, model: str, version: int | None) -> None:
         """See the directory again where the version came after the model was asked for."""
         taken = self._taken.get(model)
-        if taken is not None and version not in (None, *(w.version for w in taken.versions)):
+        if taken is not None and version not in (None, *(one.version for one in taken.versions)):
             del self._taken[model]
 
     def _load(self, command: LoadModel, upload: Upload | None, target: ModelTarget) -> None:
@@ -284,7 +284,7 @@ class DesiredState:
             self._exact[model] = self._exact.get(model, frozenset()) - {version}
         return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen)
 
-    def answers(self, model: str, version: int, now: float) -> bool:
+    def note_answer(self, model: str, version: int, now: float) -> bool:
         """``version`` answers unnamed requests; whether that is news. ``now``: epoch seconds."""
         before = self.overrides_of(model)
         after = overrides.answer(before, version, now + self._keep_s)
@@ -296,7 +296,7 @@ class DesiredState:
             self._keeping[model] = after.kept_until
         return True
 
-    def callers_know(self, model: str, signature: Signature, now: float) -> bool:
+    def note_signature(self, model: str, signature: Signature, now: float) -> bool:
         """What answers unnamed requests has this signature; whether that is news."""
         if not self.signatures.put(model, signature):
             return False
@@ -304,7 +304,7 @@ class DesiredState:
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         return True
 
-    def expired(self, now: float) -> list[str]:
+    def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         over = [model for model, until in self._keeping.items() if until <= now]
         for model in over:
@@ -320,7 +320,7 @@ class DesiredState:
     # The document.
 
     def due(self) -> float:
-        """When ``expired`` or ``save`` has something to do next, epoch seconds."""
+        """When ``take_expired`` or ``save`` has something to do next, epoch seconds."""
         return min(self._save_at, min(self._keeping.values(), default=float("inf")))
 
     def save(self, now: float, *, at_once: bool = False) -> None:
