@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from serving.errors import ErrorCode
@@ -25,29 +25,15 @@ from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
 from serving.models.desired import policy
 from serving.models.desired.candidates import ModelTarget
+from serving.models.desired.reloading import Reloading
 from serving.models.desired.store import DesiredState
 from serving.models.state import State
 from serving.models.views import ModelView
-from serving.registry.configs import is_same
-from serving.registry.snapshot import KnownConfig
-from serving.registry.source import Request
-from serving.registry.sources import Asked, Sources
+from serving.registry.sources import Sources
 from serving.settings import Settings
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
-# Models that the log names at once.
-_MOST_NAMED = 20
-# A version that there is not: files beside the versions count as settled, no version does.
-_CONFIGURATION = -1
-
-
-@dataclass(frozen=True, slots=True)
-class _Reloading:
-    """Configurations that are being read again, and what they were."""
-
-    asked: Asked
-    before: Mapping[str, KnownConfig | None]
 
 
 class Reconciler:
@@ -78,6 +64,7 @@ class Reconciler:
         self.slots: Slots
         self._targets: dict[str, ModelTarget] = {}
         self.answering = Answering(desired, settings.rollout.hold_signature_changes, wall)
+        self._reloading = Reloading(sources, desired)
         # Models that something changed about since they were drawn.
         self._stale: set[str] = set()
         self._undecided = True
@@ -87,15 +74,13 @@ class Reconciler:
         # The versions on disk at the start, as far as they are wanted.
         self._first: frozenset[tuple[str, int]] | None = None
         self._start_by = float("inf")
-        self._reloading: _Reloading | None = None
 
     def turn(self, take: Callable[[], Sequence[Order]]) -> None:
         """See what is on disk, ``take`` the orders that may be carried out by that, and do what
         follows."""
         if self._disk.refresh():
             self._read()
-        if self._reloading is not None and self._sources.has_answered(self._reloading.asked):
-            self._reloaded(self._reloading)
+        self._reloading.end()
         for order in take():
             self._take(order)
         for model in self._desired.take_expired(self._wall()):
@@ -148,28 +133,8 @@ class Reconciler:
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
 
     def reload(self) -> None:
-        """Have every model's configuration read again, at once and whatever its files look like;
-        when it was, the log says what that changed."""
-        names = frozenset(found.name for found in self._disk.models)
-        before = {name: self._desired.known(name) for name in names}
-        settled = {(name, _CONFIGURATION) for name in names}
-        asked = self._sources.ask(Request(names, settled, configurations=True))
-        if self._reloading is not None:
-            before |= self._reloading.before
-        self._reloading = _Reloading(asked, before)
-
-    def _reloaded(self, reloading: _Reloading) -> None:
-        self._reloading = None
-        before = reloading.before
-        after = {name: self._desired.known(name) for name in before}
-        changed = sorted(name for name in before if not is_same(before[name], after[name]))
-        wrong = sorted(name for name, known in after.items() if known is not None and known.error)
-        log.info(
-            "configurations_reloaded",
-            models=len(before),
-            changed=changed[:_MOST_NAMED],
-            wrong=wrong[:_MOST_NAMED],
-        )
+        """Have every model's configuration read again; the log says what that changed."""
+        self._reloading.begin({found.name for found in self._disk.models})
 
     def _see(self, model: str) -> None:
         self._desired.see(model, self._disk.find(model), self._disk.unseen)

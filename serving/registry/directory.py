@@ -26,6 +26,7 @@ from serving.registry.purpose import (
 )
 from serving.registry.settling import Clocks, Seen
 from serving.registry.snapshot import (
+    IN_TWO,
     Closely,
     FoundModel,
     FoundVersion,
@@ -240,8 +241,7 @@ class _Look:
             self.ignored.append(Ignored(place.path, reason))
         elif place.name in self.models:
             path = self.models[place.name].path
-            words = "it is in more than one model directory"
-            self.models[place.name] = FoundModel(place.name, path, error=words)
+            self.models[place.name] = FoundModel(place.name, path, error=IN_TWO)
         else:
             self._model(key, place, known if known and known.place == place else None)
 

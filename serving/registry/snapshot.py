@@ -13,6 +13,9 @@ from serving.registry.manifest import Manifest
 # What a scan shall look at file by file: models by name, single versions with their number.
 Closely = Collection[str | tuple[str, int]]
 
+# Which of two is meant, nobody guesses.
+IN_TWO = "it is in more than one model directory"
+
 
 @dataclass(frozen=True, slots=True)
 class KnownConfig:

@@ -126,8 +126,9 @@ class SourceThread:
             log.exception("source_failed", path=str(self.source.place))
             self._scanned = None
             snapshot = Snapshot(errors=(SourceError(self.source.place, _FAILED),))
-        was_stuck = self._mono() >= self.stuck_at()
         self._began, self._looked = None, before
+        # Asked after that: whoever took it for stuck did so before.
+        was_stuck = self._mono() >= before + STUCK_S
         self._schedule.looked(before, self._cpu() - cpu_before, snapshot.settles_in)
         if asked or was_stuck or snapshot != self._last:
             self._last = snapshot

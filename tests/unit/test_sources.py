@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from serving.errors import ErrorCode
 from serving.model_config import ModelConfig
@@ -20,6 +21,7 @@ from serving.registry import source_thread
 from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import (
+    IN_TWO,
     Closely,
     Fetched,
     FoundModel,
@@ -28,7 +30,7 @@ from serving.registry.snapshot import (
     SourceError,
 )
 from serving.registry.source import Request
-from serving.registry.sources import TWICE, joined
+from serving.registry.sources import joined
 from serving.settings import Settings
 from tests.unit.manager_world import SteppedManager, World
 
@@ -127,10 +129,10 @@ def test_fault_86_the_loop_goes_on_beside_a_source_that_hangs(two: TwoPlaces) ->
 
 
 def test_fault_86_a_command_waits_for_a_hanging_source_no_longer_than_it_is_given(
-    two: TwoPlaces, caplog: pytest.LogCaptureFixture
+    two: TwoPlaces,
 ) -> None:
-    with two.hanging():
-        load, unload = two.manager.command(LoadModel("far")), None
+    with two.hanging(), structlog.testing.capture_logs() as records:
+        load = two.manager.command(LoadModel("far"))
         two.turn(source_thread.STUCK_S - 1.0)
         assert load.wait(0) is None, "it may answer yet"
         two.turn(2.0)
@@ -139,14 +141,28 @@ def test_fault_86_a_command_waits_for_a_hanging_source_no_longer_than_it_is_give
         assert outcome.code is ErrorCode.UNAVAILABLE
         assert "its model directory cannot be read now" in outcome.message
         # What needs no look does not wait any more, nor does what the other source has.
-        unload, near = (
-            two.manager.command(UnloadModel("far")),
-            two.manager.command(LoadModel("near")),
-        )
+        unload = two.manager.command(UnloadModel("far"))
+        near = two.manager.command(LoadModel("near"))
         two.turn()
         two.turn()
         assert (unload.wait(0), near.wait(0)) == (Outcome(), Outcome(version=1))
         assert two.manager.sight.unreadable == 1
+    told = [one for one in records if one["event"] == "registry_unreadable"]
+    assert [(one["path"], one["reason"]) for one in told] == [
+        (str(two.bad_root), "does not answer")
+    ]
+
+
+def test_fault_86_reloads_beside_a_hanging_source_end_in_one_line(two: TwoPlaces) -> None:
+    with two.hanging(), structlog.testing.capture_logs() as records:
+        (two.root / "near" / "model.yaml").write_text("max_batch_size: 7\n")
+        for _ in range(2):
+            two.manager.reload()
+            two.turn()
+        assert not [one for one in records if one["event"] == "configurations_reloaded"]
+        two.turn(source_thread.STUCK_S + 1.0)
+    told = [one for one in records if one["event"] == "configurations_reloaded"]
+    assert [(one["models"], one["changed"]) for one in told] == [(2, ["near"])]
 
 
 def test_fault_6_what_a_source_had_serves_on_while_it_hangs_and_after(two: TwoPlaces) -> None:
@@ -206,7 +222,7 @@ def test_a_model_that_two_sources_have_is_an_error_of_that_model_alone() -> None
     both = joined([one, other])
     assert [(found.name, found.error) for found in both.models] == [
         ("a", ""),
-        ("b", TWICE),
+        ("b", IN_TWO),
         ("c", ""),
     ]
     assert (both.errors, both.settles_in) == (other.errors, 2.0)
