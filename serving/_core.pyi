@@ -254,10 +254,22 @@ class Route:
         unavailable: Mapping[int, str] = ...,
         reason: str | None = None,
         unloaded: Sequence[tuple[str, Sequence[int]]] = ...,
+        *,
+        aliases: Mapping[str, int] = ...,
+        weights: Sequence[tuple[int, int]] = ...,
+        sticky: bool = False,
+        shadows: Sequence[tuple[int, float]] = ...,
     ) -> Self:
         """``unavailable``: version -> why it is known but not answering (503).
         ``reason``: why the model answers nothing when ``default`` is ``None``.
-        ``unloaded``: versions on disk that are not loaded, with the reason (404)."""
+        ``unloaded``: versions on disk that are not loaded, with the reason (404).
+        ``aliases``: other names for versions, a letter first. ``weights``: (version, weight) of
+        those that share the requests that name no version; where none weighs anything
+        ``default`` has them all, and always what falls to one that does not answer.
+        ``sticky``: who sends the same header ``x-routing-key`` again gets the same version while
+        the weights stay. ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
+
+        Raises ValueError for an alias that could be a number, or another rate."""
 
 @final
 class Call:

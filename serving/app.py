@@ -22,6 +22,7 @@ from serving.control.api import ControlApi
 from serving.events import log
 from serving.execution.runtime import start_global_pool
 from serving.loading.loader import Loader
+from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
@@ -46,7 +47,6 @@ from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
 from serving.registry.watch import Watcher
-from serving.rollout.table import publish_to
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
 from serving.state_opening import open_state

@@ -125,22 +125,28 @@ def _idle_round() -> onnx.GraphProto:
     )
 
 
-def looping(iterations: int) -> onnx.ModelProto:
-    """``Y = X`` after an idle loop of fixed length: slow whatever the rows."""
-    body = _idle_round()
+def looping(iterations: int, *, for_all: bool = True) -> onnx.ModelProto:
+    """``Y = X`` after an idle loop of fixed length: slow whatever the rows. Else, where not
+    ``for_all``, only for an ``X`` that adds up to a whole number."""
     nodes = [
         # It begins with a zero that depends on the input, so that nothing is folded away.
         helper.make_node("ReduceSum", ["X"], ["sum"], keepdims=0),
         helper.make_node("Mul", ["sum", "zero"], ["start"]),
-        helper.make_node("Loop", ["trips", "yes", "start"], ["end"], body=body),
+        helper.make_node("Floor", ["sum"], ["whole"]),
+        helper.make_node("Equal", ["sum", "whole"], ["asked"]),
+        helper.make_node("Where", ["asked", "trips", "trip"], ["some"]),
+        helper.make_node(
+            "Loop", ["trips" if for_all else "some", "yes", "start"], ["end"], body=_idle_round()
+        ),
         helper.make_node("Add", ["X", "end"], ["Y"]),
     ]
     return _model(
-        nodes,
+        nodes if not for_all else [*nodes[:2], *nodes[-2:]],
         [_value("X", "FP32", ["n", 1])],
         [_value("Y", "FP32", ["n", 1])],
         [
             _constant("trips", np.array(iterations)),
+            _constant("trip", np.array(1)),
             _constant("yes", np.array(True)),
             _constant("zero", np.zeros((), np.float32)),
         ],
@@ -219,8 +225,19 @@ def iterations_per_second() -> float:
 
 
 def slow(seconds: float) -> onnx.ModelProto:
-    """``Y = X`` after ``seconds`` or more on this machine, however busy it is by now."""
-    return looping(max(1, int(seconds * iterations_per_second())))
+    """``Y = X`` after ``seconds`` or more on this machine, however busy it is by now; where ``X``
+    has whole numbers. What is generated has fractions, so that a load takes no longer than others.
+    """
+    return looping(_trips(seconds), for_all=False)
+
+
+def slow_to_load(seconds: float) -> onnx.ModelProto:
+    """The same for any ``X``."""
+    return looping(_trips(seconds))
+
+
+def _trips(seconds: float) -> int:
+    return max(1, int(seconds * iterations_per_second()))
 
 
 def fill() -> onnx.ModelProto:

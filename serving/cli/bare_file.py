@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from serving.control.views import provider_words, signature_words
+from serving.control.views import load_report
 from serving.errors import LoadError
-from serving.loading.loaded import LoadedSlot
 from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -53,19 +52,6 @@ def _loaded(settings: Settings, file: Path) -> dict[str, Any]:
     finally:
         loader.close()
     try:
-        return _facts(slot)
+        return {"state": "ready", "reason": "", **load_report(slot.facts)}
     finally:
         slot.close(_CLOSE_S)
-
-
-def _facts(slot: LoadedSlot) -> dict[str, Any]:
-    return {
-        "state": "ready",
-        "reason": "",
-        "signature": signature_words(slot.signature),
-        "batching": slot.verdict.words,
-        "isolated": slot.isolated,
-        "providers": provider_words(slot.provider_nodes, slot.threads),
-        "left_out": ", ".join(map(str, slot.signature.left_out)),
-        "notes": list(slot.notes),
-    }

@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.cli.bare_file import examine_file
 from serving.cli.version_folder import Only, reader, told_apart
-from serving.control.views import provider_words, signature_words
+from serving.control.views import load_report
 from serving.errors import ConfigError
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.runtime import start_global_pool
@@ -123,16 +123,18 @@ def _note_signature(
 ) -> None:
     """Say of the highest version that is loaded what callers of the version below would be wrong
     with."""
-    newest = max((n for n, view in seen.items() if view.signature is not None), default=0)
+    known = {number: view.facts.signature for number, view in seen.items()}
+    newest = max((number for number, signature in known.items() if signature), default=0)
     below = max((v for v in found.versions if v.number < newest), key=_number, default=None)
     report = next((v for v in versions if v["version"] == newest), None)
     if below is None or report is None:
         return
-    new, old = seen[newest], seen.get(below.number)
-    if new.signature is not None and old is not None and old.signature is not None:
-        differs = difference(old.signature, new.signature)
+    new, old = known[newest], known.get(below.number)
+    if new is not None and old is not None:
+        differs = difference(old, new)
     else:
-        differs = differences_of_files(below.path / filename, new.path / filename)
+        folders = (one.origin.fetch().version for one in (below, seen[newest]))
+        differs = differences_of_files(*(folder / filename for folder in folders))
     if differs:
         report["notes"].append(
             f"callers of version {below.number} would be wrong with it: {', '.join(differs)}; a"
@@ -154,12 +156,7 @@ def _version(found: FoundVersion, view: VersionView | None, load: bool) -> dict[
         **manifest,
         "state": str(view.state).lower(),
         "reason": view.reason,
-        "signature": signature_words(view.signature) if view.signature is not None else "",
-        "batching": view.batching_words,
-        "isolated": view.isolated,
-        "providers": provider_words(view.provider_nodes, view.threads),
-        "left_out": ", ".join(view.left_out),
-        "notes": list(view.notes),
+        **load_report(view.facts),
     }
 
 
@@ -168,11 +165,12 @@ def _manifest(found: FoundVersion) -> dict[str, Any]:
     every one is read."""
     if not found.manifest:
         return {"manifest": None, "checksums": ""}
+    folder = found.origin.fetch().version
     try:
-        manifest = read_manifest(found.path)
+        manifest = read_manifest(folder)
         if manifest is None:
             return {"manifest": None, "checksums": ""}
-        verify(found.path, manifest)
+        verify(folder, manifest)
     except ManifestError as error:
         return {"manifest": None, "checksums": error.reason}
     return {"manifest": _facts(manifest), "checksums": "right"}

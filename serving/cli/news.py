@@ -84,9 +84,10 @@ def _ready(version: VersionView) -> bool:
 
 
 def _ready_words(version: VersionView) -> str:
-    threads = f"{version.threads} thread{'' if version.threads == 1 else 's'}"
-    instances = "" if version.instances == 1 else f", {version.instances} instances"
-    return f"ready on {version.provider}, {threads}{instances}; {version.batching_words}"
+    facts = version.facts
+    threads = f"{facts.threads} thread{'' if facts.threads == 1 else 's'}"
+    instances = "" if facts.instances == 1 else f", {facts.instances} instances"
+    return f"ready on {facts.provider}, {threads}{instances}; {facts.batching}"
 
 
 def _says_more(view: ModelView) -> bool:

@@ -13,14 +13,22 @@ from serving.cli.output import UserError
 if TYPE_CHECKING:
     from serving.settings import Settings
 
+
+def _only_models(roots: list[Path]) -> list[Path]:
+    for root in roots:
+        if root.is_file() and root.suffix.lower() != ".onnx":
+            raise typer.BadParameter(f"'{root}' is neither a directory nor a file '*.onnx'.")
+    return roots
+
+
 Roots = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DIR",
-        help="Directories with models: DIR/<model>/<version>/model.onnx",
+        metavar="DIR|FILE.onnx",
+        help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
         exists=True,
-        file_okay=False,
         readable=True,
+        callback=_only_models,
     ),
 ]
 ConfigFile = Annotated[

@@ -53,10 +53,12 @@ def try_line(base_url: str, models: Sequence[ModelView]) -> str | None:
     if line := curl_line(base_url, models):
         return line
     sizes = [
-        (sum(math.prod(concrete(t.shape, 1)) for t in version.signature.inputs), view.name)
+        (sum(math.prod(concrete(t.shape, 1)) for t in version.facts.signature.inputs), view.name)
         for view in models
         for version in view.versions
-        if version.number == view.default and version.signature and version.signature.inputs
+        if version.number == view.default
+        and version.facts.signature
+        and version.facts.signature.inputs
     ]
     if not sizes:
         return None
@@ -93,7 +95,7 @@ def curl_line(base_url: str, models: Iterable[ModelView]) -> str | None:
 
 def _json_inputs(version: VersionView) -> list[dict[str, Any]] | None:
     """The inputs of a request; None where JSON can't carry them or they are too many."""
-    signature = version.signature
+    signature = version.facts.signature
     if signature is None or not signature.inputs:
         return None
     needed = [t for t in signature.inputs if not t.optional]
@@ -127,11 +129,12 @@ def _plain(tensor: Tensor) -> list[Any]:
 def _own_sample(version: VersionView) -> dict[str, list[Any]]:
     """The model's own warm-up sample, where its values come from files: real input."""
     found: dict[str, list[Any]] = {}
-    for sample in version.config.warmup if version.config is not None else ():
+    signature, config = version.facts.signature, version.facts.config
+    for sample in config.warmup if config is not None else ():
         for item in sample.inputs:
             tensor = (
-                next((t for t in version.signature.inputs if t.name == item.name), None)
-                if version.signature
+                next((t for t in signature.inputs if t.name == item.name), None)
+                if signature
                 else None
             )
             if tensor is None or item.fill != "file" or tensor.datatype == "BYTES":
@@ -146,7 +149,7 @@ def _read(version: VersionView, name: str, tensor: Tensor) -> list[Any] | None:
     """The first row of a warm-up file."""
     count = math.prod(concrete(tensor.shape, 1))
     try:
-        data = read_file(version.path.parent / "warmup" / name, _MOST_BYTES)
+        data = read_file(version.origin.fetch().model / "warmup" / name, _MOST_BYTES)
         row = np.frombuffer(data, dtype=tensor.dtype.newbyteorder("<"), count=count)
     except (OSError, ValueError):
         return None

@@ -108,6 +108,8 @@ class VersionInfo(Form):
     cost: CostInfo | None
     isolated: str = Field(description='Why it runs in a process of its own; "": it does not.')
     checked: bool = Field(description="A sample of its own, or a generated input, ran well.")
+    opset: int | None = Field(description="Of ONNX's own operators, as its file states it.")
+    ir_version: int | None = Field(description="Of the form of its file, as that states it.")
     held_back: bool = Field(
         description="Its signature breaks callers of the version that answered: unless it is the"
         " default all the same, it answers only requests that name it; see accept."

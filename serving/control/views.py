@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serving.control.schemas import VersionInfo
 from serving.loading.batching.cost import CostCurve
+from serving.loading.facts import VersionFacts
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
-from serving.registry.manifest import ManifestError, read_manifest
 from serving.signature import Signature, Tensor
 
 
@@ -33,7 +34,7 @@ def model_json(view: ModelView) -> dict[str, Any]:
 
 
 def status_json(view: ModelView) -> dict[str, Any]:
-    """The same with each version's origin. Reads files."""
+    """The same with each version's manifest."""
     found = model_json(view)
     for version, shown in zip(view.versions, found["versions"], strict=True):
         shown["manifest"] = manifest_json(version)
@@ -41,11 +42,8 @@ def status_json(view: ModelView) -> dict[str, Any]:
 
 
 def manifest_json(version: VersionView) -> dict[str, Any] | None:
-    """None without a manifest, or with one that has become unreadable."""
-    try:
-        manifest = read_manifest(version.path)
-    except ManifestError:
-        return None
+    """None without a manifest, or with one that can't be read."""
+    manifest = version.origin.manifest
     if manifest is None:
         return None
     return {
@@ -68,30 +66,31 @@ def event_json(event: Transition) -> dict[str, Any]:
 
 
 def version_json(version: VersionView) -> dict[str, Any]:
-    signature = version.signature
-    return {
+    """All that ``VersionInfo`` names, in its order; what stands not below its load found out."""
+    signature = version.facts.signature
+    of_now: dict[str, Any] = {
         "version": version.number,
         "state": str(version.state),
         "reason": version.reason,
         "inputs": [tensor_json(t) for t in signature.inputs] if signature else [],
         "outputs": [tensor_json(t) for t in signature.outputs] if signature else [],
-        "left_out": list(version.left_out),
-        "batching": version.batching_words,
-        "max_rows": version.max_rows,
-        "provider": version.provider,
-        "provider_nodes": dict(version.provider_nodes),
-        "threads": version.threads,
-        "instances": version.instances,
         "ready_since": version.ready_since,
-        "load_seconds": version.load_seconds,
-        "notes": list(version.notes),
         "queue": version.queue.depth() if version.queue is not None else None,
-        "memory_bytes": version.memory_bytes,
-        "cost": cost_json(version.cost) if version.cost is not None else None,
-        "isolated": version.isolated,
-        "checked": version.checked,
         "held_back": version.held_back,
     }
+    names = (name for name in VersionInfo.model_fields if name != "manifest")
+    return {
+        name: of_now[name] if name in of_now else _plain(getattr(version.facts, name))
+        for name in names
+    }
+
+
+def _plain(fact: object) -> Any:
+    if isinstance(fact, CostCurve):
+        return cost_json(fact)
+    if isinstance(fact, Mapping):
+        return dict(fact)
+    return list(fact) if isinstance(fact, tuple) else fact
 
 
 def cost_json(cost: CostCurve) -> dict[str, Any]:
@@ -114,6 +113,19 @@ def provider_words(provider_nodes: Mapping[str, int], threads: int) -> str:
         for name, count in sorted(provider_nodes.items())
     )
     return nodes and f"{nodes}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def load_report(facts: VersionFacts) -> dict[str, Any]:
+    """What ``serving check`` says of a version that it loaded."""
+    signature = facts.signature
+    return {
+        "signature": signature_words(signature) if signature is not None else "",
+        "batching": facts.batching,
+        "isolated": facts.isolated,
+        "providers": provider_words(facts.provider_nodes, facts.threads),
+        "left_out": ", ".join(facts.left_out),
+        "notes": list(facts.notes),
+    }
 
 
 def signature_words(signature: Signature) -> str:

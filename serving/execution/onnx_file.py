@@ -25,7 +25,6 @@ __all__ = [
     "ExternalData",
     "NotOnnxError",
     "OnnxFile",
-    "function_holds_sparse_tensor",
     "read",
 ]
 
@@ -83,17 +82,6 @@ def read(model: bytes) -> OnnxFile:
     except UnicodeDecodeError:
         raise NotOnnxError("holds a name that is not UTF-8") from None
     return found
-
-
-def function_holds_sparse_tensor(function: bytes) -> bool:
-    """Whether a serialized ``FunctionProto`` does. Raises NotOnnxError, IndexError where it
-    breaks off."""
-    found = OnnxFile()
-    try:
-        _function(memoryview(function), found)
-    except UnicodeDecodeError:
-        raise NotOnnxError("holds a name that is not UTF-8") from None
-    return found.sparse_tensors > 0
 
 
 def _graph(graph: memoryview, found: OnnxFile, depth: int) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from serving.errors import ErrorCode
 from serving.execution.instances import Instances
 from serving.execution.isolation.parent.supervised import IsolatedRunner
 from serving.execution.session import Runner
-from serving.loading.batching.cost import CostCurve
 from serving.loading.batching.verdict import BatchingVerdict
+from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
 class LoadedSlot:
     """The queue of a version, its session and the threads between them.
 
-    ``verdict_now``: how it is batched now; real requests may change it. ``provider_nodes``:
-    execution provider -> nodes of the graph; ``provider``: the one with most. ``threads``: of
-    the intra-op pool. ``load_seconds``: the trial included.
-    ``memory_bytes``: what it takes, by the trial's measure or its files' sizes. ``cost``: by
-    rows, None where nothing could be measured. ``isolated``: why it runs in a child, '' where
-    it does not. ``checked``: whether its samples, or generated input, ran. ``load_notes``: what
-    was other than expected, in words. ``on_closed`` is called last.
+    ``verdict_now``: how it is batched now; real requests may change it. ``on_closed`` is called
+    last.
     """
 
     name: str
@@ -39,20 +34,10 @@ class LoadedSlot:
     queue: _core.Queue
     runner: Runner | IsolatedRunner
     instances: Instances
+    facts_at_start: VersionFacts
     verdict_now: Callable[[], BatchingVerdict]
-    config: ModelConfig
-    signature: Signature
-    provider: str
-    provider_nodes: Mapping[str, int]
-    threads: int
-    load_seconds: float
     stats: _core.Stats
     on_closed: Callable[[], None]
-    memory_bytes: int = 0
-    cost: CostCurve | None = None
-    isolated: str = ""
-    checked: bool = False
-    load_notes: tuple[str, ...] = field(default=())
 
     @property
     def verdict(self) -> BatchingVerdict:
@@ -60,10 +45,12 @@ class LoadedSlot:
         return self.verdict_now()
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What is other than expected: since the load, and now."""
-        trouble = self.runner.trouble
-        return (*self.load_notes, trouble) if trouble else self.load_notes
+    def facts(self) -> VersionFacts:
+        """What is known of it now: since it began to serve, its batching may have been settled,
+        and the child that it runs in may have ended."""
+        known = self.facts_at_start
+        notes = (*known.notes, *filter(None, [self.runner.trouble]))
+        return replace(known, batching=self.verdict.words, notes=notes)
 
     @property
     def process(self) -> IsolatedRunner | None:

@@ -23,11 +23,12 @@ from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.loading.batching.verdict import Evidence
+from serving.loading.facts import Warmed
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
 from serving.loading.loaded import LoadedSlot
 from serving.loading.low_priority import Result, run_low_priority
 from serving.loading.memory import Ledger, Meter, Reservation, check_alone, model_budget
-from serving.loading.starting import Warmed, start
+from serving.loading.starting import start
 from serving.loading.stateful import check_stateless
 from serving.loading.tapping import tap_of
 from serving.loading.trial import trial

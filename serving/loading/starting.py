@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from serving.events import log
 from serving.execution.instances import Instances
-from serving.execution.isolation.parent.supervised import IsolatedRunner
-from serving.execution.session import Runner
 from serving.loading.batching.analysis import why_never
 from serving.loading.batching.live_proof import LiveProof
 from serving.loading.batching.verdict import (
@@ -21,6 +19,7 @@ from serving.loading.batching.verdict import (
     on_providers,
     undecided,
 )
+from serving.loading.facts import VersionFacts, Warmed, facts_of
 from serving.loading.loaded import LoadedSlot, in_force, make_queue
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.trial import Job
@@ -29,19 +28,6 @@ from serving.model_config.schema import ModelConfig
 if TYPE_CHECKING:
     from serving import _core
     from serving.execution.recovery import AnyRunner
-
-
-@dataclass(frozen=True, slots=True)
-class Warmed:
-    """A session that has run, and what is known of it. ``isolated``: why it runs in a child;
-    ``checked``: whether any input ran; ``notes``: what is other than expected."""
-
-    job: Job
-    runner: Runner | IsolatedRunner
-    found: Findings
-    isolated: str
-    checked: bool
-    notes: tuple[str, ...]
 
 
 def start(
@@ -62,7 +48,6 @@ def start(
     job, runner, found = warmed.job, warmed.runner, warmed.found
     verdict, config = _preferring(_verdict(warmed), found, job.config)
     config = in_force(config, job.settings)
-    _report(job, verdict, warmed.notes)
     stats = _core.Stats(job.name, job.version) if stats is None else stats
     of = (job.name, job.version)
     queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
@@ -76,26 +61,18 @@ def start(
         end_proof()
         on_closed()
 
+    facts = facts_of(warmed, verdict, config, memory_bytes, time.monotonic() - since)
+    _report(job, facts, surprising=verdict.surprising)
     return LoadedSlot(
         name=job.name,
         version=job.version,
         queue=queue,
         runner=runner,
         instances=Instances(queue, served, config.instances, f"{job.name}:{job.version}"),
+        facts_at_start=facts,
         verdict_now=verdict_now,
-        config=config,
-        signature=runner.signature,
-        provider=runner.provider,
-        provider_nodes=runner.providers,
-        threads=runner.threads,
-        load_seconds=time.monotonic() - since,
         stats=stats,
         on_closed=close_down,
-        memory_bytes=memory_bytes,
-        cost=found.cost,
-        isolated=warmed.isolated,
-        checked=warmed.checked,
-        load_notes=warmed.notes,
     )
 
 
@@ -147,9 +124,9 @@ def _preferring(
     return verdict, replace(config, preferred_batch_sizes=(best,))
 
 
-def _report(job: Job, verdict: BatchingVerdict, notes: Sequence[str]) -> None:
+def _report(job: Job, facts: VersionFacts, *, surprising: bool) -> None:
     # Among much else, the line of the version that is ready says how it is batched.
-    say = log.warning if verdict.surprising else log.debug
-    say("batching_decided", model=job.name, version=job.version, verdict=verdict.words)
-    for note in notes:
+    say = log.warning if surprising else log.debug
+    say("batching_decided", model=job.name, version=job.version, verdict=facts.batching)
+    for note in facts.notes:
         log.warning("load_note", model=job.name, version=job.version, note=note)

@@ -1,7 +1,7 @@
 """The loop that makes what is served match what is on disk and what commands said.
 
 One thread, the loop, owns every slot and decides; it waits only for its mailbox.
-Loads and closes run in threads of their own and report by mail, so nothing here
+Sources, loads and closes have threads of their own and report by mail, so nothing here
 takes a lock: the loop is the only writer, and readers get frozen views, swapped
 by one reference.
 """
@@ -20,23 +20,30 @@ from typing import TYPE_CHECKING
 from serving.errors import ErrorCode
 from serving.events import log
 from serving.model_config import ModelConfig, load_model_config
-from serving.models.actual.disk import Disk, Sight, Source
+from serving.models.actual.disk import Sight
 from serving.models.actual.published import PublishedViews
 from serving.models.actual.slots import Load, Outside, Slots
 from serving.models.commands.command import Command, LoadModel, Outcome, Ticket
+from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
-from serving.models.desired.configs import Configs
 from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
-from serving.registry.directory import DirectorySource, Ignored
+from serving.registry.configs import Configs
+from serving.registry.kinds import Terms, open_sources
+from serving.registry.snapshot import Ignored, Origin
+from serving.registry.source import Source
+from serving.registry.sources import Sources
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
+
+
+_AGAIN_S = 1.0
 
 
 def in_thread(name: str, work: Callable[[], None]) -> None:
@@ -49,8 +56,8 @@ class Manager:
 
     ``publish`` gets every new picture before anything that it leaves out is closed. ``state``
     keeps pins, and what else outlives the process (default: nothing does).
-    The other arguments are for tests: ``spawn`` runs loads and closes, ``source``
-    replaces the directories, and the clocks are monotonic, epoch and CPU seconds.
+    The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
+    replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class Manager:
         load: Load | None = None,
         *,
         state: StateDir | None = None,
-        source: Source | None = None,
+        sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
         mono: Callable[[], float] = time.monotonic,
@@ -70,24 +77,19 @@ class Manager:
         spawn: Callable[[str, Callable[[], None]], None] = in_thread,
     ) -> None:
         self._settings, self._wall = settings, wall
-        source = source or DirectorySource(
-            roots,
-            settings.registry.settle_s,
-            wall=wall,
-            mono=mono,
-            follow_symlinks=settings.registry.follow_symlinks,
-        )
+        sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
+        configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
+        self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
 
         # The loop's own.
-        self._disk = Disk(source, settings.registry.scan_interval_s, mono, cpu)
-        self._desired = DesiredState(settings, state, Configs(read_config))
-        self._reconciler = Reconciler(settings, self._disk, self._desired, mono, wall)
+        self._desired = DesiredState(settings, state)
+        self._reconciler = Reconciler(settings, self._sources, self._desired, mono, wall)
+        self._disk = self._reconciler.disk
         self._slots = self._reconciler.slots = Slots(
             Outside(
                 settings=settings,
                 load=load or _loader(settings, state),
                 new_stats=new_stats or _stats(),
-                fingerprint=source.fingerprint,
                 mono=mono,
                 wall=wall,
                 spawn=spawn,
@@ -102,6 +104,7 @@ class Manager:
         # Shared, each safe in its own way.
         self._mail: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._tickets = Tickets(wake=partial(self._post, _nothing))
+        self._line = Line(self._tickets, self._sources)
         folder = state.path if state is not None else None
         self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
         self._pictures = PublishedViews(publish)
@@ -113,6 +116,7 @@ class Manager:
     # From any thread.
 
     def start(self) -> None:
+        self._sources.start()
         self._thread = threading.Thread(target=self._run, name="models", daemon=True)
         self._thread.start()
 
@@ -131,6 +135,7 @@ class Manager:
         Default: the drain timeout, and a moment for the sessions to be freed.
         """
         drain_s = self._settings.shutdown.drain_timeout_s if timeout is None else timeout
+        self._sources.stop()
         self._post(partial(self._begin_stop, drain_s))
         if self._thread is None:
             self.tick()
@@ -159,7 +164,7 @@ class Manager:
 
     def hurry(self) -> None:
         """Something changed in the directories: look soon, not when it is due."""
-        self._post(self._disk.hurry)
+        self._sources.hurry()
 
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""
@@ -227,16 +232,15 @@ class Manager:
 
     def _wait_for_mail(self, timeout: float) -> None:
         with contextlib.suppress(queue.Empty):
-            self._mail.get(timeout=timeout)()
+            self._mail.get(timeout=min(timeout, threading.TIMEOUT_MAX))()
 
     def tick(self) -> float:
-        """One turn: mail, commands, scan if due, decide, act, publish. Seconds until the next
-        is due."""
+        """One turn: mail, commands, decide, act, publish. Seconds until the next is due."""
         self._read_mail()
         if self._stopping:
             self._reconciler.leave_all()
         else:
-            self._reconciler.turn(self._tickets.take())
+            self._reconciler.turn(self._line.take)
         self._desired.save(self._wall(), at_once=self._stopping)
         self._show()
         if self._stopping or self._pictures.shown:
@@ -244,7 +248,9 @@ class Manager:
         self._note_progress()
         if self._stopping:
             return 0.0 if self._stopped.is_set() else self._slots.close_timeout + 1.0
-        return self._reconciler.due_in()
+        due_in = self._reconciler.due_in()
+        # What could not be published is tried again.
+        return due_in if self._pictures.shown else min(due_in, _AGAIN_S)
 
     def _read_mail(self) -> None:
         while True:
@@ -270,7 +276,7 @@ class Manager:
             if not self._started.is_set() and self._reconciler.has_started():
                 self._started.set()
         if self._uploads.any:
-            self._uploads.sweep(self._used_folders)
+            self._uploads.sweep(self._used_uploads)
 
     def _end_tickets(self) -> None:
         """An outcome is told once it shows in the published picture."""
@@ -279,10 +285,10 @@ class Manager:
             if outcome is not None:
                 ticket.end(outcome)
 
-    def _used_folders(self) -> set[Path]:
-        waiting = {o.upload.root for o in self._tickets.waiting() if o.upload is not None}
-        used = {slot.folder.parent for slot in self._slots.all()}
-        return waiting | used.union(self._desired.upload_folders())
+    def _used_uploads(self) -> set[Origin]:
+        waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
+        used = {slot.origin for slot in self._slots.all()}
+        return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 from serving.errors import ErrorCode
@@ -22,19 +22,19 @@ from serving.models.commands.command import (
 )
 from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
-from serving.models.desired import policy
-from serving.models.desired.answers import answering
+from serving.models.desired import choosing, policy
 from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.comparing import Comparing
-from serving.models.desired.configs import is_same
 from serving.models.desired.on_disk import held_by_pin
 from serving.models.desired.pins import Pins
 from serving.models.desired.store import DesiredState
 from serving.models.state import PENDING, Change, Slot, State
 from serving.models.views import ModelView
-from serving.registry.snapshot import Closely
+from serving.registry.configs import is_same
+from serving.registry.snapshot import KnownConfig
+from serving.registry.source import Request
+from serving.registry.sources import Asked, Sources
 from serving.settings import Settings
-from serving.signature import Signature
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
 _MOST_ROUNDS = 100
@@ -42,6 +42,14 @@ _MOST_ROUNDS = 100
 _MOST_NAMED = 20
 # A version that there is not: files beside the versions count as settled, no version does.
 _CONFIGURATION = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Reloading:
+    """Configurations that are being read again, and what they were."""
+
+    asked: Asked
+    before: Mapping[str, KnownConfig | None]
 
 
 class Reconciler:
@@ -53,13 +61,14 @@ class Reconciler:
     def __init__(
         self,
         settings: Settings,
-        disk: Disk,
+        sources: Sources,
         desired: DesiredState,
         mono: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._settings = settings
-        self._disk, self._desired = disk, desired
+        self._sources, self._desired = sources, desired
+        self.disk = self._disk = Disk(sources, mono)
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
@@ -82,23 +91,27 @@ class Reconciler:
         # The versions on disk at the start, as far as they are wanted.
         self._first: frozenset[tuple[str, int]] | None = None
         self._start_by = float("inf")
+        self._reloading: _Reloading | None = None
 
-    def turn(self, orders: Sequence[Order]) -> None:
-        """Take up the orders, look if that is due, and do what follows."""
-        if orders:
-            self._look({order.command.model for order in orders}, _at_once(orders))
-            for order in orders:
-                self._take(order)
-        if self._mono() >= self._disk.next_scan:
-            self._look()
+    def turn(self, take: Callable[[], Sequence[Order]]) -> None:
+        """See what is on disk, ``take`` the orders that may be carried out by that, and do what
+        follows."""
+        if self._disk.refresh():
+            self._read()
+        if self._reloading is not None and self._sources.has_answered(self._reloading.asked):
+            self._reloaded(self._reloading)
+        for order in take():
+            self._take(order)
         for model in self._desired.expired(self._wall()):
-            self._wish_anew(model)
+            self._retarget(model)
         if self._undecided or self._mono() >= self._next_due:
             self._reconcile()
 
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
-        due = min(self._disk.next_scan, self._next_due) - self._mono()
+        now = self._mono()
+        start_by = self._start_by if self._start_by > now else float("inf")
+        due = min(self._sources.stuck_at(), self._next_due, start_by) - now
         return max(0.0, min(due, self._desired.due() - self._wall()))
 
     def touch(self, model: str) -> None:
@@ -108,33 +121,28 @@ class Reconciler:
 
     def leave_all(self) -> None:
         """The server stops."""
-        self.slots.leave_all()
-        self._stale.update(self._targets, self._defaults)
+        self._stale.update(self.slots.leave_all(), self._targets, self._defaults)
         self._targets, self._defaults = {}, {}
 
     # What is on disk.
-
-    def _look(self, asked: Collection[str] = (), at_once: Closely = ()) -> None:
-        """``asked``: models that a command is about; ``at_once``: what it says is there."""
-        slots = self.slots.all()
-        failed = {(slot.model, slot.version) for slot in slots if slot.state is State.FAILED}
-        if self._disk.scan({*failed, *asked}, at_once):
-            self._read()
 
     def _read(self) -> None:
         names = {found.name for found in self._disk.models}
         if not self._begun:
             self._desired.begin(names)
             self._begun = not self._disk.unseen
-        self._desired.keep_only(names | self.slots.models())
-        before, uploaded = self._targets.keys(), self._desired.uploaded().keys()
+        loaded, uploaded = self.slots.models(), self._desired.uploaded().keys()
+        self._desired.keep_only(names | loaded)
+        everything = names | loaded | uploaded
         for kept in (self._comparing, self._pins):
-            kept.keep_only(names | self.slots.models() | uploaded)
-        self._stale.update(before, names, uploaded, self.slots.models())
-        self._targets = {name: self._candidate(name) for name in sorted(names | uploaded)}
+            kept.keep_only(everything)
+        self._stale.update(self._targets, everything)
+        for name in everything:
+            self._see(name)
+        self._targets = {name: self._target_now(name) for name in sorted(names | uploaded)}
         self._undecided = True
         self.slots.reconfigure(self._desired.known)
-        if self._first is None:
+        if self._first is None and self._disk.complete:
             self._first = frozenset(
                 (target.model, candidate.version)
                 for target in self._targets.values()
@@ -145,43 +153,53 @@ class Reconciler:
             self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
 
     def reload(self) -> None:
-        """Read every model's configuration again, at once and whatever its files look like, and
-        say in the log what that changed."""
-        names = {found.name for found in self._disk.models}
+        """Have every model's configuration read again, at once and whatever its files look like;
+        when it was, the log says what that changed."""
+        names = frozenset(found.name for found in self._disk.models)
         before = {name: self._desired.known(name) for name in names}
-        self._desired.read_configurations_again()
-        self._disk.scan(names, {(name, _CONFIGURATION) for name in names})
-        self._read()
-        after = {name: self._desired.known(name) for name in names}
-        changed = sorted(name for name in names if not is_same(before[name], after[name]))
+        settled = {(name, _CONFIGURATION) for name in names}
+        asked = self._sources.ask(Request(names, settled, configurations=True))
+        if self._reloading is not None:
+            before |= self._reloading.before
+        self._reloading = _Reloading(asked, before)
+
+    def _reloaded(self, reloading: _Reloading) -> None:
+        self._reloading = None
+        before = reloading.before
+        after = {name: self._desired.known(name) for name in before}
+        changed = sorted(name for name in before if not is_same(before[name], after[name]))
         wrong = sorted(name for name, known in after.items() if known is not None and known.error)
         log.info(
             "configurations_reloaded",
-            models=len(names),
+            models=len(before),
             changed=changed[:_MOST_NAMED],
             wrong=wrong[:_MOST_NAMED],
         )
 
-    def _candidate(self, model: str) -> ModelTarget:
-        found, unseen = self._disk.find(model), self._disk.unseen
-        target = self._desired.target(model, found, unseen, self._wall())
+    def _see(self, model: str) -> None:
+        self._desired.see(model, self._disk.find(model), self._disk.unseen)
+
+    def _target_now(self, model: str) -> ModelTarget:
+        target = self._desired.target(model, self._disk.unseen, self._wall())
         return replace(target, held=self._comparing.held(model))
 
-    def _wish_anew(self, model: str) -> None:
+    def _retarget(self, model: str) -> None:
+        """What is desired of the model may be another thing now."""
+        self._see(model)
         if self._disk.find(model) is not None or model in self._desired.uploaded():
-            self._targets[model] = self._candidate(model)
+            self._targets[model] = self._target_now(model)
         else:
             self._targets.pop(model, None)
         self.slots.reconfigure(self._desired.known)
         self.touch(model)
 
     def _target_of(self, model: str) -> ModelTarget:
-        return self._targets.get(model) or self._candidate(model)
+        return self._targets.get(model) or self._target_now(model)
 
-    def _all_wishes(self) -> list[ModelTarget]:
+    def _all_targets(self) -> list[ModelTarget]:
         """Models on disk, and those that have slots only: absent, or out of sight."""
         rest = self.slots.models() - self._targets.keys()
-        return [*self._targets.values(), *(self._candidate(model) for model in sorted(rest))]
+        return [*self._targets.values(), *(self._target_now(model) for model in sorted(rest))]
 
     # What commands say.
 
@@ -208,7 +226,7 @@ class Reconciler:
             isinstance(command, SetDefault) and command.version
         ):
             self.slots.forget_failed(model, command.version)
-        self._wish_anew(model)
+        self._retarget(model)
 
     def _keep(self, model: str, change: tuple[int, Change, str] | None) -> None:
         if change is not None:
@@ -249,13 +267,14 @@ class Reconciler:
             return
         for _ in range(_MOST_ROUNDS):
             self._note_answers()
-            everything = self._all_wishes()
+            everything = self._all_targets()
             actions = policy.next_actions(everything, self.slots.all(), self._mono(), self._limits)
             if not actions:
                 self._come_to_rest(everything)
                 return
             for action in actions:
-                self.slots.do(action, self._desired.known)
+                self.touch(self.slots.do(action, self._desired.known))
+        self._note_answers()
         log.error("models_policy_restless", actions=[str(action) for action in actions])
 
     def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
@@ -265,9 +284,11 @@ class Reconciler:
         # A retry that is due and waits for a place comes with the mail that frees one.
         times = (at for at in self.slots.due_times(self._limits) if at > now)
         self._next_due = min(times, default=float("inf"))
+        failed = {(s.model, s.version) for s in self.slots.all() if s.state is State.FAILED}
+        self._sources.watch(failed)
         for target in everything:
             if self._desired.settle_exact(target, self.slots.of(target.model)):
-                self._wish_anew(target.model)
+                self._retarget(target.model)
 
     def _note_answers(self) -> None:
         """Who answers now: before anything is decided about versions that answer no more."""
@@ -280,12 +301,12 @@ class Reconciler:
         """Whether another version, or another signature, has taken over."""
         slots = self.slots.of(model)
         if self._comparing.compare(self._target_of(model), slots):
-            self._wish_anew(model)
+            self._retarget(model)
         ready = {slot.version for slot in slots if slot.state is State.READY}
         target, before = self._target_of(model), self._desired.overrides_of(model).answered
-        chosen = {candidate.version for candidate in policy.desired(target, slots)}
-        coming = policy.coming(target, slots)
-        default = answering(target, ready, chosen, before, coming)
+        chosen = {candidate.version for candidate in choosing.desired(target, slots)}
+        coming = choosing.coming(target, slots)
+        default = choosing.plan(target, slots).default
         self._tell_held(target, chosen - coming, default)
         held = held_by_pin(target, default)
         self._pins.tell(model, default if default == target.pinned else None, held)
@@ -305,12 +326,12 @@ class Reconciler:
         known = self._comparing.answers(model, default, slots, now, alone=not coming)
         news = self._desired.answers(model, default, now) or known
         if news:
-            self._wish_anew(model)
+            self._retarget(model)
         return news
 
-    def objection(self, slot: Slot, signature: Signature) -> str:
+    def objection(self, slot: Slot) -> str:
         """Why a loaded slot may not take the place of another, "" where it may."""
-        return self._comparing.objection(slot, signature, self.slots.of(slot.model))
+        return self._comparing.objection(slot, self.slots.of(slot.model))
 
     def _tell_held(self, target: ModelTarget, chosen: Collection[int], default: int | None) -> None:
         for version, words in self._comparing.news(target, chosen, default).items():
@@ -323,7 +344,7 @@ class Reconciler:
         """The models that something changed about; None: there is nothing of it any more."""
         served = self.slots.served(self._stale)
         drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
-        for target in self._all_wishes():
+        for target in self._all_targets():
             if (model := target.model) in self._stale:
                 drawn[model] = model_view(self._standing(target), served.get(model, []))
         self._stale.clear()
@@ -364,12 +385,6 @@ class Reconciler:
         if self._settings.require_models and all(s.state is not State.READY for s in slots):
             return started("settled")
         return started(self._settings.readiness)
-
-
-def _at_once(orders: Sequence[Order]) -> set[str | tuple[str, int]]:
-    """Whoever says that something be loaded says that its files are there."""
-    loads = [o.command for o in orders if isinstance(o.command, LoadModel) and o.upload is None]
-    return {c.model if c.version is None else (c.model, c.version) for c in loads}
 
 
 def _in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:

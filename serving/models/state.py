@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from types import MappingProxyType
 
 from serving.errors import Retry
+from serving.registry.snapshot import Origin
 from serving.signature import Signature
 
 
@@ -86,17 +86,15 @@ class Transition:
 class Slot:
     """One attempt to have a version served. Only the manager's loop touches it.
 
-    ``id`` tells apart slots that were made of the same key one after the other. ``path`` is
-    the version's folder, ``folder`` the model's. ``since`` is the monotonic time of the last
-    transition.
+    ``id`` tells apart slots that were made of the same key one after the other. ``since`` is
+    the monotonic time of the last transition.
     """
 
     id: int
     key: SlotKey
-    path: Path
+    origin: Origin
     since: float
     state: State = State.NEW
-    folder: Path = field(default=Path())
     reason: str = ""
     # What the policy has to say of a READY slot that it would not choose again.
     remark: str = ""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from serving.loading.batching.cost import CostCurve
-from serving.model_config.schema import ModelConfig
+from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.models.state import State
-from serving.signature import Signature
+from serving.registry.snapshot import Origin
 
 if TYPE_CHECKING:
     from serving import _core
@@ -30,39 +28,21 @@ class Process(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VersionView:
-    """One version as it stands: ``max_rows`` 0 means each request runs alone.
+    """One version as it stands.
 
-    ``ready_since`` is seconds since the epoch, ``load_seconds`` a duration;
-    ``provider_nodes`` counts the graph's nodes by execution provider. ``notes``: what is
-    other than asked for or expected, in words. ``memory_bytes``: an estimate, 0 where there
-    is none; ``cost``: of a run, by its rows; ``isolated``: why it runs in a process of its
-    own, "" where it does not; ``process``: that process, now; ``checked``: its own sample or
-    generated input ran; ``held_back``: it would answer unnamed requests, but for its signature; it
-    is the default all the same where nothing else can be.
+    ``facts``: what its load found out. ``ready_since``: seconds since the epoch. ``process``: its
+    own, where it runs in one. ``held_back``: it would answer unnamed requests, but for its
+    signature; it is the default all the same where nothing else can be.
     """
 
     number: int
     state: State
-    reason: str
-    signature: Signature | None
-    config: ModelConfig | None
-    max_rows: int
-    batching_words: str
-    provider: str
-    provider_nodes: Mapping[str, int]
-    threads: int
-    instances: int
-    ready_since: float | None
-    stats: _core.Stats | None
-    queue: _core.Queue | None
-    path: Path
-    left_out: tuple[str, ...]
-    load_seconds: float | None
-    notes: tuple[str, ...] = ()
-    memory_bytes: int = 0
-    cost: CostCurve | None = None
-    isolated: str = ""
-    checked: bool = False
+    origin: Origin
+    reason: str = ""
+    facts: VersionFacts = NOTHING_KNOWN
+    ready_since: float | None = None
+    stats: _core.Stats | None = None
+    queue: _core.Queue | None = None
     process: Process | None = None
     held_back: bool = False
 
@@ -76,8 +56,29 @@ class UnloadedVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """One model's place in the table of who answers whom.
+
+    ``default``: answers requests that name no version. ``queues``: of the versions that answer.
+    ``unavailable``: version -> why it is known but does not answer. ``reason``: why the model
+    answers nothing, None where ``default`` is a version. ``unloaded``: versions on disk that are
+    not loaded, by the reason.
+    """
+
+    default: int | None = None
+    queues: Mapping[int, _core.Queue] = field(default_factory=dict)
+    unavailable: Mapping[int, str] = field(default_factory=dict)
+    reason: str | None = None
+    unloaded: Sequence[tuple[str, Sequence[int]]] = ()
+
+
+NOWHERE = Route()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model and its versions, ascending; ``default`` answers unnamed requests.
+    """A model and its versions, ascending; ``route``: which of them answers whom, as it was
+    decided when the view was made.
 
     ``reason``: what is wrong with the model, or other than was asked for; ``own_reason``: what of
     that no version says of itself. ``pinned``: the version that is to answer by command;
@@ -88,11 +89,16 @@ class ModelView:
 
     name: str
     versions: tuple[VersionView, ...]
-    default: int | None
-    reason: str
+    route: Route = NOWHERE
+    reason: str = ""
     pinned: int | None = None
     previous: int | None = None
     held_out: bool = False
     unloaded: tuple[UnloadedVersion, ...] = ()
     own_reason: str = ""
     answered: int | None = None
+
+    @property
+    def default(self) -> int | None:
+        """The version that answers requests that name none."""
+        return self.route.default

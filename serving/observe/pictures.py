@@ -101,20 +101,21 @@ def _of_version(model: str, version: VersionView) -> Iterator[Value]:
     yield families.STATE, f'{{{both},state="{version.state}"}}', 1
     if version.ready_since is not None:
         yield families.READY_SINCE, labels, version.ready_since
-    if version.load_seconds is not None:
-        yield families.LOAD_SECONDS, labels, version.load_seconds
-    if version.memory_bytes:
-        yield families.MEMORY, labels, version.memory_bytes
-    if version.cost is not None:
-        yield from _of_cost(labels, version.cost)
-    for provider, count in sorted(version.provider_nodes.items()):
+    facts = version.facts
+    if facts.load_seconds is not None:
+        yield families.LOAD_SECONDS, labels, facts.load_seconds
+    if facts.memory_bytes:
+        yield families.MEMORY, labels, facts.memory_bytes
+    if facts.cost is not None:
+        yield from _of_cost(labels, facts.cost)
+    for provider, count in sorted(facts.provider_nodes.items()):
         yield families.NODES, f'{{{both},provider="{escaped(provider)}"}}', count
     if version.ready_since is not None:
-        yield families.BATCH_LIMIT, labels, version.max_rows
-        yield families.ISOLATED, labels, int(bool(version.isolated))
+        yield families.BATCH_LIMIT, labels, facts.max_rows
+        yield families.ISOLATED, labels, int(bool(facts.isolated))
         yield families.HELD_BACK, labels, int(version.held_back)
-        if version.config is not None:
-            yield from _of_queue(labels, version.config)
+        if facts.config is not None:
+            yield from _of_queue(labels, facts.config)
 
 
 def _of_cost(labels: str, cost: CostCurve) -> Iterator[Value]:

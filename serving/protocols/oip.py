@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from serving import __version__
+from serving.loading.facts import VersionFacts
 from serving.model_config.triton_rules import PLATFORM
-from serving.models.views import VersionView
 from serving.protocols.views import Directory, find_model, find_version, ready_versions
 from serving.signature import Tensor
 from serving.wire import messages
@@ -40,10 +40,11 @@ def model_metadata(directory: Directory, name: str, number: int | None) -> Any:
     message = messages.ModelMetadataResponse(
         name=name, versions=[str(v.number) for v in listed], platform=PLATFORM
     )
-    if version.signature is not None:
-        message.inputs.extend(_tensor(t) for t in version.signature.inputs)
-        message.outputs.extend(_tensor(t) for t in version.signature.outputs)
-    for key, value in _properties(version):
+    facts = version.facts
+    if facts.signature is not None:
+        message.inputs.extend(_tensor(t) for t in facts.signature.inputs)
+        message.outputs.extend(_tensor(t) for t in facts.signature.outputs)
+    for key, value in _properties(facts):
         message.properties[key] = value
     return message
 
@@ -58,16 +59,16 @@ def _tensor(tensor: Tensor) -> Any:
     )
 
 
-def _properties(version: VersionView) -> Iterator[tuple[str, str]]:
+def _properties(facts: VersionFacts) -> Iterator[tuple[str, str]]:
     """What the protocol has no field for."""
-    yield "provider", version.provider
-    yield "batching", version.batching_words
-    yield "max_batch_size", str(version.max_rows)
-    yield "instances", str(version.instances)
-    optional = [t.name for t in version.signature.inputs if t.optional] if version.signature else []
+    yield "provider", facts.provider
+    yield "batching", facts.batching
+    yield "max_batch_size", str(facts.max_rows)
+    yield "instances", str(facts.instances)
+    optional = [t.name for t in facts.signature.inputs if t.optional] if facts.signature else []
     if optional:
         yield "optional_inputs", ", ".join(optional)
-    if version.left_out:
-        yield "left_out_outputs", "; ".join(version.left_out)
-    if version.notes:
-        yield "notes", "; ".join(version.notes)
+    if facts.left_out:
+        yield "left_out_outputs", "; ".join(facts.left_out)
+    if facts.notes:
+        yield "notes", "; ".join(facts.notes)

@@ -38,15 +38,15 @@ _BATCH_DURATIONS = ("compute_input", "compute_infer", "compute_output")
 
 def model_config(directory: Directory, name: str, number: int | None) -> Any:
     """The completed ``ModelConfig`` of a READY version. Raises ServingError."""
-    version = find_version(find_model(directory, name), number)
-    if version.signature is None:
+    facts = find_version(find_model(directory, name), number).facts
+    if facts.signature is None:
         raise ServingError(ErrorCode.INTERNAL, f"model '{name}' has no signature")
     return triton_config(
         name,
-        version.signature,
-        version.config or ModelConfig(),
-        max_rows=version.max_rows,
-        provider=version.provider,
+        facts.signature,
+        facts.config or ModelConfig(),
+        max_rows=facts.max_rows,
+        provider=facts.provider,
     )
 
 

@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes
 from serving.errors import ErrorCode, ServingError
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
-from serving.rollout.policy import plan
 
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _SHOWN_CHARACTERS = 128
@@ -62,17 +61,17 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
     Raises ServingError: NOT_FOUND for a version that is not known, UNAVAILABLE for
     one that is not READY.
     """
-    planned = plan(view)
-    wanted = planned.default if number is None else number
+    route = view.route
+    wanted = route.default if number is None else number
     if wanted is None:
-        _unavailable(f"Request for unavailable model: '{shown(view.name)}': {planned.reason}")
+        _unavailable(f"Request for unavailable model: '{shown(view.name)}': {route.reason}")
     for version in view.versions:
         if version.number == wanted and version.state is State.READY:
             return version
-    if wanted in planned.unavailable:
+    if wanted in route.unavailable:
         _unavailable(
             f"model '{shown(view.name)}' version {wanted} is not at ready state: "
-            f"{planned.unavailable[wanted]}"
+            f"{route.unavailable[wanted]}"
         )
     words = f"Request for unknown model: '{shown(view.name)}' version {wanted} is not found"
     raise ServingError(ErrorCode.NOT_FOUND, f"{words}; {_where(view, wanted)}")

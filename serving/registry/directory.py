@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from serving.registry import tree
-from serving.registry.layout import DIRECT, is_model
+from serving.registry.layout import is_model
 from serving.registry.look import A_LINK, ModelLook, Place
-from serving.registry.names import MODEL_FILE, is_beside, passed_over, why_no_model
+from serving.registry.names import MODEL_FILE, passed_over, why_no_model
 from serving.registry.purpose import (
     Purpose,
     is_loose_foreign,
@@ -33,7 +33,7 @@ from serving.registry.snapshot import (
     Snapshot,
     SourceError,
 )
-from serving.registry.tree import Row, UnfitError
+from serving.registry.tree import Row
 
 __all__ = [
     "DirectorySource",
@@ -117,6 +117,7 @@ class DirectorySource:
         follow_symlinks: bool = False,
     ) -> None:
         self.roots = tuple(dict.fromkeys(Path(root).absolute() for root in roots))
+        self.place = self.roots[0] if self.roots else Path()
         self._settle_s = settle_s
         self._wall = wall
         self._mono = mono
@@ -124,8 +125,6 @@ class DirectorySource:
         self._known: dict[str, _Known] = {}
         self._last = Snapshot()
         self._scanned = float("-inf")
-        # Folders that are a model and its version 1 in one. Replaced whole.
-        self._direct: frozenset[Path] = frozenset()
 
     def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
@@ -140,25 +139,13 @@ class DirectorySource:
         watched = _by_model((*closely, *at_once))
         look = _Look(self._known, watched, _by_model(at_once), clocks, self._follow)
         for root in self.roots:
+            self.place = root
             look.root(root)
         self._known = look.known
         snapshot = look.snapshot()
         if snapshot != self._last:
             self._last = snapshot
-            self._direct = frozenset(look.direct())
         return self._last
-
-    def fingerprint(self, version: Path) -> str:
-        """The version's fingerprint at this moment, "" when it cannot be listed.
-
-        Safe from any thread.
-        """
-        try:
-            if version in self._direct:
-                return tree.digest(tree.read_part(str(version), is_beside))
-            return tree.digest(tree.read_tree(str(version)))
-        except (OSError, UnfitError):
-            return ""
 
 
 @dataclass(slots=True)
@@ -187,14 +174,6 @@ class _Look:
             passed_over=tuple(sorted(self.passed_over, key=lambda i: i.path)),
             settles_in=self.settles_in,
         )
-
-    def direct(self) -> list[Path]:
-        return [
-            version.path
-            for known in self.known.values()
-            for version in known.found.versions
-            if known.found.layout == DIRECT and version.number == 1
-        ]
 
     def root(self, root: Path) -> None:
         real = os.path.realpath(root) if self.follow else str(root)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serving.registry import tree
+from serving.registry.folder_origin import FolderOrigin
 from serving.registry.layout import BELOW, DIRECT, ITSELF
-from serving.registry.manifest import MANIFEST_NAME, ManifestError, read_manifest
+from serving.registry.manifest import MANIFEST_NAME, Manifest, ManifestError, read_manifest
 from serving.registry.names import (
     MODEL_FILE,
     SIDE_FOLDERS,
@@ -157,9 +158,15 @@ class ModelLook:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return FoundVersion(number, Path(path), "", False, f"its directory {tree.words(error)}")
+            return self._unfit(number, path, f"its directory {tree.words(error)}")
         except UnfitError as unfit:
-            return FoundVersion(number, Path(path), "", False, str(unfit))
+            return self._unfit(number, path, str(unfit))
+
+    def _unfit(self, number: int, path: str, why: str) -> FoundVersion:
+        return FoundVersion(number, self._origin(path), "", False, why)
+
+    def _origin(self, path: str, manifest: Manifest | None = None) -> FolderOrigin:
+        return FolderOrigin(Path(path), self.place.path, path == self.place.real, manifest)
 
     def _direct(self) -> FoundVersion | None:
         """Version 1, whose files lie in the model's own folder."""
@@ -169,7 +176,7 @@ class ModelLook:
         except FileNotFoundError:
             return None
         except UnfitError as unfit:
-            return FoundVersion(1, Path(real), "", False, str(unfit))
+            return self._unfit(1, real, str(unfit))
 
     def _judge(self, number: int, path: str, rows: Rows) -> FoundVersion:
         before = self.before.get(path)
@@ -177,38 +184,43 @@ class ModelLook:
         seen = self.seen[path] = observe(before, rows, self._clocks(at_once))
         if seen is before and seen.whole and seen.found:
             return seen.found
-        seen.found = self._verdict(number, Path(path), seen)
+        seen.found = self._verdict(number, path, seen)
         if not seen.whole:
             self._await(seen)
         return seen.found
 
-    def _verdict(self, number: int, path: Path, seen: Seen) -> FoundVersion:
+    def _verdict(self, number: int, path: str, seen: Seen) -> FoundVersion:
         """Whole: as its manifest says, or without one, when nothing changed for a while."""
         settling = not seen.settled
-        why, manifest = "", any(_is_manifest(row) for row in seen.rows)
+        why, listed = "", any(_is_manifest(row) for row in seen.rows)
+        manifest = None
         if not tree.has_content(seen.rows):
             why, settling = _EMPTY, False
-        elif manifest:
-            why = self._unlike_manifest(path, seen)
+        elif listed:
+            why, manifest = self._by_manifest(path, seen)
         elif settling:
             why = f"its files changed less than {self.clocks.settle_s:g} s ago"
         fingerprint = "" if not tree.has_content(seen.rows) else seen.fingerprint
+        origin = self._origin(path, manifest)
         return FoundVersion(
-            number, path, fingerprint, not why, why, bool(why) and settling, manifest
+            number, origin, fingerprint, not why, why, bool(why) and settling, listed
         )
 
-    def _unlike_manifest(self, path: Path, seen: Seen) -> str:
-        """In which way the files are not those of the manifest; "" where they are.
+    def _by_manifest(self, path: str, seen: Seen) -> tuple[str, Manifest | None]:
+        """In which way the files are not those of the manifest, "" where they are; and that.
 
         Files that it doesn't list don't count: nothing reads them.
         """
         if seen.found is not None and seen.settled and not self.deep:
-            return seen.found.why_not  # nothing changed since it was read
+            # Nothing changed since it was read.
+            return seen.found.why_not, seen.found.origin.manifest
         try:
-            manifest = read_manifest(path)
+            manifest = read_manifest(Path(path))
         except ManifestError as error:
-            return error.reason
-        return manifest.differs(tree.file_sizes(seen.rows)) if manifest else "its manifest vanished"
+            return error.reason, None
+        if manifest is None:
+            return "its manifest vanished", None
+        return manifest.differs(tree.file_sizes(seen.rows)), manifest
 
     def _config(self, entries: Sequence[os.DirEntry[str]], direct: bool) -> tuple[str, bool, str]:
         """Stamp, whether it settled, and an error."""

@@ -5,20 +5,60 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from serving.model_config.schema import ModelConfig, VersionPolicy
+from serving.registry.manifest import Manifest
 
 # What a scan shall look at file by file: models by name, single versions with their number.
 Closely = Collection[str | tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class FoundVersion:
-    """A version. ``path``: the folder with its model file, links already followed.
+class KnownConfig:
+    """A model's configuration as it was read; None where the files are wrong, and ``error`` says
+    how."""
 
-    ``fingerprint`` is "" where its files could not be listed.
-    """
+    stamp: str
+    fingerprint: str
+    policy: VersionPolicy
+    config: ModelConfig | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Folders on this machine: ``version`` with its model file, ``model`` with what lies beside
+    the versions (its configuration, samples to warm up with)."""
+
+    version: Path
+    model: Path
+
+
+class Origin(Protocol):
+    """Where a version comes from, which only its source understands. Two are equal when they
+    lead to the same place."""
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """As the source read it; None where the version has none that can be read."""
+        ...
+
+    def fetch(self) -> Fetched:
+        """Its files on this machine. May take as long as it must. Raises OSError, LoadError."""
+        ...
+
+    def fingerprint(self) -> str:
+        """The version's fingerprint at this moment, "" where it can't be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version. ``fingerprint`` is "" where its files could not be listed."""
 
     number: int
-    path: Path
+    origin: Origin
     fingerprint: str
     whole: bool
     why_not: str = ""
@@ -34,7 +74,8 @@ class FoundModel:
 
     ``config_stamp`` changes whenever a file beside the versions (or under
     ``warmup/``) does. With an ``error`` nothing is known of the versions.
-    ``layout`` is how its versions lie, in words for people.
+    ``layout`` is how its versions lie, in words for people. ``config``: as last read, None before
+    it first settled.
     """
 
     name: str
@@ -44,6 +85,7 @@ class FoundModel:
     config_settled: bool = True
     error: str = ""
     layout: str = ""
+    config: KnownConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Which version answers whom."""
+"""Which version answers whom, and what has to stay loaded for that."""

@@ -16,6 +16,7 @@ import pytest
 from tests.clients import http1, http2, misbehaving, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
+from tests.small_models import UNBATCHED, slow, tiny, write
 
 X = np.zeros((1, 1), np.float32)
 BODY = {"inputs": [oip.json_input("X", X)]}
@@ -133,8 +134,10 @@ def test_a_timeout_of_the_wrong_type_is_a_bad_request(gateway: Gateway, value: o
     assert gateway.infer("slow", {**BODY, "parameters": {"timeout": value}}).status == 400
 
 
-def test_the_default_limit_per_request_is_a_setting(start_gateway, common_repository) -> None:
-    gateway = start_gateway(common_repository, {"limits.request_timeout_s": "0.1"})
+def test_the_default_limit_per_request_is_a_setting(start_gateway, repository) -> None:
+    write(repository, "slow", slow(0.3), config=UNBATCHED)
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, {"limits.request_timeout_s": "0.1"})
     with channel(gateway) as one:
         request = oip.grpc_request("slow", {"X": X})
         futures = [stub(one).ModelInfer.future(request, timeout=30) for _ in range(3)]

@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.clients import http2, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
-from tests.small_models import tiny_expected
+from tests.small_models import UNBATCHED, slow, tiny_expected, write
 
 X = np.array([[1, 2, 3, 4], [0, 0, 0, 0]], np.float32)
 
@@ -342,9 +342,10 @@ def test_an_empty_stream_ends_ok(gateway: Gateway) -> None:
     assert _streamed(gateway, []) == []
 
 
-def test_a_stream_bounds_what_is_in_flight(start_gateway, common_repository) -> None:
+def test_a_stream_bounds_what_is_in_flight(start_gateway, repository) -> None:
     """With 2 in flight, the third request of a stream is not read before one is answered."""
-    gateway = start_gateway(common_repository, {"limits.stream_in_flight": "2"})
+    write(repository, "slow", slow(0.2), config=UNBATCHED)
+    gateway = start_gateway(repository, {"limits.stream_in_flight": "2"})
     sent: list[int] = []
     answered = threading.Event()
 

@@ -20,7 +20,7 @@ from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.load import Load
 from tests.clients.triton import channel, stub
-from tests.small_models import UNBATCHED, scale, slow, write
+from tests.small_models import UNBATCHED, scale, slow, slow_to_load, write
 
 
 def test_sigterm_under_load_fails_no_request(start_gateway, repository) -> None:
@@ -164,7 +164,7 @@ def test_fault_32_kill_and_restart_on_the_same_ports(start_gateway, repository) 
 def test_fault_33_live_at_once_ready_when_every_model_is_up_or_failed(
     start_gateway, repository
 ) -> None:
-    write(repository, "slow", slow(1.0), config=UNBATCHED)
+    write(repository, "slow", slow_to_load(1.0), config=UNBATCHED)
     write(repository, "broken", b"rubbish")
     for i in range(20):
         write(repository, f"m{i}", scale(i))

@@ -57,6 +57,24 @@ def test_tensorflow_servings_layout_names_the_model_after_its_directory(
     answers(gateway, "repository", 10)
 
 
+def test_a_bare_file_serves_beside_a_directory_and_takes_what_changed_when_told(
+    start_gateway, tmp_path, repository
+) -> None:
+    write(repository, "other", scale(1))
+    file = tmp_path / "bare.onnx"
+    file.write_bytes(scale(1).SerializeToString())
+    gateway = start_gateway(file, {"model_control": "both"}, arguments=(str(repository),))
+    answers(gateway, "bare", 1)
+    answers(gateway, "other", 1)
+    file.write_bytes(scale(3).SerializeToString())
+    assert gateway.post("/v2/repository/models/bare/load", {}).status == 200
+    answer = gateway.get("/v2/models/bare/infer", BODY, "POST").json()
+    assert (answer["model_version"], answer["outputs"][0]["data"]) == ("1", [3.0, 6.0])
+    file.unlink()
+    wait_until(lambda: "does not exist" in gateway.log(), 20, "it is missed")
+    assert gateway.get("/v2/models/bare/infer", BODY, "POST").status == 200
+
+
 def test_a_model_in_one_folder_serves_as_version_1_until_a_version_folder_comes(
     start_gateway, repository, tmp_path
 ) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import h2.settings
@@ -20,6 +19,7 @@ import pytest
 from tests.clients import http1, http2, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.witness import MIB
+from tests.small_models import identity, write
 
 TIMEOUT_S = 2.0
 SETTINGS = {
@@ -167,8 +167,10 @@ CLIENTS = (
 
 
 @pytest.fixture(scope="module")
-def gateway(common_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    one = Gateway(common_repository, tmp_path_factory.mktemp("shut"), settings=dict(SETTINGS))
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("shut")
+    write(folder / "repository", "id_fp32", identity("FP32"))
+    one = Gateway(folder / "repository", folder / "gateway", settings=dict(SETTINGS))
     try:
         yield one.wait_ready()
     finally:

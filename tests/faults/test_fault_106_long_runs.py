@@ -23,7 +23,7 @@ from tests import crash_models
 from tests.clients import oip
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
 from tests.clients.processes import children_of, cpu_seconds
-from tests.small_models import scale, slow, write
+from tests.small_models import scale, slow_to_load, write
 
 pytestmark = pytest.mark.alone
 
@@ -147,7 +147,7 @@ def test_fault_106_a_child_that_hangs_keeps_nobody_waiting_and_is_replaced(
 def test_fault_106_a_small_model_answers_beside_long_runs_as_they_should_be(
     start_gateway: Any, repository: Path
 ) -> None:
-    write(repository, "long", slow(4), config="max_batch_size: 0\n")
+    write(repository, "long", slow_to_load(4), config="max_batch_size: 0\n")
     write(repository, "other", scale(1))
     gateway = start_gateway(repository, ONE_PERMIT)
     body = {"inputs": [oip.json_input("X", np.ones((1, 1), np.float32))]}

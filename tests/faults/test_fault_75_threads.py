@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.clients.gateway import Gateway, wait_until
-from tests.small_models import OPSET, scale, slow, write
+from tests.small_models import OPSET, scale, slow_to_load, write
 
 BUSY = {"LOADING", "WARMING"}
 
@@ -42,7 +42,7 @@ def test_fault_75_threads_load_is_how_many_versions_load_at_once(
     gateway = start_gateway(repository, {"threads.load": str(loads)})
     names = {f"slow_{i}" for i in range(4)}
     for name in sorted(names):
-        write(repository, name, slow(0.3), config="max_batch_size: 0\n")
+        write(repository, name, slow_to_load(0.3), config="max_batch_size: 0\n")
     wait_until(
         lambda: names & {one["name"] for one in gateway.models()["models"]}, 20, "one is found"
     )

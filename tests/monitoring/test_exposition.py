@@ -251,15 +251,19 @@ def test_fault_76_500_loads_and_unloads_leave_the_scrape_as_it_was(
 
 def test_a_scrape_beside_a_slow_run_waits_for_nothing(start_gateway: Any, repository: Path) -> None:
     """What is in flight shows while it is."""
-    write(repository, "slow", slow(2.0), config="max_batch_size: 0\n")
+    write(repository, "slow", slow(0.5), config="max_batch_size: 0\n")
     gateway = start_gateway(repository)
+    request = oip.grpc_request("slow", {"X": np.ones((1, 1), np.float32)})
     with channel(gateway) as one:
-        pending = stub(one).ModelInfer.future(
-            oip.grpc_request("slow", {"X": np.ones((1, 1), np.float32)}), timeout=60
-        )
-        wait_until(
-            lambda: gateway.metric("serving_in_flight_requests", model="slow") == 1, 20, "in flight"
-        )
-        assert gateway.metric("serving_permits") == 1
-        pending.result()
+
+        def is_seen() -> bool:
+            pending = stub(one).ModelInfer.future(request, timeout=60)
+            seen = False
+            while not (seen or pending.done()):
+                in_flight = gateway.metric("serving_in_flight_requests", model="slow")
+                seen = in_flight == 1 == gateway.metric("serving_permits")
+            pending.result()
+            return seen
+
+        wait_until(is_seen, 60, "a scrape shows what is in flight")
     wait_until(lambda: gateway.metric("serving_permits") == 0, 10, "the permit is back")

@@ -22,6 +22,7 @@ from serving.observe import operations as observed
 from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.tracker import Tracker
 from serving.operations import Operation
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.settings import operations as settings_operations
 from serving.state_dir import StateDir
@@ -42,7 +43,7 @@ MODELS = (
         version(
             2,
             queue=Line(),
-            path=Path("/secret/place/m/2"),
+            origin=FolderOrigin(Path("/secret/place/m/2")),
             cost=CostCurve(0.001, 0.0001, 16),
             memory_bytes=1 << 20,
             isolated="its trial died on generated input",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.loading.facts import VersionFacts
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.manager import Manager
 from serving.models.views import ModelView, VersionView
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.signature import LeftOut, Signature, Tensor
 from serving.state_dir import StateDir
@@ -22,10 +22,19 @@ SIGNATURE = Signature(
 )
 
 
-@dataclass
-class Verdict:
-    words: str = "batched"
-    max_rows: int = 64
+class SteppedManager(Manager):
+    """Its sources look within its turns, in the caller's thread."""
+
+    def tick(self) -> float:
+        turn_due = self.look()
+        due = super().tick()
+        if any(thread._request is not None for thread in self._sources.threads):
+            turn_due = self.look()
+            due = super().tick()
+        return min(due, turn_due)
+
+    def look(self) -> float:
+        return min(thread.turn() for thread in self._sources.threads)
 
 
 @dataclass
@@ -37,18 +46,25 @@ class Loaded:
     config: Any
     world: World
     signature: Signature = SIGNATURE
-    verdict: Verdict = field(default_factory=Verdict)
-    provider: str = "CPUExecutionProvider"
-    provider_nodes: dict[str, int] = field(default_factory=lambda: {"CPUExecutionProvider": 3})
-    threads: int = 2
-    load_seconds: float = 0.25
-    notes: tuple[str, ...] = ("preferred provider cuda is missing",)
-    memory_bytes: int = 1000
-    cost: Any = None
-    isolated: str = ""
-    checked: bool = True
     process: Any = None
     closed: bool = False
+
+    @property
+    def facts(self) -> VersionFacts:
+        return VersionFacts(
+            config=self.config,
+            signature=self.signature,
+            batching="batched",
+            max_rows=64,
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 3},
+            threads=2,
+            instances=self.config.instances,
+            load_seconds=0.25,
+            notes=("preferred provider cuda is missing",),
+            memory_bytes=1000,
+            checked=True,
+        )
 
     @property
     def queue(self) -> Any:
@@ -82,7 +98,7 @@ class World:
         self.cpu = 0.0
         self.publish_error: Exception | None = None
         self.ends_in_time = True
-        self.manager = Manager(
+        self.manager = SteppedManager(
             Settings(**settings),
             [root],
             self.publish,
@@ -112,7 +128,7 @@ class World:
 
     def routed(self) -> list[Any]:
         views = self.published[-1] if self.published else ()
-        return [queue for view in views for queue in plan(view).versions.values()]
+        return [queue for view in views for queue in view.route.queues.values()]
 
     def new_stats(self, model: str, version: int) -> Any:
         self.stats.append((model, version))
@@ -182,7 +198,7 @@ class World:
     def answers(self, model: str = "m") -> int | None:
         """The version that the published table gives to requests that name none."""
         views = self.published[-1] if self.published else ()
-        return next((plan(view).default for view in views if view.name == model), None)
+        return next((view.default for view in views if view.name == model), None)
 
     def version(self, number: int, model: str = "m") -> VersionView:
         return next(v for v in self.view(model).versions if v.number == number)

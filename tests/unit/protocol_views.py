@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from serving.errors import ErrorCode
+from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
+from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
 from serving.protocols.repository import RepositoryControl
+from serving.registry.folder_origin import FolderOrigin
 from serving.signature import LeftOut, Signature, Tensor
 
 SIGNATURE = Signature(
     inputs=(Tensor("x", "FP32", (-1, 4)), Tensor("k", "INT64", (), optional=True)),
     outputs=(Tensor("y", "BYTES", (-1,)),),
     left_out=(LeftOut("probabilities", "seq(map(int64,tensor(float)))"),),
+)
+
+
+FACTS = VersionFacts(
+    config=ModelConfig(),
+    signature=SIGNATURE,
+    batching="unbatched: input 'k' has no dynamic axis 0",
+    provider="CPUExecutionProvider",
+    provider_nodes={"CPUExecutionProvider": 3},
+    threads=1,
+    instances=1,
+    load_seconds=0.1,
 )
 
 
@@ -35,38 +50,30 @@ class Counted:
 
 
 def version(number: int, **more: Any) -> VersionView:
-    """A READY version; ``more`` replaces fields."""
+    """A READY version; ``more`` replaces fields, those of its facts too."""
+    known = {one.name for one in fields(VersionFacts)}
     given: dict[str, Any] = {
         "number": number,
         "state": State.READY,
-        "reason": "",
-        "signature": SIGNATURE,
-        "config": ModelConfig(),
-        "max_rows": 0,
-        "batching_words": "unbatched: input 'k' has no dynamic axis 0",
-        "provider": "CPUExecutionProvider",
-        "provider_nodes": {"CPUExecutionProvider": 3},
-        "threads": 1,
-        "instances": 1,
+        "path": Path("m") / str(number),
+        "facts": replace(FACTS, **{key: more.pop(key) for key in known & more.keys()}),
         "ready_since": 1.0,
         "stats": Counted({}),
         # Only its presence is read: a version without one does not answer.
         "queue": object(),
-        "path": Path("m") / str(number),
-        "left_out": tuple(map(str, SIGNATURE.left_out)),
-        "load_seconds": 0.1,
+        "origin": FolderOrigin(Path("m") / str(number)),
     }
     return VersionView(**{**given, **more})
 
 
 def failed(number: int, reason: str) -> VersionView:
-    gone = {"signature": None, "config": None, "stats": None, "queue": None, "left_out": ()}
-    return version(number, state=State.FAILED, reason=reason, **gone)
+    return VersionView(number, State.FAILED, Path("m") / str(number), reason)
 
 
 def model(name: str, *versions: VersionView, reason: str = "") -> ModelView:
     ready = [v.number for v in versions if v.state is State.READY]
-    return ModelView(name, versions, max(ready, default=None), reason)
+    route = route_of(versions, max(ready, default=None), reason)
+    return ModelView(name, versions, route, reason)
 
 
 class Models:

@@ -92,6 +92,7 @@ def test_shells_can_complete_commands(home: Path) -> None:
         ("nonsense",),
         ("start",),
         ("start", "does-not-exist"),
+        ("start", __file__),
         ("start", "--no-such-flag", "."),
         ("start", "--http-port", "many", "."),
         ("check",),

@@ -319,7 +319,7 @@ assert gateway.ready
 assert sys.getswitchinterval() == 0.004
 assert sum(t.name.startswith("calls-") for t in threading.enumerate()) == 3
 assert global_pool() == {(1, 2) if shared else None}
-assert gateway.models()[0].versions[0].threads == 1
+assert gateway.models()[0].versions[0].facts.threads == 1
 assert gateway.stop()
 assert not gateway.ready
 """

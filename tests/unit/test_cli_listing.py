@@ -11,7 +11,7 @@ import pytest
 from serving.cli.listing import narrow, print_models, rows
 from serving.control.views import models_json
 from serving.models.reasons import NOBODY_ASKED
-from serving.models.views import UnloadedVersion
+from serving.models.views import Route, UnloadedVersion
 from tests.unit.control_fakes import Line
 from tests.unit.protocol_views import failed, model, version
 
@@ -22,7 +22,7 @@ LONG = "the model file is corrupt or truncated: it is not an ONNX protobuf, and 
 def listed() -> list[dict[str, Any]]:
     pinned = replace(
         model("digits", version(2, queue=Line(), max_rows=64), version(3, queue=Line())),
-        default=2,
+        route=Route(2),
         pinned=2,
         unloaded=(UnloadedVersion(1, WHY),),
     )
@@ -61,8 +61,7 @@ def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
         pinned=1,
         unloaded=(UnloadedVersion(3, WHY), UnloadedVersion(4, WHY)),
     )
-    nothing = replace(failed(1, LONG), provider="", threads=0, batching_words="")
-    broken = replace(model("broken", nothing), reason=f"version 1 failed: {LONG}")
+    broken = replace(model("broken", failed(1, LONG)), reason=f"version 1 failed: {LONG}")
     print_models(models_json([broken, held]), everything=True)
     printed = capsys.readouterr().out.splitlines()
     cells = [re.split(r"  +", line) for line in printed]

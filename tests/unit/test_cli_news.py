@@ -9,7 +9,7 @@ from serving.cli.news import News, Progress, answering, failed, few, left_out
 from serving.cli.telling import _control_words
 from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import State
-from serving.models.views import ModelView, UnloadedVersion, VersionView
+from serving.models.views import ModelView, Route, UnloadedVersion, VersionView
 from serving.settings import Settings
 from tests.unit.protocol_views import failed as failed_version
 from tests.unit.protocol_views import model, version
@@ -44,12 +44,12 @@ def test_a_failure_is_told_once_however_often_it_is_tried_again() -> None:
 
 def test_another_answer_and_what_is_held_back_are_told() -> None:
     news, words = News(), "version 3 is held back: the model is pinned to version 2"
-    first = replace(model("m", version(2)), default=2)
+    first = model("m", version(2))
     texts(news, first)
-    both = replace(model("m", version(2), version(3)), default=2, reason=words)
+    both = replace(model("m", version(2), version(3)), route=Route(2), reason=words)
     assert texts(news, both)[1:] == [f"m: {words}"]
     assert texts(news, both, model("n")) == []
-    assert texts(news, replace(both, default=3, reason="")) == [
+    assert texts(news, replace(both, route=Route(3), reason="")) == [
         "m: version 3 answers now, before it 2"
     ]
 
@@ -63,7 +63,7 @@ def test_a_model_that_cannot_be_made_out_is_told_and_one_that_nobody_asked_for_i
 
 def test_the_summary_names_what_answers_and_what_failed() -> None:
     views = (
-        replace(model("a", version(1), version(2), failed_version(3, "bad")), default=2, pinned=2),
+        replace(model("a", version(1), version(2), failed_version(3, "bad")), pinned=2),
         model("b", failed_version(1, "bad"), reason="version 1 could not be loaded: bad"),
     )
     assert answering(views) == ["a 2 (pinned; also 1)"]

@@ -28,6 +28,7 @@ from serving.models.commands.command import (
     SetDefault,
     UnloadModel,
 )
+from serving.registry.folder_origin import FolderOrigin
 from tests.unit.control_fakes import Commander, Line, admin_port, ask, operations_of, settings
 
 BASE = "/api/v1/models"
@@ -216,8 +217,8 @@ def test_status_and_history_of_one_model(admin: Admin) -> None:
         assert answer["error"].startswith("Request for unknown model")
 
 
-def test_status_tells_where_a_version_comes_from(tmp_path: Path) -> None:
-    from serving.registry.manifest import MANIFEST_NAME
+def test_status_tells_where_a_version_comes_from() -> None:
+    from serving.registry.manifest import parse_manifest
     from tests.unit.protocol_views import model, version
 
     manifest = {
@@ -230,11 +231,11 @@ def test_status_tells_where_a_version_comes_from(tmp_path: Path) -> None:
         "metadata": {"who": "me"},
         "metrics": {"accuracy": 0.5},
     }
-    (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest))
+    origin = FolderOrigin(Path("m"), manifest=parse_manifest(json.dumps(manifest).encode()))
 
     class Published(Commander):
         def views(self) -> Any:
-            return (model("m", version(1, queue=Line(), path=tmp_path)),)
+            return (model("m", version(1, queue=Line(), origin=origin)),)
 
     with admin_port(Published()) as admin:
         (shown,) = ask(admin, "GET", f"{BASE}/m")[1]["versions"]
@@ -246,7 +247,7 @@ def test_status_tells_where_a_version_comes_from(tmp_path: Path) -> None:
             "metadata": {"who": "me"},
             "metrics": {"accuracy": 0.5},
         }
-        (tmp_path / MANIFEST_NAME).write_text("{")
+        origin = FolderOrigin(Path("m"))
         assert ask(admin, "GET", f"{BASE}/m")[1]["versions"][0]["manifest"] is None
 
 

@@ -52,5 +52,12 @@ def test_an_unmarked_test_that_takes_long_fails_the_run(
     assert ("1 failed" if code else "1 passed") in done.stdout
 
 
+def test_a_machine_half_as_fast_gets_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durations, "_loop_s", lambda: 2 * durations.ROUNDS_S)
+    assert durations._slowness() == 2.0
+    monkeypatch.setattr(durations, "_loop_s", lambda: durations.ROUNDS_S / 2)
+    assert durations._slowness() == 1.0
+
+
 def test_a_kernel_that_tells_no_pressure_takes_nothing_off(tmp_path: Path) -> None:
     assert durations._stalled_s((tmp_path / "none",)) == 0.0

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from onnx import helper
 
 from serving import _core
 from serving.errors import LoadError
@@ -47,6 +48,17 @@ def load(tmp_path):
     yield load_one
     for slot in slots:
         slot.close(10)
+
+
+@pytest.mark.parametrize(
+    ("imported", "opset"), [([("", 18), ("com.microsoft", 1)], 18), ([("ai.onnx", 17)], 17)]
+)
+def test_a_slot_says_which_opset_and_form_its_file_states(load, imported, opset):
+    made = graphs.softmax()
+    del made.opset_import[:]
+    made.opset_import.extend(helper.make_opsetid(*one) for one in imported)
+    facts = load(made).facts
+    assert (facts.opset, facts.ir_version) == (opset, 8)
 
 
 @contextmanager
@@ -89,12 +101,12 @@ def test_a_loaded_slot_says_what_it_is(load):
     try:
         assert warming == [True]
         assert slot.verdict.max_rows == 64
-        assert slot.provider == "CPUExecutionProvider"
-        assert slot.provider_nodes == {"CPUExecutionProvider": 2}
-        assert slot.threads >= 1
-        assert slot.load_seconds > 0
-        assert slot.notes == ()
-        assert [tensor.name for tensor in slot.signature.outputs] == ["p"]
+        assert slot.facts.provider == "CPUExecutionProvider"
+        assert slot.facts.provider_nodes == {"CPUExecutionProvider": 2}
+        assert slot.facts.threads >= 1
+        assert slot.facts.load_seconds > 0
+        assert slot.facts.notes == ()
+        assert [tensor.name for tensor in slot.facts.signature.outputs] == ["p"]
     finally:
         assert slot.close(10)
 
@@ -164,7 +176,7 @@ def test_generated_input_that_does_not_run_is_only_noted(load):
     values = [("i", INT64, ["n"])], [("y", FLOAT, ["n"])]
     made = graphs.one("Gather", *values, {"d": np.ones(0, np.float32)}, ["d", "i"])
     slot = load(made)
-    assert slot.notes == ("generated input did not run: the first requests will be slow",)
+    assert slot.facts.notes == ("generated input did not run: the first requests will be slow",)
     assert slot.close(10)
 
 

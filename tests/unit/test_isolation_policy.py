@@ -68,3 +68,5 @@ def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Pat
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])
         file_holds_sparse_functions(tmp_path, "model.onnx")  # ends with a verdict
+    file.write_bytes(b"\xca\x01" + b"\xff" * 8 + b"\x7f")  # a function of 2**63 - 1 bytes
+    assert not file_holds_sparse_functions(tmp_path, "model.onnx")

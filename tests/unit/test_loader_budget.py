@@ -76,7 +76,7 @@ def test_the_total_holds_what_is_loaded_and_gets_it_back(tmp_path, load):
     size = file_bytes(place, "model.onnx")
     keys = {"loading.memory_bytes": size * 3 // 2}
     first = load(place, **keys)
-    assert first.memory_bytes == size
+    assert first.facts.memory_bytes == size
     with pytest.raises(LoadError, match="there is no room for its"):
         load(place, **keys)
     first.close(10)
@@ -94,7 +94,7 @@ def test_weights_that_are_mapped_count_as_what_a_version_takes(tmp_path, load):
     with (place / "t.bin").open("wb") as stream:
         stream.truncate(rows * 4)
     slot = load(place, **{"loading.trial": "on"})
-    assert rows * 4 <= slot.memory_bytes < rows * 8
+    assert rows * 4 <= slot.facts.memory_bytes < rows * 8
 
 
 def test_a_load_that_fails_holds_nothing(tmp_path, load):
@@ -130,7 +130,7 @@ def test_the_sample_of_a_manifest_must_run_and_be_finite(tmp_path, load):
 
 def test_a_sample_of_a_manifest_that_runs_is_the_versions_check(tmp_path, load):
     log = graphs.one("Log", [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])])
-    assert load(published(tmp_path, log, {"x": [1.0, 2.0]})).checked
+    assert load(published(tmp_path, log, {"x": [1.0, 2.0]})).facts.checked
 
 
 def test_files_that_are_not_those_of_the_manifest_are_not_loaded(tmp_path, load):

@@ -18,11 +18,11 @@ from serving.model_config import RequestLogConfig
 from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import State
-from serving.models.views import ModelView
+from serving.models.views import ModelView, Route
+from serving.registry.folder_origin import FolderOrigin
 from serving.registry.snapshot import Closely
-from serving.rollout.policy import plan
 from serving.settings import Settings
-from tests.unit.manager_world import SIGNATURE, Verdict, World
+from tests.unit.manager_world import SIGNATURE, SteppedManager, World
 
 
 @pytest.fixture
@@ -50,17 +50,17 @@ def test_a_version_is_loaded_published_and_described(world: World) -> None:
     assert world.manager.wait_started(0)
     seen = world.version(1)
     assert seen.state is State.READY
-    assert (seen.max_rows, seen.batching_words) == (64, "batched")
-    assert (seen.provider, seen.provider_nodes) == (
+    assert (seen.facts.max_rows, seen.facts.batching) == (64, "batched")
+    assert (seen.facts.provider, seen.facts.provider_nodes) == (
         "CPUExecutionProvider",
         {"CPUExecutionProvider": 3},
     )
-    assert (seen.threads, seen.instances, seen.load_seconds) == (2, 1, 0.25)
-    assert seen.notes == ("preferred provider cuda is missing",)
+    assert (seen.facts.threads, seen.facts.instances, seen.facts.load_seconds) == (2, 1, 0.25)
+    assert seen.facts.notes == ("preferred provider cuda is missing",)
     assert seen.ready_since == pytest.approx(time.time() + 60, abs=30)
-    assert seen.signature is SIGNATURE
-    assert seen.left_out == ("z: seq(map)",)
-    assert seen.path == world.root / "m" / "1"
+    assert seen.facts.signature is SIGNATURE
+    assert seen.facts.left_out == ("z: seq(map)",)
+    assert seen.origin == FolderOrigin(world.root / "m" / "1", world.root / "m")
     assert world.view().default == 1
     assert world.manager.lookup("m") is seen
     assert world.manager.lookup("m", 1) is seen
@@ -104,7 +104,7 @@ def test_one_line_says_how_a_ready_version_serves_and_two_that_it_leaves(world: 
     assert {record["log_level"] for record in told} == {"info"}
     ready = told[0]
     assert (ready["provider"], ready["threads"]) == ("CPUExecutionProvider", 2)
-    assert (ready["batching"], ready["load_seconds"]) == (Verdict().words, 0.25)
+    assert (ready["batching"], ready["load_seconds"]) == ("batched", 0.25)
 
 
 def test_a_reload_reads_configurations_at_once_and_takes_no_version_for_whole(
@@ -213,7 +213,7 @@ def test_fault_4_the_new_version_is_up_before_the_old_one_is_closed(world: World
     assert world.run_jobs() == ["load-m-2"]
     world.tick()
     assert world.states() == {1: "DRAINING", 2: "READY"}
-    assert plan(world.view()).default == 2
+    assert world.view().default == 2
     assert not old.closed
     assert world.run_jobs() == ["close-m"]
     assert old.closed
@@ -314,7 +314,7 @@ def test_a_scan_is_due_as_soon_as_something_may_have_settled(world: World) -> No
 
 
 def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World) -> None:
-    scans = world.manager._disk._source = _Costly(world, 0.002)
+    scans = world.manager._sources.threads[0].source = _Costly(world, 0.002)
     world.tick()
     assert world.manager.tick() == pytest.approx(1.0)
     scans.seconds = 0.0039
@@ -327,14 +327,13 @@ def test_scans_that_cost_much_come_less_often_but_never_after_1_5_s(world: World
 
 class _Costly:
     def __init__(self, world: World, seconds: float) -> None:
-        self.world, self.seconds, self.real = world, seconds, world.manager._disk._source
+        self.world, self.seconds = world, seconds
+        self.real = world.manager._sources.threads[0].source
+        self.place = self.real.place
 
     def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
         self.world.cpu += self.seconds
         return self.real.scan(closely, at_once)
-
-    def fingerprint(self, version: Path) -> str:
-        return self.real.fingerprint(version)
 
 
 def test_fault_2_a_broken_new_version_is_reported_and_the_old_one_stays(world: World) -> None:
@@ -370,7 +369,7 @@ def test_a_changed_configuration_swaps_in_a_new_slot(world: World) -> None:
     world.configure("m", "max_batch_size: 4\n")
     world.change()
     assert world.loads == ["m/1", "m/1"]
-    assert world.version(1).config.max_batch_size == 4
+    assert world.version(1).facts.config.max_batch_size == 4
     assert world.routed()[0] is not old
     assert old.closed
 
@@ -410,7 +409,7 @@ def test_a_configuration_that_breaks_its_reader_is_that_models_trouble_alone(
     def read(folder: Path) -> Any:
         raise RecursionError("/secret/path")
 
-    world.manager._desired._configs._read = read
+    world.manager._sources.threads[0]._configs._read = read
     world.write("m", 1)
     world.settle()
     assert world.states() == {1: "FAILED"}
@@ -426,7 +425,7 @@ def test_a_changed_version_policy_loads_nothing_again(world: World) -> None:
     world.change()
     assert world.states() == {2: "READY"}
     assert world.loads == ["m/2", "m/1"]
-    assert world.version(2).config.version_policy.kind == "latest"
+    assert world.version(2).facts.config.version_policy.kind == "latest"
 
 
 def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) -> None:
@@ -435,12 +434,12 @@ def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) ->
     world.settle()
     heard: list[float | None] = []
     world.manager.on_change(
-        lambda views: heard.extend(v.config.request_log.rate for v in views[0].versions if v.config)
+        lambda views: heard.extend(v.facts.config.request_log.rate for v in views[0].versions)
     )
     world.configure("m", "request_log: {rate: 0.25, redact: [x]}\n")
     world.change()
     assert world.loads == ["m/1"]
-    assert world.version(1).config.request_log == RequestLogConfig(0.25, ("x",))
+    assert world.version(1).facts.config.request_log == RequestLogConfig(0.25, ("x",))
     assert heard[-1] == 0.25
 
 
@@ -492,7 +491,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
         (tmp_path / "roots" / root / "m" / "1").mkdir(parents=True)
         (tmp_path / "roots" / root / "m" / "1" / "model.onnx").write_text("x")
     published: list[tuple[ModelView, ...]] = []
-    manager = Manager(
+    manager = SteppedManager(
         Settings(),
         [tmp_path / "roots" / "a", tmp_path / "roots" / "b"],
         published.append,
@@ -503,7 +502,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     manager.tick()
     assert manager.wait_started(0)
     words = "it is in more than one model directory"
-    assert published[-1] == (ModelView("m", (), None, words, own_reason=words),)
+    assert published[-1] == (ModelView("m", (), Route(reason=words), words, own_reason=words),)
 
 
 def test_a_configured_model_without_versions_says_so(world: World) -> None:
@@ -511,7 +510,7 @@ def test_a_configured_model_without_versions_says_so(world: World) -> None:
     world.configure("m", "")
     world.settle()
     words = "it has no version"
-    assert world.view() == ModelView("m", (), None, words, own_reason=words)
+    assert world.view() == ModelView("m", (), Route(reason=words), words, own_reason=words)
 
 
 def test_folders_that_are_no_models_are_no_models_and_told_of_in_one_line(world: World) -> None:

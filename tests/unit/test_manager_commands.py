@@ -25,7 +25,6 @@ from serving.models.commands.tickets import MOST
 from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.state import Change
-from serving.rollout.policy import plan
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
@@ -129,11 +128,13 @@ def test_the_version_before_stays_for_a_set_time_and_then_leaves(tmp_path: Path)
     assert world.states() == {2: "READY"}
 
 
-def test_the_wait_for_the_version_before_to_leave_is_known(tmp_path: Path) -> None:
+def test_the_wait_for_the_version_before_to_leave_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = two_versions(at(tmp_path, **KEEP))
-    world.manager._disk.next_scan = float("inf")
+    monkeypatch.setattr(world.manager._sources, "stuck_at", lambda: float("inf"))
     world.settle(2.0)
-    assert 250.0 < world.manager.tick() < 300.0
+    assert 250.0 < Manager.tick(world.manager) < 300.0
 
 
 def test_only_one_version_before_stays_of_many_swaps(tmp_path: Path) -> None:
@@ -348,7 +349,7 @@ def test_explicit_with_a_star_loads_what_is_there_at_the_start_and_nothing_later
     world.change()
     assert world.states("a") == {1: "READY"}
     assert world.outcome(LoadModel("a")) == Outcome(version=2)
-    assert world.version(2, "a").config.max_batch_size == 4
+    assert world.version(2, "a").facts.config.max_batch_size == 4
 
 
 def test_in_explicit_a_load_takes_a_configuration_that_was_just_written(
@@ -359,7 +360,7 @@ def test_in_explicit_a_load_takes_a_configuration_that_was_just_written(
     world.settle()
     world.configure("m", "max_batch_size: 4\n")
     assert world.outcome_at_once(LoadModel("m")) == Outcome(version=1)
-    assert world.version(1).config.max_batch_size == 4
+    assert world.version(1).facts.config.max_batch_size == 4
 
 
 def test_in_explicit_a_load_ends_when_its_files_vanish_before_it_began(tmp_path: Path) -> None:
@@ -437,7 +438,7 @@ def test_a_load_does_not_wait_for_the_settle_time(
         world.write("m", 1, f"weights {count}")
         world.configure("m", f"max_batch_size: {count}\n")
         assert world.outcome_at_once(LoadModel("m", version)) == Outcome(version=1)
-        assert world.version(1).config.max_batch_size == count
+        assert world.version(1).facts.config.max_batch_size == count
         assert world.loads == ["m/1"] * count
 
 
@@ -593,12 +594,12 @@ def test_an_override_stands_in_for_the_configuration_until_a_load_without_one(
     world.configure("m", "max_batch_size: 4\n")
     world.settle()
     assert world.outcome(LoadModel("m", override=ModelConfig(max_batch_size=16))).ok
-    assert world.version(1).config.max_batch_size == 16
+    assert world.version(1).facts.config.max_batch_size == 16
     world.configure("m", "max_batch_size: 8\n")
     world.change()
-    assert world.version(1).config.max_batch_size == 16
+    assert world.version(1).facts.config.max_batch_size == 16
     assert world.outcome(LoadModel("m")).ok
-    assert world.version(1).config.max_batch_size == 8
+    assert world.version(1).facts.config.max_batch_size == 8
 
 
 def test_an_override_heals_a_wrong_configuration(world: World) -> None:
@@ -707,7 +708,7 @@ def test_fault_18_a_storm_of_commands_ends_in_the_state_of_the_last(
     outcome = quick.command(last).wait(10.0)
     loaded = isinstance(last, LoadModel)
     assert outcome == Outcome(version=1 if loaded else None)
-    routed: list[Any] = [queue for view in quick.views() for queue in plan(view).versions.values()]
+    routed: list[Any] = [queue for view in quick.views() for queue in view.route.queues.values()]
     assert len(routed) == loaded
     assert not any(queue.closed for queue in routed)
     # Closes that are under way end; then nothing is left but what serves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,12 @@ from serving.models.commands.command import (
     Ticket,
     UnloadModel,
 )
-from serving.models.manager import Manager
 from serving.models.state import PENDING, State
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely
-from serving.rollout.policy import plan
+from serving.registry.snapshot import Closely, Fetched
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
-from tests.unit.manager_world import SIGNATURE, Loaded
+from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager
 
 MODELS = ("a", "b")
 NUMBERS = st.integers(1, 3)
@@ -51,8 +50,27 @@ POLICIES = st.one_of(
 )
 
 
+@dataclass(frozen=True)
+class Place:
+    """The origin of what is in a ``Source``."""
+
+    source: Source = field(compare=False, repr=False)
+    model: str
+    number: int
+    manifest: None = None
+
+    def fetch(self) -> Fetched:
+        return Fetched(Path("/r") / self.model / str(self.number), Path("/r") / self.model)
+
+    def fingerprint(self) -> str:
+        content, _ = self.source.models.get(self.model, {}).get(self.number, ("", False))
+        return content
+
+
 class Source:
     """Directories without a disk: model -> version -> (content, whole)."""
+
+    place = Path("/r")
 
     def __init__(self) -> None:
         self.models: dict[str, dict[int, tuple[str, bool]]] = {}
@@ -66,18 +84,11 @@ class Source:
 
     def _found(self, name: str) -> FoundModel:
         versions = tuple(
-            FoundVersion(n, self.path(name, n), content, whole, "" if whole else "copying")
+            FoundVersion(n, Place(self, name, n), content, whole, "" if whole else "copying")
             for n, (content, whole) in sorted(self.models[name].items())
         )
         stamp = repr(self.configs.get(name))
         return FoundModel(name, Path("/r") / name, versions, stamp)
-
-    def path(self, name: str, number: int) -> Path:
-        return Path("/r") / name / str(number)
-
-    def fingerprint(self, version: Path) -> str:
-        content, _ = self.models.get(version.parent.name, {}).get(int(version.name), ("", False))
-        return content
 
     def config(self, folder: Path) -> ModelConfig:
         return self.configs.get(folder.name, ModelConfig())
@@ -131,13 +142,13 @@ class ManagerMachine(RuleBasedStateMachine):
         self.served: set[str] = set()
         # Models that a command took a version of since they were last loaded whole.
         self.dismissed: set[str] = set()
-        self.manager = Manager(
+        self.manager = SteppedManager(
             self.settings,
             [],
             self.publish,
             self.load,
             state=self.memory,  # type: ignore[arg-type]  # a stand-in without a disk
-            source=self.source,
+            sources=[self.source],
             read_config=self.source.config,
             new_stats=lambda model, version: None,  # type: ignore[arg-type,return-value]  # unused
             mono=lambda: self.now,
@@ -153,12 +164,12 @@ class ManagerMachine(RuleBasedStateMachine):
         self.published = views
 
     def routed(self) -> list[Any]:
-        return [queue for view in self.published for queue in plan(view).versions.values()]
+        return [queue for view in self.published for queue in view.route.queues.values()]
 
     ends_in_time = True
 
     def load(self, **call: Any) -> Any:
-        content = self.source.fingerprint(call["path"])
+        content = Place(self.source, call["name"], call["version"]).fingerprint()
         if error := self.broken.get(content):
             raise error
         call["on_warming"]()
@@ -298,7 +309,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def an_answer_once_given_goes_only_by_command(self) -> None:
         views = {view.name: view for view in self.published}
         for model in self.served - self.dismissed:
-            assert plan(views[model]).default is not None
+            assert views[model].default is not None
 
     @invariant()
     def no_route_leads_to_what_is_closed(self) -> None:
@@ -309,11 +320,11 @@ class ManagerMachine(RuleBasedStateMachine):
         for view in self.published:
             ready = {v.number for v in view.versions if v.state is State.READY}
             if view.pinned in ready:
-                assert plan(view).default == view.pinned
+                assert view.default == view.pinned
             pending = any(v.state in PENDING for v in view.versions)
             # At a start what is held back waits for what is not.
-            assert (plan(view).default is None) == (not ready) or pending
-            assert view.default == plan(view).default
+            assert (view.default is None) == (not ready) or pending
+            assert view.default is None or view.default in ready
 
     @invariant()
     def the_history_and_the_loads_at_once_are_bounded(self) -> None:
@@ -361,7 +372,7 @@ class ManagerMachine(RuleBasedStateMachine):
         if view.pinned not in self.source.models.get(view.name, {}):
             return  # it vanished, perhaps before it was ever loaded: the pin waits for it
         if not isinstance(self.broken.get(pinned.key.files), LoadError):
-            assert plan(view).default == view.pinned
+            assert view.default == view.pinned
 
 
 TestManagerMachine = ManagerMachine.TestCase

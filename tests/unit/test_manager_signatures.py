@@ -23,7 +23,7 @@ from serving.models.commands.progress import Facts, outcome
 from serving.models.desired import policy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import Slot, SlotKey, State
-from serving.rollout.policy import plan
+from serving.registry.folder_origin import FolderOrigin
 from serving.signature import Signature, Tensor
 from serving.state_dir import StateDir
 from tests.unit.manager_world import SIGNATURE, World
@@ -66,7 +66,7 @@ def changed(world: World) -> World:
 
 def routed(world: World) -> set[int]:
     """The versions that requests by number reach."""
-    return {n for view in world.published[-1] if view.name == "m" for n in plan(view).versions}
+    return {n for view in world.published[-1] if view.name == "m" for n in view.route.queues}
 
 
 def test_it_is_held_back_in_words_and_reached_by_number(
@@ -339,7 +339,7 @@ def test_a_model_that_is_sent_whole_is_meant_as_it_is(tmp_path: Path) -> None:
     world.signatures["m/1"] = OTHER
     sent = LoadModel("m", override=ModelConfig(), files={"1/model.onnx": b"sent"})
     assert world.outcome_at_once(sent) == Outcome(version=1)
-    assert (world.version(1).signature, world.view().reason) == (OTHER, "")
+    assert (world.version(1).facts.signature, world.view().reason) == (OTHER, "")
     assert world.outcome_at_once(UnloadModel("m")) == Outcome()
 
 
@@ -404,8 +404,11 @@ def test_what_only_a_pin_holds_back_is_not_there_to_accept(
 
 
 def test_accepting_what_the_policy_does_not_want_waits_for_nothing() -> None:
-    target = [Candidate(SlotKey("m", number, "files", "config"), Path("m")) for number in (3, 4)]
-    slot = Slot(1, target[1].key, Path("m"), 0.0, State.READY)
+    target = [
+        Candidate(SlotKey("m", number, "files", "config"), FolderOrigin(Path("m")))
+        for number in (3, 4)
+    ]
+    slot = Slot(1, target[1].key, FolderOrigin(Path("m")), 0.0, State.READY)
     facts = Facts(ModelTarget("m", tuple(target)), (slot,), default=4)
     assert outcome(AcceptVersion("m", 3), facts) == Outcome(version=4)
 
@@ -426,15 +429,15 @@ def test_what_is_accepted_holds_though_what_answers_still_would_fit_it(world: Wo
     world.configured = lambda config: WIDER if config.max_batch_size == 7 else None
     world.configure("m", "max_batch_size: 7\n")
     world.change()
-    assert world.version(2).signature == WIDER
+    assert world.version(2).facts.signature == WIDER
     world.configured = lambda config: NARROW
     world.configure("m", "max_batch_size: 8\n")
     for _ in range(2):
         world.change()
     assert "the new one" in world.version(2).reason
-    assert world.version(2).signature == WIDER, "it has become the known one"
+    assert world.version(2).facts.signature == WIDER, "it has become the known one"
     assert world.outcome(AcceptVersion("m", 2)) == Outcome(version=2)
-    assert world.version(2).signature == NARROW
+    assert world.version(2).facts.signature == NARROW
 
 
 def by_configuration(config: ModelConfig) -> Signature | None:
@@ -451,14 +454,14 @@ def test_a_configuration_that_changes_the_signature_waits_until_it_is_accepted(
     world.settle(1.01)
     world.configure("m", "max_batch_size: 7\n")
     world.change()
-    assert (world.answers(), world.version(1).signature) == (1, SIGNATURE)
+    assert (world.answers(), world.version(1).facts.signature) == (1, SIGNATURE)
     assert world.version(1).reason == (
         "answers with its former configuration; the new one: its signature is not what it was: "
         f"{DIFFERS} (to take it: serving models accept m 1)"
     )
     assert world.loads == ["m/1"] * 2
     assert world.outcome(AcceptVersion("m", 1)) == Outcome(version=1)
-    assert (world.version(1).signature, world.version(1).reason) == (OTHER, "")
+    assert (world.version(1).facts.signature, world.version(1).reason) == (OTHER, "")
     again = at(tmp_path)
     again.configured = by_configuration
     again.settle()
@@ -481,9 +484,9 @@ def test_a_configuration_that_reshapes_what_clients_see_waits_too(
     world.configure("m", "max_batch_size: 7\n")
     world.change()
     assert "output 'y' has shape" in world.version(1).reason
-    assert world.version(1).signature.outputs[0].described == before.outputs[0].described
+    assert world.version(1).facts.signature.outputs[0].described == before.outputs[0].described
     assert world.outcome(AcceptVersion("m", 1)) == Outcome(version=1)
-    assert world.version(1).signature.outputs[0].described == after.outputs[0].described
+    assert world.version(1).facts.signature.outputs[0].described == after.outputs[0].described
 
 
 def test_a_configuration_that_is_taken_back_ends_the_matter(world: World) -> None:
@@ -495,7 +498,7 @@ def test_a_configuration_that_is_taken_back_ends_the_matter(world: World) -> Non
     world.change()
     world.configure("m", "max_batch_size: 6\n")
     world.change()
-    assert (world.version(1).reason, world.version(1).config.max_batch_size) == ("", 6)
+    assert (world.version(1).reason, world.version(1).facts.config.max_batch_size) == ("", 6)
 
 
 def test_files_that_a_load_asks_for_again_fail_it_where_they_change_the_signature(
@@ -510,9 +513,9 @@ def test_files_that_a_load_asks_for_again_fail_it_where_they_change_the_signatur
     assert failed.code is ErrorCode.BAD_REQUEST
     assert DIFFERS in failed.message
     assert "to take it: serving models accept m 1" in failed.message
-    assert (world.answers(), world.version(1).signature) == (1, SIGNATURE)
+    assert (world.answers(), world.version(1).facts.signature) == (1, SIGNATURE)
     assert world.outcome_at_once(AcceptVersion("m", 1)) == Outcome(version=1)
-    assert world.version(1).signature == OTHER
+    assert world.version(1).facts.signature == OTHER
 
 
 def test_a_pin_does_not_let_the_pinned_version_change_itself(world: World) -> None:
@@ -522,7 +525,7 @@ def test_a_pin_does_not_let_the_pinned_version_change_itself(world: World) -> No
     world.outcome(SetDefault("m", 1))
     world.configure("m", "max_batch_size: 7\n")
     world.change()
-    assert world.version(1).signature == SIGNATURE
+    assert world.version(1).facts.signature == SIGNATURE
 
 
 DAMAGE = {"truncated": b'{"form": 1, "models": {"m"', "not ours": b'{"form": 99}', "gone": None}

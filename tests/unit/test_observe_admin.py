@@ -13,8 +13,10 @@ import pytest
 
 from serving.authorization import open_gates
 from serving.control.admin import AddressError, Admin, listen
+from serving.loading.facts import VersionFacts
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, Route, VersionView
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import Settings, load_settings
 from serving.signature import Signature, Tensor
 from tests.unit.control_fakes import Commander, operations_of
@@ -27,24 +29,21 @@ def _view() -> ModelView:
     version = VersionView(
         number=2,
         state=State.READY,
-        reason="",
-        signature=signature,
-        config=None,
-        max_rows=64,
-        batching_words="batched, up to 64 rows",
-        provider="CPUExecutionProvider",
-        provider_nodes={"CPUExecutionProvider": 3},
-        threads=2,
-        instances=1,
+        origin=FolderOrigin(Path("/secret/place/m/2")),
+        facts=VersionFacts(
+            signature=signature,
+            max_rows=64,
+            batching="batched, up to 64 rows",
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 3},
+            threads=2,
+            instances=1,
+            load_seconds=0.5,
+            notes=("preferred provider cuda is missing",),
+        ),
         ready_since=1.0,
-        stats=None,
-        queue=None,
-        path=Path("/secret/place/m/2"),
-        left_out=(),
-        load_seconds=0.5,
-        notes=("preferred provider cuda is missing",),
     )
-    return ModelView("m", (version,), 2, "")
+    return ModelView("m", (version,), Route(2))
 
 
 class _Models(Commander):

@@ -13,34 +13,31 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import __version__
+from serving.loading.facts import VersionFacts
 from serving.model_config.schema import ModelConfig
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import ModelView, Route, VersionView
 from serving.observe.families import number
 from serving.observe.prometheus import CONTENT_TYPE, Exposition
+from serving.registry.folder_origin import FolderOrigin
 
 
 def _version(
-    number: int, state: State = State.READY, *, load_seconds: float | None = 0.25
+    number: int, state: State = State.READY, *, load_seconds: float | None = 0.25, **more: Any
 ) -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        reason="",
-        signature=None,
-        config=None,
-        max_rows=64,
-        batching_words="",
-        provider="CPUExecutionProvider",
-        provider_nodes={"CPUExecutionProvider": 12, "CUDAExecutionProvider": 3},
-        threads=2,
-        instances=1,
-        ready_since=None,
-        stats=None,
-        queue=None,
-        path=Path("/models/m/1"),
-        left_out=(),
-        load_seconds=load_seconds,
+        origin=FolderOrigin(Path("/models/m/1")),
+        facts=VersionFacts(
+            max_rows=64,
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 12, "CUDAExecutionProvider": 3},
+            threads=2,
+            instances=1,
+            load_seconds=load_seconds,
+            **more,
+        ),
     )
 
 
@@ -54,7 +51,7 @@ def _samples(text: bytes, name: str) -> list[tuple[dict[str, str], float]]:
 
 
 def test_a_version_has_one_for_the_state_it_is_in() -> None:
-    views = (ModelView("m", (_version(1, State.FAILED), _version(2)), 2, ""),)
+    views = (ModelView("m", (_version(1, State.FAILED), _version(2)), Route(2)),)
     assert _samples(Exposition().render(b"", views), "serving_model_state") == [
         ({"model": "m", "version": "1", "state": "FAILED"}, 1.0),
         ({"model": "m", "version": "2", "state": "READY"}, 1.0),
@@ -62,7 +59,7 @@ def test_a_version_has_one_for_the_state_it_is_in() -> None:
 
 
 def test_fault_92_the_providers_that_got_the_nodes_are_told() -> None:
-    text = Exposition().render(b"", (ModelView("m", (_version(1),), 1, ""),))
+    text = Exposition().render(b"", (ModelView("m", (_version(1),), Route(1)),))
     assert _samples(text, "serving_model_provider_nodes") == [
         ({"model": "m", "version": "1", "provider": "CPUExecutionProvider"}, 12.0),
         ({"model": "m", "version": "1", "provider": "CUDAExecutionProvider"}, 3.0),
@@ -71,7 +68,7 @@ def test_fault_92_the_providers_that_got_the_nodes_are_told() -> None:
 
 def test_load_seconds_are_told_once_known() -> None:
     versions = (_version(1), _version(2, State.LOADING, load_seconds=None))
-    text = Exposition().render(b"", (ModelView("m", versions, 1, ""),))
+    text = Exposition().render(b"", (ModelView("m", versions, Route(1)),))
     assert _samples(text, "serving_model_load_seconds") == [({"model": "m", "version": "1"}, 0.25)]
 
 
@@ -94,13 +91,13 @@ def _reads(view: ModelView) -> ModelView:
 
 def test_a_scrape_reads_only_the_models_that_changed_since_the_last() -> None:
     exposition = Exposition()
-    views = tuple(_reads(ModelView(f"m{i}", (_version(1),), 1, "")) for i in range(100))
+    views = tuple(_reads(ModelView(f"m{i}", (_version(1),), Route(1))) for i in range(100))
     first = exposition.render(b"", views)
     each, _Read.count = _Read.count // 100, 0
     assert each > 0
     assert _stable(exposition.render(b"", views)) == _stable(first)
     assert _Read.count == 0
-    changed = (*views[:-1], _reads(ModelView("m99", (_version(2),), 2, "")))
+    changed = (*views[:-1], _reads(ModelView("m99", (_version(2),), Route(2))))
     _Read.count = 0
     text = exposition.render(b"", changed)
     assert _Read.count == each
@@ -119,8 +116,8 @@ class _Process:
 
 def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
     process = _Process(7, 0)
-    version = dataclasses.replace(_version(1), isolated="asked for", process=process)
-    views = (ModelView("m", (version,), 1, ""),)
+    version = dataclasses.replace(_version(1, isolated="asked for"), process=process)
+    views = (ModelView("m", (version,), Route(1)),)
     exposition = Exposition()
 
     def told(name: str) -> float:
@@ -138,9 +135,9 @@ def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
 def test_limits_and_times_of_a_ready_version_are_told() -> None:
     config = ModelConfig(max_queue_requests=5, max_queue_rows=6, max_queue_bytes=7 * 10**10)
     version = dataclasses.replace(
-        _version(3), config=config, ready_since=1700000000.25, held_back=True
+        _version(3, config=config), ready_since=1700000000.25, held_back=True
     )
-    text = Exposition().render(b"", (ModelView("m", (version,), 3, "", pinned=3),))
+    text = Exposition().render(b"", (ModelView("m", (version,), Route(3), pinned=3),))
     expected = {
         "serving_queue_limit_requests": 5,
         "serving_queue_limit_rows": 6,
@@ -177,7 +174,7 @@ def test_fault_76_series_go_with_their_model() -> None:
     exposition = Exposition()
     empty = exposition.render(b"", ())
     for i in range(200):
-        exposition.render(b"", (ModelView(f"m{i}", (_version(i + 1),), i + 1, ""),))
+        exposition.render(b"", (ModelView(f"m{i}", (_version(i + 1),), Route(i + 1)),))
     again = exposition.render(b"", ())
     assert "m199" not in again.decode()
     assert len(again) < len(empty) + 200  # the process's own numbers get longer
@@ -185,7 +182,7 @@ def test_fault_76_series_go_with_their_model() -> None:
 
 def test_any_models_name_makes_a_valid_label() -> None:
     name = 'quote " back\\slash \n line'
-    text = Exposition().render(b"", (ModelView(name, (_version(1),), 1, ""),))
+    text = Exposition().render(b"", (ModelView(name, (_version(1),), Route(1)),))
     ((labels, _),) = _samples(text, "serving_model_state")
     assert labels["model"] == name
 

@@ -62,8 +62,8 @@ def test_a_version_is_sampled_once_it_is_ready_at_the_largest_rate_that_one_asks
 def test_a_changed_rate_is_set_and_an_unchanged_one_is_left() -> None:
     class Asking(Keeper):
         def rate(self, version: VersionView) -> float:
-            assert version.config is not None
-            own = version.config.request_log.rate
+            assert version.facts.config is not None
+            own = version.facts.config.request_log.rate
             return 0.25 if own is None else own
 
     hub, line = Samples(FakeSource(), [Asking(0.0)]), FakeQueue()

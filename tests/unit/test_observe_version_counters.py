@@ -9,7 +9,7 @@ import pytest
 from serving.counters import Counters
 from serving.models.actual.disk import Sight
 from serving.models.state import State, Transition
-from serving.models.views import ModelView
+from serving.models.views import ModelView, Route
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.version_counters import Tally
@@ -18,7 +18,7 @@ from tests.unit.manager_world import World
 
 
 def _view(model: str, default: int | None) -> ModelView:
-    return ModelView(model, (), default, "")
+    return ModelView(model, (), Route(default))
 
 
 def _changes(tally: Tally) -> dict[str, float]:

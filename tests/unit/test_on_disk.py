@@ -12,10 +12,11 @@ from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.on_disk import held_by_pin, numbers, pinned_words, unloaded
 from serving.models.desired.pins import Pins
 from serving.models.state import SlotKey
+from serving.registry.folder_origin import FolderOrigin
 
 
 def candidate(version: int, **more: object) -> Candidate:
-    return Candidate(SlotKey("m", version, "files", "config"), Path("m"), **more)  # type: ignore[arg-type]  # fields by name
+    return Candidate(SlotKey("m", version, "files", "config"), FolderOrigin(Path("m")), **more)  # type: ignore[arg-type]  # fields by name
 
 
 def target(*versions: Candidate, **more: object) -> ModelTarget:

@@ -1,4 +1,4 @@
-"""What commands said, as data: its algebra, its document, and who answers for it."""
+"""What commands said, as data: its algebra and its document."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from serving.models.actual.startup import has_started
 from serving.models.desired import overrides
-from serving.models.desired.answers import answering, highest
-from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.overrides import NOTHING, Overrides, from_document, to_document
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 
 DISK = {1: "a", 2: "b"}
 
@@ -144,68 +143,6 @@ def test_no_document_is_no_mistake() -> None:
     assert from_document(None, "poll") == ({}, ())
 
 
-# (pinned, ready, chosen, who answered before) -> who answers
-@pytest.mark.parametrize(
-    ("pinned", "ready", "chosen", "before", "answers"),
-    [
-        (None, {2, 9, 10}, {2, 9, 10}, 9, 10),
-        (None, {9, 10}, {9}, 10, 9),
-        (None, {9, 10}, set(), 9, 9),
-        (None, {9, 10}, {11}, None, 10),
-        (None, set(), {11}, 9, None),
-        (9, {9, 10}, {9, 10}, 10, 9),
-        (8, {9, 10}, {8, 9, 10}, 9, 9),
-        (8, {9, 10}, {8, 10}, 7, 10),
-        (8, {9}, {8}, None, 9),
-        (8, set(), {8}, 8, None),
-    ],
-)
-def test_the_pinned_version_answers_else_the_newest_chosen_else_who_did(
-    pinned: int | None,
-    ready: set[int],
-    chosen: set[int],
-    before: int | None,
-    answers: int | None,
-) -> None:
-    assert answering(ModelTarget("m", pinned=pinned), ready, chosen, before) == answers
-
-
-# (held back, pinned, ready, chosen, who answered before, on its way) -> who answers
-@pytest.mark.parametrize(
-    ("held", "pinned", "ready", "chosen", "before", "coming", "answers"),
-    [
-        ({10}, None, {9, 10}, {9, 10}, 9, set(), 9),
-        ({10}, None, {8, 9, 10}, {8, 9, 10}, 8, set(), 9),
-        # Off the disk.
-        ({10}, None, {9, 10}, {10}, 9, set(), 9),
-        # At a restart.
-        ({10}, None, {10}, {9, 10}, 9, {9}, None),
-        ({10}, None, {10}, {9, 10}, 9, set(), 10),
-        # Its own new configuration.
-        ({10}, None, {10}, {10}, 10, {10}, 10),
-        ({9, 10}, None, {9, 10}, {9, 10}, 8, set(), 10),
-        ({9}, 9, {9, 10}, {9, 10}, 10, set(), 9),
-        ({10}, 9, {10}, {9, 10}, 10, {9}, 10),
-    ],
-)
-def test_one_that_is_held_back_answers_where_nothing_else_can(
-    held: set[int],
-    pinned: int | None,
-    ready: set[int],
-    chosen: set[int],
-    before: int | None,
-    coming: set[int],
-    answers: int | None,
-) -> None:
-    target = ModelTarget("m", pinned=pinned, held=frozenset(held))
-    assert answering(target, ready, chosen, before, coming) == answers
-
-
-def test_versions_compare_as_numbers() -> None:
-    assert highest([2, 10, 9]) == 10
-    assert highest([]) is None
-
-
 WANTED = frozenset({("a", 1), ("a", 2), ("b", 1)})
 READY, FAILED, LOADING, NEW = State.READY, State.FAILED, State.LOADING, State.NEW
 
@@ -250,4 +187,4 @@ def test_what_failed_once_and_is_tried_again_holds_readiness_back_no_more() -> N
 
 
 def slot(model: str, version: int, state: State) -> Slot:
-    return Slot(version, SlotKey(model, version, "f", "c"), Path("m"), 0.0, state)
+    return Slot(version, SlotKey(model, version, "f", "c"), FolderOrigin(Path("m")), 0.0, state)

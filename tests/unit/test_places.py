@@ -12,6 +12,7 @@ from textwrap import dedent
 
 from serving.models.desired.places import GiveWay, Load, MoveOver, next_steps
 from serving.models.state import IN_LOADER, Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 
 
 class World:
@@ -33,7 +34,7 @@ class World:
     def one(self, verb: str, name: str) -> None:
         if verb == "come":
             key = SlotKey(name, 1, "f", "c")
-            self.slots.append(Slot(len(self.slots), key, Path(name), self.now))
+            self.slots.append(Slot(len(self.slots), key, FolderOrigin(Path(name)), self.now))
             return
         slot = self.find(name)
         if verb == "tries":

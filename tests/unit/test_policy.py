@@ -23,8 +23,10 @@ from serving.errors import Retry
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.policy import Limits, desired, next_actions
+from serving.models.desired.choosing import desired
+from serving.models.desired.policy import Limits, next_actions
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 
 
 class World:
@@ -60,7 +62,7 @@ class World:
         versions = tuple(
             Candidate(
                 SlotKey("m", number, files, self.config),
-                Path(f"m/{number}"),
+                FolderOrigin(Path(f"m/{number}")),
                 whole,
                 exact=number in self.exact,
             )
@@ -81,7 +83,7 @@ class World:
 
     def do(self, action: policy.Action) -> str:
         if isinstance(action, policy.Add):
-            slot = Slot(next(self.ids), action.candidate.key, action.candidate.path, self.now)
+            slot = Slot(next(self.ids), action.candidate.key, action.candidate.origin, self.now)
             self.slots.append(slot)
             return f"add {name(slot)}"
         slot = next(slot for slot in self.slots if slot.id == action.slot)
@@ -404,7 +406,8 @@ def test_what_may_heal_is_tried_again_with_growing_waits_and_keeps_its_stand_in(
 
 
 def test_retries_wait_at_most_a_minute() -> None:
-    slot = Slot(1, SlotKey("m", 1, "a", "A"), Path("m/1"), since=100.0, state=State.FAILED)
+    key = SlotKey("m", 1, "a", "A")
+    slot = Slot(1, key, FolderOrigin(Path("m/1")), since=100.0, state=State.FAILED)
     slot.attempts, slot.retry = 500, Retry.LATER
     assert policy.retry_at(slot, Limits()) == 160.0
     slot.retry = Retry.NEVER
@@ -595,10 +598,10 @@ def test_the_newest_versions_load_first_and_never_more_than_the_limit_at_once() 
 
 def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_another() -> None:
     def candidate(model: str, version: int) -> Candidate:
-        return Candidate(SlotKey(model, version, "a", "A"), Path(model))
+        return Candidate(SlotKey(model, version, "a", "A"), FolderOrigin(Path(model)))
 
     def slot(number: int, made_of: Candidate, state: State) -> Slot:
-        return Slot(number, made_of.key, made_of.path, 0.0, state)
+        return Slot(number, made_of.key, made_of.origin, 0.0, state)
 
     everything = VersionPolicy("all")
     models = [

@@ -14,6 +14,7 @@ from serving.model_config.schema import VersionPolicy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.policy import Add, Annotate, Limits, next_actions
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.folder_origin import FolderOrigin
 from tests.unit.test_policy import check
 
 NEW, LOADING, READY = State.NEW, State.LOADING, State.READY
@@ -96,11 +97,13 @@ def test_unloads_first_non_aspired_when_no_aspired_by_command() -> None:
 def decide(versions: Case, target: ModelTarget) -> set[str]:
     """The actions in words, remarks left out; a load takes one of two places."""
     slots = [
-        Slot(number, key(number), Path("m"), 0.0, state, attempts=state is ERROR)
+        Slot(number, key(number), FolderOrigin(Path("m")), 0.0, state, attempts=state is ERROR)
         for number, state, _ in versions
     ]
     aspired = tuple(
-        Candidate(key(number), Path("m")) for number, _, is_aspired in versions if is_aspired
+        Candidate(key(number), FolderOrigin(Path("m")))
+        for number, _, is_aspired in versions
+        if is_aspired
     )
     target = ModelTarget("m", aspired, target.policy, wanted=target.wanted)
     loading = sum(state is LOADING for _, state, _ in versions)

@@ -8,7 +8,7 @@ import pytest
 
 from serving.errors import ErrorCode, ServingError
 from serving.models.state import State
-from serving.models.views import ModelView, UnloadedVersion
+from serving.models.views import UnloadedVersion
 from serving.protocols.views import decode_name, find_model, find_version, parse_version, shown
 from tests.unit.protocol_views import Models, failed, model, version
 
@@ -74,7 +74,7 @@ def test_a_known_version_that_is_not_ready_is_unavailable(state: State) -> None:
 
 
 def test_a_model_without_a_ready_version_is_unavailable_and_says_why() -> None:
-    broken = ModelView("m", (failed(1, "it is broken"),), None, "its newest version is broken")
+    broken = model("m", failed(1, "it is broken"), reason="its newest version is broken")
 
     assert refused(Models(broken), "m", None) == (
         ErrorCode.UNAVAILABLE,

@@ -495,9 +495,10 @@ def state():
     versions = {}
     for one in found.models:
         for version in one.versions:
-            manifest = read_manifest(version.path)
+            folder = version.origin.fetch().version
+            manifest = read_manifest(folder)
             if manifest is not None:
-                verify(version.path, manifest)
+                verify(folder, manifest)
             versions[version.number] = bool(version.whole and manifest)
     return {"versions": versions, "ignored": [str(i.path) for i in found.ignored]}
 

@@ -10,6 +10,7 @@ import pytest
 
 from serving.registry import directory, tree
 from serving.registry.directory import DirectorySource, FoundModel, FoundVersion, Snapshot
+from serving.registry.folder_origin import FolderOrigin
 from serving.registry.look import A_LINK
 
 SETTLE_S = 3.0
@@ -61,7 +62,7 @@ def test_versions_ascend_as_numbers_not_as_words(tmp_path: Path) -> None:
         write(tmp_path / "m" / str(number))
     found = model(source(tmp_path).scan())
     assert [v.number for v in found.versions] == [9, 10, 100]
-    assert found.versions[0].path == tmp_path / "m" / "9"
+    assert found.versions[0].origin == FolderOrigin(tmp_path / "m" / "9", tmp_path / "m")
 
 
 def test_what_lay_there_before_the_start_is_whole_at_first_sight(tmp_path: Path) -> None:
@@ -398,7 +399,7 @@ def test_the_fingerprint_of_the_moment_is_that_of_the_scan(tmp_path: Path) -> No
     folder = write(tmp_path / "m" / "1")
     watching = source(tmp_path)
     found = version(watching.scan())
-    assert watching.fingerprint(folder) == found.fingerprint
+    assert found.origin.fingerprint() == found.fingerprint
     (folder / "model.onnx").write_bytes(b"other")
-    assert watching.fingerprint(folder) != found.fingerprint
-    assert watching.fingerprint(tmp_path / "absent") == ""
+    assert found.origin.fingerprint() != found.fingerprint
+    assert FolderOrigin(tmp_path / "absent").fingerprint() == ""

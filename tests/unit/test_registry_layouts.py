@@ -63,6 +63,10 @@ def only_version(snapshot: Snapshot) -> FoundVersion:
     return version
 
 
+def folder_of(version: FoundVersion) -> Path:
+    return version.origin.fetch().version
+
+
 LAYOUTS = [
     ("Triton's", ["a/1/model.onnx", "a/2/model.onnx", "b/7/model.onnx"], {"a": [1, 2], "b": [7]}),
     ("Triton's, a model named by digits", ["5/1/model.onnx", "5/config.pbtxt"], {"5": [1]}),
@@ -101,7 +105,7 @@ def test_the_configuration_and_the_model_file_have_their_folders(
 ) -> None:
     snapshot = source(lay(tmp_path, *paths)).scan()
     assert only(snapshot).path == tmp_path / path
-    assert only_version(snapshot).path == tmp_path / version
+    assert folder_of(only_version(snapshot)) == tmp_path / version
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,7 @@ def test_fault_7_in_tensorflow_servings_layout_only_zeros_may_lead(
 
 def test_a_version_folder_goes_before_a_model_file_beside_it(tmp_path) -> None:
     snapshot = source(lay(tmp_path, "m/model.onnx", "m/1/model.onnx")).scan()
-    assert only_version(snapshot).path == tmp_path / "m" / "1"
+    assert folder_of(only_version(snapshot)) == tmp_path / "m" / "1"
     assert [i.path.name for i in snapshot.ignored] == ["model.onnx"]
 
 
@@ -138,7 +142,7 @@ def test_of_a_model_in_one_folder_configuration_and_files_change_apart(tmp_path)
     lay(tmp_path, "m/model.onnx", "m/config.pbtxt", "m/warmup/x")
     watching = source(tmp_path)
     before = watching.scan()
-    assert watching.fingerprint(tmp_path / "m") == only_version(before).fingerprint
+    assert only_version(before).origin.fingerprint() == only_version(before).fingerprint
     (tmp_path / "m" / "config.pbtxt").write_text("max_batch_size: 4")
     configured = watching.scan(closely={"m"})
     assert only(configured).config_stamp != only(before).config_stamp
@@ -173,7 +177,7 @@ def test_fault_11_links_are_followed_only_where_the_setting_says_so(tmp_path) ->
     followed = source(root, follow=True).scan()
     assert shape(followed) == {"m": [1], "n": [1, 2]}
     assert followed.ignored == ()
-    paths = {v.path for m in followed.models for v in m.versions}
+    paths = {folder_of(v) for m in followed.models for v in m.versions}
     assert tmp_path / "elsewhere" / "2" in paths
     assert followed.models[0].path == root / "m"
 
@@ -204,7 +208,10 @@ def test_fault_11_a_swapped_link_is_one_change_seen_by_the_next_scan(tmp_path) -
     clock.now += 1
     swapped = watching.scan()
     assert shape(swapped) == {"m": [2, 3]}
-    assert {v.path for v in only(swapped).versions} == {root / "..two/m/2", root / "..two/m/3"}
+    assert {folder_of(v) for v in only(swapped).versions} == {
+        root / "..two/m/2",
+        root / "..two/m/3",
+    }
     assert swapped.ignored == ()
 
 
@@ -216,10 +223,10 @@ def test_fault_11_a_version_whose_link_was_swapped_elsewhere_is_seen_too(tmp_pat
     (root / "m" / "1").symlink_to(current)
     watching = source(root, follow=True)
     for _ in range(3):
-        assert only_version(watching.scan()).path == tmp_path / "one"
+        assert folder_of(only_version(watching.scan())) == tmp_path / "one"
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").rename(current)
-    assert only_version(watching.scan()).path == tmp_path / "two"
+    assert folder_of(only_version(watching.scan())) == tmp_path / "two"
 
 
 # Manifests
@@ -279,9 +286,13 @@ def test_a_manifest_that_came_half_is_read_again_when_it_grew(fresh) -> None:
     text = manifest(model__onnx=b"model")
     (folder / "model.onnx").write_bytes(b"model")
     (folder / MANIFEST_NAME).write_text(text[:40])
-    assert "not JSON, or not whole" in only_version(watching.scan()).why_not
+    half = only_version(watching.scan())
+    assert "not JSON, or not whole" in half.why_not
+    assert half.origin.manifest is None
     (folder / MANIFEST_NAME).write_text(text)
-    assert only_version(watching.scan()).whole
+    found = only_version(watching.scan())
+    assert found.whole
+    assert found.origin.manifest == read_manifest(folder)
 
 
 def test_a_published_model_without_a_configuration_waits_for_none(fresh) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.model_config import ModelConfig, RequestLogConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
@@ -22,6 +23,7 @@ from serving.observe.request_log.read import Entry, files_of, read
 from serving.observe.request_log.record import Record
 from serving.observe.request_log.writer import RequestLog
 from serving.observe.samples import Samples
+from serving.registry.folder_origin import FolderOrigin
 from serving.settings import RequestLogSettings
 from serving.signature import Signature, Tensor
 from tests.clients.gateway import wait_until
@@ -47,26 +49,17 @@ def version(
     return VersionView(
         number=number,
         state=state,
-        reason="",
-        signature=SIGNATURE,
-        config=replace(ModelConfig(), request_log=log or RequestLogConfig()),
-        max_rows=0,
-        batching_words="",
-        provider="",
-        provider_nodes={},
-        threads=1,
-        instances=1,
-        ready_since=None,
-        stats=None,
+        facts=VersionFacts(
+            signature=SIGNATURE,
+            config=replace(ModelConfig(), request_log=log or RequestLogConfig()),
+        ),
         queue=queue or FakeQueue(),  # type: ignore[arg-type]  # it only takes rates
-        path=Path("/models/m/3"),
-        left_out=(),
-        load_seconds=None,
+        origin=FolderOrigin(Path("/models/m/3")),
     )
 
 
 def views(*versions: VersionView) -> tuple[ModelView, ...]:
-    return (ModelView("m", versions, versions[-1].number if versions else None, ""),)
+    return (ModelView("m", versions),)
 
 
 def make(folder: Path, source: FakeSource | None = None, **settings: Any) -> RequestLog:
@@ -179,7 +172,7 @@ def test_nothing_is_told_of_a_version_that_is_not_known() -> None:
 
 def test_a_tensor_of_no_signature_is_hidden_where_anything_is() -> None:
     rates = Rates(1.0, ("secret",))
-    rates.watch(views(replace(version(), signature=None)))
+    rates.watch(views(replace(version(), facts=NOTHING_KNOWN)))
     assert rates.shown("m", 3) == ()
 
 

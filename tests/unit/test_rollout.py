@@ -1,4 +1,4 @@
-"""The route table as a function of the models' views."""
+"""Who answers, and a model's place in the route table, as functions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
+from serving.models.actual.routes import route_of
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
-from serving.rollout.policy import default_version, plan
+from serving.models.views import UnloadedVersion, VersionView
+from serving.registry.folder_origin import FolderOrigin
+from serving.rollout.plan import Plan, Standing, decide
+
+NONE: frozenset[int] = frozenset()
 
 
 def version(number: int, state: State, reason: str = "") -> VersionView:
@@ -18,66 +22,131 @@ def version(number: int, state: State, reason: str = "") -> VersionView:
     return VersionView(
         number=number,
         state=state,
+        origin=FolderOrigin(Path("m") / str(number)),
         reason=reason,
-        signature=None,
-        config=None,
-        max_rows=0,
-        batching_words="",
-        provider="",
-        provider_nodes={},
-        threads=0,
-        instances=0,
-        ready_since=None,
-        stats=None,
         queue=queue,
-        path=Path("m") / str(number),
-        left_out=(),
-        load_seconds=None,
     )
 
 
-def view(*versions: VersionView, reason: str = "", default: int | None = None) -> ModelView:
-    return ModelView("m", versions, default, reason)
+# (pinned, ready, chosen, who answered before) -> who answers
+@pytest.mark.parametrize(
+    ("pinned", "ready", "chosen", "before", "answers"),
+    [
+        (None, {2, 9, 10}, {2, 9, 10}, 9, 10),
+        (None, {9, 10}, {9}, 10, 9),
+        (None, {9, 10}, set(), 9, 9),
+        (None, {9, 10}, {11}, None, 10),
+        (None, set(), {11}, 9, None),
+        (9, {9, 10}, {9, 10}, 10, 9),
+        (8, {9, 10}, {8, 9, 10}, 9, 9),
+        (8, {9, 10}, {8, 10}, 7, 10),
+        (8, {9}, {8}, None, 9),
+        (8, set(), {8}, 8, None),
+    ],
+)
+def test_the_pinned_version_answers_else_the_newest_chosen_else_who_did(
+    pinned: int | None,
+    ready: set[int],
+    chosen: set[int],
+    before: int | None,
+    answers: int | None,
+) -> None:
+    standing = Standing(there=frozenset(chosen), ready=frozenset(ready))
+    assert decide(standing, NONE, frozenset(chosen), pinned, before).default == answers
 
 
-def test_where_the_chosen_version_does_not_answer_the_highest_ready_one_is_the_default() -> None:
-    shown = view(
-        version(2, State.READY),
-        version(10, State.READY),
-        version(11, State.LOADING),
-        version(12, State.FAILED),
-        default=11,
-    )
-    assert default_version(shown) == 10
-    assert plan(shown).default == 10
+# (held back, pinned, ready, chosen, who answered before, on its way) -> who answers
+@pytest.mark.parametrize(
+    ("held", "pinned", "ready", "chosen", "before", "coming", "answers"),
+    [
+        ({10}, None, {9, 10}, {9, 10}, 9, set(), 9),
+        ({10}, None, {8, 9, 10}, {8, 9, 10}, 8, set(), 9),
+        # Off the disk.
+        ({10}, None, {9, 10}, {10}, 9, set(), 9),
+        # At a restart.
+        ({10}, None, {10}, {9, 10}, 9, {9}, None),
+        ({10}, None, {10}, {9, 10}, 9, set(), 10),
+        # Its own new configuration.
+        ({10}, None, {10}, {10}, 10, {10}, 10),
+        ({9, 10}, None, {9, 10}, {9, 10}, 8, set(), 10),
+        ({9}, 9, {9, 10}, {9, 10}, 10, set(), 9),
+        ({10}, 9, {10}, {9, 10}, 10, {9}, 10),
+    ],
+)
+def test_one_that_is_held_back_answers_where_nothing_else_can(
+    held: set[int],
+    pinned: int | None,
+    ready: set[int],
+    chosen: set[int],
+    before: int | None,
+    coming: set[int],
+    answers: int | None,
+) -> None:
+    standing = Standing(frozenset(chosen), frozenset(coming), frozenset(ready))
+    made = decide(standing, frozenset(held), frozenset(chosen), pinned, before)
+    assert made.default == answers
+
+
+# (held back, pinned, ready, wanted) -> whether version 1, which answered last, is kept
+@pytest.mark.parametrize(
+    ("held", "pinned", "ready", "wanted", "keeps"),
+    [
+        (set(), None, {1}, {2}, False),
+        ({2}, None, {1, 2}, {2}, True),
+        ({2}, None, {1, 3}, {3}, False),
+        (set(), 2, {1}, {2, 3}, True),
+        (set(), 2, {1, 2}, {2, 3}, False),
+        ({3}, 2, {1, 2, 3}, {2, 3}, True),
+    ],
+)
+def test_who_answered_is_kept_until_what_is_wanted_may_take_over(
+    held: set[int], pinned: int | None, ready: set[int], wanted: set[int], keeps: bool
+) -> None:
+    standing = Standing(there=frozenset({1, 2, 3}), ready=frozenset(ready))
+    for previous, kept in ((1, frozenset({1}) if keeps else NONE), (None, NONE)):
+        made = decide(standing, frozenset(held), frozenset(wanted), pinned, previous)
+        assert made.keep == kept
+
+
+def test_what_is_kept_is_chosen_from_like_all_that_is_wanted() -> None:
+    everything = frozenset({1, 2, 3})
+    standing = Standing(there=everything, ready=everything)
+    assert decide(standing, frozenset({3}), frozenset({1, 3}), None, 2) == Plan(2, frozenset({2}))
+
+
+def test_only_a_version_that_answers_is_a_default() -> None:
+    versions = (version(10, State.READY), version(11, State.LOADING))
+    assert route_of(versions, 10, "").default == 10
+    for default in (11, 12, None):
+        made = route_of(versions, default, "version 11 is loading")
+        assert (made.default, made.reason) == (None, "version 11 is loading")
 
 
 def test_a_version_held_back_is_reached_by_number_and_the_default_only_where_it_was_chosen() -> (
     None
 ):
-    ready = version(1, State.READY)
     held = replace(version(2, State.READY), held_back=True)
-    for shown, default in (
-        (view(ready, held, default=1), 1),
-        (view(version(1, State.LOADING), held, default=None), None),
-        (view(version(1, State.FAILED), held, default=1), None),
-        (view(version(1, State.FAILED), held, default=2), 2),
-    ):
-        made = plan(shown)
+    for first, default in ((State.READY, 1), (State.LOADING, None), (State.FAILED, 2)):
+        made = route_of((version(1, first), held), default, "")
         assert made.default == default
-        assert made.versions[2] == "queue 2"
+        assert made.queues[2] == "queue 2"
 
 
 def test_without_a_ready_version_there_is_no_default_but_a_reason() -> None:
-    made = plan(view(version(1, State.LOADING), reason="version 1 is loading"))
+    made = route_of((version(1, State.LOADING),), None, "version 1 is loading")
     assert made.default is None
     assert made.reason == "version 1 is loading"
-    assert plan(view()).reason == "no version of it is ready"
+    assert route_of((), None, "").reason == "no version of it is ready"
 
 
 def test_with_a_default_there_is_no_reason_why_not() -> None:
-    shown = view(version(1, State.READY), reason="its configuration is wrong", default=1)
-    assert plan(shown).reason is None
+    made = route_of((version(1, State.READY),), 1, "its configuration is wrong")
+    assert made.reason is None
+
+
+def test_what_is_only_on_disk_is_told_by_its_reason() -> None:
+    rest = [UnloadedVersion(1, "a"), UnloadedVersion(2, "b"), UnloadedVersion(3, "a")]
+    assert route_of((), None, "", rest).unloaded == (("a", [1, 3]), ("b", [2]))
 
 
 @pytest.mark.parametrize(
@@ -85,23 +154,21 @@ def test_with_a_default_there_is_no_reason_why_not() -> None:
 )
 def test_a_known_version_that_is_not_ready_is_unavailable_and_never_unknown(state: State) -> None:
     """Fault table A: UNAVAILABLE, never NOT_FOUND."""
-    made = plan(view(version(1, State.READY), version(2, state, "because")))
-    assert dict(made.versions) == {1: "queue 1"}
+    made = route_of((version(1, State.READY), version(2, state, "because")), None, "")
+    assert dict(made.queues) == {1: "queue 1"}
     assert list(made.unavailable) == [2]
     assert made.unavailable[2].endswith(": because")
 
 
 def test_a_gone_version_is_in_no_part_of_the_route() -> None:
-    made = plan(view(version(1, State.READY), version(2, State.GONE)))
-    assert dict(made.versions) == {1: "queue 1"}
+    made = route_of((version(1, State.READY), version(2, State.GONE)), None, "")
+    assert dict(made.queues) == {1: "queue 1"}
     assert not made.unavailable
 
 
 def test_a_ready_version_without_a_queue_never_gets_a_request() -> None:
-    from dataclasses import replace
-
     broken = replace(version(1, State.READY), queue=None)
-    made = plan(view(broken))
-    assert not made.versions
+    made = route_of((broken,), 1, "")
+    assert not made.queues
     assert made.default is None
     assert list(made.unavailable) == [1]

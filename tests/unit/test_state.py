@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.models.state import TRANSITIONS, Slot, SlotKey, State, TransitionError
+from serving.registry.folder_origin import FolderOrigin
 
 LIFE = (State.NEW, State.LOADING, State.WARMING, State.READY, State.DRAINING, State.GONE)
 ALLOWED = (
@@ -20,7 +21,9 @@ ALLOWED = (
 
 
 def slot(state: State) -> Slot:
-    return Slot(1, SlotKey("m", 1, "files", "config"), Path("m/1"), since=0.0, state=state)
+    return Slot(
+        1, SlotKey("m", 1, "files", "config"), FolderOrigin(Path("m/1")), since=0.0, state=state
+    )
 
 
 @pytest.mark.parametrize(("was", "to"), sorted(ALLOWED))

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
+from serving.errors import ErrorCode
 from serving.models.commands.command import SUPERSEDED, LoadModel, Outcome, UnloadModel
-from serving.models.commands.tickets import Tickets
+from serving.models.commands.tickets import MOST, Tickets
 
 
 def tickets() -> Tickets:
     return Tickets(lambda: None)
 
 
-def test_fault_18_a_command_is_under_way_only_once_its_order_was_taken() -> None:
+def test_fault_18_a_command_is_under_way_only_once_its_order_was_begun() -> None:
     """Else a load that came just now would be judged by what the unload before it left."""
     line = tickets()
     line.give(UnloadModel("m"))
     line.take()
+    line.begin()
     load = line.give(LoadModel("m"))
     assert line.under_way() == []
     (order,) = line.take()
     assert order.ticket is load
+    assert line.under_way() == []
+    assert line.waiting() == [order]
+    line.begin()
     assert line.under_way() == [load]
+    assert line.waiting() == []
     same = line.give(LoadModel("m"))
     assert same not in line.under_way()
     line.take()
+    line.begin()
     assert line.under_way() == [load, same]
+
+
+def test_orders_that_wait_for_a_look_are_bounded_whatever_became_of_their_tickets() -> None:
+    line = tickets()
+    for number in range(MOST):
+        line.give(LoadModel(f"m{number}"))
+    line.take()
+    # It ends the load's ticket, and not the load.
+    refused = line.give(UnloadModel("m0", 2)).wait(0)
+    assert refused is not None
+    assert refused.code is ErrorCode.FULL
+    line.begin()
+    assert line.give(UnloadModel("m0", 2)).wait(0) is None
 
 
 def test_a_newer_command_ends_the_older_one_and_closing_ends_all() -> None:

@@ -59,7 +59,7 @@ class World:
         )
 
     def show(self, *versions: VersionView) -> None:
-        self.views = (ModelView("m", versions, 1, ""),)
+        self.views = (ModelView("m", versions),)
 
     def counted(self) -> dict[Key, Counters]:
         if self.broken:
@@ -197,30 +197,17 @@ def test_stop_without_start_ends(tmp_path: Path) -> None:
 
 
 def test_the_manifest_of_a_version_goes_along(tmp_path: Path) -> None:
-    home = tmp_path / "m" / "1"
-    home.mkdir(parents=True)
-    manifest = Manifest("m", 1, "2026-01-01T00:00:00+00:00", {"f": FileEntry(0, "0" * 64)})
-    told = manifest.to_json().replace(
-        '"trained_by": {}', '"trained_by": {"git_commit": "abc", "mlflow_run_id": "r1"}'
-    )
-    (home / "serving_manifest.json").write_text(told)
+    files = {"f": FileEntry(0, "0" * 64)}
+    created = "2026-01-01T00:00:00+00:00"
+    manifest = Manifest("m", 1, created, files, git_commit="abc", run_id="r1")
     world = World(tmp_path)
-    world.show(version(path=home))
+    world.show(version(manifest=manifest))
     world.tracker.start()
     world.tracker.stop()
     assert {(one["git_commit"], one["mlflow_run_id"]) for one in _lines(tmp_path)} == {
         ("abc", "r1")
     }
     assert _lines(tmp_path)[0]["server"].startswith("serving@")
-
-
-def test_a_manifest_that_cannot_be_read_costs_no_window(tmp_path: Path) -> None:
-    home = tmp_path / "m" / "1"
-    home.mkdir(parents=True)
-    (home / "serving_manifest.json").write_text("{")
-    world = World(tmp_path)
-    world.show(version(path=home))
-    assert len(world.close_window()) == 1
 
 
 @pytest.mark.parametrize(

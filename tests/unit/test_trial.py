@@ -167,10 +167,10 @@ def test_closing_ends_the_child_that_is_kept(trials, started):
 def test_what_the_trial_found_serves(trials):
     slot = trials().load(graphs.softmax())
     assert slot.verdict.words.startswith("batched, up to 64 rows: proven")
-    assert slot.cost is not None
-    assert slot.cost.fixed_s + slot.cost.per_row_s > 0
-    assert slot.memory_bytes > 0
-    assert slot.checked
+    assert slot.facts.cost is not None
+    assert slot.facts.cost.fixed_s + slot.facts.cost.per_row_s > 0
+    assert slot.facts.memory_bytes > 0
+    assert slot.facts.checked
 
 
 def test_the_trial_runs_at_low_priority(trials, started):
@@ -189,7 +189,7 @@ def test_a_restart_does_not_repeat_a_trial(trials, started, tmp_path):
     again = trials(state).load(graphs.softmax(), fingerprint="f")
     assert len(started) == before
     assert again.verdict.words == found.verdict.words
-    assert again.cost == found.cost
+    assert again.facts.cost == found.facts.cost
     trials(state).load(graphs.softmax(), fingerprint="g")
     assert len(started) == before + 1
 
@@ -210,7 +210,7 @@ def test_a_failure_is_tried_again_at_the_next_start(trials, tmp_path):
     with pytest.raises(LoadError, match=words):
         trials(state).load(dies_while_loading(), fingerprint="f")
     assert state.names(FOLDER) == []
-    assert trials(state).load(graphs.softmax(), fingerprint="f").checked
+    assert trials(state).load(graphs.softmax(), fingerprint="f").facts.checked
 
 
 def test_findings_of_another_cpu_do_not_count(trials, started, tmp_path, monkeypatch):
@@ -340,17 +340,17 @@ def test_a_version_that_takes_more_than_its_configuration_says_fails_alone(trial
     with pytest.raises(LoadError, match=r"it takes [\d.]+ MB, and it may take 35 MB"):
         one.load(made, ModelConfig(memory_bytes=35_000_000, max_batch_size=0))
     assert one.loader.held_bytes == 0
-    assert one.load(graphs.softmax(), name="good").memory_bytes > 0
+    assert one.load(graphs.softmax(), name="good").facts.memory_bytes > 0
 
 
 def test_generated_input_that_kills_the_trial_leaves_the_version_served(trials):
     slot = trials().load(dies_when_run())
-    assert "its trial ended with SIGFPE on generated input" in slot.notes
-    assert slot.isolated == "generated input ended its trial's process"
+    assert "its trial ended with SIGFPE on generated input" in slot.facts.notes
+    assert slot.facts.isolated == "generated input ended its trial's process"
     assert slot.verdict.max_rows == 0
-    assert not slot.checked
+    assert not slot.facts.checked
     config = ModelConfig(isolation="none")
-    assert trials().load(dies_when_run(), config, name="asked").isolated == ""
+    assert trials().load(dies_when_run(), config, name="asked").facts.isolated == ""
 
 
 def divides():
@@ -360,8 +360,8 @@ def divides():
 @pytest.mark.parametrize("trial", ["on", "off"])
 def test_a_model_that_divides_what_requests_bring_is_isolated(trials, trial):
     slot = trials(loading__trial=trial).load(divides())
-    assert slot.isolated.startswith("it divides integers that requests bring")
-    assert trials(loading__trial=trial).load(graphs.softmax(), name="other").isolated == ""
+    assert slot.facts.isolated.startswith("it divides integers that requests bring")
+    assert trials(loading__trial=trial).load(graphs.softmax(), name="other").facts.isolated == ""
 
 
 def test_a_trial_needs_no_longer_than_it_must(trials):
@@ -411,12 +411,12 @@ def test_equal_models_take_equal_memory_whatever_was_tried_before(trials, starte
         return graphs.one("MatMul", *values, {"w": np.ones((64, columns), np.float32)})
 
     one, config, small = trials(), ModelConfig(max_batch_size=0), matmul(40_000)
-    sizes = [one.load(small, config, name=name).memory_bytes for name in ("a", "b", "c")]
-    assert one.load(matmul(120_000), config, name="large").memory_bytes > 30_000_000
-    sizes.append(one.load(small, config, name="d").memory_bytes)
+    sizes = [one.load(small, config, name=name).facts.memory_bytes for name in ("a", "b", "c")]
+    assert one.load(matmul(120_000), config, name="large").facts.memory_bytes > 30_000_000
+    sizes.append(one.load(small, config, name="d").facts.memory_bytes)
     assert len(started) == 1
     one.loader.close()
-    sizes.append(one.load(small, config, name="e").memory_bytes)
+    sizes.append(one.load(small, config, name="e").facts.memory_bytes)
     assert min(sizes) > 10_000_000
     assert max(sizes) < 1.05 * min(sizes)
 
@@ -439,4 +439,4 @@ def test_generated_input_that_wants_too_much_memory_is_reported_so(trials):
     values = [("x", FLOAT, ["n"])], [("y", FLOAT, ["n"])]
     made = graphs.model(nodes, *values, {"many": np.array([200_000_000], np.int64)})
     slot = trials(loading__model_memory_bytes=100_000_000).load(made)
-    assert "generated input did not run: it would take too much memory" in slot.notes
+    assert "generated input did not run: it would take too much memory" in slot.facts.notes

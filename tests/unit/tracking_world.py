@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serving.loading import facts
 from serving.loading.batching.cost import CostCurve
 from serving.models.state import State
 from serving.models.views import VersionView
@@ -15,6 +16,8 @@ from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
 from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
+from serving.registry.folder_origin import FolderOrigin
+from serving.registry.manifest import Manifest
 
 BOUNDS = (0.001, 0.01, 0.1)
 
@@ -64,28 +67,24 @@ def version(
     *,
     since: float = 1.0,
     state: State = State.READY,
-    path: Path = Path("/models/m/1"),
+    manifest: Manifest | None = None,
     cost: CostCurve | None = None,
 ) -> VersionView:
     return VersionView(
         number=number,
         state=state,
-        reason="",
-        signature=None,
-        config=None,
-        max_rows=64,
-        batching_words="batched, up to 64 rows: proven",
-        provider="CPUExecutionProvider",
-        provider_nodes={"CPUExecutionProvider": 1},
-        threads=2,
-        instances=1,
+        origin=FolderOrigin(Path("/models/m/1"), manifest=manifest),
+        facts=facts.VersionFacts(
+            max_rows=64,
+            batching="batched, up to 64 rows: proven",
+            provider="CPUExecutionProvider",
+            provider_nodes={"CPUExecutionProvider": 1},
+            threads=2,
+            instances=1,
+            load_seconds=0.25,
+            cost=cost,
+        ),
         ready_since=since,
-        stats=None,
-        queue=None,
-        path=path,
-        left_out=(),
-        load_seconds=0.25,
-        cost=cost,
     )
 
 

@@ -19,6 +19,7 @@ pub mod observe;
 pub mod offload;
 pub mod permits;
 pub mod queue;
+pub mod random;
 pub mod routes;
 pub mod scheduling;
 pub mod stats;

@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "stop",
     "tensor",
     "near",
+    "random",
     "admission",
     "memory",
     "loans",

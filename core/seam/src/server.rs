@@ -11,12 +11,11 @@ use engine::doors::{Compression, Config, Server as Inner};
 use engine::events::Event;
 use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
-use engine::routes::{Route as InnerRoute, Table};
+use engine::routes::{Route as InnerRoute, Shadow, Table, is_alias};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
@@ -24,18 +23,16 @@ use std::time::{Duration, SystemTime};
 #[pyclass(frozen, module = "serving._core")]
 pub struct Route {
     model: String,
-    versions: BTreeMap<u64, Arc<engine::queue::Queue>>,
-    default: Option<u64>,
-    unavailable: BTreeMap<u64, String>,
-    reason: Option<String>,
-    unloaded: Arc<[(String, Vec<u64>)]>,
+    inner: InnerRoute,
 }
 
 #[pymethods]
 impl Route {
     #[new]
     #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None,
-        unloaded = Vec::new()))]
+        unloaded = Vec::new(), *, aliases = BTreeMap::new(), weights = Vec::new(), sticky = false,
+        shadows = Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // A Python constructor.
     fn new(
         model: String,
         versions: HashMap<u64, PyRef<'_, Queue>>,
@@ -43,9 +40,27 @@ impl Route {
         unavailable: BTreeMap<u64, String>,
         reason: Option<String>,
         unloaded: Vec<(String, Vec<u64>)>,
-    ) -> Self {
-        let versions = versions.into_iter().map(|(n, queue)| (n, queue.inner.clone())).collect();
-        Route { model, versions, default, unavailable, reason, unloaded: unloaded.into() }
+        aliases: BTreeMap<String, u64>,
+        weights: Vec<(u64, u32)>,
+        sticky: bool,
+        shadows: Vec<(u64, f64)>,
+    ) -> PyResult<Self> {
+        if let Some(alias) = aliases.keys().find(|alias| !is_alias(alias)) {
+            return Err(value_error(format!("'{alias}' is no name for a version")));
+        }
+        let shadow = |(version, rate)| Ok(Shadow { version, rate: crate::rate("a shadow's rate", rate)? });
+        let inner = InnerRoute {
+            versions: versions.into_iter().map(|(n, queue)| (n, queue.inner.clone())).collect(),
+            default,
+            aliases,
+            weights,
+            sticky,
+            shadows: shadows.into_iter().map(shadow).collect::<PyResult<_>>()?,
+            unavailable,
+            unloaded: unloaded.into(),
+            reason,
+        };
+        Ok(Route { model, inner })
     }
 }
 
@@ -81,17 +96,7 @@ impl Server {
     }
 
     fn publish(&self, routes: Vec<PyRef<'_, Route>>) {
-        let mut models = HashMap::new();
-        for route in routes {
-            let inner = InnerRoute {
-                versions: route.versions.clone(),
-                default: route.default,
-                unavailable: route.unavailable.clone(),
-                reason: route.reason.clone(),
-                unloaded: route.unloaded.clone(),
-            };
-            models.insert(route.model.clone(), inner);
-        }
+        let models = routes.iter().map(|route| (route.model.clone(), route.inner.clone())).collect();
         self.inner.shared().publish(Table::new(models));
     }
 

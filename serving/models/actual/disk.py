@@ -1,30 +1,17 @@
-"""The last look at the directories, and when the next one is due."""
+"""What the directories hold, as the manager's loop last heard."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from serving.events import log
-from serving.registry.snapshot import Closely, FoundModel, Ignored, Snapshot
+from serving.registry.snapshot import FoundModel, Ignored, Snapshot
+from serving.registry.sources import Sources
 
-# The share of time that scans may take; beyond it they come less often, but never so
-# seldom that a new version misses its five seconds (settle time 3 s).
-_SCAN_SHARE = 0.003
-_LONGEST_STRETCH_S = 1.5
-# Scans hurried because something is about to settle keep this distance.
-_SHORTEST_WAIT_S = 0.05
-# Hurried scans may take at most this share of a core.
-_HURRIED_SHARE = 0.05
 # Folders passed over that the log names at once.
 _MOST_NAMED = 20
-
-
-class Source(Protocol):
-    def scan(self, closely: Closely = ..., at_once: Closely = ...) -> Snapshot: ...
-    def fingerprint(self, version: Path) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +26,24 @@ class Sight:
 
 
 class Disk:
-    """What the last scan of the registry found, and when the next is due.
+    """What the registry's sources last said. ``mono``: a clock in seconds."""
 
-    ``mono`` and ``cpu`` are clocks in seconds, the second of this thread's CPU time."""
-
-    def __init__(
-        self,
-        source: Source,
-        interval_s: float,
-        mono: Callable[[], float],
-        cpu: Callable[[], float],
-    ) -> None:
-        self._source, self._interval_s = source, interval_s
-        self._mono, self._cpu = mono, cpu
+    def __init__(self, sources: Sources, mono: Callable[[], float]) -> None:
+        self._sources, self._mono = sources, mono
         self._snapshot: Snapshot | None = None
         self._found: dict[str, FoundModel] = {}
         self._told: set[tuple[str, Path, str]] = set()
         self._passed_over: set[Path] = set()
-        self._looked = float("-inf")
-        self.next_scan = float("-inf")
-        self._soonest_scan = float("-inf")
 
     @property
     def seen(self) -> bool:
-        """Whether there was a look at all."""
+        """Whether anything was said at all."""
         return self._snapshot is not None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source has said something."""
+        return self._sources.complete
 
     @property
     def unseen(self) -> bool:
@@ -82,7 +62,9 @@ class Disk:
         if snapshot is None:
             return Sight(None, 0, 0)
         ignored = len(snapshot.ignored) + sum(bool(found.error) for found in snapshot.models)
-        return Sight(self._mono() - self._looked, len(snapshot.errors), ignored)
+        looked = self._sources.looked()
+        age_s = None if looked is None else self._mono() - looked
+        return Sight(age_s, len(snapshot.errors), ignored)
 
     @property
     def ignored(self) -> Sequence[Ignored]:
@@ -111,23 +93,10 @@ class Disk:
             if not found.config_settled or any(version.settling for version in found.versions)
         }
 
-    def hurry(self) -> None:
-        """Something changed: look as soon as looks may follow one another."""
-        self.next_scan = min(self.next_scan, max(self._soonest_scan, self._mono()))
-
-    def scan(self, closely: Closely, at_once: Closely = ()) -> bool:
-        """Look; whether anything is other than before. ``closely``: models and versions whose
-        every file is looked at; ``at_once``: those whose files need not settle."""
-        before, cpu_before = self._mono(), self._cpu()
-        snapshot = self._source.scan(closely=closely, at_once=at_once)
-        cost = self._cpu() - cpu_before
-        self._looked = before
-        interval = max(self._interval_s, min(cost / _SCAN_SHARE, _LONGEST_STRETCH_S))
-        if snapshot.settles_in is not None:
-            interval = min(interval, max(snapshot.settles_in, _SHORTEST_WAIT_S))
-        self.next_scan = before + interval
-        self._soonest_scan = before + max(_SHORTEST_WAIT_S, cost / _HURRIED_SHARE)
-        if snapshot is self._snapshot:
+    def refresh(self) -> bool:
+        """Take up what was said since the last time; whether anything is other than before."""
+        snapshot = self._sources.snapshot()
+        if snapshot is None or snapshot is self._snapshot:
             return False
         self._snapshot = snapshot
         self._found = {found.name: found for found in snapshot.models}

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from serving.loading.batching.cost import CostCurve
+from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
-from serving.models.desired.answers import pin_words
+from serving.models.actual.routes import route_of
 from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
-from serving.models.desired.policy import desired_if_whole
 from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
-from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -28,16 +26,6 @@ _RANK = {
         (State.READY, State.WARMING, State.LOADING, State.NEW, State.FAILED, State.DRAINING)
     )
 }
-_NO_NODES: Mapping[str, int] = MappingProxyType({})
-
-
-class Verdict(Protocol):
-    """Whether a version is batched, in words; ``max_rows`` 0: it is not."""
-
-    @property
-    def words(self) -> str: ...
-    @property
-    def max_rows(self) -> int: ...
 
 
 class Loaded(Protocol):
@@ -46,29 +34,7 @@ class Loaded(Protocol):
     @property
     def queue(self) -> _core.Queue: ...
     @property
-    def signature(self) -> Signature: ...
-    @property
-    def config(self) -> ModelConfig: ...
-    @property
-    def verdict(self) -> Verdict: ...
-    @property
-    def provider(self) -> str: ...
-    @property
-    def provider_nodes(self) -> Mapping[str, int]: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def load_seconds(self) -> float: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def cost(self) -> CostCurve | None: ...
-    @property
-    def isolated(self) -> str: ...
-    @property
-    def checked(self) -> bool: ...
+    def facts(self) -> VersionFacts: ...
     @property
     def process(self) -> Process | None: ...
     def close(self, timeout: float) -> bool:
@@ -101,7 +67,7 @@ class ModelFacts:
 
 
 def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
-    target, default = facts.target, facts.default
+    target = facts.target
     versions = [_version_view(_foremost(group)) for group in _by_version(served).values()]
     known = {view.number for view in versions}
     coming = (candidate for candidate in _coming(target) if candidate.version not in known)
@@ -109,17 +75,18 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions.sort(key=lambda view: view.number)
     versions = [_held_back(view, facts) for view in versions]
     reason, own = _reasons(versions, facts)
+    rest = unloaded(target, {view.number for view in versions})
     return ModelView(
-        target.model,
-        tuple(versions),
-        default,
-        reason,
-        target.pinned,
-        facts.previous,
-        facts.held_out,
-        unloaded(target, {view.number for view in versions}),
-        own,
-        target.answered,
+        name=target.model,
+        versions=tuple(versions),
+        route=route_of(versions, facts.default, reason, rest),
+        reason=reason,
+        pinned=target.pinned,
+        previous=facts.previous,
+        held_out=facts.held_out,
+        unloaded=rest,
+        own_reason=own,
+        answered=target.answered,
     )
 
 
@@ -153,12 +120,17 @@ def _held_back(view: VersionView, facts: ModelFacts) -> VersionView:
 
 
 def _pin_words(facts: ModelFacts, versions: Sequence[VersionView]) -> str:
-    pinned = next((v for v in versions if v.number == facts.target.pinned), None)
+    """Why the pinned version does not answer, "" where it does."""
+    number, default = facts.target.pinned, facts.default
+    if number is None or number == default:
+        return ""
+    pinned = next((version for version in versions if version.number == number), None)
     if pinned is None:
-        state = "not loaded" if facts.target.of(facts.target.pinned or 0) else "not on disk"
+        state = "not loaded" if facts.target.of(number) else "not on disk"
     else:
         state = f"{pinned.state.lower()}{f': {pinned.reason}' if pinned.reason else ''}"
-    return pin_words(facts.target, facts.default, state)
+    who = f"version {default} answers until it is" if default is not None else "nothing answers"
+    return f"version {number} is pinned and not ready ({state}); {who}"
 
 
 def _by_version(served: Iterable[SlotFacts]) -> dict[int, list[SlotFacts]]:
@@ -182,69 +154,40 @@ def _coming(target: ModelTarget) -> Iterable[Candidate]:
 
 def _version_view(served: SlotFacts) -> VersionView:
     slot, loaded = served.slot, served.loaded
-    answers = loaded is not None and slot.state in (State.READY, State.DRAINING)
-    if loaded is None or not answers:
-        return _plain(slot, served)
+    if loaded is None or slot.state not in (State.READY, State.DRAINING):
+        return VersionView(
+            number=slot.version,
+            state=slot.state,
+            origin=slot.origin,
+            reason=slot.reason,
+            facts=VersionFacts(config=served.config),
+            stats=served.stats,
+        )
     return VersionView(
         number=slot.version,
         state=slot.state,
+        origin=slot.origin,
         reason=slot.remark or slot.reason,
-        signature=loaded.signature,
-        config=_in_force(loaded.config, served.config),
-        max_rows=loaded.verdict.max_rows,
-        batching_words=loaded.verdict.words,
-        provider=loaded.provider,
-        provider_nodes=loaded.provider_nodes,
-        threads=loaded.threads,
-        instances=loaded.config.instances,
+        facts=_in_force(loaded.facts, served.config),
         ready_since=slot.ready_since,
         stats=served.stats,
         queue=loaded.queue,
-        path=slot.path,
-        left_out=tuple(map(str, loaded.signature.left_out)),
-        load_seconds=loaded.load_seconds,
-        notes=loaded.notes,
-        memory_bytes=loaded.memory_bytes,
-        cost=loaded.cost,
-        isolated=loaded.isolated,
-        checked=loaded.checked,
         process=loaded.process,
     )
 
 
-def _in_force(loaded: ModelConfig, latest: ModelConfig | None) -> ModelConfig:
-    """What the version was loaded with; the version policy and what the request log keeps
-    change in place."""
-    if latest is None:
-        return loaded
-    return replace(loaded, version_policy=latest.version_policy, request_log=latest.request_log)
-
-
-def _plain(slot: Slot, served: SlotFacts) -> VersionView:
-    return VersionView(
-        number=slot.version,
-        state=slot.state,
-        reason=slot.reason,
-        signature=None,
-        config=served.config,
-        max_rows=0,
-        batching_words="",
-        provider="",
-        provider_nodes=_NO_NODES,
-        threads=0,
-        instances=0,
-        ready_since=None,
-        stats=served.stats,
-        queue=None,
-        path=slot.path,
-        left_out=(),
-        load_seconds=None,
-    )
+def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
+    """With the configuration that it was loaded with; the version policy and what the request log
+    keeps change in place."""
+    if facts.config is None or latest is None:
+        return facts
+    policy, sampled = latest.version_policy, latest.request_log
+    return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
 
 
 def _unloaded(candidate: Candidate) -> VersionView:
-    slot = Slot(0, candidate.key, candidate.path, 0.0, reason=candidate.note)
-    return _plain(slot, SlotFacts(slot, None, None, None))
+    slot = Slot(0, candidate.key, candidate.origin, 0.0, reason=candidate.note)
+    return _version_view(SlotFacts(slot, None, None, None))
 
 
 def _unready_words(versions: Sequence[VersionView]) -> str:

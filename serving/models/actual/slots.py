@@ -19,10 +19,9 @@ from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
-from serving.models.desired.configs import KnownConfig
 from serving.models.state import Slot, SlotKey, State
+from serving.registry.snapshot import KnownConfig
 from serving.settings import Settings
-from serving.signature import Signature
 
 if TYPE_CHECKING:
     from serving import _core
@@ -62,21 +61,20 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What slots need of the world. ``post`` runs something in the loop; ``changed``: something
-    about a model did; ``mono`` and ``wall``: seconds, monotonic and since the epoch;
-    ``fingerprint``: of the files in a folder now; ``spawn``: (name, work) in a thread;
-    ``objection``: why a slot that was loaded with this signature may not serve, "" where it may."""
+    """What slots need of the world. ``post`` runs something in the loop; ``changed`` hears there of
+    which model a thread reported something; ``mono`` and ``wall``: seconds, monotonic and since
+    the epoch; ``spawn``: (name, work) in a thread;
+    ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
 
     settings: Settings
     load: Load
     new_stats: Callable[[str, int], _core.Stats]
-    fingerprint: Callable[[Path], str]
     mono: Callable[[], float]
     wall: Callable[[], float]
     spawn: Callable[[str, Callable[[], None]], None]
     post: Callable[[Callable[[], None]], None]
     changed: Callable[[str], None]
-    objection: Callable[[Slot, Signature], str]
+    objection: Callable[[Slot], str]
 
 
 @dataclass(slots=True)
@@ -127,28 +125,30 @@ class Slots:
 
     # What the policy decided.
 
-    def do(self, action: policy.Action, known: Callable[[str], KnownConfig | None]) -> None:
-        """``known``: a model's configuration in force."""
+    def do(self, action: policy.Action, known: Callable[[str], KnownConfig | None]) -> str:
+        """The model that it touched. ``known``: a model's configuration in force."""
+        if isinstance(action, policy.Add):
+            model = action.candidate.key.model
+            self._add(action.candidate, known(model))
+            return model
+        work = self._works[action.slot]
         match action:
-            case policy.Add(candidate):
-                self._add(candidate, known(candidate.key.model))
-            case places.Load(slot):
-                self._begin_load(self._works[slot])
-            case places.MoveOver(slot):
-                self._works[slot].slot.gave_way += 1
-                self._outside.changed(self._works[slot].slot.model)
-            case places.GiveWay(slot):
-                self._works[slot].slot.told = True
-                self._works[slot].gives_way.set()
-            case policy.Cancel(slot):
-                self._cancel(self._works[slot])
-            case policy.Unload(slot, words):
-                self._begin_leave(self._works[slot], words)
-            case policy.Discard(slot):
-                self._gone(self._works[slot])
-            case policy.Annotate(slot, words):
-                self._works[slot].slot.remark = words
-                self._outside.changed(self._works[slot].slot.model)
+            case places.Load():
+                self._begin_load(work)
+            case places.MoveOver():
+                work.slot.gave_way += 1
+            case places.GiveWay():
+                work.slot.told = True
+                work.gives_way.set()
+            case policy.Cancel():
+                self._cancel(work)
+            case policy.Unload(words=words):
+                self._begin_leave(work, words)
+            case policy.Discard():
+                self._gone(work)
+            case policy.Annotate(words=words):
+                work.slot.remark = words
+        return work.slot.model
 
     def forget_failed(self, model: str, version: int | None) -> None:
         """A command asks for them again: the next try is a new slot, at once."""
@@ -173,10 +173,9 @@ class Slots:
 
     def _add(self, candidate: Candidate, known: KnownConfig | None) -> None:
         now = self._outside.mono()
-        slot = Slot(next(self._ids), candidate.key, candidate.path, now, folder=candidate.folder)
+        slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
         self._works[slot.id] = work
-        self._outside.changed(slot.model)
         self.history.record(slot, None, self._outside.wall())
         if known is not None and known.config is None:
             self._fail(work, LoadError(known.error))
@@ -195,7 +194,6 @@ class Slots:
         work.cancelled.set()
         if work.slot.state is State.NEW:
             self._end_cancelled(work)
-        self._outside.changed(work.slot.model)
 
     def _end_cancelled(self, work: Work) -> None:
         self._move(work, State.FAILED, _NO_LONGER_WANTED)
@@ -222,7 +220,6 @@ class Slots:
         was = work.slot.state
         work.slot.move(to, self._outside.mono(), reason)
         self.history.record(work.slot, was, self._outside.wall(), **facts)
-        self._outside.changed(work.slot.model)
 
     # Counters outlive reloads: they belong to the version, not to the slot.
 
@@ -243,33 +240,42 @@ class Slots:
     def _load_in_thread(self, work: Work, config: ModelConfig) -> None:
         slot, outside = work.slot, self._outside
         try:
+            fetched = slot.origin.fetch()
             loaded = outside.load(
                 name=slot.model,
                 version=slot.version,
-                path=slot.path,
-                folder=slot.folder,
+                path=fetched.version,
+                folder=fetched.model,
                 fingerprint=_fingerprint(slot.key),
                 config=config,
                 settings=outside.settings,
                 stats=work.stats,
                 cancelled=work.is_to_end,
-                on_trying=lambda: outside.post(partial(self._on_trying, work)),
-                on_warming=lambda: outside.post(partial(self._on_warming, work)),
+                on_trying=lambda: self._report(work, self._on_trying),
+                on_warming=lambda: self._report(work, self._on_warming),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
-            outside.post(partial(self._on_failed, work, error, self._has_moved(slot)))
+            self._report(work, self._on_failed, error, self._has_moved(slot))
         else:
-            report = self._on_moved if self._has_moved(slot) else self._on_loaded
-            outside.post(partial(report, work, loaded))
+            done = self._on_moved if self._has_moved(slot) else self._on_loaded
+            self._report(work, done, loaded)
+
+    def _report(self, work: Work, what: Callable[..., None], *args: object) -> None:
+        """Have the loop take up what a thread came to."""
+
+        def take_up() -> None:
+            what(work, *args)
+            self._outside.changed(work.slot.model)
+
+        self._outside.post(take_up)
 
     def _has_moved(self, slot: Slot) -> bool:
         """Whether its files are others than when the load began."""
-        return self._outside.fingerprint(slot.path) != slot.key.files
+        return slot.origin.fingerprint() != slot.key.files
 
     def _on_trying(self, work: Work) -> None:
         work.slot.trying_since = self._outside.mono()
-        self._outside.changed(work.slot.model)
 
     def _on_warming(self, work: Work) -> None:
         if work.slot.state is State.LOADING:
@@ -280,8 +286,9 @@ class Slots:
             self._end_cancelled(work)
             self._close_unused(work, loaded)
             return
-        work.slot.signature = loaded.signature
-        if words := self._outside.objection(work.slot, loaded.signature):
+        facts = loaded.facts
+        work.slot.signature = facts.signature
+        if words := self._outside.objection(work.slot):
             self._fail(work, LoadError(words))
             self._close_unused(work, loaded)
             return
@@ -292,10 +299,10 @@ class Slots:
         self._move(
             work,
             State.READY,
-            provider=loaded.provider,
-            threads=loaded.threads,
-            batching=loaded.verdict.words,
-            load_seconds=round(loaded.load_seconds, 3),
+            provider=facts.provider,
+            threads=facts.threads,
+            batching=facts.batching,
+            load_seconds=round(facts.load_seconds or 0.0, 3),
         )
 
     def _on_moved(self, work: Work, loaded: Loaded) -> None:
@@ -331,7 +338,7 @@ class Slots:
     def _close_in_thread(self, work: Work) -> None:
         if work.loaded is not None:
             self._close(work.slot, work.loaded)
-        self._outside.post(partial(self._gone, work))
+        self._report(work, self._gone)
 
     def _close_unused(self, work: Work, loaded: Loaded) -> None:
         close = partial(self._close, work.slot, loaded)
@@ -344,8 +351,9 @@ class Slots:
         except Exception:  # noqa: BLE001 - it is out of service either way
             log.exception("close_failed", model=slot.model, version=slot.version)
 
-    def leave_all(self) -> None:
-        """The server stops."""
+    def leave_all(self) -> set[str]:
+        """The server stops. The models that it touched."""
+        touched: set[str] = set()
         for work in list(self._works.values()):
             match work.slot.state:
                 case State.READY:
@@ -354,6 +362,10 @@ class Slots:
                     self._gone(work)
                 case State.NEW | State.LOADING | State.WARMING if not work.slot.cancelled:
                     self._cancel(work)
+                case _:
+                    continue
+            touched.add(work.slot.model)
+        return touched
 
     def due_times(self, limits: policy.Limits) -> Iterator[float]:
         """When something is to be decided again: retries, and trials that then take long."""

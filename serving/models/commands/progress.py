@@ -16,7 +16,7 @@ from serving.models.commands.command import (
     SetDefault,
     UnloadModel,
 )
-from serving.models.desired import policy
+from serving.models.desired import choosing
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.on_disk import numbers
 from serving.models.state import Slot, State
@@ -162,7 +162,7 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_default(version, facts)
         case AcceptVersion(version=version):
             # It may be one that nobody wants loaded: then there is nothing to wait for.
-            now = policy.desired(facts.target, facts.slots)
+            now = choosing.desired(facts.target, facts.slots)
             return _of_wishes(
                 [candidate for candidate in now if candidate.version == version], facts
             )
@@ -199,8 +199,8 @@ def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Candidate]:
     target = facts.target
     if command.version is not None:
         return [candidate for candidate in target.versions if candidate.version == command.version]
-    wanting = [w for w in policy.desired_if_whole(target) if not w.whole and w.key.files]
-    now = policy.desired(target, facts.slots)
+    wanting = [w for w in choosing.desired_if_whole(target) if not w.whole and w.key.files]
+    now = choosing.desired(target, facts.slots)
     return [*wanting, *(candidate for candidate in now if candidate not in wanting)]
 
 
@@ -208,7 +208,7 @@ def _slot_of(candidate: Candidate, slots: Sequence[Slot]) -> Slot | None:
     """The slot that tells how the version fares. While its files change again, that is the last
     one, which was made of what the command found."""
     if candidate.whole:
-        return policy.find(slots, candidate)
+        return choosing.find(slots, candidate)
     mine = [slot for slot in slots if slot.version == candidate.version and not slot.leaving]
     return max(mine, key=lambda slot: slot.id, default=None)
 
@@ -253,7 +253,7 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     candidate = facts.target.of(version)
     if candidate is None:
         return _not_found(facts, version)
-    slot = policy.find(facts.slots, candidate)
+    slot = choosing.find(facts.slots, candidate)
     if slot is not None and slot.state is State.FAILED:
         return _load_ended(facts, [(version, slot.reason, slot.retry)])
     if slot is None and not candidate.whole and not candidate.settling:

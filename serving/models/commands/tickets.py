@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from serving.errors import ErrorCode
@@ -51,9 +51,12 @@ class Tickets:
         self._wake = wake
         self._lock = threading.Lock()
         self._waiting: list[Order] = []
+        # Given out, and not begun.
+        self._taken: Sequence[Order] = ()
         self._open: dict[str, list[Ticket]] = {}
-        # Tickets, by identity, whose orders the loop has not taken yet.
+        # Tickets, by identity, whose orders the loop has not taken, and not begun yet.
         self._fresh: set[int] = set()
+        self._unbegun: set[int] = set()
         self._count = 0
         self._closed = False
 
@@ -84,35 +87,44 @@ class Tickets:
     def _refusal(self, ending: int) -> Outcome | None:
         if self._closed:
             return _STOPPING
-        full = max(self._count - ending, len(self._waiting)) >= MOST
+        full = max(self._count - ending, len(self._waiting) + len(self._taken)) >= MOST
         return _TOO_MANY if full else None
 
     def take(self) -> list[Order]:
-        """What came since the last call, in the order it came."""
+        """What came since the last call, in the order it came. Of these ``begin`` is to be told
+        before there is another call."""
         with self._lock:
             orders, self._waiting = self._waiting, []
-            self._fresh.clear()
+            self._fresh, self._unbegun = set(), self._fresh
+            self._taken = orders
         return orders
 
+    def begin(self) -> None:
+        """What was taken is carried out now."""
+        with self._lock:
+            self._taken = ()
+            self._unbegun.clear()
+
     def under_way(self) -> list[Ticket]:
-        """Tickets whose commands the loop has taken. Of the others it can't tell yet how far they
+        """Tickets whose commands the loop has begun. Of the others it can't tell yet how far they
         have come."""
         with self._lock:
-            return [one for one in self._all() if id(one) not in self._fresh]
+            told = self._fresh | self._unbegun
+            return [one for one in self._all() if id(one) not in told]
 
     def _all(self) -> list[Ticket]:
         return [ticket for tickets in self._open.values() for ticket in tickets]
 
     def waiting(self) -> list[Order]:
-        """What ``take`` has not given out yet."""
+        """What was not begun yet."""
         with self._lock:
-            return list(self._waiting)
+            return [*self._taken, *self._waiting]
 
     def close(self) -> None:
         """End every ticket, and refuse the commands that still come."""
         with self._lock:
             self._closed = True
-            self._waiting = []
+            self._waiting, self._taken = [], ()
             left = self._all()
         for ticket in left:
             ticket.end(_STOPPING)

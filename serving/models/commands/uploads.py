@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from serving.registry.directory import DirectorySource, FoundModel
+from serving.registry.directory import DirectorySource
+from serving.registry.snapshot import FoundModel, Origin
 
 _LONGEST_NAME = 255
 _DEEPEST = 4
@@ -29,6 +30,10 @@ class Upload:
     root: Path
     found: FoundModel
 
+    @property
+    def origins(self) -> frozenset[Origin]:
+        return frozenset(version.origin for version in self.found.versions)
+
 
 class Uploads:
     """Folders of mode 0700 below ``parent`` (None: the system's temporary directory), named by
@@ -43,7 +48,7 @@ class Uploads:
         self._parent, self._spawn = parent, spawn
         self._lock = threading.Lock()
         # Those that the loop knows of; one that is being written is nobody's to remove.
-        self._known: set[Path] = set()
+        self._known: dict[Path, frozenset[Origin]] = {}
         self._closed = False
         if parent is not None:
             _remove_stale(parent)
@@ -84,25 +89,27 @@ class Uploads:
         with self._lock:
             closed = self._closed
             if not closed:
-                self._known.add(upload.root)
+                self._known[upload.root] = upload.origins
         if closed:
             shutil.rmtree(upload.root, ignore_errors=True)
 
-    def sweep(self, used: Callable[[], Collection[Path]]) -> None:
-        """Remove the folders that are not among ``used``, which is asked after looking what
+    def sweep(self, used: Callable[[], Collection[Origin]]) -> None:
+        """Remove the folders that nothing of ``used`` lies in, which is asked after looking what
         there is: a command that comes in between must not lose its files."""
         with self._lock:
-            known = set(self._known)
-        unused = known.difference(used())
+            known = dict(self._known)
+        in_use = used()
+        unused = [root for root, origins in known.items() if origins.isdisjoint(in_use)]
         with self._lock:
-            self._known -= unused
+            for root in unused:
+                self._known.pop(root, None)
         for root in unused:
             self._spawn("remove-upload", partial(shutil.rmtree, root, ignore_errors=True))
 
     def close(self) -> None:
         """Remove all of them, at once, and those that are still handed over."""
         with self._lock:
-            known, self._known = self._known, set()
+            known, self._known = self._known, {}
             self._closed = True
         for root in known:
             shutil.rmtree(root, ignore_errors=True)

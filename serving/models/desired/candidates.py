@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from serving.model_config.schema import VersionPolicy
-from serving.models.desired.configs import KnownConfig
 from serving.models.state import SlotKey
-from serving.registry.directory import FoundModel, FoundVersion
+from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig, Origin
 
 _UNSETTLED = "its configuration is still changing"
 
@@ -19,16 +17,14 @@ class Candidate:
     """A candidate for loading: a version on disk, with the configuration it would be loaded
     with. It is loaded only when it is ``whole``: when all of its files are there.
 
-    ``path``: the version's folder; ``folder``: the model's. ``note``: why it is not whole,
-    ``settling``: only because something changed a moment ago, ``gone``: because it is off the
-    disk. ``exact``: a command asked for these very files, so a version loaded from others has
-    to make way.
+    ``note``: why it is not whole, ``settling``: only because something changed a moment ago,
+    ``gone``: because it is off the disk. ``exact``: a command asked for these very files, so a
+    version loaded from others has to make way.
     """
 
     key: SlotKey
-    path: Path
+    origin: Origin
     whole: bool = True
-    folder: Path = field(default=Path())
     note: str = ""
     settling: bool = False
     exact: bool = False
@@ -88,9 +84,8 @@ def _candidate(
     fingerprint = known.fingerprint if known else ""
     return Candidate(
         key=SlotKey(found.name, version.number, version.fingerprint, fingerprint),
-        path=version.path,
+        origin=version.origin,
         whole=version.whole and known is not None,
-        folder=found.path,
         note=version.why_not or ("" if found.config_settled else _UNSETTLED),
         settling=version.settling or (version.whole and known is None),
         exact=version.number in exact,
@@ -115,4 +110,4 @@ def merged(taken: tuple[Candidate, ...], now: Mapping[int, Candidate]) -> tuple[
 
 def _lost(candidate: Candidate) -> Candidate:
     note = "it is no longer on disk"
-    return Candidate(candidate.key, candidate.path, False, candidate.folder, note, gone=True)
+    return Candidate(candidate.key, candidate.origin, False, note, gone=True)

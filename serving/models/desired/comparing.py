@@ -65,10 +65,10 @@ class Comparing:
             self._words[model] = words
         return {version: said for version, said in words.items() if said != before.get(version)}
 
-    def objection(self, slot: Slot, signature: Signature, slots: Sequence[Slot]) -> str:
+    def objection(self, slot: Slot, slots: Sequence[Slot]) -> str:
         """Why a loaded slot may not take the place of another, "" where it may."""
         answered = self._desired.overrides_of(slot.model).answered
-        return holding.takes_no_place(self._known(slot.model), answered, slot, signature, slots)
+        return holding.takes_no_place(self._known(slot.model), answered, slot, slots)
 
     def answers(
         self, model: str, version: int, slots: Sequence[Slot], now: float, *, alone: bool

@@ -59,7 +59,7 @@ def until_known(target: ModelTarget, slots: Sequence[Slot]) -> Held | None:
 
 
 def takes_no_place(
-    known: Signature | None, answered: int | None, slot: Slot, new: Signature, slots: Sequence[Slot]
+    known: Signature | None, answered: int | None, slot: Slot, slots: Sequence[Slot]
 ) -> str:
     """Why a slot that was loaded can't follow another one of the same version, the one that
     answers; "" where it can. One number names one signature at a time, so that it could not be
@@ -73,7 +73,7 @@ def takes_no_place(
     ]
     if not any(one is not None and not difference(known, one) for one in former):
         return ""
-    differs = _words(known, new)
+    differs = _words(known, slot.signature)
     if not differs:
         return ""
     return f"its signature is not what it was: {differs} ({_cure(slot.model, slot.version)})"

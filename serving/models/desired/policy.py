@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from serving.backoff import wait_s
 from serving.errors import Retry
 from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.desired.choosing import ByVersion, by_version, desired_in, find_in, serves
 from serving.models.desired.places import GiveWay, Load, MoveOver
 from serving.models.state import IN_LOADER, PENDING, Slot, State
 
@@ -67,15 +68,8 @@ class Annotate:
     words: str
 
 
-# Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
-# of them is loaded once, to know.
-_MOST_PASSED_OVER = 8
-
 # A place in the line of those who wait to be loaded.
 _Turn = tuple[bool, int, bool, int, int, str]
-
-# A model's slots that something is to be decided about.
-_ByVersion = dict[int, list[Slot]]
 
 Action = Add | Load | MoveOver | GiveWay | Cancel | Unload | Discard | Annotate
 
@@ -91,83 +85,6 @@ REPLACED = "its work is done by what was loaded in its stead"
 BY_COMMAND = "unloaded by command"
 
 
-def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
-    """The versions that should be loaded: the pinned one, then the newest first.
-
-    ``latest n`` counts good versions: a failed one stays in the answer (it may be
-    tried again) and the next lower one is desired beside it. So with one that is held back, but
-    of those no more than n stay. A pinned version, and one that was asked for by number, are
-    desired whatever the policy says; so is the version that answered last while one of them is
-    held back, and before the others then; and while the pinned one is not ready.
-    """
-    return _desired(target, _by_version(slots))
-
-
-def coming(target: ModelTarget, slots: Sequence[Slot]) -> frozenset[int]:
-    """The desired versions that are on their way to READY, and have not failed yet."""
-    by_version = _by_version(slots)
-    pairs = [
-        (candidate, _find(by_version, candidate)) for candidate in _desired(target, by_version)
-    ]
-    return frozenset(
-        candidate.version
-        for candidate, slot in pairs
-        if (candidate.whole if slot is None else slot.state in PENDING and slot.attempts == 0)
-    )
-
-
-def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
-    """What would be desired if all on disk were whole and nothing had failed."""
-    notes = {candidate.version: candidate for candidate in target.versions}
-    whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
-    chosen = _desired(replace(target, versions=whole), {})
-    return tuple(notes[candidate.version] for candidate in chosen)
-
-
-def _desired(target: ModelTarget, slots: _ByVersion) -> tuple[Candidate, ...]:
-    candidates = sorted(target.versions, key=lambda candidate: -candidate.version)
-    candidates = [
-        candidate
-        for candidate in candidates
-        if (candidate.whole or _is_held(candidate, slots))
-        and not target.dismissed(candidate.version)
-    ]
-    by_policy = {candidate.version for candidate in _by_policy(target, candidates, slots)}
-    wanted = by_policy | target.extra | {target.pinned}
-    first = {target.pinned}
-    if wanted & target.held:
-        wanted.add(target.answered)
-        first.add(target.answered)
-    elif target.pinned is not None and not _is_ready(target.pinned, slots):
-        # Until the pinned one can answer, who did goes on: not the newest, which was held back.
-        wanted.add(target.answered)
-    chosen = [candidate for candidate in candidates if candidate.version in wanted]
-    return tuple(sorted(chosen, key=lambda candidate: candidate.version not in first))
-
-
-def _is_ready(version: int, slots: _ByVersion) -> bool:
-    return any(slot.state is State.READY for slot in slots.get(version, ()))
-
-
-def _is_held(candidate: Candidate, slots: _ByVersion) -> bool:
-    """Whether a version that can't be loaded now has a slot that counts all the same."""
-    same = slots.get(candidate.version, ())
-    return any(slot.state is State.READY or not candidate.gone for slot in same)
-
-
-def _by_policy(
-    target: ModelTarget, candidates: Sequence[Candidate], slots: _ByVersion
-) -> Iterator[Candidate] | Sequence[Candidate]:
-    policy = target.policy
-    if not target.wanted:
-        return ()
-    if policy.kind == "all":
-        return candidates
-    if policy.kind == "specific":
-        return [candidate for candidate in candidates if candidate.version in policy.specific]
-    return _latest(candidates, policy.latest, slots, target.held)
-
-
 def next_actions(
     models: Sequence[ModelTarget], slots: Sequence[Slot], now: float, limits: Limits
 ) -> list[Action]:
@@ -181,8 +98,8 @@ def next_actions(
     none: list[Slot] = []
     for target in models:
         everything = by_model.get(target.model, none)
-        mine = _by_version(everything)
-        chosen = _desired(target, mine)
+        mine = by_version(everything)
+        chosen = desired_in(target, mine)
         if target.unknown:
             actions += _hold(target, everything)
         else:
@@ -201,11 +118,6 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
     return slot.since + wait_s(slot.attempts, limits.retry_first_s, limits.retry_max_s)
 
 
-def find(slots: Sequence[Slot], candidate: Candidate) -> Slot | None:
-    """The slot that is what the wish asks for."""
-    return _find(_by_version(slots), candidate)
-
-
 def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
     grouped: dict[str, list[Slot]] = {}
     for slot in slots:
@@ -213,75 +125,19 @@ def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
     return grouped
 
 
-def _by_version(slots: Sequence[Slot]) -> _ByVersion:
-    """Without those on their way out, which nothing is decided about any more."""
-    grouped: _ByVersion = {}
-    for slot in slots:
-        if not slot.leaving:
-            grouped.setdefault(slot.version, []).append(slot)
-    return grouped
-
-
-def _latest(
-    candidates: Sequence[Candidate], count: int, slots: _ByVersion, held: Collection[int]
-) -> Iterator[Candidate]:
-    good = waiting = 0
-    for candidate in candidates:
-        if candidate.version in held:
-            waiting += 1
-            if waiting <= count:
-                yield candidate
-            elif waiting == count + _MOST_PASSED_OVER:
-                return
-            continue
-        yield candidate
-        good += not _failed(candidate, slots)
-        if good >= count:
-            return
-
-
-def _failed(candidate: Candidate, slots: _ByVersion) -> bool:
-    """Whether another version must stand in for it; a retry in progress still counts."""
-    same = slots.get(candidate.version, [])
-    if any(slot.state is State.READY for slot in same):
-        return False
-    return any(_serves(slot, candidate) and slot.attempts > 0 for slot in same)
-
-
-def _serves(slot: Slot, candidate: Candidate) -> bool:
-    """Whether the slot is what the wish asks for.
-
-    Changed files don't matter to a READY slot unless a command asked for them, and nothing
-    matters while the version's files are in motion.
-    """
-    if slot.version != candidate.version:
-        return False
-    if not candidate.whole:
-        return True
-    stays = slot.state is State.READY and not candidate.exact
-    same_files = slot.key.files == candidate.key.files or stays
-    return same_files and slot.key.config == candidate.key.config
-
-
-def _find(slots: _ByVersion, candidate: Candidate) -> Slot | None:
-    return next(
-        (slot for slot in slots.get(candidate.version, ()) if _serves(slot, candidate)), None
-    )
-
-
-def _additions(chosen: Sequence[Candidate], slots: _ByVersion) -> Iterator[Action]:
+def _additions(chosen: Sequence[Candidate], slots: ByVersion) -> Iterator[Action]:
     for candidate in chosen:
-        if candidate.whole and _find(slots, candidate) is None:
+        if candidate.whole and find_in(slots, candidate) is None:
             yield Add(candidate)
 
 
 def _removals(
-    target: ModelTarget, chosen: Sequence[Candidate], slots: _ByVersion
+    target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
 ) -> Iterator[Action]:
     """Load new before dropping old: a READY slot leaves when another does its work."""
     wanted = {candidate.version: candidate for candidate in chosen}
     best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
-    serving = {v for v, slot in best.items() if slot and v in wanted and _serves(slot, wanted[v])}
+    serving = {v for v, slot in best.items() if slot and v in wanted and serves(slot, wanted[v])}
     coming = "" if serving else _coming(chosen, slots)
     for slot in itertools.chain.from_iterable(slots.values()):
         candidate = wanted.get(slot.version)
@@ -289,7 +145,7 @@ def _removals(
             yield from _dismissal(slot, coming)
         elif slot.state is State.READY and slot is not best[slot.version]:
             yield Unload(slot.id, REPLACED)
-        elif candidate is not None and _serves(slot, candidate):
+        elif candidate is not None and serves(slot, candidate):
             yield from _remark(slot, _changed(slot, candidate))
         elif slot.state is not State.READY:
             yield from _unready(slot, target, serving)
@@ -321,24 +177,24 @@ def _dismissal(slot: Slot, coming: str = "") -> Iterator[Action]:
         yield Unload(slot.id, BY_COMMAND)
 
 
-def _coming(chosen: Sequence[Candidate], slots: _ByVersion) -> str:
+def _coming(chosen: Sequence[Candidate], slots: ByVersion) -> str:
     """The first desired version that is on its way to READY."""
     for candidate in chosen:
-        slot = _find(slots, candidate)
+        slot = find_in(slots, candidate)
         if candidate.whole if slot is None else slot.state in PENDING:
             return f"version {candidate.version}"
     return ""
 
 
 def _best(slots: Sequence[Slot], candidate: Candidate | None) -> Slot | None:
-    """Of a version's READY slots the one that answers: the newest that the wish asks for.
+    """Of a version's READY slots the one that answers: the newest that the candidate asks for.
 
     There are two when a new slot became READY while the source could not say what it wants.
     """
     ready = [slot for slot in slots if slot.state is State.READY]
     return max(
         ready,
-        key=lambda slot: (candidate is not None and _serves(slot, candidate), slot.id),
+        key=lambda slot: (candidate is not None and serves(slot, candidate), slot.id),
         default=None,
     )
 
@@ -379,7 +235,7 @@ def _changed(slot: Slot, candidate: Candidate) -> str:
 
 
 def _on_disk(slot: Slot, target: ModelTarget) -> bool:
-    return any(_serves(slot, candidate) and not candidate.gone for candidate in target.versions)
+    return any(serves(slot, candidate) and not candidate.gone for candidate in target.versions)
 
 
 def _any_on_disk(target: ModelTarget) -> bool:
@@ -393,13 +249,13 @@ def _why_left(slot: Slot, target: ModelTarget) -> str:
 
 
 def _why_kept(
-    slot: Slot, target: ModelTarget, chosen: Sequence[Candidate], slots: _ByVersion
+    slot: Slot, target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
 ) -> str:
     if target.of(slot.version) is None:
         return GONE_FROM_DISK if _any_on_disk(target) else ALL_GONE
     for candidate in chosen:
         if candidate.version == slot.version:
-            return _why_former(slot, candidate, _find(slots, candidate))
+            return _why_former(slot, candidate, find_in(slots, candidate))
     if chosen and chosen[0].version in target.held:
         return f"answers while version {chosen[0].version} is held back"
     if chosen:
@@ -417,14 +273,14 @@ def _why_former(slot: Slot, candidate: Candidate, heir: Slot | None) -> str:
 
 
 def _turns(
-    chosen: Sequence[Candidate], slots: _ByVersion, now: float, limits: Limits
+    chosen: Sequence[Candidate], slots: ByVersion, now: float, limits: Limits
 ) -> Iterator[tuple[_Turn, Slot]]:
     """Who may be loaded now, with its place in the line: first attempts before retries, those
     that gave way to others less often, models without an answer before others, newest versions
     first."""
     has_answer = any(s.state is State.READY for same in slots.values() for s in same)
     for rank, candidate in enumerate(chosen):
-        slot = _find(slots, candidate) if candidate.whole else None
+        slot = find_in(slots, candidate) if candidate.whole else None
         if slot is None:
             continue
         at = retry_at(slot, limits)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from serving.events import log
 from serving.model_config import ModelConfig
@@ -16,7 +15,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
-from serving.models.desired import overrides, policy
+from serving.models.desired import choosing, overrides
 from serving.models.desired.candidates import (
     Candidate,
     ModelTarget,
@@ -24,11 +23,11 @@ from serving.models.desired.candidates import (
     on_disk,
     version_policy,
 )
-from serving.models.desired.configs import Configs, KnownConfig, fingerprint
 from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.signatures import Signatures
 from serving.models.state import Slot, State
-from serving.registry.directory import FoundModel
+from serving.registry.configs import fingerprint
+from serving.registry.snapshot import FoundModel, KnownConfig
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -57,19 +56,29 @@ class _Taken:
     versions: tuple[Candidate, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a look at a model's folder came to."""
+
+    versions: tuple[Candidate, ...] = ()
+    unknown: bool = False
+    settling: bool = False
+
+
 class DesiredState:
-    """The desired state of all models. Used by the manager's loop only.
+    """The desired state of all models. Used by the manager's loop only. What is on disk comes in
+    by ``see``, commands by ``apply``; whoever asks changes nothing.
 
     What commands decided is kept in one document of the state directory, the signatures that
     callers rely on in another. Configurations and files that came with a load call are not kept:
     they hold until the next load without them, or the end of the process.
     """
 
-    def __init__(self, settings: Settings, state: StateDir | None, configs: Configs) -> None:
+    def __init__(self, settings: Settings, state: StateDir | None) -> None:
         self._mode = settings.model_control
         self._keep_s = settings.rollout.keep_previous_s
         self._named = frozenset(settings.load_models)
-        self._state, self._configs = state, configs
+        self._state = state
         self._overrides = _read(state, self._mode)
         self.signatures = _read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
@@ -83,7 +92,10 @@ class DesiredState:
         self._exact: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, _Replacement] = {}
         self._taken: dict[str, _Taken] = {}
+        # As the sources last read them, and of those what counts.
+        self._read: dict[str, KnownConfig] = {}
         self._in_force: dict[str, KnownConfig] = {}
+        self._seen: dict[str, _Seen] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
         self._keeping = {
             model: current.kept_until
@@ -116,7 +128,7 @@ class DesiredState:
         )
 
     def known(self, model: str) -> KnownConfig | None:
-        """The configuration in force, as the last ``target`` saw it."""
+        """The configuration in force, as last seen."""
         return self._in_force.get(model)
 
     def uploaded(self) -> dict[str, FoundModel]:
@@ -127,49 +139,49 @@ class DesiredState:
             if replacement.upload is not None
         }
 
-    def upload_folders(self) -> list[Path]:
-        return [o.upload.root for o in self._replacements.values() if o.upload is not None]
-
-    def read_configurations_again(self) -> None:
-        """With the next ``target`` of each model, also where the files look as before."""
-        self._configs.read_again()
+    def uploads(self) -> list[Upload]:
+        return [o.upload for o in self._replacements.values() if o.upload is not None]
 
     def keep_only(self, models: Collection[str]) -> None:
-        """Forget the configurations of all other models."""
-        self._configs.keep_only(models)
+        """Forget what was seen of all other models."""
+        for seen in (self._read, self._seen):
+            for model in seen.keys() - set(models):
+                del seen[model]
         for model in self._in_force.keys() - set(models) - self._taken.keys():
             del self._in_force[model]
 
-    def target(self, model: str, found: FoundModel | None, unseen: bool, now: float) -> ModelTarget:
-        """All that the policy needs of one model. ``found``: the model on disk, None where none
-        was found; ``unseen``: it may be there all the same, for its directory could not be read.
-        ``now``: epoch seconds."""
-        current = self.overrides_of(model)
+    def see(self, model: str, found: FoundModel | None, unseen: bool) -> None:
+        """Take up what is on disk of a model. ``found``: None where it was not found; ``unseen``:
+        it may be there all the same, for its directory could not be read."""
         found = self.uploaded().get(model, found)
-        wanted = self.is_wanted(model)
         unknown = bool(found.error) if found is not None else unseen
-        versions = () if unknown else self._versions(model, found, wanted, current)
-        known = self._in_force.get(model)
+        versions = () if unknown else self._take_up(model, found)
+        settling = found is not None and not found.config_settled
+        self._seen[model] = _Seen(versions, unknown, settling)
+
+    def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
+        """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
+        was may be there all the same. ``now``: epoch seconds."""
+        current = self.overrides_of(model)
+        seen = self._seen.get(model) or _Seen(unknown=unseen)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
-            versions=versions,
-            policy=version_policy(known, versions),
-            unknown=unknown,
-            settling=found is not None and not found.config_settled,
-            wanted=wanted,
+            versions=seen.versions,
+            policy=version_policy(self._in_force.get(model), seen.versions),
+            unknown=seen.unknown,
+            settling=seen.settling,
+            wanted=self.is_wanted(model),
             extra=current.versions,
             out=overrides.held_out(
-                current, {candidate.version: candidate.key.files for candidate in versions}
+                current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
         )
 
-    def _versions(
-        self, model: str, found: FoundModel | None, wanted: bool, current: Overrides
-    ) -> tuple[Candidate, ...]:
+    def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
         taken = self._taken.get(model)
         known = taken.known if taken is not None else self._configuration(model, found)
         if known is not None:
@@ -182,7 +194,7 @@ class DesiredState:
             versions = merged(
                 taken.versions, {candidate.version: candidate for candidate in versions}
             )
-        if not wanted and not current.versions:
+        if not self.is_wanted(model) and not self.overrides_of(model).versions:
             self._taken.pop(model, None)
         elif known is not None and (taken is not None or (found and found.config_settled)):
             self._taken[model] = _Taken(known, versions)
@@ -192,7 +204,9 @@ class DesiredState:
         replacement = self._replacements.get(model)
         if replacement is not None:
             return replacement.known
-        return self._configs.of(found) if found is not None else self._configs.known(model)
+        if found is not None and found.config is not None:
+            self._read[model] = _with_policy(found.config, self._read.get(model))
+        return self._read.get(model)
 
     def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
         """Files that were asked for and are loaded may change again; whether any were."""
@@ -261,7 +275,7 @@ class DesiredState:
         model, version = command.model, command.version
         loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
         disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
-        chosen = frozenset(candidate.version for candidate in policy.desired(target, slots))
+        chosen = frozenset(candidate.version for candidate in choosing.desired(target, slots))
         if version is None:
             self._exact.pop(model, None)
             self._replacements.pop(model, None)
@@ -328,8 +342,15 @@ def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool
     candidate = target.of(version)
     if candidate is None or not candidate.whole:
         return False
-    slot = policy.find(slots, candidate)
+    slot = choosing.find(slots, candidate)
     return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
+
+
+def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
+    """Where the configuration is wrong, the version policy is the last one that could be read."""
+    if read.config is not None or before is None:
+        return read
+    return replace(read, policy=before.policy)
 
 
 def _given(config: ModelConfig) -> KnownConfig:

@@ -51,16 +51,16 @@ class Rates:
         return () if known is None else known.shown
 
     def rate(self, version: VersionView) -> float:
-        own = version.config.request_log.rate if version.config is not None else None
+        own = version.facts.config.request_log.rate if version.facts.config is not None else None
         return self._rate if own is None else own
 
     def _remember(self, key: tuple[str, int], version: VersionView) -> None:
-        own = version.config.request_log.redact if version.config is not None else ()
+        own = version.facts.config.request_log.redact if version.facts.config is not None else ()
         patterns = (*self._redact, *own)
         known = self._known.get(key)
-        if known is None or known[:2] != (patterns, version.signature):
-            shown = _shown(patterns, version.signature)
-            self._known[key] = _Known(patterns, version.signature, shown)
+        if known is None or known[:2] != (patterns, version.facts.signature):
+            shown = _shown(patterns, version.facts.signature)
+            self._known[key] = _Known(patterns, version.facts.signature, shown)
         self._known.move_to_end(key)
 
     def _forget(self, there: int) -> None:

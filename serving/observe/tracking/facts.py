@@ -6,10 +6,8 @@ import platform
 import socket
 
 from serving import __version__
-from serving.events import log
 from serving.models.views import VersionView
 from serving.observe.tracking.exporter import VersionFacts
-from serving.registry.manifest import Manifest, ManifestError, read_manifest
 from serving.settings import Settings
 
 # Those that change how a version answers.
@@ -30,8 +28,7 @@ def server_name(settings: Settings) -> str:
 
 
 def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFacts:
-    """Reads the version's manifest."""
-    manifest = _manifest(version)
+    manifest, known = version.origin.manifest, version.facts
     flat = settings.flat()
     params = {
         "model": model,
@@ -39,16 +36,16 @@ def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFac
         "server": server_name(settings),
         "serving_version": __version__,
         "python": platform.python_version(),
-        "provider": version.provider,
-        "provider_nodes": ", ".join(f"{k}: {n}" for k, n in sorted(version.provider_nodes.items())),
-        "threads": str(version.threads),
-        "instances": str(version.instances),
+        "provider": known.provider,
+        "provider_nodes": ", ".join(f"{k}: {n}" for k, n in sorted(known.provider_nodes.items())),
+        "threads": str(known.threads),
+        "instances": str(known.instances),
         "permits": str(settings.permits),
-        "batching": version.batching_words,
-        "max_batch_rows": str(version.max_rows),
-        "isolated": version.isolated or "no",
-        "memory_bytes": str(version.memory_bytes or ""),
-        "load_seconds": f"{version.load_seconds:.3f}" if version.load_seconds is not None else "",
+        "batching": known.batching,
+        "max_batch_rows": str(known.max_rows),
+        "isolated": known.isolated or "no",
+        "memory_bytes": str(known.memory_bytes or ""),
+        "load_seconds": f"{known.load_seconds:.3f}" if known.load_seconds is not None else "",
         **{f"settings/{key}": str(flat[key]) for key in _SETTINGS},
     }
     if manifest is None:
@@ -68,11 +65,3 @@ def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFac
         manifest.run_id,
         manifest.model_id,
     )
-
-
-def _manifest(version: VersionView) -> Manifest | None:
-    try:
-        return read_manifest(version.path)
-    except ManifestError as error:
-        log.warning("manifest_unreadable", version=version.number, reason=error.reason)
-        return None

@@ -112,7 +112,8 @@ class Tracker:
         span = Span(self._since, now, clock - self._clock)
         served = dict(self._served())
         # A version that has gone has its last window, where its counters are still there.
-        costs = {**dict.fromkeys(self._facts), **{key: view.cost for key, view in served.items()}}
+        measured = {key: view.facts.cost for key, view in served.items()}
+        costs = {**dict.fromkeys(self._facts), **measured}
         self._learn(served)
         self._present = served.keys()
         windows = self._history.close(span, counters, costs, self._system.read())

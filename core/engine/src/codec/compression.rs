@@ -102,28 +102,19 @@ pub fn deflate(encoding: Encoding, data: &[u8], of: &Reservation) -> Result<Byte
     pack(encoding, data, buffer(data.len(), of)?)?.finish()
 }
 
-/// A gRPC message behind its five-byte prefix, compressed.
+/// For what is made of `len` bytes. The limit is on what is packed: here it was kept already.
 ///
 /// # Errors
 /// As [`deflate`].
-pub fn deflate_framed(encoding: Encoding, message: &[u8], of: &Reservation) -> Result<Bytes> {
-    const FRAME: usize = 5;
-    let mut out = buffer(message.len(), of)?;
-    out.room(FRAME)?.extend_from_slice(&[1, 0, 0, 0, 0]);
-    let mut out = pack(encoding, message, out)?;
-    let len = u32::try_from(out.len() - FRAME).unwrap_or(u32::MAX);
-    if let Some(field) = out.room(0)?.get_mut(1..FRAME) {
-        field.copy_from_slice(&len.to_be_bytes());
-    }
-    out.finish()
-}
-
-/// The limit is on what is packed: here it was kept already.
-fn buffer(len: usize, of: &Reservation) -> Result<AnswerBuf<'_>> {
+pub fn buffer(len: usize, of: &Reservation) -> Result<AnswerBuf<'_>> {
     AnswerBuf::new(of, len / 2 + 64, usize::MAX)
 }
 
-fn pack<'a>(encoding: Encoding, data: &[u8], mut out: AnswerBuf<'a>) -> Result<AnswerBuf<'a>> {
+/// [`deflate`], behind what is there already.
+///
+/// # Errors
+/// As [`deflate`].
+pub fn pack<'a>(encoding: Encoding, data: &[u8], mut out: AnswerBuf<'a>) -> Result<AnswerBuf<'a>> {
     let packed = match encoding {
         Encoding::Identity => out.write_all(data).map(|()| out),
         Encoding::Gzip => {

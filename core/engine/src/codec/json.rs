@@ -14,7 +14,7 @@ mod raw;
 mod request;
 pub(crate) mod values;
 
-pub use answer::encode_infer;
+pub use answer::{InferAnswer, encode_infer};
 pub use document::MAX_DEPTH;
 pub use raw::decode_raw_binary;
 pub use request::{decode_infer, decode_infer_until};

@@ -2,12 +2,15 @@
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
-//! raw little-endian bytes. Answers are encoded from borrowed [`OutputTensor`]s.
+//! raw little-endian bytes. Answers are encoded from borrowed [`OutputTensor`]s, in the
+//! [`answer::Form`] that the request brought.
 
+pub mod answer;
 pub mod binary;
 pub mod buffer;
 pub mod bytes_tensor;
 pub mod compression;
+pub mod frame;
 pub mod json;
 pub mod names;
 pub mod prepare;

@@ -10,12 +10,12 @@ mod refusals;
 mod request;
 mod write;
 
-pub use answer::{encode_bool_response, encode_infer, encode_stream_error, encode_stream_infer, framed};
+pub use answer::{
+    ModelInferResponse, ModelStreamInferResponse, encode_bool, encode_infer, encode_stream_error,
+    encode_stream_infer,
+};
 pub(super) use refusals::{no_classification, no_data, no_sequences, no_shared_memory, reserved};
 pub use request::{decode_infer, decode_infer_until, decode_model_ref};
 
 #[cfg(test)]
 mod tests;
-
-/// The largest message a gRPC client can take.
-pub const MAX_MESSAGE: usize = i32::MAX as usize;

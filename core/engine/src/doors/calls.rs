@@ -3,7 +3,7 @@
 
 use crate::admission::Reservation;
 use crate::codec::buffer::AnswerBuf;
-use crate::codec::protobuf;
+use crate::codec::frame;
 use crate::error::{Error, ErrorCode, Result};
 use crate::stats::Protocol;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ const CAPACITY: usize = 256;
 pub struct CallAnswer {
     pub status: u16,
     pub content_type: String,
-    /// gRPC: in its frame.
+    /// gRPC: in its frame, where the call asks for that.
     pub body: Bytes,
 }
 
@@ -32,6 +32,8 @@ pub struct Call {
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
     pub request_id: Option<String>,
+    /// gRPC: whether the answer goes out as it is, in its frame.
+    pub framed: bool,
     answer: Mutex<Option<oneshot::Sender<Result<CallAnswer>>>>,
     /// What the call holds of the budget until whoever answers it lets go, also when its client
     /// has left before.
@@ -67,6 +69,7 @@ impl Call {
             headers,
             body,
             request_id: None,
+            framed: protocol == Protocol::Grpc,
             answer: Mutex::new(Some(tx)),
             held,
         };
@@ -77,7 +80,7 @@ impl Call {
     /// answered before or the client had left.
     pub fn respond(&self, status: u16, content_type: String, body: &[u8]) -> bool {
         let body = match self.protocol {
-            Protocol::Grpc => protobuf::framed(body, &self.held),
+            Protocol::Grpc => frame::copied(body, self.framed, &self.held),
             Protocol::Http => AnswerBuf::copied(body, &self.held),
         };
         self.end(body.map(|body| CallAnswer { status, content_type, body }))

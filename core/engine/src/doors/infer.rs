@@ -1,20 +1,21 @@
-//! One engine behind every door: hold the request against the version that the
-//! table names now, join its line, wait for the answer, count the outcome.
+//! One engine behind every door: ask the table once who answers, hold the request against that
+//! version, join its line, wait for the answer, count the outcome.
 
 use super::Shared;
 use crate::admission::Reservation;
 use crate::codec::InferRequest;
+use crate::codec::answer::{Answer, Encode, Form, Reply};
 use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
 use crate::observe::{Origin, RequestRecord};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{Answer, Form, Pending, Queue, Refused, Reply, RequestMeta};
-use crate::routes::parse_version;
-use crate::stats::{Protocol, Stats};
+use crate::queue::{Pending, Queue, Refused, RequestMeta};
+use crate::routes::{Key, Reference, Resolved};
+use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
-use crate::tensor::Datatype;
+use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -22,9 +23,10 @@ use std::time::{Duration, Instant};
 /// A decoded request, with what its answer is to look like, before it is checked and queued.
 pub struct DecodedRequest {
     pub request: InferRequest,
-    pub form: Form,
+    pub encode: Encode,
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
+    pub key: Option<Key>,
 }
 
 /// What the head of a request says that is needed to count, log and trace it.
@@ -63,9 +65,17 @@ pub struct OutcomeGuard<'a> {
     method: &'static str,
     request_id: Option<&'a str>,
     replayed: bool,
-    stats: Option<Arc<Stats>>,
+    place: Place,
     record: Option<Arc<RequestRecord>>,
     done: bool,
+}
+
+/// Where a request goes, as far as it is known.
+enum Place {
+    Unasked,
+    /// The table has no such version, or it doesn't answer.
+    Nowhere,
+    On(Resolved),
 }
 
 impl<'a> OutcomeGuard<'a> {
@@ -82,7 +92,7 @@ impl<'a> OutcomeGuard<'a> {
             method: request_head.method,
             request_id: request_head.request_id,
             replayed: request_head.replayed,
-            stats: None,
+            place: Place::Unasked,
             record: shared.observer.begin(|| request_head.origin(), parent),
             done: false,
         }
@@ -120,13 +130,50 @@ impl<'a> OutcomeGuard<'a> {
         self.started
     }
 
-    /// Name the version; until then the outcome goes to the unknown ones.
-    pub fn on(&mut self, queue: &Queue) {
-        self.stats = Some(queue.stats().clone());
+    /// Ask the table who answers; until then, and where nobody does, the outcome goes to the
+    /// unknown ones. The answer is kept: whoever asks again gets the same queue.
+    ///
+    /// # Errors
+    /// As [`crate::routes::Routes::resolve`].
+    pub fn resolve(&mut self, asked: Reference<'_>, key: Option<Key>) -> Result<Arc<Queue>> {
+        let resolved = match &self.place {
+            Place::On(resolved) => return Ok(resolved.queue.clone()),
+            Place::Unasked | Place::Nowhere => self.shared.routes.resolve(asked, key),
+        };
+        self.goes(resolved)
     }
 
-    pub fn is_on_a_version(&self) -> bool {
-        self.stats.is_some()
+    /// The queue that was resolved has closed: ask again, with what the request drew.
+    fn resolve_again(&mut self, asked: Reference<'_>, key: Option<Key>) -> Result<Arc<Queue>> {
+        let Place::On(before) = &self.place else { return self.resolve(asked, key) };
+        let next = self.shared.routes.resolve_again(asked, key, before)?;
+        if Arc::ptr_eq(&next.queue, &before.queue) {
+            return Err(leaving(asked.model));
+        }
+        self.goes(Ok(next))
+    }
+
+    fn goes(&mut self, resolved: Result<Resolved>) -> Result<Arc<Queue>> {
+        match resolved {
+            Ok(resolved) => {
+                let queue = resolved.queue.clone();
+                self.place = Place::On(resolved);
+                Ok(queue)
+            }
+            Err(error) => {
+                self.place = Place::Nowhere;
+                Err(error)
+            }
+        }
+    }
+
+    /// A request that was refused before anybody asked which version it is for is that
+    /// version's refusal all the same.
+    pub fn refused(&mut self, asked: Reference<'_>, key: Option<Key>) {
+        if matches!(self.place, Place::Unasked) {
+            // Where there is none it stays with the unknown ones.
+            let _ = self.resolve(asked, key);
+        }
     }
 
     /// Count the outcome. The record comes back, for the answer names its ids.
@@ -137,7 +184,10 @@ impl<'a> OutcomeGuard<'a> {
     }
 
     fn count(&self, outcome: std::result::Result<usize, &Error>) {
-        let stats = self.stats.as_ref().unwrap_or(&self.shared.unresolved);
+        let stats = match &self.place {
+            Place::On(resolved) => resolved.queue.stats(),
+            Place::Unasked | Place::Nowhere => &self.shared.unresolved,
+        };
         stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.code), self.started.elapsed());
         if let Some(record) = &self.record {
             record.finish(&self.shared.events, outcome);
@@ -167,34 +217,34 @@ pub fn deadline(
 
 /// Run a request to its answer.
 ///
-/// The table is read here, after decoding and just before the line is joined; a
-/// line that closed in between sends the request back to the table, so a swap
-/// loses nothing.
+/// The table is asked here, after decoding and just before the line is joined; a line that
+/// closed in between sends the request back to the table, with all its inputs, so a swap loses
+/// nothing.
 pub async fn run(
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
     decoded: DecodedRequest,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let DecodedRequest { request, form, deadline, mut reservation } = decoded;
+    let DecodedRequest { request, encode, deadline, mut reservation, key } = decoded;
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }
     let request = Arc::new(request);
-    let mut queue = shared.routes.pick(&request.model, &request.version)?;
+    let mut queue = guard.resolve(reference(&request), key)?;
     let converted = prepare::converted_bytes(&request);
     if converted > 0 {
         reservation.take(converted)?;
     }
     loop {
-        guard.on(&queue);
         refuse_late(&queue, deadline)?;
         let prepared;
-        (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation).await?;
+        (prepared, reservation) =
+            prepare_for(shared, &request, &queue, encode.form, deadline, reservation).await?;
         guard.draw_sample(&queue, &request, &prepared);
         let meta = RequestMeta {
             id: request.id.clone(),
-            form,
+            encode,
             priority: request.priority,
             deadline,
             mailbox: Some(mailbox.clone()),
@@ -214,15 +264,25 @@ pub async fn run(
             }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
-                let next = shared.routes.pick(&request.model, &request.version)?;
-                if Arc::ptr_eq(&next, &queue) {
-                    return Err(leaving(&request.model));
-                }
-                queue = next;
+                queue = guard.resolve_again(reference(&request), key)?;
                 reservation = pending.into_reservation().unwrap_or_else(|| shared.budget.reserve());
             }
         }
     }
+}
+
+fn reference(request: &InferRequest) -> Reference<'_> {
+    Reference { model: &request.model, version: &request.version }
+}
+
+/// Header by which a client says that it wants the version it had before, where versions share
+/// a model's requests.
+const KEY: HeaderName = HeaderName::from_static("x-routing-key");
+
+/// Read only where a route looks at it.
+pub fn routing_key(shared: &Shared, headers: &HeaderMap) -> Option<Key> {
+    let value = shared.routes.is_sticky().then(|| headers.get(KEY))??;
+    Some(Key::of(value.as_bytes()))
 }
 
 fn leaving(model: &str) -> Error {
@@ -235,7 +295,7 @@ async fn prepare_for(
     shared: &Shared,
     request: &Arc<InferRequest>,
     queue: &Arc<Queue>,
-    form: Form,
+    form: &dyn Form,
     deadline: Option<Instant>,
     held: Reservation,
 ) -> Result<(Prepared, Reservation)> {
@@ -248,8 +308,9 @@ async fn prepare_for(
     } else {
         (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };
-    if matches!(form, Form::Http(_)) {
-        refuse_halves_in_json(&prepared, queue)?;
+    // Before running, not after.
+    for &(place, binary) in &prepared.outputs {
+        form.takes(&queue.signature().outputs[place], binary)?;
     }
     Ok((prepared, held))
 }
@@ -277,35 +338,4 @@ fn refuse_late(queue: &Queue, deadline: Option<Instant>) -> Result<()> {
         return Err(Error::expired());
     }
     Ok(())
-}
-
-/// FP16 and BF16 have no JSON form: refuse before running, not after.
-fn refuse_halves_in_json(prepared: &Prepared, queue: &Queue) -> Result<()> {
-    for &(place, binary) in &prepared.outputs {
-        let spec = &queue.signature().outputs[place];
-        if !binary && matches!(spec.datatype, Datatype::Fp16 | Datatype::Bf16) {
-            return Err(Error::bad(format!(
-                "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
-                spec.datatype, spec.name
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Whether a model, or one version of it, answers now.
-///
-/// # Errors
-/// `NotFound` for an unknown model or version, `BadRequest` for a bad version.
-pub fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
-    let version = parse_version(version)?;
-    let table = shared.routes.table();
-    let route = table.route(model)?;
-    if let Some(v) = version
-        && !route.versions.contains_key(&v)
-        && !route.unavailable.contains_key(&v)
-    {
-        return Err(route.absent(model, v));
-    }
-    Ok(route.is_ready(version))
 }

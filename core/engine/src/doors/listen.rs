@@ -1,7 +1,7 @@
 //! Listeners and I/O threads: who accepts, and which thread serves.
 
 use super::connection::{self, Door};
-use super::{Config, Io, Shared, drain_begins, health, tidy};
+use super::{Config, Io, Shared, drain_begins, grpc, tidy};
 use crate::events::Level;
 use crate::offload;
 use crate::queue::{self, mailbox::Mailbox};
@@ -100,7 +100,7 @@ fn io_thread(
     accepting: Option<Accepting>,
 ) -> io::Result<IoThread> {
     let (stop, stopped) = oneshot::channel();
-    let tonic = health::Services::new(&shared).map_err(io::Error::other)?;
+    let tonic = grpc::LibraryServices::new(&shared).map_err(io::Error::other)?;
     let io = Arc::new(Io { shared, mailbox: Mailbox::new(), tonic });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

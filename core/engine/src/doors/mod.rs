@@ -5,15 +5,11 @@ pub mod calls;
 pub mod connection;
 mod expectation;
 pub mod grpc;
-pub mod grpc_answer;
-pub mod grpc_request;
 mod half_closed;
-pub mod health;
 pub mod http;
 pub mod http2;
 pub mod incoming;
 pub mod infer;
-pub mod library;
 pub mod lifetime;
 mod linger;
 pub mod listen;
@@ -23,7 +19,6 @@ mod server;
 pub mod signpost;
 pub mod silence;
 pub mod socket;
-pub mod stream;
 #[cfg(test)]
 mod test_sockets;
 mod tidy;
@@ -38,7 +33,6 @@ use crate::events::{Events, Level};
 use crate::loans::Loans;
 use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
-use crate::queue::batch;
 use crate::queue::mailbox::Mailbox;
 use crate::routes::{Routes, Table};
 use crate::stats::{Protocol, Stats};
@@ -117,7 +111,7 @@ pub struct Shared {
 pub struct Io {
     pub shared: Arc<Shared>,
     pub mailbox: Arc<Mailbox>,
-    pub tonic: health::Services,
+    pub tonic: grpc::LibraryServices,
 }
 
 /// One request being handled; dropping it counts it out.
@@ -257,7 +251,7 @@ async fn within<A: Future, T>(
         None => outcome(answer.await),
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(output) => outcome(output),
-            Err(_) => Err(batch::expired()),
+            Err(_) => Err(Error::expired()),
         },
     }
 }

@@ -1,5 +1,7 @@
 use super::*;
+use crate::codec::answer::Encode;
 use crate::codec::compression::Encoding;
+use crate::codec::json::InferAnswer;
 use crate::codec::{InferRequest, InputTensor, Payload};
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::{Compression, Config, Shared};
@@ -8,7 +10,7 @@ use crate::fields::Value;
 use crate::permits::Permits;
 use crate::queue::batch::OutputView;
 use crate::queue::mailbox::Mailbox;
-use crate::queue::{Batch, Form, Options, Queue};
+use crate::queue::{Batch, Options, Queue};
 use crate::routes::{Route, Table};
 use crate::stats::{Protocol, Stats};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
@@ -112,8 +114,8 @@ impl World {
                 parent.and_then(|p| Context::parse(p.as_bytes()))
             });
             let reservation = shared.budget.reserve();
-            let form = Form::Http(Encoding::Identity);
-            let decoded = DecodedRequest { request, form, deadline: None, reservation };
+            let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
+            let decoded = DecodedRequest { request, encode, deadline: None, reservation, key: None };
             let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;
             let record = guard.close(outcome.as_ref());
             (outcome.map(|_| ()), record)

@@ -1,10 +1,8 @@
 //! W3C trace context: ids, the `traceparent` header, and which requests are traced.
 
+use crate::random::random;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use std::cell::Cell;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 
 pub const HEADER: HeaderName = HeaderName::from_static("traceparent");
 /// Length of a header of version 00.
@@ -144,18 +142,6 @@ pub fn decide(parent: Option<Context>, drawn: bool, trust_parents: bool) -> Opti
         Some(parent) => Some(Context { trace: parent.trace, span: SpanId::random(), sampled }),
         None => sampled.then(Context::root),
     }
-}
-
-/// SplitMix64, seeded once a thread: ids and draws need no secrets.
-fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(0u8));
-    }
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 mod answers;
 
-pub use answers::compressed_frame;
-
 use super::mailbox::Wakes;
 use super::pending::Pending;
 use super::{Queue, pending};
@@ -324,9 +322,4 @@ fn internal(message: impl Into<String>) -> Error {
 /// Whether this is a piece of a request that runs whole by now: it counts for nothing.
 fn is_void(member: &Portion<Arc<Pending>>) -> bool {
     member.is_piece() && member.item.is_alone()
-}
-
-/// For the door's own expiry while a batch runs.
-pub fn expired() -> Error {
-    pending::expired()
 }

@@ -14,7 +14,7 @@ mod texts;
 pub use batch::Batch;
 pub use deferred::{defer_wakes, wake_touched};
 pub use options::Options;
-pub use pending::{Answer, Form, Pending, Reply, RequestMeta, Ticket};
+pub use pending::{Pending, RequestMeta, Ticket};
 
 use crate::batching::policy::{Lines, Rules};
 use crate::codec::prepare::{Limits, Prepared};

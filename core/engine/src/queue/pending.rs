@@ -5,12 +5,11 @@ use super::mailbox::Mailbox;
 use super::pieces::Pieces;
 use crate::admission::Reservation;
 use crate::batching::policy::{Fate, Item};
-use crate::codec::compression::Encoding;
+use crate::codec::answer::{Encode, Reply};
 use crate::codec::prepare::Prepared;
 use crate::error::Error;
 use crate::loans::Weight;
 use crate::observe::RequestRecord;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,35 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-
-/// How an answer looks on its wire: which protocol's, and how compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Grpc(Encoding),
-    GrpcStream(Encoding),
-    Http(Encoding),
-}
-
-impl Form {
-    /// Bytes of raw outputs beyond which no answer of `limit` bytes can hold them: an FP64 of
-    /// eight bytes may be two characters of JSON.
-    pub(super) fn most_raw(self, limit: usize) -> usize {
-        match self {
-            Form::Grpc(_) | Form::GrpcStream(_) => limit,
-            Form::Http(_) => limit.saturating_mul(4),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub body: Bytes,
-    /// HTTP with binary tensors: length of the JSON part, before compression.
-    pub json_len: Option<usize>,
-    pub encoding: Encoding,
-}
-
-pub type Reply = Result<Answer, Error>;
 
 const WAITING: u8 = 0;
 const LEFT: u8 = 1;
@@ -61,7 +31,7 @@ pub struct Pending {
     alone: AtomicBool,
     pub level: usize,
     pub id: Option<Arc<str>>,
-    pub form: Form,
+    pub encode: Encode,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
     /// The answers so far to the pieces of a request that is larger than a batch.
@@ -84,7 +54,7 @@ struct Slot {
 /// All that travels with a request beside its tensors.
 pub struct RequestMeta {
     pub id: Option<Arc<str>>,
-    pub form: Form,
+    pub encode: Encode,
     pub priority: u64,
     pub deadline: Option<Instant>,
     pub mailbox: Option<Arc<Mailbox>>,
@@ -104,7 +74,7 @@ impl Pending {
             rows,
             level: queue.options().level(meta.priority),
             id: meta.id,
-            form: meta.form,
+            encode: meta.encode,
             arrived,
             deadline,
             pieces: Mutex::default(),

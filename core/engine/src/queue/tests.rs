@@ -1,6 +1,8 @@
 use super::*;
 use crate::admission::Budget;
+use crate::codec::answer::{Answer, Encode, Reply};
 use crate::codec::compression::Encoding;
+use crate::codec::json::InferAnswer;
 use crate::codec::prepare::PreparedTensor;
 use crate::loans::Weight;
 use crate::queue::batch::OutputView;
@@ -45,7 +47,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
 fn meta(id: i32, deadline: Option<Instant>) -> RequestMeta {
     RequestMeta {
         id: Some(id.to_string().into()),
-        form: Form::Http(Encoding::Identity),
+        encode: Encode { form: &InferAnswer, encoding: Encoding::Identity },
         priority: 0,
         deadline,
         mailbox: None,

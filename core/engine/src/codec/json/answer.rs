@@ -2,16 +2,51 @@
 
 use super::values::{self, NotJson, integer, list, string};
 use crate::admission::Reservation;
+use crate::codec::answer::{Answer, Form, Reply};
 use crate::codec::buffer::{AnswerBuf, too_large};
+use crate::codec::compression::{self, Encoding};
 use crate::codec::{AnswerHead, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
-use crate::tensor::Datatype;
+use crate::tensor::{Datatype, TensorSpec};
 use bytes::Bytes;
 
 /// Raw bytes of data that are written between two looks at the room there is.
 const STRETCH: usize = 16 << 10;
 /// The most that a byte of a string becomes, a control character.
 const ESCAPED: usize = 6;
+
+/// The REST answer of inference.
+#[derive(Debug)]
+pub struct InferAnswer;
+
+impl Form for InferAnswer {
+    fn encode(
+        &self,
+        encoding: Encoding,
+        head: &AnswerHead<'_>,
+        outputs: &[OutputTensor<'_>],
+        of: &Reservation,
+    ) -> Reply {
+        let (body, json_len) = encode_infer(head, outputs, of)?;
+        let body = match encoding {
+            Encoding::Identity => body,
+            encoding => compression::deflate(encoding, &body, of)?,
+        };
+        Ok(Answer { body, json_len, encoding })
+    }
+
+    /// An FP64 of eight bytes may be two characters.
+    fn most_raw(&self, limit: usize) -> usize {
+        limit.saturating_mul(4)
+    }
+
+    fn takes(&self, output: &TensorSpec, binary: bool) -> Result<()> {
+        if !binary && matches!(output.datatype, Datatype::Fp16 | Datatype::Bf16) {
+            return Err(no_text(output.datatype, &output.name));
+        }
+        Ok(())
+    }
+}
 
 /// Encodes a whole body; `Some(bytes of the JSON)` when binary tensors follow
 /// it, `None` when all of it is JSON (also when the binary tensors are empty).
@@ -171,15 +206,19 @@ fn comma<'b>(buffer: &'b mut AnswerBuf<'_>, i: usize, room: usize) -> Result<&'b
 }
 
 fn not_json(output: &OutputTensor, why: NotJson) -> Error {
-    Error::bad(match why {
-        NotJson::Datatype => format!(
-            "sending {} data via JSON is not supported. Please use the binary data format for output '{}'",
-            output.datatype, output.name
-        ),
-        NotJson::Element(i) => format!(
+    match why {
+        NotJson::Datatype => no_text(output.datatype, output.name),
+        NotJson::Element(i) => Error::bad(format!(
             "string element {i} of output '{}' is not valid UTF-8 and cannot be sent via JSON, \
              ask for the output with parameter 'binary_data'",
             output.name
-        ),
-    })
+        )),
+    }
+}
+
+fn no_text(datatype: Datatype, output: &str) -> Error {
+    Error::bad(format!(
+        "sending {datatype} data via JSON is not supported. Please use the binary data format for output \
+         '{output}'"
+    ))
 }

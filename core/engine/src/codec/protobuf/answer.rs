@@ -1,9 +1,10 @@
 //! Answers: their exact length first, then their bytes, once.
 
-use super::MAX_MESSAGE;
-use super::write::{len_field, put_frame, put_tag, put_text, put_varint, text_len, varint_len};
+use super::write::{len_field, put_tag, put_text, put_varint, text_len, varint_len};
 use crate::admission::Reservation;
-use crate::codec::buffer::{AnswerBuf, too_large};
+use crate::codec::answer::{Form, Reply};
+use crate::codec::compression::Encoding;
+use crate::codec::frame::{self, buffer, put_frame};
 use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Result;
 use bytes::{BufMut, Bytes};
@@ -12,21 +13,42 @@ use bytes::{BufMut, Bytes};
 /// without the bool's value, which follows.
 const FINAL_RESPONSE: [u8; 28] = *b"\x22\x1b\x0a\x15triton_final_response\x12\x02\x08";
 const FINAL_RESPONSE_LEN: usize = FINAL_RESPONSE.len() + 1;
-/// What goes before a gRPC message.
-const FRAME: usize = 5;
+
+/// The answer to `ModelInfer`.
+#[derive(Debug)]
+pub struct ModelInferResponse;
+
+/// An answer on a stream, the last one to its request.
+#[derive(Debug)]
+pub struct ModelStreamInferResponse;
+
+impl Form for ModelInferResponse {
+    fn encode(
+        &self,
+        encoding: Encoding,
+        head: &AnswerHead<'_>,
+        outputs: &[OutputTensor<'_>],
+        of: &Reservation,
+    ) -> Reply {
+        frame::answer(encoding, of, |framed| encode_infer(head, outputs, framed, of))
+    }
+}
+
+impl Form for ModelStreamInferResponse {
+    fn encode(
+        &self,
+        encoding: Encoding,
+        head: &AnswerHead<'_>,
+        outputs: &[OutputTensor<'_>],
+        of: &Reservation,
+    ) -> Reply {
+        frame::answer(encoding, of, |framed| encode_stream_infer(head, outputs, true, framed, of))
+    }
+}
 
 /// Bytes of the unframed `ModelInferResponse`.
 fn infer_len(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
     head_len(head) + outputs.iter().map(output_len).sum::<usize>()
-}
-
-/// A buffer for a message of `len` bytes and its frame, in the budget of `of`.
-fn buffer(of: &Reservation, len: usize) -> Result<AnswerBuf<'_>> {
-    let limit = of.max_message().min(MAX_MESSAGE);
-    if len > limit {
-        return Err(too_large(len, limit));
-    }
-    AnswerBuf::new(of, FRAME + len, usize::MAX)
 }
 
 /// Encodes a `ModelInferResponse` with raw contents, `framed` with the five
@@ -40,17 +62,12 @@ pub fn encode_infer(
     framed: bool,
     of: &Reservation,
 ) -> Result<Bytes> {
-    let len = infer_len(head, outputs);
-    let mut buffer = buffer(of, len)?;
-    let out = buffer.room(0)?;
-    if framed {
-        put_frame(out, len);
-    }
-    put_infer(out, head, None, outputs);
+    let mut buffer = buffer(infer_len(head, outputs), framed, of)?;
+    put_infer(buffer.room(0)?, head, None, outputs);
     buffer.finish()
 }
 
-/// Encodes a framed `ModelStreamInferResponse` that holds an answer.
+/// Encodes a `ModelStreamInferResponse` that holds an answer, `framed` as [`encode_infer`] does.
 ///
 /// # Errors
 /// As [`encode_infer`].
@@ -58,50 +75,39 @@ pub fn encode_stream_infer(
     head: &AnswerHead,
     outputs: &[OutputTensor],
     final_response: bool,
+    framed: bool,
     of: &Reservation,
 ) -> Result<Bytes> {
     let len = infer_len(head, outputs) + FINAL_RESPONSE_LEN;
-    let mut buffer = buffer(of, len_field(2, len))?;
+    let mut buffer = buffer(len_field(2, len), framed, of)?;
     let out = buffer.room(0)?;
-    put_frame(out, len_field(2, len));
     put_tag(out, 2);
     put_varint(out, len as u64);
     put_infer(out, head, Some(final_response), outputs);
     buffer.finish()
 }
 
-/// Encodes a framed `ModelStreamInferResponse` that holds an error; `model` and
-/// `version` are empty when the request was never accepted.
-pub fn encode_stream_error(message: &str, id: Option<&str>, model: &str, version: &str) -> Bytes {
-    let head = AnswerHead { model, version, id };
-    let len = head_len(&head);
+/// Encodes a `ModelStreamInferResponse` that holds an error, `framed` or not; the model and the
+/// version of `head` are empty when the request was never accepted.
+pub fn encode_stream_error(message: &str, head: &AnswerHead, framed: bool) -> Bytes {
+    let len = head_len(head);
     // Names and ids are bounded, and so are texts of errors.
     let mut out = Vec::new();
-    put_frame(&mut out, text_len(1, message) + len_field(2, len));
+    if framed {
+        put_frame(&mut out, text_len(1, message) + len_field(2, len));
+    }
     put_text(&mut out, 1, message);
     put_tag(&mut out, 2);
     put_varint(&mut out, len as u64);
-    put_head(&mut out, &head);
+    put_head(&mut out, head);
     out.into()
 }
 
-/// Any other answer, encoded already, in its frame.
-///
-/// # Errors
-/// As [`encode_infer`].
-pub fn framed(message: &[u8], of: &Reservation) -> Result<Bytes> {
-    let mut buffer = buffer(of, message.len())?;
-    let out = buffer.room(0)?;
-    put_frame(out, message.len());
-    out.extend_from_slice(message);
-    buffer.finish()
-}
-
-/// Encodes a framed answer of one bool in field 1: `ServerLiveResponse`,
-/// `ServerReadyResponse`, `ModelReadyResponse`.
-pub fn encode_bool_response(value: bool) -> Bytes {
+/// An answer of one bool in field 1: `ServerLiveResponse`, `ServerReadyResponse`,
+/// `ModelReadyResponse`.
+pub fn encode_bool(value: bool) -> Bytes {
     // False is the field's default and is not written.
-    if value { Bytes::from_static(&[0, 0, 0, 0, 2, 0x08, 1]) } else { Bytes::from_static(&[0, 0, 0, 0, 0]) }
+    Bytes::from_static(if value { &[0x08, 1] } else { &[] })
 }
 
 fn put_infer(out: &mut Vec<u8>, head: &AnswerHead, final_response: Option<bool>, outputs: &[OutputTensor]) {

@@ -164,7 +164,7 @@ fn unframe(framed: &[u8]) -> &[u8] {
 #[test]
 fn small_answers_are_what_prost_writes() {
     for value in [false, true] {
-        assert_eq!(BoolResponse::decode(unframe(&encode_bool_response(value))).unwrap().value, value);
+        assert_eq!(BoolResponse::decode(encode_bool(value)).unwrap().value, value);
     }
     let model = ModelRef { name: "m".into(), version: "3".into() };
     assert_eq!(decode_model_ref(model.encode_to_vec().into()).unwrap(), ("m".into(), "3".into()));
@@ -174,12 +174,13 @@ fn small_answers_are_what_prost_writes() {
 
 #[test]
 fn a_stream_error_holds_the_message_and_the_id() {
-    let framed = encode_stream_error("no such model", Some("7"), "m", "");
+    let framed =
+        encode_stream_error("no such model", &AnswerHead { model: "m", version: "", id: Some("7") }, true);
     let answer = ModelStreamInferResponse::decode(unframe(&framed)).unwrap();
     assert_eq!(answer.error_message, "no such model");
     let inner = answer.infer_response.unwrap();
     assert_eq!((inner.id.as_str(), inner.model_name.as_str(), inner.model_version.as_str()), ("7", "m", ""));
-    let bare = encode_stream_error("x", None, "", "");
+    let bare = encode_stream_error("x", &AnswerHead { model: "", version: "", id: None }, true);
     assert!(ModelStreamInferResponse::decode(unframe(&bare)).unwrap().infer_response.is_some());
 }
 
@@ -219,7 +220,7 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
     let head = AnswerHead { model: "m", version: "1", id: None };
     let budget = Budget::of_messages(150_000, 200_000);
     let of = budget.reserve();
-    let answer = encode_stream_infer(&head, &outputs, true, &of).unwrap();
+    let answer = encode_stream_infer(&head, &outputs, true, true, &of).unwrap();
     assert_eq!(budget.used(), answer.len());
     assert_eq!(encode_infer(&head, &outputs, true, &of).unwrap_err().code, ErrorCode::Full);
     drop(answer);
@@ -255,7 +256,7 @@ proptest! {
             prop_assert_eq!(output.datatype.as_str(), "FP32");
             prop_assert_eq!(raw, data);
         }
-        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last, &boundless()).unwrap())).unwrap();
+        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last, true, &boundless()).unwrap())).unwrap();
         let mut inner = streamed.infer_response.unwrap();
         let parameter = inner.parameters.remove("triton_final_response").unwrap();
         prop_assert_eq!(parameter.parameter_choice, Some(ParameterChoice::Bool(last)));

@@ -4,12 +4,6 @@ use bytes::BufMut;
 
 const LEN: u32 = 2;
 
-/// The head of a gRPC frame: not compressed, then the length.
-pub(super) fn put_frame(out: &mut Vec<u8>, len: usize) {
-    out.put_u8(0);
-    out.put_u32(u32::try_from(len).unwrap_or(u32::MAX));
-}
-
 pub(super) fn put_text(out: &mut Vec<u8>, number: u32, text: &str) {
     if !text.is_empty() {
         put_tag(out, number);

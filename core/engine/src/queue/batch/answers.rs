@@ -1,17 +1,15 @@
 //! How a run's outputs become the members' answers.
 
 use super::{Batch, OutputView, internal, is_void};
-use crate::admission::Reservation;
 use crate::batching::assemble;
 use crate::batching::policy::Portion;
+use crate::codec::answer::Reply;
 use crate::codec::bytes_tensor::Marks;
-use crate::codec::compression::Encoding;
-use crate::codec::{AnswerHead, OutputTensor, compression, json, protobuf};
+use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Error;
-use crate::queue::pending::{Answer, Form, Pending, Reply};
+use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
 use crate::tensor::Shape;
-use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
 /// A run's outputs while they are cut, and where their texts begin.
@@ -114,7 +112,7 @@ impl Batch {
             return None;
         }
         let of = &member.item.reservation;
-        let most = member.item.form.most_raw(of.max_message());
+        let most = member.item.encode.form.most_raw(of.max_message());
         let piece = Piece { start: member.start, rows: member.rows, outputs: cut };
         let mut pieces = member.item.pieces.lock();
         match pieces.keep(piece, member.item.rows, most, of) {
@@ -156,44 +154,6 @@ impl Batch {
         if let Some(record) = pending.record() {
             record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
-        encode(pending.form, &head, &tensors, &pending.reservation)
+        pending.encode.outputs(&head, &tensors, &pending.reservation)
     }
-}
-
-/// In the form asked for, within the limit and the budget of `of`.
-fn encode(form: Form, head: &AnswerHead<'_>, tensors: &[OutputTensor<'_>], of: &Reservation) -> Reply {
-    match form {
-        Form::Grpc(Encoding::Identity) => Ok(plain(protobuf::encode_infer(head, tensors, true, of)?)),
-        Form::Grpc(encoding) => {
-            compressed_frame(&protobuf::encode_infer(head, tensors, false, of)?, encoding, of)
-        }
-        Form::GrpcStream(Encoding::Identity) => {
-            Ok(plain(protobuf::encode_stream_infer(head, tensors, true, of)?))
-        }
-        Form::GrpcStream(encoding) => {
-            let framed = protobuf::encode_stream_infer(head, tensors, true, of)?;
-            compressed_frame(framed.get(5..).unwrap_or_default(), encoding, of)
-        }
-        Form::Http(encoding) => {
-            let (body, json_len) = json::encode_infer(head, tensors, of)?;
-            let body = match encoding {
-                Encoding::Identity => body,
-                encoding => compression::deflate(encoding, &body, of)?,
-            };
-            Ok(Answer { body, json_len, encoding })
-        }
-    }
-}
-
-fn plain(body: Bytes) -> Answer {
-    Answer { body, json_len: None, encoding: Encoding::Identity }
-}
-
-/// A gRPC message behind its five-byte prefix, compressed.
-///
-/// # Errors
-/// `Full` where there is no room for it.
-pub fn compressed_frame(message: &[u8], encoding: Encoding, of: &Reservation) -> Reply {
-    let body = compression::deflate_framed(encoding, message, of)?;
-    Ok(Answer { body, json_len: None, encoding })
 }

@@ -1,20 +1,21 @@
 //! `ModelStreamInfer` for one-to-one models: answers in request order, a bounded
 //! number in flight, an error in its place without ending the stream.
 
-use super::body::{Message, Messages};
-use super::grpc_answer::{self, GrpcBody};
-use super::grpc_request::{self, Head, OPEN_STREAM};
-use super::incoming::Incoming;
-use super::infer::{self, OutcomeGuard, RequestHead};
-use super::lifetime::Busy;
-use super::read_ahead::ReadAhead;
-use super::{Io, Shared, drain_begins};
+use super::decode::decode;
+use super::services::Messages;
+use super::wire::answer::{self, GrpcBody};
+use super::wire::request::{Head, OPEN_STREAM};
 use crate::codec::compression::Encoding;
-use crate::codec::{InferRequest, protobuf};
+use crate::codec::{AnswerHead, InferRequest, frame};
+use crate::doors::body::{Message, Messages as Reader};
+use crate::doors::incoming::Incoming;
+use crate::doors::infer::{self, OutcomeGuard, RequestHead};
+use crate::doors::lifetime::Busy;
+use crate::doors::read_ahead::ReadAhead;
+use crate::doors::{Io, Shared, drain_begins};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::trace::Context;
-use crate::queue::batch;
 use crate::stats::Protocol;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -29,47 +30,62 @@ use tokio::sync::mpsc;
 /// Answers waiting for the client to read them, beside those in flight.
 const UNREAD: usize = 2;
 
-pub fn open(io: Arc<Io>, head: Head, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
+/// What is called on a stream.
+struct Called {
+    name: &'static str,
+    messages: &'static Messages,
+}
+
+pub fn open(
+    io: Arc<Io>,
+    name: &'static str,
+    messages: &'static Messages,
+    head: Head,
+    request: Request<Incoming>,
+    busy: Busy,
+) -> Response<GrpcBody> {
     let mut open = request.body().budget().reserve();
     if let Err(error) = open.take(OPEN_STREAM) {
-        return grpc_answer::failure(&error, head.request_id.as_deref());
+        return answer::failure(&error, head.request_id.as_deref());
     }
     let (frames, body) = mpsc::channel(UNREAD);
     let mut response = Response::new(GrpcBody::Stream(body));
-    grpc_answer::content_type(&mut response);
+    answer::content_type(&mut response);
     if let Some(id) = &head.request_id {
         ids::put(response.headers_mut(), id);
     }
     // Answers are compressed as their requests came; the header announces with what.
-    grpc_answer::note_encoding(
+    answer::note_encoding(
         response.headers_mut(),
         head.answer_encoding(&io.shared, head.encoding != Encoding::Identity),
     );
     let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
     tokio::spawn(async move {
         let (_in_flight, _busy, _open) = (io.shared.enter(), busy, open);
+        let called = Called { name, messages };
         let parent = Context::from_headers(request.headers());
         let body = request.into_body();
         let budget = body.budget().clone();
         let ahead = ReadAhead::new(body);
-        let messages = Messages::new(ahead.clone(), budget);
-        let outcome = ahead.beside(serve(&io, &head, parent, messages, &frames, errors_end)).await;
+        let incoming = Reader::new(ahead.clone(), budget);
+        let outcome = ahead.beside(serve(&io, &called, &head, parent, incoming, &frames, errors_end)).await;
         // A client that left reads no trailers.
-        let _ = frames.send(Frame::trailers(grpc_answer::trailers(outcome))).await;
+        let _ = frames.send(Frame::trailers(answer::trailers(outcome))).await;
     });
     response
 }
 
 async fn serve(
     io: &Arc<Io>,
+    called: &Called,
     head: &Head,
     parent: Option<Context>,
-    messages: Messages<ReadAhead>,
+    incoming: Reader<ReadAhead>,
     frames: &mpsc::Sender<Frame<Bytes>>,
     errors_end: bool,
 ) -> Result<()> {
     let shared = &io.shared;
-    let mut reading = Some(Box::pin(read(shared.clone(), messages)));
+    let mut reading = Some(Box::pin(read(shared.clone(), incoming)));
     let mut answers = FuturesOrdered::new();
     let mut draining = shared.draining.subscribe();
     let mut ended: Option<Result<()>> = None;
@@ -84,17 +100,17 @@ async fn serve(
                 }
             }
             // The read stays in place between rounds: half a message must not be lost.
-            Some((messages, message)) = conditional(&mut reading), if room => match message {
+            Some((incoming, message)) = conditional(&mut reading), if room => match message {
                 Ok(Some(message)) => {
                     let mut held = message.reservation.another();
-                    let answer = answer(io.clone(), head, parent, message);
+                    let answer = answer(io.clone(), called, head, parent, message);
                     // Small messages make many of these.
                     held.hold(size_of_val(&answer));
                     answers.push_back(async move {
                         let _held = held;
                         answer.await
                     });
-                    reading = Some(Box::pin(read(shared.clone(), messages)));
+                    reading = Some(Box::pin(read(shared.clone(), incoming)));
                 }
                 Ok(None) => ended = Some(Ok(())),
                 Err(error) => ended = Some(Err(error)),
@@ -109,11 +125,11 @@ async fn serve(
     }
 }
 
-type Read = (Messages<ReadAhead>, Result<Option<Message>>);
+type Read = (Reader<ReadAhead>, Result<Option<Message>>);
 
-async fn read(shared: Arc<Shared>, mut messages: Messages<ReadAhead>) -> Read {
-    let message = messages.next(&shared, None).await;
-    (messages, message)
+async fn read(shared: Arc<Shared>, mut incoming: Reader<ReadAhead>) -> Read {
+    let message = incoming.next(&shared, None).await;
+    (incoming, message)
 }
 
 async fn conditional<F: Future<Output = Read>>(reading: &mut Option<Pin<Box<F>>>) -> Option<Read> {
@@ -143,16 +159,22 @@ async fn send(
 }
 
 /// One message of the stream, to its framed answer.
-async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Message) -> StreamAnswer {
+async fn answer(
+    io: Arc<Io>,
+    called: &Called,
+    head: &Head,
+    parent: Option<Context>,
+    message: Message,
+) -> StreamAnswer {
     let shared = &io.shared;
     let started = Instant::now();
     let compressed = message.compressed;
-    let request_head = RequestHead { started, ..head.request_head("ModelStreamInfer") };
+    let request_head = RequestHead { started, ..head.request_head(called.name) };
     let mut guard = OutcomeGuard::open(shared, request_head, || parent);
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
-    let decoded = grpc_request::decode(shared, head, message, started, true).await;
+    let decoded = decode(shared, called.messages, head, message, started).await;
     let (outcome, id, model, version) = match decoded {
         Ok(decoded) => {
             let InferRequest { id, model, version, .. } = &decoded.request;
@@ -166,15 +188,12 @@ async fn answer(io: Arc<Io>, head: &Head, parent: Option<Context>, message: Mess
         let request_id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
-        let framed = protobuf::encode_stream_error(&error.message, id.as_deref(), &model, &version);
+        let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
+        let write = |framed| (called.messages.failure)(&error.message, &answer_head, framed);
+        let encoding = head.answer_encoding(shared, compressed);
         // It is small; where there is no room for it packed, it goes as it is, which its frame says.
-        let packed = match head.answer_encoding(shared, compressed) {
-            Encoding::Identity => None,
-            encoding => {
-                let message = framed.get(5..).unwrap_or_default();
-                batch::compressed_frame(message, encoding, &shared.budget.reserve()).ok()
-            }
-        };
-        (error, packed.map_or(framed, |answer| answer.body))
+        let answer = frame::answer(encoding, &shared.budget.reserve(), |framed| Ok(write(framed)));
+        let body = answer.map_or_else(|_| write(true), |answer| answer.body);
+        (error, body)
     })
 }

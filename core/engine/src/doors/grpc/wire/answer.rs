@@ -1,12 +1,12 @@
 //! gRPC's answers: their bodies, heads and trailers.
 
-use super::lifetime::Busy;
-use super::{Shared, signpost};
 use crate::admission::Reservation;
+use crate::codec::answer::Answer;
 use crate::codec::compression::Encoding;
+use crate::doors::lifetime::Busy;
+use crate::doors::{Shared, signpost};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
-use crate::queue::Answer;
 use crate::status;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};

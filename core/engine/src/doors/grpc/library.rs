@@ -1,12 +1,13 @@
 //! tonic's services (health, reflection) behind our own reader: it gets whole, small
 //! messages, which came in time and are counted while they are held (fault 103).
 
-use super::body::{Message, Messages};
-use super::grpc_answer::{self, GrpcBody, Held};
-use super::grpc_request::{OPEN_STREAM, head_bytes};
-use super::incoming::Incoming;
-use super::lifetime::Busy;
-use super::{Io, Shared, drain_begins};
+use super::services::health::HealthService;
+use super::wire::answer::{self, GrpcBody, Held};
+use super::wire::request::{OPEN_STREAM, head_bytes};
+use crate::doors::body::{Message, Messages};
+use crate::doors::incoming::Incoming;
+use crate::doors::lifetime::Busy;
+use crate::doors::{Io, Shared, drain_begins};
 use crate::error::{Error, ErrorCode};
 use crate::ids;
 use crate::stats::Protocol;
@@ -17,9 +18,13 @@ use futures_util::Stream;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic_health::pb::health_server::HealthServer;
 
 /// Of one request: names of services, symbols and files.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -27,14 +32,14 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
 
 pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<GrpcBody> {
-    if let Some(refusal) = grpc_answer::refuse(&io.shared, &request) {
+    if let Some(refusal) = answer::refuse(&io.shared, &request) {
         return refusal;
     }
     let (parts, incoming) = request.into_parts();
     let budget = incoming.budget().clone();
     let mut open = budget.reserve();
     if let Err(error) = open.take(OPEN_STREAM + head_bytes(&parts.headers)) {
-        return grpc_answer::failure(&error, ids::from_client(&parts.headers));
+        return answer::failure(&error, ids::from_client(&parts.headers));
     }
     let messages = Messages::new(incoming, budget).at_most(MAX_MESSAGE);
     let (body, mut held) = match parts.uri.path() {
@@ -43,7 +48,7 @@ pub async fn serve(io: &Io, request: Request<Incoming>, busy: Busy) -> Response<
             Err(error) => {
                 let id = ids::from_client(&parts.headers).map_or_else(ids::make, str::to_owned);
                 io.shared.report(Protocol::Grpc, &id, "", &error);
-                return grpc_answer::failure(&error, Some(&id));
+                return answer::failure(&error, Some(&id));
             }
         },
         path if path.starts_with(REFLECTION) => {
@@ -63,7 +68,7 @@ fn unknown(shared: &Shared, path: &str, client_id: Option<&str>) -> Response<Grp
     let id = client_id.map_or_else(ids::make, str::to_owned);
     let error = Error::new(ErrorCode::Unimplemented, unknown_words(path));
     shared.report(Protocol::Grpc, &id, "", &error);
-    grpc_answer::failure(&error, Some(&id))
+    answer::failure(&error, Some(&id))
 }
 
 fn unknown_words(path: &str) -> String {
@@ -122,6 +127,62 @@ fn framed(message: &Message) -> Bytes {
     frame.put_u32(u32::try_from(message.data.len()).unwrap_or(u32::MAX));
     frame.put_slice(&message.data);
     frame.freeze()
+}
+
+type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
+
+/// Health and reflection, by the service's name in a call's path: three services need no router.
+pub struct Services(Vec<(&'static str, Box<Handler>)>);
+
+type Handler = dyn Fn(http::Request<Body>) -> Answer + Send + Sync;
+
+impl Services {
+    /// # Errors
+    /// When a descriptor set cannot be read: a fault of the build.
+    pub fn new(shared: &Arc<Shared>) -> Result<Services, String> {
+        let builder = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(crate::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let mut services = Services(Vec::new());
+        services.add(HealthServer::new(HealthService { shared: shared.clone() }));
+        services.add(builder().build_v1().map_err(|e| e.to_string())?);
+        services.add(builder().build_v1alpha().map_err(|e| e.to_string())?);
+        Ok(services)
+    }
+
+    fn add<S>(&mut self, service: S)
+    where
+        S: tower_service::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let call = move |request| -> Answer {
+            // Such services are ready always: they queue nothing.
+            let answer = service.clone().call(request);
+            Box::pin(async move {
+                match answer.await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            })
+        };
+        self.0.push((S::NAME, Box::new(call)));
+    }
+
+    /// What the service that `/service/method` names answers; UNIMPLEMENTED when there is none.
+    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        match self.0.iter().find(|(name, _)| *name == service) {
+            Some((_, call)) => call(request).await,
+            None => Status::unimplemented("").into_http(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,29 +1,36 @@
-//! `grpc.health.v1` and server reflection, by tonic.
+//! `grpc.health.v1`, by tonic but for what its definition has not yet.
 
-use super::{Shared, drain_begins};
+use super::{Kind, Method, Service, oip};
 use crate::codec::names::LONGEST_NAME;
+use crate::doors::{Shared, drain_begins};
+use bytes::Bytes;
 use futures_util::Stream;
 use prost::Message;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tonic::body::Body;
-use tonic::server::NamedService;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
+/// Names of the server itself.
+static SERVER: [&str; 2] = ["", oip::SERVICE.name];
 
-pub struct Service {
-    shared: Arc<Shared>,
+pub struct HealthService {
+    pub shared: Arc<Shared>,
 }
 
-/// The path of `Health/List`, which tonic's definition of the service has not yet.
-pub const LIST: &str = "/grpc.health.v1.Health/List";
+/// What tonic's definition of the service has not yet.
+const LIST: &str = "/grpc.health.v1.Health/List";
+
+pub static SERVICE: Service = Service {
+    name: "grpc.health.v1.Health",
+    is_whole: false,
+    methods: &[Method { path: LIST, name: LIST, kind: Kind::Local(list) }],
+};
+
 /// `List` names at most this many, as its definition asks.
 const LISTED: usize = 100;
 
@@ -34,25 +41,25 @@ struct HealthListResponse {
 }
 
 /// The answer to `Health/List`: the server's services and the models, by name.
-pub fn list(shared: &Shared) -> Vec<u8> {
+fn list(shared: &Shared, _: Bytes) -> crate::error::Result<Bytes> {
     let table = shared.routes.table();
     let mut names: Vec<&str> = table.models.keys().map(String::as_str).collect();
     names.sort_unstable();
-    let statuses = SERVICES
+    let statuses = SERVER
         .into_iter()
         .chain(names)
         .take(LISTED)
         .filter_map(|name| Some((name.to_owned(), response(status(shared, name)?))))
         .collect();
-    HealthListResponse { statuses }.encode_to_vec()
+    Ok(HealthListResponse { statuses }.encode_to_vec().into())
 }
 
 /// The server under its service names, a model under its own; `None` when unknown.
 fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
-    let ready = if SERVICES.contains(&service) {
+    let ready = if SERVER.contains(&service) {
         shared.is_ready()
     } else {
-        shared.routes.table().models.get(service)?.is_ready(None)
+        shared.routes.table().models.get(service)?.is_ready()
     };
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }
@@ -70,7 +77,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Service {
+impl Health for HealthService {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
@@ -113,62 +120,6 @@ async fn watch(shared: &Shared, service: &str, tx: &mpsc::Sender<Result<HealthCh
             () = tx.closed() => return,
             () = drain_begins(&mut draining) => return,
             change = changed.changed() => if change.is_err() { return },
-        }
-    }
-}
-
-type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
-
-/// Health and reflection, by the service's name in a call's path: three services need no router.
-pub struct Services(Vec<(&'static str, Box<Handler>)>);
-
-type Handler = dyn Fn(http::Request<Body>) -> Answer + Send + Sync;
-
-impl Services {
-    /// # Errors
-    /// When a descriptor set cannot be read: a fault of the build.
-    pub fn new(shared: &Arc<Shared>) -> Result<Services, String> {
-        let builder = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(crate::DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let mut services = Services(Vec::new());
-        services.add(HealthServer::new(Service { shared: shared.clone() }));
-        services.add(builder().build_v1().map_err(|e| e.to_string())?);
-        services.add(builder().build_v1alpha().map_err(|e| e.to_string())?);
-        Ok(services)
-    }
-
-    fn add<S>(&mut self, service: S)
-    where
-        S: tower_service::Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
-            + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
-    {
-        let call = move |request| -> Answer {
-            // Such services are ready always: they queue nothing.
-            let answer = service.clone().call(request);
-            Box::pin(async move {
-                match answer.await {
-                    Ok(response) => response,
-                    Err(never) => match never {},
-                }
-            })
-        };
-        self.0.push((S::NAME, Box::new(call)));
-    }
-
-    /// What the service that `/service/method` names answers; UNIMPLEMENTED when there is none.
-    pub async fn call(&self, request: http::Request<Body>) -> http::Response<Body> {
-        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
-        match self.0.iter().find(|(name, _)| *name == service) {
-            Some((_, call)) => call(request).await,
-            None => Status::unimplemented("").into_http(),
         }
     }
 }

@@ -1,24 +1,18 @@
-//! gRPC's requests: what their heads say, and what their messages become.
+//! gRPC's requests: what their heads say, and the bytes of their messages.
 
-use super::body::{self, Message};
-use super::grpc_answer::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
-use super::infer::{self, DecodedRequest, RequestHead};
-use super::{Compression, Shared};
+use super::answer::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
-use crate::codec::protobuf;
+use crate::doors::body::{self, Message};
+use crate::doors::infer::{self, RequestHead};
+use crate::doors::{Compression, Shared};
 use crate::error::{Error, Result};
 use crate::ids;
-use crate::offload::Job;
-use crate::queue::Form;
+use crate::routes::Key;
 use crate::stats::Protocol;
-use crate::stop::Stop;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::time::{Duration, Instant};
-
-/// Larger messages are decoded off the I/O thread: they may consist of tiny fields.
-const DECODE_INLINE: usize = 1 << 20;
 
 /// What a stream or a watch takes while it is open and quiet, in bytes, beside what every request
 /// does: its tasks and buffers. Measured: 10,600.
@@ -40,12 +34,13 @@ pub struct Head {
     pub request_id: Option<String>,
     pub encoding: Encoding,
     replayed: bool,
+    pub key: Option<Key>,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
 
 impl Head {
-    pub fn read(headers: &HeaderMap) -> Result<Head> {
+    pub fn read(shared: &Shared, headers: &HeaderMap) -> Result<Head> {
         let encoding = match headers.get(GRPC_ENCODING) {
             None => Encoding::Identity,
             Some(value) => Encoding::parse(value.to_str().unwrap_or("?"))?,
@@ -57,6 +52,7 @@ impl Head {
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
             replayed: headers.contains_key(ids::REPLAY),
+            key: infer::routing_key(shared, headers),
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }
@@ -106,32 +102,6 @@ fn parse_timeout(value: &[u8]) -> Result<Duration> {
         b'n' => Duration::from_nanos(number),
         _ => return Err(bad()),
     })
-}
-
-/// A message, decoded.
-pub async fn decode(
-    shared: &Shared,
-    head: &Head,
-    message: Message,
-    started: Instant,
-    streamed: bool,
-) -> Result<DecodedRequest> {
-    let encoding = head.answer_encoding(shared, message.compressed);
-    // The RPC's time began with its head, also for a late message of a stream.
-    let left = head.timeout.map(|t| t.saturating_sub(started.saturating_duration_since(head.started)));
-    let deadline = infer::deadline(shared, started, left, 0);
-    let (data, held) = whole(shared, head, message, deadline).await?;
-    let bytes = data.len();
-    let (request, mut reservation) = if bytes <= DECODE_INLINE {
-        (protobuf::decode_infer(data)?, held)
-    } else {
-        let work = move |stop: &Stop, _: &mut _| protobuf::decode_infer_until(stop, data);
-        Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await?
-    };
-    reservation.take(request.owned_bytes())?;
-    let deadline = infer::deadline(shared, started, left, request.timeout_us);
-    let form = if streamed { Form::GrpcStream(encoding) } else { Form::Grpc(encoding) };
-    Ok(DecodedRequest { request, form, deadline, reservation })
 }
 
 /// A message's bytes; decompressed, where it is marked so, by what the head says.

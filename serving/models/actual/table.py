@@ -1,4 +1,4 @@
-"""Makes the core's route table out of the models' views, and publishes it."""
+"""The core's route table, made of the models' views."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from serving.models.views import ModelView
-from serving.rollout.policy import plan
 
 if TYPE_CHECKING:
     from serving import _core
@@ -15,16 +14,21 @@ if TYPE_CHECKING:
 def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
     """A function that publishes a whole new route table; the manager calls it with every new set
     of views."""
-    # Here, so that the rules can be read and tested without the built core.
+    # Here, so that the loop can be tested without the built core.
     from serving import _core
 
     def publish(views: tuple[ModelView, ...]) -> None:
-        plans = [plan(view) for view in views]
-        server.publish(
-            [
-                _core.Route(p.model, p.versions, p.default, p.unavailable, p.reason, p.unloaded)
-                for p in plans
-            ]
+        server.publish([_route(view) for view in views])
+
+    def _route(view: ModelView) -> _core.Route:
+        route = view.route
+        return _core.Route(
+            view.name,
+            route.queues,
+            route.default,
+            route.unavailable,
+            route.reason,
+            route.unloaded,
         )
 
     return publish

@@ -1,0 +1,72 @@
+//! How answers look on their wires: values that travel with the requests. A protocol adds a
+//! [`Form`] of its own; whoever batches, queues or sends answers knows none of them.
+
+use super::compression::Encoding;
+use super::{AnswerHead, OutputTensor};
+use crate::admission::Reservation;
+use crate::error::{Error, Result};
+use crate::tensor::TensorSpec;
+use bytes::Bytes;
+use std::fmt::Debug;
+
+/// One answer, as it goes to the socket.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub body: Bytes,
+    /// HTTP with binary tensors: length of the JSON part, before compression.
+    pub json_len: Option<usize>,
+    pub encoding: Encoding,
+}
+
+pub type Reply = std::result::Result<Answer, Error>;
+
+/// What a protocol makes of a run's outputs.
+pub trait Form: Debug + Sync {
+    /// The whole answer, within the limit and the budget of `of`.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Full`, and `BadRequest` naming an output that has no place in it.
+    fn encode(
+        &self,
+        encoding: Encoding,
+        head: &AnswerHead<'_>,
+        outputs: &[OutputTensor<'_>],
+        of: &Reservation,
+    ) -> Reply;
+
+    /// Bytes of raw outputs beyond which no answer of `limit` bytes can hold them.
+    fn most_raw(&self, limit: usize) -> usize {
+        limit
+    }
+
+    /// To be asked before anything runs.
+    ///
+    /// # Errors
+    /// `BadRequest` naming the output where none of its data has a place in an answer, or in the
+    /// binary part of one.
+    fn takes(&self, _output: &TensorSpec, _binary: bool) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// How the answer to one request looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Encode {
+    pub form: &'static dyn Form,
+    pub encoding: Encoding,
+}
+
+impl Encode {
+    /// # Errors
+    /// As [`Form::encode`].
+    pub fn outputs(self, head: &AnswerHead<'_>, outputs: &[OutputTensor<'_>], of: &Reservation) -> Reply {
+        self.form.encode(self.encoding, head, outputs, of)
+    }
+}
+
+impl Answer {
+    /// A body that is neither compressed nor has a binary part.
+    pub fn plain(body: Bytes) -> Answer {
+        Answer { body, json_len: None, encoding: Encoding::Identity }
+    }
+}

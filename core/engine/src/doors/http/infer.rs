@@ -1,0 +1,140 @@
+//! Inference over HTTP, whichever protocol's.
+
+use super::answer::{failed, success};
+use super::protocol::{Bodies, Named, Protocol};
+use super::request::read;
+use crate::admission::Reservation;
+use crate::codec::answer::{Answer, Encode};
+use crate::codec::compression::Encoding;
+use crate::codec::{InferRequest, Payload};
+use crate::doors::incoming::Incoming;
+use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
+use crate::doors::lifetime::Busy;
+use crate::doors::{Io, Shared, put_trace};
+use crate::error::Result;
+use crate::ids;
+use crate::observe::trace::Context;
+use crate::offload::Job;
+use crate::queue::Queue;
+use crate::routes::{Key, Reference};
+use crate::stats::Protocol as Door;
+use crate::stop::{NEVER, Stop};
+use bytes::Bytes;
+use http::header::ACCEPT_ENCODING;
+use http::{Request, Response};
+use http_body_util::Full;
+use std::time::Instant;
+
+/// Larger texts are decoded off the I/O thread.
+const DECODE_INLINE: usize = 64 << 10;
+
+/// What of a request its head says.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    bodies: &'static Bodies,
+    reference: Reference<'a>,
+    key: Option<Key>,
+}
+
+pub async fn answer(
+    io: &Io,
+    started: Instant,
+    client_id: Option<&str>,
+    (protocol, bodies): (&Protocol, &'static Bodies),
+    named: Named,
+    request: Request<Incoming>,
+    busy: &Busy,
+) -> Response<Full<Bytes>> {
+    let shared = &io.shared;
+    let mut guard = {
+        let request_head = RequestHead {
+            protocol: Door::Http,
+            started,
+            method: "POST",
+            path: request.uri().path(),
+            request_id: client_id,
+            replayed: request.headers().contains_key(ids::REPLAY),
+        };
+        OutcomeGuard::open(shared, request_head, || Context::from_headers(request.headers()))
+    };
+    if let Some(record) = guard.record() {
+        record.named(&named.model);
+    }
+    let reference = Reference { model: &named.model, version: &named.version };
+    let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
+    let outcome = infer_once(io, asked, request, &mut guard, busy).await;
+    if outcome.is_err() {
+        guard.refused(reference, asked.key);
+    }
+    let record = guard.close(outcome.as_ref());
+    let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
+    let mut response = match outcome {
+        Ok(answer) => success(answer),
+        Err(error) => failed(shared, protocol, id, &named.model, &error),
+    };
+    if let Some(record) = &record {
+        ids::put(response.headers_mut(), record.request_id());
+        put_trace(response.headers_mut(), record);
+    }
+    response
+}
+
+async fn infer_once(
+    io: &Io,
+    asked: Asked<'_>,
+    request: Request<Incoming>,
+    guard: &mut OutcomeGuard<'_>,
+    busy: &Busy,
+) -> Result<Answer> {
+    let shared = &io.shared;
+    let Asked { bodies, reference, key } = asked;
+    let head = (bodies.head)(request.headers())?;
+    let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
+    let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
+    let deadline = infer::deadline(shared, guard.started(), None, 0);
+    let (data, reservation) = read(shared, request, deadline, busy).await?;
+    if let Some(record) = guard.record() {
+        record.received(data.len());
+    }
+    let came = reservation.bytes();
+    let (mut decoded, mut reservation) =
+        decode(shared, asked, head, data, deadline, reservation, guard).await?;
+    decoded.model = reference.model.into();
+    decoded.version = reference.version.to_owned();
+    reservation.take(decoded.owned_bytes())?;
+    if !decoded.inputs.iter().any(|input| matches!(input.payload, Payload::Raw(_))) {
+        // Nothing is left of the text: its data was converted, and counted as that.
+        reservation.give_back(came);
+    }
+    let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
+    let encode = Encode { form: bodies.form, encoding };
+    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key };
+    infer::run(shared, &io.mailbox, decoded, guard).await
+}
+
+/// A request, and what it holds of the budget: `held` and what was converted.
+type Decoded = (InferRequest, Reservation);
+
+async fn decode(
+    shared: &Shared,
+    Asked { bodies, reference, key }: Asked<'_>,
+    head: Option<String>,
+    data: Bytes,
+    deadline: Option<Instant>,
+    mut held: Reservation,
+    guard: &mut OutcomeGuard<'_>,
+) -> Result<Decoded> {
+    let body = (bodies.split)(head.as_deref(), data)?;
+    let queue = if body.needs_signature { Some(guard.resolve(reference, key)?) } else { None };
+    let bytes = body.text.len();
+    if bytes <= DECODE_INLINE {
+        let signature = queue.as_deref().map(Queue::signature);
+        return Ok(((bodies.decode)(&NEVER, reference.model, body, signature, &mut held)?, held));
+    }
+    let model = reference.model.to_owned();
+    let work = move |stop: &Stop, held: &mut Reservation| {
+        let signature = queue.as_deref().map(Queue::signature);
+        (bodies.decode)(stop, &model, body, signature, held)
+    };
+    Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
+}

@@ -1,0 +1,184 @@
+//! The Open Inference Protocol's paths and bodies, with the binary tensors of Triton's.
+
+use super::answer::{JSON_LENGTH, health};
+use super::protocol::{Bodies, Kind, Named, Protocol, Row, Split, Verb};
+use super::request::header_text;
+use crate::admission::Reservation;
+use crate::codec::binary::{self, Split as Body};
+use crate::codec::{InferRequest, json, names};
+use crate::doors::Shared;
+use crate::error::{Error, ErrorCode, Result};
+use crate::routes::Reference;
+use crate::status;
+use crate::stop::Stop;
+use crate::tensor::{Signature, shown};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use percent_encoding::percent_decode_str;
+
+pub static PROTOCOL: Protocol = Protocol {
+    rows: &[
+        row(Verb::Post, "/v2/models/{model}/infer", Kind::Infer(&BODIES)),
+        row(Verb::Post, "/v2/models/{model}/versions/{version}/infer", Kind::Infer(&BODIES)),
+        row(Verb::Get, "/v2/health/live", Kind::Local(|_, _| Ok(health("{\"live\":true}".into(), true)))),
+        row(Verb::Get, "/v2/health/ready", Kind::Local(ready)),
+        row(Verb::Get, "/v2/models/{model}/ready", Kind::Local(model_ready)),
+        row(Verb::Get, "/v2/models/{model}/versions/{version}/ready", Kind::Local(model_ready)),
+        row(Verb::Any, "/v2/models/{model}/versions/{version}/**", Kind::Call),
+        row(Verb::Any, "/v2/models/{model}/versions/**", Kind::Nowhere(no_version)),
+        row(Verb::Any, "/v2/**", Kind::Call),
+        row(Verb::Any, "/", Kind::Call),
+    ],
+    status: status::http_status,
+    error: json::error,
+    name: model_name,
+};
+
+static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer };
+
+const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
+    Row { verb, pattern, kind }
+}
+
+fn no_version(text: &str) -> Error {
+    let found = match text {
+        "" => "no version follows '/versions'".to_owned(),
+        text => format!("'{}' is no version", shown(text)),
+    };
+    let expected = "expected an integer, as in /v2/models/NAME/versions/1/infer";
+    Error::new(ErrorCode::NotFound, format!("Not Found: {found}: {expected}"))
+}
+
+/// A name as it came percent-encoded: decoded once, then refused when it could
+/// mean a path (fault 61).
+fn model_name(encoded: &str) -> Result<String> {
+    let name =
+        percent_decode_str(encoded).decode_utf8().map_err(|_| Error::bad("model name is not UTF-8"))?;
+    let hostile = name.is_empty()
+        || name.len() > names::LONGEST_NAME
+        || name == "."
+        || name.contains("..")
+        || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+    if hostile {
+        return Err(Error::bad(
+            "invalid model name: it must not be empty or contain path or control characters",
+        ));
+    }
+    Ok(name.into_owned())
+}
+
+fn ready(shared: &Shared, _: &Named) -> Result<Response<Full<Bytes>>> {
+    let ready = shared.is_ready();
+    Ok(health(format!("{{\"ready\":{ready}}}"), ready))
+}
+
+fn model_ready(shared: &Shared, named: &Named) -> Result<Response<Full<Bytes>>> {
+    let Named { model, version } = named;
+    let ready = shared.routes.is_ready(Reference { model, version })?;
+    Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", json::quoted(model)), ready))
+}
+
+/// The length of the JSON before binary tensors. Clients that set no content type, or curl's
+/// default for `-d`, mean JSON.
+fn head(headers: &HeaderMap) -> Result<Option<String>> {
+    const TAKEN: [&str; 4] =
+        ["application/json", "application/octet-stream", "application/x-www-form-urlencoded", "text/json"];
+    if let Some(value) = headers.get(CONTENT_TYPE) {
+        let kind = value.to_str().unwrap_or("?").split(';').next().unwrap_or("").trim();
+        if !TAKEN.iter().any(|t| kind.eq_ignore_ascii_case(t)) {
+            return Err(Error::new(
+                ErrorCode::UnsupportedMediaType,
+                "unsupported content type: use application/json, or application/octet-stream with binary \
+                 tensors",
+            ));
+        }
+    }
+    header_text(headers, &JSON_LENGTH)
+}
+
+fn split(json_length: Option<&str>, data: Bytes) -> Result<Split> {
+    Ok(match binary::split(json_length, data)? {
+        Body::Json(text) => Split { text, binary: Bytes::new(), needs_signature: false },
+        Body::Mixed { json, binary } => Split { text: json, binary, needs_signature: false },
+        Body::Raw(binary) => Split { text: Bytes::new(), binary, needs_signature: true },
+    })
+}
+
+fn decode(
+    stop: &Stop,
+    model: &str,
+    body: Split,
+    signature: Option<&Signature>,
+    held: &mut Reservation,
+) -> Result<InferRequest> {
+    match signature {
+        Some(signature) => json::decode_raw_binary(model, signature, body.binary),
+        None => json::decode_infer_until(stop, model, &body.text, body.binary, held),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+
+    fn found(method: &Method, path: &str) -> Option<Result<(Kind, Named)>> {
+        PROTOCOL.find(method, path)
+    }
+
+    #[test]
+    fn fault_61_names_that_could_be_paths_are_refused() {
+        for bad in ["%2e%2e", "a%2Fb", "a%5Cb", "a%00b", "..", "%ff", "a%0Ab"] {
+            assert_eq!(model_name(bad).unwrap_err().code, ErrorCode::BadRequest, "{bad}");
+        }
+        assert_eq!(model_name("my%20model.v1").unwrap(), "my model.v1");
+        // Decoded once only: the name really holds a percent sign.
+        assert_eq!(model_name("a%252Fb").unwrap(), "a%2Fb");
+    }
+
+    #[test]
+    fn fault_43_wrong_methods_are_not_allowed() {
+        for (method, path) in [
+            (Method::GET, "/v2/models/m/infer"),
+            (Method::POST, "/v2/health/live"),
+            (Method::TRACE, "/v2/health/ready"),
+        ] {
+            assert_eq!(found(&method, path).unwrap().unwrap_err().code, ErrorCode::MethodNotAllowed);
+        }
+        assert!(found(&Method::GET, "/elsewhere").is_none());
+    }
+
+    #[test]
+    fn what_a_path_names_is_found_whatever_is_beside_it() {
+        for path in [
+            "/",
+            "/v2",
+            "/v2/",
+            "/v2/x",
+            "/v2/models/..",
+            "/v2/models/m/versions/3/stats",
+            "/v2/models/m/infer/",
+        ] {
+            assert!(matches!(found(&Method::PUT, path), Some(Ok((Kind::Call, _)))), "{path}");
+        }
+        let (kind, named) = found(&Method::POST, "/v2/models/a%20b/versions/007/infer").unwrap().unwrap();
+        assert!(matches!(kind, Kind::Infer(_)));
+        assert_eq!((&*named.model, &*named.version), ("a b", "007"));
+    }
+
+    #[test]
+    fn what_is_no_version_is_named() {
+        for (path, part) in [
+            ("/v2/models/m/versions/abc/infer", "'abc' is no version: expected an integer"),
+            ("/v2/models/m/versions/-1", "'-1' is no version"),
+            ("/v2/models/m/versions", "no version follows"),
+            ("/v2/models/m/versions//infer", "no version follows"),
+        ] {
+            let error = found(&Method::POST, path).unwrap().unwrap_err();
+            assert_eq!(error.code, ErrorCode::NotFound);
+            assert!(error.message.contains(part), "{path}: {}", error.message);
+        }
+    }
+}

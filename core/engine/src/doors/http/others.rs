@@ -1,0 +1,81 @@
+//! What is no inference over HTTP: answered here, by whoever pulls calls, or refused.
+
+use super::answer::failed;
+use super::protocol::{Kind, Named, Protocol};
+use super::request::read;
+use crate::doors::calls::{self, Call, CallAnswer};
+use crate::doors::incoming::Incoming;
+use crate::doors::lifetime::Busy;
+use crate::doors::{Shared, infer, text_headers, within};
+use crate::error::Result;
+use crate::ids;
+use crate::observe::Origin;
+use crate::stats::Protocol as Door;
+use crate::status;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Body;
+use std::time::Instant;
+
+/// What is answered here or by whoever pulls calls, and what no path names; told to the
+/// access log.
+pub async fn answer(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    (protocol, target): (&Protocol, Result<(Kind, Named)>),
+    request: Request<Incoming>,
+    busy: &Busy,
+) -> Response<Full<Bytes>> {
+    let record = shared.observer.begin_other(|| Origin {
+        protocol: Door::Http,
+        method: request.method().as_str().to_owned().into(),
+        path: request.uri().path().to_owned(),
+        request_id: client_id.map(str::to_owned),
+        started,
+    });
+    let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
+    let outcome = match target {
+        Ok((Kind::Local(answers), named)) => answers(shared, &named),
+        Ok(_) => call(shared, started, id, request, busy).await,
+        Err(error) => Err(error),
+    };
+    let word = outcome.as_ref().err().map(|error| error.code);
+    let mut response = outcome.unwrap_or_else(|error| failed(shared, protocol, id, "", &error));
+    if let Some(record) = &record {
+        let bytes = response.body().size_hint().lower();
+        let word = word.or_else(|| status::http_word(response.status()));
+        record.finish_other(&shared.events, word.map_or(Ok(()), Err), response.status().as_str(), bytes);
+        ids::put(response.headers_mut(), record.request_id());
+    }
+    response
+}
+
+async fn call(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    request: Request<Incoming>,
+    busy: &Busy,
+) -> Result<Response<Full<Bytes>>> {
+    let headers = text_headers(request.headers());
+    // While the body comes; then the call counts them.
+    let mut beside = request.body().budget().reserve();
+    beside.take(calls::text_bytes(&headers))?;
+    let (method, path) = (request.method().as_str().to_owned(), request.uri().path().to_owned());
+    let limit = infer::deadline(shared, started, None, 0);
+    let (data, held) = read(shared, request, limit, busy).await?;
+    drop(beside);
+    let (mut call, answer) = Call::new((Door::Http, method), path, headers, data, held)?;
+    call.request_id = client_id.map(str::to_owned);
+    shared.calls.push(call)?;
+    let CallAnswer { status, content_type, body } = within(limit, answer, calls::outcome).await?;
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = HeaderValue::from_str(&content_type) {
+        response.headers_mut().insert(CONTENT_TYPE, value);
+    }
+    Ok(response)
+}

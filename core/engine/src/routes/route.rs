@@ -1,0 +1,173 @@
+//! One model's place in the table: which versions answer, and which one answers whom.
+
+use super::draw::{self, Key};
+use super::version::parse_version;
+use crate::error::{Error, ErrorCode, Result};
+use crate::queue::Queue;
+use crate::tensor::shown;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When to ask again for something that is loading or draining.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// Versions that an error names.
+const SHOWN: usize = 8;
+
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// Those that answer, by their number.
+    pub versions: BTreeMap<u64, Arc<Queue>>,
+    /// Answers requests that name no version, all of them where no weights divide them.
+    pub default: Option<u64>,
+    /// Other names for versions; see [`super::is_alias`].
+    pub aliases: BTreeMap<String, u64>,
+    /// How requests that name no version are divided. What falls to a version that doesn't answer
+    /// is the default's, so that nobody else is moved.
+    pub weights: Vec<(u64, u32)>,
+    /// Whether the same key is answered by the same version, as long as the weights stay.
+    pub sticky: bool,
+    /// Versions that get copies of requests that name none.
+    pub shadows: Vec<Shadow>,
+    /// Versions that are known but do not answer, and why.
+    pub unavailable: BTreeMap<u64, String>,
+    /// Versions on disk that are not loaded, by the reason.
+    pub unloaded: Arc<[(String, Vec<u64>)]>,
+    /// Why nothing answers when there is no default.
+    pub reason: Option<String>,
+}
+
+/// A version that runs copies of requests, whose answers nobody waits for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shadow {
+    pub version: u64,
+    /// The share of requests, from 0 to 1.
+    pub rate: f64,
+}
+
+/// Why a version answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The request names it by number.
+    Named,
+    /// The request names it by another name.
+    Alias,
+    /// It answers those that name none.
+    Default,
+    /// The request's draw fell to it.
+    Weight,
+}
+
+/// Who answers a request: decided once, and carried with it.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    pub queue: Arc<Queue>,
+    pub why: Why,
+    /// The request's own number, where one was needed; see [`draw`].
+    pub draw: Option<u64>,
+}
+
+impl Resolved {
+    pub fn version(&self) -> u64 {
+        self.queue.version()
+    }
+}
+
+impl Route {
+    /// `version` as the client wrote it; `drawn`: the number that the request has already.
+    pub(super) fn resolve(
+        &self,
+        model: &str,
+        version: &str,
+        key: Option<Key>,
+        drawn: Option<u64>,
+    ) -> Result<Resolved> {
+        if !version.is_empty() {
+            let (number, why) = self.named(version)?;
+            let queue = self.versions.get(&number).ok_or_else(|| self.absent(model, number))?;
+            return Ok(Resolved { queue: queue.clone(), why, draw: drawn });
+        }
+        let draw = drawn.or_else(|| self.draws().then(|| self.draw(model, key)));
+        let weighed = draw.and_then(|draw| draw::choose(&self.weights, draw));
+        if let Some(queue) = weighed.and_then(|number| self.versions.get(&number)) {
+            return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw });
+        }
+        let number = self.default.ok_or_else(|| self.nobody(model))?;
+        let queue = self.versions.get(&number).ok_or_else(|| self.absent(model, number))?;
+        Ok(Resolved { queue: queue.clone(), why: Why::Default, draw })
+    }
+
+    fn draws(&self) -> bool {
+        !self.weights.is_empty() || !self.shadows.is_empty()
+    }
+
+    fn draw(&self, model: &str, key: Option<Key>) -> u64 {
+        key.filter(|_| self.sticky).map_or_else(draw::any, |key| key.draw(model))
+    }
+
+    fn named(&self, version: &str) -> Result<(u64, Why)> {
+        match self.aliases.get(version) {
+            Some(&number) => Ok((number, Why::Alias)),
+            // Only an empty text is no number.
+            None => Ok((parse_version(version)?.unwrap_or_default(), Why::Named)),
+        }
+    }
+
+    /// Who runs copies of a request that drew `draw`, beside the version that answers it.
+    pub fn shadows_of(&self, draw: u64) -> impl Iterator<Item = &Arc<Queue>> {
+        let chosen = self.shadows.iter().filter(move |s| draw::copies(s.rate, s.version, draw));
+        chosen.filter_map(|shadow| self.versions.get(&shadow.version))
+    }
+
+    fn nobody(&self, model: &str) -> Error {
+        let why = self.reason.as_deref().unwrap_or("no version is at ready state");
+        let text = format!("Request for unavailable model: '{}': {why}", shown(model));
+        Error::new(ErrorCode::Unavailable, text).retry(RETRY)
+    }
+
+    /// Why `version`, which is none that answers, doesn't.
+    fn absent(&self, model: &str, version: u64) -> Error {
+        match self.unavailable.get(&version) {
+            Some(why) => {
+                let text = format!("model '{}' version {version} is not at ready state: {why}", shown(model));
+                Error::new(ErrorCode::Unavailable, text).retry(RETRY)
+            }
+            None => Error::new(
+                ErrorCode::NotFound,
+                format!(
+                    "Request for unknown model: '{}' version {version} is not found{}",
+                    shown(model),
+                    self.hint(version)
+                ),
+            ),
+        }
+    }
+
+    /// Where a version is that nobody knows, or which ones answer.
+    fn hint(&self, version: u64) -> String {
+        if let Some((why, _)) = self.unloaded.iter().find(|(_, versions)| versions.contains(&version)) {
+            return format!("; it is on disk and not loaded: {why}");
+        }
+        let newest: Vec<String> = self.versions.keys().rev().take(SHOWN).map(u64::to_string).collect();
+        match self.versions.len() {
+            0 => "; no version is loaded".into(),
+            count if count > SHOWN => format!("; loaded: {} and {} more", newest.join(", "), count - SHOWN),
+            _ => format!("; loaded: {}", newest.join(", ")),
+        }
+    }
+
+    /// Whether it answers requests that name no version.
+    pub fn is_ready(&self) -> bool {
+        self.default.is_some_and(|v| self.versions.contains_key(&v))
+    }
+
+    /// Whether it answers requests that name `version`.
+    pub(super) fn is_ready_for(&self, model: &str, version: &str) -> Result<bool> {
+        if version.is_empty() {
+            return Ok(self.is_ready());
+        }
+        let (number, _) = self.named(version)?;
+        let known = self.versions.contains_key(&number) || self.unavailable.contains_key(&number);
+        if known { Ok(self.versions.contains_key(&number)) } else { Err(self.absent(model, number)) }
+    }
+}

@@ -1,0 +1,179 @@
+use super::*;
+use crate::queue::{Options, Queue};
+use crate::stats::Stats;
+use crate::tensor::Signature;
+use std::collections::BTreeMap;
+
+fn asked<'a>(model: &'a str, version: &'a str) -> Reference<'a> {
+    Reference { model, version }
+}
+
+fn refused(routes: &Routes, model: &str, version: &str) -> Error {
+    routes.resolve(asked(model, version), None).unwrap_err()
+}
+
+fn refusal(routes: &Routes, model: &str, version: &str) -> String {
+    refused(routes, model, version).message
+}
+
+fn published(route: Route) -> Routes {
+    let routes = Routes::default();
+    routes.publish(Table::new([("m".into(), route)].into()));
+    routes
+}
+
+/// Versions of `m` that answer, the lowest those that name none.
+fn versions(numbers: &[u64]) -> Route {
+    let queue = |&number: &u64| {
+        (number, Queue::new(Stats::new("m", number), Signature::default(), Options::default(), None))
+    };
+    let versions: BTreeMap<_, _> = numbers.iter().map(queue).collect();
+    Route { versions, default: numbers.first().copied(), ..Route::default() }
+}
+
+#[test]
+fn what_is_loading_is_unavailable_and_what_is_unknown_is_not_found() {
+    assert_eq!(refused(&Routes::default(), "m", "").code, ErrorCode::Unavailable);
+    let routes = published(Route { unavailable: [(2, "it is loading".into())].into(), ..Route::default() });
+    assert_eq!(refused(&routes, "m", "").code, ErrorCode::Unavailable);
+    assert_eq!(refused(&routes, "m", "2").code, ErrorCode::Unavailable);
+    assert_eq!(refused(&routes, "m", "3").code, ErrorCode::NotFound);
+    assert!(refusal(&routes, "x", "").starts_with("Request for unknown model"));
+}
+
+#[test]
+fn what_is_no_version_is_bad_whatever_there_is() {
+    for routes in [Routes::default(), published(versions(&[1]))] {
+        for (model, version) in [("m", "0"), ("m", "x"), ("nobody", "-1")] {
+            assert_eq!(refused(&routes, model, version).code, ErrorCode::BadRequest, "{version}");
+            let ready = routes.is_ready(asked(model, version));
+            assert_eq!(ready.unwrap_err().code, ErrorCode::BadRequest, "{version}");
+        }
+    }
+}
+
+#[test]
+fn readiness_goes_by_the_version_that_is_named() {
+    let routes = published(Route { unavailable: [(2, "loading".into())].into(), ..versions(&[1]) });
+    for (version, ready) in [("", true), ("1", true), ("2", false)] {
+        assert_eq!(routes.is_ready(asked("m", version)).unwrap(), ready, "{version}");
+    }
+    assert_eq!(routes.is_ready(asked("m", "3")).unwrap_err().code, ErrorCode::NotFound);
+    assert_eq!(routes.is_ready(asked("x", "")).unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[test]
+fn a_wrong_model_gets_the_nearest_name_or_the_few_there_are() {
+    let routes = Routes::default();
+    routes.publish(Table::default());
+    assert_eq!(
+        refusal(&routes, "digts", ""),
+        "Request for unknown model: 'digts' is not found; there is no model yet"
+    );
+    let named = |names: &[&str]| names.iter().map(|n| ((*n).into(), Route::default())).collect();
+    routes.publish(Table::new(named(&["digits", "tiny"])));
+    assert_eq!(
+        refusal(&routes, "digts", ""),
+        "Request for unknown model: 'digts' is not found; did you mean 'digits'?"
+    );
+    assert_eq!(
+        refusal(&routes, "bert", "1"),
+        "Request for unknown model: 'bert' is not found; known models: 'digits', 'tiny'"
+    );
+}
+
+#[test]
+fn a_wrong_version_is_told_where_it_is_or_which_are_loaded() {
+    let by_policy = ("the version policy is latest 1".to_string(), vec![1, 2]);
+    let routes = published(Route { unloaded: [by_policy].into(), ..Route::default() });
+    assert_eq!(
+        refusal(&routes, "m", "2"),
+        "Request for unknown model: 'm' version 2 is not found; it is on disk and not loaded: \
+         the version policy is latest 1"
+    );
+    assert_eq!(
+        refusal(&routes, "m", "9"),
+        "Request for unknown model: 'm' version 9 is not found; no version is loaded"
+    );
+}
+
+#[test]
+fn who_answers_and_why_goes_by_what_is_named() {
+    let aliases = [("stable".to_owned(), 1), ("next".to_owned(), 9)].into();
+    let routes = published(Route { aliases, ..versions(&[1, 2]) });
+    for (version, number, why) in [("", 1, Why::Default), ("2", 2, Why::Named), ("stable", 1, Why::Alias)] {
+        let resolved = routes.resolve(asked("m", version), None).unwrap();
+        assert_eq!((resolved.version(), resolved.why, resolved.draw), (number, why, None), "{version}");
+    }
+    assert_eq!(refused(&routes, "m", "next").code, ErrorCode::NotFound);
+    assert_eq!(refused(&routes, "m", "other").code, ErrorCode::BadRequest);
+}
+
+#[test]
+fn weights_divide_those_that_name_no_version_and_nobody_else() {
+    let routes = published(Route { weights: vec![(2, 1)], ..versions(&[1, 2]) });
+    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    assert_eq!((resolved.version(), resolved.why), (2, Why::Weight));
+    assert!(resolved.draw.is_some());
+    let named = routes.resolve(asked("m", "1"), None).unwrap();
+    assert_eq!((named.version(), named.why, named.draw), (1, Why::Named, None));
+}
+
+#[test]
+fn what_falls_to_a_version_that_does_not_answer_is_the_defaults() {
+    let routes = published(Route { weights: vec![(7, 1)], ..versions(&[1, 2]) });
+    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    assert_eq!((resolved.version(), resolved.why), (1, Why::Default));
+}
+
+/// However often the table changes, and whatever it says in between.
+#[test]
+fn a_request_draws_once() {
+    let shared = |weights: &[(u64, u32)]| Route { weights: weights.to_vec(), ..versions(&[1, 2]) };
+    let routes = published(shared(&[(1, 50), (2, 50)]));
+    let first = routes.resolve(asked("m", ""), None).unwrap();
+    for weights in [&[(1, 1), (2, 99)][..], &[], &[(1, 50), (2, 50)]] {
+        routes.publish(Table::new([("m".into(), shared(weights))].into()));
+        let again = routes.resolve_again(asked("m", ""), None, &first).unwrap();
+        assert_eq!(again.draw, first.draw);
+        let expected = draw::choose(weights, first.draw.unwrap()).unwrap_or(1);
+        assert_eq!(again.version(), expected);
+    }
+    // One that needed no number so far draws when it does.
+    let plain = published(versions(&[1])).resolve(asked("m", ""), None).unwrap();
+    assert!(routes.resolve_again(asked("m", ""), None, &plain).unwrap().draw.is_some());
+}
+
+#[test]
+fn the_same_key_is_answered_by_the_same_version_where_the_route_is_sticky() {
+    let halves = Route { weights: vec![(1, 1), (2, 1)], ..versions(&[1, 2]) };
+    let key = Some(Key::of(b"somebody"));
+    let draws = |routes: &Routes| -> Vec<_> {
+        (0..64).map(|_| routes.resolve(asked("m", ""), key).unwrap().draw).collect()
+    };
+    let sticky = published(Route { sticky: true, ..halves.clone() });
+    assert!(sticky.is_sticky() && draws(&sticky).windows(2).all(|two| two[0] == two[1]));
+    let loose = published(halves);
+    assert!(!loose.is_sticky() && draws(&loose).windows(2).all(|two| two[0] != two[1]));
+    assert_ne!(sticky.resolve(asked("m", ""), None).unwrap().draw, draws(&sticky)[0]);
+}
+
+#[test]
+fn a_shadow_gets_copies_of_what_it_does_not_answer_and_must_be_loaded_for_it() {
+    let shadows = vec![Shadow { version: 2, rate: 1.0 }, Shadow { version: 9, rate: 1.0 }];
+    let route = Route { shadows, ..versions(&[1, 2]) };
+    let routes = published(route.clone());
+    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    assert_eq!(resolved.version(), 1);
+    let copies: Vec<_> = route.shadows_of(resolved.draw.unwrap()).map(|queue| queue.version()).collect();
+    assert_eq!(copies, [2]);
+}
+
+#[test]
+fn several_are_resolved_from_one_table() {
+    let routes = published(versions(&[1, 2]));
+    let all = routes.resolve_all([asked("m", "2"), asked("x", ""), asked("m", "")], None);
+    let found: Vec<_> =
+        all.iter().map(|one| one.as_ref().map(Resolved::version).map_err(|e| e.code)).collect();
+    assert_eq!(found, [Ok(2), Err(ErrorCode::NotFound), Ok(1)]);
+}

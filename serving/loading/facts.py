@@ -1,0 +1,126 @@
+"""What is known of a loaded version: found by the loader, and shown as it is to everyone else.
+
+A new fact is a field of ``VersionFacts``, and a line in ``facts_of``, which makes it; the admin
+port shows it as soon as its schema names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from serving.execution.onnx_beside import fields_of_file
+from serving.execution.onnx_nodes import read_nodes
+from serving.execution.protobuf_walk import NotOnnxError
+from serving.loading.batching.cost import CostCurve
+from serving.model_config.schema import ModelConfig
+from serving.signature import Signature
+
+if TYPE_CHECKING:
+    from serving.execution.isolation.parent.supervised import IsolatedRunner
+    from serving.execution.session import Runner
+    from serving.loading.batching.verdict import BatchingVerdict
+    from serving.loading.trial.findings import Findings
+    from serving.loading.trial.trial import Job
+
+# Fields of ModelProto: the IR version, and one for each set of operators.
+_VERSIONS = frozenset({1, 8})
+# No model has more sets of operators, or longer names for them.
+_MOST_VERSIONS, _LONGEST = 1000, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """Of a version that is not loaded nothing is known but, perhaps, its configuration.
+
+    ``config``: in force. ``batching``: how it is batched and why, in words; ``max_rows``: of a
+    batch, 0 means that each request runs alone. ``provider_nodes``: execution provider -> nodes
+    of the graph; ``provider``: the one with most. ``threads``: of the intra-op pool.
+    ``load_seconds``: the trial included. ``notes``: what is other than asked for or expected, in
+    words. ``memory_bytes``: what it takes, by the trial's measure or its files' sizes, 0 where
+    there is no estimate. ``cost``: of a run, by its rows; None where nothing could be measured.
+    ``isolated``: why it runs in a child, "" where it does not. ``checked``: whether its samples,
+    or generated input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's
+    form; None where the file states none.
+    """
+
+    config: ModelConfig | None = None
+    signature: Signature | None = None
+    batching: str = ""
+    max_rows: int = 0
+    provider: str = ""
+    provider_nodes: Mapping[str, int] = field(default_factory=dict)
+    threads: int = 0
+    instances: int = 0
+    load_seconds: float | None = None
+    notes: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    cost: CostCurve | None = None
+    isolated: str = ""
+    checked: bool = False
+    opset: int | None = None
+    ir_version: int | None = None
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The outputs that no protocol can carry, each with its type."""
+        return tuple(map(str, self.signature.left_out)) if self.signature is not None else ()
+
+
+NOTHING_KNOWN = VersionFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """A session that has run, and what came to light. ``isolated``, ``checked`` and ``notes``:
+    see ``VersionFacts``."""
+
+    job: Job
+    runner: Runner | IsolatedRunner
+    found: Findings
+    isolated: str
+    checked: bool
+    notes: tuple[str, ...]
+
+
+def facts_of(
+    warmed: Warmed,
+    verdict: BatchingVerdict,
+    config: ModelConfig,
+    memory_bytes: int,
+    load_seconds: float,
+) -> VersionFacts:
+    """As it begins to serve, with a configuration that is in force."""
+    runner, found = warmed.runner, warmed.found
+    opset, ir_version = _stated_versions(warmed.job)
+    return VersionFacts(
+        config=config,
+        signature=runner.signature,
+        batching=verdict.words,
+        max_rows=verdict.max_rows,
+        provider=runner.provider,
+        provider_nodes=runner.providers,
+        threads=runner.threads,
+        instances=config.instances,
+        load_seconds=load_seconds,
+        notes=warmed.notes,
+        memory_bytes=memory_bytes,
+        cost=found.cost,
+        isolated=warmed.isolated,
+        checked=warmed.checked,
+        opset=opset,
+        ir_version=ir_version,
+    )
+
+
+def _stated_versions(job: Job) -> tuple[int | None, int | None]:
+    """The file's opset and IR version. What can't be read any more is nobody's trouble: who looks
+    for changed files says so."""
+    try:
+        stated = fields_of_file(job.path, job.config.model_filename, _VERSIONS, _LONGEST)
+        model = read_nodes(b"".join(islice(stated, _MOST_VERSIONS)))
+    except (OSError, NotOnnxError, IndexError):
+        return None, None
+    return model.opsets.get(""), model.ir_version or None

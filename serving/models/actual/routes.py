@@ -1,0 +1,55 @@
+"""A model's place in the core's route table, out of its versions' views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serving.models.state import State
+from serving.models.views import Route, UnloadedVersion, VersionView
+
+_WORDS = {
+    State.NEW: "waiting to be loaded",
+    State.LOADING: "loading",
+    State.WARMING: "warming up",
+    State.DRAINING: "being unloaded",
+    State.FAILED: "could not be loaded",
+}
+
+
+def route_of(
+    versions: Sequence[VersionView],
+    default: int | None,
+    reason: str,
+    unloaded: Sequence[UnloadedVersion] = (),
+) -> Route:
+    """``default``: as it was decided; ``reason``: why nothing answers, if nothing does.
+
+    A version that is known but not READY is unavailable, not unknown; one that is GONE is in no
+    view.
+    """
+    queues = {v.number: v.queue for v in versions if v.state is State.READY and v.queue is not None}
+    default = default if default in queues else None
+    return Route(
+        default=default,
+        queues=queues,
+        unavailable={
+            v.number: _why_not(v)
+            for v in versions
+            if v.number not in queues and v.state is not State.GONE
+        },
+        reason=None if default is not None else reason or "no version of it is ready",
+        unloaded=_by_reason(unloaded),
+    )
+
+
+def _by_reason(versions: Sequence[UnloadedVersion]) -> Sequence[tuple[str, Sequence[int]]]:
+    """Few reasons hold back many versions."""
+    found: dict[str, list[int]] = {}
+    for version in versions:
+        found.setdefault(version.reason, []).append(version.number)
+    return tuple(found.items())
+
+
+def _why_not(version: VersionView) -> str:
+    words = _WORDS.get(version.state, "not ready")
+    return f"{words}: {version.reason}" if version.reason else words

@@ -1,0 +1,171 @@
+"""Which versions of a model should be loaded, and which of them answers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+
+from serving.models.desired.candidates import Candidate, ModelTarget
+from serving.models.state import PENDING, Slot, State
+from serving.rollout.plan import Plan, Standing, decide
+
+# Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
+# of them is loaded once, to know.
+_MOST_PASSED_OVER = 8
+
+# A model's slots that something is to be decided about.
+ByVersion = dict[int, list[Slot]]
+
+
+def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
+    """The versions that should be loaded: the pinned one, then the newest first.
+
+    ``latest n`` counts good versions: a failed one stays in the answer (it may be
+    tried again) and the next lower one is desired beside it. So with one that is held back, but
+    of those no more than n stay. A pinned version, and one that was asked for by number, are
+    desired whatever the policy says; so is the version that answered last while one of them is
+    held back, and before the others then; and while the pinned one is not ready.
+    """
+    return desired_in(target, by_version(slots))
+
+
+def plan(target: ModelTarget, slots: Sequence[Slot]) -> Plan:
+    """Who answers, and what stays loaded for that."""
+    mine = by_version(slots)
+    return _planned(target, mine, *_wanted(target, mine))
+
+
+def coming(target: ModelTarget, slots: Sequence[Slot]) -> frozenset[int]:
+    """The desired versions that are on their way to READY, and have not failed yet."""
+    mine = by_version(slots)
+    return _coming(desired_in(target, mine), mine)
+
+
+def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
+    """What would be desired if all on disk were whole and nothing had failed."""
+    notes = {candidate.version: candidate for candidate in target.versions}
+    whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
+    chosen = desired_in(replace(target, versions=whole), {})
+    return tuple(notes[candidate.version] for candidate in chosen)
+
+
+def desired_in(target: ModelTarget, slots: ByVersion) -> tuple[Candidate, ...]:
+    candidates, wanted = _wanted(target, slots)
+    keep = _planned(target, slots, candidates, wanted).keep
+    first = {target.pinned} | (keep if wanted & target.held else frozenset())
+    chosen = [candidate for candidate in candidates if candidate.version in wanted | keep]
+    return tuple(sorted(chosen, key=lambda candidate: candidate.version not in first))
+
+
+def _planned(
+    target: ModelTarget, slots: ByVersion, candidates: Sequence[Candidate], wanted: frozenset[int]
+) -> Plan:
+    ready = (v for v, same in slots.items() if any(slot.state is State.READY for slot in same))
+    standing = Standing(
+        there=frozenset(candidate.version for candidate in candidates),
+        coming=_coming(candidates, slots),
+        ready=frozenset(ready),
+    )
+    return decide(standing, target.held, wanted, target.pinned, target.answered)
+
+
+def _coming(candidates: Sequence[Candidate], slots: ByVersion) -> frozenset[int]:
+    pairs = [(candidate, find_in(slots, candidate)) for candidate in candidates]
+    return frozenset(
+        candidate.version
+        for candidate, slot in pairs
+        if (candidate.whole if slot is None else slot.state in PENDING and slot.attempts == 0)
+    )
+
+
+def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate], frozenset[int]]:
+    """What may be loaded, the newest first; and what of it, or beside it, is asked for."""
+    candidates = [
+        candidate
+        for candidate in sorted(target.versions, key=lambda candidate: -candidate.version)
+        if (candidate.whole or _is_held(candidate, slots))
+        and not target.dismissed(candidate.version)
+    ]
+    by_policy = {candidate.version for candidate in _by_policy(target, candidates, slots)}
+    pinned = () if target.pinned is None else (target.pinned,)
+    return candidates, target.extra.union(by_policy, pinned)
+
+
+def _is_held(candidate: Candidate, slots: ByVersion) -> bool:
+    """Whether a version that can't be loaded now has a slot that counts all the same."""
+    same = slots.get(candidate.version, ())
+    return any(slot.state is State.READY or not candidate.gone for slot in same)
+
+
+def _by_policy(
+    target: ModelTarget, candidates: Sequence[Candidate], slots: ByVersion
+) -> Iterator[Candidate] | Sequence[Candidate]:
+    policy = target.policy
+    if not target.wanted:
+        return ()
+    if policy.kind == "all":
+        return candidates
+    if policy.kind == "specific":
+        return [candidate for candidate in candidates if candidate.version in policy.specific]
+    return _latest(candidates, policy.latest, slots, target.held)
+
+
+def find(slots: Sequence[Slot], candidate: Candidate) -> Slot | None:
+    """The slot that is what the candidate asks for."""
+    return find_in(by_version(slots), candidate)
+
+
+def by_version(slots: Sequence[Slot]) -> ByVersion:
+    """Without those on their way out, which nothing is decided about any more."""
+    grouped: ByVersion = {}
+    for slot in slots:
+        if not slot.leaving:
+            grouped.setdefault(slot.version, []).append(slot)
+    return grouped
+
+
+def _latest(
+    candidates: Sequence[Candidate], count: int, slots: ByVersion, held: Collection[int]
+) -> Iterator[Candidate]:
+    good = waiting = 0
+    for candidate in candidates:
+        if candidate.version in held:
+            waiting += 1
+            if waiting <= count:
+                yield candidate
+            elif waiting == count + _MOST_PASSED_OVER:
+                return
+            continue
+        yield candidate
+        good += not _failed(candidate, slots)
+        if good >= count:
+            return
+
+
+def _failed(candidate: Candidate, slots: ByVersion) -> bool:
+    """Whether another version must stand in for it; a retry in progress still counts."""
+    same = slots.get(candidate.version, [])
+    if any(slot.state is State.READY for slot in same):
+        return False
+    return any(serves(slot, candidate) and slot.attempts > 0 for slot in same)
+
+
+def serves(slot: Slot, candidate: Candidate) -> bool:
+    """Whether the slot is what the candidate asks for.
+
+    Changed files don't matter to a READY slot unless a command asked for them, and nothing
+    matters while the version's files are in motion.
+    """
+    if slot.version != candidate.version:
+        return False
+    if not candidate.whole:
+        return True
+    stays = slot.state is State.READY and not candidate.exact
+    same_files = slot.key.files == candidate.key.files or stays
+    return same_files and slot.key.config == candidate.key.config
+
+
+def find_in(slots: ByVersion, candidate: Candidate) -> Slot | None:
+    return next(
+        (slot for slot in slots.get(candidate.version, ()) if serves(slot, candidate)), None
+    )

@@ -1,0 +1,80 @@
+"""The models' configurations as a source's thread last read them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from serving.errors import ConfigError
+from serving.events import log
+from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
+from serving.registry.snapshot import FoundModel, KnownConfig, Snapshot
+
+
+class Configs:
+    """Reads a model's configuration again when the files beside its versions changed. Used by
+    one thread."""
+
+    def __init__(self, read: Callable[[Path], ModelConfig]) -> None:
+        self._read = read
+        self._known: dict[str, KnownConfig] = {}
+
+    def read_into(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot, with the configuration of each model as last read, where the source has
+        not brought one itself: None while a first one is still settling. Those of all other
+        models are forgotten."""
+        models = tuple(
+            replace(found, config=found.config or self._of(found)) for found in snapshot.models
+        )
+        self._known = {found.name: found.config for found in models if found.config is not None}
+        return replace(snapshot, models=models)
+
+    def forget(self) -> None:
+        """Read each anew the next time, also where its files look as before."""
+        self._known = {}
+
+    def _of(self, found: FoundModel) -> KnownConfig | None:
+        known = self._known.get(found.name)
+        stale = known is None or known.stamp != found.config_stamp
+        may_read = found.config_settled and not found.error
+        return self._parse(found) if stale and may_read else known
+
+    def _parse(self, found: FoundModel) -> KnownConfig:
+        stamp = found.config_stamp
+        try:
+            config = self._read(found.path)
+        except ConfigError as error:
+            return _wrong(stamp, f"its configuration is wrong: {error}")
+        except Exception:  # noqa: BLE001 - a reader's bug is one model's trouble
+            log.exception("model_config_unreadable", model=found.name)
+            return _wrong(stamp, "its configuration could not be read")
+        return KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+
+
+def _wrong(stamp: str, words: str) -> KnownConfig:
+    return KnownConfig(stamp, f"wrong-{stamp}", VersionPolicy(), None, words)
+
+
+def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
+    """Whether they say the same, however the files look."""
+    if one is None or other is None:
+        return one is other
+    return one.config == other.config and one.error == other.error
+
+
+def fingerprint(config: ModelConfig) -> str:
+    """Of what a loaded version depends on: the version policy and what the request log keeps
+    change in place, and the file's own form has no effect."""
+    plain = replace(
+        config,
+        source="none",
+        version_policy=VersionPolicy(),
+        request_log=RequestLogConfig(),
+        triton=b"",
+        ignored=(),
+    )
+    text = repr([(f.name, getattr(plain, f.name)) for f in dataclasses.fields(plain)])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

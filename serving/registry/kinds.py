@@ -1,0 +1,63 @@
+"""The kinds of sources there are, and which roots are of which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.registry.directory import DirectorySource
+from serving.registry.file_source import FileSource
+from serving.registry.source import Source
+from serving.settings.sections import RegistrySettings
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every source is given: its settings, and clocks in seconds, epoch and monotonic."""
+
+    settings: RegistrySettings
+    wall: Callable[[], float]
+    mono: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """``takes``: whether a root is of this kind; ``open``: the sources of those that are."""
+
+    takes: Callable[[Path], bool]
+    open: Callable[[Sequence[Path], Terms], Sequence[Source]]
+
+
+def _directories(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
+    """One for all: a model that two of them have is an error of that model."""
+    settings = terms.settings
+    source = DirectorySource(
+        roots,
+        settings.settle_s,
+        wall=terms.wall,
+        mono=terms.mono,
+        follow_symlinks=settings.follow_symlinks,
+    )
+    return (source,)
+
+
+def _files(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
+    settle_s = terms.settings.settle_s
+    return [FileSource(root, settle_s, terms.wall, terms.mono) for root in roots]
+
+
+# The first that takes a root has it.
+KINDS = (Kind(Path.is_file, _files), Kind(lambda root: True, _directories))
+
+
+def open_sources(roots: Sequence[Path], terms: Terms) -> list[Source]:
+    """At least one."""
+    found: list[Source] = []
+    left = list(roots)
+    for kind in KINDS:
+        mine = [root for root in left if kind.takes(root)]
+        left = [root for root in left if root not in mine]
+        if mine or (kind is KINDS[-1] and not found):
+            found += kind.open(mine, terms)
+    return found

@@ -1,0 +1,32 @@
+"""When a source is looked at next. Pure."""
+
+from __future__ import annotations
+
+# The share of time that scans may take; beyond it they come less often, but never so
+# seldom that a new version misses its five seconds (settle time 3 s).
+_SCAN_SHARE = 0.003
+_LONGEST_STRETCH_S = 1.5
+# Scans hurried because something is about to settle keep this distance.
+_SHORTEST_WAIT_S = 0.05
+# Hurried scans may take at most this share of a core.
+_HURRIED_SHARE = 0.05
+
+
+class Schedule:
+    """Times are monotonic seconds, ``interval_s`` and ``cost`` seconds (of a core)."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self.next = float("-inf")
+        self._soonest = float("-inf")
+
+    def hurry(self, now: float) -> None:
+        """Something changed: look as soon as looks may follow one another."""
+        self.next = min(self.next, max(self._soonest, now))
+
+    def looked(self, began: float, cost: float, settles_in: float | None) -> None:
+        interval = max(self._interval_s, min(cost / _SCAN_SHARE, _LONGEST_STRETCH_S))
+        if settles_in is not None:
+            interval = min(interval, max(settles_in, _SHORTEST_WAIT_S))
+        self.next = began + interval
+        self._soonest = began + max(_SHORTEST_WAIT_S, cost / _HURRIED_SHARE)

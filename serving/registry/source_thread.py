@@ -1,0 +1,145 @@
+"""One source in a thread of its own: looks when it is due or asked for, and posts what changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from serving.events import log
+from serving.registry.configs import Configs
+from serving.registry.schedule import Schedule
+from serving.registry.snapshot import Closely, Snapshot, SourceError
+from serving.registry.source import Posted, Request, Source
+
+# A look that lasts longer is waited for no more: its disk or network hangs.
+STUCK_S = 20.0
+_FAILED = "cannot be looked at (an internal error)"
+_STUCK = "does not answer"
+
+
+class SourceThread:
+    """``post`` gets a snapshot, its configurations read, from this thread: when it is another
+    than the one before, when somebody asked for a look, and when one that was stuck has ended.
+
+    ``mono`` and ``cpu`` are clocks in seconds, the second of the calling thread's CPU time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        configs: Configs,
+        interval_s: float,
+        post: Callable[[Posted], None],
+        mono: Callable[[], float],
+        cpu: Callable[[], float],
+    ) -> None:
+        self.source = source
+        self._configs, self._post = configs, post
+        self._mono, self._cpu = mono, cpu
+        self._schedule = Schedule(interval_s)
+        # As scanned, and with the configurations as it was posted.
+        self._scanned: Snapshot | None = None
+        self._last: Snapshot | None = None
+        self._looked: float | None = None
+        self._began: float | None = None
+
+        # Shared with who asks.
+        self._lock = threading.Lock()
+        self._request: Request | None = None
+        self._watched: Closely = frozenset()
+        self._hurried = False
+        self._asked = 0
+        self._wake = threading.Event()
+        self._stopping = False
+
+    # From any thread.
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="source", daemon=True).start()
+
+    def stop(self) -> None:
+        """Waits for nothing: a look may never end."""
+        self._stopping = True
+        self._wake.set()
+
+    def ask(self, request: Request) -> int:
+        """Have a look begin now, or as soon as the one under way has ended: the number under
+        which it is answered."""
+        with self._lock:
+            self._asked += 1
+            self._request = self._request.joined(request) if self._request else request
+            number = self._asked
+        self._wake.set()
+        return number
+
+    def hurry(self) -> None:
+        """Something may have changed: look soon, not when it is due."""
+        with self._lock:
+            self._hurried = True
+        self._wake.set()
+
+    def watch(self, closely: Closely) -> None:
+        """What every look from now on goes through file by file."""
+        with self._lock:
+            self._watched = closely
+
+    @property
+    def looked(self) -> float | None:
+        """When the last look that ended began, monotonic seconds."""
+        return self._looked
+
+    def stuck_at(self) -> float:
+        """From when on the look under way lasts too long, monotonic seconds; one that begins now
+        where there is none."""
+        began = self._began
+        return (self._mono() if began is None else began) + STUCK_S
+
+    def stuck(self) -> Snapshot:
+        """What is to be said of a source that does not answer."""
+        return Snapshot(errors=(SourceError(self.source.place, _STUCK),))
+
+    # Its own thread, or a test in its place.
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(self.turn())
+
+    def turn(self) -> float:
+        """Look, if that is due or asked for. Seconds until the next look is due."""
+        self._wake.clear()
+        with self._lock:
+            request, self._request = self._request, None
+            number, watched = self._asked, self._watched
+            hurried, self._hurried = self._hurried, False
+        if hurried:
+            self._schedule.hurry(self._mono())
+        if request is not None or self._mono() >= self._schedule.next:
+            self._look(request or Request(), watched, number, asked=request is not None)
+        return max(0.0, self._schedule.next - self._mono())
+
+    def _look(self, request: Request, watched: Closely, number: int, *, asked: bool) -> None:
+        before, cpu_before = self._mono(), self._cpu()
+        self._began = before
+        try:
+            snapshot = self._snapshot(request, watched)
+        except Exception:  # noqa: BLE001 - a source's bug is its own trouble
+            log.exception("source_failed", path=str(self.source.place))
+            self._scanned = None
+            snapshot = Snapshot(errors=(SourceError(self.source.place, _FAILED),))
+        was_stuck = self._mono() >= self.stuck_at()
+        self._began, self._looked = None, before
+        self._schedule.looked(before, self._cpu() - cpu_before, snapshot.settles_in)
+        if asked or was_stuck or snapshot != self._last:
+            self._last = snapshot
+            self._post(Posted(snapshot, number))
+
+    def _snapshot(self, request: Request, watched: Closely) -> Snapshot:
+        """The one before where nothing changed."""
+        closely = {*watched, *request.closely}
+        scanned = self.source.scan(closely=closely, at_once=request.at_once)
+        if request.configurations:
+            self._configs.forget()
+        elif self._last is not None and scanned is self._scanned:
+            return self._last
+        self._scanned = scanned
+        return self._configs.read_into(scanned)

@@ -1,0 +1,91 @@
+"""Who answers for a model, as one pure function of how far its versions are and what was said.
+
+It is decided here and nowhere else: the plan rides in the model's view, whoever loads versions
+keeps what the plan keeps, and whoever publishes routes looks nothing up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_NONE: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
+    on their way to being ready, and have not failed yet; ``ready``: they can answer."""
+
+    there: frozenset[int] = _NONE
+    coming: frozenset[int] = _NONE
+    ready: frozenset[int] = _NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``default`` answers requests that name no version, None while nothing does. ``keep``: to be
+    loaded whatever the version policy says."""
+
+    default: int | None = None
+    keep: frozenset[int] = _NONE
+
+
+def decide(
+    standing: Standing,
+    held: frozenset[int],
+    wanted: frozenset[int],
+    pinned: int | None,
+    previous: int | None,
+) -> Plan:
+    """``held``: versions that may take over from no other, for their signature. ``wanted``: by
+    the version policy or by command. ``pinned``: it is to answer, by command. ``previous``: it
+    answered last."""
+    keep = _kept(standing, held, wanted, pinned, previous)
+    chosen = standing.there & (wanted | keep)
+    return Plan(_default(standing, held, chosen, pinned, previous), keep)
+
+
+def _kept(
+    standing: Standing,
+    held: frozenset[int],
+    wanted: frozenset[int],
+    pinned: int | None,
+    previous: int | None,
+) -> frozenset[int]:
+    """Who answered goes on until another may: while one that is wanted is held back, and until the
+    pinned one can answer, for else the newest would, which the pin held back."""
+    waits = bool(wanted & held) or (pinned is not None and pinned not in standing.ready)
+    return _NONE if previous is None or not waits else frozenset({previous})
+
+
+def _default(
+    standing: Standing,
+    held: frozenset[int],
+    chosen: frozenset[int],
+    pinned: int | None,
+    previous: int | None,
+) -> int | None:
+    """The pinned version, else the newest of those ``chosen``, of all that are ready.
+
+    A pin that can't answer yet leaves the answer with who had it before, and so does a model of
+    which nothing that is chosen is ready. One that is held back answers where nothing else is
+    ready or coming; so it is None only while something is not ready yet.
+    """
+    ready = standing.ready
+    if pinned in ready:
+        return pinned
+    if pinned is not None and previous in ready:
+        return previous
+    fit = ready - held
+    if not fit and not standing.coming & chosen <= held:
+        return None
+    able = fit or ready
+    newest = _highest(able & chosen)
+    if newest is not None:
+        return newest
+    return previous if previous in able else _highest(able)
+
+
+def _highest(versions: Iterable[int]) -> int | None:
+    return max(versions, default=None)
