@@ -1,4 +1,4 @@
-"""HTTP by the standard library: one exchange, or many over connections that are kept."""
+"""HTTP to a gateway: one exchange, or many over connections that are kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from serving.cli.output import UserError
 from serving.cli.unreached import UnreachedError, not_connected
+from serving.timed_http import Connection, Timer
 
 Reply = tuple[int, http.client.HTTPMessage, bytes]
 
@@ -20,11 +21,12 @@ def request(
     headers: Mapping[str, str] | None = None,
     timeout: float = 60.0,
 ) -> Reply:
-    """One HTTP exchange: status, headers, body. Raises UserError where nobody answers."""
+    """One HTTP exchange: status, headers, body. Raises UserError where nobody answers, or not
+    within ``timeout`` seconds in all."""
     parts = parts_of(url)
-    connection = _connection(parts, timeout)
+    connection = _connection(parts)
     try:
-        return _exchange(connection, method, parts, body, headers)
+        return _exchange(connection, Timer(timeout), method, parts, body, headers)
     except (OSError, http.client.HTTPException) as error:
         raise _failed(parts, error) from None
     finally:
@@ -32,7 +34,7 @@ def request(
 
 
 class Kept:
-    """Exchanges with one server, a connection a thread; ``timeout`` in seconds."""
+    """Exchanges with one server, a connection a thread; ``timeout``: seconds for each, in all."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -47,30 +49,30 @@ class Kept:
     ) -> Reply:
         """As the function. What is asked must be harmless to ask twice: a connection that the
         server gave up meanwhile is replaced."""
-        parts = parts_of(url)
-        connection: http.client.HTTPConnection | None = getattr(self._of, "connection", None)
+        parts, timer = parts_of(url), Timer(self._timeout)
+        connection: Connection | None = getattr(self._of, "connection", None)
         if connection is not None:
             try:
-                return _exchange(connection, method, parts, body, headers)
+                return _exchange(connection, timer, method, parts, body, headers)
             except TimeoutError as error:
                 self._drop(connection)
                 raise _failed(parts, error) from None
             except (OSError, http.client.HTTPException):
                 self._drop(connection)
-        connection = self._of.connection = _connection(parts, self._timeout)
+        connection = self._of.connection = _connection(parts)
         try:
-            return _exchange(connection, method, parts, body, headers)
+            return _exchange(connection, timer, method, parts, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._drop(connection)
             raise _failed(parts, error) from None
 
     def close(self) -> None:
         """This thread's connection."""
-        connection: http.client.HTTPConnection | None = getattr(self._of, "connection", None)
+        connection: Connection | None = getattr(self._of, "connection", None)
         if connection is not None:
             self._drop(connection)
 
-    def _drop(self, connection: http.client.HTTPConnection) -> None:
+    def _drop(self, connection: Connection) -> None:
         connection.close()
         self._of.connection = None
 
@@ -90,20 +92,20 @@ def parts_of(url: str) -> SplitResult:
     return parts
 
 
-def _connection(parts: SplitResult, timeout: float) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+def _connection(parts: SplitResult) -> Connection:
+    return Connection(parts.hostname or "", parts.port)
 
 
 def _exchange(
-    connection: http.client.HTTPConnection,
+    connection: Connection,
+    timer: Timer,
     method: str,
     parts: SplitResult,
     body: bytes | None,
     headers: Mapping[str, str] | None,
 ) -> Reply:
     target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    connection.request(method, target, body=body, headers=dict(headers or {}))
-    response = connection.getresponse()
+    response = connection.ask(timer, method, target, body, headers or {})
     return response.status, response.headers, response.read()
 
 

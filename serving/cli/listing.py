@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from serving.cli.output import cell, print_line, print_table
-from serving.models.reasons import NOBODY_ASKED
+from serving.models.reasons import Absence
 
 _COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
 _NARROW = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "ROWS")
@@ -59,7 +59,8 @@ def model_words(model: dict[str, Any]) -> str:
 
 def _unloaded_words(reason: str) -> str:
     """How a model says what keeps each of its versions out."""
-    return NOBODY_ASKED if NOBODY_ASKED.endswith(reason) else reason
+    asked = Absence.NOBODY_ASKED.value
+    return asked if asked.endswith(reason) else reason
 
 
 def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from serving.models.desired.on_disk import numbers
-from serving.models.reasons import BY_POLICY, NOBODY_ASKED, NONE_BY_POLICY
+from serving.models.reasons import Absence
 from serving.models.state import PENDING, State
 from serving.models.views import ModelView, VersionView
 
@@ -93,7 +93,7 @@ def _ready_words(version: VersionView) -> str:
 def _says_more(view: ModelView) -> bool:
     """Whether the model's own reason is news beside what its versions say."""
     states = {version.state for version in view.versions}
-    if not view.reason or view.reason == NOBODY_ASKED or states & PENDING:
+    if not view.reason or view.reason == Absence.NOBODY_ASKED or states & PENDING:
         return False
     return view.default is not None or State.FAILED not in states
 
@@ -149,14 +149,14 @@ def failed(views: Views) -> list[str]:
 
 def _is_wrong(view: ModelView) -> bool:
     """Whether more than a command or a policy keeps the model from being served."""
-    meant = (NOBODY_ASKED, NONE_BY_POLICY)
-    return _says_more(view) and not view.held_out and not view.own_reason.startswith(meant)
+    meant = view.absence in (Absence.NOBODY_ASKED, Absence.BY_POLICY)
+    return _says_more(view) and not view.held_out and not meant
 
 
 def left_out(views: Views) -> list[str]:
     """What is on disk and not served because nobody wants it served: a line for each reason. A
     pin has a line for each model among the changes."""
-    asleep = [v.name for v in views if v.default is None and v.reason.startswith(NOBODY_ASKED)]
+    asleep = [v.name for v in views if v.absence is Absence.NOBODY_ASKED]
     unloaded = [v.name for v in views if v.default is None and v.held_out]
     by_policy = {view.name: _by_policy(view) for view in views}
     older = [f"{name} {numbers(left)}" for name, left in by_policy.items() if left]
@@ -169,7 +169,7 @@ def left_out(views: Views) -> list[str]:
 
 
 def _by_policy(view: ModelView) -> list[int]:
-    return [v.number for v in view.unloaded if v.reason.startswith(BY_POLICY)]
+    return [v.number for v in view.unloaded if v.absence is Absence.BY_POLICY]
 
 
 def few(names: Sequence[str], most: int = _MOST_NAMED) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from serving.errors import ConfigError
 from serving.model_config.words import suggestion
 from serving.model_config.yaml_keys import NOT_YET
+from serving.strict_yaml import PlainLoader, TwiceError
 
 Path = tuple[str | int, ...]
 
@@ -30,27 +31,18 @@ class Document:
         return self.lines.get(path, 1)
 
 
-class _Loader(yaml.SafeLoader):
-    """Without aliases, which can make a small file a huge value."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]  # untyped in the stubs
-            mark = event.start_mark
-            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-
 def parse(text: str, file: str) -> Document:
     """Raises ConfigError naming ``file`` and the line."""
     loader: Any = None
     try:
-        loader = _Loader(text)
+        loader = PlainLoader(text)
         root = loader.get_single_node()
         lines: dict[Path, int] = {}
         value = {} if root is None else _construct(loader, root, (), lines, file)
     except RecursionError:
         raise ConfigError(f"{file}: nested too deeply") from None
+    except TwiceError as error:
+        raise ConfigError(f"{file} line {error.line}: key {error.key!r} is given twice") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" line {mark.line + 1}" if mark else ""
@@ -81,8 +73,6 @@ def _construct(loader: Any, node: Any, path: Path, lines: dict[Path, int], file:
         key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
         if key is None:
             raise ConfigError(f"{file} line {line}: a key is one word")
-        if key in result:
-            raise ConfigError(f"{file} line {line}: key {key!r} is given twice")
         lines[(*path, key)] = line
         result[key] = _construct(loader, value_node, (*path, key), lines, file)
     return result

@@ -1,9 +1,16 @@
-"""Why a version is not loaded, in words that others look for as well. Imports nothing: commands
-that only ask a gateway need them too."""
+"""Why something is meant not to be loaded: a kind for those who tell it apart, and its words.
+Imports nothing: commands that only ask a gateway need it too."""
 
 from __future__ import annotations
 
-NOBODY_ASKED = "not loaded: nobody has asked for it"
-# Why the version policy leaves out a version, or all that a model has.
-BY_POLICY = "the version policy is"
-NONE_BY_POLICY = "no version on disk is under its version policy"
+from enum import StrEnum
+
+
+class Absence(StrEnum):
+    """Of a model: why nothing of it is to answer; of a version on disk: what keeps it out. The
+    value is what a model says of itself."""
+
+    BY_COMMAND = "unloaded by command"
+    NOBODY_ASKED = "not loaded: nobody has asked for it"
+    BY_POLICY = "no version on disk is under its version policy"
+    NO_VERSION = "it has no version"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
+from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.registry.snapshot import Origin
 
@@ -49,10 +50,12 @@ class VersionView:
 
 @dataclass(frozen=True, slots=True)
 class UnloadedVersion:
-    """A version that is on disk and not loaded; ``reason``: what holds it back."""
+    """A version that is on disk and not loaded; ``reason``: what holds it back, ``absence``: the
+    kind of it where that is meant so."""
 
     number: int
     reason: str
+    absence: Absence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class ModelView:
     that no version says of itself. ``pinned``: the version that is to answer by command;
     ``answered``: the last one that did, also where nothing does now or another stands in for it;
     ``previous``: the one before that, which a rollback goes to; ``held_out``: the model was
-    unloaded by command. ``unloaded``: what else is on disk, ascending.
+    unloaded by command. ``unloaded``: what else is on disk, ascending. ``absence``: why nothing is
+    to answer, with which ``own_reason`` begins then.
     """
 
     name: str
@@ -97,6 +101,7 @@ class ModelView:
     unloaded: tuple[UnloadedVersion, ...] = ()
     own_reason: str = ""
     answered: int | None = None
+    absence: Absence | None = None
 
     @property
     def default(self) -> int | None:

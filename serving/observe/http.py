@@ -1,26 +1,18 @@
-"""HTTP to a server that the operator named: bounded in time and in bytes.
-
-``http.client`` underneath: no proxy out of the environment, no redirect followed, no
-dependency. It lacks one thing: its time-out starts again with each byte, so a server that
-trickles would hold its caller for ever.
-"""
+"""HTTP to a server that the operator named: bounded in time and in bytes."""
 
 from __future__ import annotations
 
 import http.client
-import io
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from serving import __version__
 from serving.errors import ConfigError
 from serving.observe.authorities import context, naming
+from serving.timed_http import Connection, Timer
 
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -63,12 +55,9 @@ class HttpClient:
         secure, host, port, self._prefix = parse_url(url, setting)
         self._timeout_s = timeout_s
         self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
-        self._timer = _Timer()
         tls = context(setting, authorities) if secure else None
         self._trusted_by = naming(authorities)
-        self._connection = _connection(tls, host, port)
-        respond = partial(_Response, self._timer)
-        self._connection.response_class = respond  # type: ignore[assignment]  # a class is declared
+        self._connection = Connection(host, port, tls)
 
     def request(
         self,
@@ -80,16 +69,16 @@ class HttpClient:
     ) -> HttpAnswer:
         """Raises HttpError where no answer came in time. A connection that had been idle may
         have been closed meanwhile: then the request is sent a second time."""
-        self._timer.start(self._timeout_s if timeout_s is None else timeout_s)
-        used = self._connection.sock is not None
+        timer = Timer(self._timeout_s if timeout_s is None else timeout_s)
+        used = self._connection.is_open
         try:
             try:
-                return self._once(method, path, body, headers or {})
+                return self._once(timer, method, path, body, headers or {})
             except (ConnectionResetError, BrokenPipeError):
                 self.close()
                 if not used:
                     raise
-                return self._once(method, path, body, headers or {})
+                return self._once(timer, method, path, body, headers or {})
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise HttpError(_words(error, self._trusted_by)) from None
@@ -97,14 +86,11 @@ class HttpClient:
     def close(self) -> None:
         self._connection.close()
 
-    def _once(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer:
-        connection = self._connection
-        connection.timeout = self._timer.left()
-        if connection.sock is None:
-            connection.connect()
-        connection.sock.settimeout(self._timer.left())
-        connection.request(method, self._prefix + path, body, {**self._headers, **headers})
-        with connection.getresponse() as response:
+    def _once(
+        self, timer: Timer, method: str, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        whole = {**self._headers, **headers}
+        with self._connection.ask(timer, method, self._prefix + path, body, whole) as response:
             content = _content(response)
             found = {key.lower(): value for key, value in response.getheaders()}
             return HttpAnswer(response.status, found, content)
@@ -126,59 +112,6 @@ def parse_url(url: str, setting: str) -> tuple[bool, str, int | None, str]:
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(f"{setting}: expected a URL without user, query or fragment")
     return parts.scheme == "https", host, port, parts.path.rstrip("/")
-
-
-class _Timer:
-    """The time that one request has."""
-
-    def __init__(self) -> None:
-        self._end = 0.0
-
-    def start(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-
-class _Reader(io.RawIOBase):
-    """A socket's bytes, as long as there is time."""
-
-    def __init__(self, sock: socket.socket, timer: _Timer) -> None:
-        self._sock = sock
-        # http.client closes the socket before the answer is read, where the server will: it
-        # stays open as long as a file of it does.
-        self._file = sock.makefile("rb", buffering=0)
-        self._timer = timer
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._timer.left())
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, timer: _Timer, sock: socket.socket, *args: Any, **keywords: Any) -> None:
-        super().__init__(sock, *args, **keywords)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Reader(sock, timer))
-
-
-def _connection(
-    tls: ssl.SSLContext | None, host: str, port: int | None
-) -> http.client.HTTPConnection:
-    if tls is not None:
-        return http.client.HTTPSConnection(host, port, context=tls)
-    return http.client.HTTPConnection(host, port)
 
 
 def _content(response: http.client.HTTPResponse) -> bytes:

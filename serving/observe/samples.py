@@ -46,12 +46,12 @@ class Subscriber(Protocol):
     def rate(self, version: VersionView) -> float:
         """The share of its requests that is wanted, 0 to 1."""
 
-    def open(self) -> None:
+    def begin(self) -> None:
         """Before the first samples."""
 
     def keep(self, samples: Sequence[_core.Sample]) -> None: ...
 
-    def close(self) -> None:
+    def end(self) -> None:
         """After the last."""
 
 
@@ -93,7 +93,7 @@ class Samples:
 
     def _run(self) -> None:
         for one in self._subscribers:
-            one.open()
+            one.begin()
         while (samples := self._source.samples(_PULL_S)) is not None:
             for place, one in enumerate(self._subscribers):
                 try:
@@ -101,7 +101,7 @@ class Samples:
                 except Exception:  # noqa: BLE001 - a bug in one must not keep samples from others
                     log.exception("samples_not_kept")
         for one in self._subscribers:
-            one.close()
+            one.end()
 
     def _of(self, place: int, samples: Sequence[_core.Sample]) -> Sequence[_core.Sample]:
         if len(self._subscribers) == 1:

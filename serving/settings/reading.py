@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from serving import strict_yaml
 from serving.errors import ConfigError
 from serving.settings.tree import Settings, default_state_dir, describe
 from serving.user_files import read_file
@@ -98,31 +99,16 @@ def _from_flags(flags: Mapping[str, object]) -> dict[str, object]:
     return given
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A key given twice is a mistake, not a choice of the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"'{key}' is given twice (line {line})")
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _from_file(path: Path) -> dict[str, object]:
     """Dotted key -> value. Raises ConfigError for what can't be read or isn't known."""
     try:
-        content = yaml.load(read_file(path, _MOST_BYTES).decode(), _StrictLoader)
+        content = strict_yaml.load(read_file(path, _MOST_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    except strict_yaml.TwiceError as error:
+        raise ConfigError(f"{path}: {error.problem} (line {error.line})") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not valid YAML: {_yaml_words(error)}") from None
     if content is None:

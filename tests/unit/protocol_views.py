@@ -55,7 +55,6 @@ def version(number: int, **more: Any) -> VersionView:
     given: dict[str, Any] = {
         "number": number,
         "state": State.READY,
-        "path": Path("m") / str(number),
         "facts": replace(FACTS, **{key: more.pop(key) for key in known & more.keys()}),
         "ready_since": 1.0,
         "stats": Counted({}),
@@ -67,7 +66,7 @@ def version(number: int, **more: Any) -> VersionView:
 
 
 def failed(number: int, reason: str) -> VersionView:
-    return VersionView(number, State.FAILED, Path("m") / str(number), reason)
+    return VersionView(number, State.FAILED, FolderOrigin(Path("m") / str(number)), reason)
 
 
 def model(name: str, *versions: VersionView, reason: str = "") -> ModelView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -66,6 +66,27 @@ def test_a_connection_that_was_given_up_is_replaced() -> None:
 def test_a_server_that_does_not_answer_is_an_error_in_words() -> None:
     with server(0) as (url, _), pytest.raises(UserError, match="http://127"):
         Kept(5.0).request("GET", url)
+
+
+def test_a_server_that_trickles_holds_nobody_beyond_the_time_for_all() -> None:
+    """It sends for a minute, and never pauses as long as the time-out."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    left = threading.Event()
+
+    def run() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
+            while not left.wait(0.1):
+                connection.sendall(b"x")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with listener, pytest.raises(UserError, match="timed out"):
+        Kept(2.0).request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    left.set()
+    thread.join(10)
 
 
 def test_what_is_no_http_may_be_a_grpc_port() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from serving.cli.listing import narrow, print_models, rows
 from serving.control.views import models_json
-from serving.models.reasons import NOBODY_ASKED
+from serving.models.reasons import Absence
 from serving.models.views import Route, UnloadedVersion
 from tests.unit.control_fakes import Line
 from tests.unit.protocol_views import failed, model, version
@@ -72,7 +72,10 @@ def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
 
 @pytest.mark.parametrize(
     ("of_all", "of_each"),
-    [(NOBODY_ASKED, "nobody has asked for it"), ("unloaded by command", "unloaded by command")],
+    [
+        (Absence.NOBODY_ASKED.value, "nobody has asked for it"),
+        ("unloaded by command", "unloaded by command"),
+    ],
 )
 def test_what_keeps_out_every_version_is_not_said_of_the_model_again(
     of_all: str, of_each: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from serving.cli.news import News, Progress, answering, failed, few, left_out
 from serving.cli.telling import _control_words
-from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
+from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.models.views import ModelView, Route, UnloadedVersion, VersionView
 from serving.settings import Settings
@@ -17,6 +17,10 @@ from tests.unit.protocol_views import model, version
 
 def texts(news: News, *views: ModelView) -> list[str]:
     return [text for text, _ in news.lines(views)]
+
+
+def absent(name: str, why: Absence) -> ModelView:
+    return replace(model(name, reason=why.value), own_reason=why.value, absence=why)
 
 
 def loading(number: int, state: State = State.LOADING) -> VersionView:
@@ -56,7 +60,7 @@ def test_another_answer_and_what_is_held_back_are_told() -> None:
 
 def test_a_model_that_cannot_be_made_out_is_told_and_one_that_nobody_asked_for_is_not() -> None:
     words = "'v1' is no version's name: rename it to 1"
-    views = (model("a", reason=words), model("b", reason=NOBODY_ASKED))
+    views = (model("a", reason=words), absent("b", Absence.NOBODY_ASKED))
     assert texts(News(), *views) == [f"a: {words}"]
     assert failed(views) == ["a"]
 
@@ -82,14 +86,17 @@ def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
 
 
 def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() -> None:
-    pinned = f"{NOBODY_ASKED}; version 1 is pinned and not ready (not loaded); nothing answers"
-    by_policy = tuple(UnloadedVersion(n, "the version policy is latest 1") for n in (1, 2))
+    pinned = (
+        f"{Absence.NOBODY_ASKED}; version 1 is pinned and not ready (not loaded); nothing answers"
+    )
+    words = "the version policy is latest 1"
+    by_policy = tuple(UnloadedVersion(n, words, Absence.BY_POLICY) for n in (1, 2))
     views = (
-        model("asleep", reason=NOBODY_ASKED),
-        replace(model("both", reason=pinned), own_reason=pinned, pinned=1),
+        absent("asleep", Absence.NOBODY_ASKED),
+        replace(absent("both", Absence.NOBODY_ASKED), reason=pinned, own_reason=pinned, pinned=1),
         replace(model("out", reason="unloaded by command"), held_out=True),
         replace(model("m", version(3)), unloaded=by_policy),
-        replace(model("none", reason=NONE_BY_POLICY), own_reason=NONE_BY_POLICY),
+        absent("none", Absence.BY_POLICY),
     )
     assert failed(views) == []
     assert [line.rpartition(": ")[2] for line in left_out(views)] == [

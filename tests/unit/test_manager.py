@@ -19,6 +19,7 @@ from serving.model_config import RequestLogConfig
 from serving.models.commands.command import UnloadModel
 from serving.models.desired import policy
 from serving.models.manager import Manager
+from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.models.views import ModelView, Route
 from serving.registry.folder_origin import FolderOrigin
@@ -553,7 +554,9 @@ def test_a_configured_model_without_versions_says_so(world: World) -> None:
     world.configure("m", "")
     world.settle()
     words = "it has no version"
-    assert world.view() == ModelView("m", (), Route(reason=words), words, own_reason=words)
+    route = Route(reason=words)
+    absence = Absence.NO_VERSION
+    assert world.view() == ModelView("m", (), route, words, own_reason=words, absence=absence)
 
 
 def test_folders_that_are_no_models_are_no_models_and_told_of_in_one_line(world: World) -> None:

@@ -31,14 +31,14 @@ class Keeper:
     def rate(self, version: VersionView) -> float:
         return self._of.get(f"v{version.number}", self._rate)
 
-    def open(self) -> None:
-        self.told.append("open")
+    def begin(self) -> None:
+        self.told.append("begin")
 
     def keep(self, samples: Sequence[_core.Sample]) -> None:
         self.kept.extend(samples)
 
-    def close(self) -> None:
-        self.told.append("close")
+    def end(self) -> None:
+        self.told.append("end")
 
 
 class Failing(Keeper):
@@ -113,10 +113,10 @@ def test_one_that_fails_keeps_samples_from_nobody() -> None:
     assert [record["event"] for record in told] == ["samples_not_kept"]
 
 
-def test_subscribers_are_opened_before_the_first_and_closed_after_the_last() -> None:
+def test_subscribers_begin_before_the_first_and_end_after_the_last() -> None:
     source, keeper = FakeSource(), Keeper(1.0)
     hub = Samples(source, [keeper])
     source.give(sample())
     run(source, hub)
-    assert keeper.told == ["open", "close"]
+    assert keeper.told == ["begin", "end"]
     assert len(keeper.kept) == 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from serving.parts import Part, Parts
@@ -71,3 +75,58 @@ def test_what_was_stopped_is_not_stopped_again(world: World) -> None:
     parts.stop()
     parts.stop()
     assert world.told == ["start b", "stop b", "stop a"]
+
+
+FAILS = """
+import os
+import socket
+import sys
+from pathlib import Path
+
+from serving.app import Gateway
+from serving.models.manager import Manager
+from serving.settings import load_settings
+
+state = Path(sys.argv[1])
+ports = {"http_port": 0, "grpc_port": 0, "admin_port": 0}
+flags = {**ports, "state_dir": str(state), "loading.trial": "off"}
+settings, origins = load_settings(flags, None, {})
+
+
+def fail(self):
+    raise OSError("no thread for it")
+
+
+Manager.start = fail
+roots = [state.parent]
+gateway = Gateway(settings, roots, origins)
+places = [gateway.http_address, gateway.grpc_address, gateway.admin_address]
+try:
+    gateway.start()
+except OSError as error:
+    print(error)
+for place in places:
+    try:
+        socket.create_connection(place, 5).close()
+    except ConnectionRefusedError:
+        print("refused")
+Gateway(settings, roots, origins)
+print("the state directory is free")
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_a_gateway_of_which_a_part_fails_to_start_holds_nothing_any_more(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FAILS, str(tmp_path / "state")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout.splitlines() == [
+        "no thread for it",
+        *["refused"] * 3,
+        "the state directory is free",
+    ], done.stderr

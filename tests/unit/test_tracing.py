@@ -20,7 +20,7 @@ from serving.observe.http import HttpClient, HttpError
 from serving.observe.otlp import GrpcSender, Sender, SendError, open_sender
 from serving.observe.tracing import exporter
 from serving.observe.tracing.convert import SpanConverter
-from serving.observe.tracing.exporter import Converter, TraceExport, wait_s
+from serving.observe.tracing.exporter import Converter, TraceExport
 from serving.observe.tracing.semantics import STATUS, attributes_of, is_fault
 from serving.observe.tracing.setup import open_target, resource
 from serving.settings import load_settings
@@ -630,11 +630,6 @@ def test_a_span_that_can_not_be_converted_costs_its_handful_and_not_the_thread()
         export = exported(source, Scripted(), lambda e: e.exported, Choosy({}))
     assert (export.exported, export.dropped) == (1, 1)
     assert "traces_failed" in [one["event"] for one in records]
-
-
-def test_waits_grow_up_to_a_bound_and_are_spread() -> None:
-    assert [wait_s(n, 1.0) for n in (0, 1, 2, 50)] == [0.5, 1.0, 2.0, 30.0]
-    assert wait_s(0, 0.0) == 0.25
 
 
 def test_handfuls_that_come_together_are_sent_together() -> None:

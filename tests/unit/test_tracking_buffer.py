@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.observe.tracking.buffer import PER_ENTRY, Buffer
-from serving.observe.tracking.shipper import Shipper, TargetStatus, wait_s
+from serving.observe.tracking.shipper import Shipper, TargetStatus
 from serving.state_dir import StateDir
 from tests.clients.gateway import wait_until
 from tests.unit.tracking_world import FakeExporter, window
@@ -95,24 +95,6 @@ def test_a_file_that_is_no_longer_whole_is_counted_as_dropped(tmp_path: Path, te
     assert _numbers(buffer) == [2]
     assert (buffer.dropped, buffer.windows) == (1, 1)
     assert not list(tmp_path.rglob("*.json"))
-
-
-@pytest.mark.parametrize(
-    ("failed", "longest", "chance", "expected"),
-    [
-        (1, 60, 1.0, 1.0),
-        (2, 60, 1.0, 2.0),
-        (5, 60, 1.0, 16.0),
-        (50, 60, 1.0, 60.0),
-        (10_000, 4, 1.0, 4.0),
-        (3, 60, 0.0, 2.0),
-        (3, 60, 0.5, 3.0),
-    ],
-)
-def test_a_target_is_asked_again_later_and_later(
-    failed: int, longest: float, chance: float, expected: float
-) -> None:
-    assert wait_s(failed, longest, chance) == pytest.approx(expected)
 
 
 def _shipper(tmp_path: Path, exporter: FakeExporter, limit: int = 1_000_000) -> Shipper:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from serving.backoff import wait_s
+
 
 class Backoff:
     """Keeps a count and no time. ``first`` and ``longest`` are waits in seconds.
@@ -36,7 +38,7 @@ class Backoff:
     def _delay(self) -> float:
         if self.deaths <= 1:
             return 0.0
-        return min(self._longest, self._first * 2.0 ** min(self.deaths - 2, 64))
+        return wait_s(self.deaths - 1, self._first, self._longest)
 
     def _calm(self) -> float:
         """Seconds after which a child counts as well, and earlier deaths count no more."""

@@ -12,7 +12,7 @@ from serving.models.actual.routes import route_of
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
-from serving.models.reasons import NOBODY_ASKED, NONE_BY_POLICY
+from serving.models.reasons import Absence
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
 
@@ -74,7 +74,9 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions += [_unloaded(candidate) for candidate in coming]
     versions.sort(key=lambda view: view.number)
     versions = [_held_back(view, facts) for view in versions]
-    reason, own = _reasons(versions, facts)
+    unready = _unready_words(versions, facts)
+    absence = None if unready else _absence(facts)
+    reason, own = _reasons(versions, facts, unready, absence or facts.error)
     rest = unloaded(target, {view.number for view in versions})
     return ModelView(
         name=target.model,
@@ -87,22 +89,21 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         unloaded=rest,
         own_reason=own,
         answered=target.answered,
+        absence=absence,
     )
 
 
-def _reasons(versions: Sequence[VersionView], facts: ModelFacts) -> tuple[str, str]:
-    """The model's, and what of it no version says of itself."""
+def _reasons(
+    versions: Sequence[VersionView], facts: ModelFacts, unready: str, first: str
+) -> tuple[str, str]:
+    """The model's, and what of it no version says of itself, ``first`` to begin with."""
     target, default = facts.target, facts.default
     told = [f"version {number} {why}" for number, why in sorted(facts.held_back.items())]
     own = [
-        facts.error,
+        first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
     ]
-    unready = ""
-    if not facts.error and default is None:
-        unready = "" if facts.held_out else _unready_words(versions)
-        own[0] = "" if unready else _why_none(facts)
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]
     return _joined([unready, *own, *told]), _joined(mine)
@@ -190,8 +191,10 @@ def _unloaded(candidate: Candidate) -> VersionView:
     return _version_view(SlotFacts(slot, None, None, None))
 
 
-def _unready_words(versions: Sequence[VersionView]) -> str:
-    """Of the newest; one that is ready is held back."""
+def _unready_words(versions: Sequence[VersionView], facts: ModelFacts) -> str:
+    """Of the newest, where nothing answers for it; one that is ready is held back."""
+    if facts.error or facts.default is not None or facts.held_out:
+        return ""
     others = [view for view in versions if view.state is not State.READY]
     if not others:
         return ""
@@ -200,12 +203,13 @@ def _unready_words(versions: Sequence[VersionView]) -> str:
     return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
 
 
-def _why_none(facts: ModelFacts) -> str:
+def _absence(facts: ModelFacts) -> Absence | None:
+    """Why nothing is to answer; None where something does, or more is wrong."""
+    if facts.error or facts.default is not None:
+        return None
     if facts.held_out:
-        return "unloaded by command"
+        return Absence.BY_COMMAND
     target = facts.target
     if not target.wanted and not target.extra:
-        return NOBODY_ASKED
-    if target.versions:
-        return NONE_BY_POLICY
-    return "it has no version"
+        return Absence.NOBODY_ASKED
+    return Absence.BY_POLICY if target.versions else Absence.NO_VERSION

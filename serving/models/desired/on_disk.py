@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from serving.model_config.schema import VersionPolicy
 from serving.models import advice
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.reasons import BY_POLICY, NOBODY_ASKED
+from serving.models.reasons import Absence
 from serving.models.views import UnloadedVersion
 
 _MOST_NAMED = 8
@@ -21,25 +21,27 @@ def unloaded(target: ModelTarget, shown: Collection[int]) -> tuple[UnloadedVersi
         if candidate.version not in shown and not candidate.gone
     ]
     rest.sort(key=lambda candidate: candidate.version)
-    return tuple(UnloadedVersion(candidate.version, _why(target, candidate)) for candidate in rest)
+    return tuple(UnloadedVersion(one.version, *_why(target, one)) for one in rest)
 
 
-def _why(target: ModelTarget, candidate: Candidate) -> str:
+def _why(target: ModelTarget, candidate: Candidate) -> tuple[str, Absence | None]:
     if candidate.version in target.out:
-        return "unloaded by command"
+        return Absence.BY_COMMAND.value, Absence.BY_COMMAND
     if target.dismissed(candidate.version):
-        return NOBODY_ASKED.removeprefix("not loaded: ")
+        return Absence.NOBODY_ASKED.removeprefix("not loaded: "), Absence.NOBODY_ASKED
     if not candidate.whole:
-        return candidate.note or "its files are not all there"
-    return policy_words(target.policy)
+        return candidate.note or "its files are not all there", None
+    words = _policy_words(target.policy)
+    return words or "its turn has not come", Absence.BY_POLICY if words else None
 
 
-def policy_words(policy: VersionPolicy) -> str:
+def _policy_words(policy: VersionPolicy) -> str:
+    """How it leaves versions out, "" where it does not."""
     if policy.kind == "latest":
-        return f"{BY_POLICY} latest {policy.latest}"
+        return f"the version policy is latest {policy.latest}"
     if policy.kind == "specific":
-        return f"{BY_POLICY} specific {numbers(policy.specific)}"
-    return "its turn has not come"
+        return f"the version policy is specific {numbers(policy.specific)}"
+    return ""
 
 
 def held_by_pin(target: ModelTarget, default: int | None) -> tuple[int, ...]:

@@ -160,7 +160,7 @@ def from_document(document: object, mode: Mode) -> tuple[dict[str, Overrides], t
 
 
 _Number = Annotated[int, Field(gt=0, le=_LARGEST)]
-_Numbers = Annotated[frozenset[_Number], Field(strict=False)]
+_Numbers = Annotated[frozenset[_Number], Field(strict=False, fail_fast=True)]
 
 
 class _Entry(Strict):

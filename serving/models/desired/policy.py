@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from serving.backoff import wait_s
 from serving.errors import Retry
 from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
@@ -114,8 +115,7 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
     """When a FAILED slot may be tried again; None: not before its files change."""
     if slot.state is not State.FAILED or slot.retry is not Retry.LATER or slot.cancelled:
         return None
-    wait = limits.retry_first_s * 2.0 ** min(max(slot.attempts - 1, 0), 30)
-    return slot.since + min(wait, limits.retry_max_s)
+    return slot.since + wait_s(slot.attempts, limits.retry_first_s, limits.retry_max_s)
 
 
 def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:

@@ -87,10 +87,10 @@ class RequestLog:
 
     # Everything below runs in the hub's thread.
 
-    def open(self) -> None:
+    def begin(self) -> None:
         self._guarded(self._folder.open)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """The file gets its name."""
         self._guarded(self._folder.close)
 

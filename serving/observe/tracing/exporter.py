@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serving import _core
+from serving.backoff import wait_s
 from serving.events import log
 from serving.observe.otlp import Sender, SendError
 
@@ -142,8 +143,9 @@ class TraceExport:
                 if not error.passing:
                     raise
                 self._say_failed(str(error))
-                wait = max(wait_s(self._failed, random.random()), error.retry_after_s)
                 self._failed += 1
+                wait = wait_s(self._failed, _FIRST_WAIT_S, _LONGEST_WAIT_S, random.random())
+                wait = max(wait, error.retry_after_s)
                 if self._ending.wait(min(wait, _LONGEST_WAIT_S)):
                     break
         return self._try(request)
@@ -170,10 +172,3 @@ class TraceExport:
         if not self._error:
             log.warning("traces_not_sent", target=self._target, reason=words)
         self._error = words
-
-
-def wait_s(failed: int, chance: float) -> float:
-    """Seconds until the next try after so many failures before this one. ``chance``: 0 to 1,
-    so that many gateways don't come back together."""
-    wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(failed, 32))
-    return wait * (0.5 + 0.5 * chance)

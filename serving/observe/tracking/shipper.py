@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.backoff import wait_s
 from serving.events import log
 from serving.observe.errors import ExportError
 from serving.observe.tracking.buffer import Buffer
@@ -36,13 +37,6 @@ class TargetStatus:
     last_failure: float | None
     error: str
     last_error: str
-
-
-def wait_s(failed: int, longest: float, chance: float) -> float:
-    """Seconds until the next attempt after so many failed in turn. ``chance``: 0 to 1, so that
-    many gateways don't come back together."""
-    wait = min(longest, _FIRST_WAIT_S * 2.0 ** min(max(failed - 1, 0), 32))
-    return wait * (0.5 + 0.5 * chance)
 
 
 class Shipper:
@@ -190,4 +184,4 @@ class Shipper:
                 windows=dropped - self._said_dropped,
             )
             self._said_dropped = dropped
-        return wait_s(self._in_turn, self._longest, random.random())
+        return wait_s(self._in_turn, _FIRST_WAIT_S, self._longest, random.random())

@@ -23,7 +23,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Array, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
-from serving.strict import Count, Many, Strict, StrictError
+from serving.strict import MOST, Count, Many, Strict, StrictError, few
 
 _MODULE = "serving.execution.isolation.child.main"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
@@ -314,7 +314,7 @@ class _Signature(Strict):
 
 class _Loaded(Strict):
     signature: _Signature
-    nodes: dict[str, Count]
+    nodes: Annotated[dict[str, Count], few(MOST)]
     provider: str
     threads: Count
     notes: Many[str]
