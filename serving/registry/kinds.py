@@ -23,10 +23,10 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``takes``: whether a root is of this kind; ``open``: the sources of those that are."""
+    """``takes``: whether a root is of this kind; ``make``: the sources of those that are."""
 
     takes: Callable[[Path], bool]
-    open: Callable[[Sequence[Path], Terms], Sequence[Source]]
+    make: Callable[[Sequence[Path], Terms], Sequence[Source]]
 
 
 def _directories(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
@@ -59,5 +59,5 @@ def open_sources(roots: Sequence[Path], terms: Terms) -> list[Source]:
         mine = [root for root in left if kind.takes(root)]
         left = [root for root in left if root not in mine]
         if mine or (kind is KINDS[-1] and not found):
-            found += kind.open(mine, terms)
+            found += kind.make(mine, terms)
     return found
