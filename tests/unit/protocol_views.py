@@ -12,6 +12,7 @@ from serving.errors import ErrorCode
 from serving.model_config import ModelConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.protocols import grpc_calls
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
 from serving.protocols.repository import RepositoryControl
@@ -89,6 +90,7 @@ class RecordedCall:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     request_id: str | None = None
+    service: str = grpc_calls.SERVICE
     answer: bytes | None = None
     failure: tuple[str, str, str] | None = None
 
