@@ -29,10 +29,19 @@ __all__ = [
     "Stats",
     "TensorSpec",
     "__version__",
+    "check_model_length",
+    "check_model_name",
+    "decode_model_name",
     "descriptors",
     "json_lines",
     "nearest",
+    "parse_version",
+    "shown",
     "take_short_turns",
+    "unavailable_model",
+    "unknown_model",
+    "unknown_version",
+    "unready_version",
     "wait_for_departures",
 ]
 
@@ -55,6 +64,31 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
     """The name of ``known`` that differs least from ``name``, if one differs by little.
 
     ``None`` too for a name over 64 bytes, and where errors took too much time for it."""
+
+def parse_version(text: str) -> int | None:
+    """A version from a request: ``None`` where it is empty, else a positive integer.
+
+    Raises ValueError, in words for clients, as do the next three."""
+
+def check_model_length(name: str) -> None:
+    """Whether a model's name has a length that one can have: up to 255 bytes."""
+
+def check_model_name(name: str) -> None:
+    """Whether a name out of a path or a command is one, and could be no path."""
+
+def decode_model_name(encoded: str) -> str:
+    """A name as it came percent-encoded, decoded once and checked."""
+
+def shown(text: str) -> str:
+    """A client's word as an error may repeat it: without control characters, and not long."""
+
+def unknown_model(name: str, known: tuple[str, ...]) -> str:
+    """What clients are told who name none of ``known``."""
+
+def unavailable_model(name: str, why: str) -> str: ...
+def unready_version(name: str, version: int, why: str) -> str: ...
+def unknown_version(name: str, version: int, on_disk: str | None, loaded: Sequence[int]) -> str:
+    """``on_disk``: why it is there and not loaded, if it is; ``loaded``: ascending."""
 
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
@@ -279,6 +313,10 @@ class Call:
 
     @property
     def protocol(self) -> Literal["grpc", "http"]: ...
+    @property
+    def service(self) -> str:
+        """gRPC: the full name of the RPC's service; HTTP: ''."""
+
     @property
     def method(self) -> str:
         """gRPC: the RPC's name (``ModelMetadata``); HTTP: the verb."""

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from serving import _core
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import SUPERSEDED, Outcome
 
+_OF_HTTP = dict(
+    zip(_core.OUTCOMES, _core.CODES[_core.PROTOCOLS.index("http")], strict=True),
+)
+# As on the HTTP port, but for a command that a newer one has ended.
 HTTP_STATUS: Mapping[ErrorCode, int] = {
-    ErrorCode.BAD_REQUEST: 400,
-    ErrorCode.BAD_DATA: 400,
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.PERMISSION_DENIED: 403,
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.METHOD_NOT_ALLOWED: 405,
-    ErrorCode.SLOW_BODY: 408,
-    # A command that a newer one has ended.
+    **{word: int(_OF_HTTP[word]) for word in ErrorCode},
     ErrorCode.CANCELLED: 409,
-    ErrorCode.TOO_LARGE: 413,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
-    ErrorCode.UNSUPPORTED_ENCODING: 415,
-    ErrorCode.UNMET_EXPECTATION: 417,
-    ErrorCode.INTERNAL: 500,
-    ErrorCode.UNIMPLEMENTED: 501,
-    ErrorCode.FULL: 503,
-    ErrorCode.UNAVAILABLE: 503,
-    ErrorCode.EXPIRED: 504,
 }
 
 _HEADERS: Mapping[ErrorCode, Mapping[str, str]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from serving import _core
 
 _JOIN_S = 5.0
+# Of gRPC, by name: the core's tables say which of their methods are calls.
+_SERVICES: Mapping[str, Callable[[CallContext, _core.Call], bytes | Later]] = {
+    grpc_calls.SERVICE: grpc_calls.answer,
+}
 
 
 class CallPool:
@@ -83,7 +88,7 @@ def answer_call(call: _core.Call, context: CallContext) -> None:
 
 def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
     if call.protocol == "grpc":
-        return grpc_calls.answer(context, call)
+        return _SERVICES[call.service](context, call)
     return http_calls.answer(context, call)
 
 

@@ -1,4 +1,4 @@
-"""The gRPC calls that are not inference or health: one row an RPC."""
+"""The calls of OIP's gRPC service that are not inference or health: one row an RPC."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from serving.wire import messages
 if TYPE_CHECKING:
     from serving import _core
 
+SERVICE = "inference.GRPCInferenceService"
 Handler = Callable[[CallContext, Any], Any]
 
 

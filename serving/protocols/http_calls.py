@@ -22,7 +22,14 @@ from serving.protocols.call_context import CallContext
 from serving.protocols.entrance import entrance
 from serving.protocols.not_found import not_found
 from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
-from serving.protocols.views import MAX_BODY_BYTES, Directory, check_size, decode_name, shown
+from serving.protocols.views import (
+    MAX_BODY_BYTES,
+    Directory,
+    check_size,
+    decode_name,
+    parse_version,
+    shown,
+)
 
 if TYPE_CHECKING:
     from serving import _core
@@ -46,9 +53,7 @@ class Request:
 
     @property
     def version(self) -> int | None:
-        """A number too long for any version is one that cannot be found."""
-        digits = self.parts["version"]
-        return int(digits[:19]) if digits else None
+        return parse_version(self.parts["version"] or "")
 
 
 Handler = Callable[[Request], Any]

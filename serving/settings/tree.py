@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, Field, SecretStr
 
-from serving import __version__, descriptors, machine
+from serving import descriptors, machine
 from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
@@ -154,8 +154,6 @@ class Settings(Section):
             "host": self.host,
             "http_port": self.http_port,
             "grpc_port": self.grpc_port,
-            "name": self.name,
-            "version": __version__,
             "max_message_bytes": limits.max_message_bytes,
             "max_head_bytes": limits.max_head_bytes,
             "max_connections": places.clients,

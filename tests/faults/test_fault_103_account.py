@@ -48,7 +48,7 @@ def roomy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     ("field", "text"),
     [
         ({"request_id": "i" * 129}, "the request's id has 129 bytes, at most 128 are accepted"),
-        ({"model": "m" * 1025}, "the model's name has 1025 bytes, at most 1024 are accepted"),
+        ({"model": "m" * 256}, "the model's name has 256 bytes, at most 255 are accepted"),
         ({"version": "1" * 1025}, "the model's version has 1025 bytes, at most 1024 are accepted"),
         ({"outputs": ["o" * 1025]}, "an output's name has 1025 bytes, at most 1024 are accepted"),
     ],

@@ -14,6 +14,7 @@ from serving.model_config import ModelConfig
 from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
+from serving.protocols import grpc_calls
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import answer_call
 from serving.protocols.repository import RepositoryControl
@@ -95,6 +96,7 @@ class RecordedCall:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     request_id: str | None = None
+    service: str = grpc_calls.SERVICE
     answer: bytes | None = None
     failure: tuple[str, str, str] | None = None
 

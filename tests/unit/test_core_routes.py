@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +14,16 @@ import grpc
 import pytest
 
 from serving import _core
+from serving.errors import ServingError
+from serving.protocols.views import decode_name, find_model, find_version, parse_version
 from serving.wire import messages
+from tests.unit.protocol_views import Models
+from tests.unit.protocol_views import model as described
+from tests.unit.protocol_views import version as loaded
 from tests.unit.test_observe_core import SERVICE, SETTINGS, grpc_message
 
 KEYS = [f"client-{number}" for number in range(16)]
+DESCRIBED = described("echo", loaded(3), loaded(4))
 
 
 class Two:
@@ -58,6 +65,14 @@ class Two:
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return str(json.load(answer)["model_version"])
+
+    def refusal(self, path: str) -> str:
+        host, port = self.server.http_address
+        request = urllib.request.Request(f"http://{host}:{port}{path}", b'{"inputs": []}')
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=10)
+        with caught.value as error:
+            return str(json.load(error)["error"])
 
     def close(self) -> None:
         self.channel.close()
@@ -106,6 +121,26 @@ def test_a_version_answers_to_its_alias(two: Two) -> None:
     assert two.by_grpc(version="next") == "4"
     with pytest.raises(grpc.RpcError, match="not an integer"):
         two.by_grpc(version="other")
+
+
+@pytest.mark.parametrize("name", ["m" * 256, "a%2fb", "%ff", "..", "ecko", "absent"])
+def test_a_wrong_name_is_told_the_same_whether_it_is_to_infer_or_to_be_described(
+    two: Two, name: str
+) -> None:
+    two.publish()
+    with pytest.raises(ServingError) as caught:
+        find_model(Models(DESCRIBED), decode_name(name))
+    assert two.refusal(f"/v2/models/{name}/infer") == caught.value.message
+
+
+@pytest.mark.parametrize("version", ["0", "9", "9" * 20])
+def test_a_wrong_version_is_told_the_same_whether_it_is_to_infer_or_to_be_described(
+    two: Two, version: str
+) -> None:
+    two.publish()
+    with pytest.raises(ServingError) as caught:
+        find_version(DESCRIBED, parse_version(version))
+    assert two.refusal(f"/v2/models/echo/versions/{version}/infer") == caught.value.message
 
 
 @pytest.mark.parametrize(

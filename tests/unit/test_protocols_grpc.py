@@ -93,7 +93,14 @@ def test_what_is_named_must_exist_and_be_ready(method: str) -> None:
     assert rpc(method, name="m", version="-1")[0] is ErrorCode.BAD_REQUEST
 
 
-@pytest.mark.parametrize("name", ["../m", "a/b", "m\x00", "\n" * 5000])
+def test_a_name_that_is_too_long_for_any_model_is_refused() -> None:
+    word, message = rpc("ModelMetadata", name="\n" * 5000)
+
+    assert word is ErrorCode.BAD_REQUEST
+    assert message == "the model's name has 5000 bytes, at most 255 are accepted"
+
+
+@pytest.mark.parametrize("name", ["../m", "a/b", "m\x00", "\n" * 255])
 def test_fault_61_a_name_that_looks_like_a_path_is_just_unknown(name: str) -> None:
     word, message = rpc("ModelMetadata", name=name)
 

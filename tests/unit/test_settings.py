@@ -134,7 +134,6 @@ CORE = {
     "host": "host",
     "http_port": "http_port",
     "grpc_port": "grpc_port",
-    "name": "name",
     "max_message_bytes": "limits.max_message_bytes",
     "max_head_bytes": "limits.max_head_bytes",
     "max_connections": "limits.max_connections",
@@ -203,7 +202,7 @@ def test_fault_75_the_core_is_told_of_a_changed_setting(name: str, key: str) -> 
 
 
 def test_the_core_is_told_nothing_else() -> None:
-    assert set(Settings().core()) == {*CORE, "version", "connections_advice"}
+    assert set(Settings().core()) == {*CORE, "connections_advice"}
 
 
 def test_the_file_to_start_from_loads_as_the_defaults(tmp_path: Path) -> None:

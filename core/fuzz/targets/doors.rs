@@ -17,7 +17,7 @@ const PATHS: [&str; 8] = [
     "/inference.GRPCInferenceService/ModelReady",
     "/inference.GRPCInferenceService/RepositoryIndex",
     "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/ConnectionGuard",
+    "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/v2/models/m/infer",
 ];

@@ -22,6 +22,11 @@ impl Call {
     }
 
     #[getter]
+    fn service(&self) -> &'static str {
+        self.inner.service
+    }
+
+    #[getter]
     fn method(&self) -> &str {
         &self.inner.method
     }

@@ -11,9 +11,10 @@ mod server;
 mod signature;
 mod spans;
 mod stats;
+mod words;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::PyBytes;
 use std::time::Duration;
 
 #[global_allocator]
@@ -47,20 +48,13 @@ fn take_short_turns() {
     engine::scheduling::take_short_turns();
 }
 
-/// See [`engine::near::nearest`]. Other elements than text are passed over.
-#[pyfunction]
-fn nearest(name: &str, known: &Bound<'_, PyTuple>) -> Option<String> {
-    let texts: Vec<_> = known.iter().filter_map(|item| item.cast_into::<PyString>().ok()).collect();
-    engine::near::nearest(name, texts.iter().filter_map(|text| text.to_str().ok())).map(str::to_owned)
-}
-
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DEVELOPMENT_BUILD", engine::is_development_build())?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
-    module.add_function(wrap_pyfunction!(nearest, module)?)?;
+    words::add(module)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_class::<signature::TensorSpec>()?;

@@ -260,12 +260,6 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
     };
     let permits = keys.take("permits")?;
     let lend_after = keys.limit("lend_permit_s")?;
-    // Used by Python alone: they belong to what metadata says of the server.
-    for key in ["name", "version"] {
-        if keys.dict.contains(key)? {
-            keys.dict.del_item(key)?;
-        }
-    }
     match keys.dict.keys().iter().next() {
         Some(key) => Err(value_error(format!("unknown key {key}"))),
         None => Ok((read, permits, lend_after)),

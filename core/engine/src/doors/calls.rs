@@ -25,6 +25,8 @@ pub struct CallAnswer {
 #[derive(Debug)]
 pub struct Call {
     pub protocol: Protocol,
+    /// gRPC: the service that the RPC is of.
+    pub service: &'static str,
     /// gRPC: the RPC's name; HTTP: the verb.
     pub method: String,
     /// HTTP: the path as sent, without the query.
@@ -64,6 +66,7 @@ impl Call {
         held.take(text_bytes(&headers).saturating_add(body.len()))?;
         let call = Call {
             protocol,
+            service: "",
             method: method.into(),
             path: path.into(),
             headers,

@@ -4,14 +4,13 @@
 pub mod draw;
 mod route;
 mod version;
+pub mod words;
 
 pub use draw::Key;
 pub use route::{Resolved, Route, Shadow, Why};
 pub use version::{Reference, is_alias, parse_version};
 
 use crate::error::{Error, ErrorCode, Result};
-use crate::near;
-use crate::tensor::shown;
 use arc_swap::ArcSwap;
 use route::RETRY;
 use std::collections::HashMap;
@@ -47,17 +46,8 @@ impl Table {
             let text = "the server is starting: its models are not known yet";
             return Error::new(ErrorCode::Unavailable, text).retry(RETRY);
         }
-        Error::new(
-            ErrorCode::NotFound,
-            format!("Request for unknown model: '{}' is not found{}", shown(model), self.hint(model)),
-        )
-    }
-
-    fn hint(&self, model: &str) -> String {
-        match self.models.len() {
-            0 => "; there is no model yet".into(),
-            count => near::hint(model, self.models.keys().map(String::as_str), count, "known models:"),
-        }
+        let known = self.models.keys().map(String::as_str);
+        Error::new(ErrorCode::NotFound, words::unknown_model(model, known, self.models.len()))
     }
 }
 

@@ -2,17 +2,15 @@
 
 use super::draw::{self, Key};
 use super::version::parse_version;
+use super::words;
 use crate::error::{Error, ErrorCode, Result};
 use crate::queue::Queue;
-use crate::tensor::shown;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// When to ask again for something that is loading or draining.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// Versions that an error names.
-const SHOWN: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub struct Route {
@@ -121,39 +119,21 @@ impl Route {
 
     fn nobody(&self, model: &str) -> Error {
         let why = self.reason.as_deref().unwrap_or("no version is at ready state");
-        let text = format!("Request for unavailable model: '{}': {why}", shown(model));
-        Error::new(ErrorCode::Unavailable, text).retry(RETRY)
+        Error::new(ErrorCode::Unavailable, words::unavailable_model(model, why)).retry(RETRY)
     }
 
     /// Why `version`, which is none that answers, doesn't.
     fn absent(&self, model: &str, version: u64) -> Error {
-        match self.unavailable.get(&version) {
-            Some(why) => {
-                let text = format!("model '{}' version {version} is not at ready state: {why}", shown(model));
-                Error::new(ErrorCode::Unavailable, text).retry(RETRY)
-            }
-            None => Error::new(
-                ErrorCode::NotFound,
-                format!(
-                    "Request for unknown model: '{}' version {version} is not found{}",
-                    shown(model),
-                    self.hint(version)
-                ),
-            ),
+        if let Some(why) = self.unavailable.get(&version) {
+            return Error::new(ErrorCode::Unavailable, words::unready_version(model, version, why))
+                .retry(RETRY);
         }
-    }
-
-    /// Where a version is that nobody knows, or which ones answer.
-    fn hint(&self, version: u64) -> String {
-        if let Some((why, _)) = self.unloaded.iter().find(|(_, versions)| versions.contains(&version)) {
-            return format!("; it is on disk and not loaded: {why}");
-        }
-        let newest: Vec<String> = self.versions.keys().rev().take(SHOWN).map(u64::to_string).collect();
-        match self.versions.len() {
-            0 => "; no version is loaded".into(),
-            count if count > SHOWN => format!("; loaded: {} and {} more", newest.join(", "), count - SHOWN),
-            _ => format!("; loaded: {}", newest.join(", ")),
-        }
+        let on_disk = self.unloaded.iter().find(|(_, versions)| versions.contains(&version));
+        let loaded = self.versions.keys().copied();
+        Error::new(
+            ErrorCode::NotFound,
+            words::unknown_version(model, version, on_disk.map(|(why, _)| &**why), loaded),
+        )
     }
 
     /// Whether it answers requests that name no version.

@@ -42,7 +42,7 @@ pub fn decode_infer_until(stop: &Stop, message: Bytes) -> Result<InferRequest> {
             stop.check()?;
         }
         match number {
-            1 => request.model = names::name("the model's name", value.text()?)?.into(),
+            1 => request.model = names::model(value.text()?)?.into(),
             2 => request.version = names::name("the model's version", value.text()?)?.to_owned(),
             3 => request.id = Some(names::id(value.text()?)?).filter(|id| !id.is_empty()),
             4 => parameters::read(&mut request, value)?,
@@ -171,7 +171,7 @@ pub fn decode_model_ref(message: Bytes) -> Result<(String, String)> {
     let mut reader = Reader::new(&message);
     while let Some((number, value)) = reader.field()? {
         match number {
-            1 => name = names::name("the model's name", value.text()?)?,
+            1 => name = names::model(value.text()?)?,
             2 => version = names::name("the model's version", value.text()?)?,
             _ => {}
         }

@@ -191,11 +191,11 @@ fn fault_103_ids_and_names_are_short() {
         model_name: "m".repeat(model),
         ..with_inputs(vec![named(&"x".repeat(name))], 0)
     };
-    decode(&named(128, 1024, 1024)).unwrap();
+    decode(&named(128, 1024, 255)).unwrap();
     for (long, text) in [
         (named(129, 1, 1), "the request's id has 129 bytes, at most 128 are accepted"),
         (named(1, 1025, 1), "an input's name has 1025 bytes, at most 1024 are accepted"),
-        (named(1, 1, 1025), "the model's name has 1025 bytes, at most 1024 are accepted"),
+        (named(1, 1, 256), "the model's name has 256 bytes, at most 255 are accepted"),
     ] {
         assert_eq!(refusal(&long).message, text);
     }

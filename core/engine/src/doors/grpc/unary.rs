@@ -155,6 +155,7 @@ async fn call(
     let (mut call, answer) =
         Call::new((Protocol::Grpc, method.name), "", text_headers(headers), message, held)?;
     call.request_id.clone_from(&head.request_id);
+    call.service = method.service;
     call.framed = framed;
     shared.calls.push(call)?;
     let limit = infer::deadline(shared, head.started, head.timeout, 0);

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use http_body_util::Full;
-use percent_encoding::percent_decode_str;
 
 pub static PROTOCOL: Protocol = Protocol {
     rows: &[
@@ -33,7 +32,7 @@ pub static PROTOCOL: Protocol = Protocol {
     ],
     status: status::http_status,
     error: json::error,
-    name: model_name,
+    name: names::encoded_model,
 };
 
 static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer };
@@ -49,24 +48,6 @@ fn no_version(text: &str) -> Error {
     };
     let expected = "expected an integer, as in /v2/models/NAME/versions/1/infer";
     Error::new(ErrorCode::NotFound, format!("Not Found: {found}: {expected}"))
-}
-
-/// A name as it came percent-encoded: decoded once, then refused when it could
-/// mean a path (fault 61).
-fn model_name(encoded: &str) -> Result<String> {
-    let name =
-        percent_decode_str(encoded).decode_utf8().map_err(|_| Error::bad("model name is not UTF-8"))?;
-    let hostile = name.is_empty()
-        || name.len() > names::LONGEST_NAME
-        || name == "."
-        || name.contains("..")
-        || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
-    if hostile {
-        return Err(Error::bad(
-            "invalid model name: it must not be empty or contain path or control characters",
-        ));
-    }
-    Ok(name.into_owned())
 }
 
 fn ready(shared: &Shared, _: &Named) -> Result<Response<Full<Bytes>>> {
@@ -126,16 +107,6 @@ mod tests {
 
     fn found(method: &Method, path: &str) -> Option<Result<(Kind, Named)>> {
         PROTOCOL.find(method, path)
-    }
-
-    #[test]
-    fn fault_61_names_that_could_be_paths_are_refused() {
-        for bad in ["%2e%2e", "a%2Fb", "a%5Cb", "a%00b", "..", "%ff", "a%0Ab"] {
-            assert_eq!(model_name(bad).unwrap_err().code, ErrorCode::BadRequest, "{bad}");
-        }
-        assert_eq!(model_name("my%20model.v1").unwrap(), "my model.v1");
-        // Decoded once only: the name really holds a percent sign.
-        assert_eq!(model_name("a%252Fb").unwrap(), "a%2Fb");
     }
 
     #[test]

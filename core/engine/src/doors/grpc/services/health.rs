@@ -25,10 +25,12 @@ pub struct HealthService {
 /// What tonic's definition of the service has not yet.
 const LIST: &str = "/grpc.health.v1.Health/List";
 
+const NAME: &str = "grpc.health.v1.Health";
+
 pub static SERVICE: Service = Service {
-    name: "grpc.health.v1.Health",
+    name: NAME,
     is_whole: false,
-    methods: &[Method { path: LIST, name: LIST, kind: Kind::Local(list) }],
+    methods: &[Method { path: LIST, service: NAME, name: LIST, kind: Kind::Local(list) }],
 };
 
 /// `List` names at most this many, as its definition asks.

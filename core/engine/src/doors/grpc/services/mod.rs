@@ -23,7 +23,8 @@ pub struct Service {
 pub struct Method {
     /// `/service/name`.
     pub path: &'static str,
-    /// As it is logged, and as calls are named.
+    pub service: &'static str,
+    /// As it is logged, and as calls are named beside their service.
     pub name: &'static str,
     pub kind: Kind,
 }
@@ -83,7 +84,7 @@ pub fn method_name(path: &str) -> &str {
 /// A service's methods, by name and kind.
 macro_rules! methods {
     ($service:literal: $($name:literal => $kind:expr),* $(,)?) => {
-        &[$(Method { path: concat!("/", $service, "/", $name), name: $name, kind: $kind }),*]
+        &[$(Method { path: concat!("/", $service, "/", $name), service: $service, name: $name, kind: $kind }),*]
     };
 }
 use methods;
@@ -97,6 +98,7 @@ mod tests {
         let all = || SERVICES.iter().flat_map(|service| service.methods.iter().map(move |m| (service, m)));
         for (service, method) in all() {
             assert!(method.path.starts_with(&format!("/{}/", service.name)), "{}", method.path);
+            assert_eq!(method.service, service.name);
             assert!(matches!(find(method.path), Found::Method(found) if std::ptr::eq(found, method)));
         }
         let mut paths: Vec<_> = all().map(|(_, method)| method.path).collect();
