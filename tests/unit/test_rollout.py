@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serving.models.actual.routes import route_of
 from serving.models.state import State
@@ -112,6 +114,31 @@ def test_what_is_kept_is_chosen_from_like_all_that_is_wanted() -> None:
     everything = frozenset({1, 2, 3})
     standing = Standing(there=everything, ready=everything)
     assert decide(standing, frozenset({3}), frozenset({1, 3}), None, 2) == Plan(2, frozenset({2}))
+
+
+SOME = st.frozensets(st.integers(1, 5))
+ONE = st.none() | st.integers(1, 5)
+
+
+@given(there=SOME, coming=SOME, ready=SOME, held=SOME, wanted=SOME, pinned=ONE, previous=ONE)
+def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaited(
+    there: frozenset[int],
+    coming: frozenset[int],
+    ready: frozenset[int],
+    held: frozenset[int],
+    wanted: frozenset[int],
+    pinned: int | None,
+    previous: int | None,
+) -> None:
+    made = decide(Standing(there, coming, ready), held, wanted, pinned, previous)
+    assert made.keep <= {previous}
+    if pinned in ready:
+        assert made.default == pinned
+    elif made.default is None:
+        assert not ready or (ready <= held and coming - held)
+    else:
+        assert made.default in ready
+        assert made.default not in held or ready <= held or pinned is not None
 
 
 def test_only_a_version_that_answers_is_a_default() -> None:

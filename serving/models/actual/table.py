@@ -26,9 +26,9 @@ def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
             view.name,
             route.queues,
             route.default,
-            route.unavailable,
-            route.reason,
-            route.unloaded,
+            unavailable=route.unavailable,
+            reason=route.reason,
+            unloaded=route.unloaded,
         )
 
     return publish
