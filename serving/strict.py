@@ -74,6 +74,12 @@ def _few(value: Any, most: int) -> Any:
     return value
 
 
+def as_text(text: str) -> str:
+    """What a ``Text`` may be, for who writes one: names of files, for example, may hold bytes that
+    are no text."""
+    return text.encode(errors="backslashreplace").decode()[:MOST]
+
+
 Text = Annotated[str, Field(max_length=MOST)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 # JSON has lists where we have tuples.

@@ -20,6 +20,13 @@ def test_a_refusal_says_on_both_sides_whether_to_try_again(retry: Retry, for_mem
     assert said == ("no", "why", retry, for_memory)
 
 
+def test_the_name_of_a_file_that_is_no_text_keeps_no_refusal_from_its_way() -> None:
+    error = LoadError("no", "/models/\udcff: " + "x" * 5000)
+    found = refusals.from_plain(refusals.to_plain(error))
+    assert isinstance(found, LoadError)
+    assert found.detail.startswith("/models/\\udcff: xxx")
+
+
 def test_a_wrong_configuration_stays_one() -> None:
     found = refusals.from_plain(refusals.to_plain(ConfigError("no such key")))
     assert isinstance(found, ConfigError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,6 +225,13 @@ FOUND = Findings(
     "y",
     True,
 )
+
+
+def test_text_that_is_none_keeps_no_findings_from_being_read():
+    odd = replace(FOUND, notes=("\udcff" + "x" * 5000,), analysis=Analysis("open", why="\udc80"))
+    found = findings.from_plain(findings.to_plain(odd))
+    assert found.analysis.why == "\\udc80"
+    assert len(found.notes[0]) == 4096
 
 
 def test_findings_come_back_as_they_were():

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution.isolation.framing import Message
-from serving.strict import MOST, Strict, Text
+from serving.strict import Strict, Text, as_text
 
 
 class _Refusal(Strict):
@@ -23,10 +23,10 @@ class _Refusal(Strict):
 
 def to_plain(error: LoadError | ConfigError) -> Message:
     if isinstance(error, ConfigError):
-        return {"config": str(error)[:MOST]}
+        return {"config": as_text(str(error))}
     return {
-        "reason": error.reason[:MOST],
-        "detail": error.detail[:MOST],
+        "reason": as_text(error.reason),
+        "detail": as_text(error.detail),
         "retry": error.retry.value,
         "for_memory": error.for_memory,
     }

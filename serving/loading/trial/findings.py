@@ -18,7 +18,7 @@ from serving.loading.batching.cost import CostCurve, curve
 from serving.loading.batching.verdict import NO_EVIDENCE, Evidence
 from serving.loading.inputs.generated import STYLES, Plan
 from serving.signature import Signature
-from serving.strict import MOST, Count, Few, Strict, Text
+from serving.strict import MOST, Count, Few, Strict, Text, as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ def to_plain(findings: Findings) -> dict[str, Any]:
     recipe = findings.recipe
     return {
         "analysis": _analysis_to_plain(findings.analysis),
-        "evidence": asdict(findings.evidence),
-        "notes": list(findings.notes),
+        "evidence": {key: as_text(value) for key, value in asdict(findings.evidence).items()},
+        "notes": [as_text(note) for note in findings.notes],
         "seconds": [[rows, time] for rows, time in sorted(findings.seconds.items())],
         "recipe": None
         if recipe is None
@@ -130,7 +130,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
 
 def _analysis_to_plain(analysis: Analysis) -> dict[str, Any]:
     plain = asdict(analysis)
-    shown = {key: str(value)[:MOST] for key, value in plain.items() if key != "lost"}
+    shown = {key: as_text(str(value)) for key, value in plain.items() if key != "lost"}
     return {**shown, "lost": list(analysis.lost[:MOST])}
 
 
