@@ -21,14 +21,14 @@ from pydantic import SecretStr
 
 from serving.errors import ConfigError
 from serving.observe.errors import ExportError
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.tracking.jsonl import JsonLinesExporter
 from serving.observe.tracking.otlp import OtlpExporter, request
 from serving.observe.tracking.system import SystemFigures, gpu_figures
 from serving.settings import JsonLinesSettings, OtlpMetricsSettings
 from tests.unit.tracking_world import window
 
-FACTS = VersionFacts("m", 1, 1.0, {"server": "s"}, "abc", "run", "m-1")
+FACTS = RunFacts("m", 1, 1.0, {"server": "s"}, "abc", "run", "m-1")
 
 
 def _files(tmp_path: Path, **settings: Any) -> JsonLinesExporter:

@@ -21,14 +21,14 @@ from structlog.testing import capture_logs
 from serving.errors import ConfigError
 from serving.observe.errors import ExportError
 from serving.observe.mlflow_api import MAX_METRICS
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.tracking.mlflow import MlflowExporter
 from serving.settings import MlflowSettings, load_settings
 from serving.state_dir import StateDir
 from tests.unit.tracking_world import window
 
 Answer = tuple[int, bytes]
-FACTS = VersionFacts("m", 1, 1.0, {"server": "s", "provider": "CPU", "empty": ""}, "abc", "r1", "")
+FACTS = RunFacts("m", 1, 1.0, {"server": "s", "provider": "CPU", "empty": ""}, "abc", "r1", "")
 
 
 def _json(value: object, status: int = 200) -> Answer:
@@ -141,7 +141,7 @@ def _exporter(server: FakeMlflow, state: Path | None = None, **settings: Any) ->
     return exporter
 
 
-def _send(exporter: MlflowExporter, *numbers: int, facts: VersionFacts = FACTS) -> int:
+def _send(exporter: MlflowExporter, *numbers: int, facts: RunFacts = FACTS) -> int:
     prepared = exporter.prepare([window(number) for number in numbers], {("m", 1): facts})
     return exporter.send(prepared)
 
@@ -198,7 +198,7 @@ def test_no_call_has_more_metrics_than_the_server_takes(server: FakeMlflow) -> N
 
 
 def test_the_model_id_goes_with_every_figure_where_the_server_knows_it(server: FakeMlflow) -> None:
-    known = VersionFacts("m", 1, 1.0, {}, "", "", "m-1")
+    known = RunFacts("m", 1, 1.0, {}, "", "", "m-1")
     _send(_exporter(server), 1, facts=known)
     batches = [body for body in server.calls("runs/log-batch") if "metrics" in body]
     assert batches[0]["metrics"][0]["model_id"] == "m-1"
@@ -343,7 +343,7 @@ def test_figures_that_are_refused_again_are_given_up_and_hold_nothing_up(
 
 def test_runs_are_rotated_by_age_and_by_load(server: FakeMlflow) -> None:
     exporter = _exporter(server, run_age_s=10)
-    reloaded = VersionFacts("m", 1, 2.0, {})
+    reloaded = RunFacts("m", 1, 2.0, {})
     for number, facts in ((1, FACTS), (9, FACTS), (11, FACTS), (12, reloaded)):
         _send(exporter, number, facts=facts)
         exporter.settle()

@@ -14,7 +14,6 @@ from serving.models.state import State
 from serving.models.views import VersionView
 from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
-from serving.observe.tracking.exporter import VersionFacts
 from serving.observe.windows import Window
 from serving.registry.folder_origin import FolderOrigin
 from serving.registry.manifest import Manifest

@@ -11,7 +11,7 @@ from serving.observe.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
-class VersionFacts:
+class RunFacts:
     """What does not change while a version is loaded. ``since``: seconds since the epoch, tells
     two loads of a version apart. Origins are "" where its manifest does not say."""
 
@@ -36,7 +36,7 @@ class Exporter(Protocol):
         ...
 
     def prepare(
-        self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
+        self, windows: Sequence[Window], facts: Mapping[Key, RunFacts]
     ) -> list[dict[str, Any]]:
         """What is to be kept and sent of windows that ended together: JSON. ``facts`` has
         every version that is there now."""

@@ -7,7 +7,7 @@ import socket
 
 from serving import __version__
 from serving.models.views import VersionView
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.settings import Settings
 
 # Those that change how a version answers.
@@ -27,7 +27,7 @@ def server_name(settings: Settings) -> str:
     return f"{settings.name}@{socket.gethostname()}"
 
 
-def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFacts:
+def facts_of(model: str, version: VersionView, settings: Settings) -> RunFacts:
     manifest, known = version.origin.manifest, version.facts
     flat = settings.flat()
     params = {
@@ -49,14 +49,14 @@ def facts_of(model: str, version: VersionView, settings: Settings) -> VersionFac
         **{f"settings/{key}": str(flat[key]) for key in _SETTINGS},
     }
     if manifest is None:
-        return VersionFacts(model, version.number, version.ready_since or 0.0, params)
+        return RunFacts(model, version.number, version.ready_since or 0.0, params)
     params |= {
         "training_run_id": manifest.run_id,
         "git_commit": manifest.git_commit,
         "model_id": manifest.model_id,
         "published": manifest.created,
     }
-    return VersionFacts(
+    return RunFacts(
         model,
         version.number,
         version.ready_since or 0.0,

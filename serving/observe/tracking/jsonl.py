@@ -10,7 +10,7 @@ from typing import Any
 
 from serving.observe.errors import ExportError
 from serving.observe.figures import Key
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.windows import Window
 from serving.settings import JsonLinesSettings
 
@@ -31,7 +31,7 @@ class JsonLinesExporter:
         self.target = str(folder)
 
     def prepare(
-        self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
+        self, windows: Sequence[Window], facts: Mapping[Key, RunFacts]
     ) -> list[dict[str, Any]]:
         return [
             {**one.to_json(), **_origin(facts.get((one.model, one.version)))} for one in windows
@@ -85,7 +85,7 @@ class JsonLinesExporter:
         return self._folder / f"{_PREFIX}{number:06d}{_SUFFIX}"
 
 
-def _origin(facts: VersionFacts | None) -> dict[str, str]:
+def _origin(facts: RunFacts | None) -> dict[str, str]:
     if facts is None:
         return {}
     named = {

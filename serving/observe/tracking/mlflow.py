@@ -11,7 +11,7 @@ from serving.events import log
 from serving.observe.address import shown
 from serving.observe.figures import Key
 from serving.observe.mlflow_api import RefusedError, connect
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.tracking.runs import Run, Runs
 from serving.observe.windows import Window
 from serving.settings import MlflowSettings
@@ -35,7 +35,7 @@ class MlflowExporter:
         self._runs = Runs(state, self.target, settings.run_age_s)
 
     def prepare(
-        self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
+        self, windows: Sequence[Window], facts: Mapping[Key, RunFacts]
     ) -> list[dict[str, Any]]:
         prepared = []
         for window in windows:

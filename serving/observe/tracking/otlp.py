@@ -15,7 +15,7 @@ from serving.observe.errors import ExportError
 from serving.observe.figures import Key
 from serving.observe.otlp import SendError, open_sender
 from serving.observe.otlp_headers import headers_of
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.windows import Window, is_count
 from serving.settings import OtlpMetricsSettings
 
@@ -40,7 +40,7 @@ class OtlpExporter:
         self.target = f"{shown(settings.endpoint)} ({settings.protocol})"
 
     def prepare(
-        self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
+        self, windows: Sequence[Window], facts: Mapping[Key, RunFacts]
     ) -> list[dict[str, Any]]:
         return [window.to_json() for window in windows]
 

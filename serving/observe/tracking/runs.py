@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from serving.observe.figures import Key
-from serving.observe.tracking.exporter import VersionFacts
+from serving.observe.tracking.exporter import RunFacts
 from serving.state_dir import StateDir
 
 _DOCUMENT = "tracking-mlflow-runs"
@@ -59,7 +59,7 @@ class Runs:
         self._all = self._restored()
         self._saved = True
 
-    def of(self, facts: VersionFacts, now: float) -> Run:
+    def of(self, facts: RunFacts, now: float) -> Run:
         """The run that a window which ends ``now`` (seconds) belongs to; a new one where the
         version was loaded anew or its run has reached its age."""
         with self._lock:
@@ -126,7 +126,7 @@ class Runs:
         return found
 
 
-def _new(facts: VersionFacts, now: float) -> Run:
+def _new(facts: RunFacts, now: float) -> Run:
     key = uuid.uuid4().hex
     server = facts.params.get("server", "serving")
     tags = {

@@ -12,7 +12,7 @@ from serving.models.views import ModelView, VersionView
 from serving.observe.figures import Counters, Key
 from serving.observe.history import History, Span
 from serving.observe.tracking.buffer import Buffer
-from serving.observe.tracking.exporter import Exporter, VersionFacts
+from serving.observe.tracking.exporter import Exporter, RunFacts
 from serving.observe.tracking.facts import facts_of, server_name
 from serving.observe.tracking.shipper import Shipper, TargetStatus
 from serving.observe.tracking.system import SystemFigures
@@ -48,7 +48,7 @@ class Tracker:
         )
         self._history = History()
         self._system = SystemFigures()
-        self._facts: dict[Key, VersionFacts] = {}
+        self._facts: dict[Key, RunFacts] = {}
         self._present: Collection[Key] = ()
         self._stopping = threading.Event()
         self._since = time.time()
