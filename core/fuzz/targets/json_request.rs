@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use engine::codec::binary::{self, Split};
 use engine::codec::json;
+use engine::stop::NEVER;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(Split::Mixed { json, binary }) => (json, binary),
         Ok(Split::Raw(_)) | Err(_) => return,
     };
-    if let Ok(request) = json::decode_infer("m", &json, rest, &mut fuzzed::boundless()) {
+    if let Ok(request) = json::decode_infer(&NEVER, "m", &json, rest, &mut fuzzed::boundless()) {
         fuzzed::check(&request, &fuzzed::signature());
     }
 });

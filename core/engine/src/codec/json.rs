@@ -17,7 +17,7 @@ pub(crate) mod values;
 pub use answer::{InferAnswer, encode_infer};
 pub use document::MAX_DEPTH;
 pub use raw::decode_raw_binary;
-pub use request::{decode_infer, decode_infer_until};
+pub use request::decode_infer;
 
 /// A text as JSON writes it.
 pub fn quoted(text: &str) -> String {

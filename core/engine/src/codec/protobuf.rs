@@ -15,7 +15,7 @@ pub use answer::{
     encode_stream_infer,
 };
 pub(super) use refusals::{no_classification, no_data, no_sequences, no_shared_memory, reserved};
-pub use request::{decode_infer, decode_infer_until, decode_model_ref};
+pub use request::{decode_infer, decode_model_ref};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, 
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::memory;
-use crate::stop::{NEVER, Stop};
+use crate::stop::Stop;
 use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
 use bytes::Bytes;
 use jiter::Peek;
@@ -25,16 +25,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// `BadRequest` for everything malformed, out of range or of the wrong type
 /// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
-/// `Unimplemented` for classification, sequences and shared memory.
-pub fn decode_infer(model: &str, body: &[u8], binary: Bytes, held: &mut Reservation) -> Result<InferRequest> {
-    decode_infer_until(&NEVER, model, body, binary, held)
-}
-
-/// [`decode_infer`], as long as it is wanted.
-///
-/// # Errors
-/// As those, and those of `stop`.
-pub fn decode_infer_until(
+/// `Unimplemented` for classification, sequences and shared memory; and those of `stop`.
+pub fn decode_infer(
     stop: &Stop,
     model: &str,
     body: &[u8],

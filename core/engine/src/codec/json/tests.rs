@@ -2,7 +2,7 @@ use super::*;
 use crate::admission::Budget;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
 use crate::error::{Error, ErrorCode};
-use crate::stop::Stop;
+use crate::stop::{NEVER, Stop};
 use crate::tensor::{Datatype, Signature, TensorSpec};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const HEAD: AnswerHead = AnswerHead { model: "m", version: "1", id: None };
 
 fn decode_infer(model: &str, body: &[u8], binary: Bytes) -> Result<InferRequest, Error> {
-    super::decode_infer(model, body, binary, &mut Budget::new(usize::MAX).reserve())
+    super::decode_infer(&NEVER, model, body, binary, &mut Budget::new(usize::MAX).reserve())
 }
 
 fn encode_infer(head: &AnswerHead, outputs: &[OutputTensor]) -> Result<(Bytes, Option<usize>), Error> {
@@ -163,7 +163,7 @@ fn an_optional_member_that_is_null_is_absent() {
     let body = r#"{"inputs":[{"name":"x","shape":[1],"datatype":"UINT8","data":null,
         "parameters":{"binary_data_size":1,"shared_memory_region":null}}]}"#;
     let mut held = Budget::new(usize::MAX).reserve();
-    super::decode_infer("m", body.as_bytes(), Bytes::from_static(b"a"), &mut held).unwrap();
+    super::decode_infer(&NEVER, "m", body.as_bytes(), Bytes::from_static(b"a"), &mut held).unwrap();
     for member in ["name", "shape", "datatype"] {
         let body = tensor("FP32", "[1]", "[1]").replacen(
             &format!("\"{member}\":"),
@@ -244,7 +244,8 @@ fn fault_103_converted_data_counts_before_it_is_there() {
         let data = format!("[{}0]", "0,".repeat(values - 1));
         let body = tensor("FP64", &format!("[{values}]"), &data);
         let mut held = budget.reserve();
-        super::decode_infer("m", body.as_bytes(), Bytes::new(), &mut held).map(|request| (request, held))
+        super::decode_infer(&NEVER, "m", body.as_bytes(), Bytes::new(), &mut held)
+            .map(|request| (request, held))
     };
     let (request, held) = of(1000).unwrap();
     assert!(matches!(&request.inputs[0].payload, Payload::Json { data, .. } if data.len() == 8000));
@@ -258,7 +259,7 @@ fn fault_103_converted_data_counts_before_it_is_there() {
 fn fault_103_what_a_shape_promised_and_no_data_brought_is_not_counted() {
     let mut held = Budget::new(usize::MAX).reserve();
     let body = tensor("INT64", "[1000]", &format!("[1{}]", " ".repeat(2000)));
-    super::decode_infer("m", body.as_bytes(), Bytes::new(), &mut held).unwrap();
+    super::decode_infer(&NEVER, "m", body.as_bytes(), Bytes::new(), &mut held).unwrap();
     assert_eq!(held.bytes(), 8);
 }
 
@@ -267,11 +268,11 @@ fn fault_103_the_parsers_copy_of_escaped_text_counts_while_it_reads() {
     let text = format!(r#"{{"ignored":"\\n{}","inputs":[]}}"#, "x".repeat(100_000));
     let budget = Budget::new(150_000);
     let mut held = budget.reserve();
-    super::decode_infer("m", text.as_bytes(), Bytes::new(), &mut held).unwrap();
+    super::decode_infer(&NEVER, "m", text.as_bytes(), Bytes::new(), &mut held).unwrap();
     assert_eq!(held.bytes(), 0);
     let mut others = budget.reserve();
     others.take(100_000).unwrap();
-    let refused = super::decode_infer("m", text.as_bytes(), Bytes::new(), &mut held);
+    let refused = super::decode_infer(&NEVER, "m", text.as_bytes(), Bytes::new(), &mut held);
     assert_eq!(refused.unwrap_err().code, ErrorCode::Full);
 }
 
@@ -837,7 +838,7 @@ fn fault_105_decoding_stops_where_it_is_not_wanted_any_more() {
     stop.leave();
     let decode = |body: &str| {
         let mut held = Budget::new(usize::MAX).reserve();
-        decode_infer_until(&stop, "m", body.as_bytes(), Bytes::new(), &mut held)
+        super::decode_infer(&stop, "m", body.as_bytes(), Bytes::new(), &mut held)
     };
     for value in ["1", "[]"] {
         let data = |count: usize| format!("[{}{value}]", format!("{value},").repeat(count - 1));

@@ -5,7 +5,7 @@ use super::refusals::{no_classification, no_data, no_shared_memory};
 use crate::codec::wire::{Reader, Value};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
-use crate::stop::{NEVER, Stop};
+use crate::stop::Stop;
 use crate::tensor::{MAX_RANK, Shape, shown};
 use bytes::Bytes;
 
@@ -17,21 +17,15 @@ const LOOK: usize = 4096;
 
 /// How the parameters of tensors in shared memory begin.
 const SHARED_MEMORY: &str = "shared_memory_";
+
 /// Decodes a `ModelInferRequest`.
 ///
 /// # Errors
 /// `BadRequest` for a malformed message (fault 47), raw and typed contents
 /// together, a wrong number of raw entries (fault 52), or a parameter of the
-/// wrong type; `Unimplemented` for classification, sequences and shared memory.
-pub fn decode_infer(message: Bytes) -> Result<InferRequest> {
-    decode_infer_until(&NEVER, message)
-}
-
-/// [`decode_infer`], as long as it is wanted.
-///
-/// # Errors
-/// As those, and those of `stop`.
-pub fn decode_infer_until(stop: &Stop, message: Bytes) -> Result<InferRequest> {
+/// wrong type; `Unimplemented` for classification, sequences and shared memory; and those of
+/// `stop`.
+pub fn decode_infer(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     let mut raw: Vec<Bytes> = Vec::new();
     let mut reader = Reader::new(&message);

@@ -6,13 +6,14 @@ use crate::codec::oracle::{
 };
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
+use crate::stop::NEVER;
 use crate::tensor::Datatype;
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 
 fn decode(request: &ModelInferRequest) -> Result<InferRequest> {
-    decode_infer(request.encode_to_vec().into())
+    decode_infer(&NEVER, request.encode_to_vec().into())
 }
 
 fn boundless() -> Reservation {
@@ -43,7 +44,7 @@ fn with_parameter(key: &str, choice: ParameterChoice) -> ModelInferRequest {
 #[test]
 fn raw_data_is_a_slice_of_the_message() {
     let encoded = Bytes::from(with_inputs(vec![named("x")], 1).encode_to_vec());
-    let request = decode_infer(encoded.clone()).unwrap();
+    let request = decode_infer(&NEVER, encoded.clone()).unwrap();
     let Payload::Raw(data) = &request.inputs[0].payload else { panic!("not raw") };
     let message = encoded.as_ptr_range();
     assert!(message.contains(&data.as_ptr()));
@@ -85,25 +86,27 @@ fn fault_51_ten_thousand_dims_are_refused_before_they_are_stored() {
 #[test]
 fn a_flood_of_two_byte_inputs_is_refused() {
     let flood = [0x2a, 0].repeat(100_000);
-    assert!(decode_infer(flood.into()).unwrap_err().message.contains("more than 4096 inputs"));
+    assert!(decode_infer(&NEVER, flood.into()).unwrap_err().message.contains("more than 4096 inputs"));
     let flood = [0x3a, 0].repeat(100_000);
-    assert!(decode_infer(flood.into()).unwrap_err().message.contains("more than 4096 raw_input_contents"));
+    assert!(
+        decode_infer(&NEVER, flood.into()).unwrap_err().message.contains("more than 4096 raw_input_contents")
+    );
     let contents = [0x2a, 0].repeat(1000);
     let mut nested = vec![0x2a, 0xd0, 0x0f];
     nested.extend(contents);
-    assert!(decode_infer(nested.into()).unwrap_err().message.contains("too many contents"));
+    assert!(decode_infer(&NEVER, nested.into()).unwrap_err().message.contains("too many contents"));
 }
 
 #[test]
 fn fault_47_malformed_messages_are_bad_requests() {
     for bad in [&b"\xff\xff\xff"[..], b"\x0a\x05ab", b"\x0a\x02\xff\xfe", b"\x08\x01", b"\x2a\x03\x0a\x05a"] {
         assert_eq!(
-            decode_infer(Bytes::copy_from_slice(bad)).unwrap_err().code,
+            decode_infer(&NEVER, Bytes::copy_from_slice(bad)).unwrap_err().code,
             ErrorCode::BadRequest,
             "{bad:?}"
         );
     }
-    assert!(decode_infer(vec![0x0b; 100_000].into()).is_err());
+    assert!(decode_infer(&NEVER, vec![0x0b; 100_000].into()).is_err());
 }
 
 #[test]
@@ -294,7 +297,7 @@ proptest! {
 
     #[test]
     fn fault_47_any_bytes_end(bytes: Vec<u8>) {
-        let _ = decode_infer(bytes.clone().into());
+        let _ = decode_infer(&NEVER, bytes.clone().into());
         let _ = decode_model_ref(bytes.into());
     }
 
@@ -309,6 +312,6 @@ proptest! {
         if let Some(target) = encoded.get_mut(at) {
             *target = byte;
         }
-        let _ = decode_infer(encoded.into());
+        let _ = decode_infer(&NEVER, encoded.into());
     }
 }

@@ -96,7 +96,7 @@ fn decode(
 ) -> Result<InferRequest> {
     match signature {
         Some(signature) => json::decode_raw_binary(model, signature, body.binary),
-        None => json::decode_infer_until(stop, model, &body.text, body.binary, held),
+        None => json::decode_infer(stop, model, &body.text, body.binary, held),
     }
 }
 

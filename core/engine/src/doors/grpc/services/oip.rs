@@ -35,7 +35,7 @@ pub static SERVICE: Service = Service {
 };
 
 const ONE: Messages = Messages {
-    decode: protobuf::decode_infer_until,
+    decode: protobuf::decode_infer,
     form: &ModelInferResponse,
     failure: protobuf::encode_stream_error,
 };
