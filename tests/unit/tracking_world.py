@@ -14,6 +14,7 @@ from serving.models.state import State
 from serving.models.views import VersionView
 from serving.observe.errors import ExportError
 from serving.observe.figures import Counters, Histogram, Key
+from serving.observe.tracking.exporter import RunFacts
 from serving.observe.windows import Window
 from serving.registry.folder_origin import FolderOrigin
 from serving.registry.manifest import Manifest
@@ -106,7 +107,7 @@ class FakeExporter:
         self.refuse = 0
 
     def prepare(
-        self, windows: Sequence[Window], facts: Mapping[Key, VersionFacts]
+        self, windows: Sequence[Window], facts: Mapping[Key, RunFacts]
     ) -> list[dict[str, Any]]:
         return [one.to_json() for one in windows]
 
