@@ -2,7 +2,7 @@
 
 Whatever lies under a name, opening it never waits, and only a regular file is read (fault
 109): a pipe, a socket or a device would hold its reader up, or never end.
-``tests/unit/test_user_files.py`` looks for other ways in the source.
+``tests/unit/ground/test_user_files.py`` looks for other ways in the source.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import psutil
 from tests.clients.gateway import Gateway, wait_until
 from tests.small_models import TINY_WEIGHTS, looping, tiny, tiny_expected, write
 from tests.unit import graphs
-from tests.unit.test_live_proof import picky
-from tests.unit.test_trial import dies_while_loading, unfolds
+from tests.unit.loading.batching.test_live_proof import picky
+from tests.unit.loading.trial.test_trial import dies_while_loading, unfolds
 
 ON = {"loading.trial": "on", "log.level": "info"}
 X = [[1.0, 2.0, 3.0, 4.0]]

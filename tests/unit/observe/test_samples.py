@@ -1,0 +1,122 @@
+"""One taker of samples, and as many who want them as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from serving import _core
+from serving.model_config import RequestLogConfig
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.observe.samples import Samples
+from tests.unit.observe.request_log.test_request_log import FakeQueue, version, views
+from tests.unit.request_log_samples import FakeSource, sample
+
+
+class Keeper:
+    """Wants so much of each version; by number where it says so."""
+
+    def __init__(self, rate: float, **of: float) -> None:
+        self._rate, self._of = rate, of
+        self.kept: list[Any] = []
+        self.told: list[str] = []
+        self.seen: tuple[ModelView, ...] = ()
+
+    def watch(self, views: tuple[ModelView, ...]) -> None:
+        self.seen = views
+
+    def rate(self, version: VersionView) -> float:
+        return self._of.get(f"v{version.number}", self._rate)
+
+    def begin(self) -> None:
+        self.told.append("begin")
+
+    def keep(self, samples: Sequence[_core.Sample]) -> None:
+        self.kept.extend(samples)
+
+    def end(self) -> None:
+        self.told.append("end")
+
+
+class Failing(Keeper):
+    def keep(self, samples: Sequence[_core.Sample]) -> None:
+        raise RuntimeError("a bug of ours")
+
+
+def run(source: FakeSource, hub: Samples) -> None:
+    hub.start()
+    source.end()
+    hub.stop(60.0)
+
+
+def test_a_version_is_sampled_once_it_is_ready_at_the_largest_rate_that_one_asks_for() -> None:
+    hub = Samples(FakeSource(), [Keeper(0.25), Keeper(0.0, v2=0.5)])
+    first, second, coming = FakeQueue(), FakeQueue(), FakeQueue()
+    hub.watch(views(version(1, first), version(2, second), version(3, coming, State.WARMING)))
+    assert (first.rates, second.rates, coming.rates) == ([0.25], [0.5], [])
+
+
+def test_a_changed_rate_is_set_and_an_unchanged_one_is_left() -> None:
+    class Asking(Keeper):
+        def rate(self, version: VersionView) -> float:
+            assert version.facts.config is not None
+            own = version.facts.config.request_log.rate
+            return 0.25 if own is None else own
+
+    hub, line = Samples(FakeSource(), [Asking(0.0)]), FakeQueue()
+    for own in (None, None, 0.5, 0.5, 0.0, None):
+        hub.watch(views(version(1, line, log=RequestLogConfig(rate=own))))
+    assert line.rates == [0.25, 0.5, 0.0, 0.25]
+
+
+def test_a_version_loaded_again_gets_its_rate_again() -> None:
+    hub, before, after = Samples(FakeSource(), [Keeper(0.25)]), FakeQueue(), FakeQueue()
+    hub.watch(views(version(1, before)))
+    hub.watch(views(version(1, after)))
+    assert after.rates == [0.25]
+
+
+def test_a_subscriber_knows_a_version_before_its_first_sample() -> None:
+    class Queue(FakeQueue):
+        def sample(self, rate: float) -> None:
+            assert keeper.seen == now
+
+    keeper = Keeper(1.0)
+    now = views(version(3, Queue()))
+    Samples(FakeSource(), [keeper]).watch(now)
+    assert keeper.seen == now
+
+
+def test_each_gets_its_share_of_what_is_sampled() -> None:
+    source, all_, some, none = FakeSource(), Keeper(0.5), Keeper(0.05), Keeper(0.0)
+    hub = Samples(source, [all_, some, none])
+    hub.watch(views(version(3)))
+    given = [sample() for _ in range(4000)]
+    source.give(*given)
+    run(source, hub)
+    assert all_.kept == given
+    assert 200 < len(some.kept) < 800  # a tenth: 400, 19 either way
+    assert none.kept == []
+
+
+def test_one_that_fails_keeps_samples_from_nobody() -> None:
+    source, keeper = FakeSource(), Keeper(1.0)
+    hub = Samples(source, [Failing(1.0), keeper])
+    one = sample()
+    source.give(one)
+    with capture_logs() as told:
+        run(source, hub)
+    assert keeper.kept == [one]
+    assert [record["event"] for record in told] == ["samples_not_kept"]
+
+
+def test_subscribers_begin_before_the_first_and_end_after_the_last() -> None:
+    source, keeper = FakeSource(), Keeper(1.0)
+    hub = Samples(source, [keeper])
+    source.give(sample())
+    run(source, hub)
+    assert keeper.told == ["begin", "end"]
+    assert len(keeper.kept) == 1

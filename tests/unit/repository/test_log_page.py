@@ -1,0 +1,74 @@
+"""docs/observability.md names every event of the log and every attribute of a span."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.observe.tracing.semantics import MESSAGE, attributes_of
+from serving.observe.tracing.setup import resource
+from serving.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGE = (ROOT / "docs" / "observability.md").read_text()
+# What passes events on, by the name of the called.
+PASSED_ON = {"say", "_on_event", "log_event"}
+
+
+def _events(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        called, first = node.func, node.args[0]
+        if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+            continue
+        of_log = (
+            isinstance(called, ast.Attribute)
+            and isinstance(called.value, ast.Name)
+            and called.value.id == "log"
+        )
+        name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+        if of_log or name in PASSED_ON:
+            yield first.value
+
+
+EVENTS = sorted(
+    {
+        event
+        for file in (ROOT / "serving").rglob("*.py")
+        for event in _events(ast.parse(file.read_text()))
+    }
+)
+
+
+def test_there_are_events_to_look_for() -> None:
+    assert {"version_state", "traces_not_sent", "batch_answer_does_not_fit"} <= set(EVENTS)
+
+
+# Told by the core, or by a name that is chosen elsewhere.
+OTHERS = ("request", "request_failed", "registry_unreadable", "model_unreadable")
+
+
+@pytest.mark.parametrize("event", [*EVENTS, *OTHERS])
+def test_every_event_of_the_log_is_on_the_page(event: str) -> None:
+    assert f"`{event}`" in PAGE
+
+
+def test_every_attribute_of_a_span_is_on_the_page() -> None:
+    given = {
+        "model": "m",
+        "version": 1,
+        "rows": 1,
+        "requests": 1,
+        "status": "internal",
+        "request_id": "r",
+    }
+    names = {MESSAGE, *resource(load_settings({}, environ={})[0])}
+    for protocol in ("http", "grpc"):
+        items = {**given, "protocol": protocol}.items()
+        names |= set(attributes_of(items, {protocol: ("h", 1)}))
+    missing = {name for name in names if f"`{name}`" not in PAGE}
+    assert not missing
