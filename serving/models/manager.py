@@ -262,6 +262,9 @@ class Manager:
             message()
 
     def _show(self) -> None:
+        if not self._disk.known and not self._stopping:
+            # Until a table is published every model is one that may be there.
+            return
         changed = self._reconciler.draw()
         if changed or not self._published.shown:
             self._published.shown = False

@@ -166,7 +166,7 @@ def test_failures_come_in_tritons_words(explicit: Gateway, triton: tuple[Any, st
 
 
 def test_a_load_waits_no_longer_than_its_caller(start_gateway: Any, repository: Path) -> None:
-    write(repository, "m", slow_to_load(1.0), config=UNBATCHED)
+    write(repository, "m", slow_to_load(0.3), config=UNBATCHED)
     settings = {"model_control": "explicit", "limits.request_timeout_s": "0.4"}
     gateway = start_gateway(repository, settings)
     late = gateway.post("/v2/repository/models/m/load", {})

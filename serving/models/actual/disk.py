@@ -48,7 +48,12 @@ class Disk:
     @property
     def unseen(self) -> bool:
         """Whether a model that was not found may be there all the same."""
-        return self._snapshot is None or bool(self._snapshot.errors)
+        return self._snapshot is None or not self.complete or bool(self._snapshot.errors)
+
+    @property
+    def known(self) -> bool:
+        """Whether every source has said what there is, or has failed to: nobody waits for those."""
+        return self._snapshot is not None and (self.complete or bool(self._snapshot.errors))
 
     @property
     def wrong(self) -> bool:
