@@ -59,7 +59,7 @@ def number(value: float) -> str:
 
 BUILD = Family("serving_build_info", "gauge", "Versions of what is running.")
 
-# Of one version, from its picture.
+# Of one version, from its view.
 STATE = Family(
     "serving_model_state",
     "gauge",
@@ -129,7 +129,7 @@ OF_VERSIONS = (
     HELD_BACK,
 )
 
-# Of one model, from its picture.
+# Of one model, from its view.
 DEFAULT_VERSION = Family(
     "serving_model_default_version", "gauge", "The version that answers unnamed requests."
 )

@@ -18,7 +18,7 @@ from serving import __version__
 from serving.models.views import ModelView
 from serving.observe import families
 from serving.observe.families import Family, Sample
-from serving.observe.pictures import PictureText
+from serving.observe.view_text import ViewText
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,7 +35,7 @@ class Exposition:
         self._build = families.BUILD.block([(_build_labels(), 1)]).encode()
         self._read: tuple[tuple[Family, Read], ...] = ()
         self._lock = threading.Lock()
-        self._pictures = PictureText()
+        self._view_text = ViewText()
 
     def add(self, family: Family, read: Read) -> None:
         """Ask ``read`` for the family's samples at every scrape, in the scrape's thread.
@@ -54,10 +54,10 @@ class Exposition:
         """
         end = b"" if core.endswith(b"\n") or not core else b"\n"
         with self._lock:
-            pictures = self._pictures.render(tuple(views))
+            of_views = self._view_text.render(tuple(views))
         read = "".join(family.block(read()) for family, read in self._read).encode()
         process = prometheus_client.generate_latest(self._registry)
-        return b"".join((core, end, self._build, pictures, read, process))
+        return b"".join((core, end, self._build, of_views, read, process))
 
 
 def _build_labels() -> dict[str, str]:

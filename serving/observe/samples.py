@@ -75,7 +75,7 @@ class Samples:
             self._thread.join(timeout)
 
     def watch(self, views: tuple[ModelView, ...]) -> None:
-        """A listener of the manager's pictures."""
+        """A listener of the manager's views."""
         for one in self._subscribers:
             one.watch(views)
         current: dict[Key, tuple[Sampled, float]] = {}

@@ -1,4 +1,4 @@
-"""The families of models and versions, written once for each picture and kept until it changes.
+"""The families of models and versions, written once for each view and kept until it changes.
 
 With a hundred versions there are more than a thousand lines; written at every scrape they would
 hold the interpreter's lock for milliseconds each time.
@@ -37,8 +37,8 @@ class _Written:
         ]
 
 
-class PictureText:
-    """What the pictures say, as text. Used by one thread at a time."""
+class ViewText:
+    """What the views say, as text. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._views: Views | None = None
