@@ -212,7 +212,7 @@ class Loader:
         runner = _opened(job, bool(isolated))
         try:
             load.on_warming()
-            samples, found, words = _beside(
+            samples, found, words = _at_low_priority(
                 job, partial(_warmed, load, runner, found), bool(isolated)
             )
             load.check()
@@ -291,10 +291,10 @@ def _opened(job: Job, isolated: bool) -> Runner | IsolatedRunner:
         return load_isolated_runner(job.path, job.config, job.settings, job.name)
     work = partial(load_runner, job.path, job.config, job.settings, job.name)
     # The threads that a session makes for itself serve later.
-    return work() if makes_threads(job.config, job.settings) else _beside(job, work)
+    return work() if makes_threads(job.config, job.settings) else _at_low_priority(job, work)
 
 
-def _beside(job: Job, work: Callable[[], Result], isolated: bool = False) -> Result:
+def _at_low_priority(job: Job, work: Callable[[], Result], isolated: bool = False) -> Result:
     """At a low priority, where nothing that serves later would inherit it: a child may have
     to be started anew, and a GPU's libraries start threads when they like."""
     at_once = isolated or not is_for_cpu(job.config, job.settings)

@@ -16,7 +16,7 @@ def fit_signature(name: str, config: ModelConfig, signature: Signature) -> Signa
 
     Raises ConfigError where the two contradict each other, or where ``max_batch_size`` is above
     0 and some input or output has no dynamic axis 0, as Triton does. Batching that is only
-    wished for is no contradiction: such a model is served unbatched, and the verdict says so.
+    asked for is no contradiction: such a model is served unbatched, and the verdict says so.
     """
     fitted = replace(
         signature,

@@ -33,7 +33,7 @@ class Answering:
         return self._defaults.get(model)
 
     def held(self, model: str) -> frozenset[int]:
-        """The versions that may not, for their signature."""
+        """The versions that may answer no request that names none, for their signature."""
         return self._comparing.held(model)
 
     def held_words(self, model: str) -> Mapping[int, str]:
@@ -53,8 +53,8 @@ class Answering:
         self._defaults.clear()
         return ended
 
-    def keep(self, model: str, change: Changed | None) -> None:
-        """In the history."""
+    def record(self, model: str, change: Changed | None) -> None:
+        """Keep the change in the history."""
         if change is not None:
             self.slots.history.changed(model, *change, self._wall())
 
@@ -90,7 +90,7 @@ class Answering:
         self._pins.tell(model, default if default == target.pinned else None, held)
         ready = {slot.version for slot in slots if slot.state is State.READY}
         was = self._defaults.get(model)
-        self.keep(model, changes.of_default(target, was, default, ready))
+        self.record(model, changes.of_default(target, was, default, ready))
         if default is not None and was not in (None, default):
             log.info("default_version", model=model, version=default, was=was)
 

@@ -146,7 +146,7 @@ class Manager:
         return self._stopped.is_set()
 
     def command(self, command: Command) -> Ticket:
-        """Have the command carried out; see ``commands``. Never waits for a load.
+        """Have the command carried out; see ``commands.command``. Never waits for a load.
 
         Files that come with a load are written in the caller's thread.
         """

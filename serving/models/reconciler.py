@@ -178,7 +178,7 @@ class Reconciler:
             order.ticket.end(self._with_right_name(refused, facts))
             return
         log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
-        self.answering.keep(model, changes.of_command(order.command, command, facts))
+        self.answering.record(model, changes.of_command(order.command, command, facts))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -112,7 +112,8 @@ class Slot:
     signature: Signature | None = None
     # No longer wanted: whatever the load comes to, the slot goes.
     cancelled: bool = False
-    ready_since: float | None = field(default=None)
+    # Seconds since the epoch.
+    ready_since: float | None = None
 
     @property
     def model(self) -> str:

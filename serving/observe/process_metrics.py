@@ -13,7 +13,7 @@ from serving.models.views import ModelView
 from serving.observe import families, nonblocking_writer
 from serving.observe.families import Sample
 from serving.observe.prometheus import Exposition
-from serving.observe.version_counters import Tally
+from serving.observe.version_counters import VersionCounters
 from serving.settings import Settings
 
 
@@ -52,7 +52,7 @@ def add_process_metrics(
     is_ready: Callable[[], bool],
 ) -> None:
     """Before the manager starts: what happens before that is not counted."""
-    tally = Tally()
+    tally = VersionCounters()
     manager.on_event(tally.on_event)
     manager.on_change(tally.on_change)
     # Asked once: they read files of the system.

@@ -12,7 +12,7 @@ from serving.observe.families import Sample
 READY, FAILED, CANCELLED = "ready", "failed", "cancelled"
 
 
-class Tally:
+class VersionCounters:
     """Listens to the manager: to every transition of a version, and to every new set of views.
     Counters go with their model."""
 

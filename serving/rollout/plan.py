@@ -36,14 +36,14 @@ def decide(
     held: frozenset[int],
     wanted: frozenset[int],
     pinned: int | None,
-    previous: int | None,
+    answered: int | None,
 ) -> Plan:
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
-    the version policy or by command. ``pinned``: it is to answer, by command. ``previous``: it
+    the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
     answered last."""
-    keep = _kept(standing, held, wanted, pinned, previous)
+    keep = _kept(standing, held, wanted, pinned, answered)
     chosen = standing.there & (wanted | keep)
-    return Plan(_default(standing, held, chosen, pinned, previous), keep)
+    return Plan(_default(standing, held, chosen, pinned, answered), keep)
 
 
 def _kept(
@@ -51,12 +51,12 @@ def _kept(
     held: frozenset[int],
     wanted: frozenset[int],
     pinned: int | None,
-    previous: int | None,
+    answered: int | None,
 ) -> frozenset[int]:
     """Who answered goes on until another may: while one that is wanted is held back, and until the
     pinned one can answer, for else the newest would, which the pin held back."""
     waits = bool(wanted & held) or (pinned is not None and pinned not in standing.ready)
-    return _NONE if previous is None or not waits else frozenset({previous})
+    return _NONE if answered is None or not waits else frozenset({answered})
 
 
 def _default(
@@ -64,7 +64,7 @@ def _default(
     held: frozenset[int],
     chosen: frozenset[int],
     pinned: int | None,
-    previous: int | None,
+    answered: int | None,
 ) -> int | None:
     """The pinned version, else the newest of those ``chosen``, of all that are ready.
 
@@ -75,8 +75,8 @@ def _default(
     ready = standing.ready
     if pinned in ready:
         return pinned
-    if pinned is not None and previous in ready:
-        return previous
+    if pinned is not None and answered in ready:
+        return answered
     fit = ready - held
     if not fit and not standing.coming & chosen <= held:
         return None
@@ -84,7 +84,7 @@ def _default(
     newest = _highest(able & chosen)
     if newest is not None:
         return newest
-    return previous if previous in able else _highest(able)
+    return answered if answered in able else _highest(able)
 
 
 def _highest(versions: Iterable[int]) -> int | None:

@@ -1,6 +1,6 @@
 """Processes of ours are started by one thread, which lives as long as this process.
 
-The kernel ends a child when its parent ends (``child_process``), and takes the thread that
+The kernel ends a child when its parent ends (``child.serve``), and takes the thread that
 started it for the parent: one that merely loaded a model ends long before.
 """
 

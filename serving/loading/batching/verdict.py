@@ -31,11 +31,11 @@ class BatchingVerdict:
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What configuration and settings want. ``max_rows`` 0: no batching, for ``words``.
-    ``wish``: the configuration asks for batching (a bound of rows alone is none).
+    ``asked``: the configuration asks for batching (a bound of rows alone is none).
     ``open_tested``: what is open may be batched after a test."""
 
     max_rows: int
-    wish: bool
+    asked: bool
     words: str = ""
     open_tested: bool = False
 
@@ -56,13 +56,13 @@ NO_EVIDENCE = Evidence(unknown="nothing was run")
 
 def intent(config: ModelConfig, settings: Settings) -> Intent:
     """The model's configuration goes before the settings; without one, batching if proven."""
-    wish = config.batching is True
+    asked = config.batching is True
     if config.batching is False or config.max_batch_size == 0:
         return Intent(0, False, "unbatched by the model's configuration")
-    if not settings.batching.enabled and not wish:
+    if not settings.batching.enabled and not asked:
         return Intent(0, False, "unbatched by the settings (batching.enabled)")
     rows = config.max_batch_size or settings.batching.max_rows
-    return Intent(rows, wish, open_tested=settings.batching.open == "tested")
+    return Intent(rows, asked, open_tested=settings.batching.open == "tested")
 
 
 def most_rows(wanted: Intent, config: ModelConfig, settings: Settings) -> int:
@@ -95,7 +95,7 @@ def needs_test(wanted: Intent, analysis: Analysis) -> bool:
     if not wanted.max_rows:
         return False
     if analysis.kind == "open":
-        return wanted.wish or wanted.open_tested
+        return wanted.asked or wanted.open_tested
     return analysis.kind == "proven"
 
 
@@ -106,7 +106,7 @@ def undecided(wanted: Intent, why: str, never: str = "") -> BatchingVerdict:
         return BatchingVerdict(False, wanted.words, 0)
     if never:
         return _unbatched(wanted, f"not batchable: {never}")
-    if wanted.wish:
+    if wanted.asked:
         return _batched(wanted, f"by the model's configuration; not proven: {why}")
     return BatchingVerdict(False, f"unbatched: not proven: {why}", 0)
 
@@ -145,18 +145,18 @@ def _batched(wanted: Intent, words: str, *, may_cut: bool = True) -> BatchingVer
 
 
 def _unbatched(wanted: Intent, words: str, *, loud: bool = False) -> BatchingVerdict:
-    return BatchingVerdict(False, f"unbatched: {words}", 0, surprising=wanted.wish or loud)
+    return BatchingVerdict(False, f"unbatched: {words}", 0, surprising=wanted.asked or loud)
 
 
 def _coupled(wanted: Intent, analysis: Analysis) -> BatchingVerdict:
-    if wanted.wish:
+    if wanted.asked:
         words = "accepted by configuration, rows may influence each other"
         return _batched(wanted, f"{words}: {analysis.words}")
     return _unbatched(wanted, f"coupled: {analysis.words}")
 
 
 def _open(wanted: Intent, analysis: Analysis, evidence: Evidence) -> BatchingVerdict:
-    if not (wanted.wish or wanted.open_tested):
+    if not (wanted.asked or wanted.open_tested):
         words = f"open: {analysis.words} ('batching.open: tested' batches it after a test)"
         return _unbatched(wanted, words)
     if evidence.disproved:
@@ -164,8 +164,8 @@ def _open(wanted: Intent, analysis: Analysis, evidence: Evidence) -> BatchingVer
     # A request is cut only where that is proven, or asked for.
     if not evidence.unknown:
         words = f"tested, not proven: {analysis.words}"
-        return _batched(wanted, words, may_cut=wanted.wish)
-    if wanted.wish:
+        return _batched(wanted, words, may_cut=wanted.asked)
+    if wanted.asked:
         words = f"by the model's configuration; neither proven nor tested: {analysis.words}"
         return _batched(wanted, f"{words}; {evidence.unknown}")
     words = f"unbatched: open: {analysis.words}; not tested: {evidence.unknown}"

@@ -133,6 +133,10 @@ class SampledRows:
         return {name: np.concatenate([row[name] for row in picked]) for name in picked[0]}
 
 
+# Rows of the users' that are kept for running together.
+_MOST_ROWS = 8
+
+
 def sampled_rows(samples: Sequence[Sample], signature: Signature) -> SampledRows | None:
     """The rows of the user's samples where axis 0 may be rows; None without any."""
     if not signature.may_batch:
@@ -147,10 +151,6 @@ def sampled_rows(samples: Sequence[Sample], signature: Signature) -> SampledRows
             if not rows or _alike(row, rows[0]):
                 rows.append(row)
     return SampledRows(tuple(rows)) if rows else None
-
-
-# As many as the proof of batching looks at.
-_MOST_ROWS = 8
 
 
 def _alike(one: Feeds, other: Feeds) -> bool:

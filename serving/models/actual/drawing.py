@@ -71,7 +71,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions = [_version_view(_foremost(group)) for group in _by_version(served).values()]
     known = {view.number for view in versions}
     coming = (candidate for candidate in _coming(target) if candidate.version not in known)
-    versions += [_unloaded(candidate) for candidate in coming]
+    versions += [_coming_view(candidate) for candidate in coming]
     versions.sort(key=lambda view: view.number)
     versions = [_held_back(view, facts) for view in versions]
     unready = _unready_words(versions, facts)
@@ -186,7 +186,7 @@ def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
     return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
 
 
-def _unloaded(candidate: Candidate) -> VersionView:
+def _coming_view(candidate: Candidate) -> VersionView:
     slot = Slot(0, candidate.key, candidate.origin, 0.0, reason=candidate.note)
     return _version_view(SlotFacts(slot, None, None, None))
 

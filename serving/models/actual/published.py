@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from serving.events import log
 from serving.models.views import ModelView, VersionView
@@ -22,9 +22,6 @@ class PublishedViews:
         self.views: Views = ()
         self._by_name: Mapping[str, ModelView] = {}
         self._listeners: tuple[Callable[[Views], None], ...] = ()
-
-    def names(self) -> Iterable[str]:
-        return self._by_name.keys()
 
     def lookup(self, model: str, version: int | None) -> VersionView | None:
         view = self._by_name.get(model)

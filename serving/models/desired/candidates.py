@@ -40,7 +40,7 @@ class ModelTarget:
     """One model's versions on disk, and what commands decided about them.
 
     ``unknown``: the source could not say what is there, so nothing is added or taken away
-    because of the disk. ``settling``: its configuration changed a moment ago.
+    because of the disk.
 
     ``wanted``: the version policy chooses among the versions; else only ``extra`` counts,
     versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
@@ -52,7 +52,6 @@ class ModelTarget:
     versions: tuple[Candidate, ...] = ()
     policy: VersionPolicy = field(default_factory=VersionPolicy)
     unknown: bool = False
-    settling: bool = False
     wanted: bool = True
     extra: frozenset[int] = frozenset()
     out: frozenset[int] = frozenset()
@@ -92,14 +91,14 @@ def _candidate(
     )
 
 
-def version_policy(known: KnownConfig | None, target: tuple[Candidate, ...]) -> VersionPolicy:
+def version_policy(known: KnownConfig | None, versions: tuple[Candidate, ...]) -> VersionPolicy:
     """With a configuration that is wrong no lower version would do any better."""
     if known is None:
         return VersionPolicy()
     if known.config is not None or known.policy.kind != "latest":
         return known.policy
-    newest = sorted((w.version for w in target if w.whole), reverse=True)[: known.policy.latest]
-    return VersionPolicy("specific", specific=tuple(newest))
+    whole = sorted((one.version for one in versions if one.whole), reverse=True)
+    return VersionPolicy("specific", specific=tuple(whole[: known.policy.latest]))
 
 
 def merged(taken: tuple[Candidate, ...], now: Mapping[int, Candidate]) -> tuple[Candidate, ...]:

@@ -91,7 +91,7 @@ def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate],
     candidates = [
         candidate
         for candidate in sorted(target.versions, key=lambda candidate: -candidate.version)
-        if (candidate.whole or _is_held(candidate, slots))
+        if (candidate.whole or _has_slot(candidate, slots))
         and not target.dismissed(candidate.version)
     ]
     by_policy = {candidate.version for candidate in _by_policy(target, candidates, slots)}
@@ -99,7 +99,7 @@ def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate],
     return candidates, target.extra.union(by_policy, pinned)
 
 
-def _is_held(candidate: Candidate, slots: ByVersion) -> bool:
+def _has_slot(candidate: Candidate, slots: ByVersion) -> bool:
     """Whether a version that can't be loaded now has a slot that counts all the same."""
     same = slots.get(candidate.version, ())
     return any(slot.state is State.READY or not candidate.gone for slot in same)

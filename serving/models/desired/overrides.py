@@ -175,8 +175,8 @@ class _Entry(Strict):
 
 def _overrides_of(fields: object, mode: Mode) -> Overrides:
     read = _Entry.read(fields, "its entry")
-    held = frozenset((number, "") for number in read.out)
-    current = Overrides(**{**dict(read), "out": held})
+    out = frozenset((number, "") for number in read.out)
+    current = Overrides(**{**dict(read), "out": out})
     if mode == "both":
         return current
     return replace(current, whole=None, versions=frozenset(), out=frozenset())

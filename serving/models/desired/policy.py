@@ -1,7 +1,7 @@
 """What to do next, as a pure function of what is on disk, what was said and what is loaded.
 
 No clock, thread or socket here: time is an argument, and the actions that come
-back are done by the manager, which then asks again until there are none.
+back are done by the reconciler, which then asks again until there are none.
 """
 
 from __future__ import annotations

@@ -62,7 +62,6 @@ class _Seen:
 
     versions: tuple[Candidate, ...] = ()
     unknown: bool = False
-    settling: bool = False
 
 
 class DesiredState:
@@ -140,7 +139,7 @@ class DesiredState:
         }
 
     def uploads(self) -> list[Upload]:
-        return [o.upload for o in self._replacements.values() if o.upload is not None]
+        return [one.upload for one in self._replacements.values() if one.upload is not None]
 
     def keep_only(self, models: Collection[str]) -> None:
         """Forget what was seen of all other models."""
@@ -156,8 +155,7 @@ class DesiredState:
         found = self.uploaded().get(model, found)
         unknown = bool(found.error) if found is not None else unseen
         versions = () if unknown else self._take_up(model, found)
-        settling = found is not None and not found.config_settled
-        self._seen[model] = _Seen(versions, unknown, settling)
+        self._seen[model] = _Seen(versions, unknown)
 
     def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
         """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
@@ -170,7 +168,6 @@ class DesiredState:
             versions=seen.versions,
             policy=version_policy(self._in_force.get(model), seen.versions),
             unknown=seen.unknown,
-            settling=seen.settling,
             wanted=self.is_wanted(model),
             extra=current.versions,
             out=overrides.held_out(
@@ -263,8 +260,8 @@ class DesiredState:
         if upload is not None:
             # Who sends the whole model means it as it is.
             self._signatures_changed |= self.signatures.forget(model)
-        on_disk = frozenset(candidate.version for candidate in target.versions)
-        asked = on_disk if version is None else frozenset({version})
+        there = frozenset(candidate.version for candidate in target.versions)
+        asked = there if version is None else frozenset({version})
         if upload is not None:
             asked |= {found.number for found in upload.found.versions}
         self._exact[model] = self._exact.get(model, frozenset()) | asked

@@ -51,13 +51,13 @@ def started(before: dict[int, int]) -> list[int]:
     return [nice for tid, nice in nicenesses().items() if tid not in before]
 
 
-def test_work_aside_has_a_low_priority_and_its_caller_keeps_its_own() -> None:
+def test_work_at_low_priority_has_a_low_priority_and_its_caller_keeps_its_own() -> None:
     before = niceness()
     assert run_low_priority(niceness) == low(before)
     assert niceness() == before
 
 
-def test_what_work_aside_raises_is_raised_here() -> None:
+def test_what_work_at_low_priority_raises_is_raised_here() -> None:
     def fail() -> None:
         raise LookupError("no")
 

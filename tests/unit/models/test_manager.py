@@ -634,7 +634,7 @@ def test_a_copy_that_never_ends_does_not_hold_up_the_start(world: World) -> None
     assert world.loads == []
 
 
-def test_listeners_hear_of_every_picture_and_their_trouble_is_their_own(world: World) -> None:
+def test_listeners_hear_of_every_set_of_views_and_their_trouble_is_their_own(world: World) -> None:
     def broken(views: tuple[ModelView, ...]) -> None:
         raise RuntimeError("not your concern")
 

@@ -293,7 +293,7 @@ def test_the_way_back_to_an_older_signature_is_a_change_too(world: World) -> Non
 # Commands.
 
 
-def test_a_pin_is_a_wish_and_becomes_what_later_ones_are_compared_with(world: World) -> None:
+def test_a_pin_and_becomes_what_later_ones_are_compared_with(world: World) -> None:
     changed(world)
     assert world.outcome(SetDefault("m", 2)) == Outcome(version=2)
     assert (world.answers(), world.version(2).held_back) == (2, False)

@@ -12,7 +12,7 @@ from serving.models.state import State, Transition
 from serving.models.views import ModelView, Route
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
-from serving.observe.version_counters import Tally
+from serving.observe.version_counters import VersionCounters
 from serving.settings import Settings
 from tests.unit.manager_world import World
 
@@ -21,11 +21,11 @@ def _view(model: str, default: int | None) -> ModelView:
     return ModelView(model, (), Route(default))
 
 
-def _changes(tally: Tally) -> dict[str, float]:
+def _changes(tally: VersionCounters) -> dict[str, float]:
     return {labels["model"]: count for labels, count in tally.default_changes()}
 
 
-def _loads(tally: Tally) -> dict[tuple[str, str], float]:
+def _loads(tally: VersionCounters) -> dict[tuple[str, str], float]:
     return {(labels["model"], labels["outcome"]): count for labels, count in tally.loads()}
 
 
@@ -45,7 +45,7 @@ def _loads(tally: Tally) -> dict[tuple[str, str], float]:
 def test_a_change_of_the_default_is_one_version_taking_over(
     answered: list[int | None], changes: dict[str, float]
 ) -> None:
-    tally = Tally()
+    tally = VersionCounters()
     for default in answered:
         tally.on_change((_view("m", default),))
     assert _changes(tally) == changes
@@ -66,7 +66,7 @@ def test_a_change_of_the_default_is_one_version_taking_over(
 def test_a_load_ends_ready_failed_or_cancelled(
     state: State, cancelled: bool, outcome: str | None
 ) -> None:
-    tally = Tally()
+    tally = VersionCounters()
     tally.on_event(Transition(1.0, "m", 1, state, "", cancelled))
     counted = {key: count for key, count in _loads(tally).items() if count}
     assert counted == ({("m", outcome): 1} if outcome else {})
@@ -75,7 +75,7 @@ def test_a_load_ends_ready_failed_or_cancelled(
 
 
 def test_fault_76_counts_of_a_model_go_with_it() -> None:
-    tally = Tally()
+    tally = VersionCounters()
     for number in range(50):
         name = f"m{number}"
         tally.on_event(Transition(1.0, name, 1, State.READY, ""))

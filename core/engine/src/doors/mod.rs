@@ -264,8 +264,8 @@ fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
 }
 
 /// The span under which a traced request, or one that brought a trace, is answered.
-fn put_trace(headers: &mut HeaderMap, watch: &RequestRecord) {
-    if let Some(value) = watch.own().and_then(trace::Context::header) {
+fn put_trace(headers: &mut HeaderMap, record: &RequestRecord) {
+    if let Some(value) = record.own().and_then(trace::Context::header) {
         headers.insert(trace::HEADER, value);
     }
 }

@@ -30,22 +30,22 @@ pub struct Ended<'a> {
 }
 
 impl BatchTrace {
-    /// Note to every watched member that it left the line.
+    /// Note to every member that is recorded that it left the line.
     pub fn begin<'a>(
         cut: Instant,
-        watched: impl Iterator<Item = &'a Arc<RequestRecord>> + Clone,
+        recorded: impl Iterator<Item = &'a Arc<RequestRecord>> + Clone,
     ) -> Option<Box<Self>> {
-        let first = watched.clone().find(|w| w.traced().is_some());
+        let first = recorded.clone().find(|r| r.traced().is_some());
         let trace = first.map(|first| {
             Box::new(BatchTrace {
                 observer: first.observer().clone(),
                 clock: Clock::now(),
                 own: Context::root(),
-                links: watched.clone().filter_map(|w| w.traced().copied()).collect(),
+                links: recorded.clone().filter_map(|r| r.traced().copied()).collect(),
             })
         });
         let own = trace.as_ref().map(|t| t.own);
-        watched.for_each(|w| w.cut(cut, own));
+        recorded.for_each(|r| r.cut(cut, own));
         trace
     }
 

@@ -77,7 +77,7 @@ impl Observer {
         self.on.store(on, Relaxed);
     }
 
-    /// RequestRecord a request from its head on, when it is traced, brought a trace, or is
+    /// Record a request from its head on, when it is traced, brought a trace, or is
     /// drawn for the access log. `parent` reads the trace that it brought.
     pub fn begin(
         self: &Arc<Self>,
@@ -96,13 +96,13 @@ impl Observer {
             .then(|| RequestRecord::new(self.clone(), origin(), own, parent.map(|p| p.span), access))
     }
 
-    /// RequestRecord a request that is not inference: for the access log alone.
+    /// Record a request that is not inference: for the access log alone.
     pub fn begin_other(self: &Arc<Self>, origin: impl FnOnce() -> Origin) -> Option<Arc<RequestRecord>> {
         let is_on = self.on.load(Relaxed) & ACCESS != 0 && trace::drawn(self.access.load(Relaxed));
         is_on.then(|| RequestRecord::new(self.clone(), origin(), None, None, true))
     }
 
-    /// RequestRecord a request from its line on, for the request log alone.
+    /// Record a request from its line on, for the request log alone.
     pub fn begin_late(self: &Arc<Self>, origin: Origin) -> Arc<RequestRecord> {
         RequestRecord::new(self.clone(), origin, None, None, false)
     }

@@ -51,7 +51,8 @@ class ChildFailedError(Exception):
 
 
 class Child:
-    """``python -m <module> <fd> <our pid>``, whose module calls ``child.serve.serve(handler)``.
+    """``python -m <module> <fd> <our pid> <name>``, whose module calls
+    ``child.serve.serve(handler)``.
 
     ``name`` shows in the process list. ``niceness``: of all its threads, beyond
     this process's. ``memory_bytes``: what it may allocate beyond what it needs to start; what

@@ -34,7 +34,7 @@ PROVEN = Analysis("proven")
 COUPLED = Analysis("coupled", "y", "q", "DynamicQuantizeLinear", "one scale")
 NEVER = Analysis("not batchable", "y", "k", "Compress", "rows by data")
 OPEN = Analysis("open", "y", "s", "SequenceAt", "no rule")
-FREE, WISH = Intent(16, False), Intent(16, True)
+FREE, ASKED = Intent(16, False), Intent(16, True)
 TEST = Intent(16, False, open_tested=True)
 YES, NO, NOTHING = Evidence(), Evidence(disproved="changes"), Evidence(unknown="did not run")
 
@@ -47,15 +47,15 @@ TABLE = [
     (FREE, PROVEN, Evidence(rounding="r"), (True, True, False), "proven, rounding before node r"),
     (FREE, COUPLED, YES, (False, True, False), "coupled: output 'y': node q (DynamicQuantize"),
     (TEST, COUPLED, YES, (False, True, False), "unbatched: coupled"),
-    (WISH, COUPLED, NO, (True, True, False), "accepted by configuration, rows may influence"),
-    (WISH, NEVER, YES, (False, True, True), "not batchable: output 'y': node k (Compress)"),
+    (ASKED, COUPLED, NO, (True, True, False), "accepted by configuration, rows may influence"),
+    (ASKED, NEVER, YES, (False, True, True), "not batchable: output 'y': node k (Compress)"),
     (FREE, OPEN, YES, (False, True, False), "open: output 'y': node s (SequenceAt): no rule"),
     (TEST, OPEN, YES, (True, False, False), "tested, not proven"),
-    (WISH, OPEN, YES, (True, True, False), "tested, not proven"),
+    (ASKED, OPEN, YES, (True, True, False), "tested, not proven"),
     (TEST, OPEN, NO, (False, True, False), "open, and a test says no: changes"),
-    (WISH, OPEN, NO, (False, True, True), "open, and a test says no: changes"),
+    (ASKED, OPEN, NO, (False, True, True), "open, and a test says no: changes"),
     (TEST, OPEN, NOTHING, (False, True, False), "not tested: did not run"),
-    (WISH, OPEN, NOTHING, (True, True, False), "neither proven nor tested"),
+    (ASKED, OPEN, NOTHING, (True, True, False), "neither proven nor tested"),
     (Intent(0, False, "unbatched by x"), PROVEN, YES, (False, True, False), "unbatched by x"),
 ]
 
@@ -75,17 +75,17 @@ def test_only_what_a_test_could_change_is_tested():
     assert needs_test(FREE, PROVEN)
     assert not needs_test(FREE, OPEN)
     assert needs_test(TEST, OPEN)
-    assert needs_test(WISH, OPEN)
-    assert not needs_test(WISH, COUPLED)
-    assert not needs_test(WISH, NEVER)
+    assert needs_test(ASKED, OPEN)
+    assert not needs_test(ASKED, COUPLED)
+    assert not needs_test(ASKED, NEVER)
     assert not needs_test(Intent(0, False), PROVEN)
 
 
 def test_what_killed_its_trial_is_batched_only_where_that_is_asked_for():
     assert not undecided(FREE, "it died").batched
-    assert "not proven: it died" in undecided(WISH, "it died").words
+    assert "not proven: it died" in undecided(ASKED, "it died").words
     assert undecided(Intent(0, False, "unbatched by x"), "it died").words == "unbatched by x"
-    never = undecided(WISH, "it died", "input 'X' has no dimensions")
+    never = undecided(ASKED, "it died", "input 'X' has no dimensions")
     assert (never.batched, never.surprising) == (False, True)
 
 

@@ -79,7 +79,7 @@ def test_who_answered_before_is_remembered_one_step_back() -> None:
 
 
 VERSIONS = st.integers(1, 2**63 - 1)
-OVERLAYS = st.builds(
+OVERRIDES = st.builds(
     Overrides,
     whole=st.none() | st.booleans(),
     versions=st.frozensets(VERSIONS),
@@ -91,7 +91,7 @@ OVERLAYS = st.builds(
 )
 
 
-@given(st.dictionaries(st.text(), OVERLAYS))
+@given(st.dictionaries(st.text(), OVERRIDES))
 def test_the_document_reads_back_as_it_was_written(every: dict[str, Overrides]) -> None:
     document = json.loads(json.dumps(to_document(every, "both")))
     read, wrong = from_document(document, "both")

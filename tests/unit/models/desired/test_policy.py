@@ -283,7 +283,7 @@ def test_a_removed_version_stays_while_the_remaining_one_only_loads() -> None:
     """)
 
 
-def test_unwished_and_immediately_wished_again_is_loaded_anew_beside_the_draining_slot() -> None:
+def test_unwanted_and_immediately_wanted_again_is_loaded_anew_beside_the_draining_slot() -> None:
     check("""
         > policy all
         > disk 1 2
