@@ -244,9 +244,11 @@ class Reconciler:
         self._next_due = min(times, default=float("inf"))
         failed = {(s.model, s.version) for s in self.slots.all() if s.state is State.FAILED}
         self._sources.watch(failed)
+        asked = self._desired.asked_exactly()
         for target in everything:
-            if self._desired.settle_exact(target, self.slots.of(target.model)):
-                self._retarget(target.model)
+            model = target.model
+            if model in asked and self._desired.settle_exact(target, self.slots.of(model)):
+                self._retarget(model)
 
     def _note_answers(self) -> None:
         """Who answers now: before anything is decided about versions that answer no more."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.registry.directory import DirectorySource
 from serving.registry.file_source import FileSource
+from serving.registry.snapshot import Closely, Snapshot
 from serving.registry.source import Source
+from serving.registry.sources import joined
 from serving.settings.sections import RegistrySettings
 
 
@@ -43,18 +47,44 @@ def _directories(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
 
 
 def _files(roots: Sequence[Path], terms: Terms) -> Sequence[Source]:
+    """One for all: a hundred files are no reason for a hundred threads."""
     settle_s = terms.settings.settle_s
-    return [FileSource(root, settle_s, terms.wall, terms.mono) for root in roots]
+    return (Together([FileSource(root, settle_s, terms.wall, terms.mono) for root in roots]),)
+
+
+class Together:
+    """Sources that are looked at one after the other, in one thread."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = tuple(sources)
+        self._looked = self._sources[0]
+        self._parts: tuple[Snapshot, ...] = ()
+        self._joined = Snapshot()
+
+    @property
+    def place(self) -> Path:
+        return self._looked.place
+
+    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+        """See ``Source``."""
+        parts = tuple(self._scanned(one, closely, at_once) for one in self._sources)
+        if len(parts) != len(self._parts) or not all(map(operator.is_, parts, self._parts)):
+            self._parts, self._joined = parts, joined(parts)
+        return self._joined
+
+    def _scanned(self, source: Source, closely: Closely, at_once: Closely) -> Snapshot:
+        self._looked = source
+        return source.scan(closely=closely, at_once=at_once)
 
 
 # The first that takes a root has it.
-KINDS = (Kind(Path.is_file, _files), Kind(lambda root: True, _directories))
+KINDS = (Kind(os.path.isfile, _files), Kind(lambda root: True, _directories))
 
 
 def open_sources(roots: Sequence[Path], terms: Terms) -> list[Source]:
     """At least one."""
     found: list[Source] = []
-    left = list(roots)
+    left = list(dict.fromkeys(root.absolute() for root in roots))
     for kind in KINDS:
         mine = [root for root in left if kind.takes(root)]
         left = [root for root in left if root not in mine]

@@ -11,8 +11,12 @@ from serving.registry.schedule import Schedule
 from serving.registry.snapshot import Closely, Snapshot, SourceError
 from serving.registry.source import Posted, Request, Source
 
-# A look that lasts longer is waited for no more: its disk or network hangs.
+# A look that lasts longer is waited for no more: its disk or network hangs. After one that came to
+# an end all the same, the next may last twice as long, up to the second figure.
 STUCK_S = 20.0
+_MOST_PATIENCE_S = 200.0
+# Until a thread goes on that met an error of ours.
+_AGAIN_S = 1.0
 _FAILED = "cannot be looked at (an internal error)"
 _STUCK = "does not answer"
 
@@ -42,6 +46,7 @@ class SourceThread:
         self._last: Snapshot | None = None
         self._looked: float | None = None
         self._began: float | None = None
+        self._patience_s = STUCK_S
 
         # Shared with who asks.
         self._lock = threading.Lock()
@@ -92,7 +97,7 @@ class SourceThread:
         """From when on the look under way lasts too long, monotonic seconds; one that begins now
         where there is none."""
         began = self._began
-        return (self._mono() if began is None else began) + STUCK_S
+        return (self._mono() if began is None else began) + self._patience_s
 
     def stuck(self) -> Snapshot:
         """What is to be said of a source that does not answer."""
@@ -102,7 +107,12 @@ class SourceThread:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.wait(self.turn())
+            try:
+                wait_s = self.turn()
+            except Exception:  # noqa: BLE001 - without this thread nothing new would ever be seen
+                log.exception("source_failed", path=str(self.source.place))
+                wait_s = _AGAIN_S
+            self._wake.wait(wait_s)
 
     def turn(self) -> float:
         """Look, if that is due or asked for. Seconds until the next look is due."""
@@ -128,7 +138,9 @@ class SourceThread:
             snapshot = Snapshot(errors=(SourceError(self.source.place, _FAILED),))
         self._began, self._looked = None, before
         # Asked after that: whoever took it for stuck did so before.
-        was_stuck = self._mono() >= before + STUCK_S
+        took = self._mono() - before
+        was_stuck = took >= self._patience_s
+        self._patience_s = min(max(STUCK_S, 2 * took), _MOST_PATIENCE_S)
         self._schedule.looked(before, self._cpu() - cpu_before, snapshot.settles_in)
         if asked or was_stuck or snapshot != self._last:
             self._last = snapshot
@@ -137,10 +149,11 @@ class SourceThread:
     def _snapshot(self, request: Request, watched: Closely) -> Snapshot:
         """The one before where nothing changed."""
         closely = {*watched, *request.closely}
-        scanned = self.source.scan(closely=closely, at_once=request.at_once)
         if request.configurations:
+            # Before the scan, which may fail: what was asked for once is done with the next.
             self._configs.forget()
-        elif self._last is not None and scanned is self._scanned:
+        scanned = self.source.scan(closely=closely, at_once=request.at_once)
+        if not request.configurations and self._last is not None and scanned is self._scanned:
             return self._last
         self._scanned = scanned
         return self._configs.read_into(scanned)

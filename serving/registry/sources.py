@@ -99,6 +99,12 @@ class Sources:
         """Whether every source has said something."""
         return all(part is not None for part in self._parts)
 
+    @property
+    def heard(self) -> bool:
+        """Whether every source has said something, or is stuck."""
+        states = zip(self._parts, self._stuck, strict=True)
+        return all(part is not None or stuck for part, stuck in states)
+
     def snapshot(self) -> Snapshot | None:
         """What they say together: the same object as last time when nothing changed; None
         before the first word."""

@@ -52,8 +52,8 @@ class Disk:
 
     @property
     def known(self) -> bool:
-        """Whether every source has said what there is, or has failed to: nobody waits for those."""
-        return self._snapshot is not None and (self.complete or bool(self._snapshot.errors))
+        """Whether every source has said what there is, or is stuck: nobody waits for those."""
+        return self._snapshot is not None and self._sources.heard
 
     @property
     def wrong(self) -> bool:

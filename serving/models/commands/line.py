@@ -25,13 +25,18 @@ class Line:
 
     def take(self) -> Sequence[Order]:
         """The orders whose look has been answered, in the order they came."""
-        ready: Sequence[Order] = ()
-        if self._asked is not None and self._sources.has_answered(self._asked):
-            ready, self._orders, self._asked = self._orders, (), None
-            self._tickets.begin()
-        if self._asked is None and (new := self._tickets.take()):
+        ready: list[Order] = []
+        while True:
+            if self._asked is not None:
+                if not self._sources.has_answered(self._asked):
+                    return ready
+                ready += self._orders
+                self._orders, self._asked = (), None
+                self._tickets.begin()
+            # Nobody wakes the loop for an answer that sources which are stuck will not give.
+            if not (new := self._tickets.take()):
+                return ready
             self._orders, self._asked = new, self._sources.ask(_request(new))
-        return ready
 
 
 def _request(orders: Sequence[Order]) -> Request:

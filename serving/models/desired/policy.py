@@ -145,6 +145,8 @@ def _removals(
             yield from _dismissal(slot, coming)
         elif slot.state is State.READY and slot is not best[slot.version]:
             yield Unload(slot.id, REPLACED)
+        elif slot.state is State.NEW and candidate is not None and candidate.gone:
+            yield Cancel(slot.id)
         elif candidate is not None and serves(slot, candidate):
             yield from _remark(slot, _changed(slot, candidate))
         elif slot.state is not State.READY:

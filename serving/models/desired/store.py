@@ -205,6 +205,10 @@ class DesiredState:
             self._read[model] = _with_policy(found.config, self._read.get(model))
         return self._read.get(model)
 
+    def asked_exactly(self) -> set[str]:
+        """The models of which a command asked for the very files, until they are loaded."""
+        return {model for model, versions in self._exact.items() if versions}
+
     def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
         """Files that were asked for and are loaded may change again; whether any were."""
         asked = self._exact.get(target.model)

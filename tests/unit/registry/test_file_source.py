@@ -88,11 +88,11 @@ def test_a_link_is_named_as_it_was_written_and_leads_to_its_data(file: Path) -> 
     assert model.config.config.model_filename == "iris.onnx"
 
 
-def test_files_are_sources_of_their_own_and_directories_one_together(file: Path) -> None:
+def test_files_are_one_source_and_directories_another(file: Path) -> None:
     clock = Clock()
     roots = [file.parent, file, file.parent / "absent"]
     terms = Terms(RegistrySettings(), clock.wall, clock.mono)
     kinds = [type(one).__name__ for one in open_sources(roots, terms)]
-    assert kinds == ["FileSource", "DirectorySource"]
-    assert [type(one).__name__ for one in open_sources([file], terms)] == ["FileSource"]
+    assert kinds == ["Together", "DirectorySource"]
+    assert [type(one).__name__ for one in open_sources([file, file], terms)] == ["Together"]
     assert len(open_sources([], terms)) == 1

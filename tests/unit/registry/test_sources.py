@@ -18,6 +18,7 @@ from serving.model_config import ModelConfig
 from serving.models.commands.command import LoadModel, Outcome, Rollback, UnloadModel
 from serving.models.manager import Manager
 from serving.registry import source_thread
+from serving.registry.configs import Configs
 from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import (
@@ -326,3 +327,29 @@ def test_what_a_source_fetches_is_loaded_and_what_it_cannot_is_that_versions_tro
     assert world.states() == {1: "READY", 2: "FAILED"}
     assert world.version(2).reason == "its files could not be read"
     assert read == ["fetched"]
+
+
+def test_a_look_that_took_long_and_ended_gives_the_next_one_longer() -> None:
+    now, takes = [0.0], [1.0]
+
+    class Slow:
+        place = Path("/slow")
+
+        def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+            now[0] += takes[0]
+            return Snapshot()
+
+    configs = Configs(lambda folder: ModelConfig())
+    thread = source_thread.SourceThread(
+        Slow(), configs, 5.0, lambda posted: None, lambda: now[0], lambda: 0.0
+    )
+    for takes[0], patience in (
+        (1.0, 20.0),
+        (30.0, 60.0),
+        (70.0, 140.0),
+        (500.0, 200.0),
+        (1.0, 20.0),
+    ):
+        thread.ask(Request())
+        thread.turn()
+        assert thread.stuck_at() - now[0] == patience

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from serving.errors import ErrorCode
 from serving.models.commands.command import SUPERSEDED, LoadModel, Outcome, UnloadModel
+from serving.models.commands.line import Line
 from serving.models.commands.tickets import MOST, Tickets
+from serving.registry.source import Request
+from serving.registry.sources import Asked
 
 
 def tickets() -> Tickets:
@@ -58,3 +63,30 @@ def test_a_newer_command_ends_the_older_one_and_closing_ends_all() -> None:
     line.close()
     for ticket in (unload, waiting, line.give(LoadModel("m"))):
         assert isinstance(ticket.wait(0), Outcome), "nobody is left waiting"
+
+
+class Stuck:
+    """Sources that are all stuck: nobody waits for them, and they announce nothing."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def ask(self, request: Request) -> Asked:
+        self.requests.append(request)
+        return Asked((len(self.requests),))
+
+    def has_answered(self, asked: Asked) -> bool:
+        return True
+
+
+def test_fault_86_a_command_is_handed_out_at_once_where_nobody_will_answer() -> None:
+    waiting, sources = tickets(), Stuck()
+    # It asks no more of sources than this.
+    stands_in: Any = sources
+    line = Line(waiting, stands_in)
+    assert line.take() == []
+    unload = waiting.give(UnloadModel("m"))
+    assert [order.ticket for order in line.take()] == [unload]
+    assert [set(request.closely) for request in sources.requests] == [{"m"}]
+    assert waiting.under_way() == [unload]
+    assert line.take() == []

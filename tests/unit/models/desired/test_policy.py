@@ -405,6 +405,17 @@ def test_what_may_heal_is_tried_again_with_growing_waits_and_keeps_its_stand_in(
     """)
 
 
+def test_what_waits_to_be_loaded_from_files_that_are_gone_is_given_up() -> None:
+    """In ``explicit`` a model goes on as a command took it, also when it is off the disk; what was
+    to take its place with another configuration can't be loaded any more."""
+    origin = FolderOrigin(Path("m/1"))
+    answers = Slot(1, SlotKey("m", 1, "a", "A"), origin, since=0.0, state=State.READY)
+    waits = Slot(2, SlotKey("m", 1, "a", "B"), origin, since=0.0)
+    lost = Candidate(SlotKey("m", 1, "a", "B"), origin, whole=False, gone=True)
+    actions = next_actions([ModelTarget("m", (lost,))], [answers, waits], 0.0, Limits())
+    assert actions == [policy.Cancel(2)]
+
+
 def test_retries_wait_at_most_a_minute() -> None:
     key = SlotKey("m", 1, "a", "A")
     slot = Slot(1, key, FolderOrigin(Path("m/1")), since=100.0, state=State.FAILED)
