@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import serving
 from tests.clients.gateway import ROOT, wait_until
 from tests.clients.load import BODY, Load
@@ -112,6 +114,7 @@ def test_a_model_in_two_directories_is_its_own_error_and_goes_on_serving(
     assert "7" not in load.versions
 
 
+@pytest.mark.slow
 def test_published_while_serving_it_answers_at_once_by_its_manifest_and_the_watch(
     start_gateway, repository, tmp_path
 ) -> None:

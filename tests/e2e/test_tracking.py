@@ -145,7 +145,13 @@ def test_figures_appear_on_the_models_own_page_with_its_origin(
         return {metric["key"]: metric["value"] for metric in metrics}
 
     wait_until(lambda: "requests" in shown(), 60, "the model's page has figures", 0.5)
-    wait_until(lambda: len(mlflow.runs(experiment)) == 2, 60, "both have a run", 0.5)
+    wait_until(
+        # Parameters come after the run that they belong to.
+        lambda: sum("model" in _params(run) for run in mlflow.runs(experiment)) == 2,
+        60,
+        "both have a run",
+        0.5,
+    )
     assert {"request_rate", "total_ms/p99", "cost/fixed_ms"} <= shown().keys()
     runs = {_params(run)["model"]: run for run in mlflow.runs(experiment)}
     params, tags = _params(runs["m"]), _tags(runs["m"])

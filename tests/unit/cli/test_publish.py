@@ -126,6 +126,7 @@ def test_what_is_wrong_is_one_line(
     assert [p.name for p in (repository / "m").iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_check_tells_the_layouts_the_origin_and_wrong_checksums(
     repository: Path, model: Path
 ) -> None:
