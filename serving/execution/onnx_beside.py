@@ -12,6 +12,13 @@ from serving.user_files import open_file
 
 # A key and a length have at most ten bytes each.
 _HEAD = 20
+# More than any model has beside its graph. Each costs a read: a file of nothing else, of a few
+# megabytes, would keep its load busy for seconds.
+MOST_FIELDS = 100_000
+
+
+class TooManyFieldsError(Exception):
+    """The file has more fields than are looked at."""
 
 
 def fields_of_file(
@@ -21,7 +28,7 @@ def fields_of_file(
     which makes it a ``ModelProto`` of its own. Those longer than ``longest`` bytes are passed over.
 
     Raises OSError where there is no file to be read, NotOnnxError and IndexError where it is none
-    or breaks off.
+    or breaks off, TooManyFieldsError after ``MOST_FIELDS``.
     """
     path = version_dir / filename
     if path.is_dir():
@@ -31,8 +38,11 @@ def fields_of_file(
 
 
 def _fields(file: int, numbers: Container[int], longest: int) -> Iterator[bytes]:
-    at, size = 0, os.fstat(file).st_size
+    at, size, seen = 0, os.fstat(file).st_size, 0
     while at < size:
+        seen += 1
+        if seen > MOST_FIELDS:
+            raise TooManyFieldsError
         number, end = _field(memoryview(os.pread(file, _HEAD, at)))
         if at + end > size:
             raise IndexError

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from serving.execution.onnx_beside import fields_of_file
+from serving.execution.onnx_beside import TooManyFieldsError, fields_of_file
 from serving.execution.onnx_nodes import read_nodes
 from serving.execution.protobuf_walk import NotOnnxError
 from serving.loading.batching.cost import CostCurve
@@ -121,6 +121,6 @@ def _stated_versions(job: Job) -> tuple[int | None, int | None]:
     try:
         stated = fields_of_file(job.path, job.config.model_filename, _VERSIONS, _LONGEST)
         model = read_nodes(b"".join(islice(stated, _MOST_VERSIONS)))
-    except (OSError, NotOnnxError, IndexError):
+    except (OSError, NotOnnxError, IndexError, TooManyFieldsError):
         return None, None
     return model.opsets.get(""), model.ir_version or None

@@ -111,7 +111,8 @@ class SourceThread:
                 wait_s = self.turn()
             except Exception:  # noqa: BLE001 - without this thread nothing new would ever be seen
                 log.exception("source_failed", path=str(self.source.place))
-                wait_s = _AGAIN_S
+                # What was asked for is answered by the next look, also where it finds no news.
+                self._last, wait_s = None, _AGAIN_S
             self._wake.wait(wait_s)
 
     def turn(self) -> float:

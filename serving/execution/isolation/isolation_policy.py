@@ -32,7 +32,8 @@ def isolation_reason(
     if integer_div:
         return "it divides integers that requests bring, and one such division ends a process"
     if sparse_functions:
-        return "a function of it holds a sparse tensor, which may end the process that loads it"
+        held = "a function of it holds, or may hold, a sparse tensor"
+        return f"{held}, which may end the process that loads it"
     if grows:
         return f"requests' values decide how much it makes: {grows}"
     return ""

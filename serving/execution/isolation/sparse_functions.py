@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.execution.onnx_beside import fields_of_file
+from serving.execution.onnx_beside import TooManyFieldsError, fields_of_file
 from serving.execution.onnx_file import NotOnnxError, read
 
 _FUNCTIONS = 25
 
 
 def file_holds_sparse_functions(version_dir: Path, filename: str) -> bool:
-    """False where there is no model to be read: whoever loads it says so."""
+    """False where there is no model to be read: whoever loads it says so. True where there is too
+    much of it to be looked at."""
     try:
         functions = fields_of_file(version_dir, filename, {_FUNCTIONS})
         return any(read(function).sparse_tensors for function in functions)
+    except TooManyFieldsError:
+        return True
     except (OSError, NotOnnxError, IndexError):
         return False

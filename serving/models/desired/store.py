@@ -87,7 +87,7 @@ class DesiredState:
             if current.answered is not None and self.signatures.of(model) is None
         )
         self._signatures_changed = False
-        # Versions whose very files a command asked for, until they are loaded.
+        # Versions whose very files a command asked for, until they are loaded; of no other models.
         self._exact: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, _Replacement] = {}
         self._taken: dict[str, _Taken] = {}
@@ -205,9 +205,9 @@ class DesiredState:
             self._read[model] = _with_policy(found.config, self._read.get(model))
         return self._read.get(model)
 
-    def asked_exactly(self) -> set[str]:
+    def asked_exactly(self) -> Collection[str]:
         """The models of which a command asked for the very files, until they are loaded."""
-        return {model for model, versions in self._exact.items() if versions}
+        return self._exact.keys()
 
     def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
         """Files that were asked for and are loaded may change again; whether any were."""
@@ -217,8 +217,14 @@ class DesiredState:
         rest = frozenset(version for version in asked if not _is_loaded(target, version, slots))
         if rest == asked:
             return False
-        self._exact[target.model] = rest
+        self._put_exact(target.model, rest)
         return True
+
+    def _put_exact(self, model: str, versions: frozenset[int]) -> None:
+        if versions:
+            self._exact[model] = versions
+        else:
+            self._exact.pop(model, None)
 
     # What commands and time change.
 
@@ -268,7 +274,7 @@ class DesiredState:
         asked = there if version is None else frozenset({version})
         if upload is not None:
             asked |= {found.number for found in upload.found.versions}
-        self._exact[model] = self._exact.get(model, frozenset()) | asked
+        self._put_exact(model, self._exact.get(model, frozenset()) | asked)
 
     def _unload(
         self, command: UnloadModel, target: ModelTarget, slots: Sequence[Slot]
@@ -282,7 +288,7 @@ class DesiredState:
             self._replacements.pop(model, None)
             self._taken.pop(model, None)
         else:
-            self._exact[model] = self._exact.get(model, frozenset()) - {version}
+            self._put_exact(model, self._exact.get(model, frozenset()) - {version})
         return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen)
 
     def note_answer(self, model: str, version: int, now: float) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import structlog
@@ -30,9 +31,10 @@ from serving.registry.snapshot import (
     Snapshot,
     SourceError,
 )
-from serving.registry.source import Request
+from serving.registry.source import Posted, Request
 from serving.registry.sources import joined
 from serving.settings import Settings
+from tests.clients.gateway import wait_until
 from tests.unit.manager_world import SteppedManager, World
 
 
@@ -353,3 +355,42 @@ def test_a_look_that_took_long_and_ended_gives_the_next_one_longer() -> None:
         thread.ask(Request())
         thread.turn()
         assert thread.stuck_at() - now[0] == patience
+
+
+def test_what_was_asked_for_is_answered_by_the_look_after_one_that_broke() -> None:
+    """Also where that one finds what was known before: somebody waits for it."""
+
+    class Breaking(Schedule):
+        broken = False
+
+        def looked(self, began: float, cost: float, settles_in: float | None) -> None:
+            if self.broken:
+                raise RuntimeError("a bug of ours")
+            super().looked(began, cost, settles_in)
+
+    class Empty:
+        place = Path("/empty")
+        last = Snapshot()
+
+        def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+            return self.last
+
+    posted: list[Posted] = []
+    thread = source_thread.SourceThread(
+        Empty(),
+        Configs(lambda folder: ModelConfig()),
+        0.01,
+        posted.append,
+        time.monotonic,
+        time.thread_time,
+    )
+    thread.turn()
+    schedule = thread._schedule = Breaking(0.01)
+    schedule.broken = True
+    number = thread.ask(Request())
+    with mock.patch.object(source_thread, "_AGAIN_S", 0.01):
+        thread.start()
+        time.sleep(0.1)
+        schedule.broken = False
+        wait_until(lambda: posted[-1].answers == number, 10, "the request is answered")
+        thread.stop()

@@ -8,6 +8,7 @@ import pytest
 
 from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
+from serving.execution.onnx_beside import MOST_FIELDS
 from serving.model_config.schema import Isolation, ModelConfig
 from serving.settings import load_settings
 from tests.external_models import FILE, KINDS, sparse_in_function
@@ -70,3 +71,11 @@ def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Pat
         file_holds_sparse_functions(tmp_path, "model.onnx")  # ends with a verdict
     file.write_bytes(b"\xca\x01" + b"\xff" * 8 + b"\x7f")  # a function of 2**63 - 1 bytes
     assert not file_holds_sparse_functions(tmp_path, "model.onnx")
+
+
+def test_a_file_with_more_fields_than_are_looked_at_is_run_in_a_child(tmp_path: Path) -> None:
+    field = b"\x88\x06\x01"
+    (tmp_path / "model.onnx").write_bytes(field * MOST_FIELDS)
+    assert not file_holds_sparse_functions(tmp_path, "model.onnx")
+    (tmp_path / "model.onnx").write_bytes(field * (MOST_FIELDS + 1))
+    assert file_holds_sparse_functions(tmp_path, "model.onnx")
