@@ -11,6 +11,10 @@ CORE := serving/_core.abi3.so
 CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml core/*/build.rs protos/*.binpb) \
 	$(shell find core/engine/src core/seam/src -name '*.rs')
 
+# What the gRPC port serves, in the order it is listed.
+PROTOS := inference.proto grpc/health/v1/health.proto \
+	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
+
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
 LONG := kserve or mlflow or slow
@@ -96,7 +100,7 @@ types:
 
 protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
-		inference.proto
+		$(PROTOS)
 
 format: $(STAMPS)/dev ## format all sources
 	$(CARGO) fmt --all

@@ -164,16 +164,14 @@ def test_reflection_serves_the_whole_service(gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("path", ["v1", "v1alpha"])
 def test_reflection_on_both_paths_and_unknown_symbols(gateway: Gateway, path: str) -> None:
-    """What is unknown ends the stream with NOT_FOUND: tonic's way, written in behaviour.md."""
+    """What is unknown is told in its answer, and the stream goes on."""
     from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
     asked = [
-        reflection.ServerReflectionRequest(list_services=""),
-        reflection.ServerReflectionRequest(file_containing_symbol="inference.ModelInferRequest"),
-    ]
-    unknown = [
         reflection.ServerReflectionRequest(file_containing_symbol="no.such.Thing"),
         reflection.ServerReflectionRequest(file_by_filename="no/such.proto"),
+        reflection.ServerReflectionRequest(list_services=""),
+        reflection.ServerReflectionRequest(file_containing_symbol="inference.ModelInferRequest"),
     ]
     with channel(gateway) as one:
         call = one.stream_stream(
@@ -182,12 +180,30 @@ def test_reflection_on_both_paths_and_unknown_symbols(gateway: Gateway, path: st
             response_deserializer=reflection.ServerReflectionResponse.FromString,
         )
         answers = list(call(iter(asked), timeout=10))
-        for request in unknown:
-            with pytest.raises(grpc.RpcError) as refused:
-                list(call(iter([request]), timeout=10))
-            assert refused.value.code() == grpc.StatusCode.NOT_FOUND
-    assert answers[0].list_services_response.service
-    assert answers[1].file_descriptor_response.file_descriptor_proto
+    assert [answer.original_request for answer in answers] == asked
+    for answer, part in zip(answers[:2], ("no symbol 'no.such.Thing'", "no file"), strict=True):
+        assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+        assert part in answer.error_response.error_message
+    assert answers[2].list_services_response.service
+    assert answers[3].file_descriptor_response.file_descriptor_proto
+
+
+@pytest.mark.parametrize(
+    "service", ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]
+)
+def test_reflection_defines_all_that_is_served(gateway: Gateway, service: str) -> None:
+    with channel(gateway) as one:
+        pool = DescriptorPool(ProtoReflectionDescriptorDatabase(one))
+        assert pool.FindServiceByName(service).methods
+
+
+def test_health_answers_compressed_checks(gateway: Gateway) -> None:
+    with channel(gateway) as one:
+        stub = health_pb2_grpc.HealthStub(one)
+        asked = health_pb2.HealthCheckRequest(service="tiny")
+        for call in (stub.Check, lambda *a, **k: next(stub.Watch(*a, **k))):
+            answer = call(asked, timeout=10, compression=grpc.Compression.Gzip)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 # Compression

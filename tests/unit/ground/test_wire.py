@@ -50,10 +50,16 @@ def test_the_descriptors_are_those_of_the_protos(tmp_path: Path) -> None:
     """``make protos`` compiles them."""
     fresh = tmp_path / "fresh.binpb"
     options = ("-I", "protos", "--include_imports", f"--descriptor_set_out={fresh}")
-    command = (sys.executable, "-m", "grpc_tools.protoc", *options, "inference.proto")
+    protos = ROOT / "protos"
+    files = [str(file.relative_to(protos)) for file in protos.rglob("*.proto")]
+    command = (sys.executable, "-m", "grpc_tools.protoc", *options, *files)
     subprocess.run(command, cwd=ROOT, timeout=60, check=True)
 
-    read = descriptor_pb2.FileDescriptorSet.FromString
+    def read(serialized: bytes) -> dict[str, descriptor_pb2.FileDescriptorProto]:
+        return {
+            file.name: file for file in descriptor_pb2.FileDescriptorSet.FromString(serialized).file
+        }
+
     assert read(_core.descriptors()) == read(fresh.read_bytes())
 
 

@@ -5,7 +5,10 @@
 //! and copies each output once, into the frame that goes to the socket.
 
 mod answer;
+mod descriptors;
+mod health;
 mod parameters;
+mod reflection;
 mod refusals;
 mod request;
 mod write;
@@ -14,6 +17,8 @@ pub use answer::{
     ModelInferResponse, ModelStreamInferResponse, encode_bool, encode_infer, encode_stream_error,
     encode_stream_infer,
 };
+pub use health::{ServingStatus, decode_health_check, encode_health_check, encode_health_list};
+pub use reflection::reflect;
 pub(super) use refusals::{no_classification, no_data, no_sequences, no_shared_memory, reserved};
 pub use request::{decode_infer, decode_model_ref};
 

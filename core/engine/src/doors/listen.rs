@@ -1,7 +1,7 @@
 //! Listeners and I/O threads: who accepts, and which thread serves.
 
 use super::connection::{self, Door};
-use super::{Config, Io, Shared, drain_begins, grpc, tidy};
+use super::{Config, Io, Shared, drain_begins, tidy};
 use crate::events::Level;
 use crate::offload;
 use crate::queue::{self, mailbox::Mailbox};
@@ -100,8 +100,7 @@ fn io_thread(
     accepting: Option<Accepting>,
 ) -> io::Result<IoThread> {
     let (stop, stopped) = oneshot::channel();
-    let tonic = grpc::LibraryServices::new(&shared).map_err(io::Error::other)?;
-    let io = Arc::new(Io { shared, mailbox: Mailbox::new(), tonic });
+    let io = Arc::new(Io { shared, mailbox: Mailbox::new() });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // One I/O thread's work may take all helpers.

@@ -111,7 +111,6 @@ pub struct Shared {
 pub struct Io {
     pub shared: Arc<Shared>,
     pub mailbox: Arc<Mailbox>,
-    pub tonic: grpc::LibraryServices,
 }
 
 /// One request being handled; dropping it counts it out.

@@ -1,20 +1,20 @@
-//! The gRPC door: a lean handler on hyper for what the tables of services name; tonic's
-//! services (health, reflection) behind it on the same port.
+//! The gRPC door: a lean handler on hyper for what the tables of services name.
 
 mod decode;
-mod library;
+mod exchange;
 mod services;
 mod stream;
 mod unary;
+mod watch;
 pub mod wire;
-
-pub use library::Services as LibraryServices;
 
 use super::incoming::Incoming;
 use super::lifetime::Busy;
 use super::{Io, Shared};
+use crate::error::{Error, ErrorCode};
 use crate::ids;
 use crate::stats::Protocol;
+use crate::tensor::shown;
 use http::{Request, Response};
 use services::{Found, Kind, Method};
 use std::convert::Infallible;
@@ -47,15 +47,42 @@ async fn others(io: Arc<Io>, found: Found, request: Request<Incoming>, busy: Bus
     let method = match found {
         Found::Method(method) => Ok(method),
         Found::NoMethod(service) => Err(service),
-        Found::Elsewhere => return library::serve(&io, request, busy).await,
+        Found::Nothing => return unknown(&io.shared, &request),
     };
     match (open(&io.shared, &request, false), method) {
         (Ok(head), Ok(&Method { name, kind: Kind::Stream(messages), .. })) => {
             stream::open(io, name, messages, head, request, busy)
         }
+        (Ok(head), Ok(method @ &Method { kind: Kind::Watch(watch), .. })) => {
+            watch::open(&io.shared, method, watch, head, request, busy).await
+        }
+        (Ok(head), Ok(method @ &Method { kind: Kind::Exchange(answers), .. })) => {
+            exchange::open(&io.shared, method, answers, head, request, busy)
+        }
         (Ok(head), method) => unary::other(&io.shared, method, head, request).await,
         (Err(refusal), _) => *refusal,
     }
+}
+
+/// Nobody reads what was sent.
+fn unknown(shared: &Shared, request: &Request<Incoming>) -> Response<GrpcBody> {
+    if let Some(refusal) = refuse(shared, request) {
+        return refusal;
+    }
+    let id = ids::from_client(request.headers()).map_or_else(ids::make, str::to_owned);
+    let error = Error::new(ErrorCode::Unimplemented, unknown_service(request.uri().path()));
+    shared.report(Protocol::Grpc, &id, "", &error);
+    failure(&error, Some(&id))
+}
+
+fn unknown_service(path: &str) -> String {
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let whose = if service.starts_with("tensorflow.") { ", which is TensorFlow Serving's" } else { "" };
+    format!(
+        "unknown service '{}'{whose}: expected inference.GRPCInferenceService (the Open Inference \
+         Protocol), grpc.health.v1.Health or gRPC's reflection",
+        shown(service)
+    )
 }
 
 /// Read the head, or refuse with the answer.
@@ -75,4 +102,21 @@ fn open(
         shared.report(Protocol::Grpc, &id, "", &error);
         Box::new(failure(&error, Some(&id)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_calls_another_service_learns_which_is_spoken_here() {
+        for (path, part) in [
+            ("/tensorflow.serving.PredictionService/Predict", "which is TensorFlow Serving's"),
+            ("/x.Y/Z", "unknown service 'x.Y': expected inference.GRPCInferenceService"),
+            ("/", "unknown service ''"),
+        ] {
+            let words = unknown_service(path);
+            assert!(words.contains(part), "{path}: {words}");
+        }
+    }
 }

@@ -59,7 +59,7 @@ async fn infer_once(
     guard: &mut OutcomeGuard<'_>,
 ) -> std::result::Result<Answer, (Error, Arc<str>)> {
     let nameless = |error| (error, Arc::default());
-    let message = message(&io.shared, request.into_body()).await.map_err(nameless)?;
+    let message = message(&io.shared, request.into_body(), usize::MAX).await.map_err(nameless)?;
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
@@ -68,9 +68,17 @@ async fn infer_once(
     infer::run(&io.shared, &io.mailbox, decoded, guard).await.map_err(|error| (error, model))
 }
 
-async fn message(shared: &Shared, body: Incoming) -> Result<Message> {
+/// The one message of a call, of `largest` bytes at most.
+pub async fn message(shared: &Shared, body: Incoming, largest: usize) -> Result<Message> {
     let budget = body.budget().clone();
-    Reader::new(body, budget).only(shared).await
+    Reader::new(body, budget).at_most(largest).only(shared).await
+}
+
+/// The answer of a call that ends before it has begun to be answered.
+pub fn refused(shared: &Shared, head: &Head, error: &Error) -> Response<GrpcBody> {
+    let id = head.request_id.clone().unwrap_or_else(ids::make);
+    shared.report(Protocol::Grpc, &id, "", error);
+    failure(error, Some(&id))
 }
 
 /// What is no inference: answered here, or a call; or the service has no such method.
@@ -123,7 +131,7 @@ async fn other_answer(
     let headers = parts.headers;
     let mut beside = body.budget().reserve();
     beside.take(head_bytes(&headers))?;
-    let message = message(shared, body).await?;
+    let message = message(shared, body, method.largest).await?;
     let encoding = head.answer_encoding(shared, message.compressed);
     let limit = infer::deadline(shared, head.started, head.timeout, 0);
     let (data, reservation) = whole(shared, head, message, limit).await?;

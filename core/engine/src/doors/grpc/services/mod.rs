@@ -1,8 +1,9 @@
 //! The services of the gRPC port, each a table of its methods: what is done with a call stands
 //! here, and how is common to all.
 
-pub mod health;
+mod health;
 mod oip;
+mod reflection;
 
 use crate::codec::answer::Form;
 use crate::codec::{AnswerHead, InferRequest};
@@ -14,8 +15,6 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub struct Service {
     pub name: &'static str,
-    /// Whether it has no other methods: some are the library's.
-    pub is_whole: bool,
     pub methods: &'static [Method],
 }
 
@@ -26,6 +25,8 @@ pub struct Method {
     pub service: &'static str,
     /// As it is logged, and as calls are named beside their service.
     pub name: &'static str,
+    /// Bytes of its largest message, below the server's limit.
+    pub largest: usize,
     pub kind: Kind,
 }
 
@@ -37,6 +38,10 @@ pub enum Kind {
     Stream(&'static Messages),
     /// Answered here: from a message to a message.
     Local(fn(&Shared, Bytes) -> Result<Bytes>),
+    /// A message, answered now and at each change.
+    Watch(&'static Watch),
+    /// A stream of messages, each answered here before the next.
+    Exchange(Answers),
     /// Answered by whoever pulls calls.
     Call,
 }
@@ -51,18 +56,32 @@ pub struct Messages {
     pub failure: fn(&str, &AnswerHead<'_>, bool) -> Bytes,
 }
 
+/// What is watched, and how it is.
+#[derive(Debug)]
+pub struct Watch {
+    /// The name that a message asks for.
+    pub of: fn(&[u8]) -> Result<String>,
+    /// The message that tells how it is; it is sent where it differs from the last.
+    pub now: fn(&Shared, &str) -> Bytes,
+}
+
+pub type Answers = fn(&[u8]) -> Result<Vec<u8>>;
+
+/// The largest message of a service whose messages are names.
+const SMALL: usize = 64 << 10;
+
 /// What a path names.
 #[derive(Clone, Copy, Debug)]
 pub enum Found {
     Method(&'static Method),
     /// The service has no such method.
     NoMethod(&'static Service),
-    /// The library's, or nobody's.
-    Elsewhere,
+    /// No such service.
+    Nothing,
 }
 
 /// What is asked for most stands first.
-static SERVICES: [&Service; 2] = [&oip::SERVICE, &health::SERVICE];
+static SERVICES: [&Service; 4] = [&oip::SERVICE, &health::SERVICE, &reflection::V1, &reflection::V1_ALPHA];
 
 pub fn find(path: &str) -> Found {
     let mut methods = SERVICES.iter().flat_map(|service| service.methods);
@@ -70,9 +89,9 @@ pub fn find(path: &str) -> Found {
         return Found::Method(method);
     }
     let service = path.split('/').nth(1).unwrap_or_default();
-    match SERVICES.into_iter().find(|one| one.is_whole && one.name == service) {
+    match SERVICES.into_iter().find(|one| one.name == service) {
         Some(service) if path.len() > service.name.len() + 1 => Found::NoMethod(service),
-        _ => Found::Elsewhere,
+        _ => Found::Nothing,
     }
 }
 
@@ -81,10 +100,16 @@ pub fn method_name(path: &str) -> &str {
     path.splitn(3, '/').nth(2).unwrap_or_default()
 }
 
-/// A service's methods, by name and kind.
+/// A service's methods by name and kind, and how large their messages may be.
 macro_rules! methods {
-    ($service:literal: $($name:literal => $kind:expr),* $(,)?) => {
-        &[$(Method { path: concat!("/", $service, "/", $name), service: $service, name: $name, kind: $kind }),*]
+    ($service:literal, $largest:expr; $($name:literal => $kind:expr),* $(,)?) => {
+        &[$(Method {
+            path: concat!("/", $service, "/", $name),
+            service: $service,
+            name: $name,
+            largest: $largest,
+            kind: $kind,
+        }),*]
     };
 }
 use methods;
@@ -108,12 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_whole_service_has_not_nobody_has() {
-        let path = "/inference.GRPCInferenceService/a/b";
-        assert!(matches!(find(path), Found::NoMethod(service) if service.is_whole));
-        assert_eq!(method_name(path), "a/b");
-        for path in ["/grpc.health.v1.Health/Check", "/x.Y/Z", "/", "", "/inference.GRPCInferenceService"] {
-            assert!(matches!(find(path), Found::Elsewhere), "{path}");
+    fn what_a_service_has_not_nobody_has() {
+        for service in SERVICES {
+            let path = format!("/{}/a/b", service.name);
+            assert!(matches!(find(&path), Found::NoMethod(found) if std::ptr::eq(found, service)));
+            assert_eq!(method_name(&path), "a/b");
+        }
+        for path in ["/x.Y/Z", "/", "", "/inference.GRPCInferenceService"] {
+            assert!(matches!(find(path), Found::Nothing), "{path}");
         }
     }
 }

@@ -9,8 +9,7 @@ use bytes::Bytes;
 
 pub static SERVICE: Service = Service {
     name: "inference.GRPCInferenceService",
-    is_whole: true,
-    methods: methods! { "inference.GRPCInferenceService":
+    methods: methods! { "inference.GRPCInferenceService", usize::MAX;
         "ModelInfer" => Kind::Infer(&ONE),
         "ModelStreamInfer" => Kind::Stream(&STREAMED),
         "ServerLive" => Kind::Local(|_, _| Ok(protobuf::encode_bool(true))),

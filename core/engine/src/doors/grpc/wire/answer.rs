@@ -1,9 +1,7 @@
 //! gRPC's answers: their bodies, heads and trailers.
 
-use crate::admission::Reservation;
 use crate::codec::answer::Answer;
 use crate::codec::compression::Encoding;
-use crate::doors::lifetime::Busy;
 use crate::doors::{Shared, signpost};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
@@ -12,8 +10,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -25,32 +23,24 @@ pub const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accep
 const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 pub enum GrpcBody {
-    Lean {
-        message: Option<Bytes>,
-        trailers: Option<HeaderMap>,
-    },
+    Lean { message: Option<Bytes>, trailers: Option<HeaderMap> },
     Stream(mpsc::Receiver<Frame<Bytes>>),
-    /// Held with the body: a health watch lasts as long as it does, and so does its name.
-    Tonic(tonic::body::Body, Busy, Held),
 }
 
 impl Body for GrpcBody {
     type Data = Bytes;
-    type Error = tonic::Status;
+    type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, tonic::Status>>> {
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             GrpcBody::Lean { message, trailers } => {
                 let frame = message.take().map(Frame::data).or_else(|| trailers.take().map(Frame::trailers));
                 Poll::Ready(frame.map(Ok))
             }
             GrpcBody::Stream(frames) => frames.poll_recv(cx).map(|f| f.map(Ok)),
-            GrpcBody::Tonic(body, _, held) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map(|f| held.corrected(f))))
-            }
         }
     }
 
@@ -58,27 +48,6 @@ impl Body for GrpcBody {
         match self {
             GrpcBody::Lean { message, trailers } => message.is_none() && trailers.is_none(),
             GrpcBody::Stream(_) => false,
-            GrpcBody::Tonic(body, ..) => body.is_end_stream(),
-        }
-    }
-}
-
-/// What goes with an answer of tonic's for as long as that lasts.
-#[derive(Default)]
-pub struct Held {
-    /// What it takes to be open, and its head.
-    pub open: Option<Reservation>,
-    /// Of the request: a watch keeps its name.
-    pub message: Option<Reservation>,
-    /// Why reading a stream ended early: tonic would end it as if all were well.
-    pub refusal: Arc<OnceLock<Error>>,
-}
-
-impl Held {
-    fn corrected(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match self.refusal.get() {
-            Some(error) if frame.is_trailers() => Frame::trailers(trailers(Err(error.clone()))),
-            _ => frame,
         }
     }
 }
