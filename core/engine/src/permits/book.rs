@@ -8,7 +8,8 @@
 //!
 //! Short runs wait less: where nobody's permit has come back for some of a waiter's own run times,
 //! a long run is in the way, and the short one runs beside it. There are `size` places for that, and
-//! one that comes back lets nobody in but the next short one.
+//! one that comes back lets nobody in but the next short one. Short is relative: who holds such a place
+//! for some of a still shorter one's run times is long to that, which runs beside both.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ pub const LEND_AFTER: Duration = Duration::from_secs(1);
 /// So many of its own run times a short run waits behind a long one, and no less than this.
 const RUNS: u32 = 4;
 const LEAST_WAIT: Duration = Duration::from_millis(1);
+/// So many times `size` may run beside others, each shorter than the last: from [`LEND_AFTER`] down
+/// to [`LEAST_WAIT`] by [`RUNS`] there is room for no more.
+const STEPS: usize = 5;
 
 /// Who asks: what is on their account, and how long a run of theirs takes (`None`: not known).
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,12 +153,30 @@ impl<T> Book<T> {
     fn beside_due(&self, waiter: &Waiter<T>) -> Option<Instant> {
         let wait = waiter.asker.usual?.saturating_mul(RUNS).max(LEAST_WAIT);
         let is_short = self.lend_after.is_some_and(|after| wait < after);
-        (is_short && self.beside < self.size).then(|| self.own().max()?.checked_add(wait)).flatten()
+        if !is_short || self.beside >= self.size.saturating_mul(STEPS) {
+            return None;
+        }
+        let since = self.own().max()?;
+        self.full_since().map_or(since, |full| full.max(since)).checked_add(wait)
+    }
+
+    /// Since when the places beside are taken by those who took theirs last; `None`: one is free.
+    fn full_since(&self) -> Option<Instant> {
+        if self.beside < self.size {
+            return None;
+        }
+        let mut taken: Vec<_> = self.since(Place::Beside).collect();
+        taken.sort_unstable();
+        taken.get(self.beside - self.size).copied()
     }
 
     /// Since when those run who keep others from it.
     fn own(&self) -> impl Iterator<Item = Instant> {
-        self.holders.iter().filter(|h| h.place == Place::Own).map(|h| h.since)
+        self.since(Place::Own)
+    }
+
+    fn since(&self, place: Place) -> impl Iterator<Item = Instant> {
+        self.holders.iter().filter(move |h| h.place == place).map(|h| h.since)
     }
 
     /// The permit comes back; whether others may be due sooner or later now than they think.

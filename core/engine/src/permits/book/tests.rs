@@ -223,14 +223,52 @@ fn fault_106_a_short_run_waits_some_of_its_own_run_times_for_a_long_one() {
         "ask endless: [endless]
          ask short 0 100: [] due 1
          ask longer 0 5000: [] due 1
-         tick 1: [short] due 1000
+         tick 1: [short] due 21
          back short: [] due 20
          tick 18: [] due 20
          tick 1: [longer]
-         ask short 0 100: [] due 1000
+         ask short 0 100: [] due 21
          back longer: [short]
          back endless: []",
     );
+}
+
+#[test]
+fn fault_106_what_is_short_to_one_is_long_to_a_shorter() {
+    check(
+        "ask endless
+         ask longer 0 50000
+         tick 200
+         ask shorter 0 5000
+         ask short 0 100
+         tick 1
+         tick 20
+         back short
+         tick 0",
+        "ask endless: [endless]
+         ask longer 0 50000: [] due 200
+         tick 200: [longer]
+         ask shorter 0 5000: [] due 220
+         ask short 0 100: [] due 201
+         tick 1: [short] due 221
+         tick 20: [shorter]
+         back short: []
+         tick 0: []",
+    );
+}
+
+#[test]
+fn fault_106_runs_beside_others_have_a_bound() {
+    let mut book = Book::new(1);
+    let mut now = Instant::now();
+    book.take(0, now);
+    let short = Asker { spent: 0, usual: Some(Duration::from_micros(1)) };
+    for number in 0..=STEPS {
+        book.wait(short, number);
+        now += LEAST_WAIT;
+        assert_eq!(book.grant(now), (number < STEPS).then_some(number));
+    }
+    assert_eq!(book.due(), now.checked_add(LEND_AFTER - LEAST_WAIT * (STEPS as u32 + 1)));
 }
 
 #[test]
