@@ -32,6 +32,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Modules are compiled when they are needed.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+# Whether the Python's own pip can install elsewhere: it spares unpacking one to begin with.
+HAS_PIP := import sys, pip; sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])
 # Cargo takes all cores for itself, whatever else this make does beside it.
 CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
@@ -50,7 +52,7 @@ packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
 	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
 install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 # The gateway itself with its core, as it lies here; its packages are there already.
-editable = $(call quietly,$(MATURIN) develop $(1))
+editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=1 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-core test-python check types protos format bench build clean first-time
@@ -126,8 +128,10 @@ $(STAMPS)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, not %d.%d" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	@command -v cargo >/dev/null || { echo 'cargo is needed: Rust 1.88 or later'; exit 1; }
 	@echo '== environment: $(VENV)'
-	@$(PYTHON) -m venv $(VENV)
-	@$(PIP_INSTALL) 'maturin>=1.9.4,<2'
+	@$(PYTHON) -m venv --without-pip $(VENV)
+	@if $(PYTHON) -c '$(HAS_PIP)' 2>/dev/null; then pip='$(PYTHON) -m pip --python $(BIN)/python'; \
+		else $(BIN)/python -m ensurepip --default-pip >/dev/null && pip='$(BIN)/python -m pip'; fi && \
+		$$pip install --quiet --no-compile --upgrade pip 'maturin>=1.9.4,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
 # With maturin's own words, so that it finds its work done; the environment is made meanwhile.
@@ -148,12 +152,12 @@ $(STAMPS)/packages-%: pyproject.toml | $(STAMPS)/python
 
 $(STAMPS)/run: pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client)
-	$(call editable,--extras cpu,client)
+	$(editable)
 	@touch $(CORE) $@
 
 $(STAMPS)/dev: pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
-	$(call editable,--extras cpu,client,dev)
+	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run
 
 # That the core is as its stub says; as long as neither changes, once.
@@ -163,5 +167,5 @@ $(STAMPS)/stub: serving/_core.pyi $(CORE)
 
 $(STAMPS)/bench: pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+bench+otel)
-	$(call editable,--extras cpu,client,bench,otel)
+	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run

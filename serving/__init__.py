@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# ``typing`` is not imported: what comes before the signal handlers is to be quick.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from serving.publishing import publish
 
 __all__ = ["__version__", "publish"]

@@ -50,6 +50,7 @@ from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
+from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
@@ -117,6 +118,7 @@ class Gateway:
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
+        self._takeover = self._taking_over(roots)
         self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
         self._parts = self._in_order()
@@ -126,6 +128,7 @@ class Gateway:
         more can come; the operator's port is the first to answer and the last to go."""
         return Parts(
             Part("state directory", self._state.close),
+            Part.of("state of another gateway", self._takeover),
             Part.of("admin port", self.admin),
             Part.of("traces", self._traces),
             Part.of("samples", self._samples),
@@ -167,6 +170,11 @@ class Gateway:
         if not registry.watch:
             return None
         return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
+
+    def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
+        if not self._state.is_held:
+            return None
+        return StateTakeover(self._state.shared, roots, self.manager.take_state)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()

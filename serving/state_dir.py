@@ -53,6 +53,11 @@ class StateDir:
         other._said = self._said
         return other
 
+    def become_ours(self) -> None:
+        """Write from now on, too: the gateway that did has ended, and we hold its lock."""
+        with self._lock:
+            self._is_ours = True
+
     def take_over(self, place: Path) -> None:
         """Move a document or a folder from elsewhere in the directory here."""
         if self.path is not None and self._root is not None and self._is_ours:

@@ -26,12 +26,13 @@ class NoDirectoryError(Exception):
 class OpenedState:
     """``settings``: those that were given, without a directory where it is another's.
     ``shared`` holds what is true of files whoever serves them, ``own`` what was decided
-    about the models of this registry."""
+    about the models of this registry. ``is_held``: another gateway has the directory, for now."""
 
     settings: Settings
     shared: StateDir
     own: StateDir
     lock: StateLock | None
+    is_held: bool = False
 
     def close(self) -> None:
         """Let another gateway have it."""
@@ -96,10 +97,10 @@ def _without(settings: Settings, folder: Path, error: HeldError) -> OpenedState:
         path=str(folder),
         pid=error.holder.pid,
         host=error.holder.host,
-        effect="pins and what else was decided are not applied; what is decided now is forgotten"
-        " at the end",
+        effect="pins and what else was decided are not applied, and what is decided now is not"
+        " kept, until that one has ended",
     )
     alone = settings.model_copy(update={"state_dir": None})
     # Nothing is written, of which was told above.
     own = StateDir(None, is_ours=False)
-    return OpenedState(alone, StateDir(folder, is_ours=False), own, None)
+    return OpenedState(alone, StateDir(folder, is_ours=False), own, None, is_held=True)

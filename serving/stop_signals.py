@@ -10,19 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_NUMBERS = (signal.SIGTERM, signal.SIGINT)
+from serving.first_signals import NUMBERS
+
 # Between two that are one.
 _TOGETHER_S = 0.2
-
-
-def end_at_once() -> None:
-    """Until ``handled``, end at the first, well: nothing has begun that is to be ended in order.
-
-    Needs a handler, for the kernel keeps from the first process of a container what it has none
-    for. To be called first, from the main thread: Python's imports take a while.
-    """
-    for number in _NUMBERS:
-        signal.signal(number, lambda number, frame: os._exit(0))
 
 
 class StopSignals:
@@ -56,7 +47,7 @@ class StopSignals:
         """
         # A full pipe wakes as well as one more byte would.
         wakeup_before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        handlers = dict.fromkeys(_NUMBERS, self._on_signal)
+        handlers = dict.fromkeys(NUMBERS, self._on_signal)
         if on_hangup is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             handlers[signal.SIGHUP] = lambda number, frame: on_hangup()
         before = {number: signal.signal(number, one) for number, one in handlers.items()}

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sys
 
-from serving import standard_streams, stop_signals
+from serving import first_signals
 
-# Before the imports below, which may open descriptors.
-standard_streams.open_missing()
-# And take a while, in which whoever stops what he has just started is heard.
+# Before the imports below, which take a while: whoever stops what he has just started is heard.
 if sys.argv[1:2] == ["start"]:
-    stop_signals.end_at_once()
+    first_signals.end_at_once()
+
+from serving import standard_streams
+
+# And before these, which may open descriptors.
+standard_streams.open_missing()
 
 import os
 from collections.abc import Iterable

@@ -173,6 +173,13 @@ class Manager:
             self._reload_waits.set()
             self._post(self._reload)
 
+    def take_state(self, state: StateDir) -> None:
+        """Go on with what another gateway decided, and keep there what is decided from now on."""
+        self._post(partial(self._take_state, state))
+
+    def _take_state(self, state: StateDir) -> None:
+        self._reconciler.reconsider(self._desired.take_over(state))
+
     def _reload(self) -> None:
         self._reload_waits.clear()
         self._reconciler.reload()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -135,6 +135,11 @@ class Reconciler:
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""
         self._reloading.begin({found.name for found in self._disk.models})
+
+    def reconsider(self, models: Collection[str]) -> None:
+        """What is desired of them may be another thing now."""
+        for model in models:
+            self._retarget(model)
 
     def _see(self, model: str) -> None:
         self._desired.see(model, self._disk.find(model), self._disk.unseen)

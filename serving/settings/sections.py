@@ -260,7 +260,7 @@ class StateSettings(Section):
         default="exit",
         description="What to do when another gateway has the state directory. `exit`: end, with"
         " status 75; `memory`: serve without it: what trials found out is read there, pins and"
-        " what else was decided are not, and nothing is written.",
+        " what else was decided are not, and nothing is written, until that one has ended.",
     )
 
 

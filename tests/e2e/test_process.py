@@ -97,9 +97,9 @@ def test_a_stop_signal_drains_however_it_was_inherited(
     assert not gateway.events("state_not_written"), "the umask kept it from its own files"
 
 
-def handled(gateway: Gateway, number: int) -> bool:
+def handled(pid: int, number: int) -> bool:
     """Whether the process has a handler for the signal."""
-    status = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> number - 1 & 1)
 
@@ -108,14 +108,36 @@ def test_signals_count_from_the_beginning_of_the_start(start_gateway, repository
     """Long before the doors are open."""
     write(repository, "m", scale(1))
     gateway = start_gateway(repository, wait=False)
-    wait_until(lambda: handled(gateway, signal.SIGHUP), 30, "there is a handler", every=0.001)
+    wait_until(
+        lambda: handled(gateway.process.pid, signal.SIGHUP), 30, "there is a handler", every=0.001
+    )
     gateway.signal(signal.SIGHUP)
     gateway.wait_ready()
     wait_until(lambda: gateway.events("configurations_reloaded"), 10, "it was not lost")
     assert gateway.stop() == 0
     gateway = start_gateway(repository, wait=False)
-    wait_until(lambda: handled(gateway, signal.SIGTERM), 30, "there is a handler", every=0.001)
+    wait_until(
+        lambda: handled(gateway.process.pid, signal.SIGTERM), 30, "there is a handler", every=0.001
+    )
     gateway.signal(signal.SIGTERM)
+    assert gateway.process.wait(30) == 0
+
+
+def test_the_first_process_of_a_container_hears_a_signal_while_it_imports(
+    start_gateway, repository
+) -> None:
+    """The kernel keeps from that one what it has no handler for."""
+    apart = ("unshare", "--pid", "--fork", "--kill-child")
+    try:
+        subprocess.run([*apart, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no namespace of processes may be made here")
+    write(repository, "m", scale(1))
+    gateway = start_gateway(repository, before=apart, wait=False)
+    wait_until(lambda: children_of(gateway.process.pid), 30, "it has begun", every=0.001)
+    (first,) = children_of(gateway.process.pid)
+    wait_until(lambda: handled(first, signal.SIGTERM), 30, "there is a handler", every=0.001)
+    os.kill(first, signal.SIGTERM)
     assert gateway.process.wait(30) == 0
 
 

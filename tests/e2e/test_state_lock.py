@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients import oip
 from tests.clients.commands import run
-from tests.clients.gateway import Gateway
+from tests.clients.gateway import Gateway, wait_until
 from tests.clients.processes import children_of
 from tests.small_models import scale, write
 
@@ -29,15 +29,15 @@ def answers(gateway: Gateway) -> bool:
     return gateway.infer("m", body).status == 200
 
 
-def pin(gateway: Gateway, version: int) -> None:
-    path = "/api/v1/models/m/default?wait=true"
+def pin(gateway: Gateway, version: int, model: str = "m") -> None:
+    path = f"/api/v1/models/{model}/default?wait=true"
     body = json.dumps({"version": version}).encode()
     assert gateway.get(path, body, "POST", port=gateway.admin_port).status == 200
 
 
-def default(gateway: Gateway) -> int:
-    (model,) = gateway.models()["models"]
-    return int(model["default"])
+def default(gateway: Gateway, model: str = "m") -> int:
+    (found,) = (one for one in gateway.models()["models"] if one["name"] == model)
+    return int(found["default"])
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
@@ -85,6 +85,35 @@ def test_the_directory_is_free_at_once_when_its_gateway_is_killed(
     first.process.kill()
     first.process.wait()
     assert answers(start_gateway(repository, kept))
+
+
+@pytest.mark.slow
+def test_a_gateway_that_started_without_takes_the_directory_once_it_is_free(
+    start_gateway, repository, kept
+) -> None:
+    """A rolling update leaves the new one with what the old one decided, and with its memory."""
+    for model in ("m", "n"):
+        for version in (1, 2):
+            yaml = "version_policy: all\n"
+            write(repository, model, scale(version), version=version, yaml=yaml)
+    first = start_gateway(repository, kept)
+    pin(first, 1)
+    pin(first, 1, "n")
+    second = start_gateway(repository, {**kept, "state.when_held": "memory"})
+    pin(second, 2, "n")
+    assert (default(second), default(second, "n")) == (2, 2)
+    assert first.stop() == 0
+
+    wait_until(lambda: default(second) == 1, 30, "the pin that was kept holds")
+    assert len(second.events("state_taken")) == 1
+    assert default(second, "n") == 2, "a command that was given here is newer"
+    third = start_gateway(repository, kept, wait=False)
+    assert third.process.wait(30) == HELD
+    assert f"pid {second.process.pid}" in third.log()
+    assert second.stop() == 0
+
+    fourth = start_gateway(repository, kept)
+    assert (default(fourth), default(fourth, "n")) == (1, 2)
 
 
 def test_pins_of_another_registry_are_not_applied(

@@ -1,11 +1,11 @@
 //! What versions did, as arrays with a row for each of them.
 
+use crate::numpy;
 use engine::error::ErrorCode;
 use engine::figures::{Figures as Inner, OUTCOMES};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
 use engine::stats::Protocol;
 use engine::status::code_label;
-use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -17,9 +17,9 @@ pub struct Figures {
 /// One kind of observation of all versions.
 #[pyclass(frozen, get_all, module = "serving._core")]
 pub struct Histograms {
-    bounds: Py<PyArray1<f64>>,
-    counts: Py<PyArray3<u64>>,
-    sums: Py<PyArray2<f64>>,
+    bounds: Py<PyAny>,
+    counts: Py<PyAny>,
+    sums: Py<PyAny>,
 }
 
 #[pymethods]
@@ -30,18 +30,18 @@ impl Figures {
     }
 
     #[getter]
-    fn outcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray3<u64>>> {
+    fn outcomes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let all: Vec<u64> =
             self.inner.iter().flat_map(|one| one.outcomes.iter().flatten().copied()).collect();
-        PyArray1::from_vec(py, all).reshape([self.inner.len(), Protocol::ALL.len(), OUTCOMES])
+        numpy::array(py, &all, &[self.inner.len(), Protocol::ALL.len(), OUTCOMES])
     }
 
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for one in &OF_VERSIONS {
-            let values = self.inner.iter().map(one.value).collect();
-            dict.set_item(one.key, PyArray1::from_vec(py, values))?;
+            let values: Vec<u64> = self.inner.iter().map(one.value).collect();
+            dict.set_item(one.key, numpy::array(py, &values, &[values.len()])?)?;
         }
         Ok(dict)
     }
@@ -63,9 +63,9 @@ fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Hi
     let sums: Vec<f64> = observed().map(|one| one.sum as f64 * kind.unit).collect();
     let buckets = kind.bounds.len() + 1;
     Ok(Histograms {
-        bounds: PyArray1::from_slice(py, kind.bounds).unbind(),
-        counts: PyArray1::from_vec(py, counts).reshape([all.len(), series, buckets])?.unbind(),
-        sums: PyArray1::from_vec(py, sums).reshape([all.len(), series])?.unbind(),
+        bounds: numpy::array(py, kind.bounds, &[kind.bounds.len()])?.unbind(),
+        counts: numpy::array(py, &counts, &[all.len(), series, buckets])?.unbind(),
+        sums: numpy::array(py, &sums, &[all.len(), series])?.unbind(),
     })
 }
 

@@ -5,6 +5,7 @@ mod arrays;
 mod batch;
 mod calls;
 mod figures;
+mod numpy;
 mod observe;
 mod queue;
 mod server;

@@ -110,6 +110,19 @@ def answer(current: Overrides, version: int, kept_until: float) -> Overrides:
     return replace(current, answered=version, previous=current.answered, kept_until=kept_until)
 
 
+def join(ours: Overrides, theirs: Overrides) -> Overrides:
+    """``theirs``, of a gateway that has ended, unless a command was given here. What answered
+    here is what callers know."""
+    answered = Overrides(answered=ours.answered, previous=ours.previous, kept_until=ours.kept_until)
+    if ours != answered:
+        return ours
+    if ours.answered is None:
+        return theirs
+    return replace(
+        theirs, answered=ours.answered, previous=ours.previous, kept_until=ours.kept_until
+    )
+
+
 def _without(current: Overrides, version: int) -> frozenset[tuple[int, str]]:
     return frozenset((number, files) for number, files in current.out if number != version)
 

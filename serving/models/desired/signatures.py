@@ -38,6 +38,10 @@ class Signatures:
         """Whether there was one."""
         return self._known.pop(model, None) is not None
 
+    def join(self, others: Signatures) -> None:
+        """Take those of models that have none here."""
+        self._known = {**others._known, **self._known}
+
     def document(self) -> dict[str, Any]:
         """As JSON carries it."""
         kept: dict[str, Any] = {}

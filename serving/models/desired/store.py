@@ -330,6 +330,19 @@ class DesiredState:
         """When ``take_expired`` or ``save`` has something to do next, epoch seconds."""
         return min(self._save_at, min(self._keeping.values(), default=float("inf")))
 
+    def take_over(self, state: StateDir) -> tuple[str, ...]:
+        """Keep everything in ``state`` from now on, and hold to what was decided there where
+        nothing was here. The models that this may concern."""
+        kept = _read(state, self._mode)
+        for model, theirs in kept.items():
+            joined = overrides.join(self.overrides_of(model), theirs)
+            self._put(model, joined)
+            if joined.previous is not None:
+                self._keeping[model] = joined.kept_until
+        self.signatures.join(_read_signatures(state))
+        self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
+        return tuple(kept)
+
     def save(self, now: float, *, at_once: bool = False) -> None:
         """Write what was said, if something new was and it is time to."""
         if self._save_at == float("inf") or (now < self._save_at and not at_once):

@@ -154,3 +154,28 @@ def test_what_was_there_before_is_there_after() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
     assert signal.set_wakeup_fd(-1) == -1
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+FIRST = """
+import signal, sys
+sys.argv[1:] = ["start"]
+before = set(sys.modules)
+def stand(*arguments):
+    print(*sorted(set(sys.modules) - before))
+    sys.exit()
+signal.signal = stand
+import serving.cli
+"""
+
+
+def test_handlers_stand_before_anything_that_takes_long_is_imported() -> None:
+    """What comes before is lost on the first process of a container."""
+    imported = subprocess.run(
+        [sys.executable, "-c", FIRST], timeout=30, check=True, capture_output=True, text=True
+    )
+    assert set(imported.stdout.split()) <= {
+        "__future__",
+        "serving",
+        "serving.cli",
+        "serving.first_signals",
+    }

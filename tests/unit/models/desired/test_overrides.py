@@ -37,6 +37,22 @@ def test_whether_the_version_policy_counts(
     assert overrides.is_wanted(current, mode, named) == wanted
 
 
+@pytest.mark.parametrize(
+    ("ours", "joined"),
+    [
+        (NOTHING, Overrides(pin=1, answered=1, previous=3, kept_until=9.0)),
+        (Overrides(answered=2), Overrides(pin=1, answered=2)),
+        (Overrides(pin=2, answered=2), Overrides(pin=2, answered=2)),
+        (Overrides(whole=False), Overrides(whole=False)),
+    ],
+)
+def test_what_another_gateway_decided_holds_where_no_command_was_given(
+    ours: Overrides, joined: Overrides
+) -> None:
+    theirs = Overrides(pin=1, answered=1, previous=3, kept_until=9.0)
+    assert overrides.join(ours, theirs) == joined
+
+
 def test_in_poll_an_unload_holds_out_the_files_that_are_there_and_no_others() -> None:
     current = overrides.unload(NOTHING, None, "poll", DISK)
     assert overrides.held_out(current, DISK) == {1, 2}
