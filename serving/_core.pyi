@@ -7,7 +7,7 @@ Error words are those of ``serving.errors.ErrorCode``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Self, final
+from typing import Any, Final, Literal, Self, TypeAlias, final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ __all__ = [
     "Call",
     "Figures",
     "Histograms",
+    "OnnxGraph",
     "Queue",
     "Route",
     "Sample",
@@ -28,6 +29,7 @@ __all__ = [
     "SpanEncoder",
     "Stats",
     "TensorSpec",
+    "Texts",
     "__version__",
     "check_model_length",
     "check_model_name",
@@ -35,6 +37,10 @@ __all__ = [
     "descriptors",
     "json_lines",
     "nearest",
+    "onnx_fields",
+    "onnx_file",
+    "onnx_graph",
+    "onnx_interface",
     "parse_version",
     "shown",
     "take_short_turns",
@@ -92,6 +98,93 @@ def unknown_version(name: str, version: int, on_disk: str | None, loaded: Sequen
 
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
+
+_External: TypeAlias = tuple[str, tuple[tuple[str, str], ...], bool]
+_File: TypeAlias = tuple[
+    list[_External], set[str], set[str], set[str], bool, int, int | None, list[bytes]
+]
+_Stated: TypeAlias = tuple[str | None, bool, str, int | None, tuple[int, ...] | None]
+_RawConstant: TypeAlias = tuple[
+    int, tuple[int, ...] | None, tuple[int, ...], tuple[float, ...] | None
+]
+_RawNode: TypeAlias = tuple[
+    str,
+    str,
+    list[str],
+    list[str],
+    str,
+    dict[str, int],
+    dict[str, float],
+    dict[str, str],
+    dict[str, _RawConstant],
+    dict[str, OnnxGraph],
+    dict[str, str],
+    dict[str, Texts],
+    set[str],
+]
+
+def onnx_file(model: bytes) -> _File:
+    """The fields of ``serving.execution.onnx_file.OnnxFile``, of a serialized ``ModelProto``.
+
+    Read without the GIL, as are the next three; depth is bounded, and nothing is allocated for
+    what a file merely claims. Raises ValueError, the end of a sentence, for what is none."""
+
+def onnx_fields(
+    file: int, numbers: Sequence[int], longest: int, most: int
+) -> tuple[list[tuple[int, int]], bool, str]:
+    """Of an open file, the fields of these numbers that have at most ``longest`` bytes: where
+    each begins, and its bytes; whether there were no more than ``most`` fields, all told, and
+    all were looked at; and why it is no ONNX file, empty where that is not known.
+
+    Raises OSError."""
+
+def onnx_interface(model: bytes) -> tuple[list[_Stated], list[_Stated]]:
+    """The graph's inputs and outputs as it states them, each (name, whether an initializer has
+    it too, type as onnxruntime writes it or "", a tensor's element type, its shape with -1 for
+    what may vary). Raises ValueError as ``onnx_file``."""
+
+def onnx_graph(
+    model: bytes,
+) -> tuple[OnnxGraph, dict[tuple[str, str], OnnxGraph], dict[str, int], int]:
+    """The fields of ``serving.execution.onnx_nodes.Model``. Raises ValueError as ``onnx_file``."""
+
+@final
+class OnnxGraph:
+    """A graph, or a function's body: see ``serving.execution.onnx_nodes.Graph``. Its nodes and
+    constants are made when asked for, so that no thread waits long for the GIL."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many nodes and constants there are."""
+
+    def node(self, at: int) -> _RawNode:
+        """The fields of a ``Node``. Raises IndexError."""
+
+    def constant(self, at: int) -> tuple[str, _RawConstant]:
+        """Its name, and the fields of a ``Constant``: of those with more than 4096 elements
+        (floats: 64) no values, nor of weights kept elsewhere. Raises IndexError."""
+
+    @property
+    def defaults(self) -> _RawNode | None:
+        """Of a function: its attributes' defaults."""
+
+    @property
+    def inputs(self) -> list[str]: ...
+    @property
+    def outputs(self) -> list[str]: ...
+    @property
+    def types(self) -> dict[str, int]: ...
+    @property
+    def opsets(self) -> dict[str, int]: ...
+    @property
+    def repeated(self) -> set[str]: ...
+
+@final
+class Texts:
+    """A node's list of texts, kept as it stands in the file."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, text: bytes, /) -> bool: ...
 
 @final
 class TensorSpec:

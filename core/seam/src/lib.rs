@@ -6,6 +6,7 @@ mod batch;
 mod calls;
 mod figures;
 mod observe;
+mod onnx;
 mod queue;
 mod server;
 mod signature;
@@ -55,6 +56,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DEVELOPMENT_BUILD", engine::is_development_build())?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     words::add(module)?;
+    onnx::add(module)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_class::<signature::TensorSpec>()?;
