@@ -1,12 +1,12 @@
 """The seam: what Python pulls from the Rust core.
 
-The core never calls Python, but for ``SpanEncoder``, which asks on the thread that called it.
+The core never calls Python.
 Every method that waits does so without the GIL.
 An argument whose default is ``...`` may be left out: it is empty then.
 Error words are those of ``serving.errors.ErrorCode``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Self, TypeAlias, final
 
 import numpy as np
@@ -581,29 +581,25 @@ class Span:
     def error(self) -> str:
         """What went wrong; '' when it went well."""
 
+_Door: TypeAlias = tuple[bytes, bytes, str, str, str, Sequence[int]]
+
 @final
 class SpanEncoder:
-    """Spans to the bytes of OTLP messages. For one thread at a time: RuntimeError otherwise.
+    """Spans to the bytes of OTLP messages, by what attributes are called.
 
-    ``template(name, kind, attributes)`` is asked what spans of one name and kind share that
-    have the same attributes, those without the request's id: the fields of an OTLP ``Span``
-    (name, kind, attributes) serialized, and whether an error of theirs is the server's. Such
-    an error is the span's status; another one is told as the attribute that is called
-    ``message``. What it says is kept, for up to 1024 of them. ``request_id``: what the
-    attribute with the request's id is called.
+    ``prefix``: before the core's names. ``message``: an error that is not the server's; ``error``:
+    an error's word. ``doors``: of each of ``PROTOCOLS`` (serialized attributes that all its
+    requests have before their method and code, those after, what method and code are called,
+    the method of who tells none, the codes of errors that are the server's, which are the
+    status of a span).
     """
 
     def __new__(
-        cls,
-        template: Callable[[str, str, dict[str, str | int | float]], tuple[bytes, bool]],
-        *,
-        request_id: str,
-        message: str,
+        cls, *, prefix: str, message: str, error: str, doors: Mapping[str, _Door]
     ) -> Self: ...
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as field ``spans`` of OTLP's ``ScopeSpans``, in their order; texts of more
-        than 1024 characters are cut. Works without the GIL, but for asking. Raises what
-        ``template`` raises; the next call asks again."""
+        than 1024 characters are cut. Works without the GIL."""
 
 @final
 class Server:
