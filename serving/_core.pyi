@@ -1,13 +1,13 @@
 """The seam: what Python pulls from the Rust core.
 
-The core never calls Python, but for ``SpanEncoder``, which asks on the thread that called it.
+The core never calls Python.
 Every method that waits does so without the GIL.
 An argument whose default is ``...`` may be left out: it is empty then.
 Error words are those of ``serving.errors.ErrorCode``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Self, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, Self, TypeAlias, final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ __all__ = [
     "Call",
     "Figures",
     "Histograms",
+    "OnnxGraph",
     "Queue",
     "Route",
     "Sample",
@@ -28,6 +29,7 @@ __all__ = [
     "SpanEncoder",
     "Stats",
     "TensorSpec",
+    "Texts",
     "__version__",
     "check_model_length",
     "check_model_name",
@@ -35,6 +37,10 @@ __all__ = [
     "descriptors",
     "json_lines",
     "nearest",
+    "onnx_fields",
+    "onnx_file",
+    "onnx_graph",
+    "onnx_interface",
     "parse_version",
     "shown",
     "take_short_turns",
@@ -92,6 +98,93 @@ def unknown_version(name: str, version: int, on_disk: str | None, loaded: Sequen
 
 def descriptors() -> bytes:
     """The serialized ``google.protobuf.FileDescriptorSet`` of ``protos/``."""
+
+_External: TypeAlias = tuple[str, tuple[tuple[str, str], ...], bool]
+_File: TypeAlias = tuple[
+    list[_External], set[str], set[str], set[str], bool, int, int | None, list[bytes]
+]
+_Stated: TypeAlias = tuple[str | None, bool, str, int | None, tuple[int, ...] | None]
+_RawConstant: TypeAlias = tuple[
+    int, tuple[int, ...] | None, tuple[int, ...], tuple[float, ...] | None
+]
+_RawNode: TypeAlias = tuple[
+    str,
+    str,
+    list[str],
+    list[str],
+    str,
+    dict[str, int],
+    dict[str, float],
+    dict[str, str],
+    dict[str, _RawConstant],
+    dict[str, OnnxGraph],
+    dict[str, str],
+    dict[str, Texts],
+    set[str],
+]
+
+def onnx_file(model: bytes) -> _File:
+    """The fields of ``serving.execution.onnx_file.OnnxFile``, of a serialized ``ModelProto``.
+
+    Read without the GIL, as are the next three; depth is bounded, and nothing is allocated for
+    what a file merely claims. Raises ValueError, the end of a sentence, for what is none."""
+
+def onnx_fields(
+    file: int, numbers: Sequence[int], longest: int, most: int
+) -> tuple[list[tuple[int, int]], bool, str]:
+    """Of an open file, the fields of these numbers that have at most ``longest`` bytes: where
+    each begins, and its bytes; whether there were no more than ``most`` fields, all told, and
+    all were looked at; and why it is no ONNX file, empty where that is not known.
+
+    Raises OSError."""
+
+def onnx_interface(model: bytes) -> tuple[list[_Stated], list[_Stated]]:
+    """The graph's inputs and outputs as it states them, each (name, whether an initializer has
+    it too, type as onnxruntime writes it or "", a tensor's element type, its shape with -1 for
+    what may vary). Raises ValueError as ``onnx_file``."""
+
+def onnx_graph(
+    model: bytes,
+) -> tuple[OnnxGraph, dict[tuple[str, str], OnnxGraph], dict[str, int], int]:
+    """The fields of ``serving.execution.onnx_nodes.Model``. Raises ValueError as ``onnx_file``."""
+
+@final
+class OnnxGraph:
+    """A graph, or a function's body: see ``serving.execution.onnx_nodes.Graph``. Its nodes and
+    constants are made when asked for, so that no thread waits long for the GIL."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many nodes and constants there are."""
+
+    def node(self, at: int) -> _RawNode:
+        """The fields of a ``Node``. Raises IndexError."""
+
+    def constant(self, at: int) -> tuple[str, _RawConstant]:
+        """Its name, and the fields of a ``Constant``: of those with more than 4096 elements
+        (floats: 64) no values, nor of weights kept elsewhere. Raises IndexError."""
+
+    @property
+    def defaults(self) -> _RawNode | None:
+        """Of a function: its attributes' defaults."""
+
+    @property
+    def inputs(self) -> list[str]: ...
+    @property
+    def outputs(self) -> list[str]: ...
+    @property
+    def types(self) -> dict[str, int]: ...
+    @property
+    def opsets(self) -> dict[str, int]: ...
+    @property
+    def repeated(self) -> set[str]: ...
+
+@final
+class Texts:
+    """A node's list of texts, kept as it stands in the file."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, text: bytes, /) -> bool: ...
 
 @final
 class TensorSpec:
@@ -488,29 +581,25 @@ class Span:
     def error(self) -> str:
         """What went wrong; '' when it went well."""
 
+_Door: TypeAlias = tuple[bytes, bytes, str, str, str, Sequence[int]]
+
 @final
 class SpanEncoder:
-    """Spans to the bytes of OTLP messages. For one thread at a time: RuntimeError otherwise.
+    """Spans to the bytes of OTLP messages, by what attributes are called.
 
-    ``template(name, kind, attributes)`` is asked what spans of one name and kind share that
-    have the same attributes, those without the request's id: the fields of an OTLP ``Span``
-    (name, kind, attributes) serialized, and whether an error of theirs is the server's. Such
-    an error is the span's status; another one is told as the attribute that is called
-    ``message``. What it says is kept, for up to 1024 of them. ``request_id``: what the
-    attribute with the request's id is called.
+    ``prefix``: before the core's names. ``message``: an error that is not the server's; ``error``:
+    an error's word. ``doors``: of each of ``PROTOCOLS`` (serialized attributes that all its
+    requests have before their method and code, those after, what method and code are called,
+    the method of who tells none, the codes of errors that are the server's, which are the
+    status of a span).
     """
 
     def __new__(
-        cls,
-        template: Callable[[str, str, dict[str, str | int | float]], tuple[bytes, bool]],
-        *,
-        request_id: str,
-        message: str,
+        cls, *, prefix: str, message: str, error: str, doors: Mapping[str, _Door]
     ) -> Self: ...
     def encode(self, spans: Sequence[Span]) -> bytes:
         """The spans as field ``spans`` of OTLP's ``ScopeSpans``, in their order; texts of more
-        than 1024 characters are cut. Works without the GIL, but for asking. Raises what
-        ``template`` raises; the next call asks again."""
+        than 1024 characters are cut. Works without the GIL."""
 
 @final
 class Server:

@@ -12,8 +12,8 @@ from serving.errors import ConfigError, LoadError
 from serving.execution import onnx_file, onnx_types
 from serving.execution.external_data import missing, open_folder, walk_folder
 from serving.execution.files import open_files
+from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_signature import differences_of_files
-from serving.execution.protobuf_walk import NotOnnxError
 from serving.execution.readable import why_unreadable
 from serving.model_config import load_model_config
 from serving.registry import mlmodel

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from serving.execution.onnx_file import MOST_BYTES
-from serving.execution.protobuf_walk import BYTES, VARINT, WIDTHS, NotOnnxError, varint
+from serving import _core
+from serving.execution.onnx_file import MOST_BYTES, NotOnnxError
 from serving.user_files import open_file
 
-# A key and a length have at most ten bytes each.
-_HEAD = 20
 # More than any model has beside its graph. Each costs a read: a file of nothing else, of a few
-# megabytes, would keep its load busy for seconds.
+# megabytes, would keep its load busy.
 MOST_FIELDS = 100_000
 
 
@@ -22,44 +20,22 @@ class TooManyFieldsError(Exception):
 
 
 def fields_of_file(
-    version_dir: Path, filename: str, numbers: Container[int], longest: int = MOST_BYTES
+    version_dir: Path, filename: str, numbers: Collection[int], longest: int = MOST_BYTES
 ) -> Iterator[bytes]:
     """The fields of these numbers of a serialized ``ModelProto``, in order: each as it stands,
     which makes it a ``ModelProto`` of its own. Those longer than ``longest`` bytes are passed over.
 
-    Raises OSError where there is no file to be read, NotOnnxError and IndexError where it is none
-    or breaks off, TooManyFieldsError after ``MOST_FIELDS``.
+    Raises OSError where there is no file to be read, NotOnnxError where it is none or breaks off,
+    TooManyFieldsError after ``MOST_FIELDS``; what stands before comes first.
     """
     path = version_dir / filename
     if path.is_dir():
         path = path / "model.onnx"
     with open_file(path) as file:
-        yield from _fields(file.fileno(), numbers, longest)
-
-
-def _fields(file: int, numbers: Container[int], longest: int) -> Iterator[bytes]:
-    at, size, seen = 0, os.fstat(file).st_size, 0
-    while at < size:
-        seen += 1
-        if seen > MOST_FIELDS:
-            raise TooManyFieldsError
-        number, end = _field(memoryview(os.pread(file, _HEAD, at)))
-        if at + end > size:
-            raise IndexError
-        if number in numbers and end <= longest:
-            yield os.pread(file, end, at)
-        at += end
-
-
-def _field(head: memoryview) -> tuple[int, int]:
-    """The number of the field that begins with these bytes, and how many it has."""
-    key, at = varint(head, 0)
-    kind = key & 7
-    if kind == BYTES:
-        length, at = varint(head, at)
-        return key >> 3, at + length
-    if kind == VARINT:
-        return key >> 3, varint(head, at)[1]
-    if kind in WIDTHS:
-        return key >> 3, at + WIDTHS[kind]
-    raise NotOnnxError("is not an ONNX protobuf")
+        descriptor = file.fileno()
+        places, is_all, words = _core.onnx_fields(descriptor, [*numbers], longest, MOST_FIELDS)
+        yield from (os.pread(descriptor, size, at) for at, size in places)
+    if words:
+        raise NotOnnxError(words)
+    if not is_all:
+        raise TooManyFieldsError

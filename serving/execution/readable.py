@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from serving.errors import ConfigError
 from serving.execution.faults import load_reason
-from serving.execution.protobuf_walk import BYTES, VARINT, fields
+from serving.execution.onnx_file import read
 from serving.execution.protobuf_write import field_of, varint_of
 from serving.execution.runtime import SEVERITY_FATAL, ort
 
@@ -43,19 +43,22 @@ def why_unreadable(model: bytes) -> str:
 
 
 def _versions(model: bytes) -> bytes:
-    """The fields with the versions, as they stand in the model."""
-    found = b""
-    for number, kind, value in fields(memoryview(model)):
-        if number == _IR_VERSION and kind == VARINT and isinstance(value, int):
-            found += varint_of(number << 3 | kind) + varint_of(value)
-        elif number == _OPSET and kind == BYTES and isinstance(value, memoryview):
-            found += field_of(number, bytes(value))
-    return found
+    """The fields with the versions, as a model of their own."""
+    found = read(model)
+    opsets = [field_of(_OPSET, opset) for opset in found.opsets]
+    if found.ir_version is not None:
+        opsets.insert(0, _number(_IR_VERSION, found.ir_version))
+    return b"".join(opsets)
+
+
+def _number(number: int, value: int) -> bytes:
+    """A field that is a number: of wire type 0."""
+    return varint_of(number << 3) + varint_of(value)
 
 
 def _empty_graph() -> bytes:
     """One that hands its input on: FP32 of shape [1]."""
-    size = field_of(1, varint_of(1 << 3 | VARINT) + varint_of(1))
-    tensor = varint_of(1 << 3 | VARINT) + varint_of(1) + field_of(2, size)
+    size = field_of(1, _number(1, 1))
+    tensor = _number(1, 1) + field_of(2, size)
     value = field_of(1, b"x") + field_of(2, field_of(1, tensor))
     return field_of(2, b"g") + field_of(11, value) + field_of(12, value)

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from serving.execution.onnx_beside import TooManyFieldsError, fields_of_file
+from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_nodes import read_nodes
-from serving.execution.protobuf_walk import NotOnnxError
 from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
 from serving.signature import Signature
@@ -121,6 +121,6 @@ def _stated_versions(job: Job) -> tuple[int | None, int | None]:
     try:
         stated = fields_of_file(job.path, job.config.model_filename, _VERSIONS, _LONGEST)
         model = read_nodes(b"".join(islice(stated, _MOST_VERSIONS)))
-    except (OSError, NotOnnxError, IndexError, TooManyFieldsError):
+    except (OSError, NotOnnxError, TooManyFieldsError):
         return None, None
     return model.opsets.get(""), model.ir_version or None

@@ -8,11 +8,11 @@ from typing import NoReturn
 
 from serving.errors import ErrorCode, ServingError
 from serving.protocols.views import shown
+from serving.registry.names import version_number
 
 MAX_FILES = 256
 MAX_NAME_BYTES = 255
 _MAX_DEPTH = 4
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 # Shared libraries, also with a version behind the suffix: no load brings code.
 _LIBRARY = re.compile(r"\.(so|dll|dylib|pyd)(\.|$)", re.IGNORECASE)
 
@@ -42,11 +42,17 @@ def _check_name(name: str) -> None:
         )
     if _LIBRARY.search(parts[-1]):
         _refuse(f"file '{shown(name)}' is refused: a load request may not bring code")
-    in_version = len(parts) > 1 and _VERSION.fullmatch(parts[0]) is not None
-    if not in_version or len(parts) > _MAX_DEPTH or int(parts[0]) >= 2**63:
+    if not 1 < len(parts) <= _MAX_DEPTH or not _is_version(parts[0]):
         _refuse(
             f"file '{shown(name)}' is not below a version: expected a name such as '1/model.onnx'"
         )
+
+
+def _is_version(name: str) -> bool:
+    try:
+        return version_number(name) > 0
+    except ValueError:
+        return False
 
 
 def _is_plain(part: str) -> bool:

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod near;
 pub mod observe;
 pub mod offload;
+pub mod onnx;
 pub mod permits;
 pub mod queue;
 pub mod random;

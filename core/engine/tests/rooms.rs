@@ -30,6 +30,7 @@ const ORDER: &[&str] = &[
     "metrics",
     "events",
     "codec",
+    "onnx",
     "ids",
     "observe",
     "batching",

@@ -7,6 +7,7 @@ mod calls;
 mod figures;
 mod numpy;
 mod observe;
+mod onnx;
 mod queue;
 mod server;
 mod signature;
@@ -56,6 +57,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("DEVELOPMENT_BUILD", engine::is_development_build())?;
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     words::add(module)?;
+    onnx::add(module)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_class::<signature::TensorSpec>()?;

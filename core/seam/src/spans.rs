@@ -1,13 +1,15 @@
-//! Spans as Python takes them, and their way out as OTLP.
+//! Spans as Python takes them, and their way out as OTLP: what attributes are called is told once.
 
 use crate::observe::set_fields;
 use crate::value_error;
 use engine::fields::{Fields, Value};
-use engine::observe::otlp::{Encoder, Template, common};
+use engine::observe::otlp::{Door, Names, encode};
 use engine::observe::span::{ATTRIBUTES, Kind, NAMES, Span as Inner};
 use engine::observe::trace::{Context, SpanId, TraceId};
+use engine::stats::Protocol;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use std::collections::HashMap;
 
 /// A finished span. What it says becomes Python objects when asked for.
 #[pyclass(frozen, module = "serving._core")]
@@ -137,35 +139,39 @@ fn read_fields(attributes: &Bound<'_, PyDict>) -> PyResult<Fields> {
     attributes.iter().map(read).collect()
 }
 
-/// For one thread at a time: PyO3 refuses a second borrow.
-#[pyclass(module = "serving._core")]
+/// Attributes before the method and code and after, what these two are called, the usual method,
+/// the codes of the server's own faults.
+type GivenDoor = (Vec<u8>, Vec<u8>, String, String, String, Vec<i64>);
+
+#[pyclass(frozen, module = "serving._core")]
 pub struct SpanEncoder {
-    inner: Encoder,
-    template: Py<PyAny>,
+    names: Names,
 }
 
 #[pymethods]
 impl SpanEncoder {
     #[new]
-    #[pyo3(signature = (template, *, request_id, message))]
-    fn new(template: Py<PyAny>, request_id: String, message: String) -> Self {
-        SpanEncoder { inner: Encoder::new(request_id, message), template }
+    #[pyo3(signature = (*, prefix, message, error, doors))]
+    fn new(
+        prefix: String,
+        message: String,
+        error: String,
+        doors: HashMap<String, GivenDoor>,
+    ) -> PyResult<Self> {
+        let doors = doors.into_iter().map(|(protocol, given)| door(&protocol, given));
+        let doors = doors.collect::<PyResult<_>>()?;
+        Ok(SpanEncoder { names: Names { prefix, message, error, doors } })
     }
 
-    fn encode<'py>(&mut self, py: Python<'py>, spans: Vec<Py<Span>>) -> PyResult<Bound<'py, PyBytes>> {
-        let SpanEncoder { inner, template } = self;
-        let bytes = py.detach(|| {
-            let spans = spans.iter().map(|span| &span.get().inner);
-            inner.encode(spans, |span| Python::attach(|py| ask(py, template, span)))
-        })?;
-        Ok(PyBytes::new(py, &bytes))
+    fn encode<'py>(&self, py: Python<'py>, spans: Vec<Py<Span>>) -> Bound<'py, PyBytes> {
+        let bytes = py.detach(|| encode(spans.iter().map(|span| &span.get().inner), &self.names));
+        PyBytes::new(py, &bytes)
     }
 }
 
-fn ask(py: Python<'_>, template: &Py<PyAny>, span: &Inner) -> PyResult<Template> {
-    let attributes = PyDict::new(py);
-    set_fields(&attributes, common(span))?;
-    let made = template.bind(py).call1((span.name, span.kind.name(), attributes))?;
-    let (fields, is_fault) = made.extract()?;
-    Ok(Template { fields, is_fault })
+fn door(protocol: &str, given: GivenDoor) -> PyResult<Door> {
+    let (before, after, method, code, usual_method, faults) = given;
+    let protocol = Protocol::ALL.into_iter().find(|known| known.name() == protocol);
+    let protocol = protocol.ok_or_else(|| value_error("unknown protocol"))?;
+    Ok(Door { protocol, before, after, method, usual_method, code, faults })
 }

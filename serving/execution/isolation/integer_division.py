@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving.execution.onnx_constants import FLOAT, INT32, INT64, Constant
+from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_nodes import Graph, Model, Node, read_nodes
-from serving.execution.protobuf_walk import NotOnnxError
 
 _UINT8, _BOOL = 2, 9
 _UNSIGNED = frozenset({_UINT8, 4, 12, 13, _BOOL})

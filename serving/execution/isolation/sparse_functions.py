@@ -23,5 +23,5 @@ def file_holds_sparse_functions(version_dir: Path, filename: str) -> bool:
         return any(read(function).sparse_tensors for function in functions)
     except TooManyFieldsError:
         return True
-    except (OSError, NotOnnxError, IndexError):
+    except (OSError, NotOnnxError):
         return False

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_nodes import Model, read_nodes
-from serving.execution.protobuf_walk import NotOnnxError
 from serving.loading.batching.call import FILLED, Scope, constant_of
 from serving.loading.batching.interpreter import OLDEST_OPSET, Interpreter
 from serving.loading.batching.symbols import Dim

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from serving.execution.onnx_constants import Constant, Texts
+from serving.execution.onnx_constants import Constant
 from serving.execution.onnx_nodes import Graph, Node
 from serving.loading.batching.symbols import Dim, Symbols
 from serving.loading.batching.values import Blame, Kind, Shape, Value, same
+
+if TYPE_CHECKING:
+    from serving._core import Texts
 
 Result = Value | Sequence[Value]
 
@@ -123,7 +126,7 @@ class Call:
         return list(constant.values)
 
     def texts(self, name: str) -> Texts | None:
-        """A list of texts, as they stand in the file; None where it is not given."""
+        """A list of texts, None where it is not given."""
         node, name = self._source(name)
         return node.text_lists.get(name)
 

@@ -1,7 +1,7 @@
 """The core's spans as an OTLP export request.
 
-The core writes what differs from span to span; here is what is told once: where spans come
-from, and what those of one kind share.
+The core writes the spans; here is what is told once: where they come from, and what their
+attributes are called.
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from serving import __version__, _core
 from serving.observe.tracing.semantics import (
+    DOORS,
+    ERROR,
     MESSAGE,
-    REQUEST_ID,
+    PREFIX,
     Address,
+    Door,
     Value,
-    attributes_of,
-    is_fault,
+    address_of,
 )
 
-_KINDS: dict[str, Span.SpanKind.ValueType] = {
-    "server": Span.SPAN_KIND_SERVER,
-    "internal": Span.SPAN_KIND_INTERNAL,
-}
 # Tags of ``ExportTraceServiceRequest.resource_spans`` and ``ResourceSpans.scope_spans``.
 _RESOURCE_SPANS, _SCOPE_SPANS = 0x0A, 0x12
 _MAX_TEXT = 1024
 
 
 class SpanConverter:
-    """For one thread. ``resource``: what is told once of where spans come from.
+    """``resource``: what is told once of where spans come from.
     ``addresses``: of the doors, by protocol."""
 
     def __init__(
@@ -43,14 +41,9 @@ class SpanConverter:
         self._resource = ResourceSpans(resource=where).SerializeToString()
         scope = InstrumentationScope(name="serving", version=__version__)
         self._scope = ScopeSpans(scope=scope).SerializeToString()
-        addresses = dict(addresses or {})
-
-        def template(name: str, kind: str, attributes: Mapping[str, Value]) -> tuple[bytes, bool]:
-            span = Span(name=name, kind=_KINDS.get(kind, Span.SPAN_KIND_UNSPECIFIED))
-            span.attributes.extend(_key_values(attributes_of(attributes.items(), addresses)))
-            return span.SerializeToString(), _is_own_fault(attributes)
-
-        self._encoder = _core.SpanEncoder(template, request_id=REQUEST_ID, message=MESSAGE)
+        given = addresses or {}
+        doors = {name: _door(door, given.get(name)) for name, door in DOORS.items()}
+        self._encoder = _core.SpanEncoder(prefix=PREFIX, message=MESSAGE, error=ERROR, doors=doors)
 
     def request(self, spans: Sequence[_core.Span]) -> bytes:
         """One export request for spans as ``Server.spans`` gives them."""
@@ -62,10 +55,16 @@ class SpanConverter:
         return b"".join((head, self._resource, scope_head, self._scope, encoded))
 
 
-def _is_own_fault(attributes: Mapping[str, Value]) -> bool:
-    """Of an error of such spans. Those of no door ("batch", "run") have nobody to blame."""
-    protocol = attributes.get("protocol")
-    return protocol is None or is_fault(str(protocol), str(attributes.get("status", "")))
+def _door(door: Door, address: Address | None) -> tuple[bytes, bytes, str, str, str, list[int]]:
+    """As ``SpanEncoder`` takes it."""
+    after = {} if address is None else address_of(address)
+    before, after_it = _attributes(door.fixed), _attributes(after)
+    return before, after_it, door.method, door.code, door.usual, list(door.faults)
+
+
+def _attributes(values: Mapping[str, Value]) -> bytes:
+    """As fields of a span."""
+    return Span(attributes=_key_values(values)).SerializeToString()
 
 
 def _head(tag: int, length: int) -> bytes:

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from serving.execution import onnx_types
 from serving.execution.graph import signature_of
-from serving.execution.protobuf_walk import NotOnnxError
+from serving.execution.onnx_file import NotOnnxError
 from serving.model_config.schema import ModelConfig
 from serving.signature import LeftOut, left_out_notes
 

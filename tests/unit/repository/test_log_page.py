@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.observe.tracing.semantics import MESSAGE, attributes_of
+from serving.observe.tracing.semantics import DOORS, ERROR, MESSAGE, PREFIX, address_of
 from serving.observe.tracing.setup import resource
 from serving.settings import load_settings
 
@@ -58,17 +58,10 @@ def test_every_event_of_the_log_is_on_the_page(event: str) -> None:
 
 
 def test_every_attribute_of_a_span_is_on_the_page() -> None:
-    given = {
-        "model": "m",
-        "version": 1,
-        "rows": 1,
-        "requests": 1,
-        "status": "internal",
-        "request_id": "r",
-    }
-    names = {MESSAGE, *resource(load_settings({}, environ={})[0])}
-    for protocol in ("http", "grpc"):
-        items = {**given, "protocol": protocol}.items()
-        names |= set(attributes_of(items, {protocol: ("h", 1)}))
+    given = ("model", "version", "rows", "requests", "status", "request_id")
+    names = {MESSAGE, ERROR, *address_of(("h", 1)), *(f"{PREFIX}{name}" for name in given)}
+    names |= set(resource(load_settings({}, environ={})[0]))
+    for door in DOORS.values():
+        names |= {door.method, door.code, *door.fixed}
     missing = {name for name in names if f"`{name}`" not in PAGE}
     assert not missing

@@ -16,7 +16,7 @@ pub mod names;
 pub mod prepare;
 pub mod protobuf;
 pub mod typed;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod oracle;

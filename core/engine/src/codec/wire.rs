@@ -12,7 +12,7 @@ const MAX_GROUPS: usize = 100;
 
 /// The bytes do not follow the protobuf wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
@@ -22,7 +22,7 @@ impl From<Malformed> for Error {
 
 /// A field's value, as its wire type carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Fixed64([u8; 8]),
     /// Strings, bytes, messages and packed numbers.
@@ -31,45 +31,54 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn varint(self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(self) -> Result<u64, Malformed> {
         match self {
             Value::Varint(value) => Ok(value),
             _ => Err(WRONG_TYPE),
         }
     }
 
-    pub(super) fn len(self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn len(self) -> Result<&'a [u8], Malformed> {
         match self {
             Value::Len(bytes) => Ok(bytes),
             _ => Err(WRONG_TYPE),
         }
     }
 
-    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+    pub(crate) fn text(self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.len()?).map_err(|_| Malformed("a string is not valid UTF-8"))
     }
 }
 
 const WRONG_TYPE: Malformed = Malformed("a field has the wrong wire type");
-const CUT: Malformed = Malformed("it ends in the middle of a field");
+pub(crate) const CUT: Malformed = Malformed("it ends in the middle of a field");
 
 /// Walks the fields of one message, skipping groups.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    of_file: bool,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(message: &'a [u8]) -> Self {
-        Reader { rest: message }
+    pub(crate) fn new(message: &'a [u8]) -> Self {
+        Reader { rest: message, of_file: false }
+    }
+
+    /// For what another parser reads, too, and must read in the same way: numbers of more than
+    /// 64 bits lose those above, as in protobuf's own C++. Groups are refused, since nobody writes
+    /// any; a field's number may be 0, which that other parser refuses.
+    pub(crate) fn of_file(message: &'a [u8]) -> Self {
+        Reader { rest: message, of_file: true }
     }
 
     /// The next field's number and value; `None` at the end of the message.
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         while !self.rest.is_empty() {
             let (number, kind) = self.tag()?;
             match kind {
-                GROUP_START => self.skip_group(number)?,
+                GROUP_START if !self.of_file => self.skip_group(number)?,
+                GROUP_START => return Err(Malformed("groups are not read here")),
                 GROUP_END => return Err(Malformed("a group ends that never began")),
                 _ => return Ok(Some((number, self.value(kind)?))),
             }
@@ -78,7 +87,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.rest {
             [byte, rest @ ..] if *byte < 0x80 => {
                 self.rest = rest;
@@ -88,14 +97,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Bytes that are not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for (i, &byte) in self.rest.iter().take(10).enumerate() {
-            if i == 9 && byte > 1 {
+            if i == 9 && byte > 1 && !(self.of_file && byte < 0x80) {
                 break;
             }
             value |= u64::from(byte & 0x7f) << (7 * i);
@@ -107,10 +121,10 @@ impl<'a> Reader<'a> {
         Err(if self.rest.len() < 10 { CUT } else { Malformed("a varint is longer than 64 bits") })
     }
 
-    fn tag(&mut self) -> Result<(u32, u8), Malformed> {
+    pub(crate) fn tag(&mut self) -> Result<(u32, u8), Malformed> {
         let tag = u32::try_from(self.varint()?).map_err(|_| Malformed("a field number is too large"))?;
         match tag >> 3 {
-            0 => Err(Malformed("a field has number 0")),
+            0 if !self.of_file => Err(Malformed("a field has number 0")),
             number => Ok((number, (tag & 7) as u8)),
         }
     }
@@ -186,6 +200,15 @@ mod tests {
         assert!(Reader::new(&[0x0b, 0x14]).field().is_err());
         assert!(Reader::new(&[0x0b]).field().is_err());
         assert!(Reader::new(&[0x0c]).field().is_err());
+    }
+
+    #[test]
+    fn what_others_read_too_holds_no_groups_and_numbers_cut_to_64_bits() {
+        assert!(Reader::of_file(&[0x0b, 0x0c]).field().is_err());
+        assert_eq!(Reader::of_file(&[0x00, 5]).field(), Ok(Some((0, Value::Varint(5)))));
+        let wide = [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        assert_eq!(Reader::of_file(&wide).field(), Ok(Some((1, Value::Varint(u64::MAX)))));
+        assert!(Reader::of_file(&[&wide[..10], &[0x80, 0]].concat()).field().is_err());
     }
 
     #[test]

@@ -1,23 +1,20 @@
-//! Spans as OTLP's protobuf messages.
-//!
-//! What differs from span to span is written here. What many share comes from whoever
-//! encodes, as a [`Template`] that is asked for once and kept: it is most of a message,
-//! and whoever makes it may take a hundred times as long as all the rest.
+//! Spans as OTLP's protobuf messages. What attributes are called is told once, as [`Names`].
 
 use super::span::{Kind, REQUEST_ID, Span};
 use super::trace::Context;
+use crate::error::ErrorCode;
 use crate::fields::{Fields, Value};
-use std::collections::HashMap;
-use std::sync::Arc;
+use crate::stats::Protocol;
+use crate::status::{grpc_code, http_status};
 
-/// Clients choose some attributes, so they choose how many templates there are.
-const MAX_TEMPLATES: usize = 1024;
-/// Characters of a text; clients chose it too.
+/// Characters of a text; clients chose it.
 const MAX_TEXT: usize = 1024;
 
 // Field numbers and wire types. Of a scope:
 const SPANS: u8 = 0x12;
 // Of a span:
+const NAME: u8 = 0x2a;
+const KIND: u8 = 0x30;
 const TRACE_ID: u8 = 0x0a;
 const SPAN_ID: u8 = 0x12;
 const PARENT_ID: u8 = 0x22;
@@ -34,6 +31,8 @@ const LINK_LEN: usize = (2 + 16) + (2 + 8) + (1 + 4);
 const KEY: u8 = 0x0a;
 const VALUE: u8 = 0x12;
 const TEXT: u8 = 0x0a;
+const INT: u8 = 0x18;
+const DOUBLE: u8 = 0x21;
 const MESSAGE: u8 = 0x12;
 const CODE_ERROR: [u8; 2] = [0x18, 2];
 
@@ -42,121 +41,111 @@ const SAMPLED: u32 = 0x01;
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// What all spans share that have the same name, kind and [`common`] attributes.
+/// What the attributes of a door's requests are called.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Template {
-    /// Fields of a `Span` message: `name`, `kind`, `attributes`.
-    pub fields: Vec<u8>,
-    /// Whether an error of theirs is the server's: the status of the span then, else an
-    /// attribute.
-    pub is_fault: bool,
+pub struct Door {
+    pub protocol: Protocol,
+    /// Serialized attributes of all its requests: before the method and the code, and after.
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+    pub method: String,
+    /// Of a request that tells no method.
+    pub usual_method: String,
+    pub code: String,
+    /// The codes that say that an error is the server's.
+    pub faults: Vec<i64>,
 }
 
-/// The attributes that a template is made of: those that don't tell one request.
-pub fn common(span: &Span) -> impl Iterator<Item = &(&'static str, Value)> {
-    span.attributes.iter().filter(|(name, _)| *name != REQUEST_ID)
+/// What attributes are called.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Names {
+    /// Before the core's own names.
+    pub prefix: String,
+    /// Of an error that is the client's, and of the error's word.
+    pub message: String,
+    pub error: String,
+    pub doors: Vec<Door>,
 }
 
-#[derive(Debug)]
-pub struct Encoder {
-    /// The exported names of two attributes.
-    request_id: String,
-    message: String,
-    templates: HashMap<Box<[u8]>, Arc<Template>>,
-    // Used again for every span.
-    key: Vec<u8>,
-    body: Vec<u8>,
-}
-
-impl Encoder {
-    /// `request_id`, `message`: what the attributes with a request's id and with the error
-    /// that the client made are called.
-    pub fn new(request_id: String, message: String) -> Encoder {
-        let (key, body) = (Vec::new(), Vec::new());
-        Encoder { request_id, message, templates: HashMap::new(), key, body }
-    }
-
-    /// The spans as the `spans` of a `ScopeSpans` message. `make` is asked for templates
-    /// that are not known; its error ends the encoding.
-    pub fn encode<'a, E>(
-        &mut self,
-        spans: impl Iterator<Item = &'a Span>,
-        mut make: impl FnMut(&Span) -> Result<Template, E>,
-    ) -> Result<Vec<u8>, E> {
-        let mut out = Vec::new();
-        for span in spans {
-            let template = self.template(span, &mut make)?;
-            self.write_body(span, &template);
-            put(&mut out, SPANS, &self.body);
-        }
-        Ok(out)
-    }
-
-    fn template<E>(
-        &mut self,
-        span: &Span,
-        make: impl FnOnce(&Span) -> Result<Template, E>,
-    ) -> Result<Arc<Template>, E> {
-        write_key(&mut self.key, span);
-        if let Some(known) = self.templates.get(self.key.as_slice()) {
-            return Ok(known.clone());
-        }
-        let made = Arc::new(make(span)?);
-        if self.templates.len() >= MAX_TEMPLATES {
-            // Those in use are soon here again.
-            self.templates.clear();
-        }
-        self.templates.insert(self.key.as_slice().into(), made.clone());
-        Ok(made)
-    }
-
-    fn write_body(&mut self, span: &Span, template: &Template) {
-        let body = &mut self.body;
+/// The spans as the `spans` of a `ScopeSpans` message.
+pub fn encode<'a>(spans: impl Iterator<Item = &'a Span>, names: &Names) -> Vec<u8> {
+    let (mut out, mut body) = (Vec::new(), Vec::new());
+    for span in spans {
         body.clear();
-        body.extend_from_slice(&template.fields);
-        put(body, TRACE_ID, &span.trace.bytes());
-        put(body, SPAN_ID, &span.span.bytes());
-        if let Some(parent) = span.parent {
-            put(body, PARENT_ID, &parent.bytes());
-        }
-        put_fixed(body, START, &span.start_ns.to_le_bytes());
-        put_fixed(body, END, &span.end_ns.to_le_bytes());
-        body.extend_from_slice(&FLAGS);
-        body.extend_from_slice(&flags(span).to_le_bytes());
-        if let Some(id) = text_of(&span.attributes, REQUEST_ID) {
-            put_attribute(body, &self.request_id, cut(id));
-        }
-        span.links.iter().for_each(|link| put_link(body, link));
-        match cut(&span.error) {
-            "" => {}
-            error if template.is_fault => put_status(body, error),
-            error => put_attribute(body, &self.message, error),
-        }
+        write_body(&mut body, span, names);
+        put(&mut out, SPANS, &body);
+    }
+    out
+}
+
+fn write_body(body: &mut Vec<u8>, span: &Span, names: &Names) {
+    put(body, NAME, span.name.as_bytes());
+    put_fixed(body, KIND, &[kind_number(span.kind)]);
+    let is_fault = put_common(body, &span.attributes, names);
+    put(body, TRACE_ID, &span.trace.bytes());
+    put(body, SPAN_ID, &span.span.bytes());
+    if let Some(parent) = span.parent {
+        put(body, PARENT_ID, &parent.bytes());
+    }
+    put_fixed(body, START, &span.start_ns.to_le_bytes());
+    put_fixed(body, END, &span.end_ns.to_le_bytes());
+    body.extend_from_slice(&FLAGS);
+    body.extend_from_slice(&flags(span).to_le_bytes());
+    if let Some(id) = text_of(&span.attributes, REQUEST_ID) {
+        put_attribute(body, &[&names.prefix, REQUEST_ID], &Value::Text(id.into()));
+    }
+    span.links.iter().for_each(|link| put_link(body, link));
+    match cut(&span.error) {
+        "" => {}
+        error if is_fault => put_status(body, error),
+        error => put_attribute(body, &[&names.message], &Value::Text(error.into())),
     }
 }
 
-/// Two spans have the same key when they may share a template.
-fn write_key(key: &mut Vec<u8>, span: &Span) {
-    key.clear();
-    put_key_text(key, span.name);
-    key.push(span.kind as u8);
-    for (name, value) in common(span) {
-        put_key_text(key, name);
-        match value {
-            Value::Text(text) => {
-                key.push(0);
-                put_key_text(key, text);
-            }
-            Value::Int(number) => put_fixed(key, 1, &number.to_le_bytes()),
-            Value::Float(number) => put_fixed(key, 2, &number.to_bits().to_le_bytes()),
-        }
+/// OTLP's `SpanKind`.
+fn kind_number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Internal => 1,
+        Kind::Server => 2,
     }
 }
 
-/// With its length, so that no two lists of texts are the same bytes.
-fn put_key_text(key: &mut Vec<u8>, text: &str) {
-    key.extend_from_slice(&text.len().to_le_bytes());
-    key.extend_from_slice(text.as_bytes());
+/// The attributes that don't tell one request, texts that say nothing left out; whether an error
+/// of theirs is the server's: the status of the span then, else an attribute.
+fn put_common(body: &mut Vec<u8>, attributes: &Fields, names: &Names) -> bool {
+    for (name, value) in attributes {
+        let is_door = ["protocol", "method"].contains(name);
+        if !is_door && *name != REQUEST_ID && *value != Value::Text(String::new()) {
+            put_attribute(body, &[&names.prefix, name], value);
+        }
+    }
+    let protocol = text_of(attributes, "protocol");
+    let status = text_of(attributes, "status");
+    let door = names.doors.iter().find(|door| Some(door.protocol.name()) == protocol);
+    let is_fault = door.is_none_or(|door| put_door(body, attributes, status, door));
+    if let Some(word) = status.filter(|&word| word != "ok") {
+        put_attribute(body, &[&names.error], &Value::Text(word.into()));
+    }
+    is_fault
+}
+
+fn put_door(body: &mut Vec<u8>, attributes: &Fields, status: Option<&str>, door: &Door) -> bool {
+    let method = text_of(attributes, "method").unwrap_or(&door.usual_method);
+    let code = code(door.protocol, status.unwrap_or("ok"));
+    body.extend_from_slice(&door.before);
+    put_attribute(body, &[&door.method], &Value::Text(method.into()));
+    put_attribute(body, &[&door.code], &Value::Int(code));
+    body.extend_from_slice(&door.after);
+    status.is_none() || door.faults.contains(&code)
+}
+
+/// What a door calls an outcome.
+fn code(protocol: Protocol, status: &str) -> i64 {
+    let word = if status == "ok" { None } else { Some(ErrorCode::from_name(status)) };
+    match (protocol, word.map(|word| word.unwrap_or(ErrorCode::Internal))) {
+        (Protocol::Grpc, word) => word.map_or(0, grpc_code).into(),
+        (Protocol::Http, word) => word.map_or(200, |word| http_status(word).as_u16()).into(),
+    }
 }
 
 fn flags(span: &Span) -> u32 {
@@ -190,12 +179,19 @@ fn put_link(out: &mut Vec<u8>, link: &Context) {
     put_fixed(out, LINK_FLAGS, &u32::from(link.sampled).to_le_bytes());
 }
 
-fn put_attribute(out: &mut Vec<u8>, key: &str, text: &str) {
-    let value = field_len(text.len());
-    put_head(out, ATTRIBUTES, field_len(key.len()) + field_len(value));
-    put(out, KEY, key.as_bytes());
-    put_head(out, VALUE, value);
-    put(out, TEXT, text.as_bytes());
+/// `key`: its parts.
+fn put_attribute(out: &mut Vec<u8>, key: &[&str], value: &Value) {
+    let mut encoded = Vec::new();
+    match value {
+        Value::Text(text) => put(&mut encoded, TEXT, cut(text).as_bytes()),
+        Value::Int(number) => put_number(&mut encoded, INT, *number as u64),
+        Value::Float(number) => put_fixed(&mut encoded, DOUBLE, &number.to_le_bytes()),
+    }
+    let key_len = key.iter().map(|part| part.len()).sum();
+    put_head(out, ATTRIBUTES, field_len(key_len) + field_len(encoded.len()));
+    put_head(out, KEY, key_len);
+    key.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    put(out, VALUE, &encoded);
 }
 
 fn put_status(out: &mut Vec<u8>, message: &str) {
@@ -215,13 +211,17 @@ fn put_fixed(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-fn put_head(out: &mut Vec<u8>, tag: u8, mut len: usize) {
+fn put_head(out: &mut Vec<u8>, tag: u8, len: usize) {
+    put_number(out, tag, len as u64);
+}
+
+fn put_number(out: &mut Vec<u8>, tag: u8, mut number: u64) {
     out.push(tag);
-    while len >= 0x80 {
-        out.push(len as u8 | 0x80);
-        len >>= 7;
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
     }
-    out.push(len as u8);
+    out.push(number as u8);
 }
 
 /// Bytes of a field with so much in it.

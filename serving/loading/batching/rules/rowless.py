@@ -77,7 +77,7 @@ def _ignores(call: Call, fill: Element | None) -> bool:
     pool = call.texts("pool_strings")
     if not isinstance(fill, str) or pool is None:
         return False
-    return fill.encode(errors="surrogateescape") not in map(bytes, pool)
+    return fill.encode(errors="surrogateescape") not in pool
 
 
 @rule("StringSplit")

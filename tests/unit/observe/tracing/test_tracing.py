@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 
 from serving import _core
-from serving.errors import ConfigError, ErrorCode
+from serving.errors import ConfigError
 from serving.observe.http import HttpClient, HttpError
 from serving.observe.otlp import GrpcSender, Sender, SendError, open_sender
 from serving.observe.tracing import exporter
 from serving.observe.tracing.convert import SpanConverter
 from serving.observe.tracing.exporter import Converter, TraceExport
-from serving.observe.tracing.semantics import STATUS, attributes_of, is_fault
 from serving.observe.tracing.setup import open_target, resource
 from serving.settings import load_settings
 from tests.clients.collector import Collector, GrpcCollector, HttpCollector, Received, decoded
@@ -169,40 +169,13 @@ def test_a_resource_may_have_text_that_is_no_unicode() -> None:
     assert one.resource == {"host.name": "?x"}
 
 
-def test_more_kinds_of_spans_than_are_kept_are_told_apart() -> None:
+def test_many_spans_are_each_told_as_they_are() -> None:
     convert = SpanConverter({}, ADDRESSES)
     spans = [a_span(attributes={"rows": rows, "request_id": f"r-{rows}"}) for rows in range(2500)]
     for _ in range(2):
         found = decoded(convert.request(spans))
         told = [(x.attributes["serving.rows"], x.attributes["serving.request_id"]) for x in found]
         assert told == [(rows, f"r-{rows}") for rows in range(2500)]
-
-
-def test_what_spans_share_is_asked_for_once_and_again_after_it_failed() -> None:
-    asked: list[tuple[str, str, dict[str, Any]]] = []
-
-    def template(name: str, kind: str, attributes: dict[str, Any]) -> tuple[bytes, bool]:
-        asked.append((name, kind, attributes))
-        if len(asked) == 1:
-            raise LookupError("not yet")
-        return b"", True
-
-    encoder = _core.SpanEncoder(template, request_id="id", message="message")
-    spans = [a_batch(), a_batch(span_id="d" * 16, links=[], error="it broke")]
-    with pytest.raises(LookupError, match="not yet"):
-        encoder.encode(spans)
-    assert encoder.encode(spans)
-    common = {"model": "tiny", "version": 3, "rows": 2, "requests": 1}
-    assert asked == [("batch", "internal", common)] * 2
-
-
-def test_an_encoder_that_is_at_work_refuses_more() -> None:
-    def template(name: str, kind: str, attributes: dict[str, Any]) -> tuple[bytes, bool]:
-        return encoder.encode([a_span()]), False
-
-    encoder = _core.SpanEncoder(template, request_id="id", message="message")
-    with pytest.raises(RuntimeError, match="borrowed"):
-        encoder.encode([a_span()])
 
 
 @pytest.mark.parametrize(
@@ -234,19 +207,31 @@ def test_a_span_tells_what_it_was_made_of_without_what_says_nothing() -> None:
     assert span.attributes["rows"] == 2
 
 
-def test_every_error_word_has_a_status_on_both_doors() -> None:
-    assert set(STATUS) == {"ok", *ErrorCode}
-    assert is_fault("grpc", "expired")
-    assert is_fault("http", "full")
-    assert not is_fault("grpc", "full")
-    assert not is_fault("http", "ok")
+@pytest.mark.parametrize(
+    ("protocol", "status", "is_fault"),
+    [("grpc", "expired", True), ("http", "full", True), ("grpc", "full", False)],
+)
+def test_each_door_has_its_own_faults(protocol: str, status: str, is_fault: bool) -> None:
+    one = converted(a_span(error="no", attributes={"protocol": protocol, "status": status}))
+    assert (one.span.status.code == 2) is is_fault
 
 
-def test_attributes_that_the_core_may_add_are_passed_on() -> None:
-    found = attributes_of([("protocol", "grpc"), ("method", "ModelStreamInfer"), ("new", 1)], {})
-    assert (found["rpc.method"], found["serving.new"]) == ("ModelStreamInfer", 1)
-    found = attributes_of([("protocol", "http"), ("path", "/v2/models/m/infer")], {})
-    assert found["url.path"] == "/v2/models/m/infer"
+@pytest.mark.parametrize("outcome", _core.OUTCOMES)
+@pytest.mark.parametrize("protocol", _core.PROTOCOLS)
+def test_every_outcome_is_told_with_the_code_of_its_door(protocol: str, outcome: str) -> None:
+    one = converted(a_span(attributes={"protocol": protocol, "status": outcome}))
+    code = _core.CODES[_core.PROTOCOLS.index(protocol)][_core.OUTCOMES.index(outcome)]
+    if protocol == "http":
+        assert one.attributes["http.response.status_code"] == int(code)
+    else:
+        number = one.attributes["rpc.grpc.status_code"]
+        assert grpc.StatusCode[code].value[0] == number
+    assert one.attributes.get("error.type", "ok") == outcome
+
+
+def test_the_method_that_a_request_tells_is_passed_on() -> None:
+    one = converted(a_span(attributes={"method": "ModelStreamInfer"}))
+    assert one.attributes["rpc.method"] == "ModelStreamInfer"
 
 
 def test_the_resource_names_the_service_its_version_and_its_process() -> None:

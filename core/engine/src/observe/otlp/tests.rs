@@ -2,7 +2,6 @@ use super::*;
 use crate::observe::trace::{SpanId, TraceId};
 use proptest::prelude::*;
 use prost::Message;
-use std::convert::Infallible;
 
 /// OTLP's messages, as far as spans use them.
 #[derive(Message)]
@@ -21,6 +20,8 @@ struct OtlpSpan {
     parent_span_id: Vec<u8>,
     #[prost(string, tag = "5")]
     name: String,
+    #[prost(int32, tag = "6")]
+    kind: i32,
     #[prost(fixed64, tag = "7")]
     start: u64,
     #[prost(fixed64, tag = "8")]
@@ -47,6 +48,8 @@ struct Attribute {
 struct Text {
     #[prost(string, tag = "1")]
     text: String,
+    #[prost(int64, optional, tag = "3")]
+    number: Option<i64>,
 }
 
 #[derive(Message)]
@@ -90,21 +93,31 @@ fn a_span(attributes: Fields) -> Span {
     }
 }
 
-fn encoder() -> Encoder {
-    Encoder::new("id".into(), "words".into())
+fn names() -> Names {
+    let door = |protocol, faults: &[i64]| Door {
+        protocol,
+        before: Vec::new(),
+        after: Vec::new(),
+        method: "method".into(),
+        usual_method: "usual".into(),
+        code: "code".into(),
+        faults: faults.to_vec(),
+    };
+    Names {
+        prefix: "our.".into(),
+        message: "words".into(),
+        error: "error".into(),
+        doors: vec![door(Protocol::Grpc, &[13]), door(Protocol::Http, &[500])],
+    }
 }
 
-/// A template that tells the name, and the number of common attributes.
-fn template(span: &Span, is_fault: bool) -> Template {
-    let mut fields = Vec::new();
-    put(&mut fields, 0x2a, format!("{} {}", span.name, common(span).count()).as_bytes());
-    Template { fields, is_fault }
+fn decoded(spans: &[Span]) -> Vec<OtlpSpan> {
+    ScopeSpans::decode(encode(spans.iter(), &names()).as_slice()).unwrap().spans
 }
 
-fn decoded(encoder: &mut Encoder, spans: &[Span], is_fault: bool) -> Vec<OtlpSpan> {
-    let made = |span: &Span| Ok::<_, Infallible>(template(span, is_fault));
-    let Ok(bytes) = encoder.encode(spans.iter(), made);
-    ScopeSpans::decode(bytes.as_slice()).unwrap().spans
+/// Such as a door's requests have that ended so.
+fn ended(status: &str) -> Fields {
+    vec![("protocol", "grpc".into()), ("status", status.into())]
 }
 
 fn attributes(span: &OtlpSpan) -> Vec<(&str, &str)> {
@@ -120,7 +133,7 @@ fn flags_tell_where_a_parent_may_be() {
         (Some(parent), Kind::Server, 0x301),
         (Some(parent), Kind::Internal, 0x101),
     ] {
-        let one = decoded(&mut encoder(), &[Span { parent, kind, ..a_span(vec![]) }], true).remove(0);
+        let one = decoded(&[Span { parent, kind, ..a_span(vec![]) }]).remove(0);
         assert_eq!(one.flags, flags, "{parent:?} {kind:?}");
         assert_eq!(one.parent_span_id, parent.map_or(vec![], |id| id.bytes().to_vec()));
     }
@@ -128,12 +141,52 @@ fn flags_tell_where_a_parent_may_be() {
 
 #[test]
 fn an_error_is_the_status_or_a_message() {
-    let failed = Span { error: "it broke".into(), ..a_span(vec![]) };
-    let one = decoded(&mut encoder(), std::slice::from_ref(&failed), true).remove(0);
-    assert_eq!(one.status, Some(Status { message: "it broke".into(), code: 2 }));
-    assert!(one.attributes.is_empty());
-    let one = decoded(&mut encoder(), &[failed], false).remove(0);
-    assert_eq!((one.status.as_ref(), attributes(&one)), (None, vec![("words", "it broke")]));
+    for (status, is_fault) in [("internal", true), ("not_found", false)] {
+        let failed = Span { error: "it broke".into(), ..a_span(ended(status)) };
+        let one = decoded(&[failed]).remove(0);
+        let told = attributes(&one);
+        let expected = Status { message: "it broke".into(), code: 2 };
+        assert_eq!(one.status.as_ref(), is_fault.then_some(&expected), "{status}");
+        assert_eq!(told.contains(&("words", "it broke")), !is_fault, "{status}");
+        assert!(told.contains(&("error", status)) && told.contains(&("our.status", status)));
+    }
+    // Those of no door have nobody else to blame.
+    let inner = Span { error: "it broke".into(), ..a_span(vec![]) };
+    assert!(decoded(&[inner])[0].status.is_some());
+}
+
+#[test]
+fn a_door_tells_every_outcome_in_its_own_terms() {
+    for word in ErrorCode::ALL.map(Some).into_iter().chain([None]) {
+        let status = word.map_or("ok", ErrorCode::name);
+        for protocol in Protocol::ALL {
+            let given = vec![("protocol", protocol.name().into()), ("status", status.into())];
+            let one = decoded(&[a_span(given)]).remove(0);
+            let told: Vec<_> = one.attributes.iter().filter_map(|a| a.value.number).collect();
+            let code = match (protocol, word) {
+                (Protocol::Grpc, word) => word.map_or(0, grpc_code).into(),
+                (Protocol::Http, word) => word.map_or(200, |word| http_status(word).as_u16()).into(),
+            };
+            assert_eq!(told, [code], "{protocol:?} {status}");
+        }
+    }
+}
+
+#[test]
+fn what_all_requests_of_a_door_have_stands_around_its_method_and_code() {
+    let mut names = names();
+    let encoded = |key: &str| {
+        let mut out = Vec::new();
+        put_attribute(&mut out, &[key], &Value::Int(1));
+        out
+    };
+    (names.doors[0].before, names.doors[0].after) = (encoded("first"), encoded("last"));
+    let given = [vec![("model", "m".into()), ("rows", 3usize.into())], ended("full")].concat();
+    let bytes = encode([a_span(given)].iter(), &names);
+    let one = ScopeSpans::decode(bytes.as_slice()).unwrap().spans.remove(0);
+    let keys: Vec<_> = one.attributes.iter().map(|a| a.key.as_str()).collect();
+    assert_eq!(keys, ["our.model", "our.rows", "our.status", "first", "method", "code", "last", "error"]);
+    assert_eq!((one.name.as_str(), one.kind), ("request", 2));
 }
 
 #[test]
@@ -142,11 +195,12 @@ fn texts_of_any_length_are_framed_and_cut_after_so_many_characters() {
     for len in (110..130).chain(990..1030).chain([5000, 20_000]) {
         for letter in ["a", "é", "日", "🦀"] {
             let text = letter.repeat(len);
-            let attributes_given = vec![(REQUEST_ID, text.as_str().into())];
-            let span = Span { error: text, ..a_span(attributes_given) };
+            let given = vec![("model", text.as_str().into()), (REQUEST_ID, text.as_str().into())];
+            let span = Span { error: text, ..a_span(given) };
             let expected = letter.repeat(len.min(1024));
-            let one = decoded(&mut encoder(), &[span], true).remove(0);
-            assert_eq!(attributes(&one), [("id", expected.as_str())]);
+            let one = decoded(&[span]).remove(0);
+            let told = [("our.model", expected.as_str()), ("our.request_id", expected.as_str())];
+            assert_eq!(attributes(&one), told);
             assert_eq!(one.status.unwrap().message, expected);
         }
     }
@@ -167,90 +221,6 @@ fn lengths_have_as_many_digits_as_they_need() {
         assert_eq!(out[1..], bytes, "{len}");
         assert_eq!(field_len(len), 1 + bytes.len() + len);
     }
-}
-
-#[test]
-fn a_template_of_any_length_is_framed() {
-    for len in [0, 1, 100, 127, 128, 16_000, 16_383, 16_384, 70_000] {
-        let name = "n".repeat(len);
-        let made = |_: &Span| {
-            let mut fields = Vec::new();
-            put(&mut fields, 0x2a, name.as_bytes());
-            Ok::<_, Infallible>(Template { fields, is_fault: false })
-        };
-        let spans = [a_span(vec![]), a_span(vec![])];
-        let Ok(bytes) = encoder().encode(spans.iter(), made);
-        let names: Vec<_> =
-            ScopeSpans::decode(bytes.as_slice()).unwrap().spans.into_iter().map(|s| s.name).collect();
-        assert_eq!(names, [name.as_str(), name.as_str()]);
-    }
-}
-
-#[test]
-fn a_template_is_asked_for_once_for_what_shares_it_and_never_for_what_does_not() {
-    let mut encoder = encoder();
-    let mut asked = 0;
-    let mut ask = |span: &Span| {
-        let Ok(_) = encoder.encode([span].into_iter(), |span| {
-            asked += 1;
-            Ok::<_, Infallible>(template(span, true))
-        });
-        asked
-    };
-    let model = |name: &str| ("model", name.into());
-    assert_eq!(ask(&a_span(vec![model("m"), (REQUEST_ID, "1".into())])), 1);
-    // What differs from request to request makes no other template.
-    let other = Span {
-        trace: TraceId::random(),
-        parent: Some(SpanId::random()),
-        links: vec![Context::root()],
-        error: "it broke".into(),
-        end_ns: 9,
-        ..a_span(vec![model("m"), (REQUEST_ID, "2".into())])
-    };
-    assert_eq!(ask(&other), 1);
-    let distinct = [
-        Span { name: "batch", ..a_span(vec![model("m")]) },
-        Span { kind: Kind::Internal, ..a_span(vec![model("m")]) },
-        a_span(vec![]),
-        a_span(vec![model("m"), ("rows", 1usize.into())]),
-        a_span(vec![model("m"), ("rows", 2usize.into())]),
-        a_span(vec![model("m"), ("rows", "1".into())]),
-        a_span(vec![model("m"), ("rows", Value::Float(1.0))]),
-        // Texts that are the same when written one after the other.
-        a_span(vec![("status", "ab".into()), ("method", "c".into())]),
-        a_span(vec![("status", "a".into()), ("method", "bc".into())]),
-    ];
-    for (at, span) in distinct.iter().enumerate() {
-        assert_eq!(ask(span), at + 2, "{span:?}");
-    }
-    assert_eq!(distinct.iter().map(&mut ask).last(), Some(distinct.len() + 1));
-}
-
-#[test]
-fn templates_are_bounded_and_right_however_many_there_are() {
-    let mut encoder = encoder();
-    let spans: Vec<Span> = (0..MAX_TEMPLATES * 2 + 3).map(|row| a_span(vec![("rows", row.into())])).collect();
-    for _ in 0..2 {
-        let made = |span: &Span| {
-            let Some((_, Value::Int(row))) = common(span).next() else { panic!() };
-            let mut fields = Vec::new();
-            put(&mut fields, 0x2a, row.to_string().as_bytes());
-            Ok::<_, Infallible>(Template { fields, is_fault: false })
-        };
-        let Ok(bytes) = encoder.encode(spans.iter(), made);
-        assert!(encoder.templates.len() <= MAX_TEMPLATES);
-        for (row, span) in ScopeSpans::decode(bytes.as_slice()).unwrap().spans.iter().enumerate() {
-            assert_eq!(span.name, row.to_string());
-        }
-    }
-}
-
-#[test]
-fn a_template_that_fails_is_told_and_asked_for_again() {
-    let (mut encoder, span) = (encoder(), a_span(vec![]));
-    assert_eq!(encoder.encode([&span].into_iter(), |_| Err("no")), Err("no"));
-    assert_eq!(decoded(&mut encoder, &[span], true).len(), 1);
 }
 
 fn texts() -> impl Strategy<Value = String> {
@@ -289,15 +259,14 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn every_span_reads_back(spans in prop::collection::vec(spans(), 0..5), is_fault: bool) {
-        let read = decoded(&mut encoder(), &spans, is_fault);
+    fn every_span_reads_back(spans in prop::collection::vec(spans(), 0..5)) {
+        let read = decoded(&spans);
         prop_assert_eq!(read.len(), spans.len());
         for (one, span) in read.iter().zip(&spans) {
             prop_assert_eq!(&one.trace_id, &span.trace.bytes());
             prop_assert_eq!(&one.span_id, &span.span.bytes());
             prop_assert_eq!(&one.parent_span_id, &span.parent.map_or(vec![], |id| id.bytes().to_vec()));
             prop_assert_eq!((one.start, one.end), (span.start_ns, span.end_ns));
-            prop_assert_eq!(one.name.as_str(), "request 2");
             prop_assert_eq!(one.links.len(), span.links.len());
             for (read, link) in one.links.iter().zip(&span.links) {
                 prop_assert_eq!(&read.trace_id, &link.trace.bytes());
@@ -305,11 +274,12 @@ proptest! {
                 prop_assert_eq!(read.flags, u32::from(link.sampled));
             }
             let first = |text: &str| text.chars().take(1024).collect::<String>();
-            let (id, error) = (first(text_of(&span.attributes, REQUEST_ID).unwrap_or("")), first(&span.error));
-            let mut expected = vec![("id", id.as_str()), ("words", if is_fault { "" } else { &error })];
-            expected.retain(|(_, text)| !text.is_empty());
+            let of = |name| first(text_of(&span.attributes, name).unwrap_or(""));
+            let (model, id, error) = (of("model"), of(REQUEST_ID), first(&span.error));
+            let mut expected = vec![("our.model", model.as_str()), ("our.rows", ""), ("our.request_id", &id)];
+            expected.retain(|(name, text)| !text.is_empty() || *name == "our.rows");
             prop_assert_eq!(attributes(one), expected);
-            let status = (is_fault && !error.is_empty()).then_some(Status { message: error, code: 2 });
+            let status = (!error.is_empty()).then_some(Status { message: error, code: 2 });
             prop_assert_eq!(&one.status, &status);
         }
     }
