@@ -108,10 +108,6 @@ class Loader:
         """What all loaded versions, and those being loaded, take by their estimates."""
         return self._ledger.held
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until the memory of what was closed is given back, at most ``timeout`` s."""
-        return self._trimmer.settle(timeout)
-
     def __call__(
         self,
         *,

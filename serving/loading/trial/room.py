@@ -31,11 +31,6 @@ class TrialRoom:
         # Whoever needs all that is free: two at once would each keep the other from it.
         self._whole = threading.Lock()
 
-    @property
-    def lent(self) -> int:
-        """Bytes."""
-        return self._lent
-
     def try_out(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancellation) -> Outcome:
         """Run a trial within a share; where that is too little, again with all that is free,
         once others have ended or have had time to.

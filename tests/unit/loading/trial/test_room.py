@@ -45,12 +45,12 @@ def room(size: int = 10) -> TrialRoom:
 
 
 def test_fault_106_trials_side_by_side_are_lent_no_more_than_there_is() -> None:
-    shared, sums = room(), list[int]()
+    shared, lent = room(), list[int]()
     together = threading.Barrier(2)
 
     def run(one: Job) -> Findings:
         together.wait(20)
-        sums.append(shared.lent)
+        lent.append(one.budget)
         together.wait(20)
         return FINE
 
@@ -61,8 +61,11 @@ def test_fault_106_trials_side_by_side_are_lent_no_more_than_there_is() -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert sums == [1000, 1000]
-    assert shared.lent == 0
+    assert lent == [500, 500]
+    # All of it was given back.
+    next_one = Taking(1000)
+    assert shared.try_out(job(), next_one, Cancellation()) is FINE
+    assert next_one.lent == [500, 1000]
 
 
 def test_one_that_needs_more_than_its_share_gets_all_that_is_free() -> None:
