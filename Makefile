@@ -26,8 +26,9 @@ export PYO3_CONFIG_FILE := $(CURDIR)/core/pyo3.txt
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Modules are compiled when they are needed.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+# Modules are compiled when they are needed. With LOCKED, as in .ci/run, the versions that `make lock`
+# found last; without, the newest that fit.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile $(if $(LOCKED),--constraint .ci/constraints.txt)
 # Cargo takes all cores for itself, whatever else this make does beside it.
 CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
@@ -49,7 +50,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 editable = $(call quietly,$(MATURIN) develop $(1))
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check types protos format bench build clean first-time
+.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +108,9 @@ bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full 
 	@echo '== core: as the wheel ships it, fat link-time optimisation'
 	$(MATURIN) develop --skip-install --release
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.ci/constraints.txt)
+	$(BIN)/python -m tests.package.constraints
 
 build: $(STAMPS)/python ## the release wheel, in dist/
 	@echo '== wheel: fat link-time optimisation, some minutes'
