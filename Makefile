@@ -30,8 +30,9 @@ export PYO3_CONFIG_FILE := $(CURDIR)/core/pyo3.txt
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Modules are compiled when they are needed.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+# Modules are compiled when they are needed. With LOCKED, as in .ci/run, the versions that `make lock`
+# found last; without, the newest that fit.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile $(if $(LOCKED),--constraint .ci/constraints.txt)
 # Whether the Python's own pip can install elsewhere: it spares unpacking one to begin with.
 HAS_PIP := import sys, pip; sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])
 # Cargo takes all cores for itself, whatever else this make does beside it.
@@ -55,7 +56,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=1 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check types protos format bench build clean first-time
+.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +114,9 @@ bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full 
 	@echo '== core: as the wheel ships it, fat link-time optimisation'
 	$(MATURIN) develop --skip-install --release
 	$(BIN)/python -m benchmarks.run $(BENCH_ARGS)
+
+lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.ci/constraints.txt)
+	$(BIN)/python -m tests.package.constraints
 
 build: $(STAMPS)/python ## the release wheel, in dist/
 	@echo '== wheel: fat link-time optimisation, some minutes'

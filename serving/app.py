@@ -55,7 +55,7 @@ from serving.stop_signals import StopSignals
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
 NO_MODELS = 4
-# Between two looks at what is loading.
+# Between two looks at what is loading, for the line that tells a person of it.
 _PROGRESS_S = 0.05
 # For the last lines to be read before the process ends.
 _LAST_LINES_S = 1.0

@@ -39,10 +39,6 @@ class Parts:
         self._parts = parts
         self._to_stop = [part for part in parts if part.start is None]
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(part.name for part in self._parts)
-
     def start(self) -> None:
         """Where one fails, all that are there are stopped, and its error is raised."""
         try:

@@ -17,6 +17,8 @@ _SHORTENED = "ExecutionProvider"
 _INDENT = "    "
 _AGAIN = "as above"
 _COLOURS = {"READY": "", "FAILED": "red"}
+# What models and versions say in the same words.
+_OF_EACH = (Absence.BY_COMMAND, Absence.NOBODY_ASKED)
 
 
 class Row(NamedTuple):
@@ -43,7 +45,7 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
     for v in on_disk:
         yield Row(name, str(v["version"]), "on disk", None, None, None, v["reason"])
     words = model_words(model)
-    if on_disk and all(words == _unloaded_words(v["reason"]) for v in on_disk):
+    if on_disk and _is_said_of_each(model, words):
         return
     if words or not model["versions"]:
         yield Row(name, None, None, None, None, None, words)
@@ -57,10 +59,10 @@ def model_words(model: dict[str, Any]) -> str:
     return reason if said else "; ".join(filter(None, [f"pinned to version {pinned}", reason]))
 
 
-def _unloaded_words(reason: str) -> str:
-    """How a model says what keeps each of its versions out."""
-    asked = Absence.NOBODY_ASKED.value
-    return asked if asked.endswith(reason) else reason
+def _is_said_of_each(model: dict[str, Any], words: str) -> bool:
+    """Whether a model's words say no more than what keeps each of its versions out."""
+    absence = next((one for one in _OF_EACH if one.name == model["absence"]), None)
+    return words == absence and all(v["absence"] == absence.name for v in model["unloaded"])
 
 
 def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:

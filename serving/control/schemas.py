@@ -117,9 +117,13 @@ class VersionInfo(Form):
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
+_Absence = Literal["BY_COMMAND", "NOBODY_ASKED", "BY_POLICY", "NO_VERSION"]
+
+
 class UnloadedInfo(Form):
     version: int
     reason: str = Field(description="What holds it back.")
+    absence: _Absence | None = Field(description="The kind of reason, where it is meant so.")
 
 
 class ModelInfo(Form):
@@ -127,6 +131,9 @@ class ModelInfo(Form):
     default: int | None = Field(description="The version that answers unnamed requests.")
     reason: str = Field(description="What is wrong, or other than was asked for.")
     own_reason: str = Field(description="What of `reason` no version says of itself.")
+    absence: _Absence | None = Field(
+        description="Why nothing is to answer, where that is meant so: `own_reason` begins with it."
+    )
     pinned: int | None = Field(description="The version that is to answer by command.")
     answered: int | None = Field(
         description="The last version that took over the unnamed requests: not the default while"

@@ -8,6 +8,7 @@ from typing import Any
 from serving.control.schemas import VersionInfo
 from serving.loading.batching.cost import CostCurve
 from serving.loading.facts import VersionFacts
+from serving.models.reasons import Absence
 from serving.models.state import Transition
 from serving.models.views import ModelView, VersionView
 from serving.signature import Signature, Tensor
@@ -24,13 +25,21 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "default": view.default,
         "reason": view.reason,
         "own_reason": view.own_reason,
+        "absence": _kind(view.absence),
         "pinned": view.pinned,
         "answered": view.answered,
         "previous": view.previous,
         "held_out": view.held_out,
         "versions": [version_json(version) for version in view.versions],
-        "unloaded": [{"version": v.number, "reason": v.reason} for v in view.unloaded],
+        "unloaded": [
+            {"version": v.number, "reason": v.reason, "absence": _kind(v.absence)}
+            for v in view.unloaded
+        ],
     }
+
+
+def _kind(absence: Absence | None) -> str | None:
+    return None if absence is None else absence.name
 
 
 def status_json(view: ModelView) -> dict[str, Any]:

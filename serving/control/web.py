@@ -42,7 +42,8 @@ class BoundedConfig(uvicorn.Config):
 
 
 class QuietServer(uvicorn.Server):
-    """Looks at the clock once a second, not ten times: an idle gateway should sleep."""
+    """Looks at the clock, for the date in its answers, once a second and not ten times: an idle
+    gateway should sleep."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

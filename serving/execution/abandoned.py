@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from serving.execution.session import Array, Output, Run
 
 # From the word that somebody left to a look at what runs: one look for all who leave meanwhile,
-# and most runs have ended by then. As long again between two looks while such a run goes on.
+# and most runs have ended by then. As long again between two looks while such a run goes on:
+# onnxruntime forgets a word to end that comes just between two runs.
 _PAUSE_S = 0.1
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from serving import _core
+from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.events import log
 from serving.execution.abandoned import Runs
@@ -14,9 +15,6 @@ from serving.execution.recovery import AnyRunner, OnEvent, Recovery, answer, log
 
 if TYPE_CHECKING:
     from serving._core import Batch, Queue
-
-# Between two looks whether it should end, while the model's process is away.
-_LOOK_S = 0.25
 
 
 class Instances:
@@ -44,7 +42,7 @@ class Instances:
         self._on_event = on_event
         self._runs = Runs(runner)
         self._recovery = Recovery(runner, name, on_event, self._runs)
-        self._ending = threading.Event()
+        self._ending = Cancellation()
         self._threads = [
             threading.Thread(target=self._serve, name=f"run {name} #{number}", daemon=True)
             for number in range(count)
@@ -55,7 +53,7 @@ class Instances:
     def join(self, timeout: float) -> bool:
         """Wait until all threads ended, at most ``timeout`` seconds; whether they did. To be
         called when the queue is closed."""
-        self._ending.set()
+        self._ending.cancel()
         end = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
@@ -72,7 +70,8 @@ class Instances:
         while True:
             batch = outputs = None
             try:
-                self._wait_for_the_model()
+                # While its process is away, requests wait in the queue and not in a batch.
+                self._runner.wait_ready(ending=self._ending)
                 batch = next_batch()
                 if batch is None:
                     return
@@ -80,12 +79,6 @@ class Instances:
                 answer(batch, outputs)
             except BaseException as error:  # noqa: BLE001 - it may cost the batch, no thread
                 self._recover(batch, error)
-
-    def _wait_for_the_model(self) -> None:
-        """While its process is away, requests wait in the queue and not in a batch."""
-        while not self._runner.wait_ready(_LOOK_S):
-            if self._ending.is_set():
-                return
 
     def _recover(self, batch: Batch | None, error: BaseException) -> None:
         """Whatever happens in here, the thread lives on."""
@@ -104,7 +97,7 @@ class Instances:
             if batch is not None:
                 batch.fail(ErrorCode.INTERNAL, "the model failed on this input", detail)
             else:
-                # The queue itself failed: no spinning on it.
+                # The queue itself failed: no spinning on it, and nothing tells when it is well.
                 time.sleep(0.1)
         except BaseException:  # noqa: BLE001 - the thread lives on
             log.exception("instance_failed", model=self._name)

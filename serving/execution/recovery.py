@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.events import log
 from serving.execution.abandoned import Runs
@@ -46,7 +47,9 @@ class AnyRunner(Protocol):
 
     def stop(self, thread: int, alone: bool = True) -> None: ...
 
-    def wait_ready(self, timeout: float | None = None) -> bool: ...
+    def wait_ready(
+        self, timeout: float | None = None, ending: Cancellation | None = None
+    ) -> bool: ...
 
 
 class AnswerError(Exception):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError
 from serving.execution import external_data, providers
 from serving.execution.faults import load_reason, short_of_memory
@@ -129,9 +130,9 @@ class Runner:
         RunStoppedError."""
         self._run_limit.stop(thread)
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
+    def wait_ready(self, timeout: float | None = None, ending: Cancellation | None = None) -> bool:
         """Whether runs are possible: they are."""
-        del timeout
+        del timeout, ending
         return True
 
     def close(self) -> None:

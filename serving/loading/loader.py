@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.cancellation import Cancellation
 from serving.counters import Counters
 from serving.errors import LoadError
 from serving.execution.files import file_bytes
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
 TRIAL_OUTCOMES = ("passed", "died", "refused", "failed", "kept")
 
 
-def _never() -> bool:
-    return False
-
-
 def _nothing() -> None:
     pass
 
@@ -68,7 +65,7 @@ class _Load:
     job: Job
     fingerprint: str
     stats: _core.Stats | None
-    cancelled: Callable[[], bool]
+    cancelled: Cancellation
     on_trying: Callable[[], None]
     on_warming: Callable[[], None]
     on_changed: Callable[[], None]
@@ -111,10 +108,6 @@ class Loader:
         """What all loaded versions, and those being loaded, take by their estimates."""
         return self._ledger.held
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until the memory of what was closed is given back, at most ``timeout`` s."""
-        return self._trimmer.settle(timeout)
-
     def __call__(
         self,
         *,
@@ -124,7 +117,7 @@ class Loader:
         config: ModelConfig,
         settings: Settings,
         stats: _core.Stats | None = None,
-        cancelled: Callable[[], bool] = _never,
+        cancelled: Cancellation | None = None,
         on_trying: Callable[[], None] = _nothing,
         on_warming: Callable[[], None] = _nothing,
         on_changed: Callable[[], None] = _nothing,
@@ -136,7 +129,7 @@ class Loader:
 
         ``folder`` is the model's own (default: the one above). ``fingerprint`` of files and
         configuration: without one no trial is remembered. ``stats`` goes on counting for a
-        version loaded again. ``cancelled`` is asked between runs and during the trial.
+        version loaded again. ``cancelled`` is asked between runs and ends the trial.
         ``on_trying`` is called when a trial's child has begun with the version itself,
         ``on_warming`` when the session is there and the first run is next,
         ``on_changed`` when real requests changed the slot's verdict.
@@ -157,7 +150,8 @@ class Loader:
             budget=model_budget(config, settings),
         )
         check_alone(size, job.budget, "its files have")
-        load = _Load(job, fingerprint, stats, cancelled, on_trying, on_warming, on_changed, since)
+        ending = cancelled or Cancellation()
+        load = _Load(job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since)
         load.check()
         try:
             with self._ledger.reserve(size) as reservation:

@@ -42,13 +42,6 @@ class Trimmer:
                 self._thread = threading.Thread(target=self._run, name="trim", daemon=True)
                 self._thread.start()
 
-    def settle(self, timeout: float) -> bool:
-        """Wait until all that was asked for is done; whether it was within ``timeout`` s."""
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return self._thread is None
-
     def _run(self) -> None:
         while True:
             with self._lock:

@@ -1,7 +1,7 @@
 """A model's own configuration: ``config.pbtxt`` (Triton's keys) or ``model.yaml``."""
 
 from serving.model_config.fit import fit_signature
-from serving.model_config.load import CONFIG_FILES, config_fingerprint, load_model_config
+from serving.model_config.load import CONFIG_FILES, load_model_config
 from serving.model_config.schema import (
     ModelConfig,
     RequestLogConfig,
@@ -24,7 +24,6 @@ __all__ = [
     "VersionPolicy",
     "WarmupInput",
     "WarmupSample",
-    "config_fingerprint",
     "fit_signature",
     "load_model_config",
     "message_to_json_dict",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,24 +37,6 @@ def load_model_config(model_dir: Path) -> ModelConfig:
     if config.ignored:
         log.warning("model_config_keys_ignored", model=model_dir.name, keys=list(config.ignored))
     return config
-
-
-def config_fingerprint(model_dir: Path) -> str:
-    """Changes whenever a configuration file's bytes do; "" without one."""
-    digest = hashlib.sha256()
-    found = False
-    for name in CONFIG_FILES:
-        path = model_dir / name
-        if not os.path.lexists(path):
-            continue
-        found = True
-        try:
-            content = _read(path)
-        except ConfigError as error:
-            content = str(error).encode()
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest() if found else ""
 
 
 def _read_text(path: Path) -> str:

@@ -129,7 +129,6 @@ class ModelConfig:
     default_priority: int = 0
     default_timeout_us: int = 0
     instances: int = 1
-    instance_kind: InstanceKind = "auto"
     providers_prefer: tuple[str, ...] | None = None
     providers_require: tuple[str, ...] = ()
     provider_options: Mapping[str, Mapping[str, str]] = field(

@@ -55,7 +55,6 @@ def to_model_config(message: Any) -> ModelConfig:
         default_priority=batching.default_priority_level,
         default_timeout_us=queue.default_timeout_microseconds,
         instances=instances,
-        instance_kind=kind,
         providers_prefer=placed.prefer,
         providers_require=placed.require,
         provider_options=placed.options,

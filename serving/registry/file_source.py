@@ -19,7 +19,6 @@ from serving.registry.snapshot import (
     Ignored,
     KnownConfig,
     Snapshot,
-    SourceError,
 )
 
 LAYOUT = "a bare file: version 1"
@@ -86,7 +85,8 @@ class FileSource:
         try:
             rows = self._origin.rows()
         except OSError as error:
-            return Snapshot(errors=(SourceError(self.place, tree.words(error)),))
+            # Of this model nothing is known any more; what others there are, it does not hide.
+            return Snapshot((FoundModel(self._name, self.place, error=tree.words(error)),))
         seen = self._seen = observe(self._seen, rows, clocks)
         rest = None if seen.settled else left(seen, clocks)
         return Snapshot((self._found(seen),), settles_in=rest)

@@ -15,6 +15,10 @@ Closely = Collection[str | tuple[str, int]]
 
 # Which of two is meant, nobody guesses.
 IN_TWO = "it is in more than one model directory"
+# All directories are one source.
+IN_TWO_SOURCES = (
+    "it is there more than once: as a bare file, and in a model directory or as another"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from serving.registry.configs import Configs
-from serving.registry.snapshot import IN_TWO, Closely, FoundModel, Snapshot
+from serving.registry.snapshot import IN_TWO_SOURCES, Closely, FoundModel, Snapshot
 from serving.registry.source import Posted, Request, Source
 from serving.registry.source_thread import SourceThread
 
@@ -138,7 +138,9 @@ def joined(parts: Sequence[Snapshot]) -> Snapshot:
     for found in (found for part in parts for found in part.models):
         twice = found.name in models
         models[found.name] = (
-            FoundModel(found.name, models[found.name].path, error=IN_TWO) if twice else found
+            FoundModel(found.name, models[found.name].path, error=IN_TWO_SOURCES)
+            if twice
+            else found
         )
     settles = [part.settles_in for part in parts if part.settles_in is not None]
     return Snapshot(

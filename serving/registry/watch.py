@@ -24,10 +24,12 @@ from serving.registry.names import is_digits
 
 # Folders of models that are watched; the regular scan finds changes in the rest.
 MAX_WATCHED = 4096
-# How changes are gathered before they are reported; an idle watcher wakes as often.
+# How changes are gathered before they are reported; an idle watcher wakes as often, for that is
+# how its library waits.
 _STEP_MS = 100
 _MOST_MS = 200
-# Until directories that could not be watched are tried again, and new ones looked for.
+# Until directories that could not be watched are tried again, and new ones looked for: nothing
+# tells when there is one to watch.
 _AGAIN_S = 10.0
 _SOON_S = 0.2
 

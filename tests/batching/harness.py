@@ -47,7 +47,7 @@ def signature(model: bytes) -> Signature:
 
 def verdict(model: bytes, of: Signature | None = None) -> Analysis:
     """What the analysis says of a model, as the gateway asks for it."""
-    from serving.loading.batching.analysis import analyse
+    from tests.batching.analysed import analyse
 
     return analyse(model, of or signature(model), max_rows=MAX_ROWS)
 

@@ -11,11 +11,12 @@ import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from serving.execution.onnx_nodes import read_nodes
-from serving.loading.batching.analysis import Analysis, analyse
+from serving.loading.batching.analysis import Analysis
 from serving.loading.batching.call import Scope
 from serving.loading.batching.interpreter import Interpreter
 from serving.loading.batching.values import rows
 from serving.signature import DATATYPES, Signature, Tensor
+from tests.batching.analysed import analyse
 
 Array = np.ndarray[Any, Any]
 ROWS = 6

@@ -14,9 +14,10 @@ from onnx import TensorProto, helper, numpy_helper
 from serving.execution.onnx_nodes import read_nodes
 from serving.loading.batching import interpreter as interpreting
 from serving.loading.batching import symbols
-from serving.loading.batching.analysis import Analysis, analyse
+from serving.loading.batching.analysis import Analysis
 from serving.loading.batching.steps import steps_of
 from serving.signature import Signature, Tensor
+from tests.batching.analysed import analyse
 
 # Expressions made: each takes microseconds.
 MOST_MADE = 300_000

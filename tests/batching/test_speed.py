@@ -7,8 +7,8 @@ import time
 import pytest
 from onnx import TensorProto, helper
 
-from serving.loading.batching.analysis import analyse
 from serving.signature import Signature, Tensor
+from tests.batching.analysed import analyse
 
 pytestmark = pytest.mark.alone
 

@@ -17,8 +17,9 @@ import onnx.parser
 import onnxruntime as ort
 
 from serving.execution.graph import signature_of
-from serving.loading.batching.analysis import Analysis, analyse
+from serving.loading.batching.analysis import Analysis
 from serving.model_config.schema import ModelConfig
+from tests.batching.analysed import analyse
 
 Rows = dict[str, np.ndarray[Any, Any]]
 

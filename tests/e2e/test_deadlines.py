@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.clients import http1, http2, misbehaving, oip
+from tests.clients.forms import FORMS, Question, RefusedError
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, slow, tiny, write
@@ -71,21 +72,14 @@ def runs_caused(gateway: Gateway, ask_and_leave: Callable[[], None]) -> int:
     raise AssertionError("the machine is too slow for this test")
 
 
-def test_the_timeout_parameter_is_a_deadline_over_grpc(gateway: Gateway) -> None:
+@pytest.mark.parametrize("form", ["raw", "json", "binary"])
+def test_the_timeout_parameter_is_a_deadline(gateway: Gateway, form: str) -> None:
     before = _runs(gateway)
-    with busy(gateway), channel(gateway) as one:
-        request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": 50_000})
-        error = refusal(stub(one).ModelInfer, request)
-    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert _runs(gateway) - before == RUNS, "expired work was run"
-
-
-def test_the_timeout_parameter_is_a_deadline_over_http(gateway: Gateway) -> None:
-    before = _runs(gateway)
-    with busy(gateway):
-        answer = gateway.infer("slow", {**BODY, "parameters": {"timeout": 50_000}})
-    assert answer.status == 504
-    assert answer.json()["error"]
+    question = Question("slow", {"X": X}, parameters={"timeout": 50_000})
+    with busy(gateway), pytest.raises(RefusedError) as refused:
+        FORMS[form](gateway, question)
+    assert refused.value.code == "DEADLINE_EXCEEDED"
+    assert refused.value.message
     assert _runs(gateway) - before == RUNS, "expired work was run"
 
 
@@ -122,16 +116,6 @@ def test_a_malformed_grpc_timeout_does_no_harm(gateway: Gateway, value: str) -> 
         )
     assert answer.code is not None
     assert answer.code != grpc.StatusCode.UNKNOWN.value[0]
-
-
-@pytest.mark.parametrize("value", [True, "soon", 0.5])
-def test_a_timeout_of_the_wrong_type_is_a_bad_request(gateway: Gateway, value: object) -> None:
-    with channel(gateway) as one:
-        request = oip.grpc_request("slow", {"X": X}, parameters={"timeout": value})
-        error = refusal(stub(one).ModelInfer, request)
-    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "timeout" in error.details()
-    assert gateway.infer("slow", {**BODY, "parameters": {"timeout": value}}).status == 400
 
 
 def test_the_default_limit_per_request_is_a_setting(start_gateway, repository) -> None:

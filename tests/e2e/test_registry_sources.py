@@ -75,6 +75,7 @@ def test_a_bare_file_serves_beside_a_directory_and_takes_what_changed_when_told(
     file.unlink()
     wait_until(lambda: "does not exist" in gateway.log(), 20, "it is missed")
     assert gateway.get("/v2/models/bare/infer", BODY, "POST").status == 200
+    assert gateway.get("/v2/models/barre/infer", BODY, "POST").status == 404
 
 
 def test_a_model_in_one_folder_serves_as_version_1_until_a_version_folder_comes(

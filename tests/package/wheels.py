@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.clients.gateway import ROOT, free_ports
+from tests.package import constraints
 
 DOCKER = ROOT / "deploy" / "docker"
 
@@ -26,7 +27,9 @@ def build(folder: Path) -> Path:
 
 def install(wheel: Path, prefix: Path) -> Path:
     """A new environment at ``prefix`` with the wheel, onnxruntime, and nothing else."""
-    run([DOCKER / "install.sh", wheel.parent, prefix])
+    # Where the checkout's own packages are locked (`make lock`), so are these.
+    locked = {"PIP_CONSTRAINT": str(constraints.FILE)} if os.environ.get("LOCKED") else {}
+    run([DOCKER / "install.sh", wheel.parent, prefix], **locked)
     return prefix
 
 

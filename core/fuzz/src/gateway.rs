@@ -135,7 +135,7 @@ pub fn witness() {
 /// Nothing is held for those who have left.
 pub fn settled(shared: &Arc<engine::doors::Shared>) {
     for _ in 0..2000 {
-        if shared.connections.load(std::sync::atomic::Ordering::Acquire) == 0 && shared.budget.used() == 0 {
+        if shared.present.connections() == 0 && shared.budget.used() == 0 {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));

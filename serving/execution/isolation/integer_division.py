@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serving.execution.onnx_constants import FLOAT, INT32, INT64, Constant
-from serving.execution.onnx_file import NotOnnxError
-from serving.execution.onnx_nodes import Graph, Model, Node, read_nodes
+from serving.execution.onnx_nodes import Graph, Model, Node
 
 _UINT8, _BOOL = 2, 9
 _UNSIGNED = frozenset({_UINT8, 4, 12, 13, _BOOL})
@@ -92,16 +91,8 @@ class _TooMuchError(Exception):
     """The graph is too large, or too entangled, to be looked through."""
 
 
-def divides_integers(model: bytes) -> bool:
-    """Whether a run can divide the smallest integer by -1, as far as the graph tells."""
-    try:
-        return graph_divides_integers(read_nodes(model))
-    except NotOnnxError:
-        return False  # it will not load
-
-
 def graph_divides_integers(model: Model) -> bool:
-    """The same of a graph that has been read."""
+    """Whether a run can divide the smallest integer by -1, as far as the graph tells."""
     try:
         return _Search(model).graph(model.graph, {}, 1)
     except _TooMuchError:

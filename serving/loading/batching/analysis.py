@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.execution.onnx_file import NotOnnxError
-from serving.execution.onnx_nodes import Model, read_nodes
+from serving.execution.onnx_nodes import Model
 from serving.loading.batching.call import FILLED, Scope, constant_of
 from serving.loading.batching.interpreter import OLDEST_OPSET, Interpreter
 from serving.loading.batching.symbols import Dim
@@ -52,21 +51,12 @@ class Analysis:
 VERDICTS: tuple[Verdict, ...] = ("not batchable", "coupled", "open", "proven")
 
 
-def analyse(model: bytes, signature: Signature, max_rows: int = 64) -> Analysis:
-    """What sharing runs does to the answers of ``model``, a serialized ModelProto.
+def analyse_graph(parsed: Model, signature: Signature, max_rows: int) -> Analysis:
+    """What sharing runs does to the answers of a model.
 
     ``signature``: inputs and outputs with the shapes that requests are held to. ``max_rows``:
     the most that a run ever has.
     """
-    try:
-        parsed = read_nodes(model)
-    except NotOnnxError as error:
-        return Analysis("open", why=f"the graph can't be read: it {error}")
-    return analyse_graph(parsed, signature, max_rows)
-
-
-def analyse_graph(parsed: Model, signature: Signature, max_rows: int) -> Analysis:
-    """``analyse`` for a graph that has been read."""
     if not signature.may_batch:
         return Analysis("not batchable", why=why_never(signature))
     opset = parsed.opsets.get("", OLDEST_OPSET)

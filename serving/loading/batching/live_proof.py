@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.events import log
 from serving.execution.faults import classify
@@ -95,8 +96,8 @@ class LiveProof:
     def stop(self, thread: int, alone: bool = True) -> None:
         self._runner.stop(thread, alone)
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        return self._runner.wait_ready(timeout)
+    def wait_ready(self, timeout: float | None = None, ending: Cancellation | None = None) -> bool:
+        return self._runner.wait_ready(timeout, ending)
 
     def _run(
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0

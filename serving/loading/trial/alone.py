@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from serving.cancellation import Cancellation
 from serving.execution.files import file_bytes
 from serving.loading.memory import check_alone, model_budget
 from serving.loading.trial.findings import Failure, Findings
@@ -32,7 +33,7 @@ def tried_alone(
     job = Job(name, 0, path, folder, config, settings, tuple(named), size, budget)
     trial = Trial()
     try:
-        outcome = trial.run(job, lambda: False)
+        outcome = trial.run(job, Cancellation())
     finally:
         trial.close()
     if isinstance(outcome, Failure):

@@ -4,22 +4,19 @@ more together than there is."""
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.loading.memory import Ledger, words
 from serving.loading.trial.findings import Failure, Findings
 from serving.loading.trial.trial import Job
 
 Outcome = Findings | Failure
-Cancelled = Callable[[], bool]
-# For others' trials to end, where one needs what they were lent, and from one look to the next
-# whether it is still wanted.
+# For others' trials to end, where one needs what they were lent.
 _WAIT_S = 10.0
-_LOOK_S = 0.1
 
 
 class TrialRoom:
@@ -34,12 +31,7 @@ class TrialRoom:
         # Whoever needs all that is free: two at once would each keep the other from it.
         self._whole = threading.Lock()
 
-    @property
-    def lent(self) -> int:
-        """Bytes."""
-        return self._lent
-
-    def try_out(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancelled) -> Outcome:
+    def try_out(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancellation) -> Outcome:
         """Run a trial within a share; where that is too little, again with all that is free,
         once others have ended or have had time to.
 
@@ -52,7 +44,9 @@ class TrialRoom:
             return self._with_all(job, run, cancelled)
         return outcome
 
-    def _with_all(self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancelled) -> Outcome:
+    def _with_all(
+        self, job: Job, run: Callable[[Job], Outcome], cancelled: Cancellation
+    ) -> Outcome:
         if not self._whole.acquire(blocking=False):
             raise self._no_room(self._left(job) - self._lent)
         try:
@@ -65,11 +59,13 @@ class TrialRoom:
             raise self._no_room(lent)
         return outcome
 
-    def _wait_for_others(self, cancelled: Cancelled) -> None:
-        end = time.monotonic() + _WAIT_S
+    def _wait_for_others(self, cancelled: Cancellation) -> None:
+        with cancelled.waking(self._wake), self._changed:
+            self._changed.wait_for(lambda: cancelled() or not self._lent, _WAIT_S)
+
+    def _wake(self) -> None:
         with self._changed:
-            while self._lent and not cancelled() and time.monotonic() < end:
-                self._changed.wait(_LOOK_S)
+            self._changed.notify_all()
 
     def _left(self, job: Job) -> int:
         """The job's own files are reserved already, and are part of what it takes."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import refusals
@@ -39,9 +40,9 @@ IDLE_S = 5.0
 PREPARED_S = 20.0
 # Kept at once: one for quick trials, and one for slow ones beside them.
 _MOST_IDLE = 2
-_LOOK_S = 0.05
-# For a trial to obey.
+# For a trial to obey, and from one word to the next until it does.
 _STOP_S = 1.0
+_AGAIN_S = 0.05
 _DROP_S = 10.0
 _MODULE = "serving.loading.trial.child"
 # A model of more than this part of the memory that its trial had may have died for want of it.
@@ -113,7 +114,7 @@ class Trial:
     def run(
         self,
         job: Job,
-        cancelled: Callable[[], bool],
+        cancelled: Cancellation,
         on_ready: Callable[[], None] = lambda: None,
     ) -> Findings | Failure:
         """What became of the version: findings, or a failure that another try would repeat.
@@ -203,27 +204,29 @@ def _is_empty(child: Child) -> bool:
 
 
 @contextlib.contextmanager
-def _watched(child: Child, cancelled: Callable[[], bool]) -> Iterator[None]:
+def _watched(child: Child, cancelled: Cancellation) -> Iterator[None]:
     """Have the trial stop as soon as nobody wants its version; kill a child that goes on."""
-    done = threading.Event()
+    woken, done = threading.Event(), threading.Event()
 
     def watch() -> None:
-        patience = int(_STOP_S / _LOOK_S)
-        while not done.wait(_LOOK_S):
-            if not cancelled():
-                continue
-            patience -= 1
-            # Again and again: a word may come just between two runs.
-            if patience < 0 or not child.tell("stop"):
-                child.kill()
+        woken.wait()
+        for _ in range(int(_STOP_S / _AGAIN_S)):
+            if done.is_set():
                 return
+            # Again and again: a word may come just between two runs.
+            child.tell("stop")
+            done.wait(_AGAIN_S)
+        if not done.is_set():
+            child.kill()
 
     watcher = threading.Thread(target=watch, name="trial-watch", daemon=True)
     watcher.start()
     try:
-        yield
+        with cancelled.waking(woken.set):
+            yield
     finally:
         done.set()
+        woken.set()
         watcher.join()
 
 

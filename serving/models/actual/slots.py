@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import threading
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serving import machine
+from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.events import log
 from serving.model_config import ModelConfig
@@ -52,7 +52,7 @@ class Load(Protocol):
         config: ModelConfig,
         settings: Settings,
         stats: _core.Stats | None,
-        cancelled: Callable[[], bool],
+        cancelled: Cancellation,
         on_trying: Callable[[], None],
         on_warming: Callable[[], None],
         on_changed: Callable[[], None],
@@ -84,13 +84,10 @@ class Work:
     slot: Slot
     config: ModelConfig | None
     stats: _core.Stats | None
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    gives_way: threading.Event = field(default_factory=threading.Event)
+    # Of the load under way: it is of no use any more or, where it gives way, not now.
+    ending: Cancellation = field(default_factory=Cancellation)
+    gives_way: bool = False
     loaded: Loaded | None = None
-
-    def is_to_end(self) -> bool:
-        """Whether a load under way is of no use any more, or not now."""
-        return self.cancelled.is_set() or self.gives_way.is_set()
 
 
 class Slots:
@@ -139,7 +136,8 @@ class Slots:
                 work.slot.gave_way += 1
             case places.GiveWay():
                 work.slot.told = True
-                work.gives_way.set()
+                work.gives_way = True
+                work.ending.cancel()
             case policy.Cancel():
                 self._cancel(work)
             case policy.Unload(words=words):
@@ -181,11 +179,11 @@ class Slots:
             self._fail(work, LoadError(known.error))
 
     def _begin_load(self, work: Work) -> None:
-        work.gives_way.clear()
+        work.gives_way, work.ending = False, Cancellation()
         work.slot.told, work.slot.trying_since = False, None
         self._move(work, State.LOADING)
         assert work.config is not None  # else it failed when it was added
-        load = partial(self._load_in_thread, work, work.config)
+        load = partial(self._load_in_thread, work, work.config, work.ending)
         try:
             self._outside.spawn(f"load-{work.slot.model}-{work.slot.version}", load)
         except RuntimeError as error:
@@ -195,7 +193,7 @@ class Slots:
     def _cancel(self, work: Work) -> None:
         """A load in progress ends as soon as its loader notices."""
         work.slot.cancelled = True
-        work.cancelled.set()
+        work.ending.cancel()
         if work.slot.state is State.NEW:
             self._end_cancelled(work)
 
@@ -241,7 +239,7 @@ class Slots:
 
     # Loading: the first function runs in a thread of its own, the others in the loop.
 
-    def _load_in_thread(self, work: Work, config: ModelConfig) -> None:
+    def _load_in_thread(self, work: Work, config: ModelConfig, ending: Cancellation) -> None:
         slot, outside = work.slot, self._outside
         try:
             fetched = slot.origin.fetch()
@@ -254,7 +252,7 @@ class Slots:
                 config=config,
                 settings=outside.settings,
                 stats=work.stats,
-                cancelled=work.is_to_end,
+                cancelled=ending,
                 on_trying=lambda: self._report(work, self._on_trying),
                 on_warming=lambda: self._report(work, self._on_warming),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
@@ -323,7 +321,7 @@ class Slots:
         if work.slot.cancelled:
             self._end_cancelled(work)
             return
-        if work.gives_way.is_set():
+        if work.gives_way:
             work.slot.gave_way += 1
             self._move(work, State.NEW, _GAVE_WAY)
             return

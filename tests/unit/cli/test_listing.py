@@ -70,21 +70,31 @@ def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(
     assert [row[-1] for row in cells[2:]] == ["-", "held back", WHY, "as above", "it is pinned"]
 
 
+def out(why: Absence, *each: Absence | None, more: str = "") -> dict[str, Any]:
+    """A model of which nothing is loaded, and what keeps out each version on disk."""
+    unloaded = tuple(UnloadedVersion(n, "in other words", one) for n, one in enumerate(each, 1))
+    reason = f"{why}{more}"
+    view = model("m", reason=reason)
+    return models_json([replace(view, own_reason=reason, absence=why, unloaded=unloaded)])[0]
+
+
+@pytest.mark.parametrize("why", [Absence.NOBODY_ASKED, Absence.BY_COMMAND])
+def test_what_keeps_out_every_version_is_not_said_of_the_model_again(why: Absence) -> None:
+    listed = out(why, why, why)
+    assert [row.version for row in rows(listed, everything=True)] == ["1", "2"]
+    assert [row.reason for row in rows(listed, everything=False)] == [why]
+
+
 @pytest.mark.parametrize(
-    ("of_all", "of_each"),
+    "listed",
     [
-        (Absence.NOBODY_ASKED.value, "nobody has asked for it"),
-        ("unloaded by command", "unloaded by command"),
+        out(Absence.NOBODY_ASKED, Absence.NOBODY_ASKED, None),
+        out(Absence.BY_COMMAND, Absence.BY_COMMAND, more="; version 1 is pinned and not ready"),
+        out(Absence.BY_POLICY, Absence.BY_POLICY),
     ],
 )
-def test_what_keeps_out_every_version_is_not_said_of_the_model_again(
-    of_all: str, of_each: str
-) -> None:
-    unloaded = (UnloadedVersion(1, of_each), UnloadedVersion(2, of_each))
-    out = replace(model("m", reason=of_all), own_reason=of_all, unloaded=unloaded)
-    (listed,) = models_json([out])
-    assert [row.version for row in rows(listed, everything=True)] == ["1", "2"]
-    assert [row.reason for row in rows(listed, everything=False)] == [of_all]
+def test_what_no_version_says_is_said_of_the_model(listed: dict[str, Any]) -> None:
+    assert [row.version for row in rows(listed, everything=True)][-1] is None
 
 
 def test_a_pipe_gets_columns_and_a_models_own_words_in_a_line(

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving import _core
+from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.execution.faults import Fault, FaultError
 from serving.execution.instances import Instances
@@ -41,8 +42,8 @@ class Function:
 
     run_alone = run
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        del timeout
+    def wait_ready(self, timeout: float | None = None, ending: Cancellation | None = None) -> bool:
+        del timeout, ending
         return True
 
 

@@ -119,7 +119,7 @@ class Function:
     def stop(self, thread, alone=True):
         self.stopped.append((thread, alone))
 
-    def wait_ready(self, timeout=None):
+    def wait_ready(self, timeout=None, ending=None):
         return True
 
 
@@ -150,6 +150,30 @@ def gather(tmp_path):
 
 def wait(requests):
     assert all(request.done.wait(30) for request in requests)
+
+
+class Away:
+    """Its process is away, and nothing but the end ends the wait for it."""
+
+    def __init__(self):
+        self.waits = queues.SimpleQueue()
+
+    def wait_ready(self, timeout=None, ending=None):
+        self.waits.put(timeout)
+        woken = threading.Event()
+        with ending.waking(woken.set):
+            return not woken.wait(20)
+
+    run = run_alone = stop = None
+
+
+def test_threads_that_wait_for_the_models_process_end_when_told():
+    line, runner = Queue(), Away()
+    line.line.put(None)
+    instances = Instances(line, runner, 1, "m:1")
+    assert runner.waits.get(timeout=20) is None  # as long as it takes
+    assert instances.join(10)
+    assert runner.waits.empty()  # and did not look again and again
 
 
 @pytest.mark.parametrize("guilty", [[0], [5], [12], [3, 4], [0, 6, 12], list(range(13))])
@@ -302,7 +326,7 @@ class Child:
             raise CrashError("SIGFPE", alone)
         return [np.array(x)]
 
-    def wait_ready(self, timeout=None):
+    def wait_ready(self, timeout=None, ending=None):
         if self.comes_back:
             self.up = True
         return self.up

@@ -14,6 +14,7 @@ import pytest
 from onnx import helper
 
 from serving import _core
+from serving.cancellation import Cancellation
 from serving.errors import LoadError
 from serving.loading.loader import Loader
 from serving.loading.trial.trial import LoadCancelledError
@@ -181,15 +182,16 @@ def test_generated_input_that_does_not_run_is_only_noted(load):
 
 
 def test_a_cancelled_load_leaves_nothing_behind(load):
-    asked = []
+    class AtItsFourthStep(Cancellation):
+        asked = 0
 
-    def cancelled():
-        asked.append(True)
-        return len(asked) > 3
+        def __call__(self):
+            self.asked += 1
+            return self.asked > 3
 
     before = threading.active_count()
     with pytest.raises(LoadCancelledError):
-        load(graphs.softmax(), cancelled=cancelled)
+        load(graphs.softmax(), cancelled=AtItsFourthStep())
     assert threading.active_count() <= before
 
 

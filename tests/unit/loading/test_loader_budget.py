@@ -23,6 +23,7 @@ from serving.registry.manifest import MANIFEST_NAME
 from serving.settings import load_settings
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT
+from tests.unit.trims import trims_end
 
 OFF = {"loading.trial": "off"}
 
@@ -168,8 +169,7 @@ def swap(tmp_path, load, leak) -> list[int]:
             leak(old)
             assert old.close(10)
         old = new
-        (loader,) = load.loaders.values()
-        assert loader.settle(30)
+        assert trims_end(30)
         gc.collect()
         levels.append(process.memory_info().rss)
     return levels

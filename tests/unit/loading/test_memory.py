@@ -11,6 +11,7 @@ from serving.loading.memory import Ledger, check_alone, model_budget, resident, 
 from serving.loading.trim import Trimmer
 from serving.model_config.schema import ModelConfig
 from serving.settings import load_settings
+from tests.unit.trims import trims_end
 
 
 def settings_of(**keys: object):
@@ -131,12 +132,12 @@ def test_a_trim_waits_for_a_quiet_moment_and_many_askings_are_one():
     assert entered.wait(10)
     assert trimmed == []
     go.set()
-    assert trimmer.settle(10)
+    assert trims_end(10)
     assert len(waited) == 4
     assert trimmed == [True]
     for _ in range(50):
         trimmer.ask()
-    assert trimmer.settle(10)
+    assert trims_end(10)
     assert len(trimmed) < 50
 
 
@@ -148,5 +149,5 @@ def test_a_process_that_is_never_quiet_trims_all_the_same():
 
     trimmer = Trimmer(lambda: trimmed.append(True), lambda: cpu[0], wait)
     trimmer.ask()
-    assert trimmer.settle(10)
+    assert trims_end(10)
     assert trimmed == [True]

@@ -1,4 +1,4 @@
-"""Finding and reading the file: one of two, bounded, UTF-8; and its fingerprint."""
+"""Finding and reading the file: one of two, bounded, UTF-8."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ConfigError
-from serving.model_config import ModelConfig, config_fingerprint, load_model_config
+from serving.model_config import ModelConfig, load_model_config
 from serving.model_config.load import MAX_BYTES
 
 
@@ -29,7 +29,6 @@ def refused(model: Path) -> str:
 
 def test_without_a_file_all_is_default(model: Path) -> None:
     assert load_model_config(model) == ModelConfig()
-    assert config_fingerprint(model) == ""
 
 
 def test_each_form_is_found_by_its_name(model: Path) -> None:
@@ -65,7 +64,6 @@ def test_a_huge_file_is_not_read_whole(model: Path) -> None:
         file.truncate(50 * 1024**3)
 
     assert refused(model) == f"config.pbtxt is larger than {MAX_BYTES} bytes"
-    assert config_fingerprint(model)
 
 
 def test_a_pipe_or_a_folder_of_that_name_does_not_hang(model: Path) -> None:
@@ -81,15 +79,3 @@ def test_a_dangling_link_is_an_error_not_a_missing_file(model: Path) -> None:
     (model / "model.yaml").symlink_to(model / "gone")
 
     assert refused(model).startswith("model.yaml cannot be read")
-
-
-def test_the_fingerprint_follows_bytes_and_form(model: Path) -> None:
-    seen = {config_fingerprint(model)}
-    for name, text in [("model.yaml", "a"), ("model.yaml", "b"), ("config.pbtxt", "b")]:
-        for old in model.iterdir():
-            old.unlink()
-        (model / name).write_text(text)
-        seen.add(config_fingerprint(model))
-        assert config_fingerprint(model) == config_fingerprint(model)
-
-    assert len(seen) == 4

@@ -25,7 +25,8 @@ def test_integers_may_be_texts_and_enumerations_in_any_case() -> None:
         dynamic_batching={"max_queue_delay_microseconds": "250"},
         version_policy={"specific": {"versions": ["1", 3]}},
     )
-    assert (config.max_batch_size, config.instances, config.instance_kind) == (16, 2, "cpu")
+    assert (config.max_batch_size, config.instances) == (16, 2)
+    assert config.providers_prefer == ("CPUExecutionProvider",)
     assert config.delay_us == 250
     assert config.version_policy.specific == (1, 3)
     assert config.inputs[0].datatype == "FP32"

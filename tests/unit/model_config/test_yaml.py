@@ -137,7 +137,7 @@ def test_the_table_above_has_every_key() -> None:
 
 def test_every_field_of_the_configuration_can_be_set() -> None:
     set_by_yaml = {case[1].split(".")[0] for case in CASES}
-    own = {"source", "instance_kind", "triton", "ignored"}
+    own = {"source", "triton", "ignored"}
 
     assert {field.name for field in fields(ModelConfig)} == set_by_yaml | own
 

@@ -59,12 +59,13 @@ def test_a_file_that_changes_is_whole_again_after_the_settle_time_or_when_told(f
     assert found.origin.fingerprint() == found.fingerprint
 
 
-def test_fault_6_a_file_that_vanishes_is_out_of_sight_and_not_gone(file: Path) -> None:
+def test_fault_6_a_file_that_vanishes_hides_its_own_model_and_no_other(file: Path) -> None:
     watching = source(file)
     _, version = only(watching.scan())
     file.unlink()
     snapshot = watching.scan()
-    assert [(error.root, error.reason) for error in snapshot.errors] == [(file, "does not exist")]
+    assert [(model.name, model.error) for model in snapshot.models] == [("iris", "does not exist")]
+    assert snapshot.errors == ()
     assert version.origin.fingerprint() == ""
 
 

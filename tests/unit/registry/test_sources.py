@@ -23,7 +23,7 @@ from serving.registry.configs import Configs
 from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import (
-    IN_TWO,
+    IN_TWO_SOURCES,
     Closely,
     Fetched,
     FoundModel,
@@ -225,7 +225,7 @@ def test_a_model_that_two_sources_have_is_an_error_of_that_model_alone() -> None
     both = joined([one, other])
     assert [(found.name, found.error) for found in both.models] == [
         ("a", ""),
-        ("b", IN_TWO),
+        ("b", IN_TWO_SOURCES),
         ("c", ""),
     ]
     assert (both.errors, both.settles_in) == (other.errors, 2.0)

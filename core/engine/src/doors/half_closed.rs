@@ -16,7 +16,8 @@ const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// From one question to the next, at first; then twice as long each time, for clients may count
 /// interim responses.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
-/// From one look for the reset to the next, at first and at last.
+/// From one look for the reset to the next, at first and at last: the end of what the peer sends
+/// has made the socket ready to be read for good, so that a reset makes it no readier.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_millis(250);
 

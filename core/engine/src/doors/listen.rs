@@ -165,7 +165,8 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => hand_out(io, stream, door, handing, next),
                 // Out of descriptors, or the peer went before we looked: neither may
-                // end the loop, and the first must not spin (fault 36).
+                // end the loop, and the first must not spin (fault 36): nothing tells when
+                // there is a descriptor again.
                 Err(error) => {
                     if is_shortage(&error) && !std::mem::replace(&mut said, true) {
                         let fields = vec![("error", error.to_string().into())];
@@ -198,12 +199,12 @@ struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.shared.connections.fetch_sub(1, Ordering::AcqRel);
+        self.shared.present.disconnect();
     }
 }
 
 fn slot(shared: &Arc<Shared>) -> Option<Slot> {
-    let before = shared.connections.fetch_add(1, Ordering::AcqRel);
+    let before = shared.present.connect();
     let slot = Slot { shared: shared.clone() };
     if before >= shared.config.max_connections {
         if shared.connections_refused.fetch_add(1, Ordering::Relaxed) == 0 {

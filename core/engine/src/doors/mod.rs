@@ -14,6 +14,7 @@ pub mod lifetime;
 mod linger;
 pub mod listen;
 pub mod pace;
+pub mod present;
 pub mod read_ahead;
 mod server;
 pub mod signpost;
@@ -39,7 +40,7 @@ use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -98,8 +99,7 @@ pub struct Shared {
     pub changed: watch::Sender<u64>,
     pub draining: watch::Sender<bool>,
     ready: AtomicBool,
-    in_flight: AtomicUsize,
-    pub connections: AtomicUsize,
+    pub present: present::Present,
     pub connections_total: AtomicU64,
     pub connections_refused: AtomicU64,
     /// For those who look for it elsewhere; 0 until it is known.
@@ -120,7 +120,7 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.shared.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.shared.present.end_request();
     }
 }
 
@@ -148,8 +148,7 @@ impl Shared {
             changed: watch::Sender::new(0),
             draining: watch::Sender::new(false),
             ready: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(0),
-            connections: AtomicUsize::new(0),
+            present: present::Present::default(),
             connections_total: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             admin_port: AtomicU16::new(0),
@@ -158,12 +157,12 @@ impl Shared {
     }
 
     pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.present.begin_request();
         InFlight { shared: self.clone() }
     }
 
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Acquire)
+        self.present.requests()
     }
 
     pub fn is_ready(&self) -> bool {

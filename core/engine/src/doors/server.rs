@@ -8,7 +8,7 @@ use crate::stats::Stats;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub struct Server {
     shared: Arc<Shared>,
@@ -55,14 +55,7 @@ impl Server {
     /// Close the listeners, let connections finish; true when nothing is in flight.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.shared.draining.send_replace(true);
-        let began = Instant::now();
-        while began.elapsed() < timeout {
-            if self.shared.in_flight() == 0 && self.shared.connections.load(Ordering::Acquire) == 0 {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        self.shared.in_flight() == 0
+        self.shared.present.wait_for_none(timeout) || self.shared.in_flight() == 0
     }
 
     /// What versions did until now, in order of model and version: those of the table that are
@@ -89,7 +82,7 @@ impl Server {
         let shared = &self.shared;
         let observer = &shared.observer;
         Totals {
-            connections: shared.connections.load(Ordering::Relaxed) as u64,
+            connections: shared.present.connections() as u64,
             connections_total: shared.connections_total.load(Ordering::Relaxed),
             connections_refused: shared.connections_refused.load(Ordering::Relaxed),
             buffered_bytes: shared.budget.used() as u64,

@@ -2,7 +2,9 @@
 
 use super::{Shared, drain_begins};
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
@@ -26,23 +28,66 @@ pub async fn first_words(stream: &TcpStream, shared: &Shared, began: Instant) ->
     }
 }
 
-/// Look at the first bytes without taking them.
+/// Wait for enough of the first bytes to tell, without taking them.
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; PREFACE.len()];
-    let mut pause = Duration::from_millis(5);
+    let socket = socket2::SockRef::from(stream);
+    let look = || {
+        let mut first = [const { MaybeUninit::new(0) }; PREFACE.len()];
+        let seen = socket.peek(&mut first)?;
+        // SAFETY: all of it was zero at the least.
+        judged(&first.map(|byte| unsafe { byte.assume_init() })[..seen])
+    };
     loop {
-        let seen = stream.peek(&mut first).await?;
-        if seen == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let ready = stream.ready(Interest::READABLE).await?;
+        match stream.try_io(Interest::READABLE, look) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ready.is_read_closed() => {}
+            said => return said,
         }
-        if first[..seen] != PREFACE[..seen] {
-            return Ok(false);
+    }
+}
+
+/// Whether these are a preface's bytes; as long as that can't be told, no more than if there were
+/// none.
+fn judged(first: &[u8]) -> io::Result<bool> {
+    match first.len() {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        seen if first != &PREFACE[..seen] => Ok(false),
+        seen if seen < PREFACE.len() => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doors::test_sockets::pair;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn the_first_bytes_are_waited_for_however_they_come() {
+        let (server, mut client) = pair().await;
+        client.set_nodelay(true).unwrap();
+        let looking = tokio::spawn(async move { speaks_http2(&server).await });
+        for byte in PREFACE {
+            client.write_all(&[*byte]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        if seen == PREFACE.len() {
-            return Ok(true);
+        assert!(looking.await.unwrap().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_begins_like_a_preface_may_be_something_else_or_nothing() {
+        for (rest, expected) in [(Some(b"POST"), Some(false)), (None, None)] {
+            let (server, mut client) = pair().await;
+            client.write_all(b"PR").await.unwrap();
+            let looking = tokio::spawn(async move { speaks_http2(&server).await });
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            match rest {
+                Some(rest) => client.write_all(rest).await.unwrap(),
+                None => drop(client),
+            }
+            let said = tokio::time::timeout(Duration::from_secs(20), looking).await.unwrap().unwrap();
+            assert_eq!(said.ok(), expected);
         }
-        // Part of a preface: peek would return at once, so wait a little.
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
     }
 }

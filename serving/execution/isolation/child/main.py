@@ -42,7 +42,8 @@ from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
-# Between two looks at runs that are to end.
+# From one word to end to the next, for runs that go on: onnxruntime forgets one that comes just
+# between two runs.
 _LOOK_S = 0.05
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -117,18 +118,16 @@ class Child:
             raise ChildFailedError(str(answer["failed"]))
         return answer
 
-    def tell(self, word: str) -> bool:
+    def tell(self, word: str) -> None:
         """Have it hear a word at once, also while it is busy with a question: there is no
-        answer. False where that is not possible, now or any more."""
+        answer. Nothing is told to one that is gone, or just being asked something."""
         if not self._sending.acquire(blocking=False):
-            return False
+            return
         try:
-            framing.send(self._channel, {"word": word})
-        except (OSError, framing.FramingError):
-            return False
+            with contextlib.suppress(OSError):  # whoever asks it will be told
+                framing.send(self._channel, {"word": word})
         finally:
             self._sending.release()
-        return True
 
     def _receive(self, until: float | None) -> tuple[Message, list[int]]:
         try:
@@ -142,7 +141,7 @@ class Child:
         """How a child ended that closed its socket or is about to end. One that lives on
         without it is killed."""
         try:
-            code = self._process.wait(_END_S)
+            code = _ended(self._process, _END_S)
         except subprocess.TimeoutExpired:
             self.kill()
             code = self._process.returncode or 0
@@ -158,18 +157,35 @@ class Child:
         """End it at once; whoever waits for an answer gets ChildDiedError."""
         self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_END_S)
+            _ended(self._process, _END_S)
 
     def close(self) -> None:
         """Let it end by itself, or kill it after two seconds. Nothing of it is left."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         try:
-            self._process.wait(_CLOSE_S)
+            _ended(self._process, _CLOSE_S)
         except subprocess.TimeoutExpired:
             self.kill()
         with self._lock:
             self._channel.close()
+
+
+def _ended(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Its status once it has ended; TimeoutExpired where it has not ``seconds`` later. Until
+    then this sleeps: ``Popen.wait`` with a time-out looks again and again."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # macOS; or a container forbids it; or it is gone
+        return process.wait(seconds)
+    try:
+        ends = select.poll()
+        ends.register(pidfd, select.POLLIN)
+        if not ends.poll(seconds * 1000):
+            raise subprocess.TimeoutExpired(process.args, seconds)
+    finally:
+        os.close(pidfd)
+    return process.wait()
 
 
 def _signal_name(number: int) -> str:

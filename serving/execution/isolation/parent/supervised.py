@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import snapshot
@@ -93,14 +94,21 @@ class IsolatedRunner:
         if hosted is not None:
             hosted.stop(thread, alone)
 
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until the child runs, at most so many seconds; whether it does. Once closed it
-        never will."""
+    def wait_ready(self, timeout: float | None = None, ending: Cancellation | None = None) -> bool:
+        """Wait until the child runs, at most so many seconds or until ``ending`` is cancelled;
+        whether it does. Once closed it never will."""
         if self._hosted is not None:
             return True
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._hosted is not None, timeout)
+        ending = ending or Cancellation()
+        with ending.waking(self._wake), self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._hosted is not None or ending(), timeout
+            )
             return self._hosted is not None
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the child, whatever runs in it, and give everything back."""

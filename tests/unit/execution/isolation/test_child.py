@@ -109,7 +109,21 @@ def test_it_hears_a_word_while_it_is_busy_with_a_question(child: Child) -> None:
     threading.Timer(0.3, child.tell, ("now",)).start()
     assert child.ask({"do": "wait_for_word"}, timeout=30) == {"heard": "now"}
     child.kill()
-    assert not child.tell("too late")
+    child.tell("too late")  # nobody hears it, and whoever asks next is told why
+    with pytest.raises(ChildDiedError):
+        child.ask({"do": "echo", "what": 1})
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system tells of no process's end")
+def test_its_end_is_waited_for_and_not_looked_for(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_again(seconds: float) -> None:
+        raise AssertionError(f"it slept for {seconds} s")
+
+    monkeypatch.setattr(time, "sleep", look_again)
+    threading.Timer(0.3, os.kill, (child.pid, signal.SIGSEGV)).start()
+    assert child.end().words == "SIGSEGV"
 
 
 def test_killing_it_ends_the_wait_for_its_answer(child: Child) -> None:

@@ -10,13 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from serving.execution.isolation.integer_division import divides_integers, graph_divides_integers
-from serving.execution.onnx_nodes import read_file_nodes
+from serving.execution.isolation.integer_division import graph_divides_integers
+from serving.execution.onnx_nodes import read_file_nodes, read_nodes
 from tests import crash_models, real_models, small_models
 from tests.unit import graphs
 from tests.unit.graphs import BOOL, FLOAT, INT32, INT64, UINT8, node
 
 ROOT = Path(__file__).resolve().parents[4]
+
+
+def divides_integers(model: bytes) -> bool:
+    return graph_divides_integers(read_nodes(model))
 
 
 def file_divides_integers(version_dir: Path, filename: str) -> bool:
@@ -182,11 +186,15 @@ def test_functions_that_call_themselves_are_given_up_as_unsafe() -> None:
     assert divides_integers(made.SerializeToString())
 
 
-def test_what_is_no_model_divides_nothing() -> None:
-    whole = crash_models.divide_by_input().SerializeToString()
+def test_what_is_no_model_divides_nothing(tmp_path: Path) -> None:
+    place = small_models.write(tmp_path, "m", crash_models.divide_by_input())
+    file = place / "model.onnx"
+    whole = file.read_bytes()
     for length in range(len(whole)):
-        divides_integers(whole[:length])
-    assert not divides_integers(b"\x3a\xff")
+        file.write_bytes(whole[:length])
+        file_divides_integers(place, "model.onnx")
+    file.write_bytes(b"\x3a\xff")
+    assert not file_divides_integers(place, "model.onnx")
 
 
 def test_a_file_that_cannot_be_read_divides_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.loading.batching.analysis import Analysis
 from serving.loading.memory import Ledger
@@ -24,10 +25,6 @@ FINE = Findings(Analysis("proven"), memory_bytes=10)
 def job(size: int = 10, budget: int = 1000) -> Job:
     here = Path()
     return Job("m", 1, here, here, ModelConfig(), SETTINGS, (), size, budget)
-
-
-def never() -> bool:
-    return False
 
 
 class Taking:
@@ -48,33 +45,38 @@ def room(size: int = 10) -> TrialRoom:
 
 
 def test_fault_106_trials_side_by_side_are_lent_no_more_than_there_is() -> None:
-    shared, sums = room(), list[int]()
+    shared, lent = room(), list[int]()
     together = threading.Barrier(2)
 
     def run(one: Job) -> Findings:
         together.wait(20)
-        sums.append(shared.lent)
+        lent.append(one.budget)
         together.wait(20)
         return FINE
 
-    threads = [threading.Thread(target=shared.try_out, args=(job(), run, never)) for _ in range(2)]
+    threads = [
+        threading.Thread(target=shared.try_out, args=(job(), run, Cancellation())) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert sums == [1000, 1000]
-    assert shared.lent == 0
+    assert lent == [500, 500]
+    # All of it was given back.
+    next_one = Taking(1000)
+    assert shared.try_out(job(), next_one, Cancellation()) is FINE
+    assert next_one.lent == [500, 1000]
 
 
 def test_one_that_needs_more_than_its_share_gets_all_that_is_free() -> None:
     large = Taking(900)
-    assert room().try_out(job(), large, never) is FINE
+    assert room().try_out(job(), large, Cancellation()) is FINE
     assert large.lent == [500, 1000]
 
 
 def test_one_whose_files_alone_need_more_is_not_tried_in_vain() -> None:
     large = Taking(900)
-    assert room(300).try_out(job(size=300), large, never) is FINE
+    assert room(300).try_out(job(size=300), large, Cancellation()) is FINE
     assert large.lent == [1000]
 
 
@@ -88,14 +90,14 @@ def test_what_memory_cut_short_is_looked_at_again_and_a_large_model_as_such_is_n
         lent.append(one.budget)
         return Findings(Analysis("proven"), memory_bytes=490, short=short)
 
-    room().try_out(job(), run, never)
+    room().try_out(job(), run, Cancellation())
     assert lent == ([500, 1000] if short else [500])
 
 
 def test_what_needs_more_than_all_fails_for_good() -> None:
-    assert room().try_out(job(), Taking(2000), never) is TOO_LITTLE
+    assert room().try_out(job(), Taking(2000), Cancellation()) is TOO_LITTLE
     own = Taking(2000)
-    assert room().try_out(job(budget=200), own, never) is TOO_LITTLE
+    assert room().try_out(job(budget=200), own, Cancellation()) is TOO_LITTLE
     assert own.lent == [200]
 
 
@@ -106,11 +108,11 @@ def test_of_two_that_need_all_the_second_is_tried_another_time() -> None:
         if one.budget < 1000:
             return TOO_LITTLE
         with pytest.raises(LoadError, match="no room for its trial") as error:
-            shared.try_out(job(), Taking(900), never)
+            shared.try_out(job(), Taking(900), Cancellation())
         assert error.value.retry is Retry.LATER
         return FINE
 
-    assert shared.try_out(job(), run, never) is FINE
+    assert shared.try_out(job(), run, Cancellation()) is FINE
 
 
 def test_one_that_needs_all_waits_until_others_have_ended() -> None:
@@ -126,10 +128,10 @@ def test_one_that_needs_all_waits_until_others_have_ended() -> None:
         return large(one)
 
     large = Taking(900)
-    beside = threading.Thread(target=shared.try_out, args=(job(), other, never))
+    beside = threading.Thread(target=shared.try_out, args=(job(), other, Cancellation()))
     beside.start()
     assert started.wait(20)
-    assert shared.try_out(job(), run, never) is FINE
+    assert shared.try_out(job(), run, Cancellation()) is FINE
     assert large.lent == [500, 1000]
     beside.join(20)
 
@@ -138,5 +140,5 @@ def test_what_loaded_versions_leave_no_room_for_is_tried_another_time() -> None:
     ledger = Ledger(1000)
     ledger.change(410)
     with pytest.raises(LoadError, match="leave 600 bytes of the 1 KB") as error:
-        TrialRoom(ledger, places=2).try_out(job(), Taking(900), never)
+        TrialRoom(ledger, places=2).try_out(job(), Taking(900), Cancellation())
     assert error.value.retry is Retry.LATER

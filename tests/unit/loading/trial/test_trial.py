@@ -13,6 +13,7 @@ import psutil
 import pytest
 from onnx import helper
 
+from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.execution.isolation.parent.process import ChildDiedError
 from serving.execution.runtime import ort
@@ -268,24 +269,24 @@ def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials
 def test_fault_106_a_cancelled_trial_ends_at_once_and_its_child_tries_the_next(trials, started):
     one = trials()
     for name in ("a", "b"):
-        cancelled = threading.Event()
-        trying = threading.Timer(0.3, cancelled.set).start
+        cancelled = Cancellation()
+        trying = threading.Timer(0.3, cancelled.cancel).start
         with pytest.raises(LoadCancelledError):
-            one.load(_endless(), name=name, cancelled=cancelled.is_set, on_trying=trying)
+            one.load(_endless(), name=name, cancelled=cancelled, on_trying=trying)
     assert one.load(graphs.softmax(), name="good").verdict.batched
     assert len(started) == 1
 
 
 def test_a_trial_that_does_not_obey_ends_with_its_child(trials, started):
     one = trials()
-    cancelled = threading.Event()
+    cancelled = Cancellation()
 
     def hang():
         os.kill(started[0].pid, signal.SIGSTOP)
-        cancelled.set()
+        cancelled.cancel()
 
     with pytest.raises(LoadCancelledError):
-        one.load(_endless(), cancelled=cancelled.is_set, on_trying=hang)
+        one.load(_endless(), cancelled=cancelled, on_trying=hang)
     assert not started[0].alive
 
 
