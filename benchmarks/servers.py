@@ -88,10 +88,10 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def wait(self, ready: Callable[[], bool]) -> Self:
+    def wait(self, ready: Callable[[], bool], within_s: float = READY_WITHIN_S) -> Self:
         """Wait until ``ready``. Raises RuntimeError with the log when it never is."""
         try:
-            wait_for(ready, self._process)
+            wait_for(ready, self._process, within_s)
         except RuntimeError as error:
             self.__exit__()
             raise RuntimeError(f"{error}:\n{self._log.read_text()[-3000:]}") from None
@@ -109,8 +109,16 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time so far."""
+        return self._ticks(11) * _TICK_S
+
+    def cpu_seconds_of_children(self) -> float:
+        """Of those that have ended, and were waited for."""
+        return self._ticks(13) * _TICK_S
+
+    def _ticks(self, at: int) -> int:
+        """Of a figure for user time, and the one for system time behind it."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * _TICK_S
+        return int(fields[at]) + int(fields[at + 1])
 
     def resident_bytes(self) -> int:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
@@ -127,6 +135,7 @@ class Gateway(Server):
         settings: Mapping[str, str] | None = None,
         entry: Sequence[str] = ("-m", "serving"),
         before: Sequence[str] = (),
+        within_s: float = READY_WITHIN_S,
     ) -> None:
         self.http_port, self.grpc_port, self.admin_port = (free_port() for _ in range(3))
         chosen = {
@@ -144,7 +153,7 @@ class Gateway(Server):
             folder / "gateway.log",
             before,
         )
-        self.wait(self._ready)
+        self.wait(self._ready, within_s)
 
     def _ready(self) -> bool:
         try:
