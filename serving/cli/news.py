@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from serving.models.desired.on_disk import numbers
 from serving.models.reasons import Absence
 from serving.models.state import PENDING, State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 
 Views = tuple[ModelView, ...]
 # A text and its style.
@@ -30,18 +30,26 @@ class News:
         # Why versions failed, as far as it was said: each tries again, and may fail again.
         self._failed: dict[tuple[str, int], str] = {}
 
-    def lines(self, views: Views) -> list[Line]:
-        before, self._before = self._before, {view.name: view for view in views}
+    def lines(self, changed: Changes) -> list[Line]:
         found: list[Line] = []
-        for view in views:
-            old = before.pop(view.name, None)
-            if old is not view:
+        for name, view in sorted(changed.items()):
+            old = self._before.get(name)
+            if view is not None and old is not view:
+                self._before[name] = view
                 found += self._of_model(old, view)
-        for gone in before.values():
-            self._said.pop(gone.name, None)
-            self._failed = {key: why for key, why in self._failed.items() if key[0] != gone.name}
-            found += [(f"{gone.name} {v.number}: unloaded", "") for v in gone.versions if _ready(v)]
+        for name in sorted(name for name, view in changed.items() if view is None):
+            found += self._of_gone(name)
         return found
+
+    def _of_gone(self, name: str) -> Iterator[Line]:
+        gone = self._before.pop(name, None)
+        if gone is None:
+            return
+        self._said.pop(name, None)
+        for version in gone.versions:
+            self._failed.pop((name, version.number), None)
+            if _ready(version):
+                yield f"{name} {version.number}: unloaded", ""
 
     def _of_model(self, old: ModelView | None, new: ModelView) -> Iterator[Line]:
         before = {v.number: v for v in old.versions} if old is not None else {}

@@ -9,14 +9,16 @@ from serving.cli.news import News, Progress, answering, failed, few, left_out
 from serving.cli.telling import _control_words
 from serving.models.reasons import Absence
 from serving.models.state import State
-from serving.models.views import ModelView, Route, UnloadedVersion, VersionView
+from serving.models.views import Changes, ModelView, Route, UnloadedVersion, VersionView
 from serving.settings import Settings
 from tests.unit.protocol_views import failed as failed_version
 from tests.unit.protocol_views import model, version
 
 
 def texts(news: News, *views: ModelView) -> list[str]:
-    return [text for text, _ in news.lines(views)]
+    """What is said where these models, and no others, are there."""
+    gone: Changes = dict.fromkeys(news._before)
+    return [text for text, _ in news.lines({**gone, **{view.name: view for view in views}})]
 
 
 def absent(name: str, why: Absence) -> ModelView:

@@ -45,7 +45,7 @@ struct HealthListResponse {
 /// The answer to `Health/List`: the server's services and the models, by name.
 fn list(shared: &Shared, _: Bytes) -> crate::error::Result<Bytes> {
     let table = shared.routes.table();
-    let mut names: Vec<&str> = table.models.keys().map(String::as_str).collect();
+    let mut names: Vec<&str> = table.names().collect();
     names.sort_unstable();
     let statuses = SERVER
         .into_iter()
@@ -61,7 +61,7 @@ fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let ready = if SERVER.contains(&service) {
         shared.is_ready()
     } else {
-        shared.routes.table().models.get(service)?.is_ready()
+        shared.routes.table().get(service)?.is_ready()
     };
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }
