@@ -17,6 +17,8 @@ Line = tuple[str, str]
 _MOST_NAMED = 20
 _FIRST_WORD_S = 2.0
 _LONGEST_SILENCE_S = 30.0
+# Versions after which there is something to expect of the others.
+_ENOUGH_DONE = 10
 
 
 class News:
@@ -126,9 +128,14 @@ class Progress:
         done = len(versions) - len(under_way)
         now_at = [f"{n} {v.number}" for n, v in versions if v.state in PENDING - {State.NEW}]
         return (
-            f"loading for {passed:.0f} s: {done} of {len(versions)} versions done;"
-            f" now {few(now_at or under_way, 3)}"
+            f"loading for {passed:.0f} s: {done:,} of {len(versions):,} versions done"
+            f"{_left(passed, done, len(under_way))}; now {few(now_at or under_way, 3)}"
         )
+
+
+def _left(passed: float, done: int, rest: int) -> str:
+    """How long the rest may take, "" where too few are done to tell."""
+    return f", about {passed / done * rest:.0f} s left" if done >= _ENOUGH_DONE else ""
 
 
 def answering(views: Views) -> list[str]:

@@ -87,6 +87,14 @@ def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
     assert Progress(0.0).line((model("m", version(1)),), 12.0) == ""
 
 
+def test_the_progress_of_many_says_how_long_the_rest_may_take() -> None:
+    done = [model(f"done{number}", version(1)) for number in range(400)]
+    rest = [model(f"rest{number}", loading(1, State.NEW)) for number in range(1200)]
+    line = Progress(0.0).line((*done, *rest), 4.0)
+    words = "loading for 4 s: 400 of 1,600 versions done, about 12 s left; now rest0 1, rest1 1,"
+    assert line.startswith(words)
+
+
 def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() -> None:
     pinned = (
         f"{Absence.NOBODY_ASKED}; version 1 is pinned and not ready (not loaded); nothing answers"
