@@ -126,10 +126,11 @@ def _directories(proc_cgroup: Path, root: Path, controller: str) -> Sequence[Pat
 
 @lru_cache(maxsize=16)
 def _groups(said: str, root: Path, controller: str) -> Sequence[Path]:
-    """``said``: by /proc, of the process's groups. Asked at each load, and seldom another."""
+    """Those that are there. ``said``: by /proc, of the process's groups; it is asked for at each
+    load, and seldom another."""
     mount, group = _mounted(said, root, controller)
-    above = [group, *group.parents] if group.parts else []
-    return (*(mount / one for one in above if one.parts), mount)
+    above = [mount / one for one in (group, *group.parents) if one.parts]
+    return tuple(one for one in (*above, mount) if one.is_dir())
 
 
 def _mounted(said: str, root: Path, controller: str) -> tuple[Path, Path]:

@@ -1,9 +1,10 @@
 //! The immutable table: what answers what. A table with a few other routes than another shares all
 //! the rest with it, so that a change costs what changed and not what there is.
 
+use super::draw::Key;
 use super::route::{RETRY, Resolved, Route};
 use super::version::{Reference, parse_version};
-use super::{Key, words};
+use super::words;
 use crate::error::{Error, ErrorCode, Result};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
