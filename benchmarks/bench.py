@@ -45,12 +45,14 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 @dataclass(frozen=True)
 class Bench:
-    """``seconds`` a run and ``rounds`` of interleaved runs; ``work`` is thrown away."""
+    """``seconds`` a run and ``rounds`` of interleaved runs, more of both where ``full``; ``work``
+    is thrown away."""
 
     work: Path
     cache: Path
     seconds: float
     rounds: int
+    full: bool = False
 
     def folder(self) -> Path:
         """A new one, for a server's files."""

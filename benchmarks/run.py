@@ -24,6 +24,7 @@ from benchmarks.items import (
     isolation,
     large,
     latency,
+    many_models,
     observing,
     outage,
     overload,
@@ -47,6 +48,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     10: observing.measure,
     11: outage.measure,
     12: hostile.measure,
+    13: many_models.measure,
 }
 
 
@@ -58,7 +60,7 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     rows: list[report.Row] = []
     with tempfile.TemporaryDirectory(prefix="serving-bench-") as work:
-        bench = Bench(Path(work), cache, arguments.seconds, arguments.rounds)
+        bench = Bench(Path(work), cache, arguments.seconds, arguments.rounds, arguments.full)
         for item in arguments.only or ITEMS:
             start = time.monotonic()
             print(f"{item}: {(ITEMS[item].__module__.rpartition('.')[2])}", end=" ", flush=True)

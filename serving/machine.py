@@ -9,7 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 _PROC_CGROUP = Path("/proc/self/cgroup")
@@ -114,21 +115,26 @@ def memory_limit(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) ->
     return min((n for n in v2 + v1 if n is not None and 0 < n < _V1_UNLIMITED), default=None)
 
 
-def _directories(proc_cgroup: Path, root: Path, controller: str) -> Iterator[Path]:
+def _directories(proc_cgroup: Path, root: Path, controller: str) -> Sequence[Path]:
     """The process's group and its ancestors, where this machine shows them.
 
     In a container the path named by /proc may lie above what is mounted, so the mount's own
     top is always looked at. ``controller`` is "" for cgroup v2.
     """
-    mount, group = _mounted(proc_cgroup, root, controller)
-    while group.parts:
-        yield mount / group
-        group = group.parent
-    yield mount
+    return _groups(_read(proc_cgroup), root, controller)
 
 
-def _mounted(proc_cgroup: Path, root: Path, controller: str) -> tuple[Path, Path]:
-    for line in _read(proc_cgroup).splitlines():
+@lru_cache(maxsize=16)
+def _groups(said: str, root: Path, controller: str) -> Sequence[Path]:
+    """Those that are there. ``said``: by /proc, of the process's groups; it is asked for at each
+    load, and seldom another."""
+    mount, group = _mounted(said, root, controller)
+    above = [mount / one for one in (group, *group.parents) if one.parts]
+    return tuple(one for one in (*above, mount) if one.is_dir())
+
+
+def _mounted(said: str, root: Path, controller: str) -> tuple[Path, Path]:
+    for line in said.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         group = Path(path.strip().lstrip("/"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from serving.models.desired.on_disk import numbers
 from serving.models.reasons import Absence
 from serving.models.state import PENDING, State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 
 Views = tuple[ModelView, ...]
 # A text and its style.
@@ -17,6 +17,8 @@ Line = tuple[str, str]
 _MOST_NAMED = 20
 _FIRST_WORD_S = 2.0
 _LONGEST_SILENCE_S = 30.0
+# Versions after which there is something to expect of the others.
+_ENOUGH_DONE = 10
 
 
 class News:
@@ -30,18 +32,26 @@ class News:
         # Why versions failed, as far as it was said: each tries again, and may fail again.
         self._failed: dict[tuple[str, int], str] = {}
 
-    def lines(self, views: Views) -> list[Line]:
-        before, self._before = self._before, {view.name: view for view in views}
+    def lines(self, changed: Changes) -> list[Line]:
         found: list[Line] = []
-        for view in views:
-            old = before.pop(view.name, None)
-            if old is not view:
+        for name, view in sorted(changed.items()):
+            old = self._before.get(name)
+            if view is not None and old is not view:
+                self._before[name] = view
                 found += self._of_model(old, view)
-        for gone in before.values():
-            self._said.pop(gone.name, None)
-            self._failed = {key: why for key, why in self._failed.items() if key[0] != gone.name}
-            found += [(f"{gone.name} {v.number}: unloaded", "") for v in gone.versions if _ready(v)]
+        for name in sorted(name for name, view in changed.items() if view is None):
+            found += self._of_gone(name)
         return found
+
+    def _of_gone(self, name: str) -> Iterator[Line]:
+        gone = self._before.pop(name, None)
+        if gone is None:
+            return
+        self._said.pop(name, None)
+        for version in gone.versions:
+            self._failed.pop((name, version.number), None)
+            if _ready(version):
+                yield f"{name} {version.number}: unloaded", ""
 
     def _of_model(self, old: ModelView | None, new: ModelView) -> Iterator[Line]:
         before = {v.number: v for v in old.versions} if old is not None else {}
@@ -118,9 +128,14 @@ class Progress:
         done = len(versions) - len(under_way)
         now_at = [f"{n} {v.number}" for n, v in versions if v.state in PENDING - {State.NEW}]
         return (
-            f"loading for {passed:.0f} s: {done} of {len(versions)} versions done;"
-            f" now {few(now_at or under_way, 3)}"
+            f"loading for {passed:.0f} s: {done:,} of {len(versions):,} versions done"
+            f"{_left(passed, done, len(under_way))}; now {few(now_at or under_way, 3)}"
         )
+
+
+def _left(passed: float, done: int, rest: int) -> str:
+    """How long the rest may take, "" where too few are done to tell."""
+    return f", about {passed / done * rest:.0f} s left" if done >= _ENOUGH_DONE else ""
 
 
 def answering(views: Views) -> list[str]:

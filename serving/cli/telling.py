@@ -16,6 +16,7 @@ from serving.cli.samples import try_line
 
 if TYPE_CHECKING:
     from serving.app import Drained, Gateway
+    from serving.models.views import Changes
     from serving.settings import Settings
 
 _FULL_SPEED = (
@@ -67,10 +68,10 @@ class Telling:
         self._progress = Progress(time.monotonic())
         self._stopping = False
 
-    def changes(self, views: Views) -> None:
+    def changes(self, changed: Changes) -> None:
         if self._stopping or not self._console.as_text:
             return
-        for text, style in self._news.lines(views):
+        for text, style in self._news.lines(changed):
             self._console.line(text, style)
 
     def progress(self, views: Views) -> None:

@@ -30,7 +30,7 @@ from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 from serving.registry.configs import Configs
 from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import Ignored, Origin
@@ -54,8 +54,8 @@ def in_thread(name: str, work: Callable[[], None]) -> None:
 class Manager:
     """Keeps versions loaded as the directories, their configurations and commands say.
 
-    ``publish`` gets every new set of views before anything that it leaves out is closed. ``state``
-    keeps pins, and what else outlives the process (default: nothing does).
+    ``publish`` gets every change of the views before anything that it leaves out is closed.
+    ``state`` keeps pins, and what else outlives the process (default: nothing does).
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -64,7 +64,7 @@ class Manager:
         self,
         settings: Settings,
         roots: Sequence[Path],
-        publish: Callable[[tuple[ModelView, ...]], None],
+        publish: Callable[[Changes], None],
         load: Load | None = None,
         *,
         state: StateDir | None = None,
@@ -196,8 +196,8 @@ class Manager:
         """The last transitions of a model, or of all together; oldest first, bounded."""
         return self._slots.history.snapshot(model)
 
-    def on_change(self, listener: Callable[[tuple[ModelView, ...]], None]) -> None:
-        """Call ``listener`` from the loop with every new set of views, after it is published."""
+    def on_change(self, listener: Callable[[Changes], None]) -> None:
+        """Call ``listener`` from the loop with the views that changed, after they are published."""
         self._published.listen(listener)
 
     def on_event(self, listener: Callable[[Transition], None]) -> None:
@@ -279,7 +279,7 @@ class Manager:
 
     def _note_progress(self) -> None:
         if self._stopping:
-            if not self._slots.all():
+            if not self._slots.any:
                 self._stopped.set()
             return
         if self._published.shown and self._disk.seen:

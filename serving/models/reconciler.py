@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 
 from serving.errors import ErrorCode
 from serving.events import log
 from serving.models.actual.disk import Disk
 from serving.models.actual.drawing import ModelFacts, model_view
 from serving.models.actual.slots import Slots
-from serving.models.actual.startup import has_started
+from serving.models.actual.startup import Startup
 from serving.models.answering import Answering
 from serving.models.commands import changes, progress
 from serving.models.commands.command import (
@@ -23,11 +22,12 @@ from serving.models.commands.command import (
 )
 from serving.models.commands.progress import Facts
 from serving.models.commands.tickets import Order
-from serving.models.desired import policy
+from serving.models.desired import places, policy
 from serving.models.desired.candidates import ModelTarget
 from serving.models.desired.reloading import Reloading
 from serving.models.desired.store import DesiredState
-from serving.models.state import State
+from serving.models.desired.timers import Timers
+from serving.models.desired.waiting import Waiting
 from serving.models.views import ModelView
 from serving.registry.sources import Sources
 from serving.settings import Settings
@@ -62,42 +62,59 @@ class Reconciler:
             loading.retry_max_s,
         )
         self.slots: Slots
+        # Of the models on disk, and those whose files came with a command.
         self._targets: dict[str, ModelTarget] = {}
         self.answering = Answering(desired, settings.rollout.hold_signature_changes, wall)
         self._reloading = Reloading(sources, desired)
-        # Models that something changed about since they were drawn.
+        # Models that something changed about since they were drawn, and since it was decided what
+        # comes next for them.
         self._stale: set[str] = set()
-        self._undecided = True
-        self._next_due = float("inf")
+        self._undecided: set[str] = set()
+        self._waiting, self._timers = Waiting(), Timers()
         # Whether a look at the start could see everything.
         self._begun = False
-        # The versions on disk at the start, as far as they are wanted.
-        self._first: frozenset[tuple[str, int]] | None = None
+        # Whether everything is to be seen anew: an error of ours met the last turn.
+        self._unread = False
+        # Of the versions on disk at the start, as far as they are wanted.
+        self._startup: Startup | None = None
         self._start_by = float("inf")
 
     def turn(self, take: Callable[[], Sequence[Order]]) -> None:
         """See what is on disk, ``take`` the orders that may be carried out by that, and do what
-        follows."""
-        if self._disk.refresh():
-            self._read()
+        follows: for the models that something changed about, or whose time has come."""
+        try:
+            self._turn(take)
+        except Exception:
+            # Whatever it was in the middle of is not lost.
+            self._unread = True
+            raise
+
+    def _turn(self, take: Callable[[], Sequence[Order]]) -> None:
+        changed = self._disk.refresh()
+        if self._unread and self._disk.seen:
+            changed = self._everything()
+        if changed is not None:
+            self._read(changed)
+        self._unread = False
         self._reloading.end()
         for order in take():
             self._take(order)
         for model in self._desired.take_expired(self._wall()):
             self._retarget(model)
-        if self._undecided or self._mono() >= self._next_due:
+        self._undecided.update(self._timers.take(self._mono()))
+        if self._undecided:
             self._reconcile()
 
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
         now = self._mono()
         start_by = self._start_by if self._start_by > now else float("inf")
-        due = min(self._sources.stuck_at(), self._next_due, start_by) - now
+        due = min(self._sources.stuck_at(), self._timers.next(), start_by) - now
         return max(0.0, min(due, self._desired.due() - self._wall()))
 
     def touch(self, model: str) -> None:
         """Something about the model changed: decide again, and show it."""
-        self._undecided = True
+        self._undecided.add(model)
         self._stale.add(model)
 
     def leave_all(self) -> None:
@@ -107,30 +124,37 @@ class Reconciler:
 
     # What is on disk.
 
-    def _read(self) -> None:
+    def _everything(self) -> set[str]:
+        """Every model that there is anything of."""
+        names = {found.name for found in self._disk.models}
+        return names.union(self.slots.models(), self._desired.uploaded(), self._targets)
+
+    def _read(self, changed: Collection[str]) -> None:
+        """``changed``: the models that are there, came or went, and look other than before."""
         names = {found.name for found in self._disk.models}
         if not self._begun:
             self._desired.begin(names)
             self._begun = not self._disk.unseen
         loaded, uploaded = self.slots.models(), self._desired.uploaded().keys()
         self._desired.keep_only(names | loaded)
-        everything = names | loaded | uploaded
-        self.answering.keep_only(everything)
-        self._stale.update(self._targets, everything)
-        for name in everything:
-            self._see(name)
-        self._targets = {name: self._target_now(name) for name in sorted(names | uploaded)}
-        self._undecided = True
-        self.slots.reconfigure(self._desired.known)
-        if self._first is None and self._disk.complete:
-            self._first = frozenset(
-                (target.model, candidate.version)
-                for target in self._targets.values()
-                for candidate in target.versions
-                if not target.dismissed(candidate.version)
-            )
-            registry = self._settings.registry
-            self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
+        self.answering.keep_only(names | loaded | uploaded)
+        # What is not on disk may be out of sight only, which is the source's to say.
+        for name in sorted({*changed, *((loaded | uploaded) - names)}):
+            self._retarget(name)
+        if self._startup is None and self._disk.complete:
+            self._begin_startup()
+
+    def _begin_startup(self) -> None:
+        self._startup = Startup(
+            (target.model, candidate.version)
+            for target in self._targets.values()
+            for candidate in target.versions
+            if not target.dismissed(candidate.version)
+        )
+        for model in self.slots.models():
+            self._startup.note(model, self.slots.of(model))
+        registry = self._settings.registry
+        self._start_by = self._mono() + registry.settle_s + 2 * registry.scan_interval_s
 
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""
@@ -151,20 +175,23 @@ class Reconciler:
     def _retarget(self, model: str) -> None:
         """What is desired of the model may be another thing now."""
         self._see(model)
-        if self._disk.find(model) is not None or model in self._desired.uploaded():
+        if self._is_there(model):
             self._targets[model] = self._target_now(model)
         else:
             self._targets.pop(model, None)
-        self.slots.reconfigure(self._desired.known)
+        self.slots.reconfigure(model, self._desired.known(model))
         self.touch(model)
 
     def _target_of(self, model: str) -> ModelTarget:
         return self._targets.get(model) or self._target_now(model)
 
-    def _all_targets(self) -> list[ModelTarget]:
-        """Models on disk, and those that have slots only: absent, or out of sight."""
-        rest = self.slots.models() - self._targets.keys()
-        return [*self._targets.values(), *(self._target_now(model) for model in sorted(rest))]
+    def _is_there(self, model: str) -> bool:
+        """Whether it is on disk, or its files came with a command."""
+        return self._disk.find(model) is not None or self._desired.uploaded_of(model) is not None
+
+    def _is_known(self, model: str) -> bool:
+        """Whether there is anything of it: one that has slots only is absent, or out of sight."""
+        return model in self._targets or model in self.slots.models()
 
     # What commands say.
 
@@ -182,7 +209,9 @@ class Reconciler:
             refused = refused or Outcome(ErrorCode.INTERNAL, "nothing to go back to")
             order.ticket.end(self._with_right_name(refused, facts))
             return
-        log.info("model_command", model=model, **_in_words(order.command, command, facts.default))
+        log.info(
+            "model_command", model=model, **changes.in_words(order.command, command, facts.default)
+        )
         self.answering.record(model, changes.of_command(order.command, command, facts))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
@@ -199,7 +228,7 @@ class Reconciler:
         # Here, so that the loop can be tested without the built core.
         from serving import _core
 
-        near = _core.nearest(facts.model, tuple(self._targets))
+        near = _core.nearest(facts.model, tuple(sorted(self._targets)))
         words = f"; did you mean '{near}'?" if near is not None else ""
         return replace(refused, message=refused.message + words)
 
@@ -215,7 +244,7 @@ class Reconciler:
             slots=self.slots.of(model),
             default=self.answering.default(model),
             previous=current.previous,
-            found=found is not None or model in self._desired.uploaded(),
+            found=self._is_there(model),
             overridden=bool(current.out or current.versions or current.whole is not None),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
@@ -226,44 +255,61 @@ class Reconciler:
     def _reconcile(self) -> None:
         if not self._disk.seen:
             return
+        decided: set[str] = set()
         for _ in range(_MOST_ROUNDS):
-            self._note_answers()
-            everything = self._all_targets()
-            actions = policy.next_actions(everything, self.slots.all(), self._mono(), self._limits)
-            if not actions:
-                self._come_to_rest(everything)
+            actions = self._decide(decided)
+            if not actions and not self._undecided:
+                self._come_to_rest(decided)
                 return
             for action in actions:
                 self.touch(self.slots.do(action, self._desired.known))
-        self._note_answers()
         log.error("models_policy_restless", actions=[str(action) for action in actions])
 
-    def _come_to_rest(self, everything: Sequence[ModelTarget]) -> None:
-        self._undecided = False
-        self.slots.drop_stats(
-            {(target.model, one.version) for target in everything for one in target.versions}
-        )
-        now = self._mono()
-        # A retry that is due and waits for a place comes with the mail that frees one.
-        times = (at for at in self.slots.due_times(self._limits) if at > now)
-        self._next_due = min(times, default=float("inf"))
-        failed = {(s.model, s.version) for s in self.slots.all() if s.state is State.FAILED}
-        self._sources.watch(failed)
-        asked = self._desired.asked_exactly()
-        for target in everything:
-            model = target.model
-            if model in asked and self._desired.settle_exact(target, self.slots.of(model)):
-                self._retarget(model)
-
-    def _note_answers(self) -> None:
-        """Who answers now: before anything is decided about versions that answer no more."""
-        for model in sorted(self._stale):
+    def _decide(self, decided: set[str]) -> Sequence[policy.Action]:
+        """What comes next: for each model that something changed about, and in the loader.
+        ``decided`` is given these models."""
+        models, self._undecided = sorted(self._undecided), set()
+        decided.update(models)
+        for model in models:
             if self._note_answer(model):
                 # What others are compared with may be another now.
                 self._note_answer(model)
+        actions: list[policy.Action] = []
+        now = self._mono()
+        for model in models:
+            steps = self._steps(model, now)
+            actions += steps.actions
+            self._waiting.put(model, steps.turns)
+        loading, count = self.slots.loading(), self._limits.loads
+        # Nobody who stands farther back makes a difference.
+        first = self._waiting.first(count + 2 * len(loading) + 1)
+        slow_after = self._limits.slow_after_s
+        return [*actions, *places.next_steps(first, loading, now, count, slow_after)]
+
+    def _steps(self, model: str, now: float) -> policy.Steps:
+        if not self._is_known(model):
+            return policy.NOTHING
+        slots = self.slots.of(model)
+        return policy.next_actions(self._target_of(model), slots, now, self._limits)
+
+    def _come_to_rest(self, models: Iterable[str]) -> None:
+        """Nothing more is to be done about these now."""
+        now, asked = self._mono(), self._desired.asked_exactly()
+        for model in sorted(models):
+            slots, target = self.slots.of(model), self._target_of(model)
+            there = target.versions if self._is_known(model) else ()
+            self.slots.drop_stats(model, [one.version for one in there])
+            # A retry that is due and waits for a place comes with the mail that frees one.
+            times = (at for at in policy.times(slots, self._limits) if at > now)
+            self._timers.put(model, min(times, default=float("inf")))
+            if model in asked and self._desired.settle_exact(target, slots):
+                self._retarget(model)
+        if (failed := self.slots.take_failures()) is not None:
+            self._sources.watch(failed)
 
     def _note_answer(self, model: str) -> bool:
-        """Whether another version, or another signature, has taken over."""
+        """Who answers now: before anything is decided about versions that answer no more. Whether
+        another version, or another signature, has taken over."""
         if self.answering.compare(self._target_of(model)):
             self._retarget(model)
         news = self.answering.decide(self._target_of(model))
@@ -275,13 +321,17 @@ class Reconciler:
 
     def draw(self) -> dict[str, ModelView | None]:
         """The models that something changed about; None: there is nothing of it any more."""
-        served = self.slots.served(self._stale)
-        drawn: dict[str, ModelView | None] = dict.fromkeys(self._stale)
-        for target in self._all_targets():
-            if (model := target.model) in self._stale:
-                drawn[model] = model_view(self._model_facts(target), served.get(model, []))
+        drawn = {model: self._drawn(model) for model in sorted(self._stale)}
+        if self._startup is not None:
+            for model in drawn:
+                self._startup.note(model, self.slots.of(model))
         self._stale.clear()
         return drawn
+
+    def _drawn(self, model: str) -> ModelView | None:
+        if not self._is_known(model):
+            return None
+        return model_view(self._model_facts(self._target_of(model)), self.slots.served(model))
 
     def _model_facts(self, target: ModelTarget) -> ModelFacts:
         model = target.model
@@ -304,27 +354,11 @@ class Reconciler:
     def has_started(self) -> bool:
         """Whether what was wanted at the start has come as far as ``readiness`` asks; or as far
         as it will, where nothing is ready and ``require_models`` has no use for that."""
-        if self._first is None:
+        startup = self._startup
+        if startup is None:
             return False
         late = self._mono() >= self._start_by
-        slots = self.slots.all()
-        started = partial(
-            has_started,
-            wanted=self._first,
-            slots=slots,
-            settling=() if late else self._disk.settling(),
-            wrong=self._disk.wrong,
-        )
-        if self._settings.require_models and all(s.state is not State.READY for s in slots):
-            return started("settled")
-        return started(self._settings.readiness)
-
-
-def _in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:
-    """``given`` as it came, ``resolved`` with the version that it amounts to, if any;
-    ``default``: what answered before it."""
-    kind = type(given).__name__.removesuffix("Model").lower()
-    named = {"version": getattr(resolved, "version", None)}
-    if isinstance(resolved, SetDefault):
-        named["was"] = default
-    return {"command": kind, **{key: version for key, version in named.items() if version}}
+        settling = () if late else self._disk.settling
+        hopeless = self._settings.require_models and not startup.any_ready
+        readiness = "settled" if hopeless else self._settings.readiness
+        return startup.has_started(readiness, settling=settling, wrong=self._disk.wrong)

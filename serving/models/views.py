@@ -107,3 +107,8 @@ class ModelView:
     def default(self) -> int | None:
         """The version that answers requests that name none."""
         return self.route.default
+
+
+# The views that are other than before, by their models' names; None: there is nothing of it any
+# more.
+Changes = Mapping[str, ModelView | None]

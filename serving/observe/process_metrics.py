@@ -9,7 +9,7 @@ from typing import Protocol
 from serving.counters import Counters
 from serving.models.actual.disk import Sight
 from serving.models.state import Transition
-from serving.models.views import ModelView
+from serving.models.views import Changes
 from serving.observe import families, nonblocking_writer
 from serving.observe.families import Sample
 from serving.observe.prometheus import Exposition
@@ -31,7 +31,7 @@ class Keeper(Protocol):
     @property
     def failures(self) -> int: ...
     def on_event(self, listener: Callable[[Transition], None]) -> None: ...
-    def on_change(self, listener: Callable[[tuple[ModelView, ...]], None]) -> None: ...
+    def on_change(self, listener: Callable[[Changes], None]) -> None: ...
 
 
 class Loading(Protocol):

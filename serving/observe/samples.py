@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from serving.events import log
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 
 if TYPE_CHECKING:
     from serving import _core
 
 _PULL_S = 1.0
-
-Key = tuple[str, int]
 
 
 class SampleSource(Protocol):
@@ -40,8 +38,8 @@ class Subscriber(Protocol):
     models, the others by the hub's, so each keeps the others waiting; what they are too slow for
     the core drops and counts (fault 100)."""
 
-    def watch(self, views: tuple[ModelView, ...]) -> None:
-        """The models as they stand now, before the first sample of any of them."""
+    def watch(self, changed: Changes) -> None:
+        """The models that are other than before, before the first sample of any of them."""
 
     def rate(self, version: VersionView) -> float:
         """The share of its requests that is wanted, 0 to 1."""
@@ -60,9 +58,10 @@ class Samples:
 
     def __init__(self, source: SampleSource, subscribers: Sequence[Subscriber]) -> None:
         self._source, self._subscribers = source, tuple(subscribers)
-        self._set: dict[Key, tuple[Sampled, float]] = {}
-        # Of what is sampled, what each subscriber gets; replaced as a whole.
-        self._shares: Mapping[Key, tuple[float, ...]] = {}
+        # By model and version.
+        self._set: dict[str, dict[int, tuple[Sampled, float]]] = {}
+        # Of what is sampled, what each subscriber gets; a model's are replaced as a whole.
+        self._shares: dict[str, Mapping[int, tuple[float, ...]]] = {}
         self._random = random.Random()
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
 
@@ -74,22 +73,32 @@ class Samples:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def watch(self, views: tuple[ModelView, ...]) -> None:
+    def watch(self, changed: Changes) -> None:
         """A listener of the manager's views."""
         for one in self._subscribers:
-            one.watch(views)
-        current: dict[Key, tuple[Sampled, float]] = {}
-        shares: dict[Key, tuple[float, ...]] = {}
-        for key, queue, version in _ready(views):
+            one.watch(changed)
+        for name, view in changed.items():
+            if view is None:
+                self._shares.pop(name, None)
+                self._set.pop(name, None)
+            else:
+                self._watch_model(view)
+
+    def _watch_model(self, view: ModelView) -> None:
+        current: dict[int, tuple[Sampled, float]] = {}
+        shares: dict[int, tuple[float, ...]] = {}
+        for number, queue, version in _ready(view):
             rates = [one.rate(version) for one in self._subscribers]
-            current[key] = (queue, max(rates, default=0.0))
-            shares[key] = tuple(rate / (current[key][1] or 1.0) for rate in rates)
-        self._shares = shares
-        for key, (queue, rate) in current.items():
-            before = self._set.get(key)
-            if before is None or before[0] is not queue or before[1] != rate:
+            most = max(rates, default=0.0)
+            current[number] = (queue, most)
+            shares[number] = tuple(rate / (most or 1.0) for rate in rates)
+        self._shares[view.name] = shares
+        before = self._set.get(view.name, {})
+        self._set[view.name] = current
+        for number, (queue, rate) in current.items():
+            was = before.get(number)
+            if was is None or was[0] is not queue or was[1] != rate:
                 queue.sample(rate)
-        self._set = current
 
     def _run(self) -> None:
         for one in self._subscribers:
@@ -110,14 +119,13 @@ class Samples:
 
     def _share(self, place: int, sample: _core.Sample) -> float:
         """All, of a version that left meanwhile."""
-        shares = self._shares.get((sample.model, sample.version))
+        shares = self._shares.get(sample.model, {}).get(sample.version)
         return 1.0 if shares is None else shares[place]
 
 
-def _ready(views: tuple[ModelView, ...]) -> list[tuple[Key, Sampled, VersionView]]:
+def _ready(view: ModelView) -> list[tuple[int, Sampled, VersionView]]:
     return [
-        ((view.name, version.number), version.queue, version)
-        for view in views
+        (version.number, version.queue, version)
         for version in view.versions
         if version.queue is not None and version.state is State.READY
     ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from serving.counters import Counters
 from serving.models.state import State, Transition
-from serving.models.views import ModelView
+from serving.models.views import Changes
 from serving.observe.families import Sample
 
 READY, FAILED, CANCELLED = "ready", "failed", "cancelled"
 
 
 class VersionCounters:
-    """Listens to the manager: to every transition of a version, and to every new set of views.
+    """Listens to the manager: to every transition of a version, and to every change of the views.
     Counters go with their model."""
 
     def __init__(self) -> None:
@@ -27,18 +27,21 @@ class VersionCounters:
             for one in (READY, FAILED, CANCELLED):
                 self._loads.add(event.model, one, by=int(one == outcome))
 
-    def on_change(self, views: tuple[ModelView, ...]) -> None:
-        for view in views:
-            if view.default is not None:
-                before = self._answered.get(view.name, view.default)
-                self._changes.add(view.name, by=int(before != view.default))
-                self._answered[view.name] = view.default
-        names = {view.name for view in views}
-        gone = self._answered.keys() - names
-        for model in gone:
-            del self._answered[model]
+    def on_change(self, changed: Changes) -> None:
+        for name, view in changed.items():
+            if view is not None and view.default is not None:
+                before = self._answered.get(name, view.default)
+                self._changes.add(name, by=int(before != view.default))
+                self._answered[name] = view.default
+        gone = {name for name, view in changed.items() if view is None}
+        if gone:
+            self._forget(gone)
+
+    def _forget(self, models: Collection[str]) -> None:
+        for model in models:
+            self._answered.pop(model, None)
         for counts in (self._loads, self._changes):
-            counts.keep_only(lambda key: key[0] in names)
+            counts.keep_only(lambda key: key[0] not in models)
 
     def loads(self) -> Iterator[Sample]:
         """By model and outcome."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from serving.loading.facts import VersionFacts
 from serving.models.commands.command import Command, Outcome, Ticket
 from serving.models.manager import Manager
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 from serving.settings import Settings
 from serving.signature import LeftOut, Signature, Tensor
 from serving.state_dir import StateDir
@@ -21,6 +21,12 @@ from serving.state_dir import StateDir
 SIGNATURE = Signature(
     (Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 3)),), (LeftOut("z", "seq(map)"),)
 )
+
+
+def in_force(table: Mapping[str, ModelView], changed: Changes) -> dict[str, ModelView]:
+    """The table by name, with what changed."""
+    now = {**table, **changed}
+    return {name: view for name, view in sorted(now.items()) if view is not None}
 
 
 class SteppedManager(Manager):
@@ -88,6 +94,8 @@ class World:
         settings.setdefault("rollout", {"keep_previous_s": 0.0})
         self.now = 1000.0
         self.ahead = time.time() + 60 - self.now
+        self.table: dict[str, ModelView] = {}
+        # The table's views, each time that it was published.
         self.published: list[tuple[ModelView, ...]] = []
         self.jobs: list[tuple[str, Callable[[], None]]] = []
         self.loads: list[str] = []
@@ -132,10 +140,11 @@ class World:
         (self.root / model).mkdir(exist_ok=True)
         (self.root / model / "model.yaml").write_text(text)
 
-    def publish(self, views: tuple[ModelView, ...]) -> None:
+    def publish(self, changed: Changes) -> None:
         if self.publish_error is not None:
             raise self.publish_error
-        self.published.append(views)
+        self.table = in_force(self.table, changed)
+        self.published.append(tuple(self.table.values()))
 
     def routed(self) -> list[Any]:
         views = self.published[-1] if self.published else ()

@@ -4,9 +4,8 @@ use bytes::Bytes;
 use engine::doors::{Compression, Config, Server};
 use engine::queue::batch::OutputView;
 use engine::queue::{Batch, Options, Queue};
-use engine::routes::{Route, Table};
+use engine::routes::Route;
 use engine::stats::Stats;
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
@@ -41,7 +40,7 @@ fn start() -> std::io::Result<Server> {
         }
     });
     let route = Route { versions: [(1, queue)].into(), default: Some(1), ..Route::default() };
-    shared.publish(Table::new(HashMap::from([("m".to_owned(), route)])));
+    shared.publish(vec![("m".to_owned(), route)], &[]);
     shared.set_ready(true);
     server.start()?;
     Ok(server)

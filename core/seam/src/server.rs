@@ -11,7 +11,7 @@ use engine::doors::{Compression, Config, Server as Inner};
 use engine::events::Event;
 use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
-use engine::routes::{Route as InnerRoute, Shadow, Table, is_alias};
+use engine::routes::{Route as InnerRoute, Shadow, is_alias};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
@@ -95,9 +95,11 @@ impl Server {
         Ok(())
     }
 
-    fn publish(&self, routes: Vec<PyRef<'_, Route>>) {
-        let models = routes.iter().map(|route| (route.model.clone(), route.inner.clone())).collect();
-        self.inner.shared().publish(Table::new(models));
+    #[pyo3(signature = (routes, gone = Vec::new()))]
+    #[allow(clippy::needless_pass_by_value)] // As pyo3 hands it over.
+    fn publish(&self, routes: Vec<PyRef<'_, Route>>, gone: Vec<String>) {
+        let changed = routes.iter().map(|route| (route.model.clone(), route.inner.clone())).collect();
+        self.inner.shared().publish(changed, &gone);
     }
 
     fn set_ready(&self, ready: bool) {

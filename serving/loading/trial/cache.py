@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,9 @@ from serving.settings import Settings
 from serving.state_dir import StateDir
 
 FOLDER = "trials"
-MOST = 512
+MOST = 4096
+# Documents written until those in the folder are counted again: others may write there, too.
+_COUNTED_EVERY = 64
 # To be raised with every change of what is written, or of how it is found out.
 SCHEMA = 4
 
@@ -35,6 +38,8 @@ class TrialCache:
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
+        self._lock = threading.Lock()
+        self._uncounted = 1
 
     @property
     def any(self) -> bool:
@@ -54,8 +59,17 @@ class TrialCache:
     def write(self, name: str, found: Findings) -> None:
         plain = {"schema": SCHEMA, "findings": findings.to_plain(found)}
         self._state.write(f"{FOLDER}/{name}", plain)
-        for old in self._state.names(FOLDER)[:-MOST]:
+        with self._lock:
+            self._uncounted -= 1
+            if self._uncounted <= 0:
+                self._uncounted = self._drop_oldest()
+
+    def _drop_oldest(self) -> int:
+        """How many more may be written before that is due again."""
+        names = self._state.names(FOLDER)
+        for old in names[:-MOST]:
             self._state.remove(f"{FOLDER}/{old}")
+        return max(1, min(MOST - len(names), _COUNTED_EVERY))
 
 
 def name_of(

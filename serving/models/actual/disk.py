@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,9 @@ class Disk:
         self._found: dict[str, FoundModel] = {}
         self._told: set[tuple[str, Path, str]] = set()
         self._passed_over: set[Path] = set()
+        # Models that something is being copied into, and those that could not be made out.
+        self._settling: set[str] = set()
+        self._broken: set[str] = set()
 
     @property
     def seen(self) -> bool:
@@ -58,7 +61,7 @@ class Disk:
     @property
     def wrong(self) -> bool:
         """Whether a directory or a model in it could not be made out."""
-        return self.unseen or any(found.error for found in self._found.values())
+        return self.unseen or bool(self._broken)
 
     @property
     def sight(self) -> Sight:
@@ -90,30 +93,42 @@ class Disk:
     def find(self, model: str) -> FoundModel | None:
         return self._found.get(model)
 
-    def settling(self) -> set[str]:
+    @property
+    def settling(self) -> Collection[str]:
         """The models that something is being copied into."""
-        return {
-            found.name
-            for found in self._found.values()
-            if not found.config_settled or any(version.settling for version in found.versions)
-        }
+        return self._settling
 
-    def refresh(self) -> bool:
-        """Take up what was said since the last time; whether anything is other than before."""
+    def refresh(self) -> Collection[str] | None:
+        """Take up what was said since the last time: the models that are other than before, or new,
+        or not there any more. None where nothing was said."""
         snapshot = self._sources.snapshot()
         if snapshot is None or snapshot is self._snapshot:
-            return False
+            return None
         self._snapshot = snapshot
-        self._found = {found.name: found for found in snapshot.models}
+        before, self._found = self._found, {found.name: found for found in snapshot.models}
+        changed = _differing(before, self._found)
+        for name in changed:
+            self._sort(name, self._found.get(name))
         self._tell(snapshot)
-        return True
+        return changed
+
+    def _sort(self, model: str, found: FoundModel | None) -> None:
+        self._settling.discard(model)
+        self._broken.discard(model)
+        if found is not None and _is_settling(found):
+            self._settling.add(model)
+        if found is not None and found.error:
+            self._broken.add(model)
 
     def _tell(self, snapshot: Snapshot) -> None:
         """Each thing that is wrong once, until it is right again."""
         wrong = {
             *(("registry_unreadable", e.root, e.reason) for e in snapshot.errors),
             *(("registry_entry_ignored", i.path, i.reason) for i in snapshot.ignored),
-            *(("model_unreadable", m.path, m.error) for m in snapshot.models if m.error),
+            *(
+                ("model_unreadable", m.path, m.error)
+                for m in map(self._found.__getitem__, self._broken)
+            ),
         }
         for event, path, reason in sorted(wrong - self._told):
             log.warning(event, path=str(path), reason=reason)
@@ -128,3 +143,17 @@ class Disk:
         if new:
             few = [f"{path.name}: {folders[path]}" for path in new[:_MOST_NAMED]]
             log.info("registry_folders_passed_over", folders=few, more=len(new) - len(few))
+
+
+def _is_settling(found: FoundModel) -> bool:
+    return not found.config_settled or any(version.settling for version in found.versions)
+
+
+def _differing(before: Mapping[str, FoundModel], now: Mapping[str, FoundModel]) -> Collection[str]:
+    gone = before.keys() - now.keys()
+    # A source says the same of what did not change: most need no look into them.
+    return gone.union(
+        name
+        for name, found in now.items()
+        if (was := before.get(name)) is not found and was != found
+    )

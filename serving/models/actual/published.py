@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 
 from serving.events import log
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 
 Views = tuple[ModelView, ...]
 
 
 class PublishedViews:
-    """``publish`` gets every new set of views, then the listeners do. ``show`` is for the loop,
+    """``publish`` gets the views that changed, then the listeners do. ``show`` is for the loop,
     the rest for any thread."""
 
-    def __init__(self, publish: Callable[[Views], None]) -> None:
+    def __init__(self, publish: Callable[[Changes], None]) -> None:
         self._publish = publish
         # Whether the newest views could be published.
         self.shown = False
-        # Replaced as a whole, so that readers need no lock.
-        self.views: Views = ()
-        self._by_name: Mapping[str, ModelView] = {}
-        self._listeners: tuple[Callable[[Views], None], ...] = ()
+        # Changed together under the lock; one of them alone is read without it.
+        self._lock = threading.Lock()
+        self._by_name: dict[str, ModelView] = {}
+        # All of them, from when somebody asks until one changes.
+        self._views: Views | None = ()
+        self._unpublished: dict[str, ModelView | None] = {}
+        self._listeners: tuple[Callable[[Changes], None], ...] = ()
+
+    @property
+    def views(self) -> Views:
+        """By name; the same object as long as nothing changed."""
+        with self._lock:
+            if self._views is None:
+                self._views = tuple(self._by_name[name] for name in sorted(self._by_name))
+            return self._views
 
     def lookup(self, model: str, version: int | None) -> VersionView | None:
         view = self._by_name.get(model)
@@ -29,24 +41,33 @@ class PublishedViews:
         versions = view.versions if view is not None else ()
         return next((v for v in versions if v.number == number), None)
 
-    def listen(self, listener: Callable[[Views], None]) -> None:
+    def listen(self, listener: Callable[[Changes], None]) -> None:
         self._listeners = (*self._listeners, listener)
 
-    def show(self, changed: Mapping[str, ModelView | None]) -> None:
-        """Publish all views, those of these models replaced (None: the model is gone). What could
-        not be published is published with the next call."""
-        drawn = {name: view for name, view in self._by_name.items() if name not in changed}
-        drawn.update((name, view) for name, view in changed.items() if view is not None)
-        self._by_name = drawn
-        self.views = tuple(drawn[name] for name in sorted(drawn))
+    def show(self, changed: Changes) -> None:
+        """Publish these views in place of the models' former ones (None: the model is gone). What
+        could not be published is published with the next call."""
+        self._take_up(changed)
+        self._unpublished.update(changed)
         try:
-            self._publish(self.views)
+            self._publish(self._unpublished)
         except Exception:  # noqa: BLE001 - the old table goes on answering
             log.exception("publish_failed")
             return
+        published, self._unpublished = self._unpublished, {}
         self.shown = True
         for listener in self._listeners:
             try:
-                listener(self.views)
+                listener(published)
             except Exception:  # noqa: BLE001 - a listener's trouble is its own
                 log.exception("listener_failed")
+
+    def _take_up(self, changed: Mapping[str, ModelView | None]) -> None:
+        with self._lock:
+            for name, view in changed.items():
+                if view is None:
+                    self._by_name.pop(name, None)
+                else:
+                    self._by_name[name] = view
+            if changed:
+                self._views = None

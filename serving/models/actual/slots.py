@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,9 +18,10 @@ from serving.events import log
 from serving.model_config import ModelConfig
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
+from serving.models.actual.works import VersionStats, Work, Works
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
-from serving.models.state import Slot, SlotKey, State
+from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.registry.snapshot import KnownConfig
 from serving.settings import Settings
 
@@ -77,48 +79,49 @@ class Outside:
     objection: Callable[[Slot], str]
 
 
-@dataclass(slots=True)
-class Work:
-    """What belongs to a slot outside the state machine."""
-
-    slot: Slot
-    config: ModelConfig | None
-    stats: _core.Stats | None
-    # Of the load under way: it is of no use any more or, where it gives way, not now.
-    ending: Cancellation = field(default_factory=Cancellation)
-    gives_way: bool = False
-    loaded: Loaded | None = None
-
-
 class Slots:
     """All slots. Only the loop calls this; threads report to it by ``post``."""
 
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
         self.history = History()
-        self._works: dict[int, Work] = {}
+        self._works, self._stats = Works(), VersionStats()
+        # Whether other slots than before are FAILED.
+        self._failures_changed = False
         self._ids = itertools.count(1)
-        self._stats: dict[tuple[str, int], _core.Stats] = {}
         self._to_close: list[Work] = []
         self.close_timeout = outside.settings.shutdown.drain_timeout_s
 
+    @property
+    def any(self) -> bool:
+        return len(self._works) > 0
+
     def all(self) -> list[Slot]:
-        return [work.slot for work in self._works.values()]
+        return [work.slot for work in self._works.all()]
 
     def of(self, model: str) -> list[Slot]:
-        return [work.slot for work in self._works.values() if work.slot.model == model]
+        return [work.slot for work in self._works.of(model)]
 
-    def models(self) -> set[str]:
-        return {work.slot.model for work in self._works.values()}
+    def models(self) -> AbstractSet[str]:
+        return self._works.models()
 
-    def served(self, models: Collection[str]) -> dict[str, list[SlotFacts]]:
-        """The slots of some models with what belongs to them."""
-        found: dict[str, list[SlotFacts]] = {}
-        for work in self._works.values():
-            if work.slot.model in models:
-                one = SlotFacts(work.slot, work.config, work.loaded, work.stats)
-                found.setdefault(work.slot.model, []).append(one)
-        return found
+    def loading(self) -> list[Slot]:
+        """Those in the loader, the oldest first."""
+        slots = (work.slot for work in self._works.in_state(*IN_LOADER))
+        return sorted(slots, key=lambda slot: slot.id)
+
+    def take_failures(self) -> frozenset[tuple[str, int]] | None:
+        """The versions that have failed; None: no others than when that was last asked."""
+        if not self._failures_changed:
+            return None
+        self._failures_changed = False
+        failed = self._works.in_state(State.FAILED)
+        return frozenset((work.slot.model, work.slot.version) for work in failed)
+
+    def served(self, model: str) -> list[SlotFacts]:
+        """The model's slots with what belongs to them."""
+        works = self._works.of(model)
+        return [SlotFacts(work.slot, work.config, work.loaded, work.stats) for work in works]
 
     # What the policy decided.
 
@@ -150,10 +153,8 @@ class Slots:
 
     def forget_failed(self, model: str, version: int | None) -> None:
         """A command asks for them again: the next try is a new slot, at once."""
-        for work in list(self._works.values()):
-            slot = work.slot
-            failed = slot.model == model and slot.state is State.FAILED
-            if failed and version in (None, slot.version):
+        for work in self._works.of(model):
+            if work.slot.state is State.FAILED and version in (None, work.slot.version):
                 self._gone(work)
 
     def remark(self, model: str, version: int, words: str) -> None:
@@ -162,10 +163,10 @@ class Slots:
             if slot.version == version and slot.state is State.READY:
                 self.history.remark(slot, words, self._outside.wall())
 
-    def reconfigure(self, known: Callable[[str], KnownConfig | None]) -> None:
-        """What does not make a new slot (the version policy) changes in place."""
-        for work in self._works.values():
-            latest = known(work.slot.model)
+    def reconfigure(self, model: str, latest: KnownConfig | None) -> None:
+        """What does not make a new slot (the version policy) changes in place. ``latest``: the
+        model's configuration in force."""
+        for work in self._works.of(model):
             if latest is not None and latest.fingerprint == work.slot.key.config:
                 work.config = latest.config
 
@@ -173,7 +174,7 @@ class Slots:
         now = self._outside.mono()
         slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
-        self._works[slot.id] = work
+        self._works.add(work)
         self.history.record(slot, None, self._outside.wall())
         if known is not None and known.config is None:
             self._fail(work, LoadError(known.error))
@@ -210,7 +211,7 @@ class Slots:
     def _gone(self, work: Work) -> None:
         drained = work.slot.state is State.DRAINING
         self._move(work, State.GONE, work.slot.reason if drained else "")
-        del self._works[work.slot.id]
+        self._works.remove(work)
 
     def _fail(self, work: Work, error: LoadError) -> None:
         work.slot.attempts += 1
@@ -221,21 +222,19 @@ class Slots:
         """``facts`` are for the log."""
         was = work.slot.state
         work.slot.move(to, self._outside.mono(), reason)
+        self._works.moved(work, was)
+        self._failures_changed |= State.FAILED in (was, to)
         self.history.record(work.slot, was, self._outside.wall(), **facts)
 
-    # Counters outlive reloads: they belong to the version, not to the slot.
-
     def _stats_of(self, slot: Slot) -> _core.Stats:
-        pair = (slot.model, slot.version)
-        if pair not in self._stats:
-            self._stats[pair] = self._outside.new_stats(*pair)
-        return self._stats[pair]
+        mine = self._stats.of(slot.model)
+        if slot.version not in mine:
+            mine[slot.version] = self._outside.new_stats(slot.model, slot.version)
+        return mine[slot.version]
 
-    def drop_stats(self, on_disk: Collection[tuple[str, int]]) -> None:
-        """Those of versions that are neither on disk nor in a slot."""
-        in_slots = {(work.slot.model, work.slot.version) for work in self._works.values()}
-        for pair in self._stats.keys() - set(on_disk) - in_slots:
-            del self._stats[pair]
+    def drop_stats(self, model: str, on_disk: Collection[int]) -> None:
+        """Those of its versions that are neither on disk nor in a slot."""
+        self._stats.keep_only(model, {*on_disk, *(slot.version for slot in self.of(model))})
 
     # Loading: the first function runs in a thread of its own, the others in the loop.
 
@@ -363,25 +362,17 @@ class Slots:
     def leave_all(self) -> set[str]:
         """The server stops. The models that it touched."""
         touched: set[str] = set()
-        for work in list(self._works.values()):
-            match work.slot.state:
-                case State.READY:
-                    self._begin_leave(work, _STOPPING)
-                case State.FAILED:
-                    self._gone(work)
-                case State.NEW | State.LOADING | State.WARMING if not work.slot.cancelled:
-                    self._cancel(work)
-                case _:
-                    continue
-            touched.add(work.slot.model)
+        leave: dict[State, Callable[[Work], None]] = {
+            **dict.fromkeys(PENDING, self._cancel),
+            State.READY: partial(self._begin_leave, words=_STOPPING),
+            State.FAILED: self._gone,
+        }
+        for state, act in leave.items():
+            works = [work for work in self._works.in_state(state) if not work.slot.cancelled]
+            for work in works:
+                act(work)
+            touched.update(work.slot.model for work in works)
         return touched
-
-    def due_times(self, limits: policy.Limits) -> Iterator[float]:
-        """When something is to be decided again: retries, and trials that then take long."""
-        for work in self._works.values():
-            retry = policy.retry_at(work.slot, limits)
-            overdue = places.overdue_at(work.slot, limits.slow_after_s)
-            yield from (at for at in (retry, overdue) if at is not None)
 
 
 def _fingerprint(key: SlotKey) -> str:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from serving.models.views import ModelView
+from serving.models.views import Changes, ModelView
 
 if TYPE_CHECKING:
     from serving import _core
 
 
-def publish_to(server: _core.Server) -> Callable[[tuple[ModelView, ...]], None]:
-    """A function that publishes a whole new route table; the manager calls it with every new set
-    of views."""
+def publish_to(server: _core.Server) -> Callable[[Changes], None]:
+    """A function that publishes a route table in which these models' routes are other than before;
+    the manager calls it with every change of its views."""
     # Here, so that the loop can be tested without the built core.
     from serving import _core
 
-    def publish(views: tuple[ModelView, ...]) -> None:
-        server.publish([_route(view) for view in views])
+    def publish(changed: Changes) -> None:
+        routes = [_route(view) for view in changed.values() if view is not None]
+        server.publish(routes, [name for name, view in changed.items() if view is None])
 
     def _route(view: ModelView) -> _core.Route:
         route = view.route

@@ -1,4 +1,4 @@
-"""What the history says of commands, and of which version answers. Pure."""
+"""What the history and the log say of commands, and of which version answers. Pure."""
 
 from __future__ import annotations
 
@@ -42,3 +42,13 @@ def of_default(
         gone = "" if was in ready else ", which is ready no more"
         why = "; ".join(filter(None, [f"in place of version {was}{gone}", why]))
     return now, Change.DEFAULT, why
+
+
+def in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:
+    """For the log: ``given`` as it came, ``resolved`` with the version that it amounts to, if any;
+    ``default``: what answered before it."""
+    kind = type(given).__name__.removesuffix("Model").lower()
+    named = {"version": getattr(resolved, "version", None)}
+    if isinstance(resolved, SetDefault):
+        named["was"] = default
+    return {"command": kind, **{key: version for key, version in named.items() if version}}

@@ -1,14 +1,15 @@
 """What to do next, as a pure function of what is on disk, what was said and what is loaded.
 
 No clock, thread or socket here: time is an argument, and the actions that come
-back are done by the reconciler, which then asks again until there are none.
+back are done by the reconciler, which then asks again until there are none. It is asked about
+one model at a time; what models share, the places in the loader, is in ``places`` and ``waiting``.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from serving.backoff import wait_s
 from serving.errors import Retry
@@ -16,7 +17,8 @@ from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import ByVersion, by_version, choose, find_in, serves
 from serving.models.desired.places import GiveWay, Load, MoveOver
-from serving.models.state import IN_LOADER, PENDING, Slot, State
+from serving.models.desired.waiting import Turn
+from serving.models.state import PENDING, Slot, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,20 @@ class Annotate:
     words: str
 
 
-# A place in the line of those who wait to be loaded.
-_Turn = tuple[bool, int, bool, int, int, str]
-
 Action = Add | Load | MoveOver | GiveWay | Cancel | Unload | Discard | Annotate
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What comes next for one model: ``actions`` to be done now, and the slots that may be loaded
+    as soon as there are places for them, by their ``turns``."""
+
+    actions: Sequence[Action] = ()
+    turns: Mapping[Turn, Slot] = field(default_factory=dict)
+
+
+NOTHING = Steps()
+
 
 GONE_FROM_DISK = "no longer on disk; stays until a version that is on disk can answer"
 ALL_GONE = "no longer on disk, nor is any other version of the model; stays as loaded"
@@ -85,30 +97,22 @@ REPLACED = "its work is done by what was loaded in its stead"
 BY_COMMAND = "unloaded by command"
 
 
-def next_actions(
-    models: Sequence[ModelTarget], slots: Sequence[Slot], now: float, limits: Limits
-) -> list[Action]:
-    """The next steps towards what is desired; an empty list when there are none.
+def next_actions(target: ModelTarget, slots: Sequence[Slot], now: float, limits: Limits) -> Steps:
+    """The next steps of one model towards what is desired; ``slots`` are its own."""
+    mine = by_version(slots)
+    chosen = choose(target, mine).desired
+    if target.unknown:
+        actions = list(_hold(target, slots))
+    else:
+        actions = [*_additions(chosen, mine), *_removals(target, chosen, mine)]
+    return Steps(actions, dict(_turns(chosen, mine, now, limits)))
 
-    ``models`` names every model that is on disk or has a slot.
-    """
-    actions: list[Action] = []
-    turns: list[tuple[_Turn, Slot]] = []
-    by_model = _by_model(slots)
-    none: list[Slot] = []
-    for target in models:
-        everything = by_model.get(target.model, none)
-        mine = by_version(everything)
-        chosen = choose(target, mine).desired
-        if target.unknown:
-            actions += _hold(target, everything)
-        else:
-            actions += _additions(chosen, mine)
-            actions += _removals(target, chosen, mine)
-        turns += _turns(chosen, mine, now, limits)
-    waiting = [slot for _, slot in sorted(turns, key=lambda turn: turn[0])]
-    loading = [slot for slot in slots if slot.state in IN_LOADER]
-    return actions + places.next_steps(waiting, loading, now, limits.loads, limits.slow_after_s)
+
+def times(slots: Iterable[Slot], limits: Limits) -> Iterator[float]:
+    """When something is to be decided again: retries, and trials that then take long."""
+    for slot in slots:
+        both = retry_at(slot, limits), places.overdue_at(slot, limits.slow_after_s)
+        yield from (at for at in both if at is not None)
 
 
 def retry_at(slot: Slot, limits: Limits) -> float | None:
@@ -116,13 +120,6 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
     if slot.state is not State.FAILED or slot.retry is not Retry.LATER or slot.cancelled:
         return None
     return slot.since + wait_s(slot.attempts, limits.retry_first_s, limits.retry_max_s)
-
-
-def _by_model(slots: Sequence[Slot]) -> dict[str, list[Slot]]:
-    grouped: dict[str, list[Slot]] = {}
-    for slot in slots:
-        grouped.setdefault(slot.model, []).append(slot)
-    return grouped
 
 
 def _additions(chosen: Sequence[Candidate], slots: ByVersion) -> Iterator[Action]:
@@ -276,7 +273,7 @@ def _why_former(slot: Slot, candidate: Candidate, successor: Slot | None) -> str
 
 def _turns(
     chosen: Sequence[Candidate], slots: ByVersion, now: float, limits: Limits
-) -> Iterator[tuple[_Turn, Slot]]:
+) -> Iterator[tuple[Turn, Slot]]:
     """Who may be loaded now, with its place in the line: first attempts before retries, those
     that gave way to others less often, models without an answer before others, newest versions
     first."""

@@ -25,6 +25,7 @@ from serving.models.desired.candidates import (
 )
 from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.signatures import Signatures
+from serving.models.desired.timers import Timers
 from serving.models.state import Slot, State
 from serving.registry.configs import fingerprint
 from serving.registry.snapshot import FoundModel, KnownConfig
@@ -96,11 +97,13 @@ class DesiredState:
         self._in_force: dict[str, KnownConfig] = {}
         self._seen: dict[str, _Seen] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
-        self._keeping = {
-            model: current.kept_until
-            for model, current in self._overrides.items()
-            if current.previous is not None
-        }
+        self._keeping = Timers(
+            {
+                model: current.kept_until
+                for model, current in self._overrides.items()
+                if current.previous is not None
+            }
+        )
         self._save_at = float("inf")
 
     # What is wanted.
@@ -132,11 +135,14 @@ class DesiredState:
 
     def uploaded(self) -> dict[str, FoundModel]:
         """The models whose files came with a command."""
-        return {
-            model: replacement.upload.found
-            for model, replacement in self._replacements.items()
-            if replacement.upload is not None
-        }
+        found = {model: self.uploaded_of(model) for model in self._replacements}
+        return {model: one for model, one in found.items() if one is not None}
+
+    def uploaded_of(self, model: str) -> FoundModel | None:
+        """What came with a command."""
+        replacement = self._replacements.get(model)
+        upload = replacement.upload if replacement is not None else None
+        return upload.found if upload is not None else None
 
     def uploads(self) -> list[Upload]:
         return [one.upload for one in self._replacements.values() if one.upload is not None]
@@ -152,7 +158,7 @@ class DesiredState:
     def see(self, model: str, found: FoundModel | None, unseen: bool) -> None:
         """Take up what is on disk of a model. ``found``: None where it was not found; ``unseen``:
         it may be there all the same, for its directory could not be read."""
-        found = self.uploaded().get(model, found)
+        found = self.uploaded_of(model) or found
         unknown = bool(found.error) if found is not None else unseen
         versions = () if unknown else self._take_up(model, found)
         self._seen[model] = _Seen(versions, unknown)
@@ -300,7 +306,7 @@ class DesiredState:
         self._put(model, after)
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         if after.previous is not None:
-            self._keeping[model] = after.kept_until
+            self._keeping.put(model, after.kept_until)
         return True
 
     def note_signature(self, model: str, signature: Signature, now: float) -> bool:
@@ -313,10 +319,7 @@ class DesiredState:
 
     def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
-        over = [model for model, until in self._keeping.items() if until <= now]
-        for model in over:
-            del self._keeping[model]
-        return over
+        return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
         if current == NOTHING:
@@ -328,7 +331,7 @@ class DesiredState:
 
     def due(self) -> float:
         """When ``take_expired`` or ``save`` has something to do next, epoch seconds."""
-        return min(self._save_at, min(self._keeping.values(), default=float("inf")))
+        return min(self._save_at, self._keeping.next())
 
     def take_over(self, state: StateDir) -> tuple[str, ...]:
         """Keep everything in ``state`` from now on, and hold to what was decided there where
@@ -338,7 +341,7 @@ class DesiredState:
             joined = overrides.join(self.overrides_of(model), theirs)
             self._put(model, joined)
             if joined.previous is not None:
-                self._keeping[model] = joined.kept_until
+                self._keeping.put(model, joined.kept_until)
         self.signatures.join(_read_signatures(state))
         self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
         return tuple(kept)

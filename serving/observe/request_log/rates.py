@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 from serving.observe.request_log.record import Shown
 from serving.signature import Signature
 
 # Versions that left are remembered: requests that they answered may still wait to be written.
 _REMEMBERED = 4096
+
+# A model and a version of it.
+_Key = tuple[str, int]
 
 
 class _Known(NamedTuple):
@@ -33,17 +36,23 @@ class Rates:
 
     def __init__(self, rate: float, redact: Sequence[str]) -> None:
         self._rate, self._redact = rate, tuple(redact)
-        self._known: OrderedDict[tuple[str, int], _Known] = OrderedDict()
+        self._known: dict[_Key, _Known] = {}
+        # Those that are there, by model, and those that left, the longest gone first.
+        self._there: dict[str, Collection[int]] = {}
+        self._gone: OrderedDict[_Key, None] = OrderedDict()
 
-    def watch(self, views: Iterable[ModelView]) -> None:
-        """The models as they stand now."""
-        there = 0
-        for view in views:
-            for version in view.versions:
-                if version.queue is not None and version.state is State.READY:
-                    there += 1
-                    self._remember((view.name, version.number), version)
-        self._forget(there)
+    def watch(self, changed: Changes) -> None:
+        """The models that are other than before."""
+        for name, view in changed.items():
+            ready = _ready(view) if view is not None else {}
+            for number in self._there.pop(name, ()):
+                self._gone[name, number] = None
+            for number, version in ready.items():
+                self._gone.pop((name, number), None)
+                self._remember((name, number), version)
+            if ready:
+                self._there[name] = ready.keys()
+        self._forget()
 
     def shown(self, model: str, version: int) -> Shown:
         """The tensors that go with their values: none, of a version that nothing is known of."""
@@ -54,19 +63,24 @@ class Rates:
         own = version.facts.config.request_log.rate if version.facts.config is not None else None
         return self._rate if own is None else own
 
-    def _remember(self, key: tuple[str, int], version: VersionView) -> None:
+    def _remember(self, key: _Key, version: VersionView) -> None:
         own = version.facts.config.request_log.redact if version.facts.config is not None else ()
         patterns = (*self._redact, *own)
         known = self._known.get(key)
         if known is None or known[:2] != (patterns, version.facts.signature):
             shown = _shown(patterns, version.facts.signature)
             self._known[key] = _Known(patterns, version.facts.signature, shown)
-        self._known.move_to_end(key)
 
-    def _forget(self, there: int) -> None:
-        """The longest gone first, and none that is there."""
-        while len(self._known) > max(_REMEMBERED, there):
-            self._known.popitem(last=False)
+    def _forget(self) -> None:
+        """None that is there."""
+        while self._gone and len(self._known) > _REMEMBERED:
+            key, _ = self._gone.popitem(last=False)
+            del self._known[key]
+
+
+def _ready(view: ModelView) -> dict[int, VersionView]:
+    ready = (v for v in view.versions if v.queue is not None and v.state is State.READY)
+    return {version.number: version for version in ready}
 
 
 def _shown(patterns: Sequence[str], signature: Signature | None) -> Shown:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving.events import log
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, VersionView
 from serving.observe import families
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.folder import Folder, TooLargeError, words
@@ -69,8 +69,8 @@ class RequestLog:
         self._failing = False
         self._next_try = 0.0
 
-    def watch(self, views: tuple[ModelView, ...]) -> None:
-        self._rates.watch(views)
+    def watch(self, changed: Changes) -> None:
+        self._rates.watch(changed)
 
     def rate(self, version: VersionView) -> float:
         return self._rates.rate(version)

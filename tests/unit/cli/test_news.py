@@ -9,14 +9,16 @@ from serving.cli.news import News, Progress, answering, failed, few, left_out
 from serving.cli.telling import _control_words
 from serving.models.reasons import Absence
 from serving.models.state import State
-from serving.models.views import ModelView, Route, UnloadedVersion, VersionView
+from serving.models.views import Changes, ModelView, Route, UnloadedVersion, VersionView
 from serving.settings import Settings
 from tests.unit.protocol_views import failed as failed_version
 from tests.unit.protocol_views import model, version
 
 
 def texts(news: News, *views: ModelView) -> list[str]:
-    return [text for text, _ in news.lines(views)]
+    """What is said where these models, and no others, are there."""
+    gone: Changes = dict.fromkeys(news._before)
+    return [text for text, _ in news.lines({**gone, **{view.name: view for view in views}})]
 
 
 def absent(name: str, why: Absence) -> ModelView:
@@ -83,6 +85,14 @@ def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
     words = Progress(0.0).line(views, 12.0)
     assert words == "loading for 12 s: 1 of 3 versions done; now m 2"
     assert Progress(0.0).line((model("m", version(1)),), 12.0) == ""
+
+
+def test_the_progress_of_many_says_how_long_the_rest_may_take() -> None:
+    done = [model(f"done{number}", version(1)) for number in range(400)]
+    rest = [model(f"rest{number}", loading(1, State.NEW)) for number in range(1200)]
+    line = Progress(0.0).line((*done, *rest), 4.0)
+    words = "loading for 4 s: 400 of 1,600 versions done, about 12 s left; now rest0 1, rest1 1,"
+    assert line.startswith(words)
 
 
 def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() -> None:

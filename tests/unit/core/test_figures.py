@@ -68,7 +68,7 @@ def _queue(model: str, version: int) -> _core.Queue:
 def _publish(world: World, *versions: tuple[str, int]) -> None:
     queues = {(model, number): _queue(model, number) for model, number in versions}
     routes = {model: {n: q for (m, n), q in queues.items() if m == model} for model, _ in versions}
-    world.server.publish([_core.Route(model, of, None) for model, of in routes.items()])
+    world.server.publish([_core.Route(model, of, None) for model, of in routes.items()], ["echo"])
 
 
 class Told:

@@ -69,7 +69,10 @@ class World:
 
     def publish(self, queues: Sequence[_core.Queue]) -> None:
         versions = dict.fromkeys([3], queues[0]) if queues else {}
-        self.server.publish([_core.Route("echo", versions, 3)] if versions else [])
+        if versions:
+            self.server.publish([_core.Route("echo", versions, 3)])
+        else:
+            self.server.publish([], ["echo"])
 
     def _run(self) -> None:
         while (batch := self.queue.next_batch()) is not None:

@@ -21,7 +21,7 @@ from serving.models.desired import policy
 from serving.models.manager import Manager
 from serving.models.reasons import Absence
 from serving.models.state import State
-from serving.models.views import ModelView, Route
+from serving.models.views import Changes, ModelView, Route
 from serving.registry.folder_origin import FolderOrigin
 from serving.registry.snapshot import Closely
 from serving.settings import Settings
@@ -478,7 +478,7 @@ def test_a_changed_share_of_logged_requests_loads_nothing_again(world: World) ->
     world.settle()
     heard: list[float | None] = []
     world.manager.on_change(
-        lambda views: heard.extend(v.facts.config.request_log.rate for v in views[0].versions)
+        lambda changed: heard.extend(v.facts.config.request_log.rate for v in changed["m"].versions)
     )
     world.configure("m", "request_log: {rate: 0.25, redact: [x]}\n")
     world.change()
@@ -534,7 +534,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     for root in "ab":
         (tmp_path / "roots" / root / "m" / "1").mkdir(parents=True)
         (tmp_path / "roots" / root / "m" / "1" / "model.onnx").write_text("x")
-    published: list[tuple[ModelView, ...]] = []
+    published: list[Changes] = []
     manager = SteppedManager(
         Settings(),
         [tmp_path / "roots" / "a", tmp_path / "roots" / "b"],
@@ -546,7 +546,7 @@ def test_a_model_in_error_serves_nothing_and_says_why(world: World, tmp_path: Pa
     manager.tick()
     assert manager.wait_started(0)
     words = "it is in more than one model directory"
-    assert published[-1] == (ModelView("m", (), Route(reason=words), words, own_reason=words),)
+    assert published[-1] == {"m": ModelView("m", (), Route(reason=words), words, own_reason=words)}
 
 
 def test_a_configured_model_without_versions_says_so(world: World) -> None:
@@ -611,7 +611,7 @@ def test_fault_76_statistics_outlive_a_reload_and_go_with_their_version(world: W
     world.change()
     shutil.rmtree(world.root / "m" / "1")
     world.settle(1.01)
-    assert set(world.manager._slots._stats) == {("m", 2)}
+    assert set(world.manager._slots._stats.of("m")) == {2}
 
 
 def test_a_version_being_copied_at_the_start_is_waited_for_a_little(world: World) -> None:
@@ -635,12 +635,12 @@ def test_a_copy_that_never_ends_does_not_hold_up_the_start(world: World) -> None
 
 
 def test_listeners_hear_of_every_set_of_views_and_their_trouble_is_their_own(world: World) -> None:
-    def broken(views: tuple[ModelView, ...]) -> None:
+    def broken(changed: Changes) -> None:
         raise RuntimeError("not your concern")
 
-    heard: list[tuple[ModelView, ...]] = []
+    heard: list[tuple[ModelView | None, ...]] = []
     world.manager.on_change(broken)
-    world.manager.on_change(heard.append)
+    world.manager.on_change(lambda changed: heard.append(tuple(changed.values())))
     world.write("m", 1)
     world.settle()
     assert heard == world.published

@@ -29,11 +29,13 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.models.state import PENDING, State
+from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
 from serving.registry.snapshot import Closely, Fetched
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
-from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager
+from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager, in_force
+from tests.unit.models.desired.whole_policy import next_actions
 
 MODELS = ("a", "b")
 NUMBERS = st.integers(1, 3)
@@ -160,8 +162,9 @@ class ManagerMachine(RuleBasedStateMachine):
 
     # What a manager needs of the world.
 
-    def publish(self, views: tuple[Any, ...]) -> None:
-        self.published = views
+    def publish(self, changed: Changes) -> None:
+        table = in_force({view.name: view for view in self.published}, changed)
+        self.published = tuple(table.values())
 
     def routed(self) -> list[Any]:
         return [queue for view in self.published for queue in view.route.queues.values()]
@@ -310,6 +313,15 @@ class ManagerMachine(RuleBasedStateMachine):
         views = {view.name: view for view in self.published}
         for model in self.served - self.dismissed:
             assert views[model].default is not None
+
+    @invariant()
+    def nothing_is_left_to_do_about_models_that_were_not_looked_at(self) -> None:
+        loop = self.manager._reconciler
+        if loop._undecided or not loop._disk.seen:
+            return
+        targets = [loop._target_of(model) for model in sorted(loop._everything())]
+        slots = self.manager._slots.all()
+        assert next_actions(targets, slots, self.now, loop._limits) == []
 
     @invariant()
     def no_route_leads_to_what_is_closed(self) -> None:

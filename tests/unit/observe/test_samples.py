@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from serving import _core
 from serving.model_config import RequestLogConfig
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, VersionView
 from serving.observe.samples import Samples
 from tests.unit.observe.request_log.test_request_log import FakeQueue, version, views
 from tests.unit.request_log_samples import FakeSource, sample
@@ -23,10 +23,10 @@ class Keeper:
         self._rate, self._of = rate, of
         self.kept: list[Any] = []
         self.told: list[str] = []
-        self.seen: tuple[ModelView, ...] = ()
+        self.seen: Changes = {}
 
-    def watch(self, views: tuple[ModelView, ...]) -> None:
-        self.seen = views
+    def watch(self, changed: Changes) -> None:
+        self.seen = changed
 
     def rate(self, version: VersionView) -> float:
         return self._of.get(f"v{version.number}", self._rate)

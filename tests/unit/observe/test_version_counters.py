@@ -47,7 +47,7 @@ def test_a_change_of_the_default_is_one_version_taking_over(
 ) -> None:
     tally = VersionCounters()
     for default in answered:
-        tally.on_change((_view("m", default),))
+        tally.on_change({"m": _view("m", default)})
     assert _changes(tally) == changes
 
 
@@ -79,8 +79,8 @@ def test_fault_76_counts_of_a_model_go_with_it() -> None:
     for number in range(50):
         name = f"m{number}"
         tally.on_event(Transition(1.0, name, 1, State.READY, ""))
-        tally.on_change((_view("stays", 1), _view(name, 1)))
-    tally.on_change((_view("stays", 2),))
+        tally.on_change({"stays": _view("stays", 1), name: _view(name, 1)})
+    tally.on_change({"stays": _view("stays", 2), **{f"m{number}": None for number in range(50)}})
     assert _changes(tally) == {"stays": 1}
     assert _loads(tally) == {}
 

@@ -194,6 +194,7 @@ def test_fault_6_a_source_that_fails_leaves_the_others_and_its_own_models(two: T
 
 def test_at_the_start_every_source_is_waited_for_and_the_others_are_loaded(tmp_path: Path) -> None:
     two = TwoPlaces(tmp_path)
+    two.table = {}
     again = SteppedManager(
         Settings(),
         [],

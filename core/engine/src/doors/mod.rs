@@ -35,7 +35,7 @@ use crate::loans::Loans;
 use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
 use crate::queue::mailbox::Mailbox;
-use crate::routes::{Routes, Table};
+use crate::routes::{Route, Routes};
 use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use std::future::Future;
@@ -174,11 +174,12 @@ impl Shared {
         self.changed.send_modify(|n| *n += 1);
     }
 
-    pub fn publish(&self, table: Table) {
-        for queue in table.models.values().flat_map(|route| route.versions.values()) {
+    /// See [`Routes::publish`].
+    pub fn publish(&self, changed: Vec<(String, Route)>, gone: &[String]) {
+        for queue in changed.iter().flat_map(|(_, route)| route.versions.values()) {
             queue.borrow_from(&self.loans);
         }
-        self.routes.publish(table);
+        self.routes.publish(changed, gone);
         self.changed.send_modify(|n| *n += 1);
     }
 

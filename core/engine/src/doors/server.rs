@@ -64,12 +64,12 @@ impl Server {
         let table = self.shared.routes.table();
         let stats = |queue: &Arc<Queue>| queue.stats().clone();
         let find = |(model, version): &(String, u64)| {
-            table.models.get(model).and_then(|route| route.versions.get(version)).map(stats)
+            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
         };
         let mut counted: Vec<Arc<Stats>> = match named {
             Some(named) => named.iter().filter_map(find).collect(),
             None => {
-                let all = table.models.values().flat_map(|route| route.versions.values()).map(stats);
+                let all = table.routes().flat_map(|route| route.versions.values()).map(stats);
                 all.chain([self.shared.unresolved.clone()]).collect()
             }
         };

@@ -11,7 +11,7 @@ use crate::permits::Permits;
 use crate::queue::batch::OutputView;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Batch, Options, Queue};
-use crate::routes::{Route, Table};
+use crate::routes::Route;
 use crate::stats::{Protocol, Stats};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
 use bytes::Bytes;
@@ -78,7 +78,7 @@ impl World {
         let queue = Queue::new(Stats::new("m", 7), signature, options, Some(Permits::new(1)));
         let shared = Shared::new(config());
         let route = Route { versions: [(7, queue.clone())].into(), default: Some(7), ..Route::default() };
-        shared.publish(Table::new([("m".into(), route)].into()));
+        shared.publish(vec![("m".into(), route)], &[]);
         if let Some(rules) = rules {
             shared.observer.set(&rules);
         }

@@ -1,73 +1,38 @@
-//! The immutable table of what answers what. Publishing a table is one pointer swap; readers take
-//! no lock. A request asks it once, and again only when what it was told is gone.
+//! Who answers whom, as the immutable table of the moment says. Publishing a table is one pointer
+//! swap; readers take no lock. A request asks it once, and again only when what it was told is gone.
 
 pub mod draw;
 mod route;
+mod table;
 mod version;
 pub mod words;
 
 pub use draw::Key;
 pub use route::{Resolved, Route, Shadow, Why};
+pub use table::Table;
 pub use version::{Reference, is_alias, parse_version};
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 use arc_swap::ArcSwap;
-use route::RETRY;
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Debug, Default)]
-pub struct Table {
-    pub models: HashMap<String, Route>,
-    /// Nobody has said yet which models there are.
-    starting: bool,
-}
-
-impl Table {
-    pub fn new(models: HashMap<String, Route>) -> Self {
-        Table { models, starting: false }
-    }
-
-    fn resolve(&self, asked: Reference<'_>, key: Option<Key>, drawn: Option<u64>) -> Result<Resolved> {
-        self.route(asked)?.resolve(asked.model, asked.version, key, drawn)
-    }
-
-    /// What is no version at all is told first, whichever model it is for.
-    fn route(&self, asked: Reference<'_>) -> Result<&Route> {
-        match self.models.get(asked.model) {
-            Some(route) => Ok(route),
-            None => Err(parse_version(asked.version).err().unwrap_or_else(|| self.unknown(asked.model))),
-        }
-    }
-
-    fn unknown(&self, model: &str) -> Error {
-        if self.starting {
-            let text = "the server is starting: its models are not known yet";
-            return Error::new(ErrorCode::Unavailable, text).retry(RETRY);
-        }
-        let known = self.models.keys().map(String::as_str);
-        Error::new(ErrorCode::NotFound, words::unknown_model(model, known, self.models.len()))
-    }
-}
-
-#[derive(Debug)]
 pub struct Routes {
     table: ArcSwap<Table>,
+    /// Held by who makes the next table of this one.
+    publishing: Mutex<()>,
     /// Whether any route looks at keys: else nobody need read them.
     sticky: AtomicBool,
 }
 
-impl Default for Routes {
-    fn default() -> Self {
-        let table = ArcSwap::from_pointee(Table { starting: true, ..Table::default() });
-        Routes { table, sticky: AtomicBool::new(false) }
-    }
-}
-
 impl Routes {
-    pub fn publish(&self, table: Table) {
-        self.sticky.store(table.models.values().any(|route| route.sticky), Ordering::Relaxed);
+    /// Other routes for these models, none for those that are `gone`, and no change for the rest:
+    /// all at once.
+    pub fn publish(&self, changed: Vec<(String, Route)>, gone: &[String]) {
+        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.load().with(changed, gone);
+        self.sticky.store(table.is_sticky(), Ordering::Relaxed);
         self.table.store(Arc::new(table));
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::{Error, ErrorCode};
 use crate::queue::{Options, Queue};
 use crate::stats::Stats;
 use crate::tensor::Signature;
@@ -18,7 +19,7 @@ fn refusal(routes: &Routes, model: &str, version: &str) -> String {
 
 fn published(route: Route) -> Routes {
     let routes = Routes::default();
-    routes.publish(Table::new([("m".into(), route)].into()));
+    routes.publish(vec![("m".into(), route)], &[]);
     routes
 }
 
@@ -65,13 +66,13 @@ fn readiness_goes_by_the_version_that_is_named() {
 #[test]
 fn a_wrong_model_gets_the_nearest_name_or_the_few_there_are() {
     let routes = Routes::default();
-    routes.publish(Table::default());
+    routes.publish(vec![], &[]);
     assert_eq!(
         refusal(&routes, "digts", ""),
         "Request for unknown model: 'digts' is not found; there is no model yet"
     );
     let named = |names: &[&str]| names.iter().map(|n| ((*n).into(), Route::default())).collect();
-    routes.publish(Table::new(named(&["digits", "tiny"])));
+    routes.publish(named(&["digits", "tiny"]), &[]);
     assert_eq!(
         refusal(&routes, "digts", ""),
         "Request for unknown model: 'digts' is not found; did you mean 'digits'?"
@@ -133,7 +134,7 @@ fn a_request_draws_once() {
     let routes = published(shared(&[(1, 50), (2, 50)]));
     let first = routes.resolve(asked("m", ""), None).unwrap();
     for weights in [&[(1, 1), (2, 99)][..], &[], &[(1, 50), (2, 50)]] {
-        routes.publish(Table::new([("m".into(), shared(weights))].into()));
+        routes.publish(vec![("m".into(), shared(weights))], &[]);
         let again = routes.resolve_again(asked("m", ""), None, &first).unwrap();
         assert_eq!(again.draw, first.draw);
         let expected = draw::choose(weights, first.draw.unwrap()).unwrap_or(1);
@@ -176,4 +177,28 @@ fn several_are_resolved_from_one_table() {
     let found: Vec<_> =
         all.iter().map(|one| one.as_ref().map(Resolved::version).map_err(|e| e.code)).collect();
     assert_eq!(found, [Ok(2), Err(ErrorCode::NotFound), Ok(1)]);
+}
+
+#[test]
+fn a_table_keeps_what_did_not_change_and_an_older_one_all_it_had() {
+    let routes = Routes::default();
+    let name = |number: u64| format!("m{number}");
+    routes.publish((0..1000).map(|number| (name(number), versions(&[number + 1]))).collect(), &[]);
+    let before = routes.table();
+    let changed = Route { sticky: true, ..versions(&[5]) };
+    routes.publish(vec![(name(7), changed), ("new".into(), versions(&[2]))], &[name(8), "nobody".into()]);
+    let now = routes.table();
+    let default = |table: &Table, model: &str| table.get(model).and_then(|route| route.default);
+    for number in (0..1000).filter(|number| ![7, 8].contains(number)) {
+        assert!(std::ptr::eq(before.get(&name(number)).unwrap(), now.get(&name(number)).unwrap()));
+    }
+    assert_eq!((default(&now, "m7"), default(&now, "m8"), default(&now, "new")), (Some(5), None, Some(2)));
+    assert_eq!(
+        (default(&before, "m7"), default(&before, "m8"), default(&before, "new")),
+        (Some(8), Some(9), None)
+    );
+    assert_eq!((before.names().count(), now.names().count(), now.routes().count()), (1000, 1000, 1000));
+    assert!(routes.is_sticky());
+    routes.publish(vec![], &[name(7)]);
+    assert!(!routes.is_sticky());
 }

@@ -19,7 +19,8 @@ from serving.execution.isolation.parent.process import ChildDiedError
 from serving.execution.runtime import ort
 from serving.loading.batching.analysis import Analysis
 from serving.loading.loader import Loader
-from serving.loading.trial.cache import FOLDER, MOST, TrialCache
+from serving.loading.trial import cache
+from serving.loading.trial.cache import FOLDER, TrialCache
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
 from serving.loading.trial.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
@@ -241,15 +242,19 @@ def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatc
     assert caught.value.retry is Retry.LATER
 
 
-def test_the_trials_kept_are_bounded(tmp_path):
+def test_the_trials_kept_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "MOST", 8)
     state = StateDir(tmp_path / "state")
     kept = TrialCache(state)
-    for number in range(MOST + 3):
-        state.write(f"{FOLDER}/n{number}", {})
-    kept.write("newest", Findings(Analysis("proven")))
+    for number in range(6):
+        kept.write(f"early{number}", Findings(Analysis("proven")))
+    for number in range(8):
+        state.write(f"{FOLDER}/others{number}", {})
+    for number in range(3):
+        kept.write(f"newest{number}", Findings(Analysis("proven")))
     names = state.names(FOLDER)
-    assert len(names) == MOST
-    assert "newest" in names
+    assert len(names) == 8
+    assert {"newest0", "newest1", "newest2"} <= set(names)
 
 
 @pytest.mark.parametrize("document", [[], {}, {"schema": 1}, {"schema": 1, "findings": {"x": 1}}])

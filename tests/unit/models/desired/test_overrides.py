@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.models.actual.startup import has_started
+from serving.models.actual.startup import Readiness, Startup
 from serving.models.desired import overrides
 from serving.models.desired.overrides import NOTHING, Overrides, from_document, to_document
 from serving.models.state import Slot, SlotKey, State
@@ -181,25 +181,32 @@ def test_fault_33_when_a_server_that_starts_is_ready(
     slots: list[tuple[str, int, State]], ready: set[str]
 ) -> None:
     made = [slot(*one) for one in slots]
-    current = {r for r in ("settled", "strict", "any") if has_started(r, WANTED, made)}
-    assert current == ready
+    settings: tuple[Readiness, ...] = ("settled", "strict", "any")
+    assert {one for one in settings if has_started(one, made)} == ready
 
 
 def test_what_is_being_copied_or_cannot_be_read_holds_readiness_back() -> None:
     made = [slot("a", 1, READY)]
-    assert not has_started("settled", WANTED, made, settling={"b"})
-    assert has_started("any", WANTED, made, settling={"a"})
-    assert has_started("settled", WANTED, made, wrong=True)
-    assert not has_started("strict", WANTED, made, wrong=True)
+    assert not has_started("settled", made, settling={"b"})
+    assert has_started("any", made, settling={"a"})
+    assert has_started("settled", made, wrong=True)
+    assert not has_started("strict", made, wrong=True)
 
 
 def test_what_failed_once_and_is_tried_again_holds_readiness_back_no_more() -> None:
     made = [slot("a", 1, READY), slot("b", 1, State.LOADING)]
-    assert not has_started("settled", WANTED, made)
+    assert not has_started("settled", made)
     made[1].attempts = 1
-    assert has_started("settled", WANTED, made)
-    assert has_started("any", WANTED, made)
-    assert not has_started("strict", WANTED, made)
+    assert has_started("settled", made)
+    assert has_started("any", made)
+    assert not has_started("strict", made)
+
+
+def has_started(readiness: Readiness, slots: list[Slot], **more: Any) -> bool:
+    startup = Startup(WANTED)
+    for model in {slot.model for slot in slots}:
+        startup.note(model, [slot for slot in slots if slot.model == model])
+    return startup.has_started(readiness, **more)
 
 
 def slot(model: str, version: int, state: State) -> Slot:

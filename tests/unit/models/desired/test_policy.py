@@ -24,9 +24,10 @@ from serving.model_config.schema import VersionPolicy
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired
-from serving.models.desired.policy import Limits, next_actions
+from serving.models.desired.policy import Limits
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
+from tests.unit.models.desired.whole_policy import next_actions
 
 
 class World:

@@ -12,10 +12,11 @@ import pytest
 
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.policy import Add, Annotate, Limits, next_actions
+from serving.models.desired.policy import Add, Annotate, Limits
 from serving.models.state import Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
 from tests.unit.models.desired.test_policy import check
+from tests.unit.models.desired.whole_policy import next_actions
 
 NEW, LOADING, READY = State.NEW, State.LOADING, State.READY
 ERROR, UNLOADING = State.FAILED, State.DRAINING

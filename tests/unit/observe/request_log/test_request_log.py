@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.model_config import ModelConfig, RequestLogConfig
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import Changes, ModelView, VersionView
 from serving.observe.request_log.folder import Folder
 from serving.observe.request_log.forms import JsonLines
 from serving.observe.request_log.rates import Rates
@@ -58,8 +58,8 @@ def version(
     )
 
 
-def views(*versions: VersionView) -> tuple[ModelView, ...]:
-    return (ModelView("m", versions),)
+def views(*versions: VersionView) -> Changes:
+    return {"m": ModelView("m", versions)}
 
 
 def make(folder: Path, source: FakeSource | None = None, **settings: Any) -> RequestLog:
@@ -153,7 +153,7 @@ def test_redacted_tensors_keep_everything_but_their_values(
 def test_what_a_version_hid_stays_hidden_after_it_left() -> None:
     rates = Rates(1.0, ())
     rates.watch(views(version(3, log=RequestLogConfig(redact=("X",)))))
-    rates.watch(())
+    rates.watch({"m": None})
     assert rates.shown("m", 3) == ("Y",)
 
 

@@ -30,7 +30,7 @@ fn check(shared: &Shared, message: Bytes) -> Result<Bytes> {
 /// The server's services and the models, by name.
 fn list(shared: &Shared, _: Bytes) -> Result<Bytes> {
     let table = shared.routes.table();
-    let mut names: Vec<&str> = table.models.keys().map(String::as_str).collect();
+    let mut names: Vec<&str> = table.names().collect();
     names.sort_unstable();
     let all = SERVER.into_iter().chain(names).take(LISTED);
     Ok(protobuf::encode_health_list(all.filter_map(|name| Some((name, status(shared, name)?)))))
@@ -53,7 +53,7 @@ fn status(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let ready = if SERVER.contains(&service) {
         shared.is_ready()
     } else {
-        shared.routes.table().models.get(service)?.is_ready()
+        shared.routes.table().get(service)?.is_ready()
     };
     Some(if ready { ServingStatus::Serving } else { ServingStatus::NotServing })
 }

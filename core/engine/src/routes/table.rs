@@ -1,0 +1,122 @@
+//! The immutable table: what answers what. A table with a few other routes than another shares all
+//! the rest with it, so that a change costs what changed and not what there is.
+
+use super::draw::Key;
+use super::route::{RETRY, Resolved, Route};
+use super::version::{Reference, parse_version};
+use super::words;
+use crate::error::{Error, ErrorCode, Result};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// Parts that are shared whole between tables. Of some thousand models each has a few.
+const PARTS: usize = 256;
+
+type Part = HashMap<String, Arc<Route>>;
+
+#[derive(Clone, Debug)]
+pub struct Table {
+    parts: Box<[Arc<Part>]>,
+    hasher: RandomState,
+    len: usize,
+    /// Routes that look at keys.
+    sticky: usize,
+    /// Nobody has said yet which models there are.
+    starting: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        let empty = Arc::new(Part::new());
+        let parts = (0..PARTS).map(|_| empty.clone()).collect();
+        Table { parts, hasher: RandomState::new(), len: 0, sticky: 0, starting: true }
+    }
+}
+
+impl Table {
+    /// A table that differs from this one by these routes; models that are `gone` have none.
+    pub(super) fn with(&self, changed: Vec<(String, Route)>, gone: &[String]) -> Table {
+        let mut table = self.clone();
+        table.starting = false;
+        for (model, route) in changed {
+            table.put(model, route);
+        }
+        for model in gone {
+            table.remove(model);
+        }
+        table
+    }
+
+    fn put(&mut self, model: String, route: Route) {
+        self.sticky += usize::from(route.sticky);
+        let before = self.part(&model).insert(model, Arc::new(route));
+        match before {
+            Some(before) => self.sticky -= usize::from(before.sticky),
+            None => self.len += 1,
+        }
+    }
+
+    fn remove(&mut self, model: &str) {
+        if let Some(before) = self.part(model).remove(model) {
+            self.sticky -= usize::from(before.sticky);
+            self.len -= 1;
+        }
+    }
+
+    /// A part that is this table's alone.
+    fn part(&mut self, model: &str) -> &mut Part {
+        let at = self.at(model);
+        Arc::make_mut(&mut self.parts[at])
+    }
+
+    fn at(&self, model: &str) -> usize {
+        // The remainder is far below any usize.
+        #[allow(clippy::cast_possible_truncation)]
+        let at = (self.hasher.hash_one(model) % PARTS as u64) as usize;
+        at
+    }
+
+    pub fn get(&self, model: &str) -> Option<&Route> {
+        self.parts[self.at(model)].get(model).map(|route| &**route)
+    }
+
+    /// In no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.parts.iter().flat_map(|part| part.keys().map(String::as_str))
+    }
+
+    /// In no order.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.parts.iter().flat_map(|part| part.values().map(|route| &**route))
+    }
+
+    pub(super) fn is_sticky(&self) -> bool {
+        self.sticky > 0
+    }
+
+    pub(super) fn resolve(
+        &self,
+        asked: Reference<'_>,
+        key: Option<Key>,
+        drawn: Option<u64>,
+    ) -> Result<Resolved> {
+        self.route(asked)?.resolve(asked.model, asked.version, key, drawn)
+    }
+
+    /// What is no version at all is told first, whichever model it is for.
+    pub(super) fn route(&self, asked: Reference<'_>) -> Result<&Route> {
+        match self.get(asked.model) {
+            Some(route) => Ok(route),
+            None => Err(parse_version(asked.version).err().unwrap_or_else(|| self.unknown(asked.model))),
+        }
+    }
+
+    fn unknown(&self, model: &str) -> Error {
+        if self.starting {
+            let text = "the server is starting: its models are not known yet";
+            return Error::new(ErrorCode::Unavailable, text).retry(RETRY);
+        }
+        Error::new(ErrorCode::NotFound, words::unknown_model(model, self.names(), self.len))
+    }
+}

@@ -1,0 +1,187 @@
+"""What an event costs beside many models: counted, for no machine is as quiet as that."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from serving.errors import LoadError, Retry
+from serving.models.commands.command import Command, LoadModel, SetDefault, UnloadModel
+from serving.models.views import Changes
+from serving.settings import Settings
+from tests.unit.manager_world import Loaded, SteppedManager
+from tests.unit.models.test_manager_machine import Memory, Source
+
+FEW, MANY = 10, 1000
+
+
+class Registry:
+    """So many models without a disk, all of them ready."""
+
+    ends_in_time = True
+
+    def __init__(self, count: int) -> None:
+        self.source = Source()
+        for number in range(count):
+            self.add(f"m{number:04}")
+        self.now = 1000.0
+        self.jobs: list[Callable[[], None]] = []
+        self.published: list[set[str]] = []
+        self.failing: set[str] = set()
+        self.manager = SteppedManager(
+            Settings(threads={"load": 50}),
+            [],
+            self.publish,
+            self.load,
+            state=Memory(),  # type: ignore[arg-type]  # a stand-in without a disk
+            sources=[self.source],
+            read_config=self.source.config,
+            new_stats=lambda model, version: None,  # type: ignore[arg-type,return-value]  # unused
+            mono=lambda: self.now,
+            wall=lambda: self.now,
+            cpu=lambda: 0.0,
+            spawn=lambda name, job: self.jobs.append(job),
+        )
+        self.settle()
+        assert self.manager.wait_started(0)
+        # What is written a moment later.
+        self.settle(5.0)
+        self.published.clear()
+
+    def add(self, model: str) -> None:
+        self.source.models[model] = {1: (f"content of {model}", True)}
+
+    def publish(self, changed: Changes) -> None:
+        self.published.append(set(changed))
+
+    def routed(self) -> list[Any]:
+        return []
+
+    def load(self, **call: Any) -> Any:
+        if call["name"] in self.failing:
+            raise LoadError("no luck", retry=Retry.LATER)
+        call["on_warming"]()
+        return Loaded(call["name"], call["version"], call["config"], self)  # type: ignore[arg-type]  # it asks for no more than this has
+
+    def settle(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        self.manager.tick()
+        while self.jobs:
+            jobs, self.jobs = self.jobs, []
+            for job in jobs:
+                job()
+            self.manager.tick()
+
+    def order(self, command: Command) -> None:
+        ticket = self.manager.command(command)
+        self.settle()
+        outcome = ticket.wait(0)
+        assert outcome is not None
+        assert outcome.ok, outcome
+
+
+@pytest.fixture(scope="module")
+def registries() -> list[Registry]:
+    with structlog.testing.capture_logs():
+        return [Registry(FEW), Registry(MANY)]
+
+
+def _unload_and_load(one: Registry) -> None:
+    one.order(UnloadModel("m0001"))
+    one.order(LoadModel("m0001"))
+
+
+def _pin_and_unpin(one: Registry) -> None:
+    one.order(SetDefault("m0001", 1))
+    one.order(SetDefault("m0001"))
+
+
+def _fail_and_retry(one: Registry) -> None:
+    one.failing = {"m0003"}
+    one.order(UnloadModel("m0003"))
+    one.manager.command(LoadModel("m0003"))
+    one.settle()
+    one.failing = set()
+    for _ in range(3):
+        one.settle(2.0)
+    assert one.manager.lookup("m0003") is not None
+
+
+def _another_version(one: Registry) -> None:
+    one.source.models["m0002"][2] = ("another", True)
+    one.settle(60.0)
+    del one.source.models["m0002"][2]
+    one.settle(60.0)
+
+
+def _one_more(one: Registry) -> None:
+    one.add("one more")
+    one.settle(60.0)
+    del one.source.models["one more"]
+    one.settle(60.0)
+
+
+EVENTS: dict[str, Callable[[Registry], None]] = {
+    "unload and load": _unload_and_load,
+    "pin and unpin": _pin_and_unpin,
+    "a load that fails and is tried again": _fail_and_retry,
+    "another version and its end": _another_version,
+    "one more model and its end": _one_more,
+}
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """Calls of the manager's functions."""
+    calls: Counter[str] = Counter()
+
+    def note(frame: Any, event: str, _: object) -> None:
+        file = frame.f_code.co_filename
+        if event == "call" and "/serving/models/" in file:
+            calls[f"{file.rpartition('/')[2]}:{frame.f_code.co_qualname}"] += 1
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def cost(one: Registry, event: Callable[[Registry], None]) -> tuple[Counter[str], list[set[str]]]:
+    one.published.clear()
+    with structlog.testing.capture_logs(), counted() as calls:
+        event(one)
+    return calls, list(one.published)
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+def test_an_event_costs_as_much_among_a_thousand_models_as_among_ten(
+    registries: list[Registry], event: Callable[[Registry], None]
+) -> None:
+    (few, few_told), (many, many_told) = (cost(one, event) for one in registries)
+    assert few_told == many_told
+    assert all(len(told) == 1 for told in few_told)
+    assert _differing(few, many) == {}
+
+
+def _differing(few: Counter[str], many: Counter[str]) -> dict[str, tuple[int, int]]:
+    """Functions, and how often they were called; but for what makes the documents of the state
+    directory, which are written whole."""
+    documents = ("overrides.py:_fields", "signatures.py:")
+    return {
+        name: (few[name], many[name])
+        for name in few | many
+        if few[name] != many[name] and not name.startswith(documents)
+    }
+
+
+def test_a_turn_in_which_nothing_happens_looks_at_no_model(registries: list[Registry]) -> None:
+    (few, few_told), (many, many_told) = (cost(one, Registry.settle) for one in registries)
+    assert few_told == many_told == []
+    assert _differing(few, many) == {}
