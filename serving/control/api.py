@@ -40,7 +40,7 @@ class Commander(Protocol):
     """Who carries out commands and remembers what happened; the manager is one."""
 
     def views(self) -> Sequence[ModelView]: ...
-    def command(self, command: Command) -> Ticket: ...
+    def command(self, command: Command, by: str = "") -> Ticket: ...
     def history(self, model: str) -> Sequence[Transition]: ...
 
 
@@ -168,7 +168,7 @@ class ControlApi:
                 ErrorCode.FULL,
                 "too many calls wait for their commands: use wait=false, or try later",
             )
-        ticket = self._commander.command(command)
+        ticket = self._commander.command(command, _client(request))
         self._waiting += 1
         try:
             outcome = await outcome_of(ticket, seconds)
@@ -180,6 +180,11 @@ class ControlApi:
         default = model["default"] if model is not None else None
         answer = {"done": outcome is not None, "default": default, "model": model}
         return JSONResponse(answer, status_code=202 if outcome is None else 200)
+
+
+def _client(request: Request) -> str:
+    """Who asks, as far as the port knows: an address."""
+    return request.client.host if request.client is not None else ""
 
 
 async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:

@@ -145,8 +145,9 @@ class Manager:
         self._uploads.close()
         return self._stopped.is_set()
 
-    def command(self, command: Command) -> Ticket:
+    def command(self, command: Command, by: str = "") -> Ticket:
         """Have the command carried out; see ``commands.command``. Never waits for a load.
+        ``by``: who gave it, for the history and the log.
 
         Files that come with a load are written in the caller's thread.
         """
@@ -158,7 +159,7 @@ class Manager:
                 upload = self._uploads.write(command.model, command.files)
             except (UploadError, OSError) as error:
                 return _refused(command, error)
-        ticket = self._tickets.give(command, upload)
+        ticket = self._tickets.give(command, upload, by)
         if upload is not None:
             self._uploads.hand_over(upload)
         return ticket

@@ -209,10 +209,10 @@ class Reconciler:
             refused = refused or Outcome(ErrorCode.INTERNAL, "nothing to go back to")
             order.ticket.end(self._with_right_name(refused, facts))
             return
-        log.info(
-            "model_command", model=model, **changes.in_words(order.command, command, facts.default)
-        )
-        self.answering.record(model, changes.of_command(order.command, command, facts))
+        by = order.ticket.by
+        said = changes.in_words(order.command, command, facts.default)
+        log.info("model_command", model=model, **said, **({"by": by} if by else {}))
+        self.answering.record(model, changes.of_command(order.command, command, facts, by))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)

@@ -69,8 +69,8 @@ class Commander:
     def views(self) -> tuple[ModelView, ...]:
         return MODELS
 
-    def command(self, command: Command) -> Ticket:
-        ticket = Ticket(command)
+    def command(self, command: Command, by: str = "") -> Ticket:
+        ticket = Ticket(command, by)
         self.tickets.append(ticket)
         if self.outcome is not None:
             ticket.end(self.outcome)

@@ -14,18 +14,19 @@ _ASKED = "by command"
 Changed = tuple[int, Change, str]
 
 
-def of_command(given: Command, resolved: Command, facts: Facts) -> Changed | None:
-    """``given`` as it came, ``resolved`` with the version that it amounts to; None: what comes of
-    it shows in the versions' states."""
+def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") -> Changed | None:
+    """``given`` as it came, from whom ``by`` names, ``resolved`` with the version that it amounts
+    to; None: what comes of it shows in the versions' states."""
+    asked = f"{_ASKED} from {by}" if by else _ASKED
     match resolved:
         case AcceptVersion(version=version):
-            return version, Change.ACCEPTED, f"{_ASKED}: its signature is the one to compare with"
+            return version, Change.ACCEPTED, f"{asked}: its signature is the one to compare with"
         case SetDefault(version=int(version)) if isinstance(given, Rollback):
-            return version, Change.ROLLBACK, f"{_ASKED}, which pins it"
+            return version, Change.ROLLBACK, f"{asked}, which pins it"
         case SetDefault(version=int(version)):
-            return version, Change.PINNED, _ASKED
+            return version, Change.PINNED, asked
         case SetDefault() if (pinned := facts.target.pinned) is not None:
-            return pinned, Change.UNPINNED, _ASKED
+            return pinned, Change.UNPINNED, asked
     return None
 
 

@@ -89,10 +89,12 @@ class Outcome:
 
 
 class Ticket:
-    """A command under way. Safe from any thread."""
+    """A command under way. Safe from any thread. ``by``: who gave it, in words; "" where that
+    is not known."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, by: str = "") -> None:
         self.command = command
+        self.by = by
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._outcome: Outcome | None = None

@@ -60,11 +60,11 @@ class Tickets:
         self._count = 0
         self._closed = False
 
-    def give(self, command: Command, upload: Upload | None = None) -> Ticket:
+    def give(self, command: Command, upload: Upload | None = None, by: str = "") -> Ticket:
         # What was sent is on disk by now; the ticket needs not carry it too.
         if isinstance(command, LoadModel) and command.files:
             command = replace(command, files={})
-        ticket = Ticket(command)
+        ticket = Ticket(command, by)
         with self._lock:
             mine = self._open.get(command.model, [])
             older = [t for t in mine if upload is not None or t.command != command]

@@ -779,6 +779,14 @@ def test_a_models_own_reason_leaves_out_what_its_versions_say(world: World) -> N
     assert view.own_reason == ""
 
 
+def test_the_history_tells_who_gave_a_command(tmp_path: Path) -> None:
+    world = two_versions(at(tmp_path, **KEEP))
+    world.manager.command(SetDefault("m", 1), by="192.0.2.7")
+    world.tick()
+    (pinned,) = (e for e in world.manager.history("m") if e.state is Change.PINNED)
+    assert pinned.reason == "by command from 192.0.2.7"
+
+
 def test_the_history_tells_pins_rollbacks_and_which_version_answered(tmp_path: Path) -> None:
     world = two_versions(at(tmp_path, **KEEP))
     for command in (SetDefault("m", 1), SetDefault("m"), Rollback("m"), UnloadModel("m", 1)):
