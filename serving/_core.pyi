@@ -613,7 +613,7 @@ class Server:
     @property
     def grpc_address(self) -> tuple[str, int]: ...
     def start(self) -> None: ...
-    def publish(self, routes: Sequence[Route], gone: Sequence[str] = ()) -> None:
+    def publish(self, routes: Sequence[Route], gone: Sequence[str] = ...) -> None:
         """Swap the route table for one with these models' routes, and none of the models that are
         ``gone``; the rest is as before. One pointer."""
 

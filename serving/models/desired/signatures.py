@@ -21,6 +21,8 @@ class Signatures:
     def __init__(self, document: object = None) -> None:
         """``document``: as ``document()`` gave it. Raises ValueError for any other."""
         self._known = _read(document) if document is not None else {}
+        # As the document has them, and how many bytes that is.
+        self._written: dict[str, tuple[dict[str, Any], int]] = {}
 
     def of(self, model: str) -> Signature | None:
         return self._known.get(model)
@@ -30,12 +32,13 @@ class Signatures:
         signature = signature.seen_by_clients()
         if self._known.get(model) == signature:
             return False
-        self._known.pop(model, None)
+        self.forget(model)
         self._known[model] = signature
         return True
 
     def forget(self, model: str) -> bool:
         """Whether there was one."""
+        self._written.pop(model, None)
         return self._known.pop(model, None) is not None
 
     def join(self, others: Signatures) -> None:
@@ -46,16 +49,23 @@ class Signatures:
         """As JSON carries it."""
         kept: dict[str, Any] = {}
         left = MAX_BYTES
-        for model, signature in reversed(self._known.items()):
-            fields = {
-                "inputs": [_fields(tensor) for tensor in signature.inputs],
-                "outputs": [_fields(tensor) for tensor in signature.outputs],
-            }
-            left -= len(json.dumps({model: fields}, ensure_ascii=False).encode())
+        for model in reversed(self._known):
+            if model not in self._written:
+                self._written[model] = _as_written(model, self._known[model])
+            fields, size = self._written[model]
+            left -= size
             if left < 0:
                 break
             kept[model] = fields
         return {"form": _FORM, "models": dict(reversed(kept.items()))}
+
+
+def _as_written(model: str, signature: Signature) -> tuple[dict[str, Any], int]:
+    fields = {
+        "inputs": [_fields(tensor) for tensor in signature.inputs],
+        "outputs": [_fields(tensor) for tensor in signature.outputs],
+    }
+    return fields, len(json.dumps({model: fields}, ensure_ascii=False).encode())
 
 
 def _fields(tensor: Tensor) -> dict[str, Any]:

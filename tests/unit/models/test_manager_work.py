@@ -171,13 +171,12 @@ def test_an_event_costs_as_much_among_a_thousand_models_as_among_ten(
 
 
 def _differing(few: Counter[str], many: Counter[str]) -> dict[str, tuple[int, int]]:
-    """Functions, and how often they were called; but for what makes the documents of the state
-    directory, which are written whole."""
-    documents = ("overrides.py:_fields", "signatures.py:")
+    """Functions, and how often they were called; but for what makes the document of what commands
+    decided, which is written whole."""
     return {
         name: (few[name], many[name])
         for name in few | many
-        if few[name] != many[name] and not name.startswith(documents)
+        if few[name] != many[name] and not name.startswith("overrides.py:_fields")
     }
 
 
