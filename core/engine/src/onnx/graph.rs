@@ -19,11 +19,14 @@ const INTS: u64 = 7;
 
 pub type Named<T> = BTreeMap<Box<str>, T>;
 
+/// Domain and name.
+pub type FunctionName = (Box<str>, Box<str>);
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     pub graph: Graph,
-    /// (domain, name) and body; of several for one name the last counts.
-    pub functions: Vec<((Box<str>, Box<str>), Graph)>,
+    /// Of several for one name the last counts.
+    pub functions: Vec<(FunctionName, Graph)>,
     /// Domain -> version.
     pub opsets: Named<i64>,
     /// 0 where none is stated.
@@ -180,7 +183,7 @@ impl Graph {
     }
 }
 
-fn read_function(data: &[u8]) -> Result<((Box<str>, Box<str>), Graph)> {
+fn read_function(data: &[u8]) -> Result<(FunctionName, Graph)> {
     let (mut graph, mut defaults) = (Graph::default(), Box::<Node>::default());
     let (mut name, mut domain, mut overload) = ("", "", "");
     for field in messages(data) {

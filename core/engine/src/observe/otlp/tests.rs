@@ -163,7 +163,7 @@ fn a_door_tells_every_outcome_in_its_own_terms() {
             let given = vec![("protocol", protocol.name().into()), ("status", status.into())];
             let one = decoded(&[a_span(given)]).remove(0);
             let told: Vec<_> = one.attributes.iter().filter_map(|a| a.value.number).collect();
-            let code = match (protocol, word) {
+            let code: i64 = match (protocol, word) {
                 (Protocol::Grpc, word) => word.map_or(0, grpc_code).into(),
                 (Protocol::Http, word) => word.map_or(200, |word| http_status(word).as_u16()).into(),
             };
