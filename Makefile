@@ -80,7 +80,7 @@ test-python: $(STAMPS)/dev $(CORE)
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
 	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
+	@$(BIN)/python -m pytest -p tests.entered -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
 		-m '$(BESIDE)' $(PYTEST_ARGS) || $(call again,$$?,$(BESIDE))
 	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))
 
