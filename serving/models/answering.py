@@ -65,7 +65,7 @@ class Answering:
     def decide(self, target: ModelTarget) -> bool:
         """Whether another version, or another signature, has taken over."""
         slots = self.slots.of(target.model)
-        choice = choose(target, by_version(slots))
+        choice = choose(target, by_version(slots), self.default(target.model))
         self._tell(target, choice, slots)
         default = choice.plan.default
         if default is None:

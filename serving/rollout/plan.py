@@ -15,11 +15,13 @@ _NONE: frozenset[int] = frozenset()
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
-    on their way to being ready, and have not failed yet; ``ready``: they can answer."""
+    on their way to being ready, and have not failed yet; ``ready``: they can answer;
+    ``answering``: it does now."""
 
     there: frozenset[int] = _NONE
     coming: frozenset[int] = _NONE
     ready: frozenset[int] = _NONE
+    answering: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ def _default(
 
     A pin that can't answer yet leaves the answer with who had it before, and so does a model of
     which nothing that is chosen is ready. One that is held back answers where nothing else is
-    ready or coming; so it is None only while something is not ready yet.
+    ready or coming, and goes on while something comes later; so it is None only while something
+    is not ready yet.
     """
     ready = standing.ready
     if pinned in ready:
@@ -79,7 +82,7 @@ def _default(
         return answered
     fit = ready - held
     if not fit and not standing.coming & chosen <= held:
-        return None
+        return standing.answering if standing.answering in ready else None
     able = fit or ready
     newest = _highest(able & chosen)
     if newest is not None:

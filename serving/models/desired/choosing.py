@@ -52,12 +52,13 @@ def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
     return tuple(notes[candidate.version] for candidate in chosen)
 
 
-def choose(target: ModelTarget, slots: ByVersion) -> Choice:
-    """``slots``: the model's."""
+def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) -> Choice:
+    """``slots``: the model's; ``answering``: the version that answers now."""
     candidates, wanted = _wanted(target, slots)
     # No other can be chosen.
     likely = wanted | {target.answered}
     standing = _standing({one.version: one for one in candidates if one.version in likely}, slots)
+    standing = replace(standing, answering=answering)
     plan = decide(standing, target.held, wanted, target.pinned, target.answered)
     versions = wanted | plan.keep
     first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())

@@ -252,8 +252,11 @@ def test_it_answers_rather_than_nothing_and_that_is_said(
         assert (again.answers(), again.states()) == (2, {2: "READY"})
         assert (again.version(2).reason, again.view().reason) == (ALONE, f"version 2 {ALONE}")
         assert "as no other version can" in capsys.readouterr().out
+    answered = []
+    again.during = lambda _: answered.append(again.answers())
     again.write("m", 1)
     again.change()
+    assert answered == [2], "it goes on while another comes"
     assert (again.answers(), again.version(2).reason) == (1, HELD), "it has not taken over"
 
 

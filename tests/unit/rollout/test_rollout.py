@@ -89,6 +89,15 @@ def test_one_that_is_held_back_answers_where_nothing_else_can(
     assert made.default == answers
 
 
+@pytest.mark.parametrize(("answering", "answers"), [(None, None), (10, 10), (9, None)])
+def test_one_that_is_held_back_goes_on_while_another_comes(
+    answering: int | None, answers: int | None
+) -> None:
+    both, held = frozenset({9, 10}), frozenset({10})
+    standing = Standing(both, coming=frozenset({9}), ready=held, answering=answering)
+    assert decide(standing, held, both, None, None).default == answers
+
+
 # (held back, pinned, ready, wanted) -> whether version 1, which answered last, is kept
 @pytest.mark.parametrize(
     ("held", "pinned", "ready", "wanted", "keeps"),
@@ -120,7 +129,16 @@ SOME = st.frozensets(st.integers(1, 5))
 ONE = st.none() | st.integers(1, 5)
 
 
-@given(there=SOME, coming=SOME, ready=SOME, held=SOME, wanted=SOME, pinned=ONE, previous=ONE)
+@given(
+    there=SOME,
+    coming=SOME,
+    ready=SOME,
+    held=SOME,
+    wanted=SOME,
+    pinned=ONE,
+    previous=ONE,
+    answering=ONE,
+)
 def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaited(
     there: frozenset[int],
     coming: frozenset[int],
@@ -129,13 +147,15 @@ def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaite
     wanted: frozenset[int],
     pinned: int | None,
     previous: int | None,
+    answering: int | None,
 ) -> None:
-    made = decide(Standing(there, coming, ready), held, wanted, pinned, previous)
+    made = decide(Standing(there, coming, ready, answering), held, wanted, pinned, previous)
     assert made.keep <= {previous}
     if pinned in ready:
         assert made.default == pinned
     elif made.default is None:
         assert not ready or (ready <= held and coming - held)
+        assert answering not in ready, "an answer once given goes on"
     else:
         assert made.default in ready
         assert made.default not in held or ready <= held or pinned is not None
