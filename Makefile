@@ -32,9 +32,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Modules are compiled when they are needed. With LOCKED, as in .ci/run, the versions that `make lock`
 # found last; without, the newest that fit.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --no-compile $(if $(LOCKED),--constraint .ci/constraints.txt)
-# Whether the Python's own pip can install elsewhere: it spares unpacking one to begin with.
-HAS_PIP := import sys, pip; sys.exit([int(part) for part in pip.__version__.split(".")[:2]] < [22, 3])
+INSTALL := install --quiet --no-compile $(if $(LOCKED),--constraint .ci/constraints.txt)
+PIP_INSTALL := $(BIN)/python -m pip $(INSTALL)
+# The Python's own pip, where it is new enough to install elsewhere (22.3) and whole: it spares
+# unpacking one to begin with.
+OUTER_PIP := $(PYTHON) -m pip --python $(BIN)/python
 # Cargo takes all cores for itself, whatever else this make does beside it.
 CARGO := cd core && env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
@@ -53,7 +55,7 @@ packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
 	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
 install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
 # The gateway itself with its core, as it lies here; its packages are there already.
-editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=1 $(MATURIN) develop)
+editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
 .PHONY: help run test test-core test-python check types protos format bench lock build clean first-time
@@ -133,9 +135,10 @@ $(STAMPS)/python:
 	@command -v cargo >/dev/null || { echo 'cargo is needed: Rust 1.88 or later'; exit 1; }
 	@echo '== environment: $(VENV)'
 	@$(PYTHON) -m venv --without-pip $(VENV)
-	@if $(PYTHON) -c '$(HAS_PIP)' 2>/dev/null; then pip='$(PYTHON) -m pip --python $(BIN)/python'; \
-		else $(BIN)/python -m ensurepip --default-pip >/dev/null && pip='$(BIN)/python -m pip'; fi && \
-		$$pip install --quiet --no-compile --upgrade pip 'maturin>=1.9.4,<2'
+	@if $(OUTER_PIP) --version >/dev/null 2>&1; then pip='$(OUTER_PIP)'; \
+		elif $(BIN)/python -m ensurepip --default-pip >/dev/null; then pip='$(BIN)/python -m pip'; \
+		else echo 'pip is needed, or what brings it (Debian: python3-venv)'; exit 1; fi && \
+		$$pip $(INSTALL) --upgrade pip 'maturin>=1.9.4,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
 # With maturin's own words, so that it finds its work done; the environment is made meanwhile.

@@ -130,7 +130,7 @@ def _groups(said: str, root: Path, controller: str) -> Sequence[Path]:
     load, and seldom another."""
     mount, group = _mounted(said, root, controller)
     above = [mount / one for one in (group, *group.parents) if one.parts]
-    return tuple(one for one in (*above, mount) if one.is_dir())
+    return tuple(one for one in (*above, mount) if _is_folder(one))
 
 
 def _mounted(said: str, root: Path, controller: str) -> tuple[Path, Path]:
@@ -144,8 +144,16 @@ def _mounted(said: str, root: Path, controller: str) -> tuple[Path, Path]:
             return root, group
         if controller and controller in controllers.split(","):
             joint = root / controllers
-            return (joint if joint.is_dir() else root / controller), group
+            return (joint if _is_folder(joint) else root / controller), group
     return (root / controller if controller else root), Path()
+
+
+def _is_folder(path: Path) -> bool:
+    """Also False where that may not be known."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _v2_quota(directory: Path) -> float | None:

@@ -57,6 +57,7 @@ class StateDir:
         """Write from now on, too: the gateway that did has ended, and we hold its lock."""
         with self._lock:
             self._is_ours = True
+            self._catch_up()
 
     def take_over(self, place: Path) -> None:
         """Move a document or a folder from elsewhere in the directory here."""

@@ -71,6 +71,8 @@ class Reconciler:
         self._stale: set[str] = set()
         self._undecided: set[str] = set()
         self._waiting, self._timers = Waiting(), Timers()
+        # When it was last decided: what falls due later has its timer.
+        self._decided_at = float("-inf")
         # Whether a look at the start could see everything.
         self._begun = False
         # Whether everything is to be seen anew: an error of ours met the last turn.
@@ -85,7 +87,7 @@ class Reconciler:
         try:
             self._turn(take)
         except Exception:
-            # Whatever it was in the middle of is not lost.
+            # What it was in the middle of is looked at anew.
             self._unread = True
             raise
 
@@ -97,13 +99,25 @@ class Reconciler:
             self._read(changed)
         self._unread = False
         self._reloading.end()
-        for order in take():
-            self._take(order)
+        self._take_all(take())
         for model in self._desired.take_expired(self._wall()):
             self._retarget(model)
         self._undecided.update(self._timers.take(self._mono()))
         if self._undecided:
             self._reconcile()
+
+    def _take_all(self, orders: Sequence[Order]) -> None:
+        """An error of ours costs the order that it met, and no other."""
+        failed: Exception | None = None
+        for order in orders:
+            try:
+                self._take(order)
+            except Exception as error:  # noqa: BLE001 - raised when the others are taken
+                failed = failed or error
+                words = "the gateway failed while it carried this out"
+                order.ticket.end(Outcome(ErrorCode.INTERNAL, words))
+        if failed is not None:
+            raise failed
 
     def due_in(self) -> float:
         """Seconds until a turn has something to do that no mail announces."""
@@ -275,7 +289,7 @@ class Reconciler:
                 # What others are compared with may be another now.
                 self._note_answer(model)
         actions: list[policy.Action] = []
-        now = self._mono()
+        now = self._decided_at = self._mono()
         for model in models:
             steps = self._steps(model, now)
             actions += steps.actions
@@ -294,13 +308,13 @@ class Reconciler:
 
     def _come_to_rest(self, models: Iterable[str]) -> None:
         """Nothing more is to be done about these now."""
-        now, asked = self._mono(), self._desired.asked_exactly()
+        asked = self._desired.asked_exactly()
         for model in sorted(models):
             slots, target = self.slots.of(model), self._target_of(model)
             there = target.versions if self._is_known(model) else ()
             self.slots.drop_stats(model, [one.version for one in there])
             # A retry that is due and waits for a place comes with the mail that frees one.
-            times = (at for at in policy.times(slots, self._limits) if at > now)
+            times = (at for at in policy.times(slots, self._limits) if at > self._decided_at)
             self._timers.put(model, min(times, default=float("inf")))
             if model in asked and self._desired.settle_exact(target, slots):
                 self._retarget(model)

@@ -89,7 +89,10 @@ def test_fault_103_a_message_that_is_no_small_one_is_refused_unread(
     with http2.Client(gateway.grpc_port) as client:
         stream = client.open(http2.grpc_headers(path))
         client.send(stream, head)
-        assert client.answer(stream).code == RESOURCE_EXHAUSTED
+        answer = client.answer(stream)
+    assert answer.code == RESOURCE_EXHAUSTED
+    told = {**answer.headers, **answer.trailers}["grpc-message"]
+    assert told == f"messages of this service have at most {SMALL_LIMIT} bytes"
 
 
 @pytest.mark.parametrize("path", [CHECK, WATCH])

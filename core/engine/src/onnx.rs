@@ -21,6 +21,8 @@ pub enum NotOnnx {
     NotUtf8,
     /// Graphs in graphs, and how many are read.
     TooDeep(usize),
+    /// No fault of the file's: there is no memory for what it holds.
+    NoMemory,
 }
 
 /// What it does or has, as the end of a sentence.
@@ -31,6 +33,7 @@ impl fmt::Display for NotOnnx {
             NotOnnx::Malformed => f.write_str("is not an ONNX protobuf"),
             NotOnnx::NotUtf8 => f.write_str("holds a name that is not UTF-8"),
             NotOnnx::TooDeep(most) => write!(f, "has graphs nested more than {most} deep"),
+            NotOnnx::NoMemory => f.write_str("holds more than there is memory for"),
         }
     }
 }
@@ -67,6 +70,13 @@ fn last(message: &[u8], wanted: u32) -> Result<Option<&[u8]>> {
         }
     }
     Ok(found)
+}
+
+/// Lists whose length a file decides end a read where there is no memory, not the process.
+fn keep<T>(into: &mut Vec<T>, one: T) -> Result<()> {
+    into.try_reserve(1).map_err(|_| NotOnnx::NoMemory)?;
+    into.push(one);
+    Ok(())
 }
 
 fn text(value: &[u8]) -> Result<&str> {

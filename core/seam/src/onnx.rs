@@ -7,7 +7,7 @@ use engine::onnx::constant::{Constant, UINT64};
 use engine::onnx::graph::{self, Graph, Model, Named, Node, Texts as Inner};
 use engine::onnx::interface::{self, Interface, Stated};
 use engine::onnx::{NotOnnx, file};
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyMemoryError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList, PySet, PyString, PyTuple};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 /// What most readers say of what is no file of theirs.
 fn not_whole(error: NotOnnx) -> PyErr {
     match error {
+        NotOnnx::NoMemory => PyMemoryError::new_err(error.to_string()),
         NotOnnx::Cut | NotOnnx::NotUtf8 => value_error("is not a whole ONNX protobuf"),
         other => value_error(other),
     }

@@ -88,6 +88,8 @@ class DesiredState:
             if current.answered is not None and self.signatures.of(model) is None
         )
         self._signatures_changed = False
+        # Models that commands were given for, in case another gateway's directory becomes ours.
+        self._commanded: set[str] = set()
         # Versions whose very files a command asked for, until they are loaded; of no other models.
         self._exact: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, _Replacement] = {}
@@ -252,6 +254,7 @@ class DesiredState:
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
+        self._commanded.add(model)
         self._save_at = float("-inf")
 
     def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
@@ -338,6 +341,8 @@ class DesiredState:
         nothing was here. The models that this may concern."""
         kept = _read(state, self._mode)
         for model, theirs in kept.items():
+            if model in self._commanded:
+                continue
             joined = overrides.join(self.overrides_of(model), theirs)
             self._put(model, joined)
             if joined.previous is not None:

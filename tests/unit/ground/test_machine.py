@@ -65,6 +65,13 @@ def test_in_a_container_the_mounts_own_top_is_read(tmp_path: Path) -> None:
     assert machine.cpu_quota(tmp_path / "proc", tmp_path / "cgroup") == 2.0
 
 
+def test_a_group_that_cannot_be_looked_at_is_none(tmp_path: Path) -> None:
+    """Here its name is too long; permission is refused alike."""
+    _write(tmp_path / "proc", f"0::/{'g' * 300}\n")
+    _write(tmp_path / "cgroup/memory.max", "1000\n")
+    assert machine.memory_limit(tmp_path / "proc", tmp_path / "cgroup") == 1000
+
+
 def test_a_v1_quota_and_limit_are_read(tmp_path: Path) -> None:
     _write(tmp_path / "proc", "4:memory:/app\n3:cpu,cpuacct:/app\n")
     root = tmp_path / "cgroup"

@@ -117,3 +117,11 @@ def test_what_is_too_large_is_not_written(tmp_path: Path) -> None:
 def test_a_name_cannot_leave_the_directory(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="document's name"):
         StateDir(tmp_path).write("../out", 1)
+
+
+def test_what_waited_for_the_directory_is_written_once_it_is_ours(tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state", is_ours=False)
+    assert not state.write("trials", [1])
+    assert not (tmp_path / "state").exists()
+    state.become_ours()
+    assert StateDir(tmp_path / "state").read("trials") == [1]

@@ -810,3 +810,43 @@ def test_the_history_tells_pins_rollbacks_and_which_version_answered(tmp_path: P
     again.settle()
     (first,) = [event for event in again.manager.history("m") if isinstance(event.state, Change)]
     assert (first.version, first.reason) == (1, "it is pinned")
+
+
+# Beside others, and in a directory that becomes ours.
+
+
+def test_an_error_of_ours_costs_the_command_it_met_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("m", "n"):
+        world.write(model, 1)
+    world.change()
+    apply = world.manager._desired.apply
+
+    def failing(command: Any, *rest: Any) -> None:
+        if command.model == "m":
+            raise ZeroDivisionError
+        apply(command, *rest)
+
+    monkeypatch.setattr(world.manager._desired, "apply", failing)
+    tickets = [world.manager.command(UnloadModel(model)) for model in ("m", "n")]
+    with pytest.raises(ZeroDivisionError):
+        world.settle()
+    world.settle(1.01)
+    outcomes = [ticket.wait(0) for ticket in tickets]
+    assert [one and one.code for one in outcomes] == [ErrorCode.INTERNAL, None]
+    assert (world.answers("m"), world.answers("n")) == (1, None)
+
+
+def test_what_was_commanded_here_holds_over_what_another_gateway_kept(tmp_path: Path) -> None:
+    """Also a command that took back what was commanded before."""
+    other = two_versions(at(tmp_path))
+    other.outcome(SetDefault("m", 1))
+    other.settle(5.0)
+    world = World(tmp_path / "registry", StateDir(None, is_ours=False))
+    world.change()
+    assert world.outcome(SetDefault("m", 2)).ok
+    assert world.outcome(SetDefault("m")).ok
+    world.manager.take_state(StateDir(tmp_path / "state"))
+    world.change()
+    assert (world.answers(), world.view().pinned) == (2, None)

@@ -30,7 +30,7 @@ class Registry:
         self.source = Source()
         for number in range(count):
             self.add(f"m{number:04}")
-        self.now = 1000.0
+        self.now, self.each_look = 1000.0, 0.0
         self.jobs: list[Callable[[], None]] = []
         self.published: list[set[str]] = []
         self.failing: set[str] = set()
@@ -43,7 +43,7 @@ class Registry:
             sources=[self.source],
             read_config=self.source.config,
             new_stats=lambda model, version: None,  # type: ignore[arg-type,return-value]  # unused
-            mono=lambda: self.now,
+            mono=self.clock,
             wall=lambda: self.now,
             cpu=lambda: 0.0,
             spawn=lambda name, job: self.jobs.append(job),
@@ -53,6 +53,11 @@ class Registry:
         # What is written a moment later.
         self.settle(5.0)
         self.published.clear()
+
+    def clock(self) -> float:
+        """It goes on by ``each_look`` seconds."""
+        self.now += self.each_look
+        return self.now
 
     def add(self, model: str) -> None:
         self.source.models[model] = {1: (f"content of {model}", True)}
@@ -184,3 +189,23 @@ def test_a_turn_in_which_nothing_happens_looks_at_no_model(registries: list[Regi
     (few, few_told), (many, many_told) = (cost(one, Registry.settle) for one in registries)
     assert few_told == many_told == []
     assert _differing(few, many) == {}
+
+
+@pytest.mark.parametrize("looks", range(1, 13))
+def test_a_retry_that_falls_due_in_the_midst_of_a_turn_is_not_lost(looks: int) -> None:
+    """``looks``: at the clock, from the turn's begin on, until its time has come."""
+    with structlog.testing.capture_logs():
+        one = Registry(3)
+        one.failing = {"m0001"}
+        one.order(UnloadModel("m0001"))
+        one.manager.command(LoadModel("m0001"))
+        one.settle()
+        one.failing = set()
+        # Just before its time comes something else about the model.
+        one.now, one.each_look = one.manager._reconciler._timers.next() - looks + 0.5, 1.0
+        one.manager._post(lambda: one.manager._reconciler.touch("m0001"))
+        one.manager.tick()
+        one.each_look = 0.0
+        for _ in range(looks):
+            one.settle(1.0)
+    assert one.manager.lookup("m0001") is not None

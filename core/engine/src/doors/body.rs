@@ -117,6 +117,11 @@ pub fn too_large(limit: usize) -> Error {
     )
 }
 
+/// Of a service whose messages are small by nature.
+fn not_small(limit: usize) -> Error {
+    Error::new(ErrorCode::TooLarge, format!("messages of this service have at most {limit} bytes"))
+}
+
 /// The next piece of data; `None` at the end. Trailers are read and ignored.
 async fn next<B>(body: &mut B, due: Instant) -> Result<Option<Bytes>>
 where
@@ -261,7 +266,7 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Messages<B> {
             }
             let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
             if length > limit {
-                return Err(too_large(limit));
+                return Err(if limit == self.limit { not_small(limit) } else { too_large(limit) });
             }
             self.budget.check(length)?;
             *total = Some(PREFIX + length);

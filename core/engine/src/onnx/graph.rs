@@ -4,7 +4,7 @@ use super::constant::{
     Constant, FLOAT, INT64, SMALL, count_floats, count_integers, extend_floats, extend_integers, float,
     sparse, tensor,
 };
-use super::{NotOnnx, Result, fields, merged, messages, text};
+use super::{NotOnnx, Result, fields, keep, merged, messages, text};
 use crate::codec::wire::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -126,7 +126,7 @@ pub fn read(model: &[u8]) -> Result<Model> {
             // As protobuf has it: a second occurrence goes on with the first.
             (7, Value::Len(graph)) => read_graph(graph, 1, &mut found.graph)?,
             (8, Value::Len(opset)) => read_opset(opset, &mut found.opsets)?,
-            (25, Value::Len(function)) => found.functions.push(read_function(function)?),
+            (25, Value::Len(function)) => keep(&mut found.functions, read_function(function)?)?,
             _ => {}
         }
     }
@@ -158,14 +158,14 @@ fn read_graph(data: &[u8], depth: usize, graph: &mut Graph) -> Result<()> {
     }
     for field in messages(data) {
         match field? {
-            (1, node) => graph.nodes.push(read_node(node, depth)?),
+            (1, node) => keep(&mut graph.nodes, read_node(node, depth)?)?,
             (5, data) => {
                 let (name, constant) = tensor(data)?;
-                graph.constants.push((name.into(), constant));
+                keep(&mut graph.constants, (name.into(), constant))?;
             }
-            (15, data) => graph.constants.push(sparse(data)?),
-            (11, info) => graph.inputs.push(read_value(info, &mut graph.types)?),
-            (12, info) => graph.outputs.push(read_value(info, &mut graph.types)?),
+            (15, data) => keep(&mut graph.constants, sparse(data)?)?,
+            (11, info) => keep(&mut graph.inputs, read_value(info, &mut graph.types)?)?,
+            (12, info) => keep(&mut graph.outputs, read_value(info, &mut graph.types)?)?,
             (13, info) => {
                 read_value(info, &mut graph.types)?;
             }
@@ -189,9 +189,9 @@ fn read_function(data: &[u8]) -> Result<(FunctionName, Graph)> {
     for field in messages(data) {
         match field? {
             (1, value) => name = text(value)?,
-            (4, input) => graph.inputs.push(text(input)?.into()),
-            (5, output) => graph.outputs.push(text(output)?.into()),
-            (7, node) => graph.nodes.push(read_node(node, 2)?),
+            (4, input) => keep(&mut graph.inputs, text(input)?.into())?,
+            (5, output) => keep(&mut graph.outputs, text(output)?.into())?,
+            (7, node) => keep(&mut graph.nodes, read_node(node, 2)?)?,
             (9, opset) => read_opset(opset, &mut graph.opsets)?,
             (10, value) => domain = text(value)?,
             (11, attribute) => read_attribute(attribute, &mut defaults, 2)?,
@@ -239,8 +239,8 @@ fn read_node(data: &[u8], depth: usize) -> Result<Node> {
     let (mut node, mut operator, mut overload) = (Node::default(), "", "");
     for field in messages(data) {
         match field? {
-            (1, input) => node.inputs.push(text(input)?.into()),
-            (2, output) => node.outputs.push(text(output)?.into()),
+            (1, input) => keep(&mut node.inputs, text(input)?.into())?,
+            (2, output) => keep(&mut node.outputs, text(output)?.into())?,
             (3, name) => node.name = text(name)?.into(),
             (4, name) => operator = text(name)?,
             (5, attribute) => read_attribute(attribute, &mut node, depth)?,
