@@ -132,9 +132,4 @@ impl Queue {
         dict.set_item("executing", executing)?;
         Ok(dict)
     }
-
-    #[getter]
-    fn stats(&self) -> Stats {
-        Stats { inner: self.inner.stats().clone() }
-    }
 }
