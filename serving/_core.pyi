@@ -236,7 +236,6 @@ class Queue:
         max_string_elements: int = 1048576,
         max_batch_bytes: int = 67108864,
         stats: Stats | None = None,
-        use_permit: bool = True,
         preferred_rows: Sequence[int] = ...,
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
@@ -423,11 +422,8 @@ class Call:
 
     @property
     def request_id(self) -> str | None: ...
-    def respond(
-        self, body: bytes, *, status: int = 200, content_type: str = "application/json"
-    ) -> bool:
-        """gRPC: ``body`` is the message (status and content_type unused). False when
-        the client had left."""
+    def respond(self, body: bytes) -> bool:
+        """gRPC: ``body`` is the message; HTTP: JSON. False when the client had left."""
 
     def fail(self, word: str, message: str, detail: str = "") -> bool: ...
 

@@ -443,15 +443,25 @@ def test_the_access_log_has_what_is_not_inference_too(world: World) -> None:
     world.server.observe(**{**OFF, "access_rate": 1.0})
 
     def answer() -> None:
-        call = world.server.next_call()
-        assert call is not None
-        assert call.request_id == "r-1"
-        call.respond(b"{}", status=409)
+        for _ in range(2):
+            call = world.server.next_call()
+            assert call is not None
+            assert call.request_id == "r-1"
+            if call.path == "/v2/models/echo":
+                call.respond(b"{}")
+            else:
+                call.fail("bad_request", "no")
 
     puller = threading.Thread(target=answer)
     puller.start()
     host, port = world.server.http_address
-    for path in ("/v2/health/live", "/v2/models/absent/ready", "/v2/models/echo?x=1", "/elsewhere"):
+    for path in (
+        "/v2/health/live",
+        "/v2/models/absent/ready",
+        "/v2/models/echo?x=1",
+        "/v2/models/echo/stats",
+        "/elsewhere",
+    ):
         request = urllib.request.Request(f"http://{host}:{port}{path}")
         request.add_header("x-request-id", "r-1")
         with suppress(urllib.error.HTTPError):
@@ -460,15 +470,16 @@ def test_the_access_log_has_what_is_not_inference_too(world: World) -> None:
     host, port = world.server.grpc_address
     with grpc.insecure_channel(f"{host}:{port}") as channel:
         channel.unary_unary(SERVICE + "ServerLive")(b"", 10)
-    records = world.records("request", 5)
+    records = world.records("request", 6)
     assert [(r["method"], r.get("path"), r["status"], r["code"]) for r in records] == [
         ("GET", "/v2/health/live", "ok", "200"),
         ("GET", "/v2/models/absent/ready", "not_found", "404"),
-        ("GET", "/v2/models/echo", "bad_request", "409"),
+        ("GET", "/v2/models/echo", "ok", "200"),
+        ("GET", "/v2/models/echo/stats", "bad_request", "400"),
         ("GET", "/elsewhere", "not_found", "404"),
         ("ServerLive", None, "ok", "OK"),
     ]
-    assert {record["request_id"] for record in records[:4]} == {"r-1"}
+    assert {record["request_id"] for record in records[:5]} == {"r-1"}
     assert all(record["total_ms"] > 0 and record["bytes_out"] > 0 for record in records)
     assert not {"model", "rows", "queue_ms"} & set().union(*records)
 
