@@ -236,7 +236,6 @@ class Queue:
         max_string_elements: int = 1048576,
         max_batch_bytes: int = 67108864,
         stats: Stats | None = None,
-        use_permit: bool = True,
         preferred_rows: Sequence[int] = ...,
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
@@ -263,9 +262,6 @@ class Queue:
 
     def depth(self) -> dict[str, int]:
         """``requests``, ``rows``, ``bytes`` queued and ``executing`` batches."""
-
-    @property
-    def stats(self) -> Stats: ...
 
 @final
 class Batch:
@@ -426,11 +422,8 @@ class Call:
 
     @property
     def request_id(self) -> str | None: ...
-    def respond(
-        self, body: bytes, *, status: int = 200, content_type: str = "application/json"
-    ) -> bool:
-        """gRPC: ``body`` is the message (status and content_type unused). False when
-        the client had left."""
+    def respond(self, body: bytes) -> bool:
+        """gRPC: ``body`` is the message; HTTP: JSON. False when the client had left."""
 
     def fail(self, word: str, message: str, detail: str = "") -> bool: ...
 
@@ -439,29 +432,6 @@ class Sample:
     """A finished request that was whole and fitted its model, with its tensors.
 
     Made by ``Server.samples``. The tensors are copied to Python when asked for."""
-
-    def __new__(
-        cls,
-        *,
-        model: str,
-        version: int,
-        protocol: Literal["grpc", "http"],
-        at: float,
-        inputs: Sequence[tuple[str, str, Sequence[int], bytes]],
-        outputs: Sequence[tuple[str, str, Sequence[int], bytes]],
-        id: str = "",  # noqa: A002 - as the attribute is called
-        request_id: str = "",
-        total_s: float = 0.0,
-        queue_s: float = 0.0,
-        compute_s: float = 0.0,
-        word: str = "",
-        message: str = "",
-        priority: int = 0,
-        timeout_us: int = 0,
-    ) -> Self:
-        """For tests: the bytes of tensors are not held against their shapes.
-
-        Raises ValueError for an unknown protocol, datatype or word, and for times below 0."""
 
     @property
     def model(self) -> str: ...
@@ -519,69 +489,14 @@ def json_lines(
 
 @final
 class Span:
-    """A finished span. ``request`` has the attributes model, version, protocol, method,
-    rows, status and request_id, and is linked to its batch; its child is ``queue``.
-    ``batch`` is a trace of its own, linked to its requests, with model, version, rows and
-    requests; its child is ``run``. What was not known is left out."""
+    """A finished span, made by ``Server.spans``; ``SpanEncoder`` says what it holds.
 
-    def __new__(
-        cls,
-        *,
-        trace_id: str,
-        span_id: str,
-        name: str,
-        kind: str,
-        start_ns: int,
-        end_ns: int,
-        parent_id: str = "",
-        links: Sequence[tuple[str, str]] = ...,
-        attributes: dict[str, str | int | float] | None = None,
-        error: str = "",
-    ) -> Self:
-        """As the core makes them; for tests of what takes them. Raises ValueError for an id
-        that is none, or a name that no span or attribute of the core has."""
+    ``request`` (its kind: server) has the attributes model, version, protocol, method, rows,
+    status and request_id, and is linked to its batch; its child is ``queue``. ``batch`` is a
+    trace of its own, linked to its requests, with model, version, rows and requests; its child
+    is ``run``. What was not known is left out."""
 
-    @property
-    def trace_id(self) -> str:
-        """32 hexadecimal digits."""
-
-    @property
-    def span_id(self) -> str:
-        """16 hexadecimal digits."""
-
-    @property
-    def parent_id(self) -> str:
-        """As ``span_id``; '' at the root."""
-
-    @property
-    def name(self) -> str:
-        """``request``, ``queue``, ``batch`` or ``run``."""
-
-    @property
-    def kind(self) -> str:
-        """``server`` or ``internal``."""
-
-    @property
-    def start_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-
-    @property
-    def end_ns(self) -> int:
-        """Nanoseconds since the epoch."""
-
-    @property
-    def links(self) -> list[tuple[str, str]]:
-        """(trace id, span id)."""
-
-    @property
-    def attributes(self) -> dict[str, str | int | float]:
-        """A new dict each time."""
-
-    @property
-    def error(self) -> str:
-        """What went wrong; '' when it went well."""
-
-_Door: TypeAlias = tuple[bytes, bytes, str, str, str, Sequence[int]]
+_Door: TypeAlias = tuple[bytes, bytes, str, str, Sequence[int]]
 
 @final
 class SpanEncoder:
@@ -590,8 +505,7 @@ class SpanEncoder:
     ``prefix``: before the core's names. ``message``: an error that is not the server's; ``error``:
     an error's word. ``doors``: of each of ``PROTOCOLS`` (serialized attributes that all its
     requests have before their method and code, those after, what method and code are called,
-    the method of who tells none, the codes of errors that are the server's, which are the
-    status of a span).
+    the codes of errors that are the server's, which are the status of a span).
     """
 
     def __new__(

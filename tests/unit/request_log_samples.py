@@ -1,4 +1,4 @@
-"""Samples as the core hands them over, and a source of them."""
+"""Samples out of a real core, and a source of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import queue
 import struct
 import threading
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 
 from serving import _core
-from serving.observe.request_log.record import Shown
-
-Tensor = tuple[str, str, Sequence[int], bytes]
+from serving.observe.request_log.record import Record, Shown
+from tests.unit.core_world import Request, Tensor, core
 
 
 def tensor(name: str, array: np.ndarray, datatype: str = "FP32") -> Tensor:
@@ -24,32 +25,36 @@ def texts(*elements: bytes) -> bytes:
     return b"".join(struct.pack("<I", len(one)) + one for one in elements)
 
 
+@cache
 def holding(
-    inputs: Sequence[Tensor], outputs: Sequence[Tensor] = (), **fields: Any
+    inputs: tuple[Tensor, ...],
+    outputs: tuple[Tensor, ...] = (),
+    request_id: str = "r-1",
+    **fields: Any,
 ) -> _core.Sample:
-    usual = {
-        "model": "m",
-        "version": 3,
-        "protocol": "grpc",
-        "id": "mine",
-        "request_id": "r-1",
-        "at": 1_780_000_000.25,
-        "total_s": 0.004,
-        "queue_s": 0.001,
-        "compute_s": 0.002,
-    }
-    return _core.Sample(inputs=inputs, outputs=outputs, **(usual | fields))
+    """Of a request with these tensors; with a ``word`` it failed, and has no outputs."""
+    headers = (("x-request-id", request_id),)
+    return core().sample(Request(inputs, outputs, headers=headers, **({"id": "mine"} | fields)))
 
 
 def sample(values: Sequence[float] = (1, 2), **fields: Any) -> _core.Sample:
     array = np.array(values, np.float32)
-    return holding([tensor("X", array)], [tensor("Y", array * 2)], **fields)
+    return holding((tensor("X", array),), (tensor("Y", array * 2),), **fields)
 
 
 def line(sample: _core.Sample, shown: Shown = None) -> bytes:
     made, count = _core.json_lines([sample], [shown], 0)
     assert count == 1
     return made
+
+
+def assert_reads_back(found: Record, written: Record) -> None:
+    """Times are written down to the microsecond, durations to the tenth of one."""
+    times = ("total_s", "queue_s", "compute_s")
+    assert found.at == pytest.approx(written.at, rel=0, abs=1e-6)
+    for name in times:
+        assert getattr(found, name) == pytest.approx(getattr(written, name), rel=0, abs=1e-7)
+    assert found._replace(**{name: getattr(written, name) for name in ("at", *times)}) == written
 
 
 class FakeSource:

@@ -45,18 +45,6 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
     }
 }
 
-/// The word for a status that somebody else chose; `None` for one that says no error.
-pub fn http_word(status: StatusCode) -> Option<ErrorCode> {
-    match status {
-        // Two words share this one.
-        StatusCode::SERVICE_UNAVAILABLE => Some(ErrorCode::Unavailable),
-        _ => ErrorCode::ALL.into_iter().find(|&word| http_status(word) == status).or_else(|| {
-            let other = if status.is_client_error() { ErrorCode::BadRequest } else { ErrorCode::Internal };
-            (status.is_client_error() || status.is_server_error()).then_some(other)
-        }),
-    }
-}
-
 fn grpc_name(code: u8) -> &'static str {
     match code {
         0 => "OK",
@@ -102,19 +90,6 @@ mod tests {
             [(ErrorCode::Unauthenticated, 16, 401), (ErrorCode::PermissionDenied, 7, 403)]
         {
             assert_eq!((grpc_code(word), http_status(word).as_u16()), (grpc, http), "{word:?}");
-        }
-    }
-
-    #[test]
-    fn every_status_of_an_error_has_a_word() {
-        for word in ErrorCode::ALL {
-            let back = http_word(http_status(word)).unwrap();
-            assert_eq!(http_status(back), http_status(word), "{word:?}");
-        }
-        for (code, word) in
-            [(200, None), (304, None), (418, Some(ErrorCode::BadRequest)), (502, Some(ErrorCode::Internal))]
-        {
-            assert_eq!(http_word(StatusCode::from_u16(code).unwrap()), word);
         }
     }
 

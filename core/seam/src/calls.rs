@@ -63,9 +63,8 @@ impl Call {
         self.inner.request_id.as_deref()
     }
 
-    #[pyo3(signature = (body, *, status = 200, content_type = "application/json"))]
-    fn respond(&self, body: &[u8], status: u16, content_type: &str) -> bool {
-        self.inner.respond(status, content_type.to_owned(), body)
+    fn respond(&self, body: &[u8]) -> bool {
+        self.inner.respond(body)
     }
 
     #[pyo3(signature = (word, message, detail = ""))]

@@ -1,18 +1,12 @@
 //! Samples, and what is known of anything, as Python takes them.
 
 use crate::value_error;
-use bytes::Bytes;
 use engine::fields::Value;
 use engine::observe::line;
 use engine::observe::sample::{Sample as Inner, Tensor};
-use engine::stats::Protocol;
-use engine::tensor::Datatype;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use std::time::Duration;
-
-/// Name, datatype, shape, raw bytes.
-type Given = (String, String, Vec<i64>, Vec<u8>);
 
 /// A finished request with its tensors. They become Python objects when asked for.
 #[pyclass(frozen, module = "serving._core")]
@@ -22,53 +16,6 @@ pub struct Sample {
 
 #[pymethods]
 impl Sample {
-    /// For tests: the bytes of tensors are not held against their shapes.
-    #[new]
-    #[pyo3(signature = (*, model, version, protocol, at, inputs, outputs, id = "",
-        request_id = "", total_s = 0.0, queue_s = 0.0, compute_s = 0.0, word = "",
-        message = "", priority = 0, timeout_us = 0))]
-    #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
-    fn new(
-        model: String,
-        version: u64,
-        protocol: &str,
-        at: f64,
-        inputs: Vec<Given>,
-        outputs: Vec<Given>,
-        id: &str,
-        request_id: &str,
-        total_s: f64,
-        queue_s: f64,
-        compute_s: f64,
-        word: &str,
-        message: &str,
-        priority: u64,
-        timeout_us: u64,
-    ) -> PyResult<Self> {
-        let protocol = Protocol::ALL
-            .into_iter()
-            .find(|known| known.name() == protocol)
-            .ok_or_else(|| value_error(format!("unknown protocol '{protocol}'")))?;
-        let inner = Inner {
-            model,
-            version,
-            protocol,
-            id: id.to_owned(),
-            request_id: request_id.to_owned(),
-            at_ns: u64::try_from(seconds(at)?.as_nanos()).map_err(value_error)?,
-            total: seconds(total_s)?,
-            queue: seconds(queue_s)?,
-            compute: seconds(compute_s)?,
-            word: if word.is_empty() { "" } else { crate::word(word)?.name() },
-            message: message.to_owned(),
-            inputs: given(inputs)?,
-            outputs: given(outputs)?,
-            priority,
-            timeout_us,
-        };
-        Ok(Sample { inner })
-    }
-
     #[getter]
     fn model(&self) -> &str {
         &self.inner.model
@@ -144,19 +91,6 @@ impl Sample {
         }
         Ok(dict)
     }
-}
-
-fn seconds(given: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(given).map_err(value_error)
-}
-
-fn given(tensors: Vec<Given>) -> PyResult<Vec<Tensor>> {
-    let made = tensors.into_iter().map(|(name, datatype, shape, data)| {
-        let datatype = Datatype::from_name(&datatype)
-            .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
-        Ok(Tensor { name: name.into(), datatype, shape: shape.into(), data: Bytes::from(data) })
-    });
-    made.collect()
 }
 
 /// The first samples as lines, as many as `most` bytes hold, and how many they are.

@@ -27,9 +27,8 @@ impl Queue {
     #[pyo3(signature = (*, model, version, inputs, outputs, max_rows = 0, delay_us = 0,
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
-        max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None, use_permit = true, preferred_rows = Vec::new(),
-        may_cut = true,
-        left_out = Vec::new()))]
+        max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None,
+        preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -48,7 +47,6 @@ impl Queue {
         max_string_elements: usize,
         max_batch_bytes: usize,
         stats: Option<PyRef<'_, Stats>>,
-        use_permit: bool,
         preferred_rows: Vec<usize>,
         may_cut: bool,
         left_out: Vec<(String, String)>,
@@ -80,9 +78,8 @@ impl Queue {
         if &*stats.model != model || stats.version != version {
             return Err(value_error("the statistics are another version's"));
         }
-        let permits = use_permit.then(|| PERMITS.clone());
         Ok(Queue {
-            inner: engine::queue::Queue::new(stats, signature, options, permits),
+            inner: engine::queue::Queue::new(stats, signature, options, Some(PERMITS.clone())),
             names: Arc::new(names),
         })
     }
@@ -131,10 +128,5 @@ impl Queue {
         let executing = self.inner.stats().executing.load(std::sync::atomic::Ordering::Relaxed);
         dict.set_item("executing", executing)?;
         Ok(dict)
-    }
-
-    #[getter]
-    fn stats(&self) -> Stats {
-        Stats { inner: self.inner.stats().clone() }
     }
 }

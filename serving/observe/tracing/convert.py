@@ -55,11 +55,11 @@ class SpanConverter:
         return b"".join((head, self._resource, scope_head, self._scope, encoded))
 
 
-def _door(door: Door, address: Address | None) -> tuple[bytes, bytes, str, str, str, list[int]]:
+def _door(door: Door, address: Address | None) -> tuple[bytes, bytes, str, str, list[int]]:
     """As ``SpanEncoder`` takes it."""
     after = {} if address is None else address_of(address)
     before, after_it = _attributes(door.fixed), _attributes(after)
-    return before, after_it, door.method, door.code, door.usual, list(door.faults)
+    return before, after_it, door.method, door.code, list(door.faults)
 
 
 def _attributes(values: Mapping[str, Value]) -> bytes:

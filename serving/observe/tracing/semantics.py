@@ -21,12 +21,10 @@ ERROR = "error.type"
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """``method``, ``code``: what these are called. ``usual``: the method of who tells none.
-    ``faults``: the codes that a server's span calls an error; the others are the caller's
-    business. ``fixed``: what all requests have."""
+    """``method``, ``code``: what these are called. ``faults``: the codes that a server's span
+    calls an error; the others are the caller's business. ``fixed``: what all requests have."""
 
     method: str
-    usual: str
     code: str
     faults: Sequence[int]
     fixed: Mapping[str, Value] = field(default_factory=dict)
@@ -35,14 +33,12 @@ class Door:
 DOORS: Mapping[str, Door] = {
     "grpc": Door(
         method="rpc.method",
-        usual="ModelInfer",
         code="rpc.grpc.status_code",
         faults=(2, 4, 12, 13, 14, 15),
         fixed={"rpc.system": "grpc", "rpc.service": "inference.GRPCInferenceService"},
     ),
     "http": Door(
         method="http.request.method",
-        usual="POST",
         code="http.response.status_code",
         faults=range(500, 600),
     ),

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +18,19 @@ import pytest
 
 from serving import _core
 from serving.observe.request_log.record import from_line, record_of
+from serving.observe.tracing.convert import SpanConverter
 from serving.settings import load_settings
 from serving.wire import messages
+from tests.clients.collector import Received, decoded
+from tests.unit.request_log_samples import assert_reads_back
 
 SETTINGS, _ = load_settings({"http_port": 0, "grpc_port": 0}, None, {})
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 SAMPLED = f"00-{TRACE}-{SPAN}-01"
 UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
+# OTLP's kinds of spans.
+INTERNAL, SERVER = 1, 2
 SERVICE = "/inference.GRPCInferenceService/"
 
 OFF: dict[str, Any] = {
@@ -93,10 +98,10 @@ class World:
     def counters(self) -> dict[str, int]:
         return self.server.counters()
 
-    def spans(self, names: str = "request queue batch run") -> dict[str, _core.Span]:
+    def spans(self, names: str = "request queue batch run") -> dict[str, Received]:
         """The spans of one request by name, all of them there."""
         wanted = names.split()
-        found = self.take(self.server.spans, len(wanted))
+        found = told(self.take(self.server.spans, len(wanted)))
         assert sorted(span.name for span in found) == sorted(wanted)
         return {span.name: span for span in found}
 
@@ -119,6 +124,14 @@ class World:
         return taken
 
 
+def told(spans: Sequence[_core.Span]) -> list[Received]:
+    return decoded(SpanConverter({}).request(spans))
+
+
+def error_of(span: Received) -> str:
+    return str(span.span.status.message or span.attributes.get("serving.message", ""))
+
+
 @pytest.fixture
 def world() -> Iterator[World]:
     with closing(World()) as made:
@@ -127,6 +140,10 @@ def world() -> Iterator[World]:
 
 class Http:
     protocol = "http"
+    told: Mapping[str, object] = {
+        "http.request.method": "POST",
+        "http.response.status_code": 200,
+    }
 
     def ask(
         self, world: World, words: Sequence[str] = ("a",), model: str = "echo", **headers: str
@@ -147,6 +164,12 @@ class Http:
 
 class Grpc:
     protocol = "grpc"
+    told: Mapping[str, object] = {
+        "rpc.system": "grpc",
+        "rpc.service": "inference.GRPCInferenceService",
+        "rpc.method": "ModelInfer",
+        "rpc.grpc.status_code": 0,
+    }
 
     def ask(
         self, world: World, words: Sequence[str] = ("a",), model: str = "echo", **headers: str
@@ -213,7 +236,7 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
     assert answer.words == ["a", "b"]
     spans = world.spans()
     request, queue, batch, run = (spans[name] for name in ("request", "queue", "batch", "run"))
-    assert (request.trace_id, request.parent_id, request.kind) == (TRACE, SPAN, "server")
+    assert (request.trace_id, request.parent_id, request.span.kind) == (TRACE, SPAN, SERVER)
     assert answer.headers["traceparent"] == f"00-{TRACE}-{request.span_id}-01"
     assert (queue.trace_id, queue.parent_id) == (TRACE, request.span_id)
     assert batch.trace_id != TRACE
@@ -221,20 +244,34 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
     assert (run.trace_id, run.parent_id) == (batch.trace_id, batch.span_id)
     assert request.links == [(batch.trace_id, batch.span_id)]
     assert queue.links == run.links == []
-    assert batch.attributes == {"model": "echo", "version": 3, "rows": 2, "requests": 1}
-    assert request.attributes == {
-        "model": "echo",
-        "version": 3,
-        "protocol": door.protocol,
-        "method": "POST" if door.protocol == "http" else "ModelInfer",
-        "rows": 2,
-        "status": "ok",
-        "request_id": "r-1",
+    assert {one.span.kind for one in (queue, batch, run)} == {INTERNAL}
+    assert batch.attributes == {
+        "serving.model": "echo",
+        "serving.version": 3,
+        "serving.rows": 2,
+        "serving.requests": 1,
     }
-    times = (request.start_ns, queue.start_ns, queue.end_ns, request.end_ns)
-    assert list(times) == sorted(times)
-    assert before - 10**9 < times[0] < times[-1] < time.time_ns() + 10**9
-    assert {span.error for span in spans.values()} == {""}
+    assert request.attributes == {
+        "serving.model": "echo",
+        "serving.version": 3,
+        "serving.rows": 2,
+        "serving.status": "ok",
+        "serving.request_id": "r-1",
+        **door.told,
+    }
+    assert queue.within(request)
+    assert run.within(batch)
+    assert before - 10**9 < request.span.start_time_unix_nano
+    assert request.span.end_time_unix_nano < time.time_ns() + 10**9
+    assert {error_of(span) for span in spans.values()} == {""}
+
+
+def test_a_span_leaves_out_what_says_nothing(world: World) -> None:
+    world.server.observe(**ALL)
+    assert not Grpc().ask(world, model="").ok
+    attributes = world.spans("request")["request"].attributes
+    assert attributes["serving.status"] != "ok"
+    assert not {"serving.model", "serving.version", "serving.rows"} & set(attributes)
 
 
 def test_the_caller_is_told_the_span_also_where_nothing_is_kept(
@@ -278,10 +315,10 @@ def test_each_message_of_a_stream_is_a_request(world: World) -> None:
         call = channel.stream_stream(SERVICE + "ModelStreamInfer")
         sent = iter([grpc_message(["a"]), grpc_message(["b"], "absent")])
         assert len(list(call(sent, 10, [("traceparent", SAMPLED)]))) == 2
-    spans = world.take(world.server.spans, 5)
+    spans = told(world.take(world.server.spans, 5))
     requests = [span for span in spans if span.name == "request"]
     assert [(r.trace_id, r.parent_id) for r in requests] == [(TRACE, SPAN)] * 2
-    assert sorted(r.attributes["status"] for r in requests) == ["not_found", "ok"]
+    assert sorted(r.attributes["serving.status"] for r in requests) == ["not_found", "ok"]
     methods = [record["method"] for record in world.records("request", 2)]
     assert methods == ["ModelStreamInfer"] * 2
 
@@ -330,33 +367,17 @@ def test_samples_become_lines_that_read_back(world: World, door: Http | Grpc) ->
     shown = [None, ("y",), ("x",)]
     made = [record_of(sample, names) for sample, names in zip(samples, shown, strict=True)]
     for found, expected in zip(read, made, strict=True):
-        assert found.at == pytest.approx(expected.at, abs=1e-6)
-        for seconds in ("total_s", "queue_s", "compute_s"):
-            assert getattr(found, seconds) == pytest.approx(getattr(expected, seconds), abs=1e-7)
-        same = {key: getattr(expected, key) for key in ("at", "total_s", "queue_s", "compute_s")}
-        assert found._replace(**same) == expected
+        assert_reads_back(found, expected)
 
 
-def test_each_sample_is_told_what_of_it_is_shown() -> None:
-    sample = _core.Sample(model="m", version=1, protocol="grpc", at=0.0, inputs=[], outputs=[])
+def test_each_sample_is_told_what_of_it_is_shown(world: World) -> None:
+    world.server.observe(**OFF)
+    world.queue.sample(1.0)
+    Grpc().ask(world)
+    samples = world.samples()
     assert _core.json_lines([], [], 100) == (b"", 0)
     with pytest.raises(ValueError, match="shown"):
-        _core.json_lines([sample], [], 100)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words"),
-    [
-        ({"protocol": "smoke"}, "unknown protocol 'smoke'"),
-        ({"word": "late"}, "unknown error word 'late'"),
-        ({"at": -1.0}, "negative"),
-        ({"inputs": [("x", "FP99", [1], b"")]}, "unknown datatype 'FP99'"),
-    ],
-)
-def test_a_sample_of_what_is_not_known_is_refused(wrong: dict[str, Any], words: str) -> None:
-    right = {"model": "m", "version": 1, "protocol": "grpc", "at": 0.0, "inputs": []}
-    with pytest.raises(ValueError, match=words):
-        _core.Sample(**{**right, "outputs": [], **wrong})
+        _core.json_lines(samples, [], 100)
 
 
 def test_the_priority_and_time_out_of_a_request_are_in_its_sample(world: World) -> None:
@@ -422,15 +443,25 @@ def test_the_access_log_has_what_is_not_inference_too(world: World) -> None:
     world.server.observe(**{**OFF, "access_rate": 1.0})
 
     def answer() -> None:
-        call = world.server.next_call()
-        assert call is not None
-        assert call.request_id == "r-1"
-        call.respond(b"{}", status=409)
+        for _ in range(2):
+            call = world.server.next_call()
+            assert call is not None
+            assert call.request_id == "r-1"
+            if call.path == "/v2/models/echo":
+                call.respond(b"{}")
+            else:
+                call.fail("bad_request", "no")
 
     puller = threading.Thread(target=answer)
     puller.start()
     host, port = world.server.http_address
-    for path in ("/v2/health/live", "/v2/models/absent/ready", "/v2/models/echo?x=1", "/elsewhere"):
+    for path in (
+        "/v2/health/live",
+        "/v2/models/absent/ready",
+        "/v2/models/echo?x=1",
+        "/v2/models/echo/stats",
+        "/elsewhere",
+    ):
         request = urllib.request.Request(f"http://{host}:{port}{path}")
         request.add_header("x-request-id", "r-1")
         with suppress(urllib.error.HTTPError):
@@ -439,15 +470,16 @@ def test_the_access_log_has_what_is_not_inference_too(world: World) -> None:
     host, port = world.server.grpc_address
     with grpc.insecure_channel(f"{host}:{port}") as channel:
         channel.unary_unary(SERVICE + "ServerLive")(b"", 10)
-    records = world.records("request", 5)
+    records = world.records("request", 6)
     assert [(r["method"], r.get("path"), r["status"], r["code"]) for r in records] == [
         ("GET", "/v2/health/live", "ok", "200"),
         ("GET", "/v2/models/absent/ready", "not_found", "404"),
-        ("GET", "/v2/models/echo", "bad_request", "409"),
+        ("GET", "/v2/models/echo", "ok", "200"),
+        ("GET", "/v2/models/echo/stats", "bad_request", "400"),
         ("GET", "/elsewhere", "not_found", "404"),
         ("ServerLive", None, "ok", "OK"),
     ]
-    assert {record["request_id"] for record in records[:4]} == {"r-1"}
+    assert {record["request_id"] for record in records[:5]} == {"r-1"}
     assert all(record["total_ms"] > 0 and record["bytes_out"] > 0 for record in records)
     assert not {"model", "rows", "queue_ms"} & set().union(*records)
 
@@ -516,8 +548,8 @@ def test_fault_98_an_abandoned_request_is_told_as_cancelled(world: World) -> Non
             time.sleep(0.005)
         call.cancel()
         spans = world.spans("request queue")
-    assert spans["request"].attributes["status"] == "cancelled"
-    assert spans["queue"].error
+    assert spans["request"].attributes["serving.status"] == "cancelled"
+    assert error_of(spans["queue"])
     (sample,) = world.samples()
     assert (sample.word, sample.outputs) == ("cancelled", [])
     (record,) = world.records("request")

@@ -94,7 +94,7 @@ def test_each_gets_its_share_of_what_is_sampled() -> None:
     source, all_, some, none = FakeSource(), Keeper(0.5), Keeper(0.05), Keeper(0.0)
     hub = Samples(source, [all_, some, none])
     hub.watch(views(version(3)))
-    given = [sample() for _ in range(4000)]
+    given = [sample(id=str(i)) for i in range(50)] * 80
     source.give(*given)
     run(source, hub)
     assert all_.kept == given

@@ -31,8 +31,8 @@ class Waited(RecordedCall):
         super().__init__("http", method, path)
         self.done = threading.Event()
 
-    def respond(self, body: bytes, **more: Any) -> bool:
-        answered = super().respond(body, **more)
+    def respond(self, body: bytes) -> bool:
+        answered = super().respond(body)
         self.done.set()
         return answered
 
@@ -45,7 +45,7 @@ class Waited(RecordedCall):
 class Unanswerable(Waited):
     """A call that cannot even be failed."""
 
-    def respond(self, body: bytes, **more: Any) -> bool:
+    def respond(self, body: bytes) -> bool:
         raise RuntimeError("gone")
 
     def fail(self, word: str, message: str, detail: str = "") -> bool:

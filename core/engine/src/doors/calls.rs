@@ -15,14 +15,6 @@ use tokio::sync::oneshot;
 const CAPACITY: usize = 256;
 
 #[derive(Debug)]
-pub struct CallAnswer {
-    pub status: u16,
-    pub content_type: String,
-    /// gRPC: in its frame, where the call asks for that.
-    pub body: Bytes,
-}
-
-#[derive(Debug)]
 pub struct Call {
     pub protocol: Protocol,
     /// gRPC: the service that the RPC is of.
@@ -36,13 +28,14 @@ pub struct Call {
     pub request_id: Option<String>,
     /// gRPC: whether the answer goes out as it is, in its frame.
     pub framed: bool,
-    answer: Mutex<Option<oneshot::Sender<Result<CallAnswer>>>>,
+    answer: Mutex<Option<oneshot::Sender<Outcome>>>,
     /// What the call holds of the budget until whoever answers it lets go, also when its client
     /// has left before.
     held: Reservation,
 }
 
-type Outcome = Result<CallAnswer>;
+/// The answer's body. gRPC: in its frame, where the call asks for that; HTTP: JSON.
+type Outcome = Result<Bytes>;
 
 /// What headers take as texts.
 pub fn text_bytes(headers: &[(String, String)]) -> usize {
@@ -81,12 +74,11 @@ impl Call {
 
     /// Answer once with a copy of `body`, or say that it is too large; false when it was
     /// answered before or the client had left.
-    pub fn respond(&self, status: u16, content_type: String, body: &[u8]) -> bool {
-        let body = match self.protocol {
+    pub fn respond(&self, body: &[u8]) -> bool {
+        self.end(match self.protocol {
             Protocol::Grpc => frame::copied(body, self.framed, &self.held),
             Protocol::Http => AnswerBuf::copied(body, &self.held),
-        };
-        self.end(body.map(|body| CallAnswer { status, content_type, body }))
+        })
     }
 
     pub fn fail(&self, error: Error) -> bool {
@@ -163,9 +155,7 @@ impl Calls {
 }
 
 /// What a call came to: its answer, or `Internal` where whoever took it let it go unanswered.
-pub fn outcome(
-    received: std::result::Result<Result<CallAnswer>, oneshot::error::RecvError>,
-) -> Result<CallAnswer> {
+pub fn outcome(received: std::result::Result<Outcome, oneshot::error::RecvError>) -> Outcome {
     received.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the request was given up")))
 }
 
@@ -185,13 +175,13 @@ mod tests {
         let budget = Budget::of_messages(100_000, 50_000);
         let (one, mut answer) = asked("A", &budget);
         assert_eq!(budget.used(), 100);
-        assert!(one.respond(200, String::new(), &[1; 50_001]));
+        assert!(one.respond(&[1; 50_001]));
         assert_eq!(answer.try_recv().unwrap().unwrap_err().code, ErrorCode::TooLarge);
         drop(one);
         let (one, mut answer) = asked("B", &budget);
-        assert!(one.respond(200, String::new(), &[1; 50_000]));
+        assert!(one.respond(&[1; 50_000]));
         drop(one);
-        let body = answer.try_recv().unwrap().unwrap().body;
+        let body = answer.try_recv().unwrap().unwrap();
         assert_eq!((body.len(), budget.used()), (50_005, 50_005));
         drop((body, answer));
         assert_eq!(budget.used(), 0);

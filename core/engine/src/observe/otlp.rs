@@ -49,8 +49,6 @@ pub struct Door {
     pub before: Vec<u8>,
     pub after: Vec<u8>,
     pub method: String,
-    /// Of a request that tells no method.
-    pub usual_method: String,
     pub code: String,
     /// The codes that say that an error is the server's.
     pub faults: Vec<i64>,
@@ -130,7 +128,7 @@ fn put_common(body: &mut Vec<u8>, attributes: &Fields, names: &Names) -> bool {
 }
 
 fn put_door(body: &mut Vec<u8>, attributes: &Fields, status: Option<&str>, door: &Door) -> bool {
-    let method = text_of(attributes, "method").unwrap_or(&door.usual_method);
+    let method = text_of(attributes, "method").unwrap_or_default();
     let code = code(door.protocol, status.unwrap_or("ok"));
     body.extend_from_slice(&door.before);
     put_attribute(body, &[&door.method], &Value::Text(method.into()));

@@ -11,24 +11,8 @@ pub enum Kind {
     Internal,
 }
 
-impl Kind {
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Server => "server",
-            Kind::Internal => "internal",
-        }
-    }
-
-    pub fn from_name(name: &str) -> Option<Kind> {
-        [Kind::Server, Kind::Internal].into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-/// What spans are called, and the names of what is known of them.
-pub const NAMES: [&str; 4] = ["request", "queue", "batch", "run"];
+/// The attribute that is another with each request.
 pub const REQUEST_ID: &str = "request_id";
-pub const ATTRIBUTES: [&str; 8] =
-    ["model", "version", "protocol", "method", "status", "rows", "requests", REQUEST_ID];
 
 /// One finished span; times in nanoseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +20,7 @@ pub struct Span {
     pub trace: TraceId,
     pub span: SpanId,
     pub parent: Option<SpanId>,
+    /// `request`, `queue`, `batch` or `run`.
     pub name: &'static str,
     pub kind: Kind,
     pub start_ns: u64,

@@ -215,9 +215,6 @@ fn a_request_s_spans_hang_together() {
     assert_eq!(attribute(&batch, "rows"), Some(3usize.into()));
     assert_eq!(attribute(&batch, "requests"), Some(2usize.into()));
     assert!(spans.iter().all(|s| s.error.is_empty()));
-    assert!(spans.iter().all(|s| span::NAMES.contains(&s.name)));
-    let attributes = spans.iter().flat_map(|s| &s.attributes);
-    assert!(attributes.into_iter().all(|(name, _)| span::ATTRIBUTES.contains(name)));
     assert!(second.poll().unwrap().0.is_ok());
     assert_eq!(World::span(&world.spans(), "request").parent, None);
 }

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
@@ -26,42 +28,32 @@ from serving.observe.tracing.setup import open_target, resource
 from serving.settings import load_settings
 from tests.clients.collector import Collector, GrpcCollector, HttpCollector, Received, decoded
 from tests.clients.gateway import free_ports, wait_until
+from tests.unit.core_world import Request, core
 
-TRACE, SPAN, PARENT, BATCH = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", "a" * 16, "c"
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "a" * 16
 ADDRESSES = {"http": ("127.0.0.1", 8080), "grpc": ("127.0.0.1", 8081)}
 
 
-def a_span(**changes: Any) -> _core.Span:
-    """A request's span; ``attributes`` change single ones, None takes one away."""
-    attributes: dict[str, Any] = {
-        "model": "tiny",
-        "version": 3,
-        "protocol": "grpc",
-        "rows": 2,
-        "status": "ok",
-        "request_id": "r-1",
-    }
-    span: dict[str, Any] = {
-        "trace_id": TRACE,
-        "span_id": SPAN,
-        "parent_id": PARENT,
-        "name": "request",
-        "kind": "server",
-        "start_ns": 1_700_000_000_000_000_001,
-        "end_ns": 1_700_000_000_000_500_000,
-        "links": [(BATCH * 32, BATCH * 16)],
-        "error": "",
-    }
-    attributes.update(changes.pop("attributes", {}))
-    given = {key: value for key, value in attributes.items() if value is not None}
-    return _core.Span(**{**span, **changes}, attributes=given)
+@cache
+def spans_of(
+    rows: int = 2, request_id: str = "r-1", parent: str = PARENT, **fields: Any
+) -> dict[str, _core.Span]:
+    """By name, of a request whose caller's span is ``parent``."""
+    x = np.zeros((rows, 1), np.float32)
+    headers = {"x-request-id": request_id}
+    if parent:
+        headers["traceparent"] = f"00-{TRACE}-{parent}-01"
+    asked = Request(
+        (("X", "FP32", x.shape, x.tobytes()),),
+        (("Y", "FP32", x.shape, x.tobytes()),),
+        headers=tuple(headers.items()),
+        **({"model": "tiny", "max_rows": 128} | fields),
+    )
+    return {converted(one).name: one for one in core().spans(asked)}
 
 
-def a_batch(**changes: Any) -> _core.Span:
-    own = {"protocol": None, "status": None, "request_id": None, "requests": 1}
-    attributes = {**own, **changes.pop("attributes", {})}
-    span = {"name": "batch", "kind": "internal", "parent_id": "", "links": [(TRACE, SPAN)]}
-    return a_span(**{**span, **changes}, attributes=attributes)
+def a_span(**fields: Any) -> _core.Span:
+    return spans_of(**fields)["request"]
 
 
 def converted(span: _core.Span) -> Received:
@@ -69,15 +61,21 @@ def converted(span: _core.Span) -> Received:
     return one
 
 
+@cache
+def two_spans() -> bytes:
+    """As a request for a collector."""
+    spans = [a_span(), a_span(request_id="r-2")]
+    return SpanConverter({"service.name": "s"}).request(spans)
+
+
 # What is sent
 
 
 def test_a_request_over_grpc_is_told_in_opentelemetrys_words() -> None:
-    one = converted(a_span())
-    assert (one.trace_id, one.span_id, one.parent_id) == (TRACE, SPAN, PARENT)
+    one, batch = converted(a_span()), converted(spans_of()["batch"])
+    assert (one.trace_id, one.parent_id) == (TRACE, PARENT)
     assert (one.name, one.span.kind) == ("request", 2)
-    assert one.span.start_time_unix_nano == 1_700_000_000_000_000_001
-    assert one.span.end_time_unix_nano == 1_700_000_000_000_500_000
+    assert 0 < one.span.start_time_unix_nano < one.span.end_time_unix_nano <= time.time_ns()
     assert one.attributes == {
         "serving.model": "tiny",
         "serving.version": 3,
@@ -91,13 +89,13 @@ def test_a_request_over_grpc_is_told_in_opentelemetrys_words() -> None:
         "server.address": "127.0.0.1",
         "server.port": 8081,
     }
-    assert one.links == [(BATCH * 32, BATCH * 16)]
+    assert one.links == [(batch.trace_id, batch.span_id)]
     assert (one.resource, one.scope) == ({"service.name": "s"}, "serving")
     assert one.span.status.code == 0
 
 
 def test_a_request_over_http_is_told_in_opentelemetrys_words() -> None:
-    one = converted(a_span(attributes={"protocol": "http", "status": "not_found"}))
+    one = converted(a_span(protocol="http", word="not_found"))
     assert one.attributes["http.request.method"] == "POST"
     assert one.attributes["http.response.status_code"] == 404
     assert one.attributes["error.type"] == "not_found"
@@ -106,61 +104,64 @@ def test_a_request_over_http_is_told_in_opentelemetrys_words() -> None:
 
 
 def test_only_the_servers_own_faults_are_errors_and_all_failures_have_words() -> None:
-    mine = converted(a_span(error="it broke", attributes={"status": "internal"}))
+    failed = spans_of(word="internal", message="it broke")
+    mine = converted(failed["request"])
     assert (mine.span.status.code, mine.span.status.message) == (2, "it broke")
-    theirs = converted(a_span(error="no such model", attributes={"status": "not_found"}))
+    theirs = converted(a_span(word="not_found", message="no such model"))
     assert theirs.span.status.code == 0
     assert theirs.attributes["serving.message"] == "no such model"
-    inner = converted(a_batch(error="it broke"))
+    inner = converted(failed["batch"])
     assert (inner.span.status.code, inner.span.kind) == (2, 1)
     assert "serving.message" not in {**mine.attributes, **inner.attributes}
 
 
 def test_a_span_that_failed_does_not_make_the_next_one_of_its_kind_fail() -> None:
     convert = SpanConverter({}, ADDRESSES)
-    failed = {"attributes": {"status": "internal"}}
-    spans = [a_span(error="one", **failed), a_span(error="two", **failed), a_span()]
-    found = decoded(convert.request(spans))
+    failed = [a_span(word="internal", message=message) for message in ("one", "two")]
+    found = decoded(convert.request([*failed, a_span()]))
     assert [one.span.status.message for one in found] == ["one", "two", ""]
     assert [one.span.status.code for one in found] == [2, 2, 0]
 
 
 def test_links_and_roots_are_kept_and_a_later_span_of_the_same_kind_has_its_own_values() -> None:
-    batch = a_batch()
     convert = SpanConverter({}, ADDRESSES)
-    other = a_batch(attributes={"rows": 64}, links=[])
-    first, second, third = decoded(convert.request([batch, other, batch]))
-    assert (first.parent_id, first.links) == ("", [(TRACE, SPAN)])
+    asked = [spans_of(), spans_of(rows=64)]
+    batches = [spans["batch"] for spans in asked]
+    requests = [converted(spans["request"]) for spans in asked]
+    first, second, third, run = decoded(convert.request([*batches, batches[0], asked[0]["run"]]))
+    linked = [[(one.trace_id, one.span_id)] for one in requests]
+    assert ([first.links, second.links], run.links) == (linked, [])
     assert [one.attributes["serving.rows"] for one in (first, second, third)] == [2, 64, 2]
-    assert (second.links, first.span == third.span) == ([], True)
+    assert (first.parent_id, first.span == third.span) == ("", True)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "parent_id", "flags"),
+    ("name", "caller", "parent", "flags"),
     [
-        ("request", "server", "", 0x001),
-        ("request", "server", PARENT, 0x301),
-        ("queue", "internal", PARENT, 0x101),
-        ("batch", "internal", "", 0x001),
-        ("run", "internal", PARENT, 0x101),
+        ("request", "", None, 0x001),
+        ("request", PARENT, None, 0x301),
+        ("queue", PARENT, "request", 0x101),
+        ("batch", PARENT, None, 0x001),
+        ("run", PARENT, "batch", 0x101),
     ],
 )
 def test_only_a_requests_parent_may_be_elsewhere(
-    name: str, kind: str, parent_id: str, flags: int
+    name: str, caller: str, parent: str | None, flags: int
 ) -> None:
-    one = converted(a_span(name=name, kind=kind, parent_id=parent_id))
-    assert (one.name, one.parent_id, one.span.flags) == (name, parent_id, flags)
-    assert [link.flags for link in one.span.links] == [1]
+    spans = {name: converted(span) for name, span in spans_of(parent=caller).items()}
+    one = spans[name]
+    expected = spans[parent].span_id if parent else caller if name == "request" else ""
+    assert (one.name, one.parent_id, one.span.flags) == (name, expected, flags)
+    links = [1] if name in ("request", "batch") else []
+    assert [link.flags for link in one.span.links] == links
 
 
 @pytest.mark.parametrize("letter", ["m", "é", "日", "🦀"])
 def test_very_long_texts_are_cut_and_lose_no_span(letter: str) -> None:
     long = letter * 5000
-    failed = {"request_id": long, "model": long, "status": "not_found"}
-    one = converted(a_span(attributes=failed, error=long))
-    for name in ("serving.request_id", "serving.model", "serving.message"):
-        assert one.attributes[name] == letter * 1024
-    fault = converted(a_span(attributes={**failed, "status": "internal"}, error=long))
+    one = converted(a_span(word="not_found", message=long))
+    assert one.attributes["serving.message"] == letter * 1024
+    fault = converted(a_span(word="internal", message=long))
     assert fault.span.status.message == letter * 1024
 
 
@@ -171,40 +172,12 @@ def test_a_resource_may_have_text_that_is_no_unicode() -> None:
 
 def test_many_spans_are_each_told_as_they_are() -> None:
     convert = SpanConverter({}, ADDRESSES)
-    spans = [a_span(attributes={"rows": rows, "request_id": f"r-{rows}"}) for rows in range(2500)]
+    many = [*range(1, 101)] * 25
+    spans = [a_span(rows=rows, request_id=f"r-{rows}") for rows in many]
     for _ in range(2):
         found = decoded(convert.request(spans))
         told = [(x.attributes["serving.rows"], x.attributes["serving.request_id"]) for x in found]
-        assert told == [(rows, f"r-{rows}") for rows in range(2500)]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"trace_id": TRACE.upper()},
-        {"trace_id": SPAN},
-        {"span_id": "0" * 16},
-        {"span_id": TRACE},
-        {"parent_id": "no hex"},
-        {"links": [(SPAN, TRACE)]},
-        {"name": "walk"},
-        {"kind": "client"},
-        {"attributes": {"colour": "red"}},
-    ],
-)
-def test_a_span_that_the_core_never_makes_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"is no (trace|span) id|unknown (name|kind)"):
-        a_span(**changes)
-
-
-def test_a_span_tells_what_it_was_made_of_without_what_says_nothing() -> None:
-    span = a_span(attributes={"method": ""}, error="it broke")
-    assert (span.trace_id, span.span_id, span.parent_id) == (TRACE, SPAN, PARENT)
-    assert (span.name, span.kind, span.error) == ("request", "server", "it broke")
-    assert (span.start_ns, span.end_ns) == (1_700_000_000_000_000_001, 1_700_000_000_000_500_000)
-    assert span.links == [(BATCH * 32, BATCH * 16)]
-    assert span.attributes == a_span().attributes
-    assert span.attributes["rows"] == 2
+        assert told == [(rows, f"r-{rows}") for rows in many]
 
 
 @pytest.mark.parametrize(
@@ -212,14 +185,15 @@ def test_a_span_tells_what_it_was_made_of_without_what_says_nothing() -> None:
     [("grpc", "expired", True), ("http", "full", True), ("grpc", "full", False)],
 )
 def test_each_door_has_its_own_faults(protocol: str, status: str, is_fault: bool) -> None:
-    one = converted(a_span(error="no", attributes={"protocol": protocol, "status": status}))
+    one = converted(a_span(protocol=protocol, word=status, message="no"))
     assert (one.span.status.code == 2) is is_fault
 
 
 @pytest.mark.parametrize("outcome", _core.OUTCOMES)
 @pytest.mark.parametrize("protocol", _core.PROTOCOLS)
 def test_every_outcome_is_told_with_the_code_of_its_door(protocol: str, outcome: str) -> None:
-    one = converted(a_span(attributes={"protocol": protocol, "status": outcome}))
+    word = "" if outcome == "ok" else outcome
+    one = converted(a_span(protocol=protocol, word=word))
     code = _core.CODES[_core.PROTOCOLS.index(protocol)][_core.OUTCOMES.index(outcome)]
     if protocol == "http":
         assert one.attributes["http.response.status_code"] == int(code)
@@ -230,7 +204,7 @@ def test_every_outcome_is_told_with_the_code_of_its_door(protocol: str, outcome:
 
 
 def test_the_method_that_a_request_tells_is_passed_on() -> None:
-    one = converted(a_span(attributes={"method": "ModelStreamInfer"}))
+    one = converted(a_span(method="ModelStreamInfer"))
     assert one.attributes["rpc.method"] == "ModelStreamInfer"
 
 
@@ -275,17 +249,15 @@ def sender_to(collector: Any) -> Iterator[Sender]:
 
 def send(collector: Any, timeout_s: float = 5) -> int:
     with sender_to(collector) as sender:
-        return sender.send(REQUEST, timeout_s)
-
-
-REQUEST = SpanConverter({"service.name": "s"}).request([a_span(), a_span(span_id="b" * 16)])
+        return sender.send(two_spans(), timeout_s)
 
 
 def test_both_protocols_deliver(collector: Any) -> None:
     with sender_to(collector) as sender:
-        assert sender.send(REQUEST, 5) == 0
-        assert sender.send(REQUEST, 5) == 0
-    assert [one.span_id for one in collector.spans] == [SPAN, "b" * 16] * 2
+        assert sender.send(two_spans(), 5) == 0
+        assert sender.send(two_spans(), 5) == 0
+    sent = [one.span_id for one in decoded(two_spans())]
+    assert [one.span_id for one in collector.spans] == sent * 2
 
 
 def test_spans_that_the_collector_refuses_are_told(collector: Any) -> None:
@@ -356,7 +328,7 @@ def test_a_collector_that_is_not_there_may_come(protocol: Any) -> None:
     (port,) = free_ports(1)
     sender = open_sender(f"http://127.0.0.1:{port}", protocol, "traces", "tracing.endpoint")
     with pytest.raises(SendError) as failure:
-        sender.send(REQUEST, 1)
+        sender.send(two_spans(), 1)
     sender.close()
     assert failure.value.passing
 
@@ -367,7 +339,7 @@ def test_a_connection_closed_while_it_was_idle_is_opened_again(
     http_collector.leaves = True
     with sender_to(http_collector) as sender:
         for _ in range(3):
-            assert sender.send(REQUEST, 5) == 0
+            assert sender.send(two_spans(), 5) == 0
             assert http_collector.left.wait(5)
             http_collector.left.clear()
     assert len(http_collector.spans) == 6
@@ -480,13 +452,13 @@ def test_mlflow_is_told_which_experiment_and_who_asks_and_is_asked_again_when_ma
         assert target is not None
         assert target.timeout_s == 7
         assert "t-123" not in target.name
-        assert target.sender.send(REQUEST, 5) == 0
+        assert target.sender.send(two_spans(), 5) == 0
         assert one.headers["authorization"] == "Bearer t-123"
         assert one.headers["x-mlflow-experiment-id"] == "7"
         one.experiment = "8"
         with pytest.raises(SendError, match="404"):
-            target.sender.send(REQUEST, 5)
-        assert target.sender.send(REQUEST, 5) == 0
+            target.sender.send(two_spans(), 5)
+        assert target.sender.send(two_spans(), 5) == 0
         assert len(one.spans) == 4
         assert len(one.asked_for) == 2
         assert one.asked_for[0].endswith("?experiment_name=my%20models")
@@ -604,13 +576,15 @@ def test_a_failing_collector_does_not_hold_the_end_up() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_span_that_can_not_be_converted_costs_its_handful_and_not_the_thread() -> None:
+    run = spans_of()["run"]
+
     class Choosy(SpanConverter):
         def request(self, spans: Sequence[_core.Span]) -> bytes:
-            if spans[0].name == "run":
+            if spans[0] is run:
                 raise KeyError("run")
             return super().request(spans)
 
-    source = Source([[a_span(name="run")], [a_span()]])
+    source = Source([[run], [a_span()]])
     with capture_logs() as records:
         export = exported(source, Scripted(), lambda e: e.exported, Choosy({}))
     assert (export.exported, export.dropped) == (1, 1)

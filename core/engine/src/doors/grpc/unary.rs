@@ -167,5 +167,5 @@ async fn call(
     call.framed = framed;
     shared.calls.push(call)?;
     let limit = infer::deadline(shared, head.started, head.timeout, 0);
-    Ok(within(limit, answer, calls::outcome).await?.body)
+    within(limit, answer, calls::outcome).await
 }

@@ -85,9 +85,14 @@ pub fn failed(
     response
 }
 
-pub fn health(body: String, ok: bool) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+pub fn json(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+pub fn health(body: String, ok: bool) -> Response<Full<Bytes>> {
+    let mut response = json(Bytes::from(body));
     if !ok {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

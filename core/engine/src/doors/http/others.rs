@@ -1,20 +1,18 @@
 //! What is no inference over HTTP: answered here, by whoever pulls calls, or refused.
 
-use super::answer::failed;
+use super::answer::{failed, json};
 use super::protocol::{Kind, Named, Protocol};
 use super::request::read;
-use crate::doors::calls::{self, Call, CallAnswer};
+use crate::doors::calls::{self, Call};
 use crate::doors::incoming::Incoming;
 use crate::doors::lifetime::Busy;
 use crate::doors::{Shared, infer, text_headers, within};
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::ids;
 use crate::observe::Origin;
 use crate::stats::Protocol as Door;
-use crate::status;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
 use std::time::Instant;
@@ -46,7 +44,8 @@ pub async fn answer(
     let mut response = outcome.unwrap_or_else(|error| failed(shared, protocol, id, "", &error));
     if let Some(record) = &record {
         let bytes = response.body().size_hint().lower();
-        let word = word.or_else(|| status::http_word(response.status()));
+        let unwell = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+        let word = word.or(unwell.then_some(ErrorCode::Unavailable));
         record.finish_other(&shared.events, word.map_or(Ok(()), Err), response.status().as_str(), bytes);
         ids::put(response.headers_mut(), record.request_id());
     }
@@ -71,11 +70,5 @@ async fn call(
     let (mut call, answer) = Call::new((Door::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);
     shared.calls.push(call)?;
-    let CallAnswer { status, content_type, body } = within(limit, answer, calls::outcome).await?;
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if let Ok(value) = HeaderValue::from_str(&content_type) {
-        response.headers_mut().insert(CONTENT_TYPE, value);
-    }
-    Ok(response)
+    within(limit, answer, calls::outcome).await.map(json)
 }

@@ -85,6 +85,23 @@ fn a_line_tells_all_there_is_and_stays_one_line() {
 }
 
 #[test]
+fn a_line_stays_one_line_of_json_whatever_texts_it_holds() {
+    for text in ["\"", "\\", "a\nb", "\0", "\u{2028}", "é 漢字 🎈", "', \"x\":1}", "nan", "True"] {
+        let mut given = sample(Vec::new());
+        let Sample { model, id, request_id, message, .. } = &mut given;
+        for field in [model, id, request_id, message] {
+            text.clone_into(field);
+        }
+        let line = written(&given, None);
+        assert_eq!(line.matches('\n').count(), 1);
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for name in ["model", "id", "request_id", "message"] {
+            assert_eq!(read[name], text);
+        }
+    }
+}
+
+#[test]
 fn only_tensors_that_are_shown_go_with_their_values() {
     let given = sample(vec![tensor(Datatype::Uint8, &[1], [7])]);
     for (shown, values) in [

@@ -99,7 +99,6 @@ fn names() -> Names {
         before: Vec::new(),
         after: Vec::new(),
         method: "method".into(),
-        usual_method: "usual".into(),
         code: "code".into(),
         faults: faults.to_vec(),
     };
