@@ -53,6 +53,10 @@ class StateDir:
         other._said = self._said
         return other
 
+    @property
+    def is_ours(self) -> bool:
+        return self._is_ours
+
     def become_ours(self) -> None:
         """Write from now on, too: the gateway that did has ended, and we hold its lock."""
         with self._lock:

@@ -88,8 +88,9 @@ class DesiredState:
             if current.answered is not None and self.signatures.of(model) is None
         )
         self._signatures_changed = False
-        # Models that commands were given for, in case another gateway's directory becomes ours.
-        self._commanded: set[str] = set()
+        # Models that commands were given for, while the directory may still become ours.
+        waits = state is not None and not state.is_ours
+        self._commanded: set[str] | None = set() if waits else None
         # Versions whose very files a command asked for, until they are loaded; of no other models.
         self._exact: dict[str, frozenset[int]] = {}
         self._replacements: dict[str, _Replacement] = {}
@@ -254,7 +255,8 @@ class DesiredState:
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
-        self._commanded.add(model)
+        if self._commanded is not None:
+            self._commanded.add(model)
         self._save_at = float("-inf")
 
     def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
@@ -339,9 +341,10 @@ class DesiredState:
     def take_over(self, state: StateDir) -> tuple[str, ...]:
         """Keep everything in ``state`` from now on, and hold to what was decided there where
         nothing was here. The models that this may concern."""
-        kept = _read(state, self._mode)
+        kept, commanded = _read(state, self._mode), self._commanded or ()
+        self._commanded = None
         for model, theirs in kept.items():
-            if model in self._commanded:
+            if model in commanded:
                 continue
             joined = overrides.join(self.overrides_of(model), theirs)
             self._put(model, joined)
