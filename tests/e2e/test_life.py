@@ -166,7 +166,7 @@ def test_fault_33_live_at_once_ready_when_every_model_is_up_or_failed(
 ) -> None:
     write(repository, "slow", slow_to_load(1.0), config=UNBATCHED)
     write(repository, "broken", b"rubbish")
-    for i in range(20):
+    for i in range(8):
         write(repository, f"m{i}", scale(i))
     gateway = start_gateway(repository, {"registry.settle_s": "1.0"}, wait=False)
     wait_until(lambda: _open(gateway), 30, "it is live", every=0.01)
