@@ -72,7 +72,8 @@ fn last(message: &[u8], wanted: u32) -> Result<Option<&[u8]>> {
     Ok(found)
 }
 
-/// Lists whose length a file decides end a read where there is no memory, not the process.
+/// Where there is no memory for a list whose length a file decides, that ends the read and not the
+/// process.
 fn keep<T>(into: &mut Vec<T>, one: T) -> Result<()> {
     into.try_reserve(1).map_err(|_| NotOnnx::NoMemory)?;
     into.push(one);
@@ -85,11 +86,14 @@ fn text(value: &[u8]) -> Result<&str> {
 
 /// A message whose field is there several times: as protobuf has it, each goes on with those
 /// before.
-fn merged<'a>(parts: &[&'a [u8]]) -> Cow<'a, [u8]> {
-    match parts {
-        [one] => Cow::Borrowed(one),
-        several => Cow::Owned(several.concat()),
+fn merged<'a>(parts: &[&'a [u8]]) -> Result<Cow<'a, [u8]>> {
+    if let [one] = parts {
+        return Ok(Cow::Borrowed(one));
     }
+    let mut all = Vec::new();
+    all.try_reserve_exact(parts.iter().map(|part| part.len()).sum()).map_err(|_| NotOnnx::NoMemory)?;
+    parts.iter().for_each(|part| all.extend_from_slice(part));
+    Ok(Cow::Owned(all))
 }
 
 #[cfg(test)]

@@ -16,19 +16,25 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+fn refused(error: NotOnnx) -> PyErr {
+    match error {
+        NotOnnx::NoMemory => PyMemoryError::new_err(error.to_string()),
+        other => value_error(other),
+    }
+}
+
 /// What most readers say of what is no file of theirs.
 fn not_whole(error: NotOnnx) -> PyErr {
     match error {
-        NotOnnx::NoMemory => PyMemoryError::new_err(error.to_string()),
         NotOnnx::Cut | NotOnnx::NotUtf8 => value_error("is not a whole ONNX protobuf"),
-        other => value_error(other),
+        other => refused(other),
     }
 }
 
 /// See [`engine::onnx::file`].
 #[pyfunction]
 fn onnx_file(py: Python<'_>, model: PyBackedBytes) -> PyResult<Bound<'_, PyTuple>> {
-    let found = py.detach(|| file::read(&model)).map_err(value_error)?;
+    let found = py.detach(|| file::read(&model)).map_err(refused)?;
     let external = found.external.iter().map(|one| {
         let entries = PyTuple::new(py, &one.entries)?;
         (one.tensor, entries, one.is_initializer).into_pyobject(py)

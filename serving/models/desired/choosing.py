@@ -57,8 +57,8 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     candidates, wanted = _wanted(target, slots)
     # No other can be chosen.
     likely = wanted | {target.answered}
-    standing = _standing({one.version: one for one in candidates if one.version in likely}, slots)
-    standing = replace(standing, answering=answering)
+    there = {one.version: one for one in candidates if one.version in likely}
+    standing = _standing(there, slots, answering)
     plan = decide(standing, target.held, wanted, target.pinned, target.answered)
     versions = wanted | plan.keep
     first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())
@@ -67,11 +67,14 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     return Choice(plan, tuple(chosen), standing.coming & versions)
 
 
-def _standing(candidates: Mapping[int, Candidate], slots: ByVersion) -> Standing:
+def _standing(
+    candidates: Mapping[int, Candidate], slots: ByVersion, answering: int | None
+) -> Standing:
     return Standing(
         there=frozenset(candidates),
         coming=frozenset([v for v, candidate in candidates.items() if _comes(candidate, slots)]),
         ready=frozenset([v for v, same in slots.items() if any(map(_is_ready, same))]),
+        answering=answering,
     )
 
 

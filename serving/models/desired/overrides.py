@@ -111,11 +111,8 @@ def answer(current: Overrides, version: int, kept_until: float) -> Overrides:
 
 
 def join(ours: Overrides, theirs: Overrides) -> Overrides:
-    """``theirs``, of a gateway that has ended, unless a command was given here. What answered
+    """``theirs``, of a gateway that has ended, where no command was given here. What answered
     here is what callers know."""
-    answered = Overrides(answered=ours.answered, previous=ours.previous, kept_until=ours.kept_until)
-    if ours != answered:
-        return ours
     if ours.answered is None:
         return theirs
     return replace(

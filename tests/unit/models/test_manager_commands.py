@@ -15,6 +15,7 @@ from serving.errors import ErrorCode, LoadError
 from serving.model_config import ModelConfig
 from serving.models.commands.command import (
     SUPERSEDED,
+    Command,
     LoadModel,
     Outcome,
     Rollback,
@@ -838,15 +839,25 @@ def test_an_error_of_ours_costs_the_command_it_met_and_no_other(
     assert (world.answers("m"), world.answers("n")) == (1, None)
 
 
-def test_what_was_commanded_here_holds_over_what_another_gateway_kept(tmp_path: Path) -> None:
-    """Also a command that took back what was commanded before."""
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        ([SetDefault("m", 2)], (2, 2)),
+        # What was commanded is taken back: that holds, too.
+        ([SetDefault("m", 2), SetDefault("m")], (2, None)),
+        ([UnloadModel("m")], (None, None)),
+        ([], (1, 1)),
+    ],
+)
+def test_what_was_commanded_here_holds_over_what_another_gateway_kept(
+    tmp_path: Path, given: list[Command], held: tuple[int | None, int | None]
+) -> None:
     other = two_versions(at(tmp_path))
     other.outcome(SetDefault("m", 1))
     other.settle(5.0)
     world = World(tmp_path / "registry", StateDir(None, is_ours=False))
     world.change()
-    assert world.outcome(SetDefault("m", 2)).ok
-    assert world.outcome(SetDefault("m")).ok
+    assert all(world.outcome(command).ok for command in given)
     world.manager.take_state(StateDir(tmp_path / "state"))
     world.change()
-    assert (world.answers(), world.view().pinned) == (2, None)
+    assert (world.answers(), world.view().pinned) == held

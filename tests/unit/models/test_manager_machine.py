@@ -99,6 +99,8 @@ class Source:
 class Memory:
     """A state directory that outlives the managers of one run."""
 
+    is_ours = True
+
     path = None
 
     def __init__(self) -> None:

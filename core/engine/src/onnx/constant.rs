@@ -1,6 +1,6 @@
 //! A graph's constants: their types and shapes, and what the small ones hold.
 
-use super::{Result, fields, merged, text};
+use super::{Result, fields, keep, merged, text};
 use crate::codec::wire::{CUT, Reader, Value};
 
 pub const FLOAT: i64 = 1;
@@ -41,12 +41,12 @@ pub fn sparse(data: &[u8]) -> Result<(Box<str>, Constant)> {
     let (mut values, mut dims) = (Vec::new(), Vec::new());
     for field in fields(data) {
         match field? {
-            (1, Value::Len(part)) => values.push(part),
+            (1, Value::Len(part)) => keep(&mut values, part)?,
             (3, value) => extend_integers(&mut dims, value, usize::MAX)?,
             _ => {}
         }
     }
-    let whole = merged(&values);
+    let whole = merged(&values)?;
     let (name, constant) = tensor(&whole)?;
     Ok((name.into(), Constant { elem_type: constant.elem_type, dims, ..Constant::default() }))
 }
@@ -193,7 +193,7 @@ fn cut(number: i64, elem_type: i64) -> i64 {
 /// A repeated field of whole numbers: packed, or one of several. No more than `most` are kept.
 pub(super) fn extend_integers(into: &mut Vec<i64>, value: Value<'_>, most: usize) -> Result<()> {
     match value {
-        Value::Varint(number) if into.len() < most => into.push(number as i64),
+        Value::Varint(number) if into.len() < most => keep(into, number as i64)?,
         Value::Len(packed) => {
             let (mut reader, most) = (Reader::of_file(packed), most.saturating_sub(into.len()));
             let room = most.min(TOO_MANY);
@@ -201,7 +201,7 @@ pub(super) fn extend_integers(into: &mut Vec<i64>, value: Value<'_>, most: usize
                 if reader.is_empty() {
                     break;
                 }
-                into.push(reader.varint()? as i64);
+                keep(into, reader.varint()? as i64)?;
             }
         }
         _ => {}

@@ -1,7 +1,7 @@
 //! What must be known of a file before onnxruntime may see it: external data, domains of
 //! operators, which inputs state no shape.
 
-use super::{NotOnnx, Result, fields, last, messages, text};
+use super::{NotOnnx, Result, fields, keep, last, messages, text};
 use crate::codec::wire::Value;
 use std::collections::BTreeSet;
 
@@ -45,7 +45,7 @@ pub fn read(model: &[u8]) -> Result<File<'_>> {
                 found.graph(graph, 1)?;
                 found.inputs(graph)?;
             }
-            (8, Value::Len(opset)) => found.opsets.push(opset),
+            (8, Value::Len(opset)) => keep(&mut found.opsets, opset)?,
             (20, Value::Len(training)) => found.training(training)?,
             (25, Value::Len(function)) => found.function(function)?,
             _ => {}
@@ -145,7 +145,7 @@ impl<'a> File<'a> {
         for field in fields(tensor) {
             match field? {
                 (8, Value::Len(value)) => name = text(value)?,
-                (13, Value::Len(entry)) => entries.push((part(entry, 1)?, part(entry, 2)?)),
+                (13, Value::Len(entry)) => keep(&mut entries, (part(entry, 1)?, part(entry, 2)?))?,
                 (14, Value::Varint(location)) => is_external = location == EXTERNAL,
                 _ => {}
             }
@@ -153,7 +153,7 @@ impl<'a> File<'a> {
         // Entries count whatever the location says: a tensor may be split over several
         // occurrences of one field, which protobuf merges.
         if is_external || !entries.is_empty() {
-            self.external.push(External { tensor: name, entries, is_initializer });
+            keep(&mut self.external, External { tensor: name, entries, is_initializer })?;
         }
         Ok(())
     }

@@ -86,6 +86,7 @@ impl Texts {
         let (mut kept, mut count) = (Vec::new(), 0);
         for field in messages(attribute) {
             if let (Texts::FIELD, text) = field? {
+                kept.try_reserve(text.len() + HEAD).map_err(|_| NotOnnx::NoMemory)?;
                 put(&mut kept, text);
                 count += 1;
             }
@@ -105,6 +106,9 @@ impl Texts {
         messages(&self.fields).flatten().any(|(_, text)| text == wanted)
     }
 }
+
+/// Of a tag and a length.
+const HEAD: usize = 11;
 
 fn put(out: &mut Vec<u8>, text: &[u8]) {
     out.push((Texts::FIELD << 3 | 2) as u8);
@@ -216,18 +220,18 @@ fn read_value(info: &[u8], types: &mut Named<i64>) -> Result<Box<str>> {
     for field in messages(info) {
         match field? {
             (1, value) => name = text(value)?,
-            (2, value) => stated.push(value),
+            (2, value) => keep(&mut stated, value)?,
             _ => {}
         }
     }
-    let stated = merged(&stated);
+    let stated = merged(&stated)?;
     let mut tensors = Vec::new();
     for field in messages(&stated) {
         if let (1, tensor) = field? {
-            tensors.push(tensor);
+            keep(&mut tensors, tensor)?;
         }
     }
-    for field in fields(&merged(&tensors)) {
+    for field in fields(&merged(&tensors)?) {
         if let (1, Value::Varint(elem_type)) = field? {
             types.insert(name.into(), elem_type as i64);
         }
@@ -278,8 +282,8 @@ impl<'a> Attribute<'a> {
             (2, Value::Fixed32(bytes)) => self.float = float(&bytes),
             (3, Value::Varint(number)) => self.number = Some(number as i64),
             (4, Value::Len(text)) => self.text = Some(text),
-            (5, Value::Len(tensor)) => self.tensors.push(tensor),
-            (6, Value::Len(graph)) => self.graphs.push(graph),
+            (5, Value::Len(tensor)) => keep(&mut self.tensors, tensor)?,
+            (6, Value::Len(graph)) => keep(&mut self.graphs, graph)?,
             (7, value) => self.floats += count_floats(value),
             (8, value) => self.integers += count_integers(value)?,
             (9, Value::Len(_)) => self.has_texts = true,
@@ -369,14 +373,14 @@ fn add_single(read: &Attribute<'_>, node: &mut Node, depth: usize) -> Result<()>
         node.texts.insert(read.name.into(), text.into());
     }
     if !read.tensors.is_empty() {
-        let data = merged(&read.tensors);
+        let data = merged(&read.tensors)?;
         let (_, constant) = tensor(&data)?;
         node.tensors.insert(read.name.into(), constant);
     }
     if !read.graphs.is_empty() {
         let mut graph = Graph::default();
-        read_graph(&merged(&read.graphs), depth + 1, &mut graph)?;
-        node.graphs.push((read.name.into(), graph.into()));
+        read_graph(&merged(&read.graphs)?, depth + 1, &mut graph)?;
+        keep(&mut node.graphs, (read.name.into(), graph.into()))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A file's inputs and outputs as it states them.
 
-use super::{Result, fields, last, messages, text};
+use super::{Result, fields, keep, last, messages, text};
 use crate::codec::wire::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -68,8 +68,8 @@ pub fn read(model: &[u8]) -> Result<Interface<'_>> {
         for field in messages(graph) {
             match field? {
                 (5, initializer) => given.extend(last(initializer, 8)?.map(text).transpose()?),
-                (11, input) => found.inputs.push(stated(input)?),
-                (12, output) => found.outputs.push(stated(output)?),
+                (11, input) => keep(&mut found.inputs, stated(input)?)?,
+                (12, output) => keep(&mut found.outputs, stated(output)?)?,
                 _ => {}
             }
         }
@@ -98,7 +98,7 @@ fn sizes(shape: &[u8]) -> Result<Vec<i64>> {
     for field in messages(shape) {
         let (1, dimension) = field? else { continue };
         let size = number(dimension)?.map_or(-1, |size| size as i64);
-        found.push(if size > 0 { size } else { -1 });
+        keep(&mut found, if size > 0 { size } else { -1 })?;
     }
     Ok(found)
 }

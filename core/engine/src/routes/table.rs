@@ -71,10 +71,7 @@ impl Table {
     }
 
     fn at(&self, model: &str) -> usize {
-        // The remainder is far below any usize.
-        #[allow(clippy::cast_possible_truncation)]
-        let at = (self.hasher.hash_one(model) % PARTS as u64) as usize;
-        at
+        (self.hasher.hash_one(model) % PARTS as u64) as usize
     }
 
     pub fn get(&self, model: &str) -> Option<&Route> {

@@ -42,8 +42,6 @@ def test_whether_the_version_policy_counts(
     [
         (NOTHING, Overrides(pin=1, answered=1, previous=3, kept_until=9.0)),
         (Overrides(answered=2), Overrides(pin=1, answered=2)),
-        (Overrides(pin=2, answered=2), Overrides(pin=2, answered=2)),
-        (Overrides(whole=False), Overrides(whole=False)),
     ],
 )
 def test_what_another_gateway_decided_holds_where_no_command_was_given(

@@ -10,7 +10,6 @@ use crate::doors::infer;
 use crate::doors::lifetime::Busy;
 use crate::doors::{Shared, drain_begins};
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
@@ -34,12 +33,7 @@ pub fn open(
         return answer::failure(&error, head.request_id.as_deref());
     }
     let messages = Reader::new(body, budget).at_most(method.largest);
-    let (frames, body) = mpsc::channel(1);
-    let mut response = Response::new(GrpcBody::Stream(body));
-    answer::content_type(&mut response);
-    if let Some(id) = &head.request_id {
-        ids::put(response.headers_mut(), id);
-    }
+    let (frames, response) = answer::stream(1, head.request_id.as_deref());
     let shared = shared.clone();
     tokio::spawn(async move {
         let (_open, _busy) = (open, busy);

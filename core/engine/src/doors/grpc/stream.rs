@@ -48,12 +48,7 @@ pub fn open(
     if let Err(error) = open.take(OPEN_STREAM) {
         return answer::failure(&error, head.request_id.as_deref());
     }
-    let (frames, body) = mpsc::channel(UNREAD);
-    let mut response = Response::new(GrpcBody::Stream(body));
-    answer::content_type(&mut response);
-    if let Some(id) = &head.request_id {
-        ids::put(response.headers_mut(), id);
-    }
+    let (frames, mut response) = answer::stream(UNREAD, head.request_id.as_deref());
     // Answers are compressed as their requests came; the header announces with what.
     answer::note_encoding(
         response.headers_mut(),

@@ -12,7 +12,6 @@ use crate::doors::infer;
 use crate::doors::lifetime::Busy;
 use crate::doors::{Shared, drain_begins};
 use crate::error::Result;
-use crate::ids;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Frame;
@@ -38,12 +37,7 @@ pub async fn open(
         Ok(watched) => watched,
         Err(error) => return unary::refused(shared, &head, &error),
     };
-    let (frames, body) = mpsc::channel(1);
-    let mut response = Response::new(GrpcBody::Stream(body));
-    answer::content_type(&mut response);
-    if let Some(id) = &head.request_id {
-        ids::put(response.headers_mut(), id);
-    }
+    let (frames, response) = answer::stream(1, head.request_id.as_deref());
     let shared = shared.clone();
     tokio::spawn(async move {
         let _busy = busy;

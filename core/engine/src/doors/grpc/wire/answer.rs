@@ -89,8 +89,19 @@ pub fn note_encoding(headers: &mut HeaderMap, encoding: Encoding) {
     headers.insert(GRPC_ENCODING, HeaderValue::from_static(name));
 }
 
-pub fn content_type(response: &mut Response<GrpcBody>) {
+fn content_type(response: &mut Response<GrpcBody>) {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+}
+
+/// An answer whose frames are sent while it lasts, `unread` of them ahead of the client.
+pub fn stream(unread: usize, id: Option<&str>) -> (mpsc::Sender<Frame<Bytes>>, Response<GrpcBody>) {
+    let (frames, body) = mpsc::channel(unread);
+    let mut response = Response::new(GrpcBody::Stream(body));
+    content_type(&mut response);
+    if let Some(id) = id {
+        ids::put(response.headers_mut(), id);
+    }
+    (frames, response)
 }
 
 /// Trailers-only: the status travels in the head, and nothing follows.
