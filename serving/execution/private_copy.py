@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _SPARE = 64 * 1024 * 1024
 _PIECE = 64 * 1024 * 1024
 _MAPS = Path("/proc/self/maps")
 _FICLONE = 0x40049409
+# Whether this process ever made a copy.
+_MADE = threading.Event()
 # Kinds of file systems by statfs(2) whose files are at hand for as long as they are mapped:
 # ext, xfs, btrfs, tmpfs, overlay, f2fs, zfs, bcachefs, ramfs, jfs. On others, those of a
 # network above all, a mapped page may be gone when it is needed, which ends the process.
@@ -101,13 +104,15 @@ def remove_dead(where: Sequence[Place]) -> int:
 def mapped_bytes() -> int:
     """Bytes of private copies that this process has mapped, each counted once. They are
     memory that its versions need, though the system counts them as files."""
+    if not _MADE.is_set():
+        return 0  # spares a look at all that is mapped
     try:
-        lines = _MAPS.read_bytes().splitlines()  # file: the kernel's
+        text = _MAPS.read_bytes()  # file: the kernel's
     except OSError:
         return 0
-    ranges = set()
-    for line in lines:
-        if b"/" + _PREFIX.encode() in line:
+    mark, ranges = b"/" + _PREFIX.encode(), set()
+    for line in text.splitlines() if mark in text else ():
+        if mark in line:
             span, _, offset, device, inode, _ = line.split(maxsplit=5)
             first, last = (int(address, 16) for address in span.split(b"-"))
             ranges.add((device, inode, offset, last - first))
@@ -145,6 +150,7 @@ def _fill(files: Sequence[ExternalFile], place: Place) -> tuple[Path, int]:
     remove_dead([place])
     _check_place(place.folder, sum(file.size for file in files))
     folder, lock = _made(place.folder)
+    _MADE.set()
     try:
         for file in files:
             _copy(file, folder / file.path)
