@@ -86,9 +86,9 @@ class Loader:
     def __init__(self, settings: Settings, state: StateDir | None = None) -> None:
         self._ledger = Ledger(settings.models_bytes)
         self._kept = TrialCache(state or StateDir(None))
-        self._trial = Trial()
+        self._trial = Trial(most_idle=settings.loads + 1)
         # Those that give way go on beside others.
-        self._room = TrialRoom(self._ledger, places=2 * settings.threads.load)
+        self._room = TrialRoom(self._ledger, places=2 * settings.loads)
         self._trimmer = Trimmer()
         self._places = places(settings.state_dir)
         remove_dead(self._places)

@@ -56,7 +56,7 @@ class Reconciler:
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
-            settings.threads.load,
+            settings.loads,
             loading.slow_after_s,
             loading.retry_first_s,
             loading.retry_max_s,

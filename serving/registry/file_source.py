@@ -93,5 +93,11 @@ class FileSource:
 
     def _found(self, seen: Seen) -> FoundModel:
         why = "" if seen.settled else f"its files changed less than {self._settle_s:g} s ago"
-        version = FoundVersion(1, self._origin, seen.fingerprint, not why, why, bool(why))
+        version = FoundVersion(
+            1, self._origin, seen.fingerprint, not why, why, bool(why), size=_size(seen)
+        )
         return FoundModel(self._name, self.place, (version,), layout=LAYOUT, config=self._config)
+
+
+def _size(seen: Seen) -> int:
+    return sum(tree.file_sizes(seen.rows).values())

@@ -112,7 +112,8 @@ class World:
         # That can still be started.
         self.threads = math.inf
         self.manager = SteppedManager(
-            Settings(**settings),
+            # How many at once matters to few: those say so.
+            Settings(**{"threads": {"load": 1}, **settings}),
             [root],
             self.publish,
             self.load,

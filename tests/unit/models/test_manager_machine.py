@@ -346,7 +346,7 @@ class ManagerMachine(RuleBasedStateMachine):
         loading = [
             s for s in self.manager._slots.all() if s.state in (State.LOADING, State.WARMING)
         ]
-        assert len(loading) <= self.settings.threads.load
+        assert len(loading) <= self.settings.loads
 
     @invariant()
     def an_older_command_has_ended_when_another_one_was_given(self) -> None:
