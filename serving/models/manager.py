@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 
 _AGAIN_S = 1.0
+# For how long a turn that nothing hangs on waits for what follows.
+_MOMENT_S = 0.02
 
 
 def in_thread(name: str, work: Callable[[], None]) -> None:
@@ -95,7 +98,9 @@ class Manager:
                 wall=wall,
                 spawn=spawn,
                 post=self._post,
+                mention=self._mention,
                 changed=self._reconciler.touch,
+                shown=self._reconciler.show_anew,
                 objection=answering.objection,
             )
         )
@@ -228,6 +233,9 @@ class Manager:
     def _post(self, message: Callable[[], None]) -> None:
         self._mail.put(message)
 
+    def _mention(self, message: Callable[[], None]) -> None:
+        self._mail.put(_Mention(message))
+
     # The loop. Everything below runs in its thread only.
 
     def _run(self) -> None:
@@ -240,8 +248,16 @@ class Manager:
                 self._stopped.wait(self._settings.registry.scan_interval_s)
 
     def _wait_for_mail(self, timeout: float) -> None:
+        """A load says three things of itself within a few milliseconds, and only the last one is
+        waited for: the others make no turn of their own, unless nothing follows."""
+        left = min(timeout, threading.TIMEOUT_MAX)
         with contextlib.suppress(queue.Empty):
-            self._mail.get(timeout=min(timeout, threading.TIMEOUT_MAX))()
+            while True:
+                message = self._mail.get(timeout=left)
+                message()
+                if not isinstance(message, _Mention):
+                    return
+                left = min(left, _MOMENT_S)
 
     def tick(self) -> float:
         """One turn: mail, commands, decide, act, publish. Seconds until the next is due."""
@@ -307,6 +323,16 @@ class Manager:
         self._published.shown = False
         self._slots.close_timeout = timeout
         self._tickets.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """Mail that the loop need not turn for at once."""
+
+    message: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.message()
 
 
 def _nothing() -> None:

@@ -131,6 +131,10 @@ class Reconciler:
         self._undecided.add(model)
         self._stale.add(model)
 
+    def show_anew(self, model: str) -> None:
+        """Something about the model changed that nothing hangs on but how it looks."""
+        self._stale.add(model)
+
     def leave_all(self) -> None:
         """The server stops."""
         self._stale.update(self.slots.leave_all(), self._targets, self.answering.end())

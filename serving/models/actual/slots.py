@@ -65,7 +65,8 @@ class Load(Protocol):
 class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed`` hears there of
     which model a thread reported something; ``mono`` and ``wall``: seconds, monotonic and since
-    the epoch; ``spawn``: (name, work) in a thread;
+    the epoch; ``mention`` is ``post`` for what may wait a moment for more, and ``shown`` is
+    ``changed`` where nothing is to be decided anew; ``spawn``: (name, work) in a thread;
     ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
 
     settings: Settings
@@ -75,7 +76,9 @@ class Outside:
     wall: Callable[[], float]
     spawn: Callable[[str, Callable[[], None]], None]
     post: Callable[[Callable[[], None]], None]
+    mention: Callable[[Callable[[], None]], None]
     changed: Callable[[str], None]
+    shown: Callable[[str], None]
     objection: Callable[[Slot], str]
 
 
@@ -252,8 +255,8 @@ class Slots:
                 settings=outside.settings,
                 stats=work.stats,
                 cancelled=ending,
-                on_trying=lambda: self._report(work, self._on_trying),
-                on_warming=lambda: self._report(work, self._on_warming),
+                on_trying=lambda: outside.mention(partial(self._note_trying, work)),
+                on_warming=lambda: outside.mention(partial(self._note_warming, work)),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
@@ -277,8 +280,14 @@ class Slots:
         """Whether its files are others than when the load began."""
         return slot.origin.fingerprint() != slot.key.files
 
-    def _on_trying(self, work: Work) -> None:
+    def _note_trying(self, work: Work) -> None:
         work.slot.trying_since = self._outside.mono()
+        self._outside.changed(work.slot.model)
+
+    def _note_warming(self, work: Work) -> None:
+        """On its way still: it waits for no place, and gives none back."""
+        self._on_warming(work)
+        self._outside.shown(work.slot.model)
 
     def _on_warming(self, work: Work) -> None:
         if work.slot.state is State.LOADING:
