@@ -19,11 +19,9 @@ class TooManyFieldsError(Exception):
     """The file has more fields than are looked at."""
 
 
-def fields_of_file(
-    version_dir: Path, filename: str, numbers: Collection[int], longest: int = MOST_BYTES
-) -> Iterator[bytes]:
+def fields_of_file(version_dir: Path, filename: str, numbers: Collection[int]) -> Iterator[bytes]:
     """The fields of these numbers of a serialized ``ModelProto``, in order: each as it stands,
-    which makes it a ``ModelProto`` of its own. Those longer than ``longest`` bytes are passed over.
+    which makes it a ``ModelProto`` of its own.
 
     Raises OSError where there is no file to be read, NotOnnxError where it is none or breaks off,
     TooManyFieldsError after ``MOST_FIELDS``; what stands before comes first.
@@ -33,7 +31,7 @@ def fields_of_file(
         path = path / "model.onnx"
     with open_file(path) as file:
         descriptor = file.fileno()
-        places, is_all, words = _core.onnx_fields(descriptor, [*numbers], longest, MOST_FIELDS)
+        places, is_all, words = _core.onnx_fields(descriptor, [*numbers], MOST_BYTES, MOST_FIELDS)
         yield from (os.pread(descriptor, size, at) for at, size in places)
     if words:
         raise NotOnnxError(words)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from serving.execution.onnx_beside import TooManyFieldsError, fields_of_file
-from serving.execution.onnx_file import NotOnnxError
-from serving.execution.onnx_nodes import read_nodes
+from serving.execution.stated import Stated
 from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
 from serving.signature import Signature
@@ -24,11 +21,6 @@ if TYPE_CHECKING:
     from serving.loading.batching.verdict import BatchingVerdict
     from serving.loading.trial.findings import Findings
     from serving.loading.trial.trial import Job
-
-# Fields of ModelProto: the IR version, and one for each set of operators.
-_VERSIONS = frozenset({1, 8})
-# No model has more sets of operators, or longer names for them.
-_MOST_VERSIONS, _LONGEST = 1000, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +75,7 @@ class Warmed:
     isolated: str
     checked: bool
     notes: tuple[str, ...]
+    stated: Stated
 
 
 def facts_of(
@@ -95,7 +88,6 @@ def facts_of(
 ) -> VersionFacts:
     """As it begins to serve, with a configuration that is in force."""
     runner = warmed.runner
-    opset, ir_version = _stated_versions(warmed.job)
     return VersionFacts(
         config=config,
         signature=runner.signature,
@@ -111,17 +103,6 @@ def facts_of(
         cost=cost,
         isolated=warmed.isolated,
         checked=warmed.checked,
-        opset=opset,
-        ir_version=ir_version,
+        opset=warmed.stated.opset,
+        ir_version=warmed.stated.ir_version,
     )
-
-
-def _stated_versions(job: Job) -> tuple[int | None, int | None]:
-    """The file's opset and IR version. What can't be read any more is nobody's trouble: who looks
-    for changed files says so."""
-    try:
-        stated = fields_of_file(job.path, job.config.model_filename, _VERSIONS, _LONGEST)
-        model = read_nodes(b"".join(islice(stated, _MOST_VERSIONS)))
-    except (OSError, NotOnnxError, TooManyFieldsError):
-        return None, None
-    return model.opsets.get(""), model.ir_version or None

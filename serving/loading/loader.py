@@ -16,13 +16,13 @@ from serving.execution.files import file_bytes
 from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.isolation.isolation_policy import isolation_reason
 from serving.execution.isolation.parent.supervised import IsolatedRunner, load_isolated_runner
-from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
 from serving.execution.isolation.value_growth import growth
 from serving.execution.onnx_nodes import read_file_nodes
 from serving.execution.private_copy import places, remove_dead
 from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
+from serving.execution.stated import Stated, stated_by
 from serving.loading.batching.verdict import Evidence
 from serving.loading.facts import Warmed
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
@@ -202,7 +202,8 @@ class Loader:
     def _load(self, load: _Load, found: Findings | None, reservation: Reservation) -> LoadedSlot:
         job = load.job
         load.check()
-        isolated = _isolated(job, found)
+        stated = stated_by(job.path, job.config.model_filename)
+        isolated = _isolated(job, found, stated)
         runner = _opened(job, bool(isolated))
         try:
             load.on_warming()
@@ -214,7 +215,7 @@ class Loader:
             notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
-            warmed = Warmed(job, runner, found, isolated, checked, notes)
+            warmed = Warmed(job, runner, found, isolated, checked, notes, stated)
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)
@@ -237,7 +238,7 @@ class Loader:
         return start(warmed, load.stats, load.since, reservation.size, on_evidence, on_closed)
 
 
-def _isolated(job: Job, found: Findings | None) -> str:
+def _isolated(job: Job, found: Findings | None, stated: Stated) -> str:
     """Why the version runs in a child, '' where it does not. What it would take a walk over
     the file to know is asked only where it matters."""
     reason = partial(
@@ -245,7 +246,7 @@ def _isolated(job: Job, found: Findings | None) -> str:
         job.config,
         job.settings,
         trial_died=found is not None and bool(found.died),
-        sparse_functions=file_holds_sparse_functions(job.path, job.config.model_filename),
+        sparse_functions=stated.sparse_functions,
     )
     decided = reason(integer_div=False)
     if decided or not reason(integer_div=True):

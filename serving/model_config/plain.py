@@ -29,9 +29,15 @@ def _adapter() -> TypeAdapter[ModelConfig]:
     return TypeAdapter(ModelConfig)
 
 
+@cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    """None of what is no dataclass."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if names := _fields_of(type(value)):  # type: ignore[arg-type]  # a class is hashable
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, tuple):

@@ -55,11 +55,12 @@ def test_fault_75_loading_slow_after_s_is_when_another_is_loaded_beside(
     start_gateway: Any, repository: Path
 ) -> None:
     lay_hanging(repository, 1)
-    gateway = start_gateway(repository, {**TRIALS, "loading.slow_after_s": "1000"}, wait=False)
+    one = {**TRIALS, "threads.load": "1"}
+    gateway = start_gateway(repository, {**one, "loading.slow_after_s": "1000"}, wait=False)
     wait_until(lambda: "then_good" in _names(gateway), 30, "all are seen")
     time.sleep(1.5)
     assert not is_ready(gateway, "then_good")
-    quick = start_gateway(repository, {**TRIALS, "loading.slow_after_s": "0.1"}, wait=False)
+    quick = start_gateway(repository, {**one, "loading.slow_after_s": "0.1"}, wait=False)
     wait_until(lambda: is_ready(quick, "then_good"), 60, "the good one is ready")
     assert not is_ready(gateway, "then_good")
 

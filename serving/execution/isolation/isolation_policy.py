@@ -18,9 +18,10 @@ def isolation_reason(
     """Why it does; "" where it runs in the server's own process.
 
     ``trial_died``: its trial ended on generated input. ``integer_div``: requests decide what
-    it divides integers by (``integer_division``). ``sparse_functions``: as the module of that
-    name says. ``grows``: where what it makes follows requests' values (``value_growth``). What
-    the model's configuration says goes before the settings, and both before what was found out.
+    it divides integers by (``integer_division``). ``sparse_functions``: see
+    ``serving.execution.stated``. ``grows``: where what it makes follows requests' values
+    (``value_growth``). What the model's configuration says goes before the settings, and both
+    before what was found out.
     """
     if config.isolation is not None:
         return "its configuration says so" if config.isolation == "process" else ""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError, Retry
@@ -109,6 +110,8 @@ class Trial:
         self._freed = threading.Condition(self._lock)
         # The last one used stands last.
         self._idle: list[Child] = []
+        # Children that are ready, by the settings that they were told.
+        self._ready: WeakKeyDictionary[Child, Settings] = WeakKeyDictionary()
         self._busy = 0
         self._timer: threading.Timer | None = None
         self._closed = False
@@ -150,12 +153,14 @@ class Trial:
     ) -> Findings | Failure:
         try:
             with _watched(child, cancelled):
-                outcome = _stages(child, job, on_ready)
+                is_ready = self._ready.get(child) is job.settings
+                outcome = _stages(child, job, on_ready, is_ready=is_ready)
         except BaseException:
             _end(child)
             if cancelled():
                 raise LoadCancelledError from None
             raise
+        self._ready[child] = job.settings
         self._give_back(child)
         if outcome is None or cancelled():
             raise LoadCancelledError
@@ -263,16 +268,18 @@ def _watched(child: Child, cancelled: Cancellation) -> Iterator[None]:
         watcher.join()
 
 
-def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | Failure | None:
+def _stages(
+    child: Child, job: Job, on_ready: Callable[[], None], *, is_ready: bool
+) -> Findings | Failure | None:
     """One question a stage, so that it shows in which the child died. None where it was told
-    to stop."""
+    to stop. ``is_ready``: it has tried another version by the same settings."""
     end = time.monotonic() + job.settings.loading.trial_timeout_s
     answer: Message = {}
     load = _load(job)
     stages: tuple[tuple[str, Message], ...]
     settings = {"settings": load["settings"]}
     stages = ((_READY, settings), (_LOAD, load), (_SAMPLES, {}), (_REHEARSE, {}))
-    for stage, message in stages:
+    for stage, message in stages[1:] if is_ready else stages:
         if stage == _LOAD:
             on_ready()
         try:

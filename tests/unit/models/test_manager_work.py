@@ -209,3 +209,40 @@ def test_a_retry_that_falls_due_in_the_midst_of_a_turn_is_not_lost(looks: int) -
         for _ in range(looks):
             one.settle(1.0)
     assert one.manager.lookup("m0001") is not None
+
+
+def test_what_a_load_mentions_on_its_way_waits_for_its_end_but_not_for_ever() -> None:
+    heard: list[str] = []
+    with structlog.testing.capture_logs():
+        manager = Registry(1).manager
+    manager._read_mail()
+    manager._mention(lambda: heard.append("trying"))
+    manager._mention(lambda: heard.append("warming"))
+    manager._post(lambda: heard.append("loaded"))
+    manager._post(lambda: heard.append("another"))
+    manager._wait_for_mail(3600.0)
+    assert heard == ["trying", "warming", "loaded"]
+    manager._wait_for_mail(3600.0)
+    manager._mention(lambda: heard.append("trying again"))
+    manager._wait_for_mail(3600.0)  # nothing follows
+    assert heard[3:] == ["another", "trying again"]
+
+
+class Warming(Registry):
+    """The manager has a turn while a version warms up."""
+
+    def load(self, **call: Any) -> Any:
+        call["on_warming"]()
+        self.published.clear()
+        with counted() as self.calls:
+            self.manager.tick()
+        self.told = list(self.published)
+        return Loaded(call["name"], call["version"], call["config"], self)  # type: ignore[arg-type]  # as above
+
+
+def test_that_a_version_warms_up_is_shown_and_decides_nothing() -> None:
+    with structlog.testing.capture_logs():
+        one = Warming(1)
+    assert one.told == [{"m0000"}]
+    assert one.calls["reconciler.py:Reconciler._drawn"] == 1
+    assert "reconciler.py:Reconciler._decide" not in one.calls

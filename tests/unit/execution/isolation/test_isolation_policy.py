@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from serving.execution.isolation.isolation_policy import isolation_reason
-from serving.execution.isolation.sparse_functions import file_holds_sparse_functions
 from serving.execution.onnx_beside import MOST_FIELDS
+from serving.execution.stated import stated_by
 from serving.model_config.schema import Isolation, ModelConfig
 from serving.settings import load_settings
 from tests.external_models import FILE, KINDS, sparse_in_function
@@ -55,6 +55,10 @@ def test_what_grows_with_values_is_run_in_a_child_that_names_the_node(mode: str)
     found = {"trial_died": False, "integer_div": False}
     reason = isolation_reason(ModelConfig(), settings, **found, grows="node 'fill' (Expand)")
     assert ("node 'fill' (Expand)" in reason) == (mode == "auto")
+
+
+def file_holds_sparse_functions(version_dir: Path, filename: str) -> bool:
+    return stated_by(version_dir, filename).sparse_functions
 
 
 def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Path) -> None:
