@@ -375,7 +375,7 @@ class _Costly:
         self.real = world.manager._sources.threads[0].source
         self.place = self.real.place
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Any:
         self.world.cpu += self.seconds
         return self.real.scan(closely, at_once)
 
