@@ -78,7 +78,7 @@ def test_every_transition_is_in_the_history_and_the_log_with_its_reason(world: W
     with structlog.testing.capture_logs() as records:
         world.settle()
     assert [(event.state, event.reason) for event in world.manager.history()] == [
-        (State.NEW, ""),
+        (State.NEW, "on disk, and the version policy wants it"),
         (State.LOADING, ""),
         (State.FAILED, "it is no ONNX model"),
     ]
