@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
-from serving.events import log
 from serving.model_config import ModelConfig
+from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.actual.works import VersionStats, Work, Works
@@ -345,30 +345,24 @@ class Slots:
 
     def close_left(self) -> None:
         """To be called once the published views route to none of them any more. Raises
-        RuntimeError where no thread can be had; the rest is closed by the next call."""
-        while self._to_close:
-            work = self._to_close[0]
-            self._outside.spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
-            del self._to_close[0]
+        RuntimeError where no thread can be had; they are closed by the next call then."""
+        if self._to_close:
+            spawn, works = self._outside.spawn, tuple(self._to_close)
+            close = partial(close_all, works, self._close_in_thread, spawn)
+            spawn(f"close-{works[0].slot.model}", close)
+            self._to_close.clear()
 
     def _close_in_thread(self, work: Work) -> None:
         if work.loaded is not None:
-            self._close(work.slot, work.loaded)
+            close_one(work.slot, work.loaded, self.close_timeout)
         self._report(work, self._gone)
 
     def _close_unused(self, work: Work, loaded: Loaded) -> None:
-        close = partial(self._close, work.slot, loaded)
+        close = partial(close_one, work.slot, loaded, self.close_timeout)
         try:
             self._outside.spawn(f"close-{work.slot.model}", close)
         except RuntimeError:
             close()  # here: nothing runs in it that would have to be waited for
-
-    def _close(self, slot: Slot, loaded: Loaded) -> None:
-        try:
-            if not loaded.close(self.close_timeout):
-                log.warning("close_cut_off", model=slot.model, version=slot.version)
-        except Exception:  # noqa: BLE001 - it is out of service either way
-            log.exception("close_failed", model=slot.model, version=slot.version)
 
     def leave_all(self) -> set[str]:
         """The server stops. The models that it touched."""
