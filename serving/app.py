@@ -169,7 +169,8 @@ class Gateway:
         registry = self.settings.registry
         if not registry.watch:
             return None
-        return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
+        manager, follow = self.manager, registry.follow_symlinks
+        return Watcher(roots, manager.hurry, manager.reports, follow_symlinks=follow)
 
     def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
         if not self._state.is_held:

@@ -161,13 +161,15 @@ class CommandAnswer(Form):
 
 class EventInfo(Form):
     at: float = Field(description="Seconds since the epoch.")
-    version: int
+    version: int | None = Field(description="None: what was decided is of the model as a whole.")
     state: str = Field(
-        description="The version's new state; or what was decided of it: `DEFAULT` (it answers"
-        " unnamed requests from then on), `NO DEFAULT`, `PINNED`, `UNPINNED`, `ROLLBACK`,"
-        " `ACCEPTED`."
+        description="The version's new state; or what was decided of it: `LOAD`, `UNLOAD`,"
+        " `DEFAULT` (it answers unnamed requests from then on), `NO DEFAULT`, `PINNED`,"
+        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`."
     )
-    reason: str
+    reason: str = Field(
+        description="Why: which command and from whom, what was found on disk, what failed."
+    )
 
 
 class History(Form):

@@ -8,12 +8,10 @@ Where and why: docs/decisions/0010-private-copies.md.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.execution.external_data import ExternalFile, os_words
+from serving.file_systems import is_local
 from serving.state_dir import make_private, make_root
 
 _PREFIX = "serving-weights-"
@@ -32,23 +31,6 @@ _MAPS = Path("/proc/self/maps")
 _FICLONE = 0x40049409
 # Whether this process ever made a copy.
 _MADE = threading.Event()
-# Kinds of file systems by statfs(2) whose files are at hand for as long as they are mapped:
-# ext, xfs, btrfs, tmpfs, overlay, f2fs, zfs, bcachefs, ramfs, jfs. On others, those of a
-# network above all, a mapped page may be gone when it is needed, which ends the process.
-_LOCAL = frozenset(
-    {
-        0xEF53,
-        0x58465342,
-        0x9123683E,
-        0x01021994,
-        0x794C7630,
-        0xF2F52010,
-        0x2FC12FC1,
-        0xCA451A4E,
-        0x858458F6,
-        0x3153464A,
-    }
-)
 
 
 class NoPlaceError(OSError):
@@ -162,22 +144,12 @@ def _fill(files: Sequence[ExternalFile], place: Place) -> tuple[Path, int]:
 
 
 def _check_place(folder: Path, size: int) -> None:
-    if not _is_local(folder):
+    # A mapped page of another machine's disk may be gone when it is needed, which ends the process.
+    if not is_local(folder):
         raise OSError(errno.ENOTSUP, "its disk is not a local one")
     facts = os.statvfs(folder)
     if facts.f_bavail * facts.f_frsize < size + _SPARE:
         raise OSError(errno.ENOSPC, "no space left on device")
-
-
-def _is_local(folder: Path) -> bool:
-    if sys.platform != "linux":
-        return True
-    facts = ctypes.create_string_buffer(512)
-    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(folder), facts):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    kind = ctypes.c_long.from_buffer(facts).value
-    return kind & 0xFFFFFFFF in _LOCAL
 
 
 def _made(parent: Path) -> tuple[Path, int]:

@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,9 +169,15 @@ class Manager:
             self._uploads.hand_over(upload)
         return ticket
 
-    def hurry(self) -> None:
-        """Something changed in the directories: look soon, not when it is due."""
-        self._sources.hurry()
+    def hurry(self, touched: Collection[str] | None = None) -> None:
+        """Something changed in the directories: look soon, not when it is due. ``touched``: in
+        these folders; None: anywhere."""
+        self._sources.hurry(touched)
+
+    def reports(self, reported: bool) -> None:
+        """Whether ``hurry`` tells of every change in the directories, so far as the system
+        knows: then they are looked through more seldom."""
+        self._sources.reports(reported)
 
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""

@@ -25,6 +25,8 @@ class State(StrEnum):
 class Change(StrEnum):
     """What is decided about a model's versions, and is no transition of any."""
 
+    LOAD = "LOAD"
+    UNLOAD = "UNLOAD"
     DEFAULT = "DEFAULT"
     NO_DEFAULT = "NO DEFAULT"
     PINNED = "PINNED"
@@ -68,15 +70,15 @@ class SlotKey:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One transition, or a change of what is to answer, for the bounded history; ``at`` is
-    seconds since the epoch.
+    """One transition, or what was decided, for the bounded history; ``at`` is seconds since the
+    epoch, ``version`` None where it is of the model as a whole.
 
     ``cancelled``: nobody wanted the version any more while it was loaded.
     """
 
     at: float
     model: str
-    version: int
+    version: int | None
     state: State | Change
     reason: str
     cancelled: bool = False

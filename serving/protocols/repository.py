@@ -26,6 +26,8 @@ from serving.settings import Settings
 # Load calls that wait for their load.
 MAX_PENDING = 64
 FILE = "file:"
+# Who gives the commands, as the history and the log name it.
+_BY = "the repository API"
 
 NOT_ALLOWED = "explicit model load / unload is not allowed if polling is enabled"
 # What a call may say of itself, in the types that both doors can carry.
@@ -35,7 +37,7 @@ Parameters = Mapping[str, "str | bytes | bool | int | float | None"]
 class Commander(Protocol):
     """Who carries out commands; the manager is one."""
 
-    def command(self, command: Command) -> Ticket: ...
+    def command(self, command: Command, by: str = "") -> Ticket: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,14 @@ class RepositoryControl:
         command = load_command(name, parameters, uploads=self._uploads)
         release = self._pending.enter(size + sum(map(len, command.files.values())))
         try:
-            return Later(self._commander.command(command), release)
+            return Later(self._commander.command(command, _BY), release)
         except BaseException:
             release()
             raise
 
     def unload(self, name: str, parameters: Parameters) -> None:
         """Begin an unload, without waiting for its end. Raises ServingError."""
-        outcome = self._commander.command(unload_command(name, parameters)).wait(0)
+        outcome = self._commander.command(unload_command(name, parameters), _BY).wait(0)
         if outcome is not None and not outcome.ok:
             raise explain(name, outcome, "unload")
 

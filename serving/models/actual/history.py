@@ -30,9 +30,13 @@ class History:
         """It is called with every transition, in the thread that records."""
         self._listeners = (*self._listeners, listener)
 
-    def record(self, slot: Slot, was: State | None, at: float, **facts: object) -> None:
-        """``at``: seconds since the epoch; ``facts`` go to the log only."""
-        event = Transition(at, slot.model, slot.version, slot.state, slot.reason, slot.cancelled)
+    def record(
+        self, slot: Slot, was: State | None, at: float, why: str = "", **facts: object
+    ) -> None:
+        """``at``: seconds since the epoch; ``why``: what for, where the slot itself has no reason;
+        ``facts`` go to the log only."""
+        reason = slot.reason or why
+        event = Transition(at, slot.model, slot.version, slot.state, reason, slot.cancelled)
         with self._lock:
             self._keep(event)
         named: dict[str, object] = {"was": was and str(was), "reason": event.reason, **facts}
@@ -46,8 +50,11 @@ class History:
         with self._lock:
             self._keep(Transition(at, slot.model, slot.version, slot.state, words))
 
-    def changed(self, model: str, version: int, what: Change, reason: str, at: float) -> None:
-        """Keep what was decided of a version: no transition, and logged by who decided."""
+    def changed(
+        self, model: str, version: int | None, what: Change, reason: str, at: float
+    ) -> None:
+        """Keep what was decided of a version, None: of the model as a whole. No transition, and
+        logged by who decided."""
         with self._lock:
             self._keep(Transition(at, model, version, what, reason))
 

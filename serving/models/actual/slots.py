@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
-from serving.events import log
 from serving.model_config import ModelConfig
+from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.actual.works import VersionStats, Work, Works
@@ -132,7 +132,7 @@ class Slots:
         """The model that it touched. ``known``: a model's configuration in force."""
         if isinstance(action, policy.Add):
             model = action.candidate.key.model
-            self._add(action.candidate, known(model))
+            self._add(action.candidate, known(model), action.words)
             return model
         work = self._works[action.slot]
         match action:
@@ -173,19 +173,19 @@ class Slots:
             if latest is not None and latest.fingerprint == work.slot.key.config:
                 work.config = latest.config
 
-    def _add(self, candidate: Candidate, known: KnownConfig | None) -> None:
+    def _add(self, candidate: Candidate, known: KnownConfig | None, words: str) -> None:
         now = self._outside.mono()
         slot = Slot(next(self._ids), candidate.key, candidate.origin, now)
         work = Work(slot, known.config if known else None, self._stats_of(slot))
         self._works.add(work)
-        self.history.record(slot, None, self._outside.wall())
+        self.history.record(slot, None, self._outside.wall(), words)
         if known is not None and known.config is None:
             self._fail(work, LoadError(known.error))
 
     def _begin_load(self, work: Work) -> None:
         work.gives_way, work.ending = False, Cancellation()
         work.slot.told, work.slot.trying_since = False, None
-        self._move(work, State.LOADING)
+        self._move(work, State.LOADING, why=_try_words(work.slot))
         assert work.config is not None  # else it failed when it was added
         load = partial(self._load_in_thread, work, work.config, work.ending)
         try:
@@ -221,13 +221,15 @@ class Slots:
         work.slot.retry = error.retry
         self._move(work, State.FAILED, error.reason, detail=error.detail)
 
-    def _move(self, work: Work, to: State, reason: str = "", **facts: object) -> None:
-        """``facts`` are for the log."""
+    def _move(
+        self, work: Work, to: State, reason: str = "", why: str = "", **facts: object
+    ) -> None:
+        """``why`` is for the history, where there is no ``reason``; ``facts`` are for the log."""
         was = work.slot.state
         work.slot.move(to, self._outside.mono(), reason)
         self._works.moved(work, was)
         self._failures_changed |= State.FAILED in (was, to)
-        self.history.record(work.slot, was, self._outside.wall(), **facts)
+        self.history.record(work.slot, was, self._outside.wall(), why, **facts)
 
     def _stats_of(self, slot: Slot) -> _core.Stats:
         mine = self._stats.of(slot.model)
@@ -343,30 +345,24 @@ class Slots:
 
     def close_left(self) -> None:
         """To be called once the published views route to none of them any more. Raises
-        RuntimeError where no thread can be had; the rest is closed by the next call."""
-        while self._to_close:
-            work = self._to_close[0]
-            self._outside.spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
-            del self._to_close[0]
+        RuntimeError where no thread can be had; they are closed by the next call then."""
+        if self._to_close:
+            spawn, works = self._outside.spawn, tuple(self._to_close)
+            close = partial(close_all, works, self._close_in_thread, spawn)
+            spawn(f"close-{works[0].slot.model}", close)
+            self._to_close.clear()
 
     def _close_in_thread(self, work: Work) -> None:
         if work.loaded is not None:
-            self._close(work.slot, work.loaded)
+            close_one(work.slot, work.loaded, self.close_timeout)
         self._report(work, self._gone)
 
     def _close_unused(self, work: Work, loaded: Loaded) -> None:
-        close = partial(self._close, work.slot, loaded)
+        close = partial(close_one, work.slot, loaded, self.close_timeout)
         try:
             self._outside.spawn(f"close-{work.slot.model}", close)
         except RuntimeError:
             close()  # here: nothing runs in it that would have to be waited for
-
-    def _close(self, slot: Slot, loaded: Loaded) -> None:
-        try:
-            if not loaded.close(self.close_timeout):
-                log.warning("close_cut_off", model=slot.model, version=slot.version)
-        except Exception:  # noqa: BLE001 - it is out of service either way
-            log.exception("close_failed", model=slot.model, version=slot.version)
 
     def leave_all(self) -> set[str]:
         """The server stops. The models that it touched."""
@@ -382,6 +378,10 @@ class Slots:
                 act(work)
             touched.update(work.slot.model for work in works)
         return touched
+
+
+def _try_words(slot: Slot) -> str:
+    return f"another try, after {slot.attempts} that failed" if slot.attempts else ""
 
 
 def _fingerprint(key: SlotKey) -> str:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from serving.models.commands.command import AcceptVersion, Command, Rollback, SetDefault
+from serving.models.commands.command import (
+    AcceptVersion,
+    Command,
+    LoadModel,
+    Rollback,
+    SetDefault,
+    UnloadModel,
+)
 from serving.models.commands.progress import Facts
 from serving.models.desired.candidates import ModelTarget
 from serving.models.state import Change
 
 _ASKED = "by command"
-# The version that it is of, what it is, and why.
-Changed = tuple[int, Change, str]
+# The version that it is of, None: the model as a whole; what it is, and why.
+Changed = tuple[int | None, Change, str]
 
 
 def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") -> Changed | None:
     """``given`` as it came, from whom ``by`` names, ``resolved`` with the version that it amounts
-    to; None: what comes of it shows in the versions' states."""
+    to; None: it ends a pin that there is not."""
     asked = f"{_ASKED} from {by}" if by else _ASKED
     match resolved:
+        case LoadModel(version=version, override=override):
+            return version, Change.LOAD, asked + (", with what it brought" if override else "")
+        case UnloadModel(version=version):
+            return version, Change.UNLOAD, asked
         case AcceptVersion(version=version):
             return version, Change.ACCEPTED, f"{asked}: its signature is the one to compare with"
         case SetDefault(version=int(version)) if isinstance(given, Rollback):

@@ -35,9 +35,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """A new slot, to be loaded when its turn comes."""
+    """A new slot, to be loaded when its turn comes; ``words`` say what for."""
 
     candidate: Candidate
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ RELOADING = "answers with its former files until the new ones are loaded"
 KEPT = "answered before; stays loaded for a while, ready for a rollback"
 REPLACED = "its work is done by what was loaded in its stead"
 BY_COMMAND = "unloaded by command"
+ASKED_FOR = "asked for by command"
+PINNED = "it is pinned"
+NEW_FILES = "its files changed on disk"
+NEW_CONFIG = "its configuration changed"
+UNDER_POLICY = "on disk, and the version policy wants it"
 
 
 def next_actions(target: ModelTarget, slots: Sequence[Slot], now: float, limits: Limits) -> Steps:
@@ -104,7 +110,7 @@ def next_actions(target: ModelTarget, slots: Sequence[Slot], now: float, limits:
     if target.unknown:
         actions = list(_hold(target, slots))
     else:
-        actions = [*_additions(chosen, mine), *_removals(target, chosen, mine)]
+        actions = [*_additions(target, chosen, mine), *_removals(target, chosen, mine)]
     return Steps(actions, dict(_turns(chosen, mine, now, limits)))
 
 
@@ -122,10 +128,24 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
     return slot.since + wait_s(slot.attempts, limits.retry_first_s, limits.retry_max_s)
 
 
-def _additions(chosen: Sequence[Candidate], slots: ByVersion) -> Iterator[Action]:
+def _additions(
+    target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
+) -> Iterator[Action]:
     for candidate in chosen:
         if candidate.whole and find_in(slots, candidate) is None:
-            yield Add(candidate)
+            yield Add(candidate, _why_added(target, candidate, slots.get(candidate.version, ())))
+
+
+def _why_added(target: ModelTarget, candidate: Candidate, former: Sequence[Slot]) -> str:
+    """``former``: slots of the same version, of other files or another configuration."""
+    version = candidate.version
+    if candidate.exact:
+        return ASKED_FOR
+    if former:
+        return NEW_CONFIG if former[-1].key.files == candidate.key.files else NEW_FILES
+    if target.wanted and version != target.pinned:
+        return UNDER_POLICY
+    return PINNED if version == target.pinned else ASKED_FOR
 
 
 def _removals(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from serving.errors import ErrorCode, LoadError
+from serving.errors import ErrorCode, LoadError, Retry
 from serving.model_config import ModelConfig
 from serving.models.commands.command import (
     SUPERSEDED,
@@ -25,7 +25,7 @@ from serving.models.commands.command import (
 from serving.models.commands.tickets import MOST
 from serving.models.desired import policy
 from serving.models.manager import Manager
-from serving.models.state import Change
+from serving.models.state import Change, State
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
@@ -784,8 +784,45 @@ def test_the_history_tells_who_gave_a_command(tmp_path: Path) -> None:
     world = two_versions(at(tmp_path, **KEEP))
     world.manager.command(SetDefault("m", 1), by="192.0.2.7")
     world.tick()
-    (pinned,) = (e for e in world.manager.history("m") if e.state is Change.PINNED)
-    assert pinned.reason == "by command from 192.0.2.7"
+    world.manager.command(UnloadModel("m"), by="192.0.2.8")
+    world.settle()
+    world.manager.command(LoadModel("m", 2, ModelConfig()), by="the repository API")
+    world.settle()
+    decided = (Change.PINNED, Change.UNLOAD, Change.LOAD)
+    told = [e for e in world.manager.history("m") if e.state in decided]
+    assert [(e.state, e.version, e.reason) for e in told] == [
+        (Change.PINNED, 1, "by command from 192.0.2.7"),
+        (Change.UNLOAD, None, "by command from 192.0.2.8"),
+        (Change.LOAD, 2, "by command from the repository API, with what it brought"),
+    ]
+
+
+def test_the_history_tells_what_each_version_was_loaded_and_unloaded_for(tmp_path: Path) -> None:
+    world = at(tmp_path)
+    world.errors["m/1"] = LoadError("busy", retry=Retry.LATER)
+    world.write("m", 1)
+    world.settle()
+    del world.errors["m/1"]
+    world.settle(5)
+    world.write("m", 1, "other")
+    world.change()
+    world.outcome(LoadModel("m"))
+    world.configure("m", "batching: {enabled: false}\n")
+    world.change()
+    world.outcome(UnloadModel("m"))
+    world.outcome(LoadModel("m", 1))
+    shown = (State.NEW, State.LOADING, State.DRAINING)
+    told = [e for e in world.manager.history("m") if e.state in shown and e.reason]
+    assert [(str(e.state), e.reason) for e in told] == [
+        ("NEW", policy.UNDER_POLICY),
+        ("LOADING", "another try, after 1 that failed"),
+        ("NEW", policy.ASKED_FOR),
+        ("DRAINING", policy.REPLACED),
+        ("NEW", policy.NEW_CONFIG),
+        ("DRAINING", policy.REPLACED),
+        ("DRAINING", policy.BY_COMMAND),
+        ("NEW", policy.ASKED_FOR),
+    ]
 
 
 def test_the_history_tells_pins_rollbacks_and_which_version_answered(tmp_path: Path) -> None:
@@ -803,7 +840,9 @@ def test_the_history_tells_pins_rollbacks_and_which_version_answered(tmp_path: P
         (2, "DEFAULT", "in place of version 1"),
         (1, "ROLLBACK", "by command, which pins it"),
         (1, "DEFAULT", "in place of version 2; it is pinned"),
+        (1, "UNLOAD", "by command"),
         (2, "DEFAULT", "in place of version 1, which is ready no more"),
+        (None, "UNLOAD", "by command"),
         (2, "NO DEFAULT", "no version answers any more"),
     ]
     assert all(event.at > world.ahead for event in told)

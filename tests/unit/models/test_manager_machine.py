@@ -79,7 +79,7 @@ class Source:
         self.configs: dict[str, ModelConfig] = {}
         self.readable = True
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         if not self.readable:
             return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
         return Snapshot(tuple(self._found(name) for name in sorted(self.models)))

@@ -158,7 +158,7 @@ class TestLoad:
 
     def test_a_commander_that_fails_costs_one_answer_and_no_place(self, door: Door) -> None:
         class Broken:
-            def command(self, command: object) -> Any:
+            def command(self, command: object, by: str = "") -> Any:
                 raise RuntimeError("/secret/path")
 
         allowed = control(Broken())

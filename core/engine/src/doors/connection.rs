@@ -5,7 +5,9 @@ use super::incoming::Incoming;
 use super::lifetime::{Activity, Busy, ConnectionGuard, Order};
 use super::socket::Noted;
 use super::{Config, Io, grpc, http, linger, signpost, silence};
+use crate::admission::Reservation;
 use h2::RecvStream;
+use http_body::Body;
 use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -70,7 +72,10 @@ pub async fn serve<S: Send>(io: Arc<Io>, stream: TcpStream, door: Door, _slot: S
             let io = io.clone();
             Box::pin(async move {
                 match door {
-                    Door::Http => http::handle(io, request, busy).await,
+                    Door::Http => {
+                        let (head, mut body) = request.into_parts();
+                        http::handle(io, Request::from_parts(head, &mut body), busy).await
+                    }
                     Door::Grpc => Ok(signpost::not_here(&io.shared)),
                 }
             })
@@ -89,8 +94,27 @@ fn answer_http2(io: Arc<Io>, door: Door, request: Request<Incoming>, reply: Repl
     match door {
         // Boxed: spawning moves a future, and a handler's is large.
         Door::Grpc => tokio::spawn(http2::answer(Box::pin(grpc::handle(io, request, busy)), reply, patience)),
-        Door::Http => tokio::spawn(http2::answer(Box::pin(http::handle(io, request, busy)), reply, patience)),
+        Door::Http => tokio::spawn(answer_http(io, request, busy, reply, patience)),
     };
+}
+
+/// Who goes on sending after the answer is listened to for a while: many clients read nothing
+/// before they have sent everything, or lose an answer that a reset follows. gRPC's know better.
+async fn answer_http(
+    io: Arc<Io>,
+    request: Request<Incoming>,
+    busy: Busy,
+    reply: Reply,
+    patience: Patience,
+) -> Reservation {
+    let activity = patience.activity.clone();
+    let (head, mut body) = request.into_parts();
+    let request = Request::from_parts(head, &mut body);
+    let held = http2::answer(Box::pin(http::handle(io.clone(), request, busy)), reply, patience).await;
+    if !body.is_end_stream() {
+        linger::hear_out(&mut body, &activity.unheard, &io.shared).await;
+    }
+    held
 }
 
 fn http2_builder(config: &Config, window: usize) -> h2::server::Builder {

@@ -97,25 +97,28 @@ pub struct Reply {
     pub held: Reservation,
 }
 
-/// Answer one request. Ends early when the peer resets the stream or is gone: what was to
-/// answer it is dropped.
+/// Answer one request; what it held until then. Ends early when the peer resets the stream or is
+/// gone: what was to answer it is dropped.
 pub async fn answer<B>(
     mut handler: impl Future<Output = Result<Response<B>, Infallible>> + Unpin,
-    mut reply: Reply,
+    reply: Reply,
     patience: Patience,
-) where
+) -> Reservation
+where
     B: Body<Data = Bytes>,
 {
+    let Reply { mut stream, head_only, held } = reply;
     let response = std::future::poll_fn(|cx| {
         if let Poll::Ready(Ok(response)) = Pin::new(&mut handler).poll(cx) {
             return Poll::Ready(Some(response));
         }
-        reply.stream.poll_reset(cx).map(|_| None)
+        stream.poll_reset(cx).map(|_| None)
     });
     if let Some(response) = response.await {
         // Whoever is gone reads no answer; nobody is left to tell.
-        let _ = send(response, reply, patience).await;
+        let _ = send(response, stream, head_only, patience).await;
     }
+    held
 }
 
 /// The stream ended before its answer did.
@@ -127,7 +130,12 @@ impl From<h2::Error> for Gone {
     }
 }
 
-async fn send<B>(response: Response<B>, mut reply: Reply, patience: Patience) -> Result<(), Gone>
+async fn send<B>(
+    response: Response<B>,
+    mut stream: SendResponse<Bytes>,
+    head_only: bool,
+    patience: Patience,
+) -> Result<(), Gone>
 where
     B: Body<Data = Bytes>,
 {
@@ -137,8 +145,8 @@ where
     if !ended && let Some(length) = body.size_hint().exact() {
         head.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    let ended = ended || reply.head_only;
-    let stream = reply.stream.send_response(Response::from_parts(head, ()), ended)?;
+    let ended = ended || head_only;
+    let stream = stream.send_response(Response::from_parts(head, ()), ended)?;
     if ended {
         Ok(())
     } else {

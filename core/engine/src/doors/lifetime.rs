@@ -1,6 +1,7 @@
 //! When a connection has lasted long enough: time-outs, age, drain. Its state is
 //! noted by the socket and the requests; the verdict is a pure function.
 
+use super::linger::Unheard;
 use super::pace::{FullSocket, unacknowledged};
 use super::{Config, Io};
 use futures_util::task::AtomicWaker;
@@ -38,6 +39,8 @@ pub struct Activity {
     passed: AtomicU64,
     /// The socket's descriptor; -1 once it is closed.
     descriptor: AtomicI32,
+    /// HTTP/2: what its peer goes on sending after it was answered.
+    pub unheard: Unheard,
 }
 
 impl Activity {

@@ -42,7 +42,7 @@ pub async fn answer(
     client_id: Option<&str>,
     (protocol, bodies): (&Protocol, &'static Bodies),
     named: Named,
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let shared = &io.shared;
@@ -82,7 +82,7 @@ pub async fn answer(
 async fn infer_once(
     io: &Io,
     asked: Asked<'_>,
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     guard: &mut OutcomeGuard<'_>,
     busy: &Busy,
 ) -> Result<Answer> {

@@ -25,11 +25,11 @@ use std::time::Instant;
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
 static PROTOCOLS: [&Protocol; 1] = [&oip::PROTOCOL];
 
-/// One request. `busy` is held until it is answered. What is not inference is
-/// boxed, as on the gRPC door.
+/// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
+/// answered. What is not inference is boxed, as on the gRPC door.
 pub async fn handle(
     io: Arc<Io>,
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     busy: Busy,
 ) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let shared = &io.shared;
@@ -62,7 +62,7 @@ pub async fn handle(
 }
 
 /// What a request names, and whose errors it understands.
-fn target(shared: &Shared, request: &Request<Incoming>) -> (&'static Protocol, Result<(Kind, Named)>) {
+fn target<B>(shared: &Shared, request: &Request<B>) -> (&'static Protocol, Result<(Kind, Named)>) {
     let (method, path) = (request.method(), request.uri().path());
     let found = PROTOCOLS.iter().find_map(|&protocol| Some((protocol, protocol.find(method, path)?)));
     let (protocol, target) =

@@ -24,7 +24,7 @@ pub async fn answer(
     started: Instant,
     client_id: Option<&str>,
     (protocol, target): (&Protocol, Result<(Kind, Named)>),
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     busy: &Busy,
 ) -> Response<Full<Bytes>> {
     let record = shared.observer.begin_other(|| Origin {
@@ -56,7 +56,7 @@ async fn call(
     shared: &Shared,
     started: Instant,
     client_id: Option<&str>,
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     busy: &Busy,
 ) -> Result<Response<Full<Bytes>>> {
     let headers = text_headers(request.headers());

@@ -31,7 +31,7 @@ pub fn header_text(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Stri
 /// Those of reading and of decompressing it.
 pub async fn read(
     shared: &Shared,
-    request: Request<Incoming>,
+    request: Request<&mut Incoming>,
     deadline: Option<Instant>,
     busy: &Busy,
 ) -> Result<(Bytes, Reservation)> {
@@ -40,11 +40,11 @@ pub async fn read(
         Some(text) => Encoding::parse(&text)?,
     };
     let length = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
-    let mut incoming = request.into_body();
+    let incoming = request.into_body();
     if incoming.is_end_stream() {
         return Ok((Bytes::new(), incoming.budget().reserve()));
     }
-    let (data, reservation) = body::read_http(shared, &mut incoming, length).await?;
+    let (data, reservation) = body::read_http(shared, incoming, length).await?;
     busy.note_read();
     if encoding == Encoding::Identity {
         return Ok((data, reservation));
