@@ -49,6 +49,7 @@ __all__ = [
     "unknown_version",
     "unready_version",
     "wait_for_departures",
+    "wait_for_first_requests",
 ]
 
 __version__: Final[str]
@@ -65,6 +66,10 @@ def take_short_turns() -> None:
 
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""
+
+def wait_for_first_requests(timeout: float | None = None) -> list[int]:
+    """Sleep until queues have got their first request, at most ``timeout`` seconds: the numbers
+    that they were to announce, each told once. For one thread."""
 
 def nearest(name: str, known: tuple[str, ...]) -> str | None:
     """The name of ``known`` that differs least from ``name``, if one differs by little.
@@ -240,6 +245,10 @@ class Queue:
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
     ) -> Self: ...
+    def announce_first(self, number: int) -> None:
+        """Have ``wait_for_first_requests`` tell ``number`` once the first request is queued, at
+        once where one is."""
+
     def next_batch(self) -> Batch | None:
         """Wait for work and the permit to run it; ``None`` once closed and empty."""
 
@@ -319,6 +328,10 @@ class Stats:
     """Counters of one (model, version), kept across reloads of the same version."""
 
     def __new__(cls, model: str, version: int) -> Self: ...
+    @property
+    def asked(self) -> bool:
+        """Whether any request has come; once so, always so."""
+
     def snapshot(self) -> dict[str, Any]:
         """Triton's ``ModelStatistics`` as a dict (``triton.md`` 2.4)."""
 

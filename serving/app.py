@@ -169,7 +169,8 @@ class Gateway:
         registry = self.settings.registry
         if not registry.watch:
             return None
-        return Watcher(roots, self.manager.hurry, follow_symlinks=registry.follow_symlinks)
+        manager, follow = self.manager, registry.follow_symlinks
+        return Watcher(roots, manager.hurry, manager.reports, follow_symlinks=follow)
 
     def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
         if not self._state.is_held:
@@ -225,19 +226,19 @@ class Gateway:
 
     def wait_loaded(
         self,
-        on_wait: Callable[[tuple[ModelView, ...]], None] = lambda _: None,
+        on_wait: Callable[[], None] = lambda: None,
         stopping: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Wait until what was wanted at start has come as far as the setting ``readiness``
         asks, then be ready.
 
-        ``on_wait`` is called with the models as they stand, time and again. False when
+        ``on_wait`` is called time and again. False when
         ``stopping`` said so before, or where it ``lacks_models``.
         """
         while not self.manager.wait_started(_PROGRESS_S):
             if stopping():
                 return False
-            on_wait(self.models())
+            on_wait()
         served = any(view.default is not None for view in self.models())
         self.lacks_models = self.settings.require_models and not served
         self._set_ready(not self.lacks_models)
@@ -295,7 +296,7 @@ def serve(
     signals: StopSignals,
     reloads: OnDemand,
     *,
-    on_wait: Callable[[tuple[ModelView, ...]], None],
+    on_wait: Callable[[], None],
     on_ready: Callable[[], None],
     on_stop: Callable[[], None],
     on_stopped: Callable[[Drained], None],

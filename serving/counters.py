@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 
 class Counters:
@@ -15,17 +16,24 @@ class Counters:
     def __init__(self, keys: Iterable[tuple[str, ...]] = ()) -> None:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(keys, 0)
+        self._copy: Mapping[tuple[str, ...], int] | None = None
 
     def add(self, *key: str, by: int = 1) -> None:
         """``by`` 0 makes the key known."""
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + by
+            if by or key not in self._counts:
+                self._counts[key] = self._counts.get(key, 0) + by
+                self._copy = None
 
     def keep_only(self, wanted: Callable[[tuple[str, ...]], bool]) -> None:
         """Forget the other keys."""
         with self._lock:
             self._counts = {key: n for key, n in self._counts.items() if wanted(key)}
+            self._copy = None
 
-    def snapshot(self) -> dict[tuple[str, ...], int]:
+    def snapshot(self) -> Mapping[tuple[str, ...], int]:
+        """The same object as long as nothing has changed."""
         with self._lock:
-            return dict(self._counts)
+            if self._copy is None:
+                self._copy = MappingProxyType(dict(self._counts))
+            return self._copy

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Sequence
-from functools import lru_cache
+import time
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
 _PROC_CGROUP = Path("/proc/self/cgroup")
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
+_OWN = (_PROC_CGROUP, _CGROUP_ROOT)
 _CPUINFO = Path("/proc/cpuinfo")
 # What of a CPU decides which code runs on it, and how fast: x86's lines, then ARM's.
 _CPU_LINES = ("vendor_id", "model name", "flags", "CPU implementer", "CPU part", "Features")
@@ -24,7 +26,8 @@ _V1_UNLIMITED = 1 << 60
 
 def usable_cpus(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> float:
     """CPUs by affinity and cgroup quota, whichever is smaller; may be a fraction, never 0."""
-    quota = cpu_quota(proc_cgroup, root)
+    is_own = (proc_cgroup, root) == _OWN
+    quota = _own_limits()[0] if is_own else cpu_quota(proc_cgroup, root)
     cpus = float(affinity_cpus())
     return cpus if quota is None else min(cpus, quota)
 
@@ -36,9 +39,22 @@ def usable_threads(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) 
 
 def usable_memory(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> int:
     """Bytes by physical memory and cgroup limit, whichever is smaller."""
-    limit = memory_limit(proc_cgroup, root)
+    is_own = (proc_cgroup, root) == _OWN
+    limit = _own_limits()[1] if is_own else memory_limit(proc_cgroup, root)
     physical = physical_memory()
     return physical if limit is None else min(physical, limit)
+
+
+def _own_limits() -> tuple[float | None, int | None]:
+    """Quota and memory limit of this process's own groups, as they were within the last second:
+    each load asks several times, and who changes them does it by hand."""
+    return _limits_in(int(time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _limits_in(second: int) -> tuple[float | None, int | None]:
+    del second
+    return cpu_quota(), memory_limit()
 
 
 def is_thread_shortage(error: BaseException) -> bool:
@@ -76,9 +92,19 @@ def affinity_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def processor(cpuinfo: Path = _CPUINFO) -> tuple[str, ...]:
+def processor() -> tuple[str, ...]:
     """What tells CPUs apart: architecture, model, instruction sets; the first CPU's, as far as
-    the system says."""
+    the system says. A process keeps the kind that it began on."""
+    return _own_processor()
+
+
+@cache
+def _own_processor() -> tuple[str, ...]:
+    return processor_in(_CPUINFO)
+
+
+def processor_in(cpuinfo: Path) -> tuple[str, ...]:
+    """``processor`` by such a file as the kernel's."""
     first = _read(cpuinfo).partition("\n\n")[0]
     lines = (line.partition(":") for line in first.splitlines())
     said = {key.strip(): value.strip() for key, _, value in lines}
@@ -93,9 +119,13 @@ def physical_memory() -> int:
 def trim() -> None:
     """Hand what the C library's heap holds for nobody back to the system (fact C11), at
     once and without the GIL. Does nothing where the library has no such call."""
-    call = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if call is not None:
+    if (call := _malloc_trim()) is not None:
         call(ctypes.c_size_t(0))
+
+
+@cache
+def _malloc_trim() -> Callable[[ctypes.c_size_t], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def cpu_quota(proc_cgroup: Path = _PROC_CGROUP, root: Path = _CGROUP_ROOT) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from serving.models.desired.on_disk import numbers
 from serving.models.reasons import Absence
@@ -108,34 +109,59 @@ def _says_more(view: ModelView) -> bool:
     return view.default is not None or State.FAILED not in states
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far loading is: versions ``done`` of ``of``, after ``passed_s``; ``left_s``: how long the
+    rest may take, None where too few are done to tell; ``now``: what is being loaded, or waits."""
+
+    passed_s: float
+    done: int
+    of: int
+    left_s: float | None
+    now: tuple[str, ...]
+
+    def words(self) -> str:
+        left = "" if self.left_s is None else f", about {self.left_s:.0f} s left"
+        return (
+            f"loading for {self.passed_s:.0f} s: {self.done:,} of {self.of:,} versions done{left};"
+            f" now {few(self.now, 3)}"
+        )
+
+
 class Progress:
     """Says how far loading is, the rarer the longer it takes. Times are in seconds."""
 
     def __init__(self, now: float) -> None:
         self._begun = now
         self._next = now + _FIRST_WORD_S
+        # When it was last said, and how many were done.
+        self._before = (now, 0)
 
-    def line(self, views: Views, now: float) -> str:
-        """ "" where it is too early for another word, or nothing is loading."""
-        if now < self._next:
-            return ""
+    def is_due(self, now: float) -> bool:
+        return now >= self._next
+
+    def standing(self, views: Views, now: float) -> Standing | None:
+        """None where it is too early for another word, or nothing is loading."""
+        if not self.is_due(now):
+            return None
         passed = now - self._begun
         self._next = now + min(max(passed, _FIRST_WORD_S), _LONGEST_SILENCE_S)
         versions = [(view.name, v) for view in views for v in view.versions]
         under_way = [f"{name} {v.number}" for name, v in versions if v.state in PENDING]
         if not under_way:
-            return ""
+            return None
         done = len(versions) - len(under_way)
         now_at = [f"{n} {v.number}" for n, v in versions if v.state in PENDING - {State.NEW}]
-        return (
-            f"loading for {passed:.0f} s: {done:,} of {len(versions):,} versions done"
-            f"{_left(passed, done, len(under_way))}; now {few(now_at or under_way, 3)}"
-        )
+        then, before = self._before
+        self._before = (now, done)
+        left = _left([(now - then, done - before), (passed, done)], len(under_way))
+        return Standing(passed, done, len(versions), left, tuple(now_at or under_way))
 
 
-def _left(passed: float, done: int, rest: int) -> str:
-    """How long the rest may take, "" where too few are done to tell."""
-    return f", about {passed / done * rest:.0f} s left" if done >= _ENOUGH_DONE else ""
+def _left(paces: Sequence[tuple[float, int]], rest: int) -> float | None:
+    """How long the rest may take. ``paces``: seconds, and what was done in them; the first in
+    which enough was done counts."""
+    return next((s / done * rest for s, done in paces if done >= _ENOUGH_DONE), None)
 
 
 def answering(views: Views) -> list[str]:

@@ -74,9 +74,15 @@ class Telling:
         for text, style in self._news.lines(changed):
             self._console.line(text, style)
 
-    def progress(self, views: Views) -> None:
-        if line := self._progress.line(views, time.monotonic()):
-            self._console.line(line, "dim")
+    def progress(self) -> None:
+        """To be called time and again while what is wanted at the start is loaded."""
+        now = time.monotonic()
+        if not self._progress.is_due(now):
+            return
+        if standing := self._progress.standing(self._gateway.models(), now):
+            self._console.line(standing.words(), "dim")
+            left = None if standing.left_s is None else round(standing.left_s, 1)
+            self._console.fact("loading", done=standing.done, of=standing.of, left_s=left)
 
     def ready(self) -> None:
         views = self._gateway.models()

@@ -70,6 +70,8 @@ def find_files(
     Raises LoadError; what the disk refused is to be tried later.
     """
     files: dict[str, ExternalFile] = {}
+    if not (references := list(references)):
+        return ()
     budget = machine.usable_memory()
     for reference in references:
         entry = _entry(reference)

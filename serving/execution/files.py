@@ -123,6 +123,8 @@ def _checked_model(version_dir: Path, path: Path) -> tuple[bytes, OnnxFile]:
 def _read_model(version_dir: Path, path: Path) -> bytes:
     name = path.relative_to(version_dir).as_posix()
     try:
+        if path.parent == version_dir and not path.is_symlink():
+            return _read_whole(path, name)  # and should it be a link by then, it is not followed
         resolved = path.resolve(strict=True)
         if not resolved.is_relative_to(version_dir.resolve()):
             raise LoadError(f"{name} is a link that leaves the version's folder")

@@ -10,6 +10,7 @@ from serving import _core
 from serving.cancellation import Cancellation
 from serving.errors import ErrorCode
 from serving.events import log
+from serving.execution import first_requests
 from serving.execution.abandoned import Runs
 from serving.execution.recovery import AnyRunner, OnEvent, Recovery, answer, log_event
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Instances:
-    """``count`` daemon threads serving one queue with one runner.
+    """``count`` daemon threads serving one queue with one runner, from its first request on.
 
     onnxruntime lets go of the GIL while it runs, and sessions may be shared by threads, so
     instances cost a thread each and no second copy of the weights.
@@ -32,7 +33,7 @@ class Instances:
         name: str,
         on_event: OnEvent = log_event,
     ) -> None:
-        """Start the threads at once; they end when the queue is closed and empty.
+        """The threads end when the queue is closed and empty.
 
         ``name`` (``model:version``) names the threads and the events.
         """
@@ -42,27 +43,49 @@ class Instances:
         self._on_event = on_event
         self._runs = Runs(runner)
         self._recovery = Recovery(runner, name, on_event, self._runs)
+        self._count = count
         self._ending = Cancellation()
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"run {name} #{number}", daemon=True)
-            for number in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._starting = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._number = first_requests.on_first(queue, self._start)
 
     def join(self, timeout: float) -> bool:
-        """Wait until all threads ended, at most ``timeout`` seconds; whether they did. To be
-        called when the queue is closed."""
+        """Wait until all threads ended, at most ``timeout`` seconds; whether they did, and nothing
+        is left. To be called when the queue is closed."""
+        first_requests.forget(self._number)
         self._ending.cancel()
+        if not self._is_served():
+            return False
         end = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
-        return self.alive == 0
+        return not any(thread.is_alive() for thread in self._threads)
 
-    @property
-    def alive(self) -> int:
-        """How many of the threads are running."""
-        return sum(thread.is_alive() for thread in self._threads)
+    def _start(self) -> None:
+        """Raises RuntimeError where no thread can be had; to be called again then."""
+        with self._starting:
+            if not self._ending():
+                self._start_threads()
+
+    def _is_served(self) -> bool:
+        """Whether those who came before the queue closed have threads, or none has come. The first
+        may have come just before, with nobody started for it yet."""
+        with self._starting:
+            if self._threads or not self._queue.depth()["requests"]:
+                return True
+            try:
+                self._start_threads()
+            except RuntimeError as error:
+                log.warning("threads_not_started", model=self._name, detail=str(error))
+            return bool(self._threads)
+
+    def _start_threads(self) -> None:
+        for number in range(len(self._threads), self._count):
+            thread = threading.Thread(
+                target=self._serve, name=f"run {self._name} #{number}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         _core.take_short_turns()

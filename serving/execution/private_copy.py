@@ -8,19 +8,19 @@ Where and why: docs/decisions/0010-private-copies.md.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
 import shutil
-import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.execution.external_data import ExternalFile, os_words
+from serving.file_systems import is_local
 from serving.state_dir import make_private, make_root
 
 _PREFIX = "serving-weights-"
@@ -29,23 +29,8 @@ _SPARE = 64 * 1024 * 1024
 _PIECE = 64 * 1024 * 1024
 _MAPS = Path("/proc/self/maps")
 _FICLONE = 0x40049409
-# Kinds of file systems by statfs(2) whose files are at hand for as long as they are mapped:
-# ext, xfs, btrfs, tmpfs, overlay, f2fs, zfs, bcachefs, ramfs, jfs. On others, those of a
-# network above all, a mapped page may be gone when it is needed, which ends the process.
-_LOCAL = frozenset(
-    {
-        0xEF53,
-        0x58465342,
-        0x9123683E,
-        0x01021994,
-        0x794C7630,
-        0xF2F52010,
-        0x2FC12FC1,
-        0xCA451A4E,
-        0x858458F6,
-        0x3153464A,
-    }
-)
+# Whether this process ever made a copy.
+_MADE = threading.Event()
 
 
 class NoPlaceError(OSError):
@@ -101,13 +86,15 @@ def remove_dead(where: Sequence[Place]) -> int:
 def mapped_bytes() -> int:
     """Bytes of private copies that this process has mapped, each counted once. They are
     memory that its versions need, though the system counts them as files."""
+    if not _MADE.is_set():
+        return 0  # spares a look at all that is mapped
     try:
-        lines = _MAPS.read_bytes().splitlines()  # file: the kernel's
+        text = _MAPS.read_bytes()  # file: the kernel's
     except OSError:
         return 0
-    ranges = set()
-    for line in lines:
-        if b"/" + _PREFIX.encode() in line:
+    mark, ranges = b"/" + _PREFIX.encode(), set()
+    for line in text.splitlines() if mark in text else ():
+        if mark in line:
             span, _, offset, device, inode, _ = line.split(maxsplit=5)
             first, last = (int(address, 16) for address in span.split(b"-"))
             ranges.add((device, inode, offset, last - first))
@@ -145,6 +132,7 @@ def _fill(files: Sequence[ExternalFile], place: Place) -> tuple[Path, int]:
     remove_dead([place])
     _check_place(place.folder, sum(file.size for file in files))
     folder, lock = _made(place.folder)
+    _MADE.set()
     try:
         for file in files:
             _copy(file, folder / file.path)
@@ -156,22 +144,12 @@ def _fill(files: Sequence[ExternalFile], place: Place) -> tuple[Path, int]:
 
 
 def _check_place(folder: Path, size: int) -> None:
-    if not _is_local(folder):
+    # A mapped page of another machine's disk may be gone when it is needed, which ends the process.
+    if not is_local(folder):
         raise OSError(errno.ENOTSUP, "its disk is not a local one")
     facts = os.statvfs(folder)
     if facts.f_bavail * facts.f_frsize < size + _SPARE:
         raise OSError(errno.ENOSPC, "no space left on device")
-
-
-def _is_local(folder: Path) -> bool:
-    if sys.platform != "linux":
-        return True
-    facts = ctypes.create_string_buffer(512)
-    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(folder), facts):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    kind = ctypes.c_long.from_buffer(facts).value
-    return kind & 0xFFFFFFFF in _LOCAL
 
 
 def _made(parent: Path) -> tuple[Path, int]:

@@ -89,11 +89,12 @@ def facts_of(
     warmed: Warmed,
     verdict: BatchingVerdict,
     config: ModelConfig,
+    cost: CostCurve | None,
     memory_bytes: int,
     load_seconds: float,
 ) -> VersionFacts:
     """As it begins to serve, with a configuration that is in force."""
-    runner, found = warmed.runner, warmed.found
+    runner = warmed.runner
     opset, ir_version = _stated_versions(warmed.job)
     return VersionFacts(
         config=config,
@@ -107,7 +108,7 @@ def facts_of(
         load_seconds=load_seconds,
         notes=warmed.notes,
         memory_bytes=memory_bytes,
-        cost=found.cost,
+        cost=cost,
         isolated=warmed.isolated,
         checked=warmed.checked,
         opset=opset,

@@ -57,6 +57,12 @@ class LoadedSlot:
         """The child that it runs in, if it does."""
         return self.runner if isinstance(self.runner, IsolatedRunner) else None
 
+    def shut(self) -> bool:
+        """Take no more requests; whether ``close`` waits for nothing then, no child's end either."""
+        self.queue.close()
+        depth = self.queue.depth()
+        return self.process is None and not depth["requests"] and not depth["executing"]
+
     def close(self, timeout: float) -> bool:
         """Let the queued requests out, then give the session's memory back.
 

@@ -40,7 +40,7 @@ from serving.loading.trial.room import TrialRoom
 from serving.loading.trial.trial import Job, LoadCancelledError, Trial
 from serving.loading.trim import Trimmer
 from serving.model_config.schema import ModelConfig
-from serving.registry.manifest import read_manifest, verify
+from serving.registry.manifest import has_manifest, read_manifest, verify
 from serving.settings import Settings
 from serving.signature import left_out_notes
 from serving.state_dir import StateDir
@@ -86,9 +86,9 @@ class Loader:
     def __init__(self, settings: Settings, state: StateDir | None = None) -> None:
         self._ledger = Ledger(settings.models_bytes)
         self._kept = TrialCache(state or StateDir(None))
-        self._trial = Trial()
+        self._trial = Trial(most_idle=settings.loads + 1)
         # Those that give way go on beside others.
-        self._room = TrialRoom(self._ledger, places=2 * settings.threads.load)
+        self._room = TrialRoom(self._ledger, places=2 * settings.loads)
         self._trimmer = Trimmer()
         self._places = places(settings.state_dir)
         remove_dead(self._places)
@@ -145,7 +145,7 @@ class Loader:
             folder=folder or path.parent,
             config=config,
             settings=settings,
-            named=run_low_priority(partial(_verified, path)),
+            named=run_low_priority(partial(_verified, path)) if has_manifest(path) else (),
             size=size,
             budget=model_budget(config, settings),
         )

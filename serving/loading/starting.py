@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serving.events import log
 from serving.execution.instances import Instances
 from serving.loading.batching.analysis import why_never
+from serving.loading.batching.cost import CostCurve
 from serving.loading.batching.live_proof import LiveProof
 from serving.loading.batching.verdict import (
     BatchingVerdict,
@@ -21,7 +22,6 @@ from serving.loading.batching.verdict import (
 )
 from serving.loading.facts import VersionFacts, Warmed, facts_of
 from serving.loading.loaded import LoadedSlot, in_force, make_queue
-from serving.loading.trial.findings import Findings
 from serving.loading.trial.trial import Job
 from serving.model_config.schema import ModelConfig
 
@@ -46,7 +46,8 @@ def start(
     from serving import _core
 
     job, runner, found = warmed.job, warmed.runner, warmed.found
-    verdict, config = _preferring(_verdict(warmed), found, job.config)
+    cost = found.cost
+    verdict, config = _preferring(_verdict(warmed), cost, job.config)
     config = in_force(config, job.settings)
     stats = _core.Stats(job.name, job.version) if stats is None else stats
     of = (job.name, job.version)
@@ -61,7 +62,8 @@ def start(
         end_proof()
         on_closed()
 
-    facts = facts_of(warmed, verdict, config, memory_bytes, time.monotonic() - since)
+    load_seconds = time.monotonic() - since
+    facts = facts_of(warmed, verdict, config, cost, memory_bytes, load_seconds)
     _report(job, facts, surprising=verdict.surprising)
     return LoadedSlot(
         name=job.name,
@@ -114,10 +116,10 @@ def _verdict(warmed: Warmed) -> BatchingVerdict:
 
 
 def _preferring(
-    verdict: BatchingVerdict, found: Findings, config: ModelConfig
+    verdict: BatchingVerdict, cost: CostCurve | None, config: ModelConfig
 ) -> tuple[BatchingVerdict, ModelConfig]:
     """Cut batches at the cheapest size, unless the configuration names others."""
-    best = found.cost.best_rows if found.cost is not None else None
+    best = cost.best_rows if cost is not None else None
     if not best or best >= verdict.max_rows or config.preferred_batch_sizes:
         return verdict, config
     verdict = replace(verdict, words=f"{verdict.words}; cheapest at {best} a run")

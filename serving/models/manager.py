@@ -12,7 +12,8 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 
 _AGAIN_S = 1.0
+# For how long a turn that nothing hangs on waits for what follows.
+_MOMENT_S = 0.02
 
 
 def in_thread(name: str, work: Callable[[], None]) -> None:
@@ -95,7 +98,9 @@ class Manager:
                 wall=wall,
                 spawn=spawn,
                 post=self._post,
+                mention=self._mention,
                 changed=self._reconciler.touch,
+                shown=self._reconciler.show_anew,
                 objection=answering.objection,
             )
         )
@@ -164,9 +169,15 @@ class Manager:
             self._uploads.hand_over(upload)
         return ticket
 
-    def hurry(self) -> None:
-        """Something changed in the directories: look soon, not when it is due."""
-        self._sources.hurry()
+    def hurry(self, touched: Collection[str] | None = None) -> None:
+        """Something changed in the directories: look soon, not when it is due. ``touched``: in
+        these folders; None: anywhere."""
+        self._sources.hurry(touched)
+
+    def reports(self, reported: bool) -> None:
+        """Whether ``hurry`` tells of every change in the directories, so far as the system
+        knows: then they are looked through more seldom."""
+        self._sources.reports(reported)
 
     def reload(self) -> None:
         """Have every model's configuration read again; the log says what that changed."""
@@ -228,6 +239,9 @@ class Manager:
     def _post(self, message: Callable[[], None]) -> None:
         self._mail.put(message)
 
+    def _mention(self, message: Callable[[], None]) -> None:
+        self._mail.put(_Mention(message))
+
     # The loop. Everything below runs in its thread only.
 
     def _run(self) -> None:
@@ -240,8 +254,16 @@ class Manager:
                 self._stopped.wait(self._settings.registry.scan_interval_s)
 
     def _wait_for_mail(self, timeout: float) -> None:
+        """A load says three things of itself within a few milliseconds, and only the last one is
+        waited for: the others make no turn of their own, unless nothing follows."""
+        left = min(timeout, threading.TIMEOUT_MAX)
         with contextlib.suppress(queue.Empty):
-            self._mail.get(timeout=min(timeout, threading.TIMEOUT_MAX))()
+            while True:
+                message = self._mail.get(timeout=left)
+                message()
+                if not isinstance(message, _Mention):
+                    return
+                left = min(left, _MOMENT_S)
 
     def tick(self) -> float:
         """One turn: mail, commands, decide, act, publish. Seconds until the next is due."""
@@ -307,6 +329,16 @@ class Manager:
         self._published.shown = False
         self._slots.close_timeout = timeout
         self._tickets.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Mention:
+    """Mail that the loop need not turn for at once."""
+
+    message: Callable[[], None]
+
+    def __call__(self) -> None:
+        self.message()
 
 
 def _nothing() -> None:

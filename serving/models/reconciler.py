@@ -56,7 +56,7 @@ class Reconciler:
         self._mono, self._wall = mono, wall
         loading = settings.loading
         self._limits = policy.Limits(
-            settings.threads.load,
+            settings.loads,
             loading.slow_after_s,
             loading.retry_first_s,
             loading.retry_max_s,
@@ -129,6 +129,10 @@ class Reconciler:
     def touch(self, model: str) -> None:
         """Something about the model changed: decide again, and show it."""
         self._undecided.add(model)
+        self._stale.add(model)
+
+    def show_anew(self, model: str) -> None:
+        """Something about the model changed that nothing hangs on but how it looks."""
         self._stale.add(model)
 
     def leave_all(self) -> None:

@@ -1,7 +1,7 @@
 """The scrape: what the core counts, and the families that Python knows.
 
 Models and versions are labels only while the gateway has them: a series goes with its model
-(faults 76, 95). What the core counts is the core's own text, made without the interpreter's lock.
+(faults 76, 95), and what is told of requests appears with the first of them. What the core counts is the core's own text, made without the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ class Exposition:
         PlatformCollector(registry=self._registry)
         self._build = families.BUILD.block([(_build_labels(), 1)]).encode()
         self._read: tuple[tuple[Family, Read], ...] = ()
+        # Of the families whose samples were a tuple: that tuple, and its text.
+        self._blocks: dict[Family, tuple[Iterable[Sample], bytes]] = {}
         self._lock = threading.Lock()
         self._view_text = ViewText()
 
     def add(self, family: Family, read: Read) -> None:
-        """Ask ``read`` for the family's samples at every scrape, in the scrape's thread.
+        """Ask ``read`` for the family's samples at every scrape, in the scrape's thread. Where it
+        gives the same tuple again, the text is written once.
 
         Raises ValueError for a family that is there already.
         """
@@ -55,9 +58,17 @@ class Exposition:
         end = b"" if core.endswith(b"\n") or not core else b"\n"
         with self._lock:
             of_views = self._view_text.render(tuple(views))
-        read = "".join(family.block(read()) for family, read in self._read).encode()
+        read = (self._block(family, read()) for family, read in self._read)
         process = prometheus_client.generate_latest(self._registry)
-        return b"".join((core, end, self._build, of_views, read, process))
+        return b"".join((core, end, self._build, of_views, *read, process))
+
+    def _block(self, family: Family, samples: Iterable[Sample]) -> bytes:
+        of, text = self._blocks.get(family, (None, b""))
+        if samples is not of:
+            text = family.block(samples).encode()
+            if isinstance(samples, tuple):
+                self._blocks[family] = samples, text
+        return text
 
 
 def _build_labels() -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 
 from serving.counters import Counters
 from serving.models.state import State, Transition
@@ -20,6 +20,8 @@ class VersionCounters:
         self._loads = Counters()
         self._changes = Counters()
         self._answered: dict[str, int] = {}
+        self._loads_told = _Told(self._loads, "model", "outcome")
+        self._changes_told = _Told(self._changes, "model")
 
     def on_event(self, event: Transition) -> None:
         outcome = _outcome(event)
@@ -43,15 +45,32 @@ class VersionCounters:
         for counts in (self._loads, self._changes):
             counts.keep_only(lambda key: key[0] not in models)
 
-    def loads(self) -> Iterator[Sample]:
-        """By model and outcome."""
-        for (model, outcome), count in sorted(self._loads.snapshot().items()):
-            yield {"model": model, "outcome": outcome}, count
+    def loads(self) -> tuple[Sample, ...]:
+        """By model and outcome; the same tuple as long as nothing changed."""
+        return self._loads_told.samples()
 
-    def default_changes(self) -> Iterator[Sample]:
-        """By model."""
-        for (model,), count in sorted(self._changes.snapshot().items()):
-            yield {"model": model}, count
+    def default_changes(self) -> tuple[Sample, ...]:
+        """By model; the same tuple as long as nothing changed."""
+        return self._changes_told.samples()
+
+
+class _Told:
+    """Counters as samples, made anew when they have changed. Safe from any thread."""
+
+    def __init__(self, counters: Counters, *labels: str) -> None:
+        self._counters, self._labels = counters, labels
+        self._made: tuple[Mapping[tuple[str, ...], int], tuple[Sample, ...]] = ({}, ())
+
+    def samples(self) -> tuple[Sample, ...]:
+        counts = self._counters.snapshot()
+        of, samples = self._made
+        if counts is not of:
+            samples = tuple(
+                (dict(zip(self._labels, key, strict=True)), count)
+                for key, count in sorted(counts.items())
+            )
+            self._made = counts, samples
+        return samples
 
 
 def _outcome(event: Transition) -> str:

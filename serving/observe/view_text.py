@@ -1,18 +1,24 @@
 """The families of models and versions, written once for each view and kept until it changes.
 
 With a hundred versions there are more than a thousand lines; written at every scrape they would
-hold the interpreter's lock for milliseconds each time.
+hold the interpreter's lock for milliseconds each time. Of a version that nobody has asked only that
+is told which says what it is and how it stands: what its requests may cost and what bounds them
+appears with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from serving.loading.batching.cost import CostCurve
 from serving.model_config.schema import ModelConfig
 from serving.models.views import ModelView, Process, VersionView
 from serving.observe import families
 from serving.observe.families import OF_MODELS, OF_VERSIONS, Family, escaped, pairs
+
+if TYPE_CHECKING:
+    from serving import _core
 
 Views = tuple[ModelView, ...]
 Value = tuple[Family, str, float]
@@ -22,12 +28,16 @@ _OF_PROCESSES = (families.PROCESS_UP, families.PROCESS_CRASHES, families.PROCESS
 
 
 class _Written:
-    """One model's lines: for each family of ``_ALL`` a text; and its child processes."""
+    """One model's lines: for each family of ``_ALL`` a text; and its child processes.
+    ``unasked``: the counters of versions that no request has come for."""
 
     def __init__(self, view: ModelView) -> None:
         self.view = view
+        stats = {one.number: one.stats for one in view.versions if one.stats is not None}
+        asked = {number for number, one in stats.items() if one.asked}
+        self.unasked = [one for number, one in stats.items() if number not in asked]
         lines: list[list[str]] = [[] for _ in _ALL]
-        for family, labels, value in _values(view):
+        for family, labels, value in _values(view, asked):
             lines[_PLACES[family]].append(family.line(labels, value))
         self.texts = ["".join(some) for some in lines]
         self.processes = [
@@ -36,23 +46,34 @@ class _Written:
             if version.process is not None
         ]
 
+    def tells(self, view: ModelView) -> bool:
+        """Whether that is what it says."""
+        return self.view is view and not _any_asked(self.unasked)
+
+
+def _any_asked(unasked: Iterable[_core.Stats]) -> bool:
+    return any(stats.asked for stats in unasked)
+
 
 class ViewText:
     """What the views say, as text. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self._views: Views | None = None
+        self._unasked: list[_core.Stats] = []
         self._written: dict[str, _Written] = {}
         self._text = b""
         self._processes: list[tuple[str, Process]] = []
 
     def render(self, views: Views) -> bytes:
-        """Only models that changed since the last call are read again."""
-        if views is not self._views:
+        """Only models that changed since the last call, or were asked for the first time, are read
+        again."""
+        if views is not self._views or _any_asked(self._unasked):
             before = self._written
             self._written = {view.name: _kept(before.get(view.name), view) for view in views}
             self._text = self._joined().encode()
             self._processes = [p for one in self._written.values() for p in one.processes]
+            self._unasked = [s for one in self._written.values() for s in one.unasked]
             self._views = views
         return self._text + "".join(self._process_lines()).encode()
 
@@ -76,14 +97,15 @@ class ViewText:
 
 
 def _kept(before: _Written | None, view: ModelView) -> _Written:
-    return before if before is not None and before.view is view else _Written(view)
+    return before if before is not None and before.tells(view) else _Written(view)
 
 
 def _labels(model: str, version: VersionView) -> str:
     return pairs({"model": model, "version": str(version.number)})
 
 
-def _values(view: ModelView) -> Iterator[Value]:
+def _values(view: ModelView, asked: Collection[int]) -> Iterator[Value]:
+    """``asked``: the versions that any request has come for."""
     model = f'model="{escaped(view.name)}"'
     labels = f"{{{model}}}"
     if view.default is not None:
@@ -91,12 +113,14 @@ def _values(view: ModelView) -> Iterator[Value]:
     if view.pinned is not None:
         yield families.PINNED_VERSION, labels, view.pinned
     for version in view.versions:
-        yield from _of_version(model, version)
+        both = f'{model},version="{version.number}"'
+        yield from _of_version(both, version)
+        if version.number in asked:
+            yield from _beside_requests(f"{{{both}}}", version)
 
 
-def _of_version(model: str, version: VersionView) -> Iterator[Value]:
-    """``model``: its label."""
-    both = f'{model},version="{version.number}"'
+def _of_version(both: str, version: VersionView) -> Iterator[Value]:
+    """``both``: its labels."""
     labels = f"{{{both}}}"
     yield families.STATE, f'{{{both},state="{version.state}"}}', 1
     if version.ready_since is not None:
@@ -106,14 +130,19 @@ def _of_version(model: str, version: VersionView) -> Iterator[Value]:
         yield families.LOAD_SECONDS, labels, facts.load_seconds
     if facts.memory_bytes:
         yield families.MEMORY, labels, facts.memory_bytes
-    if facts.cost is not None:
-        yield from _of_cost(labels, facts.cost)
     for provider, count in sorted(facts.provider_nodes.items()):
         yield families.NODES, f'{{{both},provider="{escaped(provider)}"}}', count
     if version.ready_since is not None:
-        yield families.BATCH_LIMIT, labels, facts.max_rows
         yield families.ISOLATED, labels, int(bool(facts.isolated))
         yield families.HELD_BACK, labels, int(version.held_back)
+
+
+def _beside_requests(labels: str, version: VersionView) -> Iterator[Value]:
+    facts = version.facts
+    if facts.cost is not None:
+        yield from _of_cost(labels, facts.cost)
+    if version.ready_since is not None:
+        yield families.BATCH_LIMIT, labels, facts.max_rows
         if facts.config is not None:
             yield from _of_queue(labels, facts.config)
 

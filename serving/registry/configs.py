@@ -20,24 +20,34 @@ class Configs:
 
     def __init__(self, read: Callable[[Path], ModelConfig]) -> None:
         self._read = read
-        self._known: dict[str, KnownConfig] = {}
+        # By name: as the source said it, and with its configuration.
+        self._known: dict[str, tuple[FoundModel, FoundModel]] = {}
 
     def read_into(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot, with the configuration of each model as last read, where the source has
         not brought one itself: None while a first one is still settling. Those of all other
-        models are forgotten."""
-        models = tuple(
-            replace(found, config=found.config or self._of(found)) for found in snapshot.models
-        )
-        self._known = {found.name: found.config for found in models if found.config is not None}
-        return replace(snapshot, models=models)
+        models are forgotten. A model of which the source says the same is the same object as
+        before."""
+        known = self._known
+        self._known = {
+            found.name: before
+            if (before := known.get(found.name)) is not None and before[0] is found
+            else (found, self._with_config(found, before))
+            for found in snapshot.models
+        }
+        return replace(snapshot, models=tuple(after for _, after in self._known.values()))
 
     def forget(self) -> None:
         """Read each anew the next time, also where its files look as before."""
         self._known = {}
 
-    def _of(self, found: FoundModel) -> KnownConfig | None:
-        known = self._known.get(found.name)
+    def _with_config(
+        self, found: FoundModel, before: tuple[FoundModel, FoundModel] | None
+    ) -> FoundModel:
+        known = before[1].config if before is not None else None
+        return replace(found, config=found.config or self._of(found, known))
+
+    def _of(self, found: FoundModel, known: KnownConfig | None) -> KnownConfig | None:
         stale = known is None or known.stamp != found.config_stamp
         may_read = found.config_settled and not found.error
         return self._parse(found) if stale and may_read else known

@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from serving.registry import tree
-from serving.registry.layout import is_model
-from serving.registry.look import A_LINK, ModelLook, Place
-from serving.registry.names import MODEL_FILE, passed_over, why_no_model
-from serving.registry.purpose import (
-    Purpose,
-    is_loose_foreign,
-    is_loose_model,
-    is_systems,
-    not_onnx,
+from serving.registry.known import FULL_LOOK, Known
+from serving.registry.scan import (
+    MOST_LOOSE,
+    Roots,
+    Scan,
+    Terms,
+    snapshot,
 )
-from serving.registry.settling import Clocks, Seen
+from serving.registry.settling import Clocks
 from serving.registry.snapshot import (
-    IN_TWO,
     Closely,
     FoundModel,
     FoundVersion,
@@ -37,6 +32,8 @@ from serving.registry.snapshot import (
 from serving.registry.tree import Row
 
 __all__ = [
+    "FULL_LOOK",
+    "MOST_LOOSE",
     "DirectorySource",
     "FoundModel",
     "FoundVersion",
@@ -44,47 +41,6 @@ __all__ = [
     "Snapshot",
     "SourceError",
 ]
-
-# Scans between two full looks at a model where all has settled.
-FULL_LOOK = 10
-# Model files beside the models' folders that are told of.
-MOST_LOOSE = 20
-# More versions than so many a scan make them rarer.
-_PER_SCAN = 50
-
-
-@dataclass(slots=True)
-class _Known:
-    """A model as the last look found it."""
-
-    place: Place
-    found: FoundModel
-    ignored: tuple[Ignored, ...]
-    directory: Row
-    # The look before it had found the directory with the same row: a second change
-    # within the file system's clock tick would not show in the row.
-    confirmed: bool
-    turns: int
-    seen: dict[str, Seen]
-    links: tuple[tuple[str, str], ...]
-    # All its versions.
-    whole: bool
-    # Why it is no model; "" where it is one.
-    passed_over: str = ""
-
-    def may_stand(self, directory: Row) -> bool:
-        found = self.found
-        if not (self.confirmed and self.turns > 0 and self.directory == directory):
-            return False
-        if self.passed_over:
-            # A file in a numbered folder, which doesn't show in the row, may change that.
-            return not found.versions
-        return (
-            found.config_settled
-            and not found.error
-            and self.whole
-            and all(os.path.realpath(link) == target for link, target in self.links)
-        )
 
 
 class DirectorySource:
@@ -98,10 +54,11 @@ class DirectorySource:
     there before the start is whole at once, later back to the scan before (the wall
     clock may have jumped). A ctime in the future counts as just changed.
 
-    A model where all has settled costs one stat a scan: versions that come or go
-    change its directory, and then those that were whole cost one stat each. Files changed
-    in place are found every ``FULL_LOOK`` scans, or at once in the models that the caller
-    wants watched closely.
+    A model where all has settled costs one stat a scan of everything: versions that come or
+    go change its directory, and then those that were whole cost one stat each. Files changed
+    in place are found every ``FULL_LOOK`` scans of everything, or at once in the models that
+    the caller wants watched closely. Other scans cost one stat for each of ``roots``, and go
+    through the models where something has not settled or was reported.
 
     ``follow_symlinks``: folders of models and versions may be links. Each is resolved once a
     scan, and what is found lies at the resolved path, so a link that is swapped meanwhile
@@ -123,189 +80,102 @@ class DirectorySource:
         self._wall = wall
         self._mono = mono
         self._follow = follow_symlinks
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Known] = {}
+        # As the last scan of everything found them.
+        self._beside = Roots()
+        # Of ``roots``, before a scan of everything; and whether another one began with the same
+        # ones: a second change within the file system's clock tick would not show in them.
+        self._rows: list[_RootRow] = []
+        self._confirmed = False
         self._last = Snapshot()
         self._scanned = float("-inf")
+        # Of ``_known``: by name, and those where something may change that nothing reports.
+        self._keys: dict[str, list[str]] = {}
+        self._restless: set[str] = set()
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+    def scan(
+        self,
+        closely: Closely = (),
+        at_once: Closely = (),
+        *,
+        touched: Collection[str] = (),
+        whole: bool = True,
+    ) -> Snapshot:
         """What is there now: the same object as last time when nothing changed.
 
         ``closely``: models, by name, and versions, by name and number, whose every file is
         looked at this time. ``at_once``: those of which somebody says that their files are
         there: what this scan finds of them, and of their models' configurations, has settled.
+        ``touched``: models' folders, as paths, that something was reported of. Not ``whole``:
+        beside these only what has not settled, where that will do.
         """
         now = self._mono()
         clocks = Clocks(now, self._wall(), self._settle_s, now - self._scanned)
         self._scanned = now
         watched = _by_model((*closely, *at_once))
-        look = _Look(self._known, watched, _by_model(at_once), clocks, self._follow)
+        terms = Terms(watched, _by_model(at_once), frozenset(touched), clocks, self._follow)
+        keys = None if whole else self._some(terms)
+        found = self._scan_all(terms) if keys is None else self._scan_some(terms, keys)
+        if found != self._last:
+            self._last = found
+        return self._last
+
+    def _scan_all(self, terms: Terms) -> Snapshot:
+        look = Scan(self._known, terms)
         for root in self.roots:
             self.place = root
             look.root(root)
-        self._known = look.known
-        snapshot = look.snapshot()
-        if snapshot != self._last:
-            self._last = snapshot
-        return self._last
+        self._known, self._beside = look.known, look.roots
+        self._keys = {}
+        for key, known in self._known.items():
+            self._keys.setdefault(known.place.name, []).append(key)
+        self._restless = {key for key, known in self._known.items() if not known.rests}
+        return snapshot(self._known.values(), self._beside)
 
+    def _some(self, terms: Terms) -> Collection[str] | None:
+        """The folders that a scan must look at; None where it must look at everything."""
+        if not self._stand():
+            return None
+        # A name that is not there now was not there then.
+        keys = self._restless.union(*(self._keys.get(name, ()) for name in terms.closely))
+        keys.update(key for key in terms.touched if key in self._known)
+        return keys if all(map(self._is_where_it_was, keys)) else None
 
-@dataclass(slots=True)
-class _Look:
-    """One scan in progress."""
+    def _stand(self) -> bool:
+        """Whether no folder of a model has come or gone since a scan of everything."""
+        rows = [self._root_row(root) for root in self.roots]
+        stood, self._confirmed = self._confirmed, rows == self._rows
+        self._rows = rows
+        return stood and self._confirmed
 
-    # By the model directory's path, as text: it is hashed for every model in every scan.
-    before: dict[str, _Known]
-    # Model -> numbers to look at closely; 0 stands for all.
-    closely: Mapping[str, Collection[int]]
-    at_once: Mapping[str, Collection[int]]
-    clocks: Clocks
-    follow: bool
-    known: dict[str, _Known] = field(default_factory=dict)
-    models: dict[str, FoundModel] = field(default_factory=dict)
-    ignored: list[Ignored] = field(default_factory=list)
-    errors: list[SourceError] = field(default_factory=list)
-    passed_over: list[Ignored] = field(default_factory=list)
-    settles_in: float | None = None
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(
-            models=tuple(self.models[name] for name in sorted(self.models)),
-            ignored=tuple(sorted(self.ignored, key=lambda i: i.path)),
-            errors=tuple(self.errors),
-            passed_over=tuple(sorted(self.passed_over, key=lambda i: i.path)),
-            settles_in=self.settles_in,
-        )
-
-    def root(self, root: Path) -> None:
-        real = os.path.realpath(root) if self.follow else str(root)
+    def _root_row(self, root: Path) -> _RootRow:
+        real = os.path.realpath(root) if self._follow else str(root)
         try:
-            entries = tree.list_entries(real)
-        except OSError as error:
-            self.errors.append(SourceError(root, tree.words(error)))
-            return
-        if is_model(entries, self.follow):
-            self._found(str(root), Place(root.name, root, real, True, self.follow))
-            return
-        for entry in entries:
-            if entry.is_symlink():
-                self._link(root, entry)
-            elif tree.is_directory(entry) and not passed_over(entry.name, self.follow):
-                self._subfolder(root, entry)
-        self._loose_files(root, entries)
+            return real, tree.row("", Path(real).stat())
+        except OSError:
+            return real, None
 
-    def _subfolder(self, root: Path, entry: os.DirEntry[str]) -> None:
-        if is_systems(entry.name):
-            self.passed_over.append(Ignored(root / entry.name, "a folder of the system's own"))
-        else:
-            self._folder(root, entry, entry.path)
+    def _is_where_it_was(self, key: str) -> bool:
+        known = self._known[key]
+        real = os.path.realpath(key) if known.linked else known.place.real
+        return real == known.place.real and os.path.lexists(real)
 
-    def _loose_files(self, root: Path, entries: Sequence[os.DirEntry[str]]) -> None:
-        """Model files that lie where models' folders do: each a model that can't be served,
-        under the name that it would have."""
-        files = [e for e in entries if not tree.is_directory(e)]
-        foreign = [e.name for e in files if is_loose_foreign(e.name)]
-        for file in foreign[:MOST_LOOSE]:
-            self.ignored.append(Ignored(root / file, not_onnx(file, f"NAME/1/{MODEL_FILE}")))
-        loose = [e for e in files if is_loose_model(e.name)]
-        for entry in loose[:MOST_LOOSE]:
-            name = entry.name.rpartition(".")[0]
-            if name in self.models:
-                reason = f"to serve it, move it into a folder of a new version of '{name}'"
-                self.ignored.append(Ignored(root / entry.name, reason))
-            elif reason := why_no_model(name):
-                self.ignored.append(Ignored(root / entry.name, reason))
-            else:
-                words = f"'{entry.name}' lies beside the models: move it to {name}/1/{MODEL_FILE}"
-                self.models[name] = FoundModel(name, root / name, error=words)
-
-    def _link(self, root: Path, entry: os.DirEntry[str]) -> None:
-        if not tree.is_directory(entry) or passed_over(entry.name, self.follow):
-            return
-        if self.follow:
-            self._folder(root, entry, os.path.realpath(entry.path))
-        else:
-            self.ignored.append(Ignored(root / entry.name, A_LINK))
-
-    def _folder(self, root: Path, entry: os.DirEntry[str], real: str) -> None:
-        """Every scan comes here for every model: what is known is made only once."""
-        known = self.before.get(entry.path)
-        if known and known.place.real == real and entry.name not in self.models:
-            self._model(entry.path, known.place, known)
-        else:
-            place = Place(entry.name, root / entry.name, real, False, self.follow)
-            self._found(entry.path, place)
-
-    def _found(self, key: str, place: Place) -> None:
-        known = self.before.get(key)
-        if reason := why_no_model(place.name):
-            self.ignored.append(Ignored(place.path, reason))
-        elif place.name in self.models:
-            path = self.models[place.name].path
-            self.models[place.name] = FoundModel(place.name, path, error=IN_TWO)
-        else:
-            self._model(key, place, known if known and known.place == place else None)
-
-    def _model(self, key: str, place: Place, known: _Known | None) -> None:
-        """What is known of it, looked at again where that may be out of date."""
-        try:
-            directory = tree.row("", os.lstat(place.real))
-            if known and known.may_stand(directory) and place.name not in self.closely:
-                known.turns -= 1
-            else:
-                known = self._look_at(place, directory, known)
-        except OSError as error:
-            self._unreadable(key, place, known, tree.words(error))
-            return
-        self.known[key] = known
-        if known.passed_over:
-            self.passed_over.append(Ignored(place.path, known.passed_over))
-            return
-        self.ignored += known.ignored
-        self.models[place.name] = known.found
-
-    def _unreadable(self, key: str, place: Place, known: _Known | None, why: str) -> None:
-        """A model as long as it was one before: what is there is unknown, not absent."""
-        if place.itself or (known is not None and not known.passed_over):
-            error = FoundModel(place.name, place.path, error=f"its directory {why}")
-            self.models[place.name] = error
-        else:
-            self.passed_over.append(Ignored(place.path, f"it {why}"))
-        if known is not None:
-            self.known[key] = known
-
-    def _look_at(self, place: Place, directory: Row, known: _Known | None) -> _Known:
-        closely, at_once = self.closely.get(place.name, ()), self.at_once.get(place.name, ())
-        deep = known is None or known.turns <= 0 or 0 in closely
-        before = known.seen if known else {}
-        look = ModelLook(place, deep, closely, at_once, before, self.clocks)
-        found = look.found()
-        meant = _standing(known, directory, look) or look.purpose()
-        if meant.error and not found.error:
-            found = FoundModel(place.name, place.path, error=meant.error)
-        if look.settles_in is not None and not meant.passed_over:
-            self.settles_in = min(look.settles_in, self.settles_in or look.settles_in)
-        return _Known(
-            place=place,
-            # The old object where it is equal, so that equal snapshots compare fast.
-            found=known.found if known and known.found == found else found,
-            ignored=tuple(look.ignored),
-            directory=directory,
-            confirmed=known is not None and known.directory == directory,
-            turns=_turns(place.name, known, deep),
-            seen=look.seen,
-            links=tuple(look.links),
-            whole=all(version.whole for version in found.versions),
-            passed_over="" if found.error else meant.passed_over,
-        )
+    def _scan_some(self, terms: Terms, keys: Collection[str]) -> Snapshot:
+        look = Scan(self._known, terms)
+        look.some(sorted(keys))
+        before = {key: self._known[key] for key in keys}
+        self._known.update(look.known)
+        self._restless = {key for key, known in look.known.items() if not known.rests}
+        if all(before[key].says_as(look.known[key]) for key in keys):
+            return self._last
+        if any(bool(before[key].passed_over) != bool(look.known[key].passed_over) for key in keys):
+            # Which names there are is another thing now, for files that lie beside it.
+            self._confirmed = False
+        return snapshot(self._known.values(), self._beside)
 
 
-def _standing(known: _Known | None, directory: Row, look: ModelLook) -> Purpose | None:
-    """What the folder was for, as long as nothing moved where this look would see it."""
-    if known is None or not known.passed_over or look.deep or known.directory != directory:
-        return None
-    seen, before = look.seen, known.seen
-    moved = seen.keys() != before.keys() or any(seen[key] is not before[key] for key in seen)
-    return None if moved else Purpose(passed_over=known.passed_over)
+# Where a root lies, and its own row where it has one.
+_RootRow = tuple[str, Row | None]
 
 
 def _by_model(closely: Closely) -> dict[str, set[int]]:
@@ -314,11 +184,3 @@ def _by_model(closely: Closely) -> dict[str, set[int]]:
         name, number = (one, 0) if isinstance(one, str) else one
         found.setdefault(name, set()).add(number)
     return found
-
-
-def _turns(name: str, known: _Known | None, deep: bool) -> int:
-    """Scans until the next deep look. The first wait differs from model to model, so that
-    deep looks spread over the scans."""
-    if known is None:
-        return zlib.crc32(name.encode(errors="replace")) % FULL_LOOK
-    return max(FULL_LOOK, len(known.found.versions) // _PER_SCAN) if deep else known.turns - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +69,15 @@ class FileSource:
         self._seen: Seen | None = None
         self._last: Snapshot | None = None
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
-        """See ``Source``."""
+    def scan(
+        self,
+        closely: Closely = (),
+        at_once: Closely = (),
+        *,
+        touched: Collection[str] = (),
+        whole: bool = True,
+    ) -> Snapshot:
+        """See ``Source``. All that there is, always: nothing is reported of single files."""
         now = self._mono()
         settle_s = 0.0 if {self._name, (self._name, 1)} & set(at_once) else self._settle_s
         snapshot = self._look(Clocks(now, self._wall(), settle_s, now - self._scanned))
@@ -93,5 +100,11 @@ class FileSource:
 
     def _found(self, seen: Seen) -> FoundModel:
         why = "" if seen.settled else f"its files changed less than {self._settle_s:g} s ago"
-        version = FoundVersion(1, self._origin, seen.fingerprint, not why, why, bool(why))
+        version = FoundVersion(
+            1, self._origin, seen.fingerprint, not why, why, bool(why), size=_size(seen)
+        )
         return FoundModel(self._name, self.place, (version,), layout=LAYOUT, config=self._config)
+
+
+def _size(seen: Seen) -> int:
+    return sum(tree.file_sizes(seen.rows).values())

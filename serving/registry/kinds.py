@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,15 @@ class Together:
     def place(self) -> Path:
         return self._looked.place
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
-        """See ``Source``."""
+    def scan(
+        self,
+        closely: Closely = (),
+        at_once: Closely = (),
+        *,
+        touched: Collection[str] = (),
+        whole: bool = True,
+    ) -> Snapshot:
+        """See ``Source``. All that there is, always: nothing is reported of single files."""
         parts = tuple(self._scanned(one, closely, at_once) for one in self._sources)
         if len(parts) != len(self._parts) or not all(map(operator.is_, parts, self._parts)):
             self._parts, self._joined = parts, joined(parts)

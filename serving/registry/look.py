@@ -202,8 +202,9 @@ class ModelLook:
             why = f"its files changed less than {self.clocks.settle_s:g} s ago"
         fingerprint = "" if not tree.has_content(seen.rows) else seen.fingerprint
         origin = self._origin(path, manifest)
+        size = sum(tree.file_sizes(seen.rows).values())
         return FoundVersion(
-            number, origin, fingerprint, not why, why, bool(why) and settling, listed
+            number, origin, fingerprint, not why, why, bool(why) and settling, listed, size
         )
 
     def _by_manifest(self, path: str, seen: Seen) -> tuple[str, Manifest | None]:

@@ -92,6 +92,17 @@ class Manifest:
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def has_manifest(version_dir: Path) -> bool:
+    """Whether there is anything by that name, or nobody can say."""
+    try:
+        (version_dir / MANIFEST_NAME).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def read_manifest(version_dir: Path) -> Manifest | None:
     """The manifest in a version's folder; None where there is none.
 

@@ -62,7 +62,8 @@ class Origin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:
-    """A version. ``fingerprint`` is "" where its files could not be listed."""
+    """A version. ``fingerprint`` is "" where its files could not be listed; ``size``: their bytes,
+    0 where that is not known."""
 
     number: int
     origin: Origin
@@ -73,6 +74,7 @@ class FoundVersion:
     settling: bool = False
     # It brings a list of its files with their checksums (``serving.registry.manifest``).
     manifest: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,20 @@ class Source(Protocol):
         """Where it looks now, or looked last: what is named when it does not answer."""
         ...
 
-    def scan(self, closely: Closely = ..., at_once: Closely = ...) -> Snapshot:
+    def scan(
+        self,
+        closely: Closely = ...,
+        at_once: Closely = ...,
+        *,
+        touched: Collection[str] = ...,
+        whole: bool = ...,
+    ) -> Snapshot:
         """Everything that is there: the same object as last time when nothing changed.
 
         ``closely``: models, by name, and versions, by name and number, to be looked at file by
         file. ``at_once``: those of which somebody says that they are there and whole.
+        ``touched``: folders, as paths, in which the system reported a change. Not ``whole``: of
+        the rest nothing was reported, and what had settled need not be looked at.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from serving.events import log
 from serving.registry.configs import Configs
@@ -15,6 +15,8 @@ from serving.registry.source import Posted, Request, Source
 # an end all the same, the next may last twice as long, up to the second figure.
 STUCK_S = 20.0
 _MOST_PATIENCE_S = 200.0
+# Folders that a change was reported in and that are kept by name until the next look.
+_MOST_TOUCHED = 1000
 # Until a thread goes on that met an error of ours.
 _AGAIN_S = 1.0
 _FAILED = "cannot be looked at (an internal error)"
@@ -53,6 +55,9 @@ class SourceThread:
         self._request: Request | None = None
         self._watched: Closely = frozenset()
         self._hurried = False
+        # Where something changed since the last look; None: it may be anywhere.
+        self._touched: set[str] | None = set()
+        self._reported = False
         self._asked = 0
         self._wake = threading.Event()
         self._stopping = False
@@ -77,10 +82,23 @@ class SourceThread:
         self._wake.set()
         return number
 
-    def hurry(self) -> None:
-        """Something may have changed: look soon, not when it is due."""
+    def hurry(self, touched: Collection[str] | None = None) -> None:
+        """Something may have changed: look soon, not when it is due. ``touched``: in which
+        folders; None: anywhere."""
         with self._lock:
             self._hurried = True
+            if touched is None or self._touched is None:
+                self._touched = None
+            else:
+                self._touched.update(touched)
+                if len(self._touched) > _MOST_TOUCHED:
+                    self._touched = None
+        self._wake.set()
+
+    def reports(self, reported: bool) -> None:
+        """Whether every change is told of by ``hurry``, so far as the system knows."""
+        with self._lock:
+            self._reported = reported
         self._wake.set()
 
     def watch(self, closely: Closely) -> None:
@@ -122,6 +140,8 @@ class SourceThread:
             request, self._request = self._request, None
             number, watched = self._asked, self._watched
             hurried, self._hurried = self._hurried, False
+            reported = self._reported
+        self._schedule.reports(reported)
         if hurried:
             self._schedule.hurry(self._mono())
         if request is not None or self._mono() >= self._schedule.next:
@@ -130,9 +150,10 @@ class SourceThread:
 
     def _look(self, request: Request, watched: Closely, number: int, *, asked: bool) -> None:
         before, cpu_before = self._mono(), self._cpu()
+        everything, touched = self._extent(request, before)
         self._began = before
         try:
-            snapshot = self._snapshot(request, watched)
+            snapshot = self._snapshot(request, watched, everything, touched)
         except Exception:  # noqa: BLE001 - a source's bug is its own trouble
             log.exception("source_failed", path=str(self.source.place))
             self._scanned = None
@@ -142,18 +163,35 @@ class SourceThread:
         took = self._mono() - before
         was_stuck = took >= self._patience_s
         self._patience_s = min(max(STUCK_S, 2 * took), _MOST_PATIENCE_S)
-        self._schedule.looked(before, self._cpu() - cpu_before, snapshot.settles_in)
+        cost = self._cpu() - cpu_before
+        self._schedule.looked(before, cost, snapshot.settles_in, everything=everything)
         if asked or was_stuck or snapshot != self._last:
             self._last = snapshot
             self._post(Posted(snapshot, number))
 
-    def _snapshot(self, request: Request, watched: Closely) -> Snapshot:
+    def _extent(self, request: Request, now: float) -> tuple[bool, Collection[str]]:
+        """Whether to look at everything, and in which folders there was a change."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        everything = (
+            now >= self._schedule.everything_at
+            or touched is None
+            or self._scanned is None
+            or request.configurations
+        )
+        return everything, touched or ()
+
+    def _snapshot(
+        self, request: Request, watched: Closely, everything: bool, touched: Collection[str]
+    ) -> Snapshot:
         """The one before where nothing changed."""
         closely = {*watched, *request.closely}
         if request.configurations:
             # Before the scan, which may fail: what was asked for once is done with the next.
             self._configs.forget()
-        scanned = self.source.scan(closely=closely, at_once=request.at_once)
+        scanned = self.source.scan(
+            closely=closely, at_once=request.at_once, touched=touched, whole=everything
+        )
         if not request.configurations and self._last is not None and scanned is self._scanned:
             return self._last
         self._scanned = scanned

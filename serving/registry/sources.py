@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -60,10 +60,16 @@ class Sources:
         for thread in self.threads:
             thread.stop()
 
-    def hurry(self) -> None:
-        """Something changed: look soon, not when it is due."""
+    def hurry(self, touched: Collection[str] | None = None) -> None:
+        """Something changed: look soon, not when it is due. ``touched``: in these folders; None:
+        anywhere."""
         for thread in self.threads:
-            thread.hurry()
+            thread.hurry(touched)
+
+    def reports(self, reported: bool) -> None:
+        """Whether ``hurry`` tells of every change, so far as the system knows."""
+        for thread in self.threads:
+            thread.reports(reported)
 
     def looked(self) -> float | None:
         """When the source that was looked at the longest ago was (monotonic seconds); None where

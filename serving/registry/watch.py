@@ -1,10 +1,11 @@
-"""Hurries the next scan when the system reports a change; nothing depends on it.
+"""Hurries the next scan when the system reports a change, and says whether it reports them all.
 
 Watched are the directories themselves and the folders of models in them, not what lies
 deeper: a version comes, goes or is renamed in its model's folder, a swapped link likewise.
 Watching whole trees would cost a handle for every folder of every version, and would follow
 links out of them. What this doesn't see (a file that grows, another machine's writes to a
-network disk), the regular scan does.
+network disk), the regular scan does: as often as ever, unless all that is watched lies on disks
+of this machine.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from watchfiles import Change, watch
 
 from serving.events import log
+from serving.file_systems import is_local
 from serving.registry import tree
 from serving.registry.names import is_digits
 
@@ -35,20 +38,29 @@ _SOON_S = 0.2
 
 
 class Watcher:
-    """Calls ``hurry`` (from a thread of its own) soon after something changed at ``roots``.
+    """Calls ``hurry`` (from a thread of its own) soon after something changed at ``roots``, with
+    the folders where, or None for anywhere; and ``reports`` with whether it is called after every
+    change in all of them.
 
     Where the system can't watch, one line in the log says so, and the regular scan serves.
     """
 
     def __init__(
-        self, roots: Sequence[Path], hurry: Callable[[], None], *, follow_symlinks: bool = False
+        self,
+        roots: Sequence[Path],
+        hurry: Callable[[Collection[str] | None], None],
+        reports: Callable[[bool], None] = lambda reported: None,
+        *,
+        follow_symlinks: bool = False,
     ) -> None:
         self._roots = tuple(Path(root).absolute() for root in roots)
-        self._hurry = hurry
+        self._hurry, self._reports = hurry, reports
         self._follow = follow_symlinks
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._said = ""
+        # Of the roots, from before they were listed.
+        self._stamps: list[_Stamp | None] = []
 
     def start(self) -> None:
         self._thread.start()
@@ -69,14 +81,18 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 - the library's own; scans go on without it
                 self._say(error)
                 self._stopping.wait(_AGAIN_S)
+            finally:
+                self._reports(False)
 
     def _folders(self) -> dict[str, int]:
         """What is to be watched now, with inodes: a folder made anew is another one."""
         found: dict[str, int] = {}
+        self._stamps = self._stamps_now()
         for root in self._roots:
             with contextlib.suppress(OSError):
-                entries = tree.list_entries(str(root))
-                found[str(root)] = root.stat().st_ino
+                real = self._real(root)
+                entries = tree.list_entries(real)
+                found[real] = Path(real).stat().st_ino
                 for entry in entries:
                     if self._is_model(entry):
                         found[entry.path] = _inode(entry)
@@ -89,7 +105,7 @@ class Watcher:
             and (self._follow or not entry.is_symlink())
         )
 
-    def _watch(self, folders: dict[str, int]) -> None:
+    def _watch(self, folders: Mapping[str, int]) -> None:
         """Until the folders are others."""
         if not folders:
             self._stopping.wait(_AGAIN_S)
@@ -107,13 +123,45 @@ class Watcher:
             recursive=False,
             ignore_permission_denied=True,
         )
-        # What changed before the watch began.
-        self._hurry()
+        # What changed before the watch began; it has when it first says something.
+        self._hurry(None)
+        next(changes, None)
+        self._hurry(None)
+        if self._folders() != folders:
+            return
+        self._reports(self._are_all_reported(folders))
         for found in changes:
+            touched = _touched(found, folders)
             if found:
-                self._hurry()
-            if self._folders() != folders:
+                self._hurry(touched)
+            if self._may_be_others(touched) and self._folders() != folders:
                 return
+
+    def _are_all_reported(self, folders: Mapping[str, int]) -> bool:
+        """Whether the system tells of all that happens in these. Not where another machine, or
+        a host around this one, may write; nor where they may be more than are watched."""
+        missing = [root for root in map(self._real, self._roots) if root not in folders]
+        if sys.platform != "linux" or len(folders) >= MAX_WATCHED:
+            return False
+        if not all(map(os.path.isfile, missing)):
+            return False
+        try:
+            devices = {Path(folder).stat().st_dev: folder for folder in folders}
+            return all(is_local(Path(folder)) for folder in devices.values())
+        except OSError:
+            return False
+
+    def _may_be_others(self, touched: Collection[str]) -> bool:
+        """Whether the folders to be watched may be others since."""
+        if self._follow or any(self._real(root) in touched for root in self._roots):
+            return True
+        return self._stamps_now() != self._stamps
+
+    def _real(self, root: Path) -> str:
+        return os.path.realpath(root) if self._follow else str(root)
+
+    def _stamps_now(self) -> list[_Stamp | None]:
+        return [_stamp(self._real(root)) for root in self._roots]
 
     def _say(self, error: Exception) -> None:
         reason = type(error).__name__
@@ -124,6 +172,23 @@ class Watcher:
                 reason=reason,
                 effect="changes are found by the regular scan",
             )
+
+
+_Stamp = tuple[int, int, int, int]
+
+
+def _stamp(folder: str) -> _Stamp | None:
+    try:
+        found = Path(folder).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _touched(found: Collection[tuple[Change, str]], folders: Mapping[str, int]) -> set[str]:
+    """The folders in which something changed, or which did."""
+    paths = {path for _, path in found}
+    return {one for one in paths.union(map(os.path.dirname, paths)) if one in folders}
 
 
 def _inode(entry: os.DirEntry[str]) -> int:

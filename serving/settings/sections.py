@@ -147,8 +147,10 @@ class ThreadSettings(Section):
         description="How long a run keeps another model waiting for its permit before that may"
         " run beside it (seconds; 0: to its end); one whose runs are short waits less.",
     )
-    load: Count = Field(
-        default=1, description="Versions that are loaded at once, and slow ones beside them."
+    load: CountOrAuto = Field(
+        default=0,
+        description="Versions that are loaded at once, and as many slow ones beside them (0: the"
+        " CPUs, at most 4).",
     )
     calls: Count = Field(default=2, description="Threads for metadata, statistics and other calls.")
     switch_interval_s: Annotated[Seconds, Field(le=1.0)] = Field(

@@ -122,6 +122,12 @@ class Settings(Section):
         return self.threads.permits or machine.usable_threads()
 
     @property
+    def loads(self) -> int:
+        """Versions that may be loaded at once. Most of a load holds the interpreter's lock, and
+        each trial beside another wants a process and memory: more than a few gain nothing."""
+        return self.threads.load or min(4, machine.usable_threads())
+
+    @property
     def process_bytes(self) -> int:
         """Bytes that requests and answers may hold at once."""
         return self.limits.process_bytes or machine.usable_memory() // 4

@@ -44,6 +44,12 @@ class SteppedManager(Manager):
         return min(thread.turn() for thread in self._sources.threads)
 
 
+class Stats:
+    """Of a version that nobody asks."""
+
+    asked = False
+
+
 @dataclass
 class Loaded:
     """What a loader returns: nothing runs, but it knows when it was closed."""
@@ -54,6 +60,7 @@ class Loaded:
     world: World
     signature: Signature = SIGNATURE
     process: Any = None
+    at_rest: bool = True
     closed: bool = False
 
     @property
@@ -76,6 +83,10 @@ class Loaded:
     @property
     def queue(self) -> Any:
         return self
+
+    def shut(self) -> bool:
+        assert all(self is not routed for routed in self.world.routed())
+        return self.at_rest
 
     def close(self, timeout: float) -> bool:
         # Promise 2: whoever is closed must not be in the table any more.
@@ -112,7 +123,8 @@ class World:
         # That can still be started.
         self.threads = math.inf
         self.manager = SteppedManager(
-            Settings(**settings),
+            # How many at once matters to few: those say so.
+            Settings(**{"threads": {"load": 1}, **settings}),
             [root],
             self.publish,
             self.load,
@@ -152,7 +164,7 @@ class World:
 
     def new_stats(self, model: str, version: int) -> Any:
         self.stats.append((model, version))
-        return object()
+        return Stats()
 
     def load(self, **call: Any) -> Any:
         word = f"{call['name']}/{call['version']}"

@@ -2,7 +2,7 @@
 //! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
 
 use crate::error::ErrorCode;
-use crate::stats::{Histogram, Protocol, SECONDS, Stats, Timed};
+use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -17,6 +17,8 @@ pub struct Figures {
     /// Empty, with version 0, for requests that name what nobody has.
     pub model: Arc<str>,
     pub version: u64,
+    /// The protocols over which any request has come: of others there is nothing to tell.
+    pub asked: [bool; PROTOCOLS],
     /// Answers by protocol and outcome.
     pub outcomes: [[u64; OUTCOMES]; PROTOCOLS],
     /// By protocol.
@@ -71,13 +73,18 @@ impl Observed {
         self.counts[self.buckets - 1]
     }
 
+    /// Nothing yet, in a histogram of so many bounds.
+    const fn none(bounds: usize) -> Self {
+        Observed { counts: [0; MOST_BUCKETS], buckets: bounds + 1, sum: 0 }
+    }
+
     fn of<const N: usize>(histogram: &Histogram<N>) -> Self {
         const { assert!(N < MOST_BUCKETS) };
         let (below, all, sum) = histogram.read();
-        let mut counts = [0; MOST_BUCKETS];
-        counts[..N].copy_from_slice(&below);
-        counts[N] = all;
-        Observed { counts, buckets: N + 1, sum }
+        let mut observed = Observed { sum, ..Observed::none(N) };
+        observed.counts[..N].copy_from_slice(&below);
+        observed.counts[N] = all;
+        observed
     }
 }
 
@@ -93,14 +100,21 @@ impl Figures {
     /// in another.
     pub fn of(stats: &Stats) -> Self {
         let get = |counted: &AtomicU64| counted.load(Relaxed);
+        let requests = Protocol::ALL.map(|protocol| stats.requests(protocol));
+        let outcomes = |of: &Requests| of.outcomes.each_ref().map(get);
+        let seconds = |of: Option<&Histogram<{ SECONDS.len() }>>| {
+            of.map_or(const { Observed::none(SECONDS.len()) }, Observed::of)
+        };
+        let runs = |which: fn(&Runs) -> &Histogram<{ SECONDS.len() }>| seconds(stats.runs().map(which));
         Figures {
             model: stats.model.clone(),
             version: stats.version,
-            outcomes: stats.outcomes.each_ref().map(|all| all.each_ref().map(get)),
-            request: stats.request.each_ref().map(Observed::of),
-            queue: Observed::of(&stats.queue),
-            compute: Observed::of(&stats.compute),
-            batch: Observed::of(&stats.batch),
+            asked: requests.map(|of| of.is_some()),
+            outcomes: requests.map(|of| of.map_or([0; OUTCOMES], outcomes)),
+            request: requests.map(|of| seconds(of.map(|of| &of.took))),
+            queue: runs(|of| &of.queue),
+            compute: runs(|of| &of.compute),
+            batch: stats.runs().map_or(const { Observed::none(ROWS.len()) }, |of| Observed::of(&of.batch)),
             success: Times::of(&stats.success),
             fail: Times::of(&stats.fail),
             queued: Times::of(&stats.queued),

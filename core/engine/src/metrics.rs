@@ -1,7 +1,8 @@
 //! The core's figures in Prometheus text format 0.0.4; what there is to tell is in [`families`].
 //!
-//! Every series has the model and version of the table as it is now: those of a version that is
-//! gone are gone, and all unknown names share one empty label.
+//! Every series has the model and version of the table as it is now. Those of a version appear with
+//! its first request, those of a protocol with the first one over it, and they go with the version;
+//! all unknown names share one empty label.
 
 pub mod families;
 #[cfg(test)]
@@ -14,7 +15,7 @@ use crate::status;
 use families::{DISTRIBUTIONS, Distribution, Family, Kind, OF_SERVER, OF_VERSIONS, TRITON, Value};
 use std::fmt::Write;
 
-/// The families of all versions, then those of the server.
+/// The families of versions, of those in `all` that were asked; then those of the server.
 pub fn text(all: &[Figures], server: &Totals) -> String {
     let mut page = Page::new(all);
     page.outcomes();
@@ -35,7 +36,7 @@ pub fn text(all: &[Figures], server: &Totals) -> String {
     page.out
 }
 
-/// Triton's reasons; all four are there from the start.
+/// Triton's reasons; all four are there from a version's first request on.
 const REASONS: [&str; 4] = ["REJECTED", "CANCELED", "BACKEND", "OTHER"];
 
 /// Which of [`REASONS`] a word is.
@@ -72,6 +73,10 @@ struct Version<'a> {
 }
 
 impl Version<'_> {
+    fn protocols(&self) -> impl Iterator<Item = Protocol> {
+        Protocol::ALL.into_iter().filter(|&protocol| self.figures.asked[protocol as usize])
+    }
+
     fn protocol_labels(&self, protocol: Protocol) -> String {
         format!("{},protocol=\"{}\"", self.labels, protocol.name())
     }
@@ -85,7 +90,7 @@ impl<'a> Page<'a> {
         };
         Page {
             out: String::with_capacity(4096 + all.len() * 20_000),
-            versions: all.iter().map(version).collect(),
+            versions: all.iter().filter(|one| one.asked.contains(&true)).map(version).collect(),
         }
     }
 
@@ -112,7 +117,7 @@ impl<'a> Page<'a> {
         let family = &families::REQUESTS;
         self.head(family);
         for version in &self.versions {
-            for protocol in Protocol::ALL {
+            for protocol in version.protocols() {
                 let both = version.protocol_labels(protocol);
                 for (code, count) in by_code(version.figures, protocol) {
                     let labels = format!("{both},code=\"{code}\"");
@@ -144,10 +149,13 @@ impl<'a> Page<'a> {
         let bounds: Vec<String> = finite.chain(["+Inf".into()]).collect();
         for version in &self.versions {
             let series = (family.observed)(version.figures);
-            for (protocol, observed) in Protocol::ALL.into_iter().zip(series) {
-                let both = family.by_protocol.then(|| version.protocol_labels(protocol));
-                let labels = both.as_ref().unwrap_or(&version.labels);
-                histogram(&mut self.out, family, labels, observed, &bounds);
+            if !family.by_protocol {
+                histogram(&mut self.out, family, &version.labels, &series[0], &bounds);
+                continue;
+            }
+            for protocol in version.protocols() {
+                let labels = version.protocol_labels(protocol);
+                histogram(&mut self.out, family, &labels, &series[protocol as usize], &bounds);
             }
         }
     }

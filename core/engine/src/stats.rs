@@ -1,11 +1,12 @@
 //! Counters of one (model, version). Everything derives from the timings that ride with
-//! a request and a batch.
+//! a request and a batch. What takes room is made by the first request that needs it: of many
+//! versions most are asked by nobody.
 
 use crate::error::ErrorCode;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// Seconds, from a tiny model's queue time to a minute.
@@ -116,16 +117,49 @@ pub struct Run {
 
 const WORDS: usize = ErrorCode::ALL.len();
 
+/// The requests over one protocol.
+#[derive(Debug)]
+pub struct Requests {
+    /// Answers by outcome, success first and then by word.
+    pub outcomes: [AtomicU64; WORDS + 1],
+    pub took: Histogram<{ SECONDS.len() }>,
+}
+
+impl Requests {
+    fn new() -> Box<Self> {
+        Box::new(Requests {
+            outcomes: std::array::from_fn(|_| AtomicU64::new(0)),
+            took: Histogram::new(&SECONDS),
+        })
+    }
+}
+
+/// The runs, and the waiting for them.
+#[derive(Debug)]
+pub struct Runs {
+    pub queue: Histogram<{ SECONDS.len() }>,
+    pub compute: Histogram<{ SECONDS.len() }>,
+    pub batch: Histogram<{ ROWS.len() }>,
+}
+
+impl Runs {
+    fn new() -> Box<Self> {
+        Box::new(Runs {
+            queue: Histogram::new(&SECONDS),
+            compute: Histogram::new(&SECONDS),
+            batch: Histogram::new(&ROWS),
+        })
+    }
+}
+
 #[derive(Debug)]
 pub struct Stats {
     pub model: Arc<str>,
     pub version: u64,
-    /// Per protocol: answers by outcome, success first and then by word.
-    pub outcomes: [[AtomicU64; WORDS + 1]; 2],
-    pub request: [Histogram<{ SECONDS.len() }>; 2],
-    pub queue: Histogram<{ SECONDS.len() }>,
-    pub compute: Histogram<{ SECONDS.len() }>,
-    pub batch: Histogram<{ ROWS.len() }>,
+    /// By protocol; none before its first request.
+    requests: [OnceLock<Box<Requests>>; 2],
+    /// None before the first of them.
+    runs: OnceLock<Box<Runs>>,
     pub success: Timed,
     pub fail: Timed,
     pub queued: Timed,
@@ -157,11 +191,8 @@ impl Stats {
         Arc::new(Stats {
             model: model.into(),
             version,
-            outcomes: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            request: std::array::from_fn(|_| Histogram::new(&SECONDS)),
-            queue: Histogram::new(&SECONDS),
-            compute: Histogram::new(&SECONDS),
-            batch: Histogram::new(&ROWS),
+            requests: std::array::from_fn(|_| OnceLock::new()),
+            runs: OnceLock::new(),
             success: Timed::default(),
             fail: Timed::default(),
             queued: Timed::default(),
@@ -185,6 +216,30 @@ impl Stats {
         })
     }
 
+    /// A request has come: what is counted of its protocol is told from now on.
+    pub fn asked(&self, protocol: Protocol) -> &Requests {
+        self.requests[protocol as usize].get_or_init(Requests::new)
+    }
+
+    /// Whether any request has come yet.
+    pub fn is_asked(&self) -> bool {
+        self.requests.iter().any(|one| one.get().is_some())
+    }
+
+    /// `None` before the protocol's first request.
+    pub fn requests(&self, protocol: Protocol) -> Option<&Requests> {
+        self.requests[protocol as usize].get().map(|one| &**one)
+    }
+
+    /// `None` before the first of them.
+    pub fn runs(&self) -> Option<&Runs> {
+        self.runs.get().map(|one| &**one)
+    }
+
+    fn first_or_next_run(&self) -> &Runs {
+        self.runs.get_or_init(Runs::new)
+    }
+
     /// A request was answered: the one place where its outcome is counted.
     pub fn answered(&self, protocol: Protocol, outcome: Result<(), ErrorCode>, took: Duration) {
         let place = match outcome {
@@ -197,13 +252,14 @@ impl Stats {
                 1 + word as usize
             }
         };
-        self.outcomes[protocol as usize][place].fetch_add(1, Relaxed);
-        self.request[protocol as usize].observe_time(took);
+        let requests = self.asked(protocol);
+        requests.outcomes[place].fetch_add(1, Relaxed);
+        requests.took.observe_time(took);
     }
 
     /// A member of a batch that succeeded: how long it had waited.
     pub fn waited(&self, time: Duration) {
-        self.queue.observe_time(time);
+        self.first_or_next_run().queue.observe_time(time);
         self.queued.add(1, time);
     }
 
@@ -215,8 +271,9 @@ impl Stats {
         self.compute_input.add(requests, run.gather);
         self.compute_infer.add(requests, run.compute);
         self.compute_output.add(requests, run.scatter);
-        self.compute.observe_time(run.compute);
-        self.batch.observe(run.rows as f64, run.rows as u64, 1);
+        let runs = self.first_or_next_run();
+        runs.compute.observe_time(run.compute);
+        runs.batch.observe(run.rows as f64, run.rows as u64, 1);
         let epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.last_inference.store(u64::try_from(epoch.as_millis()).unwrap_or(0), Relaxed);
         let per_row = nanos(run.compute) / (run.rows.max(1) as u64);
@@ -261,7 +318,17 @@ mod tests {
         stats.ran(&run);
         assert_eq!(stats.compute_infer.get(), (2, 2_000_000));
         assert_eq!(stats.by_rows()[&5].runs, 1);
-        let (below, all, sum) = stats.batch.read();
+        let (below, all, sum) = stats.runs().unwrap().batch.read();
         assert_eq!((below[2], below[3], all, sum), (0, 1, 1, 5));
+    }
+    #[test]
+    fn what_takes_room_is_made_by_what_needs_it() {
+        let stats = Stats::new("m", 3);
+        assert!(!stats.is_asked() && stats.runs().is_none());
+        stats.asked(Protocol::Http);
+        assert!(stats.is_asked() && stats.runs().is_none());
+        assert!(stats.requests(Protocol::Http).is_some() && stats.requests(Protocol::Grpc).is_none());
+        stats.waited(Duration::ZERO);
+        assert!(stats.runs().is_some());
     }
 }

@@ -44,6 +44,14 @@ fn wait_for_departures(py: Python<'_>) {
     py.detach(|| engine::queue::departures::DEPARTURES.wait());
 }
 
+/// See [`engine::queue::first_requests`].
+#[pyfunction]
+#[pyo3(signature = (timeout = None))]
+fn wait_for_first_requests(py: Python<'_>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
+    let timeout = timeout.map(Duration::try_from_secs_f64).transpose().map_err(value_error)?;
+    Ok(py.detach(|| engine::queue::first_requests::FIRST_REQUESTS.wait(timeout)))
+}
+
 /// See [`engine::scheduling`].
 #[pyfunction]
 fn take_short_turns() {
@@ -60,6 +68,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     onnx::add(module)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
+    module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;
     module.add_class::<signature::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;

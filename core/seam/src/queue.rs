@@ -84,6 +84,10 @@ impl Queue {
         })
     }
 
+    fn announce_first(&self, py: Python<'_>, number: u64) {
+        py.detach(|| self.inner.announce_first(number));
+    }
+
     /// Wait for work and the permit to run it; `None` once closed and empty.
     fn next_batch(&self, py: Python<'_>) -> PyResult<Option<Batch>> {
         loop {

@@ -18,6 +18,11 @@ impl Stats {
         Stats { inner: engine::stats::Stats::new(model, version) }
     }
 
+    #[getter]
+    fn asked(&self) -> bool {
+        self.inner.is_asked()
+    }
+
     /// Triton's `ModelStatistics` as a dict; every key is always there.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let figures = Figures::of(&self.inner);

@@ -64,6 +64,8 @@ class Host:
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
         self._used = False
+        # As they were said last, and what they are.
+        self._settings: tuple[Message, Settings] | None = None
         self._thread = threading.get_ident()
         # From the word to stop until the version is dropped.
         self._stopping = False
@@ -107,7 +109,7 @@ class Host:
 
     def _ready(self, message: Message) -> Message:
         """What is the same for every version, done once."""
-        settings = Settings.model_validate(message["settings"])
+        settings = self._settings_in(message)
         runtime.start_global_pool(settings)
         self._use_first(settings)
         return {"ok": True}
@@ -115,7 +117,7 @@ class Host:
     def _load(self, message: Message) -> Message:
         self._drop(message)
         config = plain.from_plain(message["config"])
-        settings = Settings.model_validate(message["settings"])
+        settings = self._settings_in(message)
         path = Path(message["path"])
         graph = read_file_nodes(path, config.model_filename)
         if graph is not None:
@@ -133,6 +135,13 @@ class Host:
         )
         self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), graph)
         return {"ok": True}
+
+    def _settings_in(self, message: Message) -> Settings:
+        """Of one gateway they are always the same."""
+        said, known = message["settings"], self._settings
+        if known is None or known[0] != said:
+            known = self._settings = (said, Settings.model_validate(said))
+        return known[1]
 
     def _use_first(self, settings: Settings) -> None:
         if not self._used:

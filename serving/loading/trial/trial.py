@@ -38,8 +38,11 @@ NICENESS = 10
 IDLE_S = 5.0
 # Started ahead of the first trial: the registry may need a while to be settled.
 PREPARED_S = 20.0
-# Kept at once: one for quick trials, and one for slow ones beside them.
+# Kept at once where nobody says: one for quick trials, and one for slow ones beside them.
 _MOST_IDLE = 2
+# How long a trial waits for another's child before it has one of its own: most trials are done long
+# before a new process has as much as its imports.
+SOON_S = 0.25
 # For a trial to obey, and from one word to the next until it does.
 _STOP_S = 1.0
 _AGAIN_S = 0.05
@@ -88,14 +91,25 @@ def is_wanted(config: ModelConfig, settings: Settings) -> bool:
 
 
 class Trial:
-    """Children that try versions; at most two are kept between trials."""
+    """Children that try versions, one at a time each; at most ``most_idle`` are kept between
+    trials. ``soon_s``: for how long a trial waits for the child of another before it has one of
+    its own. Safe from any thread."""
 
-    def __init__(self, spawn: Callable[[], Child] | None = None, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[], Child] | None = None,
+        idle_s: float = IDLE_S,
+        most_idle: int = _MOST_IDLE,
+        soon_s: float = SOON_S,
+    ) -> None:
         self._spawn = spawn or _spawned
-        self._idle_s = idle_s
+        self._idle_s, self._most_idle, self._soon_s = idle_s, most_idle, soon_s
         self._lock = threading.Lock()
+        # Told when a trial is over: its child is idle, or has ended.
+        self._freed = threading.Condition(self._lock)
         # The last one used stands last.
         self._idle: list[Child] = []
+        self._busy = 0
         self._timer: threading.Timer | None = None
         self._closed = False
 
@@ -123,11 +137,17 @@ class Trial:
         Raises LoadError for what may go better another time or took too long;
         LoadCancelledError.
         """
-        try:
-            child = self._take()
-        except OSError as error:
-            words = "no process could be started for its trial"
-            raise LoadError(words, str(error), Retry.LATER) from error
+        with self._turn():
+            try:
+                child = self._take()
+            except OSError as error:
+                words = "no process could be started for its trial"
+                raise LoadError(words, str(error), Retry.LATER) from error
+            return self._tried(child, job, cancelled, on_ready)
+
+    def _tried(
+        self, child: Child, job: Job, cancelled: Cancellation, on_ready: Callable[[], None]
+    ) -> Findings | Failure:
         try:
             with _watched(child, cancelled):
                 outcome = _stages(child, job, on_ready)
@@ -140,6 +160,19 @@ class Trial:
         if outcome is None or cancelled():
             raise LoadCancelledError
         return outcome
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """For one trial: from when a child is idle, or was waited for long enough."""
+        with self._freed:
+            self._freed.wait_for(lambda: self._idle or not self._busy, self._soon_s)
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._freed:
+                self._busy -= 1
+                self._freed.notify()
 
     def _take(self) -> Child:
         while (child := self._pop()) is not None:
@@ -160,7 +193,7 @@ class Trial:
 
     def _keep(self, child: Child, seconds: float) -> None:
         with self._lock:
-            keep = len(self._idle) < _MOST_IDLE and not self._closed
+            keep = len(self._idle) < self._most_idle and not self._closed
             if keep:
                 self._idle.append(child)
                 self._stop_timer()
@@ -235,9 +268,10 @@ def _stages(child: Child, job: Job, on_ready: Callable[[], None]) -> Findings | 
     to stop."""
     end = time.monotonic() + job.settings.loading.trial_timeout_s
     answer: Message = {}
-    settings = {"settings": job.settings.model_dump(mode="json")}
+    load = _load(job)
     stages: tuple[tuple[str, Message], ...]
-    stages = ((_READY, settings), (_LOAD, _load(job)), (_SAMPLES, {}), (_REHEARSE, {}))
+    settings = {"settings": load["settings"]}
+    stages = ((_READY, settings), (_LOAD, load), (_SAMPLES, {}), (_REHEARSE, {}))
     for stage, message in stages:
         if stage == _LOAD:
             on_ready()

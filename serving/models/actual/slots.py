@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from serving import machine
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
-from serving.events import log
 from serving.model_config import ModelConfig
+from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
 from serving.models.actual.works import VersionStats, Work, Works
@@ -65,7 +65,8 @@ class Load(Protocol):
 class Outside:
     """What slots need of the world. ``post`` runs something in the loop; ``changed`` hears there of
     which model a thread reported something; ``mono`` and ``wall``: seconds, monotonic and since
-    the epoch; ``spawn``: (name, work) in a thread;
+    the epoch; ``mention`` is ``post`` for what may wait a moment for more, and ``shown`` is
+    ``changed`` where nothing is to be decided anew; ``spawn``: (name, work) in a thread;
     ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
 
     settings: Settings
@@ -75,7 +76,9 @@ class Outside:
     wall: Callable[[], float]
     spawn: Callable[[str, Callable[[], None]], None]
     post: Callable[[Callable[[], None]], None]
+    mention: Callable[[Callable[[], None]], None]
     changed: Callable[[str], None]
+    shown: Callable[[str], None]
     objection: Callable[[Slot], str]
 
 
@@ -254,8 +257,8 @@ class Slots:
                 settings=outside.settings,
                 stats=work.stats,
                 cancelled=ending,
-                on_trying=lambda: self._report(work, self._on_trying),
-                on_warming=lambda: self._report(work, self._on_warming),
+                on_trying=lambda: outside.mention(partial(self._note_trying, work)),
+                on_warming=lambda: outside.mention(partial(self._note_warming, work)),
                 on_changed=lambda: outside.post(partial(outside.changed, slot.model)),
             )
         except BaseException as error:  # noqa: BLE001 - every failure is this version's alone
@@ -279,8 +282,14 @@ class Slots:
         """Whether its files are others than when the load began."""
         return slot.origin.fingerprint() != slot.key.files
 
-    def _on_trying(self, work: Work) -> None:
+    def _note_trying(self, work: Work) -> None:
         work.slot.trying_since = self._outside.mono()
+        self._outside.changed(work.slot.model)
+
+    def _note_warming(self, work: Work) -> None:
+        """On its way still: it waits for no place, and gives none back."""
+        self._on_warming(work)
+        self._outside.shown(work.slot.model)
 
     def _on_warming(self, work: Work) -> None:
         if work.slot.state is State.LOADING:
@@ -336,30 +345,24 @@ class Slots:
 
     def close_left(self) -> None:
         """To be called once the published views route to none of them any more. Raises
-        RuntimeError where no thread can be had; the rest is closed by the next call."""
-        while self._to_close:
-            work = self._to_close[0]
-            self._outside.spawn(f"close-{work.slot.model}", partial(self._close_in_thread, work))
-            del self._to_close[0]
+        RuntimeError where no thread can be had; they are closed by the next call then."""
+        if self._to_close:
+            spawn, works = self._outside.spawn, tuple(self._to_close)
+            close = partial(close_all, works, self._close_in_thread, spawn)
+            spawn(f"close-{works[0].slot.model}", close)
+            self._to_close.clear()
 
     def _close_in_thread(self, work: Work) -> None:
         if work.loaded is not None:
-            self._close(work.slot, work.loaded)
+            close_one(work.slot, work.loaded, self.close_timeout)
         self._report(work, self._gone)
 
     def _close_unused(self, work: Work, loaded: Loaded) -> None:
-        close = partial(self._close, work.slot, loaded)
+        close = partial(close_one, work.slot, loaded, self.close_timeout)
         try:
             self._outside.spawn(f"close-{work.slot.model}", close)
         except RuntimeError:
             close()  # here: nothing runs in it that would have to be waited for
-
-    def _close(self, slot: Slot, loaded: Loaded) -> None:
-        try:
-            if not loaded.close(self.close_timeout):
-                log.warning("close_cut_off", model=slot.model, version=slot.version)
-        except Exception:  # noqa: BLE001 - it is out of service either way
-            log.exception("close_failed", model=slot.model, version=slot.version)
 
     def leave_all(self) -> set[str]:
         """The server stops. The models that it touched."""

@@ -9,6 +9,8 @@ from serving.model_config.schema import VersionPolicy
 from serving.models.state import SlotKey
 from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig, Origin
 
+# Files of so many bytes are loaded in well under a second.
+_SMALL = 16 * 1024 * 1024
 _UNSETTLED = "its configuration is still changing"
 
 
@@ -19,7 +21,7 @@ class Candidate:
 
     ``note``: why it is not whole, ``settling``: only because something changed a moment ago,
     ``gone``: because it is off the disk. ``exact``: a command asked for these very files, so a
-    version loaded from others has to make way.
+    version loaded from others has to make way. ``size``: of its files (bytes, 0: not known).
     """
 
     key: SlotKey
@@ -29,6 +31,12 @@ class Candidate:
     settling: bool = False
     exact: bool = False
     gone: bool = False
+    size: int = 0
+
+    @property
+    def weight(self) -> int:
+        """How many times ``_SMALL`` its files have, as a power of two; 0 for all that is small."""
+        return (self.size // _SMALL).bit_length()
 
     @property
     def version(self) -> int:
@@ -88,6 +96,7 @@ def _candidate(
         note=version.why_not or ("" if found.config_settled else _UNSETTLED),
         settling=version.settling or (version.whole and known is None),
         exact=version.number in exact,
+        size=version.size,
     )
 
 

@@ -295,8 +295,8 @@ def _turns(
     chosen: Sequence[Candidate], slots: ByVersion, now: float, limits: Limits
 ) -> Iterator[tuple[Turn, Slot]]:
     """Who may be loaded now, with its place in the line: first attempts before retries, those
-    that gave way to others less often, models without an answer before others, newest versions
-    first."""
+    that gave way to others less often, models without an answer before others, the small
+    before the huge, newest versions first."""
     has_answer = any(s.state is State.READY for same in slots.values() for s in same)
     for rank, candidate in enumerate(chosen):
         slot = find_in(slots, candidate) if candidate.whole else None
@@ -305,4 +305,5 @@ def _turns(
         at = retry_at(slot, limits)
         if slot.state is State.NEW or (at is not None and at <= now):
             again = slot.attempts > 0
-            yield (again, slot.gave_way, has_answer, rank, -slot.version, slot.model), slot
+            order = (rank, candidate.weight, -slot.version, slot.model)
+            yield (again, slot.gave_way, has_answer, *order), slot

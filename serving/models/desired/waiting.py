@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from serving.models.state import Slot
 
 # A place in the line: whether it was tried before, how often it gave way, whether its model
-# answers already, its rank among what is desired of the model, its version (negative), its model.
-Turn = tuple[bool, int, bool, int, int, str]
+# answers already, its rank among what is desired of the model, how large its files are, its version
+# (negative), its model.
+Turn = tuple[bool, int, bool, int, int, int, str]
 
 
 class Waiting:

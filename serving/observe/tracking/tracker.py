@@ -26,7 +26,8 @@ _SERVED = frozenset({State.READY, State.DRAINING})
 class Tracker:
     """Windows of all versions, in memory for ``windows`` and to every target that is set.
 
-    ``counters``: of every version that is loaded. Raises ConfigError where a target's settings
+    ``counters``: of every version that is loaded and was ever asked; others have no windows, for
+    nothing happens in them. Raises ConfigError where a target's settings
     can't be used.
     """
 
@@ -110,7 +111,8 @@ class Tracker:
         counters = self._counters()
         now, clock = time.time(), time.monotonic()
         span = Span(self._since, now, clock - self._clock)
-        served = dict(self._served())
+        asked = counters.keys() | self._facts.keys()
+        served = {key: view for key, view in self._served() if key in asked}
         # A version that has gone has its last window, where its counters are still there.
         measured = {key: view.facts.cost for key, view in served.items()}
         costs = {**dict.fromkeys(self._facts), **measured}

@@ -80,19 +80,34 @@ def test_the_summary_names_what_answers_and_what_failed() -> None:
 def test_progress_is_told_the_rarer_the_longer_it_takes() -> None:
     views = (model("m", version(1), loading(2), loading(3, State.NEW)),)
     progress = Progress(0.0)
-    said = [now for now in range(120) if progress.line(views, float(now))]
+    said = [now for now in range(120) if progress.standing(views, float(now))]
     assert said == [2, 4, 8, 16, 32, 62, 92]
-    words = Progress(0.0).line(views, 12.0)
-    assert words == "loading for 12 s: 1 of 3 versions done; now m 2"
-    assert Progress(0.0).line((model("m", version(1)),), 12.0) == ""
+    standing = Progress(0.0).standing(views, 12.0)
+    assert standing is not None
+    assert standing.words() == "loading for 12 s: 1 of 3 versions done; now m 2"
+    assert Progress(0.0).standing((model("m", version(1)),), 12.0) is None
 
 
 def test_the_progress_of_many_says_how_long_the_rest_may_take() -> None:
     done = [model(f"done{number}", version(1)) for number in range(400)]
     rest = [model(f"rest{number}", loading(1, State.NEW)) for number in range(1200)]
-    line = Progress(0.0).line((*done, *rest), 4.0)
+    standing = Progress(0.0).standing((*done, *rest), 4.0)
+    assert standing is not None
     words = "loading for 4 s: 400 of 1,600 versions done, about 12 s left; now rest0 1, rest1 1,"
-    assert line.startswith(words)
+    assert standing.words().startswith(words)
+
+
+def test_how_long_the_rest_may_take_goes_by_the_last_pace_where_enough_was_done_in_it() -> None:
+    """The first seconds are the process's own start."""
+
+    def views(done: int) -> tuple[ModelView, ...]:
+        ready = [model(f"done{number:03}", version(1)) for number in range(done)]
+        rest = [model(f"rest{number:03}", loading(1, State.NEW)) for number in range(100 - done)]
+        return (*ready, *rest)
+
+    progress = Progress(0.0)
+    told = [progress.standing(views(done), now) for done, now in ((5, 3.0), (45, 6.0), (50, 12.0))]
+    assert [one and one.left_s for one in told] == [None, 3.0 / 40 * 55, 12.0 / 50 * 50]
 
 
 def test_what_is_kept_from_being_served_on_purpose_is_told_and_has_not_failed() -> None:

@@ -122,10 +122,13 @@ def test_the_histograms_are_what_prometheus_is_told(busy: World, name: str) -> N
     assert figures.histograms.keys() == HISTOGRAMS.keys()
     found = figures.histograms[name]
     for row, key in enumerate(figures.versions):
+        # A protocol is told from its first request on.
+        asked = figures.outcomes[row].any(axis=1) if name == "total" else np.array([True])
         counts = told.values(f"{family}_bucket", key)
-        assert found.counts[row].flatten().tolist() == counts
-        assert found.sums[row].tolist() == told.values(f"{family}_sum", key)
-        assert found.counts[row, :, -1].tolist() == told.values(f"{family}_count", key)
+        assert found.counts[row, asked].flatten().tolist() == counts
+        assert found.sums[row, asked].tolist() == told.values(f"{family}_sum", key)
+        assert found.counts[row, asked, -1].tolist() == told.values(f"{family}_count", key)
+        assert not found.counts[row, ~asked].any()
     assert found.counts[1, :, -1].sum() > 0
     assert [*found.bounds.tolist(), float("inf")] == told.bounds(family)
 
@@ -158,10 +161,20 @@ def test_outcomes_are_the_error_words_and_each_has_a_code_on_each_door() -> None
 
 def test_only_the_versions_named_are_there_each_once_and_in_order(world: World) -> None:
     _publish(world, ("b", 10), ("b", 9), ("a", 1))
-    assert world.server.figures().versions == [("", 0), ("a", 1), ("b", 9), ("b", 10)]
     named = [("b", 10), ("a", 1), ("b", 10), ("a", 2), ("c", 1), ("", 0)]
     assert world.server.figures(named).versions == [("a", 1), ("b", 10)]
     assert world.server.figures([]).versions == []
+
+
+def test_without_names_all_that_were_asked_are_there(world: World) -> None:
+    """What nobody asked costs nothing, unless it is named."""
+    assert world.server.figures().versions == []
+    assert world.server.figures([ECHO]).versions == [ECHO]
+    assert world.server.figures([ECHO]).outcomes.sum() == 0
+    Http().ask(world)
+    assert world.server.figures().versions == [ECHO]
+    Http().ask(world, model="absent")
+    assert world.server.figures().versions == [("", 0), ECHO]
 
 
 def test_figures_stay_as_they_were_when_they_were_taken(world: World) -> None:
@@ -193,8 +206,8 @@ def test_a_versions_counters_are_its_row(busy: World) -> None:
 
 
 def test_looking_again_finds_what_changed_and_what_did_not(world: World) -> None:
-    before = counters_of(world.server.figures())[ECHO]
-    assert counters_of(world.server.figures())[ECHO] == before
+    before = counters_of(world.server.figures([ECHO]))[ECHO]
+    assert counters_of(world.server.figures([ECHO]))[ECHO] == before
     Http().ask(world)
     now = counters_of(world.server.figures())[ECHO]
     assert (before.queue.count, now.queue.count) == (0, 1)
@@ -203,6 +216,8 @@ def test_looking_again_finds_what_changed_and_what_did_not(world: World) -> None
 
 def test_requests_for_unknown_names_are_nobodys_window(world: World) -> None:
     Http().ask(world, model="absent")
+    assert counters_of(world.server.figures()).keys() == set()
+    Http().ask(world)
     assert counters_of(world.server.figures()).keys() == {ECHO}
 
 

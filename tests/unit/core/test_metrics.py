@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import grpc
@@ -13,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving import _core
+from tests.clients.gateway import wait_until
 from tests.unit.core.test_observe import SERVICE, Grpc, Http, World, grpc_message
 
 REASONS = {"REJECTED", "CANCELED", "BACKEND", "OTHER"}
@@ -122,14 +124,53 @@ def test_a_full_line_counts_as_rejected(world: World) -> None:
 
 def test_fault_95_names_that_nobody_has_share_one_series(world: World) -> None:
     Http().ask(world, model="absent")
+    Grpc().ask(world, model="absent")
     size = len(world.server.metrics())
     for i in range(50):
         Http().ask(world, model=f"absent{i}")
         Grpc().ask(world, model=f"absent{i}")
     assert value(world, "serving_request_total", model="", version="", code="404") == 51
-    assert value(world, "nv_inference_request_failure", model="", reason="OTHER") == 101
+    assert value(world, "nv_inference_request_failure", model="", reason="OTHER") == 102
     assert "absent" not in world.server.metrics().decode()
     assert len(world.server.metrics()) < size + 200  # longer numbers, and one more code
+
+
+def _series(world: World) -> set[str]:
+    lines = world.server.metrics().decode().splitlines()
+    return {line.rpartition(" ")[0] for line in lines if 'model="echo"' in line}
+
+
+def test_series_appear_with_the_first_request_and_those_of_a_protocol_with_its_own(
+    world: World,
+) -> None:
+    assert _series(world) == set()
+    Grpc().ask(world)
+    first = _series(world)
+    assert first
+    assert not any('protocol="http"' in one for one in first)
+    Http().ask(world, ["bad"])
+    both = _series(world)
+    assert first < both
+    assert all('protocol="http"' in one for one in both - first)
+    Http().ask(world)
+    assert both <= _series(world), "what was there stays"
+
+
+def test_a_first_request_that_still_runs_is_told(world: World) -> None:
+    """Whoever waits is seen to wait, also where nothing was answered yet."""
+    slow = _core.Queue(
+        model="slow",
+        version=1,
+        inputs=[_core.TensorSpec("x", "BYTES", [-1])],
+        outputs=[_core.TensorSpec("y", "BYTES", [-1])],
+    )
+    world.server.publish([_core.Route("slow", {1: slow}, 1)])
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(Http().ask, world, model="slow")
+        wait_until(lambda: value(world, "serving_queue_requests", model="slow") == 1, 10, "queued")
+        assert value(world, "serving_in_flight_requests", model="slow") == 1
+        slow.abort("unavailable", "that is enough")
+        assert asked.result(20).code == "503"
 
 
 def test_fault_76_the_series_of_a_version_go_with_it(world: World) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from serving.errors import ErrorCode
+from serving.execution import first_requests
 from serving.execution.abandoned import Runs
 from serving.execution.instances import Instances
 from serving.execution.isolation.crashes import CrashError, NotRunningError
@@ -100,6 +101,10 @@ class Queue:
         requests = [Request(value) for value in values]
         self.line.put(Batch(requests))
         return requests
+
+    def announce_first(self, number):
+        """As if a request were there from the start."""
+        assert first_requests.start([number]) == []
 
     def next_batch(self):
         item = self.line.get(timeout=60)

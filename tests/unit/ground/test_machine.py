@@ -109,7 +109,7 @@ def test_cpus_are_told_apart_by_model_and_instruction_sets(tmp_path):
     text = "processor\t: 0\nmodel name\t: A\ncpu MHz\t\t: {}\nflags\t: fpu {}\n\nprocessor\t: 1\n"
     one.write_text(text.format(2400, "avx2"))
     two.write_text(text.format(1200, "avx2"))
-    assert machine.processor(one) == machine.processor(two)
+    assert machine.processor_in(one) == machine.processor_in(two)
     two.write_text(text.format(2400, "avx512f"))
-    assert machine.processor(one) != machine.processor(two)
-    assert machine.processor(tmp_path / "absent")
+    assert machine.processor_in(one) != machine.processor_in(two)
+    assert machine.processor_in(tmp_path / "absent")

@@ -399,6 +399,7 @@ def test_zero_is_decided_by_the_machine() -> None:
     settings = Settings()
     assert settings.intra_op_threads == settings.permits == machine.usable_threads()
     assert settings.io_threads >= 1
+    assert settings.loads == min(4, machine.usable_threads())
     assert settings.process_bytes == machine.usable_memory() // 4
 
 

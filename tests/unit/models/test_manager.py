@@ -223,13 +223,38 @@ def test_what_no_thread_could_be_started_to_close_is_closed_later_and_once(world
     left = world.routed()
     for model in ("a", "b"):
         world.manager.command(UnloadModel(model))
-    world.threads = 1
+    world.threads = 0
     for _ in range(3):
         with pytest.raises(RuntimeError):
             world.tick()
     world.threads = math.inf
     world.settle()
     assert [one.closed for one in left] == [True, True]
+
+
+@pytest.mark.parametrize(("threads", "own"), [(math.inf, 2), (2, 1), (1, 0)])
+def test_those_at_rest_are_closed_in_one_thread_and_the_others_as_threads_allow(
+    world: World, threads: float, own: int
+) -> None:
+    """However many leave at once; one whose runs take long holds up no other's end."""
+    names = [f"m{number}" for number in range(20)]
+    for model in names:
+        world.write(model, 1)
+    world.change()
+    left = world.routed()
+    for busy in left[:2]:
+        busy.at_rest = False
+    for model in names:
+        world.manager.command(UnloadModel(model))
+    world.threads = threads
+    world.tick()
+    assert world.run_jobs() == ["close-m0"]
+    assert sum(not one.closed for one in left) == own
+    assert all(one.closed for one in left[2:])
+    assert len(world.run_jobs()) == own
+    world.settle()
+    assert all(one.closed for one in left)
+    assert all(world.states(model) == {} for model in names)
 
 
 def test_what_was_loaded_in_vain_is_closed_where_no_thread_can_be_started(world: World) -> None:
@@ -375,7 +400,7 @@ class _Costly:
         self.real = world.manager._sources.threads[0].source
         self.place = self.real.place
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Any:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Any:
         self.world.cpu += self.seconds
         return self.real.scan(closely, at_once)
 

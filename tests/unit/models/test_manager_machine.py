@@ -79,7 +79,7 @@ class Source:
         self.configs: dict[str, ModelConfig] = {}
         self.readable = True
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         if not self.readable:
             return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
         return Snapshot(tuple(self._found(name) for name in sorted(self.models)))
@@ -346,7 +346,7 @@ class ManagerMachine(RuleBasedStateMachine):
         loading = [
             s for s in self.manager._slots.all() if s.state in (State.LOADING, State.WARMING)
         ]
-        assert len(loading) <= self.settings.threads.load
+        assert len(loading) <= self.settings.loads
 
     @invariant()
     def an_older_command_has_ended_when_another_one_was_given(self) -> None:

@@ -12,14 +12,25 @@ import prometheus_client
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving import __version__
+from serving import __version__, _core
+from serving.loading.batching.cost import CostCurve
 from serving.loading.facts import VersionFacts
 from serving.model_config.schema import ModelConfig
-from serving.models.state import State
+from serving.models.state import State, Transition
 from serving.models.views import ModelView, Route, VersionView
+from serving.observe import families
 from serving.observe.families import number
 from serving.observe.prometheus import CONTENT_TYPE, Exposition
+from serving.observe.version_counters import VersionCounters
 from serving.registry.folder_origin import FolderOrigin
+from serving.settings import Settings
+
+
+class _Stats:
+    """A version's counters, as far as it is looked at here."""
+
+    def __init__(self, asked: bool) -> None:
+        self.asked = asked
 
 
 def _version(
@@ -104,6 +115,88 @@ def test_a_scrape_reads_only_the_models_that_changed_since_the_last() -> None:
     assert ({"model": "m99"}, 2.0) in _samples(text, "serving_model_default_version")
 
 
+# What a version's requests may cost, and what bounds them.
+_BESIDE_REQUESTS = {
+    "serving_model_cost_fixed_seconds",
+    "serving_model_cost_per_row_seconds",
+    "serving_model_best_batch_rows",
+    "serving_batch_limit_rows",
+    "serving_queue_limit_requests",
+    "serving_queue_limit_rows",
+    "serving_queue_limit_bytes",
+}
+
+
+def _unused(name: str) -> ModelView:
+    """A model that serves, with all that can be known of it."""
+    config = ModelConfig(max_queue_requests=1024, max_queue_rows=65536, max_queue_bytes=256 << 20)
+    cost = CostCurve(0.00012345678901234567, 1.2345678901234567e-05, 8)
+    known = _version(1, config=config, cost=cost, memory_bytes=12345678, load_seconds=1 / 3)
+    version = dataclasses.replace(known, ready_since=1700000000.123456, stats=_Stats(False))
+    return ModelView(name, (version,), Route(1))
+
+
+def _names_told(text: bytes, model: str) -> set[str]:
+    return {
+        sample.name
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.labels.get("model") == model
+    }
+
+
+def test_what_stands_beside_requests_is_told_from_the_first_of_them_on() -> None:
+    exposition, views = Exposition(), (_reads(_unused("a")), _reads(_unused("b")))
+    before = exposition.render(b"", views)
+    assert not _names_told(before, "a") & _BESIDE_REQUESTS
+    assert {"serving_model_state", "serving_model_memory_bytes"} <= _names_told(before, "a")
+    views[0].versions[0].stats.asked = True
+    after = exposition.render(b"", views)
+    assert _names_told(after, "a") == _names_told(before, "a") | _BESIDE_REQUESTS
+    assert _names_told(after, "b") == _names_told(before, "b")
+    _Read.count = 0
+    assert _stable(exposition.render(b"", views)) == _stable(after)
+    assert _Read.count == 0
+    views[1].versions[0].stats.asked = True
+    _Read.count = 0
+    exposition.render(b"", views)
+    one, _Read.count = _Read.count, 0
+    Exposition().render(b"", views)
+    assert 0 < one < _Read.count, "only the one that was asked is read again"
+
+
+def test_an_unused_model_costs_a_scrape_less_than_a_thousand_bytes() -> None:
+    tally = VersionCounters()
+    exposition = Exposition()
+    exposition.add(families.LOADS, tally.loads)
+    exposition.add(families.DEFAULT_CHANGES, tally.default_changes)
+    server = _core.Server(Settings(http_port=0, grpc_port=0).core())
+    nothing = len(exposition.render(server.metrics(), ()))
+    views = tuple(_unused(f"some-model-{number:04}") for number in range(100))
+    server.publish([_core.Route(view.name, {1: _queue(view.name)}, 1) for view in views])
+    for view in views:
+        tally.on_event(Transition(1.0, view.name, 1, State.READY, ""))
+    tally.on_change({view.name: view for view in views})
+    text = exposition.render(server.metrics(), views)
+    assert 200 < (len(text) - nothing) / len(views) < 1000
+
+
+def _queue(model: str) -> _core.Queue:
+    x = [_core.TensorSpec("x", "FP32", [-1])]
+    return _core.Queue(model=model, version=1, inputs=x, outputs=x)
+
+
+def test_a_family_whose_samples_are_the_same_tuple_is_written_once() -> None:
+    tally, exposition = VersionCounters(), Exposition()
+    exposition.add(families.LOADS, tally.loads)
+    tally.on_event(Transition(1.0, "m", 1, State.READY, ""))
+    assert tally.loads() is tally.loads()
+    name, ready = "serving_model_load_total", {"model": "m", "outcome": "ready"}
+    assert (ready, 1.0) in _samples(exposition.render(b"", ()), name)
+    tally.on_event(Transition(2.0, "m", 2, State.READY, ""))
+    assert (ready, 2.0) in _samples(exposition.render(b"", ()), name)
+
+
 def _stable(text: bytes) -> list[bytes]:
     """Without what the system says of the process."""
     return [line for line in text.splitlines() if not line.startswith(b"process_")]
@@ -135,7 +228,7 @@ def test_a_versions_child_is_looked_at_in_every_scrape() -> None:
 def test_limits_and_times_of_a_ready_version_are_told() -> None:
     config = ModelConfig(max_queue_requests=5, max_queue_rows=6, max_queue_bytes=7 * 10**10)
     version = dataclasses.replace(
-        _version(3, config=config), ready_since=1700000000.25, held_back=True
+        _version(3, config=config), ready_since=1700000000.25, held_back=True, stats=_Stats(True)
     )
     text = Exposition().render(b"", (ModelView("m", (version,), Route(3), pinned=3),))
     expected = {

@@ -48,7 +48,7 @@ class Hanging(DirectorySource):
         self.scanned_in: set[str] = set()
         self.error: Exception | None = None
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         self.scanned_in.add(threading.current_thread().name)
         self.asked.set()
         assert self.answers.wait(60.0)
@@ -304,7 +304,7 @@ class ObjectStore:
         versions = tuple(FoundVersion(o.number, o, o.fingerprint(), True) for o in origins)
         self.snapshot = Snapshot((FoundModel("m", Path("bucket/m"), versions),))
 
-    def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+    def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         return self.snapshot
 
 
@@ -338,7 +338,7 @@ def test_a_look_that_took_long_and_ended_gives_the_next_one_longer() -> None:
     class Slow:
         place = Path("/slow")
 
-        def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+        def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
             now[0] += takes[0]
             return Snapshot()
 
@@ -364,7 +364,9 @@ def test_what_was_asked_for_is_answered_by_the_look_after_one_that_broke() -> No
     class Breaking(Schedule):
         broken = False
 
-        def looked(self, began: float, cost: float, settles_in: float | None) -> None:
+        def looked(
+            self, began: float, cost: float, settles_in: float | None, *, everything: bool = True
+        ) -> None:
             if self.broken:
                 raise RuntimeError("a bug of ours")
             super().looked(began, cost, settles_in)
@@ -373,7 +375,7 @@ def test_what_was_asked_for_is_answered_by_the_look_after_one_that_broke() -> No
         place = Path("/empty")
         last = Snapshot()
 
-        def scan(self, closely: Closely = (), at_once: Closely = ()) -> Snapshot:
+        def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
             return self.last
 
     posted: list[Posted] = []

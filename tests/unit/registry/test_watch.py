@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class Hurried:
     def __init__(self) -> None:
         self._called = threading.Event()
 
-    def __call__(self) -> None:
+    def __call__(self, touched: Collection[str] | None = None) -> None:
         self._called.set()
 
     def forget(self) -> None:

@@ -157,6 +157,7 @@ impl<'a> OutcomeGuard<'a> {
         match resolved {
             Ok(resolved) => {
                 let queue = resolved.queue.clone();
+                queue.stats().asked(self.protocol);
                 self.place = Place::On(resolved);
                 Ok(queue)
             }

@@ -59,7 +59,7 @@ impl Server {
     }
 
     /// What versions did until now, in order of model and version: those of the table that are
-    /// named, or all of them after the requests whose names nobody has.
+    /// named; or all that were ever asked, after the requests whose names nobody has.
     pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
         let table = self.shared.routes.table();
         let stats = |queue: &Arc<Queue>| queue.stats().clone();
@@ -69,8 +69,8 @@ impl Server {
         let mut counted: Vec<Arc<Stats>> = match named {
             Some(named) => named.iter().filter_map(find).collect(),
             None => {
-                let all = table.routes().flat_map(|route| route.versions.values()).map(stats);
-                all.chain([self.shared.unresolved.clone()]).collect()
+                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
+                all.chain([&self.shared.unresolved]).filter(|one| one.is_asked()).cloned().collect()
             }
         };
         counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));

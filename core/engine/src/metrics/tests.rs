@@ -67,7 +67,9 @@ fn triton_s_families_say_the_same_in_its_words() {
         let line = format!("nv_inference_{name}{{model=\"m\",version=\"1\"{extra}}} {value}\n");
         assert!(text.contains(&line), "{line} not in\n{text}");
     }
-    let idle = of_versions(&[Stats::new("m", 1)]);
+    let idle = Stats::new("m", 1);
+    idle.asked(Protocol::Grpc);
+    let idle = of_versions(&[idle]);
     for reason in REASONS {
         assert!(idle.contains(&format!("reason=\"{reason}\"}} 0\n")), "{reason}");
     }
@@ -101,7 +103,30 @@ fn families_are_whole_and_named_by_the_rules() {
     }
 }
 
-/// Every outcome on both doors, odd names, gauges, and versions that did nothing.
+#[test]
+fn a_version_is_told_from_its_first_request_on_and_a_protocol_from_its_own() {
+    let stats = Stats::new("m", 1);
+    assert!(!of_versions(&[stats.clone()]).contains("model="));
+    stats.asked(Protocol::Grpc);
+    let text = of_versions(&[stats.clone()]);
+    for line in [
+        r#"serving_request_total{model="m",version="1",protocol="grpc",code="OK"} 0"#,
+        r#"serving_request_duration_seconds_count{model="m",version="1",protocol="grpc"} 0"#,
+        r#"serving_compute_duration_seconds_count{model="m",version="1"} 0"#,
+        r#"nv_inference_count{model="m",version="1"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} not in\n{text}");
+    }
+    assert!(!text.contains("http"));
+    stats.answered(Protocol::Http, Ok(()), Duration::ZERO);
+    let both = of_versions(&[stats]);
+    assert!(both.contains(r#"serving_request_total{model="m",version="1",protocol="http",code="200"} 1"#));
+    let series = |text: &str| text.lines().filter_map(|l| Some(l.rsplit_once(' ')?.0.to_owned())).collect();
+    let (before, after): (BTreeSet<String>, BTreeSet<String>) = (series(&text), series(&both));
+    assert!(before.is_subset(&after));
+}
+
+/// Every outcome on both doors, odd names, gauges, and a version that did nothing.
 fn recorded() -> Vec<Arc<Stats>> {
     let unresolved = Stats::new("", 0);
     unresolved.answered(Protocol::Grpc, Err(ErrorCode::NotFound), Duration::from_nanos(1));
@@ -129,7 +154,7 @@ fn recorded() -> Vec<Arc<Stats>> {
 }
 
 /// The text was written by what wrote scrapes before there were figures; only the 417 and what
-/// shifted with it are younger.
+/// shifted with it are younger, and what nobody asked is left out.
 #[test]
 fn a_recorded_state_is_told_to_the_byte_as_ever() {
     let figures: Vec<_> = recorded().iter().map(|stats| Figures::of(stats)).collect();

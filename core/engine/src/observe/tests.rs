@@ -7,6 +7,7 @@ use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::{Compression, Config, Shared};
 use crate::error::{Error, ErrorCode};
 use crate::fields::Value;
+use crate::figures::{Figures, OUTCOMES};
 use crate::permits::Permits;
 use crate::queue::batch::OutputView;
 use crate::queue::mailbox::Mailbox;
@@ -65,6 +66,10 @@ struct World {
 }
 
 impl World {
+    fn outcomes(&self) -> [u64; OUTCOMES] {
+        Figures::of(self.queue.stats()).outcomes[Protocol::Http as usize]
+    }
+
     fn new(rules: Option<Rules>) -> World {
         let spec = |name: &str| TensorSpec {
             name: name.into(),
@@ -257,7 +262,7 @@ fn fault_98_one_who_left_is_told_as_such_and_still_costs_nothing() {
     assert!(!World::span(&spans, "queue").error.is_empty());
     let sample = world.samples().remove(0);
     assert_eq!((sample.word, sample.outputs.len(), sample.inputs.len()), ("cancelled", 0, 1));
-    assert!(world.queue.stats().outcomes[1][1 + ErrorCode::Cancelled as usize].load(Relaxed) == 1);
+    assert_eq!(world.outcomes()[1 + ErrorCode::Cancelled as usize], 1);
 }
 
 #[test]
@@ -336,7 +341,7 @@ fn unknown_models_and_refusals_have_a_request_span_and_no_sample() {
     assert_eq!(world.ask("m", 1, None).poll().unwrap().0.unwrap_err().code, ErrorCode::Full);
     let sample = world.samples().remove(0);
     assert_eq!((sample.word, sample.compute), ("full", Duration::ZERO));
-    assert_eq!(world.queue.stats().outcomes[1][1 + ErrorCode::Full as usize].load(Relaxed), 1);
+    assert_eq!(world.outcomes()[1 + ErrorCode::Full as usize], 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod batch;
 mod deferred;
 pub mod departures;
+pub mod first_requests;
 mod leaving;
 pub mod mailbox;
 mod options;
@@ -25,6 +26,7 @@ use crate::permits::{Permits, Share};
 use crate::stats::Stats;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Signature};
+use first_requests::FIRST_REQUESTS;
 use mailbox::Wakes;
 use parking_lot::{Condvar, Mutex};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -64,6 +66,16 @@ struct Line {
     waiting: usize,
     woken: usize,
     closed: bool,
+    /// By which number its first request is announced, until it has come.
+    first: Option<u64>,
+}
+
+impl Line {
+    fn announce(&mut self) {
+        if let Some(number) = self.first.take() {
+            FIRST_REQUESTS.note(number);
+        }
+    }
 }
 
 /// Why a request could not join the line.
@@ -87,6 +99,7 @@ impl Queue {
             waiting: 0,
             woken: 0,
             closed: false,
+            first: None,
         };
         let mut tensors = signature.inputs.iter().chain(&signature.outputs);
         let has_texts = tensors.any(|spec| spec.datatype == Datatype::Bytes);
@@ -184,6 +197,16 @@ impl Queue {
         (rows.min(most), !agree || hollow || rows > most || rules.keeps_whole(rows))
     }
 
+    /// Have [`FIRST_REQUESTS`] say `number` when the first request joins the line; at once where
+    /// there is one.
+    pub fn announce_first(&self, number: u64) {
+        let mut line = self.line.lock();
+        line.first = Some(number);
+        if !line.lines.is_empty() {
+            line.announce();
+        }
+    }
+
     /// Join the line.
     ///
     /// # Errors
@@ -209,6 +232,7 @@ impl Queue {
         }
         line.bytes += pending.prepared.bytes;
         line.lines.push(pending.clone());
+        line.announce();
         self.note_depth(&line);
         self.wake_or_note(line, now);
         Ok(Ticket::new(pending, self.clone()))

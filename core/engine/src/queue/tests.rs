@@ -6,6 +6,7 @@ use crate::codec::json::InferAnswer;
 use crate::codec::prepare::PreparedTensor;
 use crate::loans::Weight;
 use crate::queue::batch::OutputView;
+use crate::queue::pending::expired;
 use crate::tensor::{Datatype, Shape, TensorSpec};
 use bytes::Bytes;
 use std::future::Future;
@@ -66,6 +67,25 @@ fn limited(queue: &Queue, rows: i32, budget: &Arc<Budget>) -> Arc<Pending> {
 
 fn submit(queue: &Arc<Queue>, first: i32, rows: i32) -> Ticket {
     queue.push(pending(queue, first, rows, None)).expect("there is room")
+}
+
+/// The only test that listens: whoever does hears all queues of the process.
+#[test]
+fn a_queue_announces_its_first_request_and_no_other() {
+    let announced = || FIRST_REQUESTS.wait(Some(Duration::ZERO));
+    let queue = queue(batched());
+    queue.announce_first(7);
+    assert!(announced().is_empty());
+    drop(submit(&queue, 0, 1));
+    assert_eq!(announced(), [7], "whether or not its caller stays");
+    let (_first, _second) = (submit(&queue, 0, 1), submit(&queue, 0, 1));
+    assert!(announced().is_empty());
+    queue.announce_first(8);
+    assert_eq!(announced(), [8], "those that are there already");
+    queue.close();
+    queue.announce_first(9);
+    queue.abort(&expired());
+    assert_eq!(announced(), [9]);
 }
 
 /// Answer a batch with its own input.

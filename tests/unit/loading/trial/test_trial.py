@@ -153,6 +153,42 @@ def test_a_child_without_work_goes_by_itself(started):
     trial.close()
 
 
+def test_quick_trials_at_once_share_a_child_and_a_slow_one_keeps_nobody_waiting(tmp_path, started):
+    """Each trial holds its child for as long as it is told to."""
+    trial = Trial(spawn=lambda: _spawned_into(started), soon_s=60.0)
+    going, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with trial._turn():
+            child = trial._take()
+            going.set()
+            end.wait(60)
+            trial._give_back(child)
+
+    first = threading.Thread(target=hold)
+    first.start()
+    assert going.wait(60)
+    second = threading.Thread(target=hold)
+    second.start()
+    assert len(started) == 1  # the other waits
+    end.set()
+    for thread in (first, second):
+        thread.join(60)
+    assert len(started) == 1
+    end.clear()
+    trial._soon_s = 0.0
+    threads = [threading.Thread(target=hold) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(started) < 2:
+        time.sleep(0.01)
+    end.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(started) == 2
+    trial.close()
+
+
 def _spawned_into(children):
     children.append(_spawned())
     return children[-1]

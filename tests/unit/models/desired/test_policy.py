@@ -628,6 +628,18 @@ def test_a_model_without_an_answer_is_loaded_before_the_second_version_of_anothe
     assert next_actions(models, slots, 0.0, Limits(loads=1)) == [places.Load(3)]
 
 
+def test_small_models_are_loaded_before_huge_ones_and_alike_ones_by_name() -> None:
+    def candidate(model: str, size: int) -> Candidate:
+        return Candidate(SlotKey(model, 1, "a", "A"), FolderOrigin(Path(model)), size=size)
+
+    sizes = {"a": 4 << 30, "b": 90 << 20, "c": 900, "d": 80 << 20, "e": 100, "f": 0}
+    made = [candidate(model, size) for model, size in sizes.items()]
+    models = [ModelTarget(one.key.model, (one,)) for one in made]
+    slots = [Slot(at, one.key, one.origin, 0.0, State.NEW) for at, one in enumerate(made)]
+    order = [action.slot for action in next_actions(models, slots, 0.0, Limits(loads=6))]
+    assert ["abcdef"[at] for at in order] == ["c", "e", "f", "b", "d", "a"]
+
+
 @pytest.mark.parametrize(
     ("latest", "held", "chosen"),
     [

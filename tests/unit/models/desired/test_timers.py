@@ -51,7 +51,9 @@ def test_the_heads_of_both_lines_are_those_of_all_turns_in_order(
 ) -> None:
     waiting, turns = Waiting(), dict[str, dict[Turn, Slot]]()
     for model, wanted in steps:
-        turns[model] = {(False, gave, False, 0, -v, model): _slot(model, v) for gave, v in wanted}
+        turns[model] = {
+            (False, gave, False, 0, 0, -v, model): _slot(model, v) for gave, v in wanted
+        }
         waiting.put(model, turns[model])
     everything = sorted(turn for mine in turns.values() for turn in mine)
     quick = [turn for turn in everything if not turn[1]]

@@ -31,6 +31,11 @@ fn check(shared: &Shared, message: Bytes) -> Result<Bytes> {
 fn list(shared: &Shared, _: Bytes) -> Result<Bytes> {
     let table = shared.routes.table();
     let mut names: Vec<&str> = table.names().collect();
+    // The first of many are found without sorting them all.
+    if names.len() > LISTED {
+        names.select_nth_unstable(LISTED);
+        names.truncate(LISTED);
+    }
     names.sort_unstable();
     let all = SERVER.into_iter().chain(names).take(LISTED);
     Ok(protobuf::encode_health_list(all.filter_map(|name| Some((name, status(shared, name)?)))))
