@@ -21,6 +21,7 @@ from serving.signature import Signature
 if TYPE_CHECKING:
     from serving.execution.isolation.parent.supervised import IsolatedRunner
     from serving.execution.session import Runner
+    from serving.execution.texts_beside import TextsBeside
     from serving.loading.batching.verdict import BatchingVerdict
     from serving.loading.trial.findings import Findings
     from serving.loading.trial.trial import Job
@@ -78,7 +79,7 @@ class Warmed:
     see ``VersionFacts``."""
 
     job: Job
-    runner: Runner | IsolatedRunner
+    runner: Runner | IsolatedRunner | TextsBeside
     found: Findings
     isolated: str
     checked: bool
