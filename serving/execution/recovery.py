@@ -22,6 +22,7 @@ from serving.execution.run_limit import RunLimitError, RunStoppedError
 
 if TYPE_CHECKING:
     from serving._core import Batch
+    from serving.execution.isolation.many_texts import PackingOf
     from serving.execution.session import Array, Output, Run
 
 # (event's name, its facts)
@@ -38,6 +39,8 @@ _PATIENCE_S = 60.0
 class AnyRunner(Protocol):
     """``session.Runner`` or ``isolated.IsolatedRunner``."""
 
+    @property
+    def packing(self) -> PackingOf | None: ...
     @property
     def run(self) -> Run: ...
 
@@ -113,7 +116,8 @@ class Recovery:
     def _comes_back(self, batch: Batch) -> bool:
         """Wait for the model's process; False when the batch had to be answered without."""
         left = batch.deadline
-        if self._runner.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
+        where = self._runs.packing(batch) or self._runner
+        if where.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
             return True
         if _is_expired(batch):
             batch.fail(ErrorCode.EXPIRED, _EXPIRED)

@@ -10,6 +10,7 @@ from serving.errors import ErrorCode
 from serving.execution.instances import Instances
 from serving.execution.isolation.parent.supervised import IsolatedRunner
 from serving.execution.session import Runner
+from serving.execution.texts_beside import TextsBeside
 from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
@@ -32,7 +33,7 @@ class LoadedSlot:
     name: str
     version: int
     queue: _core.Queue
-    runner: Runner | IsolatedRunner
+    runner: Runner | IsolatedRunner | TextsBeside
     instances: Instances
     facts_at_start: VersionFacts
     verdict_now: Callable[[], BatchingVerdict]
@@ -54,7 +55,9 @@ class LoadedSlot:
 
     @property
     def process(self) -> IsolatedRunner | None:
-        """The child that it runs in, if it does."""
+        """The child that it runs in, or that its runs of many texts do, if there is one."""
+        if isinstance(self.runner, TextsBeside):
+            return self.runner.process
         return self.runner if isinstance(self.runner, IsolatedRunner) else None
 
     def shut(self) -> bool:

@@ -116,6 +116,8 @@ class Queue:
 class Function:
     """A runner made of a Python function, for failures that no ONNX model can have."""
 
+    packing = None
+
     def __init__(self, function):
         self.run = lambda names, feeds, requests=0: function(feeds["x"])
         self.run_alone = self.run
@@ -169,7 +171,7 @@ class Away:
         with ending.waking(woken.set):
             return not woken.wait(20)
 
-    run = run_alone = stop = None
+    run = run_alone = stop = packing = None
 
 
 def test_threads_that_wait_for_the_models_process_end_when_told():
@@ -310,6 +312,8 @@ def test_an_idle_instance_holds_no_batch(serve):
 
 class Child:
     """A scripted twin of a model's process: dies at a value of 9, comes back at once."""
+
+    packing = None
 
     def __init__(self, alone=True, comes_back=True):
         self.alone, self.comes_back = alone, comes_back

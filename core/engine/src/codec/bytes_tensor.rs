@@ -40,6 +40,23 @@ pub fn check(tensor: &str, data: &[u8], expected: usize, stop: &Stop) -> Result<
     if got == expected { Ok(()) } else { Err(wrong_count(tensor, expected, got)) }
 }
 
+/// What is wrong with `count` packed elements that something other than a client has made: `None`
+/// where they are all there, valid UTF-8, and nothing is behind them.
+pub fn flaw(data: &[u8], count: usize) -> Option<String> {
+    let (mut got, mut end) = (0usize, 0usize);
+    for element in elements(data) {
+        if std::str::from_utf8(element).is_err() {
+            return Some(format!("text {got} is not UTF-8"));
+        }
+        end += room(element);
+        got += 1;
+    }
+    if end != data.len() {
+        return Some("a text past the end".into());
+    }
+    (got != count).then(|| format!("{got} texts, {count} were said"))
+}
+
 /// Refuses more string elements than the setting allows: each costs the runtime
 /// far more memory than its four bytes here.
 ///
