@@ -16,11 +16,11 @@ MOMENT_S = 10.0
 class Kind(Enum):
     """What a line tells; the value is how many of them are summed up."""
 
-    READY = "{} versions ready"
-    UNLOADED = "{} versions unloaded"
-    ANSWERS = "{} models answer with another version"
-    REMARK = "{} models have something to be said of"
-    FAILED = "{} failed"
+    READY = "versions ready: {}"
+    UNLOADED = "versions unloaded: {}"
+    ANSWERS = "models that answer with another version: {}"
+    REMARK = "models with a reason to look at: {}"
+    FAILED = "failed: {}"
 
 
 class Line(NamedTuple):
@@ -64,4 +64,4 @@ class Bursts:
         held, self._held = self._held, Counter()
         self._moment, self._said = now, 0
         told = ", ".join(kind.value.format(f"{held[kind]:,}") for kind in Kind if held[kind])
-        return told and f"and {told} more; 'serving models' lists them"
+        return told and f"and more ({told}); 'serving models' lists them"

@@ -71,8 +71,8 @@ class News:
         elif _says_more(view) and self._said.get(view.name) != view.reason:
             self._said[view.name] = view.reason
             text = f"{view.name}: {view.reason}"
-            answers = view.default is not None
-            yield Line(text, "yellow", Kind.REMARK) if answers else Line(text, "red", Kind.FAILED)
+            wrong = view.default is None and _is_wrong(view)
+            yield Line(text, "red", Kind.FAILED) if wrong else Line(text, "yellow", Kind.REMARK)
 
     def _of_version(
         self, name: str, was: VersionView | None, version: VersionView

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from serving.cli import telling
 from serving.cli.bursts import FEW, MOMENT_S, Bursts, Kind, Line
 from serving.cli.telling import Telling
+from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.models.views import ModelView
 from serving.settings import Settings
@@ -32,8 +34,8 @@ def test_a_few_are_said_and_the_rest_of_a_moment_is_summed_up() -> None:
     # Failures always.
     assert bursts.take(lines(2, Kind.FAILED), 2.0) == lines(2, Kind.FAILED)
     assert bursts.due == MOMENT_S
-    words = "and 1,500 versions ready, 3 versions unloaded more; 'serving models' lists them"
-    assert bursts.rest(10.0) == words
+    words = "versions ready: 1,500, versions unloaded: 3"
+    assert bursts.rest(10.0) == f"and more ({words}); 'serving models' lists them"
     assert (bursts.rest(10.0), bursts.due) == ("", None)
     assert bursts.take(lines(1), 11.0) == lines(1)
 
@@ -138,9 +140,14 @@ def test_a_thousand_that_go_later_are_twenty_lines_and_a_sum(
     started = Started(monkeypatch)
     started.change(*fleet(1000))
     started.ready()
-    gone = started.change(*[model(view.name) for view in fleet(1000)])
-    assert gone == [f"m{at:04d} 1: unloaded" for at in range(FEW)]
+    out = [
+        replace(model(view.name, reason=Absence.BY_COMMAND.value), held_out=True)
+        for view in fleet(1000)
+    ]
+    gone = started.change(*out)
+    assert gone[:2] == ["m0000 1: unloaded", "m0000: unloaded by command"]
+    assert len(gone) == FEW
     (rest,) = started.timers
     rest()
-    words = "and 980 versions unloaded more; 'serving models' lists them"
-    assert started.console.said[-1] == words
+    words = "versions unloaded: 990, models with a reason to look at: 990"
+    assert started.console.said[-1] == f"and more ({words}); 'serving models' lists them"
