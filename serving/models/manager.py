@@ -22,8 +22,9 @@ from serving.errors import ErrorCode
 from serving.events import log
 from serving.model_config import ModelConfig, load_model_config
 from serving.models.actual.disk import Sight
+from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
-from serving.models.actual.slots import Load, Outside, Slots
+from serving.models.actual.slots import Slots
 from serving.models.commands.command import Command, LoadModel, Outcome, Ticket
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets

@@ -28,6 +28,7 @@ from serving.models.desired.reloading import Reloading
 from serving.models.desired.store import DesiredState
 from serving.models.desired.timers import Timers
 from serving.models.desired.waiting import Waiting
+from serving.models.state import State
 from serving.models.views import ModelView
 from serving.registry.sources import Sources
 from serving.settings import Settings
@@ -280,8 +281,20 @@ class Reconciler:
                 self._come_to_rest(decided)
                 return
             for action in actions:
-                self.touch(self.slots.do(action, self._desired.known))
+                self._act(action)
         log.error("models_policy_restless", actions=[str(action) for action in actions])
+
+    def _act(self, action: policy.Action) -> None:
+        """A version that comes to its place for the first time decides nothing else about its
+        model: it was on its way before."""
+        slot = self.slots.slot(action.slot) if isinstance(action, places.Load) else None
+        was = slot.state if slot is not None else None
+        model = self.slots.do(action, self._desired.known)
+        if slot is not None and was is State.NEW and slot.state is State.LOADING:
+            self._waiting.take(model, slot)
+            self.show_anew(model)
+        else:
+            self.touch(model)
 
     def _decide(self, decided: set[str]) -> Sequence[policy.Action]:
         """What comes next: for each model that something changed about, and in the loader.

@@ -6,10 +6,8 @@ import hashlib
 import itertools
 from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from serving import machine
 from serving.cancellation import Cancellation
@@ -18,12 +16,12 @@ from serving.model_config import ModelConfig
 from serving.models.actual.closing import close_all, close_one
 from serving.models.actual.drawing import Loaded, SlotFacts
 from serving.models.actual.history import History
+from serving.models.actual.outside import Outside
 from serving.models.actual.works import VersionStats, Work, Works
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.registry.snapshot import KnownConfig
-from serving.settings import Settings
 
 if TYPE_CHECKING:
     from serving import _core
@@ -32,54 +30,6 @@ _NO_LONGER_WANTED = "no longer wanted"
 _MOVED = "its files changed while they were loaded"
 _STOPPING = "the server is stopping"
 _GAVE_WAY = "its trial takes long; others are loaded first"
-
-
-class Load(Protocol):
-    """The loader: raises LoadError; may return early or late once ``cancelled()``.
-
-    ``path``: the version's folder; ``folder``: the model's, with its configuration.
-    ``fingerprint``: of both its files and its configuration. ``on_trying``: a trial, which
-    ends when ``cancelled``, does its own work from now on. ``on_changed``: what it says of
-    itself is another, long after it was loaded.
-    """
-
-    def __call__(
-        self,
-        *,
-        name: str,
-        version: int,
-        path: Path,
-        folder: Path,
-        fingerprint: str,
-        config: ModelConfig,
-        settings: Settings,
-        stats: _core.Stats | None,
-        cancelled: Cancellation,
-        on_trying: Callable[[], None],
-        on_warming: Callable[[], None],
-        on_changed: Callable[[], None],
-    ) -> Loaded: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What slots need of the world. ``post`` runs something in the loop; ``changed`` hears there of
-    which model a thread reported something; ``mono`` and ``wall``: seconds, monotonic and since
-    the epoch; ``mention`` is ``post`` for what may wait a moment for more, and ``shown`` is
-    ``changed`` where nothing is to be decided anew; ``spawn``: (name, work) in a thread;
-    ``objection``: why a slot that was loaded may not serve, for its signature; "" where it may."""
-
-    settings: Settings
-    load: Load
-    new_stats: Callable[[str, int], _core.Stats]
-    mono: Callable[[], float]
-    wall: Callable[[], float]
-    spawn: Callable[[str, Callable[[], None]], None]
-    post: Callable[[Callable[[], None]], None]
-    mention: Callable[[Callable[[], None]], None]
-    changed: Callable[[str], None]
-    shown: Callable[[str], None]
-    objection: Callable[[Slot], str]
 
 
 class Slots:
@@ -104,6 +54,9 @@ class Slots:
 
     def of(self, model: str) -> list[Slot]:
         return [work.slot for work in self._works.of(model)]
+
+    def slot(self, id_: int) -> Slot:
+        return self._works[id_].slot
 
     def models(self) -> AbstractSet[str]:
         return self._works.models()

@@ -33,6 +33,11 @@ class Waiting:
         if turns:
             self._by_model[model] = turns
 
+    def take(self, model: str, slot: Slot) -> None:
+        """It has its place now."""
+        rest = {turn: other for turn, other in self._by_model[model].items() if other is not slot}
+        self.put(model, rest)
+
     def first(self, count: int) -> Sequence[Slot]:
         """At most so many from the head of each line."""
         heads = itertools.chain(self._quick[:count], self._slow[:count])

@@ -283,3 +283,16 @@ def test_that_a_version_warms_up_is_shown_and_decides_nothing() -> None:
     assert one.told == [{"m0000"}]
     assert one.calls["reconciler.py:Reconciler._drawn"] == 1
     assert "reconciler.py:Reconciler._decide" not in one.calls
+
+
+def test_a_version_is_decided_about_when_it_comes_is_added_is_loaded_and_answers() -> None:
+    """And not when its turn comes, nor on its way."""
+    with structlog.testing.capture_logs():
+        one = Registry(FEW)
+        one.add("new")
+        with counted() as calls:
+            one.settle(5.0)
+            one.settle(5.0)
+    assert one.manager.lookup("new") is not None
+    assert calls["reconciler.py:Reconciler._steps"] == 4
+    assert calls["slots.py:Slots._note_warming"] == 1

@@ -62,5 +62,15 @@ def test_the_heads_of_both_lines_are_those_of_all_turns_in_order(
     assert waiting.first(3) == expected
 
 
+def test_who_has_its_place_stands_in_the_line_no_more() -> None:
+    waiting, first, second = Waiting(), _slot("a", 1), _slot("a", 2)
+    waiting.put("a", {(False, 0, False, at, 0, 0, "a"): s for at, s in ((0, first), (1, second))})
+    waiting.take("a", first)
+    assert waiting.first(3) == [second]
+    waiting.take("a", second)
+    assert waiting.first(3) == []
+    waiting.put("a", {})
+
+
 def _slot(model: str, version: int) -> Slot:
     return Slot(version, SlotKey(model, version, "f", "c"), FolderOrigin(Path(model)), 0.0)
