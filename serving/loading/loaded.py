@@ -61,7 +61,7 @@ class LoadedSlot:
         return self.runner if isinstance(self.runner, IsolatedRunner) else None
 
     def shut(self) -> bool:
-        """Take no more requests; whether ``close`` waits for nothing then, no child's end either."""
+        """Take no more requests; whether ``close`` has nothing to wait for then, nor a child."""
         self.queue.close()
         depth = self.queue.depth()
         return self.process is None and not depth["requests"] and not depth["executing"]
