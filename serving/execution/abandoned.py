@@ -57,8 +57,9 @@ class Runs:
         self._packing = runner.packing
         _watch.start()
 
-    def run(self, batch: Batch, alone: bool = False) -> Sequence[Output]:
-        """The outputs of a batch; ``alone``: while nothing else runs in its process.
+    def run(self, batch: Batch, alone: bool = False, again: bool = False) -> Sequence[Output]:
+        """The outputs of a batch; ``alone``: while nothing else runs in its process; ``again``:
+        see ``packing``.
 
         Raises what the runner raises; RunStoppedError, or what comes of the end of its process,
         where the batch was abandoned meanwhile.
@@ -66,7 +67,7 @@ class Runs:
         runner, thread = self._runner, threading.get_ident()
         _now[thread] = (self, batch)
         try:
-            packing = self.packing(batch)
+            packing = self.packing(batch, again)
             if packing is not None:
                 return packing.run_packed(batch.outputs, batch.packed_inputs, batch.requests, alone)
             run = runner.run_alone if alone else runner.run
@@ -74,9 +75,10 @@ class Runs:
         finally:
             del _now[thread]
 
-    def packing(self, batch: Batch) -> Packing | None:
-        """Who runs it packed, if not the runner itself, with objects."""
-        return None if self._packing is None else self._packing(batch)
+    def packing(self, batch: Batch, again: bool) -> Packing | None:
+        """Who runs it packed, if not the runner itself, with objects. ``again``: it, or what it is
+        a part of, was lost with a child."""
+        return None if self._packing is None else self._packing(batch, again)
 
     def end_abandoned(self) -> bool:
         """Have runs end that nobody waits for; whether there was any."""

@@ -43,8 +43,8 @@ class TextsBeside:
     def process(self) -> IsolatedRunner | None:
         return self._child.process
 
-    def packing(self, batch: Batch) -> Packing | None:
-        return self._child.take() if self._many.many(*batch.weight) else None
+    def packing(self, batch: Batch, again: bool = False) -> Packing | None:
+        return self._child.take() if again or self._many.many(*batch.weight) else None
 
     def run_alone(
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # So many bytes of text cost what a short text does.
 BYTES_OF_A_TEXT = 256
 # From which on it is worth a child's while to get them packed.
-FEW = 256
+FEW = 1024
 
 
 class Packing(Protocol):
@@ -42,9 +42,10 @@ class Packing(Protocol):
 
 
 class PackingOf(Protocol):
-    """Who runs a batch packed; None where it runs with objects."""
+    """Who runs a batch packed; None where it runs with objects. ``again``: it, or what it is a
+    part of, was lost with a child, so few texts or many, it is for a child."""
 
-    def __call__(self, batch: Batch, /) -> Packing | None: ...
+    def __call__(self, batch: Batch, /, again: bool = False) -> Packing | None: ...
 
 
 class ManyTexts:

@@ -265,6 +265,20 @@ mod tests {
         }
 
         #[test]
+        fn what_a_client_may_not_send_is_flawed(
+            strings: Vec<String>, cut in 0usize..3, raw: Vec<u8>, count in 0usize..4,
+        ) {
+            let mut data = Vec::new();
+            strings.iter().for_each(|s| push(&mut data, s.as_bytes()));
+            prop_assert_eq!(flaw(&data, strings.len()), None);
+            data.truncate(data.len().saturating_sub(cut));
+            for (data, count) in [(&data, strings.len()), (&data, count), (&raw, count)] {
+                let accepted = check("x", data, count, &NEVER).is_ok();
+                prop_assert_eq!(flaw(data, count).is_none(), accepted);
+            }
+        }
+
+        #[test]
         fn any_bytes_end(data: Vec<u8>, expected in 0usize..10) {
             let _ = check("x", &data, expected, &NEVER);
             prop_assert!(elements(&data).count() <= data.len() / 4);

@@ -101,8 +101,10 @@ class IsolatedRunner:
         with self._entered(alone) as hosted:
             return hosted.run(names, feeds, requests, packed=True)
 
-    def _packing(self, batch: Batch) -> Packing | None:
-        """Objects are quick for few texts, and what looks at runs can read them."""
+    def _packing(self, batch: Batch, again: bool = False) -> Packing | None:
+        """Objects are quick for few texts, and what looks at runs can read them. All runs are in
+        the child."""
+        del again
         return self if self._many.many(*batch.weight) else None
 
     def run_alone(
