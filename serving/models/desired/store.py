@@ -80,7 +80,7 @@ class DesiredState:
         self._named = frozenset(settings.load_models)
         self._state = state
         self._overrides = _read(state, self._mode)
-        self._document = overrides.Document(self._mode)
+        self._document = overrides.Document(self._overrides, self._mode)
         self.signatures = _read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
         self.signatures_lost = frozenset(
@@ -328,6 +328,7 @@ class DesiredState:
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
+        self._document.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)
         else:
@@ -361,10 +362,10 @@ class DesiredState:
             return
         self._save_at = float("inf")
         while len(self._overrides) > overrides.MOST_MODELS:
-            del self._overrides[next(iter(self._overrides))]
+            self._put(next(iter(self._overrides)), NOTHING)
         if self._state is None:
             return
-        self._state.write(DOCUMENT, self._document.of(self._overrides))
+        self._state.write(DOCUMENT, self._document.whole())
         if self._signatures_changed:
             self._state.write(SIGNATURES, self.signatures.document())
             self._signatures_changed = False
