@@ -128,28 +128,28 @@ def _without(current: Overrides, version: int) -> frozenset[tuple[int, str]]:
 
 
 class Document:
-    """What outlives the process, as JSON carries it: a model's entry is made when its overrides
-    are other ones than before."""
+    """What outlives the process, as JSON carries it. A model's entry is made when its overrides
+    change, not when the whole is asked for."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, overrides: Mapping[str, Overrides], mode: Mode) -> None:
         self._mode: Mode = mode
-        self._made: dict[str, tuple[Overrides, dict[str, Any]]] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+        for model, current in sorted(overrides.items()):
+            self.put(model, current)
 
-    def of(self, overrides: Mapping[str, Overrides]) -> dict[str, Any]:
-        made, before = {}, self._made
-        for model, current in overrides.items():
-            entry = before.get(model)
-            if entry is None or entry[0] is not current:
-                entry = current, _fields(current, self._mode)
-            made[model] = entry
-        self._made = made
-        models = {model: fields for model, (_, fields) in made.items() if fields}
-        return {"form": _FORM, "models": dict(sorted(models.items()))}
+    def put(self, model: str, current: Overrides) -> None:
+        if fields := _fields(current, self._mode):
+            self._models[model] = fields
+        else:
+            self._models.pop(model, None)
+
+    def whole(self) -> dict[str, Any]:
+        return {"form": _FORM, "models": dict(self._models)}
 
 
 def to_document(overrides: Mapping[str, Overrides], mode: Mode) -> dict[str, Any]:
     """See ``Document``."""
-    return Document(mode).of(overrides)
+    return Document(overrides, mode).whole()
 
 
 def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:

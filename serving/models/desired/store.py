@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from serving.events import log
 from serving.model_config import ModelConfig
 from serving.models.commands.command import (
     AcceptVersion,
@@ -15,7 +14,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
-from serving.models.desired import choosing, overrides
+from serving.models.desired import choosing, kept, overrides
 from serving.models.desired.candidates import (
     Candidate,
     ModelTarget,
@@ -24,7 +23,6 @@ from serving.models.desired.candidates import (
     version_policy,
 )
 from serving.models.desired.overrides import NOTHING, Overrides
-from serving.models.desired.signatures import Signatures
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot, State
 from serving.registry.configs import fingerprint
@@ -33,8 +31,6 @@ from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
 
-DOCUMENT = "models"
-SIGNATURES = "signatures"
 EVERY = "*"
 # Who answered is written a moment later, together with what else changes at a start.
 _SAVE_WITHIN_S = 1.0
@@ -79,9 +75,9 @@ class DesiredState:
         self._keep_s = settings.rollout.keep_previous_s
         self._named = frozenset(settings.load_models)
         self._state = state
-        self._overrides = _read(state, self._mode)
-        self._document = overrides.Document(self._mode)
-        self.signatures = _read_signatures(state)
+        self._overrides = kept.read_overrides(state, self._mode)
+        self._document = overrides.Document(self._overrides, self._mode)
+        self.signatures = kept.read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
         self.signatures_lost = frozenset(
             model
@@ -328,6 +324,7 @@ class DesiredState:
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
+        self._document.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)
         else:
@@ -342,18 +339,18 @@ class DesiredState:
     def take_over(self, state: StateDir) -> tuple[str, ...]:
         """Keep everything in ``state`` from now on, and hold to what was decided there where
         nothing was here. The models that this may concern."""
-        kept, commanded = _read(state, self._mode), self._commanded or ()
+        found, commanded = kept.read_overrides(state, self._mode), self._commanded or ()
         self._commanded = None
-        for model, theirs in kept.items():
+        for model, theirs in found.items():
             if model in commanded:
                 continue
             joined = overrides.join(self.overrides_of(model), theirs)
             self._put(model, joined)
             if joined.previous is not None:
                 self._keeping.put(model, joined.kept_until)
-        self.signatures.join(_read_signatures(state))
+        self.signatures.join(kept.read_signatures(state))
         self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
-        return tuple(kept)
+        return tuple(found)
 
     def save(self, now: float, *, at_once: bool = False) -> None:
         """Write what was said, if something new was and it is time to."""
@@ -361,12 +358,12 @@ class DesiredState:
             return
         self._save_at = float("inf")
         while len(self._overrides) > overrides.MOST_MODELS:
-            del self._overrides[next(iter(self._overrides))]
+            self._put(next(iter(self._overrides)), NOTHING)
         if self._state is None:
             return
-        self._state.write(DOCUMENT, self._document.of(self._overrides))
+        self._state.write(kept.OVERRIDES, self._document.whole())
         if self._signatures_changed:
-            self._state.write(SIGNATURES, self.signatures.document())
+            self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False
 
 
@@ -387,20 +384,3 @@ def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
 
 def _given(config: ModelConfig) -> KnownConfig:
     return KnownConfig("", fingerprint(config), config.version_policy, config)
-
-
-def _read(state: StateDir | None, mode: overrides.Mode) -> dict[str, Overrides]:
-    if state is None:
-        return {}
-    kept, wrong = overrides.from_document(state.read(DOCUMENT), mode)
-    for words in wrong:
-        log.warning("state_ignored", name=DOCUMENT, reason=words)
-    return kept
-
-
-def _read_signatures(state: StateDir | None) -> Signatures:
-    try:
-        return Signatures(state.read(SIGNATURES) if state is not None else None)
-    except ValueError as error:
-        log.warning("state_ignored", name=SIGNATURES, reason=str(error))
-        return Signatures()
