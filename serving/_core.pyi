@@ -21,6 +21,7 @@ __all__ = [
     "Figures",
     "Histograms",
     "OnnxGraph",
+    "PackedTexts",
     "Queue",
     "Route",
     "Sample",
@@ -282,6 +283,15 @@ class Batch:
         BYTES as object arrays of str. Read-only."""
 
     @property
+    def packed_inputs(self) -> dict[str, np.ndarray[Any, Any] | PackedTexts]:
+        """As ``inputs``, but BYTES as they travel: no object is made for a text."""
+
+    @property
+    def weight(self) -> tuple[int, int, int]:
+        """What it brings for its run to hold: texts, of the inputs or, by the signature, of the
+        outputs, whichever are more; bytes of the inputs that are texts; bytes of all inputs."""
+
+    @property
     def rows(self) -> int: ...
     @property
     def requests(self) -> int: ...
@@ -311,10 +321,11 @@ class Batch:
         takes it again. Halves of a batch that stepped aside have each their own."""
 
     def complete(
-        self, outputs: Sequence[np.ndarray[Any, Any] | tuple[int, str, tuple[int, ...]]]
+        self,
+        outputs: Sequence[np.ndarray[Any, Any] | PackedTexts | tuple[int, str, tuple[int, ...]]],
     ) -> None:
         """Answer every member. One entry per name of ``outputs``: an array (object
-        arrays hold str or bytes), or (address, datatype, shape) of memory that
+        arrays hold str or bytes), packed texts, or (address, datatype, shape) of memory that
         stays valid during the call.
 
         Raises ValueError, answering nothing, when an output's rows or datatype do
@@ -322,6 +333,29 @@ class Batch:
 
     def fail(self, word: str, message: str, detail: str = "") -> None:
         """Answer every member with an error; ``detail`` goes to the log only."""
+
+@final
+class PackedTexts:
+    """A tensor of texts, checked: each behind its length in four bytes, little-endian, all of
+    them UTF-8, as many as its shape says, and nothing behind them. It never changes."""
+
+    def __new__(cls, data: np.ndarray[Any, np.dtype[np.uint8]], shape: Sequence[int]) -> Self:
+        """Of a copy of ``data``, (bytes,), made and checked without the GIL.
+
+        Raises ValueError for what is no such tensor; MemoryError."""
+
+    @staticmethod
+    def of(array: np.ndarray[Any, Any]) -> PackedTexts:
+        """Of an array of objects, str or UTF-8 bytes. Raises TypeError, ValueError, MemoryError."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def data(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """All its bytes, (bytes,), not copied. Read-only."""
+
+    def objects(self) -> np.ndarray[Any, Any]:
+        """An array of its shape with an str for each text."""
 
 @final
 class Stats:

@@ -25,8 +25,9 @@ class Form(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``answers``: status -> what it carries, None for what is not JSON. ``control``: the
-    gate is asked first. ``handler`` may raise ServingError."""
+    """``answers``: status -> what it carries, None for what is not JSON. ``query``: what may be
+    asked behind the path's ``?``. ``control``: the gate is asked first. ``handler`` may raise
+    ServingError."""
 
     method: str
     path: str
@@ -35,6 +36,7 @@ class Operation:
     handler: Handler
     answers: Mapping[int, type[BaseModel] | None]
     body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
     control: bool = True
 
 

@@ -53,6 +53,11 @@ def _increase(name: str, by: str) -> str:
     return f"sum by ({by}) (increase({chosen(name)}[5m]))"
 
 
+def _or_none(expression: str) -> str:
+    """0 where there are no series: those of requests appear with the first."""
+    return f"{expression} or vector(0)"
+
+
 def mean(name: str) -> str:
     return f"{rate(f'{name}_sum')} / {rate(f'{name}_count')}"
 
@@ -99,7 +104,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none"},
     "table": {"showHeader": True},
 }
-_NOT_OK = 'code!~"OK|200"'
+_FAILED = rate("serving_request_total", extra='code!~"OK|200"')
 _V = "{{model}} {{version}}"
 _I = "{{instance}}"
 
@@ -108,16 +113,13 @@ ROWS: dict[str, Sequence[Panel]] = {
         Panel("Ready instances", {f"sum({ours('serving_ready')})": "ready"}, kind="stat"),
         Panel(
             "Requests a second",
-            {f"sum({rate('serving_request_total')})": "requests"},
+            {_or_none(f"sum({rate('serving_request_total')})"): "requests"},
             "reqps",
             "stat",
         ),
         Panel(
             "Share of errors",
-            {
-                f"sum({rate('serving_request_total', extra=_NOT_OK)})"
-                f" / sum({rate('serving_request_total')})": "errors"
-            },
+            {f"({_or_none(f'sum({_FAILED})')}) / sum({rate('serving_request_total')})": "errors"},
             "percentunit",
             "stat",
         ),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
+from serving.cli.listing import Extent
 from serving.cli.output import UserError
 
 AdminUrl = Annotated[
@@ -26,6 +28,8 @@ TokenFile = Annotated[
 DEFAULT_URL = "http://127.0.0.1:8082"
 # Beyond the time that the gateway itself waits for a command.
 _SLACK_S = 10.0
+# Models that are asked for at once.
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,25 @@ class AdminPort:
     def get(self, path: str) -> dict[str, Any]:
         """Raises UserError for every answer but a good one."""
         return self._ask("GET", path, None, 60.0)
+
+    def models(
+        self, names: Sequence[str], states: Sequence[str], limit: int | None
+    ) -> tuple[list[dict[str, Any]], Extent]:
+        """The models that the admin port lists for these filters, by name; a page at a time, so
+        that no answer grows with the registry. Raises UserError."""
+        found: list[dict[str, Any]] = []
+        asked = [("name", name) for name in names] + [("state", state) for state in states]
+        after, total = "", 0
+        while True:
+            most = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            query = urlencode([*asked, ("limit", most), *([("after", after)] if after else [])])
+            page = self.get(f"/api/v1/models?{query}")
+            if not isinstance(page.get("models"), list):
+                raise UserError(f"{self.url}: no list of models there")
+            found += page["models"]
+            after, total = page.get("next") or "", page.get("total", len(found))
+            if not after or (limit is not None and len(found) >= limit):
+                return found, Extent(total, filtered=bool(asked), cut=bool(after))
 
     def command(
         self, model: str, verb: str, body: dict[str, Any], wait: bool, timeout: float

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from serving.cli.output import cell, print_line, print_table
+from serving.models.model_state import ModelState
 from serving.models.reasons import Absence
 
 _COLUMNS = ("MODEL", "VERSION", "STATE", "PROVIDER", "THREADS", "BATCHING", "REASON")
@@ -17,8 +19,18 @@ _SHORTENED = "ExecutionProvider"
 _INDENT = "    "
 _AGAIN = "as above"
 _COLOURS = {"READY": "", "FAILED": "red"}
+# Models of which a list needs no summary.
+_SEEN_AT_ONCE = 20
 # What models and versions say in the same words.
 _OF_EACH = (Absence.BY_COMMAND, Absence.NOBODY_ASKED)
+
+
+class Extent(NamedTuple):
+    """How much a list is of: ``total`` models are there; ``cut``: more would have been listed."""
+
+    total: int
+    filtered: bool = False
+    cut: bool = False
 
 
 class Row(NamedTuple):
@@ -65,14 +77,41 @@ def _is_said_of_each(model: dict[str, Any], words: str) -> bool:
     return words == absence and all(v["absence"] == absence.name for v in model["unloaded"])
 
 
-def print_models(models: Sequence[dict[str, Any]], *, everything: bool) -> None:
+def print_models(
+    models: Sequence[dict[str, Any]], *, everything: bool, extent: Extent | None = None
+) -> None:
+    """All of them: on a terminal what matters of many stands below the list, where it is seen."""
     found = [row for model in models for row in rows(model, everything=everything)]
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         before = [None, *found]
         print_table(_COLUMNS, [_columns(*pair) for pair in zip(found, before, strict=False)])
         return
     for line, style in narrow(found, shutil.get_terminal_size().columns):
         print_line(line, style)
+    if words := summary(models, extent or Extent(len(models))):
+        print_line(words, "bold")
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def summary(models: Sequence[dict[str, Any]], extent: Extent) -> str:
+    """What a list of many comes to, "" where one sees it."""
+    if extent.cut:
+        return f"the first {len(models):,} of {_count(extent.total)}; --limit asks for more"
+    if extent.filtered:
+        return f"{len(models):,} of {_count(extent.total)}"
+    if len(models) <= _SEEN_AT_ONCE:
+        return ""
+    states = Counter(state for model in models for state in model.get("states", ()))
+    told = ", ".join(f"{states[state]:,} {state}" for state in ModelState if states[state])
+    more = "; 'serving models --state failed' lists these" if states[ModelState.FAILED] else ""
+    return f"{_count(len(models))}{f': {told}' if told else ''}{more}"
+
+
+def _count(models: int) -> str:
+    return f"{models:,} model{'' if models == 1 else 's'}"
 
 
 def _columns(row: Row, before: Row | None) -> tuple[object, ...]:

@@ -11,14 +11,16 @@ import typer
 
 from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
-from serving.cli.listing import print_models
+from serving.cli.model_list import COMMAND, ListsByDefault, list_models
 from serving.cli.output import UserError, print_json, print_line, print_table
 from serving.cli.status import default_words, status_lines, when
 
 NOT_YET = 3
 
 app = typer.Typer(
+    cls=ListsByDefault,
     help="List a running gateway's models, or load, unload, pin and roll back versions."
+    " Without a command it lists: `serving models --state failed 'fraud-*'`.",
 )
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
 _Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="One version only.")]
@@ -28,35 +30,7 @@ _Timeout = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
-def models(
-    context: typer.Context,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also versions that are on disk and not loaded.")
-    ] = False,
-    as_json: options.Json = False,
-) -> None:
-    """List a running gateway's models with their versions and states; or change them."""
-    if context.invoked_subcommand is not None:
-        _refuse_options_before(context)
-        return
-    listed = AdminPort(admin_url, token_file).get("/api/v1/models").get("models")
-    if not isinstance(listed, list):
-        raise UserError(f"{admin_url}: no list of models there")
-    if as_json:
-        print_json(listed)
-        return
-    print_models(listed, everything=everything)
-
-
-def _refuse_options_before(context: typer.Context) -> None:
-    """Options before the command would be passed over in silence."""
-    for name in ("admin_url", "token_file", "everything", "as_json"):
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise UserError(f"options come after '{context.invoked_subcommand}'", code=2)
+app.command(COMMAND)(list_models)
 
 
 @app.command()

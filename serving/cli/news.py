@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from serving.cli.bursts import Kind, Line
 from serving.models.desired.on_disk import numbers
 from serving.models.reasons import Absence
 from serving.models.state import PENDING, State
 from serving.models.views import Changes, ModelView, VersionView
 
 Views = tuple[ModelView, ...]
-# A text and its style.
-Line = tuple[str, str]
-
 # Models that one line names.
 _MOST_NAMED = 20
 _FIRST_WORD_S = 2.0
@@ -28,6 +26,8 @@ class News:
 
     def __init__(self) -> None:
         self._before: dict[str, ModelView] = {}
+        # Of all models together.
+        self.versions = 0
         # What was said last of models as such.
         self._said: dict[str, str] = {}
         # Why versions failed, as far as it was said: each tries again, and may fail again.
@@ -39,6 +39,7 @@ class News:
             old = self._before.get(name)
             if view is not None and old is not view:
                 self._before[name] = view
+                self.versions += len(view.versions) - (len(old.versions) if old else 0)
                 found += self._of_model(old, view)
         for name in sorted(name for name, view in changed.items() if view is None):
             found += self._of_gone(name)
@@ -49,10 +50,11 @@ class News:
         if gone is None:
             return
         self._said.pop(name, None)
+        self.versions -= len(gone.versions)
         for version in gone.versions:
             self._failed.pop((name, version.number), None)
             if _ready(version):
-                yield f"{name} {version.number}: unloaded", ""
+                yield Line(f"{name} {version.number}: unloaded", "", Kind.UNLOADED)
 
     def _of_model(self, old: ModelView | None, new: ModelView) -> Iterator[Line]:
         before = {v.number: v for v in old.versions} if old is not None else {}
@@ -68,7 +70,9 @@ class News:
             self._said.pop(view.name, None)
         elif _says_more(view) and self._said.get(view.name) != view.reason:
             self._said[view.name] = view.reason
-            yield f"{view.name}: {view.reason}", "yellow" if view.default is not None else "red"
+            text = f"{view.name}: {view.reason}"
+            wrong = view.default is None and _is_wrong(view)
+            yield Line(text, "red", Kind.FAILED) if wrong else Line(text, "yellow", Kind.REMARK)
 
     def _of_version(
         self, name: str, was: VersionView | None, version: VersionView
@@ -76,18 +80,20 @@ class News:
         key = (name, version.number)
         if version.state is State.FAILED and self._failed.get(key) != version.reason:
             self._failed[key] = version.reason
-            yield f"{name} {version.number}: failed: {version.reason}", "red"
+            yield Line(f"{name} {version.number}: failed: {version.reason}", "red", Kind.FAILED)
         elif _ready(version) and (was is None or not _ready(was)):
             self._failed.pop(key, None)
-            yield f"{name} {version.number}: {_ready_words(version)}", ""
+            yield Line(f"{name} {version.number}: {_ready_words(version)}", "", Kind.READY)
 
 
 def _left_and_answers(
     old: ModelView | None, new: ModelView, gone: Iterable[VersionView]
 ) -> Iterator[Line]:
-    yield from ((f"{new.name} {v.number}: unloaded", "") for v in gone if _ready(v))
+    for version in filter(_ready, gone):
+        yield Line(f"{new.name} {version.number}: unloaded", "", Kind.UNLOADED)
     if old is not None and None not in (old.default, new.default) and old.default != new.default:
-        yield f"{new.name}: version {new.default} answers now, before it {old.default}", ""
+        text = f"{new.name}: version {new.default} answers now, before it {old.default}"
+        yield Line(text, "", Kind.ANSWERS)
 
 
 def _ready(version: VersionView) -> bool:

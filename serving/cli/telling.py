@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serving.authorization import is_loopback
+from serving.cli.bursts import FEW, Bursts
 from serving.cli.console import Console
 from serving.cli.news import News, Progress, Views, answering, failed, few, left_out
 from serving.cli.ports import reached_at, url
@@ -24,6 +26,8 @@ _FULL_SPEED = (
 )
 # Entries of a directory that are named.
 _MOST = 20
+# Models that one line of JSON names: collectors cut long lines.
+_MOST_IN_JSON = 200
 
 
 def print_addresses(console: Console, gateway: Gateway) -> None:
@@ -64,15 +68,34 @@ class Telling:
 
     def __init__(self, console: Console, gateway: Gateway) -> None:
         self._console, self._gateway = console, gateway
-        self._news = News()
+        self._lock = threading.Lock()
+        self._news, self._bursts, self._starting = News(), Bursts(), True
+        self._timer: threading.Timer | None = None
         self._progress = Progress(time.monotonic())
         self._stopping = False
 
     def changes(self, changed: Changes) -> None:
         if self._stopping or not self._console.as_text:
             return
-        for text, style in self._news.lines(changed):
-            self._console.line(text, style)
+        now = time.monotonic()
+        with self._lock:
+            lines = self._news.lines(changed)
+            many = self._starting and self._news.versions > FEW
+            for line in self._bursts.take(lines, now, starting=many):
+                self._console.line(line.text, line.style)
+            if self._timer is None and (due := self._bursts.due) is not None:
+                timer = threading.Timer(due - now, self._rest)
+                timer.daemon = True
+                timer.start()
+                self._timer = timer
+
+    def _rest(self) -> None:
+        """What was too much to be said one by one."""
+        with self._lock:
+            self._timer = None
+            words = self._bursts.rest(time.monotonic())
+            if words and not self._stopping:
+                self._console.line(words)
 
     def progress(self) -> None:
         """To be called time and again while what is wanted at the start is loaded."""
@@ -85,6 +108,8 @@ class Telling:
             self._console.fact("loading", done=standing.done, of=standing.of, left_s=left)
 
     def ready(self) -> None:
+        with self._lock:
+            self._starting = False
         views = self._gateway.models()
         served, wrong = answering(views), failed(views)
         self._entries(views, served)
@@ -101,7 +126,8 @@ class Telling:
         more = {"try": line} if line else {}
         if not served:
             more |= {"level": "warning", "reason": self._why_nothing(wrong, absent)}
-        self._console.fact("ready", models=served, failed=wrong, left_out=absent, **more)
+        named = {"models": served[:_MOST_IN_JSON], "failed": wrong[:_MOST_IN_JSON]}
+        self._console.fact("ready", count=len(served), **named, left_out=absent, **more)
 
     def _why_nothing(self, wrong: Sequence[str], absent: Sequence[str]) -> str:
         if wrong:
@@ -120,7 +146,8 @@ class Telling:
 
     def _summary(self, served: Sequence[str], wrong: Sequence[str], absent: Sequence[str]) -> None:
         if served:
-            self._console.line(f"ready: {few(served)}", "green")
+            many = f"{len(served):,} models: " if len(served) > FEW else ""
+            self._console.line(f"ready: {many}{few(served)}", "green")
             if wrong:
                 self._console.line(f"failed: {few(wrong)}", "red")
         elif wrong:

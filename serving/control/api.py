@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving.control import requests, schemas
+from serving.control.selection import Selection, select
 from serving.control.status import failure
 from serving.control.views import event_json, models_json, status_json
 from serving.errors import ErrorCode, ServingError
@@ -27,6 +28,7 @@ from serving.models.commands.command import (
     Ticket,
     UnloadModel,
 )
+from serving.models.model_state import ModelState
 from serving.models.state import Transition
 from serving.models.views import ModelView
 from serving.operations import Operation
@@ -63,9 +65,10 @@ class ControlApi:
         return (
             Operation(
                 *("GET", "/api/v1/models", "listModels"),
-                "Every model with its versions and their states",
+                "Models with their versions and states: all of them, a page, or what is asked for",
                 self._list,
                 {200: schemas.Models},
+                query=schemas.ModelsQuery,
             ),
             Operation(
                 *("GET", base, "modelStatus"),
@@ -116,11 +119,18 @@ class ControlApi:
             ),
         )
 
-    async def _list(self, _: Request) -> Response:
-        return JSONResponse({"models": await run_in_threadpool(self._all)})
+    async def _list(self, request: Request) -> Response:
+        asked = requests.query(request, schemas.ModelsQuery)
+        return await run_in_threadpool(self._page, asked)
 
-    def _all(self) -> list[dict[str, Any]]:
-        return models_json(self._commander.views())
+    def _page(self, asked: schemas.ModelsQuery) -> Response:
+        """Written here too, in a thread: a thousand models are a megabyte."""
+        views = self._commander.views()
+        states = [ModelState(state) for state in asked.state]
+        chosen = Selection(asked.name, states, asked.after or "", asked.limit)
+        page = select(views, chosen)
+        models = models_json(page.models)
+        return JSONResponse({"models": models, "next": page.next, "total": len(views)})
 
     async def _status(self, request: Request) -> Response:
         name = _name(request)

@@ -55,7 +55,8 @@ def _operation(row: Operation) -> dict[str, Any]:
             "default": _content("It did not work; why.", schemas.Error),
         },
     }
-    parameters = [*_path_parameters(row), *(_WAITING if row.body else [])]
+    waiting = _WAITING if row.body else []
+    parameters = [*_path_parameters(row), *_query_parameters(row), *waiting]
     if parameters:
         described["parameters"] = parameters
     if row.body:
@@ -82,6 +83,17 @@ def _path_parameters(row: Operation) -> list[dict[str, Any]]:
             "schema": {"type": "string", "minLength": 1, "maxLength": 255},
         }
     ]
+
+
+def _query_parameters(row: Operation) -> list[dict[str, Any]]:
+    """One for each field; a list is one that may come several times."""
+    if row.query is None:
+        return []
+    found = []
+    for name, schema in row.query.model_json_schema()["properties"].items():
+        words = schema.pop("description")
+        found.append({"name": name, "in": "query", "description": words, "schema": schema})
+    return found
 
 
 _WAITING: list[dict[str, Any]] = [

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -18,6 +18,7 @@ DEFAULT_WAIT_S = 60.0
 MAX_WAIT_S = 3600.0
 
 Body = TypeVar("Body", bound=BaseModel)
+Query = TypeVar("Query", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,28 @@ def waiting(request: Request) -> Waiting:
     if not 0 < seconds <= MAX_WAIT_S:
         raise _bad(f"'timeout' must be seconds above 0, at most {MAX_WAIT_S:g}")
     return Waiting(seconds if wait == "true" else 0.0)
+
+
+def query(request: Request, kind: type[Query]) -> Query:
+    """What stands behind the path's ``?``. Raises ServingError for what ``kind`` does not have: a
+    filter that is misspelt must not look like one that lets everything pass."""
+    given, known = request.query_params, kind.model_fields
+    if given.keys() - known.keys():
+        names = ", ".join(f"'{name}'" for name in known)
+        raise _bad(f"unknown query parameter: known are {names}")
+    found: dict[str, object] = {}
+    for name in given:
+        several = given.getlist(name)
+        if get_origin(known[name].annotation) is list:
+            found[name] = several
+        elif len(several) == 1:
+            found[name] = several[0]
+        else:
+            raise _bad(f"'{name}' came more than once")
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        raise _bad(_words(error)) from None
 
 
 async def body(request: Request, kind: type[Body]) -> Body:

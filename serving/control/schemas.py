@@ -9,7 +9,34 @@ from pydantic import Field
 
 from serving.operations import Form
 
+# As the enum ModelState.
+_ModelState = Literal["ready", "loading", "failed", "unloaded"]
+_Pattern = Annotated[str, Field(max_length=255)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+
+
+class ModelsQuery(Form):
+    name: list[_Pattern] = Field(
+        default=[],
+        max_length=32,
+        description="Only models of this name; `*`, `?` and `[...]` stand for what a shell means by"
+        " them. May come several times: one has to match.",
+    )
+    state: list[_ModelState] = Field(
+        default=[],
+        max_length=8,
+        description="Only models of which this is true (see `states`). May come several times:"
+        " one has to be.",
+    )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="So many models at most; without it all of them.",
+    )
+    after: _Pattern | None = Field(
+        default=None, description="Only models whose names come after this one: a page's `next`."
+    )
 
 
 class VersionBody(Form):
@@ -128,6 +155,10 @@ class UnloadedInfo(Form):
 
 class ModelInfo(Form):
     name: str
+    states: list[_ModelState] = Field(
+        description="Which are true of it as a whole: a version answers, one is on its way, one"
+        " failed (or the model can't be made out); `unloaded`: none of these."
+    )
     default: int | None = Field(description="The version that answers unnamed requests.")
     reason: str = Field(description="What is wrong, or other than was asked for.")
     own_reason: str = Field(description="What of `reason` no version says of itself.")
@@ -148,7 +179,11 @@ class ModelInfo(Form):
 
 
 class Models(Form):
-    models: list[ModelInfo]
+    models: list[ModelInfo] = Field(description="By name.")
+    next: str | None = Field(
+        description="There may be more than `limit` let pass: the `after` that goes on from here."
+    )
+    total: int = Field(description="Models that there are, whatever was asked for.")
 
 
 class CommandAnswer(Form):

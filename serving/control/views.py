@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from serving.control.schemas import VersionInfo
+from serving.control.selection import model_states
 from serving.loading.batching.cost import CostCurve
 from serving.loading.facts import VersionFacts
 from serving.models.reasons import Absence
@@ -22,6 +23,7 @@ def models_json(views: Iterable[ModelView]) -> list[dict[str, Any]]:
 def model_json(view: ModelView) -> dict[str, Any]:
     return {
         "name": view.name,
+        "states": list(model_states(view)),
         "default": view.default,
         "reason": view.reason,
         "own_reason": view.own_reason,

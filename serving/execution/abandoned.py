@@ -17,6 +17,7 @@ from serving.events import log
 
 if TYPE_CHECKING:
     from serving._core import Batch
+    from serving.execution.isolation.many_texts import Packing, PackingOf
     from serving.execution.session import Array, Output, Run
 
 # From the word that somebody left to a look at what runs: one look for all who leave meanwhile,
@@ -26,8 +27,11 @@ _PAUSE_S = 0.1
 
 
 class Stoppable(Protocol):
-    """A runner whose runs can be ended."""
+    """A runner whose runs can be ended. ``packing``: who runs a batch with its texts packed; None
+    where nobody ever does."""
 
+    @property
+    def packing(self) -> PackingOf | None: ...
     @property
     def run(self) -> Run: ...
 
@@ -50,10 +54,12 @@ class Runs:
 
     def __init__(self, runner: Stoppable) -> None:
         self._runner = runner
+        self._packing = runner.packing
         _watch.start()
 
-    def run(self, batch: Batch, alone: bool = False) -> Sequence[Output]:
-        """The outputs of a batch; ``alone``: while nothing else runs in its process.
+    def run(self, batch: Batch, alone: bool = False, again: bool = False) -> Sequence[Output]:
+        """The outputs of a batch; ``alone``: while nothing else runs in its process; ``again``:
+        see ``packing``.
 
         Raises what the runner raises; RunStoppedError, or what comes of the end of its process,
         where the batch was abandoned meanwhile.
@@ -61,10 +67,18 @@ class Runs:
         runner, thread = self._runner, threading.get_ident()
         _now[thread] = (self, batch)
         try:
+            packing = self.packing(batch, again)
+            if packing is not None:
+                return packing.run_packed(batch.outputs, batch.packed_inputs, batch.requests, alone)
             run = runner.run_alone if alone else runner.run
             return run(batch.outputs, batch.inputs, batch.requests)
         finally:
             del _now[thread]
+
+    def packing(self, batch: Batch, again: bool) -> Packing | None:
+        """Who runs it packed, if not the runner itself, with objects. ``again``: it, or what it is
+        a part of, was lost with a child."""
+        return None if self._packing is None else self._packing(batch, again)
 
     def end_abandoned(self) -> bool:
         """Have runs end that nobody waits for; whether there was any."""

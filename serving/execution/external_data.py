@@ -41,7 +41,8 @@ class ExternalFile:
     ``path``: below the model's folder, in plain parts. ``spellings``: how the model writes it.
     ``size``: bytes. ``in_memory``: whether onnxruntime takes it from memory, too. ``opened``:
     a context with a descriptor and where in it the file's bytes begin; it raises LoadError
-    where the file is another one by then, or has changed when it ends.
+    where the file is another one by then, or has changed when it ends. ``identity``: by which
+    it is known to be the same.
     """
 
     path: str
@@ -49,6 +50,7 @@ class ExternalFile:
     size: int
     in_memory: bool
     opened: Callable[[], AbstractContextManager[tuple[int, int]]]
+    identity: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +200,9 @@ def _look(root: int, path: str, entry: _Entry, model_name: str) -> ExternalFile:
         raise LoadError(f"{entry.who} is not a regular file")
     if facts.st_nlink > 1:
         raise LoadError(f"{entry.who} is a hard link: it may be somebody else's file")
-    opened = partial(_opened, root, path, entry, model_name, _identity(facts))
-    return ExternalFile(path, frozenset(), facts.st_size, True, opened)
+    identity = _identity(facts)
+    opened = partial(_opened, root, path, entry, model_name, identity)
+    return ExternalFile(path, frozenset(), facts.st_size, True, opened, identity)
 
 
 def _used(file: ExternalFile, entry: _Entry, is_initializer: bool) -> ExternalFile:

@@ -6,6 +6,7 @@ its external data as a private copy (``private_copy``).
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ class ModelFiles:
     model: bytes
     external: tuple[ExternalFile, ...]
     unshaped_inputs: frozenset[str]
+
+    def fingerprint(self) -> str:
+        """Two of the same are the same files: the model by its bytes, the others, which are not
+        read for this, by what the file system says of them."""
+        digest = hashlib.blake2b(self.model, digest_size=16)
+        digest.update(repr([(one.path, one.identity) for one in self.external]).encode())
+        return digest.hexdigest()
 
 
 # More than any model has; what counts is never to walk a whole disk.

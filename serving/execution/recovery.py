@@ -22,6 +22,7 @@ from serving.execution.run_limit import RunLimitError, RunStoppedError
 
 if TYPE_CHECKING:
     from serving._core import Batch
+    from serving.execution.isolation.many_texts import PackingOf
     from serving.execution.session import Array, Output, Run
 
 # (event's name, its facts)
@@ -38,6 +39,8 @@ _PATIENCE_S = 60.0
 class AnyRunner(Protocol):
     """``session.Runner`` or ``isolated.IsolatedRunner``."""
 
+    @property
+    def packing(self) -> PackingOf | None: ...
     @property
     def run(self) -> Run: ...
 
@@ -71,9 +74,12 @@ def log_event(event: str, facts: Mapping[str, Any]) -> None:
 
 @dataclass(slots=True)
 class _Failed:
+    """``lost``: with a child, now or as a part of a batch."""
+
     batch: Batch
     error: BaseException
     tries: int = 0
+    lost: bool = False
 
 
 class Recovery:
@@ -113,7 +119,8 @@ class Recovery:
     def _comes_back(self, batch: Batch) -> bool:
         """Wait for the model's process; False when the batch had to be answered without."""
         left = batch.deadline
-        if self._runner.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
+        where = self._runs.packing(batch, again=True) or self._runner
+        if where.wait_ready(_PATIENCE_S if left is None else min(left, _PATIENCE_S)):
             return True
         if _is_expired(batch):
             batch.fail(ErrorCode.EXPIRED, _EXPIRED)
@@ -124,11 +131,12 @@ class Recovery:
     def _again(self, failed: _Failed) -> list[_Failed]:
         """Run the parts of what failed; those that fail again."""
         batch, error = failed.batch, failed.error
+        lost = failed.lost or isinstance(error, (CrashError, NotRunningError))
         if _is_innocent(batch, error):
             if failed.tries >= _TRIES:
                 self._fail(batch, error)
                 return []
-            found = self._try(batch, error, failed.tries + 1)
+            found = self._try(batch, error, lost, failed.tries + 1)
             return [] if found is None else [found]
         parts = self._parts(batch, error)
         if parts is None:
@@ -136,7 +144,7 @@ class Recovery:
             return []
         if isinstance(error, AnswerError):
             self._say_rows_not_kept(error)
-        again = [self._try(part, error) for part in parts]
+        again = [self._try(part, error, lost) for part in parts]
         return [one for one in reversed(again) if one is not None]
 
     def _parts(self, batch: Batch, error: BaseException) -> list[Batch] | None:
@@ -150,7 +158,9 @@ class Recovery:
             return [single for half in halves for single in _singles(half)]
         return list(halves)
 
-    def _try(self, batch: Batch, because: BaseException, tries: int = 0) -> _Failed | None:
+    def _try(
+        self, batch: Batch, because: BaseException, lost: bool, tries: int = 0
+    ) -> _Failed | None:
         """Run and answer one part; how it failed, if it did."""
         if batch.requests == 0:
             return None
@@ -158,11 +168,12 @@ class Recovery:
             batch.fail(ErrorCode.EXPIRED, _EXPIRED)
             return None
         try:
-            answer(batch, self._runs.run(batch, alone=isinstance(because, CrashError)))
+            alone = isinstance(because, CrashError)
+            answer(batch, self._runs.run(batch, alone, again=lost))
         except BaseException as error:  # noqa: BLE001 - a model may fail in any way
             # The next part may need the permit that this one holds.
             batch.step_aside()
-            return _Failed(batch, error, tries)
+            return _Failed(batch, error, tries, lost)
         return None
 
     def _fail(self, batch: Batch, error: BaseException) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from serving._core import PackedTexts
 from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError
 from serving.execution import external_data, providers
@@ -27,8 +28,10 @@ from serving.settings import Settings
 from serving.signature import DATATYPES, Signature
 
 Array = np.ndarray[Any, Any]
-# An array, or (address, datatype, shape) of memory that the list itself keeps alive.
-Output = Array | tuple[int, str, tuple[int, ...]]
+Input = Array | PackedTexts
+# An array, or packed texts where they were asked for, or (address, datatype, shape) of memory
+# that the list itself keeps alive.
+Output = Array | PackedTexts | tuple[int, str, tuple[int, ...]]
 
 # Below which folder onnxruntime looks for external data; one that can hold none.
 _FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
@@ -68,8 +71,12 @@ class Runner:
     the one place where IO binding would go. No GPU path has run on a GPU yet.
     """
 
+    # Of the files that it is made of, where it has texts (``ModelFiles.fingerprint``).
+    fingerprint = ""
     # Nothing keeps a session in this process from running.
     trouble = ""
+    # The Python binding takes texts as objects only.
+    packing = None
 
     def __init__(
         self,
@@ -88,6 +95,12 @@ class Runner:
         self._session = session
         self._run_limit = run_limit
         self.run: Run = self._path()
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether it takes or gives any."""
+        tensors = self.signature.inputs + self.signature.outputs
+        return any(tensor.datatype == "BYTES" for tensor in tensors)
 
     def _path(self) -> Run:
         """The leanest way to run this model.
@@ -179,7 +192,10 @@ def load_runner(
     """
     ort()
     with open_files(version_dir, config.model_filename) as files:
-        return runner_of(files, config, settings, name or version_dir.parent.name)
+        runner = runner_of(files, config, settings, name or version_dir.parent.name)
+        if runner.has_texts:
+            runner.fingerprint = files.fingerprint()
+        return runner
 
 
 def runner_of(files: ModelFiles, config: ModelConfig, settings: Settings, name: str) -> Runner:

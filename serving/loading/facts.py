@@ -18,6 +18,7 @@ from serving.signature import Signature
 if TYPE_CHECKING:
     from serving.execution.isolation.parent.supervised import IsolatedRunner
     from serving.execution.session import Runner
+    from serving.execution.texts_beside import TextsBeside
     from serving.loading.batching.verdict import BatchingVerdict
     from serving.loading.trial.findings import Findings
     from serving.loading.trial.trial import Job
@@ -70,7 +71,7 @@ class Warmed:
     see ``VersionFacts``."""
 
     job: Job
-    runner: Runner | IsolatedRunner
+    runner: Runner | IsolatedRunner | TextsBeside
     found: Findings
     isolated: str
     checked: bool

@@ -10,6 +10,7 @@ from serving.errors import ErrorCode
 from serving.execution.instances import Instances
 from serving.execution.isolation.parent.supervised import IsolatedRunner
 from serving.execution.session import Runner
+from serving.execution.texts_beside import TextsBeside
 from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
@@ -32,7 +33,7 @@ class LoadedSlot:
     name: str
     version: int
     queue: _core.Queue
-    runner: Runner | IsolatedRunner
+    runner: Runner | IsolatedRunner | TextsBeside
     instances: Instances
     facts_at_start: VersionFacts
     verdict_now: Callable[[], BatchingVerdict]
@@ -54,11 +55,13 @@ class LoadedSlot:
 
     @property
     def process(self) -> IsolatedRunner | None:
-        """The child that it runs in, if it does."""
+        """The child that it runs in, or that its runs of many texts do, if there is one."""
+        if isinstance(self.runner, TextsBeside):
+            return self.runner.process
         return self.runner if isinstance(self.runner, IsolatedRunner) else None
 
     def shut(self) -> bool:
-        """Take no more requests; whether ``close`` waits for nothing then, no child's end either."""
+        """Take no more requests; whether ``close`` has nothing to wait for then, nor a child."""
         self.queue.close()
         depth = self.queue.depth()
         return self.process is None and not depth["requests"] and not depth["executing"]

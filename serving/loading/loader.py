@@ -24,6 +24,7 @@ from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
 from serving.loading.batching.verdict import Evidence
+from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
 from serving.loading.loaded import LoadedSlot
@@ -235,6 +236,10 @@ class Loader:
             reservation.release()
             self._trimmer.ask()
 
+        runner = with_texts_beside(
+            warmed.runner, load.job, self._ledger, reservation.size, load.on_changed
+        )
+        warmed = replace(warmed, runner=runner)
         return start(warmed, load.stats, load.since, reservation.size, on_evidence, on_closed)
 
 

@@ -322,7 +322,8 @@ class Manager:
 
     def _used_uploads(self) -> set[Origin]:
         waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
-        used = {slot.origin for slot in self._slots.all()}
+        slots = (slot for model in self._uploads.models for slot in self._slots.of(model))
+        used = {slot.origin for slot in slots}
         return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
 
     def _begin_stop(self, timeout: float) -> None:

@@ -1,7 +1,8 @@
 """The scrape: what the core counts, and the families that Python knows.
 
 Models and versions are labels only while the gateway has them: a series goes with its model
-(faults 76, 95), and what is told of requests appears with the first of them. What the core counts is the core's own text, made without the interpreter's lock.
+(faults 76, 95), and what is told of requests appears with the first of them. What the core counts
+is the core's own text, made without the interpreter's lock.
 """
 
 from __future__ import annotations

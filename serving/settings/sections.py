@@ -234,6 +234,11 @@ class IsolationSettings(Section):
         description="Memory that a child's runs may take beyond what it has once loaded; a request"
         " that needs more is refused (bytes; 0: half of the memory the process may use).",
     )
+    texts: CountOrAuto = Field(
+        default=4096,
+        description="From how many texts, in or out, a run of a model in the server's own process"
+        " goes to a child beside it; 256 bytes of text count as one (0: never).",
+    )
     restart_first_s: Seconds = Field(
         default=0.2,
         description="Until a child that died again is started anew; twice as long each time"

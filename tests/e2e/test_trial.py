@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.small_models import TINY_WEIGHTS, looping, tiny, tiny_expected, write
 from tests.unit import graphs
@@ -131,6 +132,9 @@ def test_cost_and_memory_are_metrics(start_gateway, repository) -> None:
     gateway = start_gateway(repository, ON)
     labels = {"model": "tiny", "version": "1"}
     assert gateway.metric("serving_model_memory_bytes", **labels) >= TINY_WEIGHTS.nbytes
+    assert gateway.metric("serving_model_best_batch_rows", **labels) == 0, "nobody has asked yet"
+    x = np.ones((1, 4), np.float32)
+    assert gateway.infer("tiny", {"inputs": [oip.json_input("x", x)]}).status == 200
     cost = gateway.metric("serving_model_cost_fixed_seconds", **labels)
     cost += gateway.metric("serving_model_cost_per_row_seconds", **labels)
     assert 0 < cost < 1

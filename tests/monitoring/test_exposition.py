@@ -154,7 +154,9 @@ def test_fault_95_names_from_requests_are_never_labels(
     write(repository, "m", scale(2))
     gateway = start_gateway(repository)
     body = {"inputs": [oip.json_input("X", X)]}
+    assert _models_and_versions(gateway.metrics_text()) == {("m", "1"), ("m", "-")}
     assert gateway.infer("m", body).status == 200
+    assert gateway.infer("evil", body).status == 404
     before = _models_and_versions(gateway.metrics_text())
     assert before == {("", ""), ("m", "1"), ("m", "-")}
     with channel(gateway) as one:
@@ -172,7 +174,7 @@ def test_fault_95_names_from_requests_are_never_labels(
     assert _models_and_versions(text) == before
     assert "evil" not in text
     count = "serving_request_total"
-    assert gateway.metric(count, model="", protocol="http", code="404") == 40
+    assert gateway.metric(count, model="", protocol="http", code="404") == 41
     assert gateway.metric(count, model="", protocol="grpc", code="NOT_FOUND") == 20
     assert gateway.metric(count, model="m", protocol="grpc", code="OK") == 1
     assert gateway.metric(count, model="m", protocol="http", code="200") == 1
@@ -245,7 +247,7 @@ def test_fault_76_500_loads_and_unloads_leave_the_scrape_as_it_was(
     assert series(after) == series(before)
     assert abs(len(after) - len(before)) < 300, "only numbers grew longer"
     loaded = {model for model, version in _models_and_versions(after) if version != "-"}
-    assert loaded == {"", "stays"}
+    assert loaded == {"stays"}
     assert gateway.metric("serving_model_load_total", outcome="ready") == 501
 
 

@@ -1,6 +1,7 @@
 //! Memory as numpy sees it: inputs wrapped without a copy, outputs borrowed.
 
 use crate::numpy::{self, Array};
+use crate::texts::PackedTexts;
 use bytes::Bytes;
 use engine::codec::bytes_tensor;
 use engine::memory;
@@ -27,7 +28,7 @@ pub fn input<'py>(
     if datatype == Datatype::Bytes { strings(py, shape, data) } else { wrapped(py, datatype, shape, data) }
 }
 
-fn wrapped<'py>(
+pub fn wrapped<'py>(
     py: Python<'py>,
     datatype: Datatype,
     shape: &[i64],
@@ -40,7 +41,7 @@ fn wrapped<'py>(
     Ok(array.into_any())
 }
 
-fn strings<'py>(py: Python<'py>, shape: &[i64], data: &Bytes) -> PyResult<Bound<'py, PyAny>> {
+pub fn strings<'py>(py: Python<'py>, shape: &[i64], data: &Bytes) -> PyResult<Bound<'py, PyAny>> {
     let array = Array::of_objects(py, &numpy::dims(shape)?)?;
     let count = array.len();
     let mut made = 0;
@@ -91,8 +92,11 @@ impl RawOutput {
 }
 
 impl<'py> Output<'py> {
-    /// From an array, or from (address, datatype, shape).
+    /// From an array, packed texts, or (address, datatype, shape).
     pub fn read(value: &Bound<'py, PyAny>, declared: Datatype) -> PyResult<Self> {
+        if let Ok(texts) = value.cast::<PackedTexts>() {
+            return Ok(Output::packed(texts));
+        }
         if value.is_instance_of::<PyTuple>() {
             let (address, datatype, shape) = value.extract::<(usize, String, Vec<i64>)>()?;
             return Output::at(value, address, &datatype, &shape);
@@ -118,25 +122,20 @@ impl<'py> Output<'py> {
         Ok(Output { datatype, shape: shape.into(), address, len, own: Vec::new(), _keep: value.clone() })
     }
 
-    fn strings(array: Array<'py>, shape: Shape) -> PyResult<Self> {
-        let mut own = Vec::new();
-        // SAFETY: a plain object array; its slots are borrowed under the GIL.
-        let slots = unsafe {
-            let data = array.data().cast::<*mut ffi::PyObject>();
-            if array.len() == 0 { &[][..] } else { std::slice::from_raw_parts(data, array.len()) }
-        };
-        for &slot in slots {
-            // SAFETY: as above; null stands for None in object arrays.
-            let item = unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), slot) };
-            let item = item.ok_or_else(|| PyTypeError::new_err("a string output has an empty element"))?;
-            if let Ok(text) = item.cast::<PyString>() {
-                append(&mut own, text.to_str()?.as_bytes())?;
-            } else if let Ok(bytes) = item.cast::<PyBytes>() {
-                append(&mut own, bytes.as_bytes())?;
-            } else {
-                return Err(PyTypeError::new_err("a string output has an element that is no string"));
-            }
+    fn packed(texts: &Bound<'py, PackedTexts>) -> Self {
+        let PackedTexts { shape, data } = texts.get();
+        Output {
+            datatype: Datatype::Bytes,
+            shape: shape.clone(),
+            address: data.as_ptr() as usize,
+            len: data.len(),
+            own: Vec::new(),
+            _keep: texts.clone().into_any(),
         }
+    }
+
+    fn strings(array: Array<'py>, shape: Shape) -> PyResult<Self> {
+        let own = packed(&array)?;
         Ok(Output {
             datatype: Datatype::Bytes,
             shape,
@@ -151,6 +150,29 @@ impl<'py> Output<'py> {
         debug_assert!(self.own.is_empty() || self.own.as_ptr() as usize == self.address);
         RawOutput { datatype: self.datatype, shape: self.shape.clone(), address: self.address, len: self.len }
     }
+}
+
+/// The elements of a plain array of objects, each behind its length.
+pub fn packed(array: &Array<'_>) -> PyResult<Vec<u8>> {
+    let mut own = Vec::new();
+    // SAFETY: a plain object array; its slots are borrowed under the GIL.
+    let slots = unsafe {
+        let data = array.data().cast::<*mut ffi::PyObject>();
+        if array.len() == 0 { &[][..] } else { std::slice::from_raw_parts(data, array.len()) }
+    };
+    for &slot in slots {
+        // SAFETY: as above; null stands for None in object arrays.
+        let item = unsafe { Bound::from_borrowed_ptr_or_opt(array.py(), slot) };
+        let item = item.ok_or_else(|| PyTypeError::new_err("a string output has an empty element"))?;
+        if let Ok(text) = item.cast::<PyString>() {
+            append(&mut own, text.to_str()?.as_bytes())?;
+        } else if let Ok(bytes) = item.cast::<PyBytes>() {
+            append(&mut own, bytes.as_bytes())?;
+        } else {
+            return Err(PyTypeError::new_err("a string output has an element that is no string"));
+        }
+    }
+    Ok(own)
 }
 
 fn append(own: &mut Vec<u8>, element: &[u8]) -> PyResult<()> {

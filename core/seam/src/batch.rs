@@ -2,8 +2,11 @@
 
 use crate::arrays::{self, Output};
 use crate::signature::Names;
+use crate::texts::PackedTexts;
 use crate::value_error;
+use bytes::Bytes;
 use engine::queue::batch::{Batch as Inner, Gathered};
+use engine::tensor::{Datatype, Shape};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -36,16 +39,13 @@ impl Batch {
     fn take(&self) -> PyResult<Held> {
         self.inner.lock().take().ok_or_else(answered)
     }
-}
 
-fn answered() -> PyErr {
-    PyRuntimeError::new_err("this batch has been answered")
-}
-
-#[pymethods]
-impl Batch {
-    #[getter]
-    fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+    /// What `make` makes of each input that is there, by its name.
+    fn made<'py>(
+        &self,
+        py: Python<'py>,
+        make: impl Fn(Datatype, &Shape, &Bytes) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         // Taken out meanwhile: the lock is never held while waiting for the GIL.
         let mut held = self.take()?;
         let gathered = match held.inputs.take() {
@@ -59,10 +59,39 @@ impl Batch {
         let dict = PyDict::new(py);
         for ((name, datatype), input) in self.names.inputs.iter().zip(datatypes).zip(&inputs) {
             if let Some((shape, data)) = input {
-                dict.set_item(name, arrays::input(py, datatype, shape, data)?)?;
+                dict.set_item(name, make(datatype, shape, data)?)?;
             }
         }
         Ok(dict)
+    }
+}
+
+fn answered() -> PyErr {
+    PyRuntimeError::new_err("this batch has been answered")
+}
+
+#[pymethods]
+impl Batch {
+    #[getter]
+    fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.made(py, |datatype, shape, data| arrays::input(py, datatype, shape, data))
+    }
+
+    #[getter]
+    fn packed_inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.made(py, |datatype, shape, data| match datatype {
+            Datatype::Bytes => {
+                let texts = PackedTexts { shape: shape.clone(), data: data.clone() };
+                Ok(Bound::new(py, texts)?.into_any())
+            }
+            _ => arrays::input(py, datatype, shape, data),
+        })
+    }
+
+    #[getter]
+    fn weight(&self) -> PyResult<(usize, usize, usize)> {
+        let weight = self.with(|held| held.batch.weight())?;
+        Ok((weight.texts, weight.text_bytes, weight.bytes))
     }
 
     #[getter]

@@ -13,6 +13,7 @@ mod server;
 mod signature;
 mod spans;
 mod stats;
+mod texts;
 mod words;
 
 use pyo3::prelude::*;
@@ -72,6 +73,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<signature::TensorSpec>()?;
     module.add_class::<queue::Queue>()?;
     module.add_class::<batch::Batch>()?;
+    module.add_class::<texts::PackedTexts>()?;
     module.add_class::<stats::Stats>()?;
     module.add_class::<figures::Figures>()?;
     module.add_class::<figures::Histograms>()?;

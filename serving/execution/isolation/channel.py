@@ -17,7 +17,7 @@ from serving.execution.isolation import framing, tensor_wire
 from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.shared_memory import KEPT_BYTES, SharedMemory, Thrift
 from serving.execution.run_limit import RunLimitError, RunStoppedError
-from serving.execution.session import Array, Outputs
+from serving.execution.session import Input, Outputs
 from serving.strict import Count, Many, Strict
 
 
@@ -92,8 +92,15 @@ class Channel:
         self._thrift = Thrift()
         self._sent_memory = False
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
-        """Outputs in memory of their own. ``requests``: that the rows are of; 0: unknown.
+    def run(
+        self,
+        names: Sequence[str],
+        feeds: Mapping[str, Input],
+        requests: int = 0,
+        packed: bool = False,
+    ) -> Outputs:
+        """Outputs in memory of their own, texts as objects or ``packed``. ``requests``: that the
+        rows are of; 0: unknown.
 
         Raises FaultError, RunLimitError or RunStoppedError as the child says; EOFError or
         OSError when it is gone, TimeoutError, NonsenseError; MemoryError where the inputs find
@@ -109,7 +116,7 @@ class Channel:
             if received:
                 raise NonsenseError("file descriptors with an answer")
             said = _Answer.read(answer, "its answer")
-            outputs = self._outputs_of(said, len(names))
+            outputs = self._outputs_of(said, len(names), packed)
         except BlockingIOError:
             raise TimeoutError from None
         except (FramingError, ValueError) as error:
@@ -117,7 +124,7 @@ class Channel:
         self._be_thrifty(max(used, sum(entry[3] for entry in said.head)))
         return outputs
 
-    def _question(self, names: Sequence[str], feeds: Mapping[str, Array]) -> tuple[Message, int]:
+    def _question(self, names: Sequence[str], feeds: Mapping[str, Input]) -> tuple[Message, int]:
         def reserve(size: int) -> tensor_wire.Memory:
             try:
                 self._inputs.reserve(size)
@@ -134,7 +141,7 @@ class Channel:
         }
         return message, used
 
-    def _outputs_of(self, said: _Answer, count: int) -> Outputs:
+    def _outputs_of(self, said: _Answer, count: int, packed: bool) -> Outputs:
         if said.fault is not None:
             word, text, detail = said.fault
             raise FaultError(Fault(word, text, detail))
@@ -146,7 +153,7 @@ class Channel:
         values = tensor_wire.read(said.head, self._outputs.bytes)
         if len(values) != count:
             raise NonsenseError(f"{len(values)} outputs, {count} were asked for")
-        return tensor_wire.kept(values, self._outputs.bytes)
+        return tensor_wire.kept(values, self._outputs.bytes, packed)
 
     @property
     def holds_much(self) -> bool:

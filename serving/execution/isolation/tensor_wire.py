@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import math
-import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from serving._core import PackedTexts
 from serving.execution.session import Array, Output, Outputs
 
 _ALIGN = 64
-_LENGTH = struct.Struct("<I")
 _PLAIN = frozenset({"|b1", "|u1", "<u2", "<u4", "<u8", "|i1", "<i2", "<i4", "<i8"})
 _PLAIN_FLOATS = frozenset({"<f2", "<f4", "<f8"})
 _NUMBERS = _PLAIN | _PLAIN_FLOATS
@@ -26,6 +25,7 @@ BYTES, BF16 = "BYTES", "BF16"
 
 Memory = np.ndarray[tuple[int], np.dtype[np.uint8]]
 Entry = list[Any]
+Read = Array | PackedTexts | tuple[str, Array]
 
 
 class WireError(ValueError):
@@ -54,6 +54,8 @@ def _copy(into: Memory, data: Array) -> None:
 
 
 def _part(value: Output) -> tuple[str, tuple[int, ...], Array]:
+    if isinstance(value, PackedTexts):
+        return BYTES, value.shape, value.data
     if isinstance(value, tuple):
         address, datatype, shape = value
         count = math.prod(shape)
@@ -62,34 +64,26 @@ def _part(value: Output) -> tuple[str, tuple[int, ...], Array]:
             ctypes.memmove(data.ctypes.data, address, data.nbytes)
         return datatype, shape, data
     if value.dtype.kind in "OUS":
-        return BYTES, value.shape, _joined(value.ravel())
+        return _part(PackedTexts.of(value.astype(object, copy=False)))
     if value.dtype.str not in _NUMBERS:
         raise WireError(f"arrays of {value.dtype} do not cross")
     return value.dtype.str, value.shape, value
 
 
-def _joined(texts: Array) -> Array:
-    parts: list[bytes] = []
-    for text in texts.tolist():
-        data = text if isinstance(text, bytes) else str(text).encode()
-        parts += (_LENGTH.pack(len(data)), data)
-    return np.frombuffer(b"".join(parts), np.uint8)
-
-
-def read(head: Sequence[Sequence[Any]], memory: Memory) -> list[Array | tuple[str, Array]]:
-    """The arrays, pointing into ``memory`` (BYTES: new arrays of str). BF16 comes as
-    ``("BF16", bits)``.
+def read(head: Sequence[Sequence[Any]], memory: Memory) -> list[Read]:
+    """The arrays, pointing into ``memory`` (BYTES: packed texts, copied before they are checked).
+    BF16 comes as ``("BF16", bits)``.
 
     Raises WireError for a head that does not fit the memory.
     """
     return [_read_one(entry, memory) for entry in head]
 
 
-def _read_one(entry: Sequence[Any], memory: Memory) -> Array | tuple[str, Array]:
+def _read_one(entry: Sequence[Any], memory: Memory) -> Read:
     datatype, shape, start, size = _checked(entry, memory)
     data = memory[start : start + size]
     if datatype == BYTES:
-        return _split(data, shape)
+        return _texts(data, shape)
     dtype = np.dtype("<u2" if datatype == BF16 else datatype)
     if math.prod(shape) * dtype.itemsize != size:
         raise WireError(f"{size} bytes for {datatype} {shape}")
@@ -112,36 +106,21 @@ def _checked(entry: Sequence[Any], memory: Memory) -> tuple[str, tuple[int, ...]
     return datatype, tuple(shape), start, size
 
 
-def _split(data: Memory, shape: tuple[int, ...]) -> Array:
-    count = math.prod(shape)
-    if count * _LENGTH.size > len(data):
-        raise WireError(f"{len(data)} bytes for {count} texts")
-    array = np.empty(count, object)
-    array[:] = list(_texts(data.tobytes(), count))
-    return array.reshape(shape)
+def _texts(data: Memory, shape: tuple[int, ...]) -> PackedTexts:
+    try:
+        return PackedTexts(data, shape)
+    except ValueError as error:
+        raise WireError(str(error)) from None
 
 
-def _texts(data: bytes, count: int) -> Iterator[str]:
-    at = 0
-    for _ in range(count):
-        if at + _LENGTH.size > len(data):
-            raise WireError("a text past the end")
-        (length,) = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
-        if at + length > len(data):
-            raise WireError("a text past the end")
-        try:
-            yield data[at : at + length].decode()
-        except UnicodeDecodeError:
-            raise WireError("a text that is not UTF-8") from None
-        at += length
-
-
-def kept(values: Sequence[Array | tuple[str, Array]], memory: Memory) -> Outputs:
-    """Outputs in memory of their own: what ``read`` gave is overwritten by the next run."""
+def kept(values: Sequence[Read], memory: Memory, packed: bool) -> Outputs:
+    """Outputs in memory of their own: what ``read`` gave is overwritten by the next run. Texts
+    stay ``packed``, or become arrays of str."""
     outputs, keepalive = Outputs(), []
     for value in values:
-        if isinstance(value, tuple):
+        if isinstance(value, PackedTexts):
+            outputs.append(value if packed else value.objects())
+        elif isinstance(value, tuple):
             bits = value[1].copy()
             keepalive.append(bits)
             outputs.append((bits.ctypes.data, BF16, bits.shape))

@@ -77,6 +77,8 @@ class LiveProof:
         self._runner = runner
         self._inner = runner.run
         self.run: Run = self._run
+        # What runs packed has far more texts than are kept here.
+        self.packing = runner.packing
         self._names = [tensor.name for tensor in signature.outputs]
         self._tolerance, self._verdict_of, self._on_evidence = tolerance, decide, on_evidence
         self._delay_s = delay_s

@@ -48,7 +48,7 @@ class Uploads:
         self._parent, self._spawn = parent, spawn
         self._lock = threading.Lock()
         # Those that the loop knows of; one that is being written is nobody's to remove.
-        self._known: dict[Path, frozenset[Origin]] = {}
+        self._known: dict[Path, Upload] = {}
         self._closed = False
         if parent is not None:
             _remove_stale(parent)
@@ -84,12 +84,18 @@ class Uploads:
     def any(self) -> bool:
         return bool(self._known)
 
+    @property
+    def models(self) -> set[str]:
+        """The models whose files lie there."""
+        with self._lock:
+            return {upload.found.name for upload in self._known.values()}
+
     def hand_over(self, upload: Upload) -> None:
         """From now on ``sweep`` may remove it, so its command has been given before."""
         with self._lock:
             closed = self._closed
             if not closed:
-                self._known[upload.root] = upload.origins
+                self._known[upload.root] = upload
         if closed:
             shutil.rmtree(upload.root, ignore_errors=True)
 
@@ -99,7 +105,7 @@ class Uploads:
         with self._lock:
             known = dict(self._known)
         in_use = used()
-        unused = [root for root, origins in known.items() if origins.isdisjoint(in_use)]
+        unused = [root for root, one in known.items() if one.origins.isdisjoint(in_use)]
         with self._lock:
             for root in unused:
                 self._known.pop(root, None)

@@ -127,10 +127,29 @@ def _without(current: Overrides, version: int) -> frozenset[tuple[int, str]]:
 # The document.
 
 
+class Document:
+    """What outlives the process, as JSON carries it: a model's entry is made when its overrides
+    are other ones than before."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode: Mode = mode
+        self._made: dict[str, tuple[Overrides, dict[str, Any]]] = {}
+
+    def of(self, overrides: Mapping[str, Overrides]) -> dict[str, Any]:
+        made, before = {}, self._made
+        for model, current in overrides.items():
+            entry = before.get(model)
+            if entry is None or entry[0] is not current:
+                entry = current, _fields(current, self._mode)
+            made[model] = entry
+        self._made = made
+        models = {model: fields for model, (_, fields) in made.items() if fields}
+        return {"form": _FORM, "models": dict(sorted(models.items()))}
+
+
 def to_document(overrides: Mapping[str, Overrides], mode: Mode) -> dict[str, Any]:
-    """What outlives the process, as JSON carries it."""
-    models = {model: _fields(current, mode) for model, current in sorted(overrides.items())}
-    return {"form": _FORM, "models": {model: found for model, found in models.items() if found}}
+    """See ``Document``."""
+    return Document(mode).of(overrides)
 
 
 def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:

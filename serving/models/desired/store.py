@@ -80,6 +80,7 @@ class DesiredState:
         self._named = frozenset(settings.load_models)
         self._state = state
         self._overrides = _read(state, self._mode)
+        self._document = overrides.Document(self._mode)
         self.signatures = _read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
         self.signatures_lost = frozenset(
@@ -363,7 +364,7 @@ class DesiredState:
             del self._overrides[next(iter(self._overrides))]
         if self._state is None:
             return
-        self._state.write(DOCUMENT, overrides.to_document(self._overrides, self._mode))
+        self._state.write(DOCUMENT, self._document.of(self._overrides))
         if self._signatures_changed:
             self._state.write(SIGNATURES, self.signatures.document())
             self._signatures_changed = False

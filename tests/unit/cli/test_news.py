@@ -18,7 +18,7 @@ from tests.unit.protocol_views import model, version
 def texts(news: News, *views: ModelView) -> list[str]:
     """What is said where these models, and no others, are there."""
     gone: Changes = dict.fromkeys(news._before)
-    return [text for text, _ in news.lines({**gone, **{view.name: view for view in views}})]
+    return [line.text for line in news.lines({**gone, **{view.name: view for view in views}})]
 
 
 def absent(name: str, why: Absence) -> ModelView:

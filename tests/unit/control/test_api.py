@@ -30,6 +30,7 @@ from serving.models.commands.command import (
     SetDefault,
     UnloadModel,
 )
+from serving.models.model_state import ModelState
 from serving.registry.folder_origin import FolderOrigin
 from tests.unit.control_fakes import Commander, Line, admin_port, ask, operations_of, settings
 
@@ -46,6 +47,42 @@ def commander() -> Commander:
 def admin(commander: Commander) -> Iterator[Admin]:
     with admin_port(commander) as one:
         yield one
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("limit=0", "'limit': Input should be greater than or equal to 1"),
+        ("limit=10001", "'limit': Input should be less than or equal to 10000"),
+        ("limit=x", "'limit': Input should be a valid integer"),
+        ("limit=1&limit=2", "'limit' came more than once"),
+        ("state=odd", "'state': Input should be 'ready', 'loading', 'failed' or 'unloaded'"),
+        (f"name={'x' * 256}", "'name': String should have at most 255 characters"),
+        ("&".join(["name=m"] * 33), "'name': List should have at most 32 items"),
+        ("nmae=m", "unknown query parameter: known are 'name', 'state', 'limit', 'after'"),
+    ],
+)
+def test_what_a_list_can_not_be_asked_for_is_refused_in_words(
+    admin: Admin, query: str, words: str
+) -> None:
+    status, answer, _ = ask(admin, "GET", f"{BASE}?{query}")
+    assert (status, answer["error"][: len(words)]) == (400, words)
+
+
+def test_the_list_is_filtered_and_comes_in_pages(admin: Admin) -> None:
+    for query, names, following in (
+        ("", ["m", "broken"], None),
+        ("?limit=1", ["m"], "m"),
+        ("?name=b*&name=x&limit=1", ["broken"], None),
+        ("?state=failed&state=loading", ["broken"], None),
+    ):
+        status, answer, _ = ask(admin, "GET", f"{BASE}{query}")
+        assert (status, [one["name"] for one in answer["models"]]) == (200, names), query
+        assert (answer["next"], answer["total"]) == (following, 2)
+    assert [one["states"] for one in ask(admin, "GET", BASE)[1]["models"]] == [
+        ["ready"],
+        ["failed"],
+    ]
 
 
 COMMANDS = [
@@ -374,6 +411,13 @@ class TestOpenApi:
             (method.upper(), path) for path, item in document["paths"].items() for method in item
         }
         assert described == routed
+
+    def test_what_may_be_asked_of_the_list_is_in_it(self, document: Any) -> None:
+        parameters = document["paths"][BASE]["get"]["parameters"]
+        assert [one["name"] for one in parameters] == ["name", "state", "limit", "after"]
+        assert {one["in"] for one in parameters} == {"query"}
+        states = parameters[1]["schema"]["items"]["enum"]
+        assert states == [str(one) for one in ModelState]
 
     def test_answers_are_what_it_says(self, document: Any) -> None:
         calls = [

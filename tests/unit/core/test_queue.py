@@ -31,6 +31,8 @@ Model = Callable[[dict[str, Array]], Array]
 
 
 class Function:
+    packing = None
+
     def __init__(self, model: Model) -> None:
         self.rows: list[int] = []
         self._model = model

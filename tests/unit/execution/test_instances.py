@@ -64,6 +64,10 @@ class Batch:
         return len(self.members)
 
     @property
+    def packed_inputs(self):
+        return self.inputs
+
+    @property
     def inputs(self):
         return {"x": np.concatenate([member.value for member in self.members])}
 
@@ -115,6 +119,8 @@ class Queue:
 
 class Function:
     """A runner made of a Python function, for failures that no ONNX model can have."""
+
+    packing: Any = None
 
     def __init__(self, function):
         self.run = lambda names, feeds, requests=0: function(feeds["x"])
@@ -169,7 +175,7 @@ class Away:
         with ending.waking(woken.set):
             return not woken.wait(20)
 
-    run = run_alone = stop = None
+    run = run_alone = stop = packing = None
 
 
 def test_threads_that_wait_for_the_models_process_end_when_told():
@@ -311,6 +317,8 @@ def test_an_idle_instance_holds_no_batch(serve):
 class Child:
     """A scripted twin of a model's process: dies at a value of 9, comes back at once."""
 
+    packing = None
+
     def __init__(self, alone=True, comes_back=True):
         self.alone, self.comes_back = alone, comes_back
         self.up = True
@@ -356,6 +364,43 @@ def test_fault_20_a_crash_costs_its_cause_alone(serve, guilty, alone):
     assert answers(batch) == [ErrorCode.UNAVAILABLE if i in guilty else i for i in range(8)]
     messages = {batch.members[i].error[1] for i in guilty}
     assert messages == {"the model's process ended while it ran this request (SIGFPE)"}
+
+
+class Beside(Function):
+    """Batches of more than two rows run in a twin of a child, packed; others in this process."""
+
+    def __init__(self, child):
+        self.within = []
+        super().__init__(lambda x: self.within.append(x.tolist()) or [x])
+        self.child = child
+        self.waited = 0
+
+    def packing(self, batch, again=False):
+        return self if again or len(batch.inputs["x"]) > 2 else None
+
+    def run_packed(self, names, feeds, requests=0, alone=False):
+        run = self.child.run_alone if alone else self.child.run
+        return run(names, feeds)
+
+    def wait_ready(self, timeout=None, ending=None):
+        self.waited += timeout is not None
+        return self.child.wait_ready(timeout)
+
+
+def test_fault_110_what_a_child_was_lost_with_never_runs_elsewhere(serve):
+    runner = Beside(Child())
+    line, _ = serve(runner)
+    batch = batch_of(1, 2, 3, 9, 4, 5, 6, 7)
+    line.line.put(batch)
+    wait(batch.members)
+    assert answers(batch) == [1, 2, 3, ErrorCode.UNAVAILABLE, 4, 5, 6, 7]
+    assert not runner.within
+    halves = [[1, 2, 3, 9], [1, 2], [3, 9], [3], [9]]
+    assert [one for one in runner.child.ran if one in halves] == halves
+    assert runner.waited
+    (request,) = line.put(np.array([8]))
+    wait([request])
+    assert runner.within == [[8]]
 
 
 def test_fault_20_who_was_alone_is_not_run_again_and_waits_for_nothing():

@@ -117,6 +117,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "loading.retry_max_s": ("7", 7.0),
     "isolation.mode": ("process", "process"),
     "isolation.memory_bytes": ("2000", 2000),
+    "isolation.texts": ("100", 100),
     "isolation.restart_first_s": ("0.1", 0.1),
     "isolation.restart_max_s": ("3", 3.0),
     "rollout.keep_previous_s": ("0", 0.0),

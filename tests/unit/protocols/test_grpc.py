@@ -79,6 +79,17 @@ def test_repository_index() -> None:
     assert rpc("RepositoryIndex", repository_name="r")[0] is ErrorCode.UNIMPLEMENTED
 
 
+def test_the_index_of_a_thousand_models_fits_into_a_message_many_times() -> None:
+    names = [f"model-{at:04d}" for at in range(1000)]
+    fleet = Models(*(model(name, version(1)) for name in names))
+    answered = call(fleet, RecordedCall("grpc", "RepositoryIndex", body=b""))
+    assert answered.answer is not None
+    # gRPC's clients take 4 MiB unless told otherwise.
+    assert len(answered.answer) < 100_000
+    found = messages.RepositoryIndexResponse.FromString(answered.answer)
+    assert [entry.name for entry in found.models] == names
+
+
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelConfig", "ModelStatistics"])
 def test_what_is_named_must_exist_and_be_ready(method: str) -> None:
     assert rpc(method, name="x") == (

@@ -164,6 +164,21 @@ def test_the_index_may_be_asked_for_ready_versions_only(path: str) -> None:
     assert len(http(MODELS, "POST", path, b'{"ready": false}')) == 5
 
 
+def test_the_index_of_a_thousand_models_has_each_of_them_once_and_stays_small() -> None:
+    names = [f"model-{at:04d}" for at in range(1000)]
+    fleet = Models(
+        *(
+            model(name, version(1) if at % 100 else failed(1, "bad"))
+            for at, name in enumerate(names)
+        )
+    )
+    every = http(fleet, "POST", "/v2/repository/index")
+    assert [entry["name"] for entry in every] == names
+    ready = http(fleet, "POST", "/v2/repository/index", b'{"ready": true}')
+    assert [entry["name"] for entry in ready] == [n for at, n in enumerate(names) if at % 100]
+    assert len(json.dumps(every)) < 100_000
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -12,6 +12,7 @@ import pytest
 
 from serving.registry import watch
 from serving.registry.watch import Watcher
+from tests.clients.gateway import wait_until
 
 
 class Hurried:
@@ -19,9 +20,21 @@ class Hurried:
 
     def __init__(self) -> None:
         self._called = threading.Event()
+        # Where something was reported; None: anywhere.
+        self.touched: list[Collection[str] | None] = []
+        self.reported: list[bool] = []
+        self._all_reported = threading.Event()
 
-    def __call__(self, touched: Collection[str] | None = None) -> None:
+    def __call__(self, touched: Collection[str] | None) -> None:
+        self.touched.append(touched)
         self._called.set()
+
+    def reports(self, reported: bool) -> None:
+        self.reported.append(reported)
+        (self._all_reported.set if reported else self._all_reported.clear)()
+
+    def all_reported(self, seconds: float = 5.0) -> bool:
+        return self._all_reported.wait(seconds)
 
     def forget(self) -> None:
         self._called.clear()
@@ -33,7 +46,7 @@ class Hurried:
 @contextmanager
 def watching(*roots: Path, follow: bool = False) -> Iterator[Hurried]:
     hurried = Hurried()
-    watcher = Watcher(roots, hurried, follow_symlinks=follow)
+    watcher = Watcher(roots, hurried, hurried.reports, follow_symlinks=follow)
     watcher.start()
     try:
         yield hurried
@@ -99,6 +112,50 @@ def test_versions_of_a_directory_that_is_a_model_are_not_watched_one_by_one(
     assert folders.keys() == {str(tmp_path), str(tmp_path / "m"), str(tmp_path / "n")}
     monkeypatch.setattr(watch, "MAX_WATCHED", 2)
     assert len(Watcher([tmp_path], Hurried())._folders()) == 2
+
+
+def test_it_says_where_something_changed_once_it_reports_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_AGAIN_S", 0.3)
+    models = [tmp_path / "m", tmp_path / "n"]
+    for model in models:
+        (model / "1").mkdir(parents=True)
+    with watching(tmp_path) as hurried:
+        assert hurried.all_reported()
+        assert hurried.touched[-1] is None, "what changed before it began may be anywhere"
+        changes = (models[0] / "2").mkdir, lambda: (models[1] / "config.pbtxt").write_text("")
+        for model, change in zip(models, changes, strict=True):
+            hurried.touched.clear()
+            assert changed(hurried, change)
+            assert set().union(*(one or {"anywhere"} for one in hurried.touched)) == {str(model)}
+        before = len(hurried.reported)
+        (tmp_path / "another").mkdir()
+        wait_until(lambda: len(hurried.reported) > before, 5, "the folders are watched anew")
+        assert hurried.reported[before] is False
+        assert hurried.all_reported()
+    assert hurried.reported[-1] is False
+
+
+def test_not_all_is_reported_of_a_disk_that_others_may_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m").mkdir()
+    file = tmp_path / "bare.onnx"
+    file.touch()
+
+    def all_reported(*roots: Path) -> bool:
+        watcher = Watcher(roots, Hurried())
+        return watcher._are_all_reported(watcher._folders())
+
+    assert all_reported(tmp_path)
+    assert all_reported(tmp_path, file)
+    assert not all_reported(tmp_path, tmp_path / "missing")
+    with monkeypatch.context() as patch:
+        patch.setattr(watch, "MAX_WATCHED", 2)
+        assert not all_reported(tmp_path)
+    monkeypatch.setattr(watch, "is_local", lambda folder: False)
+    assert not all_reported(tmp_path)
 
 
 def test_where_the_system_cannot_watch_one_line_says_so(

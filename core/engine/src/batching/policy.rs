@@ -62,7 +62,7 @@ impl<T: Item> Portion<T> {
         self.rows != self.item.rows()
     }
 
-    fn weight(&self) -> Weight {
+    pub fn weight(&self) -> Weight {
         self.weight_of(self.rows)
     }
 

@@ -40,6 +40,23 @@ pub fn check(tensor: &str, data: &[u8], expected: usize, stop: &Stop) -> Result<
     if got == expected { Ok(()) } else { Err(wrong_count(tensor, expected, got)) }
 }
 
+/// What is wrong with `count` packed elements that something other than a client has made: `None`
+/// where they are all there, valid UTF-8, and nothing is behind them.
+pub fn flaw(data: &[u8], count: usize) -> Option<String> {
+    let (mut got, mut end) = (0usize, 0usize);
+    for element in elements(data) {
+        if std::str::from_utf8(element).is_err() {
+            return Some(format!("text {got} is not UTF-8"));
+        }
+        end += room(element);
+        got += 1;
+    }
+    if end != data.len() {
+        return Some("a text past the end".into());
+    }
+    (got != count).then(|| format!("{got} texts, {count} were said"))
+}
+
 /// Refuses more string elements than the setting allows: each costs the runtime
 /// far more memory than its four bytes here.
 ///
@@ -245,6 +262,20 @@ mod tests {
             check("x", &data, strings.len(), &NEVER).unwrap();
             let back: Vec<&[u8]> = elements(&data).collect();
             prop_assert_eq!(back, strings.iter().map(String::as_bytes).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn what_a_client_may_not_send_is_flawed(
+            strings: Vec<String>, cut in 0usize..3, raw: Vec<u8>, count in 0usize..4,
+        ) {
+            let mut data = Vec::new();
+            strings.iter().for_each(|s| push(&mut data, s.as_bytes()));
+            prop_assert_eq!(flaw(&data, strings.len()), None);
+            data.truncate(data.len().saturating_sub(cut));
+            for (data, count) in [(&data, strings.len()), (&data, count), (&raw, count)] {
+                let accepted = check("x", data, count, &NEVER).is_ok();
+                prop_assert_eq!(flaw(data, count).is_none(), accepted);
+            }
         }
 
         #[test]

@@ -8,7 +8,7 @@ use super::{Queue, pending};
 use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
 use crate::error::{Error, ErrorCode};
-use crate::loans::Loan;
+use crate::loans::{Loan, Weight};
 use crate::observe::batch::{BatchTrace, Ended};
 use crate::permits::Permit;
 use crate::stats::Run;
@@ -100,6 +100,11 @@ impl Batch {
 
     pub fn outputs(&self) -> &[usize] {
         &self.outputs
+    }
+
+    /// What it brings for its run to hold.
+    pub fn weight(&self) -> Weight {
+        self.members.iter().map(Portion::weight).fold(Weight::default(), |all, one| all + one)
     }
 
     /// The latest member's deadline; `None` when one of them has none.

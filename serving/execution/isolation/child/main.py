@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from serving import machine
+from serving._core import PackedTexts
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution import runtime
 from serving.execution.faults import (
@@ -37,7 +38,7 @@ from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.execution.run_limit import RunLimitError, RunStoppedError
-from serving.execution.session import Runner, runner_of
+from serving.execution.session import Array, Runner, runner_of
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -90,6 +91,7 @@ class Host:
         config = _frugal(plain.from_plain(message["config"]))
         if snapshot.is_empty(fd):
             with open_files(Path(message["path"]), config.model_filename) as files:
+                _check_same(files, message["fingerprint"])
                 _keep(fd, files)
         self._runner = runner = runner_of(snapshot.read(fd), config, settings, message["name"])
         limits = settings.limits
@@ -183,14 +185,8 @@ class _Line:
     def _run(self, message: Message) -> Message:
         self._inputs.map(message["size"])
         self._most = self._answers.most(message["requests"])
-        feeds = {
-            name: value[1] if isinstance(value, tuple) else value
-            for name, value in zip(
-                message["inputs"],
-                tensor_wire.read(message["head"], self._inputs.bytes),
-                strict=True,
-            )
-        }
+        values = tensor_wire.read(message["head"], self._inputs.bytes)
+        feeds = dict(zip(message["inputs"], map(_fed, values), strict=True))
         outputs = self._memory.hold(partial(self._runner.run, message["names"], feeds))
         head, _ = tensor_wire.write(outputs, self._reserve)
         return {"head": head, "size": self._outputs.size}
@@ -207,6 +203,12 @@ class _Line:
         return self._outputs.bytes
 
 
+def _fed(value: tensor_wire.Read) -> Array:
+    if isinstance(value, PackedTexts):
+        return value.objects()
+    return value[1] if isinstance(value, tuple) else value
+
+
 def _frugal(config: ModelConfig) -> ModelConfig:
     """Memory is limited here."""
     if not config.session.enable_mem_arena:
@@ -219,6 +221,12 @@ def _frugal(config: ModelConfig) -> ModelConfig:
 
 def _fault(fault: Fault) -> Message:
     return {"fault": [fault.code.value, fault.message, fault.detail[:4000]]}
+
+
+def _check_same(files: ModelFiles, fingerprint: str) -> None:
+    """Where another process runs the version, too: the same files, or none."""
+    if fingerprint and files.fingerprint() != fingerprint:
+        raise LoadError("its files have changed since it was loaded")
 
 
 def _keep(fd: int, files: ModelFiles) -> None:

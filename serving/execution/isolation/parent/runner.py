@@ -21,7 +21,7 @@ from serving.execution.isolation.framing import Message
 from serving.execution.isolation.idle_channels import IdleChannels
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.run_limit import RunLimitError, RunStoppedError
-from serving.execution.session import Array, Outputs
+from serving.execution.session import Input, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
 from serving.strict import MOST, Count, Many, Strict, StrictError, few
 
@@ -38,7 +38,7 @@ _VMSTAT = Path("/proc/vmstat")
 class HostSpec:
     """``message`` loads the version; ``files`` is the snapshot's descriptor, filled by the
     first child. ``load_bytes``: memory that a child may take up to the end of its load.
-    ``run_timeout_s`` 0: without end."""
+    ``run_timeout_s`` 0: without end. ``niceness``: of the child, beyond this process's."""
 
     name: str
     message: Message
@@ -46,6 +46,7 @@ class HostSpec:
     load_bytes: int
     load_timeout_s: float
     run_timeout_s: float
+    niceness: int = 0
 
     def close(self) -> None:
         """Give the snapshot up."""
@@ -93,7 +94,9 @@ class Hosted:
         Raises LoadError, ConfigError.
         """
         try:
-            child = Child(_MODULE, name=spec.name, memory_bytes=spec.load_bytes)
+            child = Child(
+                _MODULE, name=spec.name, niceness=spec.niceness, memory_bytes=spec.load_bytes
+            )
         except OSError as error:
             words = "no process can be started for it"
             raise LoadError(words, str(error), Retry.LATER) from error
@@ -122,13 +125,21 @@ class Hosted:
             raise _refusal(answer["refused"])
         return _facts(answer)
 
-    def run(self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0) -> Outputs:
-        """Raises FaultError, RunLimitError, RunStoppedError, MemoryError; CrashError when the
+    def run(
+        self,
+        names: Sequence[str],
+        feeds: Mapping[str, Input],
+        requests: int = 0,
+        packed: bool = False,
+    ) -> Outputs:
+        """Texts of the outputs are ``packed``, or objects.
+
+        Raises FaultError, RunLimitError, RunStoppedError, MemoryError; CrashError when the
         child ended; NotRunningError when it had; OSError where there are no descriptors for it.
         """
         channel = self._take()
         try:
-            outputs = channel.run(names, feeds, requests)
+            outputs = channel.run(names, feeds, requests, packed)
         except TimeoutError:
             raise self._over_limit(channel) from None
         except NonsenseError as error:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from serving.cancellation import Cancellation
 from serving.errors import ConfigError, LoadError, Retry
@@ -16,11 +16,15 @@ from serving.events import log
 from serving.execution.isolation import snapshot
 from serving.execution.isolation.backoff import Backoff
 from serving.execution.isolation.crashes import CrashError, NotRunningError
+from serving.execution.isolation.many_texts import FEW, ManyTexts, Packing, PackingOf
 from serving.execution.isolation.parent.runner import Hosted, HostSpec
-from serving.execution.session import Array, Output, run_timeout_s
+from serving.execution.session import Array, Input, Output, run_timeout_s
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving._core import Batch
 
 # What the child needs of the settings; nothing secret is among them.
 _SECTIONS = {"threads", "providers", "limits", "state_dir"}
@@ -35,7 +39,8 @@ class IsolatedRunner:
 
     ``signature``, ``providers``, ``provider``, ``threads`` and ``notes`` are as ``Runner`` has
     them. ``trouble``: "" while the child runs, else in words why not; ``on_trouble`` is
-    called, in a thread of its own, whenever that changed. ``crashes`` counts the ends of its
+    called, in a thread of its own, whenever that changed, ``on_closed`` once at the end of
+    ``close``. ``crashes`` counts the ends of its
     children that nobody asked for, ``restarts`` the children started in their stead.
     """
 
@@ -48,8 +53,13 @@ class IsolatedRunner:
         self.notes = facts.notes
         self.trouble = ""
         self.on_trouble: Callable[[], None] = _nothing
+        self.on_closed: Callable[[], None] = _nothing
         # Written by the keeper only.
         self.crashes = self.restarts = 0
+        tensors = self.signature.inputs + self.signature.outputs
+        has_texts = any(tensor.datatype == "BYTES" for tensor in tensors)
+        self.packing: PackingOf | None = self._packing if has_texts else None
+        self._many = ManyTexts(FEW)
         self._spec = hosted.spec
         self._backoff = backoff
         self._changed = threading.Condition()
@@ -79,6 +89,23 @@ class IsolatedRunner:
         what failed in the child, RunLimitError, CrashError, NotRunningError."""
         with self._entered(alone=False) as hosted:
             return hosted.run(names, feeds, requests)
+
+    def run_packed(
+        self,
+        names: Sequence[str],
+        feeds: Mapping[str, Input],
+        requests: int = 0,
+        alone: bool = False,
+    ) -> Sequence[Output]:
+        """As ``run``, or as ``run_alone``; texts of the outputs come packed."""
+        with self._entered(alone) as hosted:
+            return hosted.run(names, feeds, requests, packed=True)
+
+    def _packing(self, batch: Batch, again: bool = False) -> Packing | None:
+        """Objects are quick for few texts, and what looks at runs can read them. All runs are in
+        the child."""
+        del again
+        return self if self._many.many(*batch.weight) else None
 
     def run_alone(
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
@@ -123,6 +150,7 @@ class IsolatedRunner:
             one.close()
         self._keeper.join(_CLOSE_S)
         self._spec.close()
+        self.on_closed()
 
     @contextmanager
     def _entered(self, alone: bool) -> Iterator[Hosted]:
@@ -242,8 +270,16 @@ def load_isolated_runner(
     Raises what that raises, and LoadError where the child ends while it loads.
     """
     spec = host_spec(version_dir, config, settings, name or version_dir.parent.name)
+    return supervised(spec, settings)
+
+
+def supervised(
+    spec: HostSpec, settings: Settings, started: Callable[[Hosted], None] = lambda hosted: None
+) -> IsolatedRunner:
+    """A child as ``spec`` says, which is the runner's from now on. ``started`` hears of it before
+    it loads. Raises as ``load_isolated_runner``."""
     try:
-        hosted = Hosted.start(spec)
+        hosted = Hosted.start(spec, started)
     except BaseException:
         spec.close()
         raise
@@ -260,6 +296,7 @@ def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: 
     budget = config.memory_bytes or settings.loading.model_memory_bytes or settings.models_bytes
     message: dict[str, Any] = {
         "do": "load",
+        "fingerprint": "",
         "path": os.fspath(version_dir),
         "name": name,
         "config": plain.to_plain(config),

@@ -103,7 +103,10 @@ fn fault_110_halves_hold_what_their_batch_borrowed_until_both_are_answered() {
     let budget = Budget::new(usize::MAX);
     let queue = echoes(batched(), &Loans::new(budget.clone()));
     let _tickets = [submit(&queue, ""), submit(&queue, "")];
-    let (first, second) = queue.next_batch().unwrap().split().unwrap();
+    let batch = queue.next_batch().unwrap();
+    assert_eq!(batch.weight().texts, 2 * TEXTS);
+    let (first, second) = batch.split().unwrap();
+    assert_eq!((first.weight().texts, second.weight().texts), (TEXTS, TEXTS));
     let all = cost(2 * TEXTS, "");
     assert_eq!(budget.used(), all);
     answer(first);

@@ -1,0 +1,74 @@
+"""A version in this process whose runs of many texts go to a child beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving.cancellation import Cancellation
+from serving.execution.isolation.many_texts import ManyTexts, Packing
+from serving.execution.isolation.parent.on_demand import OnDemand
+from serving.execution.isolation.parent.supervised import IsolatedRunner
+from serving.execution.session import Array, Output, Run, Runner
+
+if TYPE_CHECKING:
+    from serving._core import Batch
+
+
+class TextsBeside:
+    """With a ``Runner``'s surface, and ``packing`` for the batches that are for the child."""
+
+    def __init__(self, runner: Runner, many: ManyTexts, child: OnDemand) -> None:
+        self.signature = runner.signature
+        self.providers, self.provider = runner.providers, runner.provider
+        self.threads, self.notes = runner.threads, runner.notes
+        self._inner = runner
+        self._many = many
+        self._child = child
+        # Those that only take texts are known by what comes.
+        gives = any(tensor.datatype == "BYTES" for tensor in runner.signature.outputs)
+        self.run: Run = self._run if gives else runner.run
+
+    @property
+    def trouble(self) -> str:
+        """What is to be said of its child now: why it has none, or that there is one."""
+        process = self._child.process
+        if process is None:
+            return self._child.trouble
+        return process.trouble or "its runs of many texts are in a process of their own"
+
+    @property
+    def process(self) -> IsolatedRunner | None:
+        return self._child.process
+
+    def packing(self, batch: Batch, again: bool = False) -> Packing | None:
+        return self._child.take() if again or self._many.many(*batch.weight) else None
+
+    def run_alone(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
+        return self.run(names, feeds, requests)
+
+    def _run(
+        self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
+    ) -> Sequence[Output]:
+        outputs = self._inner.run(names, feeds, requests)
+        texts = sum(
+            one.size for one in outputs if isinstance(one, np.ndarray) and one.dtype == object
+        )
+        self._many.gave(texts, sum(array.nbytes for array in feeds.values()))
+        return outputs
+
+    def stop(self, thread: int, alone: bool = True) -> None:
+        self._inner.stop(thread, alone)
+        self._child.stop(thread, alone)
+
+    def wait_ready(self, timeout: float | None = None, ending: Cancellation | None = None) -> bool:
+        """Runs in this process are possible; others wait for themselves."""
+        return self._inner.wait_ready(timeout, ending)
+
+    def close(self) -> None:
+        self._child.close()
+        self._inner.close()
