@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from serving.loading import loader as loader_module
 from serving.loading.loader import Loader
 from serving.loading.low_priority import NICENESS, run_low_priority
 from serving.model_config.schema import ModelConfig
+from serving.registry.manifest import MANIFEST_NAME, FileEntry, Manifest
 from serving.settings import Settings, load_settings
 from tests.clients.gateway import wait_until
 from tests.unit import graphs
@@ -78,6 +80,11 @@ def seen_by(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     return seen
 
 
+def _entry(place: Path) -> FileEntry:
+    content = (place / "model.onnx").read_bytes()
+    return FileEntry(len(content), hashlib.sha256(content).hexdigest())
+
+
 @pytest.mark.parametrize(
     ("chosen", "config", "opening", "warming"),
     [
@@ -105,6 +112,8 @@ def test_what_serves_later_never_has_a_low_priority(
     monkeypatch.setattr(run_limit, "_watchdog", run_limit.Watchdog())
     before = nicenesses()
     place = graphs.write(tmp_path, graphs.softmax())
+    manifest = Manifest("m", 1, "2026-01-01T00:00:00Z", {"model.onnx": _entry(place)})
+    (place / MANIFEST_NAME).write_text(manifest.to_json())
     loader = Loader(settings)
     slot = loader(name="m", version=1, path=place, config=config, settings=settings)
     try:

@@ -265,13 +265,13 @@ def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatc
     state = StateDir(tmp_path / "state")
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *more: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *more: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
         trials(state).load(graphs.softmax(), fingerprint="f")
