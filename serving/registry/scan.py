@@ -178,7 +178,8 @@ class Scan:
         before = known.seen if known else {}
         look = ModelLook(place, deep, closely, at_once, before, terms.clocks)
         found = look.found()
-        meant = _standing(known, directory, look) or look.purpose()
+        standing = None if key in terms.touched else _standing(known, directory, look)
+        meant = standing or look.purpose()
         if meant.error and not found.error:
             found = FoundModel(place.name, place.path, error=meant.error)
         after = Known(

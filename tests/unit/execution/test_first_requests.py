@@ -29,6 +29,8 @@ BODY = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [7]}
 class Echo:
     """A model that answers with what it gets, as soon as it may."""
 
+    packing = None
+
     def __init__(self) -> None:
         self.may = threading.Event()
         self.may.set()

@@ -20,6 +20,7 @@ from serving.loading.loader import Loader
 from serving.loading.trial.trial import LoadCancelledError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import load_settings
+from tests.clients.gateway import wait_until
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64
 
@@ -155,9 +156,11 @@ def test_closing_ends_the_threads_and_lets_the_session_go(load):
 
     slot = load(graphs.softmax(), ModelConfig(instances=3))
     session = weakref.ref(slot.runner._session)
-    names = [thread.name for thread in threading.enumerate()]
-    assert {"run m:1 #0", "run m:1 #1", "run m:1 #2"} <= set(names)
-    assert slot.close(10)
+    with serving_of(slot) as ask:
+        assert ask(x=("FP32", [[1, 2, 3, 4]]))[0] == 200
+        wanted = {"run m:1 #0", "run m:1 #1", "run m:1 #2"}
+        wait_until(lambda: wanted <= {one.name for one in threading.enumerate()}, 5, "its threads")
+        assert slot.close(10)
     assert session() is None
     assert not any(thread.name.startswith("run m:1") for thread in threading.enumerate())
 

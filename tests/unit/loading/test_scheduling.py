@@ -6,14 +6,17 @@ See ``core/engine/src/scheduling.rs``, and ``sched_setattr(2)``.
 from __future__ import annotations
 
 import ctypes
+import json
 import platform
 import struct
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from serving import _core
+from serving.loading.loaded import LoadedSlot
 from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig
 from serving.settings import load_settings
@@ -45,6 +48,16 @@ def turns(name: str) -> list[int]:
     return [turn_ns(int(one.name)) for one in named]
 
 
+def _ask(server: _core.Server, slot: LoadedSlot) -> None:
+    """The first request, which the threads begin with."""
+    server.publish([_core.Route("m", {1: slot.queue}, 1)])
+    server.set_ready(True)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
+    host, port = server.http_address
+    body = json.dumps({"inputs": [tensor]}).encode()
+    urllib.request.urlopen(f"http://{host}:{port}/v2/models/m/infer", body, timeout=30).close()
+
+
 def test_who_serves_takes_short_turns_and_who_loads_does_not(tmp_path: Path) -> None:
     given = {"http_port": 0, "grpc_port": 0, "loading.trial": "off", "threads.io": 2}
     settings, _ = load_settings(given, None, {})
@@ -56,6 +69,7 @@ def test_who_serves_takes_short_turns_and_who_loads_does_not(tmp_path: Path) -> 
     try:
         wait_until(lambda: turns("serving-io") == [SHORT_NS] * 2, 5, "I/O threads take short turns")
         slot = loader(name="m", version=1, path=place, config=ModelConfig(), settings=settings)
+        _ask(server, slot)
         serving = [one.native_id for one in threading.enumerate() if one.name == "run m:1 #0"]
         assert serving != []
         wait_until(

@@ -216,6 +216,7 @@ _STEPS = st.lists(
 
 
 @hypothesis.given(st.lists(st.tuples(_STEPS, st.sampled_from([0.3, 1.0, 4.0])), max_size=8))
+@hypothesis.example([([("empty", "c", "x")], 0.3), ([("fill", "c", "x")], 0.3)])
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_a_scan_of_what_was_reported_finds_what_a_look_at_every_file_finds(
     tmp_path_factory: pytest.TempPathFactory,
