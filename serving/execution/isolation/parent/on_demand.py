@@ -55,7 +55,8 @@ class OnDemand:
         self._starting: Hosted | None = None
         self._running = 0
         self._closed = False
-        # Whether a run has ended one by itself: its like are not for the server's own process.
+        # Whether a run has ended one: its like are not for the server's own process. Of several
+        # that were in it nobody knows which.
         self._crashed = False
         # Why there is none, though it is wanted.
         self.trouble = ""
@@ -67,8 +68,8 @@ class OnDemand:
 
     def take(self) -> OnDemand | None:
         """Itself, where a run may go to the child; else the child is started, if it is not on its
-        way, and the run goes elsewhere; but once a run has ended a child by itself, others wait
-        for the next child."""
+        way, and the run goes elsewhere; but once a run has ended a child, others wait for the
+        next child."""
         with self._changed:
             now = self._clock()
             self._demand.use(now)
@@ -99,7 +100,7 @@ class OnDemand:
         try:
             return runner.run_packed(names, feeds, requests, alone)
         except CrashError as error:
-            self._crashed |= error.alone
+            self._crashed |= not error.killed
             raise
         finally:
             with self._changed:

@@ -166,11 +166,22 @@ def test_a_start_that_fails_is_said_once_and_tried_again_later(
 
 def test_one_that_somebody_killed_is_not_waited_for(child: OnDemand, start: Start) -> None:
     taken(child)
-    start.twins[0].error = CrashError("SIGKILL", alone=False)
+    start.twins[0].error = CrashError("SIGKILL", alone=False, killed=True)
     with pytest.raises(CrashError):
         child.run_packed([], {})
     assert child.take() is None
     start.twins[0].pid = 8
+    assert child.take() is child
+
+
+def test_after_one_of_several_runs_ended_it_none_of_them_goes_elsewhere(
+    child: OnDemand, start: Start
+) -> None:
+    """Nobody knows which of them it was."""
+    taken(child)
+    start.twins[0].error = CrashError("SIGSEGV", alone=False)
+    with pytest.raises(CrashError):
+        child.run_packed([], {})
     assert child.take() is child
 
 

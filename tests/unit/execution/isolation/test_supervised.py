@@ -322,7 +322,7 @@ def eventually(value: Callable[[], str]) -> str:
 
 def test_who_was_not_alone_when_it_crashed_is_told_so(load: Load) -> None:
     runner = load(crash_models.endless(), ModelConfig(run_timeout_s=0))
-    looping: list[BaseException] = []
+    looping: list[CrashError] = []
 
     def loop() -> None:
         try:
@@ -343,7 +343,8 @@ def test_who_was_not_alone_when_it_crashed_is_told_so(load: Load) -> None:
     os.kill(pid, signal.SIGSEGV)
     for thread in threads:
         thread.join(30)
-    assert [getattr(error, "alone", None) for error in looping] == [False, False]
+    told = [(error.alone, error.killed) for error in looping]
+    assert told == [(False, False), (False, False)]
 
 
 def test_sigkill_from_outside_is_not_blamed_on_who_was_running(load: Load) -> None:
@@ -366,7 +367,9 @@ def test_sigkill_from_outside_is_not_blamed_on_who_was_running(load: Load) -> No
         time.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
     thread.join(30)
-    assert [(crash.words, crash.alone) for crash in crashes] == [("SIGKILL", False)]
+    assert [(crash.words, crash.alone, crash.killed) for crash in crashes] == [
+        ("SIGKILL", False, True)
+    ]
 
 
 def test_fault_23_an_endless_loop_ends_at_its_limit_and_the_child_lives(load: Load) -> None:
