@@ -33,8 +33,8 @@ class Open(Protocol):
 
 
 class OnDemand:
-    """``take`` from any thread. ``on_changed`` is called, in a thread of its own, when the child
-    has come or gone, or could not be had."""
+    """``take`` from any thread. ``on_changed`` is called, in whichever thread, when the child has
+    come or gone, or could not be had."""
 
     def __init__(
         self,
@@ -76,13 +76,20 @@ class OnDemand:
             if self._closed:
                 return None
             if self._thread is None and self._demand.may_start(now):
-                self._thread = threading.Thread(
-                    target=self._live, name=f"texts {self._name}", daemon=True
-                )
-                self._thread.start()
+                self._begin()
             is_there = self._runner is not None and self._runner.pid is not None
             on_its_way = self._thread is not None
             return self if is_there or (self._crashed and on_its_way) else None
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._live, name=f"texts {self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._failed("no thread can be had for it", str(error))
+            self._on_changed()
+        else:
+            self._thread = thread
 
     def run_packed(
         self,

@@ -534,3 +534,20 @@ def test_fault_73_an_idle_child_uses_no_cpu(load: Load) -> None:
     before = cpu_seconds(pid) + cpu_seconds(os.getpid())
     threading.Event().wait(2)
     assert cpu_seconds(pid) + cpu_seconds(os.getpid()) - before <= 0.02
+
+
+def test_a_child_that_no_thread_can_be_had_to_keep_is_ended(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tiny())  # what starts processes has its thread
+    before, start = children_of(os.getpid()), threading.Thread.start
+
+    def no_keeper(thread: threading.Thread) -> None:
+        if thread.name.startswith("keep "):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_keeper)
+    with pytest.raises(RuntimeError):
+        load(tiny())
+    assert children_of(os.getpid()) == before
