@@ -17,8 +17,6 @@ from serving.execution.onnx_nodes import read_nodes
 
 # Fields of ModelProto: the IR version, one for each set of operators, and for each function.
 _IR_VERSION, _OPSET, _FUNCTION = 1, 8, 25
-# How a function begins: its number, and that a length follows.
-_OF_FUNCTION = b"\xca\x01"
 # No model has more sets of operators, or longer names for them.
 _MOST_VERSIONS, _LONGEST = 1000, 4096
 
@@ -38,7 +36,7 @@ def stated_by(version_dir: Path, filename: str) -> Stated:
     sparse, versions = False, list[bytes]()
     try:
         for part in fields_of_file(version_dir, filename, {_IR_VERSION, _OPSET, _FUNCTION}):
-            if part.startswith(_OF_FUNCTION):
+            if _number(part) == _FUNCTION:
                 sparse = sparse or read(part).sparse_tensors > 0
             elif len(part) <= _LONGEST and len(versions) < _MOST_VERSIONS:
                 versions.append(part)
@@ -48,3 +46,13 @@ def stated_by(version_dir: Path, filename: str) -> Stated:
     except (OSError, NotOnnxError):
         return Stated(sparse)
     return Stated(sparse, model.opsets.get(""), model.ir_version or None)
+
+
+def _number(field: bytes) -> int:
+    """Its own; whoever wrote it may have taken more bytes for that than it needs."""
+    key = 0
+    for place, byte in enumerate(field):
+        key |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            break
+    return key >> 3

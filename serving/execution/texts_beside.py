@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serving._core import PackedTexts
 from serving.cancellation import Cancellation
 from serving.execution.isolation.many_texts import ManyTexts, Packing
 from serving.execution.isolation.parent.on_demand import OnDemand
@@ -62,10 +63,9 @@ class TextsBeside:
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0
     ) -> Sequence[Output]:
         outputs = self._inner.run(names, feeds, requests)
-        texts = sum(
-            one.size for one in outputs if isinstance(one, np.ndarray) and one.dtype == object
-        )
-        self._many.gave(texts, sum(array.nbytes for array in feeds.values()))
+        # One of many texts is for the child by what it brings, whatever it gives.
+        if _texts(outputs) >= self._many.limit > _texts(feeds.values()):
+            self._many.gave(_texts(outputs), sum(map(_bytes, feeds.values())))
         return outputs
 
     def stop(self, thread: int, alone: bool = True) -> None:
@@ -79,3 +79,14 @@ class TextsBeside:
     def close(self) -> None:
         self._child.close()
         self._inner.close()
+
+
+def _texts(values: Iterable[object]) -> int:
+    return sum(one.size for one in values if isinstance(one, np.ndarray) and one.dtype == object)
+
+
+def _bytes(array: Array) -> int:
+    """As ``Batch.weight`` counts them: texts as they travel."""
+    if array.dtype == object:
+        return int(PackedTexts.of(array).data.nbytes)
+    return array.nbytes

@@ -113,12 +113,19 @@ class DirectorySource:
         clocks = Clocks(now, self._wall(), self._settle_s, now - self._scanned)
         self._scanned = now
         watched = _by_model((*closely, *at_once))
-        terms = Terms(watched, _by_model(at_once), frozenset(touched), clocks, self._follow)
+        terms = Terms(watched, _by_model(at_once), self._keys_of(touched), clocks, self._follow)
         keys = None if whole else self._some(terms)
         found = self._scan_all(terms) if keys is None else self._scan_some(terms, keys)
         if found != self._last:
             self._last = found
         return self._last
+
+    def _keys_of(self, touched: Collection[str]) -> frozenset[str]:
+        """A directory that was named is known by that name, and reported of by where it lies."""
+        if not (touched and self._follow):
+            return frozenset(touched)
+        named = {os.path.realpath(root): str(root) for root in self.roots}
+        return frozenset(touched).union(named[path] for path in touched if path in named)
 
     def _scan_all(self, terms: Terms) -> Snapshot:
         look = Scan(self._known, terms)

@@ -139,14 +139,18 @@ class Watcher:
 
     def _are_all_reported(self, folders: Mapping[str, int]) -> bool:
         """Whether the system tells of all that happens in these. Not where another machine, or
-        a host around this one, may write; nor where they may be more than are watched."""
+        a host around this one, may write; nor where they may be more than are watched, or two
+        of them are one folder, of which it tells by one name only."""
         missing = [root for root in map(self._real, self._roots) if root not in folders]
         if sys.platform != "linux" or len(folders) >= MAX_WATCHED:
             return False
         if not all(map(os.path.isfile, missing)):
             return False
         try:
-            devices = {Path(folder).stat().st_dev: folder for folder in folders}
+            found = {folder: Path(folder).stat() for folder in folders}
+            if len({(one.st_dev, one.st_ino) for one in found.values()}) < len(found):
+                return False
+            devices = {one.st_dev: folder for folder, one in found.items()}
             return all(is_local(Path(folder)) for folder in devices.values())
         except OSError:
             return False

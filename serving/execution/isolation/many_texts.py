@@ -52,18 +52,18 @@ class ManyTexts:
     """``many`` are ``limit`` texts in a run, of its inputs or of its outputs, bytes counted in."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         # Bytes of inputs of the smallest run that gave many.
         self._gave_from = math.inf
 
     def many(self, texts: int, text_bytes: int, all_bytes: int) -> bool:
         """Of what ``Batch.weight`` says; where the outputs' texts cannot be told from the
         signature, by what earlier runs gave."""
-        return texts + text_bytes // BYTES_OF_A_TEXT >= self._limit or all_bytes >= self._gave_from
+        return texts + text_bytes // BYTES_OF_A_TEXT >= self.limit or all_bytes >= self._gave_from
 
     def gave(self, texts: int, all_bytes: int) -> None:
-        """A run on so many bytes of inputs gave so many texts."""
-        if texts >= self._limit:
+        """A run on so many bytes of inputs, texts as they travel, gave so many texts."""
+        if texts >= self.limit:
             self._gave_from = min(self._gave_from, all_bytes)
 
 

@@ -155,6 +155,26 @@ def test_links_are_resolved_in_every_scan(tmp_path: Path) -> None:
         assert version.origin.fetch().version == tmp_path / "other" / "m" / "1"
 
 
+def test_what_is_reported_of_a_linked_directory_that_is_a_model_is_looked_at(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "real" / "1")
+    config = tmp_path / "real" / "config.pbtxt"
+    config.write_text("max_batch_size: 2")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    clock = Clock()
+    watching = source(link, clock, follow=True)
+    for _ in range(3):
+        clock.now += 5.0
+        watching.scan()
+        watching.scan(whole=False)
+    (before,) = watching.scan(whole=False).models
+    config.write_text("max_batch_size: 300")  # shows in no folder's row
+    (after,) = watching.scan(touched={str(tmp_path / "real")}, whole=False).models
+    assert after.config_stamp != before.config_stamp
+
+
 # A twin that goes through every file each time.
 
 NAMES, NUMBERS = ("a", "b", "c"), ("1", "2", "x")

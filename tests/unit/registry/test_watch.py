@@ -158,6 +158,15 @@ def test_not_all_is_reported_of_a_disk_that_others_may_write_to(
     assert not all_reported(tmp_path)
 
 
+def test_not_all_is_reported_where_two_names_lead_to_one_folder(tmp_path: Path) -> None:
+    """What happens in it is told by one of them."""
+    (tmp_path / "m").mkdir()
+    watcher = Watcher([tmp_path], Hurried(), follow_symlinks=True)
+    assert watcher._are_all_reported(watcher._folders())
+    (tmp_path / "same").symlink_to("m")
+    assert not watcher._are_all_reported(watcher._folders())
+
+
 def test_where_the_system_cannot_watch_one_line_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,8 +32,8 @@ class Open(Protocol):
 
 
 class OnDemand:
-    """``take`` from any thread. ``on_changed`` is called, in a thread of its own, when the child
-    has come or gone, or could not be had."""
+    """``take`` from any thread. ``on_changed`` is called, in whichever thread, when the child has
+    come or gone, or could not be had."""
 
     def __init__(
         self,
@@ -54,7 +54,8 @@ class OnDemand:
         self._starting: Hosted | None = None
         self._running = 0
         self._closed = False
-        # Whether a run has ended one by itself: its like are not for the server's own process.
+        # Whether a run has ended one: its like are not for the server's own process. Of several
+        # that were in it nobody knows which.
         self._crashed = False
         # Why there is none, though it is wanted.
         self.trouble = ""
@@ -66,18 +67,15 @@ class OnDemand:
 
     def take(self) -> OnDemand | None:
         """Itself, where a run may go to the child; else the child is started, if it is not on its
-        way, and the run goes elsewhere; but once a run has ended a child by itself, others wait
-        for the next child."""
+        way, and the run goes elsewhere; but once a run has ended a child, others wait for the
+        next child."""
         with self._changed:
             now = self._clock()
             self._demand.use(now)
             if self._closed:
                 return None
             if self._thread is None and self._demand.may_start(now):
-                self._thread = threading.Thread(
-                    target=self._live, name=f"texts {self._name}", daemon=True
-                )
-                self._thread.start()
+                self._begin()
             is_there = self._runner is not None and self._runner.pid is not None
             on_its_way = self._thread is not None
             return self if is_there or (self._crashed and on_its_way) else None
@@ -86,6 +84,16 @@ class OnDemand:
     def is_awaited(self) -> bool:
         """Whether a child is on its way since an earlier run."""
         return self._thread is not None and self._runner is None and not self._closed
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._live, name=f"texts {self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._failed("no thread can be had for it", str(error))
+            self._on_changed()
+        else:
+            self._thread = thread
 
     def run_packed(
         self,
@@ -103,7 +111,7 @@ class OnDemand:
         try:
             return runner.run_packed(names, feeds, requests, alone)
         except CrashError as error:
-            self._crashed |= error.alone
+            self._crashed |= not error.killed
             raise
         finally:
             with self._changed:

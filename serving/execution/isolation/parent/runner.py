@@ -149,7 +149,8 @@ class Hosted:
                 self._give_back(channel)
                 raise RunStoppedError from None
             self._lost(channel)
-            raise CrashError(self.died(), alone=self._was_alone()) from None
+            killed = self._was_killed()
+            raise CrashError(self.died(), self._was_alone(), killed) from None
         except BaseException:
             self._give_back(channel)
             raise
@@ -224,13 +225,19 @@ class Hosted:
         channel.close()
 
     def _was_alone(self) -> bool:
-        """Whether the one run in it is the cause of its end. SIGKILL that is not the kernel's,
-        for want of memory, is nobody's who ran."""
+        """Whether the one run in it is the cause of its end."""
         with self._lock:
-            if self._running > 1 or self.hung:
+            if self._running > 1:
                 return False
+        return not self._was_killed()
+
+    def _was_killed(self) -> bool:
+        """Whether its end is nobody's who ran: our own word for a run that went on, or SIGKILL
+        that is not the kernel's, for want of memory."""
+        if self.hung:
+            return True
         killed = self.child.end().signal_number == signal.SIGKILL
-        return not killed or self._oom_kills is None or _oom_kills() != self._oom_kills
+        return killed and self._oom_kills is not None and _oom_kills() == self._oom_kills
 
     def died(self) -> str:
         """How it ended, in words (``SIGFPE``)."""

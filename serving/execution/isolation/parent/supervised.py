@@ -284,7 +284,12 @@ def supervised(
         spec.close()
         raise
     waits = settings.isolation
-    return IsolatedRunner(hosted, Backoff(waits.restart_first_s, waits.restart_max_s))
+    try:
+        return IsolatedRunner(hosted, Backoff(waits.restart_first_s, waits.restart_max_s))
+    except BaseException:  # no thread can be had to keep it
+        hosted.close()
+        spec.close()
+        raise
 
 
 def _room(settings: Settings) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.execution.isolation.isolation_policy import isolation_reason
-from serving.execution.onnx_beside import MOST_FIELDS
+from serving.execution.onnx_beside import MOST_FIELDS, fields_of_file
 from serving.execution.stated import stated_by
 from serving.model_config.schema import Isolation, ModelConfig
 from serving.settings import load_settings
@@ -69,6 +69,9 @@ def test_sparse_tensors_in_functions_are_found_and_others_are_none(tmp_path: Pat
         assert not file_holds_sparse_functions(tmp_path, "model.onnx")
     whole = sparse_in_function(FILE).SerializeToString()
     file.write_bytes(whole)
+    assert file_holds_sparse_functions(tmp_path, "model.onnx")
+    (function,) = fields_of_file(tmp_path, "model.onnx", {25})
+    file.write_bytes(whole.replace(function, b"\xca\x81\x00" + function[2:]))  # written longer
     assert file_holds_sparse_functions(tmp_path, "model.onnx")
     for length in range(0, len(whole), 7):
         file.write_bytes(whole[:length])

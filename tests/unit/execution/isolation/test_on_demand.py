@@ -178,13 +178,54 @@ def test_a_start_that_fails_is_said_once_and_tried_again_later(
     assert child.trouble == ""
 
 
+def test_where_no_thread_can_be_had_runs_go_elsewhere_and_it_is_tried_again_later(
+    child: OnDemand, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert child.take() is None
+        assert child.take() is None
+    assert "no thread can be had for it" in child.trouble
+    assert child.take() is None
+    assert start.begun == 0, "tried again at once"
+    start.now += 1000
+    taken(child)
+    assert child.trouble == ""
+
+
+def test_closed_after_it_got_no_thread_it_has_nothing_to_wait_for(
+    child: OnDemand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        assert child.take() is None
+    child.close()
+
+
 def test_one_that_somebody_killed_is_not_waited_for(child: OnDemand, start: Start) -> None:
     taken(child)
-    start.twins[0].error = CrashError("SIGKILL", alone=False)
+    start.twins[0].error = CrashError("SIGKILL", alone=False, killed=True)
     with pytest.raises(CrashError):
         child.run_packed([], {})
     assert child.take() is None
     start.twins[0].pid = 8
+    assert child.take() is child
+
+
+def test_after_one_of_several_runs_ended_it_none_of_them_goes_elsewhere(
+    child: OnDemand, start: Start
+) -> None:
+    """Nobody knows which of them it was."""
+    taken(child)
+    start.twins[0].error = CrashError("SIGSEGV", alone=False)
+    with pytest.raises(CrashError):
+        child.run_packed([], {})
     assert child.take() is child
 
 

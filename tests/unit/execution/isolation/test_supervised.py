@@ -322,7 +322,7 @@ def eventually(value: Callable[[], str]) -> str:
 
 def test_who_was_not_alone_when_it_crashed_is_told_so(load: Load) -> None:
     runner = load(crash_models.endless(), ModelConfig(run_timeout_s=0))
-    looping: list[BaseException] = []
+    looping: list[CrashError] = []
 
     def loop() -> None:
         try:
@@ -343,7 +343,8 @@ def test_who_was_not_alone_when_it_crashed_is_told_so(load: Load) -> None:
     os.kill(pid, signal.SIGSEGV)
     for thread in threads:
         thread.join(30)
-    assert [getattr(error, "alone", None) for error in looping] == [False, False]
+    told = [(error.alone, error.killed) for error in looping]
+    assert told == [(False, False), (False, False)]
 
 
 def test_sigkill_from_outside_is_not_blamed_on_who_was_running(load: Load) -> None:
@@ -366,7 +367,9 @@ def test_sigkill_from_outside_is_not_blamed_on_who_was_running(load: Load) -> No
         time.sleep(0.02)
     os.kill(pid, signal.SIGKILL)
     thread.join(30)
-    assert [(crash.words, crash.alone) for crash in crashes] == [("SIGKILL", False)]
+    assert [(crash.words, crash.alone, crash.killed) for crash in crashes] == [
+        ("SIGKILL", False, True)
+    ]
 
 
 def test_fault_23_an_endless_loop_ends_at_its_limit_and_the_child_lives(load: Load) -> None:
@@ -531,3 +534,20 @@ def test_fault_73_an_idle_child_uses_no_cpu(load: Load) -> None:
     before = cpu_seconds(pid) + cpu_seconds(os.getpid())
     threading.Event().wait(2)
     assert cpu_seconds(pid) + cpu_seconds(os.getpid()) - before <= 0.02
+
+
+def test_a_child_that_no_thread_can_be_had_to_keep_is_ended(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(tiny())  # what starts processes has its thread
+    before, start = children_of(os.getpid()), threading.Thread.start
+
+    def no_keeper(thread: threading.Thread) -> None:
+        if thread.name.startswith("keep "):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_keeper)
+    with pytest.raises(RuntimeError):
+        load(tiny())
+    assert children_of(os.getpid()) == before
