@@ -14,7 +14,7 @@ from serving.execution.texts_beside import TextsBeside
 from serving.signature import Signature, Tensor
 
 MANY = 10
-CHILD = SimpleNamespace(take=lambda: CHILD)
+CHILD: Any = SimpleNamespace(take=lambda: CHILD)
 
 
 def beside(*inputs: Tensor) -> TextsBeside:
