@@ -45,7 +45,14 @@ class TextsBeside:
         return self._child.process
 
     def packing(self, batch: Batch, again: bool = False) -> Packing | None:
-        return self._child.take() if again or self._many.many(*batch.weight) else None
+        if not again and not self._many.many(*batch.weight):
+            return None
+        if self._child.is_awaited:
+            # The one that it is started for has run here. Whoever sends more of them would hold up
+            # all other versions until it has come.
+            batch.step_aside()
+            self._child.wait_ready(batch.deadline)
+        return self._child.take()
 
     def run_alone(
         self, names: Sequence[str], feeds: Mapping[str, Array], requests: int = 0

@@ -14,7 +14,7 @@ from serving.execution.texts_beside import TextsBeside
 from serving.signature import Signature, Tensor
 
 MANY = 10
-CHILD: Any = SimpleNamespace(take=lambda: CHILD)
+CHILD: Any = SimpleNamespace(take=lambda: CHILD, is_awaited=False)
 
 
 def beside(*inputs: Tensor) -> TextsBeside:
@@ -27,7 +27,7 @@ def beside(*inputs: Tensor) -> TextsBeside:
     runner = SimpleNamespace(
         signature=signature, providers={}, provider="", threads=1, notes=(), run=run
     )
-    return TextsBeside(cast(Any, runner), ManyTexts(MANY), cast(Any, CHILD))
+    return TextsBeside(cast(Any, runner), ManyTexts(MANY), CHILD)
 
 
 def is_for_child(version: TextsBeside, *weight: int) -> bool:

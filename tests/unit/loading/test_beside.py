@@ -3,8 +3,10 @@ is none."""
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from serving import _core
 from serving.loading.loaded import LoadedSlot
 from serving.loading.loader import Loader
+from serving.loading.low_priority import NICENESS
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings, load_settings
 from tests.clients.gateway import wait_until
@@ -67,11 +70,24 @@ def world(tmp_path: Path) -> Iterator[World]:
         slot.close(10)
 
 
-def ask_for_many(slot: LoadedSlot) -> Any:
-    """As a batch of so many texts does."""
+class Many:
+    """As much of a batch of many texts as is asked of it."""
+
+    weight = (TEXTS, 0, 0)
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self.aside = 0
+
+    def step_aside(self) -> None:
+        self.aside += 1
+
+
+def ask_for_many(slot: LoadedSlot, batch: Many | None = None) -> Any:
+    """Who runs it, if not the version itself."""
     packing = slot.runner.packing
     assert packing is not None
-    return packing(SimpleNamespace(weight=(TEXTS, 0, 0)))  # type: ignore[arg-type]
+    return packing(batch or Many())  # type: ignore[arg-type]
 
 
 def child_of(slot: LoadedSlot) -> int:
@@ -133,13 +149,34 @@ def test_no_object_is_made_for_the_texts_of_a_run_in_the_child(world: World) -> 
 
 
 @pytest.mark.slow
+def test_the_first_run_does_not_wait_for_the_child_and_those_after_it_do(world: World) -> None:
+    slot = world.load()
+    first, hurried, second = Many(), Many(deadline=0.0), Many()
+    assert ask_for_many(slot, first) is None
+    assert ask_for_many(slot, hurried) is None
+    assert ask_for_many(slot, second) is not None
+    # They give the right to run to others meanwhile.
+    assert (first.aside, hurried.aside, second.aside) == (0, 1, 1)
+    again = Many()
+    assert ask_for_many(slot, again) is not None
+    assert again.aside == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's on Linux")
+def test_all_threads_of_the_child_give_way_once_it_has_loaded(world: World) -> None:
+    tasks = Path(f"/proc/{child_of(world.load())}/task")
+    wanted = min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICENESS)
+    found = {os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks.iterdir()}
+    assert found == {wanted}
+
+
 def test_the_child_is_counted_while_it_is_there_and_ends_with_the_version(world: World) -> None:
     slot = world.load()
     before = world.loader.held_bytes
     pid = child_of(slot)
     assert world.loader.held_bytes == 2 * before > 0
     assert slot.facts.notes == ("its runs of many texts are in a process of their own",)
-    assert world.changes >= 1
+    wait_until(lambda: world.changes >= 1, 5, "the news that it is there")
     assert slot.close(10)
     world.slots.clear()
     assert gone(pid)

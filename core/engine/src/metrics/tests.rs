@@ -106,9 +106,9 @@ fn families_are_whole_and_named_by_the_rules() {
 #[test]
 fn a_version_is_told_from_its_first_request_on_and_a_protocol_from_its_own() {
     let stats = Stats::new("m", 1);
-    assert!(!of_versions(&[stats.clone()]).contains("model="));
+    assert!(!of_versions(std::slice::from_ref(&stats)).contains("model="));
     stats.asked(Protocol::Grpc);
-    let text = of_versions(&[stats.clone()]);
+    let text = of_versions(std::slice::from_ref(&stats));
     for line in [
         r#"serving_request_total{model="m",version="1",protocol="grpc",code="OK"} 0"#,
         r#"serving_request_duration_seconds_count{model="m",version="1",protocol="grpc"} 0"#,

@@ -33,7 +33,7 @@ from serving.execution.faults import (
 )
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import framing, refusals, snapshot, tensor_wire
-from serving.execution.isolation.child.serve import serve
+from serving.execution.isolation.child.serve import give_way, serve
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
@@ -99,6 +99,8 @@ class Host:
         arena = config.session.enable_mem_arena
         more = int(message["memory_bytes"])
         self._memory = RunMemory(more, arena_sweeper()) if arena else RunMemory(more)
+        if message["niceness"]:
+            give_way(int(message["niceness"]))
         return {
             "signature": _signature(runner),
             "nodes": runner.providers,

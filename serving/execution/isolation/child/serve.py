@@ -83,6 +83,16 @@ def limit_memory(more_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
+def give_way(niceness: int) -> None:
+    """Be that much nicer than before, in all threads. On Linux niceness is a thread's own; those
+    to come have that of the thread that makes them."""
+    tasks = (_PROC / "task").iterdir() if sys.platform == "linux" else ()
+    for thread in [int(task.name) for task in tasks] or [0]:
+        with contextlib.suppress(OSError):  # it has ended
+            now = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, now + niceness))
+
+
 def memory_of(kind: str) -> int:
     """Of this process now, in bytes; 0 where the system can't tell. ``VmData``: what RLIMIT_DATA
     counts; ``RssAnon``: what is there of it."""

@@ -20,8 +20,7 @@ from serving.execution.session import Input, Output
 IDLE_S = 300.0
 # Until a start that failed is tried again.
 _FIRST_S, _LONGEST_S = 10.0, 300.0
-# A run whose child has just ended waits so long at most for the next one: others of the version
-# wait behind it.
+# A run whose child is on its way waits so long at most for it: others of the version wait behind.
 _PATIENCE_S = 5.0
 _CLOSE_S = 5.0
 
@@ -80,6 +79,11 @@ class OnDemand:
             is_there = self._runner is not None and self._runner.pid is not None
             on_its_way = self._thread is not None
             return self if is_there or (self._crashed and on_its_way) else None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a child is on its way since an earlier run."""
+        return self._thread is not None and self._runner is None and not self._closed
 
     def _begin(self) -> None:
         thread = threading.Thread(target=self._live, name=f"texts {self._name}", daemon=True)

@@ -38,7 +38,7 @@ _VMSTAT = Path("/proc/vmstat")
 class HostSpec:
     """``message`` loads the version; ``files`` is the snapshot's descriptor, filled by the
     first child. ``load_bytes``: memory that a child may take up to the end of its load.
-    ``run_timeout_s`` 0: without end. ``niceness``: of the child, beyond this process's."""
+    ``run_timeout_s`` 0: without end."""
 
     name: str
     message: Message
@@ -46,7 +46,6 @@ class HostSpec:
     load_bytes: int
     load_timeout_s: float
     run_timeout_s: float
-    niceness: int = 0
 
     def close(self) -> None:
         """Give the snapshot up."""
@@ -94,9 +93,7 @@ class Hosted:
         Raises LoadError, ConfigError.
         """
         try:
-            child = Child(
-                _MODULE, name=spec.name, niceness=spec.niceness, memory_bytes=spec.load_bytes
-            )
+            child = Child(_MODULE, name=spec.name, memory_bytes=spec.load_bytes)
         except OSError as error:
             words = "no process can be started for it"
             raise LoadError(words, str(error), Retry.LATER) from error

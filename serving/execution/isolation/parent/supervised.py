@@ -308,6 +308,7 @@ def host_spec(version_dir: Path, config: ModelConfig, settings: Settings, name: 
         "settings": settings.model_dump(mode="json", include=_SECTIONS),
         "memory_bytes": settings.isolation_bytes,
         "process_bytes": settings.process_bytes,
+        "niceness": 0,
     }
     try:
         files = snapshot.new()

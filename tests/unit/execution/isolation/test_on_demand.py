@@ -105,6 +105,20 @@ def test_it_is_started_once_when_first_wanted_and_runs_go_elsewhere_meanwhile(
     assert start.begun == 1
 
 
+def test_it_is_awaited_from_the_run_that_it_is_started_for_until_it_is_there(
+    child: OnDemand, start: Start
+) -> None:
+    awaited = [child.is_awaited]
+    start.held.clear()
+    assert child.take() is None
+    awaited.append(child.is_awaited)
+    start.held.set()
+    assert child.wait_ready(5)
+    awaited.append(child.is_awaited)
+    assert awaited == [False, True, False]
+    assert child.take() is child
+
+
 def test_it_ends_when_nobody_used_it_for_a_while_and_comes_again(
     child: OnDemand, start: Start
 ) -> None:
