@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -211,7 +212,8 @@ class Scripted:
 
 
 def test_a_child_that_was_not_made_ready_is_made_so_for_the_next_version():
-    child, settings, here = Scripted(), settings_of(), Path("/m/1")
+    child: Any = Scripted()
+    settings, here = settings_of(), Path("/m/1")
     trial = Trial(spawn=lambda: child)
     job = Job("m", 1, here, here.parent, ModelConfig(), settings, (), 10, 1000)
     for _ in range(3):
