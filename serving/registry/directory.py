@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from serving.registry import tree
@@ -127,8 +127,9 @@ class DirectorySource:
         named = {os.path.realpath(root): str(root) for root in self.roots}
         return frozenset(touched).union(named[path] for path in touched if path in named)
 
-    def _scan_all(self, terms: Terms) -> Snapshot:
-        look = Scan(self._known, terms)
+    def _scan_all(self, terms: Terms, looked: Mapping[str, Known] | None = None) -> Snapshot:
+        """``looked``: what of it this very scan has looked at."""
+        look = Scan(self._known, terms, looked or {})
         for root in self.roots:
             self.place = root
             look.root(root)
@@ -141,12 +142,20 @@ class DirectorySource:
 
     def _some(self, terms: Terms) -> Collection[str] | None:
         """The folders that a scan must look at; None where it must look at everything."""
-        if not self._stand():
+        if not self._stand() or self._is_unread(terms):
             return None
         # A name that is not there now was not there then.
         keys = self._restless.union(*(self._keys.get(name, ()) for name in terms.closely))
         keys.update(key for key in terms.touched if key in self._known)
         return keys if all(map(self._is_where_it_was, keys)) else None
+
+    def _is_unread(self, terms: Terms) -> bool:
+        """Whether it is about a folder of which nothing is known: that it may be read now shows in
+        no row of its directory."""
+        unread = self._beside.unread
+        return not unread.keys().isdisjoint(terms.touched) or any(
+            name in terms.closely for name in unread.values()
+        )
 
     def _stand(self) -> bool:
         """Whether no folder of a model has come or gone since a scan of everything."""
@@ -171,13 +180,13 @@ class DirectorySource:
         look = Scan(self._known, terms)
         look.some(sorted(keys))
         before = {key: self._known[key] for key in keys}
+        if any(bool(before[key].passed_over) != bool(look.known[key].passed_over) for key in keys):
+            # Which names there are is another thing now, for files that lie beside it.
+            return self._scan_all(terms, look.known)
         self._known.update(look.known)
         self._restless = {key for key, known in look.known.items() if not known.rests}
         if all(before[key].says_as(look.known[key]) for key in keys):
             return self._last
-        if any(bool(before[key].passed_over) != bool(look.known[key].passed_over) for key in keys):
-            # Which names there are is another thing now, for files that lie beside it.
-            self._confirmed = False
         return snapshot(self._known.values(), self._beside)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serving.registry import tree
@@ -49,15 +49,19 @@ class Roots:
     ignored: list[Ignored] = field(default_factory=list)
     errors: list[SourceError] = field(default_factory=list)
     passed_over: list[Ignored] = field(default_factory=list)
+    # Folders, by their keys, that could not be read when they were seen first, and their names.
+    unread: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Scan:
     """Of everything by ``root``, of single folders by ``some``. ``known`` is what it looked at:
-    by the folder's path, as text, for it is hashed for every model in every scan."""
+    by the folder's path, as text, for it is hashed for every model in every scan. ``looked``: what
+    it need not look at a second time."""
 
     before: Mapping[str, Known]
     terms: Terms
+    looked: Mapping[str, Known] = field(default_factory=dict)
     known: dict[str, Known] = field(default_factory=dict)
     roots: Roots = field(default_factory=Roots)
     # Of everything: the models so far.
@@ -145,26 +149,36 @@ class Scan:
 
     def _model(self, key: str, place: Place, known: Known | None) -> None:
         """What is known of it, looked at again where that may be out of date."""
+        done = self.looked.get(key)
+        if done is not None and done.place == place:
+            self._keep(key, done)
+            return
         try:
             directory = tree.row("", os.lstat(place.real))
             if known and not self._is_asked(key, place) and known.may_stand(directory):
                 known.turns -= 1
-                known.settles_in = None
+                if known.settles_in is not None:
+                    # Another object: what was said of it before is compared with this.
+                    known = replace(known, settles_in=None)
             else:
                 known = self._look_at(key, place, directory, known)
         except OSError as error:
-            known = self._unreadable(place, known, tree.words(error))
+            known = self._unreadable(key, place, known, tree.words(error))
         if known is not None:
-            self.known[key] = known
-            if not known.passed_over:
-                self.models[place.name] = known.found
+            self._keep(key, known)
+
+    def _keep(self, key: str, known: Known) -> None:
+        self.known[key] = known
+        if not known.passed_over:
+            self.models[known.place.name] = known.found
 
     def _is_asked(self, key: str, place: Place) -> bool:
         return place.name in self.terms.closely or key in self.terms.touched
 
-    def _unreadable(self, place: Place, known: Known | None, why: str) -> Known | None:
+    def _unreadable(self, key: str, place: Place, known: Known | None, why: str) -> Known | None:
         if known is not None:
             return known.unreadable(why)
+        self.roots.unread[key] = place.name
         if place.itself:
             self._put(unreadable(place, why))
         else:

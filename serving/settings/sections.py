@@ -237,7 +237,7 @@ class IsolationSettings(Section):
     texts: CountOrAuto = Field(
         default=4096,
         description="From how many texts, in or out, a run of a model in the server's own process"
-        " goes to a child beside it; 256 bytes of text count as one (0: never).",
+        " goes to a child beside it; 256 bytes of text that come in count as one (0: never).",
     )
     restart_first_s: Seconds = Field(
         default=0.2,

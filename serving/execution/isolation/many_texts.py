@@ -49,7 +49,7 @@ class PackingOf(Protocol):
 
 
 class ManyTexts:
-    """``many`` are ``limit`` texts in a run, of its inputs or of its outputs, bytes counted in."""
+    """``many`` are ``limit`` texts in a run, of its inputs, bytes counted in, or of its outputs."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

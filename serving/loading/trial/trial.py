@@ -151,16 +151,19 @@ class Trial:
     def _tried(
         self, child: Child, job: Job, cancelled: Cancellation, on_ready: Callable[[], None]
     ) -> Findings | Failure:
+        def begins() -> None:
+            self._ready[child] = job.settings
+            on_ready()
+
         try:
             with _watched(child, cancelled):
                 is_ready = self._ready.get(child) is job.settings
-                outcome = _stages(child, job, on_ready, is_ready=is_ready)
+                outcome = _stages(child, job, begins, is_ready=is_ready)
         except BaseException:
             _end(child)
             if cancelled():
                 raise LoadCancelledError from None
             raise
-        self._ready[child] = job.settings
         self._give_back(child)
         if outcome is None or cancelled():
             raise LoadCancelledError

@@ -58,3 +58,16 @@ def test_one_that_brought_many_texts_speaks_for_no_other() -> None:
     version.run(["y"], {"x": np.full(MANY, "a", object)})
     assert is_for_child(version, MANY, 50, 50)
     assert not is_for_child(version, MANY - 1, 100, 100)
+
+
+@pytest.mark.parametrize(("left", "where"), [(0.0, "the child"), (0.5, ""), (None, "")])
+def test_one_that_waited_for_the_child_until_its_deadline_is_not_run_here(
+    monkeypatch: pytest.MonkeyPatch, left: float | None, where: str
+) -> None:
+    version, waited = beside(Tensor("x", "BYTES", (-1,))), []
+    child = SimpleNamespace(is_awaited=True, wait_ready=waited.append, take=lambda: "")
+    monkeypatch.setattr(version, "_child", child)
+    batch = SimpleNamespace(weight=(MANY, 50, 50), deadline=left, step_aside=lambda: None)
+    found = version.packing(cast(Any, batch))
+    assert (found is child) == (where == "the child")
+    assert waited == [left]

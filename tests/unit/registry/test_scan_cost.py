@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -18,6 +19,7 @@ from serving.model_config import ModelConfig
 from serving.registry import source_thread, tree
 from serving.registry.configs import Configs
 from serving.registry.directory import DirectorySource
+from serving.registry.manifest import MANIFEST_NAME, FileEntry, Manifest
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import Closely, FoundModel, Snapshot
 from serving.registry.source import Posted, Request
@@ -175,6 +177,49 @@ def test_what_is_reported_of_a_linked_directory_that_is_a_model_is_looked_at(
     assert after.config_stamp != before.config_stamp
 
 
+@pytest.mark.parametrize("told", ["touched", "closely"])
+def test_a_folder_that_may_be_read_at_last_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    write(tmp_path / "late" / "1")
+    list_entries, late = tree.list_entries, str(tmp_path / "late")
+
+    def refusing(directory: str) -> list[os.DirEntry[str]]:
+        if directory == late:
+            raise PermissionError(13, "Permission denied")
+        return list_entries(directory)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tree, "list_entries", refusing)
+        watching = registry(tmp_path, FEW)
+        assert "late" not in {found.name for found in watching.scan(whole=False).models}
+    asked: dict[str, set[str]] = {"touched": {late}} if told == "touched" else {"closely": {"late"}}
+    assert "late" in {found.name for found in watching.scan(whole=False, **asked).models}
+
+
+def test_that_a_linked_model_has_settled_is_told_at_once(tmp_path: Path) -> None:
+    """Else the next looks came as often as if something were about to settle."""
+    real, root, clock = tmp_path / "real", tmp_path / "root", Clock()
+    root.mkdir()
+    watching = source(root, clock, follow=True)
+    for _ in range(4):
+        clock.now += 1.0
+        watching.scan()
+    write(real / "1")
+    files = {"model.onnx": FileEntry(5, hashlib.sha256(b"model").hexdigest())}
+    manifest = Manifest("m", 1, "2026-01-01T00:00:00Z", files)
+    (real / "1" / MANIFEST_NAME).write_text(manifest.to_json())
+    (root / "m").symlink_to(real)
+    clock.now += 1.0
+    waits = [watching.scan().settles_in]
+    for _ in range(2):
+        clock.now += 0.1
+        waits.append(watching.scan(whole=False).settles_in)
+    waits += [watching.scan(whole=False).settles_in for _ in range(3)]
+    assert waits[0] is not None
+    assert waits[-1] is None
+
+
 # A twin that goes through every file each time.
 
 NAMES, NUMBERS = ("a", "b", "c"), ("1", "2", "x")
@@ -237,6 +282,9 @@ _STEPS = st.lists(
 
 @hypothesis.given(st.lists(st.tuples(_STEPS, st.sampled_from([0.3, 1.0, 4.0])), max_size=8))
 @hypothesis.example([([("empty", "c", "x")], 0.3), ([("fill", "c", "x")], 0.3)])
+@hypothesis.example(
+    [([("empty", "c", "x"), ("loose", "c", "1")], 0.3), ([], 0.3), ([("add", "c", "1")], 0.3)]
+)
 @hypothesis.settings(max_examples=60, deadline=None)
 def test_a_scan_of_what_was_reported_finds_what_a_look_at_every_file_finds(
     tmp_path_factory: pytest.TempPathFactory,

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ from onnx import helper
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
 from serving.execution.isolation.parent.process import ChildDiedError
+from serving.execution.isolation.refusals import to_plain
 from serving.execution.runtime import ort
 from serving.loading.batching.analysis import Analysis
 from serving.loading.loader import Loader
@@ -23,7 +25,7 @@ from serving.loading.trial import cache
 from serving.loading.trial.cache import FOLDER, TrialCache
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
-from serving.loading.trial.trial import LoadCancelledError, Trial, _died, _spawned, is_wanted
+from serving.loading.trial.trial import Job, LoadCancelledError, Trial, _died, _spawned, is_wanted
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
@@ -187,6 +189,38 @@ def test_quick_trials_at_once_share_a_child_and_a_slow_one_keeps_nobody_waiting(
         thread.join(60)
     assert len(started) == 2
     trial.close()
+
+
+class Scripted:
+    """In place of a child, which has no memory for what comes before its first version."""
+
+    alive, pid = True, 1
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, message, fds=(), timeout=None):
+        self.asked.append(message["do"])
+        if self.asked == ["ready"]:
+            return {"refused": to_plain(LoadError("no memory", for_memory=True))}
+        return {"refused": to_plain(LoadError("no model"))} if message["do"] == "load" else {}
+
+    def tell(self, word):
+        pass
+
+    kill = close = lambda self: None
+
+
+def test_a_child_that_was_not_made_ready_is_made_so_for_the_next_version():
+    child: Any = Scripted()
+    settings, here = settings_of(), Path("/m/1")
+    trial = Trial(spawn=lambda: child)
+    job = Job("m", 1, here, here.parent, ModelConfig(), settings, (), 10, 1000)
+    for _ in range(3):
+        trial.run(job, Cancellation())
+    trial.close()
+    asked = [stage for stage in child.asked if stage != "drop"]
+    assert asked == ["ready", "ready", "load", "load"]
 
 
 def _spawned_into(children):
