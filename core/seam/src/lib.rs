@@ -13,6 +13,7 @@ mod server;
 mod signature;
 mod spans;
 mod stats;
+mod tensors;
 mod texts;
 mod words;
 

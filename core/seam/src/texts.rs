@@ -1,7 +1,7 @@
 //! A tensor of texts as it travels: in Python one object, however many they are.
 
-use crate::arrays;
 use crate::numpy::Array;
+use crate::tensors;
 use bytes::Bytes;
 use engine::codec::bytes_tensor;
 use engine::memory;
@@ -58,7 +58,7 @@ impl PackedTexts {
             .ok_or_else(|| PyTypeError::new_err("texts are packed from an array of objects"))?;
         let array = if array.is_plain() { array } else { array.to_plain()? };
         let (count, shape) = (array.len(), array.shape().iter().map(|&dim| dim as i64).collect());
-        let data = Bytes::from(arrays::packed(&array)?);
+        let data = Bytes::from(tensors::packed(&array)?);
         match py.detach(|| bytes_tensor::flaw(&data, count)) {
             None => Ok(PackedTexts { shape, data }),
             Some(words) => Err(crate::value_error(words)),
@@ -73,10 +73,10 @@ impl PackedTexts {
     #[getter]
     fn data<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let len = i64::try_from(self.data.len()).map_err(crate::value_error)?;
-        arrays::wrapped(py, Datatype::Uint8, &[len], &self.data)
+        tensors::wrapped(py, Datatype::Uint8, &[len], &self.data)
     }
 
     fn objects<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        arrays::strings(py, &self.shape, &self.data)
+        tensors::strings(py, &self.shape, &self.data)
     }
 }
