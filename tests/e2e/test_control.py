@@ -243,6 +243,9 @@ def test_fault_18_a_storm_of_loads_and_unloads_ends_in_its_last_command(
 ) -> None:
     """32 threads over both doors; what is said last, after all of them, counts."""
     assert admin(explicit, "load").status == 200
+    # Threads come with the first request.
+    assert answer_of(explicit, "m") == ("1", 1.0)
+    assert answer_of(explicit, "other") == ("1", 5.0)
     before = _threads(explicit)
 
     def storm(number: int) -> None:

@@ -136,7 +136,8 @@ def test_figures_appear_on_the_models_own_page_with_its_origin(
     # This one's model is not known to the server: no reason to lose its figures.
     serving.publish(file, to=repository, model="other", mlflow_model_id="m-unknown")
     gateway = start_gateway(repository, tracked)
-    assert gateway.infer("m", {"inputs": [_x()]}).status == 200
+    for model in ("m", "other"):
+        assert gateway.infer(model, {"inputs": [_x()]}).status == 200
     experiment = tracked["tracking.mlflow.experiment"]
 
     def shown() -> dict[str, float]:
@@ -254,6 +255,7 @@ def test_runs_follow_each_other_by_age_and_by_version(
     first = write(repository, "m", scale(1))
     gateway = start_gateway(repository, {**tracked, "tracking.mlflow.run_age_s": "3"})
     experiment = tracked["tracking.mlflow.experiment"]
+    assert gateway.infer("m", {"inputs": [_x()]}).status == 200
 
     def ended(version: str) -> list[dict[str, Any]]:
         return [
@@ -267,12 +269,12 @@ def test_runs_follow_each_other_by_age_and_by_version(
     _one_by_one(_points(mlflow, experiment, "requests"))
     write(repository, "m", scale(2), 2)
     shutil.rmtree(first)
-    wait_until(
-        lambda: any(_params(run)["version"] == "2" for run in mlflow.runs(experiment)),
-        60,
-        "the new version has a run",
-        0.5,
-    )
+
+    def has_a_run() -> bool:
+        assert gateway.infer("m", {"inputs": [_x()]}).status == 200
+        return any(_params(run)["version"] == "2" for run in mlflow.runs(experiment))
+
+    wait_until(has_a_run, 60, "the new version has a run", 0.5)
     wait_until(
         lambda: all(
             run["info"]["status"] == "FINISHED"

@@ -265,7 +265,10 @@ def test_start_picks_free_ports_and_prints_them(repository: Path, tmp_path: Path
     )
     try:
         assert process.stdout is not None
-        listening, ready = (json.loads(process.stdout.readline()) for _ in range(2))
+        lines = map(json.loads, process.stdout)
+        listening = next(lines)
+        # How far it is, where that takes a while.
+        ready = next(line for line in lines if line["event"] != "loading")
         assert (listening["event"], listening["pid"]) == ("listening", process.pid)
         assert (ready["event"], ready["models"]) == ("ready", ["m 1"])
         assert ready["try"].startswith("curl ")

@@ -41,10 +41,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def turns(name: str) -> list[int]:
-    """Of this process's threads whose system's name begins so."""
-    tasks = Path("/proc/self/task").iterdir()
-    named = [one for one in tasks if (one / "comm").read_text().startswith(name)]
+def threads() -> set[Path]:
+    return set(Path("/proc/self/task").iterdir())
+
+
+def turns(name: str, before: set[Path]) -> list[int]:
+    """Of this process's threads that were not there before and whose system's name begins so."""
+    named = [one for one in threads() - before if (one / "comm").read_text().startswith(name)]
     return [turn_ns(int(one.name)) for one in named]
 
 
@@ -61,13 +64,16 @@ def _ask(server: _core.Server, slot: LoadedSlot) -> None:
 def test_who_serves_takes_short_turns_and_who_loads_does_not(tmp_path: Path) -> None:
     given = {"http_port": 0, "grpc_port": 0, "loading.trial": "off", "threads.io": 2}
     settings, _ = load_settings(given, None, {})
+    before = threads()
     server = _core.Server(settings.core())
     server.start()
     place = graphs.write(tmp_path, graphs.softmax())
     loader = Loader(settings)
     slot = None
     try:
-        wait_until(lambda: turns("serving-io") == [SHORT_NS] * 2, 5, "I/O threads take short turns")
+        wait_until(
+            lambda: turns("serving-io", before) == [SHORT_NS] * 2, 5, "I/O threads take short turns"
+        )
         slot = loader(name="m", version=1, path=place, config=ModelConfig(), settings=settings)
         _ask(server, slot)
         serving = [one.native_id for one in threading.enumerate() if one.name == "run m:1 #0"]
