@@ -75,7 +75,7 @@ def test_each_command_is_given_and_waited_for() -> None:
     ]
 
 
-def test_exit_statuses_tell_done_from_failed_mistyped_and_under_way() -> None:
+def test_exit_statuses_tell_done_from_failed_and_under_way() -> None:
     with admin_port(Commander(Outcome(ErrorCode.BAD_REQUEST, "version 3 is broken"))) as admin:
         failed = serving("load", "m", 3, url=url(admin))
         assert (failed.returncode, failed.stderr) == (1, "serving: version 3 is broken\n")
@@ -86,6 +86,9 @@ def test_exit_statuses_tell_done_from_failed_mistyped_and_under_way() -> None:
         asked = serving("load", "m", "--no-wait", "--json", url=url(admin))
         assert asked.returncode == 0
         assert json.loads(asked.stdout)["done"] is False
+
+
+def test_the_exit_status_of_what_is_mistyped_is_2() -> None:
     for mistyped in (
         ("load",),
         ("load", "m", "x"),
