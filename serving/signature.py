@@ -104,6 +104,11 @@ class Signature:
         tensors = self.inputs + self.outputs
         return bool(self.inputs) and all(t.shape and t.shape[0] == -1 for t in tensors)
 
+    @property
+    def has_texts(self) -> bool:
+        """Whether it takes or gives any."""
+        return any(tensor.datatype == "BYTES" for tensor in self.inputs + self.outputs)
+
     def seen_by_clients(self) -> Signature:
         """What requests can tell of it: the shapes in which it is described to clients, and
         neither the graph's names for dimensions nor what is left out."""

@@ -26,7 +26,7 @@ _numbers = itertools.count(1)
 
 def on_first(queue: Queue, start: Callable[[], None]) -> int:
     """Have ``start`` called, in a thread of its own, once the queue has got a request; again for
-    as long as it raises RuntimeError. What comes back ends that, see ``forget``."""
+    as long as it raises RuntimeError or MemoryError. What comes back ends that, see ``forget``."""
     _starter.begin()
     number = next(_numbers)
     _start[number] = start
@@ -50,7 +50,7 @@ def _has_started(number: int) -> bool:
         return True
     try:
         begin()
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:  # forgotten, its requests would wait for ever
         log.warning("threads_not_started", detail=str(error), again_s=_AGAIN_S)
         return False
     except Exception:  # noqa: BLE001 - one version's trouble; the thread starts others, too

@@ -62,7 +62,7 @@ class Instances:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        """Raises RuntimeError where no thread can be had; to be called again then."""
+        """Raises RuntimeError or MemoryError without a thread to be had; to be called again then."""
         with self._starting:
             if not self._ending():
                 self._start_threads()
@@ -75,7 +75,7 @@ class Instances:
                 return True
             try:
                 self._start_threads()
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 log.warning("threads_not_started", model=self._name, detail=str(error))
             return bool(self._threads)
 

@@ -96,12 +96,6 @@ class Runner:
         self._run_limit = run_limit
         self.run: Run = self._path()
 
-    @property
-    def has_texts(self) -> bool:
-        """Whether it takes or gives any."""
-        tensors = self.signature.inputs + self.signature.outputs
-        return any(tensor.datatype == "BYTES" for tensor in tensors)
-
     def _path(self) -> Run:
         """The leanest way to run this model.
 
@@ -193,7 +187,7 @@ def load_runner(
     ort()
     with open_files(version_dir, config.model_filename) as files:
         runner = runner_of(files, config, settings, name or version_dir.parent.name)
-        if runner.has_texts:
+        if runner.signature.has_texts:
             runner.fingerprint = files.fingerprint()
         return runner
 

@@ -32,7 +32,7 @@ def with_texts_beside(
     limit, mode = settings.isolation.texts, job.config.isolation or settings.isolation.mode
     if not isinstance(runner, Runner) or not limit or mode == "none":
         return runner
-    if not runner.has_texts or not is_for_cpu(job.config, settings):
+    if not runner.signature.has_texts or not is_for_cpu(job.config, settings):
         return runner
     name = f"{job.name}:{job.version}"
     open_child = partial(_open, job, ledger, memory_bytes, runner.fingerprint, on_changed)

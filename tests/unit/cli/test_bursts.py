@@ -84,7 +84,7 @@ class Started:
             manager=SimpleNamespace(ignored=(), passed_over=()),
         )
         console: Any = self.console
-        self.telling = Telling(console, gateway)  # type: ignore[arg-type]
+        self.telling = Telling(console, gateway)  # type: ignore[arg-type]  # a stand-in
 
     def _timer(self, seconds: float, what: Callable[[], None]) -> Any:
         return SimpleNamespace(daemon=False, start=lambda: self.timers.append(what))

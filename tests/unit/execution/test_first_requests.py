@@ -234,14 +234,15 @@ def test_a_first_caller_who_leaves_costs_the_next_nothing(start) -> None:
     assert world.ask() == 200
 
 
-def test_threads_that_can_t_be_had_are_tried_for_again(start) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_threads_that_can_t_be_had_are_tried_for_again(start, error: Exception) -> None:
     world = start(0)
     queue, tried = _queue("m0"), []
 
     def begin() -> None:
         tried.append(len(tried))
         if len(tried) == 1:
-            raise RuntimeError("can't start new thread")
+            raise error
 
     first_requests.on_first(queue, begin)
     world.server.publish([_core.Route("m0", {1: queue}, 1)])

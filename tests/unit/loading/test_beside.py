@@ -88,7 +88,7 @@ def ask_for_many(slot: LoadedSlot, batch: Many | None = None) -> Any:
     """Who runs it, if not the version itself."""
     packing = slot.runner.packing
     assert packing is not None
-    return packing(batch or Many())  # type: ignore[arg-type]
+    return packing(batch or Many())  # type: ignore[arg-type]  # a stand-in
 
 
 def child_of(slot: LoadedSlot) -> int:
@@ -209,7 +209,8 @@ def test_without_room_for_a_child_there_is_none_and_it_is_said(world: World) -> 
 def test_few_texts_are_not_for_a_child(world: World) -> None:
     packing = world.load().runner.packing
     assert packing is not None
-    assert packing(SimpleNamespace(weight=(TEXTS - 1, 0, 0))) is None  # type: ignore[arg-type]
+    few = SimpleNamespace(weight=(TEXTS - 1, 0, 0))
+    assert packing(few) is None  # type: ignore[arg-type]  # a stand-in
     assert world.slots[0].process is None
     assert not world.changes
 

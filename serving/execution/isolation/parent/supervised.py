@@ -56,9 +56,7 @@ class IsolatedRunner:
         self.on_closed: Callable[[], None] = _nothing
         # Written by the keeper only.
         self.crashes = self.restarts = 0
-        tensors = self.signature.inputs + self.signature.outputs
-        has_texts = any(tensor.datatype == "BYTES" for tensor in tensors)
-        self.packing: PackingOf | None = self._packing if has_texts else None
+        self.packing: PackingOf | None = self._packing if self.signature.has_texts else None
         self._many = ManyTexts(FEW)
         self._spec = hosted.spec
         self._backoff = backoff

@@ -147,7 +147,7 @@ def test_a_run_in_it_keeps_it_however_long_it_takes(child: OnDemand, start: Star
         assert go_on.wait(20)
         return []
 
-    twin.run_packed = run  # type: ignore[method-assign, assignment]
+    twin.run_packed = run  # type: ignore[method-assign, assignment]  # its own
     thread = threading.Thread(target=child.run_packed, args=([], {}))
     thread.start()
     assert inside.wait(10)
