@@ -62,7 +62,7 @@ class Instances:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _start(self) -> None:
-        """Raises RuntimeError or MemoryError without a thread to be had; to be called again then."""
+        """Raises RuntimeError or MemoryError where there is no thread; to be called again then."""
         with self._starting:
             if not self._ending():
                 self._start_threads()
