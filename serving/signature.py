@@ -130,7 +130,11 @@ def difference(old: Signature, new: Signature) -> tuple[str, ...]:
     outputs, a fixed dimension that may vary now. An output's dimension that no longer varies
     passes too: its callers have to take any size.
     """
+    if old is new:
+        return ()
     old, new = old.seen_by_clients(), new.seen_by_clients()
+    if old == new:
+        return ()
     return (*_inputs_differ(old, new), *_outputs_differ(old, new))
 
 

@@ -61,6 +61,8 @@ class Watchdog:
     def __init__(self) -> None:
         self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
         self._changed = threading.Condition()
+        # The limit by which it sleeps now: of slots that come meanwhile only a shorter one wakes it.
+        self._shortest = math.inf
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -71,7 +73,8 @@ class Watchdog:
         with self._changed:
             self._slots.add(slot)
             self._start()
-            self._changed.notify()
+            if slot.limit < self._shortest:
+                self._changed.notify()
 
     def _start(self) -> None:
         if self._thread is None:
@@ -81,16 +84,17 @@ class Watchdog:
     def _watch(self) -> None:
         with self._changed:
             while True:
-                shortest = self._look()
-                self._changed.wait(None if shortest is None else max(shortest / 4, _SHORTEST_S))
+                self._shortest = self._look()
+                alone = self._shortest == math.inf
+                self._changed.wait(None if alone else max(self._shortest / 4, _SHORTEST_S))
 
-    def _look(self) -> float | None:
-        """End what is over; the shortest limit. A function of its own: no name of it keeps a
-        slot alive while the watch sleeps."""
+    def _look(self) -> float:
+        """End what is over; the shortest limit, infinite without any. A function of its own: no
+        name of it keeps a slot alive while the watch sleeps."""
         slots = list(self._slots)
         for slot in slots:
             _end_if_over(slot)
-        return min((slot.limit for slot in slots), default=None)
+        return min((slot.limit for slot in slots), default=math.inf)
 
 
 def _end_if_over(slot: _Slot) -> None:

@@ -23,6 +23,7 @@ from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
+from serving.loading import threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
 # How a trial ends: the version may serve; its input ended the child; it may not serve; no
 # verdict came of it; an earlier one counts still.
 TRIAL_OUTCOMES = ("passed", "died", "refused", "failed", "kept")
+
+
+# The samples, what is known of the version, and words for sizes that could not be warmed.
+_Warm = tuple[Samples, Findings, str]
 
 
 def _nothing() -> None:
@@ -205,12 +210,8 @@ class Loader:
         load.check()
         stated = stated_by(job.path, job.config.model_filename)
         isolated = _isolated(job, found, stated)
-        runner = _opened(job, bool(isolated))
+        runner, (samples, found, words) = _opened_and_warmed(load, found, bool(isolated))
         try:
-            load.on_warming()
-            samples, found, words = _at_low_priority(
-                job, partial(_warmed, load, runner, found), bool(isolated)
-            )
             load.check()
             left_out = left_out_notes(runner.signature.left_out)
             notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
@@ -286,12 +287,26 @@ def _sources(job: Job) -> Sources:
     return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
 
 
-def _opened(job: Job, isolated: bool) -> Runner | IsolatedRunner:
-    if isolated:
-        return load_isolated_runner(job.path, job.config, job.settings, job.name)
-    work = partial(load_runner, job.path, job.config, job.settings, job.name)
+def _opened_and_warmed(
+    load: _Load, found: Findings | None, isolated: bool
+) -> tuple[Runner | IsolatedRunner, _Warm]:
+    job = load.job
+    config = threads.in_force(job.config, job.settings, found)
+
+    def work() -> tuple[Runner | IsolatedRunner, _Warm]:
+        opened = load_isolated_runner if isolated else load_runner
+        runner = opened(job.path, config, job.settings, job.name)
+        try:
+            load.on_warming()
+            warmed = partial(_warmed, load, runner, found)
+            return runner, _at_low_priority(job, warmed, isolated)
+        except BaseException:
+            runner.close()
+            raise
+
     # The threads that a session makes for itself serve later.
-    return work() if makes_threads(job.config, job.settings) else _at_low_priority(job, work)
+    usual = isolated or makes_threads(config, job.settings)
+    return work() if usual else _at_low_priority(job, work)
 
 
 def _at_low_priority(job: Job, work: Callable[[], Result], isolated: bool = False) -> Result:
@@ -313,9 +328,7 @@ def _subject(job: Job, runner: Runner | IsolatedRunner) -> Subject:
     return Subject(graph, inside, divides)
 
 
-def _warmed(
-    load: _Load, runner: Runner | IsolatedRunner, found: Findings | None
-) -> tuple[Samples, Findings, str]:
+def _warmed(load: _Load, runner: Runner | IsolatedRunner, found: Findings | None) -> _Warm:
     """Warm what a trial has tried, or find out here what it would have."""
     job, signature = load.job, runner.signature
     samples = collect(_sources(job), signature, job.config)

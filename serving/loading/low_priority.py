@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TypeVar
 
+from serving.kept_threads import KeptThreads
+
 Result = TypeVar("Result")
 
 # Beyond the caller's own: a tenth of what a thread that serves gets while both want the same
@@ -24,26 +26,29 @@ def run_low_priority(work: Callable[[], Result]) -> Result:
     A thread inherits its priority from the one that makes it and may not raise it again, so
     ``work`` makes no thread or process that serves later.
     """
+    if getattr(_here, "is_low", False):
+        return work()
     done: Future[Result] = Future()
 
     def run() -> None:
-        _lower()
         try:
             done.set_result(work())
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             done.set_exception(error)
 
-    # A daemon: work that never ends must not keep the process from ending.
-    thread = threading.Thread(target=run, name=threading.current_thread().name, daemon=True)
-    thread.start()
-    thread.join()
+    _threads.spawn(threading.current_thread().name, run)
     return done.result()
 
 
 def _lower() -> None:
     """Elsewhere than on Linux, niceness is the whole process's."""
+    _here.is_low = True
     if sys.platform == "linux":
         thread = threading.get_native_id()
         with suppress(OSError):  # forbidden: then at the usual priority
             own = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, min(_MOST, own + NICENESS))
+
+
+_here = threading.local()
+_threads = KeptThreads(begin=_lower)

@@ -20,11 +20,13 @@ MEASURED_SECONDS = 0.15
 @dataclass(frozen=True, slots=True)
 class Warmth:
     """``words``: for what failed or was left out. ``seconds``: rows -> the best time of a run.
-    ``short``: memory ended it."""
+    ``short``: memory ended it. ``one_thread``: nothing in this process worked during these runs
+    but the thread that called them."""
 
     words: str
     seconds: Mapping[int, float]
     short: bool = False
+    one_thread: bool = False
 
 
 def warm_sizes(max_rows: int, preferred: Iterable[int] = ()) -> list[int]:
@@ -45,7 +47,7 @@ def warm(
     seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do."""
     end = time.monotonic() + limit_s
     seconds: dict[int, float] = {}
-    growth = _Growth(meter)
+    growth, crew = _Growth(meter), Crew()
     for rows in sizes:
         if time.monotonic() > end:
             return Warmth(f"not warmed from {rows} rows on: the model is slow", seconds)
@@ -57,14 +59,15 @@ def warm(
         try:
             feeds = source.make(rows, seed=rows)
             run(outputs, feeds)
-            seconds[rows] = min(_timed(run, outputs, feeds, end))
+            with crew:
+                seconds[rows] = min(_timed(run, outputs, feeds, end))
         except LoadError:
             raise
         except Exception as error:  # noqa: BLE001 - generated input proves nothing
             words = f"generated input of {rows} rows did not run ({type(error).__name__})"
             return Warmth(words, seconds, short_of_memory(error))
         growth.note(rows)
-    return Warmth("", seconds)
+    return Warmth("", seconds, one_thread=crew.one_thread)
 
 
 def run_each(
@@ -89,6 +92,33 @@ def run_each(
 
 def _cut(feeds: Feeds, rows: int) -> Feeds:
     return {name: array[:rows] for name, array in feeds.items()}
+
+
+class Crew:
+    """Who works while its context is open, by the kernel's account of each thread's CPU time: the
+    thread that opens it, or others too. Threads that sleep and are not woken cost nothing."""
+
+    def __init__(self) -> None:
+        self.one_thread = True
+        self._before = (0, 0)
+
+    def __enter__(self) -> None:
+        self._before = _cpu_ns()
+
+    def __exit__(self, *_: object) -> None:
+        own, others = (now - then for now, then in zip(_cpu_ns(), self._before, strict=True))
+        self.one_thread &= others <= own * _OTHERS + _READING_NS
+
+
+# What others may take of a thread's time and still count as idle: this share, and what reading
+# four clocks one after the other makes of it. Waking one of a pool's threads takes more.
+_OTHERS, _READING_NS = 0.02, 5_000
+
+
+def _cpu_ns() -> tuple[int, int]:
+    """CPU time of this thread, and of all others of this process."""
+    own = time.thread_time_ns()
+    return own, time.process_time_ns() - own
 
 
 class _Growth:

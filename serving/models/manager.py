@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from serving.errors import ErrorCode
 from serving.events import log
+from serving.kept_threads import KeptThreads
 from serving.model_config import ModelConfig, load_model_config
 from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
@@ -50,11 +51,6 @@ _AGAIN_S = 1.0
 _MOMENT_S = 0.02
 
 
-def in_thread(name: str, work: Callable[[], None]) -> None:
-    """Daemon threads: a load that never ends must not keep the process from ending."""
-    threading.Thread(target=work, name=name, daemon=True).start()
-
-
 class Manager:
     """Keeps versions loaded as the directories, their configurations and commands say.
 
@@ -78,9 +74,10 @@ class Manager:
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         cpu: Callable[[], float] = time.thread_time,
-        spawn: Callable[[str, Callable[[], None]], None] = in_thread,
+        spawn: Callable[[str, Callable[[], None]], None] | None = None,
     ) -> None:
         self._settings, self._wall = settings, wall
+        spawn = spawn or KeptThreads().spawn
         sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
         self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)

@@ -129,7 +129,8 @@ class ThreadSettings(Section):
     io: CountOrAuto = Field(default=0, description="I/O threads of the core (0: by the CPUs).")
     intra_op: CountOrAuto = Field(
         default=0,
-        description="onnxruntime's threads within an operator, of each model (0: the CPUs).",
+        description="onnxruntime's threads within an operator, of each model (0: the CPUs; one for"
+        " a version whose trial showed that no run of it uses more).",
     )
     inter_op: Count = Field(
         default=1, description="onnxruntime's threads across operators, of each model."

@@ -30,7 +30,7 @@ MOST = 4096
 # Documents written until those in the folder are counted again: others may write there, too.
 _COUNTED_EVERY = 64
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 4
+SCHEMA = 5
 
 
 class TrialCache:

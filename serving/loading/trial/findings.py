@@ -64,7 +64,9 @@ class Findings:
     the user's samples alone; ``died``: how the trial ended on
     generated input (``SIGFPE``), '' when it lived; ``divides``: requests decide what it divides
     integers by, which may end a process; ``grows``: where what it makes follows requests' values,
-    '' for nowhere; ``short``: memory cut it short, so that with more it may find out more."""
+    '' for nowhere; ``short``: memory cut it short, so that with more it may find out more;
+    ``one_thread``: whatever a request brings, a run is the work of one thread (see
+    ``loading/threads.py``)."""
 
     analysis: Analysis
     evidence: Evidence = NO_EVIDENCE
@@ -77,6 +79,7 @@ class Findings:
     divides: bool = False
     grows: str = ""
     short: bool = False
+    one_thread: bool = False
 
     @property
     def lasts(self) -> bool:
@@ -125,6 +128,7 @@ def to_plain(findings: Findings) -> dict[str, Any]:
         "divides": findings.divides,
         "grows": findings.grows,
         "short": findings.short,
+        "one_thread": findings.one_thread,
     }
 
 
@@ -172,6 +176,7 @@ class _Findings(Strict):
     divides: bool
     grows: Text
     short: bool
+    one_thread: bool
 
 
 def from_plain(plain: object) -> Findings:

@@ -11,7 +11,7 @@ from functools import partial
 
 from serving.execution.faults import short_of_memory
 from serving.execution.onnx_nodes import Model
-from serving.loading import warmup
+from serving.loading import threads, warmup
 from serving.loading.batching.analysis import Analysis, analyse_graph
 from serving.loading.batching.steps import Steps, steps_of
 from serving.loading.batching.verdict import (
@@ -109,6 +109,7 @@ def rehearse(
         recipe,
         meter.grown,
         short=short.seen or warmth.short,
+        one_thread=warmth.one_thread and threads.says_it_all(signature, verdict, warmth.seconds),
     )
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serving.execution import run_limit
 from serving.execution.run_limit import RunLimit, RunLimitError, RunStoppedError
 from serving.execution.session import Runner, load_runner
 from serving.model_config.schema import ModelConfig
 from serving.settings import load_settings
 from tests import crash_models
+from tests.clients.gateway import wait_until
 from tests.small_models import write
 
 ENDLESS = {"X": np.array([[-1]], np.float32)}
@@ -143,3 +145,23 @@ def test_errors_of_the_model_are_its_own(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="its own"):
         RunLimit(50.0, Options).bound(run)([], {})
+
+
+def test_the_watch_looks_anew_for_a_shorter_limit_and_for_no_other() -> None:
+    """A thousand models come with a slot each: a look at all for each of them were a million."""
+    looks: list[int] = []
+
+    class Watched(run_limit.Watchdog):
+        def _look(self) -> float:
+            looks.append(len(self._slots))
+            return super()._look()
+
+    watch = Watched()
+    slots = [run_limit._Slot(300.0, None) for _ in range(50)]
+    for slot in slots:
+        watch.add(slot)
+        wait_until(lambda: bool(looks), 10, "the watch has begun")
+    shorter = run_limit._Slot(200.0, None)
+    watch.add(shorter)
+    wait_until(lambda: looks[-1] == len(slots) + 1, 10, "it has looked anew")
+    assert looks == [1, len(slots) + 1]

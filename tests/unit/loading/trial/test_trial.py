@@ -516,3 +516,18 @@ def test_generated_input_that_wants_too_much_memory_is_reported_so(trials):
     made = graphs.model(nodes, *values, {"many": np.array([200_000_000], np.int64)})
     slot = trials(loading__model_memory_bytes=100_000_000).load(made)
     assert "generated input did not run: it would take too much memory" in slot.facts.notes
+
+
+def test_a_version_that_no_run_shares_among_threads_has_one(trials, tmp_path):
+    """Also after a restart, and where larger runs are possible it keeps them."""
+    state, cpus = StateDir(tmp_path / "state"), settings_of().intra_op_threads
+    for _ in range(2):
+        loaded = trials(state).load(graphs.softmax(), fingerprint="f")
+        assert (loaded.facts.threads, loaded.facts.batching.split(":")[0]) == (
+            1,
+            "batched, up to 64 rows",
+        )
+    free = graphs.one("Neg", [("x", FLOAT, ["n", "m"])], [("y", FLOAT, ["n", "m"])])
+    assert trials(state).load(free, fingerprint="g").facts.threads == cpus
+    said = trials(state, threads__intra_op=2)
+    assert said.load(graphs.softmax(), fingerprint="f").facts.threads == 2

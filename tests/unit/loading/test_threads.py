@@ -1,0 +1,97 @@
+"""How many threads a session gets where nobody said: a table, and what the kernel says of runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving.loading import threads
+from serving.loading.batching.analysis import Analysis
+from serving.loading.batching.verdict import BatchingVerdict
+from serving.loading.trial.findings import Findings
+from serving.loading.warmup import Crew
+from serving.model_config.schema import ModelConfig, SessionOptions
+from serving.settings import load_settings
+from serving.signature import Signature, Tensor
+
+FOUND = Findings(Analysis("proven"), one_thread=True)
+BATCHED = BatchingVerdict(True, "proven", 64)
+ALONE = BatchingVerdict(False, "coupled", 0)
+SIGNATURE = Signature((Tensor("x", "FP32", (-1, 4)),), (Tensor("y", "FP32", (-1, 4)),))
+
+
+@pytest.mark.parametrize(
+    ("found", "config", "settings", "expected"),
+    [
+        (FOUND, ModelConfig(), {}, 1),
+        (None, ModelConfig(), {}, None),
+        (replace(FOUND, one_thread=False), ModelConfig(), {}, None),
+        # What it makes follows requests' values: no run that was measured is the largest.
+        (replace(FOUND, grows="Range"), ModelConfig(), {}, None),
+        (FOUND, ModelConfig(session=SessionOptions(intra_op_threads=3)), {}, 3),
+        (FOUND, ModelConfig(), {"threads.intra_op": 2}, None),
+        (FOUND, ModelConfig(), {"threads.shared_pool": True}, None),
+    ],
+)
+def test_one_thread_where_no_run_uses_more_and_nobody_said(
+    found: Findings | None, config: ModelConfig, settings: dict[str, Any], expected: int | None
+) -> None:
+    given = load_settings(settings, None, {})[0]
+    assert threads.in_force(config, given, found).session.intra_op_threads == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "datatype", "verdict", "measured", "expected"),
+    [
+        ((-1, 4), "FP32", BATCHED, (1, 64), True),
+        # Larger batches may be shared.
+        ((-1, 4), "FP32", BATCHED, (1, 32), False),
+        # Alone, or uncut, a request may have any number of rows.
+        ((-1, 4), "FP32", replace(BATCHED, may_cut=False), (1, 64), False),
+        ((-1, 4), "FP32", ALONE, (1,), False),
+        ((1, 4), "FP32", ALONE, (1,), True),
+        ((1, 4), "FP32", ALONE, (), False),
+        # Another axis, and texts, have any length.
+        ((-1, -1), "FP32", BATCHED, (1, 64), False),
+        ((-1, 1), "BYTES", BATCHED, (1, 64), False),
+    ],
+)
+def test_what_was_measured_says_it_all_where_no_request_can_be_larger(
+    shape: tuple[int, ...],
+    datatype: str,
+    verdict: BatchingVerdict,
+    measured: tuple[int, ...],
+    expected: bool,
+) -> None:
+    signature = replace(SIGNATURE, inputs=(Tensor("x", datatype, shape),))
+    seconds = dict.fromkeys(measured, 1e-5)
+    assert threads.says_it_all(signature, verdict, seconds) is expected
+
+
+def burn(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def test_work_of_this_thread_alone_is_seen_as_that() -> None:
+    crew = Crew()
+    for _ in range(5):
+        with crew:
+            burn(0.002)
+    assert crew.one_thread
+
+
+def test_work_of_another_thread_is_seen_once_and_for_all() -> None:
+    crew = Crew()
+    with crew:
+        helper = threading.Thread(target=burn, args=(0.005,))
+        helper.start()
+        helper.join()
+    with crew:
+        burn(0.002)
+    assert not crew.one_thread
