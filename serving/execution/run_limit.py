@@ -61,7 +61,7 @@ class Watchdog:
     def __init__(self) -> None:
         self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
         self._changed = threading.Condition()
-        # The limit by which it sleeps now: of slots that come meanwhile only a shorter one wakes it.
+        # The limit by which it sleeps now: of slots that come then only a shorter one wakes it.
         self._shortest = math.inf
         self._thread: threading.Thread | None = None
 
