@@ -21,6 +21,8 @@ from typing import Any
 
 import psutil
 
+from tests.clients import forked
+
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
 
@@ -123,13 +125,23 @@ class Gateway:
         environment["PYTHONFAULTHANDLER"] = "1"
         environment |= {variable(key): value for key, value in chosen.items()}
         environment |= self.environment
-        with self.log_path.open("wb") as log:
-            command = [sys.executable, "-m", "serving", "start", str(self.repository)]
-            self.process = subprocess.Popen(
-                [*self.before, *command, *self.arguments],
-                cwd=self.cwd or self.folder,
+        self.process = self._start(environment)
+
+    def _start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """What no setting says (a variable that is none, what starts it, a terminal) is nothing
+        for a process that was forked."""
+        command = ("start", str(self.repository), *self.arguments)
+        cwd = self.cwd or self.folder
+        settings_only = all(key.startswith("SERVING_") for key in self.environment)
+        with self.log_path.open("wb") as log, Path(os.devnull).open("rb") as null:
+            if settings_only and not self.before and self.terminal is None:
+                streams = (null.fileno(), log.fileno(), log.fileno())
+                return forked.start(command, environment, cwd, streams)
+            return subprocess.Popen(
+                [*self.before, sys.executable, "-m", "serving", *command],
+                cwd=cwd,
                 env=environment,
-                stdin=subprocess.DEVNULL if self.terminal is None else self.terminal,
+                stdin=null if self.terminal is None else self.terminal,
                 stdout=log if self.terminal is None else self.terminal,
                 stderr=subprocess.STDOUT,
             )

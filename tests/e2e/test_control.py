@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +16,8 @@ import tritonclient.http
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.utils import InferenceServerException
 
-from tests.clients.gateway import ROOT, Gateway, wait_until
+from tests.clients import forked
+from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import channel, refusal, stub
 from tests.small_models import UNBATCHED, scale, slow_to_load, write
 
@@ -206,18 +204,8 @@ def test_commands_do_what_the_api_does(start_gateway: Any, repository: Path) -> 
     gateway = start_gateway(repository)
 
     def serving(*arguments: object) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "serving", "models", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "SERVING_ADMIN_URL": f"http://{gateway.admin}",
-            },
-            check=False,
-        )
+        environment = {"SERVING_ADMIN_URL": f"http://{gateway.admin}"}
+        done = forked.run("models", *arguments, environment=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import resource
 import shutil
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +19,7 @@ import pytest
 from serving.observe.request_log.read import Entry, files_of, read
 from serving.observe.request_log.record import Record
 from tests import small_models
-from tests.clients import oip
+from tests.clients import forked, oip
 from tests.clients.gateway import ROOT, Gateway, wait_until
 from tests.clients.triton import channel, stub
 
@@ -70,15 +67,7 @@ def wait_for(folder: Path, count: int) -> list[Record]:
 
 
 def replay(gateway: Gateway, *arguments: object) -> tuple[int, dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", "replay", "--json", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+    done = forked.run("replay", "--json", *arguments, environment={"NO_COLOR": "1"})
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
 

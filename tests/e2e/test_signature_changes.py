@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +13,8 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from tests.clients.gateway import ROOT, Gateway, wait_until
+from tests.clients import forked
+from tests.clients.gateway import Gateway, wait_until
 from tests.small_models import identity, write
 
 DIFFERS = "input 'X' is INT64, was FP32"
@@ -60,14 +58,7 @@ def described(gateway: Gateway) -> list[str]:
 
 
 def serving(gateway: Gateway, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", *arguments, "--admin-url", f"http://{gateway.admin}"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
+    done = forked.run(*arguments, "--admin-url", f"http://{gateway.admin}")
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from serving.registry_state import of_registry
 from serving.settings import Settings
 from serving.state_dir import StateDir
 from tests import small_models
+from tests.clients import forked
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,14 +27,7 @@ def lay(registry: Path, model: str, *versions: int) -> Path:
 
 
 def check(*arguments: object, status: int = 0) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", "check", "--json", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked.run("check", "--json", *arguments)
     assert done.returncode == status, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report

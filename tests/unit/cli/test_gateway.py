@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests import crash_models, small_models
+from tests.clients import forked
 
 if TYPE_CHECKING:
     from tests.clients.gateway import Gateway
@@ -25,16 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def serving(
     *arguments: object, stdin: str = "", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=cwd,
-        check=False,
-    )
+    return forked.run(*arguments, stdin=stdin, cwd=cwd)
 
 
 def _door(gateway: Gateway, protocol: str) -> tuple[str, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from serving.models.commands.command import (
     UnloadModel,
 )
 from tests import small_models
+from tests.clients import forked
 from tests.unit.control_fakes import Commander, admin_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,16 +30,8 @@ DONE = Outcome(version=2)
 def serving(
     *arguments: object, url: str | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SERVING_")}
     named = {"SERVING_ADMIN_URL": url} if url else {}
-    return subprocess.run(
-        [sys.executable, "-m", "serving", "models", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**kept, "PYTHONPATH": str(ROOT), **named, **environment},
-        check=False,
-    )
+    return forked.run("models", *arguments, environment={**named, **environment})
 
 
 def url(admin: Admin) -> str:
@@ -212,15 +203,7 @@ def test_what_answered_before_is_told_as_it_was(
 def test_fault_66_names_reach_no_shell(tmp_path: Path, name: str) -> None:
     commander = Commander(DONE)
     with admin_port(commander) as admin:
-        done = subprocess.run(
-            [sys.executable, "-m", "serving", "models", "load", name, "--admin-url", url(admin)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            cwd=tmp_path,
-            check=False,
-        )
+        done = forked.run("models", "load", name, "--admin-url", url(admin), cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
     if "\n" in name:
         assert done.returncode == 1
@@ -234,15 +217,7 @@ def test_fault_66_names_reach_no_shell(tmp_path: Path, name: str) -> None:
 def test_fault_66_published_names_reach_no_shell(tmp_path: Path, name: str) -> None:
     (tmp_path / "m.onnx").write_bytes(small_models.tiny().SerializeToString())
     (tmp_path / "models").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "serving", "publish", "m.onnx", "--to", "models", "--model", name],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        check=False,
-    )
+    done = forked.run("publish", "m.onnx", "--to", "models", "--model", name, cwd=tmp_path)
     assert not list(tmp_path.rglob("hit"))
     assert (done.returncode == 0) == (tmp_path / "models" / name).is_dir(), done.stderr
     assert "Traceback" not in done.stderr

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,19 +16,12 @@ from serving.loading.trial.findings import Findings
 from serving.registry.manifest import read_manifest
 from serving.settings import Settings
 from serving.settings.sections import LoadingSettings
-from tests.clients.gateway import ROOT
+from tests.clients import forked
 from tests.small_models import identity, scale, write
 
 
 def serving(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serving", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forked.run(*arguments, environment={"NO_COLOR": "1"})
 
 
 @pytest.fixture
