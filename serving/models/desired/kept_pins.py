@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from serving.models.desired import overrides
-from serving.models.desired.kept import OVERRIDES
+from serving.models.desired.kept import OVERRIDES, read_overrides
 from serving.registry_state import find_registry
 from serving.state_dir import StateDir
 
@@ -18,7 +18,7 @@ def kept_pins(folder: Path | None, roots: Sequence[Path]) -> dict[str, int]:
     part = find_registry(base, roots) or find_registry(base, [root.parent for root in roots])
     if part is None:
         return {}
-    kept, _ = overrides.from_document(part.read(OVERRIDES), "poll")
+    kept = read_overrides(part, "poll")
     return {model: current.pin for model, current in kept.items() if current.pin is not None}
 
 

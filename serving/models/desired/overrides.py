@@ -9,6 +9,7 @@ and which version answered before, outlive a restart in every mode.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -124,32 +125,54 @@ def _without(current: Overrides, version: int) -> frozenset[tuple[int, str]]:
     return frozenset((number, files) for number, files in current.out if number != version)
 
 
-# The document.
+# The documents.
+
+# A model has its place in one of them, so that what is decided about it writes that one only.
+PARTS = tuple("0123456789abcdef")
 
 
-class Document:
-    """What outlives the process, as JSON carries it. A model's entry is made when its overrides
-    change, not when the whole is asked for."""
+class Documents:
+    """What outlives the process, as JSON carries it, in ``PARTS``. A model's entry is made when
+    its overrides change, not when a document is asked for."""
 
     def __init__(self, overrides: Mapping[str, Overrides], mode: Mode) -> None:
         self._mode: Mode = mode
-        self._models: dict[str, dict[str, Any]] = {}
+        self._parts: dict[str, dict[str, dict[str, Any]]] = {part: {} for part in PARTS}
+        self._changed: set[str] = set()
         for model, current in sorted(overrides.items()):
             self.put(model, current)
+        self._changed.clear()
 
     def put(self, model: str, current: Overrides) -> None:
+        part = part_of(model)
+        self._changed.add(part)
         if fields := _fields(current, self._mode):
-            self._models[model] = fields
+            self._parts[part][model] = fields
         else:
-            self._models.pop(model, None)
+            self._parts[part].pop(model, None)
 
-    def whole(self) -> dict[str, Any]:
-        return {"form": _FORM, "models": dict(self._models)}
+    def change_all(self) -> None:
+        """Have all of them written: they are to lie elsewhere."""
+        self._changed.update(PARTS)
+
+    def take_changed(self) -> dict[str, dict[str, Any]]:
+        """Those that changed since this was asked last."""
+        changed, self._changed = sorted(self._changed), set()
+        return {part: _document(self._parts[part]) for part in changed}
+
+
+def part_of(model: str) -> str:
+    return hashlib.blake2b(model.encode(errors="surrogatepass"), digest_size=1).hexdigest()[0]
 
 
 def to_document(overrides: Mapping[str, Overrides], mode: Mode) -> dict[str, Any]:
-    """See ``Document``."""
-    return Document(overrides, mode).whole()
+    """All of it in one, as earlier versions kept it."""
+    entries = {model: _fields(current, mode) for model, current in sorted(overrides.items())}
+    return _document({model: fields for model, fields in entries.items() if fields})
+
+
+def _document(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {"form": _FORM, "models": dict(models)}
 
 
 def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:

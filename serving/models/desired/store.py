@@ -76,7 +76,7 @@ class DesiredState:
         self._named = frozenset(settings.load_models)
         self._state = state
         self._overrides = kept.read_overrides(state, self._mode)
-        self._document = overrides.Document(self._overrides, self._mode)
+        self._documents = overrides.Documents(self._overrides, self._mode)
         self.signatures = kept.read_signatures(state)
         # Models that answered callers whose signature is not kept: the document is damaged.
         self.signatures_lost = frozenset(
@@ -324,7 +324,7 @@ class DesiredState:
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
-        self._document.put(model, current)
+        self._documents.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)
         else:
@@ -348,6 +348,7 @@ class DesiredState:
             self._put(model, joined)
             if joined.previous is not None:
                 self._keeping.put(model, joined.kept_until)
+        self._documents.change_all()
         self.signatures.join(kept.read_signatures(state))
         self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
         return tuple(found)
@@ -361,7 +362,7 @@ class DesiredState:
             self._put(next(iter(self._overrides)), NOTHING)
         if self._state is None:
             return
-        self._state.write(kept.OVERRIDES, self._document.whole())
+        kept.write_overrides(self._state, self._documents)
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False

@@ -14,6 +14,7 @@ import structlog
 from serving.errors import LoadError, Retry
 from serving.model_config import ModelConfig
 from serving.models.commands.command import Command, LoadModel, SetDefault, UnloadModel
+from serving.models.desired.overrides import part_of
 from serving.models.views import Changes
 from serving.settings import Settings
 from tests.unit.manager_world import Loaded, SteppedManager
@@ -194,14 +195,15 @@ def _differing(few: Counter[str], many: Counter[str]) -> dict[str, tuple[int, in
     return {name: (few[name], many[name]) for name in few | many if few[name] != many[name]}
 
 
-def test_commands_of_one_turn_are_kept_by_one_write(registries: list[Registry]) -> None:
+def test_commands_of_one_turn_write_no_document_twice(registries: list[Registry]) -> None:
     one = registries[0]
     with structlog.testing.capture_logs():
         one.memory.written.clear()
         tickets = [one.manager.command(SetDefault(f"m{number:04}", 1)) for number in range(FEW)]
         one.settle()
         assert all((ticket.wait(0) or ticket).ok for ticket in tickets)  # type: ignore[union-attr]
-        assert one.memory.written == ["models"]
+        parts = {part_of(f"m{number:04}") for number in range(FEW)}
+        assert one.memory.written == [f"models/{part}" for part in sorted(parts)]
         for number in range(FEW):
             one.order(SetDefault(f"m{number:04}"))
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from serving.models.actual.startup import Readiness, Startup
 from serving.models.desired import overrides
-from serving.models.desired.overrides import NOTHING, Overrides, from_document, to_document
+from serving.models.desired.overrides import (
+    NOTHING,
+    Documents,
+    Overrides,
+    from_document,
+    to_document,
+)
 from serving.models.state import Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
 
@@ -106,11 +112,34 @@ OVERRIDES = st.builds(
 
 
 @given(st.dictionaries(st.text(), OVERRIDES))
-def test_the_document_reads_back_as_it_was_written(every: dict[str, Overrides]) -> None:
-    document = json.loads(json.dumps(to_document(every, "both")))
-    read, wrong = from_document(document, "both")
-    assert wrong == ()
-    assert read == {model: current for model, current in every.items() if current != NOTHING}
+def test_the_documents_read_back_as_they_were_written(every: dict[str, Overrides]) -> None:
+    documents = Documents({}, "both")
+    for model, current in every.items():
+        documents.put(model, current)
+    expected = {model: current for model, current in every.items() if current != NOTHING}
+    parts = documents.take_changed()
+    assert parts.keys() == {overrides.part_of(model) for model in every}
+    for whole in ([to_document(every, "both")], parts.values()):
+        found: dict[str, Overrides] = {}
+        for document in whole:
+            read, wrong = from_document(json.loads(json.dumps(document)), "both")
+            assert wrong == ()
+            found |= read
+        assert found == expected
+
+
+def test_what_is_decided_about_a_model_changes_one_document_of_many() -> None:
+    many = {f"m{number}": Overrides(answered=1) for number in range(1000)}
+    documents = Documents(many, "poll")
+    assert documents.take_changed() == {}
+    documents.put("m7", Overrides(answered=1, pin=1))
+    ((part, document),) = documents.take_changed().items()
+    assert part == overrides.part_of("m7")
+    assert document["models"]["m7"] == {"pin": 1, "answered": 1}
+    assert len(document["models"]) < 2 * len(many) / len(overrides.PARTS)
+    assert documents.take_changed() == {}
+    documents.change_all()
+    assert len(documents.take_changed()) == len(overrides.PARTS)
 
 
 @pytest.mark.parametrize("mode", ["poll", "explicit"])
