@@ -23,6 +23,7 @@ from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import refusals
 from serving.execution.isolation.framing import FramingError, Message
+from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.session import is_for_cpu
 from serving.loading import memory
@@ -48,7 +49,7 @@ SOON_S = 0.25
 _STOP_S = 1.0
 _AGAIN_S = 0.05
 _DROP_S = 10.0
-_MODULE = "serving.loading.trial.child"
+MODULE = "serving.loading.trial.child"
 # A model of more than this part of the memory that its trial had may have died for want of it.
 _LARGE = 3
 
@@ -117,8 +118,8 @@ class Trial:
         self._closed = False
 
     def prepare(self) -> None:
-        """Start a child for the next trial, unless there is one; return before it is ready."""
-        if not self._idle:
+        """Have a child soon for the next trial, unless there is one; return before it is ready."""
+        if not self._idle and not starting.prepare():
             with contextlib.suppress(OSError):  # the next trial will say so
                 self._keep(self._spawn(), PREPARED_S)
 
@@ -225,7 +226,7 @@ class Trial:
 
 
 def _spawned() -> Child:
-    child = Child(_MODULE, name="trial", niceness=NICENESS)
+    child = Child(MODULE, name="trial", niceness=NICENESS)
     log.info("trial_process_started", pid=child.pid)
     return child
 
