@@ -229,3 +229,15 @@ def test_a_name_is_shown_as_far_as_there_is_room() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     shown = done.stdout.rstrip("\n")
     assert shown == "a" * (len(shown) - 1) + "\0"
+
+
+def test_children_import_neither_what_draws_terminals_nor_an_event_loop() -> None:
+    """Whoever waits for a child waits for its imports."""
+    code = (
+        "import sys\n"
+        "import serving.execution.isolation.child.main\n"
+        "import serving.loading.trial.child\n"
+        "print(*sorted({'asyncio', 'rich', 'structlog', 'uvicorn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
