@@ -98,7 +98,8 @@ class Loader:
         # Not by the first run, which may be of low priority.
         start_watching()
         self._tries = trial.is_wanted(ModelConfig(), settings)
-        # Its imports take most of a second; what was tried before needs no child.
+        # Its imports take most of a second, also where it is forked from what has made them; what
+        # was tried before needs no child.
         if self._tries and not self._kept.any:
             self._trial.prepare()
 

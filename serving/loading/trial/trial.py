@@ -1,10 +1,10 @@
 """The trial: a new version is loaded, run and measured in a child process first.
 
 So a file that crashes onnxruntime's parser, or that eats memory, ends a child and never the
-server. A child is used again for the next version while it is well, for its imports take
-most of a second; it goes when nothing was tried for a while. A trial that is not wanted any more,
-or not now, is told to stop: its run ends, and its child is there for the next. One that does not
-obey ends with its child.
+server. A child is used again for the next version while it is well, for what it pays first takes as
+long as a trial; it goes when nothing was tried for a while. A trial that is not wanted any more, or
+not now, is told to stop: its run ends, and its child is there for the next. One that does not obey
+ends with its child.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PREPARED_S = 20.0
 # Kept at once where nobody says: one for quick trials, and one for slow ones beside them.
 _MOST_IDLE = 2
 # How long a trial waits for another's child before it has one of its own: most trials are done long
-# before a new process has as much as its imports.
+# before a new process, where it is not forked, has as much as its imports.
 SOON_S = 0.25
 # For a trial to obey, and from one word to the next until it does.
 _STOP_S = 1.0

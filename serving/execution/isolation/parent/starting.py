@@ -32,6 +32,8 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
+_POSSIBLE = sys.platform == "linux" and hasattr(os, "pidfd_open") and hasattr(os, "eventfd")
+
 _template: Template | None = None
 
 
@@ -42,7 +44,7 @@ def use_template(modules: Sequence[str]) -> Callable[[], None]:
     For a process that is a whole server: orphans of all that it ever started become its own.
     """
     global _template  # noqa: PLW0603 - one for the process, as orphans are the process's
-    if sys.platform != "linux":
+    if not _POSSIBLE:
         return lambda: None
     template = _template = Template((HOST, *modules))
 
