@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
 from serving.events import log
+from serving.execution.isolation.parent.starting import use_template
 from serving.execution.runtime import start_global_pool
 from serving.loading.loader import Loader
+from serving.loading.trial.trial import MODULE as TRIAL
 from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
 from serving.models.views import ModelView
@@ -108,6 +110,7 @@ class Gateway:
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server, listener = _bound(settings)
         sampling.configure(self.server, settings)
+        self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
         self.manager = Manager(
             settings, roots, publish_to(self.server), self._loader, state=state.own
@@ -128,6 +131,7 @@ class Gateway:
         more can come; the operator's port is the first to answer and the last to go."""
         return Parts(
             Part("state directory", self._state.close),
+            Part("children's template", self._end_template),
             Part.of("state of another gateway", self._takeover),
             Part.of("admin port", self.admin),
             Part.of("traces", self._traces),
@@ -170,7 +174,11 @@ class Gateway:
         if not registry.watch:
             return None
         manager, follow = self.manager, registry.follow_symlinks
-        return Watcher(roots, manager.hurry, manager.reports, follow_symlinks=follow)
+        return Watcher(roots, self._hurry, manager.reports, follow_symlinks=follow)
+
+    def _hurry(self, touched: Collection[str] | None) -> None:
+        self._loader.expect()
+        self.manager.hurry(touched)
 
     def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
         if not self._state.is_held:

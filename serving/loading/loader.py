@@ -15,6 +15,7 @@ from serving.errors import LoadError
 from serving.execution.files import file_bytes
 from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.isolation.isolation_policy import isolation_reason
+from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.supervised import IsolatedRunner, load_isolated_runner
 from serving.execution.isolation.value_growth import growth
 from serving.execution.onnx_nodes import read_file_nodes
@@ -101,13 +102,21 @@ class Loader:
         self.trials = Counters([(outcome,) for outcome in TRIAL_OUTCOMES])
         # Not by the first run, which may be of low priority.
         start_watching()
-        # Its imports take most of a second; what was tried before needs no child.
-        if trial.is_wanted(ModelConfig(), settings) and not self._kept.any:
+        self._tries = trial.is_wanted(ModelConfig(), settings)
+        # Its imports take most of a second, also where it is forked from what has made them; what
+        # was tried before needs no child.
+        if self._tries and not self._kept.any:
             self._trial.prepare()
 
     def close(self) -> None:
         """End the trials' children that are idle. Loads under way go on."""
         self._trial.close()
+
+    def expect(self) -> None:
+        """Something changed where versions come from: there may be one to be tried. What its child
+        is forked from gets ready while the files settle."""
+        if self._tries:
+            starting.prepare()
 
     @property
     def held_bytes(self) -> int:

@@ -26,7 +26,32 @@ def _state(pid: int) -> str:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that ``pid`` has started, zombies left out."""
+    """The processes that ``pid`` has for models and trials, zombies left out."""
+    return [child for child in _all_children_of(pid) if not _is_template(child)]
+
+
+def template_of(pid: int) -> int | None:
+    """The process from which those are forked, while there is one."""
+    return next(filter(_is_template, _all_children_of(pid)), None)
+
+
+def _is_template(pid: int) -> bool:
+    try:
+        return b"\0serving.execution.isolation.child.template\0" in _command_line(pid)
+    except OSError:
+        return False
+
+
+def _command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def arguments_of(pid: int) -> list[str]:
+    """What the process list shows; what was overwritten by less ends in zeros."""
+    return _command_line(pid).rstrip(b"\0").decode().split("\0")
+
+
+def _all_children_of(pid: int) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

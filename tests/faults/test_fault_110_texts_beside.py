@@ -16,7 +16,7 @@ import pytest
 
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
-from tests.clients.processes import children_of, gone
+from tests.clients.processes import arguments_of, children_of, gone
 from tests.clients.triton import channel, stub
 from tests.small_models import identity, write
 
@@ -84,8 +84,8 @@ def texts_children(gateway: Gateway) -> dict[str, int]:
     assert gateway.process is not None
     found = {}
     for pid in children_of(gateway.process.pid):
-        with contextlib.suppress(psutil.Error):
-            name = psutil.Process(pid).cmdline()[-1]
+        with contextlib.suppress(OSError):
+            name = arguments_of(pid)[-1]
             if name.endswith(" texts"):
                 found[name.removesuffix(" texts")] = pid
     return found

@@ -1,16 +1,20 @@
-"""What the children of the tests do: run as ``python -m tests.unit.child_modules``."""
+"""What the children of the tests do: run as ``python -m tests.unit.child_modules``, or forked."""
 
 from __future__ import annotations
 
 import os
 import queue
+import random
 import resource
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from serving.execution.isolation.child.serve import serve
+from serving.execution.runtime import ort
 
 
 def handle(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
@@ -64,5 +68,20 @@ def do_wait_for_word(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     return {"heard": _heard.get(timeout=30)}
 
 
-if __name__ == "__main__":
+def do_draw(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    """A number of each generator; onnxruntime's by the model in the file."""
+    session = ort().InferenceSession(os.pread(fds[0], 10_000, 0))
+    (drawn,) = session.run(None, {})
+    return {"draws": [random.random(), float(np.random.rand()), float(drawn.ravel()[0])]}
+
+
+def do_tasks(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    return {"parent": os.getppid(), "template": os.environ.get("OPENBLAS_NUM_THREADS") == "1"}
+
+
+def main() -> None:
     serve(handle, _heard.put)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,10 @@
 """The trial: a new version is loaded, run and measured in a child process first.
 
 So a file that crashes onnxruntime's parser, or that eats memory, ends a child and never the
-server. A child is used again for the next version while it is well, for its imports take
-most of a second; it goes when nothing was tried for a while. A trial that is not wanted any more,
-or not now, is told to stop: its run ends, and its child is there for the next. One that does not
-obey ends with its child.
+server. A child is used again for the next version while it is well, for what it pays first takes as
+long as a trial; it goes when nothing was tried for a while. A trial that is not wanted any more, or
+not now, is told to stop: its run ends, and its child is there for the next. One that does not obey
+ends with its child.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from serving.errors import ConfigError, LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import refusals
 from serving.execution.isolation.framing import FramingError, Message
+from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.session import is_for_cpu
 from serving.loading import memory
@@ -42,13 +43,13 @@ PREPARED_S = 20.0
 # Kept at once where nobody says: one for quick trials, and one for slow ones beside them.
 _MOST_IDLE = 2
 # How long a trial waits for another's child before it has one of its own: most trials are done long
-# before a new process has as much as its imports.
+# before a new process, where it is not forked, has as much as its imports.
 SOON_S = 0.25
 # For a trial to obey, and from one word to the next until it does.
 _STOP_S = 1.0
 _AGAIN_S = 0.05
 _DROP_S = 10.0
-_MODULE = "serving.loading.trial.child"
+MODULE = "serving.loading.trial.child"
 # A model of more than this part of the memory that its trial had may have died for want of it.
 _LARGE = 3
 
@@ -117,8 +118,8 @@ class Trial:
         self._closed = False
 
     def prepare(self) -> None:
-        """Start a child for the next trial, unless there is one; return before it is ready."""
-        if not self._idle:
+        """Have a child soon for the next trial, unless there is one; return before it is ready."""
+        if not self._idle and not starting.prepare():
             with contextlib.suppress(OSError):  # the next trial will say so
                 self._keep(self._spawn(), PREPARED_S)
 
@@ -225,7 +226,7 @@ class Trial:
 
 
 def _spawned() -> Child:
-    child = Child(_MODULE, name="trial", niceness=NICENESS)
+    child = Child(MODULE, name="trial", niceness=NICENESS)
     log.info("trial_process_started", pid=child.pid)
     return child
 

@@ -31,19 +31,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def serve(handler: Handler, hear: Callable[[str], None] = lambda word: None) -> None:
     """Answer the server's questions, one after another, until it closes the socket or ends;
     then the process ends. Never returns. To be called first, from the main thread, in a
-    process that ``parent.process.Child`` started: its arguments say where the socket is.
+    process that ``parent.process.Child`` started: ``sys.argv`` says where the socket is.
 
     ``handler`` gets a message and the file descriptors that came with it, which are its own
     now. An error that it raises is printed and reported, and the next question is awaited.
     ``hear`` gets words that need no answer, in a thread of its own and at once.
     """
     fd, parent = int(sys.argv[1]), int(sys.argv[2])
-    end_with(parent)
     channel = socket.socket(fileno=fd)
     channel.set_inheritable(False)
-    _ignore_signals()
+    ignore_signals()
     try:
+        # Before it comes, one that was forked may be the child of another than the server.
         start, _ = framing.receive(channel)
+        end_with(parent)
         _settle_in(start)
     except (EOFError, OSError):
         os._exit(0)
@@ -105,13 +106,16 @@ def memory_of(kind: str) -> int:
     return 0
 
 
-def _ignore_signals() -> None:
+def ignore_signals() -> None:
+    """Those that are meant for the server."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _settle_in(start: Message) -> None:
+    if os.getsid(0) != os.getpid():  # forked
+        os.setsid()
     # Before any thread is made: on Linux niceness is a thread's own.
     with contextlib.suppress(OSError):  # only root may lower what was inherited
         os.setpriority(os.PRIO_PROCESS, 0, int(start["niceness"]))

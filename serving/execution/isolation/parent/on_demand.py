@@ -14,6 +14,7 @@ from serving.events import log
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.many_texts import Demand
 from serving.execution.isolation.parent.runner import Hosted
+from serving.execution.isolation.parent.starting import Hold
 from serving.execution.isolation.parent.supervised import IsolatedRunner
 from serving.execution.session import Input, Output
 
@@ -59,6 +60,7 @@ class OnDemand:
         self._crashed = False
         # Why there is none, though it is wanted.
         self.trouble = ""
+        self._hold = Hold()
 
     @property
     def process(self) -> IsolatedRunner | None:
@@ -142,6 +144,7 @@ class OnDemand:
             self._closed = True
             starting, thread = self._starting, self._thread
             self._changed.notify_all()
+        self._hold.close()
         if starting is not None:
             starting.close()
         if thread is not None:

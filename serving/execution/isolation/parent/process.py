@@ -1,6 +1,6 @@
 """A child process of ours, seen from the server; ``child.serve.serve`` is its other end.
 
-Spawned, never forked: it shares no lock, thread or session with the server. It has its own
+Never forked from the server: it shares no lock, thread or session with it. It has its own
 session and ignores SIGINT, SIGTERM and SIGHUP, so that a drain can finish what runs in it. It never
 outlives the server, however that ends: it sees the end of its socket, and the kernel ends it
 where it can't.
@@ -14,24 +14,17 @@ import select
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
-import serving
 from serving.execution.isolation import framing
-from serving.execution.isolation.child.serve import SIGNALS
 from serving.execution.isolation.framing import Message
-from serving.execution.isolation.spawning import in_lasting_thread
+from serving.execution.isolation.parent.starting import Process, started
 
 # For a process that closed its socket, or was killed, to be gone.
 _END_S = 10.0
 _CLOSE_S = 2.0
-_STDERR = 2
 
 
 class ChildDiedError(Exception):
@@ -67,13 +60,7 @@ class Child:
     ) -> None:
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._channel, theirs = framing.socket_pair()
-        try:
-            with theirs:
-                self._process = _spawned(module, theirs.fileno(), name)
-        except BaseException:
-            self._channel.close()
-            raise
+        self._process, self._channel = started(module, name)
         # Niceness is a thread's own: the main thread's is what we were started with.
         start = {
             "niceness": min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + niceness),
@@ -171,7 +158,7 @@ class Child:
             self._channel.close()
 
 
-def _ended(process: subprocess.Popen[bytes], seconds: float) -> int:
+def _ended(process: Process, seconds: float) -> int:
     """Its status once it has ended; TimeoutExpired where it has not ``seconds`` later. Until
     then this sleeps: ``Popen.wait`` with a time-out looks again and again."""
     try:
@@ -182,7 +169,7 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> int:
         ends = select.poll()
         ends.register(pidfd, select.POLLIN)
         if not ends.poll(seconds * 1000):
-            raise subprocess.TimeoutExpired(process.args, seconds)
+            raise subprocess.TimeoutExpired(f"process {process.pid}", seconds)
     finally:
         os.close(pidfd)
     return process.wait()
@@ -193,47 +180,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _spawned(module: str, fd: int, name: str) -> subprocess.Popen[bytes]:
-    command = [module, str(fd), str(os.getpid()), name]
-    return in_lasting_thread(partial(_spawn, command, fd))
-
-
-def _spawn(arguments: list[str], fd: int) -> subprocess.Popen[bytes]:
-    # Blocked signals stay so across the exec: none can end it before it ignores them.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        return subprocess.Popen(
-            # -P: a file beside which the server happens to run is not a module.
-            [sys.executable, "-P", "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=_output(),
-            stderr=_output(),
-            pass_fds=(fd,),
-            start_new_session=True,
-            env=_environment(),
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _output() -> int:
-    """Our stderr, if we were started with one: without, the number may be somebody's file."""
-    if sys.__stderr__ is None:
-        return subprocess.DEVNULL
-    try:
-        os.fstat(_STDERR)
-    except OSError:
-        return subprocess.DEVNULL
-    return _STDERR
-
-
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
-    environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    home = str(Path(serving.__file__).parent.parent)
-    if home not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([home, before] if before else [home])
-    return environment

@@ -20,12 +20,12 @@ from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.idle_channels import IdleChannels
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
+from serving.execution.isolation.parent.starting import HOST
 from serving.execution.run_limit import RunLimitError, RunStoppedError
 from serving.execution.session import Input, Outputs
 from serving.signature import DATATYPES, LeftOut, Signature, Tensor
 from serving.strict import MOST, Count, Many, Strict, StrictError, few
 
-_MODULE = "serving.execution.isolation.child.main"
 # The child ends a run at its limit itself; whatever does not end so is ended with its process.
 _GRACE = 1.5
 _GRACE_S = 1.0
@@ -93,7 +93,7 @@ class Hosted:
         Raises LoadError, ConfigError.
         """
         try:
-            child = Child(_MODULE, name=spec.name, memory_bytes=spec.load_bytes)
+            child = Child(HOST, name=spec.name, memory_bytes=spec.load_bytes)
         except OSError as error:
             words = "no process can be started for it"
             raise LoadError(words, str(error), Retry.LATER) from error

@@ -18,6 +18,7 @@ from serving.execution.isolation.backoff import Backoff
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.many_texts import FEW, ManyTexts, Packing, PackingOf
 from serving.execution.isolation.parent.runner import Hosted, HostSpec
+from serving.execution.isolation.parent.starting import Hold
 from serving.execution.session import Array, Input, Output, run_timeout_s
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
@@ -73,6 +74,8 @@ class IsolatedRunner:
             target=self._keep, args=(hosted,), name=f"keep {hosted.spec.name}", daemon=True
         )
         self._keeper.start()
+        # It may have to be started again at any moment.
+        self._hold = Hold()
 
     @property
     def pid(self) -> int | None:
@@ -147,6 +150,7 @@ class IsolatedRunner:
         for one in running:
             one.close()
         self._keeper.join(_CLOSE_S)
+        self._hold.close()
         self._spec.close()
         self.on_closed()
 

@@ -14,10 +14,21 @@ from pathlib import Path
 import pytest
 
 from serving.execution.isolation.framing import MAX_BYTES, FramingError
+from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
-from tests.clients.processes import gone, open_fds
+from tests.clients.processes import arguments_of, gone, open_fds
+from tests.unit.child_programs import MODULE, program
 
-MODULE = "tests.unit.child_modules"
+
+@pytest.fixture(scope="module", params=["spawned", "forked"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """How the children here come to be: both keep the same promises."""
+    if request.param == "spawned":
+        yield request.param
+        return
+    end = starting.use_template([MODULE])
+    yield request.param
+    end()
 
 
 @pytest.fixture
@@ -55,6 +66,18 @@ def test_has_a_session_of_its_own_and_none_of_our_files(child: Child) -> None:
     assert facts["oom"] > int(Path("/proc/self/oom_score_adj").read_text())
     # stdin, stdout, stderr, the socket, and the folder that it lists them from.
     assert len(facts["fds"]) == 5
+
+
+def test_is_forked_where_there_is_a_template(child: Child, way: str) -> None:
+    facts = child.ask({"do": "tasks"})
+    assert facts == {"parent": os.getpid(), "template": way == "forked"}
+
+
+def test_shows_what_it_is_in_the_process_list(child: Child) -> None:
+    child.ask({"do": "echo", "what": 1})
+    shown = arguments_of(child.pid)
+    assert shown[:4] == [sys.executable, "-P", "-m", MODULE]
+    assert shown[5:] == [str(os.getpid()), "test"]
 
 
 def test_is_as_nice_as_it_is_told() -> None:
@@ -149,12 +172,9 @@ def test_a_message_that_is_too_large_is_refused(child: Child) -> None:
     assert child.ask({"do": "echo", "what": 1})["echo"] == 1
 
 
-def _child_of_a_killed(program: str) -> int:
-    """The child that ``program`` has started, and whose number it printed, once it is killed."""
-    code = (
-        f"from serving.execution.isolation.parent.process import Child\n{program}\ntime.sleep(60)"
-    )
-    command = [sys.executable, "-c", f"import os, signal, sys, time\n{code}"]
+def _child_of_a_killed(code: str) -> int:
+    """The child that a program has started, and whose number it printed, once it is killed."""
+    command = [sys.executable, "-c", f"{code}\ntime.sleep(60)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -162,15 +182,14 @@ def _child_of_a_killed(program: str) -> int:
     return pid
 
 
-def test_a_stopped_child_does_not_outlive_its_parent() -> None:
+def test_a_stopped_child_does_not_outlive_its_parent(way: str) -> None:
     """It sees no end of a socket."""
-    program = (
-        f"child = Child({MODULE!r}, name='test')\n"
+    then = (
         "child.ask({'do': 'echo', 'what': 1})\n"
         "os.kill(child.pid, signal.SIGSTOP)\n"
         "print(child.pid, flush=True)"
     )
-    assert gone(_child_of_a_killed(program), within_s=10)
+    assert gone(_child_of_a_killed(program(way, then)), within_s=10)
 
 
 def test_a_child_lives_on_when_the_thread_that_asked_for_it_ends() -> None:
@@ -188,18 +207,16 @@ def test_a_child_lives_on_when_the_thread_that_asked_for_it_ends() -> None:
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&-"])
-def test_a_child_gets_no_end_of_its_socket_for_a_stream(closed: str) -> None:
+def test_a_child_gets_no_end_of_its_socket_for_a_stream(closed: str, way: str) -> None:
     """One of the numbers 0 to 2 is free in the parent: the socket would get it, and the child
     would hold both ends."""
-    program = (
-        f"child = Child({MODULE!r}, name='test')\n"
+    then = (
         "fds = [os.readlink(f'/proc/{child.pid}/fd/{n}') for n in range(3)]\n"
         "assert not any('socket' in one for one in fds), fds\n"
         "assert child.ask({'do': 'echo', 'what': 1})\n"
         "print(child.pid, flush=True)"
     )
-    code = f"from serving.execution.isolation.parent.process import Child\n{program}\nchild.close()"
-    command = [sys.executable, "-c", f"import os\n{code}"]
+    command = [sys.executable, "-c", f"{program(way, then)}\nchild.close()"]
     shell = ["sh", "-c", f'exec "$@" {closed}', "sh"]
     done = subprocess.run([*shell, *command], capture_output=True, timeout=60, check=False)
     assert int(done.stdout), done
@@ -214,17 +231,15 @@ def test_nothing_is_left_after_close() -> None:
     assert open_fds() == before
 
 
-def test_fault_32_it_dies_with_its_parent_even_in_the_middle_of_a_question() -> None:
-    program = (
-        "import threading, time\n"
-        "from serving.execution.isolation.parent.process import Child\n"
-        f"child = Child({MODULE!r}, name='test')\n"
+def test_fault_32_it_dies_with_its_parent_even_in_the_middle_of_a_question(way: str) -> None:
+    then = (
         "child.ask({'do': 'echo', 'what': 1})\n"
         "threading.Thread(target=child.ask, args=({'do': 'sleep'},), daemon=True).start()\n"
         "print(child.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", program(way, then)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     parent.kill()

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from serving.errors import LoadError
 from serving.execution.isolation.crashes import CrashError, NotRunningError
 from serving.execution.isolation.many_texts import Demand
-from serving.execution.isolation.parent import on_demand
+from serving.execution.isolation.parent import on_demand, starting
 from serving.execution.isolation.parent.on_demand import OnDemand
 from tests.clients.gateway import wait_until
 
@@ -92,6 +92,30 @@ def tick(child: OnDemand) -> None:
     """Have it look at the clock."""
     with child._changed:
         child._changed.notify_all()
+
+
+class Held:
+    """In place of the template, which children are forked from."""
+
+    holders = 0
+
+    def hold(self) -> None:
+        self.holders += 1
+
+    def release(self) -> None:
+        self.holders -= 1
+
+
+def test_what_it_is_forked_from_is_there_as_long_as_it_may_be_wanted(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held()
+    monkeypatch.setattr(starting, "_template", held)
+    one = OnDemand("m:1", cast(Any, start), lambda: None)
+    assert held.holders == 1
+    one.close()
+    one.close()
+    assert held.holders == 0
 
 
 def test_it_is_started_once_when_first_wanted_and_runs_go_elsewhere_meanwhile(

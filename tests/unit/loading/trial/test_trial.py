@@ -16,6 +16,7 @@ from onnx import helper
 
 from serving.cancellation import Cancellation
 from serving.errors import LoadError, Retry
+from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.process import ChildDiedError
 from serving.execution.isolation.refusals import to_plain
 from serving.execution.runtime import ort
@@ -145,6 +146,35 @@ def test_one_child_tries_one_version_after_another(trials, started):
     for name in ("a", "b", "c"):
         assert one.load(graphs.softmax(), name=name).verdict.batched
     assert len(started) == 1
+
+
+class Awaited:
+    """In place of the template, which children are forked from."""
+
+    prepared = 0
+
+    def prepare(self):
+        self.prepared += 1
+
+
+def test_ahead_of_a_trial_what_it_is_forked_from_gets_ready_and_no_child(started, monkeypatch):
+    template = Awaited()
+    monkeypatch.setattr(starting, "_template", template)
+    Trial().prepare()
+    assert template.prepared == 1
+    assert not started
+
+
+@pytest.mark.parametrize(("mode", "prepared"), [("on", 2), ("off", 0)])
+def test_a_change_in_the_registry_has_it_get_ready_where_versions_are_tried(
+    mode, prepared, monkeypatch
+):
+    template = Awaited()
+    monkeypatch.setattr(starting, "_template", template)
+    loader = Loader(settings_of(loading__trial=mode))
+    loader.expect()
+    loader.close()
+    assert template.prepared == prepared
 
 
 def test_a_child_without_work_goes_by_itself(started):
