@@ -131,7 +131,19 @@ def load_command(name: str, parameters: Parameters, *, uploads: bool) -> LoadMod
         )
     if files and override is None:
         raise _bad(f"failed to load '{shown(name)}', 'file:' parameters need a 'config' parameter")
-    return LoadModel(name, version, override, check_files(files))
+    return LoadModel(name, version, override, _checked(name, files))
+
+
+def _checked(name: str, files: Mapping[str, object]) -> dict[str, bytes]:
+    try:
+        return check_files(files)
+    except ServingError as error:
+        raise _bad(_not_polled(name, error.message)) from None
+
+
+def _not_polled(name: str, words: str) -> str:
+    """As Triton's clients look for it."""
+    return f"failed to load '{shown(name)}', failed to poll from model repository: {words}"
 
 
 def unload_command(name: str, parameters: Parameters) -> UnloadModel:
@@ -153,10 +165,7 @@ def _override(name: str, value: object) -> ModelConfig:
     try:
         return read_triton_json(value, name)
     except ConfigError as error:
-        raise _bad(
-            f"failed to load '{shown(name)}', failed to poll from model repository: "
-            f"the configuration in the request: {error}"
-        ) from None
+        raise _bad(_not_polled(name, f"the configuration in the request: {error}")) from None
 
 
 def _version(value: object) -> int:
