@@ -51,7 +51,7 @@ def _request(call: _core.Call, limit: int) -> Any:
         ) from None
 
 
-def _control(context: CallContext, call: _core.Call) -> bytes | Later:
+def _control(context: CallContext, call: _core.Call) -> Later:
     """Whether the caller may is asked before the message is read: it may carry a model."""
     control = context.control
     if control is None:
@@ -65,8 +65,7 @@ def _control(context: CallContext, call: _core.Call) -> bytes | Later:
     parameters = {key: _value(value) for key, value in request.parameters.items()}
     if loads:
         return control.load(name, parameters, request.ByteSize())
-    control.unload(name, parameters)
-    return b""
+    return control.unload(name, parameters)
 
 
 def _value(parameter: Any) -> Any:

@@ -148,8 +148,7 @@ def _load(request: Request) -> Any:
 
 def _unload(request: Request) -> Any:
     control, name = _admitted(request)
-    control.unload(name, _parameters(request.call.body, MAX_BODY_BYTES))
-    return b""
+    return control.unload(name, _parameters(request.call.body, MAX_BODY_BYTES))
 
 
 def _admitted(request: Request) -> tuple[RepositoryControl, str]:

@@ -79,10 +79,11 @@ def from_json(said: Mapping[str, object]) -> dict[str, list[str]]:
 def _texts(key: str, value: object) -> list[str]:
     if value is None:
         return []
-    texts = value if isinstance(value, list) else [value]
-    for text in texts:
+    texts = []
+    for text in value if isinstance(value, list) else [value]:
         if not isinstance(text, str):
             raise _bad(f"Unable to parse '{shown(key)}', got: {shown(str(text))}")
+        texts.append(text)
     return texts
 
 
