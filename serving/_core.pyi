@@ -31,6 +31,7 @@ __all__ = [
     "Stats",
     "TensorSpec",
     "Texts",
+    "TraceCount",
     "__version__",
     "check_model_length",
     "check_model_name",
@@ -563,6 +564,15 @@ class SpanEncoder:
         than 1024 characters are cut. Works without the GIL."""
 
 @final
+class TraceCount:
+    """How many requests may yet be drawn for traces; below zero, as many as come. Rules may share
+    one."""
+
+    def __new__(cls, count: int) -> Self: ...
+    @property
+    def left(self) -> int: ...
+
+@final
 class Server:
     def __new__(cls, config: Mapping[str, object]) -> Self:
         """Bind the sockets. Keys: see ``serving.settings.ServerSettings.core()``.
@@ -617,6 +627,19 @@ class Server:
         ``span_buffer``: spans that may wait for ``spans``; 0 turns traces off.
         ``sample_buffer_bytes``: bytes of samples that may wait for ``samples``; 0 takes
         none. ``sample_max_bytes``: inputs and outputs of one sample.
+
+        Raises ValueError for a rate outside 0 to 1."""
+
+    def trace(
+        self,
+        all_models: tuple[float, bool, TraceCount],
+        models: Mapping[str, tuple[float, bool, TraceCount]],
+    ) -> None:
+        """Which requests are traced from the next one on; until then as ``observe`` said.
+
+        A rule: the share of requests that is drawn, 0 to 1, as long as the count has some left;
+        whether a caller's sampled ``traceparent`` alone starts a trace, which is not counted. A
+        request whose model is among ``models`` follows that rule alone.
 
         Raises ValueError for a rate outside 0 to 1."""
 

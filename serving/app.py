@@ -30,12 +30,14 @@ from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
+from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.samples import Samples
+from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
@@ -47,7 +49,9 @@ from serving.parts import Part, Parts
 from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
+from serving.protocols.log_settings import LogSettings
 from serving.protocols.repository import RepositoryControl
+from serving.protocols.trace_settings import TraceSettings
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
@@ -117,7 +121,14 @@ class Gateway:
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
-        context = CallContext(self.manager, settings.name, control, self._told_ports())
+        context = CallContext(
+            self.manager,
+            settings.name,
+            control,
+            self._told_ports(),
+            TraceSettings(TraceControl(self.server, settings), gates.doors),
+            LogSettings(LEVELS_WRITTEN, gates.doors),
+        )
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)

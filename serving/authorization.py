@@ -27,7 +27,7 @@ _ON_THE_ADMIN_PORT = (
     "every call below /api/v1 needs the token, a list of models too (/metrics and /v2/health need"
     " none)"
 )
-_ON_THE_DOORS = "loading and unloading models needs the token (inference needs none)"
+_ON_THE_DOORS = "a call that changes the server needs the token (inference needs none)"
 # Between two looks at the token's file.
 _LOOK_EVERY_S = 1.0
 

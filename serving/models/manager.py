@@ -316,6 +316,8 @@ class Manager:
             outcome = self._reconciler.outcome(ticket.command)
             if outcome is not None:
                 ticket.end(outcome)
+            else:
+                ticket.begin()
 
     def _used_uploads(self) -> set[Origin]:
         waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]

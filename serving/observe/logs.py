@@ -19,6 +19,7 @@ import structlog
 
 from serving.events import LEVELS, log
 from serving.observe import nonblocking_writer
+from serving.observe.log_levels import LEVELS_WRITTEN, Written
 from serving.observe.nonblocking_writer import LineWriter
 from serving.settings import LogSettings
 
@@ -42,8 +43,8 @@ def configure(
         sys.stderr if stream is None else stream, _as_written(secrets), on_dropped=_report_lines
     )
     atexit.register(nonblocking_writer.drain, _LAST_LINES_S)
-    level = LEVELS[settings.level]
     shared: list[structlog.typing.Processor] = [
+        LEVELS_WRITTEN.leave_out,
         partial(_leave_out, frozenset(leave_out)),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -55,13 +56,13 @@ def configure(
     renderer = _renderer(settings, out)
     structlog.configure(
         processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(
             file=out,  # type: ignore[arg-type]  # any text stream serves; a file is declared
         ),
         cache_logger_on_first_use=False,
     )
-    _configure_libraries(level, shared, renderer, out)
+    LEVELS_WRITTEN.begin(Written.from_level(settings.level))
+    _configure_libraries(shared[1:], renderer, out)
 
 
 def _as_written(secrets: Iterable[str]) -> Iterator[str]:
@@ -103,7 +104,6 @@ def _renderer(settings: LogSettings, out: LineWriter) -> structlog.typing.Proces
 
 
 def _configure_libraries(
-    level: int,
     shared: list[structlog.typing.Processor],
     renderer: structlog.typing.Processor,
     out: LineWriter,
@@ -116,9 +116,10 @@ def _configure_libraries(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(LEVELS_WRITTEN.filter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(level, logging.WARNING))
+    root.setLevel(logging.WARNING)
 
 
 def _timestamp(

@@ -13,10 +13,10 @@ from structlog.contextvars import bound_contextvars
 
 from serving.errors import ErrorCode, ServingError
 from serving.events import log
-from serving.models.commands.command import LoadModel, Outcome
+from serving.models.commands.command import Outcome
 from serving.protocols import grpc_calls, http_calls
 from serving.protocols.call_context import CallContext
-from serving.protocols.repository import Later, explain
+from serving.protocols.repository import Later, explain, is_overtaken
 
 if TYPE_CHECKING:
     from serving import _core
@@ -81,7 +81,7 @@ def answer_call(call: _core.Call, context: CallContext) -> None:
         call.fail(ErrorCode.INTERNAL, "internal error", traceback.format_exc())
     else:
         if isinstance(found, Later):
-            found.ticket.on_done(partial(_finish, call, found))
+            found.on_answer(partial(_finish, call, found))
         else:
             call.respond(found)
 
@@ -92,18 +92,17 @@ def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
     return http_calls.answer(context, call)
 
 
-def _finish(call: _core.Call, later: Later, outcome: Outcome) -> None:
-    """In the thread that ended the command: nothing may escape into it. The client may have
+def _finish(call: _core.Call, later: Later, outcome: Outcome | None) -> None:
+    """In the thread that carries the command out: nothing may escape into it. The client may have
     left; the core has then answered for us."""
     command = later.ticket.command
-    assert isinstance(command, LoadModel)
     later.release()
     with _named(call):
         try:
-            if outcome.ok:
+            if outcome is None or outcome.ok or is_overtaken(command, outcome):
                 call.respond(b"")
             else:
-                error = explain(command.model, outcome)
+                error = explain(command, outcome)
                 call.fail(error.code, error.message, error.detail)
         except Exception:  # noqa: BLE001 - the thread is the manager's
             log.error("call_not_answered", detail=traceback.format_exc())

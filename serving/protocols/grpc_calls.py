@@ -11,7 +11,13 @@ from serving.errors import ErrorCode, ServingError
 from serving.protocols import oip, triton
 from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, refuse_load
-from serving.protocols.views import MAX_BODY_BYTES, check_name, check_size, parse_version
+from serving.protocols.views import (
+    MAX_BODY_BYTES,
+    check_name,
+    check_size,
+    find_model,
+    parse_version,
+)
 from serving.wire import messages
 
 if TYPE_CHECKING:
@@ -23,8 +29,9 @@ Handler = Callable[[CallContext, Any], Any]
 
 def answer(context: CallContext, call: _core.Call) -> bytes | Later:
     """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
-    if call.method in _CONTROL:
-        return _control(context, call)
+    guarded = _GUARDED.get(call.method)
+    if guarded is not None:
+        return guarded(context, call)
     handler = HANDLERS.get(call.method)
     if handler is None:
         raise triton.not_supported(call.method)
@@ -44,10 +51,7 @@ def _request(call: _core.Call, limit: int) -> Any:
         ) from None
 
 
-_CONTROL = frozenset({"RepositoryModelLoad", "RepositoryModelUnload"})
-
-
-def _control(context: CallContext, call: _core.Call) -> bytes | Later:
+def _control(context: CallContext, call: _core.Call) -> Later:
     """Whether the caller may is asked before the message is read: it may carry a model."""
     control = context.control
     if control is None:
@@ -61,8 +65,7 @@ def _control(context: CallContext, call: _core.Call) -> bytes | Later:
     parameters = {key: _value(value) for key, value in request.parameters.items()}
     if loads:
         return control.load(name, parameters, request.ByteSize())
-    control.unload(name, parameters)
-    return b""
+    return control.unload(name, parameters)
 
 
 def _value(parameter: Any) -> Any:
@@ -71,7 +74,7 @@ def _value(parameter: Any) -> Any:
 
 
 def _server_metadata(context: CallContext, request: Any) -> Any:
-    return oip.server_metadata(context.server_name, loads=context.loads)
+    return oip.server_metadata(context.server_name, context.extensions)
 
 
 def _model_metadata(context: CallContext, request: Any) -> Any:
@@ -92,6 +95,49 @@ def _repository_index(context: CallContext, request: Any) -> Any:
         raise triton.refuse_repository_name()
     return triton.repository_index(context.directory, ready=request.ready)
 
+
+def _trace_setting(context: CallContext, call: _core.Call) -> bytes:
+    """One call tells and changes: a change names settings."""
+    if context.traces is None:
+        raise triton.not_supported(call.method)
+    request = _request(call, MAX_BODY_BYTES)
+    name = request.model_name
+    if name:
+        find_model(context.directory, name)
+    if request.settings:
+        values = {key: tuple(one.value) for key, one in request.settings.items()}
+        known = oip.model_names(context.directory)
+        context.traces.change(values, call.headers, name, known)
+    response = messages.TraceSettingResponse()
+    for key, texts in context.traces.now(name).items():
+        response.settings[key].value.extend(texts)
+    told: bytes = response.SerializeToString()
+    return told
+
+
+def _log_settings(context: CallContext, call: _core.Call) -> bytes:
+    """As above."""
+    if context.log is None:
+        raise triton.not_supported(call.method)
+    request = _request(call, MAX_BODY_BYTES)
+    if request.settings:
+        values = {key: _value(one) for key, one in request.settings.items()}
+        context.log.change(values, call.headers)
+    response = messages.LogSettingsResponse()
+    for key, value in context.log.now().items():
+        setattr(response.settings[key], _LOG_CHOICES[type(value)], value)
+    told: bytes = response.SerializeToString()
+    return told
+
+
+_LOG_CHOICES = {bool: "bool_param", int: "uint32_param", str: "string_param"}
+# Those that look at who calls.
+_GUARDED: Mapping[str, Callable[[CallContext, _core.Call], bytes | Later]] = {
+    "RepositoryModelLoad": _control,
+    "RepositoryModelUnload": _control,
+    "TraceSetting": _trace_setting,
+    "LogSettings": _log_settings,
+}
 
 HANDLERS: Mapping[str, Handler] = {
     "ServerMetadata": _server_metadata,

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from serving.errors import ErrorCode, ServingError
 from serving.model_config import message_to_json_dict
-from serving.protocols import oip, triton
+from serving.protocols import oip, trace_settings, triton
 from serving.protocols.call_context import CallContext
 from serving.protocols.entrance import entrance
+from serving.protocols.log_settings import LogSettings
 from serving.protocols.not_found import not_found
 from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
+from serving.protocols.trace_settings import TraceSettings
 from serving.protocols.views import (
     MAX_BODY_BYTES,
     Directory,
     check_size,
     decode_name,
+    find_model,
     parse_version,
     shown,
 )
@@ -86,7 +89,7 @@ def _entrance(request: Request) -> Any:
 
 def _server_metadata(request: Request) -> Any:
     context = request.context
-    return message_to_json_dict(oip.server_metadata(context.server_name, loads=context.loads))
+    return message_to_json_dict(oip.server_metadata(context.server_name, context.extensions))
 
 
 def _model_names(request: Request) -> Any:
@@ -145,8 +148,7 @@ def _load(request: Request) -> Any:
 
 def _unload(request: Request) -> Any:
     control, name = _admitted(request)
-    control.unload(name, _parameters(request.call.body, MAX_BODY_BYTES))
-    return b""
+    return control.unload(name, _parameters(request.call.body, MAX_BODY_BYTES))
 
 
 def _admitted(request: Request) -> tuple[RepositoryControl, str]:
@@ -184,6 +186,52 @@ def _from_base64(key: str, value: object) -> bytes:
     raise ServingError(ErrorCode.BAD_REQUEST, f"parameter '{shown(key)}' must be base64 text")
 
 
+def _traces(request: Request) -> Any:
+    settings, model = _trace_settings(request)
+    return trace_settings.as_json(settings.now(model))
+
+
+def _change_traces(request: Request) -> Any:
+    settings, model = _trace_settings(request)
+    # Who may is asked before the body is read.
+    settings.gate.check(request.call.headers)
+    values = trace_settings.from_json(_json_object(request.call.body))
+    settings.change(values, request.call.headers, model, oip.model_names(request.directory))
+    return trace_settings.as_json(settings.now(model))
+
+
+def _trace_settings(request: Request) -> tuple[TraceSettings, str]:
+    """With the model that is meant; "" for all."""
+    settings = request.context.traces
+    if settings is None:
+        raise triton.not_supported("the trace extension")
+    model = request.model if "model" in request.parts else ""
+    if model:
+        find_model(request.directory, model)
+    return settings, model
+
+
+def _log(request: Request) -> Any:
+    return _log_settings(request).now()
+
+
+def _change_log(request: Request) -> Any:
+    settings = _log_settings(request)
+    settings.gate.check(request.call.headers)
+    said = _json_object(request.call.body)
+    # Null says nothing.
+    values = {key: value for key, value in said.items() if value is not None}
+    settings.change(values, request.call.headers)
+    return settings.now()
+
+
+def _log_settings(request: Request) -> LogSettings:
+    settings = request.context.log
+    if settings is None:
+        raise triton.not_supported("the logging extension")
+    return settings
+
+
 def _core_only(request: Request) -> Any:
     raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
 
@@ -198,8 +246,6 @@ def _unbuilt(what: str) -> Handler:
 _MODEL = r"/v2/models/(?P<model>[^/]+)"
 _VERSION = r"(?:/versions/(?P<version>[0-9]+))?"
 _REPOSITORY = r"/v2/repository(?:/(?P<repository>[^/]+))?"
-_TRACE = _unbuilt("the trace extension")
-_LOGGING = _unbuilt("the logging extension")
 _GENERATE = _unbuilt("the generate extension")
 
 
@@ -222,9 +268,9 @@ _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (_MODEL + _VERSION + "/ready", {"GET": _core_only}),
     (_MODEL + _VERSION + "/infer", {"POST": _core_only}),
     (_MODEL + _VERSION + "/generate(?:_stream)?", {"POST": _GENERATE}),
-    (_MODEL + "/trace/setting", {"GET": _TRACE, "POST": _TRACE}),
-    (r"/v2/trace/setting", {"GET": _TRACE, "POST": _TRACE}),
-    (r"/v2/logging", {"GET": _LOGGING, "POST": _LOGGING}),
+    (_MODEL + "/trace/setting", {"GET": _traces, "POST": _change_traces}),
+    (r"/v2/trace/setting", {"GET": _traces, "POST": _change_traces}),
+    (r"/v2/logging", {"GET": _log, "POST": _change_log}),
     (_REPOSITORY + "/index", {"POST": _repository_index}),
     (_REPOSITORY + "/models/(?P<model>[^/]+)/load", {"POST": _load}),
     (_REPOSITORY + "/models/(?P<model>[^/]+)/unload", {"POST": _unload}),

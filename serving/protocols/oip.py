@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from serving import __version__
@@ -12,7 +12,7 @@ from serving.protocols.views import Directory, find_model, find_version, ready_v
 from serving.signature import Tensor
 from serving.wire import messages
 
-# What really works; clients switch features on by these words.
+# What really works, whatever the settings; clients switch features on by these words.
 EXTENSIONS = (
     "binary_tensor_data",
     "parameters",
@@ -22,10 +22,10 @@ EXTENSIONS = (
 )
 
 
-def server_metadata(name: str, *, loads: bool = False) -> Any:
-    """A ``ServerMetadataResponse``; ``name`` is the operator's for this server, ``loads``:
-    whether models can be loaded by call."""
-    extensions = [*EXTENSIONS, *(["model_repository"] if loads else [])]
+def server_metadata(name: str, more: Iterable[str] = ()) -> Any:
+    """A ``ServerMetadataResponse``; ``name`` is the operator's for this server, ``more``: what
+    works beside ``EXTENSIONS``."""
+    extensions = [*EXTENSIONS, *more]
     return messages.ServerMetadataResponse(name=name, version=__version__, extensions=extensions)
 
 

@@ -42,10 +42,19 @@ class Commander(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """An answer that comes when a command has ended; ``release`` is called then."""
+    """An answer that comes when a command has ended, or shows where ``begun``; ``release`` is
+    called then."""
 
     ticket: Ticket
     release: Callable[[], None]
+    begun: bool = False
+
+    def on_answer(self, answer: Callable[[Outcome | None], None]) -> None:
+        """Call ``answer`` once; without an outcome, or with a good one, all is well."""
+        if self.begun:
+            self.ticket.on_begun(answer)
+        else:
+            self.ticket.on_done(answer)
 
 
 class Pending:
@@ -101,11 +110,12 @@ class RepositoryControl:
             release()
             raise
 
-    def unload(self, name: str, parameters: Parameters) -> None:
-        """Begin an unload, without waiting for its end. Raises ServingError."""
-        outcome = self._commander.command(unload_command(name, parameters), _BY).wait(0)
-        if outcome is not None and not outcome.ok:
-            raise explain(name, outcome, "unload")
+    def unload(self, name: str, parameters: Parameters) -> Later:
+        """Begin an unload; answered once the model takes no requests any more, while its last
+        ones may run. Raises ServingError."""
+        # How many may wait is the commander's to say.
+        ticket = self._commander.command(unload_command(name, parameters), _BY)
+        return Later(ticket, lambda: None, begun=True)
 
 
 def refuse_load() -> ServingError:
@@ -131,7 +141,19 @@ def load_command(name: str, parameters: Parameters, *, uploads: bool) -> LoadMod
         )
     if files and override is None:
         raise _bad(f"failed to load '{shown(name)}', 'file:' parameters need a 'config' parameter")
-    return LoadModel(name, version, override, check_files(files))
+    return LoadModel(name, version, override, _checked(name, files))
+
+
+def _checked(name: str, files: Mapping[str, object]) -> dict[str, bytes]:
+    try:
+        return check_files(files)
+    except ServingError as error:
+        raise _bad(_not_polled(name, error.message)) from None
+
+
+def _not_polled(name: str, words: str) -> str:
+    """As Triton's clients look for it."""
+    return f"failed to load '{shown(name)}', failed to poll from model repository: {words}"
 
 
 def unload_command(name: str, parameters: Parameters) -> UnloadModel:
@@ -153,10 +175,7 @@ def _override(name: str, value: object) -> ModelConfig:
     try:
         return read_triton_json(value, name)
     except ConfigError as error:
-        raise _bad(
-            f"failed to load '{shown(name)}', failed to poll from model repository: "
-            f"the configuration in the request: {error}"
-        ) from None
+        raise _bad(_not_polled(name, f"the configuration in the request: {error}")) from None
 
 
 def _version(value: object) -> int:
@@ -169,14 +188,20 @@ def _version(value: object) -> int:
     return number
 
 
-def explain(name: str, outcome: Outcome, what: str = "load") -> ServingError:
+def is_overtaken(command: Command, outcome: Outcome) -> bool:
+    """Whether it is an unload that a newer command took the place of: nobody waits for its end."""
+    return isinstance(command, UnloadModel) and outcome.message == SUPERSEDED
+
+
+def explain(command: Command, outcome: Outcome) -> ServingError:
     """A command's failure in the words that Triton's clients look for."""
+    what = "unload" if isinstance(command, UnloadModel) else "load"
     if outcome.message == SUPERSEDED:
         return ServingError(ErrorCode.UNAVAILABLE, SUPERSEDED)
     if outcome.code is ErrorCode.NOT_FOUND:
         return ServingError(
             ErrorCode.NOT_FOUND,
-            f"failed to {what} '{shown(name)}', failed to poll from model repository: "
+            f"failed to {what} '{shown(command.model)}', failed to poll from model repository: "
             f"{outcome.message}",
         )
     return ServingError(outcome.code or ErrorCode.INTERNAL, outcome.message)

@@ -216,8 +216,6 @@ UNBUILT = [
         pb.SystemSharedMemoryRegisterRequest(name="r", key="/k", byte_size=8),
     ),
     ("CudaSharedMemoryRegister", pb.CudaSharedMemoryRegisterRequest(name="r", byte_size=8)),
-    ("TraceSetting", pb.TraceSettingRequest()),
-    ("LogSettings", pb.LogSettingsRequest()),
 ]
 
 
@@ -243,8 +241,6 @@ def test_unknown_rpcs_are_unimplemented(gateway: Gateway, path: str) -> None:
         "/v2/systemsharedmemory/region/r/register",
         "/v2/cudasharedmemory/region/r/register",
         "/v2/models/tiny/generate",
-        "/v2/logging",
-        "/v2/trace/setting",
     ],
 )
 def test_paths_not_built_are_501(gateway: Gateway, path: str) -> None:

@@ -83,6 +83,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::Server>()?;
     module.add_class::<calls::Call>()?;
     module.add_class::<observe::Sample>()?;
+    module.add_class::<observe::TraceCount>()?;
     module.add_class::<spans::Span>()?;
     module.add_class::<spans::SpanEncoder>()?;
     module.add_function(wrap_pyfunction!(observe::json_lines, module)?)?;

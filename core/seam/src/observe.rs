@@ -4,9 +4,37 @@ use crate::value_error;
 use engine::fields::Value;
 use engine::observe::line;
 use engine::observe::sample::{Sample as Inner, Tensor};
+use engine::observe::trace_rules::{Count, Rule};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// See [`Count`].
+#[pyclass(frozen, module = "serving._core")]
+pub struct TraceCount {
+    pub inner: Arc<Count>,
+}
+
+#[pymethods]
+impl TraceCount {
+    #[new]
+    fn new(count: i64) -> Self {
+        TraceCount { inner: Count::new(count) }
+    }
+
+    #[getter]
+    fn left(&self) -> i64 {
+        self.inner.left()
+    }
+}
+
+/// A rule as Python says it: rate, parents, count.
+pub type TraceRule<'py> = (f64, bool, PyRef<'py, TraceCount>);
+
+pub fn trace_rule((rate, parents, count): &TraceRule<'_>) -> PyResult<Rule> {
+    Ok(Rule::new(crate::rate("rate", *rate)?, *parents, count.inner.clone()))
+}
 
 /// A finished request with its tensors. They become Python objects when asked for.
 #[pyclass(frozen, module = "serving._core")]

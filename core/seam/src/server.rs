@@ -2,7 +2,7 @@
 
 use crate::calls::Call;
 use crate::figures::Figures;
-use crate::observe::{Sample, set_fields};
+use crate::observe::{Sample, TraceRule, set_fields, trace_rule};
 use crate::queue::{PERMITS, Queue};
 use crate::spans::Span;
 use crate::value_error;
@@ -11,6 +11,7 @@ use engine::doors::{Compression, Config, Server as Inner};
 use engine::events::Event;
 use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
+use engine::observe::trace_rules::TraceRules;
 use engine::routes::{Route as InnerRoute, Shadow, is_alias};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -145,6 +146,13 @@ impl Server {
             sample_max_bytes,
             sample_replayed,
         });
+        Ok(())
+    }
+
+    fn trace(&self, all_models: TraceRule<'_>, models: HashMap<String, TraceRule<'_>>) -> PyResult<()> {
+        let models = models.iter().map(|(name, rule)| Ok((name.clone(), trace_rule(rule)?)));
+        let rules = TraceRules::new(trace_rule(&all_models)?, models.collect::<PyResult<_>>()?);
+        self.inner.shared().observer.trace(rules);
         Ok(())
     }
 

@@ -99,6 +99,8 @@ class Ticket:
         self._done = threading.Event()
         self._outcome: Outcome | None = None
         self._listeners: list[Callable[[Outcome], None]] = []
+        self._has_begun = False
+        self._starters: list[Callable[[Outcome | None], None]] = []
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """The outcome; None when it did not come within ``timeout`` seconds."""
@@ -114,6 +116,25 @@ class Ticket:
         if outcome is not None:
             listener(outcome)
 
+    def on_begun(self, listener: Callable[[Outcome | None], None]) -> None:
+        """Call ``listener`` once, when what the command changes at once shows: what is unloaded
+        takes no requests any more. With the outcome, where the command ended before that."""
+        with self._lock:
+            has_begun, outcome = self._has_begun, self._outcome
+            if not has_begun:
+                self._starters.append(listener)
+        if has_begun:
+            listener(outcome)
+
+    def begin(self) -> None:
+        """What the command changes at once shows now."""
+        with self._lock:
+            self._has_begun = True
+            listeners, self._starters = self._starters, []
+            outcome = self._outcome
+        for listener in listeners:
+            listener(outcome)
+
     def end(self, outcome: Outcome) -> bool:
         """The first outcome counts; False where there was one."""
         with self._lock:
@@ -122,6 +143,7 @@ class Ticket:
             self._outcome = outcome
             listeners, self._listeners = self._listeners, []
             self._done.set()
+        self.begin()
         for listener in listeners:
             listener(outcome)
         return True

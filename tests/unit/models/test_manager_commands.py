@@ -259,6 +259,23 @@ def test_unload_ends_the_last_version_also_when_its_folder_is_gone(
     assert world.manager.views() == ()
 
 
+def test_an_unload_has_begun_once_nothing_answers_and_ends_when_all_is_gone(world: World) -> None:
+    world.write("m", 1)
+    world.settle()
+    ticket = world.manager.command(UnloadModel("m"))
+    seen: list[tuple[Outcome | None, int | None]] = []
+    ticket.on_begun(lambda outcome: seen.append((outcome, world.answers())))
+    assert seen == []
+    world.tick()
+    assert seen == [(None, None)]
+    assert ticket.wait(0) is None
+    world.settle()
+    assert ticket.wait(0) == Outcome()
+    # Who asks late is told at once, and who was told is not told again.
+    ticket.on_begun(lambda outcome: seen.append((outcome, None)))
+    assert seen == [(None, None), (Outcome(), None)]
+
+
 @pytest.mark.parametrize("mode", ["poll", "explicit", "both"])
 def test_unload_works_while_the_registry_cannot_be_read(tmp_path: Path, mode: str) -> None:
     world = at(tmp_path, mode, load_models=("m",))

@@ -104,11 +104,26 @@ class TestLoad:
         commander.tickets[0].end(DONE)
         assert done.answer == b""
 
-    def test_an_unload_answers_at_once(self, door: Door) -> None:
+    def test_an_unload_answers_when_it_shows_and_not_when_it_is_done(self, door: Door) -> None:
         commander = Commander(None)
         done = ask(door, "unload", {"unload_dependents": True}, control(commander))
-        assert done.answer == b""
         assert commander.commands == [UnloadModel("m")]
+        assert (done.answer, done.failure) == (None, None)
+        commander.tickets[0].begin()
+        assert done.answer == b""
+        # Nobody is told again.
+        commander.tickets[0].end(DONE)
+
+    def test_an_unload_that_a_newer_command_overtakes_is_no_failure(self, door: Door) -> None:
+        commander = Commander(None)
+        done = ask(door, "unload", {}, control(commander))
+        commander.tickets[0].end(Outcome(ErrorCode.UNAVAILABLE, SUPERSEDED))
+        assert done.answer == b""
+
+    def test_a_refused_unload_says_so(self, door: Door) -> None:
+        commander = Commander(Outcome(ErrorCode.NOT_FOUND, "no directory has it"))
+        words = "failed to unload 'm', failed to poll from model repository: no directory has it"
+        assert refused(ask(door, "unload", {}, control(commander))) == (ErrorCode.NOT_FOUND, words)
 
     @pytest.mark.parametrize(
         ("outcome", "word", "words"),

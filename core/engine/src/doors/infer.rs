@@ -8,7 +8,7 @@ use crate::codec::answer::{Answer, Encode, Form, Reply};
 use crate::codec::prepare::{self, Prepared};
 use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
-use crate::observe::{Origin, RequestRecord};
+use crate::observe::{Begun, Origin, RequestRecord, Undecided};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
@@ -67,6 +67,8 @@ pub struct OutcomeGuard<'a> {
     replayed: bool,
     place: Place,
     record: Option<Arc<RequestRecord>>,
+    /// Whether it is traced hangs on its model.
+    undecided: Option<Undecided>,
     done: bool,
 }
 
@@ -85,6 +87,7 @@ impl<'a> OutcomeGuard<'a> {
         request_head: RequestHead<'a, '_>,
         parent: impl FnOnce() -> Option<Context>,
     ) -> Self {
+        let Begun { record, undecided } = shared.observer.begin(|| request_head.origin(), parent);
         OutcomeGuard {
             shared,
             protocol: request_head.protocol,
@@ -93,7 +96,8 @@ impl<'a> OutcomeGuard<'a> {
             request_id: request_head.request_id,
             replayed: request_head.replayed,
             place: Place::Unasked,
-            record: shared.observer.begin(|| request_head.origin(), parent),
+            record,
+            undecided,
             done: false,
         }
     }
@@ -102,19 +106,40 @@ impl<'a> OutcomeGuard<'a> {
         self.record.as_deref()
     }
 
+    /// Note the model that it names, as soon as that is known.
+    pub fn named(&mut self, model: &str) {
+        self.decide_trace(model);
+        if let Some(record) = &self.record {
+            record.named(model);
+        }
+    }
+
+    fn decide_trace(&mut self, model: &str) {
+        if let Some(undecided) = self.undecided.take() {
+            let origin = self.late_origin();
+            self.shared.observer.decide(&undecided, model, &mut self.record, origin);
+        }
+    }
+
+    /// Of a record that begins after the head, and so is none of the access log's.
+    fn late_origin(&self) -> impl FnOnce() -> Origin + use<'a> {
+        let request_head = RequestHead {
+            protocol: self.protocol,
+            started: self.started,
+            method: self.method,
+            path: "",
+            request_id: self.request_id,
+            replayed: self.replayed,
+        };
+        move || request_head.origin()
+    }
+
     /// Draw it for the request log: it is whole, and fits the model of `queue`.
     fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
         if queue.draws_sample() && self.shared.observer.takes_samples(self.replayed) {
+            let origin = self.late_origin();
             let record = self.record.get_or_insert_with(|| {
-                let request_head = RequestHead {
-                    protocol: self.protocol,
-                    started: self.started,
-                    method: self.method,
-                    path: "",
-                    request_id: self.request_id,
-                    replayed: self.replayed,
-                };
-                let record = self.shared.observer.begin_late(request_head.origin());
+                let record = self.shared.observer.begin_late(origin());
                 record.decoded(request);
                 record
             });
@@ -184,7 +209,8 @@ impl<'a> OutcomeGuard<'a> {
         self.record.take()
     }
 
-    fn count(&self, outcome: std::result::Result<usize, &Error>) {
+    fn count(&mut self, outcome: std::result::Result<usize, &Error>) {
+        self.decide_trace("");
         let stats = match &self.place {
             Place::On(resolved) => resolved.queue.stats(),
             Place::Unasked | Place::Nowhere => &self.shared.unresolved,
@@ -228,6 +254,7 @@ pub async fn run(
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
     let DecodedRequest { request, encode, deadline, mut reservation, key } = decoded;
+    guard.named(&request.model);
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }

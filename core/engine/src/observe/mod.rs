@@ -10,20 +10,24 @@ pub mod ring;
 pub mod sample;
 pub mod span;
 pub mod trace;
+pub mod trace_rules;
 
 pub use batch::BatchTrace;
 pub use record::{Origin, RequestRecord};
 
+use arc_swap::ArcSwap;
 use ring::Ring;
 use sample::Sample;
 use span::Span;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use trace_rules::{Count, Rule, TraceRules};
 
 /// What is to be noted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rules {
-    /// Shares of all requests, 0 to 1.
+    /// Shares of all requests, 0 to 1; that of traces until [`Observer::trace`] says otherwise.
     pub trace_rate: f64,
     pub access_rate: f64,
     /// Whether a caller's sampled `traceparent` alone starts a trace.
@@ -41,15 +45,31 @@ const TRACES: u8 = 1;
 const ACCESS: u8 = 2;
 const SAMPLES: u8 = 4;
 const REPLAYED: u8 = 8;
+/// Spans have somewhere to wait.
+const SPANS: u8 = 16;
+/// Models have trace rules of their own.
+const MODELS: u8 = 32;
+
+/// What is known of a request's record at its head.
+#[derive(Debug, Default)]
+pub struct Begun {
+    pub record: Option<Arc<RequestRecord>>,
+    pub undecided: Option<Undecided>,
+}
+
+/// A request that may be traced, once its model is known.
+#[derive(Debug)]
+pub struct Undecided {
+    parent: Option<trace::Context>,
+}
 
 /// What all doors note to. Off until it is told [`Rules`].
 #[derive(Debug, Default)]
 pub struct Observer {
     /// What is on at all: the one thing every request looks at.
     on: AtomicU8,
-    trace: AtomicU64,
     access: AtomicU64,
-    parents: AtomicBool,
+    rules: ArcSwap<TraceRules>,
     sample_max: AtomicUsize,
     pub spans: Ring<Span>,
     pub samples: Ring<Sample>,
@@ -58,16 +78,13 @@ pub struct Observer {
 
 impl Observer {
     pub fn set(&self, rules: &Rules) {
-        let traces = rules.trace_rate > 0.0 || rules.trace_parents;
-        self.trace.store(trace::threshold(rules.trace_rate), Relaxed);
         self.access.store(trace::threshold(rules.access_rate), Relaxed);
-        self.parents.store(rules.trace_parents, Relaxed);
         self.sample_max.store(rules.sample_max_bytes, Relaxed);
         self.spans.resize(rules.span_buffer);
         self.samples.resize(rules.sample_buffer_bytes);
         let mut on = 0;
         for (bit, is_on) in [
-            (TRACES, traces && rules.span_buffer > 0),
+            (SPANS, rules.span_buffer > 0),
             (ACCESS, rules.access_rate > 0.0),
             (SAMPLES, rules.sample_buffer_bytes > 0),
             (REPLAYED, rules.sample_replayed),
@@ -75,25 +92,54 @@ impl Observer {
             on |= if is_on { bit } else { 0 };
         }
         self.on.store(on, Relaxed);
+        let all = Rule::new(rules.trace_rate, rules.trace_parents, Count::new(Count::UNLIMITED));
+        self.trace(TraceRules::new(all, HashMap::new()));
+    }
+
+    /// Which requests are traced from now on.
+    pub fn trace(&self, rules: TraceRules) {
+        let wanted = [(TRACES, rules.is_on()), (MODELS, rules.differ())];
+        let bits = wanted.iter().filter(|(_, is_on)| *is_on).fold(0, |bits, (bit, _)| bits | bit);
+        self.rules.store(Arc::new(rules));
+        let next = |on: u8| on & !(TRACES | MODELS) | if on & SPANS == 0 { 0 } else { bits };
+        self.on.fetch_update(Relaxed, Relaxed, |on| Some(next(on))).unwrap_or_default();
     }
 
     /// Record a request from its head on, when it is traced, brought a trace, or is
-    /// drawn for the access log. `parent` reads the trace that it brought.
+    /// drawn for the access log. `parent` reads the trace that it brought. Where models have rules of
+    /// their own its trace waits for its model.
     pub fn begin(
         self: &Arc<Self>,
         origin: impl FnOnce() -> Origin,
         parent: impl FnOnce() -> Option<trace::Context>,
-    ) -> Option<Arc<RequestRecord>> {
+    ) -> Begun {
         let on = self.on.load(Relaxed);
         if on & (TRACES | ACCESS) == 0 {
-            return None;
+            return Begun::default();
         }
         let parent = if on & TRACES == 0 { None } else { parent() };
-        let drawn = on & TRACES != 0 && trace::drawn(self.trace.load(Relaxed));
-        let own = trace::decide(parent, drawn, self.parents.load(Relaxed));
+        let (traces, waits) = (on & TRACES != 0, on & (TRACES | MODELS) == TRACES | MODELS);
+        let own = if traces && !waits { self.rules.load().decide("", parent) } else { None };
         let access = on & ACCESS != 0 && trace::drawn(self.access.load(Relaxed));
-        (own.is_some() || access)
-            .then(|| RequestRecord::new(self.clone(), origin(), own, parent.map(|p| p.span), access))
+        let record = (own.is_some() || access)
+            .then(|| RequestRecord::new(self.clone(), origin(), own, parent.map(|p| p.span), access));
+        Begun { record, undecided: waits.then_some(Undecided { parent }) }
+    }
+
+    /// Decide on a trace that waited for its model; empty where that stays unknown. `record` is begun
+    /// where it is traced, if it was not before.
+    pub fn decide(
+        self: &Arc<Self>,
+        undecided: &Undecided,
+        model: &str,
+        record: &mut Option<Arc<RequestRecord>>,
+        origin: impl FnOnce() -> Origin,
+    ) {
+        if let Some(own) = self.rules.load().decide(model, undecided.parent) {
+            record
+                .get_or_insert_with(|| RequestRecord::new(self.clone(), origin(), None, None, false))
+                .trace(own, undecided.parent.map(|p| p.span));
+        }
     }
 
     /// Record a request that is not inference: for the access log alone.

@@ -16,8 +16,8 @@ use crate::status;
 use crate::tensor::{Datatype, Shape, TensorSpec, shown};
 use parking_lot::Mutex;
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where a request came in.
@@ -43,11 +43,17 @@ pub struct RequestRecord {
     path: String,
     request_id: String,
     started: Instant,
-    /// This request's own span; not sampled when it is only named to the caller.
-    own: Option<Context>,
-    parent: Option<SpanId>,
+    trace: OnceLock<Place>,
     access: bool,
     notes: Mutex<Notes>,
+}
+
+/// Where a request stands in a trace.
+#[derive(Debug)]
+struct Place {
+    /// Its own span; not sampled when it is only named to the caller.
+    own: Context,
+    parent: Option<SpanId>,
 }
 
 #[derive(Debug, Default)]
@@ -84,8 +90,7 @@ impl RequestRecord {
             path: origin.path,
             request_id: origin.request_id.unwrap_or_else(ids::make),
             started: origin.started,
-            own,
-            parent,
+            trace: own.map(|own| Place { own, parent }).map_or_else(OnceLock::new, OnceLock::from),
             access,
             notes: Mutex::default(),
         })
@@ -95,14 +100,19 @@ impl RequestRecord {
         &self.request_id
     }
 
+    /// It is in a trace, which was known only now; the first that is said holds.
+    pub(super) fn trace(&self, own: Context, parent: Option<SpanId>) {
+        self.trace.get_or_init(|| Place { own, parent });
+    }
+
     /// What the answer's `traceparent` names.
     pub fn own(&self) -> Option<&Context> {
-        self.own.as_ref()
+        self.trace.get().map(|place| &place.own)
     }
 
     /// The span that others link to, of a request that is traced.
     pub fn traced(&self) -> Option<&Context> {
-        self.own.as_ref().filter(|own| own.sampled)
+        self.own().filter(|own| own.sampled)
     }
 
     pub fn observer(&self) -> &Arc<Observer> {
@@ -213,7 +223,7 @@ impl RequestRecord {
         self.observer.spans.push(Span {
             trace: own.trace,
             span: own.span,
-            parent: self.parent,
+            parent: self.trace.get().and_then(|place| place.parent),
             name: "request",
             kind: Kind::Server,
             start_ns: self.clock.unix_ns(self.started),

@@ -22,6 +22,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use trace::Context;
 
+mod by_model;
+
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const OFF: Rules = Rules {
     trace_rate: 0.0,

@@ -57,9 +57,7 @@ pub async fn answer(
         };
         OutcomeGuard::open(shared, request_head, || Context::from_headers(request.headers()))
     };
-    if let Some(record) = guard.record() {
-        record.named(&named.model);
-    }
+    guard.named(&named.model);
     let reference = Reference { model: &named.model, version: &named.version };
     let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
     let outcome = infer_once(io, asked, request, &mut guard, busy).await;
