@@ -59,6 +59,7 @@ def _set_tensors(
 ) -> None:
     """The graph's own names, types and shapes; what else was written of them stays."""
     kept = {entry.name: entry for entry in target}
+    labels = {entry.name: entry.labels.file for entry in written if entry.labels is not None}
     types = messages.enum("DataType")
     optional = {entry.name: entry.optional for entry in written}
     entries = []
@@ -69,6 +70,8 @@ def _set_tensors(
         entry.name = tensor.name
         entry.data_type = types[DATATYPES[tensor.datatype][2]]
         _set_dims(entry, tensor, max_rows)
+        if tensor.name in labels:
+            entry.label_filename = labels[tensor.name]
         if "optional" in entry.DESCRIPTOR.fields_by_name:
             entry.optional = bool(tensor.optional and optional.get(tensor.name) is not False)
         entries.append(entry)

@@ -123,6 +123,10 @@ class TensorYaml(Section):
     optional: bool | None = None
 
 
+class OutputYaml(TensorYaml):
+    label_filename: str | None = None
+
+
 class ToleranceYaml(Section):
     rtol: Annotated[float, Field(ge=0)] = 1e-3
     atol: Annotated[float, Field(ge=0)] = 1e-4
@@ -151,7 +155,7 @@ class ModelYaml(Section):
     warmup: list[WarmupYaml] = []
     version_policy: Annotated[VersionPolicyYaml, BeforeValidator(_all)] = VersionPolicyYaml()
     inputs: list[TensorYaml] = []
-    outputs: list[TensorYaml] = []
+    outputs: list[OutputYaml] = []
     tolerance: ToleranceYaml = ToleranceYaml()
     model_filename: str = DEFAULT_MODEL_FILENAME
     parameters: dict[str, Scalar] = {}
