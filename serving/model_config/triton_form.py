@@ -107,6 +107,10 @@ def _set_scheduler(message: Any, config: ModelConfig, max_rows: int) -> None:
         policy = batching.default_queue_policy
         policy.default_timeout_microseconds = config.default_timeout_us
         policy.max_queue_size = min(config.max_queue_requests or 0, 2**32 - 1)
+    for own in config.level_policies:
+        policy = batching.priority_queue_policy[own.level]
+        policy.default_timeout_microseconds = own.default_timeout_us
+        policy.max_queue_size = min(own.max_queue_requests, 2**32 - 1)
 
 
 def _set_instances(groups: Any, name: str, count: int, provider: str) -> None:

@@ -11,6 +11,7 @@ from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.schema import (
     LabelFile,
+    LevelPolicy,
     ModelConfig,
     RequestLogConfig,
     SessionOptions,
@@ -65,6 +66,10 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         priority_levels=batching.priority_levels,
         default_priority=batching.default_priority,
         default_timeout_us=batching.default_timeout_us,
+        level_policies=tuple(
+            LevelPolicy(one.level, one.default_timeout_us, one.max_queue_requests)
+            for one in batching.levels
+        ),
         instances=keys.instances,
         providers_prefer=_providers(keys.providers.prefer),
         providers_require=_providers(keys.providers.require) or (),

@@ -63,6 +63,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class LevelYaml(Section):
+    level: Size
+    default_timeout_us: SizeOrZero = 0
+    max_queue_requests: SizeOrZero = 0
+
+
 class BatchingYaml(Section):
     enabled: bool | None = None
     delay_us: Annotated[int, Field(ge=0, le=60_000_000)] | None = None
@@ -73,6 +79,7 @@ class BatchingYaml(Section):
     priority_levels: SizeOrZero = 0
     default_priority: SizeOrZero = 0
     default_timeout_us: SizeOrZero = 0
+    levels: list[LevelYaml] = []
 
 
 class ProvidersYaml(Section):

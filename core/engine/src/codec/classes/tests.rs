@@ -44,7 +44,7 @@ fn floats_have_six_decimals_and_their_own_value() {
             "nan:2"
         ]
     );
-    let values = [123_456_789.123_456_789, 2.5e-7, -f64::NAN, 0.999_999_4];
+    let values = [123_456_789.123_456_79, 2.5e-7, -f64::NAN, 0.999_999_4];
     assert_eq!(
         all(Datatype::Fp64, &values, f64::to_le_bytes),
         ["123456789.123457:0", "0.999999:3", "0.000000:1", "nan:2"]
