@@ -205,10 +205,12 @@ class TensorSpec:
         optional: bool = False,
         described: Sequence[int] | None = None,
         always_described: bool = False,
+        labels: str | None = None,
     ) -> Self:
         """``described``: another shape in which clients may send it, or get it where an input
         came so, or, with ``always_described``, in every answer. It holds as many -1 as
-        ``shape``, and as many elements."""
+        ``shape``, and as many elements. ``labels``: what an output's elements are called, one a
+        line, for requests for classes."""
 
 @final
 class Queue:
@@ -222,7 +224,8 @@ class Queue:
     One whose inputs differ in their first dimensions runs alone.
 
     ``left_out``: the model's outputs that no tensor can carry, and why: a request for one
-    is refused with that.
+    is refused with that. ``level_policies``: priority level, the time-out (microseconds) of its
+    requests that bring none, and how many of them may wait; 0: none, and no bound of its own.
     """
 
     def __new__(
@@ -246,6 +249,7 @@ class Queue:
         preferred_rows: Sequence[int] = ...,
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
+        level_policies: Sequence[tuple[int, int, int]] = ...,
     ) -> Self: ...
     def announce_first(self, number: int) -> None:
         """Have ``wait_for_first_requests`` tell ``number`` once the first request is queued, at

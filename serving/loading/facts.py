@@ -68,7 +68,7 @@ NOTHING_KNOWN = VersionFacts()
 @dataclass(frozen=True, slots=True)
 class Warmed:
     """A session that has run, and what came to light. ``isolated``, ``checked`` and ``notes``:
-    see ``VersionFacts``."""
+    see ``VersionFacts``; ``labels``: output -> what its elements are called, one a line."""
 
     job: Job
     runner: Runner | IsolatedRunner | TextsBeside
@@ -77,6 +77,7 @@ class Warmed:
     checked: bool
     notes: tuple[str, ...]
     stated: Stated
+    labels: Mapping[str, str]
 
 
 def facts_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -99,11 +99,13 @@ def make_queue(
     settings: Settings,
     stats: _core.Stats,
     of: tuple[str, int],
+    labels: Mapping[str, str],
 ) -> _core.Queue:
-    """The line of the model and version ``of``, by a configuration that is ``in_force``."""
+    """The line of the model and version ``of``, by a configuration that is ``in_force``.
+    ``labels``: output -> what its elements are called, one a line."""
     from serving import _core
 
-    def spec(tensor: Tensor) -> _core.TensorSpec:
+    def spec(tensor: Tensor, names: str | None = None) -> _core.TensorSpec:
         described = described_shape(tensor, verdict.max_rows)
         return _core.TensorSpec(
             tensor.name,
@@ -112,13 +114,14 @@ def make_queue(
             tensor.optional,
             None if described == tensor.shape else described,
             always_described=tensor.described is not None,
+            labels=names,
         )
 
     return _core.Queue(
         model=of[0],
         version=of[1],
         inputs=[spec(tensor) for tensor in signature.inputs],
-        outputs=[spec(tensor) for tensor in signature.outputs],
+        outputs=[spec(tensor, labels.get(tensor.name)) for tensor in signature.outputs],
         max_rows=verdict.max_rows,
         **{key: getattr(config, key) for key in _LIMITS},
         priority_levels=config.priority_levels,
@@ -131,4 +134,8 @@ def make_queue(
         preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
         may_cut=verdict.may_cut,
         left_out=[(one.name, one.why) for one in signature.left_out],
+        level_policies=[
+            (one.level, one.default_timeout_us, one.max_queue_requests)
+            for one in config.level_policies
+        ],
     )

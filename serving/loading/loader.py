@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from serving.cancellation import Cancellation
 from serving.counters import Counters
-from serving.errors import LoadError
+from serving.errors import ConfigError, LoadError, Retry
 from serving.execution.files import file_bytes
 from serving.execution.isolation.integer_division import graph_divides_integers
 from serving.execution.isolation.isolation_policy import isolation_reason
@@ -42,6 +42,7 @@ from serving.loading.trial.rehearsal import Subject, rehearse, repeat
 from serving.loading.trial.room import TrialRoom
 from serving.loading.trial.trial import Job, LoadCancelledError, Trial
 from serving.loading.trim import Trimmer
+from serving.model_config.labels import labels_of
 from serving.model_config.schema import ModelConfig
 from serving.registry.manifest import has_manifest, read_manifest, verify
 from serving.settings import Settings
@@ -176,12 +177,13 @@ class Loader:
             raise
 
     def _tried_and_loaded(self, load: _Load, reservation: Reservation) -> LoadedSlot:
+        labels = _labels(load.job)
         found = self._tried(load)
         if found is not None and found.memory_bytes:
             # What guessed input took on top may be more than any request does.
             check_alone(found.loaded_bytes, load.job.budget, "it takes")
             reservation.resize(found.memory_bytes)
-        return self._load(load, found, reservation)
+        return self._load(load, found, labels, reservation)
 
     def _tried(self, load: _Load) -> Findings | None:
         """What a trial found out, now or before; None where none is wanted."""
@@ -214,7 +216,13 @@ class Loader:
             self.trials.add("died" if outcome.died else "passed")
         return outcome
 
-    def _load(self, load: _Load, found: Findings | None, reservation: Reservation) -> LoadedSlot:
+    def _load(
+        self,
+        load: _Load,
+        found: Findings | None,
+        labels: Mapping[str, str],
+        reservation: Reservation,
+    ) -> LoadedSlot:
         job = load.job
         load.check()
         stated = stated_by(job.path, job.config.model_filename)
@@ -226,7 +234,7 @@ class Loader:
             notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
-            warmed = Warmed(job, runner, found, isolated, checked, notes, stated)
+            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels)
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)
@@ -272,6 +280,14 @@ def _isolated(job: Job, found: Findings | None, stated: Stated) -> str:
     if graph is None:
         return ""
     return reason(integer_div=graph_divides_integers(graph), grows=growth(graph))
+
+
+def _labels(job: Job) -> Mapping[str, str]:
+    """Those that the configuration names. Raises LoadError."""
+    try:
+        return labels_of(job.config, job.folder)
+    except ConfigError as error:
+        raise LoadError(str(error), retry=Retry.ON_CHANGE) from None
 
 
 def _verified(path: Path) -> tuple[str, ...]:

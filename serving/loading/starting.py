@@ -51,7 +51,7 @@ def start(
     config = in_force(config, job.settings)
     stats = _core.Stats(job.name, job.version) if stats is None else stats
     of = (job.name, job.version)
-    queue = make_queue(runner.signature, verdict, config, job.settings, stats, of)
+    queue = make_queue(runner.signature, verdict, config, job.settings, stats, of, warmed.labels)
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing
     if verdict.open:

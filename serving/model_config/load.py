@@ -8,10 +8,11 @@ from pathlib import Path
 
 from serving.errors import ConfigError
 from serving.events import log
+from serving.model_config.labels import with_digests
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import ModelConfig
+from serving.model_config.text_file import read_text
 from serving.model_config.yaml_form import read_yaml
-from serving.user_files import NotRegularError, TooLargeError, read_file
 
 MAX_BYTES = 1024 * 1024
 
@@ -33,27 +34,8 @@ def load_model_config(model_dir: Path) -> ModelConfig:
         return ModelConfig()
     if len(present) > 1:
         raise ConfigError(f"both {present[0]} and {present[1]} are present; keep one of them")
-    config = _READERS[present[0]](_read_text(model_dir / present[0]), model_dir.name)
+    text = read_text(model_dir / present[0], MAX_BYTES)
+    config = with_digests(_READERS[present[0]](text, model_dir.name), model_dir)
     if config.ignored:
         log.warning("model_config_keys_ignored", model=model_dir.name, keys=list(config.ignored))
     return config
-
-
-def _read_text(path: Path) -> str:
-    content = _read(path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path.name} line {line}: not valid UTF-8") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_file(path, MAX_BYTES)
-    except NotRegularError:
-        raise ConfigError(f"{path.name} is not a regular file") from None
-    except TooLargeError:
-        raise ConfigError(f"{path.name} is larger than {MAX_BYTES} bytes") from None
-    except OSError as error:
-        raise ConfigError(f"{path.name} cannot be read: {error.strerror}") from None

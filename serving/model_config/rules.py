@@ -49,6 +49,13 @@ def _check_priorities(config: ModelConfig) -> None:
         )
     if default and not levels:
         raise ConfigError("a default priority level needs priority levels")
+    seen: set[int] = set()
+    for policy in config.level_policies:
+        if not 1 <= policy.level <= levels:
+            raise ConfigError(f"a policy names priority level {policy.level} of {levels}")
+        if policy.level in seen:
+            raise ConfigError(f"priority level {policy.level} has two policies")
+        seen.add(policy.level)
 
 
 def _check_versions(policy: VersionPolicy) -> None:

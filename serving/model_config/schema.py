@@ -29,12 +29,21 @@ class VersionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A plain file name beside the configuration; ``digest``: of what it held when that was
+    read, "" where it was not looked at."""
+
+    file: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorConfig:
     """What the configuration says of one input or output; ``None`` is: not said.
 
     ``shape`` is the whole shape, batch axis included, -1 where any size is fine. ``described``:
     the one in which clients see it, where it is another (``reshape`` in config.pbtxt); it holds
-    as many elements, and as many -1.
+    as many elements, and as many -1. ``labels``: what an output's elements are called.
     """
 
     name: str
@@ -42,6 +51,7 @@ class TensorConfig:
     shape: tuple[int, ...] | None = None
     optional: bool | None = None
     described: tuple[int, ...] | None = None
+    labels: LabelFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,16 @@ class SessionOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelPolicy:
+    """What is different for the requests of one priority ``level``, from 1: the time-out of
+    those that bring none, and how many may wait. 0: none, and only the model's bound."""
+
+    level: int
+    default_timeout_us: int = 0
+    max_queue_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tolerance:
     """How far a batched answer may be from a single one in the proof of batching."""
 
@@ -128,6 +148,7 @@ class ModelConfig:
     priority_levels: int = 0
     default_priority: int = 0
     default_timeout_us: int = 0
+    level_policies: tuple[LevelPolicy, ...] = ()
     instances: int = 1
     providers_prefer: tuple[str, ...] | None = None
     providers_require: tuple[str, ...] = ()

@@ -59,6 +59,7 @@ def _set_tensors(
 ) -> None:
     """The graph's own names, types and shapes; what else was written of them stays."""
     kept = {entry.name: entry for entry in target}
+    labels = {entry.name: entry.labels.file for entry in written if entry.labels is not None}
     types = messages.enum("DataType")
     optional = {entry.name: entry.optional for entry in written}
     entries = []
@@ -69,6 +70,8 @@ def _set_tensors(
         entry.name = tensor.name
         entry.data_type = types[DATATYPES[tensor.datatype][2]]
         _set_dims(entry, tensor, max_rows)
+        if tensor.name in labels:
+            entry.label_filename = labels[tensor.name]
         if "optional" in entry.DESCRIPTOR.fields_by_name:
             entry.optional = bool(tensor.optional and optional.get(tensor.name) is not False)
         entries.append(entry)
@@ -104,6 +107,10 @@ def _set_scheduler(message: Any, config: ModelConfig, max_rows: int) -> None:
         policy = batching.default_queue_policy
         policy.default_timeout_microseconds = config.default_timeout_us
         policy.max_queue_size = min(config.max_queue_requests or 0, 2**32 - 1)
+    for own in config.level_policies:
+        policy = batching.priority_queue_policy[own.level]
+        policy.default_timeout_microseconds = own.default_timeout_us
+        policy.max_queue_size = min(own.max_queue_requests, 2**32 - 1)
 
 
 def _set_instances(groups: Any, name: str, count: int, provider: str) -> None:

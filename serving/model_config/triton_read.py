@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,8 @@ from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
     GraphLevel,
     InstanceKind,
+    LabelFile,
+    LevelPolicy,
     ModelConfig,
     TensorConfig,
     VersionPolicy,
@@ -54,6 +57,7 @@ def to_model_config(message: Any) -> ModelConfig:
         priority_levels=batching.priority_levels,
         default_priority=batching.default_priority_level,
         default_timeout_us=queue.default_timeout_microseconds,
+        level_policies=_level_policies(batching.priority_queue_policy),
         instances=instances,
         providers_prefer=placed.prefer,
         providers_require=placed.require,
@@ -64,7 +68,7 @@ def to_model_config(message: Any) -> ModelConfig:
         inputs=tuple(
             _tensor(t, message.max_batch_size, optional=t.optional) for t in message.input
         ),
-        outputs=tuple(_tensor(t, message.max_batch_size) for t in message.output),
+        outputs=tuple(_output(t, message.max_batch_size) for t in message.output),
         model_filename=message.default_model_filename or DEFAULT_MODEL_FILENAME,
         parameters=MappingProxyType({k: v.string_value for k, v in message.parameters.items()}),
         isolation=bounds.isolation,
@@ -109,6 +113,17 @@ def _instances(groups: Any) -> tuple[InstanceKind, int]:
     return kind, sum(group.count or 1 for group in groups) or 1
 
 
+def _level_policies(policies: Any) -> tuple[LevelPolicy, ...]:
+    return tuple(
+        LevelPolicy(
+            level,
+            policies[level].default_timeout_microseconds,
+            policies[level].max_queue_size,
+        )
+        for level in sorted(policies)
+    )
+
+
 def _version_policy(policy: Any) -> VersionPolicy:
     choice = policy.WhichOneof("policy_choice")
     if choice == "all":
@@ -134,6 +149,13 @@ def _tensor(tensor: Any, max_batch_size: int, optional: bool | None = None) -> T
         optional or None,
         None if described == shape else described,
     )
+
+
+def _output(tensor: Any, max_batch_size: int) -> TensorConfig:
+    read = _tensor(tensor, max_batch_size)
+    if not tensor.label_filename:
+        return read
+    return replace(read, labels=LabelFile(plain_file_name(tensor.label_filename, "label_filename")))
 
 
 def datatype(number: int) -> str | None:

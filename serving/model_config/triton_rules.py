@@ -122,20 +122,24 @@ def _check_batching(batching: Any) -> None:
             raise ConfigError(f"priority_queue_policy names level {level} of {levels}")
     if batching.preserve_ordering and levels > 1:
         raise ConfigError("preserve_ordering cannot hold with more than one priority level")
-    _check_queue_policy(batching)
+    for policy in _queue_policies(batching):
+        _check_queue_policy(batching, policy)
 
 
-def _check_queue_policy(batching: Any) -> None:
-    delays = messages.enum("ModelQueuePolicy.TimeoutAction")["DELAY"]
-    policy = batching.default_queue_policy
-    if policy.timeout_action == delays:
-        if batching.preserve_ordering and policy.default_timeout_microseconds:
-            raise ConfigError(
-                "preserve_ordering cannot hold with timeout_action DELAY and a timeout"
-            )
-        raise ConfigError("timeout_action DELAY is not supported yet, only REJECT")
-    if batching.priority_queue_policy:
-        raise ConfigError("priority_queue_policy is not supported yet, only default_queue_policy")
+def _queue_policies(batching: Any) -> Iterator[Any]:
+    yield batching.default_queue_policy
+    for level in sorted(batching.priority_queue_policy):
+        yield batching.priority_queue_policy[level]
+
+
+def _check_queue_policy(batching: Any, policy: Any) -> None:
+    if policy.timeout_action != messages.enum("ModelQueuePolicy.TimeoutAction")["DELAY"]:
+        return
+    if batching.preserve_ordering and policy.default_timeout_microseconds:
+        raise ConfigError("preserve_ordering cannot hold with timeout_action DELAY and a timeout")
+    raise ConfigError(
+        "timeout_action DELAY is not supported, only REJECT: what is late is answered, not delayed"
+    )
 
 
 def ignored(message: Any) -> list[str]:
@@ -161,11 +165,9 @@ def ignored(message: Any) -> list[str]:
     ]
     if any(tensor.format for tensor in message.input):
         found.append("input.format")
-    if any(tensor.label_filename for tensor in message.output):
-        found.append("output.label_filename")
     if message.dynamic_batching.preserve_ordering:
         found.append("dynamic_batching.preserve_ordering")
-    if message.dynamic_batching.default_queue_policy.allow_timeout_override:
+    if any(policy.allow_timeout_override for policy in _queue_policies(message.dynamic_batching)):
         found.append("dynamic_batching.default_queue_policy.allow_timeout_override")
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.schema import (
+    LabelFile,
+    LevelPolicy,
     ModelConfig,
     RequestLogConfig,
     SessionOptions,
@@ -21,6 +24,7 @@ from serving.model_config.schema import (
 from serving.model_config.words import plain_file_name, provider_name, refuse_outside_reach
 from serving.model_config.yaml_keys import (
     ModelYaml,
+    OutputYaml,
     ProvidersYaml,
     Scalar,
     SessionYaml,
@@ -62,6 +66,10 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         priority_levels=batching.priority_levels,
         default_priority=batching.default_priority,
         default_timeout_us=batching.default_timeout_us,
+        level_policies=tuple(
+            LevelPolicy(one.level, one.default_timeout_us, one.max_queue_requests)
+            for one in batching.levels
+        ),
         instances=keys.instances,
         providers_prefer=_providers(keys.providers.prefer),
         providers_require=_providers(keys.providers.require) or (),
@@ -70,7 +78,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         warmup=tuple(_warmup(number, sample) for number, sample in enumerate(keys.warmup)),
         version_policy=_version_policy(keys.version_policy),
         inputs=tuple(_tensor(tensor) for tensor in keys.inputs),
-        outputs=tuple(_tensor(tensor) for tensor in keys.outputs),
+        outputs=tuple(_output(tensor) for tensor in keys.outputs),
         tolerance=Tolerance(rtol=keys.tolerance.rtol, atol=keys.tolerance.atol),
         model_filename=plain_file_name(keys.model_filename, "model_filename"),
         parameters=MappingProxyType({key: _text(v) for key, v in keys.parameters.items()}),
@@ -127,6 +135,13 @@ def _version_policy(keys: VersionPolicyYaml) -> VersionPolicy:
 def _tensor(keys: TensorYaml) -> TensorConfig:
     shape = None if keys.shape is None else tuple(keys.shape)
     return TensorConfig(keys.name, keys.datatype, shape, keys.optional)
+
+
+def _output(keys: OutputYaml) -> TensorConfig:
+    read = _tensor(keys)
+    if keys.label_filename is None:
+        return read
+    return replace(read, labels=LabelFile(plain_file_name(keys.label_filename, "label_filename")))
 
 
 def _warmup(number: int, keys: WarmupYaml) -> WarmupSample:

@@ -63,6 +63,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class LevelYaml(Section):
+    level: Size
+    default_timeout_us: SizeOrZero = 0
+    max_queue_requests: SizeOrZero = 0
+
+
 class BatchingYaml(Section):
     enabled: bool | None = None
     delay_us: Annotated[int, Field(ge=0, le=60_000_000)] | None = None
@@ -73,6 +79,7 @@ class BatchingYaml(Section):
     priority_levels: SizeOrZero = 0
     default_priority: SizeOrZero = 0
     default_timeout_us: SizeOrZero = 0
+    levels: list[LevelYaml] = []
 
 
 class ProvidersYaml(Section):
@@ -123,6 +130,10 @@ class TensorYaml(Section):
     optional: bool | None = None
 
 
+class OutputYaml(TensorYaml):
+    label_filename: str | None = None
+
+
 class ToleranceYaml(Section):
     rtol: Annotated[float, Field(ge=0)] = 1e-3
     atol: Annotated[float, Field(ge=0)] = 1e-4
@@ -151,7 +162,7 @@ class ModelYaml(Section):
     warmup: list[WarmupYaml] = []
     version_policy: Annotated[VersionPolicyYaml, BeforeValidator(_all)] = VersionPolicyYaml()
     inputs: list[TensorYaml] = []
-    outputs: list[TensorYaml] = []
+    outputs: list[OutputYaml] = []
     tolerance: ToleranceYaml = ToleranceYaml()
     model_filename: str = DEFAULT_MODEL_FILENAME
     parameters: dict[str, Scalar] = {}

@@ -14,6 +14,7 @@ from serving.wire import messages
 
 # What really works, whatever the settings; clients switch features on by these words.
 EXTENSIONS = (
+    "classification",
     "binary_tensor_data",
     "parameters",
     "statistics",
@@ -68,6 +69,12 @@ def _properties(facts: VersionFacts) -> Iterator[tuple[str, str]]:
     optional = [t.name for t in facts.signature.inputs if t.optional] if facts.signature else []
     if optional:
         yield "optional_inputs", ", ".join(optional)
+    labelled = [one for one in facts.config.outputs if one.labels] if facts.config else []
+    if labelled:
+        yield (
+            "labels",
+            ", ".join(f"{one.name}: {one.labels.file}" for one in labelled if one.labels),
+        )
     if facts.left_out:
         yield "left_out_outputs", "; ".join(facts.left_out)
     if facts.notes:

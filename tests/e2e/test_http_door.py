@@ -177,9 +177,19 @@ def test_a_raw_binary_request_is_one_inputs_bytes(gateway: Gateway) -> None:
     )
 
 
+def test_a_raw_binary_request_is_one_row_where_its_length_varies_too(gateway: Gateway) -> None:
+    values = np.arange(5, dtype=np.float32)
+    header = {"Inference-Header-Content-Length": "0"}
+    answer = _binary(gateway, "id_fp32", values.tobytes(), header)
+    assert answer.status == 200, answer
+    np.testing.assert_array_equal(
+        oip.binary_arrays(answer.body, answer.headers)["Y"], values.reshape(1, 5)
+    )
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
-    [("add_sub", "1 input"), ("id_fp32", "variable-sized"), ("id_bytes", "BYTE")],
+    [("add_sub", "1 input"), ("id_bytes", "BYTE")],
 )
 def test_a_raw_binary_request_needs_a_shape_that_can_be_deduced(
     gateway: Gateway, model: str, words: str

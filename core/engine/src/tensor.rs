@@ -1,6 +1,9 @@
 //! Datatypes, shapes and checked sizes of the Open Inference Protocol.
 
+pub mod labels;
+
 use crate::error::{Error, Result};
+use labels::Labels;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +100,8 @@ pub struct TensorSpec {
     /// May be left out of a request (inputs only).
     pub optional: bool,
     pub described: Option<Described>,
+    /// What its elements are called (outputs only).
+    pub labels: Option<Arc<Labels>>,
 }
 
 /// Another shape under which clients know a tensor, as a configuration describes it: `[-1, 1]`
@@ -169,6 +174,13 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// Whether axis 0 of every input and output varies, as it does where it counts rows.
+    pub fn may_batch(&self) -> bool {
+        let all =
+            |specs: &[TensorSpec]| !specs.is_empty() && specs.iter().all(|s| s.shape.first() == Some(&-1));
+        all(&self.inputs) && all(&self.outputs)
+    }
+
     pub fn input(&self, name: &str) -> Option<(usize, &TensorSpec)> {
         self.inputs.iter().enumerate().find(|(_, s)| &*s.name == name)
     }
@@ -269,6 +281,7 @@ mod tests {
             shape: shape.to_vec(),
             optional: false,
             described: Some(Described { shape: described.to_vec(), always }),
+            labels: None,
         }
     }
 

@@ -14,7 +14,14 @@ use engine::tensor::{Datatype, Described, Signature, TensorSpec};
 pub const MOST_TEXTS: usize = 1 << 16;
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false, described: None }
+    TensorSpec {
+        name: name.into(),
+        datatype,
+        shape: shape.to_vec(),
+        optional: false,
+        described: None,
+        labels: None,
+    }
 }
 
 /// One input of each datatype, all but the first optional, and the same as outputs.

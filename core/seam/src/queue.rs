@@ -5,7 +5,7 @@ use crate::signature::{Names, TensorSpec};
 use crate::stats::Stats;
 use crate::value_error;
 use engine::permits::Permits;
-use engine::queue::Options;
+use engine::queue::{LevelPolicy, Options};
 use engine::tensor::Signature;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -28,7 +28,7 @@ impl Queue {
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
         max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None,
-        preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new()))]
+        preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new(), level_policies = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -50,6 +50,7 @@ impl Queue {
         preferred_rows: Vec<usize>,
         may_cut: bool,
         left_out: Vec<(String, String)>,
+        level_policies: Vec<(usize, u64, usize)>,
     ) -> PyResult<Self> {
         let options = Options {
             max_rows,
@@ -61,7 +62,8 @@ impl Queue {
             max_queue_bytes,
             priority_levels,
             default_priority,
-            default_timeout: (default_timeout_us > 0).then(|| Duration::from_micros(default_timeout_us)),
+            default_timeout: timeout(default_timeout_us),
+            level_policies: level_policies.into_iter().map(level_policy).collect(),
             max_string_elements,
             max_batch_bytes,
         };
@@ -132,5 +134,17 @@ impl Queue {
         let executing = self.inner.stats().executing.load(std::sync::atomic::Ordering::Relaxed);
         dict.set_item("executing", executing)?;
         Ok(dict)
+    }
+}
+
+fn timeout(us: u64) -> Option<Duration> {
+    (us > 0).then(|| Duration::from_micros(us))
+}
+
+fn level_policy((level, timeout_us, requests): (usize, u64, usize)) -> LevelPolicy {
+    LevelPolicy {
+        level,
+        default_timeout: timeout(timeout_us),
+        max_requests: (requests > 0).then_some(requests),
     }
 }

@@ -1,9 +1,11 @@
 //! What a model takes and gives: as Python says it, and the names as Python hears them.
 
 use crate::value_error;
+use engine::tensor::labels::Labels;
 use engine::tensor::{Datatype, Described};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+use std::sync::Arc;
 
 #[pyclass(frozen, module = "serving._core", from_py_object)]
 #[derive(Clone)]
@@ -14,7 +16,9 @@ pub struct TensorSpec {
 #[pymethods]
 impl TensorSpec {
     #[new]
-    #[pyo3(signature = (name, datatype, shape, optional = false, described = None, always_described = false))]
+    #[pyo3(signature = (name, datatype, shape, optional = false, described = None, always_described = false,
+        labels = None))]
+    #[allow(clippy::too_many_arguments)] // A Python constructor.
     fn new(
         name: &str,
         datatype: &str,
@@ -22,11 +26,15 @@ impl TensorSpec {
         optional: bool,
         described: Option<Vec<i64>>,
         always_described: bool,
+        labels: Option<String>,
     ) -> PyResult<Self> {
         let datatype = Datatype::from_name(datatype)
             .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
         let described = described.map(|shape| Described { shape, always: always_described });
-        let inner = engine::tensor::TensorSpec { name: name.into(), datatype, shape, optional, described };
+        let labels = labels.map(|text| Labels::new(text).ok_or_else(|| value_error("too many labels")));
+        let labels = labels.transpose()?.map(Arc::new);
+        let name = name.into();
+        let inner = engine::tensor::TensorSpec { name, datatype, shape, optional, described, labels };
         Ok(TensorSpec { inner })
     }
 }

@@ -7,6 +7,7 @@ import pytest
 from serving.errors import ConfigError
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
 from serving.model_config.pbtxt import read_pbtxt
+from serving.model_config.schema import LevelPolicy
 
 FULL = """
 name: "ocr"  # the directory's name
@@ -179,14 +180,14 @@ def test_fault_59_deep_nesting_is_an_error_not_a_crash() -> None:
         ("instance_group { kind: KIND_GPU gpus: [0, 1] }", "more than one GPU"),
         (
             "dynamic_batching { default_queue_policy { timeout_action: DELAY } }",
-            "DELAY is not supported yet",
+            "DELAY is not supported, only REJECT",
         ),
         (
             (
                 "dynamic_batching { priority_levels: 2 default_priority_level: 1 "
-                "priority_queue_policy { key: 1 value { max_queue_size: 3 } } }"
+                "priority_queue_policy { key: 1 value { timeout_action: DELAY } } }"
             ),
-            "priority_queue_policy is not supported yet",
+            "DELAY is not supported, only REJECT",
         ),
         ('runtime: "libown.so"', "runtime is not supported"),
     ],
@@ -306,6 +307,24 @@ def test_fault_61_a_file_name_cannot_leave_its_folder(name: str) -> None:
     assert "plain file name" in refused(f'default_model_filename: "{name}"')
 
 
+def test_a_priority_level_may_have_a_policy_of_its_own() -> None:
+    config = read_pbtxt(
+        """
+        max_batch_size: 4
+        dynamic_batching {
+          priority_levels: 3 default_priority_level: 2
+          default_queue_policy { default_timeout_microseconds: 7 }
+          priority_queue_policy { key: 3 value { max_queue_size: 5 } }
+          priority_queue_policy { key: 1 value { default_timeout_microseconds: 9 } }
+        }
+        """,
+        "m",
+    )
+
+    assert config.default_timeout_us == 7
+    assert config.level_policies == (LevelPolicy(1, 9, 0), LevelPolicy(3, 0, 5))
+
+
 def test_keys_without_effect_are_listed_once_each() -> None:
     config = read_pbtxt(
         """
@@ -314,7 +333,6 @@ def test_keys_without_effect_are_listed_once_each() -> None:
                        priority: PRIORITY_MAX eager_batching: true }
         instance_group { count: 1 kind: KIND_CPU passive: true
                          rate_limiter { priority: 2 } host_policy: "h" }
-        output { name: "y" data_type: TYPE_FP32 dims: 1 label_filename: "labels.txt" }
         dynamic_batching { default_queue_policy { allow_timeout_override: true } }
         parameters { key: "intra_op_thread_coun" value { string_value: "2" } }
         """,
@@ -330,7 +348,6 @@ def test_keys_without_effect_are_listed_once_each() -> None:
         "instance_group.rate_limiter",
         "instance_group.passive",
         "instance_group.host_policy",
-        "output.label_filename",
         "dynamic_batching.default_queue_policy.allow_timeout_override",
         "parameters['intra_op_thread_coun']; did you mean 'intra_op_thread_count'?",
     )

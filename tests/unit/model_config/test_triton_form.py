@@ -145,6 +145,17 @@ def test_the_shown_configuration_reads_back_as_a_config_pbtxt() -> None:
     assert fit_signature("m", again, BATCHED) == BATCHED
 
 
+def test_levels_of_model_yaml_are_shown_under_tritons_key() -> None:
+    text = "batching: {priority_levels: 2, default_priority: 1, levels: [{level: 2, %s}]}"
+    config = read_yaml(text % "default_timeout_us: 7, max_queue_requests: 5", "m")
+
+    batching = triton_config("m", BATCHED, config, max_rows=16).dynamic_batching
+
+    assert list(batching.priority_queue_policy) == [2]
+    assert batching.priority_queue_policy[2].default_timeout_microseconds == 7
+    assert batching.priority_queue_policy[2].max_queue_size == 5
+
+
 def test_json_has_numbers_names_and_every_plain_field() -> None:
     message = messages.ModelConfig()
     message.dynamic_batching.priority_queue_policy[7].max_queue_size = 1

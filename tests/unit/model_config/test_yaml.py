@@ -17,6 +17,7 @@ from serving.model_config import (
     WarmupInput,
     WarmupSample,
 )
+from serving.model_config.schema import LabelFile, LevelPolicy
 from serving.model_config.yaml_form import read_yaml
 from serving.model_config.yaml_keys import ModelYaml, Section
 from serving.model_config.yaml_text import _sections
@@ -33,6 +34,14 @@ CASES: list[tuple[str, str, Any]] = [
     ("batching: {priority_levels: 3, default_priority: 2}", "priority_levels", 3),
     ("batching: {priority_levels: 3, default_priority: 2}", "default_priority", 2),
     ("batching: {default_timeout_us: 8}", "default_timeout_us", 8),
+    (
+        (
+            "batching: {priority_levels: 3, default_priority: 2, levels: ["
+            "{level: 1, default_timeout_us: 7}, {level: 3, max_queue_requests: 5}]}"
+        ),
+        "level_policies",
+        (LevelPolicy(1, 7), LevelPolicy(3, 0, 5)),
+    ),
     ("instances: 2", "instances", 2),
     (
         "providers: {prefer: [cuda, cpu]}",
@@ -84,6 +93,11 @@ CASES: list[tuple[str, str, Any]] = [
         (TensorConfig("x", "INT64", (-1, 3), True),),
     ),
     ("outputs: [{name: y}]", "outputs", (TensorConfig("y"),)),
+    (
+        "outputs: [{name: y, label_filename: l.txt}]",
+        "outputs",
+        (TensorConfig("y", labels=LabelFile("l.txt")),),
+    ),
     ("tolerance: {rtol: 0.5}", "tolerance.rtol", 0.5),
     ("tolerance: {atol: 2}", "tolerance.atol", 2.0),
     ("model_filename: net.onnx", "model_filename", "net.onnx"),
@@ -261,3 +275,15 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read_yaml(text, "m")
     except ConfigError as error:
         assert str(error).startswith("model.yaml")  # noqa: PT017 - any text may also be right
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ("{level: 3}", "a policy names priority level 3 of 2"),
+        ("{level: 1}, {level: 1}", "priority level 1 has two policies"),
+    ],
+)
+def test_a_level_has_one_policy_and_is_there(levels: str, words: str) -> None:
+    text = f"batching: {{priority_levels: 2, default_priority: 1, levels: [{levels}]}}"
+    assert words in refused(text)

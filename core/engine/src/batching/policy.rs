@@ -99,6 +99,11 @@ impl<T: Item + Clone> Lines<T> {
         self.requests
     }
 
+    /// Requests of one level, parts of them included.
+    pub fn waiting(&self, level: usize) -> usize {
+        self.levels.get(level).map_or(0, VecDeque::len)
+    }
+
     pub fn rows(&self) -> usize {
         self.rows
     }

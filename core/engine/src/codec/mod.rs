@@ -9,6 +9,7 @@ pub mod answer;
 pub mod binary;
 pub mod buffer;
 pub mod bytes_tensor;
+pub mod classes;
 pub mod compression;
 pub mod frame;
 pub mod json;
@@ -96,11 +97,13 @@ pub enum Payload {
     Missing,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedOutput {
     pub name: String,
     /// HTTP: `parameters.binary_data`, when given.
     pub binary: Option<bool>,
+    /// `parameters.classification`; 0 = none: the output itself.
+    pub classes: usize,
 }
 
 /// One output to encode.

@@ -28,14 +28,24 @@ impl PreparedTensor {
     }
 }
 
+/// An output to answer with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WantedOutput {
+    /// Its index in the signature.
+    pub place: usize,
+    /// Whether it goes into an HTTP answer's binary part.
+    pub binary: bool,
+    /// Of how many of a row's elements the answer tells in its place, as [`super::classes`] has them; 0:
+    /// it is answered itself.
+    pub classes: usize,
+}
+
 /// A request that fits its model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prepared {
     /// In the order of the signature; `None` where an optional input was left out.
     pub inputs: Vec<Option<PreparedTensor>>,
-    /// The outputs to answer with: their index in the signature, and whether
-    /// they go into an HTTP answer's binary part.
-    pub outputs: Vec<(usize, bool)>,
+    pub outputs: Vec<WantedOutput>,
     /// Bytes of all inputs together.
     pub bytes: usize,
     /// Whether an input came in the shape that the configuration describes, not the model's own.
@@ -87,7 +97,7 @@ fn converted(input: &InputTensor) -> usize {
 ///
 /// # Errors
 /// `BadRequest` naming the tensor, what was expected and what came: unknown,
-/// duplicate and missing inputs, unknown and duplicate outputs (fault 53),
+/// duplicate and missing inputs, unknown and duplicate outputs (fault 53), classes of what has none,
 /// datatypes (54), shapes, overflows and byte sizes (50-52), string elements
 /// (55, 56), and BOOL bytes other than 0 and 1 (57; nothing is normalised,
 /// because that would copy the tensor); and those of `limits.stop`.

@@ -337,8 +337,8 @@ async fn prepare_for(
         (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };
     // Before running, not after.
-    for &(place, binary) in &prepared.outputs {
-        form.takes(&queue.signature().outputs[place], binary)?;
+    for wanted in prepared.outputs.iter().filter(|wanted| wanted.classes == 0) {
+        form.takes(&queue.signature().outputs[wanted.place], wanted.binary)?;
     }
     Ok((prepared, held))
 }

@@ -79,6 +79,7 @@ impl World {
             shape: vec![-1, 2],
             optional: false,
             described: None,
+            labels: None,
         };
         let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![] };
         let options = Options { max_rows: 4, max_queue_requests: 3, ..Options::default() };

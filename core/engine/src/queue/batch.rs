@@ -59,7 +59,7 @@ impl Batch {
         cut_at: Instant,
     ) -> Self {
         let wanted = |output: &usize| {
-            members.iter().any(|m| m.item.prepared.outputs.iter().any(|(place, _)| place == output))
+            members.iter().any(|m| m.item.prepared.outputs.iter().any(|wanted| wanted.place == *output))
         };
         let outputs = (0..queue.signature().outputs.len()).filter(wanted).collect();
         let rows = members.iter().map(|m| m.rows).sum();

@@ -14,7 +14,7 @@ mod texts;
 
 pub use batch::Batch;
 pub use deferred::{defer_wakes, wake_touched};
-pub use options::Options;
+pub use options::{LevelPolicy, Options};
 pub use pending::{Pending, RequestMeta, Ticket};
 
 use crate::batching::policy::{Lines, Rules};
@@ -171,6 +171,11 @@ impl Queue {
         self.learnt.set(options.rules()).is_ok()
     }
 
+    /// Whether axis 0 counts rows, as clients are told.
+    fn batches(&self) -> bool {
+        self.rules().max_rows > 0
+    }
+
     fn rules(&self) -> &Rules {
         self.learnt.get().unwrap_or(&self.rules)
     }
@@ -240,6 +245,7 @@ impl Queue {
 
     fn is_full(&self, line: &Line, pending: &Pending) -> bool {
         line.lines.requests() >= self.options.max_queue_requests
+            || line.lines.waiting(pending.level) >= self.options.most_of(pending.level)
             || line.lines.rows() + pending.rows > self.options.max_queue_rows
             || (line.bytes + pending.prepared.bytes > self.options.max_queue_bytes && !line.lines.is_empty())
     }

@@ -4,6 +4,16 @@ use crate::batching::policy::Rules;
 use crate::loans::Weight;
 use std::time::Duration;
 
+/// What is different for the requests of one priority level.
+#[derive(Clone, Debug)]
+pub struct LevelPolicy {
+    /// From 1.
+    pub level: usize,
+    pub default_timeout: Option<Duration>,
+    /// Of this level, beside the bound of all; `None`: that alone.
+    pub max_requests: Option<usize>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Rows of the largest batch; 0 runs every request alone.
@@ -21,6 +31,7 @@ pub struct Options {
     /// The level of a request that names none, from 1; 0 is the middle one.
     pub default_priority: usize,
     pub default_timeout: Option<Duration>,
+    pub level_policies: Vec<LevelPolicy>,
     /// Of one BYTES tensor, and of all that a batch gathers.
     pub max_string_elements: usize,
     /// Of the inputs that a batch gathers.
@@ -40,6 +51,7 @@ impl Default for Options {
             priority_levels: 0,
             default_priority: 0,
             default_timeout: None,
+            level_policies: Vec::new(),
             max_string_elements: 1 << 20,
             max_batch_bytes: 64 << 20,
         }
@@ -56,6 +68,20 @@ impl Options {
             level => level,
         };
         wanted.clamp(1, levels) - 1
+    }
+
+    fn policy(&self, level: usize) -> Option<&LevelPolicy> {
+        self.level_policies.iter().find(|policy| policy.level == level + 1)
+    }
+
+    /// How long a request of a line may wait that brings no time-out.
+    pub(super) fn timeout(&self, level: usize) -> Option<Duration> {
+        self.policy(level).map_or(self.default_timeout, |policy| policy.default_timeout)
+    }
+
+    /// Requests that a line may hold.
+    pub(super) fn most_of(&self, level: usize) -> usize {
+        self.policy(level).and_then(|policy| policy.max_requests).unwrap_or(usize::MAX)
     }
 
     /// What a batch of several requests may weigh.

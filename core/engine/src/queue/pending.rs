@@ -66,13 +66,14 @@ impl Pending {
     pub fn new(queue: &Queue, prepared: Prepared, meta: RequestMeta) -> Arc<Self> {
         let arrived = Instant::now();
         let (rows, alone) = queue.place_of(&prepared);
-        let own = queue.options().default_timeout;
+        let level = queue.options().level(meta.priority);
+        let own = queue.options().timeout(level);
         let deadline = [meta.deadline, own.map(|t| arrived + t)].into_iter().flatten().min();
         Arc::new(Pending {
             alone: AtomicBool::new(alone),
             weight: queue.weight_of(&prepared, rows),
             rows,
-            level: queue.options().level(meta.priority),
+            level,
             id: meta.id,
             encode: meta.encode,
             arrived,

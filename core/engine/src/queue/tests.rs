@@ -3,7 +3,7 @@ use crate::admission::Budget;
 use crate::codec::answer::{Answer, Encode, Reply};
 use crate::codec::compression::Encoding;
 use crate::codec::json::InferAnswer;
-use crate::codec::prepare::PreparedTensor;
+use crate::codec::prepare::{PreparedTensor, WantedOutput};
 use crate::loans::Weight;
 use crate::queue::batch::OutputView;
 use crate::queue::pending::expired;
@@ -23,7 +23,12 @@ fn spec(name: &str) -> TensorSpec {
         shape: vec![-1, 2],
         optional: false,
         described: None,
+        labels: None,
     }
+}
+
+fn whole(place: usize) -> WantedOutput {
+    WantedOutput { place, ..WantedOutput::default() }
 }
 
 fn queue(options: Options) -> Arc<Queue> {
@@ -41,7 +46,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let bytes = data.len();
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
     let inputs = vec![Some(PreparedTensor::new(shape, Bytes::from(data)))];
-    let prepared = Prepared { inputs, outputs: vec![(0, false)], bytes, as_described: false };
+    let prepared = Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false };
     Pending::new(queue, prepared, meta(first, deadline))
 }
 
@@ -107,6 +112,30 @@ fn data_of(ticket: &mut Ticket) -> Vec<i64> {
     let answer = reply(ticket).expect("answered").expect("well");
     let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     json["outputs"][0]["data"].as_array().unwrap().iter().map(|v| v.as_i64().unwrap()).collect()
+}
+
+#[test]
+fn a_priority_level_has_its_own_time_out_and_bound() {
+    let level_policies = vec![
+        LevelPolicy { level: 1, default_timeout: None, max_requests: Some(1) },
+        LevelPolicy { level: 3, default_timeout: Some(Duration::from_secs(9)), max_requests: None },
+    ];
+    let default_timeout = Some(Duration::from_secs(5));
+    let queue = queue(Options { priority_levels: 3, default_timeout, level_policies, ..batched() });
+    let of_level = |priority| {
+        let prepared = Arc::into_inner(pending(&queue, 0, 1, None)).unwrap().prepared;
+        Pending::new(&queue, prepared, RequestMeta { priority, ..meta(0, None) })
+    };
+    let waits =
+        |priority| of_level(priority).deadline.map(|at| at.duration_since(Instant::now()).as_secs_f64());
+    assert_eq!(waits(1), None);
+    // That of all levels, also where the level is the default one.
+    assert!([0, 2].into_iter().all(|priority| waits(priority).unwrap() < 6.0));
+    assert!((8.0..10.0).contains(&waits(3).unwrap()));
+    let _first = queue.push(of_level(1)).expect("there is room");
+    let Err(Refused::Error(error)) = queue.push(of_level(1)) else { panic!("the level is full") };
+    assert_eq!(error.code, ErrorCode::Full);
+    let _others = [2, 2, 3].map(|priority| queue.push(of_level(priority)).expect("other levels have room"));
 }
 
 #[test]
@@ -355,8 +384,8 @@ fn an_oversize_request_for_one_output_is_whole_whoever_shares_its_last_batch() {
         one.prepared.outputs = outputs;
         queue.push(Arc::new(one)).unwrap()
     };
-    let mut big = asking(0, 6, vec![(1, false)]);
-    let mut both = asking(50, 1, vec![(0, false), (1, false)]);
+    let mut big = asking(0, 6, vec![whole(1)]);
+    let mut both = asking(50, 1, vec![whole(0), whole(1)]);
     while let Some(mut batch) = (queue.depth().0 > 0).then(|| queue.next_batch().unwrap()) {
         let (shape, data) = batch.gather().unwrap()[0].clone().unwrap();
         let negated: Vec<u8> =

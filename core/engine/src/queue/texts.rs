@@ -26,8 +26,8 @@ impl Queue {
                 weight.text_bytes += tensor.data.len();
             }
         }
-        let answered = prepared.outputs.iter().filter_map(|&(place, _)| {
-            let spec = &self.signature.outputs[place];
+        let answered = prepared.outputs.iter().filter_map(|wanted| {
+            let spec = &self.signature.outputs[wanted.place];
             (spec.datatype == Datatype::Bytes).then(|| count(&spec.shape, rows))
         });
         weight.texts = weight.texts.max(answered.fold(0, usize::saturating_add));

@@ -21,7 +21,7 @@ pub fn decode_raw_binary(model: &str, signature: &Signature, body: Bytes) -> Res
         )));
     };
     let (shape, data) = match spec.datatype.size() {
-        Some(size) => (fixed_shape(spec, size, body.len())?, body),
+        Some(size) => (fixed_shape(spec, signature.may_batch(), size, body.len())?, body),
         None => (string_shape(spec)?, one_string(spec, &body)?),
     };
     Ok(InferRequest {
@@ -36,24 +36,26 @@ pub fn decode_raw_binary(model: &str, signature: &Signature, body: Bytes) -> Res
     })
 }
 
-/// The declared shape, its one variable dimension computed from the size. Where
-/// the size does not divide, the dimension is rounded down: the model's check of
-/// the byte size then says what was expected.
-fn fixed_shape(spec: &TensorSpec, size: usize, bytes: usize) -> Result<Shape> {
+/// The declared shape, its one variable dimension computed from the size. Where more than that of
+/// the batch varies, the batch is one. Where the size does not divide, the dimension is rounded
+/// down: the model's check of the byte size then says what was expected.
+fn fixed_shape(spec: &TensorSpec, may_batch: bool, size: usize, bytes: usize) -> Result<Shape> {
     let mut shape = Shape::from_slice(&spec.shape);
-    let mut variable = shape.iter_mut().filter(|dim| **dim == -1);
-    let Some(dim) = variable.next() else {
-        return Ok(shape);
-    };
-    if variable.next().is_some() {
+    let mut varies: Vec<_> = shape.iter_mut().filter(|dim| **dim == -1).collect();
+    if may_batch && varies.len() == 2 {
+        *varies.remove(0) = 1;
+    }
+    if varies.len() > 1 {
         return Err(Error::bad(format!(
             "The shape of the raw input '{}' can not be deduced because there are more than one variable-sized dimension",
             spec.name
         )));
     }
-    let fixed = spec.shape.iter().filter(|&&dim| dim != -1);
-    let unit = fixed.fold(size as u64, |unit, &dim| unit.saturating_mul(dim.unsigned_abs()));
-    *dim = (bytes as u64).checked_div(unit).and_then(|dim| i64::try_from(dim).ok()).unwrap_or(0);
+    if let Some(dim) = varies.pop() {
+        let fixed = spec.shape.iter().filter(|&&dim| dim != -1);
+        let unit = fixed.fold(size as u64, |unit, &dim| unit.saturating_mul(dim.unsigned_abs()));
+        *dim = (bytes as u64).checked_div(unit).and_then(|dim| i64::try_from(dim).ok()).unwrap_or(0);
+    }
     Ok(shape)
 }
 

@@ -3,7 +3,7 @@
 use super::data::{self, Elements, Leaves};
 use super::document::{Document, kind};
 use crate::admission::Reservation;
-use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, reserved};
+use crate::codec::protobuf::{no_sequences, no_shared_classes, no_shared_memory, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -25,7 +25,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// `BadRequest` for everything malformed, out of range or of the wrong type
 /// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
-/// `Unimplemented` for classification, sequences and shared memory; and those of `stop`.
+/// `Unimplemented` for sequences and shared memory; and those of `stop`.
 pub fn decode_infer(
     stop: &Stop,
     model: &str,
@@ -345,13 +345,11 @@ impl<'a> Decoder<'a> {
             next = self.document.next_key(key)?;
         }
         let name = name.ok_or_else(|| Error::bad("an output has no 'name'"))?;
-        if parameters.classification {
-            return Err(no_classification(&name));
+        match (parameters.shared, parameters.classes) {
+            (true, 0) => Err(no_shared_memory("output", &name)),
+            (true, _) => Err(no_shared_classes(&name)),
+            (false, classes) => Ok(RequestedOutput { name, binary: parameters.binary, classes }),
         }
-        if parameters.shared {
-            return Err(no_shared_memory("output", &name));
-        }
-        Ok(RequestedOutput { name, binary: parameters.binary })
     }
 }
 
@@ -383,7 +381,7 @@ struct InputParameters {
 #[derive(Default)]
 struct OutputParameters {
     binary: Option<bool>,
-    classification: bool,
+    classes: usize,
     shared: bool,
 }
 
@@ -484,8 +482,8 @@ impl Decoder<'_> {
                     parameters.binary = Some(decoder.document.bool("parameter 'binary_data'")?);
                 }
                 ParameterKey::Classification => {
-                    decoder.document.unsigned("parameter 'classification'")?;
-                    parameters.classification = true;
+                    let count = decoder.document.unsigned("parameter 'classification'")?;
+                    parameters.classes = usize::try_from(count).unwrap_or(usize::MAX);
                 }
                 ParameterKey::SharedMemoryRegion => {
                     decoder.document.string("parameter 'shared_memory_region'")?;

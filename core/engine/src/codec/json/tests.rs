@@ -207,7 +207,6 @@ fn fault_51_dims_are_64_bit_integers_and_few() {
 #[test]
 fn what_is_not_built_is_said_to_be() {
     for body in [
-        r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"classification":3}}]}"#,
         r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r"}}]}"#,
         r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"r"}}]}"#,
         r#"{"inputs":[],"parameters":{"sequence_id":5}}"#,
@@ -217,6 +216,24 @@ fn what_is_not_built_is_said_to_be() {
         assert_eq!(decode(body).unwrap_err().code, ErrorCode::Unimplemented, "{body}");
     }
     decode(r#"{"inputs":[],"parameters":{"sequence_id":0,"sequence_start":false}}"#).unwrap();
+}
+
+#[test]
+fn classes_are_a_number_of_elements() {
+    let asked = |value: &str, more: &str| {
+        decode(&format!(
+            r#"{{"inputs":[],"outputs":[{{"name":"y","parameters":{{"classification":{value}{more}}}}}]}}"#
+        ))
+    };
+    for (value, count) in [("3", 3), ("0", 0), ("null", 0), ("18446744073709551615", usize::MAX)] {
+        assert_eq!(asked(value, "").unwrap().outputs[0].classes, count, "{value}");
+    }
+    for value in ["-1", "1.5", "\"3\"", "true", "[1]", "18446744073709551616"] {
+        assert_eq!(asked(value, "").unwrap_err().code, ErrorCode::BadRequest, "{value}");
+    }
+    let error = asked("3", r#","shared_memory_region":"r""#).unwrap_err();
+    assert_eq!(error.code, ErrorCode::BadRequest);
+    assert!(error.message.contains("'y' with parameter 'classification'"), "{}", error.message);
 }
 
 #[test]
@@ -583,6 +600,7 @@ fn signature(inputs: &[(Datatype, &[i64])]) -> Signature {
         shape: shape.to_vec(),
         optional: false,
         described: None,
+        labels: None,
     };
     Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![], left_out: vec![] }
 }
@@ -601,6 +619,13 @@ fn a_raw_body_is_the_one_inputs_data() {
     assert_eq!(raw_body(Datatype::Fp32, &[-1, 2], &[0; 23]).unwrap().inputs[0].shape.as_slice(), [2, 2]);
     assert_eq!(raw_body(Datatype::Fp32, &[-1, 0], &[]).unwrap().inputs[0].shape.as_slice(), [0, 0]);
     assert_eq!(raw_body(Datatype::Fp32, &[-1, i64::MAX, i64::MAX], &[0; 8]).unwrap().inputs[0].shape[0], 0);
+    // One row, where its length varies too, and axis 0 may be the batch.
+    let mut rows = signature(&[(Datatype::Fp32, &[-1, 2, -1])]);
+    rows.outputs = signature(&[(Datatype::Fp32, &[-1])]).inputs;
+    let one_row = decode_raw_binary("m", &rows, Bytes::from_static(&[0; 24])).unwrap();
+    assert_eq!(one_row.inputs[0].shape.as_slice(), [1, 2, 3]);
+    rows.outputs[0].shape = vec![3];
+    assert!(decode_raw_binary("m", &rows, Bytes::from_static(&[0; 24])).is_err());
     let string = raw_body(Datatype::Bytes, &[-1, 1], b"hello").unwrap();
     assert_eq!(string.inputs[0].shape.as_slice(), [1, 1]);
     let Payload::Raw(data) = &string.inputs[0].payload else { panic!("not raw") };

@@ -1,6 +1,7 @@
 //! The inputs and outputs that a request names, held against a signature's.
 
-use crate::codec::InferRequest;
+use super::WantedOutput;
+use crate::codec::{InferRequest, classes};
 use crate::error::{Error, Result};
 use crate::near;
 use crate::tensor::{Signature, TensorSpec, shown};
@@ -85,19 +86,24 @@ fn no_output(name: &str, request: &InferRequest, signature: &Signature) -> Error
 }
 
 /// The outputs asked for, all of them when none is named.
-pub(super) fn outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<(usize, bool)>> {
+pub(super) fn outputs(request: &InferRequest, signature: &Signature) -> Result<Vec<WantedOutput>> {
     if request.outputs.is_empty() {
-        return Ok((0..signature.outputs.len()).map(|place| (place, request.binary_output)).collect());
+        let whole = |place| WantedOutput { place, binary: request.binary_output, classes: 0 };
+        return Ok((0..signature.outputs.len()).map(whole).collect());
     }
     let mut seen = vec![false; signature.outputs.len()];
     let mut outputs = Vec::with_capacity(request.outputs.len().min(seen.len()));
     for output in &request.outputs {
-        let (place, _) =
+        let (place, spec) =
             signature.output(&output.name).ok_or_else(|| no_output(&output.name, request, signature))?;
         if std::mem::replace(&mut seen[place], true) {
             return Err(duplicate("output", &output.name));
         }
-        outputs.push((place, output.binary.unwrap_or(request.binary_output)));
+        if output.classes > 0 {
+            classes::check(spec)?;
+        }
+        let binary = output.binary.unwrap_or(request.binary_output);
+        outputs.push(WantedOutput { place, binary, classes: output.classes });
     }
     Ok(outputs)
 }

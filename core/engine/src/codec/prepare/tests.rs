@@ -7,7 +7,14 @@ use crate::tensor::TensorSpec;
 const LIMITS: Limits<'static> = Limits { max_string_elements: 100, stop: &NEVER };
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
-    TensorSpec { name: name.into(), datatype, shape: shape.to_vec(), optional: false, described: None }
+    TensorSpec {
+        name: name.into(),
+        datatype,
+        shape: shape.to_vec(),
+        optional: false,
+        described: None,
+        labels: None,
+    }
 }
 
 fn model(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
@@ -44,7 +51,7 @@ fn inputs_come_out_in_the_order_of_the_signature() {
     assert_eq!(prepared.bytes, 11);
     assert_eq!(prepared.inputs[0].as_ref().unwrap().shape.as_slice(), [1, 2]);
     assert_eq!(prepared.inputs[1].as_ref().unwrap().data, [1, 2, 3][..]);
-    assert_eq!(prepared.outputs, [(0, false), (1, false)]);
+    assert_eq!(prepared.outputs, [wanted(0, false), wanted(1, false)]);
 }
 
 #[test]
@@ -75,12 +82,16 @@ fn optional_inputs_may_be_absent_and_required_ones_may_not() {
     assert!(text.starts_with("expected number of inputs between 1 and 2 but got 0 inputs"), "{text}");
 }
 
-fn asked(outputs: &[(&str, Option<bool>)], binary_output: bool) -> Result<Vec<(usize, bool)>> {
+fn wanted(place: usize, binary: bool) -> WantedOutput {
+    WantedOutput { place, binary, classes: 0 }
+}
+
+fn asked(outputs: &[(&str, Option<bool>)], binary_output: bool) -> Result<Vec<WantedOutput>> {
     let mut sent = request(vec![raw("x", "INT8", &[1], &[0])]);
     sent.binary_output = binary_output;
     sent.outputs = outputs
         .iter()
-        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary })
+        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary, classes: 0 })
         .collect();
     Ok(prepare(&sent, &model(&[("x", Datatype::Int8, &[1])]), &LIMITS)?.outputs)
 }
@@ -120,9 +131,25 @@ fn an_output_that_no_tensor_carries_is_refused_with_the_reason() {
 
 #[test]
 fn an_outputs_own_binary_flag_overrides_the_requests() {
-    assert_eq!(asked(&[], true).unwrap(), [(0, true), (1, true)]);
-    assert_eq!(asked(&[("z", None), ("y", Some(false))], true).unwrap(), [(1, true), (0, false)]);
-    assert_eq!(asked(&[("z", Some(true))], false).unwrap(), [(1, true)]);
+    assert_eq!(asked(&[], true).unwrap(), [wanted(0, true), wanted(1, true)]);
+    let both = asked(&[("z", None), ("y", Some(false))], true).unwrap();
+    assert_eq!(both, [wanted(1, true), wanted(0, false)]);
+    assert_eq!(asked(&[("z", Some(true))], false).unwrap(), [wanted(1, true)]);
+}
+
+#[test]
+fn classes_of_what_cannot_be_ranked_are_refused_before_anything_runs() {
+    let mut signature = model(&[("x", Datatype::Int8, &[1])]);
+    let mut sent = request(vec![raw("x", "INT8", &[1], &[0])]);
+    sent.outputs = vec![RequestedOutput { name: "z".into(), classes: 3, ..Default::default() }];
+    let found = prepare(&sent, &signature, &LIMITS).unwrap().outputs;
+    assert_eq!(found, [WantedOutput { classes: 3, ..wanted(1, false) }]);
+    signature.outputs[1].datatype = Datatype::Bf16;
+    let error = prepare(&sent, &signature, &LIMITS).unwrap_err();
+    assert_eq!(error.code, ErrorCode::BadRequest);
+    assert!(error.message.contains("unsupported type 'BF16'"), "{}", error.message);
+    sent.outputs[0].classes = 0;
+    prepare(&sent, &signature, &LIMITS).unwrap();
 }
 
 #[test]

@@ -78,6 +78,16 @@ pub(super) fn read(request: &mut InferRequest, value: Value<'_>) -> Result<()> {
     Ok(())
 }
 
+/// How many classes an output's parameter asks for.
+pub(super) fn classes(parameter: Parameter<'_>) -> Result<usize> {
+    match parameter {
+        Parameter::Int(count) => {
+            Ok(usize::try_from(not_negative("classification", count)?).unwrap_or(usize::MAX))
+        }
+        _ => Err(wrong_type("classification", "int64_param")),
+    }
+}
+
 fn not_negative(key: &str, value: i64) -> Result<u64> {
     u64::try_from(value)
         .map_err(|_| Error::bad(format!("parameter '{key}' must not be negative, got {value}")))

@@ -12,11 +12,12 @@ pub(in crate::codec) fn no_data(tensor: &str, model: &str) -> Error {
     ))
 }
 
-pub(in crate::codec) fn no_classification(output: &str) -> Error {
-    Error::new(
-        ErrorCode::Unimplemented,
-        format!("parameter 'classification' of output '{}' is not supported", shown(output)),
-    )
+/// Classes of an output that is to be written into shared memory.
+pub(in crate::codec) fn no_shared_classes(output: &str) -> Error {
+    Error::bad(format!(
+        "shared memory can not be used for output '{}' with parameter 'classification'",
+        shown(output)
+    ))
 }
 
 pub(in crate::codec) fn no_shared_memory(kind: &str, name: &str) -> Error {

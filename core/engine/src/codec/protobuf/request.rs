@@ -1,7 +1,7 @@
 //! Requests: the fields of a message, as slices of it.
 
-use super::parameters::{self, parameter};
-use super::refusals::{no_classification, no_data, no_shared_memory};
+use super::parameters::{self, classes, parameter};
+use super::refusals::{no_data, no_shared_classes, no_shared_memory};
 use crate::codec::wire::{Reader, Value};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
@@ -23,8 +23,7 @@ const SHARED_MEMORY: &str = "shared_memory_";
 /// # Errors
 /// `BadRequest` for a malformed message (fault 47), raw and typed contents
 /// together, a wrong number of raw entries (fault 52), or a parameter of the
-/// wrong type; `Unimplemented` for classification, sequences and shared memory; and those of
-/// `stop`.
+/// wrong type; `Unimplemented` for sequences and shared memory; and those of `stop`.
 pub fn decode_infer(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     let mut raw: Vec<Bytes> = Vec::new();
@@ -133,26 +132,26 @@ fn dim_push(shape: &mut Shape, dim: u64, name: &str) -> Result<()> {
 
 fn output(encoded: &[u8]) -> Result<RequestedOutput> {
     let mut name = "";
-    let (mut classification, mut shared_memory) = (false, false);
+    let (mut wanted, mut shared_memory) = (0, false);
     let mut reader = Reader::new(encoded);
     while let Some((number, value)) = reader.field()? {
         match number {
             1 => name = names::name("an output's name", value.text()?)?,
             2 => {
-                let (key, _) = parameter(value.len()?)?;
-                classification |= key == "classification";
+                let (key, value) = parameter(value.len()?)?;
+                if key == "classification" {
+                    wanted = classes(value)?;
+                }
                 shared_memory |= key.starts_with(SHARED_MEMORY);
             }
             _ => {}
         }
     }
-    if classification {
-        return Err(no_classification(name));
+    match (shared_memory, wanted) {
+        (true, 0) => Err(no_shared_memory("output", name)),
+        (true, _) => Err(no_shared_classes(name)),
+        (false, classes) => Ok(RequestedOutput { name: name.to_owned(), binary: None, classes }),
     }
-    if shared_memory {
-        return Err(no_shared_memory("output", name));
-    }
-    Ok(RequestedOutput { name: name.to_owned(), binary: None })
 }
 
 /// Decodes a message of a model name in field 1 and a version in field 2:

@@ -150,11 +150,30 @@ fn what_is_not_built_is_said_to_be() {
     let mut input = named("a");
     input.parameters.insert("shared_memory_region".into(), one());
     assert_eq!(refusal(&with_inputs(vec![input], 0)).code, ErrorCode::Unimplemented);
-    for key in ["classification", "shared_memory_region"] {
-        let output = Wanted { name: "y".into(), parameters: [(key.to_owned(), one())].into() };
-        let request = ModelInferRequest { outputs: vec![output], ..Default::default() };
-        assert_eq!(refusal(&request).code, ErrorCode::Unimplemented);
+    let shared = with_output([("shared_memory_region", ParameterChoice::Int64(1))]);
+    assert_eq!(refusal(&shared).code, ErrorCode::Unimplemented);
+}
+
+fn with_output<const N: usize>(parameters: [(&str, ParameterChoice); N]) -> ModelInferRequest {
+    let parameters = parameters.map(|(key, value)| (key.to_owned(), InferParameter::from(value)));
+    let output = Wanted { name: "y".into(), parameters: parameters.into() };
+    ModelInferRequest { outputs: vec![output], ..Default::default() }
+}
+
+#[test]
+fn classes_are_a_number_of_elements() {
+    for (sent, count) in [(3, 3), (0, 0), (i64::MAX, i64::MAX as usize)] {
+        let request = with_output([("classification", ParameterChoice::Int64(sent))]);
+        assert_eq!(decode(&request).unwrap().outputs[0].classes, count);
     }
+    for wrong in [ParameterChoice::Int64(-1), ParameterChoice::Bool(true), ParameterChoice::Uint64(3)] {
+        let error = refusal(&with_output([("classification", wrong)]));
+        assert_eq!(error.code, ErrorCode::BadRequest);
+        assert!(error.message.contains("'classification'"), "{}", error.message);
+    }
+    let region = ("shared_memory_region", ParameterChoice::String("r".into()));
+    let error = refusal(&with_output([("classification", ParameterChoice::Int64(1)), region]));
+    assert_eq!(error.code, ErrorCode::BadRequest);
 }
 
 fn unframe(framed: &[u8]) -> &[u8] {

@@ -5,11 +5,11 @@ use crate::batching::assemble;
 use crate::batching::policy::Portion;
 use crate::codec::answer::Reply;
 use crate::codec::bytes_tensor::Marks;
-use crate::codec::{AnswerHead, OutputTensor};
+use crate::codec::{AnswerHead, OutputTensor, classes};
 use crate::error::Error;
 use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
-use crate::tensor::Shape;
+use crate::tensor::{Datatype, Shape};
 use std::sync::{Arc, OnceLock};
 
 /// A run's outputs while they are cut, and where their texts begin.
@@ -64,7 +64,7 @@ impl Batch {
         }
         let wanted = &member.item.prepared.outputs;
         let cut: Result<Vec<_>, Error> =
-            wanted.iter().map(|&(place, _)| self.cut(views, place, start, member.rows)).collect();
+            wanted.iter().map(|one| self.cut(views, one.place, start, member.rows)).collect();
         let cut = match cut {
             Ok(cut) => cut,
             Err(error) => return Some(Err(error)),
@@ -138,22 +138,50 @@ impl Batch {
             id: pending.id.as_deref(),
         };
         let prepared = &pending.prepared;
-        let specs = prepared.outputs.iter().map(|&(place, _)| &self.queue.signature().outputs[place]);
+        let specs = prepared.outputs.iter().map(|wanted| &self.queue.signature().outputs[wanted.place]);
         let tensors: Vec<_> = specs
             .clone()
             .zip(&prepared.outputs)
             .zip(outputs)
-            .map(|((spec, &(_, binary)), (shape, data))| OutputTensor {
+            .map(|((spec, wanted), (shape, data))| OutputTensor {
                 name: &spec.name,
                 datatype: spec.datatype,
                 shape: spec.shown(shape, prepared.as_described),
                 data,
-                binary,
+                binary: wanted.binary,
             })
             .collect();
         if let Some(record) = pending.record() {
             record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
+        if prepared.outputs.iter().any(|wanted| wanted.classes > 0) {
+            return self.encode_classes(pending, &head, tensors);
+        }
         pending.encode.outputs(&head, &tensors, &pending.reservation)
+    }
+
+    /// As [`Batch::encode`], with classes in the place of outputs for which they are asked.
+    fn encode_classes(
+        &self,
+        pending: &Pending,
+        head: &AnswerHead<'_>,
+        tensors: Vec<OutputTensor<'_>>,
+    ) -> Reply {
+        let (of, wanted, has_rows) = (&pending.reservation, &pending.prepared.outputs, self.queue.batches());
+        let mut found = Vec::with_capacity(tensors.len());
+        for (tensor, wanted) in tensors.iter().zip(wanted) {
+            let labels = self.queue.signature().outputs[wanted.place].labels.as_deref();
+            found.push(match wanted.classes {
+                0 => None,
+                most => Some(classes::largest(tensor, most, has_rows, labels, of)?),
+            });
+        }
+        let mut tensors = tensors;
+        for (tensor, found) in tensors.iter_mut().zip(&found) {
+            if let Some((shape, data)) = found {
+                (tensor.datatype, tensor.shape, tensor.data) = (Datatype::Bytes, shape.clone(), data);
+            }
+        }
+        pending.encode.outputs(head, &tensors, of)
     }
 }

@@ -9,7 +9,14 @@ const TEXTS: usize = 4000;
 
 fn texts(name: &str, shape: &[i64]) -> TensorSpec {
     let shape = shape.to_vec();
-    TensorSpec { name: name.into(), datatype: Datatype::Bytes, shape, optional: false, described: None }
+    TensorSpec {
+        name: name.into(),
+        datatype: Datatype::Bytes,
+        shape,
+        optional: false,
+        described: None,
+        labels: None,
+    }
 }
 
 fn echoes(options: Options, loans: &Arc<Loans>) -> Arc<Queue> {
@@ -26,7 +33,12 @@ fn row(queue: &Queue, text: &str, count: usize) -> Arc<Pending> {
     (0..count).for_each(|_| bytes_tensor::push(&mut data, text.as_bytes()));
     let (bytes, shape) = (data.len(), Shape::from_slice(&[1, count as i64]));
     let inputs = vec![Some(PreparedTensor::new(shape, data.into()))];
-    let prepared = Prepared { inputs, outputs: vec![(0, true)], bytes, as_described: false };
+    let prepared = Prepared {
+        inputs,
+        outputs: vec![WantedOutput { binary: true, ..whole(0) }],
+        bytes,
+        as_described: false,
+    };
     Pending::new(queue, prepared, meta(1, None))
 }
 
@@ -131,7 +143,12 @@ fn fault_110_only_a_requests_texts_count_as_such() {
     let of =
         |shape: &[i64], bytes| Some(PreparedTensor::new(Shape::from_slice(shape), vec![0; bytes].into()));
     let inputs = vec![of(&[1, 1], 7), of(&[1, 250_000], 1_000_000)];
-    let prepared = Prepared { inputs, outputs: vec![(0, true)], bytes: 1_000_007, as_described: false };
+    let prepared = Prepared {
+        inputs,
+        outputs: vec![WantedOutput { binary: true, ..whole(0) }],
+        bytes: 1_000_007,
+        as_described: false,
+    };
     let weight = Pending::new(&queue, prepared, meta(1, None)).weight;
     assert_eq!(weight, Weight { texts: 1, text_bytes: 7, bytes: 1_000_007 });
 }
