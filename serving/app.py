@@ -46,6 +46,7 @@ from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
+from serving.protocols.shared_memory import SharedMemory
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
@@ -114,7 +115,10 @@ class Gateway:
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
-        context = CallContext(self.manager, settings.name, control, self._told_ports())
+        shared = settings.shared_memory.enabled
+        regions = SharedMemory(self.server, gates.doors) if shared else SharedMemory()
+        ports = self._told_ports()
+        context = CallContext(self.manager, settings.name, control, ports, regions)
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)

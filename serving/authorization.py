@@ -27,7 +27,10 @@ _ON_THE_ADMIN_PORT = (
     "every call below /api/v1 needs the token, a list of models too (/metrics and /v2/health need"
     " none)"
 )
-_ON_THE_DOORS = "loading and unloading models needs the token (inference needs none)"
+_ON_THE_DOORS = (
+    "loading and unloading models, and registering shared memory, needs the token (inference needs"
+    " none)"
+)
 # Between two looks at the token's file.
 _LOOK_EVERY_S = 1.0
 
@@ -237,7 +240,7 @@ def open_gates(settings: Settings) -> Gates:
         Gate(settings.host, token, _ON_THE_DOORS),
     )
     controlled = {"admin_host": gates.admin}
-    if settings.model_control != "poll":
+    if settings.model_control != "poll" or settings.shared_memory.enabled:
         controlled["host"] = gates.doors
     for setting, gate in controlled.items():
         if gate.shut:

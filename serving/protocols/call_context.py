@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from serving.protocols import oip
 from serving.protocols.entrance import Ports
 from serving.protocols.repository import RepositoryControl
+from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.views import Directory
 
 
@@ -18,6 +21,12 @@ class CallContext:
     server_name: str
     control: RepositoryControl | None = None
     ports: Ports | None = None
+    shared_memory: SharedMemory = field(default_factory=SharedMemory)
+
+    def metadata(self) -> Any:
+        """The server's own, a ``ServerMetadataResponse``."""
+        works = self.shared_memory.works
+        return oip.server_metadata(self.server_name, loads=self.loads, shared_memory=works)
 
     @property
     def loads(self) -> bool:

@@ -11,6 +11,7 @@ from serving.errors import ErrorCode, ServingError
 from serving.protocols import oip, triton
 from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, refuse_load
+from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.views import MAX_BODY_BYTES, check_name, check_size, parse_version
 from serving.wire import messages
 
@@ -25,6 +26,8 @@ def answer(context: CallContext, call: _core.Call) -> bytes | Later:
     """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
     if call.method in _CONTROL:
         return _control(context, call)
+    if call.method in _REGIONS:
+        return _regions(context.shared_memory, call)
     handler = HANDLERS.get(call.method)
     if handler is None:
         raise triton.not_supported(call.method)
@@ -65,13 +68,46 @@ def _control(context: CallContext, call: _core.Call) -> bytes | Later:
     return b""
 
 
+_REGIONS = frozenset(
+    f"{kind}SharedMemory{verb}"
+    for kind in ("System", "Cuda")
+    for verb in ("Status", "Register", "Unregister")
+)
+
+
+def _regions(shared_memory: SharedMemory, call: _core.Call) -> bytes:
+    """Their messages are small, and read before anybody asks whether the caller may."""
+    request, headers = _request(call, MAX_BODY_BYTES), call.headers
+    match call.method:
+        case "SystemSharedMemoryStatus":
+            response = messages.SystemSharedMemoryStatusResponse()
+            for one in shared_memory.status(request.name):
+                region = response.regions[one.name]
+                region.name, region.key = one.name, one.key
+                region.offset, region.byte_size = one.offset, one.byte_size
+            return bytes(response.SerializeToString())
+        case "SystemSharedMemoryRegister":
+            place = (request.name, request.key, request.offset, request.byte_size)
+            shared_memory.register(headers, *place)
+        case "SystemSharedMemoryUnregister":
+            shared_memory.unregister(headers, request.name)
+        case "CudaSharedMemoryStatus":
+            shared_memory.cuda_status(request.name)
+        case "CudaSharedMemoryRegister":
+            shared_memory.register_cuda(headers, request.name)
+        case _:
+            shared_memory.unregister_cuda(headers)
+    # The answers to all but the first have no fields that would be set.
+    return b""
+
+
 def _value(parameter: Any) -> Any:
     choice = parameter.WhichOneof("parameter_choice")
     return None if choice is None else getattr(parameter, choice)
 
 
 def _server_metadata(context: CallContext, request: Any) -> Any:
-    return oip.server_metadata(context.server_name, loads=context.loads)
+    return context.metadata()
 
 
 def _model_metadata(context: CallContext, request: Any) -> Any:

@@ -22,10 +22,11 @@ EXTENSIONS = (
 )
 
 
-def server_metadata(name: str, *, loads: bool = False) -> Any:
+def server_metadata(name: str, *, loads: bool = False, shared_memory: bool = False) -> Any:
     """A ``ServerMetadataResponse``; ``name`` is the operator's for this server, ``loads``:
-    whether models can be loaded by call."""
-    extensions = [*EXTENSIONS, *(["model_repository"] if loads else [])]
+    whether models can be loaded by call, ``shared_memory``: whether regions can be registered."""
+    allowed = {"model_repository": loads, "system_shared_memory": shared_memory}
+    extensions = [*EXTENSIONS, *(one for one, works in allowed.items() if works)]
     return messages.ServerMetadataResponse(name=name, version=__version__, extensions=extensions)
 
 

@@ -3,7 +3,8 @@
 use super::data::{self, Elements, Leaves};
 use super::document::{Document, kind};
 use crate::admission::Reservation;
-use crate::codec::protobuf::{no_classification, no_sequences, no_shared_memory, reserved};
+use crate::codec::place::Placing;
+use crate::codec::protobuf::{no_classification, no_sequences, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -25,7 +26,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// `BadRequest` for everything malformed, out of range or of the wrong type
 /// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
-/// `Unimplemented` for classification, sequences and shared memory; and those of `stop`.
+/// `Unimplemented` for classification and sequences; and those of `stop`.
 pub fn decode_infer(
     stop: &Stop,
     model: &str,
@@ -225,7 +226,7 @@ impl<'a> Decoder<'a> {
         let name = name.ok_or_else(|| Error::bad("an input has no 'name'"))?;
         let shape = shape.ok_or_else(|| lacks(&name, "shape"))?;
         let datatype = datatype.ok_or_else(|| lacks(&name, "datatype"))?;
-        let payload = self.payload(&name, &datatype, &shape, &parameters, data)?;
+        let payload = self.payload(&name, &datatype, &shape, parameters, data)?;
         Ok(InputTensor { name, datatype, shape, payload })
     }
 
@@ -255,13 +256,13 @@ impl<'a> Decoder<'a> {
         name: &str,
         datatype: &str,
         shape: &Shape,
-        parameters: &InputParameters,
+        parameters: InputParameters,
         data: Data<'a>,
     ) -> Result<Payload> {
         let has_data = !matches!(data, Data::Absent);
         let sources = usize::from(has_data)
             + usize::from(parameters.binary_size.is_some())
-            + usize::from(parameters.shared);
+            + usize::from(parameters.placing.region.is_some());
         if sources != 1 {
             return Err(Error::bad(format!(
                 "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', \
@@ -269,6 +270,7 @@ impl<'a> Decoder<'a> {
                 shown(name)
             )));
         }
+        let place = parameters.placing.place(name)?;
         match (data, parameters.binary_size) {
             (Data::Read(Leaves { data, count }), _) => Ok(Payload::Json { data, count }),
             (Data::Later(text), _) => match Datatype::from_name(datatype) {
@@ -282,7 +284,7 @@ impl<'a> Decoder<'a> {
                 None => Ok(Payload::Missing),
             },
             (Data::Absent, Some(size)) => self.take_binary(name, size).map(Payload::Raw),
-            (Data::Absent, None) => Err(no_shared_memory("input", name)),
+            (Data::Absent, None) => Ok(place.map_or(Payload::Missing, Payload::Shared)),
         }
     }
 
@@ -348,10 +350,11 @@ impl<'a> Decoder<'a> {
         if parameters.classification {
             return Err(no_classification(&name));
         }
-        if parameters.shared {
-            return Err(no_shared_memory("output", &name));
+        let place = parameters.placing.place(&name)?;
+        if place.is_some() && parameters.binary == Some(true) {
+            return Err(Error::bad("Output can't set both 'shared_memory_region' and 'binary_data'"));
         }
-        Ok(RequestedOutput { name, binary: parameters.binary })
+        Ok(RequestedOutput { name, binary: parameters.binary, place })
     }
 }
 
@@ -377,14 +380,14 @@ fn lacks(name: &str, key: &str) -> Error {
 #[derive(Default)]
 struct InputParameters {
     binary_size: Option<u64>,
-    shared: bool,
+    placing: Placing,
 }
 
 #[derive(Default)]
 struct OutputParameters {
     binary: Option<bool>,
     classification: bool,
-    shared: bool,
+    placing: Placing,
 }
 
 /// The parameters that mean something, of requests, inputs and outputs.
@@ -396,7 +399,9 @@ enum ParameterKey {
     BinaryDataSize,
     BinaryData,
     Classification,
-    SharedMemoryRegion,
+    Region,
+    RegionOffset,
+    RegionSize,
     Sequence(&'static str),
     Reserved(String),
     Other,
@@ -410,7 +415,9 @@ fn parameter_key(text: &str) -> ParameterKey {
         "binary_data_size" => ParameterKey::BinaryDataSize,
         "binary_data" => ParameterKey::BinaryData,
         "classification" => ParameterKey::Classification,
-        "shared_memory_region" => ParameterKey::SharedMemoryRegion,
+        "shared_memory_region" => ParameterKey::Region,
+        "shared_memory_offset" => ParameterKey::RegionOffset,
+        "shared_memory_byte_size" => ParameterKey::RegionSize,
         "sequence_id" => ParameterKey::Sequence("sequence_id"),
         "sequence_start" => ParameterKey::Sequence("sequence_start"),
         "sequence_end" => ParameterKey::Sequence("sequence_end"),
@@ -465,11 +472,7 @@ impl Decoder<'_> {
                 ParameterKey::BinaryDataSize => {
                     parameters.binary_size = Some(decoder.document.unsigned("parameter 'binary_data_size'")?);
                 }
-                ParameterKey::SharedMemoryRegion => {
-                    decoder.document.string("parameter 'shared_memory_region'")?;
-                    parameters.shared = true;
-                }
-                _ => drop(decoder.empty_parameter()?),
+                key => decoder.place_parameter(&key, &mut parameters.placing)?,
             }
             Ok(())
         })?;
@@ -487,15 +490,29 @@ impl Decoder<'_> {
                     decoder.document.unsigned("parameter 'classification'")?;
                     parameters.classification = true;
                 }
-                ParameterKey::SharedMemoryRegion => {
-                    decoder.document.string("parameter 'shared_memory_region'")?;
-                    parameters.shared = true;
-                }
-                _ => drop(decoder.empty_parameter()?),
+                key => decoder.place_parameter(&key, &mut parameters.placing)?,
             }
             Ok(())
         })?;
         Ok(parameters)
+    }
+
+    /// What a tensor's parameter says of its place; others are passed over.
+    fn place_parameter(&mut self, key: &ParameterKey, placing: &mut Placing) -> Result<()> {
+        match key {
+            ParameterKey::Region => {
+                let text = self.document.string("parameter 'shared_memory_region'")?;
+                placing.region = Some(names::name("a shared memory region's name", text)?.to_owned());
+            }
+            ParameterKey::RegionOffset => {
+                placing.offset = Some(self.document.unsigned("parameter 'shared_memory_offset'")?);
+            }
+            ParameterKey::RegionSize => {
+                placing.byte_size = Some(self.document.unsigned("parameter 'shared_memory_byte_size'")?);
+            }
+            _ => drop(self.empty_parameter()?),
+        }
+        Ok(())
     }
 
     /// Passes over a parameter's value and says whether it is 0, "" or false,

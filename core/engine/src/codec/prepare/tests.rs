@@ -80,7 +80,7 @@ fn asked(outputs: &[(&str, Option<bool>)], binary_output: bool) -> Result<Vec<(u
     sent.binary_output = binary_output;
     sent.outputs = outputs
         .iter()
-        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary })
+        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary, place: None })
         .collect();
     Ok(prepare(&sent, &model(&[("x", Datatype::Int8, &[1])]), &LIMITS)?.outputs)
 }

@@ -5,10 +5,12 @@ use crate::batching::assemble;
 use crate::batching::policy::Portion;
 use crate::codec::answer::Reply;
 use crate::codec::bytes_tensor::Marks;
+use crate::codec::place::Placed;
 use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Error;
 use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
+use crate::shared_memory::Destinations;
 use crate::tensor::Shape;
 use std::sync::{Arc, OnceLock};
 
@@ -139,7 +141,7 @@ impl Batch {
         };
         let prepared = &pending.prepared;
         let specs = prepared.outputs.iter().map(|&(place, _)| &self.queue.signature().outputs[place]);
-        let tensors: Vec<_> = specs
+        let mut tensors: Vec<_> = specs
             .clone()
             .zip(&prepared.outputs)
             .zip(outputs)
@@ -149,11 +151,34 @@ impl Batch {
                 shape: spec.shown(shape, prepared.as_described),
                 data,
                 binary,
+                placed: None,
             })
             .collect();
         if let Some(record) = pending.record() {
             record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
+        place(&mut tensors, &pending.destinations)?;
         pending.encode.outputs(&head, &tensors, &pending.reservation)
     }
+}
+
+/// Put the data of those outputs that have a destination there.
+fn place<'a>(tensors: &mut [OutputTensor<'a>], destinations: &'a Destinations) -> Result<(), Error> {
+    for (output, tensor) in tensors.iter_mut().enumerate() {
+        let Some(slice) = destinations.get(output) else { continue };
+        let size = tensor.data.len();
+        if size > slice.len() {
+            return Err(Error::bad(format!(
+                "shared memory size specified with the request for output '{}' ({} bytes) should be at least \
+                 {size} bytes to hold the results",
+                tensor.name,
+                slice.len()
+            )));
+        }
+        slice.write(tensor.data)?;
+        tensor.data = &[];
+        tensor.placed =
+            Some(Placed { region: slice.region(), offset: slice.offset(), byte_size: size as u64 });
+    }
+    Ok(())
 }
