@@ -24,7 +24,7 @@ mod oracle;
 
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
-use place::{Place, Placed};
+use place::Place;
 use std::sync::Arc;
 
 /// More inputs or outputs than any model has; a bound on hostile requests.
@@ -132,8 +132,8 @@ pub struct OutputTensor<'a> {
     pub data: &'a [u8],
     /// HTTP: in the binary part rather than in JSON.
     pub binary: bool,
-    /// Where its data is, which is then empty here.
-    pub placed: Option<Placed<'a>>,
+    /// It went elsewhere, and is empty here.
+    pub placed: bool,
 }
 
 /// What every answer names.

@@ -14,14 +14,6 @@ pub struct Place {
     pub byte_size: u64,
 }
 
-/// Where an output's data was put, instead of into the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed<'a> {
-    pub region: &'a str,
-    pub offset: u64,
-    pub byte_size: u64,
-}
-
 /// The parameters of one tensor, as they come.
 #[derive(Clone, Debug, Default)]
 pub struct Placing {

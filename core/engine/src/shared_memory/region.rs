@@ -107,14 +107,6 @@ impl Slice {
         Ok(Slice { region, offset, len })
     }
 
-    pub fn region(&self) -> &str {
-        &self.region.name
-    }
-
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// Bytes of it.
     pub fn len(&self) -> usize {
         self.len

@@ -5,7 +5,6 @@ use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Form, Reply};
 use crate::codec::buffer::{AnswerBuf, too_large};
 use crate::codec::compression::{self, Encoding};
-use crate::codec::place::Placed;
 use crate::codec::{AnswerHead, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, TensorSpec};
@@ -77,7 +76,7 @@ pub fn encode_infer(
             out.push(b',');
         }
         tensor(out, output);
-        if !output.binary && output.placed.is_none() {
+        if !output.binary && !output.placed {
             data(&mut buffer, output)?;
         }
         buffer.room(ENDS)?.push(b'}');
@@ -112,8 +111,7 @@ fn head_room(head: &AnswerHead) -> usize {
 
 /// For a tensor without its data.
 fn tensor_room(output: &OutputTensor) -> usize {
-    let region = output.placed.map_or(0, |placed| 128 + ESCAPED * placed.region.len());
-    128 + ESCAPED * output.name.len() + output.shape.len() * 21 + region
+    128 + ESCAPED * output.name.len() + output.shape.len() * 21
 }
 
 /// Bytes of a tensor's data that an answer has at the very least: an element and its comma.
@@ -163,27 +161,17 @@ fn tensor(out: &mut Vec<u8>, output: &OutputTensor) {
     out.extend_from_slice(output.datatype.name().as_bytes());
     out.extend_from_slice(b"\",\"shape\":");
     list(out, output.shape.iter(), |out, &dim| integer(out, dim));
-    if let Some(placed) = output.placed {
-        place(out, placed);
-    } else if output.binary {
+    // Clients of Triton's take parameters to mean binary data.
+    if output.placed {
+        return;
+    }
+    if output.binary {
         out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
         integer(out, output.data.len());
         out.push(b'}');
     } else {
         out.extend_from_slice(b",\"data\":");
     }
-}
-
-fn place(out: &mut Vec<u8>, placed: Placed<'_>) {
-    out.extend_from_slice(b",\"parameters\":{\"shared_memory_region\":");
-    string(out, placed.region);
-    if placed.offset > 0 {
-        out.extend_from_slice(b",\"shared_memory_offset\":");
-        integer(out, placed.offset);
-    }
-    out.extend_from_slice(b",\"shared_memory_byte_size\":");
-    integer(out, placed.byte_size);
-    out.push(b'}');
 }
 
 /// The list of a tensor's elements, a stretch at a time: however large it is, no more than a

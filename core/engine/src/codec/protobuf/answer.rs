@@ -1,11 +1,10 @@
 //! Answers: their exact length first, then their bytes, once.
 
-use super::write::{Choice, Parameter, len_field, put_tag, put_text, put_varint, text_len, varint_len};
+use super::write::{len_field, put_tag, put_text, put_varint, text_len, varint_len};
 use crate::admission::Reservation;
 use crate::codec::answer::{Form, Reply};
 use crate::codec::compression::Encoding;
 use crate::codec::frame::{self, buffer, put_frame};
-use crate::codec::place::Placed;
 use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Result;
 use bytes::{BufMut, Bytes};
@@ -146,18 +145,6 @@ fn put_meta(out: &mut Vec<u8>, output: &OutputTensor) {
             put_varint(out, dim as u64);
         }
     }
-    if let Some(placed) = output.placed {
-        parameters(placed).for_each(|one| one.put(out));
-    }
-}
-
-/// What says where an output is, one entry of a `map<string, InferParameter>` each.
-fn parameters(placed: Placed<'_>) -> impl Iterator<Item = Parameter<'_>> {
-    let Placed { region, offset, byte_size } = placed;
-    let offset = (offset > 0).then_some(("shared_memory_offset", Choice::Int(offset)));
-    let region = ("shared_memory_region", Choice::Text(region));
-    let size = ("shared_memory_byte_size", Choice::Int(byte_size));
-    [Some(region), offset, Some(size)].into_iter().flatten().map(|(key, choice)| Parameter { key, choice })
 }
 
 fn head_len(head: &AnswerHead) -> usize {
@@ -170,8 +157,7 @@ fn output_len(output: &OutputTensor) -> usize {
 
 fn meta_len(output: &OutputTensor) -> usize {
     let dims = if output.shape.is_empty() { 0 } else { len_field(3, dims_len(output)) };
-    let placed = output.placed.map_or(0, |placed| parameters(placed).map(|one| one.len()).sum());
-    text_len(1, output.name) + text_len(2, output.datatype.name()) + dims + placed
+    text_len(1, output.name) + text_len(2, output.datatype.name()) + dims
 }
 
 fn dims_len(output: &OutputTensor) -> usize {

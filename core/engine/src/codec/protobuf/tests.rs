@@ -4,7 +4,7 @@ use crate::codec::oracle::{
     BoolResponse, InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelRef,
     ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
 };
-use crate::codec::place::{Place, Placed};
+use crate::codec::place::Place;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::NEVER;
@@ -208,30 +208,6 @@ fn places_of_another_type_are_refused() {
     }
 }
 
-#[test]
-fn an_answer_names_the_places_of_its_outputs() {
-    let output = |offset| OutputTensor {
-        name: "y",
-        datatype: Datatype::Fp32,
-        shape: [1, 2].as_slice().into(),
-        data: &[],
-        binary: false,
-        placed: Some(Placed { region: "r", offset, byte_size: 300 }),
-    };
-    let head = AnswerHead { model: "m", version: "1", id: None };
-    let plain = encode_infer(&head, &[output(0), output(70_000)], false, &boundless()).unwrap();
-    let answer = ModelInferResponse::decode(plain).unwrap();
-    assert_eq!(answer.raw_output_contents, [Bytes::new(), Bytes::new()]);
-    let place = |offset: &[i64]| {
-        let offset = offset.iter().map(|&one| ("shared_memory_offset", ParameterChoice::Int64(one)));
-        let region = ("shared_memory_region", ParameterChoice::String("r".into()));
-        let size = ("shared_memory_byte_size", ParameterChoice::Int64(300));
-        place_of([region, size].into_iter().chain(offset).collect())
-    };
-    assert_eq!(answer.outputs[0].parameters, place(&[]));
-    assert_eq!(answer.outputs[1].parameters, place(&[70_000]));
-}
-
 fn unframe(framed: &[u8]) -> &[u8] {
     let (head, message) = framed.split_at(5);
     assert_eq!(head[0], 0);
@@ -294,7 +270,7 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
         shape: [100_000].as_slice().into(),
         data: &data,
         binary: false,
-        placed: None,
+        placed: false,
     }];
     let head = AnswerHead { model: "m", version: "1", id: None };
     let budget = Budget::of_messages(150_000, 200_000);
@@ -314,7 +290,7 @@ proptest! {
     #[test]
     fn answers_read_back_with_prost(tensors in tensors(), model in ".{0,20}", version in "[0-9]{0,3}", id: Option<String>, last: bool) {
         let outputs: Vec<OutputTensor> = tensors.iter().map(|(name, shape, data)| OutputTensor {
-            name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false, placed: None,
+            name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false, placed: false,
         }).collect();
         let head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
         let plain = encode_infer(&head, &outputs, false, &boundless()).unwrap();

@@ -5,7 +5,6 @@ use crate::batching::assemble;
 use crate::batching::policy::Portion;
 use crate::codec::answer::Reply;
 use crate::codec::bytes_tensor::Marks;
-use crate::codec::place::Placed;
 use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Error;
 use crate::queue::pending::Pending;
@@ -151,7 +150,7 @@ impl Batch {
                 shape: spec.shown(shape, prepared.as_described),
                 data,
                 binary,
-                placed: None,
+                placed: false,
             })
             .collect();
         if let Some(record) = pending.record() {
@@ -163,7 +162,7 @@ impl Batch {
 }
 
 /// Put the data of those outputs that have a destination there.
-fn place<'a>(tensors: &mut [OutputTensor<'a>], destinations: &'a Destinations) -> Result<(), Error> {
+fn place(tensors: &mut [OutputTensor<'_>], destinations: &Destinations) -> Result<(), Error> {
     for (output, tensor) in tensors.iter_mut().enumerate() {
         let Some(slice) = destinations.get(output) else { continue };
         let size = tensor.data.len();
@@ -176,9 +175,7 @@ fn place<'a>(tensors: &mut [OutputTensor<'a>], destinations: &'a Destinations) -
             )));
         }
         slice.write(tensor.data)?;
-        tensor.data = &[];
-        tensor.placed =
-            Some(Placed { region: slice.region(), offset: slice.offset(), byte_size: size as u64 });
+        (tensor.data, tensor.placed) = (&[], true);
     }
     Ok(())
 }
