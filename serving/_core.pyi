@@ -609,6 +609,20 @@ class Server:
         ``trace_id`` (when traced). Of what is not inference (calls, health) only those
         that it has: neither model nor rows, queue or compute."""
 
+    def register_region(
+        self, name: str, key: str, offset: int, byte_size: int
+    ) -> tuple[str, str, str] | None:
+        """Let requests use ``byte_size`` bytes from ``offset`` on of the shared memory object
+        ``key`` as ``name``. None, or the refusal: its error word, its words for clients, and the
+        original for the log."""
+
+    def unregister_region(self, name: str) -> None:
+        """Forget a region, or all of them where ``name`` is empty. What requests use is closed
+        after them."""
+
+    def regions(self) -> list[tuple[str, str, int, int]]:
+        """Name, key, offset and size (bytes) of each, by name."""
+
     def set_admin_port(self, port: int) -> None:
         """So that whoever looks for it on another port is told."""
 

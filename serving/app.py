@@ -51,6 +51,7 @@ from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
 from serving.protocols.repository import RepositoryControl
+from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
 from serving.registry.watch import Watcher
 from serving.settings import Settings
@@ -121,6 +122,7 @@ class Gateway:
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
+        shared = settings.shared_memory.enabled
         context = CallContext(
             self.manager,
             settings.name,
@@ -128,6 +130,7 @@ class Gateway:
             self._told_ports(),
             TraceSettings(TraceControl(self.server, settings), gates.doors),
             LogSettings(LEVELS_WRITTEN, gates.doors),
+            SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)

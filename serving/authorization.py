@@ -237,7 +237,7 @@ def open_gates(settings: Settings) -> Gates:
         Gate(settings.host, token, _ON_THE_DOORS),
     )
     controlled = {"admin_host": gates.admin}
-    if settings.model_control != "poll":
+    if settings.model_control != "poll" or settings.shared_memory.enabled:
         controlled["host"] = gates.doors
     for setting, gate in controlled.items():
         if gate.shut:

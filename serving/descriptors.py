@@ -1,7 +1,7 @@
 """How many file descriptors this process may have, and who gets them (fault 107).
 
 Client connections never get all of them: the admin port, children (sockets, shared memory),
-model files and logs keep a reserve.
+model files and logs keep a reserve, and so does the shared memory of clients.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ class Places:
     advice: str
 
 
-def places(wanted: int, limit: int | None) -> Places:
+def places(wanted: int, limit: int | None, regions: int = 0) -> Places:
     """Who gets how many of ``limit`` descriptors (None: there is no limit) where the settings
-    want ``wanted`` client connections. Pure."""
+    want ``wanted`` client connections; clients' shared memory may take ``regions`` of them, of
+    a quarter at most. Pure."""
     advice = "raise limits.max_connections"
     if limit is None:
         return Places(wanted, _MOST_ADMIN, advice)
     reserve = min(limit // 2, _MOST_RESERVED)
-    clients = min(wanted, limit - reserve)
+    kept = min(regions, limit // 4)
+    clients = min(wanted, limit - reserve - kept)
     if clients < wanted:
         advice = (
             f"the limit of open files is {limit}: raise it (ulimit -Hn, LimitNOFILE, nofile) to"
-            f" {wanted + min(wanted, _MOST_RESERVED)} for limits.max_connections"
+            f" {wanted + min(wanted, _MOST_RESERVED) + regions} for limits.max_connections"
         )
     return Places(clients, min(_MOST_ADMIN, max(_LEAST_ADMIN, reserve // 4)), advice)
 

@@ -3,11 +3,12 @@ changed of what is observed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
 from serving.protocols.repository import RepositoryControl
+from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
 from serving.protocols.views import Directory
 
@@ -24,6 +25,7 @@ class CallContext:
     ports: Ports | None = None
     traces: TraceSettings | None = None
     log: LogSettings | None = None
+    shared_memory: SharedMemory = field(default_factory=SharedMemory)
 
     @property
     def loads(self) -> bool:
@@ -35,6 +37,7 @@ class CallContext:
         """Triton's that work here by the settings."""
         works = {
             "model_repository": self.loads,
+            "system_shared_memory": self.shared_memory.works,
             "trace": self.traces is not None and self.traces.control.has_target,
             "logging": self.log is not None,
         }

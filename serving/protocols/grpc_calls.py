@@ -68,6 +68,33 @@ def _control(context: CallContext, call: _core.Call) -> Later:
     return control.unload(name, parameters)
 
 
+def _regions(context: CallContext, call: _core.Call) -> bytes:
+    """Their messages are small, and read before anybody asks whether the caller may."""
+    request, headers = _request(call, MAX_BODY_BYTES), call.headers
+    shared_memory = context.shared_memory
+    match call.method:
+        case "SystemSharedMemoryStatus":
+            response = messages.SystemSharedMemoryStatusResponse()
+            for one in shared_memory.status(request.name):
+                region = response.regions[one.name]
+                region.name, region.key = one.name, one.key
+                region.offset, region.byte_size = one.offset, one.byte_size
+            return bytes(response.SerializeToString())
+        case "SystemSharedMemoryRegister":
+            place = (request.name, request.key, request.offset, request.byte_size)
+            shared_memory.register(headers, *place)
+        case "SystemSharedMemoryUnregister":
+            shared_memory.unregister(headers, request.name)
+        case "CudaSharedMemoryStatus":
+            shared_memory.cuda_status(request.name)
+        case "CudaSharedMemoryRegister":
+            shared_memory.register_cuda(headers, request.name)
+        case _:
+            shared_memory.unregister_cuda(headers)
+    # The answers to all but the first have no fields that would be set.
+    return b""
+
+
 def _value(parameter: Any) -> Any:
     choice = parameter.WhichOneof("parameter_choice")
     return None if choice is None else getattr(parameter, choice)
@@ -137,6 +164,11 @@ _GUARDED: Mapping[str, Callable[[CallContext, _core.Call], bytes | Later]] = {
     "RepositoryModelUnload": _control,
     "TraceSetting": _trace_setting,
     "LogSettings": _log_settings,
+    **{
+        f"{kind}SharedMemory{verb}": _regions
+        for kind in ("System", "Cuda")
+        for verb in ("Status", "Register", "Unregister")
+    },
 }
 
 HANDLERS: Mapping[str, Handler] = {

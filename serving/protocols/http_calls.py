@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from serving.errors import ErrorCode, ServingError
 from serving.model_config import message_to_json_dict
@@ -246,13 +247,54 @@ def _unbuilt(what: str) -> Handler:
 _MODEL = r"/v2/models/(?P<model>[^/]+)"
 _VERSION = r"(?:/versions/(?P<version>[0-9]+))?"
 _REPOSITORY = r"/v2/repository(?:/(?P<repository>[^/]+))?"
+_SYSTEM, _CUDA = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
+_REGION = r"/region/(?P<region>[^/]+)"
+_ANY_REGION = f"(?:{_REGION})?"
 _GENERATE = _unbuilt("the generate extension")
 
 
-def _shared_memory(kind: str) -> list[tuple[str, Mapping[str, Handler]]]:
-    base = rf"/v2/{kind}sharedmemory(?:/region/(?P<region>[^/]+))?"
-    refuse = _unbuilt("shared memory")
-    return [(f"{base}/status", {"GET": refuse}), (f"{base}/(?:un)?register", {"POST": refuse})]
+def _region(request: Request) -> str:
+    return unquote(request.parts["region"] or "", errors="replace")
+
+
+def _region_status(request: Request) -> Any:
+    return [one._asdict() for one in request.context.shared_memory.status(_region(request))]
+
+
+def _register_region(request: Request) -> Any:
+    body = _json_object(request.call.body)
+    key = body.get("key")
+    if not isinstance(key, str):
+        raise ServingError(ErrorCode.BAD_REQUEST, "'key' must be a string")
+    place = (key, _size(body, "offset", 0), _size(body, "byte_size"))
+    request.context.shared_memory.register(request.call.headers, _region(request), *place)
+    return b""
+
+
+def _size(body: dict[str, Any], key: str, default: int | None = None) -> int:
+    found = body.get(key, default)
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found < 2**64:
+        raise ServingError(ErrorCode.BAD_REQUEST, f"'{key}' must be an integer of 0 to 2^64 - 1")
+    return found
+
+
+def _unregister_region(request: Request) -> Any:
+    request.context.shared_memory.unregister(request.call.headers, _region(request))
+    return b""
+
+
+def _cuda_status(request: Request) -> Any:
+    return request.context.shared_memory.cuda_status(_region(request))
+
+
+def _register_cuda(request: Request) -> Any:
+    request.context.shared_memory.register_cuda(request.call.headers, _region(request))
+    return b""
+
+
+def _unregister_cuda(request: Request) -> Any:
+    request.context.shared_memory.unregister_cuda(request.call.headers)
+    return b""
 
 
 _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
@@ -274,7 +316,11 @@ _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (_REPOSITORY + "/index", {"POST": _repository_index}),
     (_REPOSITORY + "/models/(?P<model>[^/]+)/load", {"POST": _load}),
     (_REPOSITORY + "/models/(?P<model>[^/]+)/unload", {"POST": _unload}),
-    *_shared_memory("system"),
-    *_shared_memory("cuda"),
+    (_SYSTEM + _ANY_REGION + "/status", {"GET": _region_status}),
+    (_SYSTEM + _REGION + "/register", {"POST": _register_region}),
+    (_SYSTEM + _ANY_REGION + "/unregister", {"POST": _unregister_region}),
+    (_CUDA + _ANY_REGION + "/status", {"GET": _cuda_status}),
+    (_CUDA + _REGION + "/register", {"POST": _register_cuda}),
+    (_CUDA + _ANY_REGION + "/unregister", {"POST": _unregister_cuda}),
 ]
 ROUTES = tuple((re.compile(pattern), verbs) for pattern, verbs in _ROWS)

@@ -187,6 +187,18 @@ class ControlSettings(Section):
     )
 
 
+class SharedMemorySettings(Section):
+    enabled: bool = Field(
+        default=False,
+        description="Let clients on this machine register shared memory for tensors to come from"
+        " and go to.",
+    )
+    max_regions: Count = Field(
+        default=256, description="Regions that are registered at once, a descriptor each."
+    )
+    max_bytes: Count = Field(default=1073741824, description="Of all regions together (bytes).")
+
+
 class LoadingSettings(Section):
     trial: Literal["auto", "on", "off"] = Field(
         default="auto",

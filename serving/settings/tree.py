@@ -25,6 +25,7 @@ from serving.settings.sections import (
     RequestLogSettings,
     RolloutSettings,
     Section,
+    SharedMemorySettings,
     ShutdownSettings,
     StateSettings,
     Text,
@@ -96,6 +97,7 @@ class Settings(Section):
     state: StateSettings = StateSettings()
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
+    shared_memory: SharedMemorySettings = SharedMemorySettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -135,7 +137,8 @@ class Settings(Section):
     @property
     def places(self) -> descriptors.Places:
         """Connections that are taken, as the limit of open files stands now."""
-        return descriptors.places(self.limits.max_connections, descriptors.limit_now())
+        regions = self.shared_memory.max_regions if self.shared_memory.enabled else 0
+        return descriptors.places(self.limits.max_connections, descriptors.limit_now(), regions)
 
     @property
     def models_bytes(self) -> int:
@@ -178,6 +181,9 @@ class Settings(Section):
             "io_threads": self.io_threads,
             "permits": self.permits,
             "lend_permit_s": self.threads.lend_permit_s,
+            "shared_memory": self.shared_memory.enabled,
+            "max_regions": self.shared_memory.max_regions,
+            "max_region_bytes": self.shared_memory.max_bytes,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,34 @@ WAYS = {
 def test_perf_analyzer_measures_without_a_failure(
     analyzer: tuple[Path, dict[str, str]], gateway: Gateway, tmp_path: Path, way: str, model: str
 ) -> None:
+    _measures(analyzer, gateway, tmp_path, way, model)
+
+
+@pytest.mark.parametrize("way", ["grpc", "grpc streaming", "http binary"])
+def test_perf_analyzer_measures_shared_memory(
+    analyzer: tuple[Path, dict[str, str]],
+    start_gateway: Callable[..., Gateway],
+    common_repository: Path,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    gateway = start_gateway(common_repository, {"shared_memory.enabled": "true"})
+    shared = ("--shared-memory", "system", "--output-shared-memory-size", "1024")
+    _measures(analyzer, gateway, tmp_path, way, "add_sub", *shared)
+    assert '"event":"region_registered"' in gateway.log().replace(": ", ":")
+
+
+def _measures(
+    analyzer: tuple[Path, dict[str, str]],
+    gateway: Gateway,
+    tmp_path: Path,
+    way: str,
+    model: str,
+    *more: str,
+) -> None:
     binary, environment = analyzer
     url = gateway.grpc if "grpc" in way else gateway.http
-    command = [str(binary), "-m", model, "-u", url, *WAYS[way], "--concurrency-range", "4"]
+    command = [str(binary), "-m", model, "-u", url, *WAYS[way], *more, "--concurrency-range", "4"]
     command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
     command += ["-s", "999", "-r", "3", "--percentile=95", "-f", str(tmp_path / "report.csv")]
     if model == "cumulative":

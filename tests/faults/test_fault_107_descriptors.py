@@ -39,6 +39,11 @@ def test_fault_107_half_is_kept_and_no_more_than_a_thousand(
     assert ("limit of open files" in found.advice) == (clients < 10_000)
 
 
+@pytest.mark.parametrize(("regions", "clients"), [(0, 512), (100, 412), (1000, 256)])
+def test_fault_107_shared_memory_of_clients_is_kept_apart(regions: int, clients: int) -> None:
+    assert places(10_000, 1024, regions).clients == clients
+
+
 def test_fault_107_the_operator_still_gets_through(
     start_gateway: Callable[..., Gateway], repository: Path
 ) -> None:

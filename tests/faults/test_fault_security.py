@@ -174,7 +174,7 @@ def test_fault_67_shared_memory_is_off(gateway: Gateway) -> None:
                 del request.raw_input_contents[:]
             error = refusal(rpc.ModelInfer, request)
             assert error.code() == grpc.StatusCode.UNIMPLEMENTED
-            assert "shared memory is not supported" in error.details()
+            assert error.details().startswith("Client shared memory is disabled")
             assert REGION not in error.details()
     one = {"name": "x", "shape": [1, 4], "datatype": "FP32"}
     data = {"data": [0] * 4}

@@ -23,6 +23,7 @@ pub mod queue;
 pub mod random;
 pub mod routes;
 pub mod scheduling;
+pub mod shared_memory;
 pub mod stats;
 pub mod status;
 pub mod stop;

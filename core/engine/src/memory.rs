@@ -5,6 +5,7 @@ use crate::admission::Reservation;
 use crate::error::{Error, ErrorCode, Result};
 use bytes::Bytes;
 use std::alloc::{Layout, alloc, dealloc};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -125,6 +126,30 @@ impl AlignedBuf {
         }
         self.len += more.len();
         Ok(())
+    }
+
+    /// Let `read` write to `more` bytes of room behind the content: it says how many it wrote, from
+    /// the room's start on, or why not.
+    ///
+    /// # Safety
+    /// It has written as many as it says.
+    pub unsafe fn fill<E>(
+        &mut self,
+        more: usize,
+        read: impl FnOnce(&mut [MaybeUninit<u8>]) -> std::result::Result<usize, E>,
+    ) -> Result<std::result::Result<usize, E>> {
+        let need = (self.skew + self.len).checked_add(more).ok_or_else(none_left)?;
+        if need > self.capacity {
+            self.grow(need)?;
+        }
+        // SAFETY: there is room for `more` behind the content, borrowed mutably with `self`; it
+        // need not be initialised.
+        let room = unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().add(self.skew + self.len).cast(), more)
+        };
+        let came = read(room);
+        self.len += came.as_ref().map_or(0, |&came| came.min(more));
+        Ok(came)
     }
 
     fn grow(&mut self, capacity: usize) -> Result<()> {

@@ -22,6 +22,7 @@ const ORDER: &[&str] = &[
     "random",
     "admission",
     "memory",
+    "shared_memory",
     "loans",
     "offload",
     "stats",

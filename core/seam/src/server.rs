@@ -13,6 +13,7 @@ use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
 use engine::observe::trace_rules::TraceRules;
 use engine::routes::{Route as InnerRoute, Shadow, is_alias};
+use engine::shared_memory::Rules as RegionRules;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
@@ -117,6 +118,30 @@ impl Server {
             None => Ok(None),
             Some(events) => events.iter().map(|e| event_dict(py, e)).collect::<PyResult<_>>().map(Some),
         }
+    }
+
+    /// `None`, or the refusal: its error word, its words, and the original for the log.
+    fn register_region(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        key: &str,
+        offset: u64,
+        byte_size: u64,
+    ) -> Option<(&'static str, String, String)> {
+        let regions = &self.inner.shared().regions;
+        let done = py.detach(|| regions.register(name, key, offset, byte_size));
+        done.err().map(|error| (error.code.name(), error.message, error.detail.unwrap_or_default()))
+    }
+
+    fn unregister_region(&self, py: Python<'_>, name: &str) {
+        py.detach(|| self.inner.shared().regions.unregister(name));
+    }
+
+    /// Name, key, offset and bytes of each.
+    fn regions(&self) -> Vec<(String, String, u64, u64)> {
+        let all = self.inner.shared().regions.all();
+        all.into_iter().map(|one| (one.name, one.key, one.offset, one.byte_size)).collect()
     }
 
     /// So that whoever looks for it on another port is told.
@@ -266,6 +291,11 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
             "gzip" => Compression::Always(Encoding::Gzip),
             "deflate" => Compression::Always(Encoding::Deflate),
             other => return Err(value_error(format!("unknown compression '{other}'"))),
+        },
+        shared_memory: RegionRules {
+            enabled: keys.take("shared_memory")?,
+            max_regions: keys.take("max_regions")?,
+            max_bytes: keys.take("max_region_bytes")?,
         },
     };
     let permits = keys.take("permits")?;

@@ -107,6 +107,9 @@ CHANGED: dict[str, tuple[str, object]] = {
     "registry.watch": ("false", False),
     "registry.follow_symlinks": ("true", True),
     "control.uploads": ("true", True),
+    "shared_memory.enabled": ("true", True),
+    "shared_memory.max_regions": ("3", 3),
+    "shared_memory.max_bytes": ("4096", 4096),
     "loading.trial": ("off", "off"),
     "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),
@@ -152,6 +155,9 @@ CORE = {
     "io_threads": "threads.io",
     "permits": "threads.permits",
     "lend_permit_s": "threads.lend_permit_s",
+    "shared_memory": "shared_memory.enabled",
+    "max_regions": "shared_memory.max_regions",
+    "max_region_bytes": "shared_memory.max_bytes",
 }
 
 

@@ -131,12 +131,6 @@ def test_loading_by_call_is_refused_while_directories_are_followed(method: str) 
 @pytest.mark.parametrize(
     "method",
     [
-        "SystemSharedMemoryStatus",
-        "SystemSharedMemoryRegister",
-        "SystemSharedMemoryUnregister",
-        "CudaSharedMemoryStatus",
-        "CudaSharedMemoryRegister",
-        "CudaSharedMemoryUnregister",
         "TraceSetting",
         "LogSettings",
         "NoSuchMethod",

@@ -280,9 +280,6 @@ def test_head_is_answered_like_get() -> None:
         ("POST", "/v2/models/m/trace/setting"),
         ("POST", "/v2/models/m/generate"),
         ("POST", "/v2/models/m/versions/1/generate_stream"),
-        ("GET", "/v2/systemsharedmemory/status"),
-        ("POST", "/v2/systemsharedmemory/region/r/register"),
-        ("POST", "/v2/cudasharedmemory/unregister"),
         ("POST", "/v2/repository/r/models/m/load"),
     ],
 )

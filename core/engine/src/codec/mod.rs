@@ -14,6 +14,7 @@ pub mod compression;
 pub mod frame;
 pub mod json;
 pub mod names;
+pub mod place;
 pub mod prepare;
 pub mod protobuf;
 pub mod typed;
@@ -24,6 +25,7 @@ mod oracle;
 
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
+use place::Place;
 use std::sync::Arc;
 
 /// More inputs or outputs than any model has; a bound on hostile requests.
@@ -52,7 +54,7 @@ impl InferRequest {
     /// names, ids, shapes, and the lists of them.
     pub fn owned_bytes(&self) -> usize {
         let inputs = self.inputs.iter().map(InputTensor::owned_bytes).sum::<usize>();
-        let outputs = self.outputs.iter().map(|output| output.name.capacity()).sum::<usize>();
+        let outputs = self.outputs.iter().map(RequestedOutput::owned_bytes).sum::<usize>();
         size_of::<Self>()
             + self.inputs.capacity() * size_of::<InputTensor>()
             + self.outputs.capacity() * size_of::<RequestedOutput>()
@@ -61,6 +63,12 @@ impl InferRequest {
             + self.model.len()
             + self.version.capacity()
             + self.id.as_ref().map_or(0, |id| id.len())
+    }
+
+    /// Whether any tensor of it is in shared memory, or goes there.
+    pub fn uses_shared_memory(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input.payload, Payload::Shared(_)))
+            || self.outputs.iter().any(|output| output.place.is_some())
     }
 }
 
@@ -78,6 +86,7 @@ impl InputTensor {
         let dims = if self.shape.spilled() { self.shape.capacity() * size_of::<i64>() } else { 0 };
         let parts = match &self.payload {
             Payload::Typed(parts) => parts.capacity() * size_of::<Bytes>(),
+            Payload::Shared(place) => place.region.capacity(),
             Payload::Raw(_) | Payload::Json { .. } | Payload::Missing => 0,
         };
         self.name.capacity() + self.datatype.capacity() + dims + parts
@@ -93,6 +102,8 @@ pub enum Payload {
     Typed(Vec<Bytes>),
     /// Converted from JSON already: raw as above, of the datatype named, `count` elements.
     Json { data: Bytes, count: usize },
+    /// Raw as above, to be read before it is prepared.
+    Shared(Place),
     /// No data came for this input.
     Missing,
 }
@@ -104,6 +115,14 @@ pub struct RequestedOutput {
     pub binary: Option<bool>,
     /// `parameters.classification`; 0 = none: the output itself.
     pub classes: usize,
+    /// Where its data goes, when not into the answer.
+    pub place: Option<Place>,
+}
+
+impl RequestedOutput {
+    fn owned_bytes(&self) -> usize {
+        self.name.capacity() + self.place.as_ref().map_or(0, |place| place.region.capacity())
+    }
 }
 
 /// One output to encode.
@@ -116,6 +135,8 @@ pub struct OutputTensor<'a> {
     pub data: &'a [u8],
     /// HTTP: in the binary part rather than in JSON.
     pub binary: bool,
+    /// It went elsewhere, and is empty here.
+    pub placed: bool,
 }
 
 /// What every answer names.

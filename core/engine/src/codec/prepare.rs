@@ -72,7 +72,7 @@ fn walked(input: &InputTensor) -> usize {
     match &input.payload {
         Payload::Typed(parts) => parts.iter().map(Bytes::len).sum(),
         Payload::Raw(data) if input.datatype == Datatype::Bytes.name() => data.len(),
-        Payload::Raw(_) | Payload::Json { .. } | Payload::Missing => 0,
+        Payload::Raw(_) | Payload::Json { .. } | Payload::Shared(_) | Payload::Missing => 0,
     }
 }
 

@@ -19,7 +19,7 @@ pub use answer::{
 };
 pub use health::{ServingStatus, decode_health_check, encode_health_check, encode_health_list};
 pub use reflection::reflect;
-pub(super) use refusals::{no_data, no_sequences, no_shared_classes, no_shared_memory, reserved};
+pub(super) use refusals::{no_data, no_sequences, no_shared_classes, reserved};
 pub use request::{decode_infer, decode_model_ref};
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! One engine behind every door: ask the table once who answers, hold the request against that
 //! version, join its line, wait for the answer, count the outcome.
 
-use super::Shared;
+use super::{Shared, shared_tensors};
 use crate::admission::Reservation;
 use crate::codec::InferRequest;
 use crate::codec::answer::{Answer, Encode, Form, Reply};
@@ -13,6 +13,7 @@ use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
 use crate::routes::{Key, Reference, Resolved};
+use crate::shared_memory::Destinations;
 use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
 use http::{HeaderMap, HeaderName};
@@ -253,13 +254,18 @@ pub async fn run(
     decoded: DecodedRequest,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let DecodedRequest { request, encode, deadline, mut reservation, key } = decoded;
+    let DecodedRequest { mut request, encode, deadline, mut reservation, key } = decoded;
     guard.named(&request.model);
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }
-    let request = Arc::new(request);
     let mut queue = guard.resolve(reference(&request), key)?;
+    let mut destinations = Destinations::default();
+    if request.uses_shared_memory() {
+        let bringing = shared_tensors::bring(shared, request, deadline, reservation);
+        (request, destinations, reservation) = Box::pin(bringing).await?;
+    }
+    let request = Arc::new(request);
     let converted = prepare::converted_bytes(&request);
     if converted > 0 {
         reservation.take(converted)?;
@@ -273,6 +279,7 @@ pub async fn run(
         let meta = RequestMeta {
             id: request.id.clone(),
             encode,
+            destinations: destinations.clone(),
             priority: request.priority,
             deadline,
             mailbox: Some(mailbox.clone()),
@@ -337,8 +344,11 @@ async fn prepare_for(
         (prepare::prepare(request, queue.signature(), &queue.limits(&NEVER))?, held)
     };
     // Before running, not after.
-    for wanted in prepared.outputs.iter().filter(|wanted| wanted.classes == 0) {
-        form.takes(&queue.signature().outputs[wanted.place], wanted.binary)?;
+    for (output, wanted) in prepared.outputs.iter().enumerate() {
+        let placed = request.outputs.get(output).is_some_and(|asked| asked.place.is_some());
+        if wanted.classes == 0 && !placed {
+            form.takes(&queue.signature().outputs[wanted.place], wanted.binary)?;
+        }
     }
     Ok((prepared, held))
 }

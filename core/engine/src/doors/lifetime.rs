@@ -393,6 +393,7 @@ mod tests {
             address_share: 1.0,
             request_timeout: None,
             grpc_compression: Compression::Auto,
+            shared_memory: Default::default(),
         }
     }
 

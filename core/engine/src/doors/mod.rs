@@ -17,6 +17,7 @@ pub mod pace;
 pub mod present;
 pub mod read_ahead;
 mod server;
+mod shared_tensors;
 pub mod signpost;
 pub mod silence;
 pub mod socket;
@@ -36,6 +37,7 @@ use crate::observe::{Observer, RequestRecord, trace};
 use crate::offload::Offload;
 use crate::queue::mailbox::Mailbox;
 use crate::routes::{Route, Routes};
+use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use std::future::Future;
@@ -79,6 +81,7 @@ pub struct Config {
     pub address_share: f64,
     pub request_timeout: Option<Duration>,
     pub grpc_compression: Compression,
+    pub shared_memory: RegionRules,
 }
 
 /// What all I/O threads see.
@@ -92,6 +95,7 @@ pub struct Shared {
     pub windows: Arc<windows::Windows>,
     pub offload: Arc<Offload>,
     pub loans: Arc<Loans>,
+    pub regions: Regions,
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
     pub unresolved: Arc<Stats>,
@@ -139,6 +143,7 @@ impl Shared {
             loans: Loans::new(budget.clone()),
             budget,
             offload: Offload::new(config.io_threads),
+            regions: Regions::new(config.shared_memory),
             config,
             routes: Routes::default(),
             events: Events::default(),

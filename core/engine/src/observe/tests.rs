@@ -58,6 +58,7 @@ fn config() -> Config {
         address_share: 1.0,
         request_timeout: None,
         grpc_compression: Compression::None,
+        shared_memory: Default::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::codec::prepare::Prepared;
 use crate::error::Error;
 use crate::loans::Weight;
 use crate::observe::RequestRecord;
+use crate::shared_memory::Destinations;
 use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,6 +33,8 @@ pub struct Pending {
     pub level: usize,
     pub id: Option<Arc<str>>,
     pub encode: Encode,
+    /// Where its outputs go that are not in the answer.
+    pub(super) destinations: Destinations,
     pub arrived: Instant,
     pub deadline: Option<Instant>,
     /// The answers so far to the pieces of a request that is larger than a batch.
@@ -55,6 +58,7 @@ struct Slot {
 pub struct RequestMeta {
     pub id: Option<Arc<str>>,
     pub encode: Encode,
+    pub destinations: Destinations,
     pub priority: u64,
     pub deadline: Option<Instant>,
     pub mailbox: Option<Arc<Mailbox>>,
@@ -76,6 +80,7 @@ impl Pending {
             level,
             id: meta.id,
             encode: meta.encode,
+            destinations: meta.destinations,
             arrived,
             deadline,
             pieces: Mutex::default(),

@@ -7,6 +7,7 @@ use crate::codec::prepare::{PreparedTensor, WantedOutput};
 use crate::loans::Weight;
 use crate::queue::batch::OutputView;
 use crate::queue::pending::expired;
+use crate::shared_memory::Destinations;
 use crate::tensor::{Datatype, Shape, TensorSpec};
 use bytes::Bytes;
 use std::future::Future;
@@ -54,6 +55,7 @@ fn meta(id: i32, deadline: Option<Instant>) -> RequestMeta {
     RequestMeta {
         id: Some(id.to_string().into()),
         encode: Encode { form: &InferAnswer, encoding: Encoding::Identity },
+        destinations: Destinations::default(),
         priority: 0,
         deadline,
         mailbox: None,

@@ -8,7 +8,7 @@ fn of() -> Reservation {
 }
 
 fn output<'a>(datatype: Datatype, shape: &[i64], data: &'a [u8]) -> OutputTensor<'a> {
-    OutputTensor { name: "y", datatype, shape: Shape::from_slice(shape), data, binary: false }
+    OutputTensor { name: "y", datatype, shape: Shape::from_slice(shape), data, binary: false, placed: false }
 }
 
 fn texts(data: &[u8]) -> Vec<String> {

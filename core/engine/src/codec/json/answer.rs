@@ -76,7 +76,7 @@ pub fn encode_infer(
             out.push(b',');
         }
         tensor(out, output);
-        if !output.binary {
+        if !output.binary && !output.placed {
             data(&mut buffer, output)?;
         }
         buffer.room(ENDS)?.push(b'}');
@@ -161,6 +161,10 @@ fn tensor(out: &mut Vec<u8>, output: &OutputTensor) {
     out.extend_from_slice(output.datatype.name().as_bytes());
     out.extend_from_slice(b"\",\"shape\":");
     list(out, output.shape.iter(), |out, &dim| integer(out, dim));
+    // Clients of Triton's take parameters to mean binary data.
+    if output.placed {
+        return;
+    }
     if output.binary {
         out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
         integer(out, output.data.len());

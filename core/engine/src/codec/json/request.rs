@@ -3,7 +3,8 @@
 use super::data::{self, Elements, Leaves};
 use super::document::{Document, kind};
 use crate::admission::Reservation;
-use crate::codec::protobuf::{no_sequences, no_shared_classes, no_shared_memory, reserved};
+use crate::codec::place::Placing;
+use crate::codec::protobuf::{no_sequences, no_shared_classes, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -25,7 +26,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// `BadRequest` for everything malformed, out of range or of the wrong type
 /// (faults 51, 58-60) and for binary sizes that do not add up; `Full` where there is no room;
-/// `Unimplemented` for sequences and shared memory; and those of `stop`.
+/// `Unimplemented` for sequences; and those of `stop`.
 pub fn decode_infer(
     stop: &Stop,
     model: &str,
@@ -225,7 +226,7 @@ impl<'a> Decoder<'a> {
         let name = name.ok_or_else(|| Error::bad("an input has no 'name'"))?;
         let shape = shape.ok_or_else(|| lacks(&name, "shape"))?;
         let datatype = datatype.ok_or_else(|| lacks(&name, "datatype"))?;
-        let payload = self.payload(&name, &datatype, &shape, &parameters, data)?;
+        let payload = self.payload(&name, &datatype, &shape, parameters, data)?;
         Ok(InputTensor { name, datatype, shape, payload })
     }
 
@@ -255,13 +256,13 @@ impl<'a> Decoder<'a> {
         name: &str,
         datatype: &str,
         shape: &Shape,
-        parameters: &InputParameters,
+        parameters: InputParameters,
         data: Data<'a>,
     ) -> Result<Payload> {
         let has_data = !matches!(data, Data::Absent);
         let sources = usize::from(has_data)
             + usize::from(parameters.binary_size.is_some())
-            + usize::from(parameters.shared);
+            + usize::from(parameters.placing.region.is_some());
         if sources != 1 {
             return Err(Error::bad(format!(
                 "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', \
@@ -269,6 +270,7 @@ impl<'a> Decoder<'a> {
                 shown(name)
             )));
         }
+        let place = parameters.placing.place(name)?;
         match (data, parameters.binary_size) {
             (Data::Read(Leaves { data, count }), _) => Ok(Payload::Json { data, count }),
             (Data::Later(text), _) => match Datatype::from_name(datatype) {
@@ -282,7 +284,7 @@ impl<'a> Decoder<'a> {
                 None => Ok(Payload::Missing),
             },
             (Data::Absent, Some(size)) => self.take_binary(name, size).map(Payload::Raw),
-            (Data::Absent, None) => Err(no_shared_memory("input", name)),
+            (Data::Absent, None) => Ok(place.map_or(Payload::Missing, Payload::Shared)),
         }
     }
 
@@ -345,11 +347,15 @@ impl<'a> Decoder<'a> {
             next = self.document.next_key(key)?;
         }
         let name = name.ok_or_else(|| Error::bad("an output has no 'name'"))?;
-        match (parameters.shared, parameters.classes) {
-            (true, 0) => Err(no_shared_memory("output", &name)),
-            (true, _) => Err(no_shared_classes(&name)),
-            (false, classes) => Ok(RequestedOutput { name, binary: parameters.binary, classes }),
+        let OutputParameters { binary, classes, placing } = parameters;
+        if classes > 0 && placing.region.is_some() {
+            return Err(no_shared_classes(&name));
         }
+        let place = placing.place(&name)?;
+        if place.is_some() && binary == Some(true) {
+            return Err(Error::bad("Output can't set both 'shared_memory_region' and 'binary_data'"));
+        }
+        Ok(RequestedOutput { name, binary, classes, place })
     }
 }
 
@@ -375,14 +381,14 @@ fn lacks(name: &str, key: &str) -> Error {
 #[derive(Default)]
 struct InputParameters {
     binary_size: Option<u64>,
-    shared: bool,
+    placing: Placing,
 }
 
 #[derive(Default)]
 struct OutputParameters {
     binary: Option<bool>,
     classes: usize,
-    shared: bool,
+    placing: Placing,
 }
 
 /// The parameters that mean something, of requests, inputs and outputs.
@@ -394,7 +400,9 @@ enum ParameterKey {
     BinaryDataSize,
     BinaryData,
     Classification,
-    SharedMemoryRegion,
+    Region,
+    RegionOffset,
+    RegionSize,
     Sequence(&'static str),
     Reserved(String),
     Other,
@@ -408,7 +416,9 @@ fn parameter_key(text: &str) -> ParameterKey {
         "binary_data_size" => ParameterKey::BinaryDataSize,
         "binary_data" => ParameterKey::BinaryData,
         "classification" => ParameterKey::Classification,
-        "shared_memory_region" => ParameterKey::SharedMemoryRegion,
+        "shared_memory_region" => ParameterKey::Region,
+        "shared_memory_offset" => ParameterKey::RegionOffset,
+        "shared_memory_byte_size" => ParameterKey::RegionSize,
         "sequence_id" => ParameterKey::Sequence("sequence_id"),
         "sequence_start" => ParameterKey::Sequence("sequence_start"),
         "sequence_end" => ParameterKey::Sequence("sequence_end"),
@@ -463,11 +473,7 @@ impl Decoder<'_> {
                 ParameterKey::BinaryDataSize => {
                     parameters.binary_size = Some(decoder.document.unsigned("parameter 'binary_data_size'")?);
                 }
-                ParameterKey::SharedMemoryRegion => {
-                    decoder.document.string("parameter 'shared_memory_region'")?;
-                    parameters.shared = true;
-                }
-                _ => drop(decoder.empty_parameter()?),
+                key => decoder.place_parameter(&key, &mut parameters.placing)?,
             }
             Ok(())
         })?;
@@ -485,15 +491,29 @@ impl Decoder<'_> {
                     let count = decoder.document.unsigned("parameter 'classification'")?;
                     parameters.classes = usize::try_from(count).unwrap_or(usize::MAX);
                 }
-                ParameterKey::SharedMemoryRegion => {
-                    decoder.document.string("parameter 'shared_memory_region'")?;
-                    parameters.shared = true;
-                }
-                _ => drop(decoder.empty_parameter()?),
+                key => decoder.place_parameter(&key, &mut parameters.placing)?,
             }
             Ok(())
         })?;
         Ok(parameters)
+    }
+
+    /// What a tensor's parameter says of its place; others are passed over.
+    fn place_parameter(&mut self, key: &ParameterKey, placing: &mut Placing) -> Result<()> {
+        match key {
+            ParameterKey::Region => {
+                let text = self.document.string("parameter 'shared_memory_region'")?;
+                placing.region = Some(names::name("a shared memory region's name", text)?.to_owned());
+            }
+            ParameterKey::RegionOffset => {
+                placing.offset = Some(self.document.unsigned("parameter 'shared_memory_offset'")?);
+            }
+            ParameterKey::RegionSize => {
+                placing.byte_size = Some(self.document.unsigned("parameter 'shared_memory_byte_size'")?);
+            }
+            _ => drop(self.empty_parameter()?),
+        }
+        Ok(())
     }
 
     /// Passes over a parameter's value and says whether it is 0, "" or false,

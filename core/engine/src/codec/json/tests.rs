@@ -1,5 +1,6 @@
 use super::*;
 use crate::admission::Budget;
+use crate::codec::place::Place;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
 use crate::error::{Error, ErrorCode};
 use crate::stop::{NEVER, Stop};
@@ -207,8 +208,6 @@ fn fault_51_dims_are_64_bit_integers_and_few() {
 #[test]
 fn what_is_not_built_is_said_to_be() {
     for body in [
-        r#"{"inputs":[],"outputs":[{"name":"y","parameters":{"shared_memory_region":"r"}}]}"#,
-        r#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","parameters":{"shared_memory_region":"r"}}]}"#,
         r#"{"inputs":[],"parameters":{"sequence_id":5}}"#,
         r#"{"inputs":[],"parameters":{"sequence_id":"five"}}"#,
         r#"{"inputs":[],"parameters":{"sequence_start":true}}"#,
@@ -231,9 +230,13 @@ fn classes_are_a_number_of_elements() {
     for value in ["-1", "1.5", "\"3\"", "true", "[1]", "18446744073709551616"] {
         assert_eq!(asked(value, "").unwrap_err().code, ErrorCode::BadRequest, "{value}");
     }
-    let error = asked("3", r#","shared_memory_region":"r""#).unwrap_err();
-    assert_eq!(error.code, ErrorCode::BadRequest);
-    assert!(error.message.contains("'y' with parameter 'classification'"), "{}", error.message);
+    for region in
+        [r#","shared_memory_region":"r""#, r#","shared_memory_region":"r","shared_memory_byte_size":4"#]
+    {
+        let error = asked("3", region).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadRequest);
+        assert!(error.message.contains("'y' with parameter 'classification'"), "{}", error.message);
+    }
 }
 
 #[test]
@@ -645,10 +648,42 @@ fn a_raw_body_that_cannot_be_told_apart_is_refused() {
     assert!(error.message.starts_with("For BYTES datatype raw input"));
 }
 
+#[test]
+fn tensors_in_shared_memory_bring_no_data() {
+    let place = r#"{"shared_memory_region":"r","shared_memory_byte_size":8,"shared_memory_offset":4}"#;
+    let body = format!(
+        r#"{{"inputs":[{{"name":"x","shape":[2],"datatype":"FP32","parameters":{place}}}],
+        "outputs":[{{"name":"y","parameters":{place}}},{{"name":"z"}}]}}"#
+    );
+    let request = decode(&body).unwrap();
+    let place = Place { region: "r".into(), offset: 4, byte_size: 8 };
+    let Payload::Shared(found) = &request.inputs[0].payload else { panic!("not shared") };
+    assert_eq!((found, &request.outputs[0].place), (&place, &Some(place.clone())));
+    assert_eq!(request.outputs[1].place, None);
+    for rest in
+        [r#""shared_memory_region":1"#, r#""shared_memory_offset":-1"#, r#""shared_memory_byte_size":1.5"#]
+    {
+        refusal(&format!(r#"{{"inputs":[],"outputs":[{{"name":"y","parameters":{{{rest}}}}}]}}"#));
+    }
+    let both = r#""shared_memory_region":"r","shared_memory_byte_size":8,"binary_data":true"#;
+    let text = refusal(&format!(r#"{{"inputs":[],"outputs":[{{"name":"y","parameters":{{{both}}}}}]}}"#));
+    assert_eq!(text, "Output can't set both 'shared_memory_region' and 'binary_data'");
+}
+
+#[test]
+fn an_output_that_went_elsewhere_has_neither_data_nor_parameters() {
+    for binary in [false, true] {
+        let tensor = OutputTensor { placed: true, ..output(Datatype::Fp16, &[1, 2], &[], binary) };
+        let value: serde_json::Value = serde_json::from_str(&text(&[tensor])).unwrap();
+        let expected = serde_json::json!([{"name": "y", "datatype": "FP16", "shape": [1, 2]}]);
+        assert_eq!(value["outputs"], expected);
+    }
+}
+
 // ----- answers --------------------------------------------------------------
 
 fn output<'a>(datatype: Datatype, shape: &[i64], data: &'a [u8], binary: bool) -> OutputTensor<'a> {
-    OutputTensor { name: "y", datatype, shape: shape.into(), data, binary }
+    OutputTensor { name: "y", datatype, shape: shape.into(), data, binary, placed: false }
 }
 
 fn text(outputs: &[OutputTensor]) -> String {

@@ -36,7 +36,8 @@ pub(super) fn prepare(
         Payload::Json { count, .. } => return Err(wrong_count(model, spec, &shape, expected, *count)),
         // An empty tensor has no data to bring.
         Payload::Missing if expected == 0 => Bytes::new(),
-        Payload::Missing => return Err(protobuf::no_data(&spec.name, model)),
+        // What is in shared memory was read before.
+        Payload::Missing | Payload::Shared(_) => return Err(protobuf::no_data(&spec.name, model)),
     };
     Ok(PreparedTensor::new(shape, data))
 }

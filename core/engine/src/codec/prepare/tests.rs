@@ -91,7 +91,7 @@ fn asked(outputs: &[(&str, Option<bool>)], binary_output: bool) -> Result<Vec<Wa
     sent.binary_output = binary_output;
     sent.outputs = outputs
         .iter()
-        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary, classes: 0 })
+        .map(|(name, binary)| RequestedOutput { name: (*name).into(), binary: *binary, ..Default::default() })
         .collect();
     Ok(prepare(&sent, &model(&[("x", Datatype::Int8, &[1])]), &LIMITS)?.outputs)
 }

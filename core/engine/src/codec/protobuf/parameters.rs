@@ -2,6 +2,8 @@
 
 use super::refusals::{no_sequences, reserved};
 use crate::codec::InferRequest;
+use crate::codec::names;
+use crate::codec::place::{PREFIX, Placing};
 use crate::codec::wire::{Reader, Value};
 use crate::error::{Error, Result};
 
@@ -85,6 +87,29 @@ pub(super) fn classes(parameter: Parameter<'_>) -> Result<usize> {
             Ok(usize::try_from(not_negative("classification", count)?).unwrap_or(usize::MAX))
         }
         _ => Err(wrong_type("classification", "int64_param")),
+    }
+}
+
+/// Takes what a tensor's own parameter says of its place; others say nothing here.
+pub(super) fn read_place(placing: &mut Placing, key: &str, parameter: Parameter<'_>) -> Result<()> {
+    let Some(rest) = key.strip_prefix(PREFIX) else { return Ok(()) };
+    match (rest, parameter) {
+        ("region", Parameter::Text(region)) => {
+            placing.region = Some(names::name("a shared memory region's name", region)?.to_owned());
+        }
+        ("region", _) => return Err(wrong_type(key, "string_param")),
+        ("offset", parameter) => placing.offset = Some(size(key, parameter)?),
+        ("byte_size", parameter) => placing.byte_size = Some(size(key, parameter)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn size(key: &str, parameter: Parameter<'_>) -> Result<u64> {
+    match parameter {
+        Parameter::Int(size) => not_negative(key, size),
+        Parameter::Uint(size) => Ok(size),
+        _ => Err(wrong_type(key, "int64_param")),
     }
 }
 

@@ -20,13 +20,6 @@ pub(in crate::codec) fn no_shared_classes(output: &str) -> Error {
     ))
 }
 
-pub(in crate::codec) fn no_shared_memory(kind: &str, name: &str) -> Error {
-    Error::new(
-        ErrorCode::Unimplemented,
-        format!("shared memory is not supported, {kind} '{}' asks for it", shown(name)),
-    )
-}
-
 pub(in crate::codec) fn no_sequences(key: &str) -> Error {
     Error::new(
         ErrorCode::Unimplemented,

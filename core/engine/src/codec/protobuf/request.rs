@@ -1,7 +1,8 @@
 //! Requests: the fields of a message, as slices of it.
 
-use super::parameters::{self, classes, parameter};
-use super::refusals::{no_data, no_shared_classes, no_shared_memory};
+use super::parameters::{self, classes, parameter, read_place};
+use super::refusals::{no_data, no_shared_classes};
+use crate::codec::place::Placing;
 use crate::codec::wire::{Reader, Value};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
@@ -15,15 +16,12 @@ const MAX_PARTS: usize = 16;
 /// Fields between two looks at whether the work is still wanted.
 const LOOK: usize = 4096;
 
-/// How the parameters of tensors in shared memory begin.
-const SHARED_MEMORY: &str = "shared_memory_";
-
 /// Decodes a `ModelInferRequest`.
 ///
 /// # Errors
 /// `BadRequest` for a malformed message (fault 47), raw and typed contents
 /// together, a wrong number of raw entries (fault 52), or a parameter of the
-/// wrong type; `Unimplemented` for sequences and shared memory; and those of `stop`.
+/// wrong type; `Unimplemented` for sequences; and those of `stop`.
 pub fn decode_infer(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     let mut raw: Vec<Bytes> = Vec::new();
@@ -59,11 +57,15 @@ fn push<T>(list: &mut Vec<T>, what: &str, item: T) -> Result<()> {
     Ok(())
 }
 
-/// Raw entries belong to the inputs in order, one each.
+/// Raw entries belong to the inputs in order, one for each that is not in shared memory.
 fn give_raw(request: &mut InferRequest, raw: Vec<Bytes>) -> Result<()> {
     let model = shown(&request.model);
+    let came = raw.len();
     let mut entries = raw.into_iter();
     for input in &mut request.inputs {
+        if matches!(input.payload, Payload::Shared(_)) {
+            continue;
+        }
         if matches!(input.payload, Payload::Typed(_)) {
             return Err(Error::bad(format!(
                 "contents field must not be specified when using raw_input_contents for '{}' for model '{model}'",
@@ -76,9 +78,8 @@ fn give_raw(request: &mut InferRequest, raw: Vec<Bytes>) -> Result<()> {
     match entries.len() {
         0 => Ok(()),
         surplus => Err(Error::bad(format!(
-            "unexpected additional raw_input_contents for model '{model}': expected {} entries, got {}",
-            request.inputs.len(),
-            request.inputs.len() + surplus
+            "unexpected additional raw_input_contents for model '{model}': expected {} entries, got {came}",
+            came - surplus
         ))),
     }
 }
@@ -87,23 +88,33 @@ fn input(message: &Bytes, encoded: &[u8]) -> Result<InputTensor> {
     let (mut name, mut datatype) = ("", "");
     let mut shape = Shape::new();
     let mut parts: Vec<Bytes> = Vec::new();
-    let mut shared_memory = false;
+    let mut placing = Placing::default();
     let mut reader = Reader::new(encoded);
     while let Some((number, value)) = reader.field()? {
         match number {
             1 => name = names::name("an input's name", value.text()?)?,
             2 => datatype = names::name("an input's datatype", value.text()?)?,
             3 => dims(&mut shape, value, name)?,
-            4 => shared_memory |= parameter(value.len()?)?.0.starts_with(SHARED_MEMORY),
+            4 => {
+                let (key, parameter) = parameter(value.len()?)?;
+                read_place(&mut placing, key, parameter)?;
+            }
             5 if parts.len() < MAX_PARTS => parts.push(message.slice_ref(value.len()?)),
             5 => return Err(Error::bad(format!("input '{}' has too many contents fields", shown(name)))),
             _ => {}
         }
     }
-    if shared_memory {
-        return Err(no_shared_memory("input", name));
-    }
-    let payload = if parts.is_empty() { Payload::Missing } else { Payload::Typed(parts) };
+    let payload = match placing.place(name)? {
+        None if parts.is_empty() => Payload::Missing,
+        None => Payload::Typed(parts),
+        Some(place) if parts.is_empty() => Payload::Shared(place),
+        Some(_) => {
+            return Err(Error::bad(format!(
+                "contents field must not be specified when using shared memory for input '{}'",
+                shown(name)
+            )));
+        }
+    };
     Ok(InputTensor { name: name.to_owned(), datatype: datatype.to_owned(), shape, payload })
 }
 
@@ -132,7 +143,8 @@ fn dim_push(shape: &mut Shape, dim: u64, name: &str) -> Result<()> {
 
 fn output(encoded: &[u8]) -> Result<RequestedOutput> {
     let mut name = "";
-    let (mut wanted, mut shared_memory) = (0, false);
+    let mut wanted = 0;
+    let mut placing = Placing::default();
     let mut reader = Reader::new(encoded);
     while let Some((number, value)) = reader.field()? {
         match number {
@@ -141,17 +153,18 @@ fn output(encoded: &[u8]) -> Result<RequestedOutput> {
                 let (key, value) = parameter(value.len()?)?;
                 if key == "classification" {
                     wanted = classes(value)?;
+                } else {
+                    read_place(&mut placing, key, value)?;
                 }
-                shared_memory |= key.starts_with(SHARED_MEMORY);
             }
             _ => {}
         }
     }
-    match (shared_memory, wanted) {
-        (true, 0) => Err(no_shared_memory("output", name)),
-        (true, _) => Err(no_shared_classes(name)),
-        (false, classes) => Ok(RequestedOutput { name: name.to_owned(), binary: None, classes }),
+    if wanted > 0 && placing.region.is_some() {
+        return Err(no_shared_classes(name));
     }
+    let place = placing.place(name)?;
+    Ok(RequestedOutput { name: name.to_owned(), binary: None, classes: wanted, place })
 }
 
 /// Decodes a message of a model name in field 1 and a version in field 2:

@@ -4,6 +4,7 @@ use crate::codec::oracle::{
     BoolResponse, InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelRef,
     ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
 };
+use crate::codec::place::Place;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::NEVER;
@@ -11,6 +12,7 @@ use crate::tensor::Datatype;
 use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
+use std::collections::HashMap;
 
 fn decode(request: &ModelInferRequest) -> Result<InferRequest> {
     decode_infer(&NEVER, request.encode_to_vec().into())
@@ -142,16 +144,10 @@ fn free_parameters_pass_and_reserved_ones_do_not() {
 
 #[test]
 fn what_is_not_built_is_said_to_be() {
-    let one = || InferParameter::from(ParameterChoice::Int64(1));
     for key in ["sequence_id", "sequence_start", "sequence_end"] {
         assert_eq!(refusal(&with_parameter(key, ParameterChoice::Int64(1))).code, ErrorCode::Unimplemented);
     }
     decode(&with_parameter("sequence_id", ParameterChoice::Int64(0))).unwrap();
-    let mut input = named("a");
-    input.parameters.insert("shared_memory_region".into(), one());
-    assert_eq!(refusal(&with_inputs(vec![input], 0)).code, ErrorCode::Unimplemented);
-    let shared = with_output([("shared_memory_region", ParameterChoice::Int64(1))]);
-    assert_eq!(refusal(&shared).code, ErrorCode::Unimplemented);
 }
 
 fn with_output<const N: usize>(parameters: [(&str, ParameterChoice); N]) -> ModelInferRequest {
@@ -172,8 +168,64 @@ fn classes_are_a_number_of_elements() {
         assert!(error.message.contains("'classification'"), "{}", error.message);
     }
     let region = ("shared_memory_region", ParameterChoice::String("r".into()));
-    let error = refusal(&with_output([("classification", ParameterChoice::Int64(1)), region]));
+    let size = ("shared_memory_byte_size", ParameterChoice::Int64(4));
+    let error = refusal(&with_output([("classification", ParameterChoice::Int64(1)), region, size]));
     assert_eq!(error.code, ErrorCode::BadRequest);
+    assert!(error.message.contains("'y' with parameter 'classification'"), "{}", error.message);
+}
+
+fn place_of(choices: Vec<(&str, ParameterChoice)>) -> HashMap<String, InferParameter> {
+    choices.into_iter().map(|(key, choice)| (key.to_owned(), choice.into())).collect()
+}
+
+fn in_region(size: ParameterChoice) -> HashMap<String, InferParameter> {
+    place_of(vec![
+        ("shared_memory_region", ParameterChoice::String("r".into())),
+        ("shared_memory_byte_size", size),
+        ("shared_memory_offset", ParameterChoice::Int64(4)),
+    ])
+}
+
+#[test]
+fn tensors_in_shared_memory_bring_no_data() {
+    let mut shared = named("a");
+    shared.parameters = in_region(ParameterChoice::Int64(8));
+    let mut request = with_inputs(vec![shared.clone(), named("b"), shared.clone()], 1);
+    let parameters = in_region(ParameterChoice::Uint64(u64::MAX));
+    request.outputs = vec![Wanted { name: "y".into(), parameters }, Wanted::default()];
+    let decoded = decode(&request).unwrap();
+    let place = |byte_size| Place { region: "r".into(), offset: 4, byte_size };
+    for input in [0, 2] {
+        let Payload::Shared(found) = &decoded.inputs[input].payload else { panic!("not shared") };
+        assert_eq!(*found, place(8));
+    }
+    assert!(matches!(decoded.inputs[1].payload, Payload::Raw(_)));
+    assert_eq!(decoded.outputs[0].place, Some(place(u64::MAX)));
+    assert_eq!(decoded.outputs[1].place, None);
+    assert!(decoded.uses_shared_memory());
+    request.raw_input_contents.push(Bytes::new());
+    assert!(refusal(&request).message.ends_with("expected 1 entries, got 2"));
+    shared.contents = Some(InferTensorContents::default());
+    let words = refusal(&with_inputs(vec![shared], 0)).message;
+    assert_eq!(words, "contents field must not be specified when using shared memory for input 'a'");
+}
+
+#[test]
+fn places_of_another_type_are_refused() {
+    for (choices, words) in [
+        (vec![("shared_memory_region", ParameterChoice::Int64(1))], "expected string_param"),
+        (vec![("shared_memory_offset", ParameterChoice::Int64(-1))], "must not be negative, got -1"),
+        (vec![("shared_memory_byte_size", ParameterChoice::Double(1.0))], "expected int64_param"),
+        (vec![("shared_memory_byte_size", ParameterChoice::Int64(1))], "can not be specified without"),
+        (vec![("shared_memory_region", ParameterChoice::String("r".into()))], "must be specified along"),
+        (vec![("shared_memory_region", ParameterChoice::String("r".repeat(1025)))], "at most 1024"),
+    ] {
+        let mut input = named("a");
+        input.parameters = place_of(choices);
+        let error = refusal(&with_inputs(vec![input], 0));
+        assert_eq!(error.code, ErrorCode::BadRequest);
+        assert!(error.message.contains(words), "{error}");
+    }
 }
 
 fn unframe(framed: &[u8]) -> &[u8] {
@@ -238,6 +290,7 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
         shape: [100_000].as_slice().into(),
         data: &data,
         binary: false,
+        placed: false,
     }];
     let head = AnswerHead { model: "m", version: "1", id: None };
     let budget = Budget::of_messages(150_000, 200_000);
@@ -257,7 +310,7 @@ proptest! {
     #[test]
     fn answers_read_back_with_prost(tensors in tensors(), model in ".{0,20}", version in "[0-9]{0,3}", id: Option<String>, last: bool) {
         let outputs: Vec<OutputTensor> = tensors.iter().map(|(name, shape, data)| OutputTensor {
-            name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false,
+            name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false, placed: false,
         }).collect();
         let head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
         let plain = encode_infer(&head, &outputs, false, &boundless()).unwrap();

@@ -9,6 +9,7 @@ use crate::codec::{AnswerHead, OutputTensor, classes};
 use crate::error::Error;
 use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
+use crate::shared_memory::Destinations;
 use crate::tensor::{Datatype, Shape};
 use std::sync::{Arc, OnceLock};
 
@@ -139,7 +140,7 @@ impl Batch {
         };
         let prepared = &pending.prepared;
         let specs = prepared.outputs.iter().map(|wanted| &self.queue.signature().outputs[wanted.place]);
-        let tensors: Vec<_> = specs
+        let mut tensors: Vec<_> = specs
             .clone()
             .zip(&prepared.outputs)
             .zip(outputs)
@@ -149,11 +150,13 @@ impl Batch {
                 shape: spec.shown(shape, prepared.as_described),
                 data,
                 binary: wanted.binary,
+                placed: false,
             })
             .collect();
         if let Some(record) = pending.record() {
             record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
+        place(&mut tensors, &pending.destinations)?;
         if prepared.outputs.iter().any(|wanted| wanted.classes > 0) {
             return self.encode_classes(pending, &head, tensors);
         }
@@ -184,4 +187,23 @@ impl Batch {
         }
         pending.encode.outputs(head, &tensors, of)
     }
+}
+
+/// Put the data of those outputs that have a destination there.
+fn place(tensors: &mut [OutputTensor<'_>], destinations: &Destinations) -> Result<(), Error> {
+    for (output, tensor) in tensors.iter_mut().enumerate() {
+        let Some(slice) = destinations.get(output) else { continue };
+        let size = tensor.data.len();
+        if size > slice.len() {
+            return Err(Error::bad(format!(
+                "shared memory size specified with the request for output '{}' ({} bytes) should be at least \
+                 {size} bytes to hold the results",
+                tensor.name,
+                slice.len()
+            )));
+        }
+        slice.write(tensor.data)?;
+        (tensor.data, tensor.placed) = (&[], true);
+    }
+    Ok(())
 }
