@@ -18,6 +18,8 @@ from tests.clients.witness import EXPECTED
 # The first time, the stubs and what they need are installed.
 pytestmark = [pytest.mark.tfs, pytest.mark.timeout(400)]
 
+# Than the package of TensorFlow's messages.
+YOUNGER = {("tensorflow.SignatureDef", "defaults")}
 CALLS = ROOT / "tests" / "clients" / "tfs_calls.py"
 
 
@@ -64,6 +66,8 @@ def test_our_messages_have_the_originals_numbers(seen: dict[str, Any]) -> None:
         except KeyError:
             continue
         for field in ours.fields:
+            if (name, field.name) in YOUNGER:
+                continue
             assert theirs[field.name] == field.number, (name, field.name)
             compared += 1
     assert compared > 50
