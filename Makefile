@@ -12,12 +12,12 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 	$(shell find core/engine/src core/seam/src -name '*.rs')
 
 # What the gRPC port serves, in the order it is listed.
-PROTOS := inference.proto grpc/health/v1/health.proto \
+PROTOS := inference.proto tensorflow/serving.proto grpc/health/v1/health.proto \
 	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
-LONG := kserve or mlflow or slow
+LONG := kserve or mlflow or tfs or slow
 BESIDE := $(if $(ALL),not alone,not (alone or $(LONG)))
 SERIAL := $(if $(ALL),alone,alone and not ($(LONG)))
 # Tests run side by side, a file in one process: most of them wait more than they compute.
@@ -81,7 +81,7 @@ test-python: $(STAMPS)/dev $(CORE)
 		echo "   $$tool is not installed: only benchmarks that use it are left out, no test"; done
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
-	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow (clients and servers in environments of their own) and slow; with them: make test ALL=1")
+	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow, tfs (clients and servers in environments of their own) and slow; with them: make test ALL=1")
 	@$(BIN)/python -m pytest -p tests.entered -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
 		-m '$(BESIDE)' $(PYTEST_ARGS) || $(call again,$$?,$(BESIDE))
 	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.wire import messages
+from serving.wire import messages, tf_messages, tfs_messages
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 def row(shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -30,8 +31,23 @@ def message(model: str, shape: tuple[int, ...]) -> bytes:
 
 def grpc_file(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
     """The request with gRPC's five-byte prefix, as h2load sends it."""
-    content = message(model, shape)
-    path = folder / f"{model}.grpc"
+    return _framed(folder / f"{model}.grpc", message(model, shape))
+
+
+def predict_file(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
+    """The same row as a ``PredictRequest``, as ``tf.make_tensor_proto`` writes it."""
+    values = row(shape)
+    tensor = tf_messages.TensorProto(dtype=tf_messages.enum("DataType")["DT_FLOAT"])
+    for size in values.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.tensor_content = values.astype("<f4").tobytes()
+    request = tfs_messages.PredictRequest()
+    request.model_spec.name = model
+    request.inputs["x"].CopyFrom(tensor)
+    return _framed(folder / f"{model}.predict", request.SerializeToString())
+
+
+def _framed(path: Path, content: bytes) -> Path:
     path.write_bytes(struct.pack(">BI", 0, len(content)) + content)
     return path
 

@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     SLOW_BODY = "slow_body"
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
+    FAILED_PRECONDITION = "failed_precondition"
 
 
 class ServingError(Exception):

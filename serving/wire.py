@@ -8,43 +8,42 @@ code ties us to one protobuf release.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 
-PACKAGE = "inference"
-
 
 class Messages:
-    """Message classes by name: ``messages.ModelMetadataResponse()``.
+    """Message classes of one package by name: ``messages.ModelMetadataResponse()``.
 
     Nested ones are attributes of their parent's class. Raises AttributeError for
     a name that the package does not have.
     """
 
-    def __init__(self, descriptors: Callable[[], bytes]) -> None:
-        self._descriptors = descriptors
+    def __init__(self, package: str, find_pool: Callable[[], DescriptorPool]) -> None:
+        self._package = package
+        self._find_pool = find_pool
 
-    @cached_property
+    @property
     def pool(self) -> DescriptorPool:
-        return build_pool(self._descriptors())
+        return self._find_pool()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         try:
-            descriptor = self.pool.FindMessageTypeByName(f"{PACKAGE}.{name}")
+            descriptor = self.pool.FindMessageTypeByName(f"{self._package}.{name}")
         except KeyError:
-            raise AttributeError(f"no message named {PACKAGE}.{name}") from None
+            raise AttributeError(f"no message named {self._package}.{name}") from None
         kind = message_factory.GetMessageClass(descriptor)
         setattr(self, name, kind)
         return kind
 
     def enum(self, name: str) -> dict[str, int]:
         """The values of an enum by name; ``ModelInstanceGroup.Kind`` finds a nested one."""
-        found = self.pool.FindEnumTypeByName(f"{PACKAGE}.{name}")
+        found = self.pool.FindEnumTypeByName(f"{self._package}.{name}")
         return {value.name: value.number for value in found.values}
 
 
@@ -69,10 +68,15 @@ def build_pool(serialized: bytes) -> DescriptorPool:
     return pool
 
 
-def _from_core() -> bytes:
+@cache
+def _pool() -> DescriptorPool:
+    """One for all packages, whose messages hold each other's."""
     from serving import _core
 
-    return _core.descriptors()
+    return build_pool(_core.descriptors())
 
 
-messages: Any = Messages(_from_core)
+# The Open Inference Protocol's, TensorFlow Serving's and TensorFlow's.
+messages: Any = Messages("inference", _pool)
+tfs_messages: Any = Messages("tensorflow.serving", _pool)
+tf_messages: Any = Messages("tensorflow", _pool)

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 from serving.errors import ErrorCode, ServingError
 from serving.events import log
 from serving.models.commands.command import Outcome
-from serving.protocols import grpc_calls, http_calls
+from serving.protocols import grpc_calls, http_calls, tensorflow_calls
 from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, explain, is_overtaken
 
@@ -25,6 +25,7 @@ _JOIN_S = 5.0
 # Of gRPC, by name: the core's tables say which of their methods are calls.
 _SERVICES: Mapping[str, Callable[[CallContext, _core.Call], bytes | Later]] = {
     grpc_calls.SERVICE: grpc_calls.answer,
+    **dict.fromkeys(tensorflow_calls.SERVICES, tensorflow_calls.answer),
 }
 
 

@@ -30,6 +30,8 @@ def entrance(name: str, ports: Ports | None) -> dict[str, Any]:
         "grpc": {
             "services": [
                 "inference.GRPCInferenceService",
+                "tensorflow.serving.PredictionService",
+                "tensorflow.serving.ModelService",
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection",
             ],

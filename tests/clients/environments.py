@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests import real_models
 
 
-def interpreter(requirement: str, install_timeout_s: float) -> Path:
-    """Of the environment that holds ``requirement`` (``name==version``) and what it needs.
+def interpreter(
+    requirement: str, install_timeout_s: float, needs: Sequence[str] | None = None
+) -> Path:
+    """Of the environment that holds ``requirement`` (``name==version``) and what it needs: what
+    its metadata says, or ``needs`` instead.
 
     Skips the test, loudly, only when the package index is out of reach; with ``CI=true`` that
     is a failure.
@@ -26,7 +29,7 @@ def interpreter(requirement: str, install_timeout_s: float) -> Path:
     whole = folder / "whole"
     with _one_process_at_a_time(folder.with_name(f"{folder.name}.lock")):
         if not whole.exists():
-            _make(folder, found, requirement, install_timeout_s)
+            _make(folder, found, requirement, needs, install_timeout_s)
             whole.touch()
     return found
 
@@ -39,12 +42,16 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
         yield
 
 
-def _make(folder: Path, found: Path, requirement: str, timeout_s: float) -> None:
+def _make(
+    folder: Path, found: Path, requirement: str, needs: Sequence[str] | None, timeout_s: float
+) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     command = [str(found), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*command, requirement], capture_output=True, text=True, timeout=timeout_s, check=False
-    )
-    if done.returncode:
-        real_models.unreachable(requirement, done.stderr)
+    steps = [[requirement]] if needs is None else [[*needs], ["--no-deps", requirement]]
+    for step in steps:
+        done = subprocess.run(
+            [*command, *step], capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            real_models.unreachable(requirement, done.stderr)

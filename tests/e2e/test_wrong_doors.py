@@ -93,7 +93,7 @@ def test_a_method_in_lower_case_is_http_on_the_grpc_port_too(single: Gateway) ->
 def test_another_grpc_service_is_told_which_is_spoken(single: Gateway) -> None:
     with grpc.insecure_channel(single.grpc) as channel:
         with pytest.raises(grpc.RpcError) as refused:
-            channel.unary_unary("/tensorflow.serving.PredictionService/Predict")(b"", timeout=10)
+            channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")(b"", timeout=10)
         error: Any = refused.value
         assert error.code() is grpc.StatusCode.UNIMPLEMENTED
         assert "TensorFlow Serving's: expected inference.GRPCInferenceService" in error.details()

@@ -42,10 +42,12 @@ pub enum ErrorCode {
     Unauthenticated,
     /// A control call that this server takes from nobody, or not from there.
     PermissionDenied,
+    /// What the request asks for is not there as things stand: another signature than the model's.
+    FailedPrecondition,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 17] = [
+    pub const ALL: [ErrorCode; 18] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -63,6 +65,7 @@ impl ErrorCode {
         ErrorCode::SlowBody,
         ErrorCode::Unauthenticated,
         ErrorCode::PermissionDenied,
+        ErrorCode::FailedPrecondition,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -85,6 +88,7 @@ impl ErrorCode {
             ErrorCode::SlowBody => "slow_body",
             ErrorCode::Unauthenticated => "unauthenticated",
             ErrorCode::PermissionDenied => "permission_denied",
+            ErrorCode::FailedPrecondition => "failed_precondition",
         }
     }
 

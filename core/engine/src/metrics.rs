@@ -56,7 +56,8 @@ fn reason(word: ErrorCode) -> usize {
         | ErrorCode::UnmetExpectation
         | ErrorCode::SlowBody
         | ErrorCode::Unauthenticated
-        | ErrorCode::PermissionDenied => 3,
+        | ErrorCode::PermissionDenied
+        | ErrorCode::FailedPrecondition => 3,
     }
 }
 

@@ -18,6 +18,7 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
         ErrorCode::Full | ErrorCode::TooLarge => 8,
         ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
         ErrorCode::Internal => 13,
+        ErrorCode::FailedPrecondition => 9,
         ErrorCode::Unavailable => 14,
         ErrorCode::Unauthenticated => 16,
     }
@@ -25,7 +26,7 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
 
 pub fn http_status(word: ErrorCode) -> StatusCode {
     match word {
-        ErrorCode::BadRequest | ErrorCode::BadData => StatusCode::BAD_REQUEST,
+        ErrorCode::BadRequest | ErrorCode::BadData | ErrorCode::FailedPrecondition => StatusCode::BAD_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Full | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Expired => StatusCode::GATEWAY_TIMEOUT,
@@ -54,6 +55,7 @@ fn grpc_name(code: u8) -> &'static str {
         5 => "NOT_FOUND",
         7 => "PERMISSION_DENIED",
         8 => "RESOURCE_EXHAUSTED",
+        9 => "FAILED_PRECONDITION",
         12 => "UNIMPLEMENTED",
         13 => "INTERNAL",
         14 => "UNAVAILABLE",

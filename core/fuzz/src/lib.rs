@@ -5,13 +5,15 @@ pub mod gateway;
 
 use bytes::Bytes;
 use engine::admission::{Budget, Reservation};
-use engine::codec::prepare::{Limits, Prepared, prepare};
+use engine::codec::prepare::{Limits, Prepared, check_filled, prepare};
 use engine::codec::{InferRequest, bytes_tensor};
 use engine::stop::NEVER;
 use engine::tensor::{Datatype, Described, Signature, TensorSpec};
 
 /// Texts of one tensor; the fuzzers' bodies hold no more.
 pub const MOST_TEXTS: usize = 1 << 16;
+/// Bytes that a few values may fill up.
+const MOST_FILLED: usize = 1 << 22;
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
     TensorSpec {
@@ -42,6 +44,9 @@ pub fn signature() -> Signature {
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.
 pub fn check(request: &InferRequest, signature: &Signature) {
     let limits = Limits { max_string_elements: MOST_TEXTS, stop: &NEVER };
+    if check_filled(request, MOST_FILLED).is_err() {
+        return;
+    }
     if let Ok(prepared) = prepare(request, signature, &limits) {
         check_sizes(&prepared, signature);
     }

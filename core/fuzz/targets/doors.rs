@@ -11,11 +11,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
 const HEADERS: u8 = 1;
 const DATA: u8 = 0;
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/inference.GRPCInferenceService/ModelInfer",
     "/inference.GRPCInferenceService/ModelStreamInfer",
     "/inference.GRPCInferenceService/ModelReady",
     "/inference.GRPCInferenceService/RepositoryIndex",
+    "/tensorflow.serving.PredictionService/Predict",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",

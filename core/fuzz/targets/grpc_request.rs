@@ -1,13 +1,14 @@
-//! `ModelInfer` messages, and those that only name a model.
+//! `ModelInfer` and `Predict` messages, and those that only name a model.
 #![no_main]
 
-use engine::codec::protobuf;
+use engine::codec::{protobuf, tensorflow};
 use engine::stop::NEVER;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let _ = protobuf::decode_model_ref(fuzzed::owned(data));
-    if let Ok(request) = protobuf::decode_infer(&NEVER, fuzzed::owned(data)) {
+    let decoders = [protobuf::decode_infer, tensorflow::decode_predict];
+    for request in decoders.into_iter().filter_map(|decode| decode(&NEVER, fuzzed::owned(data)).ok()) {
         fuzzed::check(&request, &fuzzed::signature());
     }
 });

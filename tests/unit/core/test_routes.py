@@ -11,12 +11,14 @@ from contextlib import closing
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from serving import _core
 from serving.errors import ServingError
 from serving.protocols.views import decode_name, find_model, find_version, parse_version
-from serving.wire import messages
+from serving.wire import messages, tfs_messages
+from tests.clients.tfs import PREDICTION, predict_request
 from tests.unit.core.test_observe import SERVICE, SETTINGS, grpc_message
 from tests.unit.protocol_views import Models
 from tests.unit.protocol_views import model as described
@@ -54,6 +56,12 @@ class Two:
         call = self.channel.unary_unary(SERVICE + "ModelInfer")
         answer = call(request.SerializeToString(), 10, [("x-routing-key", key)])
         return str(messages.ModelInferResponse.FromString(answer).model_version)
+
+    def by_predict(self, key: str = "", **named: Any) -> int:
+        request = predict_request("echo", {"x": np.array(["a"], object)}, **named)
+        call = self.channel.unary_unary(f"{PREDICTION}Predict")
+        answer = call(request.SerializeToString(), 10, [("x-routing-key", key)])
+        return int(tfs_messages.PredictResponse.FromString(answer).model_spec.version.value)
 
     def by_http(self, key: str = "") -> str:
         host, port = self.server.http_address
@@ -121,6 +129,20 @@ def test_a_version_answers_to_its_alias(two: Two) -> None:
     assert two.by_grpc(version="next") == "4"
     with pytest.raises(grpc.RpcError, match="not an integer"):
         two.by_grpc(version="other")
+
+
+def test_a_label_of_tensorflow_serving_is_an_alias_and_never_a_number(two: Two) -> None:
+    two.publish(aliases={"next": 4})
+    assert two.by_predict(version="next") == 4
+    assert (two.by_predict(), two.by_predict(version=3)) == (3, 3)
+    for label in ("other", "4"):
+        with pytest.raises(grpc.RpcError, match=f"servable version label: {label}"):
+            two.by_predict(version=label)
+
+
+def test_predict_falls_to_the_version_that_weights_and_keys_say(two: Two) -> None:
+    two.publish(weights=[(3, 1), (4, 1)], sticky=True)
+    assert [str(two.by_predict(key)) for key in KEYS] == [two.by_grpc(key) for key in KEYS]
 
 
 @pytest.mark.parametrize("name", ["m" * 256, "a%2fb", "%ff", "..", "ecko", "absent"])

@@ -2,10 +2,10 @@
 //! [`Form`] of its own; whoever batches, queues or sends answers knows none of them.
 
 use super::compression::Encoding;
-use super::{AnswerHead, OutputTensor};
+use super::{AnswerHead, InferRequest, OutputTensor};
 use crate::admission::Reservation;
 use crate::error::{Error, Result};
-use crate::tensor::TensorSpec;
+use crate::tensor::{Signature, TensorSpec};
 use bytes::Bytes;
 use std::fmt::Debug;
 
@@ -46,6 +46,12 @@ pub trait Form: Debug + Sync {
     /// binary part of one.
     fn takes(&self, _output: &TensorSpec, _binary: bool) -> Result<()> {
         Ok(())
+    }
+
+    /// What a request that is not run is told, in the protocol's own words where it has some;
+    /// `signature`: of the version that it is for, where there is one.
+    fn refusal(&self, error: Error, _request: &InferRequest, _signature: Option<&Signature>) -> Error {
+        error
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, compression.
+//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf, compression.
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
@@ -17,6 +17,7 @@ pub mod names;
 pub mod place;
 pub mod prepare;
 pub mod protobuf;
+pub mod tensorflow;
 pub mod typed;
 pub(crate) mod wire;
 
@@ -37,6 +38,8 @@ pub struct InferRequest {
     pub model: Arc<str>,
     /// As sent; empty means the default route.
     pub version: String,
+    /// One that is asked for beside the model's own: no model has any.
+    pub signature: Option<Arc<str>>,
     pub id: Option<Arc<str>>,
     pub inputs: Vec<InputTensor>,
     /// Empty means all outputs.
@@ -62,6 +65,7 @@ impl InferRequest {
             + outputs
             + self.model.len()
             + self.version.capacity()
+            + self.signature.as_ref().map_or(0, |name| name.len())
             + self.id.as_ref().map_or(0, |id| id.len())
     }
 
@@ -87,7 +91,7 @@ impl InputTensor {
         let parts = match &self.payload {
             Payload::Typed(parts) => parts.capacity() * size_of::<Bytes>(),
             Payload::Shared(place) => place.region.capacity(),
-            Payload::Raw(_) | Payload::Json { .. } | Payload::Missing => 0,
+            Payload::Raw(_) | Payload::Values { .. } | Payload::Json { .. } | Payload::Missing => 0,
         };
         self.name.capacity() + self.datatype.capacity() + dims + parts
     }
@@ -100,6 +104,9 @@ pub enum Payload {
     Raw(Bytes),
     /// Protobuf `InferTensorContents`, undecoded; the parts are to be merged.
     Typed(Vec<Bytes>),
+    /// A `TensorProto` with its values in typed fields, undecoded; `size`: bytes of the tensor that the
+    /// last of them fills up.
+    Values { message: Bytes, size: usize },
     /// Converted from JSON already: raw as above, of the datatype named, `count` elements.
     Json { data: Bytes, count: usize },
     /// Raw as above, to be read before it is prepared.

@@ -5,10 +5,10 @@ mod names;
 mod tensor;
 
 use super::bytes_tensor::Marks;
-use super::{InferRequest, InputTensor, Payload};
-use crate::error::Result;
+use super::{InferRequest, InputTensor, Payload, tensorflow};
+use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
-use crate::tensor::{Datatype, Shape, Signature, elements};
+use crate::tensor::{Datatype, Shape, Signature, elements, shown};
 use bytes::Bytes;
 use std::sync::OnceLock;
 
@@ -71,6 +71,7 @@ pub fn cost(request: &InferRequest) -> usize {
 fn walked(input: &InputTensor) -> usize {
     match &input.payload {
         Payload::Typed(parts) => parts.iter().map(Bytes::len).sum(),
+        Payload::Values { message, size } => message.len().max(*size),
         Payload::Raw(data) if input.datatype == Datatype::Bytes.name() => data.len(),
         Payload::Raw(_) | Payload::Json { .. } | Payload::Shared(_) | Payload::Missing => 0,
     }
@@ -83,7 +84,11 @@ pub fn converted_bytes(request: &InferRequest) -> usize {
 }
 
 fn converted(input: &InputTensor) -> usize {
-    let Payload::Typed(parts) = &input.payload else { return 0 };
+    let parts = match &input.payload {
+        Payload::Typed(parts) => parts,
+        Payload::Values { size, .. } => return *size,
+        Payload::Raw(_) | Payload::Json { .. } | Payload::Shared(_) | Payload::Missing => return 0,
+    };
     let came = parts.iter().map(Bytes::len).sum::<usize>();
     match Datatype::from_name(&input.datatype).and_then(Datatype::size) {
         // An element takes at least one byte in the message; a shape that is none is refused.
@@ -93,6 +98,28 @@ fn converted(input: &InputTensor) -> usize {
     }
 }
 
+/// A few bytes may stand for a tensor of any size: it is held against what a message may have, too.
+///
+/// # Errors
+/// `TooLarge` naming the tensor.
+pub fn check_filled(request: &InferRequest, limit: usize) -> Result<()> {
+    for input in &request.inputs {
+        if let Payload::Values { size, .. } = input.payload
+            && size > limit
+        {
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "input '{}' takes {size} bytes once its last value fills its shape up, over the limit of \
+                     {limit} bytes (setting limits.max_message_bytes)",
+                    shown(&input.name)
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Holds `request` against `signature`. Raw payloads are shared, not copied.
 ///
 /// # Errors
@@ -100,8 +127,12 @@ fn converted(input: &InputTensor) -> usize {
 /// duplicate and missing inputs, unknown and duplicate outputs (fault 53), classes of what has none,
 /// datatypes (54), shapes, overflows and byte sizes (50-52), string elements
 /// (55, 56), and BOOL bytes other than 0 and 1 (57; nothing is normalised,
-/// because that would copy the tensor); and those of `limits.stop`.
+/// because that would copy the tensor); `FailedPrecondition` for a signature that the model has not; and
+/// those of `limits.stop`.
 pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits<'_>) -> Result<Prepared> {
+    if let Some(name) = &request.signature {
+        return Err(tensorflow::no_signature(name));
+    }
     let places = names::places(request, signature)?;
     let outputs = names::outputs(request, signature)?;
     let mut inputs: Vec<Option<PreparedTensor>> = vec![None; signature.inputs.len()];

@@ -11,7 +11,7 @@ mod parameters;
 mod reflection;
 mod refusals;
 mod request;
-mod write;
+pub(super) mod write;
 
 pub use answer::{
     ModelInferResponse, ModelStreamInferResponse, encode_bool, encode_infer, encode_stream_error,

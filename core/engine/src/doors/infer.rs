@@ -259,22 +259,27 @@ pub async fn run(
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }
-    let mut queue = guard.resolve(reference(&request), key)?;
+    let form = encode.form;
+    let resolved = guard.resolve(reference(&request), key);
+    let mut queue = resolved.map_err(|error| form.refusal(error, &request, None))?;
     let mut destinations = Destinations::default();
     if request.uses_shared_memory() {
         let bringing = shared_tensors::bring(shared, request, deadline, reservation);
         (request, destinations, reservation) = Box::pin(bringing).await?;
     }
     let request = Arc::new(request);
+    let refusal = |error, of: Option<&Queue>| form.refusal(error, &request, of.map(Queue::signature));
     let converted = prepare::converted_bytes(&request);
     if converted > 0 {
+        prepare::check_filled(&request, reservation.max_message())?;
         reservation.take(converted)?;
     }
     loop {
         refuse_late(&queue, deadline)?;
         let prepared;
-        (prepared, reservation) =
-            prepare_for(shared, &request, &queue, encode.form, deadline, reservation).await?;
+        (prepared, reservation) = prepare_for(shared, &request, &queue, form, deadline, reservation)
+            .await
+            .map_err(|error| refusal(error, Some(&queue)))?;
         guard.draw_sample(&queue, &request, &prepared);
         let meta = RequestMeta {
             id: request.id.clone(),
@@ -299,7 +304,8 @@ pub async fn run(
             }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
-                queue = guard.resolve_again(reference(&request), key)?;
+                let again = guard.resolve_again(reference(&request), key);
+                queue = again.map_err(|error| refusal(error, None))?;
                 reservation = pending.into_reservation().unwrap_or_else(|| shared.budget.reserve());
             }
         }

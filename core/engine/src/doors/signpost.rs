@@ -140,9 +140,10 @@ fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
              GET /v2/models/NAME"
         ),
         "v1" => format!("no /v1 protocol is served; {INFER}"),
-        "inference.GRPCInferenceService" | "grpc.health.v1.Health" => {
-            format!("gRPC is on port {}", ports.grpc)
-        }
+        "inference.GRPCInferenceService"
+        | "tensorflow.serving.PredictionService"
+        | "tensorflow.serving.ModelService"
+        | "grpc.health.v1.Health" => format!("gRPC is on port {}", ports.grpc),
         _ => return None,
     };
     Some(words)

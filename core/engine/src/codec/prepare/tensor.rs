@@ -1,7 +1,7 @@
 //! One input against its declaration: datatype, shape, size, contents.
 
 use super::{Limits, PreparedTensor};
-use crate::codec::{InputTensor, Payload, bytes_tensor, protobuf, typed};
+use crate::codec::{InputTensor, Payload, bytes_tensor, protobuf, tensorflow, typed};
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, Shape, TensorSpec, byte_size, elements, show, shown};
 use bytes::Bytes;
@@ -27,6 +27,14 @@ pub(super) fn prepare(
         }
         Payload::Typed(parts) => {
             let data = typed::typed_to_raw(&spec.name, model, spec.datatype, parts, expected, limits.stop)?;
+            if size.is_none() {
+                bytes_tensor::check(&spec.name, &data, expected, limits.stop)?;
+            }
+            data
+        }
+        Payload::Values { message, .. } => {
+            let (name, datatype) = (&spec.name, spec.datatype);
+            let data = tensorflow::values_to_raw(name, datatype, message, expected, limits.stop)?;
             if size.is_none() {
                 bytes_tensor::check(&spec.name, &data, expected, limits.stop)?;
             }

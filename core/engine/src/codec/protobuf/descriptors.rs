@@ -157,6 +157,8 @@ mod tests {
             own.services(),
             [
                 "inference.GRPCInferenceService",
+                "tensorflow.serving.PredictionService",
+                "tensorflow.serving.ModelService",
                 "grpc.health.v1.Health",
                 "grpc.reflection.v1.ServerReflection",
                 "grpc.reflection.v1alpha.ServerReflection",

@@ -50,8 +50,8 @@ async fn others(io: Arc<Io>, found: Found, request: Request<Incoming>, busy: Bus
         Found::Nothing => return unknown(&io.shared, &request),
     };
     match (open(&io.shared, &request, false), method) {
-        (Ok(head), Ok(&Method { name, kind: Kind::Stream(messages), .. })) => {
-            stream::open(io, name, messages, head, request, busy)
+        (Ok(head), Ok(&Method { name, kind: Kind::Stream(streamed), .. })) => {
+            stream::open(io, name, streamed, head, request, busy)
         }
         (Ok(head), Ok(method @ &Method { kind: Kind::Watch(watch), .. })) => {
             watch::open(&io.shared, method, watch, head, request, busy).await
@@ -80,7 +80,8 @@ fn unknown_service(path: &str) -> String {
     let whose = if service.starts_with("tensorflow.") { ", which is TensorFlow Serving's" } else { "" };
     format!(
         "unknown service '{}'{whose}: expected inference.GRPCInferenceService (the Open Inference \
-         Protocol), grpc.health.v1.Health or gRPC's reflection",
+         Protocol), tensorflow.serving.PredictionService or ModelService, grpc.health.v1.Health or gRPC's \
+         reflection",
         shown(service)
     )
 }
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn who_calls_another_service_learns_which_is_spoken_here() {
         for (path, part) in [
-            ("/tensorflow.serving.PredictionService/Predict", "which is TensorFlow Serving's"),
+            ("/tensorflow.serving.SessionService/SessionRun", "which is TensorFlow Serving's"),
             ("/x.Y/Z", "unknown service 'x.Y': expected inference.GRPCInferenceService"),
             ("/", "unknown service ''"),
         ] {

@@ -2,7 +2,7 @@
 //! number in flight, an error in its place without ending the stream.
 
 use super::decode::decode;
-use super::services::Messages;
+use super::services::Streamed;
 use super::wire::answer::{self, GrpcBody};
 use super::wire::request::{Head, OPEN_STREAM};
 use crate::codec::compression::Encoding;
@@ -33,13 +33,13 @@ const UNREAD: usize = 2;
 /// What is called on a stream.
 struct Called {
     name: &'static str,
-    messages: &'static Messages,
+    streamed: &'static Streamed,
 }
 
 pub fn open(
     io: Arc<Io>,
     name: &'static str,
-    messages: &'static Messages,
+    streamed: &'static Streamed,
     head: Head,
     request: Request<Incoming>,
     busy: Busy,
@@ -57,7 +57,7 @@ pub fn open(
     let errors_end = request.headers().get("triton_grpc_error").is_some_and(|v| v.as_bytes() == b"true");
     tokio::spawn(async move {
         let (_in_flight, _busy, _open) = (io.shared.enter(), busy, open);
-        let called = Called { name, messages };
+        let called = Called { name, streamed };
         let parent = Context::from_headers(request.headers());
         let body = request.into_body();
         let budget = body.budget().clone();
@@ -169,7 +169,7 @@ async fn answer(
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
-    let decoded = decode(shared, called.messages, head, message, started).await;
+    let decoded = decode(shared, &called.streamed.messages, head, message, started).await;
     let (outcome, id, model, version) = match decoded {
         Ok(decoded) => {
             let InferRequest { id, model, version, .. } = &decoded.request;
@@ -184,7 +184,7 @@ async fn answer(
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
         let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
-        let write = |framed| (called.messages.failure)(&error.message, &answer_head, framed);
+        let write = |framed| (called.streamed.failure)(&error.message, &answer_head, framed);
         let encoding = head.answer_encoding(shared, compressed);
         // It is small; where there is no room for it packed, it goes as it is, which its frame says.
         let answer = frame::answer(encoding, &shared.budget.reserve(), |framed| Ok(write(framed)));

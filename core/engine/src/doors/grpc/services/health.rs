@@ -1,6 +1,6 @@
 //! `grpc.health.v1`: the server under its services' names, a model under its own.
 
-use super::{Kind, Method, SMALL, Service, Watch, methods, oip};
+use super::{Kind, Method, SMALL, Service, Watch, methods, oip, tensorflow};
 use crate::codec::names::LONGEST_NAME;
 use crate::codec::protobuf::{self, ServingStatus};
 use crate::doors::Shared;
@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorCode, Result};
 use bytes::Bytes;
 
 /// Names of the server itself.
-static SERVER: [&str; 2] = ["", oip::SERVICE.name];
+static SERVER: [&str; 4] = ["", oip::SERVICE.name, tensorflow::PREDICTION.name, tensorflow::MODEL.name];
 
 pub static SERVICE: Service = Service {
     name: "grpc.health.v1.Health",

@@ -4,6 +4,7 @@
 mod health;
 mod oip;
 mod reflection;
+mod tensorflow;
 
 use crate::codec::answer::Form;
 use crate::codec::{AnswerHead, InferRequest};
@@ -35,7 +36,7 @@ pub enum Kind {
     /// Inference: a message, and its answer.
     Infer(&'static Messages),
     /// Inference on a stream.
-    Stream(&'static Messages),
+    Stream(&'static Streamed),
     /// Answered here: from a message to a message.
     Local(fn(&Shared, Bytes) -> Result<Bytes>),
     /// A message, answered now and at each change.
@@ -51,8 +52,14 @@ pub enum Kind {
 pub struct Messages {
     pub decode: fn(&Stop, Bytes) -> Result<InferRequest>,
     pub form: &'static dyn Form,
-    /// On a stream: the message that stands for an error in words, behind a frame where it is
-    /// told so; the head names nothing where the request could not be read.
+}
+
+/// Messages of inference on a stream.
+#[derive(Debug)]
+pub struct Streamed {
+    pub messages: Messages,
+    /// The message that stands for an error in words, behind a frame where it is told so; the head
+    /// names nothing where the request could not be read.
     pub failure: fn(&str, &AnswerHead<'_>, bool) -> Bytes,
 }
 
@@ -81,7 +88,14 @@ pub enum Found {
 }
 
 /// What is asked for most stands first.
-static SERVICES: [&Service; 4] = [&oip::SERVICE, &health::SERVICE, &reflection::V1, &reflection::V1_ALPHA];
+static SERVICES: [&Service; 6] = [
+    &oip::SERVICE,
+    &tensorflow::PREDICTION,
+    &tensorflow::MODEL,
+    &health::SERVICE,
+    &reflection::V1,
+    &reflection::V1_ALPHA,
+];
 
 pub fn find(path: &str) -> Found {
     let mut methods = SERVICES.iter().flat_map(|service| service.methods);

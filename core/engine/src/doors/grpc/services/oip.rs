@@ -1,6 +1,6 @@
 //! The Open Inference Protocol's service, with Triton's extensions.
 
-use super::{Kind, Messages, Method, Service, methods};
+use super::{Kind, Messages, Method, Service, Streamed, methods};
 use crate::codec::protobuf::{self, ModelInferResponse, ModelStreamInferResponse};
 use crate::doors::Shared;
 use crate::error::{ErrorCode, Result};
@@ -33,12 +33,11 @@ pub static SERVICE: Service = Service {
     },
 };
 
-const ONE: Messages = Messages {
-    decode: protobuf::decode_infer,
-    form: &ModelInferResponse,
+const ONE: Messages = Messages { decode: protobuf::decode_infer, form: &ModelInferResponse };
+static STREAMED: Streamed = Streamed {
+    messages: Messages { form: &ModelStreamInferResponse, ..ONE },
     failure: protobuf::encode_stream_error,
 };
-static STREAMED: Messages = Messages { form: &ModelStreamInferResponse, ..ONE };
 
 /// tritonclient raises on any error here: an unknown model is simply not ready.
 fn model_ready(shared: &Shared, message: Bytes) -> Result<Bytes> {

@@ -1,0 +1,224 @@
+"""TensorFlow Serving's metadata and status of models, and how its requests name a version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from serving.errors import ErrorCode, ServingError
+from serving.models.state import State
+from serving.models.views import ModelView, VersionView
+from serving.protocols.views import Directory, find_model, find_version, shown
+from serving.signature import Tensor
+from serving.wire import tf_messages, tfs_messages
+
+# The one signature that a model has, and how it is called.
+SIGNATURE = "serving_default"
+PREDICT = "tensorflow/serving/predict"
+# The one field of metadata that there is.
+FIELD = "signature_def"
+_TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+
+# Our states in TensorFlow Serving's words.
+STATES: Mapping[State, str] = {
+    State.NEW: "START",
+    State.LOADING: "LOADING",
+    State.WARMING: "LOADING",
+    State.READY: "AVAILABLE",
+    State.DRAINING: "UNLOADING",
+    State.GONE: "END",
+    State.FAILED: "END",
+}
+_OK, _UNKNOWN = 0, 2
+
+DTYPES: Mapping[str, str] = {
+    "BOOL": "DT_BOOL",
+    "UINT8": "DT_UINT8",
+    "UINT16": "DT_UINT16",
+    "UINT32": "DT_UINT32",
+    "UINT64": "DT_UINT64",
+    "INT8": "DT_INT8",
+    "INT16": "DT_INT16",
+    "INT32": "DT_INT32",
+    "INT64": "DT_INT64",
+    "FP16": "DT_HALF",
+    "BF16": "DT_BFLOAT16",
+    "FP32": "DT_FLOAT",
+    "FP64": "DT_DOUBLE",
+    "BYTES": "DT_STRING",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What a request names. ``version`` as it came, so that it may be none that there can be;
+    ``label`` where it was named by one; both None: the server's choice."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+    @classmethod
+    def of(cls, request: Any) -> ModelSpec:
+        """Of a message with a ``model_spec``. Raises ServingError BAD_REQUEST without a name."""
+        if not request.HasField("model_spec"):
+            raise _bad("Missing ModelSpec")
+        spec = request.model_spec
+        if not spec.name:
+            raise _bad("ModelSpec has no name specified.")
+        chosen = spec.WhichOneof("version_choice")
+        return cls(
+            spec.name,
+            spec.version.value if chosen == "version" else None,
+            spec.version_label if chosen == "version_label" else None,
+        )
+
+    @property
+    def _servable(self) -> str:
+        name = shown(self.name)
+        return f"Latest({name})" if self.version is None else f"Specific({name}, {self.version})"
+
+    def find(self, directory: Directory) -> VersionView:
+        """The READY version that would answer. Raises ServingError."""
+        if self.label is not None:
+            _unknown_label(self.label)
+        view = self._view(directory)
+        if self.version is not None and self.version < 1:
+            raise self._not_found("a version is a positive integer")
+        try:
+            return find_version(view, self.version)
+        except ServingError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            raise self._not_found(error.message) from None
+
+    def _view(self, directory: Directory) -> ModelView:
+        try:
+            return find_model(directory, self.name)
+        except ServingError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            raise self._not_found(error.message) from None
+
+    def _not_found(self, why: str) -> ServingError:
+        return ServingError(
+            ErrorCode.NOT_FOUND, f"Servable not found for request: {self._servable}: {why}"
+        )
+
+
+def model_metadata(directory: Directory, request: Any) -> Any:
+    """A ``GetModelMetadataResponse``: the signature of a READY version. Raises ServingError."""
+    spec = ModelSpec.of(request)
+    if not request.metadata_field:
+        raise _bad("GetModelMetadataRequest must specify at least one metadata_field")
+    for name in request.metadata_field:
+        if name != FIELD:
+            raise _bad(f"Metadata field {shown(name)} is not supported")
+    version = spec.find(directory)
+    response = tfs_messages.GetModelMetadataResponse()
+    response.model_spec.name = spec.name
+    response.model_spec.version.value = version.number
+    signatures = tfs_messages.SignatureDefMap()
+    signatures.signature_def[SIGNATURE].CopyFrom(signature_def(version))
+    packed = response.metadata[FIELD]
+    packed.type_url, packed.value = _TYPE_URL, signatures.SerializeToString()
+    return response
+
+
+def signature_def(version: VersionView) -> Any:
+    """The ``SignatureDef`` of a version: inputs and outputs as ``Predict`` takes and gives them."""
+    message = tf_messages.SignatureDef(method_name=PREDICT)
+    signature = version.facts.signature
+    if signature is not None:
+        for tensor in signature.inputs:
+            message.inputs[tensor.name].CopyFrom(_tensor_info(tensor))
+        for tensor in signature.outputs:
+            message.outputs[tensor.name].CopyFrom(_tensor_info(tensor))
+    return message
+
+
+def _tensor_info(tensor: Tensor) -> Any:
+    dtypes = tf_messages.enum("DataType")
+    info = tf_messages.TensorInfo(name=f"{tensor.name}:0", dtype=dtypes[DTYPES[tensor.datatype]])
+    # Set where there are no dimensions, too: a scalar.
+    info.tensor_shape.SetInParent()
+    for at, size in enumerate(tensor.client_shape):
+        info.tensor_shape.dim.add(size=size, name=_dim_name(tensor, at))
+    return info
+
+
+def _dim_name(tensor: Tensor, at: int) -> str:
+    """The graph's own, where the dimension may vary."""
+    names = tensor.dim_names if tensor.described is None else ()
+    name = names[at] if at < len(names) else ""
+    return name if tensor.client_shape[at] < 0 else ""
+
+
+def model_status(directory: Directory, request: Any) -> Any:
+    """A ``GetModelStatusResponse``: of the version named, else of all, the newest first. Raises
+    ServingError."""
+    spec = ModelSpec.of(request)
+    if spec.label is not None:
+        _unknown_label(spec.label)
+    view = next((view for view in directory.views() if view.name == spec.name), None)
+    known = view.versions if view is not None else ()
+    if spec.version is None:
+        chosen = list(listed(known))
+        missing = f"Could not find any versions of model {shown(spec.name)}"
+    else:
+        chosen = [version for version in known if version.number == spec.version]
+        missing = f"Could not find version {spec.version} of model {shown(spec.name)}"
+    if not chosen:
+        raise ServingError(ErrorCode.NOT_FOUND, missing)
+    response = tfs_messages.GetModelStatusResponse()
+    response.model_version_status.extend(_status(version) for version in chosen)
+    return response
+
+
+def listed(versions: tuple[VersionView, ...]) -> Iterator[VersionView]:
+    """The newest first. One that failed stays only until a higher one answers: clients take any
+    that has ended for a model that doesn't."""
+    best = max((v.number for v in versions if v.state is State.READY), default=0)
+    for version in reversed(versions):
+        if STATES[version.state] != "END" or version.number > best:
+            yield version
+
+
+def _status(version: VersionView) -> Any:
+    state = STATES[version.state]
+    message = tfs_messages.ModelVersionStatus(
+        version=version.number,
+        state=tfs_messages.enum("ModelVersionStatus.State")[state],
+    )
+    # Set at zero too, as clients print it.
+    message.status.error_code = _OK
+    if version.state is State.FAILED:
+        message.status.error_code = _UNKNOWN
+        message.status.error_message = version.reason or "could not be loaded"
+    return message
+
+
+def _unknown_label(label: str) -> NoReturn:
+    """Routes keep no labels yet."""
+    raise _bad(f"Unrecognized servable version label: {shown(label)}")
+
+
+def _bad(words: str) -> ServingError:
+    return ServingError(ErrorCode.BAD_REQUEST, words)
+
+
+_EXPECTED = {
+    "Classify": "Expected classification signature method_name to be tensorflow/serving/classify",
+    "Regress": "Expected regression signature method_name to be tensorflow/serving/regress",
+}
+
+
+def only_predict(method: str) -> ServingError:
+    """For what needs a signature of another method."""
+    expected = _EXPECTED.get(
+        method, f"{method} needs signatures of tensorflow/serving/classify or regress"
+    )
+    return _bad(
+        f"{expected}. Was: {PREDICT}. Models here have {SIGNATURE} alone: ask for it by Predict"
+    )

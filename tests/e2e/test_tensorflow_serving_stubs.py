@@ -1,0 +1,73 @@
+"""TensorFlow Serving's own generated stubs against the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.wire import messages
+from tests.clients import tfs_environment
+from tests.clients.gateway import ROOT, Gateway
+from tests.clients.witness import EXPECTED
+
+# The first time, the stubs and what they need are installed.
+pytestmark = [pytest.mark.tfs, pytest.mark.timeout(400)]
+
+# Than the package of TensorFlow's messages.
+YOUNGER = {("tensorflow.SignatureDef", "defaults")}
+CALLS = ROOT / "tests" / "clients" / "tfs_calls.py"
+
+
+@pytest.fixture(scope="module")
+def seen(gateway: Gateway) -> dict[str, Any]:
+    """What came of each call."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    done = subprocess.run(
+        [str(tfs_environment.python()), str(CALLS), gateway.grpc],
+        env={key: value for key, value in os.environ.items() if key not in hidden},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_predict_answers_with_the_version_that_it_names(seen: dict[str, Any]) -> None:
+    np.testing.assert_allclose(np.array([seen["tiny"]]), EXPECTED, rtol=1e-5)
+    assert seen["spec"] == ["tiny", 1, "serving_default"]
+    assert seen["version"] == 2
+    assert seen["texts"] == ["a", "é 漢字"]
+
+
+def test_status_and_metadata_are_read(seen: dict[str, Any]) -> None:
+    assert seen["status"] == [[version, "AVAILABLE"] for version in (7, 2, 1)]
+    assert seen["metadata"] == ["tensorflow/serving/predict", "x:0", "DT_FLOAT", [-1, 4]]
+
+
+def test_refusals_have_the_originals_words(seen: dict[str, Any]) -> None:
+    code, words = seen["unknown"]
+    assert code == "NOT_FOUND"
+    assert words.startswith("Servable not found for request: Latest(nowhere)")
+    assert seen["classify"][0] == "INVALID_ARGUMENT"
+
+
+def test_our_messages_have_the_originals_numbers(seen: dict[str, Any]) -> None:
+    compared = 0
+    for name, theirs in seen["fields"].items():
+        try:
+            ours = messages.pool.FindMessageTypeByName(name)
+        except KeyError:
+            continue
+        for field in ours.fields:
+            if (name, field.name) in YOUNGER:
+                continue
+            assert theirs[field.name] == field.number, (name, field.name)
+            compared += 1
+    assert compared > 50
