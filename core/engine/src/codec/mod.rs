@@ -103,7 +103,7 @@ pub enum Payload {
     Missing,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestedOutput {
     pub name: String,
     /// HTTP: `parameters.binary_data`, when given.

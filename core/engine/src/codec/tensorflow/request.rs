@@ -130,7 +130,7 @@ impl Version<'_> {
 
 fn output(value: Value<'_>) -> Result<RequestedOutput> {
     let name = names::name("an output's name", value.text()?)?.to_owned();
-    Ok(RequestedOutput { name, binary: None })
+    Ok(RequestedOutput { name, ..Default::default() })
 }
 
 /// An entry of `inputs`.
