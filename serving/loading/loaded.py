@@ -49,9 +49,11 @@ class LoadedSlot:
     def facts(self) -> VersionFacts:
         """What is known of it now: since it began to serve, its batching may have been settled,
         and the child that it runs in may have ended."""
-        known = self.facts_at_start
-        notes = (*known.notes, *filter(None, [self.runner.trouble]))
-        return replace(known, batching=self.verdict.words, notes=notes)
+        known, trouble, batching = self.facts_at_start, self.runner.trouble, self.verdict.words
+        if not trouble and batching == known.batching:
+            return known
+        notes = (*known.notes, *filter(None, [trouble]))
+        return replace(known, batching=batching, notes=notes)
 
     @property
     def process(self) -> IsolatedRunner | None:

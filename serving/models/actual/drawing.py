@@ -187,6 +187,8 @@ def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
     if facts.config is None or latest is None:
         return facts
     policy, sampled = latest.version_policy, latest.request_log
+    if (policy, sampled) == (facts.config.version_policy, facts.config.request_log):
+        return facts
     return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
 
 
