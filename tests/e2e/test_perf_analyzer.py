@@ -126,8 +126,32 @@ def _measures(
     done = _run(command, environment)
     text = done.stdout + done.stderr
     assert done.returncode == 0, text
+    assert_measured(text)
+
+
+def assert_measured(text: str) -> None:
     found = re.search(r"throughput: ([0-9.]+) infer/sec", text)
     assert found, text
     assert float(found.group(1)) > 0
     assert "Server:" in text, f"no server statistics were shown:\n{text}"
     assert not re.search(r"Failed requests?: [1-9]|error", text, re.IGNORECASE), text
+
+
+@pytest.mark.parametrize("way", ["grpc", "http binary"])
+def test_perf_analyzer_collects_metrics_from_the_admin_port(
+    analyzer: tuple[Path, dict[str, str]], gateway: Gateway, tmp_path: Path, way: str
+) -> None:
+    binary, environment = analyzer
+    report = tmp_path / "report.csv"
+    command = [str(binary), "-m", "tiny", "-u", gateway.grpc if way == "grpc" else gateway.http]
+    command += [*WAYS[way], "--concurrency-range", "2", "-s", "999", "-r", "3"]
+    command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
+    command += ["--collect-metrics", "--metrics-url", f"{gateway.admin}/metrics"]
+    command += ["--metrics-interval", "50", "-f", str(report)]
+    done = _run(command, environment)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    assert_measured(text)
+    # It stands there only if it was answered.
+    assert "Server Prometheus Metrics" in text, text
+    assert report.stat().st_size > 0
