@@ -169,6 +169,20 @@ def test_what_is_shared_and_what_is_sent_go_together(door: Door) -> None:
             shared_memory.set_shared_memory_region(one, [A])
 
 
+def test_classes_of_one_output_go_with_another_in_a_region(door: Door) -> None:
+    with region("r", 64) as one:
+        shared_memory.set_shared_memory_region(one, [A])
+        shared_memory.set_shared_memory_region(one, [B], offset=32)
+        door.register(one, 64)
+        inputs = [door.input("INPUT0", A, ("r", 32)), door.input("INPUT1", B, ("r", 32, 32))]
+        classes = door.module.InferRequestedOutput("OUTPUT0", class_count=1)
+        outputs = [classes, door.output("OUTPUT1", "r", 32)]
+        result = door.client.infer("add_sub", inputs, outputs=outputs)
+        largest = [f"{row.max()}:{row.argmax()}".encode() for row in A + B]
+        assert result.as_numpy("OUTPUT0").ravel().tolist() == largest
+        np.testing.assert_array_equal(contents(one, A), A - B)
+
+
 def test_inputs_may_overlap_and_of_outputs_the_later_one_stays(door: Door) -> None:
     with region("r", 64) as one:
         both = np.arange(16, dtype=np.int32)
