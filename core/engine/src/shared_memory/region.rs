@@ -29,7 +29,7 @@ pub struct Region {
 impl Region {
     pub fn status(&self) -> Status {
         let Region { name, key, offset, byte_size, .. } = self;
-        Status { name: (**name).to_owned(), key: key.clone(), offset: *offset, byte_size: *byte_size }
+        Status { name: name.to_string(), key: key.clone(), offset: *offset, byte_size: *byte_size }
     }
 }
 
