@@ -87,6 +87,13 @@ class StateDir:
                 log.warning("state_unreadable", name=name, reason=_words(error))
                 return None
 
+    def holds(self, name: str) -> bool:
+        """Whether there is such a document, readable or not."""
+        with self._lock:
+            return name in self._unwritten or (
+                self._root is not None and self._file(self._root, name).exists()
+            )
+
     def write(self, name: str, document: Any) -> bool:
         """Replace the document (anything JSON can carry); whether it will outlive the process.
 

@@ -258,7 +258,11 @@ class Loader:
             warmed.runner, load.job, self._ledger, reservation.size, load.on_changed
         )
         warmed = replace(warmed, runner=runner)
-        return start(warmed, load.stats, load.since, reservation.size, on_evidence, on_closed)
+        try:
+            return start(warmed, load.stats, load.since, reservation.size, on_evidence, on_closed)
+        except BaseException:
+            runner.close()  # with what is beside it, of which the caller knows nothing
+            raise
 
 
 def _isolated(job: Job, found: Findings | None, stated: Stated) -> str:

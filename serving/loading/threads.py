@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from serving.execution.onnx_nodes import Graph, Model
 from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.trial.findings import Findings
 from serving.model_config.schema import ModelConfig
@@ -25,6 +26,17 @@ def in_force(config: ModelConfig, settings: Settings, found: Findings | None) ->
     if said or settings.threads.shared_pool:
         return config
     return replace(config, session=replace(config.session, intra_op_threads=1))
+
+
+def has_branches(model: Model) -> bool:
+    """Whether a request may decide what is computed: what was measured is one branch then."""
+
+    def within(graph: Graph) -> bool:
+        return any(
+            node.operator == "If" or any(map(within, node.graphs.values())) for node in graph.nodes
+        )
+
+    return any(map(within, (model.graph, *model.functions.values())))
 
 
 def says_it_all(

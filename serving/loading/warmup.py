@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from serving.errors import LoadError
 from serving.execution.faults import short_of_memory
@@ -20,8 +22,7 @@ MEASURED_SECONDS = 0.15
 @dataclass(frozen=True, slots=True)
 class Warmth:
     """``words``: for what failed or was left out. ``seconds``: rows -> the best time of a run.
-    ``short``: memory ended it. ``one_thread``: nothing in this process worked during these runs
-    but the thread that called them."""
+    ``short``: memory ended it. ``one_thread``: see ``Crew``, of all these runs."""
 
     words: str
     seconds: Mapping[int, float]
@@ -95,30 +96,40 @@ def _cut(feeds: Feeds, rows: int) -> Feeds:
 
 
 class Crew:
-    """Who works while its context is open, by the kernel's account of each thread's CPU time: the
-    thread that opens it, or others too. Threads that sleep and are not woken cost nothing."""
+    """Who works while its context is open: the thread that opens it alone, or others too. A thread
+    that sleeps and is not woken is switched to by nobody; one that was woken and got no CPU yet is
+    runnable. So the answer hangs on no timing. Where the system tells nothing, others may work."""
 
     def __init__(self) -> None:
         self.one_thread = True
-        self._before = (0, 0)
+        self._before: Mapping[str, str] | None = None
 
     def __enter__(self) -> None:
-        self._before = _cpu_ns()
+        self._before = _others()
 
     def __exit__(self, *_: object) -> None:
-        own, others = (now - then for now, then in zip(_cpu_ns(), self._before, strict=True))
-        self.one_thread &= others <= own * _OTHERS + _READING_NS
+        self.one_thread &= self._before is not None and _others() == self._before
 
 
-# What others may take of a thread's time and still count as idle: this share, and what reading
-# four clocks one after the other makes of it. Waking one of a pool's threads takes more.
-_OTHERS, _READING_NS = 0.02, 5_000
+_TASKS = Path("/proc/self/task")
 
 
-def _cpu_ns() -> tuple[int, int]:
-    """CPU time of this thread, and of all others of this process."""
-    own = time.thread_time_ns()
-    return own, time.process_time_ns() - own
+def _others() -> Mapping[str, str] | None:
+    """Of each other thread of this process how often it was switched to; None where one is at work,
+    or nothing is known."""
+    own, found = str(threading.get_native_id()), dict[str, str]()
+    try:
+        for task in _TASKS.iterdir():
+            if task.name != own:
+                lines = (
+                    (task / "status").read_text(errors="replace").splitlines()
+                )  # file: the kernel's
+                if any(line.startswith("State:\tR") for line in lines):
+                    return None
+                found[task.name] = " ".join(line for line in lines if "ctxt_switches" in line)
+    except OSError:
+        return None
+    return found
 
 
 class _Growth:

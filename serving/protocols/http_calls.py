@@ -266,6 +266,8 @@ def _register_region(request: Request) -> Any:
     key = body.get("key")
     if not isinstance(key, str):
         raise ServingError(ErrorCode.BAD_REQUEST, "'key' must be a string")
+    if not key.isprintable():  # lone surrogates among others
+        raise ServingError(ErrorCode.BAD_REQUEST, f"{ascii(key)[:64]} is no key of shared memory")
     place = (key, _size(body, "offset", 0), _size(body, "byte_size"))
     request.context.shared_memory.register(request.call.headers, _region(request), *place)
     return b""

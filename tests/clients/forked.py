@@ -24,6 +24,8 @@ from typing import IO
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SET_CHILD_SUBREAPER = 36
+# One request at a time, and orphans are the process's.
+_starting = threading.Lock()
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -49,12 +51,15 @@ def start(
         "environment": dict(environment),
         "cwd": str(cwd),
     }
-    _adopt(True)
-    try:
-        socket.send_fds(channel, [json.dumps(request).encode()], list(streams))
-        pid = int(channel.recv(64))
-    finally:
-        _adopt(False)
+    with _starting:
+        _adopt(True)
+        try:
+            socket.send_fds(channel, [json.dumps(request).encode()], list(streams))
+            pid = int(channel.recv(64))
+        finally:
+            _adopt(False)
+    # Raises ChildProcessError where it is not ours: Popen would call that a good end.
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     return Forked(pid, ("serving", *arguments))
 
 

@@ -316,6 +316,19 @@ def test_an_output_that_does_not_fit_its_place_is_refused(door: Door) -> None:
         )
 
 
+def test_a_refused_request_has_written_to_no_region(door: Door) -> None:
+    with region("r", 64) as one:
+        was = np.arange(16, dtype=np.int32)
+        shared_memory.set_shared_memory_region(one, [was])
+        door.register(one, 64)
+        inputs = [door.input("INPUT0", A, ("r", 32)), door.input("INPUT1", A, ("r", 32))]
+        wanted = [door.output("OUTPUT0", "r", 32), door.output("OUTPUT1", "r", 31, 32)]
+        status, words = door.refused(door.client.infer, "add_sub", inputs, outputs=wanted)
+        assert status == door.says(400, "INVALID_ARGUMENT")
+        assert "'OUTPUT1' (31 bytes)" in words
+        np.testing.assert_array_equal(contents(one, was), was)
+
+
 @pytest.mark.parametrize(
     ("offset", "size"), [(0, 0), (0, 33), (32, 1), (2**63, 1), (2**64 - 1, 2**64 - 1)]
 )
@@ -452,7 +465,13 @@ def test_json_requests_use_regions_too(shared: Gateway) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"byte_size": 4}, {"key": 5, "byte_size": 4}, {"key": "/k"}, {"key": "/k", "byte_size": -1}],
+    [
+        {"byte_size": 4},
+        {"key": 5, "byte_size": 4},
+        {"key": "/k"},
+        {"key": "\ud800", "byte_size": 4},
+        {"key": "/k", "byte_size": -1},
+    ],
 )
 def test_a_registration_says_what_it_is_of(shared: Gateway, body: dict[str, Any]) -> None:
     answer = shared.post("/v2/systemsharedmemory/region/r/register", body)

@@ -87,12 +87,16 @@ impl Regions {
     /// Forget a region, or all of them where `name` is empty; one that is not there is forgotten
     /// already. What is in use is closed afterwards.
     pub fn unregister(&self, name: &str) {
-        let mut table = self.table.lock();
-        if name.is_empty() {
-            table.clear();
-        } else {
-            table.remove(name);
-        }
+        let gone: Vec<_> = {
+            let mut table = self.table.lock();
+            if name.is_empty() {
+                std::mem::take(&mut *table).into_values().collect()
+            } else {
+                table.remove(name).into_iter().collect()
+            }
+        };
+        // The last to close an object frees its pages, which takes its time: not under the lock.
+        drop(gone);
     }
 
     /// By name.

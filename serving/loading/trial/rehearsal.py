@@ -109,7 +109,10 @@ def rehearse(
         recipe,
         meter.grown,
         short=short.seen or warmth.short,
-        one_thread=warmth.one_thread and threads.says_it_all(signature, verdict, warmth.seconds),
+        one_thread=warmth.one_thread
+        and subject.graph is not None
+        and not threads.has_branches(subject.graph)
+        and threads.says_it_all(signature, verdict, warmth.seconds),
     )
 
 

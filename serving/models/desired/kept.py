@@ -15,26 +15,26 @@ SIGNATURES = "signatures"
 
 def read_overrides(state: StateDir | None, mode: Mode) -> dict[str, Overrides]:
     overrides: dict[str, Overrides] = {}
-    for name in (OVERRIDES, *(f"{OVERRIDES}/{part}" for part in PARTS)):
-        found, wrong = from_document(state.read(name) if state is not None else None, mode)
+    if state is None:
+        return overrides
+    # Where there is one of an earlier version, parts are not whole yet, or from before it.
+    parts = [f"{OVERRIDES}/{part}" for part in PARTS]
+    for name in [OVERRIDES] if state.holds(OVERRIDES) else parts:
+        found, wrong = from_document(state.read(name), mode)
         overrides |= found
         for words in wrong:
             log.warning("state_ignored", name=name, reason=words)
     return overrides
 
 
-def is_former(state: StateDir | None) -> bool:
-    """Whether there is a document of earlier versions, in place of parts."""
-    return state is not None and state.read(OVERRIDES) is not None
-
-
 def write_overrides(state: StateDir, documents: Documents) -> None:
     """What changed of them; also in place of a document of earlier versions."""
-    if former := is_former(state):
+    if former := state.holds(OVERRIDES):
         documents.change_all()
-    for part, document in documents.take_changed().items():
-        state.write(f"{OVERRIDES}/{part}", document)
-    if former:
+    changed = documents.take_changed().items()
+    written = [state.write(f"{OVERRIDES}/{part}", document) for part, document in changed]
+    # Else it stays what is kept: the next time all are tried again.
+    if former and all(written):
         state.remove(OVERRIDES)
 
 

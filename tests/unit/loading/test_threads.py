@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from onnx import ModelProto, helper
 
+from serving.execution.onnx_nodes import Model, read_nodes
 from serving.loading import threads
 from serving.loading.batching.analysis import Analysis
 from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.trial.findings import Findings
-from serving.loading.warmup import Crew
 from serving.model_config.schema import ModelConfig, SessionOptions
 from serving.settings import load_settings
 from serving.signature import Signature, Tensor
+from tests.unit import graphs
 
 FOUND = Findings(Analysis("proven"), one_thread=True)
 BATCHED = BatchingVerdict(True, "proven", 64)
@@ -72,26 +74,57 @@ def test_what_was_measured_says_it_all_where_no_request_can_be_larger(
     assert threads.says_it_all(signature, verdict, seconds) is expected
 
 
-def burn(seconds: float) -> None:
+ALONE_AND_NOT = """
+import threading, time
+from serving.loading.warmup import Crew
+
+def burn(seconds):
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
 
+wake, done = threading.Event(), threading.Event()
+def help():
+    wake.wait()
+    done.set()
+    threading.Event().wait()
 
-def test_work_of_this_thread_alone_is_seen_as_that() -> None:
-    crew = Crew()
-    for _ in range(5):
-        with crew:
-            burn(0.002)
-    assert crew.one_thread
+threading.Thread(target=help, daemon=True).start()
+time.sleep(0.2)
+alone, helped = Crew(), Crew()
+for _ in range(20):
+    with alone:
+        burn(0.001)
+with helped:
+    wake.set()
+    burn(0.001)
+done.wait()
+time.sleep(0.2)
+with helped:
+    burn(0.001)
+print(alone.one_thread, helped.one_thread)
+"""
 
 
-def test_work_of_another_thread_is_seen_once_and_for_all() -> None:
-    crew = Crew()
-    with crew:
-        helper = threading.Thread(target=burn, args=(0.005,))
-        helper.start()
-        helper.join()
-    with crew:
-        burn(0.002)
-    assert not crew.one_thread
+def test_a_thread_that_is_woken_is_seen_once_and_for_all_and_one_that_sleeps_is_not() -> None:
+    """In a process that nothing else goes on in."""
+    command = [sys.executable, "-c", ALONE_AND_NOT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True False\n"
+
+
+def test_what_a_branch_computes_was_not_measured() -> None:
+    def parsed(made: ModelProto) -> Model:
+        return read_nodes(made.SerializeToString())
+
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["z"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("z", graphs.FLOAT, [1, 4])],
+    )
+    chosen = helper.make_node("If", ["c"], ["y"], then_branch=inner, else_branch=inner)
+    value = ("x", graphs.FLOAT, [1, 4]), ("c", graphs.BOOL, [])
+    made = graphs.model([chosen], value, [("y", graphs.FLOAT, [1, 4])])
+    assert threads.has_branches(parsed(made))
+    assert not threads.has_branches(parsed(graphs.softmax()))

@@ -803,6 +803,43 @@ def test_what_an_earlier_version_kept_counts_and_is_kept_in_parts_from_then_on(
     assert (again.answers(), again.view().pinned) == (2, None)
 
 
+def test_what_an_earlier_version_kept_stays_until_its_parts_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"form": 1, "models": {"m": {"pin": 1}, "other": {"pin": 3}}}
+    state = StateDir(tmp_path / "state")
+    state.write("models", kept)
+    world = at(tmp_path)
+    world.write("m", 1)
+    world.settle()
+    with monkeypatch.context() as full:
+
+        def refuse(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        full.setattr("serving.state_dir._replace", refuse)
+        world.outcome(SetDefault("m", None))
+    assert state.read("models") == kept
+    # Parts beside it are not whole yet, or older.
+    state.write(f"models/{part_of('m')}", {"form": 1, "models": {"m": {"pin": 7}}})
+    again = at(tmp_path)
+    again.settle()
+    assert again.view().pinned == 1
+
+
+def test_what_an_earlier_version_kept_and_cannot_be_read_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "models.json").write_text("{")
+    world = at(tmp_path)
+    world.write("m", 1)
+    world.settle()
+    world.outcome(SetDefault("m", 1))
+    assert not (tmp_path / "state" / "models.json").exists()
+    again = at(tmp_path)
+    again.settle()
+    assert again.view().pinned == 1
+
+
 def test_a_command_writes_one_document_however_many_models_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

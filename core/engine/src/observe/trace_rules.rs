@@ -57,7 +57,8 @@ impl Rule {
         if !self.is_on() {
             return None;
         }
-        let drawn = trace::drawn(self.threshold) && self.count.take();
+        let brought = self.parents && parent.is_some_and(|caller| caller.sampled);
+        let drawn = !brought && trace::drawn(self.threshold) && self.count.take();
         trace::decide(parent, drawn, self.parents)
     }
 }
@@ -107,6 +108,14 @@ mod tests {
         assert_eq!((drawn, count.left()), (vec![true, true, false, false], 0));
         assert!(rules.decide("m", Context::parse(PARENT)).unwrap().sampled);
         assert_eq!(count.left(), 0);
+    }
+
+    #[test]
+    fn what_a_caller_traces_takes_nothing_of_a_count() {
+        let count = Count::new(2);
+        let rules = TraceRules::new(Rule::new(1.0, true, count.clone()), HashMap::new());
+        assert!(rules.decide("m", Context::parse(PARENT)).unwrap().sampled);
+        assert_eq!(count.left(), 2);
     }
 
     #[test]

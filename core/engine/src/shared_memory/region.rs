@@ -142,7 +142,8 @@ impl Slice {
     /// Put `data`, which it has room for, at its beginning.
     ///
     /// # Errors
-    /// `BadRequest` where it has not, the object is smaller by now, or the system refuses.
+    /// `BadRequest` where it has not, the object is smaller by now, or the system refuses; `Full`
+    /// where that has no memory for it.
     pub fn write(&self, data: &[u8]) -> Result<()> {
         let fits = data.len() <= self.len;
         // Written behind its end the object would grow again.
@@ -167,8 +168,14 @@ impl Slice {
     }
 
     fn failed(&self, how: &str, error: &io::Error) -> Error {
-        let name = shown(&self.region.name);
-        Error::bad(format!("shared memory region '{name}' cannot be {how}")).detail(error.to_string())
+        let words = format!("shared memory region '{}' cannot be {how}", shown(&self.region.name));
+        let failed = match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::ENOMEM | libc::EDQUOT) => {
+                full(format!("{words}: there is no memory left for it"))
+            }
+            _ => Error::bad(words),
+        };
+        failed.detail(error.to_string())
     }
 }
 
@@ -188,6 +195,10 @@ pub struct Destinations(Option<Arc<[Option<Slice>]>>);
 impl Destinations {
     pub fn new(all: Vec<Option<Slice>>) -> Self {
         Destinations(all.iter().any(Option::is_some).then(|| all.into()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     pub fn get(&self, output: usize) -> Option<&Slice> {

@@ -50,11 +50,13 @@ def use_template(modules: Sequence[str]) -> Callable[[], None]:
 
     def close() -> None:
         global _template  # noqa: PLW0603 - as above
-        if _template is template:
+        last = _template is template
+        if last:
             _template = None
         template.close()
-        with contextlib.suppress(OSError):  # it has none
-            adopt_orphans(False)
+        if last:
+            with contextlib.suppress(OSError):  # it has none
+                adopt_orphans(False)
 
     return close
 

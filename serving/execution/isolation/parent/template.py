@@ -144,7 +144,8 @@ class Template:
             code = process.end()
         if not words or self._closed:
             log.info("template_ended")
-            return False
+            with self._changed:  # somebody may have come while it ended
+                return bool(self._holders) and not self._closed
         return self._failed(f"{words}; its status was {code}", time.monotonic() - began)
 
     def _started(self, process: TemplateProcess, began: float) -> str:

@@ -84,9 +84,13 @@ class TemplateProcess:
             try:
                 framing.send(self._channel, question, [fd], until)
                 answer, _ = framing.receive(self._channel, until)
-                return Forked(int(answer["pid"]))
+                pid = int(answer["pid"])
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                return Forked(pid)
             except KeyError:
                 words = f"it does not fork: {answer.get('failed')}"
+            except ChildProcessError:
+                words = "what it forks does not become this process's child"
             except (EOFError, OSError, FramingError) as error:
                 words = f"it does not answer: {type(error).__name__}"
         self.kill()

@@ -24,7 +24,7 @@ pub fn decode_predict(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut reader = Reader::new(&message);
     while let Some((number, value)) = fields.next(&mut reader)? {
         match number {
-            1 => spec.get_or_insert_with(ModelSpec::default).merge(value.len()?)?,
+            1 => spec.get_or_insert_with(ModelSpec::default).merge(value.len()?, &mut fields)?,
             2 => push(&mut request.inputs, "inputs", input(&message, value.len()?, &mut fields)?)?,
             3 => push(&mut request.outputs, "entries in output_filter", output(value)?)?,
             _ => {}
@@ -75,12 +75,12 @@ enum Version<'a> {
 }
 
 impl<'a> ModelSpec<'a> {
-    fn merge(&mut self, encoded: &'a [u8]) -> Result<()> {
+    fn merge(&mut self, encoded: &'a [u8], fields: &mut Fields<'_>) -> Result<()> {
         let mut reader = Reader::new(encoded);
-        while let Some((number, value)) = reader.field()? {
+        while let Some((number, value)) = fields.next(&mut reader)? {
             match number {
                 1 => self.name = names::model(value.text()?)?,
-                2 => self.version = Version::Number(self.version.number(value.len()?)?),
+                2 => self.version = Version::Number(self.version.number(value.len()?, fields)?),
                 3 => self.signature = names::name("the signature's name", value.text()?)?,
                 4 => self.version = Version::Label(names::name("the version's label", value.text()?)?),
                 _ => {}
@@ -103,10 +103,10 @@ impl<'a> ModelSpec<'a> {
 
 impl Version<'_> {
     /// Of an `Int64Value`, merged with the one before.
-    fn number(self, encoded: &[u8]) -> Result<i64> {
+    fn number(self, encoded: &[u8], fields: &mut Fields<'_>) -> Result<i64> {
         let mut number = if let Version::Number(before) = self { before } else { 0 };
         let mut reader = Reader::new(encoded);
-        while let Some((field, value)) = reader.field()? {
+        while let Some((field, value)) = fields.next(&mut reader)? {
             if field == 1 {
                 number = value.varint()? as i64;
             }
@@ -179,7 +179,7 @@ impl<'a> TensorProto<'a> {
             match number {
                 // An enum is an int32 on the wire.
                 1 => dtype = value.varint()? as i32,
-                2 => dims(&mut found.shape, value.len()?, name)?,
+                2 => dims(&mut found.shape, value.len()?, name, fields)?,
                 4 => found.content = value.len()?,
                 8 => found.text(value.len()?),
                 _ => {}
@@ -233,9 +233,9 @@ fn no_such_type(name: &str, dtype: i32) -> Error {
 }
 
 /// Of a `TensorShapeProto`. A shape longer than any tensor's is refused before it is stored (fault 51).
-fn dims(shape: &mut Shape, encoded: &[u8], name: &str) -> Result<()> {
+fn dims(shape: &mut Shape, encoded: &[u8], name: &str, fields: &mut Fields<'_>) -> Result<()> {
     let mut reader = Reader::new(encoded);
-    while let Some((number, value)) = reader.field()? {
+    while let Some((number, value)) = fields.next(&mut reader)? {
         match number {
             2 if shape.len() >= MAX_RANK => {
                 return Err(Error::bad(format!(
@@ -243,7 +243,7 @@ fn dims(shape: &mut Shape, encoded: &[u8], name: &str) -> Result<()> {
                     shown(name)
                 )));
             }
-            2 => shape.push(size(value.len()?)?),
+            2 => shape.push(size(value.len()?, fields)?),
             3 if value.varint()? != 0 => {
                 return Err(Error::bad(format!("input '{}' has a shape of unknown rank", shown(name))));
             }
@@ -254,10 +254,10 @@ fn dims(shape: &mut Shape, encoded: &[u8], name: &str) -> Result<()> {
 }
 
 /// Of a `Dim`.
-fn size(encoded: &[u8]) -> Result<i64> {
+fn size(encoded: &[u8], fields: &mut Fields<'_>) -> Result<i64> {
     let mut size = 0;
     let mut reader = Reader::new(encoded);
-    while let Some((number, value)) = reader.field()? {
+    while let Some((number, value)) = fields.next(&mut reader)? {
         if number == 1 {
             size = value.varint()? as i64;
         }

@@ -191,13 +191,16 @@ impl<'a> Input<'a> {
     }
 
     fn texts(&self) -> Result<Bytes> {
-        let mut values = Values::new(self, 0)?;
-        let mut last = bytes_tensor::room(&[]);
+        // As much as was counted for them: growing would hold up to twice that.
+        let (mut count, mut all, mut last) = (0, 0_usize, bytes_tensor::room(&[]));
         self.values(|value| {
-            let text = value.len()?;
-            last = bytes_tensor::room(text);
-            values.text(text)
+            last = bytes_tensor::room(value.len()?);
+            (count, all) = (count + 1, all + last);
+            Ok(())
         })?;
+        let more = self.expected.saturating_sub(count).saturating_mul(last);
+        let mut values = Values::new(self, all.saturating_add(more))?;
+        self.values(|value| values.text(value.len()?))?;
         values.filled(last)
     }
 

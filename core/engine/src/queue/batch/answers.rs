@@ -9,7 +9,7 @@ use crate::codec::{AnswerHead, OutputTensor, classes};
 use crate::error::Error;
 use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
-use crate::shared_memory::Destinations;
+use crate::shared_memory::{Destinations, Slice};
 use crate::tensor::{Datatype, Shape};
 use std::sync::{Arc, OnceLock};
 
@@ -113,7 +113,11 @@ impl Batch {
             return None;
         }
         let of = &member.item.reservation;
-        let most = member.item.encode.form.most_raw(of.max_message());
+        // What goes elsewhere, or shrinks to its classes, is bounded by the budget; the answer itself
+        // when it is made.
+        let elsewhere = !member.item.destinations.is_empty()
+            || member.item.prepared.outputs.iter().any(|wanted| wanted.classes > 0);
+        let most = if elsewhere { usize::MAX } else { member.item.encode.form.most_raw(of.max_message()) };
         let piece = Piece { start: member.start, rows: member.rows, outputs: cut };
         let mut pieces = member.item.pieces.lock();
         match pieces.keep(piece, member.item.rows, most, of) {
@@ -156,11 +160,19 @@ impl Batch {
         if let Some(record) = pending.record() {
             record.keep_outputs(specs.zip(&tensors).map(|(s, t)| (&s.name, t.datatype, &t.shape, t.data)));
         }
-        place(&mut tensors, &pending.destinations)?;
-        if prepared.outputs.iter().any(|wanted| wanted.classes > 0) {
-            return self.encode_classes(pending, &head, tensors);
+        let placed = place(&mut tensors, &pending.destinations)?;
+        let answer = if prepared.outputs.iter().any(|wanted| wanted.classes > 0) {
+            self.encode_classes(pending, &head, tensors)
+        } else {
+            pending.encode.outputs(&head, &tensors, &pending.reservation)
+        }?;
+        // Regions are written to for an answer that is sent, and for nobody who has left.
+        if pending.is_waiting() {
+            for (slice, data) in placed {
+                slice.write(data)?;
+            }
         }
-        pending.encode.outputs(&head, &tensors, &pending.reservation)
+        Ok(answer)
     }
 
     /// As [`Batch::encode`], with classes in the place of outputs for which they are asked.
@@ -189,8 +201,12 @@ impl Batch {
     }
 }
 
-/// Put the data of those outputs that have a destination there.
-fn place(tensors: &mut [OutputTensor<'_>], destinations: &Destinations) -> Result<(), Error> {
+/// Take the data of those outputs that have a destination out of the answer: what goes where.
+fn place<'d, 't>(
+    tensors: &mut [OutputTensor<'t>],
+    destinations: &'d Destinations,
+) -> Result<Vec<(&'d Slice, &'t [u8])>, Error> {
+    let mut placed = Vec::new();
     for (output, tensor) in tensors.iter_mut().enumerate() {
         let Some(slice) = destinations.get(output) else { continue };
         let size = tensor.data.len();
@@ -202,8 +218,8 @@ fn place(tensors: &mut [OutputTensor<'_>], destinations: &Destinations) -> Resul
                 slice.len()
             )));
         }
-        slice.write(tensor.data)?;
+        placed.push((slice, tensor.data));
         (tensor.data, tensor.placed) = (&[], true);
     }
-    Ok(())
+    Ok(placed)
 }
