@@ -262,6 +262,7 @@ def _region_status(request: Request) -> Any:
 
 
 def _register_region(request: Request) -> Any:
+    request.context.shared_memory.admit(request.call.headers)
     body = _json_object(request.call.body)
     key = body.get("key")
     if not isinstance(key, str):

@@ -61,7 +61,7 @@ class SharedMemory:
         self, headers: Mapping[str, str], name: str, key: str, offset: int, byte_size: int
     ) -> None:
         """Raises ServingError."""
-        refusal = self._admit(headers).register_region(name, key, offset, byte_size)
+        refusal = self.admit(headers).register_region(name, key, offset, byte_size)
         if refusal is not None:
             code, words, detail = refusal
             raise ServingError(ErrorCode(code), words, detail)
@@ -69,7 +69,7 @@ class SharedMemory:
 
     def unregister(self, headers: Mapping[str, str], name: str) -> None:
         """Of one that is not there nothing is left to do. Raises ServingError."""
-        self._admit(headers).unregister_region(name)
+        self.admit(headers).unregister_region(name)
         log.info("region_unregistered", region=shown(name))
 
     def cuda_status(self, name: str) -> list[Region]:
@@ -80,15 +80,15 @@ class SharedMemory:
 
     def register_cuda(self, headers: Mapping[str, str], name: str) -> None:
         """Raises ServingError, always."""
-        self._admit(headers)
+        self.admit(headers)
         words = f"failed to register CUDA shared memory region: '{shown(name)}', GPUs not supported"
         raise ServingError(ErrorCode.BAD_REQUEST, words)
 
     def unregister_cuda(self, headers: Mapping[str, str]) -> None:
         """Raises ServingError where the caller may not."""
-        self._admit(headers)
+        self.admit(headers)
 
-    def _admit(self, headers: Mapping[str, str]) -> Regions:
+    def admit(self, headers: Mapping[str, str]) -> Regions:
         """To be asked before anything is changed. Raises ServingError."""
         if self._regions is None or self._gate is None:
             raise ServingError(ErrorCode.UNIMPLEMENTED, DISABLED)
