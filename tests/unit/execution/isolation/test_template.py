@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,9 @@ def test_a_child_is_forked_by_a_process_with_one_thread_and_is_ours(template: Te
     child.close()
 
 
-def test_children_at_once_are_told_apart(template: Template) -> None:
+def test_children_at_once_are_told_apart(
+    template: Template, zombies: Callable[[], list[int]]
+) -> None:
     children = [Child(MODULE, name=f"m:{number}") for number in range(5)]
     assert [child.ask({"do": "echo", "what": child.pid})["echo"] for child in children] == [
         child.pid for child in children
@@ -81,7 +83,14 @@ def test_children_at_once_are_told_apart(template: Template) -> None:
     assert not zombies()
 
 
-def zombies() -> list[int]:
+@pytest.fixture
+def zombies() -> Callable[[], list[int]]:
+    """Those that have come since."""
+    before = _zombies()
+    return lambda: [pid for pid in _zombies() if pid not in before]
+
+
+def _zombies() -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -94,7 +103,7 @@ def zombies() -> list[int]:
 
 
 def test_a_killed_template_takes_no_child_along_and_another_comes(
-    template: Template, clock: Clock
+    template: Template, clock: Clock, zombies: Callable[[], list[int]]
 ) -> None:
     first = up(template)
     child = Child(MODULE, name="test")
@@ -128,7 +137,7 @@ def test_a_template_that_was_proven_is_replaced_at_once_where_it_is_held(
 
 
 def test_a_template_that_hangs_ends_with_what_it_may_have_forked(
-    template: Template, monkeypatch: pytest.MonkeyPatch
+    template: Template, monkeypatch: pytest.MonkeyPatch, zombies: Callable[[], list[int]]
 ) -> None:
     monkeypatch.setattr(template_process, "_FORK_S", 0.3)
     first = up(template)
@@ -183,7 +192,7 @@ def test_a_module_that_cannot_be_imported_ends_the_child_alone(template: Templat
 
 
 def test_where_it_cannot_be_started_children_are_spawned(
-    template: Template, monkeypatch: pytest.MonkeyPatch
+    template: Template, monkeypatch: pytest.MonkeyPatch, zombies: Callable[[], list[int]]
 ) -> None:
     monkeypatch.setattr(template_process, "_MODULE", "tests.unit.no_such_module")
     child = Child(MODULE, name="test")
