@@ -109,6 +109,7 @@ def test_what_the_trial_kept_holds_no_path_and_is_plain(
     assert json.loads(text)["findings"]["analysis"]["kind"] == "proven"
 
 
+@pytest.mark.slow
 def test_the_trials_child_goes_when_there_is_nothing_to_try(start_gateway, repository) -> None:
     write(repository, "tiny", tiny())
     gateway = start_gateway(repository, ON)
