@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.clients import oip
 from tests.clients.gateway import Gateway, wait_until
