@@ -121,9 +121,8 @@ def _others() -> Mapping[str, str] | None:
     try:
         for task in _TASKS.iterdir():
             if task.name != own:
-                lines = (
-                    (task / "status").read_text(errors="replace").splitlines()
-                )  # file: the kernel's
+                status = task / "status"
+                lines = status.read_text(errors="replace").splitlines()  # file: the kernel's
                 if any(line.startswith("State:\tR") for line in lines):
                     return None
                 found[task.name] = " ".join(line for line in lines if "ctxt_switches" in line)

@@ -109,6 +109,9 @@ class Memory:
     def read(self, name: str) -> Any:
         return self.documents.get(name)
 
+    def holds(self, name: str) -> bool:
+        return name in self.documents
+
     def write(self, name: str, document: Any) -> bool:
         self.documents[name] = document
         return True
