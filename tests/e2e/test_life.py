@@ -189,10 +189,11 @@ def test_fault_35_a_taken_port_is_a_clear_error(
     second.assert_clean_log()
 
 
-def test_nothing_is_written_to_an_empty_home(start_gateway, common_repository) -> None:
+def test_nothing_is_written_to_an_empty_home(start_gateway, repository) -> None:
     """Fact C16: no telemetry, no caches, although the environment does not forbid it. Started as a
     shell does: what is forked has imported onnxruntime elsewhere."""
-    gateway = start_gateway(common_repository, environment={"PYTHONUNBUFFERED": "1"})
+    write(repository, "m", scale(1))
+    gateway = start_gateway(repository, environment={"PYTHONUNBUFFERED": "1"})
     gateway.assert_home_untouched()
     tasks = Path(f"/proc/{gateway.process.pid}/task")
     threads = [(one / "comm").read_text() for one in tasks.iterdir()]
