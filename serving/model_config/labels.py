@@ -11,6 +11,7 @@ from serving.errors import ConfigError
 from serving.model_config.schema import ModelConfig, TensorConfig
 from serving.model_config.text_file import read_text
 
+# Of all outputs together, each of which keeps its own: one file may be many outputs'.
 MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -20,23 +21,33 @@ def with_digests(config: ModelConfig, folder: Path) -> ModelConfig:
 
     Raises ConfigError for a file that can't be labels.
     """
-    if not any(output.labels for output in config.outputs):
+    labels = labels_of(config, folder)
+    if not labels:
         return config
-    return replace(config, outputs=tuple(_with_digest(one, folder) for one in config.outputs))
+    return replace(config, outputs=tuple(_with_digest(one, labels) for one in config.outputs))
 
 
-def _with_digest(output: TensorConfig, folder: Path) -> TensorConfig:
+def _with_digest(output: TensorConfig, labels: Mapping[str, str]) -> TensorConfig:
     if output.labels is None:
         return output
-    text = read_labels(folder, output.labels.file)
-    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(labels[output.name].encode(), digest_size=16).hexdigest()
     return replace(output, labels=replace(output.labels, digest=digest))
 
 
 def labels_of(config: ModelConfig, folder: Path) -> Mapping[str, str]:
     """Output -> its labels, one a line, for the outputs that have any. Raises ConfigError."""
-    named = {output.name: output.labels for output in config.outputs}
-    return {name: read_labels(folder, one.file) for name, one in named.items() if one is not None}
+    found, texts, size = dict[str, str](), dict[str, str](), 0
+    for output in config.outputs:
+        if output.labels is None:
+            continue
+        file = output.labels.file
+        if file not in texts:
+            texts[file] = read_labels(folder, file)
+        found[output.name] = texts[file]
+        size += len(texts[file].encode())
+        if size > MAX_BYTES:
+            raise ConfigError(f"the labels of all outputs have more than {MAX_BYTES} bytes")
+    return found
 
 
 def read_labels(folder: Path, file: str) -> str:

@@ -8,7 +8,6 @@ starts it, and how it imports, is for tests that start it as a shell does.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import json
 import os
 import socket
@@ -22,8 +21,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from serving.execution.isolation.parent.template_process import adopt_orphans
+
 _ROOT = Path(__file__).resolve().parents[2]
-_SET_CHILD_SUBREAPER = 36
 # One request at a time, and orphans are the process's.
 _starting = threading.Lock()
 
@@ -52,12 +52,12 @@ def start(
         "cwd": str(cwd),
     }
     with _starting:
-        _adopt(True)
+        adopt_orphans(True)
         try:
             socket.send_fds(channel, [json.dumps(request).encode()], list(streams))
             pid = int(channel.recv(64))
         finally:
-            _adopt(False)
+            adopt_orphans(False)
     # Raises ChildProcessError where it is not ours: Popen would call that a good end.
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     return Forked(pid, ("serving", *arguments))
@@ -108,8 +108,3 @@ def _template() -> socket.socket:
 
     atexit.register(end)
     return ours
-
-
-def _adopt(whoever: bool) -> None:
-    """Whether orphans below us become our children: what is forked twice is to be one."""
-    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, int(whoever), 0, 0, 0)

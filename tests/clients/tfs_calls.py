@@ -28,9 +28,10 @@ def make_up_for_the_missing_file() -> None:
     module.DESCRIPTOR = descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
     # Where the newer of the two packages looks for it.
     module.xla_dot_tsl_dot_protobuf_dot_error__codes__pb2 = module
-    for parent in ("tensorflow.tsl", "tensorflow.tsl.protobuf"):
-        sys.modules[parent] = types.ModuleType(parent)
-    sys.modules["tensorflow.tsl.protobuf"].error_codes_pb2 = module  # type: ignore[attr-defined]
+    parent: Any = types.ModuleType("tensorflow.tsl.protobuf")
+    parent.error_codes_pb2 = module
+    sys.modules["tensorflow.tsl"] = types.ModuleType("tensorflow.tsl")
+    sys.modules["tensorflow.tsl.protobuf"] = parent
     sys.modules[_MISSING] = module
 
 

@@ -122,6 +122,7 @@ class World:
         self.ends_in_time = True
         # That can still be started.
         self.threads = math.inf
+        self.no_thread: Exception = RuntimeError("can't start new thread")
         self.manager = SteppedManager(
             # How many at once matters to few: those say so.
             Settings(**{"threads": {"load": 1}, **settings}),
@@ -138,7 +139,7 @@ class World:
 
     def spawn(self, name: str, job: Callable[[], None]) -> None:
         if self.threads < 1:
-            raise RuntimeError("can't start new thread")
+            raise self.no_thread
         self.threads -= 1
         self.jobs.append((name, job))
 

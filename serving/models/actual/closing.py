@@ -34,7 +34,7 @@ def _has_thread(
 ) -> bool:
     try:
         spawn(f"close-{work.slot.model}", partial(close, work))
-    except RuntimeError:
+    except (RuntimeError, MemoryError):
         return False
     return True
 

@@ -143,7 +143,7 @@ class Slots:
         load = partial(self._load_in_thread, work, work.config, work.ending)
         try:
             self._outside.spawn(f"load-{work.slot.model}-{work.slot.version}", load)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             # No thread: nobody else would ever say what became of it.
             self._on_failed(work, error, moved=False)
 
@@ -314,7 +314,7 @@ class Slots:
         close = partial(close_one, work.slot, loaded, self.close_timeout)
         try:
             self._outside.spawn(f"close-{work.slot.model}", close)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             close()  # here: nothing runs in it that would have to be waited for
 
     def leave_all(self) -> set[str]:

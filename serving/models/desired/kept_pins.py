@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving.models.desired import overrides
-from serving.models.desired.kept import OVERRIDES, read_overrides
+from serving.models.desired.kept import read_overrides, write_overrides
+from serving.models.desired.overrides import Documents, Overrides
 from serving.registry_state import find_registry
 from serving.state_dir import StateDir
 
@@ -25,6 +25,8 @@ def kept_pins(folder: Path | None, roots: Sequence[Path]) -> dict[str, int]:
 def pinned_state(pins: Mapping[str, int]) -> StateDir:
     """A state that holds nothing but these pins, in memory."""
     state = StateDir(None, is_ours=False)
-    kept = {model: overrides.Overrides(pin=version) for model, version in pins.items()}
-    state.write(OVERRIDES, overrides.to_document(kept, "poll"))
+    kept = {model: Overrides(pin=version) for model, version in pins.items()}
+    documents = Documents(kept, "poll")
+    documents.change_all()
+    write_overrides(state, documents)
     return state

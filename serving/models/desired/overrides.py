@@ -165,12 +165,6 @@ def part_of(model: str) -> str:
     return hashlib.blake2b(model.encode(errors="surrogatepass"), digest_size=1).hexdigest()[0]
 
 
-def to_document(overrides: Mapping[str, Overrides], mode: Mode) -> dict[str, Any]:
-    """All of it in one, as earlier versions kept it."""
-    entries = {model: _fields(current, mode) for model, current in sorted(overrides.items())}
-    return _document({model: fields for model, fields in entries.items() if fields})
-
-
 def _document(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"form": _FORM, "models": dict(models)}
 
@@ -190,7 +184,8 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
 
 
 def from_document(document: object, mode: Mode) -> tuple[dict[str, Overrides], tuple[str, ...]]:
-    """The overrides that ``to_document`` wrote, and in words what could not be taken over.
+    """The overrides in one of ``Documents``, or in the one for all models that earlier versions
+    kept; and in words what could not be taken over.
 
     A model whose entry is not as we write it is left out whole: half of what was said may be
     worse than nothing.

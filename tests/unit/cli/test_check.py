@@ -8,8 +8,9 @@ from typing import Any
 
 from serving.cli.examine import examine
 from serving.cli.version_folder import reader, told_apart
+from serving.models.desired.kept import read_overrides, write_overrides
 from serving.models.desired.kept_pins import kept_pins, pinned_state
-from serving.models.desired.overrides import Overrides, to_document
+from serving.models.desired.overrides import Documents, Overrides
 from serving.registry_state import of_registry
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -51,7 +52,9 @@ def test_a_number_may_name_a_registry_or_a_model_as_well(tmp_path: Path) -> None
 
 def pin(state: Path, registry: Path, version: int) -> None:
     said = {"m": Overrides(pin=version, answered=1), "n": Overrides(answered=2)}
-    of_registry(StateDir(state), [registry]).write("models", to_document(said, "poll"))
+    documents = Documents(said, "poll")
+    documents.change_all()
+    write_overrides(of_registry(StateDir(state), [registry]), documents)
 
 
 def test_pins_are_read_for_a_registry_and_a_folder_in_it_and_nothing_is_written(
@@ -65,7 +68,7 @@ def test_pins_are_read_for_a_registry_and_a_folder_in_it_and_nothing_is_written(
     assert kept_pins(state, [registry]) == kept_pins(state, [registry / "m"]) == {"m": 3}
     assert kept_pins(state, [tmp_path / "others"]) == {}
     assert {path: path.stat().st_mtime_ns for path in state.rglob("*")} == before
-    assert pinned_state({"m": 3}).read("models")["models"] == {"m": {"pin": 3}}
+    assert read_overrides(pinned_state({"m": 3}), "poll") == {"m": Overrides(pin=3)}
 
 
 def test_check_answers_with_the_pinned_version_and_tells_a_wrong_configuration_once(

@@ -77,6 +77,16 @@ def test_a_file_over_the_bound_is_not_read(model: Path) -> None:
     assert refused(model) == f"labels.txt is larger than {MAX_BYTES} bytes"
 
 
+def test_the_labels_of_all_outputs_are_bounded_together(model: Path) -> None:
+    """Each output keeps its own, also where they name one file."""
+    os.truncate(model / "labels.txt", MAX_BYTES // 2)
+    lines = ", ".join(f"{{name: y{n}, label_filename: labels.txt}}" for n in range(3))
+    for file in model.glob("config.pbtxt"):
+        file.unlink()
+    (model / "model.yaml").write_text(f"outputs: [{lines}]")
+    assert refused(model) == f"the labels of all outputs have more than {MAX_BYTES} bytes"
+
+
 def test_fault_109_a_pipe_is_no_file_of_labels(model: Path) -> None:
     (model / "labels.txt").unlink()
     os.mkfifo(model / "labels.txt")

@@ -204,13 +204,22 @@ def test_fault_69_a_load_error_is_tried_again_when_disk_or_memory_caused_it(
     assert world.states() == {1: state}
 
 
-def test_a_load_that_no_thread_could_be_started_for_is_tried_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (RuntimeError("can't start new thread"), "no thread could be started for it"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_a_load_that_no_thread_could_be_started_for_is_tried_again(
+    world: World, refusal: Exception, words: str
+) -> None:
     world.write("m", 1)
-    world.threads = 0
+    world.threads, world.no_thread = 0, refusal
     world.settle()
     world.change()
     assert world.states() == {1: "FAILED"}
-    assert world.version(1).reason == "no thread could be started for it"
+    assert world.version(1).reason == words
     world.threads = math.inf
     world.settle(60.0)
     assert world.states() == {1: "READY"}

@@ -64,7 +64,8 @@ class Template:
             thread = threading.Thread(target=self._live, name="template", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as error:  # children are spawned, while there are threads for that
+            # Children are spawned then, while there are threads for that.
+            except (RuntimeError, MemoryError) as error:
                 self._demand.failed(now)
                 log.debug("template_failed", reason=str(error))
             else:

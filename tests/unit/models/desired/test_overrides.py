@@ -17,7 +17,6 @@ from serving.models.desired.overrides import (
     Documents,
     Overrides,
     from_document,
-    to_document,
 )
 from serving.models.state import Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
@@ -119,7 +118,9 @@ def test_the_documents_read_back_as_they_were_written(every: dict[str, Overrides
     expected = {model: current for model, current in every.items() if current != NOTHING}
     parts = documents.take_changed()
     assert parts.keys() == {overrides.part_of(model) for model in every}
-    for whole in ([to_document(every, "both")], parts.values()):
+    # Together, as earlier versions kept it.
+    models = {model: fields for part in parts.values() for model, fields in part["models"].items()}
+    for whole in ([{"form": 1, "models": models}], parts.values()):
         found: dict[str, Overrides] = {}
         for document in whole:
             read, wrong = from_document(json.loads(json.dumps(document)), "both")
@@ -146,8 +147,11 @@ def test_what_is_decided_about_a_model_changes_one_document_of_many() -> None:
 def test_only_both_remembers_loads_and_unloads(mode: overrides.Mode) -> None:
     current = Overrides(False, frozenset({1}), frozenset({(2, "")}), 3, 4, 5, 6.0)
     kept = Overrides(pin=3, answered=4, previous=5, kept_until=6.0)
-    assert from_document(to_document({"m": current}, mode), mode) == ({"m": kept}, ())
-    assert from_document(to_document({"m": current}, "both"), mode) == ({"m": kept}, ())
+    for written in (mode, "both"):
+        documents = Documents({}, written)
+        documents.put("m", current)
+        (document,) = documents.take_changed().values()
+        assert from_document(document, mode) == ({"m": kept}, ())
 
 
 @pytest.mark.parametrize(
