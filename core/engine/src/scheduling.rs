@@ -17,13 +17,28 @@ pub fn take_short_turns() {
     linux::take_short_turns();
 }
 
+/// How much less the calling thread's work counts than that of threads that answer: a third of
+/// their share, while both want the same CPU.
+#[cfg(target_os = "linux")]
+const NICENESS: libc::c_int = 5;
+
+/// Let those that answer small requests go before the calling thread, whose work is large ones. It
+/// can't be taken back, and what the thread holds of locks must be brief.
+///
+/// Elsewhere than on Linux niceness is the whole process's, and nothing changes.
+pub fn give_way() {
+    #[cfg(target_os = "linux")]
+    linux::give_way();
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::SHORT_NS;
+    use super::{NICENESS, SHORT_NS};
     use std::mem::{size_of, zeroed};
 
     const THIS_THREAD: libc::pid_t = 0;
     const NO_FLAGS: libc::c_uint = 0;
+    const MOST_NICENESS: libc::c_int = 19;
 
     pub fn take_short_turns() {
         // What can't be read or is forbidden stays as it is: threads work with long turns too.
@@ -32,6 +47,14 @@ mod linux {
         {
             attributes.sched_runtime = SHORT_NS;
             let _ = set(&attributes);
+        }
+    }
+
+    pub fn give_way() {
+        if let Some(attributes) = attributes() {
+            let niceness = (attributes.sched_nice + NICENESS).min(MOST_NICENESS);
+            // SAFETY: plain numbers; 0 is the calling thread. One that is forbidden changes nothing.
+            let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
         }
     }
 
@@ -55,6 +78,19 @@ mod linux {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_gives_way_is_alone_in_it() {
+        let before = linux::attributes().unwrap();
+        let after = std::thread::spawn(|| {
+            give_way();
+            linux::attributes().unwrap()
+        })
+        .join()
+        .unwrap();
+        assert_eq!(after.sched_nice, (before.sched_nice + NICENESS).min(19));
+        assert_eq!(linux::attributes().unwrap().sched_nice, before.sched_nice);
+    }
 
     #[test]
     fn the_calling_thread_alone_has_short_turns_and_keeps_its_policy() {

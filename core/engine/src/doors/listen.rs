@@ -106,6 +106,7 @@ fn io_thread(
         // One I/O thread's work may take all helpers.
         .max_blocking_threads(offload::helpers(io.shared.config.io_threads))
         .thread_name(format!("serving-decode-{number}"))
+        .on_thread_start(scheduling::give_way)
         .build()?;
     let thread = std::thread::Builder::new().name(format!("serving-io-{number}")).spawn(move || {
         scheduling::take_short_turns();
