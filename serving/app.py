@@ -131,6 +131,7 @@ class Gateway:
             TraceSettings(TraceControl(self.server, settings), gates.doors),
             LogSettings(LEVELS_WRITTEN, gates.doors),
             SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
+            settings.limits.max_message_bytes,
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)

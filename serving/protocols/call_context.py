@@ -17,7 +17,8 @@ from serving.protocols.views import Directory
 class CallContext:
     """``directory``: the models as they stand. ``server_name`` is the operator's for this server;
     ``control`` None: no call may change what is served; ``ports`` None: they are not told;
-    ``traces`` and ``log`` None: nothing is told of them."""
+    ``traces`` and ``log`` None: nothing is told of them; ``max_message_bytes``: of a body, and of
+    what it becomes."""
 
     directory: Directory
     server_name: str
@@ -26,6 +27,7 @@ class CallContext:
     traces: TraceSettings | None = None
     log: LogSettings | None = None
     shared_memory: SharedMemory = field(default_factory=SharedMemory)
+    max_message_bytes: int = 64 * 1024 * 1024
 
     @property
     def loads(self) -> bool:

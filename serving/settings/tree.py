@@ -24,6 +24,7 @@ from serving.settings.sections import (
     RegistrySettings,
     RequestLogSettings,
     RolloutSettings,
+    ScoringSettings,
     Section,
     SharedMemorySettings,
     ShutdownSettings,
@@ -98,6 +99,7 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
+    mlflow: ScoringSettings = ScoringSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -184,6 +186,7 @@ class Settings(Section):
             "shared_memory": self.shared_memory.enabled,
             "max_regions": self.shared_memory.max_regions,
             "max_region_bytes": self.shared_memory.max_bytes,
+            "default_model": self.mlflow.default_model,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -124,11 +124,16 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
         started = time.monotonic()
         error = over_grpc(gateway, oip.grpc_request("busy", {"X": SLOW}))
         answer = gateway.infer("busy", SLOW_BODY)
+        # The only model there is.
+        scored = gateway.post("/invocations", {"inputs": [[0]]})
         took = time.monotonic() - started
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 0
     assert_v2(gateway, answer, 503)
     assert int(answer.headers["retry-after"]) >= 0
+    assert scored.status == 429
+    assert scored.json()["error_code"] == "RESOURCE_EXHAUSTED"
+    assert int(scored.headers["retry-after"]) >= 0
     assert took < 1
     codes = gateway.metrics_text()
     assert re.search(

@@ -84,6 +84,9 @@ CHANGED: dict[str, tuple[str, object]] = {
     "request_log.buffer_bytes": ("4000", 4000),
     "request_log.replayed": ("true", True),
     "request_log.redact": ("a, b*", ("a", "b*")),
+    "mlflow.default_model": ("m", "m"),
+    "mlflow.strict": ("true", True),
+    "mlflow.lossy_casts": ("true", True),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
@@ -158,6 +161,7 @@ CORE = {
     "shared_memory": "shared_memory.enabled",
     "max_regions": "shared_memory.max_regions",
     "max_region_bytes": "shared_memory.max_bytes",
+    "default_model": "mlflow.default_model",
 }
 
 

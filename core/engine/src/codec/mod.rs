@@ -1,4 +1,5 @@
-//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf, compression.
+//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf, MLflow's
+//! scoring requests, compression.
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
@@ -13,6 +14,7 @@ pub mod classes;
 pub mod compression;
 pub mod frame;
 pub mod json;
+pub mod mlflow;
 pub mod names;
 pub mod place;
 pub mod prepare;

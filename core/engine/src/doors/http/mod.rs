@@ -2,6 +2,7 @@
 
 mod answer;
 mod infer;
+mod mlflow;
 mod oip;
 mod others;
 mod protocol;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 1] = [&oip::PROTOCOL];
+static PROTOCOLS: [&Protocol; 2] = [&oip::PROTOCOL, &mlflow::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.
@@ -65,9 +66,20 @@ pub async fn handle(
 fn target<B>(shared: &Shared, request: &Request<B>) -> (&'static Protocol, Result<(Kind, Named)>) {
     let (method, path) = (request.method(), request.uri().path());
     let found = PROTOCOLS.iter().find_map(|&protocol| Some((protocol, protocol.find(method, path)?)));
-    let (protocol, target) =
-        found.unwrap_or_else(|| (PROTOCOLS[0], Err(Error::new(ErrorCode::NotFound, "Not Found"))));
-    let target = signpost::directed(shared, method, path, target)
-        .and_then(|target| expectation::check(request).map(|()| target));
+    let (protocol, target) = found.unwrap_or_else(|| {
+        let nobody = Err(Error::new(ErrorCode::NotFound, "Not Found"));
+        (PROTOCOLS[0], signpost::directed(shared, method, path, nobody))
+    });
+    let target = target
+        .and_then(|target| expectation::check(request).map(|()| target))
+        .and_then(|target| with_model(shared, target));
     (protocol, target)
+}
+
+/// Inference whose path names no model is the default one's.
+fn with_model(shared: &Shared, (kind, mut named): (Kind, Named)) -> Result<(Kind, Named)> {
+    if matches!(kind, Kind::Infer(_)) && named.model.is_empty() {
+        named.model = shared.default_model()?;
+    }
+    Ok((kind, named))
 }
