@@ -33,6 +33,7 @@ __all__ = [
     "Texts",
     "TraceCount",
     "__version__",
+    "check_alias",
     "check_model_length",
     "check_model_name",
     "decode_model_name",
