@@ -1,4 +1,4 @@
-"""3: how many requests a second over HTTP/1.1 with JSON, in each protocol's form? (64 connections)"""
+"""3: how many requests a second over HTTP/1.1 with JSON, in each form? (64 connections)"""
 
 from __future__ import annotations
 

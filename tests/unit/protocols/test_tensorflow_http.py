@@ -163,11 +163,13 @@ def test_other_methods_than_prediction_are_refused_in_words(verb: str) -> None:
     word, message = get(f"/v1/models/m:{verb}", "POST")
     assert word == ErrorCode.BAD_REQUEST
     assert f"method_name to be tensorflow/serving/{verb}" in message
-    word, message = get(f"/v1/models/x/labels/a:{verb}", "POST")
+    word, message = get(f"/v1/models/m/labels/a:{verb}", "POST")
     assert (word, message) == (
         ErrorCode.BAD_REQUEST,
         "Unrecognized servable version label: a",
     )
+    word, message = get(f"/v1/models/x:{verb}", "POST")
+    assert (word, message.split(":")[0]) == (ErrorCode.NOT_FOUND, "Servable not found for request")
 
 
 @pytest.mark.parametrize("path", ["/v1/models/m:predict", "/v1/models", "/v1/x"])
