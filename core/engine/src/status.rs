@@ -50,8 +50,9 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
     }
 }
 
-/// MLflow's scoring protocol: what is shed is told from what is not there.
-pub fn mlflow_status(word: ErrorCode) -> StatusCode {
+/// As [`http_status`], but that whoever has too many requests to take another says so by a status of
+/// its own (TensorFlow Serving's `/v1`, MLflow's scoring protocol).
+pub fn http_status_shedding(word: ErrorCode) -> StatusCode {
     match word {
         ErrorCode::Full => StatusCode::TOO_MANY_REQUESTS,
         word => http_status(word),
@@ -120,8 +121,17 @@ mod tests {
         for word in ErrorCode::ALL {
             assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
             assert!(http_status(word).as_u16() >= 400, "{word:?}");
-            assert!(mlflow_status(word).as_u16() >= 400 && !mlflow_code(word).is_empty(), "{word:?}");
+            assert!(http_status_shedding(word).as_u16() >= 400 && !mlflow_code(word).is_empty(), "{word:?}");
         }
+    }
+
+    #[test]
+    fn only_who_sheds_is_told_apart_on_v1() {
+        for word in ErrorCode::ALL {
+            let (v1, v2) = (http_status_shedding(word), http_status(word));
+            assert_eq!(v1 == v2, word != ErrorCode::Full, "{word:?}");
+        }
+        assert_eq!(http_status_shedding(ErrorCode::Full), StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf, MLflow's
-//! scoring requests, compression.
+//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf and JSON,
+//! MLflow's scoring requests, compression.
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
@@ -20,6 +20,7 @@ pub mod place;
 pub mod prepare;
 pub mod protobuf;
 pub mod tensorflow;
+pub mod tensorflow_json;
 pub mod typed;
 pub(crate) mod wire;
 

@@ -13,7 +13,7 @@ use crate::stop::Stop;
 use crate::tensor::{Signature, shown};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
@@ -33,11 +33,11 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Any, "/models/{model}/versions/**", Kind::Nowhere(no_version)),
     ],
     any_case: false,
-    status: status::mlflow_status,
+    status: status::http_status_shedding,
     error,
     name: names::encoded_model,
     version,
-    wrong_verb,
+    wrong_verb: Some(wrong_verb),
 };
 
 const SCORE: Kind =
@@ -62,7 +62,7 @@ fn version(found: Version<'_>) -> Result<String> {
     }
 }
 
-fn wrong_verb(_: &Method, _: &str, needed: &str) -> Error {
+fn wrong_verb(needed: &str) -> Error {
     Error::new(ErrorCode::MethodNotAllowed, format!("Method Not Allowed: use {needed}"))
 }
 
@@ -172,6 +172,7 @@ fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Method;
 
     #[test]
     fn scoring_is_found_with_what_its_path_names() {

@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::tensor::{Signature, shown};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Response};
 use http_body_util::Full;
 
 pub static PROTOCOL: Protocol = Protocol {
@@ -35,7 +35,7 @@ pub static PROTOCOL: Protocol = Protocol {
     error: json_error,
     name: names::encoded_model,
     version,
-    wrong_verb,
+    wrong_verb: Some(wrong_verb),
 };
 
 static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false };
@@ -50,7 +50,7 @@ fn version(found: Version<'_>) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn wrong_verb(_: &Method, _: &str, needed: &str) -> Error {
+fn wrong_verb(needed: &str) -> Error {
     Error::new(ErrorCode::MethodNotAllowed, format!("Method Not Allowed: use {needed}"))
 }
 

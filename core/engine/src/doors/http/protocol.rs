@@ -25,8 +25,9 @@ pub struct Protocol {
     pub name: fn(&str) -> Result<String>,
     /// A version out of a path, as routes take it.
     pub version: fn(Version<'_>) -> Result<String>,
-    /// For a path of the table that is asked with another verb; the last is the one that it takes.
-    pub wrong_verb: fn(&Method, &str, &str) -> Error,
+    /// For a path that is asked with another verb than the one it takes. Where there is none the rows
+    /// below are looked at.
+    pub wrong_verb: Option<fn(&str) -> Error>,
 }
 
 /// In a pattern `{model}` stands for any segment, `{name}` for a model's name in one that is not empty
@@ -108,15 +109,16 @@ pub struct Named {
 impl Protocol {
     /// What is done with a request; `None` where none of its paths matches.
     pub fn find(&self, method: &Method, path: &str) -> Option<Result<(Kind, Named)>> {
-        let fits = |row: &'static Row| Some((row, matches(row.pattern, path, self.any_case)?));
-        let (row, parts) = self.rows.iter().find_map(fits)?;
-        if let Some(needed) = row.verb.instead_of(method)
-            && matches!(row.kind, Kind::Infer(_) | Kind::Local(_))
-        {
-            // Of a name that can't be that is told first.
-            return Some(self.named(&parts).and(Err((self.wrong_verb)(method, path, needed))));
+        for row in self.rows {
+            let Some(parts) = matches(row.pattern, path, self.any_case) else { continue };
+            match (row.verb.instead_of(method), self.wrong_verb) {
+                (None, _) => return Some(self.take(row, &parts)),
+                // Of a name that can't be that is told first.
+                (Some(needed), Some(wrong)) => return Some(self.named(&parts).and(Err(wrong(needed)))),
+                (Some(_), None) => {}
+            }
         }
-        Some(self.take(row, &parts))
+        None
     }
 
     fn take(&self, row: &Row, parts: &Parts<'_>) -> Result<(Kind, Named)> {
