@@ -123,6 +123,7 @@ fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::Method;
 
     fn found(method: &Method, path: &str) -> Option<Result<(Kind, Named)>> {
         PROTOCOL.find(method, path)
