@@ -13,7 +13,6 @@ import pytest
 import requests
 
 from tests.clients import http2, oip
-from tests.clients.busy import line
 from tests.clients.gateway import Gateway
 from tests.clients.tfs_rest import post, predict, refused
 from tests.small_models import UNBATCHED, slow, tiny_expected, write
@@ -210,7 +209,7 @@ def test_it_speaks_http2_too(gateway: Gateway) -> None:
         stream = client.open([*head, (":authority", "x")])
         client.send(stream, body, end=True)
         answer = client.answer(stream)
-    np.testing.assert_allclose(json.loads(answer.body)["predictions"], tiny_expected(X), rtol=1e-5)
+    np.testing.assert_allclose(json.loads(answer.data)["predictions"], tiny_expected(X), rtol=1e-5)
 
 
 def test_answers_are_each_callers_own_under_load(gateway: Gateway) -> None:
@@ -223,22 +222,9 @@ def test_answers_are_each_callers_own_under_load(gateway: Gateway) -> None:
         assert all(pool.map(ask, range(40)))
 
 
-def test_a_full_queue_is_429_on_v1(start_gateway, repository) -> None:
-    write(repository, "busy", slow(0.8), config=UNBATCHED)
-    gateway = start_gateway(repository, {"batching.max_queue_requests": "2"})
-    with line(gateway, "busy", oip.grpc_request("busy", {"X": ROW}), 2):
-        answer = post(gateway, "busy", {"instances": ROW.tolist()})
-    assert answer.status == 429, answer
-    assert int(answer.headers["retry-after"]) >= 1
-
-
-def test_a_deadline_that_passes_in_the_queue_is_504(start_gateway, repository) -> None:
-    late = UNBATCHED + (
-        "dynamic_batching { default_queue_policy { default_timeout_microseconds: 20000 } }\n"
-    )
-    write(repository, "busy", slow(0.8), config=late)
-    gateway = start_gateway(repository)
-    request = oip.grpc_request("busy", {"X": ROW}, parameters={"timeout": 60_000_000})
-    with line(gateway, "busy", request, 0):
-        answer = post(gateway, "busy", {"instances": ROW.tolist()})
+def test_a_deadline_that_passes_is_504(start_gateway, repository) -> None:
+    """There is none in a request: it is the model's own."""
+    late = "default_queue_policy { default_timeout_microseconds: 20000 }"
+    write(repository, "late", slow(0.8), config=f"{UNBATCHED}dynamic_batching {{ {late} }}\n")
+    answer = post(start_gateway(repository), "late", {"instances": ROW.tolist()})
     assert answer.status == 504, answer

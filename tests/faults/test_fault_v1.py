@@ -50,7 +50,8 @@ DEEP = {
 def test_fault_59_deep_nesting(tight: Gateway, case: str, depth: int) -> None:
     with Witness(tight):
         refused(tight, "id_fp32", DEEP[case].format(open="[" * depth, close="]" * depth))
-        objects = DEEP[case].format(open='{"a":' * (depth // 2), close="1" + "}" * (depth // 2))
+        count = max(depth // 2, 101)
+        objects = DEEP[case].format(open='{"a":' * count, close="1" + "}" * count)
         refused(tight, "id_fp32", objects)
 
 

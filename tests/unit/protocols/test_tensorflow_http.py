@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ SIGNATURE = Signature(
     inputs=(Tensor("x", "FP32", (-1, 4), dim_names=("batch", "")), Tensor("k", "INT64", ())),
     outputs=(Tensor("y", "BYTES", (-1,)),),
 )
+LABELLED = model("labelled", version(1), version(2))
 MODELS = Models(
     model("m", version(1), version(2, signature=SIGNATURE), failed(3, "it is broken")),
     model("a b:c", version(1)),
     model("none"),
+    replace(LABELLED, route=replace(LABELLED.route, aliases={"st able": 1})),
 )
 
 
@@ -55,6 +58,13 @@ def test_the_status_is_of_all_versions_the_newest_first(path: str, method: str) 
 def test_the_status_may_be_of_one_version() -> None:
     one = {"model_version_status": [status(1, "AVAILABLE")]}
     assert get("/v1/models/m/versions/1") == get(f"/v1/models/m/versions/{'0' * 5000}1") == one
+
+
+def test_a_label_is_the_version_that_it_names() -> None:
+    one = {"model_version_status": [status(1, "AVAILABLE")]}
+    assert get("/v1/models/labelled/labels/st%20able") == one
+    told = get("/v1/models/labelled/labels/st%20able/metadata")
+    assert told["model_spec"]["version"] == "1"
 
 
 def test_every_code_that_a_status_can_have_has_a_name() -> None:
