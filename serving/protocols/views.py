@@ -20,18 +20,19 @@ class Directory(Protocol):
 
     def views(self) -> Sequence[ModelView]: ...
 
+    def view(self, model: str) -> ModelView | None: ...
+
 
 def find_model(directory: Directory, name: str) -> ModelView:
     """Raises ServingError NOT_FOUND, and BAD_REQUEST for a name that no model can have."""
     from serving import _core
 
-    views = directory.views()
-    for view in views:
-        if view.name == name:
-            return view
+    view = directory.view(name)
+    if view is not None:
+        return view
     with _refused():
         _core.check_model_length(name)
-    raise unknown_model(name, views)
+    raise unknown_model(name, directory.views())
 
 
 def unknown_model(name: str, views: Sequence[ModelView]) -> ServingError:
@@ -63,6 +64,15 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
     loaded = [version.number for version in ready_versions(view)]
     words = _core.unknown_version(view.name, wanted, on_disk, loaded)
     raise ServingError(ErrorCode.NOT_FOUND, words)
+
+
+def find_alias(view: ModelView, alias: str) -> VersionView | None:
+    """The READY version that answers to ``alias``, None where the model has no such one.
+
+    Raises ServingError as ``find_version`` where it can't answer.
+    """
+    number = view.aliases.get(alias)
+    return None if number is None else find_version(view, number)
 
 
 def ready_versions(view: ModelView) -> tuple[VersionView, ...]:
