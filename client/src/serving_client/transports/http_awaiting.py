@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,8 @@ except ImportError:
         "an AsyncClient over HTTP needs aiohttp: install 'serving-client[aiohttp]'"
     ) from None
 
+_LARGE_BYTES = 1 << 20
+
 
 class HttpAwaiting:
     def __init__(self, options: Options) -> None:
@@ -47,7 +50,7 @@ class HttpAwaiting:
                 exchange.verb,
                 # Its parts are quoted already.
                 yarl.URL(f"{address.target}{exchange.target}", encoded=True),
-                data=exchange.body,
+                data=_in_parts(exchange.body),
                 headers={**self._headers, **exchange.headers},
                 timeout=aiohttp.ClientTimeout(total=attempt.timeout),
                 allow_redirects=False,
@@ -81,6 +84,11 @@ class HttpAwaiting:
     async def close(self) -> None:
         if self._opened is not None:
             await self._opened.close()
+
+
+def _in_parts(body: bytes) -> bytes | io.BytesIO:
+    """A large one leaves the event loop time for others between its parts."""
+    return body if len(body) <= _LARGE_BYTES else io.BytesIO(body)
 
 
 def _failed(address: Address, error: Exception, allowed: float) -> ServingError:
