@@ -26,7 +26,16 @@ from serving.loading.trial import cache
 from serving.loading.trial.cache import FOLDER, TrialCache
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
-from serving.loading.trial.trial import Job, LoadCancelledError, Trial, _died, _spawned, is_wanted
+from serving.loading.trial.idle import IdleChildren
+from serving.loading.trial.trial import (
+    Job,
+    LoadCancelledError,
+    Trial,
+    _died,
+    _Ending,
+    _spawned,
+    is_wanted,
+)
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
@@ -178,11 +187,24 @@ def test_a_change_in_the_registry_has_it_get_ready_where_versions_are_tried(
 
 
 def test_a_child_without_work_goes_by_itself(started):
-    trial = Trial(spawn=lambda: _spawned_into(started), idle_s=0.1)
-    trial._keep(trial._take(), 0.1)
-    started[0]._process.wait(10)
-    assert not started[0].alive
-    trial.close()
+    idle = IdleChildren(2)
+    for seconds in (60.0, 0.05):  # the last word counts
+        idle.keep(_spawned_into(started), seconds)
+    for child in started:
+        child._process.wait(10)
+        assert not child.alive
+    assert not idle.any
+
+
+def test_a_child_with_new_work_stays_for_as_long_again(started):
+    idle = IdleChildren(1)
+    child = _spawned_into(started)
+    idle.keep(child, 0.05)
+    since = time.monotonic()
+    assert idle.take() is child
+    idle.keep(child, 0.3)
+    child._process.wait(10)
+    assert time.monotonic() - since >= 0.3
 
 
 def test_quick_trials_at_once_share_a_child_and_a_slow_one_keeps_nobody_waiting(tmp_path, started):
@@ -327,15 +349,16 @@ def test_findings_of_another_cpu_do_not_count(trials, started, tmp_path, monkeyp
 
 def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatch):
     state = StateDir(tmp_path / "state")
+    killed = ChildDiedError("SIGKILL", 9, None)
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *_, **__: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _Ending(_died(job, "rehearse", killed)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *_, **__: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _Ending(_died(job, "load", killed)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
         trials(state).load(graphs.softmax(), fingerprint="f")
