@@ -151,7 +151,7 @@ def test_a_trial_looks_at_its_process_threads_twice_and_at_no_long_account_of_it
     monkeypatch.setattr(warmup, "_others", counted)
     monkeypatch.setattr(child, "limit_memory", lambda bytes_: looks.append("memory"))
     _in_a_host(Job("m", 1, folder, folder.parent, ModelConfig(), settings, (), 1000, size))
-    # A process pays first for a trial of a tiny model. Where a thread works there is no second look.
+    # First, once, for a tiny model. Where a thread works there is no second look.
     assert 2 <= looks.count("threads") <= 4
     assert looks.count("memory") == 1
 

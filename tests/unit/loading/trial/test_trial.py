@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from serving.execution.runtime import ort
 from serving.loading.batching.analysis import Analysis
 from serving.loading.loader import Loader
 from serving.loading.trial import cache
-from serving.loading.trial.cache import FOLDER, TrialCache
+from serving.loading.trial.cache import FOLDER, SCHEMA, TOGETHER, TrialCache
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
 from serving.loading.trial.idle import IdleChildren
@@ -385,6 +386,71 @@ def test_a_document_that_nobody_wrote_is_not_believed(tmp_path, document):
     state = StateDir(tmp_path / "state")
     state.write(f"{FOLDER}/n", document)
     assert TrialCache(state).read("n") is None
+
+
+@pytest.mark.parametrize("document", [None, 7, [], {"n": 3}, {"n": {"analysis": {}}}])
+def test_a_finding_that_nobody_wrote_is_not_believed(tmp_path, document):
+    state = StateDir(tmp_path / "state")
+    state.write(f"{FOLDER}/d", {"schema": SCHEMA, "findings": document})
+    assert TrialCache(state).read("n") is None
+
+
+def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_once(tmp_path):
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    with kept.gathering():
+        with kept.gathering():
+            kept.write("a", found)
+        kept.write("b", found)
+        assert state.names(FOLDER) == []
+        assert kept.read("a") == found
+    assert len(state.names(FOLDER)) == 1
+    assert [TrialCache(state).read(name) for name in "abc"] == [found, found, None]
+
+
+def test_many_findings_wait_for_no_load_and_the_newest_counts(tmp_path):
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    with kept.gathering():
+        for number in range(TOGETHER + 1):
+            kept.write(f"n{number}", found)
+        assert len(state.names(FOLDER)) == 1
+        kept.write("n0", replace(found, died="SIGFPE"))
+    for one in (kept, TrialCache(state)):
+        assert one.read("n0") == replace(found, died="SIGFPE")
+        assert one.read(f"n{TOGETHER}") == found
+
+
+def test_what_another_process_found_out_meanwhile_is_read(tmp_path):
+    """One that serves without the state directory, which is another's."""
+    found, other = Findings(Analysis("proven")), TrialCache(StateDir(tmp_path / "state"))
+    reads = TrialCache(StateDir(tmp_path / "state", is_ours=False))
+    assert reads.read("a") is None
+    other.write("a", found)
+    assert reads.read("a") == found
+    os.utime(tmp_path / "state" / FOLDER, ns=(0, 0))  # not by how fine the system's clock is
+    other.write("b", found)
+    assert reads.read("b") == found
+
+
+def test_documents_of_an_earlier_release_go(tmp_path):
+    state = StateDir(tmp_path / "state")
+    for name, schema in (("old", SCHEMA - 1), ("new", SCHEMA + 1)):
+        state.write(f"{FOLDER}/{name}", {"schema": schema, "findings": {}})
+    assert TrialCache(state).read("old") is None
+    assert state.names(FOLDER) == ["new"]
+
+
+def test_the_findings_kept_are_bounded_however_many_a_document_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "MOST", 8)
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    for number in range(4):
+        with kept.gathering():
+            for name in "abc":
+                kept.write(f"{name}{number}", found)
+    assert len(state.names(FOLDER)) == 2
+    assert [kept.read(f"a{number}") for number in range(4)] == [None, None, found, found]
 
 
 def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials, started):
