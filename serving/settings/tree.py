@@ -29,6 +29,7 @@ from serving.settings.sections import (
     SharedMemorySettings,
     ShutdownSettings,
     StateSettings,
+    TensorFlowServingSettings,
     Text,
     ThreadSettings,
     TracingSettings,
@@ -99,6 +100,7 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
+    tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
     mlflow: ScoringSettings = ScoringSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
