@@ -12,6 +12,9 @@ echo "== build tools"
 python3 -m venv "$tools"
 "$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2'
 
+echo "== the page /docs"
+"$tools/bin/python" deploy/pages/fetch.py
+
 echo "== wheel, profile ${PROFILE:-release}"
 "$tools/bin/maturin" build --profile "${PROFILE:-release}" --locked \
     --interpreter python3 --out "$wheels"

@@ -48,6 +48,10 @@ pub enum Kind {
     Local(fn(&Shared, &Named) -> Result<Response<Full<Bytes>>>),
     /// Answered, or refused, by whoever pulls calls.
     Call,
+    /// `/`: the same, but that browsers are sent on to a page.
+    Entrance,
+    /// For browsers: only to who names this server; a file, or else as `Call`.
+    Page,
     /// Refused with the error that is made of the first segment of `**`.
     Nowhere(fn(&str) -> Error),
 }
@@ -61,6 +65,8 @@ pub struct Bodies {
     /// The signature is there where the split body asked for it.
     pub decode: fn(&Stop, &str, Split, Option<&Signature>, &mut Reservation) -> Result<InferRequest>,
     pub form: &'static dyn Form,
+    /// Whether a request may be a CloudEvent, which is answered with one.
+    pub events: bool,
 }
 
 /// A body before it is decoded.
@@ -89,7 +95,7 @@ impl Protocol {
     fn take(&self, row: &Row, parts: &Parts<'_>, method: &Method) -> Result<(Kind, Named)> {
         match row.kind {
             Kind::Nowhere(error) => return Err(error(parts.rest)),
-            Kind::Call => return Ok((Kind::Call, Named::default())),
+            Kind::Call | Kind::Entrance | Kind::Page => return Ok((row.kind, Named::default())),
             Kind::Infer(_) | Kind::Local(_) => {}
         }
         let model = parts.model.map(self.name).transpose()?.unwrap_or_default();
@@ -99,7 +105,9 @@ impl Protocol {
 }
 
 impl Verb {
-    fn check(self, method: &Method) -> Result<()> {
+    /// # Errors
+    /// `MethodNotAllowed`, naming the one to use.
+    pub fn check(self, method: &Method) -> Result<()> {
         let (fits, use_it) = match self {
             Verb::Any => return Ok(()),
             Verb::Get => (matches!(*method, Method::GET | Method::HEAD), "GET"),
