@@ -31,6 +31,8 @@ STATES: Mapping[State, str] = {
     State.FAILED: "END",
 }
 _OK, _UNKNOWN = 0, 2
+# Of a version's status, by name.
+CODES: Mapping[int, str] = {_OK: "OK", _UNKNOWN: "UNKNOWN"}
 
 DTYPES: Mapping[str, str] = {
     "BOOL": "DT_BOOL",
@@ -108,7 +110,7 @@ class ModelSpec:
 
 
 def model_metadata(directory: Directory, request: Any) -> Any:
-    """A ``GetModelMetadataResponse``: the signature of a READY version. Raises ServingError."""
+    """A ``GetModelMetadataResponse``: the signatures of a READY version. Raises ServingError."""
     spec = ModelSpec.of(request)
     if not request.metadata_field:
         raise _bad("GetModelMetadataRequest must specify at least one metadata_field")
@@ -119,11 +121,16 @@ def model_metadata(directory: Directory, request: Any) -> Any:
     response = tfs_messages.GetModelMetadataResponse()
     response.model_spec.name = spec.name
     response.model_spec.version.value = version.number
-    signatures = tfs_messages.SignatureDefMap()
-    signatures.signature_def[SIGNATURE].CopyFrom(signature_def(version))
     packed = response.metadata[FIELD]
-    packed.type_url, packed.value = _TYPE_URL, signatures.SerializeToString()
+    packed.type_url, packed.value = _TYPE_URL, signatures(version).SerializeToString()
     return response
+
+
+def signatures(version: VersionView) -> Any:
+    """The ``SignatureDefMap`` of a version: all its signatures by name."""
+    message = tfs_messages.SignatureDefMap()
+    message.signature_def[SIGNATURE].CopyFrom(signature_def(version))
+    return message
 
 
 def signature_def(version: VersionView) -> Any:
@@ -156,10 +163,14 @@ def _dim_name(tensor: Tensor, at: int) -> str:
 
 
 def model_status(directory: Directory, request: Any) -> Any:
+    """A ``GetModelStatusResponse`` for a message with a ``model_spec``. Raises ServingError."""
+    return status_of(directory, ModelSpec.of(request))
+
+
+def status_of(directory: Directory, spec: ModelSpec) -> Any:
     """A ``GetModelStatusResponse``: of the version named, else of all, the newest first. Raises
     ServingError."""
-    spec = ModelSpec.of(request)
-    view = next((view for view in directory.views() if view.name == spec.name), None)
+    view = directory.view(spec.name)
     known = view.versions if view is not None else ()
     number = spec.version
     if spec.label is not None:

@@ -10,12 +10,13 @@ mod types;
 mod values;
 
 pub use answer::PredictResponse;
-pub(super) use refusals::no_signature;
-pub use request::decode_predict;
+pub(super) use refusals::{no_signature, reworded};
+pub use request::{decode_predict, label};
+pub(super) use types::name_of;
 pub(super) use values::values_to_raw;
 
 /// The one signature that a model of ONNX has; also what an empty name means.
-const SIGNATURE: &str = "serving_default";
+pub(super) const SIGNATURE: &str = "serving_default";
 
 #[cfg(test)]
 mod oracle;

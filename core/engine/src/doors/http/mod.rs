@@ -8,6 +8,7 @@ mod oip;
 mod others;
 mod protocol;
 mod request;
+mod tensorflow;
 mod web;
 
 use super::incoming::Incoming;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 2] = [&oip::PROTOCOL, &web::PROTOCOL];
+static PROTOCOLS: [&Protocol; 3] = [&oip::PROTOCOL, &tensorflow::PROTOCOL, &web::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.

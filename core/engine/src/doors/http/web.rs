@@ -14,8 +14,8 @@ use http_body_util::Full;
 pub static PROTOCOL: Protocol = Protocol {
     rows: &[
         Row { verb: Verb::Any, pattern: "/", kind: Kind::Entrance },
-        Row { verb: Verb::Any, pattern: "/openapi.json", kind: Kind::Page },
-        Row { verb: Verb::Any, pattern: "/docs/**", kind: Kind::Page },
+        Row { verb: Verb::Get, pattern: "/openapi.json", kind: Kind::Page },
+        Row { verb: Verb::Get, pattern: "/docs/**", kind: Kind::Page },
     ],
     ..oip::PROTOCOL
 };
@@ -23,18 +23,14 @@ pub static PROTOCOL: Protocol = Protocol {
 /// The file that is asked for; `None` where somebody else makes the page.
 ///
 /// # Errors
-/// `NotFound` where there are no pages, `Misdirected` as `Own::check`, `MethodNotAllowed`.
+/// `NotFound` where there are no pages, `Misdirected` as `Own::check`.
 pub fn page<'a, B>(shared: &'a Shared, request: &Request<B>) -> Result<Option<&'a Page>> {
     if !shared.config.web.pages {
         let words = "Not Found: pages are switched off here (setting http.pages)";
         return Err(Error::new(ErrorCode::NotFound, words));
     }
     shared.own().check(request)?;
-    let found = pages::find(shared.pages(), request.uri().path());
-    if found.is_some() {
-        Verb::Get.check(request.method())?;
-    }
-    Ok(found)
+    Ok(pages::find(shared.pages(), request.uri().path()))
 }
 
 /// Where a browser goes from `/`; `None` for whoever else asks.
