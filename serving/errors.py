@@ -28,6 +28,7 @@ class ErrorCode(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     FAILED_PRECONDITION = "failed_precondition"
     SCHEMA_MISMATCH = "schema_mismatch"
+    MISDIRECTED = "misdirected"
 
 
 class ServingError(Exception):

@@ -46,10 +46,12 @@ pub enum ErrorCode {
     FailedPrecondition,
     /// The request is well formed, and not what the model's signature asks for.
     SchemaMismatch,
+    /// The host that the request names is not this server.
+    Misdirected,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 19] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -69,6 +71,7 @@ impl ErrorCode {
         ErrorCode::PermissionDenied,
         ErrorCode::FailedPrecondition,
         ErrorCode::SchemaMismatch,
+        ErrorCode::Misdirected,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -93,6 +96,7 @@ impl ErrorCode {
             ErrorCode::PermissionDenied => "permission_denied",
             ErrorCode::FailedPrecondition => "failed_precondition",
             ErrorCode::SchemaMismatch => "schema_mismatch",
+            ErrorCode::Misdirected => "misdirected",
         }
     }
 

@@ -58,7 +58,8 @@ fn reason(word: ErrorCode) -> usize {
         | ErrorCode::Unauthenticated
         | ErrorCode::PermissionDenied
         | ErrorCode::FailedPrecondition
-        | ErrorCode::SchemaMismatch => 3,
+        | ErrorCode::SchemaMismatch
+        | ErrorCode::Misdirected => 3,
     }
 }
 

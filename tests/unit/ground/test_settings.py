@@ -87,6 +87,9 @@ CHANGED: dict[str, tuple[str, object]] = {
     "mlflow.default_model": ("m", "m"),
     "mlflow.strict": ("true", True),
     "mlflow.lossy_casts": ("true", True),
+    "http.pages": ("false", False),
+    "http.allowed_hosts": ("a.example, *.b.example", ("a.example", "*.b.example")),
+    "http.cors_origins": ("https://a.example, *", ("https://a.example", "*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
@@ -164,6 +167,9 @@ CORE = {
     "max_regions": "shared_memory.max_regions",
     "max_region_bytes": "shared_memory.max_bytes",
     "default_model": "mlflow.default_model",
+    "pages": "http.pages",
+    "allowed_hosts": "http.allowed_hosts",
+    "cors_origins": "http.cors_origins",
 }
 
 

@@ -40,8 +40,14 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: Some(wrong_verb),
 };
 
-const SCORE: Kind =
-    Kind::Infer(&Bodies { head, split, decode, form: &mlflow::Predictions, tells_version: false });
+const SCORE: Kind = Kind::Infer(&Bodies {
+    head,
+    split,
+    decode,
+    form: &mlflow::Predictions,
+    tells_version: false,
+    events: false,
+});
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
     Row { verb, pattern, kind }
