@@ -76,7 +76,7 @@ class Server:
                     **os.environ,
                     "PYTHONPATH": python_path,
                     "ORT_DISABLE_TELEMETRY": "1",
-                    # Modules of what is installed are compiled, whatever the caller's variables say.
+                    # What is installed has compiled modules, whatever the caller's variables say.
                     "PYTHONDONTWRITEBYTECODE": "",
                     **environment,
                 },
