@@ -30,8 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<Input
         more = another;
     }
     while text.begin_row() {
-        frame.rows += 1;
-        reader.document.look(frame.rows)?;
+        frame.begin_row(reader)?;
         let (mut at, mut more) = (0, true);
         while more {
             if at >= frame.columns() {

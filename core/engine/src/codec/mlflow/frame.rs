@@ -50,10 +50,22 @@ impl<'p, 's> Frame<'p, 's> {
         self.by_name.get(name).copied()
     }
 
+    /// One more row: its cells are the next to come.
+    ///
+    /// # Errors
+    /// `TooLarge` where cells that did not come would take more than a message may have; those of the
+    /// request's stop.
+    pub fn begin_row(&mut self, reader: &Reader<'_>) -> Result<()> {
+        self.rows += 1;
+        reader.document.look(self.rows)?;
+        self.check_size(reader)
+    }
+
     /// One more column.
     ///
     /// # Errors
-    /// `BadRequest` where there are too many, or one of the name is there; `Full`.
+    /// `BadRequest` where there are too many, or one of the name is there; `TooLarge` as
+    /// [`Frame::begin_row`]; `Full`.
     pub fn add(&mut self, name: &str, reader: &mut Reader<'_>) -> Result<usize> {
         let at = self.columns.len();
         if at >= MOST_COLUMNS {
@@ -65,6 +77,7 @@ impl<'p, 's> Frame<'p, 's> {
         }
         let target = self.plan.column(name, at);
         self.columns.push(Column { name: name.into(), target, grid: Grid::stacked() });
+        self.check_size(reader)?;
         Ok(at)
     }
 

@@ -35,8 +35,7 @@ enum Key {
 }
 
 fn record(reader: &mut Reader<'_>, frame: &mut Frame<'_, '_>) -> Result<()> {
-    frame.rows += 1;
-    reader.document.look(frame.rows)?;
+    frame.begin_row(reader)?;
     let mut hint = 0;
     let find = |frame: &Frame<'_, '_>, text: &str, hint| match frame.find(text, hint) {
         Some(at) => Key::Known(at),
@@ -87,8 +86,7 @@ pub(super) fn lists(reader: &mut Reader<'_>, frame: &mut Frame<'_, '_>, named: O
 }
 
 fn list(reader: &mut Reader<'_>, frame: &mut Frame<'_, '_>, named: Option<usize>) -> Result<()> {
-    frame.rows += 1;
-    reader.document.look(frame.rows)?;
+    frame.begin_row(reader)?;
     let mut at = 0;
     let mut next = reader.document.known_array()?;
     while next.is_some() {
@@ -126,8 +124,7 @@ pub(super) fn any(reader: &mut Reader<'_>, frame: &mut Frame<'_, '_>) -> Result<
                 return Err(refusals::mixed_instances());
             }
             _ => {
-                frame.rows += 1;
-                reader.document.look(frame.rows)?;
+                frame.begin_row(reader)?;
                 let at = if frame.columns() == 0 { frame.add("0", reader)? } else { 0 };
                 frame.cell(at, reader)?;
             }
