@@ -1,4 +1,4 @@
-"""The calls of TensorFlow Serving's gRPC services that are not ``Predict``: one row an RPC."""
+"""The calls of TensorFlow Serving's gRPC services that are no inference: one row an RPC."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from google.protobuf.message import DecodeError
 from serving.errors import ErrorCode, ServingError
 from serving.protocols.call_context import CallContext
 from serving.protocols.repository import refuse_load
-from serving.protocols.tensorflow_serving import (
-    ModelSpec,
-    model_metadata,
-    model_status,
-    only_predict,
-)
-from serving.protocols.views import MAX_BODY_BYTES, check_size
+from serving.protocols.tensorflow_serving import model_metadata, model_status
+from serving.protocols.views import check_size
 from serving.wire import tfs_messages
 
 if TYPE_CHECKING:
@@ -52,22 +47,6 @@ def _status(context: CallContext, call: _core.Call) -> Any:
     return model_status(context.directory, _request(call, "GetModelStatusRequest"))
 
 
-def _refused(kind: str) -> Handler:
-    """Of a model that isn't there that is told first; examples are not looked at, so a message
-    that has many is not read."""
-
-    def handle(context: CallContext, call: _core.Call) -> Any:
-        if len(call.body) <= MAX_BODY_BYTES:
-            ModelSpec.of(_request(call, kind)).find(context.directory)
-        raise only_predict(call.method)
-
-    return handle
-
-
-def _multi_inference(context: CallContext, call: _core.Call) -> Any:
-    raise only_predict(call.method)
-
-
 def _reload(context: CallContext, call: _core.Call) -> Any:
     """Whether the caller may is asked before anything is said."""
     if context.control is None:
@@ -84,8 +63,5 @@ def _reload(context: CallContext, call: _core.Call) -> Any:
 HANDLERS: Mapping[str, Handler] = {
     "GetModelMetadata": _metadata,
     "GetModelStatus": _status,
-    "Classify": _refused("ClassificationRequest"),
-    "Regress": _refused("RegressionRequest"),
-    "MultiInference": _multi_inference,
     "HandleReloadConfigRequest": _reload,
 }
