@@ -33,6 +33,7 @@ __all__ = [
     "Texts",
     "TraceCount",
     "__version__",
+    "check_alias",
     "check_model_length",
     "check_model_name",
     "decode_model_name",
@@ -82,7 +83,11 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
 def parse_version(text: str) -> int | None:
     """A version from a request: ``None`` where it is empty, else a positive integer.
 
-    Raises ValueError, in words for clients, as do the next three."""
+    Raises ValueError, in words for clients, as do the next four."""
+
+def check_alias(name: str) -> None:
+    """Whether a name can stand for a version: 1 to 255 bytes, no number, none of ``/ : @ \\``,
+    no control character, no space around it."""
 
 def check_model_length(name: str) -> None:
     """Whether a model's name has a length that one can have: up to 255 bytes."""
@@ -462,13 +467,13 @@ class Route:
         """``unavailable``: version -> why it is known but not answering (503).
         ``reason``: why the model answers nothing when ``default`` is ``None``.
         ``unloaded``: versions on disk that are not loaded, with the reason (404).
-        ``aliases``: other names for versions, a letter first. ``weights``: (version, weight) of
+        ``aliases``: other names for versions (``check_alias``). ``weights``: (version, weight) of
         those that share the requests that name no version; where none weighs anything
         ``default`` has them all, and always what falls to one that does not answer.
         ``sticky``: who sends the same header ``x-routing-key`` again gets the same version while
         the weights stay. ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
 
-        Raises ValueError for an alias that could be a number, or another rate."""
+        Raises ValueError for a name that no alias can have, or another rate."""
 
 @final
 class Call:

@@ -51,7 +51,8 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
     name = model["name"]
     for v in model["versions"]:
         number = f"{v['version']}{' *' if v['version'] == model['default'] else ''}"
-        facts = (v["state"], v["provider"], v["threads"], v["batching"], v["reason"], v["max_rows"])
+        reason = "; ".join(filter(None, [_alias_words(model, v["version"]), v["reason"]]))
+        facts = (v["state"], v["provider"], v["threads"], v["batching"], reason, v["max_rows"])
         yield Row(name, number, *facts)
     on_disk = model["unloaded"] if everything else ()
     for v in on_disk:
@@ -61,6 +62,11 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
         return
     if words or not model["versions"]:
         yield Row(name, None, None, None, None, None, words)
+
+
+def _alias_words(model: dict[str, Any], version: int) -> str:
+    named = [alias for alias, number in model.get("aliases", {}).items() if number == version]
+    return f"alias{'es' if len(named) > 1 else ''} {', '.join(named)}" if named else ""
 
 
 def model_words(model: dict[str, Any]) -> str:

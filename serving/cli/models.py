@@ -13,7 +13,7 @@ from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.model_list import COMMAND, ListsByDefault, list_models
 from serving.cli.output import UserError, print_json, print_line, print_table
-from serving.cli.status import default_words, status_lines, when
+from serving.cli.status import alias_lines, default_words, status_lines, when
 
 NOT_YET = 3
 
@@ -101,6 +101,39 @@ def accept(
 
 
 @app.command()
+def label(
+    name: _Name,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as stable, or champion.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version that is ready.")],
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Give a version another name, an alias (or label); one that is taken moves there."""
+    body = {"alias": alias, "version": _number(version)}
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "label", body, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
+def unlabel(
+    name: _Name,
+    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias.")],
+    no_wait: _NoWait = False,
+    timeout: _Timeout = 60.0,
+    admin_url: AdminUrl = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Take an alias away."""
+    body = {"alias": alias, "version": None}
+    port = AdminPort(admin_url, token_file)
+    _tell(port.command(name, "label", body, not no_wait, timeout), name, no_wait, as_json)
+
+
+@app.command()
 def rollback(
     name: _Name,
     no_wait: _NoWait = False,
@@ -162,6 +195,8 @@ def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> No
         known = answer["model"]
         words = default_words(known) if known else "no version of it is left"
         print_line(f"{_clean(name)}: done; {words}")
+        for line in alias_lines(known or {}):
+            print_line(f"  {_clean(line)}")
         if known and known["reason"]:
             print_line(f"  {_clean(known['reason'])}")
     if not answer["done"] and not no_wait:

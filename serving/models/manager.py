@@ -26,10 +26,11 @@ from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
 from serving.models.actual.slots import Slots
-from serving.models.commands.command import Command, LoadModel, Outcome, Ticket
+from serving.models.commands.command import Command, LoadModel, Outcome, SetAlias, Ticket
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
+from serving.models.desired.kept import why_no_alias
 from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
@@ -155,6 +156,8 @@ class Manager:
         Files that come with a load are written in the caller's thread.
         """
         upload: Upload | None = None
+        if isinstance(command, SetAlias) and (why := why_no_alias(command.alias)):
+            return _ended(command, Outcome(ErrorCode.BAD_REQUEST, why))
         if isinstance(command, LoadModel) and command.files:
             try:
                 if command.override is None:
@@ -347,13 +350,17 @@ def _nothing() -> None:
 
 
 def _refused(command: Command, error: UploadError | OSError) -> Ticket:
-    ticket = Ticket(command)
     if isinstance(error, UploadError):
-        ticket.end(Outcome(ErrorCode.BAD_REQUEST, f"failed to load '{command.model}': {error}"))
-    else:
-        log.warning("upload_not_written", model=command.model, reason=error.strerror)
-        words = f"failed to load '{command.model}': its files could not be kept"
-        ticket.end(Outcome(ErrorCode.UNAVAILABLE, words))
+        words = f"failed to load '{command.model}': {error}"
+        return _ended(command, Outcome(ErrorCode.BAD_REQUEST, words))
+    log.warning("upload_not_written", model=command.model, reason=error.strerror)
+    words = f"failed to load '{command.model}': its files could not be kept"
+    return _ended(command, Outcome(ErrorCode.UNAVAILABLE, words))
+
+
+def _ended(command: Command, outcome: Outcome) -> Ticket:
+    ticket = Ticket(command)
+    ticket.end(outcome)
     return ticket
 
 

@@ -189,7 +189,8 @@ class Reconciler:
 
     def _target_now(self, model: str) -> ModelTarget:
         target = self._desired.target(model, self._disk.unseen, self._wall())
-        return replace(target, held=self.answering.held(model))
+        aliases = replace(target.aliases, now=self.answering.named(model))
+        return replace(target, held=self.answering.held(model), aliases=aliases)
 
     def _retarget(self, model: str) -> None:
         """What is desired of the model may be another thing now."""
@@ -340,7 +341,7 @@ class Reconciler:
 
     def _note_answer(self, model: str) -> bool:
         """Who answers now: before anything is decided about versions that answer no more. Whether
-        another version, or another signature, has taken over."""
+        another version, or another signature, has taken over, or an alias has moved."""
         if self.answering.compare(self._target_of(model)):
             self._retarget(model)
         news = self.answering.decide(self._target_of(model))

@@ -10,7 +10,7 @@ from serving.errors import ErrorCode, ServingError
 from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
-from serving.protocols.views import Directory, find_model, find_version, shown
+from serving.protocols.views import Directory, find_alias, find_model, find_version, shown
 from serving.signature import Tensor
 from serving.wire import tf_messages, tfs_messages
 
@@ -82,9 +82,9 @@ class ModelSpec:
 
     def find(self, directory: Directory) -> VersionView:
         """The READY version that would answer. Raises ServingError."""
-        if self.label is not None:
-            _unknown_label(self.label)
         view = self._view(directory)
+        if self.label is not None:
+            return find_alias(view, self.label) or _unknown_label(self.label)
         if self.version is not None and self.version < 1:
             raise self._not_found("a version is a positive integer")
         try:
@@ -188,16 +188,19 @@ def model_status(directory: Directory, request: Any) -> Any:
     """A ``GetModelStatusResponse``: of the version named, else of all, the newest first. Raises
     ServingError."""
     spec = ModelSpec.of(request)
-    if spec.label is not None:
-        _unknown_label(spec.label)
     view = next((view for view in directory.views() if view.name == spec.name), None)
     known = view.versions if view is not None else ()
-    if spec.version is None:
+    number = spec.version
+    if spec.label is not None:
+        number = view.aliases.get(spec.label) if view is not None else None
+        if number is None:
+            _unknown_label(spec.label)
+    if number is None:
         chosen = list(listed(known))
         missing = f"Could not find any versions of model {shown(spec.name)}"
     else:
-        chosen = [version for version in known if version.number == spec.version]
-        missing = f"Could not find version {spec.version} of model {shown(spec.name)}"
+        chosen = [version for version in known if version.number == number]
+        missing = f"Could not find version {number} of model {shown(spec.name)}"
     if not chosen:
         raise ServingError(ErrorCode.NOT_FOUND, missing)
     response = tfs_messages.GetModelStatusResponse()
@@ -229,7 +232,6 @@ def _status(version: VersionView) -> Any:
 
 
 def _unknown_label(label: str) -> NoReturn:
-    """Routes keep no labels yet."""
     raise _bad(f"Unrecognized servable version label: {shown(label)}")
 
 

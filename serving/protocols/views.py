@@ -65,6 +65,15 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
     raise ServingError(ErrorCode.NOT_FOUND, words)
 
 
+def find_alias(view: ModelView, alias: str) -> VersionView | None:
+    """The READY version that answers to ``alias``, None where the model has no such one.
+
+    Raises ServingError as ``find_version`` where it can't answer.
+    """
+    number = view.aliases.get(alias)
+    return None if number is None else find_version(view, number)
+
+
 def ready_versions(view: ModelView) -> tuple[VersionView, ...]:
     return tuple(version for version in view.versions if version.state is State.READY)
 

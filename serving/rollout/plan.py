@@ -6,8 +6,8 @@ keeps what the plan keeps, and whoever publishes routes looks nothing up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 _NONE: frozenset[int] = frozenset()
 
@@ -25,12 +25,31 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Aliases:
+    """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
+    one that answers to it."""
+
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    now: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> frozenset[int]:
+        return frozenset((*self.wanted.values(), *self.now.values()))
+
+
+NO_ALIASES = Aliases()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """``default`` answers requests that name no version, None while nothing does. ``keep``: to be
-    loaded whatever the version policy says."""
+    """``default`` answers requests that name no version, None while nothing does; ``aliases``: the
+    version that answers to each. To be loaded whatever the version policy says: ``keep``, and
+    ``named``, what aliases name."""
 
     default: int | None = None
     keep: frozenset[int] = _NONE
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    named: frozenset[int] = _NONE
 
 
 def decide(
@@ -39,13 +58,27 @@ def decide(
     wanted: frozenset[int],
     pinned: int | None,
     answered: int | None,
+    aliases: Aliases = NO_ALIASES,
 ) -> Plan:
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
     answered last."""
     keep = _kept(standing, held, wanted, pinned, answered)
+    # What is there for its alias only takes over from nobody.
     chosen = standing.there & (wanted | keep)
-    return Plan(_default(standing, held, chosen, pinned, answered), keep)
+    default = _default(standing, held, chosen, pinned, answered)
+    named = _named(standing, aliases)
+    return Plan(default, keep, named, Aliases(aliases.wanted, named).versions)
+
+
+def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
+    """An alias moves in one step, once its new version is ready; until then who has it keeps it,
+    as long as that one can answer."""
+    ready, now = standing.ready, aliases.now
+    return {
+        alias: now[alias] if version not in ready and now.get(alias) in ready else version
+        for alias, version in aliases.wanted.items()
+    }
 
 
 def _kept(

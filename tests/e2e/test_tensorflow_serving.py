@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from serving.wire import tf_messages, tfs_messages
-from tests.clients import http2, oip
+from tests.clients import forked, http2, oip
 from tests.clients.busy import line
 from tests.clients.forms import Question
 from tests.clients.gateway import Gateway, wait_until
@@ -57,6 +57,34 @@ def test_an_answer_names_the_version_that_answered_and_its_signature(gateway: Ga
         said = predict(gateway, predict_request("versions", {"X": x}, version=version))
         assert said.model_spec == model_spec("versions", factor, "serving_default")
         np.testing.assert_array_equal(array_of(said.outputs["Y"]), x * factor)
+
+
+def test_a_label_is_an_alias_that_moves_while_it_is_asked_for(start_gateway, repository) -> None:
+    """Every answer is of one of the two versions, before or after, and none is lost."""
+    write(repository, "m", scale(1), 1, config="version_policy: { latest: { num_versions: 2 } }")
+    write(repository, "m", scale(2), 2)
+    gateway = start_gateway(repository)
+    x = np.array([[1, 2]], np.float32)
+
+    def label(version: int, code: int = 0) -> str:
+        environment = {"SERVING_ADMIN_URL": f"http://{gateway.admin}"}
+        done = forked.run("models", "label", "m", "stable", version, environment=environment)
+        assert done.returncode == code, done
+        return done.stdout + done.stderr
+
+    assert "  aliases: stable is version 1\n" in label(1)
+    spec = model_spec("m", "stable")
+    assert [one[:2] for one in status(gateway, spec)] == [(1, AVAILABLE)]
+    with ThreadPoolExecutor(4) as pool:
+        asked = predict_request("m", {"X": x}, version="stable")
+        answers = [pool.submit(predict, gateway, asked) for _ in range(40)]
+        label(2)
+        numbers = [answer.result().model_spec.version.value for answer in answers]
+    assert set(numbers) <= {1, 2}
+    said = predict(gateway, asked)
+    assert said.model_spec == model_spec("m", 2, "serving_default")
+    np.testing.assert_array_equal(array_of(said.outputs["Y"]), x * 2)
+    assert "Request to assign label to version 9 of model m, which is not" in label(9, code=1)
 
 
 @pytest.mark.parametrize("signature", ["", "serving_default"])

@@ -12,7 +12,7 @@ use engine::events::Event;
 use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
 use engine::observe::trace_rules::TraceRules;
-use engine::routes::{Route as InnerRoute, Shadow, is_alias};
+use engine::routes::{Route as InnerRoute, Shadow, alias};
 use engine::shared_memory::Rules as RegionRules;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -47,8 +47,8 @@ impl Route {
         sticky: bool,
         shadows: Vec<(u64, f64)>,
     ) -> PyResult<Self> {
-        if let Some(alias) = aliases.keys().find(|alias| !is_alias(alias)) {
-            return Err(value_error(format!("'{alias}' is no name for a version")));
+        for name in aliases.keys() {
+            alias(name).map_err(|error| value_error(error.message))?;
         }
         let shadow = |(version, rate)| Ok(Shadow { version, rate: crate::rate("a shadow's rate", rate)? });
         let inner = InnerRoute {

@@ -18,6 +18,12 @@ fn parse_version(text: &Bound<'_, PyString>) -> PyResult<Option<u64>> {
     refused(engine::routes::parse_version(&text.to_string_lossy()))
 }
 
+/// See [`engine::routes::alias`].
+#[pyfunction]
+fn check_alias(name: &Bound<'_, PyString>) -> PyResult<()> {
+    refused(engine::routes::alias(&name.to_string_lossy()).map(|_| ()))
+}
+
 /// See [`names::model`].
 #[pyfunction]
 fn check_model_length(name: &Bound<'_, PyString>) -> PyResult<()> {
@@ -83,6 +89,7 @@ fn unknown_version(
 
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse_version, module)?)?;
+    module.add_function(wrap_pyfunction!(check_alias, module)?)?;
     module.add_function(wrap_pyfunction!(check_model_length, module)?)?;
     module.add_function(wrap_pyfunction!(check_model_name, module)?)?;
     module.add_function(wrap_pyfunction!(decode_model_name, module)?)?;

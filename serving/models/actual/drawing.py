@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,7 +85,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     return ModelView(
         name=target.model,
         versions=tuple(versions),
-        route=route_of(versions, facts.default, reason, rest),
+        route=route_of(versions, facts.default, reason, rest, target.aliases.now),
         reason=reason,
         pinned=target.pinned,
         previous=facts.previous,
@@ -107,6 +107,7 @@ def _reasons(
         first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
+        *_alias_words(target, versions),
     ]
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]
@@ -129,13 +130,29 @@ def _pin_words(facts: ModelFacts, versions: Sequence[VersionView]) -> str:
     number, default = facts.target.pinned, facts.default
     if number is None or number == default:
         return ""
-    pinned = next((version for version in versions if version.number == number), None)
-    if pinned is None:
-        state = "not loaded" if facts.target.of(number) else "not on disk"
-    else:
-        state = f"{pinned.state.lower()}{f': {pinned.reason}' if pinned.reason else ''}"
+    state = _state_words(facts.target, versions, number)
     who = f"version {default} answers until it is" if default is not None else "nothing answers"
     return f"version {number} is pinned and not ready ({state}); {who}"
+
+
+def _alias_words(target: ModelTarget, versions: Sequence[VersionView]) -> Iterator[str]:
+    """Of the aliases whose versions can't answer."""
+    ready = {version.number for version in versions if version.state is State.READY}
+    for alias, number in sorted(target.aliases.wanted.items()):
+        if number in ready:
+            continue
+        state = _state_words(target, versions, number)
+        now = target.aliases.now.get(alias, number)
+        who = f"version {now} answers to it until it is" if now != number else "nothing answers"
+        yield f"alias '{alias}' names version {number}, which is not ready ({state}); {who}"
+
+
+def _state_words(target: ModelTarget, versions: Sequence[VersionView], number: int) -> str:
+    """Of a version that is not ready."""
+    version = next((version for version in versions if version.number == number), None)
+    if version is None:
+        return "not loaded" if target.of(number) else "not on disk"
+    return f"{version.state.lower()}{f': {version.reason}' if version.reason else ''}"
 
 
 def _by_version(served: Iterable[SlotFacts]) -> dict[int, list[SlotFacts]]:

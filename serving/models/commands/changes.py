@@ -9,6 +9,7 @@ from serving.models.commands.command import (
     Command,
     LoadModel,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
@@ -38,7 +39,16 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return version, Change.PINNED, asked
         case SetDefault() if (pinned := facts.target.pinned) is not None:
             return pinned, Change.UNPINNED, asked
+        case SetAlias(alias=alias, version=version):
+            return _of_alias(alias, facts.target.aliases.wanted.get(alias), version, asked)
     return None
+
+
+def _of_alias(alias: str, was: int | None, now: int | None, asked: str) -> Changed:
+    if now is None:
+        return was, Change.ALIAS_REMOVED, f"'{alias}': {asked}"
+    before = f"in place of version {was}; " if was not in (None, now) else ""
+    return now, Change.ALIAS, f"'{alias}': {before}{asked}"
 
 
 def of_default(
@@ -63,4 +73,6 @@ def in_words(given: Command, resolved: Command, default: int | None) -> dict[str
     named = {"version": getattr(resolved, "version", None)}
     if isinstance(resolved, SetDefault):
         named["was"] = default
-    return {"command": kind, **{key: version for key, version in named.items() if version}}
+    alias = {"alias": given.alias} if isinstance(given, SetAlias) else {}
+    known = {key: version for key, version in named.items() if version}
+    return {"command": kind, **alias, **known}

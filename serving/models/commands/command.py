@@ -69,7 +69,23 @@ class AcceptVersion:
     version: int
 
 
-Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion
+@dataclass(frozen=True, slots=True)
+class SetAlias:
+    """Have ``version``, which has to answer already, answer requests that name ``alias``, and stay
+    loaded for it; None: there is no such alias any more. Done when the route stands."""
+
+    model: str
+    alias: str
+    version: int | None = None
+
+
+Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion | SetAlias
+
+
+def subject(command: Command) -> tuple[str, str]:
+    """What a command is about: of two about the same the newer one takes the place of the older.
+    Each alias is a matter of its own, and the versions of a model together are one."""
+    return command.model, command.alias if isinstance(command, SetAlias) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
 from serving.models.desired import choosing
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.on_disk import numbers
+from serving.models.desired.overrides import MOST_ALIASES
 from serving.models.state import Slot, State
 
 
@@ -72,6 +74,8 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
             return _refused_default(version, facts)
         case AcceptVersion(version=version):
             return _refused_accept(version, facts)
+        case SetAlias():
+            return _refused_alias(command, facts)
         case Rollback():
             if facts.previous is None:
                 words = f"no version of model '{facts.model}' answered before"
@@ -92,6 +96,37 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
         known = facts.found or facts.slots or facts.overridden
         return None if known else _not_found(facts, None)
     return None if facts.is_loaded(version) else _missing(facts, version)
+
+
+def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
+    """An alias names only what answers: whoever asks by it is answered at once."""
+    if not (facts.found or facts.slots or facts.overridden):
+        return _not_found(facts, None)
+    aliases, shown = facts.target.aliases.wanted, command.alias
+    if command.version is None:
+        if shown in aliases:
+            return None
+        known = f"; its aliases: {', '.join(sorted(aliases))}" if aliases else ""
+        words = f"model '{facts.model}' has no alias '{shown}'{known}"
+        return Outcome(ErrorCode.NOT_FOUND, words, facts.default)
+    if not facts.is_loaded(command.version):
+        return _not_available(command.version, facts)
+    if shown not in aliases and len(aliases) >= MOST_ALIASES:
+        words = f"model '{facts.model}' has {MOST_ALIASES} aliases, the most that it can have"
+        return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+    return None
+
+
+def _not_available(version: int, facts: Facts) -> Outcome:
+    """TensorFlow Serving's words; its clients look for them."""
+    cure = "in no model directory"
+    if facts.has(version):
+        cure = f"to load it: {advice.load(facts.model, version)}"
+    words = (
+        f"Request to assign label to version {version} of model {facts.model}, which is not"
+        f" currently available for inference ({cure})"
+    )
+    return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
@@ -166,6 +201,8 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_candidates(
                 [candidate for candidate in now if candidate.version == version], facts
             )
+        case SetAlias():
+            return _of_alias(command, facts)
         case Rollback():
             return _of_default(facts.target.pinned, facts)
 
@@ -258,4 +295,13 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
         return _load_ended(facts, [(version, slot.reason, slot.retry)])
     if slot is None and not candidate.whole and not candidate.settling:
         return _load_ended(facts, [(version, candidate.note, Retry.NEVER)])
+    return None
+
+
+def _of_alias(command: SetAlias, facts: Facts) -> Outcome | None:
+    version = command.version
+    if facts.target.aliases.now.get(command.alias) == version:
+        return Outcome(version=facts.default)
+    if version is not None and not facts.is_loaded(version):
+        return _not_available(version, facts)
     return None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from serving.model_config.schema import VersionPolicy
 from serving.models.state import SlotKey
 from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig, Origin
+from serving.rollout.plan import NO_ALIASES, Aliases
 
 # Files of so many bytes are loaded in well under a second.
 _SMALL = 16 * 1024 * 1024
@@ -54,6 +55,7 @@ class ModelTarget:
     versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
+    ``aliases``: other names for versions.
     """
 
     model: str
@@ -67,6 +69,7 @@ class ModelTarget:
     kept: int | None = None
     answered: int | None = None
     held: frozenset[int] = frozenset()
+    aliases: Aliases = NO_ALIASES
 
     def dismissed(self, version: int) -> bool:
         """Whether a command ended the version: it goes even if nothing else can answer."""

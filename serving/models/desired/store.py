@@ -10,6 +10,7 @@ from serving.models.commands.command import (
     AcceptVersion,
     Command,
     LoadModel,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
@@ -27,6 +28,7 @@ from serving.models.desired.timers import Timers
 from serving.models.state import Slot, State
 from serving.registry.configs import fingerprint
 from serving.registry.snapshot import FoundModel, KnownConfig
+from serving.rollout.plan import Aliases
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -182,6 +184,7 @@ class DesiredState:
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
+            aliases=Aliases(current.aliases),
         )
 
     def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
@@ -249,6 +252,8 @@ class DesiredState:
             case SetDefault(version=version):
                 self._retake(model, version)
                 current = overrides.pin(current, version, self.is_wanted(model))
+            case SetAlias(alias=alias, version=version):
+                current = overrides.alias(current, alias, version, self.is_wanted(model))
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)

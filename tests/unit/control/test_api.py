@@ -27,6 +27,7 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
@@ -96,6 +97,8 @@ COMMANDS = [
     ("default", {"version": 1}, SetDefault("m", 1)),
     ("default", {"version": "auto"}, SetDefault("m")),
     ("accept", {"version": 2}, AcceptVersion("m", 2)),
+    ("label", {"alias": "stable", "version": 2}, SetAlias("m", "stable", 2)),
+    ("label", {"alias": "stable", "version": None}, SetAlias("m", "stable")),
     ("rollback", None, Rollback("m")),
     ("rollback", {}, Rollback("m")),
 ]
@@ -132,6 +135,12 @@ BAD_BODIES = [
     ("default", {"version": "newest"}),
     ("accept", None),
     ("accept", {"version": "auto"}),
+    ("label", {"alias": "stable"}),
+    ("label", {"alias": "", "version": 1}),
+    ("label", {"alias": "a" * 256, "version": 1}),
+    ("label", {"alias": 3, "version": 1}),
+    ("label", {"alias": "stable", "version": "auto"}),
+    ("label", {"version": 1}),
     ("rollback", {"version": 1}),
 ]
 

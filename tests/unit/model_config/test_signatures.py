@@ -73,7 +73,7 @@ def test_what_contradicts_itself_is_refused(keys: dict[str, object], words: str)
 
 
 def test_keys_that_there_are_not_are_told() -> None:
-    with pytest.raises(ConfigError, match="signatures.s.method: input should be"):
+    with pytest.raises(ConfigError, match="method: input should be"):
         read_yaml("signatures: {s: {method: predict, output: y}}", "m")
     with pytest.raises(ConfigError, match=r"parameter 'signatures': s\.values"):
         pbtxt('{"s": {"method": "regress", "output": "y", "values": 1}}')

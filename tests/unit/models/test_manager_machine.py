@@ -24,9 +24,11 @@ from serving.models.commands.command import (
     Command,
     LoadModel,
     Rollback,
+    SetAlias,
     SetDefault,
     Ticket,
     UnloadModel,
+    subject,
 )
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
@@ -194,7 +196,7 @@ class ManagerMachine(RuleBasedStateMachine):
 
     def is_loaded_by_command(self, model: str) -> bool:
         """Whether the last that was said of it was to load it, and it was."""
-        mine = [ticket for ticket in self.tickets if ticket.command.model == model]
+        mine = [t for t in self.tickets if subject(t.command) == (model, "")]
         last = mine[-1] if mine else None
         if last is None or not isinstance(last.command, LoadModel) or last.command.version:
             return False
@@ -280,6 +282,15 @@ class ManagerMachine(RuleBasedStateMachine):
         self.give(AcceptVersion(model, version))
         self.tick()
 
+    @rule(
+        model=st.sampled_from(MODELS),
+        alias=st.sampled_from(("x", "y")),
+        version=st.one_of(NUMBERS, st.none()),
+    )
+    def label(self, model: str, alias: str, version: int | None) -> None:
+        self.give(SetAlias(model, alias, version))
+        self.tick()
+
     @rule(model=st.sampled_from(MODELS))
     def roll_back(self, model: str) -> None:
         self.give(Rollback(model))
@@ -304,12 +315,14 @@ class ManagerMachine(RuleBasedStateMachine):
     @rule(damaged=st.booleans())
     def restart(self, damaged: bool) -> None:
         pins = {view.name: view.pinned for view in self.manager.views()}
+        aliases = {view.name: view.aliases for view in self.manager.views()}
         self.manager.stop(0.1)
         if damaged:
             self.memory.documents.pop("signatures", None)
         self.start()
         for view in self.manager.views():
             assert view.pinned == pins.get(view.name, view.pinned)
+            assert view.aliases == aliases.get(view.name, view.aliases)
 
     # What holds.
 
@@ -344,6 +357,15 @@ class ManagerMachine(RuleBasedStateMachine):
             assert view.default is None or view.default in ready
 
     @invariant()
+    def what_an_alias_names_stays_loaded_unless_a_command_or_the_disk_takes_it(self) -> None:
+        for view in self.published:
+            target = self.manager._reconciler._target_of(view.name)
+            ready = {v.number for v in view.versions if v.state is State.READY}
+            for alias, version in view.aliases.items():
+                wanted = target.aliases.wanted[alias]
+                assert version == wanted or version in ready
+
+    @invariant()
     def the_history_and_the_loads_at_once_are_bounded(self) -> None:
         assert all(len(self.manager.history(model)) <= KEPT_OF_ONE for model in MODELS)
         loading = [
@@ -353,9 +375,9 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_older_command_has_ended_when_another_one_was_given(self) -> None:
-        for model in MODELS:
+        for about in {subject(ticket.command) for ticket in self.tickets}:
             last: Command | None = None
-            for ticket in reversed([t for t in self.tickets if t.command.model == model]):
+            for ticket in reversed([t for t in self.tickets if subject(t.command) == about]):
                 last = last or ticket.command
                 assert ticket.command == last or ticket.wait(0) is not None
 

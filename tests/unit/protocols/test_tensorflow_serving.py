@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,10 +26,12 @@ SCALED = Signature(
     ),
     outputs=(Tensor("y", "BF16", (-1, -1), dim_names=("", "m")),),
 )
+LABELLED = model("labelled", version(1), version(2), failed(3, "it is broken"))
 MODELS = Models(
     model("m", version(1), version(2), failed(3, "it is broken")),
     model("n", version(7, signature=SCALED)),
     model("none"),
+    replace(LABELLED, route=replace(LABELLED.route, aliases={"stable": 1, "next": 3})),
 )
 
 
@@ -91,6 +94,15 @@ def test_signatures_for_examples_are_listed_as_their_clients_know_them() -> None
 def status(**named: Any) -> RecordedCall:
     request = tfs_messages.GetModelStatusRequest(model_spec=spec(**named))
     return asked(MODEL, "GetModelStatus", request)
+
+
+def test_a_label_leads_to_its_version() -> None:
+    assert numbers(status(name="labelled", label="stable")) == [(1, "AVAILABLE", 0, "")]
+    assert numbers(status(name="labelled", label="next")) == [(3, "END", 2, "it is broken")]
+    done = metadata("signature_def", name="labelled", label="stable")
+    assert done.answer is not None, done.failure
+    said = tfs_messages.GetModelMetadataResponse.FromString(done.answer)
+    assert said.model_spec == spec("labelled", 1)
 
 
 def test_every_datatype_and_state_has_a_word_that_the_protocol_knows() -> None:
@@ -187,6 +199,12 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         ),
         (metadata("signature_def", name="m", number=3), ErrorCode.UNAVAILABLE, "it is broken"),
         (metadata("signature_def", name="m", label="a"), ErrorCode.BAD_REQUEST, "label: a"),
+        (metadata("signature_def", name="labelled", label="1"), ErrorCode.BAD_REQUEST, "label: 1"),
+        (
+            metadata("signature_def", name="labelled", label="next"),
+            ErrorCode.UNAVAILABLE,
+            "version 3 is not at ready state: could not be loaded: it is broken",
+        ),
         (asked(MODEL, "GetModelStatus", b""), ErrorCode.BAD_REQUEST, "Missing ModelSpec"),
         (asked(MODEL, "GetModelStatus", b"\xff"), ErrorCode.BAD_REQUEST, "not a valid GetModel"),
         (asked(MODEL, "GetModelStatus", b"\0" * 70_000), ErrorCode.TOO_LARGE, "at most 65536"),

@@ -14,7 +14,7 @@ from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import UnloadedVersion, VersionView
 from serving.registry.folder_origin import FolderOrigin
-from serving.rollout.plan import Plan, Standing, decide
+from serving.rollout.plan import Aliases, Plan, Standing, decide
 
 NONE: frozenset[int] = frozenset()
 
@@ -123,6 +123,33 @@ def test_what_is_kept_is_chosen_from_like_all_that_is_wanted() -> None:
     everything = frozenset({1, 2, 3})
     standing = Standing(there=everything, ready=everything)
     assert decide(standing, frozenset({3}), frozenset({1, 3}), None, 2) == Plan(2, frozenset({2}))
+
+
+# (ready, wanted, now) -> (which version answers to the alias, what stays loaded)
+@pytest.mark.parametrize(
+    ("ready", "wanted", "now", "answers", "named"),
+    [
+        ({1}, 1, None, 1, {1}),
+        (set(), 1, None, 1, {1}),
+        ({1, 2}, 2, 1, 2, {2}),
+        ({1}, 2, 1, 1, {1, 2}),
+        (set(), 2, 1, 2, {2}),
+    ],
+)
+def test_an_alias_moves_once_its_new_version_is_ready(
+    ready: set[int], wanted: int, now: int | None, answers: int, named: set[int]
+) -> None:
+    standing = Standing(there=frozenset({1, 2}), ready=frozenset(ready))
+    aliases = Aliases({"a": wanted}, {"a": now} if now else {})
+    made = decide(standing, NONE, NONE, None, None, aliases)
+    assert (made.aliases, made.named) == ({"a": answers}, named)
+
+
+def test_what_is_there_for_its_alias_answers_only_where_nothing_else_can() -> None:
+    aliases = Aliases({"a": 9})
+    for ready, answers in (({2, 9}, 2), ({9}, 9), ({1, 9}, 1)):
+        standing = Standing(there=frozenset({2, 9}), ready=frozenset(ready))
+        assert decide(standing, NONE, frozenset({2}), None, 1, aliases).default == answers
 
 
 SOME = st.frozensets(st.integers(1, 5))

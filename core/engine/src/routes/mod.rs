@@ -10,7 +10,7 @@ pub mod words;
 pub use draw::Key;
 pub use route::{Resolved, Route, Shadow, Why};
 pub use table::Table;
-pub use version::{Reference, is_alias, parse_version};
+pub use version::{Reference, alias, parse_version};
 
 use crate::error::Result;
 use arc_swap::ArcSwap;

@@ -18,7 +18,7 @@ pub struct Route {
     pub versions: BTreeMap<u64, Arc<Queue>>,
     /// Answers requests that name no version, all of them where no weights divide them.
     pub default: Option<u64>,
-    /// Other names for versions; see [`super::is_alias`].
+    /// Other names for versions; see [`super::alias`].
     pub aliases: BTreeMap<String, u64>,
     /// How requests that name no version are divided. What falls to a version that doesn't answer
     /// is the default's, so that nobody else is moved.

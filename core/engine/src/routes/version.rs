@@ -37,10 +37,37 @@ fn integer(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| !text.starts_with('+'))
 }
 
-/// Whether `text` can name a version beside its number: nothing that anyone could take for one.
-pub fn is_alias(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+/// Bytes of an alias.
+pub const LONGEST_ALIAS: usize = 255;
+
+/// Another name for a version: TensorFlow Serving's labels have no slash and no colon, `@` stands before
+/// an alias in a path, and nobody may take it for a number.
+///
+/// # Errors
+/// `BadRequest` that says what is wrong with it.
+pub fn alias(text: &str) -> Result<&str> {
+    let why = if text.is_empty() {
+        "it is empty"
+    } else if text.len() > LONGEST_ALIAS {
+        "it has more than 255 bytes"
+    } else if is_number(text) {
+        "it is a number"
+    } else if text.trim() != text || text.contains(char::is_control) {
+        "it begins or ends with a space, or has control characters"
+    } else if text.contains(['/', ':', '@', '\\']) {
+        "it has one of / : @ \\"
+    } else if [".", ".."].contains(&text) {
+        "it could be a path"
+    } else {
+        return Ok(text);
+    };
+    Err(Error::bad(format!("'{}' is no name for a version: {why}", shown(text))))
+}
+
+/// Whether it is one for anybody, however large.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -58,12 +85,19 @@ mod tests {
     }
 
     #[test]
-    fn no_alias_could_be_a_number() {
-        for good in ["stable", "v2", "blue-green_1.0"] {
-            assert!(is_alias(good) && parse_version(good).is_err(), "{good}");
+    fn no_alias_could_be_a_number_or_a_path() {
+        let longest = "a".repeat(LONGEST_ALIAS);
+        for good in
+            ["stable", "v2", "blue-green_1.0", "2024-06", "1.0", "\u{e9}t\u{e9} 2", "latest", &longest]
+        {
+            assert!(alias(good).is_ok() && parse_version(good).is_err(), "{good}");
         }
-        for bad in ["", "3", "-1", "+3", "a b", "a/b", "\u{e9}"] {
-            assert!(!is_alias(bad), "{bad}");
+        let spaced = [" a", "a ", "a\nb", "\u{a0}a"];
+        let parts = ["a/b", "a:b", "a@b", "a\\b", ".", ".."];
+        for bad in ["", "3", "-1", "+3", "007", "99999999999999999999"].into_iter().chain(spaced).chain(parts)
+        {
+            assert_eq!(alias(bad).unwrap_err().code, ErrorCode::BadRequest, "{bad}");
         }
+        assert!(alias(&(longest + "a")).is_err());
     }
 }
