@@ -199,6 +199,14 @@ class SharedMemorySettings(Section):
     max_bytes: Count = Field(default=1073741824, description="Of all regions together (bytes).")
 
 
+class TensorFlowServingSettings(Section):
+    metrics: bool = Field(
+        default=False,
+        description="Tell metrics under TensorFlow Serving's names at"
+        " `/monitoring/prometheus/metrics` of the HTTP port, too.",
+    )
+
+
 class LoadingSettings(Section):
     trial: Literal["auto", "on", "off"] = Field(
         default="auto",

@@ -28,6 +28,7 @@ from serving.settings.sections import (
     SharedMemorySettings,
     ShutdownSettings,
     StateSettings,
+    TensorFlowServingSettings,
     Text,
     ThreadSettings,
     TracingSettings,
@@ -98,6 +99,7 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
+    tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -184,6 +186,7 @@ class Settings(Section):
             "shared_memory": self.shared_memory.enabled,
             "max_regions": self.shared_memory.max_regions,
             "max_region_bytes": self.shared_memory.max_bytes,
+            "tensorflow_metrics": self.tensorflow_serving.metrics,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -297,6 +297,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
             max_regions: keys.take("max_regions")?,
             max_bytes: keys.take("max_region_bytes")?,
         },
+        tensorflow_metrics: keys.take("tensorflow_metrics")?,
     };
     let permits = keys.take("permits")?;
     let lend_after = keys.limit("lend_permit_s")?;

@@ -110,6 +110,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "shared_memory.enabled": ("true", True),
     "shared_memory.max_regions": ("3", 3),
     "shared_memory.max_bytes": ("4096", 4096),
+    "tensorflow_serving.metrics": ("true", True),
     "loading.trial": ("off", "off"),
     "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),
@@ -158,6 +159,7 @@ CORE = {
     "shared_memory": "shared_memory.enabled",
     "max_regions": "shared_memory.max_regions",
     "max_region_bytes": "shared_memory.max_bytes",
+    "tensorflow_metrics": "tensorflow_serving.metrics",
 }
 
 
