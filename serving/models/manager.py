@@ -201,6 +201,10 @@ class Manager:
         """The models as they stand, by name; frozen."""
         return self._published.views
 
+    def view(self, model: str) -> ModelView | None:
+        """A model as it stands; frozen."""
+        return self._published.view(model)
+
     def lookup(self, model: str, version: int | None = None) -> VersionView | None:
         """A version, or the one that answers unnamed requests."""
         return self._published.lookup(model, version)

@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 from serving.errors import ErrorCode, ServingError
 from serving.events import log
 from serving.models.commands.command import Outcome
-from serving.protocols import grpc_calls, http_calls, tensorflow_calls
+from serving.protocols import grpc_calls, http_calls, tensorflow_calls, tensorflow_http
 from serving.protocols.call_context import CallContext
 from serving.protocols.repository import Later, explain, is_overtaken
 
@@ -90,6 +90,8 @@ def answer_call(call: _core.Call, context: CallContext) -> None:
 def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
     if call.protocol == "grpc":
         return _SERVICES[call.service](context, call)
+    if tensorflow_http.answers(call.path):
+        return tensorflow_http.answer(context, call)
     return http_calls.answer(context, call)
 
 

@@ -26,6 +26,7 @@ def entrance(name: str, ports: Ports | None) -> dict[str, Any]:
             "models": "/v2/models",
             "inference": "/v2/models/NAME/infer",
             "health": "/v2/health/ready",
+            "tensorflow_serving": "/v1/models/NAME:predict",
         },
         "grpc": {
             "services": [

@@ -32,6 +32,8 @@ STATES: Mapping[State, str] = {
     State.FAILED: "END",
 }
 _OK, _UNKNOWN = 0, 2
+# Of a version's status, by name.
+CODES: Mapping[int, str] = {_OK: "OK", _UNKNOWN: "UNKNOWN"}
 
 DTYPES: Mapping[str, str] = {
     "BOOL": "DT_BOOL",
@@ -185,10 +187,14 @@ def _dim_name(tensor: Tensor, at: int) -> str:
 
 
 def model_status(directory: Directory, request: Any) -> Any:
+    """A ``GetModelStatusResponse`` for a message with a ``model_spec``. Raises ServingError."""
+    return status_of(directory, ModelSpec.of(request))
+
+
+def status_of(directory: Directory, spec: ModelSpec) -> Any:
     """A ``GetModelStatusResponse``: of the version named, else of all, the newest first. Raises
     ServingError."""
-    spec = ModelSpec.of(request)
-    view = next((view for view in directory.views() if view.name == spec.name), None)
+    view = directory.view(spec.name)
     known = view.versions if view is not None else ()
     number = spec.version
     if spec.label is not None:

@@ -20,18 +20,19 @@ class Directory(Protocol):
 
     def views(self) -> Sequence[ModelView]: ...
 
+    def view(self, model: str) -> ModelView | None: ...
+
 
 def find_model(directory: Directory, name: str) -> ModelView:
     """Raises ServingError NOT_FOUND, and BAD_REQUEST for a name that no model can have."""
     from serving import _core
 
-    views = directory.views()
-    for view in views:
-        if view.name == name:
-            return view
+    view = directory.view(name)
+    if view is not None:
+        return view
     with _refused():
         _core.check_model_length(name)
-    raise unknown_model(name, views)
+    raise unknown_model(name, directory.views())
 
 
 def unknown_model(name: str, views: Sequence[ModelView]) -> ServingError:

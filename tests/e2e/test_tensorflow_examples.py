@@ -352,3 +352,106 @@ def test_logged_requests_are_run_before_a_version_serves(
     (note,) = [one for one in gateway.events("load_note") if one["model"] == "good"]
     assert "1 of the records" in note["note"]
     assert "session_run_log" in note["note"]
+
+
+# REST
+
+
+def test_rest_answers_examples_as_pairs_and_values(models: Gateway) -> None:
+    path = "/v1/models/tiny/versions/1:classify"
+    said = models.post(path, {"examples": [{"x": row.tolist()} for row in X]})
+    assert (said.status, said.headers["x-model-version"]) == (200, "1")
+    expected = tiny_expected(X)
+    for row, found in zip(expected, said.json()["results"], strict=True):
+        assert [label for label, _ in found] == ["cat", "big dog", "fish"]
+        np.testing.assert_allclose([score for _, score in found], row, rtol=1e-6)
+    body = {"signature_name": "values", "context": {"X": 2.5}, "examples": [{}, {"other": "a"}]}
+    assert models.post("/v1/models/double:regress", body).json() == {"results": [5.0, 5.0]}
+    texts = {"examples": [{"X": {"b64": "w6k="}}, {"X": ["plain"]}]}
+    said = models.post("/v1/models/texts:classify", texts)
+    assert said.json() == {"results": [[["é", 0.0]], [["plain", 0.0]]]}
+
+
+REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
+    "no examples": ("tiny:classify", {}, 400, "key 'examples' is expected and was not found"),
+    "examples that are no list": (
+        "tiny:classify",
+        {"examples": {}},
+        400,
+        "Expecting 'examples' value to be an list/array",
+    ),
+    "an empty list": ("tiny:regress", {"examples": []}, 400, "'examples' value is an empty array"),
+    "a signature": (
+        "tiny:classify",
+        {"signature_name": "z", "examples": [{"x": [1.0, 2.0, 3.0, 4.0]}]},
+        400,
+        'Serving signature name: "z" not found in signature def',
+    ),
+    "a method": (
+        "tiny:regress",
+        {"examples": [{"x": [1.0, 2.0, 3.0, 4.0]}]},
+        400,
+        EXPECTED.format("regression", REGRESS, "tensorflow/serving/predict"),
+    ),
+    "a feature": (
+        "tiny:classify",
+        {"examples": [{"x": [None]}]},
+        400,
+        "Feature: x has element with unexpected JSON type: Null",
+    ),
+    "a length": (
+        "tiny:classify",
+        {"examples": [{"x": [1.0]}]},
+        400,
+        "Number of float values != expected.  Values size: 1 but output shape: [4]",
+    ),
+    "a model": (
+        "nowhere:classify",
+        {"examples": [{"x": 1}]},
+        404,
+        "Servable not found for request: Latest(nowhere)",
+    ),
+    "a version": (
+        "tiny/versions/9:classify",
+        {"examples": [{"x": 1}]},
+        404,
+        "Servable not found for request: Specific(tiny, 9)",
+    ),
+    "a label": (
+        "tiny/labels/stable:classify",
+        {"examples": [{"x": 1}]},
+        400,
+        "Unrecognized servable version label: stable",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REST_WRONG)
+def test_rest_tells_what_is_wrong_in_the_originals_words(models: Gateway, case: str) -> None:
+    path, body, status, words = REST_WRONG[case]
+    said = models.post(f"/v1/models/{path}", body)
+    assert (said.status, words in said.json()["error"]) == (status, True), said.body
+
+
+def test_metrics_are_told_under_the_originals_names_where_that_is_set(
+    models: Gateway, start_gateway: Any, repository: Path
+) -> None:
+    path = "/monitoring/prometheus/metrics"
+    said = models.get(path)
+    assert (said.status, "tensorflow_serving.metrics" in said.json()["error"]) == (404, True)
+    write(repository, "m", scale(2, ("n", 1)), config=PBTXT)
+    gateway = start_gateway(repository, {"tensorflow_serving.metrics": "true"})
+    answered(gateway, "Regress", regress(model_spec("m"), [example(X=[1.0])]))
+    gateway.post("/v1/models/m:predict", {"instances": [["a"]]})
+    said = gateway.get(path)
+    assert said.headers["content-type"].startswith("text/plain")
+    lines = said.body.decode().splitlines()
+    of, name = 'model_name="m"', ":tensorflow:serving:"
+    for expected in (
+        f"# TYPE {name}request_count counter",
+        f'{name}request_count{{{of},status="OK"}} 1',
+        f'{name}request_count{{{of},status="INVALID_ARGUMENT"}} 1',
+        f'{name}request_latency_count{{{of},API="Predict",entrypoint="GRPC"}} 1',
+        f'{name}runtime_latency_count{{{of},API="Predict",runtime="ONNXRuntime"}} 1',
+    ):
+        assert expected in lines

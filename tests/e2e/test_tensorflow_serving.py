@@ -30,6 +30,7 @@ from tests.clients.tfs import (
     stub,
     tensor_proto,
 )
+from tests.clients.tfs_rest import post
 from tests.clients.triton import channel, refusal
 from tests.clients.triton import stub as oip_stub
 from tests.clients.witness import MIB, Witness
@@ -84,6 +85,10 @@ def test_a_label_is_an_alias_that_moves_while_it_is_asked_for(start_gateway, rep
     said = predict(gateway, asked)
     assert said.model_spec == model_spec("m", 2, "serving_default")
     np.testing.assert_array_equal(array_of(said.outputs["Y"]), x * 2)
+    over_rest = post(gateway, "m", {"instances": x.tolist()}, "/labels/stable")
+    assert over_rest.headers["x-model-version"] == "2", over_rest
+    told = gateway.get("/v1/models/m/labels/stable").json()["model_version_status"]
+    assert [one["version"] for one in told] == ["2"]
     assert "Request to assign label to version 9 of model m, which is not" in label(9, code=1)
 
 

@@ -46,6 +46,15 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
     }
 }
 
+/// As [`http_status`], but that whoever has too many requests to take another says so by a status of
+/// its own (TensorFlow Serving's `/v1`).
+pub fn http_status_shedding(word: ErrorCode) -> StatusCode {
+    match word {
+        ErrorCode::Full => StatusCode::TOO_MANY_REQUESTS,
+        word => http_status(word),
+    }
+}
+
 fn grpc_name(code: u8) -> &'static str {
     match code {
         0 => "OK",
@@ -84,6 +93,15 @@ mod tests {
             assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
             assert!(http_status(word).as_u16() >= 400, "{word:?}");
         }
+    }
+
+    #[test]
+    fn only_who_sheds_is_told_apart_on_v1() {
+        for word in ErrorCode::ALL {
+            let (v1, v2) = (http_status_shedding(word), http_status(word));
+            assert_eq!(v1 == v2, word != ErrorCode::Full, "{word:?}");
+        }
+        assert_eq!(http_status_shedding(ErrorCode::Full), StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[test]

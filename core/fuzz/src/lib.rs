@@ -63,8 +63,8 @@ fn check_sizes(prepared: &Prepared, signature: &Signature) {
             None => assert_eq!(bytes_tensor::elements(&tensor.data).count(), elements),
         }
     }
-    for &(place, _) in &prepared.outputs {
-        assert!(place < signature.outputs.len());
+    for wanted in &prepared.outputs {
+        assert!(wanted.place < signature.outputs.len());
     }
 }
 

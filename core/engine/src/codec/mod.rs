@@ -1,4 +1,5 @@
-//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf, compression.
+//! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf and JSON,
+//! compression.
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
@@ -18,6 +19,7 @@ pub mod place;
 pub mod prepare;
 pub mod protobuf;
 pub mod tensorflow;
+pub mod tensorflow_json;
 pub mod typed;
 pub(crate) mod wire;
 

@@ -19,18 +19,20 @@ mod types;
 mod values;
 
 pub use answer::PredictResponse;
+pub(super) use classified::{Classes, Found, Numbers, found};
 pub use examples::{Examples, decode_classify, decode_multi_inference, decode_regress};
 pub use logs::{Logged, decode_log};
 pub use records::records;
-pub(super) use refusals::no_signature;
-pub use request::decode_predict;
+pub(super) use refusals::{no_signature, reworded};
+pub use request::{decode_predict, label};
 pub use results::{ClassificationResponse, MultiInferenceResponse, RegressionResponse};
 pub(super) use rows::rows;
 pub(super) use signatures::asked;
+pub(super) use types::name_of;
 pub(super) use values::values_to_raw;
 
 /// The signature that every model has; also what an empty name means.
-const SIGNATURE: &str = "serving_default";
+pub(super) const SIGNATURE: &str = "serving_default";
 
 #[cfg(test)]
 mod example_tests;

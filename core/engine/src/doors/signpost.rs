@@ -122,7 +122,7 @@ pub fn directed<T>(shared: &Shared, method: &Method, path: &str, outcome: Result
 fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
     const INFER: &str = "inference is POST /v2/models/NAME/infer";
     const HEALTH: &str = "health is GET /v2/health/live and /v2/health/ready";
-    let (first, rest) = path.strip_prefix('/')?.split_once('/').unwrap_or((&path[1..], ""));
+    let first = path.strip_prefix('/')?.split('/').next()?;
     let words = match first {
         "metrics" => format!("Prometheus's figures are /metrics of {}", ports.admin_words()),
         "docs" | "redoc" | "swagger" | "openapi.json" => format!(
@@ -135,11 +135,6 @@ fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
         "invocations" => format!("MLflow's and SageMaker's /invocations is not served; {INFER}"),
         "models" if method == Method::POST => INFER.into(),
         "models" => "the models' names are GET /v2/models".into(),
-        "v1" if rest.starts_with("models") => format!(
-            "TensorFlow Serving's and KServe's V1 protocol is not served; {INFER}, and metadata is \
-             GET /v2/models/NAME"
-        ),
-        "v1" => format!("no /v1 protocol is served; {INFER}"),
         "inference.GRPCInferenceService"
         | "tensorflow.serving.PredictionService"
         | "tensorflow.serving.ModelService"
@@ -166,8 +161,6 @@ mod tests {
             ("/predict", "/v2/models/NAME/infer"),
             ("/predictions/x", "/v2/models/NAME/infer"),
             ("/invocations", "/v2/models/NAME/infer"),
-            ("/v1/models/m:predict", "V1 protocol is not served"),
-            ("/v1/chat/completions", "no /v1 protocol is served"),
             ("/models", "/v2/models"),
             ("/inference.GRPCInferenceService/ModelInfer", "port 81"),
         ] {

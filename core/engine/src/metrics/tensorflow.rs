@@ -47,7 +47,10 @@ fn models(all: &[Figures]) -> Vec<Model<'_>> {
         .filter(|versions| versions.iter().any(|figures| figures.asked.contains(&true)))
         .map(|versions| Model {
             versions,
-            labels: format!("model_name=\"{}\"", versions.first().map_or(String::new(), |of| escape(&of.model))),
+            labels: format!(
+                "model_name=\"{}\"",
+                versions.first().map_or(String::new(), |of| escape(&of.model))
+            ),
         })
         .collect()
 }
@@ -62,7 +65,8 @@ fn counts(out: &mut String, models: &[Model<'_>]) {
         for outcomes in model.versions.iter().flat_map(|figures| &figures.outcomes) {
             sums.iter_mut().zip(outcomes).for_each(|(sum, count)| *sum += count);
         }
-        for (outcome, count) in outcomes().zip(sums).filter(|(outcome, count)| outcome.is_ok() || *count > 0) {
+        for (outcome, count) in outcomes().zip(sums).filter(|(outcome, count)| outcome.is_ok() || *count > 0)
+        {
             let code = code_label(Protocol::Grpc, outcome);
             match by_code.iter_mut().find(|(known, _)| *known == code) {
                 Some((_, sum)) => *sum += count,

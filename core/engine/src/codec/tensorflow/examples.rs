@@ -46,6 +46,39 @@ pub struct Examples {
 }
 
 impl Examples {
+    /// Of one signature. `list`: a message whose field 1 is an example, again and again; `context`: one
+    /// more, or nothing.
+    ///
+    /// # Errors
+    /// `BadRequest` for malformed messages, and those of `stop`.
+    pub(in crate::codec) fn of_one(
+        method: Method,
+        signature: String,
+        (list, context): (Bytes, Bytes),
+        stop: &Stop,
+    ) -> Result<Self> {
+        let task = Task { signature, method };
+        Examples::new(vec![task], Of::One, list, context, &mut Fields::new(stop))
+    }
+
+    fn new(tasks: Vec<Task>, of: Of, list: Bytes, context: Bytes, fields: &mut Fields<'_>) -> Result<Self> {
+        let context_bytes = most_bytes(&context, fields)?;
+        let (mut count, mut own_bytes) = (0, 0usize);
+        let mut reader = Reader::new(&list);
+        while let Some((number, value)) = fields.next(&mut reader)? {
+            if number == 1 {
+                count += 1;
+                own_bytes = own_bytes.saturating_add(most_bytes(value.len()?, fields)?);
+            }
+        }
+        Ok(Examples { tasks, of, list, context, count, own_bytes, context_bytes })
+    }
+
+    /// The name of the signature that is asked for; of the first of several.
+    pub(in crate::codec) fn signature(&self) -> &str {
+        self.tasks.first().map_or("", |task| &task.signature)
+    }
+
     /// See [`InferRequest::owned_bytes`].
     pub fn owned_bytes(&self) -> usize {
         size_of::<Self>()
@@ -241,34 +274,20 @@ fn request(
     let mut request = InferRequest::default();
     spec.put_version(&mut request)?;
     let list = input.list.unwrap_or_default();
-    let mut examples = Examples {
-        tasks,
-        of,
-        list: message.slice_ref(list),
-        context: Bytes::new(),
-        count: 0,
-        own_bytes: 0,
-        context_bytes: 0,
-    };
-    let (mut reader, mut context) = (Reader::new(list), None);
-    while let Some((number, value)) = fields.next(&mut reader)? {
-        match number {
-            1 => {
-                examples.count += 1;
-                examples.own_bytes += most_bytes(value.len()?, fields)?;
-            }
-            2 if !input.with_context => {}
-            2 if context.is_some() => return Err(Error::bad("the input has more than one context")),
-            2 => {
-                let encoded = context.insert(value.len()?);
-                examples.context_bytes = most_bytes(encoded, fields)?;
-            }
-            _ => {}
-        }
-    }
-    examples.context = message.slice_ref(context.unwrap_or_default());
+    let context = if input.with_context { context(list, fields)? } else { &[] };
+    let examples = Examples::new(tasks, of, message.slice_ref(list), message.slice_ref(context), fields)?;
     request.examples = Some(Box::new(examples));
     Ok(request)
+}
+
+fn context<'a>(list: &'a [u8], fields: &mut Fields<'_>) -> Result<&'a [u8]> {
+    let (mut reader, mut context) = (Reader::new(list), None);
+    while let Some((number, value)) = fields.next(&mut reader)? {
+        if number == 2 && context.replace(value.len()?).is_some() {
+            return Err(Error::bad("the input has more than one context"));
+        }
+    }
+    Ok(context.unwrap_or_default())
 }
 
 /// The most bytes that an example's features take as tensors.

@@ -53,7 +53,11 @@ pub(super) fn no_label(label: &str) -> Error {
 
 /// `error` in their words where they have some; `signature`: of the version that was to answer, where one
 /// was found.
-pub(super) fn reworded(error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
+pub(in crate::codec) fn reworded(
+    error: Error,
+    request: &InferRequest,
+    signature: Option<&Signature>,
+) -> Error {
     match (error.code, signature) {
         (ErrorCode::NotFound | ErrorCode::BadRequest, None) => not_served(error, request),
         (ErrorCode::BadRequest, Some(signature)) if request.examples.is_none() => {

@@ -140,13 +140,21 @@ impl Version<'_> {
         match self {
             Version::Any => Ok(String::new()),
             Version::Number(number) => Ok(number.to_string()),
-            // No label is ever taken for a number.
-            Version::Label(label) if label.is_empty() || label.parse::<i64>().is_ok() => {
-                Err(super::refusals::no_label(label))
-            }
-            Version::Label(label) => Ok(label.to_owned()),
+            Version::Label(text) => label(text).map(str::to_owned),
         }
     }
+}
+
+/// A version's label as a route takes it: never one that could be a number.
+///
+/// # Errors
+/// `BadRequest`.
+pub fn label(text: &str) -> Result<&str> {
+    names::name("the version's label", text)?;
+    if text.is_empty() || text.parse::<i64>().is_ok() {
+        return Err(super::refusals::no_label(text));
+    }
+    Ok(text)
 }
 
 fn output(value: Value<'_>) -> Result<RequestedOutput> {

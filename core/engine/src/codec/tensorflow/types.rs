@@ -46,7 +46,7 @@ pub(super) fn number_of(datatype: Datatype) -> u8 {
     found.and_then(|(number, ..)| u8::try_from(*number).ok()).unwrap_or_default()
 }
 
-pub(super) fn name_of(datatype: Datatype) -> &'static str {
+pub(in crate::codec) fn name_of(datatype: Datatype) -> &'static str {
     TYPES.iter().find(|(.., known)| *known == datatype).map_or("DT_INVALID", |(_, name, _)| name)
 }
 

@@ -1,7 +1,7 @@
 //! Inference over HTTP, whichever protocol's.
 
 use super::answer::{failed, success};
-use super::protocol::{Bodies, Named, Protocol};
+use super::protocol::{self, Bodies, Named, Protocol};
 use super::request::read;
 use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Encode};
@@ -64,10 +64,11 @@ pub async fn answer(
     if outcome.is_err() {
         guard.refused(reference, asked.key);
     }
+    let version = guard.version().filter(|_| bodies.tells_version);
     let record = guard.close(outcome.as_ref());
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
-        Ok(answer) => success(answer),
+        Ok(answer) => success(answer, version),
         Err(error) => failed(shared, protocol, id, &named.model, &error),
     };
     if let Some(record) = &record {
@@ -95,7 +96,7 @@ async fn infer_once(
         record.received(data.len());
     }
     let came = reservation.bytes();
-    let (mut decoded, mut reservation) =
+    let ((mut decoded, form), mut reservation) =
         decode(shared, asked, head, data, deadline, reservation, guard).await?;
     decoded.model = reference.model.into();
     decoded.version = reference.version.to_owned();
@@ -105,13 +106,13 @@ async fn infer_once(
         reservation.give_back(came);
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
-    let encode = Encode { form: bodies.form, encoding };
+    let encode = Encode { form, encoding };
     let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
 /// A request, and what it holds of the budget: `held` and what was converted.
-type Decoded = (InferRequest, Reservation);
+type Decoded = (protocol::Decoded, Reservation);
 
 async fn decode(
     shared: &Shared,
@@ -123,7 +124,12 @@ async fn decode(
     guard: &mut OutcomeGuard<'_>,
 ) -> Result<Decoded> {
     let body = (bodies.split)(head.as_deref(), data)?;
-    let queue = if body.needs_signature { Some(guard.resolve(reference, key)?) } else { None };
+    let queue = if body.needs_signature {
+        let resolved = guard.resolve(reference, key);
+        Some(resolved.map_err(|error| bodies.form.refusal(error, &undecoded(reference), None))?)
+    } else {
+        None
+    };
     let bytes = body.text.len();
     if bytes <= DECODE_INLINE {
         let signature = queue.as_deref().map(Queue::signature);
@@ -135,4 +141,10 @@ async fn decode(
         (bodies.decode)(stop, &model, body, signature, held)
     };
     Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
+}
+
+/// What is known of a request before its body is read.
+fn undecoded(reference: Reference<'_>) -> InferRequest {
+    let (model, version) = (reference.model.into(), reference.version.to_owned());
+    InferRequest { model, version, ..InferRequest::default() }
 }

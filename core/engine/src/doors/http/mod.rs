@@ -2,10 +2,12 @@
 
 mod answer;
 mod infer;
+mod monitoring;
 mod oip;
 mod others;
 mod protocol;
 mod request;
+mod tensorflow;
 
 use super::incoming::Incoming;
 use super::lifetime::Busy;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 1] = [&oip::PROTOCOL];
+static PROTOCOLS: [&Protocol; 2] = [&oip::PROTOCOL, &tensorflow::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.

@@ -1,11 +1,11 @@
 //! The Open Inference Protocol's paths and bodies, with the binary tensors of Triton's.
 
 use super::answer::{JSON_LENGTH, health};
-use super::protocol::{Bodies, Kind, Named, Protocol, Row, Split, Verb};
+use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Row, Split, Verb, Version};
 use super::request::header_text;
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split as Body};
-use crate::codec::{InferRequest, json, names};
+use crate::codec::{json, names};
 use crate::doors::Shared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::routes::Reference;
@@ -30,15 +30,28 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Any, "/v2/**", Kind::Call),
         row(Verb::Any, "/", Kind::Call),
     ],
+    any_case: false,
     status: status::http_status,
     error: json::error,
     name: names::encoded_model,
+    version,
+    wrong_verb: Some(wrong_verb),
 };
 
-static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer };
+static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false };
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
     Row { verb, pattern, kind }
+}
+
+/// Its paths have no labels.
+fn version(found: Version<'_>) -> Result<String> {
+    let (Version::Number(text) | Version::Label(text)) = found;
+    Ok(text.to_owned())
+}
+
+fn wrong_verb(needed: &str) -> Error {
+    Error::new(ErrorCode::MethodNotAllowed, format!("Method Not Allowed: use {needed}"))
 }
 
 fn no_version(text: &str) -> Error {
@@ -93,11 +106,12 @@ fn decode(
     body: Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
-) -> Result<InferRequest> {
-    match signature {
+) -> Result<Decoded> {
+    let request = match signature {
         Some(signature) => json::decode_raw_binary(model, signature, body.binary),
         None => json::decode_infer(stop, model, &body.text, body.binary, held),
-    }
+    }?;
+    Ok((request, &json::InferAnswer))
 }
 
 #[cfg(test)]
