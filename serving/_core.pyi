@@ -161,7 +161,7 @@ def onnx_graph(
 ) -> tuple[OnnxGraph, dict[tuple[str, str], OnnxGraph], dict[str, int], int]:
     """The fields of ``serving.execution.onnx_nodes.Model``. Raises ValueError as ``onnx_file``."""
 
-NamedSignature: TypeAlias = tuple[str, str, Sequence[str], Mapping[str, str]]
+_NamedSignature: TypeAlias = tuple[str, str, Sequence[str], Mapping[str, str]]
 """Name, ``classify`` or ``regress``, the inputs that features fill, and its outputs by what they
 are: ``classes``, ``scores``, ``value``."""
 
@@ -169,7 +169,7 @@ def warmup_records(
     file: bytes,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
-    signatures: Sequence[NamedSignature],
+    signatures: Sequence[_NamedSignature],
     *,
     max_records: int,
     max_bytes: int,
@@ -278,7 +278,7 @@ class Queue:
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
         level_policies: Sequence[tuple[int, int, int]] = ...,
-        signatures: Sequence[NamedSignature] = ...,
+        signatures: Sequence[_NamedSignature] = ...,
     ) -> Self: ...
     def announce_first(self, number: int) -> None:
         """Have ``wait_for_first_requests`` tell ``number`` once the first request is queued, at
