@@ -69,6 +69,7 @@ fn config() -> Config {
         grpc_compression: Compression::Auto,
         shared_memory: Default::default(),
         tensorflow_metrics: false,
+        web: Default::default(),
     }
 }
 

@@ -395,6 +395,7 @@ mod tests {
             grpc_compression: Compression::Auto,
             shared_memory: Default::default(),
             tensorflow_metrics: false,
+            web: Default::default(),
         }
     }
 
