@@ -53,6 +53,7 @@ const CLASSIFY: Kind = Kind::Infer(&Bodies {
     },
     form: &tensorflow_json::ClassifyAnswer,
     tells_version: true,
+    events: false,
 });
 
 const REGRESS: Kind = Kind::Infer(&Bodies {
@@ -64,6 +65,7 @@ const REGRESS: Kind = Kind::Infer(&Bodies {
     },
     form: &tensorflow_json::RegressAnswer,
     tells_version: true,
+    events: false,
 });
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
