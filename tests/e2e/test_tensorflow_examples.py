@@ -17,23 +17,19 @@ from tests.clients.gateway import Gateway
 from tests.clients.tf_records import PREDICT, SESSION_RUN, log, write_warmup
 from tests.clients.tfs import array_of, model_spec, predict_request, stub
 from tests.clients.triton import channel, refusal
-from tests.small_models import gather, identity, scale, tiny, tiny_expected, write
+from tests.small_models import (
+    EXAMPLES_PBTXT,
+    gather,
+    identity,
+    lay_examples,
+    scale,
+    tiny,
+    tiny_expected,
+    write,
+)
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
-LABELS = "cat\nbig dog\nfish\n"
 X = np.array([[1, 2, 3, 4], [4, -3, 2, 1], [0, 0, 0, 0]], np.float32)
-
-TINY = """
-outputs: [{name: y, label_filename: labels.txt}]
-signatures:
-  kinds: {method: classify, scores: y}
-"""
-PBTXT = """
-max_batch_size: 8
-parameters { key: "signatures" value { string_value:
-  "{\\"values\\": {\\"method\\": \\"regress\\", \\"inputs\\": [\\"X\\"], \\"output\\": \\"Y\\"},"
-  " \\"scores\\": {\\"method\\": \\"classify\\", \\"scores\\": \\"Y\\"}}" } }
-"""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +37,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("examples")
     repository = folder / "repository"
     repository.mkdir()
-    (repository / "tiny").mkdir()
-    (repository / "tiny" / "labels.txt").write_text(LABELS)
-    write(repository, "tiny", tiny(), yaml=TINY)
-    write(repository, "double", scale(2, ("n", 1)), config=PBTXT)
+    lay_examples(repository)
     write(repository, "texts", identity("BYTES", ("n", 1)), yaml=_yaml("classify", "classes: Y"))
     write(repository, "numbers", identity("INT16", ("n",)), yaml=_yaml("classify", "classes: Y"))
     gateway = Gateway(repository, folder / "gateway")
@@ -439,7 +432,7 @@ def test_metrics_are_told_under_the_originals_names_where_that_is_set(
     path = "/monitoring/prometheus/metrics"
     said = models.get(path)
     assert (said.status, "tensorflow_serving.metrics" in said.json()["error"]) == (404, True)
-    write(repository, "m", scale(2, ("n", 1)), config=PBTXT)
+    write(repository, "m", scale(2, ("n", 1)), config=EXAMPLES_PBTXT)
     gateway = start_gateway(repository, {"tensorflow_serving.metrics": "true"})
     answered(gateway, "Regress", regress(model_spec("m"), [example(X=[1.0])]))
     gateway.post("/v1/models/m:predict", {"instances": [["a"]]})
