@@ -15,7 +15,7 @@ from serving.wire import messages
 from tests.clients import tfs_environment
 from tests.clients.gateway import ROOT, Gateway
 from tests.clients.witness import EXPECTED
-from tests.small_models import lay_examples, tiny_expected
+from tests.small_models import lay_examples, scale, tiny_expected, write
 
 # The first time, the stubs and what they need are installed.
 pytestmark = [pytest.mark.tfs, pytest.mark.timeout(400)]
@@ -25,11 +25,11 @@ YOUNGER = {("tensorflow.SignatureDef", "defaults")}
 CLIENTS = ROOT / "tests" / "clients"
 
 
-def called(program: str, gateway: Gateway) -> dict[str, Any]:
+def called(program: str, gateway: Gateway, *more: str) -> dict[str, Any]:
     """What came of each call of one of the programs there."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     done = subprocess.run(
-        [str(tfs_environment.python()), str(CLIENTS / program), gateway.grpc],
+        [str(tfs_environment.python()), str(CLIENTS / program), gateway.grpc, *more],
         env={key: value for key, value in os.environ.items() if key not in hidden},
         capture_output=True,
         text=True,
@@ -43,6 +43,20 @@ def called(program: str, gateway: Gateway) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen(gateway: Gateway) -> dict[str, Any]:
     return called("tfs_calls.py", gateway)
+
+
+def test_a_model_config_list_is_reloaded(start_gateway: Any, repository: Path) -> None:
+    write(repository, "m", scale(1), 1)
+    write(repository, "m", scale(2), 2)
+    gateway = start_gateway(repository, {"model_control": "explicit"})
+    text = f"""model_config_list {{ config {{
+        name: 'mine' base_path: '{repository}/m' model_platform: 'tensorflow'
+        model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
+        version_labels {{ key: 'stable' value: 1 }} version_labels {{ key: 'canary' value: 2 }}
+        logging_config {{ sampling_config {{ sampling_rate: 0.5 }} }} }} }}"""
+    assert called("tfs_calls.py", gateway, text) == {"reload": [True, 0]}
+    shown = gateway.get("/api/v1/models/mine", port=gateway.admin_port).json()
+    assert shown["aliases"] == {"canary": 2, "stable": 1}
 
 
 def test_predict_answers_with_the_version_that_it_names(seen: dict[str, Any]) -> None:
