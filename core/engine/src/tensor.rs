@@ -1,10 +1,12 @@
 //! Datatypes, shapes and checked sizes of the Open Inference Protocol.
 
 pub mod labels;
+pub mod named;
 pub mod schema;
 
 use crate::error::{Error, Result};
 use labels::Labels;
+use named::NamedSignature;
 use schema::Schema;
 use smallvec::SmallVec;
 use std::fmt;
@@ -175,6 +177,8 @@ pub struct Signature {
     pub left_out: Vec<(Box<str>, Box<str>)>,
     /// For requests of MLflow's scoring protocol.
     pub schema: Schema,
+    /// Beside this one.
+    pub named: Vec<Arc<NamedSignature>>,
 }
 
 impl Signature {

@@ -309,6 +309,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
             max_bytes: keys.take("max_region_bytes")?,
         },
         default_model: keys.take("default_model")?,
+        tensorflow_metrics: keys.take("tensorflow_metrics")?,
         web: Web {
             pages: keys.take("pages")?,
             allowed_hosts: keys.take("allowed_hosts")?,

@@ -395,6 +395,7 @@ mod tests {
             grpc_compression: Compression::Auto,
             shared_memory: Default::default(),
             default_model: String::new(),
+            tensorflow_metrics: false,
             web: Default::default(),
         }
     }

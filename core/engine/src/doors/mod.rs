@@ -88,6 +88,8 @@ pub struct Config {
     pub shared_memory: RegionRules,
     /// Of requests that name no model; empty: the only one that there is.
     pub default_model: String,
+    /// Whether the HTTP port tells metrics under TensorFlow Serving's names.
+    pub tensorflow_metrics: bool,
     pub web: Web,
 }
 

@@ -60,6 +60,7 @@ fn config() -> Config {
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
         default_model: String::new(),
+        tensorflow_metrics: false,
         web: Default::default(),
     }
 }

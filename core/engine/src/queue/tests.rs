@@ -52,7 +52,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let bytes = data.len();
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
     let inputs = vec![Some(PreparedTensor::new(shape, Bytes::from(data)))];
-    let prepared = Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false };
+    let prepared = Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false, asked: None };
     Pending::new(queue, prepared, meta(first, deadline))
 }
 

@@ -5,6 +5,7 @@ mod cloud_event;
 mod cors;
 mod infer;
 mod mlflow;
+mod monitoring;
 mod oip;
 mod others;
 mod protocol;

@@ -38,6 +38,7 @@ fn row(queue: &Queue, text: &str, count: usize) -> Arc<Pending> {
         outputs: vec![WantedOutput { binary: true, ..whole(0) }],
         bytes,
         as_described: false,
+        asked: None,
     };
     Pending::new(queue, prepared, meta(1, None))
 }
@@ -148,6 +149,7 @@ fn fault_110_only_a_requests_texts_count_as_such() {
         outputs: vec![WantedOutput { binary: true, ..whole(0) }],
         bytes: 1_000_007,
         as_described: false,
+        asked: None,
     };
     let weight = Pending::new(&queue, prepared, meta(1, None)).weight;
     assert_eq!(weight, Weight { texts: 1, text_bytes: 7, bytes: 1_000_007 });

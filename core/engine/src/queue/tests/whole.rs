@@ -198,7 +198,7 @@ fn prepared(rows: &[Option<i64>], value: i32) -> Prepared {
         })
         .collect();
     let bytes = inputs.iter().flatten().map(|t: &PreparedTensor| t.data.len()).sum();
-    Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false }
+    Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false, asked: None }
 }
 
 /// Models that answer several requests at once in ways that no single one's answer shows.
