@@ -48,8 +48,9 @@ impl Form for Predictions {
         takes(output)
     }
 
-    fn refusal(&self, error: Error, request: &InferRequest, _signature: Option<&Signature>) -> Error {
-        refusals::not_run(error, request)
+    fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
+        // A version that has a signature was found.
+        if signature.is_some() { error } else { refusals::not_run(error, request) }
     }
 }
 
@@ -72,8 +73,9 @@ impl Form for Rows {
         takes(output)
     }
 
-    fn refusal(&self, error: Error, request: &InferRequest, _signature: Option<&Signature>) -> Error {
-        refusals::not_run(error, request)
+    fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
+        // A version that has a signature was found.
+        if signature.is_some() { error } else { refusals::not_run(error, request) }
     }
 }
 

@@ -514,6 +514,18 @@ fn an_error_goes_out_in_mlflows_envelope() {
     assert_eq!(text(ErrorCode::Full), r#"{"error_code":"RESOURCE_EXHAUSTED","message":"w\""}"#);
 }
 
+#[test]
+fn an_alias_that_is_none_is_told_apart_from_a_request_that_does_not_fit() {
+    let request = InferRequest { version: "champion".into(), ..InferRequest::default() };
+    let signature = rows_of_three();
+    for (of, code) in [(None, ErrorCode::NotFound), (Some(&signature), ErrorCode::BadRequest)] {
+        let error = Predictions.refusal(Error::bad("no"), &request, of);
+        assert_eq!(error.code, code);
+    }
+    let numbered = InferRequest { version: "-1".into(), ..InferRequest::default() };
+    assert_eq!(Rows.refusal(Error::bad("no"), &numbered, None).code, ErrorCode::BadRequest);
+}
+
 fn answered(form: &dyn Form, outputs: &[OutputTensor<'_>]) -> Result<String, Error> {
     let head = AnswerHead { model: "m", version: "1", id: None };
     let budget = Budget::new(1 << 20);
