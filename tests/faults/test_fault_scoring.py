@@ -64,8 +64,8 @@ def test_faults_50_to_60_are_refused_in_words(tight: Gateway, name: str) -> None
 
 
 def test_fault_59_what_hostile_bodies_make_is_bounded(tight: Gateway) -> None:
-    """More columns in each record: cells that did not come would be a thousand times what came. The most
-    columns that there may be take 50 MiB, which the allocator gives back in a quiet second."""
+    """More columns in each record: cells that did not come would be a thousand times what came.
+    The most columns that there may be take 50 MiB, given back in a quiet second."""
     columns = ",".join(f'{{"c{i}":1}}' for i in range(20_000))
     with Witness(tight, slack=80 * MIB):
         refused(ask(tight, f'{{"dataframe_records": [{columns}]}}'), 413)
