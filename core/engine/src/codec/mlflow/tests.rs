@@ -527,7 +527,7 @@ fn an_alias_that_is_none_is_told_apart_from_a_request_that_does_not_fit() {
 }
 
 fn answered(form: &dyn Form, outputs: &[OutputTensor<'_>]) -> Result<String, Error> {
-    let head = AnswerHead { model: "m", version: "1", id: None };
+    let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
     let budget = Budget::new(1 << 20);
     let answer = form.encode(Encoding::Identity, &head, outputs, &budget.reserve())?;
     Ok(String::from_utf8(answer.body.to_vec()).unwrap())
