@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 from serving.cli.exchange import Kept, Reply
-from serving.cli.output import UserError
+from serving.cli.output import UserError, clean
 from serving.cli.unreached import grpc_failed, no_gateway
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ class Client(Protocol):
     def greet(self) -> None:
         """Raises UserError where no gateway answers."""
 
+    def named(self, model: str, version: str) -> str:
+        """``version``, a number or an alias, as the other calls take it. Raises UserError."""
+
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         """The model's inputs: name, datatype, shape."""
 
@@ -67,6 +70,14 @@ class HttpClient:
 
     def greet(self) -> None:
         self._json(self._kept.request("GET", f"{self._url}/v2"))
+
+    def named(self, model: str, version: str) -> str:
+        """By TensorFlow Serving's protocol: the paths of this one have no place for an alias."""
+        if not version or version.isdecimal():
+            return version
+        path = f"/v1/models/{quote(model, safe='')}/labels/{quote(version, safe='')}"
+        found = self._json(self._kept.request("GET", self._url + path))
+        return str(found["model_version_status"][0]["version"])
 
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         reply = self._kept.request("GET", self._model_url(model, version))
@@ -131,7 +142,7 @@ class HttpClient:
             raise no_gateway(self._url, f"status {status}, {kind}") from None
         if status != 200 or not isinstance(answer, dict):
             words = answer.get("error") if isinstance(answer, dict) else None
-            raise UserError(f"status {status}: {words or 'no reason given'}")
+            raise UserError(f"status {status}: {clean(str(words or 'no reason given'))}")
         return answer
 
 
@@ -174,6 +185,10 @@ class GrpcClient:
         from serving.wire import messages
 
         self._call("ServerLive", messages.ServerLiveRequest(), messages.ServerLiveResponse)
+
+    def named(self, model: str, version: str) -> str:
+        del model
+        return version
 
     def inputs(self, model: str, version: str) -> list[dict[str, Any]]:
         from serving.wire import messages

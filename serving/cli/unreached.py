@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from serving.cli.output import UserError
+from serving.cli.output import UserError, clean
 
 _WHERE = (
     "is the gateway started, and is that its port? It says where it listens when it starts:"
@@ -39,7 +39,9 @@ def grpc_failed(target: str, code: str, details: str, timeout: float) -> UserErr
         return UnreachedError(_other_service(target, details))
     if code == "DEADLINE_EXCEEDED" and details == "Deadline Exceeded":
         return UserError(f"{target}: no answer within {timeout:g} s")
-    return UserError(f"{code}: {details}" if details else f"{target}: {code}, no reason given")
+    return UserError(
+        f"{code}: {clean(details)}" if details else f"{target}: {code}, no reason given"
+    )
 
 
 def _not_reached(target: str, details: str) -> str:
