@@ -112,6 +112,9 @@ class Doubling:
     def greet(self) -> None:
         return
 
+    def named(self, model: str, version: str) -> str:
+        return version
+
     def inputs(self, model: str, version: str) -> list[dict[str, object]]:
         return []
 

@@ -72,3 +72,8 @@ def test_what_a_socket_says_is_told_as_far_as_it_is_final() -> None:
     nameless = not_connected("http://h:1", "h", socket.gaierror(-2, "unknown"))
     assert "by the name 'h'" in str(nameless)
     assert not_connected("http://h:1", "h", ConnectionResetError()) is None
+
+
+def test_what_a_gateway_says_stays_in_its_line() -> None:
+    error = grpc_failed("h:1", "NOT_FOUND", "its aliases: a\nserving: done", 1.0)
+    assert error.lines == [r"NOT_FOUND: its aliases: a\nserving: done"]
