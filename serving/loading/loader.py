@@ -28,6 +28,7 @@ from serving.loading import threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
+from serving.loading.inputs.example import example_of
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
 from serving.loading.loaded import LoadedSlot
 from serving.loading.low_priority import Result, run_low_priority
@@ -234,7 +235,8 @@ class Loader:
             notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
-            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels)
+            example = example_of(samples.samples, found.plan(runner.signature))
+            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels, example)
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)
@@ -313,7 +315,9 @@ def _trial_name(load: _Load) -> str:
 
 
 def _sources(job: Job) -> Sources:
-    return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
+    limits = job.settings.limits
+    bounds = limits.max_message_bytes, limits.max_string_elements
+    return Sources(job.path, job.folder, job.named, *bounds)
 
 
 def _opened_and_warmed(

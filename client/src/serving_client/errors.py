@@ -68,9 +68,13 @@ class OverloadedError(UnavailableError):
 
 
 class UnreachableError(ServingError, ConnectionError):
-    """Nobody answers at the address, or the connection ended before the answer."""
+    """Nobody answers at the address."""
 
     code = "UNAVAILABLE"
+
+
+class ConnectionLostError(UnreachableError):
+    """The connection ended before the answer: what was asked may have been done."""
 
 
 class WrongServerError(UnreachableError):
@@ -103,6 +107,12 @@ class InternalError(ServingError):
 
 class DamagedAnswerError(InternalError):
     """The answer is not what the protocol says it is."""
+
+
+def was_crash(words: str) -> bool:
+    """Whether the server says that this very request ended the model's process. Its status is that
+    of what is not available now, but it would end the next process, too."""
+    return "process ended while it ran this request" in words
 
 
 def kind_of(code: str, retry_after: float | None) -> type[ServingError]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from serving_client.addresses import Address
 from serving_client.errors import (
+    ConnectionLostError,
     DeadlineError,
     ServingError,
     UnreachableError,
     WrongServerError,
     kind_of,
+    was_crash,
 )
 
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -48,6 +50,7 @@ def grpc_error(
     if code == "DEADLINE_EXCEEDED" and not said and details == "Deadline Exceeded":
         return DeadlineError(f"{address}: no answer within {allowed:g} s", address=str(address))
     repeatable, retry_after = _hint(code, said.get(PUSHBACK))
+    repeatable = repeatable and not was_crash(details)
     return kind_of(code, retry_after)(
         details or f"{address}: {code}, no reason given",
         address=str(address),
@@ -83,6 +86,7 @@ def _lost(address: Address, details: str) -> UnreachableError | None:
         words = f"{place} can't be reached: {details.rpartition(': ')[2]}"
     elif any(mark in details for mark in _BROKEN):
         words = f"{place}: the connection ended before the answer ({details})"
+        return ConnectionLostError(words, address=place, repeatable=True)
     else:
         return None
     return UnreachableError(words, address=place, repeatable=True)

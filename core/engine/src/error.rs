@@ -44,10 +44,12 @@ pub enum ErrorCode {
     PermissionDenied,
     /// What the request asks for is not there as things stand: another signature than the model's.
     FailedPrecondition,
+    /// The host that the request names is not this server.
+    Misdirected,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -66,6 +68,7 @@ impl ErrorCode {
         ErrorCode::Unauthenticated,
         ErrorCode::PermissionDenied,
         ErrorCode::FailedPrecondition,
+        ErrorCode::Misdirected,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -89,6 +92,7 @@ impl ErrorCode {
             ErrorCode::Unauthenticated => "unauthenticated",
             ErrorCode::PermissionDenied => "permission_denied",
             ErrorCode::FailedPrecondition => "failed_precondition",
+            ErrorCode::Misdirected => "misdirected",
         }
     }
 

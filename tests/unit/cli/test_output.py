@@ -49,8 +49,8 @@ def test_what_a_server_says_makes_no_line_of_its_own_and_moves_no_cursor(
         raise UserError(f"first\n{said}")
 
     monkeypatch.setattr(serving.cli, "app", refuse)
-    monkeypatch.setattr(serving.cli.standard_streams, "prepare", lambda: None)
-    monkeypatch.setattr(serving.cli.inherited, "put_right", lambda: None)
+    monkeypatch.setattr("serving.cli.standard_streams.prepare", lambda: None)
+    monkeypatch.setattr("serving.cli.inherited.put_right", lambda: None)
     with pytest.raises(SystemExit):
         serving.cli.main()
     told = capsys.readouterr().err

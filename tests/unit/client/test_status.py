@@ -46,14 +46,23 @@ def test_each_status_of_grpc_is_one_kind_of_error(
     assert (error.repeatable, error.retry_after, error.address) == (repeatable, after, "h:1")
 
 
+def test_a_request_that_crashed_its_model_is_not_sent_again() -> None:
+    """Both doors say that it is not available: it would be the end of the next process, too."""
+    words = "the model's process ended while it ran this request (SIGFPE)"
+    over_grpc = grpc_error(GRPC, "UNAVAILABLE", words, ID, 5.0)
+    body = json.dumps({"error": words}).encode()
+    over_http = http_error(HTTP, 503, {"retry-after": "1"}, body, now=0.0)
+    for error in (over_grpc, over_http):
+        assert type(error) is errors.UnavailableError
+        assert not error.repeatable
+
+
 @pytest.mark.parametrize(
     ("details", "words"),
     [
         (f"{FAILED}Failed to connect to remote host: Connection refused", "nothing listens at h:1"),
         ("errors resolving h:1: Domain name not found", "by the name 'h'"),
         (f"{FAILED}Failed to connect to remote host: No route to host", "No route to host"),
-        ("Socket closed", "the connection ended before the answer"),
-        ("recvmsg:Connection reset by peer", "the connection ended before the answer"),
     ],
 )
 def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:
@@ -63,6 +72,17 @@ def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:
     assert error.repeatable
     assert words in str(error)
     assert "ipv4:" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "details", ["Socket closed", "recvmsg:Connection reset by peer", "GOAWAY received"]
+)
+def test_a_connection_that_broke_is_told_apart(details: str) -> None:
+    """What was asked may have been done: who must know asks for this kind."""
+    error = grpc_error(GRPC, "UNAVAILABLE", details, {}, 5.0)
+    assert type(error) is errors.ConnectionLostError
+    assert error.repeatable
+    assert "the connection ended before the answer" in str(error)
 
 
 @pytest.mark.parametrize(

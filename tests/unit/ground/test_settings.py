@@ -84,6 +84,9 @@ CHANGED: dict[str, tuple[str, object]] = {
     "request_log.buffer_bytes": ("4000", 4000),
     "request_log.replayed": ("true", True),
     "request_log.redact": ("a, b*", ("a", "b*")),
+    "http.pages": ("false", False),
+    "http.allowed_hosts": ("a.example, *.b.example", ("a.example", "*.b.example")),
+    "http.cors_origins": ("https://a.example, *", ("https://a.example", "*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
@@ -112,6 +115,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "shared_memory.max_bytes": ("4096", 4096),
     "tensorflow_serving.config_file": ("/etc/models.config", Path("/etc/models.config")),
     "tensorflow_serving.config_poll_s": ("0", 0.0),
+    "tensorflow_serving.metrics": ("true", True),
     "loading.trial": ("off", "off"),
     "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),
@@ -160,6 +164,10 @@ CORE = {
     "shared_memory": "shared_memory.enabled",
     "max_regions": "shared_memory.max_regions",
     "max_region_bytes": "shared_memory.max_bytes",
+    "pages": "http.pages",
+    "allowed_hosts": "http.allowed_hosts",
+    "cors_origins": "http.cors_origins",
+    "tensorflow_metrics": "tensorflow_serving.metrics",
 }
 
 
