@@ -209,6 +209,30 @@ class FastApi(Server):
         self.wait(lambda: answers(self.http_port))
 
 
+class MlflowServe(Server):
+    """``mlflow models serve`` of one model, by the Python that ``MLFLOW_PYTHON`` names: it has
+    mlflow-skinny, fastapi, uvicorn, onnx, onnxruntime and pandas. Raises LeftOutError without."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        python = os.environ.get("MLFLOW_PYTHON")
+        if not python:
+            raise LeftOutError("MLFLOW_PYTHON names no Python with MLflow")
+        self.http_port = free_port()
+        saved = folder / "saved"
+        save = "from mlflow.onnx import save_model; import onnx, sys; "
+        save += "save_model(onnx.load(sys.argv[1]), sys.argv[2])"
+        subprocess.run([python, "-c", save, str(model), str(saved)], check=True)
+        serve = ("-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri", saved)
+        environment = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONPATH": "",
+            "PATH": f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        port = ("--port", str(self.http_port))
+        super().__init__([python, *serve, *port], environment, folder / "mlflow.log")
+        self.wait(lambda: answers(self.http_port), 2 * READY_WITHIN_S)
+
+
 class Nghttpd(Server):
     """nghttp2's server with one small static file: what the wire alone costs."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "Queue",
     "Route",
     "Sample",
+    "Schema",
     "Server",
     "Span",
     "SpanEncoder",
@@ -246,6 +247,27 @@ class TensorSpec:
         line, for requests for classes."""
 
 @final
+class Schema:
+    """What MLflow declares of a model's inputs, for requests of its scoring protocol.
+
+    ``form``: ``tensors``, ``columns``, or nothing; ``fields``: (name, datatype that values have
+    first, shape of a tensor, whether it is required, type in MLflow's words) of each; ``params``:
+    (name, type, whether it is a list). ``strict``: other inputs are refused; ``lossy``: values
+    that a cast changes are taken; ``unusable``: why no request can be held against it."""
+
+    def __new__(
+        cls,
+        form: Literal["", "tensors", "columns"] = "",
+        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str]] = ...,
+        params: Sequence[tuple[str, str, bool]] = ...,
+        *,
+        strict: bool = False,
+        lossy: bool = False,
+        unusable: str = "",
+    ) -> Self:
+        """Raises ValueError for an unknown form or datatype."""
+
+@final
 class Queue:
     """The bounded line of requests for one slot.
 
@@ -285,6 +307,7 @@ class Queue:
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
         level_policies: Sequence[tuple[int, int, int]] = ...,
+        schema: Schema | None = None,
         signatures: Sequence[_NamedSignature] = ...,
     ) -> Self: ...
     def announce_first(self, number: int) -> None:

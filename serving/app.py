@@ -144,6 +144,7 @@ class Gateway:
             LogSettings(LEVELS_WRITTEN, gates.doors),
             self._reloading(roots),
             SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
+            settings.limits.max_message_bytes,
             self._described(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)

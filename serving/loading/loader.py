@@ -24,7 +24,7 @@ from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
-from serving.loading import threads
+from serving.loading import mlflow_model, threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
@@ -79,6 +79,7 @@ class _Load:
     on_warming: Callable[[], None]
     on_changed: Callable[[], None]
     since: float
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         if self.cancelled():
@@ -154,6 +155,8 @@ class Loader:
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
         since = time.monotonic()
+        saved = mlflow_model.of_version(path, config, settings)
+        config = saved.config
         size = file_bytes(path, config.model_filename)
         job = Job(
             name=name,
@@ -165,10 +168,13 @@ class Loader:
             named=run_low_priority(partial(_verified, path)) if has_manifest(path) else (),
             size=size,
             budget=model_budget(config, settings),
+            declared=saved.declared,
         )
         check_alone(size, job.budget, "its files have")
         ending = cancelled or Cancellation()
-        load = _Load(job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since)
+        load = _Load(
+            job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since, saved.notes
+        )
         load.check()
         try:
             with self._kept.gathering(), self._ledger.reserve(size) as reservation:
@@ -232,7 +238,7 @@ class Loader:
         try:
             load.check()
             left_out = left_out_notes(runner.signature.left_out)
-            notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
+            notes = (*runner.notes, *load.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
             example = example_of(samples.samples, found.plan(runner.signature))

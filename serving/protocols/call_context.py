@@ -20,7 +20,8 @@ class CallContext:
     """``directory``: the models as they stand. ``server_name`` is the operator's for this server;
     ``control`` None: no call may change what is served; ``ports`` None: they are not told;
     ``traces`` and ``log`` None: nothing is told of them; ``lists`` None: no call brings a model
-    config list; ``documents`` None: the calls are not described."""
+    config list; ``max_message_bytes``: of a body, and of what it becomes; ``documents`` None: the
+    calls are not described."""
 
     directory: Directory
     server_name: str
@@ -30,6 +31,7 @@ class CallContext:
     log: LogSettings | None = None
     lists: ReloadConfig | None = None
     shared_memory: SharedMemory = field(default_factory=SharedMemory)
+    max_message_bytes: int = 64 * 1024 * 1024
     documents: Documents | None = None
 
     @property

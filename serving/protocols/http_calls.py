@@ -1,5 +1,5 @@
-"""``/``, what describes the calls, and the URLs under ``/v2`` that are not inference or health: one
-row a pattern.
+"""``/``, what describes the calls, the URLs under ``/v2`` that are not inference or health, and
+tables for MLflow's scoring protocol: one row a pattern.
 
 Patterns match whole paths as they were sent, so an encoded slash never makes a
 new segment. Rows that only the core answers are here for their verbs: asked with
@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from serving.errors import ErrorCode, ServingError
 from serving.model_config import message_to_json_dict
-from serving.protocols import oip, trace_settings, triton
+from serving.protocols import mlflow_parquet, oip, trace_settings, triton
 from serving.protocols.call_context import CallContext
 from serving.protocols.entrance import entrance
 from serving.protocols.later import Later
@@ -249,6 +249,11 @@ def _log_settings(request: Request) -> LogSettings:
     return settings
 
 
+def _table(request: Request) -> bytes:
+    """A scoring request's Parquet as CSV: the core goes on with it."""
+    return mlflow_parquet.to_csv(request.call.body, request.context.max_message_bytes)
+
+
 def _core_only(request: Request) -> Any:
     raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
 
@@ -318,6 +323,8 @@ def _unregister_cuda(request: Request) -> Any:
 
 _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (r"/", {"GET": _entrance}),
+    # Only what came as Parquet.
+    (r"/invocations", {"POST": _table}),
     (r"/openapi\.json", {"GET": _described}),
     (r"/v2/?", {"GET": _server_metadata}),
     (r"/v2/health/(?:live|ready)", {"GET": _core_only}),

@@ -247,6 +247,23 @@ class TensorFlowServingSettings(Section):
     )
 
 
+class ScoringSettings(Section):
+    default_model: str = Field(
+        default="",
+        description="The model of `/invocations` and `/ping`, MLflow's scoring protocol; empty: the"
+        " only one there is.",
+    )
+    strict: bool = Field(
+        default=False,
+        description="Refuse scoring requests with inputs that the model does not have.",
+    )
+    lossy_casts: bool = Field(
+        default=False,
+        description="Take values in scoring requests that the model's datatypes change: fractions"
+        " are cut off, large integers rounded.",
+    )
+
+
 class LoadingSettings(Section):
     trial: Literal["auto", "on", "off"] = Field(
         default="auto",

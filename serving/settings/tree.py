@@ -25,6 +25,7 @@ from serving.settings.sections import (
     RegistrySettings,
     RequestLogSettings,
     RolloutSettings,
+    ScoringSettings,
     Section,
     SharedMemorySettings,
     ShutdownSettings,
@@ -102,6 +103,7 @@ class Settings(Section):
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
     tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
+    mlflow: ScoringSettings = ScoringSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -188,6 +190,7 @@ class Settings(Section):
             "shared_memory": self.shared_memory.enabled,
             "max_regions": self.shared_memory.max_regions,
             "max_region_bytes": self.shared_memory.max_bytes,
+            "default_model": self.mlflow.default_model,
             "pages": self.http.pages,
             "allowed_hosts": self.http.allowed_hosts,
             "cors_origins": self.http.cors_origins,

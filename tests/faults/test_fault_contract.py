@@ -133,12 +133,16 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
         error = over_grpc(gateway, oip.grpc_request("busy", {"X": SLOW}))
         answer = gateway.infer("busy", SLOW_BODY)
         on_v1 = post(gateway, "busy", {"instances": SLOW.tolist()})
+        # The only model there is.
+        scored = gateway.post("/invocations", {"inputs": [[0]]})
         took = time.monotonic() - started
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 0
     assert_v2(gateway, answer, 503)
     assert_clean(gateway, refusal_on_v1(on_v1, 429))
-    assert min(int(one.headers["retry-after"]) for one in (answer, on_v1)) >= 1
+    assert scored.status == 429
+    assert scored.json()["error_code"] == "RESOURCE_EXHAUSTED"
+    assert min(int(one.headers["retry-after"]) for one in (answer, on_v1, scored)) >= 1
     assert took < 1
     codes = gateway.metrics_text()
     assert re.search(

@@ -59,6 +59,7 @@ fn reason(word: ErrorCode) -> usize {
         | ErrorCode::Unauthenticated
         | ErrorCode::PermissionDenied
         | ErrorCode::FailedPrecondition
+        | ErrorCode::SchemaMismatch
         | ErrorCode::Misdirected => 3,
     }
 }

@@ -1,7 +1,7 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
-use crate::signature::{Named, Names, TensorSpec, signature};
+use crate::signature::{Named, Names, Schema, TensorSpec, signature};
 use crate::stats::Stats;
 use crate::value_error;
 use engine::permits::Permits;
@@ -29,7 +29,7 @@ impl Queue {
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
         max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None,
         preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new(), level_policies = Vec::new(),
-        signatures = Vec::new()))]
+        schema = None, signatures = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -52,6 +52,7 @@ impl Queue {
         may_cut: bool,
         left_out: Vec<(String, String)>,
         level_policies: Vec<(usize, u64, usize)>,
+        schema: Option<Schema>,
         signatures: Vec<Named>,
     ) -> PyResult<Self> {
         let options = Options {
@@ -72,6 +73,7 @@ impl Queue {
         let names = Names::new(py, &inputs, &outputs)?;
         let signature = Signature {
             left_out: left_out.into_iter().map(|(name, why)| (name.into(), why.into())).collect(),
+            schema: schema.map(|schema| schema.inner).unwrap_or_default(),
             ..signature(inputs, outputs, signatures)?
         };
         let stats = match stats {

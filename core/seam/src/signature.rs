@@ -3,6 +3,7 @@
 use crate::value_error;
 use engine::tensor::labels::Labels;
 use engine::tensor::named::{Gives, Method, NamedSignature};
+use engine::tensor::schema::{Declared, Field, Param, ParamKind};
 use engine::tensor::{Datatype, Described, Signature};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -39,6 +40,56 @@ impl TensorSpec {
         let inner = engine::tensor::TensorSpec { name, datatype, shape, optional, described, labels };
         Ok(TensorSpec { inner })
     }
+}
+
+/// What MLflow declares of a model's inputs, and how strictly requests are held against it.
+#[pyclass(frozen, module = "serving._core", from_py_object)]
+#[derive(Clone)]
+pub struct Schema {
+    pub inner: engine::tensor::schema::Schema,
+}
+
+/// Name, datatype, shape, whether it is required, its type in MLflow's words.
+type SaidField = (Option<String>, String, Vec<i64>, bool, String);
+
+#[pymethods]
+impl Schema {
+    #[new]
+    #[pyo3(signature = (form = "", fields = Vec::new(), params = Vec::new(), *, strict = false, lossy = false,
+        unusable = ""))]
+    #[allow(clippy::needless_pass_by_value)] // As pyo3 hands it over.
+    fn new(
+        form: &str,
+        fields: Vec<SaidField>,
+        params: Vec<(String, String, bool)>,
+        strict: bool,
+        lossy: bool,
+        unusable: &str,
+    ) -> PyResult<Self> {
+        let fields = fields.into_iter().map(field).collect::<PyResult<Vec<_>>>()?;
+        let declared = match form {
+            "" => Declared::Nothing,
+            "tensors" => Declared::Tensors(fields),
+            "columns" => Declared::Columns(fields),
+            other => return Err(value_error(format!("'{other}' is no form of a signature"))),
+        };
+        let param = |(name, kind, list): (String, String, bool)| Param {
+            name: name.into(),
+            kind: ParamKind::of(&kind),
+            list,
+        };
+        let params = params.into_iter().map(param).collect();
+        let unusable = (!unusable.is_empty()).then(|| unusable.into());
+        let inner = engine::tensor::schema::Schema { declared, params, strict, lossy, unusable };
+        Ok(Schema { inner })
+    }
+}
+
+fn field((name, datatype, shape, required, kind): SaidField) -> PyResult<Field> {
+    let datatype = Datatype::from_name(&datatype)
+        .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
+    let (name, kind) = (name.map(Into::into), kind.into());
+    Ok(Field { name, datatype, shape, required, kind })
 }
 
 /// Name, method, inputs, and the outputs by what they are: `classes`, `scores`, `value`.

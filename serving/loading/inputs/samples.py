@@ -23,7 +23,8 @@ from serving.loading.inputs.sample_files import UnfitError
 from serving.model_config.schema import ModelConfig
 from serving.signature import Signature
 
-MLFLOW_EXAMPLES = ("input_example.json", "serving_input_example.json")
+# The second is in the form in which its own server takes it, and the first as it was given.
+MLFLOW_EXAMPLES = ("serving_input_example.json", "input_example.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from serving.loading.trial.idle import IdleChildren
 from serving.loading.trial.watching import watched
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
+from serving.registry.mlmodel import NOTHING_DECLARED, Declared
 from serving.settings import Settings
 
 Read = TypeVar("Read")
@@ -70,7 +71,8 @@ class LoadCancelledError(LoadError):
 @dataclass(frozen=True, slots=True)
 class Job:
     """What to try. ``folder`` is the model's own, ``named`` the manifest's samples, ``size``
-    the bytes of its files, ``budget`` the memory that it may take."""
+    the bytes of its files, ``budget`` the memory that it may take, ``declared`` what MLflow says of
+    its inputs."""
 
     name: str
     version: int
@@ -81,6 +83,7 @@ class Job:
     named: tuple[str, ...]
     size: int
     budget: int
+    declared: Declared = NOTHING_DECLARED
 
 
 def is_wanted(config: ModelConfig, settings: Settings) -> bool:

@@ -1,5 +1,5 @@
 //! Bytes <-> requests: OIP protobuf, OIP JSON, binary tensors, TensorFlow Serving's protobuf and JSON,
-//! compression.
+//! MLflow's scoring requests, compression.
 //!
 //! A door decodes its bytes to an [`InferRequest`], which knows nothing of the
 //! model; [`prepare`] holds it against a signature and turns every payload into
@@ -14,6 +14,7 @@ pub mod classes;
 pub mod compression;
 pub mod frame;
 pub mod json;
+pub mod mlflow;
 pub mod names;
 pub mod place;
 pub mod prepare;

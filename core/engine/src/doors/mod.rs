@@ -86,6 +86,8 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     pub grpc_compression: Compression,
     pub shared_memory: RegionRules,
+    /// Of requests that name no model; empty: the only one that there is.
+    pub default_model: String,
     /// Whether the HTTP port tells metrics under TensorFlow Serving's names.
     pub tensorflow_metrics: bool,
     pub web: Web,
@@ -206,6 +208,18 @@ impl Shared {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The model that requests mean which name none.
+    ///
+    /// # Errors
+    /// `NotFound` where none is set and there is not exactly one; `Unavailable` while the models are
+    /// not known.
+    pub fn default_model(&self) -> Result<String> {
+        if !self.config.default_model.is_empty() {
+            return Ok(self.config.default_model.clone());
+        }
+        self.routes.only_model()
     }
 
     /// The files for browsers, once; false when there are some already.

@@ -131,10 +131,9 @@ fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
             ports.admin_words()
         ),
         "api" | "admin" => format!("control is on {}", ports.admin_words()),
-        "health" | "healthz" | "livez" | "readyz" | "live" | "ready" | "ping" | "status" => HEALTH.into(),
+        "healthz" | "livez" | "readyz" | "live" | "ready" | "status" => HEALTH.into(),
         "predict" | "predictions" | "infer" => INFER.into(),
-        "invocations" => format!("MLflow's and SageMaker's /invocations is not served; {INFER}"),
-        "models" if method == Method::POST => INFER.into(),
+        "models" if method == Method::POST => format!("{INFER}, or MLflow's /models/NAME/invocations"),
         "models" => "the models' names are GET /v2/models".into(),
         "inference.GRPCInferenceService"
         | "tensorflow.serving.PredictionService"
@@ -157,11 +156,9 @@ mod tests {
             ("/metrics", "/metrics of the admin port, 82"),
             ("/swagger", "/api/openapi.json of the admin port, 82"),
             ("/api/v1/models", "control is on the admin port, 82"),
-            ("/health", "/v2/health/ready"),
             ("/healthz", "/v2/health/ready"),
             ("/predict", "/v2/models/NAME/infer"),
             ("/predictions/x", "/v2/models/NAME/infer"),
-            ("/invocations", "/v2/models/NAME/infer"),
             ("/models", "/v2/models"),
             ("/inference.GRPCInferenceService/ModelInfer", "port 81"),
         ] {
@@ -171,7 +168,9 @@ mod tests {
         for path in ["/", "", "*", "/favicon.ico", "/metricsx", "/v2x", "//metrics"] {
             assert_eq!(directions(PORTS, &Method::GET, path), None, "{path}");
         }
-        assert!(directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2"));
+        assert!(
+            directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2/models/NAME/infer, or")
+        );
         let nameless = Ports { admin: 0, ..PORTS };
         assert!(directions(nameless, &Method::GET, "/metrics").unwrap().ends_with("of the admin port"));
     }

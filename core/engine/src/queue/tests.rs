@@ -33,8 +33,12 @@ fn whole(place: usize) -> WantedOutput {
 }
 
 fn queue(options: Options) -> Arc<Queue> {
-    let signature =
-        Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![], named: vec![] };
+    let signature = Signature {
+        inputs: vec![spec("x")],
+        outputs: vec![spec("y")],
+        left_out: vec![],
+        ..Signature::default()
+    };
     Queue::new(Stats::new("m", 1), signature, options, Some(Permits::new(1)))
 }
 
@@ -383,7 +387,7 @@ fn an_oversize_request_for_one_output_is_whole_whoever_shares_its_last_batch() {
         inputs: vec![spec("x")],
         outputs: vec![spec("y"), spec("z")],
         left_out: vec![],
-        named: vec![],
+        ..Signature::default()
     };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     let asking = |first, rows, outputs| {

@@ -79,6 +79,14 @@ impl Routes {
         asked.into_iter().map(|one| table.resolve(one, key, None)).collect()
     }
 
+    /// The name of the one model that there is.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none or are several, `Unavailable` while the models are not known yet.
+    pub fn only_model(&self) -> Result<String> {
+        self.table.load().only_model()
+    }
+
     /// Whether what is named answers now.
     ///
     /// # Errors

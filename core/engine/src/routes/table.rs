@@ -115,11 +115,25 @@ impl Table {
         }
     }
 
+    pub(super) fn only_model(&self) -> Result<String> {
+        if self.starting {
+            return Err(starting());
+        }
+        match (self.len, self.names().next()) {
+            (1, Some(name)) => Ok(name.to_owned()),
+            (len, _) => Err(Error::new(ErrorCode::NotFound, words::no_default_model(len))),
+        }
+    }
+
     fn unknown(&self, model: &str) -> Error {
         if self.starting {
-            let text = "the server is starting: its models are not known yet";
-            return Error::new(ErrorCode::Unavailable, text).retry(RETRY);
+            return starting();
         }
         Error::new(ErrorCode::NotFound, words::unknown_model(model, self.names(), self.len))
     }
+}
+
+fn starting() -> Error {
+    let text = "the server is starting: its models are not known yet";
+    Error::new(ErrorCode::Unavailable, text).retry(RETRY)
 }

@@ -281,7 +281,7 @@ pub(in crate::codec) fn parsing<T>(
 }
 
 /// What a value is, by its first character.
-pub(super) fn kind(peek: Peek) -> &'static str {
+pub(in crate::codec) fn kind(peek: Peek) -> &'static str {
     match peek {
         Peek::Null => "null",
         Peek::True | Peek::False => "a bool",
@@ -294,7 +294,7 @@ pub(super) fn kind(peek: Peek) -> &'static str {
 }
 
 /// A number's text as errors show it: the first digits of very long ones.
-pub(super) fn cut(number: &str) -> String {
+pub(in crate::codec) fn cut(number: &str) -> String {
     match number.get(..32) {
         Some(head) if number.len() > 32 => format!("{head}..."),
         _ => number.to_owned(),

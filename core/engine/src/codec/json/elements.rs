@@ -12,6 +12,7 @@ pub(in crate::codec) struct Leaves {
 }
 
 /// Raw bytes of elements, counted by a reservation before there is room for them.
+#[derive(Default)]
 pub(in crate::codec) struct Elements {
     out: Vec<u8>,
     expected: usize,
@@ -40,6 +41,11 @@ impl Elements {
             self.grow(more.max(self.out.len()), held)?;
         }
         Ok(&mut self.out)
+    }
+
+    /// What is there so far.
+    pub(in crate::codec) fn data(&self) -> &[u8] {
+        &self.out
     }
 
     fn grow(&mut self, more: usize, held: &mut Reservation) -> Result<()> {

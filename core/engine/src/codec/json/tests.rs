@@ -605,7 +605,12 @@ fn signature(inputs: &[(Datatype, &[i64])]) -> Signature {
         described: None,
         labels: None,
     };
-    Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![], left_out: vec![], named: vec![] }
+    Signature {
+        inputs: inputs.iter().map(spec).collect(),
+        outputs: vec![],
+        left_out: vec![],
+        ..Signature::default()
+    }
 }
 
 fn raw_body(datatype: Datatype, shape: &[i64], body: &[u8]) -> Result<InferRequest, Error> {

@@ -84,6 +84,7 @@ fn model(inputs: Vec<TensorSpec>) -> Signature {
         inputs,
         outputs: vec![tensor("s", Datatype::Fp32, &[-1, 3]), tensor("v", Datatype::Fp32, &[-1, 1])],
         left_out: vec![],
+        ..Signature::default()
     }
 }
 

@@ -32,7 +32,7 @@ fn model() -> Signature {
     ];
     let named = NamedSignature { name: "r".into(), inputs: vec![0, 1, 2], gives: Gives::Value("y".into()) };
     let outputs = vec![spec("y", Datatype::Fp32, &[-1])];
-    Signature { inputs, outputs, left_out: vec![], named: vec![Arc::new(named)] }
+    Signature { inputs, outputs, named: vec![Arc::new(named)], ..Signature::default() }
 }
 
 fn prepared(body: &str) -> Result<Prepared> {

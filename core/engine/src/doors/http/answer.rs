@@ -3,6 +3,7 @@
 use super::protocol::Protocol;
 use crate::codec::answer::Answer;
 use crate::codec::compression::Encoding;
+use crate::codec::json as json_body;
 use crate::doors::Shared;
 use crate::doors::grpc::wire::answer::write_status;
 use crate::error::{Error, ErrorCode};
@@ -17,7 +18,7 @@ use http_body_util::Full;
 pub const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 /// The version that answered.
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 
@@ -66,10 +67,11 @@ pub fn failed(
         }
     };
     shared.report(Door::Http, id, model, error);
-    let mut response = Response::new(Full::new((protocol.error)(&error.message)));
+    let (body, kind) = (protocol.error)(error);
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = (protocol.status)(error.code);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CONTENT_TYPE, kind);
     ids::put(headers, id);
     match error.code {
         ErrorCode::Full | ErrorCode::Unavailable => {
@@ -89,6 +91,11 @@ pub fn failed(
         _ => {}
     }
     response
+}
+
+/// An error's words as most protocols over HTTP have them.
+pub fn json_error(error: &Error) -> (Bytes, HeaderValue) {
+    (json_body::error(&error.message), JSON)
 }
 
 pub fn json(body: Bytes) -> Response<Full<Bytes>> {

@@ -8,10 +8,11 @@ use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Encode};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload};
+use crate::doors::calls::{self, Call};
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::lifetime::Busy;
-use crate::doors::{Io, Shared, put_trace};
+use crate::doors::{Io, Shared, put_trace, within};
 use crate::error::Result;
 use crate::ids;
 use crate::observe::trace::Context;
@@ -128,13 +129,16 @@ async fn decode(
     mut held: Reservation,
     guard: &mut OutcomeGuard<'_>,
 ) -> Result<Decoded> {
-    let body = (bodies.split)(head.as_deref(), data)?;
+    let mut body = (bodies.split)(head.as_deref(), data)?;
     let queue = if body.needs_signature {
         let resolved = guard.resolve(reference, key);
         Some(resolved.map_err(|error| bodies.form.refusal(error, &undecoded(reference), None))?)
     } else {
         None
     };
+    if let Some(path) = body.made_by {
+        (body.text, held) = Box::pin(made(shared, path, body.text, deadline, held)).await?;
+    }
     let bytes = body.text.len();
     if bytes <= DECODE_INLINE {
         let signature = queue.as_deref().map(Queue::signature);
@@ -146,6 +150,22 @@ async fn decode(
         (bodies.decode)(stop, &model, body, signature, held)
     };
     Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
+}
+
+/// The text that whoever pulls calls makes of a body, which `held` counts; it counts itself, and what
+/// the body took is counted until it is decoded.
+async fn made(
+    shared: &Shared,
+    path: &'static str,
+    body: Bytes,
+    deadline: Option<Instant>,
+    held: Reservation,
+) -> Result<(Bytes, Reservation)> {
+    let mut next = held.another();
+    next.take(held.bytes())?;
+    let (call, text) = Call::new((Door::Http, "POST"), path, Vec::new(), body, held)?;
+    shared.calls.push(call)?;
+    Ok((within(deadline, text, calls::outcome).await?, next))
 }
 
 /// What is known of a request before its body is read.

@@ -4,6 +4,7 @@ mod answer;
 mod cloud_event;
 mod cors;
 mod infer;
+mod mlflow;
 mod monitoring;
 mod oip;
 mod others;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 3] = [&oip::PROTOCOL, &tensorflow::PROTOCOL, &web::PROTOCOL];
+static PROTOCOLS: [&Protocol; 4] = [&oip::PROTOCOL, &tensorflow::PROTOCOL, &mlflow::PROTOCOL, &web::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.
@@ -78,9 +79,20 @@ pub async fn handle(
 fn target<B>(shared: &Shared, request: &Request<B>) -> (&'static Protocol, Result<(Kind, Named)>) {
     let (method, path) = (request.method(), request.uri().path());
     let found = PROTOCOLS.iter().find_map(|&protocol| Some((protocol, protocol.find(method, path)?)));
-    let (protocol, target) =
-        found.unwrap_or_else(|| (PROTOCOLS[0], Err(Error::new(ErrorCode::NotFound, "Not Found"))));
-    let target = signpost::directed(shared, method, path, target)
-        .and_then(|target| expectation::check(request).map(|()| target));
+    let (protocol, target) = found.unwrap_or_else(|| {
+        let nobody = Err(Error::new(ErrorCode::NotFound, "Not Found"));
+        (PROTOCOLS[0], signpost::directed(shared, method, path, nobody))
+    });
+    let target = target
+        .and_then(|target| expectation::check(request).map(|()| target))
+        .and_then(|target| with_model(shared, target));
     (protocol, target)
+}
+
+/// Inference whose path names no model is the default one's.
+fn with_model(shared: &Shared, (kind, mut named): (Kind, Named)) -> Result<(Kind, Named)> {
+    if matches!(kind, Kind::Infer(_)) && named.model.is_empty() {
+        named.model = shared.default_model()?;
+    }
+    Ok((kind, named))
 }

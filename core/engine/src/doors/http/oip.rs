@@ -1,6 +1,6 @@
 //! The Open Inference Protocol's paths and bodies, with the binary tensors of Triton's.
 
-use super::answer::{JSON_LENGTH, health};
+use super::answer::{JSON_LENGTH, health, json_error};
 use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Row, Split, Verb, Version};
 use super::request::header_text;
 use crate::admission::Reservation;
@@ -32,7 +32,7 @@ pub static PROTOCOL: Protocol = Protocol {
     ],
     any_case: false,
     status: status::http_status,
-    error: json::error,
+    error: json_error,
     name: names::encoded_model,
     version,
     wrong_verb: Some(wrong_verb),
@@ -95,9 +95,15 @@ fn head(headers: &HeaderMap) -> Result<Option<String>> {
 
 fn split(json_length: Option<&str>, data: Bytes) -> Result<Split> {
     Ok(match binary::split(json_length, data)? {
-        Body::Json(text) => Split { text, binary: Bytes::new(), needs_signature: false },
-        Body::Mixed { json, binary } => Split { text: json, binary, needs_signature: false },
-        Body::Raw(binary) => Split { text: Bytes::new(), binary, needs_signature: true },
+        Body::Json(text) => {
+            Split { text, binary: Bytes::new(), needs_signature: false, is_table: false, made_by: None }
+        }
+        Body::Mixed { json, binary } => {
+            Split { text: json, binary, needs_signature: false, is_table: false, made_by: None }
+        }
+        Body::Raw(binary) => {
+            Split { text: Bytes::new(), binary, needs_signature: true, is_table: false, made_by: None }
+        }
     })
 }
 

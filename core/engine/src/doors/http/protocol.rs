@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
 use crate::tensor::Signature;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
 #[derive(Debug)]
@@ -19,8 +19,8 @@ pub struct Protocol {
     /// Whether letters of a path may be large or small, but for the names in it.
     pub any_case: bool,
     pub status: fn(ErrorCode) -> StatusCode,
-    /// The body of an error, of its words.
-    pub error: fn(&str) -> Bytes,
+    /// The body of an error, and of which type it is.
+    pub error: fn(&Error) -> (Bytes, HeaderValue),
     /// A model's name out of a path, as it came.
     pub name: fn(&str) -> Result<String>,
     /// A version out of a path, as routes take it.
@@ -31,9 +31,9 @@ pub struct Protocol {
 }
 
 /// In a pattern `{model}` stands for any segment, `{name}` for a model's name in one that is not empty
-/// and has no colon, `{label}` for such a one that names a version, `{version}` for one of digits, and
-/// `**` at the end for any number of segments. Behind a name in braces may follow what ends the segment,
-/// as in `{name}:predict`.
+/// and has no colon, `{label}` for such a one that names a version, `{version}` for one of digits,
+/// `{model}@{label}` for two in one segment, and `**` at the end for any number of segments. Behind a name
+/// in braces may follow what ends the segment, as in `{name}:predict`.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub verb: Verb,
@@ -91,6 +91,10 @@ pub struct Split {
     pub text: Bytes,
     pub binary: Bytes,
     pub needs_signature: bool,
+    /// Whether the text is a table (CSV), no JSON.
+    pub is_table: bool,
+    /// The path of the call by which whoever pulls calls makes the text of what came.
+    pub made_by: Option<&'static str>,
 }
 
 /// A version as a path has it: an empty number where it names none.
@@ -176,6 +180,11 @@ impl<'p> Parts<'p> {
         let Some((kind, ending)) = wanted.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
             return same(wanted, segment, any_case).then_some(());
         };
+        if let Some(label) = ending.strip_prefix('@') {
+            let (model, found) = segment.rsplit_once('@')?;
+            self.model = Some(model);
+            return self.read(label, found, any_case);
+        }
         let (found, end) = segment.split_at_checked(segment.len().checked_sub(ending.len())?)?;
         if !same(ending, end, any_case) {
             return None;

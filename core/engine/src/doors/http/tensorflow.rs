@@ -1,10 +1,11 @@
 //! TensorFlow Serving's REST paths under `/v1`. Prediction is decoded here; status, metadata and what is
 //! refused are calls.
 
+use super::answer::json_error;
 use super::monitoring;
 use super::protocol::{Bodies, Decoded, Kind, Protocol, Row, Split, Verb, Version};
 use crate::admission::Reservation;
-use crate::codec::{json, names, tensorflow, tensorflow_json};
+use crate::codec::{names, tensorflow, tensorflow_json};
 use crate::error::{Error, Result};
 use crate::status;
 use crate::stop::Stop;
@@ -29,7 +30,7 @@ pub static PROTOCOL: Protocol = Protocol {
     ],
     any_case: true,
     status: status::http_status_shedding,
-    error: json::error,
+    error: json_error,
     name: names::encoded_model,
     version,
     wrong_verb: None,
@@ -93,12 +94,12 @@ fn head(_: &HeaderMap) -> Result<Option<String>> {
 }
 
 fn split(_: Option<&str>, text: Bytes) -> Result<Split> {
-    Ok(Split { text, binary: Bytes::new(), needs_signature: true })
+    Ok(Split { text, binary: Bytes::new(), needs_signature: true, is_table: false, made_by: None })
 }
 
 /// Examples say what their features are.
 fn whole(_: Option<&str>, text: Bytes) -> Result<Split> {
-    Ok(Split { text, binary: Bytes::new(), needs_signature: false })
+    Ok(Split { text, binary: Bytes::new(), needs_signature: false, is_table: false, made_by: None })
 }
 
 /// The body says no datatypes: they are the signature's.

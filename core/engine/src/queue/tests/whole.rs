@@ -83,8 +83,12 @@ fn a_piece_that_fails_or_has_other_rows_makes_the_request_run_again_whole() {
 
 #[test]
 fn pieces_still_running_count_for_nothing_once_the_request_runs_whole() {
-    let signature =
-        Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![], named: vec![] };
+    let signature = Signature {
+        inputs: vec![spec("x")],
+        outputs: vec![spec("y")],
+        left_out: vec![],
+        ..Signature::default()
+    };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     let mut big = submit(&queue, 0, 12);
     let pieces = [(); 3].map(|()| queue.next_batch().unwrap());
@@ -171,7 +175,7 @@ fn inputs_with_first_dimensions_of_their_own_and_requests_without_inputs_run_alo
             inputs: rows.iter().map(spec).collect(),
             outputs: vec![],
             left_out: vec![],
-            named: vec![],
+            ..Signature::default()
         };
         let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
         queue.place_of(&prepared(rows, 0))
@@ -271,7 +275,7 @@ fn answers(options: Options, requests: &[(Vec<Option<i64>>, i32)], model: Model)
         inputs: vec![spec("x"), spec("z")],
         outputs: vec![spec("y")],
         left_out: vec![],
-        named: vec![],
+        ..Signature::default()
     };
     let queue = Queue::new(Stats::new("m", 1), signature, options, None);
     let push = |(rows, value): &(Vec<Option<i64>>, i32)| {
