@@ -14,6 +14,8 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 # What the gRPC port serves, in the order it is listed.
 PROTOS := inference.proto tensorflow/serving.proto grpc/health/v1/health.proto \
 	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
+# The client's part of them.
+CLIENT_PROTOS := client/src/serving_client/inference.binpb
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
@@ -29,6 +31,10 @@ export PYO3_CONFIG_FILE := $(CURDIR)/core/pyo3.txt
 # onnxruntime reports home unless told not to, before its import.
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Compiled modules are kept, whatever the caller's own variables say: without them every process that a
+# test starts compiles all that it imports again, half of its CPU.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Modules are compiled when they are needed. With LOCKED, as in .ci/run, the versions that `make lock`
 # found last; without, the newest that fit.
@@ -48,17 +54,21 @@ again = { test $(1) = 1 || exit $(1); echo '== failed; again, by themselves'; \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -m '$(2)' $(PYTEST_ARGS); }
 # Targets that wait for different things (the network, the compiler) at the same time.
 side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
-# The packages of some of pyproject.toml's extras, and those that the gateway always needs.
+# The packages of some of pyproject.toml's extras, and those that the gateway always needs; of our own
+# client, which lies here, what it needs and is built with.
 packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
-	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	ours, client = [tomllib.load(open(file, "rb")) for file in ("pyproject.toml", "client/pyproject.toml")]; \
+	project, its = ours["project"], client["project"]; \
 	extras = project["optional-dependencies"]; \
-	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
-install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
+	asked = project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]; \
+	others = [one for one in asked if not one.startswith(its["name"])]; \
+	print(shlex.join(others + its["dependencies"] + client["build-system"]["requires"]))' $(1)
+install = $(call packages,$(1)) | xargs $(PIP_INSTALL) && $(PIP_INSTALL) --no-deps --no-build-isolation --editable client
 # The gateway itself with its core, as it lies here; its packages are there already.
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time
+.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time pages
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +114,7 @@ types:
 	$(BIN)/mypy
 
 protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
+	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=$(CLIENT_PROTOS) inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
 		$(PROTOS)
 
@@ -120,12 +131,15 @@ bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full 
 lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.ci/constraints.txt)
 	$(BIN)/python -m tests.package.constraints
 
-build: $(STAMPS)/python ## the release wheel, in dist/
+build: $(STAMPS)/python pages ## the release wheels, the gateway's and its client's, in dist/
+	@echo '== client'
+	@$(PIP_INSTALL) 'flit_core>=3.12,<5'
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./client
 	@echo '== wheel: fat link-time optimisation, some minutes'
 	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) build dist core/target $(CORE) .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) build dist core/target $(CORE) serving/protocols/pages/bundle .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis
 
 # -- steps, each done once ----------------------------------------------------
@@ -152,27 +166,31 @@ $(CORE): $(STAMPS)/core | $(STAMPS)/python
 	$(call quietly,$(MATURIN) develop --skip-install)
 	@touch $@
 
-$(STAMPS)/packages-%: pyproject.toml | $(STAMPS)/python
+$(STAMPS)/packages-%: pyproject.toml client/pyproject.toml | $(STAMPS)/python
 	@echo '== environment: packages'
 	@$(call install,$(subst +, ,$*))
 	@touch $@
 
-$(STAMPS)/run: pyproject.toml
-	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client)
+$(STAMPS)/run: pyproject.toml client/pyproject.toml
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client pages)
 	$(editable)
 	@touch $(CORE) $@
 
-$(STAMPS)/dev: pyproject.toml
-	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
+$(STAMPS)/dev: pyproject.toml client/pyproject.toml
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev pages)
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run
+
+# Swagger UI for the page /docs, fetched beside other work; without it there is a plain page.
+pages: | $(STAMPS)/python
+	@$(BIN)/python deploy/pages/fetch.py
 
 # That the core is as its stub says; as long as neither changes, once.
 $(STAMPS)/stub: serving/_core.pyi $(CORE)
 	$(BIN)/python -m mypy.stubtest serving._core
 	@touch $@
 
-$(STAMPS)/bench: pyproject.toml
+$(STAMPS)/bench: pyproject.toml client/pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+bench+otel)
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run

@@ -63,6 +63,20 @@ def json_script(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
     )
 
 
+def rows_script(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
+    """A wrk script that posts the row as TensorFlow Serving's clients do."""
+    body = json.dumps({"instances": row(shape).tolist()}).encode()
+    headers = {"Content-Type": "application/json"}
+    return _wrk_script(folder / f"{model}.rows.lua", body, headers)
+
+
+def scoring_script(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
+    """A wrk script that posts the row as MLflow's clients do."""
+    body = json.dumps({"inputs": {"x": row(shape).tolist()}}).encode()
+    headers = {"Content-Type": "application/json"}
+    return _wrk_script(folder / f"{model}.scoring.lua", body, headers)
+
+
 def binary_script(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
     """A wrk script that posts the row in binary form and asks for the answer so."""
     values = row(shape)

@@ -76,6 +76,8 @@ class Server:
                     **os.environ,
                     "PYTHONPATH": python_path,
                     "ORT_DISABLE_TELEMETRY": "1",
+                    # What is installed has compiled modules, whatever the caller's variables say.
+                    "PYTHONDONTWRITEBYTECODE": "",
                     **environment,
                 },
                 stdin=subprocess.PIPE,
@@ -205,6 +207,30 @@ class FastApi(Server):
         log = folder / "fastapi.log"
         super().__init__([sys.executable, "-m", script, *arguments], {}, log)
         self.wait(lambda: answers(self.http_port))
+
+
+class MlflowServe(Server):
+    """``mlflow models serve`` of one model, by the Python that ``MLFLOW_PYTHON`` names: it has
+    mlflow-skinny, fastapi, uvicorn, onnx, onnxruntime and pandas. Raises LeftOutError without."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        python = os.environ.get("MLFLOW_PYTHON")
+        if not python:
+            raise LeftOutError("MLFLOW_PYTHON names no Python with MLflow")
+        self.http_port = free_port()
+        saved = folder / "saved"
+        save = "from mlflow.onnx import save_model; import onnx, sys; "
+        save += "save_model(onnx.load(sys.argv[1]), sys.argv[2])"
+        subprocess.run([python, "-c", save, str(model), str(saved)], check=True)
+        serve = ("-m", "mlflow", "models", "serve", "--env-manager", "local", "--model-uri", saved)
+        environment = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "PYTHONPATH": "",
+            "PATH": f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        port = ("--port", str(self.http_port))
+        super().__init__([python, *serve, *port], environment, folder / "mlflow.log")
+        self.wait(lambda: answers(self.http_port), 2 * READY_WITHIN_S)
 
 
 class Nghttpd(Server):

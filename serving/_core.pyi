@@ -25,6 +25,7 @@ __all__ = [
     "Queue",
     "Route",
     "Sample",
+    "Schema",
     "Server",
     "Span",
     "SpanEncoder",
@@ -33,10 +34,12 @@ __all__ = [
     "Texts",
     "TraceCount",
     "__version__",
+    "check_alias",
     "check_model_length",
     "check_model_name",
     "decode_model_name",
     "descriptors",
+    "is_own_host",
     "json_lines",
     "nearest",
     "onnx_fields",
@@ -52,6 +55,7 @@ __all__ = [
     "unready_version",
     "wait_for_departures",
     "wait_for_first_requests",
+    "warmup_records",
 ]
 
 __version__: Final[str]
@@ -78,10 +82,20 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
 
     ``None`` too for a name over 64 bytes, and where errors took too much time for it."""
 
+def is_own_host(host: str, name: str, address: str, allowed: Sequence[str]) -> bool:
+    """Whether ``host``, as in a header, means a server that listens on ``name``, bound as
+    ``address``: it is this machine's loopback, what is listened on, or one of ``allowed``.
+
+    Raises ValueError where ``address`` is none."""
+
 def parse_version(text: str) -> int | None:
     """A version from a request: ``None`` where it is empty, else a positive integer.
 
-    Raises ValueError, in words for clients, as do the next three."""
+    Raises ValueError, in words for clients, as do the next four."""
+
+def check_alias(name: str) -> None:
+    """Whether a name can stand for a version: 1 to 255 bytes, no number, none of ``/ : @ \\``,
+    no control character, no space around it."""
 
 def check_model_length(name: str) -> None:
     """Whether a model's name has a length that one can have: up to 255 bytes."""
@@ -155,6 +169,26 @@ def onnx_graph(
 ) -> tuple[OnnxGraph, dict[tuple[str, str], OnnxGraph], dict[str, int], int]:
     """The fields of ``serving.execution.onnx_nodes.Model``. Raises ValueError as ``onnx_file``."""
 
+_NamedSignature: TypeAlias = tuple[str, str, Sequence[str], Mapping[str, str]]
+"""Name, ``classify`` or ``regress``, the inputs that features fill, and its outputs by what they
+are: ``classes``, ``scores``, ``value``."""
+
+def warmup_records(
+    file: bytes,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    signatures: Sequence[_NamedSignature],
+    *,
+    max_records: int,
+    max_bytes: int,
+    max_string_elements: int,
+) -> list[dict[str, np.ndarray[Any, Any]] | str]:
+    """Of each record of a TFRecord file of ``PredictionLog`` its inputs, held against the model as
+    a request's are, or the name of a log that is of a call that there is not.
+
+    Raises ValueError naming the record that is damaged or does not fit, or where it has more than
+    ``max_records``, or inputs of more than ``max_bytes`` together."""
+
 @final
 class OnnxGraph:
     """A graph, or a function's body: see ``serving.execution.onnx_nodes.Graph``. Its nodes and
@@ -213,6 +247,27 @@ class TensorSpec:
         line, for requests for classes."""
 
 @final
+class Schema:
+    """What MLflow declares of a model's inputs, for requests of its scoring protocol.
+
+    ``form``: ``tensors``, ``columns``, or nothing; ``fields``: (name, datatype that values have
+    first, shape of a tensor, whether it is required, type in MLflow's words) of each; ``params``:
+    (name, type, whether it is a list). ``strict``: other inputs are refused; ``lossy``: values
+    that a cast changes are taken; ``unusable``: why no request can be held against it."""
+
+    def __new__(
+        cls,
+        form: Literal["", "tensors", "columns"] = "",
+        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str]] = ...,
+        params: Sequence[tuple[str, str, bool]] = ...,
+        *,
+        strict: bool = False,
+        lossy: bool = False,
+        unusable: str = "",
+    ) -> Self:
+        """Raises ValueError for an unknown form or datatype."""
+
+@final
 class Queue:
     """The bounded line of requests for one slot.
 
@@ -226,6 +281,8 @@ class Queue:
     ``left_out``: the model's outputs that no tensor can carry, and why: a request for one
     is refused with that. ``level_policies``: priority level, the time-out (microseconds) of its
     requests that bring none, and how many of them may wait; 0: none, and no bound of its own.
+    ``signatures``: those for examples beside the model's own; one that names what is not there
+    is a ValueError.
     """
 
     def __new__(
@@ -250,6 +307,8 @@ class Queue:
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
         level_policies: Sequence[tuple[int, int, int]] = ...,
+        schema: Schema | None = None,
+        signatures: Sequence[_NamedSignature] = ...,
     ) -> Self: ...
     def announce_first(self, number: int) -> None:
         """Have ``wait_for_first_requests`` tell ``number`` once the first request is queued, at
@@ -438,13 +497,13 @@ class Route:
         """``unavailable``: version -> why it is known but not answering (503).
         ``reason``: why the model answers nothing when ``default`` is ``None``.
         ``unloaded``: versions on disk that are not loaded, with the reason (404).
-        ``aliases``: other names for versions, a letter first. ``weights``: (version, weight) of
+        ``aliases``: other names for versions (``check_alias``). ``weights``: (version, weight) of
         those that share the requests that name no version; where none weighs anything
         ``default`` has them all, and always what falls to one that does not answer.
         ``sticky``: who sends the same header ``x-routing-key`` again gets the same version while
         the weights stay. ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
 
-        Raises ValueError for an alias that could be a number, or another rate."""
+        Raises ValueError for a name that no alias can have, or another rate."""
 
 @final
 class Call:
@@ -622,6 +681,11 @@ class Server:
 
     def regions(self) -> list[tuple[str, str, int, int]]:
         """Name, key, offset and size (bytes) of each, by name."""
+
+    def set_pages(self, pages: Sequence[tuple[str, str, bytes]]) -> None:
+        """The files for browsers: path, content type, content. Once; kept as long as the server.
+
+        Raises ValueError for a second time, or what is no content type."""
 
     def set_admin_port(self, port: int) -> None:
         """So that whoever looks for it on another port is told."""

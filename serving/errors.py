@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
     FAILED_PRECONDITION = "failed_precondition"
+    SCHEMA_MISMATCH = "schema_mismatch"
+    MISDIRECTED = "misdirected"
 
 
 class ServingError(Exception):

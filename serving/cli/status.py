@@ -13,6 +13,8 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
     """``model``: as the admin port's status gives it."""
     yield str(model["name"])
     yield f"  {default_words(model)}"
+    for line in alias_lines(model):
+        yield f"  {line}"
     if model["own_reason"]:
         yield f"  {model['own_reason']}"
     if model.get("held_out"):
@@ -22,6 +24,13 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
     for version in model["versions"]:
         yield ""
         yield from _version_lines(version)
+
+
+def alias_lines(model: dict[str, Any]) -> Iterator[str]:
+    aliases: dict[str, int] = model.get("aliases", {})
+    if aliases:
+        told = ", ".join(f"{alias} is version {version}" for alias, version in aliases.items())
+        yield f"aliases: {told}"
 
 
 def default_words(model: dict[str, Any]) -> str:

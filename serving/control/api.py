@@ -24,6 +24,7 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
+    SetAlias,
     SetDefault,
     Ticket,
     UnloadModel,
@@ -111,6 +112,13 @@ class ControlApi:
                 schemas.AcceptBody,
             ),
             Operation(
+                *("POST", f"{base}/label", "setAlias"),
+                "Give a version that answers another name, an alias; or take that away",
+                self._label,
+                done,
+                schemas.AliasBody,
+            ),
+            Operation(
                 *("POST", f"{base}/rollback", "rollback"),
                 "Answer with the version that answered before, and pin it",
                 self._rollback,
@@ -165,6 +173,10 @@ class ControlApi:
     async def _accept(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.AcceptBody)
         return await self._do(request, AcceptVersion(name, said.version))
+
+    async def _label(self, request: Request) -> Response:
+        name, said = _name(request), await requests.body(request, schemas.AliasBody)
+        return await self._do(request, SetAlias(name, said.alias, said.version))
 
     async def _rollback(self, request: Request) -> Response:
         name = _name(request)

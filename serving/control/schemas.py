@@ -58,6 +58,17 @@ class AcceptBody(Form):
     version: Version = Field(description="The version whose signature is meant as it is.")
 
 
+class AliasBody(Form):
+    alias: Annotated[str, Field(min_length=1, max_length=255)] = Field(
+        description="TensorFlow Serving's label, MLflow's alias: 1 to 255 bytes, no number, none of"
+        " `/ : @ \\`."
+    )
+    version: Version | None = Field(
+        description="The version that answers to it from now on, which has to answer already;"
+        " null: there is no such alias any more."
+    )
+
+
 class NoBody(Form):
     """Nothing, or an empty object."""
 
@@ -173,6 +184,10 @@ class ModelInfo(Form):
     previous: int | None = Field(
         description="The version that answered before that one: where a rollback goes."
     )
+    aliases: dict[str, int] = Field(
+        description="Other names for versions. One whose version is not ready, or is to be another,"
+        " is told of in `own_reason`."
+    )
     held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
     unloaded: list[UnloadedInfo] = Field(description="Versions on disk that are not loaded.")
@@ -200,7 +215,7 @@ class EventInfo(Form):
     state: str = Field(
         description="The version's new state; or what was decided of it: `LOAD`, `UNLOAD`,"
         " `DEFAULT` (it answers unnamed requests from then on), `NO DEFAULT`, `PINNED`,"
-        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`."
+        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`."
     )
     reason: str = Field(
         description="Why: which command and from whom, what was found on disk, what failed."

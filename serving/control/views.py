@@ -31,6 +31,7 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "pinned": view.pinned,
         "answered": view.answered,
         "previous": view.previous,
+        "aliases": dict(sorted(view.aliases.items())),
         "held_out": view.held_out,
         "versions": [version_json(version) for version in view.versions],
         "unloaded": [

@@ -15,6 +15,8 @@ from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig
+from serving.model_config.signatures import fitted, for_core
+from serving.registry.mlmodel import NOTHING_DECLARED, Declared
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 
@@ -102,9 +104,11 @@ def make_queue(
     stats: _core.Stats,
     of: tuple[str, int],
     labels: Mapping[str, str],
+    declared: Declared = NOTHING_DECLARED,
 ) -> _core.Queue:
     """The line of the model and version ``of``, by a configuration that is ``in_force``.
-    ``labels``: output -> what its elements are called, one a line."""
+    ``labels``: output -> what its elements are called, one a line; ``declared``: what MLflow says
+    of its inputs."""
     from serving import _core
 
     def spec(tensor: Tensor, names: str | None = None) -> _core.TensorSpec:
@@ -136,8 +140,17 @@ def make_queue(
         preferred_rows=[n for n in config.preferred_batch_sizes if n <= verdict.max_rows],
         may_cut=verdict.may_cut,
         left_out=[(one.name, one.why) for one in signature.left_out],
+        schema=_core.Schema(
+            declared.form,
+            [(f.name, f.datatype, f.shape, f.required, f.kind) for f in declared.fields],
+            declared.params,
+            strict=settings.mlflow.strict,
+            lossy=settings.mlflow.lossy_casts,
+            unusable=declared.unusable,
+        ),
         level_policies=[
             (one.level, one.default_timeout_us, one.max_queue_requests)
             for one in config.level_policies
         ],
+        signatures=for_core(fitted(config.signatures, signature)),
     )

@@ -24,10 +24,11 @@ from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
-from serving.loading import threads
+from serving.loading import mlflow_model, threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
+from serving.loading.inputs.example import example_of
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
 from serving.loading.loaded import LoadedSlot
 from serving.loading.low_priority import Result, run_low_priority
@@ -78,6 +79,7 @@ class _Load:
     on_warming: Callable[[], None]
     on_changed: Callable[[], None]
     since: float
+    notes: tuple[str, ...] = ()
 
     def check(self) -> None:
         if self.cancelled():
@@ -153,6 +155,8 @@ class Loader:
         Raises LoadError with the reason, LoadCancelledError when ``cancelled`` said so.
         """
         since = time.monotonic()
+        saved = mlflow_model.of_version(path, config, settings)
+        config = saved.config
         size = file_bytes(path, config.model_filename)
         job = Job(
             name=name,
@@ -164,13 +168,16 @@ class Loader:
             named=run_low_priority(partial(_verified, path)) if has_manifest(path) else (),
             size=size,
             budget=model_budget(config, settings),
+            declared=saved.declared,
         )
         check_alone(size, job.budget, "its files have")
         ending = cancelled or Cancellation()
-        load = _Load(job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since)
+        load = _Load(
+            job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since, saved.notes
+        )
         load.check()
         try:
-            with self._ledger.reserve(size) as reservation:
+            with self._kept.gathering(), self._ledger.reserve(size) as reservation:
                 return self._tried_and_loaded(load, reservation)
         except BaseException:
             remove_dead(self._places)  # a child that ended in the middle of a load leaves a copy
@@ -231,10 +238,11 @@ class Loader:
         try:
             load.check()
             left_out = left_out_notes(runner.signature.left_out)
-            notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
+            notes = (*runner.notes, *load.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
-            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels)
+            example = example_of(samples.samples, found.plan(runner.signature))
+            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels, example)
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)
@@ -313,7 +321,9 @@ def _trial_name(load: _Load) -> str:
 
 
 def _sources(job: Job) -> Sources:
-    return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
+    limits = job.settings.limits
+    bounds = limits.max_message_bytes, limits.max_string_elements
+    return Sources(job.path, job.folder, job.named, *bounds)
 
 
 def _opened_and_warmed(

@@ -51,7 +51,9 @@ def start(
     config = in_force(config, job.settings)
     stats = _core.Stats(job.name, job.version) if stats is None else stats
     of = (job.name, job.version)
-    queue = make_queue(runner.signature, verdict, config, job.settings, stats, of, warmed.labels)
+    queue = make_queue(
+        runner.signature, verdict, config, job.settings, stats, of, warmed.labels, job.declared
+    )
     served: AnyRunner = runner
     verdict_now, end_proof = (lambda: verdict), _nothing
     if verdict.open:

@@ -13,3 +13,8 @@ def accept(model: str, version: int) -> str:
 def unpin(model: str) -> str:
     """What lets go of a pin."""
     return f"serving models default {shlex.quote(model)} auto"
+
+
+def load(model: str, version: int) -> str:
+    """What loads a version, whatever the version policy says."""
+    return f"serving models load {shlex.quote(model)} {version}"

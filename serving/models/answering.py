@@ -25,12 +25,18 @@ class Answering:
         self._desired, self._wall = desired, wall
         self.slots: Slots
         self._defaults: dict[str, int] = {}
+        # Model -> alias -> the version that answers to it.
+        self._named: dict[str, Mapping[str, int]] = {}
         self._comparing = Comparing(desired, holds)
         self._pins = Pins()
 
     def default(self, model: str) -> int | None:
         """The version that answers requests that name none."""
         return self._defaults.get(model)
+
+    def named(self, model: str) -> Mapping[str, int]:
+        """Alias -> the version that answers to it."""
+        return self._named.get(model, {})
 
     def held(self, model: str) -> frozenset[int]:
         """The versions that may answer no request that names none, for their signature."""
@@ -45,6 +51,8 @@ class Answering:
 
     def keep_only(self, models: Collection[str]) -> None:
         self._comparing.keep_only(models)
+        for model in self._named.keys() - set(models):
+            del self._named[model]
         self._pins.keep_only(models)
 
     def end(self) -> set[str]:
@@ -63,10 +71,27 @@ class Answering:
         return self._comparing.compare(target, self.slots.of(target.model))
 
     def decide(self, target: ModelTarget) -> bool:
-        """Whether another version, or another signature, has taken over."""
+        """Whether another version, or another signature, has taken over, or an alias has moved."""
         slots = self.slots.of(target.model)
         choice = choose(target, by_version(slots), self.default(target.model))
         self._tell(target, choice, slots)
+        moved = self._note_aliases(target, choice.plan.aliases)
+        return self._note_default(target, choice, slots) or moved
+
+    def _note_aliases(self, target: ModelTarget, named: Mapping[str, int]) -> bool:
+        model, before = target.model, self.named(target.model)
+        if named == before:
+            return False
+        # What commands say is told of when they come.
+        for change in changes.of_list(before, named, target.aliases.fixed):
+            self.record(model, change)
+        if named:
+            self._named[model] = named
+        else:
+            self._named.pop(model, None)
+        return True
+
+    def _note_default(self, target: ModelTarget, choice: Choice, slots: Sequence[Slot]) -> bool:
         default = choice.plan.default
         if default is None:
             self._defaults.pop(target.model, None)
@@ -85,7 +110,9 @@ class Answering:
 
     def _tell(self, target: ModelTarget, choice: Choice, slots: Sequence[Slot]) -> None:
         model, default = target.model, choice.plan.default
-        self._tell_held(target, choice.versions - choice.coming, default)
+        # What is there for its aliases only would take over from nobody anyway.
+        beside = choice.beside - {default}
+        self._tell_held(target, choice.versions - choice.coming - beside, default)
         held = held_by_pin(target, default)
         self._pins.tell(model, default if default == target.pinned else None, held)
         ready = {slot.version for slot in slots if slot.state is State.READY}

@@ -26,10 +26,11 @@ from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
 from serving.models.actual.slots import Slots
-from serving.models.commands.command import Command, LoadModel, Outcome, Ticket
+from serving.models.commands.command import Command, LoadModel, Outcome, SetAlias, Ticket
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
+from serving.models.desired.kept import why_no_alias
 from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
@@ -56,6 +57,7 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
+    ``listed``: the models of a model config list, beside those of ``roots``.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -68,6 +70,7 @@ class Manager:
         load: Load | None = None,
         *,
         state: StateDir | None = None,
+        listed: Source | None = None,
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -78,7 +81,7 @@ class Manager:
     ) -> None:
         self._settings, self._wall = settings, wall
         spawn = spawn or KeptThreads().spawn
-        sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
+        sources = sources or _sources(roots, Terms(settings.registry, wall, mono), listed)
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
         self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
 
@@ -155,6 +158,8 @@ class Manager:
         Files that come with a load are written in the caller's thread.
         """
         upload: Upload | None = None
+        if isinstance(command, SetAlias) and (why := why_no_alias(command.alias)):
+            return _ended(command, Outcome(ErrorCode.BAD_REQUEST, why))
         if isinstance(command, LoadModel) and command.files:
             try:
                 if command.override is None:
@@ -197,6 +202,10 @@ class Manager:
     def views(self) -> tuple[ModelView, ...]:
         """The models as they stand, by name; frozen."""
         return self._published.views
+
+    def view(self, model: str) -> ModelView | None:
+        """A model as it stands; frozen."""
+        return self._published.view(model)
 
     def lookup(self, model: str, version: int | None = None) -> VersionView | None:
         """A version, or the one that answers unnamed requests."""
@@ -342,18 +351,29 @@ class _Mention:
         self.message()
 
 
+def _sources(roots: Sequence[Path], terms: Terms, listed: Source | None) -> Sequence[Source]:
+    """At least one."""
+    if listed is None:
+        return open_sources(roots, terms)
+    return [*(open_sources(roots, terms) if roots else ()), listed]
+
+
 def _nothing() -> None:
     """Mail that only wakes the loop."""
 
 
 def _refused(command: Command, error: UploadError | OSError) -> Ticket:
-    ticket = Ticket(command)
     if isinstance(error, UploadError):
-        ticket.end(Outcome(ErrorCode.BAD_REQUEST, f"failed to load '{command.model}': {error}"))
-    else:
-        log.warning("upload_not_written", model=command.model, reason=error.strerror)
-        words = f"failed to load '{command.model}': its files could not be kept"
-        ticket.end(Outcome(ErrorCode.UNAVAILABLE, words))
+        words = f"failed to load '{command.model}': {error}"
+        return _ended(command, Outcome(ErrorCode.BAD_REQUEST, words))
+    log.warning("upload_not_written", model=command.model, reason=error.strerror)
+    words = f"failed to load '{command.model}': its files could not be kept"
+    return _ended(command, Outcome(ErrorCode.UNAVAILABLE, words))
+
+
+def _ended(command: Command, outcome: Outcome) -> Ticket:
+    ticket = Ticket(command)
+    ticket.end(outcome)
     return ticket
 
 

@@ -185,11 +185,13 @@ class Reconciler:
             self._retarget(model)
 
     def _see(self, model: str) -> None:
-        self._desired.see(model, self._disk.find(model), self._disk.unseen)
+        found, withdrawn = self._disk.find(model), self._disk.is_withdrawn(model)
+        self._desired.see(model, found, self._disk.unseen, withdrawn=withdrawn)
 
     def _target_now(self, model: str) -> ModelTarget:
         target = self._desired.target(model, self._disk.unseen, self._wall())
-        return replace(target, held=self.answering.held(model))
+        aliases = replace(target.aliases, now=self.answering.named(model))
+        return replace(target, held=self.answering.held(model), aliases=aliases)
 
     def _retarget(self, model: str) -> None:
         """What is desired of the model may be another thing now."""
@@ -264,7 +266,8 @@ class Reconciler:
             default=self.answering.default(model),
             previous=current.previous,
             found=self._is_there(model),
-            overridden=bool(current.out or current.versions or current.whole is not None),
+            overridden=current.whole is not None
+            or any((current.out, current.versions, current.aliases)),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
@@ -340,7 +343,7 @@ class Reconciler:
 
     def _note_answer(self, model: str) -> bool:
         """Who answers now: before anything is decided about versions that answer no more. Whether
-        another version, or another signature, has taken over."""
+        another version, or another signature, has taken over, or an alias has moved."""
         if self.answering.compare(self._target_of(model)):
             self._retarget(model)
         news = self.answering.decide(self._target_of(model))

@@ -33,6 +33,8 @@ class Change(StrEnum):
     UNPINNED = "UNPINNED"
     ROLLBACK = "ROLLBACK"
     ACCEPTED = "ACCEPTED"
+    ALIAS = "ALIAS"
+    ALIAS_REMOVED = "ALIAS REMOVED"
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(

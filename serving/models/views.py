@@ -65,7 +65,7 @@ class Route:
     ``default``: answers requests that name no version. ``queues``: of the versions that answer.
     ``unavailable``: version -> why it is known but does not answer. ``reason``: why the model
     answers nothing, None where ``default`` is a version. ``unloaded``: versions on disk that are
-    not loaded, by the reason.
+    not loaded, by the reason. ``aliases``: other names for versions, which need not answer.
     """
 
     default: int | None = None
@@ -73,6 +73,7 @@ class Route:
     unavailable: Mapping[int, str] = field(default_factory=dict)
     reason: str | None = None
     unloaded: Sequence[tuple[str, Sequence[int]]] = ()
+    aliases: Mapping[str, int] = field(default_factory=dict)
 
 
 NOWHERE = Route()
@@ -107,6 +108,11 @@ class ModelView:
     def default(self) -> int | None:
         """The version that answers requests that name none."""
         return self.route.default
+
+    @property
+    def aliases(self) -> Mapping[str, int]:
+        """Alias -> the version that answers to it, where that is ready."""
+        return self.route.aliases
 
 
 # The views that are other than before, by their models' names; None: there is nothing of it any

@@ -1,4 +1,4 @@
-"""The calls of TensorFlow Serving's gRPC services that are not ``Predict``: one row an RPC."""
+"""The calls of TensorFlow Serving's gRPC services that are no inference: one row an RPC."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from google.protobuf.message import DecodeError
 
 from serving.errors import ErrorCode, ServingError
 from serving.protocols.call_context import CallContext
+from serving.protocols.later import Later
+from serving.protocols.reload_config import MAX_BODY_BYTES as MAX_LIST_BYTES
 from serving.protocols.repository import refuse_load
-from serving.protocols.tensorflow_serving import (
-    ModelSpec,
-    model_metadata,
-    model_status,
-    only_predict,
-)
+from serving.protocols.tensorflow_serving import model_metadata, model_status
 from serving.protocols.views import MAX_BODY_BYTES, check_size
 from serving.wire import tfs_messages
 
 if TYPE_CHECKING:
     from serving import _core
 
+_RELOAD = "HandleReloadConfigRequest"
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 Handler = Callable[[CallContext, "_core.Call"], Any]
 
 
-def answer(context: CallContext, call: _core.Call) -> bytes:
-    """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
+def answer(context: CallContext, call: _core.Call) -> bytes | Later:
+    """The serialized answer to the RPC that ``call`` names, or what it waits for. Raises
+    ServingError."""
+    if call.method == _RELOAD:
+        return _reload(context, call)
     handler = HANDLERS.get(call.method)
     if handler is None:
         raise ServingError(ErrorCode.UNIMPLEMENTED, f"{call.method} is not supported")
@@ -35,9 +36,9 @@ def answer(context: CallContext, call: _core.Call) -> bytes:
     return response
 
 
-def _request(call: _core.Call, kind: str) -> Any:
+def _request(call: _core.Call, kind: str, limit: int = MAX_BODY_BYTES) -> Any:
     body = call.body
-    check_size(body)
+    check_size(body, limit)
     try:
         return getattr(tfs_messages, kind).FromString(body)
     except DecodeError:
@@ -52,40 +53,15 @@ def _status(context: CallContext, call: _core.Call) -> Any:
     return model_status(context.directory, _request(call, "GetModelStatusRequest"))
 
 
-def _refused(kind: str) -> Handler:
-    """Of a model that isn't there that is told first; examples are not looked at, so a message
-    that has many is not read."""
-
-    def handle(context: CallContext, call: _core.Call) -> Any:
-        if len(call.body) <= MAX_BODY_BYTES:
-            ModelSpec.of(_request(call, kind)).find(context.directory)
-        raise only_predict(call.method)
-
-    return handle
-
-
-def _multi_inference(context: CallContext, call: _core.Call) -> Any:
-    raise only_predict(call.method)
-
-
-def _reload(context: CallContext, call: _core.Call) -> Any:
-    """Whether the caller may is asked before anything is said."""
-    if context.control is None:
+def _reload(context: CallContext, call: _core.Call) -> Later:
+    """Whether the caller may is asked before anything is read."""
+    if context.control is None or context.lists is None:
         raise refuse_load()
     context.control.admit(call.headers)
-    raise ServingError(
-        ErrorCode.UNIMPLEMENTED,
-        "HandleReloadConfigRequest is not supported: models are loaded and unloaded by the"
-        " repository API or the admin port, and found in the directories that the server was"
-        " started with",
-    )
+    return context.lists.reload(_request(call, "ReloadConfigRequest", MAX_LIST_BYTES))
 
 
 HANDLERS: Mapping[str, Handler] = {
     "GetModelMetadata": _metadata,
     "GetModelStatus": _status,
-    "Classify": _refused("ClassificationRequest"),
-    "Regress": _refused("RegressionRequest"),
-    "MultiInference": _multi_inference,
-    "HandleReloadConfigRequest": _reload,
 }

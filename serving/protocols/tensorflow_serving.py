@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any
 
 from serving.errors import ErrorCode, ServingError
+from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
+from serving.models.views import VersionView
 from serving.protocols.views import Directory, find_model, find_version, shown
 from serving.signature import Tensor
 from serving.wire import tf_messages, tfs_messages
 
-# The one signature that a model has, and how it is called.
+# The signature that every model has, and how it is called.
 SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 # The one field of metadata that there is.
@@ -31,6 +32,8 @@ STATES: Mapping[State, str] = {
     State.FAILED: "END",
 }
 _OK, _UNKNOWN = 0, 2
+# Of a version's status, by name.
+CODES: Mapping[int, str] = {_OK: "OK", _UNKNOWN: "UNKNOWN"}
 
 DTYPES: Mapping[str, str] = {
     "BOOL": "DT_BOOL",
@@ -81,25 +84,27 @@ class ModelSpec:
 
     def find(self, directory: Directory) -> VersionView:
         """The READY version that would answer. Raises ServingError."""
-        if self.label is not None:
-            _unknown_label(self.label)
-        view = self._view(directory)
-        if self.version is not None and self.version < 1:
-            raise self._not_found("a version is a positive integer")
+        named = self.by_number(directory)
         try:
-            return find_version(view, self.version)
+            view = find_model(directory, self.name)
+            if named.version is not None and named.version < 1:
+                raise ServingError(ErrorCode.NOT_FOUND, "a version is a positive integer")
+            return find_version(view, named.version)
         except ServingError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
-            raise self._not_found(error.message) from None
+            raise named._not_found(error.message) from None
 
-    def _view(self, directory: Directory) -> ModelView:
-        try:
-            return find_model(directory, self.name)
-        except ServingError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                raise
-            raise self._not_found(error.message) from None
+    def by_number(self, directory: Directory) -> ModelSpec:
+        """The same without a label. Raises ServingError BAD_REQUEST where the model has it not,
+        also where there is no such model, as TensorFlow Serving does."""
+        if self.label is None:
+            return self
+        view = directory.view(self.name)
+        number = view.aliases.get(self.label) if view is not None else None
+        if number is None:
+            raise _bad(f"Unrecognized servable version label: {shown(self.label)}")
+        return ModelSpec(self.name, number)
 
     def _not_found(self, why: str) -> ServingError:
         return ServingError(
@@ -108,7 +113,7 @@ class ModelSpec:
 
 
 def model_metadata(directory: Directory, request: Any) -> Any:
-    """A ``GetModelMetadataResponse``: the signature of a READY version. Raises ServingError."""
+    """A ``GetModelMetadataResponse``: the signatures of a READY version. Raises ServingError."""
     spec = ModelSpec.of(request)
     if not request.metadata_field:
         raise _bad("GetModelMetadataRequest must specify at least one metadata_field")
@@ -119,11 +124,39 @@ def model_metadata(directory: Directory, request: Any) -> Any:
     response = tfs_messages.GetModelMetadataResponse()
     response.model_spec.name = spec.name
     response.model_spec.version.value = version.number
-    signatures = tfs_messages.SignatureDefMap()
-    signatures.signature_def[SIGNATURE].CopyFrom(signature_def(version))
     packed = response.metadata[FIELD]
-    packed.type_url, packed.value = _TYPE_URL, signatures.SerializeToString()
+    packed.type_url, packed.value = _TYPE_URL, signatures(version).SerializeToString()
     return response
+
+
+def signatures(version: VersionView) -> Any:
+    """The ``SignatureDefMap`` of a version: all its signatures by name."""
+    message = tfs_messages.SignatureDefMap()
+    message.signature_def[SIGNATURE].CopyFrom(signature_def(version))
+    facts = version.facts
+    if facts.config is not None and facts.signature is not None:
+        outputs = {tensor.name: tensor for tensor in facts.signature.outputs}
+        for one in facts.config.signatures:
+            message.signature_def[one.name].CopyFrom(_example_signature(one, outputs))
+    return message
+
+
+def _example_signature(one: SignatureConfig, outputs: Mapping[str, Tensor]) -> Any:
+    """Of one that takes serialized examples, which is how they tell of ``Classify`` and
+    ``Regress``: their outputs have names and types of their own."""
+    message = tf_messages.SignatureDef(method_name=f"tensorflow/serving/{one.method}")
+    examples = Tensor("input_example_tensor", "BYTES", (-1,))
+    message.inputs["inputs"].CopyFrom(_tensor_info(examples))
+    given = {
+        "classes": (one.classes, "BYTES"),
+        "scores": (one.scores, "FP32"),
+        "outputs": (one.output, "FP32"),
+    }
+    for role, (name, datatype) in given.items():
+        if name is not None and name in outputs:
+            tensor = replace(outputs[name], datatype=datatype, described=None)
+            message.outputs[role].CopyFrom(_tensor_info(tensor))
+    return message
 
 
 def signature_def(version: VersionView) -> Any:
@@ -156,19 +189,22 @@ def _dim_name(tensor: Tensor, at: int) -> str:
 
 
 def model_status(directory: Directory, request: Any) -> Any:
+    """A ``GetModelStatusResponse`` for a message with a ``model_spec``. Raises ServingError."""
+    return status_of(directory, ModelSpec.of(request))
+
+
+def status_of(directory: Directory, spec: ModelSpec) -> Any:
     """A ``GetModelStatusResponse``: of the version named, else of all, the newest first. Raises
     ServingError."""
-    spec = ModelSpec.of(request)
-    if spec.label is not None:
-        _unknown_label(spec.label)
-    view = next((view for view in directory.views() if view.name == spec.name), None)
+    view = directory.view(spec.name)
     known = view.versions if view is not None else ()
-    if spec.version is None:
+    number = spec.by_number(directory).version
+    if number is None:
         chosen = list(listed(known))
         missing = f"Could not find any versions of model {shown(spec.name)}"
     else:
-        chosen = [version for version in known if version.number == spec.version]
-        missing = f"Could not find version {spec.version} of model {shown(spec.name)}"
+        chosen = [version for version in known if version.number == number]
+        missing = f"Could not find version {number} of model {shown(spec.name)}"
     if not chosen:
         raise ServingError(ErrorCode.NOT_FOUND, missing)
     response = tfs_messages.GetModelStatusResponse()
@@ -199,26 +235,5 @@ def _status(version: VersionView) -> Any:
     return message
 
 
-def _unknown_label(label: str) -> NoReturn:
-    """Routes keep no labels yet."""
-    raise _bad(f"Unrecognized servable version label: {shown(label)}")
-
-
 def _bad(words: str) -> ServingError:
     return ServingError(ErrorCode.BAD_REQUEST, words)
-
-
-_EXPECTED = {
-    "Classify": "Expected classification signature method_name to be tensorflow/serving/classify",
-    "Regress": "Expected regression signature method_name to be tensorflow/serving/regress",
-}
-
-
-def only_predict(method: str) -> ServingError:
-    """For what needs a signature of another method."""
-    expected = _EXPECTED.get(
-        method, f"{method} needs signatures of tensorflow/serving/classify or regress"
-    )
-    return _bad(
-        f"{expected}. Was: {PREDICT}. Models here have {SIGNATURE} alone: ask for it by Predict"
-    )

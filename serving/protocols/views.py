@@ -20,18 +20,19 @@ class Directory(Protocol):
 
     def views(self) -> Sequence[ModelView]: ...
 
+    def view(self, model: str) -> ModelView | None: ...
+
 
 def find_model(directory: Directory, name: str) -> ModelView:
     """Raises ServingError NOT_FOUND, and BAD_REQUEST for a name that no model can have."""
     from serving import _core
 
-    views = directory.views()
-    for view in views:
-        if view.name == name:
-            return view
+    view = directory.view(name)
+    if view is not None:
+        return view
     with _refused():
         _core.check_model_length(name)
-    raise unknown_model(name, views)
+    raise unknown_model(name, directory.views())
 
 
 def unknown_model(name: str, views: Sequence[ModelView]) -> ServingError:
@@ -82,6 +83,26 @@ def parse_version(text: str) -> int | None:
 
     with _refused():
         return _core.parse_version(text)
+
+
+def named_version(directory: Directory, name: str, text: str) -> int | None:
+    """The number that ``text`` stands for: a version or an alias of the model ``name``; ``None``
+    where it is empty. Of a model that there is not ``None`` for what could be an alias, so that
+    the model is told of.
+
+    Raises ServingError BAD_REQUEST.
+    """
+    from serving import _core
+
+    view = directory.view(name)
+    if view is not None:
+        number = view.aliases.get(text)
+        return parse_version(text) if number is None else number
+    try:
+        _core.check_alias(text)
+    except ValueError:
+        return parse_version(text)
+    return None
 
 
 def decode_name(raw: str) -> str:

@@ -74,6 +74,11 @@ def is_loose_foreign(name: str) -> bool:
 
 def not_onnx(file: str, place: str) -> str:
     """What to do about another framework's file: ``place`` is where a model's would be."""
+    if file.rpartition("/")[2].lower() == "mlmodel":
+        return (
+            f"'{file}' is no ONNX model, and only those are served: convert what MLflow saved, and"
+            " save it with mlflow.onnx.save_model"
+        )
     return f"'{file}' is no ONNX model, and only those are served: export it to ONNX, as {place}"
 
 

@@ -6,10 +6,11 @@ keeps what the plan keeps, and whoever publishes routes looks nothing up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 _NONE: frozenset[int] = frozenset()
+_NONE_FIXED: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,32 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Aliases:
+    """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
+    one that answers to it; ``fixed``: those that no command may move."""
+
+    wanted: Mapping[str, int] = field(default_factory=dict)
+    now: Mapping[str, int] = field(default_factory=dict)
+    fixed: frozenset[str] = _NONE_FIXED
+
+    @property
+    def versions(self) -> frozenset[int]:
+        return frozenset((*self.wanted.values(), *self.now.values()))
+
+
+NO_ALIASES = Aliases()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """``default`` answers requests that name no version, None while nothing does. ``keep``: to be
-    loaded whatever the version policy says."""
+    """``default`` answers requests that name no version, None while nothing does; ``aliases``: the
+    version that answers to each. To be loaded whatever the version policy says: ``keep``, and
+    ``named``, what aliases name."""
 
     default: int | None = None
     keep: frozenset[int] = _NONE
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    named: frozenset[int] = _NONE
 
 
 def decide(
@@ -39,13 +60,34 @@ def decide(
     wanted: frozenset[int],
     pinned: int | None,
     answered: int | None,
+    aliases: Aliases = NO_ALIASES,
 ) -> Plan:
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
     answered last."""
     keep = _kept(standing, held, wanted, pinned, answered)
+    aliases_now = _named(standing, aliases)
+    named = frozenset((*aliases.wanted.values(), *aliases_now.values()))
     chosen = standing.there & (wanted | keep)
-    return Plan(_default(standing, held, chosen, pinned, answered), keep)
+    able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
+    default = _default(able, held, chosen, pinned, answered)
+    return Plan(default, keep, aliases_now, named)
+
+
+def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
+    """What is there for its alias only takes over from nobody, also where it is ready first; it
+    goes on if it answers."""
+    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
+
+
+def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
+    """An alias moves in one step, once its new version is ready; until then who has it keeps it,
+    as long as that one can answer."""
+    ready, now = standing.ready, aliases.now
+    return {
+        alias: now[alias] if version not in ready and now.get(alias) in ready else version
+        for alias, version in aliases.wanted.items()
+    }
 
 
 def _kept(

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+)
+
+from serving.settings.hosts import checked_hosts, checked_origins
 
 
 def _not_bool(value: object) -> object:
@@ -119,6 +129,25 @@ class LimitSettings(Section):
     )
 
 
+class HttpSettings(Section):
+    pages: bool = Field(
+        default=True,
+        description="Whether the HTTP port has `/docs` and `/openapi.json`, and sends browsers"
+        " there from `/`.",
+    )
+    allowed_hosts: Annotated[Words, AfterValidator(checked_hosts)] = Field(
+        default=(),
+        description="Names by which the admin port and these pages are known beside `localhost`"
+        " and the addresses that are listened on, without a port (`*.example.com`: all below;"
+        " `*`: any).",
+    )
+    cors_origins: Annotated[Words, AfterValidator(checked_origins)] = Field(
+        default=(),
+        description="Origins whose pages may read answers of the HTTP port"
+        " (`https://ui.example.com`; `*`: any).",
+    )
+
+
 class GrpcSettings(Section):
     compression: Literal["auto", "none", "gzip", "deflate"] = Field(
         default="auto", description="Of gRPC answers. `auto`: as the request came."
@@ -197,6 +226,42 @@ class SharedMemorySettings(Section):
         default=256, description="Regions that are registered at once, a descriptor each."
     )
     max_bytes: Count = Field(default=1073741824, description="Of all regions together (bytes).")
+
+
+class TensorFlowServingSettings(Section):
+    config_file: Path | None = Field(
+        default=None,
+        description="A model config list in TensorFlow Serving's text format"
+        " (`--model_config_file` there): the models that it names are served, beside those of the"
+        " directories.",
+    )
+    config_poll_s: SecondsOrZero = Field(
+        default=1.0,
+        description="Between two looks at that file (seconds; 0: it is read at the start and at"
+        " SIGHUP only).",
+    )
+    metrics: bool = Field(
+        default=False,
+        description="Tell metrics under TensorFlow Serving's names at"
+        " `/monitoring/prometheus/metrics` of the HTTP port, too.",
+    )
+
+
+class ScoringSettings(Section):
+    default_model: str = Field(
+        default="",
+        description="The model of `/invocations` and `/ping`, MLflow's scoring protocol; empty: the"
+        " only one there is.",
+    )
+    strict: bool = Field(
+        default=False,
+        description="Refuse scoring requests with inputs that the model does not have.",
+    )
+    lossy_casts: bool = Field(
+        default=False,
+        description="Take values in scoring requests that the model's datatypes change: fractions"
+        " are cut off, large integers rounded.",
+    )
 
 
 class LoadingSettings(Section):

@@ -15,6 +15,7 @@ from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
     GrpcSettings,
+    HttpSettings,
     IsolationSettings,
     LimitSettings,
     LoadingSettings,
@@ -24,10 +25,12 @@ from serving.settings.sections import (
     RegistrySettings,
     RequestLogSettings,
     RolloutSettings,
+    ScoringSettings,
     Section,
     SharedMemorySettings,
     ShutdownSettings,
     StateSettings,
+    TensorFlowServingSettings,
     Text,
     ThreadSettings,
     TracingSettings,
@@ -91,6 +94,7 @@ class Settings(Section):
     name: Text = Field(default="serving", description="The server's name in its metadata.")
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
     threads: ThreadSettings = ThreadSettings()
     batching: BatchingSettings = BatchingSettings()
@@ -98,6 +102,8 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
+    tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
+    mlflow: ScoringSettings = ScoringSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -184,6 +190,11 @@ class Settings(Section):
             "shared_memory": self.shared_memory.enabled,
             "max_regions": self.shared_memory.max_regions,
             "max_region_bytes": self.shared_memory.max_bytes,
+            "default_model": self.mlflow.default_model,
+            "pages": self.http.pages,
+            "allowed_hosts": self.http.allowed_hosts,
+            "cors_origins": self.http.cors_origins,
+            "tensorflow_metrics": self.tensorflow_serving.metrics,
         }
 
     def flat(self) -> dict[str, Any]:

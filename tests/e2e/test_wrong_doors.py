@@ -41,8 +41,7 @@ def test_the_admin_ports_entrance_leads_to_what_is_there(single: Gateway) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        *("/docs", "/metrics", "/health", "/healthz", "/predict", "/predictions/x"),
-        *("/invocations", "/v1/models/tiny:predict", "/v1/chat/completions"),
+        *("/swagger", "/metrics", "/healthz", "/predict", "/predictions/x"),
     ],
 )
 def test_well_known_paths_of_others_say_where_to_go(single: Gateway, path: str) -> None:

@@ -17,6 +17,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tests.clients import http1, http2, oip
 from tests.clients.busy import line
 from tests.clients.gateway import Gateway, HttpAnswer, wait_until
+from tests.clients.tfs_rest import post
 from tests.clients.triton import channel, refusal, stub
 from tests.clients.witness import Witness
 from tests.small_models import UNBATCHED, scale, slow, write
@@ -51,6 +52,11 @@ def assert_v2(gateway: Gateway, answer: HttpAnswer | http1.Reply | None, status:
     text = json.loads(answer.body)["error"]
     assert_clean(gateway, text)
     return str(text)
+
+
+def refusal_on_v1(answer: HttpAnswer, status: int) -> str:
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/json"), answer
+    return str(answer.json()["error"])
 
 
 BAD = {
@@ -101,6 +107,8 @@ def test_data_that_an_operator_refuses_is_the_clients_fault(gateway: Gateway, mo
     assert_clean(gateway, error.details())
     body = {"inputs": [oip.json_input(k, v) for k, v in DATA[model].items()]}
     assert_v2(gateway, gateway.infer(model, body), 400)
+    on_v1 = post(gateway, model, {"inputs": {k: v.tolist() for k, v in DATA[model].items()}})
+    assert_clean(gateway, refusal_on_v1(on_v1, 400))
 
 
 @pytest.mark.parametrize(("model", "version"), [("nowhere", ""), ("versions", "9"), ("tiny", "2")])
@@ -124,11 +132,17 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
         started = time.monotonic()
         error = over_grpc(gateway, oip.grpc_request("busy", {"X": SLOW}))
         answer = gateway.infer("busy", SLOW_BODY)
+        on_v1 = post(gateway, "busy", {"instances": SLOW.tolist()})
+        # The only model there is.
+        scored = gateway.post("/invocations", {"inputs": [[0]]})
         took = time.monotonic() - started
     assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert int(dict(error.trailing_metadata())["grpc-retry-pushback-ms"]) >= 0
     assert_v2(gateway, answer, 503)
-    assert int(answer.headers["retry-after"]) >= 0
+    assert_clean(gateway, refusal_on_v1(on_v1, 429))
+    assert scored.status == 429
+    assert scored.json()["error_code"] == "RESOURCE_EXHAUSTED"
+    assert min(int(one.headers["retry-after"]) for one in (answer, on_v1, scored)) >= 1
     assert took < 1
     codes = gateway.metrics_text()
     assert re.search(
@@ -198,6 +212,9 @@ def test_models_that_load_and_a_gateway_that_drains_are_unavailable(
     assert first.status == 503, first
     assert first.headers["retry-after"]
     assert_v2(gateway, first, 503)
+    on_v1 = post(gateway, "m", {"instances": [[0, 0]]})
+    assert refusal_on_v1(on_v1, 503)
+    assert on_v1.headers["retry-after"]
     gateway.wait_ready()
     gateway.signal(signal.SIGTERM)
     wait_until(
@@ -207,6 +224,7 @@ def test_models_that_load_and_a_gateway_that_drains_are_unavailable(
         ready = stub(one).ServerReady(pb.ServerReadyRequest(), timeout=5)
         assert not ready.ready
     assert gateway.infer("m", body).status == 200
+    assert post(gateway, "m", {"instances": [[0, 0]]}).status == 200
     assert gateway.process.wait(20) == 0
 
 

@@ -17,6 +17,8 @@ from tests.clients.witness import MIB, Witness
 
 PATH = "/v2/models/tiny/infer"
 BODY = json.dumps({"inputs": [oip.json_input("x", np.zeros((1, 4), np.float32))]}).encode()
+# Each protocol whose bodies the door reads.
+DOORS = {PATH: BODY, "/v1/models/tiny:predict": b'{"instances":[[0,0,0,0]]}'}
 
 
 def test_fault_36_connections_opened_and_reset(tight: Gateway) -> None:
@@ -77,9 +79,10 @@ def test_a_refusal_that_leaves_the_body_unread_ends_the_connection(tight: Gatewa
         assert reply.headers["connection"] == "close"
 
 
-def test_fault_37_a_slow_body_is_answered_408(tight: Gateway) -> None:
+@pytest.mark.parametrize("path", DOORS)
+def test_fault_37_a_slow_body_is_answered_408(tight: Gateway, path: str) -> None:
     with http1.connection(tight.http_port) as sock:
-        http1.send(sock, http1.head(PATH, "Content-Length: 5000") + b"{")
+        http1.send(sock, http1.head(path, "Content-Length: 5000") + b"{")
         reply = http1.read_reply(sock)
     assert reply is not None, "closed without an answer"
     assert reply.status == 408
@@ -206,12 +209,13 @@ def test_fault_39_malformed_chunks(tight: Gateway, case: str) -> None:
         assert reply is None or reply.closed
 
 
-def test_fault_40_70000_one_byte_chunks(tight: Gateway) -> None:
-    padded = BODY + b" " * (70_000 - len(BODY))
+@pytest.mark.parametrize("path", DOORS)
+def test_fault_40_70000_one_byte_chunks(tight: Gateway, path: str) -> None:
+    padded = DOORS[path].ljust(70_000)
     before = tight.cpu_seconds()
     with Witness(tight):
         parts = [
-            http1.head(PATH, "Transfer-Encoding: chunked"),
+            http1.head(path, "Transfer-Encoding: chunked"),
             b"".join(http1.chunked(padded[i : i + 1] for i in range(70_000))),
         ]
         reply = http1.exchange(tight.http_port, parts)
@@ -220,8 +224,9 @@ def test_fault_40_70000_one_byte_chunks(tight: Gateway) -> None:
     assert tight.cpu_seconds() - before < 2
 
 
-def test_chunked_bodies_are_read(tight: Gateway) -> None:
-    parts = [http1.head(PATH, "Transfer-Encoding: chunked"), *http1.chunked([BODY[:7], BODY[7:]])]
+@pytest.mark.parametrize(("path", "body"), DOORS.items())
+def test_chunked_bodies_are_read(tight: Gateway, path: str, body: bytes) -> None:
+    parts = [http1.head(path, "Transfer-Encoding: chunked"), *http1.chunked([body[:7], body[7:]])]
     reply = http1.exchange(tight.http_port, b"".join(parts))
     assert reply is not None
     assert reply.status == 200
@@ -248,13 +253,19 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes], set[int]]] = {
 }
 
 
-@pytest.mark.parametrize("case", BOMBS)
-def test_fault_41_compressed_bodies_count_decompressed(tight: Gateway, case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [(case, PATH) for case in BOMBS]
+    + [(case, "/v1/models/tiny:predict") for case in ("gzip", "nested", "truncated")],
+)
+def test_fault_41_compressed_bodies_count_decompressed(
+    tight: Gateway, case: str, path: str
+) -> None:
     encoding, make, allowed = BOMBS[case]
     data = make()
     before = tight.cpu_seconds()
     with Witness(tight):
-        answer = tight.get(PATH, data, "POST", {"Content-Encoding": encoding})
+        answer = tight.get(path, data, "POST", {"Content-Encoding": encoding})
         assert answer.status in allowed, answer
     assert tight.cpu_seconds() - before < 2
 

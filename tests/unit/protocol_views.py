@@ -85,6 +85,9 @@ class Models:
     def views(self) -> tuple[ModelView, ...]:
         return self._views
 
+    def view(self, model: str) -> ModelView | None:
+        return next((view for view in self._views if view.name == model), None)
+
 
 @dataclass
 class RecordedCall:

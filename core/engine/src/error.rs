@@ -44,10 +44,14 @@ pub enum ErrorCode {
     PermissionDenied,
     /// What the request asks for is not there as things stand: another signature than the model's.
     FailedPrecondition,
+    /// The request is well formed, and not what the model's signature asks for.
+    SchemaMismatch,
+    /// The host that the request names is not this server.
+    Misdirected,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -66,6 +70,8 @@ impl ErrorCode {
         ErrorCode::Unauthenticated,
         ErrorCode::PermissionDenied,
         ErrorCode::FailedPrecondition,
+        ErrorCode::SchemaMismatch,
+        ErrorCode::Misdirected,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -89,6 +95,8 @@ impl ErrorCode {
             ErrorCode::Unauthenticated => "unauthenticated",
             ErrorCode::PermissionDenied => "permission_denied",
             ErrorCode::FailedPrecondition => "failed_precondition",
+            ErrorCode::SchemaMismatch => "schema_mismatch",
+            ErrorCode::Misdirected => "misdirected",
         }
     }
 
@@ -107,11 +115,13 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// The original, for the log only.
     pub detail: Option<String>,
+    /// The version that the request's alias led to, where that is what is missing.
+    pub led_to: Option<u64>,
 }
 
 impl Error {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Error { code, message: message.into(), retry_after: None, detail: None }
+        Error { code, message: message.into(), retry_after: None, detail: None, led_to: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {

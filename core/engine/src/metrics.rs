@@ -5,6 +5,7 @@
 //! all unknown names share one empty label.
 
 pub mod families;
+pub mod tensorflow;
 #[cfg(test)]
 mod tests;
 
@@ -57,7 +58,9 @@ fn reason(word: ErrorCode) -> usize {
         | ErrorCode::SlowBody
         | ErrorCode::Unauthenticated
         | ErrorCode::PermissionDenied
-        | ErrorCode::FailedPrecondition => 3,
+        | ErrorCode::FailedPrecondition
+        | ErrorCode::SchemaMismatch
+        | ErrorCode::Misdirected => 3,
     }
 }
 

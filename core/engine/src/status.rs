@@ -1,4 +1,4 @@
-//! The two status tables: every error word, in each door's own terms.
+//! The status tables: every error word, in each protocol's own terms.
 
 use crate::error::ErrorCode;
 use crate::stats::Protocol;
@@ -10,11 +10,12 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
         ErrorCode::Cancelled => 1,
         ErrorCode::BadRequest
         | ErrorCode::BadData
+        | ErrorCode::SchemaMismatch
         | ErrorCode::UnsupportedMediaType
         | ErrorCode::UnmetExpectation => 3,
         ErrorCode::Expired | ErrorCode::SlowBody => 4,
         ErrorCode::NotFound => 5,
-        ErrorCode::PermissionDenied => 7,
+        ErrorCode::PermissionDenied | ErrorCode::Misdirected => 7,
         ErrorCode::Full | ErrorCode::TooLarge => 8,
         ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
         ErrorCode::Internal => 13,
@@ -26,7 +27,10 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
 
 pub fn http_status(word: ErrorCode) -> StatusCode {
     match word {
-        ErrorCode::BadRequest | ErrorCode::BadData | ErrorCode::FailedPrecondition => StatusCode::BAD_REQUEST,
+        ErrorCode::BadRequest
+        | ErrorCode::BadData
+        | ErrorCode::FailedPrecondition
+        | ErrorCode::SchemaMismatch => StatusCode::BAD_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Full | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Expired => StatusCode::GATEWAY_TIMEOUT,
@@ -43,6 +47,42 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
         ErrorCode::SlowBody => StatusCode::REQUEST_TIMEOUT,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorCode::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+    }
+}
+
+/// As [`http_status`], but that whoever has too many requests to take another says so by a status of
+/// its own (TensorFlow Serving's `/v1`, MLflow's scoring protocol).
+pub fn http_status_shedding(word: ErrorCode) -> StatusCode {
+    match word {
+        ErrorCode::Full => StatusCode::TOO_MANY_REQUESTS,
+        word => http_status(word),
+    }
+}
+
+/// MLflow's `error_code`.
+pub fn mlflow_code(word: ErrorCode) -> &'static str {
+    match word {
+        ErrorCode::SchemaMismatch => "INVALID_PARAMETER_VALUE",
+        ErrorCode::NotFound => "RESOURCE_DOES_NOT_EXIST",
+        ErrorCode::Full => "RESOURCE_EXHAUSTED",
+        ErrorCode::Expired => "DEADLINE_EXCEEDED",
+        ErrorCode::Cancelled => "CANCELLED",
+        ErrorCode::Unavailable => "TEMPORARILY_UNAVAILABLE",
+        ErrorCode::Internal => "INTERNAL_ERROR",
+        ErrorCode::Unimplemented => "NOT_IMPLEMENTED",
+        ErrorCode::Unauthenticated => "UNAUTHENTICATED",
+        ErrorCode::PermissionDenied => "PERMISSION_DENIED",
+        ErrorCode::BadRequest
+        | ErrorCode::BadData
+        | ErrorCode::FailedPrecondition
+        | ErrorCode::TooLarge
+        | ErrorCode::MethodNotAllowed
+        | ErrorCode::UnsupportedMediaType
+        | ErrorCode::UnsupportedEncoding
+        | ErrorCode::UnmetExpectation
+        | ErrorCode::Misdirected
+        | ErrorCode::SlowBody => "BAD_REQUEST",
     }
 }
 
@@ -83,7 +123,17 @@ mod tests {
         for word in ErrorCode::ALL {
             assert_ne!(grpc_name(grpc_code(word)), "UNKNOWN", "{word:?}");
             assert!(http_status(word).as_u16() >= 400, "{word:?}");
+            assert!(http_status_shedding(word).as_u16() >= 400 && !mlflow_code(word).is_empty(), "{word:?}");
         }
+    }
+
+    #[test]
+    fn only_who_sheds_is_told_apart_on_v1() {
+        for word in ErrorCode::ALL {
+            let (v1, v2) = (http_status_shedding(word), http_status(word));
+            assert_eq!(v1 == v2, word != ErrorCode::Full, "{word:?}");
+        }
+        assert_eq!(http_status_shedding(ErrorCode::Full), StatusCode::TOO_MANY_REQUESTS);
     }
 
     #[test]
@@ -103,6 +153,7 @@ mod tests {
             ErrorCode::NotFound,
             ErrorCode::TooLarge,
             ErrorCode::SlowBody,
+            ErrorCode::SchemaMismatch,
         ] {
             assert!(http_status(word).is_client_error(), "{word:?}");
         }

@@ -1,9 +1,13 @@
 //! Datatypes, shapes and checked sizes of the Open Inference Protocol.
 
 pub mod labels;
+pub mod named;
+pub mod schema;
 
 use crate::error::{Error, Result};
 use labels::Labels;
+use named::NamedSignature;
+use schema::Schema;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -155,7 +159,7 @@ impl TensorSpec {
 }
 
 /// Whether a concrete shape fits a pattern: same rank, and every fixed dimension equal.
-fn fits(pattern: &[i64], shape: &[i64]) -> bool {
+pub fn fits(pattern: &[i64], shape: &[i64]) -> bool {
     pattern.len() == shape.len() && pattern.iter().zip(shape).all(|(&want, &got)| want == -1 || want == got)
 }
 
@@ -171,6 +175,10 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
     /// Outputs that the model has and no tensor can carry: their names, and why in words.
     pub left_out: Vec<(Box<str>, Box<str>)>,
+    /// For requests of MLflow's scoring protocol.
+    pub schema: Schema,
+    /// Beside this one.
+    pub named: Vec<Arc<NamedSignature>>,
 }
 
 impl Signature {

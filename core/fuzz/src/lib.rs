@@ -38,7 +38,7 @@ pub fn signature() -> Signature {
     for input in inputs.iter_mut().skip(1) {
         input.optional = true;
     }
-    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new() }
+    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new(), named: Vec::new() }
 }
 
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.
@@ -63,8 +63,8 @@ fn check_sizes(prepared: &Prepared, signature: &Signature) {
             None => assert_eq!(bytes_tensor::elements(&tensor.data).count(), elements),
         }
     }
-    for &(place, _) in &prepared.outputs {
-        assert!(place < signature.outputs.len());
+    for wanted in &prepared.outputs {
+        assert!(wanted.place < signature.outputs.len());
     }
 }
 

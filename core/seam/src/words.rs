@@ -3,6 +3,7 @@
 //! marks in their place; what is refused is a `ValueError` in words for clients.
 
 use engine::codec::names;
+use engine::doors::hosts::Own;
 use engine::error::Result;
 use engine::routes::words;
 use pyo3::exceptions::PyValueError;
@@ -13,9 +14,27 @@ fn refused<T>(outcome: Result<T>) -> PyResult<T> {
     outcome.map_err(|error| PyValueError::new_err(error.message))
 }
 
+/// See [`engine::doors::hosts::Own`].
+#[pyfunction]
+fn is_own_host(
+    host: &Bound<'_, PyString>,
+    name: &str,
+    address: &str,
+    allowed: Vec<String>,
+) -> PyResult<bool> {
+    let address = address.parse().map_err(crate::value_error)?;
+    Ok(Own { name, address, allowed: &allowed }.has(&host.to_string_lossy()))
+}
+
 #[pyfunction]
 fn parse_version(text: &Bound<'_, PyString>) -> PyResult<Option<u64>> {
     refused(engine::routes::parse_version(&text.to_string_lossy()))
+}
+
+/// See [`engine::routes::alias`].
+#[pyfunction]
+fn check_alias(name: &Bound<'_, PyString>) -> PyResult<()> {
+    refused(engine::routes::alias(&name.to_string_lossy()).map(|_| ()))
 }
 
 /// See [`names::model`].
@@ -82,7 +101,9 @@ fn unknown_version(
 }
 
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(is_own_host, module)?)?;
     module.add_function(wrap_pyfunction!(parse_version, module)?)?;
+    module.add_function(wrap_pyfunction!(check_alias, module)?)?;
     module.add_function(wrap_pyfunction!(check_model_length, module)?)?;
     module.add_function(wrap_pyfunction!(check_model_name, module)?)?;
     module.add_function(wrap_pyfunction!(decode_model_name, module)?)?;

@@ -35,6 +35,9 @@ class PublishedViews:
                 self._views = tuple(self._by_name[name] for name in sorted(self._by_name))
             return self._views
 
+    def view(self, model: str) -> ModelView | None:
+        return self._by_name.get(model)
+
     def lookup(self, model: str, version: int | None) -> VersionView | None:
         view = self._by_name.get(model)
         number = version if version is not None or view is None else view.default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from serving.models.state import State
 from serving.models.views import Route, UnloadedVersion, VersionView
@@ -21,6 +21,7 @@ def route_of(
     default: int | None,
     reason: str,
     unloaded: Sequence[UnloadedVersion] = (),
+    aliases: Mapping[str, int] | None = None,
 ) -> Route:
     """``default``: as it was decided; ``reason``: why nothing answers, if nothing does.
 
@@ -39,6 +40,7 @@ def route_of(
         },
         reason=None if default is not None else reason or "no version of it is ready",
         unloaded=_by_reason(unloaded),
+        aliases=aliases or {},
     )
 
 

@@ -30,6 +30,7 @@ def publish_to(server: _core.Server) -> Callable[[Changes], None]:
             unavailable=route.unavailable,
             reason=route.reason,
             unloaded=route.unloaded,
+            aliases=route.aliases,
         )
 
     return publish

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
@@ -30,6 +32,8 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return version, Change.LOAD, asked + (", with what it brought" if override else "")
         case UnloadModel(version=version):
             return version, Change.UNLOAD, asked
+        case FollowList():
+            return None, Change.LOAD, f"{asked}, as the model config list says"
         case AcceptVersion(version=version):
             return version, Change.ACCEPTED, f"{asked}: its signature is the one to compare with"
         case SetDefault(version=int(version)) if isinstance(given, Rollback):
@@ -38,7 +42,26 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return version, Change.PINNED, asked
         case SetDefault() if (pinned := facts.target.pinned) is not None:
             return pinned, Change.UNPINNED, asked
+        case SetAlias(alias=alias, version=version):
+            return _of_alias(alias, facts.target.aliases.wanted.get(alias), version, asked)
     return None
+
+
+def _of_alias(alias: str, was: int | None, now: int | None, asked: str) -> Changed:
+    if now is None:
+        return was, Change.ALIAS_REMOVED, f"'{alias}': {asked}"
+    before = f"in place of version {was}; " if was not in (None, now) else ""
+    return now, Change.ALIAS, f"'{alias}': {before}{asked}"
+
+
+def of_list(
+    was: Mapping[str, int], now: Mapping[str, int], labels: Collection[str]
+) -> Iterator[Changed]:
+    """Of the aliases that a model config list says, where they name other versions than before."""
+    for alias in sorted(labels):
+        if alias in now and now[alias] != was.get(alias):
+            before = f"in place of version {was[alias]}; " if alias in was else ""
+            yield now[alias], Change.ALIAS, f"'{alias}': {before}the model config list says so"
 
 
 def of_default(
@@ -63,4 +86,6 @@ def in_words(given: Command, resolved: Command, default: int | None) -> dict[str
     named = {"version": getattr(resolved, "version", None)}
     if isinstance(resolved, SetDefault):
         named["was"] = default
-    return {"command": kind, **{key: version for key, version in named.items() if version}}
+    alias = {"alias": given.alias} if isinstance(given, SetAlias) else {}
+    known = {key: version for key, version in named.items() if version}
+    return {"command": kind, **alias, **known}

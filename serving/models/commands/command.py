@@ -69,7 +69,31 @@ class AcceptVersion:
     version: int
 
 
-Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion
+@dataclass(frozen=True, slots=True)
+class SetAlias:
+    """Have ``version``, which has to answer already, answer requests that name ``alias``, and stay
+    loaded for it; None: there is no such alias any more. Done when the route stands."""
+
+    model: str
+    alias: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FollowList:
+    """Serve a model as the model config list says, whatever commands said of loading it before.
+    Done as ``LoadModel`` is; what its labels name has to be ready, too."""
+
+    model: str
+
+
+Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion | SetAlias | FollowList
+
+
+def subject(command: Command) -> tuple[str, str]:
+    """What a command is about: of two about the same the newer one takes the place of the older.
+    Each alias is a matter of its own, and the versions of a model together are one."""
+    return command.model, command.alias if isinstance(command, SetAlias) else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,22 @@ from serving.models import advice
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Outcome,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
 from serving.models.desired import choosing
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.on_disk import numbers
+from serving.models.desired.overrides import MOST_ALIASES
 from serving.models.state import Slot, State
+
+# Aliases that an error names.
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,10 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
             return _refused_default(version, facts)
         case AcceptVersion(version=version):
             return _refused_accept(version, facts)
+        case SetAlias():
+            return _refused_alias(command, facts)
+        case FollowList():
+            return _missing(facts, None)
         case Rollback():
             if facts.previous is None:
                 words = f"no version of model '{facts.model}' answered before"
@@ -92,6 +102,53 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
         known = facts.found or facts.slots or facts.overridden
         return None if known else _not_found(facts, None)
     return None if facts.is_loaded(version) else _missing(facts, version)
+
+
+def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
+    """An alias names only what answers: whoever asks by it is answered at once."""
+    aliases, shown = facts.target.aliases.wanted, command.alias
+    if shown in facts.target.aliases.fixed:
+        words = f"the model config list says what '{shown}' of model '{facts.model}' names"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+    if command.version is None and shown in aliases:
+        return None
+    if not (facts.found or facts.slots or facts.overridden):
+        return _not_found(facts, None)
+    if command.version is None:
+        known = f"; its aliases: {_few(sorted(aliases))}" if aliases else ""
+        words = f"model '{facts.model}' has no alias '{shown}'{known}"
+        return Outcome(ErrorCode.NOT_FOUND, words, facts.default)
+    if not facts.is_loaded(command.version):
+        return _not_available(command.version, facts)
+    if shown not in aliases and len(aliases) >= MOST_ALIASES:
+        words = f"model '{facts.model}' has {MOST_ALIASES} aliases, the most that it can have"
+        return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
+    return None
+
+
+def _few(aliases: Sequence[str]) -> str:
+    more = len(aliases) - _MOST_NAMED
+    return ", ".join(aliases[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _not_available(version: int, facts: Facts) -> Outcome:
+    """TensorFlow Serving's words; its clients look for them."""
+    words = (
+        f"Request to assign label to version {version} of model {facts.model}, which is not"
+        f" currently available for inference ({_why_not_available(version, facts)})"
+    )
+    return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+
+
+def _why_not_available(version: int, facts: Facts) -> str:
+    """The state that it is in, with its reason; how to load it only where it isn't."""
+    mine = [slot for slot in facts.slots if slot.version == version and not slot.leaving]
+    if mine:
+        newest = max(mine, key=lambda slot: slot.id)
+        return f"it is {newest.state.lower()}{f': {newest.reason}' if newest.reason else ''}"
+    if not facts.has(version):
+        return "in no model directory"
+    return f"to load it: {advice.load(facts.model, version)}"
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
@@ -166,15 +223,20 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_candidates(
                 [candidate for candidate in now if candidate.version == version], facts
             )
+        case SetAlias():
+            return _of_alias(command, facts)
+        case FollowList(model=model):
+            return _of_list(model, facts)
         case Rollback():
             return _of_default(facts.target.pinned, facts)
 
 
-def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
+def _of_load(command: LoadModel, facts: Facts, *, beside: bool = False) -> Outcome | None:
+    """``beside``: what is there for its aliases only is waited for, too."""
     target = facts.target
     if target.unknown:
         return _missing(facts, command.version)
-    targets = _aimed_at(command, facts)
+    targets = _aimed_at(command, facts, beside=beside)
     if not targets:
         return _nothing_to_load(facts)
     return _of_candidates(targets, facts)
@@ -193,14 +255,16 @@ def _of_candidates(targets: Sequence[Candidate], facts: Facts) -> Outcome | None
     return _load_ended(facts, failures)
 
 
-def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Candidate]:
+def _aimed_at(command: LoadModel, facts: Facts, *, beside: bool) -> Sequence[Candidate]:
     """The versions that are to be loaded, and those that would be if all their files were there
     (a folder that holds none is no version yet)."""
     target = facts.target
     if command.version is not None:
         return [candidate for candidate in target.versions if candidate.version == command.version]
-    wanting = [one for one in choosing.desired_if_whole(target) if not one.whole and one.key.files]
-    now = choosing.desired(target, facts.slots)
+    whole = choosing.desired_if_whole(target, beside=beside)
+    wanting = [one for one in whole if not one.whole and one.key.files]
+    desired = choosing.desired if beside else choosing.desired_for_all
+    now = desired(target, facts.slots)
     return [*wanting, *(candidate for candidate in now if candidate not in wanting)]
 
 
@@ -259,3 +323,23 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     if slot is None and not candidate.whole and not candidate.settling:
         return _load_ended(facts, [(version, candidate.note, Retry.NEVER)])
     return None
+
+
+def _of_alias(command: SetAlias, facts: Facts) -> Outcome | None:
+    version = command.version
+    if facts.target.aliases.now.get(command.alias) == version:
+        return Outcome(version=facts.default)
+    if version is not None and not facts.is_loaded(version):
+        return _not_available(version, facts)
+    return None
+
+
+def _of_list(model: str, facts: Facts) -> Outcome | None:
+    outcome = _of_load(LoadModel(model), facts, beside=True)
+    if outcome is None or not outcome.ok:
+        return outcome
+    labels = {alias: facts.target.aliases.wanted[alias] for alias in facts.target.aliases.fixed}
+    for version in sorted(labels.values()):
+        if not facts.is_loaded(version):
+            return _not_available(version, facts)
+    return outcome

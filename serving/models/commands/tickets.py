@@ -10,12 +10,14 @@ from serving.errors import ErrorCode
 from serving.models.commands.command import (
     SUPERSEDED,
     Command,
+    FollowList,
     LoadModel,
     Outcome,
     Rollback,
     SetDefault,
     Ticket,
     UnloadModel,
+    subject,
 )
 from serving.models.commands.uploads import Upload
 
@@ -41,7 +43,7 @@ class Tickets:
     """Commands that wait for the loop or are under way. Safe from any thread. ``wake`` is called
     when there is something to take.
 
-    Who waits for an older command of the same model is told that a newer one took its place;
+    Who waits for an older command of the same ``subject`` is told that a newer one took its place;
     where both ask for the same, they are answered together. The older command is carried out all
     the same, unless the newer one would undo all of it: so thousands of loads and unloads of one
     model leave one in the line.
@@ -67,7 +69,12 @@ class Tickets:
         ticket = Ticket(command, by)
         with self._lock:
             mine = self._open.get(command.model, [])
-            older = [t for t in mine if upload is not None or t.command != command]
+            older = [
+                t
+                for t in mine
+                if subject(t.command) == subject(command)
+                and (upload is not None or t.command != command)
+            ]
             refusal = self._refusal(len(older))
             if refusal is None:
                 self._waiting = [o for o in self._waiting if not covers(command, o.command)]
@@ -146,7 +153,10 @@ def covers(newer: Command, older: Command) -> bool:
     if newer.model != older.model:
         return False
     loading = LoadModel | UnloadModel
+    if isinstance(newer, FollowList):
+        return isinstance(older, loading | FollowList)
     if isinstance(newer, loading) and isinstance(older, loading):
         plain = not isinstance(older, LoadModel) or older.override is None
         return newer.version is None or (newer.version == older.version and plain)
+    # An alias's newer command may be refused, and undo nothing.
     return isinstance(newer, SetDefault) and isinstance(older, SetDefault | Rollback)

@@ -20,16 +20,23 @@ ByVersion = dict[int, list[Slot]]
 @dataclass(frozen=True, slots=True)
 class Choice:
     """``plan``: who answers, and what stays loaded for that. ``desired``: the versions that should
-    be loaded, in this order; ``coming``: those of them that are on their way to READY, and have
-    not failed yet."""
+    be loaded, in this order; ``beside``: those of them that are there for their aliases only, and
+    so do nobody else's work; ``coming``: the others that are on their way to READY, and have not
+    failed yet."""
 
     plan: Plan
     desired: tuple[Candidate, ...]
     coming: frozenset[int]
+    beside: frozenset[int] = frozenset()
 
     @property
     def versions(self) -> frozenset[int]:
         return frozenset(candidate.version for candidate in self.desired)
+
+    @property
+    def for_all(self) -> tuple[Candidate, ...]:
+        """``desired`` without ``beside``."""
+        return tuple(one for one in self.desired if one.version not in self.beside)
 
 
 def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
@@ -39,16 +46,23 @@ def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]
     tried again) and the next lower one is desired beside it. So with one that is held back, but
     of those no more than n stay. A pinned version, and one that was asked for by number, are
     desired whatever the policy says; so is what the plan keeps, and before the others where one
-    of them is held back.
+    of them is held back; and, after the others, what an alias names.
     """
     return choose(target, by_version(slots)).desired
 
 
-def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
-    """What would be desired if all on disk were whole and nothing had failed."""
+def desired_for_all(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
+    """Of these the ones that are not there for their aliases only."""
+    return choose(target, by_version(slots)).for_all
+
+
+def desired_if_whole(target: ModelTarget, *, beside: bool = True) -> tuple[Candidate, ...]:
+    """What would be desired if all on disk were whole and nothing had failed; ``beside``: what
+    would be there for its aliases only, too."""
     notes = {candidate.version: candidate for candidate in target.versions}
     whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
-    chosen = choose(replace(target, versions=whole), {}).desired
+    choice = choose(replace(target, versions=whole), {})
+    chosen = choice.desired if beside else choice.for_all
     return tuple(notes[candidate.version] for candidate in chosen)
 
 
@@ -56,15 +70,16 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     """``slots``: the model's; ``answering``: the version that answers now."""
     candidates, wanted = _wanted(target, slots)
     # No other can be chosen.
-    likely = wanted | {target.answered}
+    likely = wanted | target.aliases.versions | {target.answered}
     there = {one.version: one for one in candidates if one.version in likely}
     standing = _standing(there, slots, answering)
-    plan = decide(standing, target.held, wanted, target.pinned, target.answered)
+    plan = decide(standing, target.held, wanted, target.pinned, target.answered, target.aliases)
     versions = wanted | plan.keep
+    beside = plan.named - versions
     first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())
-    chosen = [candidate for candidate in candidates if candidate.version in versions]
-    chosen.sort(key=lambda candidate: candidate.version not in first)
-    return Choice(plan, tuple(chosen), standing.coming & versions)
+    chosen = [one for one in candidates if one.version in versions | beside]
+    chosen.sort(key=lambda one: (one.version not in first, one.version in beside))
+    return Choice(plan, tuple(chosen), standing.coming & versions, beside)
 
 
 def _standing(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from serving.events import log
 from serving.models.desired.overrides import PARTS, Documents, Mode, Overrides, from_document
 from serving.models.desired.signatures import Signatures
@@ -21,10 +23,35 @@ def read_overrides(state: StateDir | None, mode: Mode) -> dict[str, Overrides]:
     parts = [f"{OVERRIDES}/{part}" for part in PARTS]
     for name in [OVERRIDES] if state.holds(OVERRIDES) else parts:
         found, wrong = from_document(state.read(name), mode)
+        odd = _take_wrong_aliases(found)
         overrides |= found
-        for words in wrong:
+        for words in (*wrong, *odd):
             log.warning("state_ignored", name=name, reason=words)
     return overrides
+
+
+def _take_wrong_aliases(found: dict[str, Overrides]) -> list[str]:
+    """No route can be made with them; in words."""
+    words = []
+    for model, current in found.items():
+        wrong = {alias: why for alias in current.aliases if (why := why_no_alias(alias))}
+        if wrong:
+            words += [f"{model}: {why}" for why in wrong.values()]
+            aliases = {a: number for a, number in current.aliases.items() if a not in wrong}
+            found[model] = replace(current, aliases=aliases)
+    return words
+
+
+def why_no_alias(name: str) -> str:
+    """Why that can be no alias, "" where it can."""
+    # Here, so that the loop can be tested without the built core.
+    from serving import _core
+
+    try:
+        _core.check_alias(name)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def write_overrides(state: StateDir, documents: Documents) -> None:

@@ -4,19 +4,19 @@ its folder and the version policy say. Data and pure functions.
 The three modes differ in how long a command holds. ``poll``: an unload holds out the files that
 were on disk, until they change or the server starts again. ``both``: until another command,
 across restarts. ``explicit``: there is nothing but commands, and each start begins anew. Pins,
-and which version answered before, outlive a restart in every mode.
+aliases, and which version answered before, outlive a restart in every mode.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from serving.strict import Strict, StrictError
+from serving.strict import Strict, StrictError, few
 
 Mode = Literal["poll", "explicit", "both"]
 # The form of the document.
@@ -24,6 +24,8 @@ _FORM = 1
 _LARGEST = 2**63 - 1
 # More than any registry has models; what is beyond it loses what it had said.
 MOST_MODELS = 20_000
+# Of one model.
+MOST_ALIASES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Overrides:
     by number. ``out``: unloaded by number, with the fingerprint of the files that are held out,
     "" for any. ``pin``: answers unnamed requests. ``answered``: the last version that did,
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
+    ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``beside``: versions that go
+    on for these alone, since another one was unloaded by number in ``explicit``.
     """
 
     whole: bool | None = None
@@ -43,6 +47,13 @@ class Overrides:
     answered: int | None = None
     previous: int | None = None
     kept_until: float = 0.0
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    beside: frozenset[int] = frozenset()
+
+    @property
+    def by_number(self) -> frozenset[int]:
+        """The versions that are loaded also where the model is not."""
+        return self.versions | (self.beside & frozenset(self.aliases.values()))
 
 
 NOTHING = Overrides()
@@ -65,7 +76,9 @@ def held_out(current: Overrides, disk: Mapping[int, str]) -> frozenset[int]:
 
 def load(current: Overrides, version: int | None) -> Overrides:
     if version is None:
-        return replace(current, whole=True, versions=frozenset(), out=frozenset())
+        return replace(
+            current, whole=True, versions=frozenset(), out=frozenset(), beside=frozenset()
+        )
     return replace(current, versions=current.versions | {version}, out=_without(current, version))
 
 
@@ -75,16 +88,21 @@ def unload(
     mode: Mode,
     disk: Mapping[int, str],
     chosen: frozenset[int] = frozenset(),
+    beside: frozenset[int] = frozenset(),
 ) -> Overrides:
     """``disk``: version -> fingerprint, of all that is on disk or loaded; ``chosen``: the
-    versions desired now, which in ``explicit`` go on alone."""
+    versions desired now, and ``beside``: those that aliases name, which in ``explicit`` go on
+    alone."""
     if version is None:
         if mode == "poll":
             return replace(current, whole=None, versions=frozenset(), out=frozenset(disk.items()))
-        return replace(current, whole=False, versions=frozenset(), out=frozenset())
+        return replace(
+            current, whole=False, versions=frozenset(), out=frozenset(), beside=frozenset()
+        )
     if mode == "explicit":
         rest = (current.versions | chosen) - {version}
-        return replace(current, whole=False, versions=rest, out=frozenset())
+        others = (current.beside | beside) - rest - {version}
+        return replace(current, whole=False, versions=rest, out=frozenset(), beside=others)
     files = disk.get(version, "") if mode == "poll" else ""
     return replace(
         current,
@@ -93,12 +111,31 @@ def unload(
     )
 
 
+def follow(current: Overrides) -> Overrides:
+    """As the model config list says: no command loaded or unloaded it."""
+    return replace(current, whole=None, versions=frozenset(), out=frozenset(), beside=frozenset())
+
+
 def pin(current: Overrides, version: int | None, wanted: bool) -> Overrides:
     """``version`` answers from now on, and is loaded for it also where the model is not
     ``wanted``; None: no pin any more."""
     if version is None:
         return replace(current, pin=None)
-    current = replace(current, pin=version, out=_without(current, version))
+    return _taken_in(replace(current, pin=version), version, wanted)
+
+
+def alias(current: Overrides, name: str, version: int | None, wanted: bool) -> Overrides:
+    """``name`` stands for ``version`` from now on, which is loaded for it also where the model is
+    not ``wanted``; None: for none."""
+    others = {other: number for other, number in current.aliases.items() if other != name}
+    if version is None:
+        return replace(current, aliases=others)
+    named = replace(current, aliases={**others, name: version})
+    return _taken_in(named, version, wanted or version in current.beside)
+
+
+def _taken_in(current: Overrides, version: int, wanted: bool) -> Overrides:
+    current = replace(current, out=_without(current, version))
     return current if wanted else replace(current, versions=current.versions | {version})
 
 
@@ -175,6 +212,7 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "answered": current.answered,
         "previous": current.previous,
         "kept_until": current.kept_until or None,
+        "aliases": dict(current.aliases) or None,
     }
     if mode == "both":
         fields["whole"] = current.whole
@@ -215,6 +253,7 @@ class _Entry(Strict):
     answered: _Number | None = None
     previous: _Number | None = None
     kept_until: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
+    aliases: Annotated[dict[str, _Number], few(MOST_ALIASES)] = Field(default_factory=dict)
     whole: bool | None = None
     versions: _Numbers = frozenset()
     out: _Numbers = frozenset()

@@ -15,7 +15,14 @@ from serving.backoff import wait_s
 from serving.errors import Retry
 from serving.models.desired import places
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.choosing import ByVersion, by_version, choose, find_in, serves
+from serving.models.desired.choosing import (
+    ByVersion,
+    Choice,
+    by_version,
+    choose,
+    find_in,
+    serves,
+)
 from serving.models.desired.places import GiveWay, Load, MoveOver
 from serving.models.desired.waiting import Turn
 from serving.models.state import PENDING, Slot, State
@@ -96,8 +103,10 @@ RELOADING = "answers with its former files until the new ones are loaded"
 KEPT = "answered before; stays loaded for a while, ready for a rollback"
 REPLACED = "its work is done by what was loaded in its stead"
 BY_COMMAND = "unloaded by command"
+WITHDRAWN = "taken out of the model config list"
 ASKED_FOR = "asked for by command"
 PINNED = "it is pinned"
+NAMED = "an alias names it"
 NEW_FILES = "its files changed on disk"
 NEW_CONFIG = "its configuration changed"
 UNDER_POLICY = "on disk, and the version policy wants it"
@@ -106,12 +115,12 @@ UNDER_POLICY = "on disk, and the version policy wants it"
 def next_actions(target: ModelTarget, slots: Sequence[Slot], now: float, limits: Limits) -> Steps:
     """The next steps of one model towards what is desired; ``slots`` are its own."""
     mine = by_version(slots)
-    chosen = choose(target, mine).desired
+    choice = choose(target, mine)
     if target.unknown:
         actions = list(_hold(target, slots))
     else:
-        actions = [*_additions(target, chosen, mine), *_removals(target, chosen, mine)]
-    return Steps(actions, dict(_turns(chosen, mine, now, limits)))
+        actions = [*_additions(target, choice, mine), *_removals(target, choice, mine)]
+    return Steps(actions, dict(_turns(choice.desired, mine, now, limits)))
 
 
 def times(slots: Iterable[Slot], limits: Limits) -> Iterator[float]:
@@ -128,38 +137,45 @@ def retry_at(slot: Slot, limits: Limits) -> float | None:
     return slot.since + wait_s(slot.attempts, limits.retry_first_s, limits.retry_max_s)
 
 
-def _additions(
-    target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
-) -> Iterator[Action]:
-    for candidate in chosen:
+def _additions(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator[Action]:
+    for candidate in choice.desired:
         if candidate.whole and find_in(slots, candidate) is None:
-            yield Add(candidate, _why_added(target, candidate, slots.get(candidate.version, ())))
+            former = slots.get(candidate.version, ())
+            is_beside = candidate.version in choice.beside
+            yield Add(candidate, _why_added(target, candidate, former, is_beside=is_beside))
 
 
-def _why_added(target: ModelTarget, candidate: Candidate, former: Sequence[Slot]) -> str:
+def _why_added(
+    target: ModelTarget, candidate: Candidate, former: Sequence[Slot], *, is_beside: bool
+) -> str:
     """``former``: slots of the same version, of other files or another configuration."""
     version = candidate.version
     if candidate.exact:
         return ASKED_FOR
     if former:
         return NEW_CONFIG if former[-1].key.files == candidate.key.files else NEW_FILES
+    if is_beside:
+        return NAMED
     if target.wanted and version != target.pinned:
         return UNDER_POLICY
     return PINNED if version == target.pinned else ASKED_FOR
 
 
-def _removals(
-    target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
-) -> Iterator[Action]:
+def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator[Action]:
     """Load new before dropping old: a READY slot leaves when another does its work."""
-    wanted = {candidate.version: candidate for candidate in chosen}
+    wanted = {candidate.version: candidate for candidate in choice.desired}
+    chosen = choice.for_all
     best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
-    serving = {v for v, slot in best.items() if slot and v in wanted and serves(slot, wanted[v])}
+    serving = {
+        v
+        for v, slot in best.items()
+        if slot and v in wanted and v not in choice.beside and serves(slot, wanted[v])
+    }
     coming = "" if serving else _coming(chosen, slots)
     for slot in itertools.chain.from_iterable(slots.values()):
         candidate = wanted.get(slot.version)
         if target.dismissed(slot.version):
-            yield from _dismissal(slot, coming)
+            yield from _dismissal(slot, _why_dismissed(target), coming)
         elif slot.state is State.READY and slot is not best[slot.version]:
             yield Unload(slot.id, REPLACED)
         elif slot.state is State.NEW and candidate is not None and candidate.gone:
@@ -170,10 +186,13 @@ def _removals(
             yield from _unready(slot, target, serving)
         elif _is_kept(slot, target, candidate):
             yield from _remark(slot, KEPT)
-        elif _has_successor(slot, candidate, serving, target.held):
+        elif candidate is not None:
+            # Only that version's own new slot will do its work.
+            yield from _remark(slot, _why_former(slot, candidate, find_in(slots, candidate)))
+        elif _has_successor(slot, serving, target.held):
             yield Unload(slot.id, _why_left(slot, target))
         else:
-            yield from _remark(slot, _why_kept(slot, target, chosen, slots))
+            yield from _remark(slot, _why_kept(slot, target, chosen))
 
 
 def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Iterator[Action]:
@@ -184,16 +203,20 @@ def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Itera
         yield Discard(slot.id)
 
 
-def _dismissal(slot: Slot, coming: str = "") -> Iterator[Action]:
+def _why_dismissed(target: ModelTarget) -> str:
+    return WITHDRAWN if target.withdrawn else BY_COMMAND
+
+
+def _dismissal(slot: Slot, why: str, coming: str = "") -> Iterator[Action]:
     """Ended by command; a version that answers does so until what is ``coming`` can."""
     if slot.state in PENDING:
         yield Cancel(slot.id)
     elif slot.state is State.FAILED:
         yield Discard(slot.id)
     elif coming:
-        yield from _remark(slot, f"unloaded by command as soon as {coming} is ready")
+        yield from _remark(slot, f"{why} as soon as {coming} is ready")
     else:
-        yield Unload(slot.id, BY_COMMAND)
+        yield Unload(slot.id, why)
 
 
 def _coming(chosen: Sequence[Candidate], slots: ByVersion) -> str:
@@ -223,13 +246,9 @@ def _is_kept(slot: Slot, target: ModelTarget, candidate: Candidate | None) -> bo
     return candidate is None and slot.version == target.kept and target.of(slot.version) is not None
 
 
-def _has_successor(
-    slot: Slot, candidate: Candidate | None, serving: Collection[int], held: Collection[int]
-) -> bool:
-    """Whether what is READY and desired does the slot's work: for a version that is still
-    desired only that version's own new slot, for another one any that may answer in its place."""
-    if candidate is not None:
-        return slot.version in serving
+def _has_successor(slot: Slot, serving: Collection[int], held: Collection[int]) -> bool:
+    """Whether what is READY and desired does the work of a slot of another version: any that may
+    answer in its place."""
     return any(version not in held for version in serving) or bool(serving and slot.version in held)
 
 
@@ -239,7 +258,7 @@ def _hold(target: ModelTarget, slots: Sequence[Slot]) -> Iterator[Action]:
         if slot.leaving:
             continue
         if target.dismissed(slot.version):
-            yield from _dismissal(slot)
+            yield from _dismissal(slot, _why_dismissed(target))
         else:
             yield from _remark(slot, UNREADABLE)
 
@@ -267,14 +286,9 @@ def _why_left(slot: Slot, target: ModelTarget) -> str:
     return "no longer under the version policy"
 
 
-def _why_kept(
-    slot: Slot, target: ModelTarget, chosen: Sequence[Candidate], slots: ByVersion
-) -> str:
+def _why_kept(slot: Slot, target: ModelTarget, chosen: Sequence[Candidate]) -> str:
     if target.of(slot.version) is None:
         return GONE_FROM_DISK if _any_on_disk(target) else ALL_GONE
-    for candidate in chosen:
-        if candidate.version == slot.version:
-            return _why_former(slot, candidate, find_in(slots, candidate))
     if chosen and chosen[0].version in target.held:
         return f"answers while version {chosen[0].version} is held back"
     if chosen:

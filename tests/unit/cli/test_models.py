@@ -16,6 +16,7 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
+    SetAlias,
     SetDefault,
     UnloadModel,
 )
@@ -49,6 +50,8 @@ def test_each_command_is_given_and_waited_for() -> None:
             ("default", "m", 1),
             ("default", "m", "auto"),
             ("accept", "m", 2),
+            ("label", "m", "stable", 2),
+            ("unlabel", "m", "stable"),
             ("rollback", "m"),
         ):
             done = serving(*arguments, url=url(admin))
@@ -62,6 +65,8 @@ def test_each_command_is_given_and_waited_for() -> None:
         SetDefault("m", 1),
         SetDefault("m"),
         AcceptVersion("m", 2),
+        SetAlias("m", "stable", 2),
+        SetAlias("m", "stable"),
         Rollback("m"),
     ]
 
@@ -87,6 +92,8 @@ def test_the_exit_status_of_what_is_mistyped_is_2() -> None:
         ("load", "m", "auto"),
         ("default", "m"),
         ("default", "m", "newest"),
+        ("label", "m", "stable"),
+        ("label", "m", "stable", "auto"),
         ("load", "m", "--timeout", "0"),
         ("--json", "status", "m"),
     ):

@@ -22,16 +22,20 @@ from serving.models.actual.history import KEPT_OF_ONE
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Rollback,
+    SetAlias,
     SetDefault,
     Ticket,
     UnloadModel,
+    subject,
 )
+from serving.models.desired.choosing import by_version, choose
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely, Fetched
+from serving.registry.snapshot import Closely, Fetched, Listed
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager, in_force
@@ -77,12 +81,16 @@ class Source:
     def __init__(self) -> None:
         self.models: dict[str, dict[int, tuple[str, bool]]] = {}
         self.configs: dict[str, ModelConfig] = {}
+        # Models in a model config list, and those that were taken out of it.
+        self.listed: dict[str, Listed] = {}
+        self.withdrawn: frozenset[str] = frozenset()
         self.readable = True
 
     def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         if not self.readable:
             return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
-        return Snapshot(tuple(self._found(name) for name in sorted(self.models)))
+        there = sorted(self.models.keys() - self.withdrawn)
+        return Snapshot(tuple(map(self._found, there)), withdrawn=self.withdrawn)
 
     def _found(self, name: str) -> FoundModel:
         versions = tuple(
@@ -90,7 +98,8 @@ class Source:
             for n, (content, whole) in sorted(self.models[name].items())
         )
         stamp = repr(self.configs.get(name))
-        return FoundModel(name, Path("/r") / name, versions, stamp)
+        listed = self.listed.get(name)
+        return FoundModel(name, Path("/r") / name, versions, stamp, listed=listed)
 
     def config(self, folder: Path) -> ModelConfig:
         return self.configs.get(folder.name, ModelConfig())
@@ -130,7 +139,8 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @initialize(mode=st.sampled_from(("poll", "explicit", "both")), loads=st.integers(1, 2))
     def begin(self, mode: str, loads: int) -> None:
-        # Most that can go wrong needs several versions: not every run must find them first.
+        # Most that can go wrong needs several versions, and some an alias: not every run must
+        # find them first.
         self.source.models["a"] = {number: (self.fresh(), True) for number in (1, 2, 3)}
         self.source.configs["a"] = ModelConfig(version_policy=VersionPolicy("all"))
         self.settings = Settings(
@@ -141,6 +151,9 @@ class ManagerMachine(RuleBasedStateMachine):
         )
         self.start()
         self.every_thread_ends()
+        for alias, version in (("x", 2), ("y", 1)):
+            self.give(SetAlias("a", alias, version))
+        self.tick()
 
     def start(self) -> None:
         self.published: tuple[Any, ...] = ()
@@ -149,6 +162,12 @@ class ManagerMachine(RuleBasedStateMachine):
         self.served: set[str] = set()
         # Models that a command took a version of since they were last loaded whole.
         self.dismissed: set[str] = set()
+        # Models that an unload was given of which may just have been carried out.
+        self.unloading: set[str] = set()
+        # Versions that answered, and had an alias, when that was looked at last.
+        self.named: set[tuple[str, int]] = set()
+        # Models that were ever taken out of the list.
+        self.taken_out = set(self.source.withdrawn)
         self.manager = SteppedManager(
             self.settings,
             [],
@@ -194,7 +213,7 @@ class ManagerMachine(RuleBasedStateMachine):
 
     def is_loaded_by_command(self, model: str) -> bool:
         """Whether the last that was said of it was to load it, and it was."""
-        mine = [ticket for ticket in self.tickets if ticket.command.model == model]
+        mine = [t for t in self.tickets if subject(t.command) == (model, "")]
         last = mine[-1] if mine else None
         if last is None or not isinstance(last.command, LoadModel) or last.command.version:
             return False
@@ -234,6 +253,27 @@ class ManagerMachine(RuleBasedStateMachine):
     def configure(self, model: str, policy: VersionPolicy, rows: int) -> None:
         self.source.configs[model] = ModelConfig(max_batch_size=rows, version_policy=policy)
         self.tick(1.01)
+
+    @rule(
+        model=st.sampled_from(MODELS),
+        labels=st.none() | st.dictionaries(st.sampled_from(("x", "z")), NUMBERS, max_size=2),
+        policy=st.none() | POLICIES,
+    )
+    def change_list(self, model: str, labels: Any, policy: VersionPolicy | None) -> None:
+        """None: it is taken out, or stays out."""
+        was = self.source.listed.pop(model, None)
+        if labels is not None:
+            self.source.listed[model] = Listed("onnx", policy, labels)
+            self.source.withdrawn -= {model}
+        elif was is not None:
+            self.source.withdrawn |= {model}
+            self.taken_out.add(model)
+        self.tick(1.01)
+
+    @rule(model=st.sampled_from(MODELS))
+    def follow_list(self, model: str) -> None:
+        self.give(FollowList(model))
+        self.tick()
 
     @rule(readable=st.booleans())
     def lose_sight(self, readable: bool) -> None:
@@ -280,6 +320,15 @@ class ManagerMachine(RuleBasedStateMachine):
         self.give(AcceptVersion(model, version))
         self.tick()
 
+    @rule(
+        model=st.sampled_from(MODELS),
+        alias=st.sampled_from(("x", "y")),
+        version=st.one_of(NUMBERS, st.none()),
+    )
+    def label(self, model: str, alias: str, version: int | None) -> None:
+        self.give(SetAlias(model, alias, version))
+        self.tick()
+
     @rule(model=st.sampled_from(MODELS))
     def roll_back(self, model: str) -> None:
         self.give(Rollback(model))
@@ -300,23 +349,28 @@ class ManagerMachine(RuleBasedStateMachine):
         self.tickets.append(self.manager.command(command))
         if isinstance(command, UnloadModel):
             self.dismissed.add(command.model)
+            self.unloading.add(command.model)
 
     @rule(damaged=st.booleans())
     def restart(self, damaged: bool) -> None:
         pins = {view.name: view.pinned for view in self.manager.views()}
+        aliases = {view.name: view.aliases for view in self.manager.views()}
         self.manager.stop(0.1)
         if damaged:
             self.memory.documents.pop("signatures", None)
         self.start()
         for view in self.manager.views():
             assert view.pinned == pins.get(view.name, view.pinned)
+            # What a list says goes to its new version at once where nobody has it.
+            if view.name not in self.source.listed:
+                assert view.aliases == aliases.get(view.name, view.aliases)
 
     # What holds.
 
     @invariant()
     def an_answer_once_given_goes_only_by_command(self) -> None:
         views = {view.name: view for view in self.published}
-        for model in self.served - self.dismissed:
+        for model in self.served - self.dismissed - self.taken_out:
             assert views[model].default is not None
 
     @invariant()
@@ -339,9 +393,34 @@ class ManagerMachine(RuleBasedStateMachine):
             if view.pinned in ready:
                 assert view.default == view.pinned
             pending = any(v.state in PENDING for v in view.versions)
-            # At a start what is held back waits for what is not.
-            assert (view.default is None) == (not ready) or pending
+            # At a start what is held back waits for what is not; what is there for its alias only
+            # answers only where there is nothing else.
+            able = view.default is not None or self.able(view.name, ready)
+            assert (view.default is None) == (not able) or pending
             assert view.default is None or view.default in ready
+
+    def able(self, model: str, ready: set[int]) -> set[int]:
+        target = self.manager._reconciler._target_of(model)
+        choice = choose(target, by_version(self.manager._slots.of(model)))
+        return ready - choice.beside if choice.for_all else ready
+
+    @invariant()
+    def what_an_alias_names_stays_ready_unless_a_command_or_the_disk_takes_it(self) -> None:
+        before, self.named = self.named, set()
+        for view in self.published:
+            target = self.manager._reconciler._target_of(view.name)
+            ready = {v.number for v in view.versions if v.state is State.READY}
+            for alias, version in view.aliases.items():
+                wanted = target.aliases.wanted[alias]
+                assert version == wanted or version in ready
+            named = {(view.name, version) for version in target.aliases.wanted.values()}
+            for _, version in () if view.name in self.unloading else before & named:
+                candidate = target.of(version)
+                if candidate is not None and candidate.whole and not target.dismissed(version):
+                    assert version in ready
+            self.named |= {one for one in named if one[1] in ready}
+        waiting = self.manager._tickets.waiting()
+        self.unloading &= {order.command.model for order in waiting}
 
     @invariant()
     def the_history_and_the_loads_at_once_are_bounded(self) -> None:
@@ -353,9 +432,9 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @invariant()
     def an_older_command_has_ended_when_another_one_was_given(self) -> None:
-        for model in MODELS:
+        for about in {subject(ticket.command) for ticket in self.tickets}:
             last: Command | None = None
-            for ticket in reversed([t for t in self.tickets if t.command.model == model]):
+            for ticket in reversed([t for t in self.tickets if subject(t.command) == about]):
                 last = last or ticket.command
                 assert ticket.command == last or ticket.wait(0) is not None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from serving.errors import ErrorCode
+from serving.model_config import ModelConfig
+from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
-from serving.protocols.tensorflow_serving import DTYPES, STATES, listed
+from serving.protocols.tensorflow_serving import DTYPES, STATES, listed, signatures
 from serving.signature import DATATYPES, Signature, Tensor
 from serving.wire import tf_messages, tfs_messages
 from tests.unit.protocol_views import Models, RecordedCall, call, failed, model, version
@@ -23,10 +26,12 @@ SCALED = Signature(
     ),
     outputs=(Tensor("y", "BF16", (-1, -1), dim_names=("", "m")),),
 )
+LABELLED = model("labelled", version(1), version(2), failed(3, "it is broken"))
 MODELS = Models(
     model("m", version(1), version(2), failed(3, "it is broken")),
     model("n", version(7, signature=SCALED)),
     model("none"),
+    replace(LABELLED, route=replace(LABELLED.route, aliases={"stable": 1, "next": 3, "gone": 9})),
 )
 
 
@@ -49,9 +54,55 @@ def metadata(*fields: str, **named: Any) -> Any:
     return asked(PREDICTION, "GetModelMetadata", request)
 
 
+def test_signatures_for_examples_are_listed_as_their_clients_know_them() -> None:
+    outputs = (
+        Tensor("y", "INT64", (-1,)),
+        Tensor("p", "FP32", (-1, 3)),
+        Tensor("v", "FP64", (-1,)),
+    )
+    named = (
+        SignatureConfig("kinds", "classify", classes="y", scores="p"),
+        SignatureConfig("price", "regress", output="v"),
+    )
+    facts = {
+        "signature": Signature((Tensor("x", "FP32", (-1, 4)),), outputs),
+        "config": ModelConfig(signatures=named),
+    }
+    found = signatures(version(1, **facts)).signature_def
+    assert set(found) == {"serving_default", "kinds", "price"}
+    types = {number: name for name, number in tf_messages.enum("DataType").items()}
+
+    def told(tensors: Any) -> dict[str, tuple[str, str, list[int]]]:
+        return {
+            role: (info.name, types[info.dtype], [dim.size for dim in info.tensor_shape.dim])
+            for role, info in tensors.items()
+        }
+
+    for name, method, gives in (
+        (
+            "kinds",
+            "classify",
+            {"classes": ("y:0", "DT_STRING", [-1]), "scores": ("p:0", "DT_FLOAT", [-1, 3])},
+        ),
+        ("price", "regress", {"outputs": ("v:0", "DT_FLOAT", [-1])}),
+    ):
+        assert found[name].method_name == f"tensorflow/serving/{method}"
+        assert told(found[name].inputs) == {"inputs": ("input_example_tensor:0", "DT_STRING", [-1])}
+        assert told(found[name].outputs) == gives
+
+
 def status(**named: Any) -> RecordedCall:
     request = tfs_messages.GetModelStatusRequest(model_spec=spec(**named))
     return asked(MODEL, "GetModelStatus", request)
+
+
+def test_a_label_leads_to_its_version() -> None:
+    assert numbers(status(name="labelled", label="stable")) == [(1, "AVAILABLE", 0, "")]
+    assert numbers(status(name="labelled", label="next")) == [(3, "END", 2, "it is broken")]
+    done = metadata("signature_def", name="labelled", label="stable")
+    assert done.answer is not None, done.failure
+    said = tfs_messages.GetModelMetadataResponse.FromString(done.answer)
+    assert said.model_spec == spec("labelled", 1)
 
 
 def test_every_datatype_and_state_has_a_word_that_the_protocol_knows() -> None:
@@ -133,6 +184,8 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         (status(name="m", number=-1), ErrorCode.NOT_FOUND, "Could not find version -1 of model m"),
         (status(name=""), ErrorCode.BAD_REQUEST, "ModelSpec has no name specified."),
         (status(name="m", label="a"), ErrorCode.BAD_REQUEST, "servable version label: a"),
+        (status(name="x", label="a"), ErrorCode.BAD_REQUEST, "servable version label: a"),
+        (status(name="labelled", label="gone"), ErrorCode.NOT_FOUND, "find version 9 of model lab"),
         (metadata(name="m"), ErrorCode.BAD_REQUEST, "at least one metadata_field"),
         (metadata("graph", name="m"), ErrorCode.BAD_REQUEST, "field graph is not supported"),
         (metadata("signature_def", name="x"), ErrorCode.NOT_FOUND, "for request: Latest(x)"),
@@ -148,11 +201,21 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         ),
         (metadata("signature_def", name="m", number=3), ErrorCode.UNAVAILABLE, "it is broken"),
         (metadata("signature_def", name="m", label="a"), ErrorCode.BAD_REQUEST, "label: a"),
+        (metadata("signature_def", name="x", label="a"), ErrorCode.BAD_REQUEST, "label: a"),
+        (
+            metadata("signature_def", name="labelled", label="gone"),
+            ErrorCode.NOT_FOUND,
+            "Servable not found for request: Specific(labelled, 9): Request for unknown model: 'l",
+        ),
+        (metadata("signature_def", name="labelled", label="1"), ErrorCode.BAD_REQUEST, "label: 1"),
+        (
+            metadata("signature_def", name="labelled", label="next"),
+            ErrorCode.UNAVAILABLE,
+            "version 3 is not at ready state: could not be loaded: it is broken",
+        ),
         (asked(MODEL, "GetModelStatus", b""), ErrorCode.BAD_REQUEST, "Missing ModelSpec"),
         (asked(MODEL, "GetModelStatus", b"\xff"), ErrorCode.BAD_REQUEST, "not a valid GetModel"),
         (asked(MODEL, "GetModelStatus", b"\0" * 70_000), ErrorCode.TOO_LARGE, "at most 65536"),
-        (asked(PREDICTION, "MultiInference", b""), ErrorCode.BAD_REQUEST, "by Predict"),
-        (asked(PREDICTION, "Regress", b""), ErrorCode.BAD_REQUEST, "Missing ModelSpec"),
         (asked(PREDICTION, "Nothing", b""), ErrorCode.UNIMPLEMENTED, "Nothing is not supported"),
         (asked(MODEL, "HandleReloadConfigRequest", b""), ErrorCode.UNAVAILABLE, "not allowed"),
     ],

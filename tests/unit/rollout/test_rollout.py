@@ -14,7 +14,7 @@ from serving.models.actual.routes import route_of
 from serving.models.state import State
 from serving.models.views import UnloadedVersion, VersionView
 from serving.registry.folder_origin import FolderOrigin
-from serving.rollout.plan import Plan, Standing, decide
+from serving.rollout.plan import Aliases, Plan, Standing, decide
 
 NONE: frozenset[int] = frozenset()
 
@@ -125,6 +125,54 @@ def test_what_is_kept_is_chosen_from_like_all_that_is_wanted() -> None:
     assert decide(standing, frozenset({3}), frozenset({1, 3}), None, 2) == Plan(2, frozenset({2}))
 
 
+# (ready, wanted, now) -> (which version answers to the alias, what stays loaded)
+@pytest.mark.parametrize(
+    ("ready", "wanted", "now", "answers", "named"),
+    [
+        ({1}, 1, None, 1, {1}),
+        (set(), 1, None, 1, {1}),
+        ({1, 2}, 2, 1, 2, {2}),
+        ({1}, 2, 1, 1, {1, 2}),
+        (set(), 2, 1, 2, {2}),
+    ],
+)
+def test_an_alias_moves_once_its_new_version_is_ready(
+    ready: set[int], wanted: int, now: int | None, answers: int, named: set[int]
+) -> None:
+    standing = Standing(there=frozenset({1, 2}), ready=frozenset(ready))
+    aliases = Aliases({"a": wanted}, {"a": now} if now else {})
+    made = decide(standing, NONE, NONE, None, None, aliases)
+    assert (made.aliases, made.named) == ({"a": answers}, named)
+
+
+# (ready, wanted, pinned, who answers now) -> who answers; 9 has an alias, 1 is off the disk
+@pytest.mark.parametrize(
+    ("ready", "wanted", "pinned", "answering", "answers"),
+    [
+        ({2, 9}, {2}, None, None, 2),
+        ({1, 9}, {2}, None, None, 1),
+        # Until 2 is ready, also past a pin.
+        ({9}, {2}, None, None, None),
+        ({9}, {2}, 2, None, None),
+        ({9}, {2}, None, 9, 9),
+        ({9}, {2, 9}, None, None, 9),
+        # There is no other.
+        ({9}, {3}, None, None, 9),
+        ({9}, set(), None, None, 9),
+    ],
+)
+def test_what_is_there_for_its_alias_answers_only_where_nothing_else_could(
+    ready: set[int],
+    wanted: set[int],
+    pinned: int | None,
+    answering: int | None,
+    answers: int | None,
+) -> None:
+    standing = Standing(frozenset({2, 9}), NONE, frozenset(ready), answering)
+    made = decide(standing, NONE, frozenset(wanted), pinned, 1, Aliases({"a": 9}))
+    assert made.default == answers
+
+
 SOME = st.frozensets(st.integers(1, 5))
 ONE = st.none() | st.integers(1, 5)
 
@@ -138,6 +186,7 @@ ONE = st.none() | st.integers(1, 5)
     pinned=ONE,
     previous=ONE,
     answering=ONE,
+    named=ONE,
 )
 def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaited(
     there: frozenset[int],
@@ -148,9 +197,16 @@ def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaite
     pinned: int | None,
     previous: int | None,
     answering: int | None,
+    named: int | None,
 ) -> None:
-    made = decide(Standing(there, coming, ready, answering), held, wanted, pinned, previous)
+    aliases = Aliases({"a": named} if named else {})
+    standing = Standing(there, coming, ready, answering)
+    made = decide(standing, held, wanted, pinned, previous, aliases)
     assert made.keep <= {previous}
+    chosen = wanted | made.keep
+    if there & chosen:
+        # What is there for its alias only is as good as not there.
+        ready -= made.named - chosen - {answering}
     if pinned in ready:
         assert made.default == pinned
     elif made.default is None:

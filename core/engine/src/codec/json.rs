@@ -6,12 +6,13 @@
 
 use bytes::Bytes;
 
-mod answer;
+pub(super) mod answer;
 mod data;
-mod document;
+pub(super) mod document;
+pub(super) mod elements;
 pub(crate) mod number;
 mod raw;
-mod request;
+pub(super) mod request;
 pub(crate) mod values;
 
 pub use answer::{InferAnswer, encode_infer};

@@ -203,6 +203,14 @@ impl<'a> OutcomeGuard<'a> {
         }
     }
 
+    /// The version that it went to, where there is one.
+    pub fn version(&self) -> Option<u64> {
+        match &self.place {
+            Place::On(resolved) => Some(resolved.version()),
+            Place::Unasked | Place::Nowhere => None,
+        }
+    }
+
     /// Count the outcome. The record comes back, for the answer names its ids.
     pub fn close(mut self, outcome: std::result::Result<&Answer, &Error>) -> Option<Arc<RequestRecord>> {
         self.done = true;

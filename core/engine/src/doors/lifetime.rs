@@ -394,6 +394,9 @@ mod tests {
             request_timeout: None,
             grpc_compression: Compression::Auto,
             shared_memory: Default::default(),
+            default_model: String::new(),
+            tensorflow_metrics: false,
+            web: Default::default(),
         }
     }
 

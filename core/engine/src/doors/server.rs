@@ -1,6 +1,6 @@
 //! The doors as one thing: bound, started, drained, stopped; and their figures.
 
-use super::{Config, Shared, listen};
+use super::{Config, Shared, Web, listen};
 use crate::figures::{Figures, Totals};
 use crate::metrics;
 use crate::queue::Queue;
@@ -28,7 +28,8 @@ impl Server {
         let http_address = listeners.http.local_addr()?;
         let grpc_address = listeners.grpc.local_addr()?;
         // As they are, where any would do.
-        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), ..config };
+        let web = Web { address: http_address.ip(), ..config.web };
+        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), web, ..config };
         Ok(Server {
             shared: Shared::new(config),
             listeners: parking_lot::Mutex::new(Some(listeners)),
@@ -58,24 +59,9 @@ impl Server {
         self.shared.present.wait_for_none(timeout) || self.shared.in_flight() == 0
     }
 
-    /// What versions did until now, in order of model and version: those of the table that are
-    /// named; or all that were ever asked, after the requests whose names nobody has.
+    /// See [`Shared::figures`].
     pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
-        let table = self.shared.routes.table();
-        let stats = |queue: &Arc<Queue>| queue.stats().clone();
-        let find = |(model, version): &(String, u64)| {
-            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
-        };
-        let mut counted: Vec<Arc<Stats>> = match named {
-            Some(named) => named.iter().filter_map(find).collect(),
-            None => {
-                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
-                all.chain([&self.shared.unresolved]).filter(|one| one.is_asked()).cloned().collect()
-            }
-        };
-        counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
-        counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        counted.iter().map(|one| Figures::of(one)).collect()
+        self.shared.figures(named)
     }
 
     pub fn totals(&self) -> Totals {
@@ -111,6 +97,28 @@ impl Server {
         }
         self.shared.events.close();
         self.shared.observer.close();
+    }
+}
+
+impl Shared {
+    /// What versions did until now, in order of model and version: those of the table that are
+    /// named; or all that were ever asked, after the requests whose names nobody has.
+    pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
+        let table = self.routes.table();
+        let stats = |queue: &Arc<Queue>| queue.stats().clone();
+        let find = |(model, version): &(String, u64)| {
+            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
+        };
+        let mut counted: Vec<Arc<Stats>> = match named {
+            Some(named) => named.iter().filter_map(find).collect(),
+            None => {
+                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
+                all.chain([&self.unresolved]).filter(|one| one.is_asked()).cloned().collect()
+            }
+        };
+        counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        counted.iter().map(|one| Figures::of(one)).collect()
     }
 }
 

@@ -122,24 +122,19 @@ pub fn directed<T>(shared: &Shared, method: &Method, path: &str, outcome: Result
 fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
     const INFER: &str = "inference is POST /v2/models/NAME/infer";
     const HEALTH: &str = "health is GET /v2/health/live and /v2/health/ready";
-    let (first, rest) = path.strip_prefix('/')?.split_once('/').unwrap_or((&path[1..], ""));
+    let first = path.strip_prefix('/')?.split('/').next()?;
     let words = match first {
         "metrics" => format!("Prometheus's figures are /metrics of {}", ports.admin_words()),
-        "docs" | "redoc" | "swagger" | "openapi.json" => format!(
-            "GET / says where things are; the control API's description is /api/openapi.json of {}",
+        "redoc" | "swagger" => format!(
+            "the calls are described in GET /docs and /openapi.json, the control API in /api/openapi.json \
+             of {}",
             ports.admin_words()
         ),
         "api" | "admin" => format!("control is on {}", ports.admin_words()),
-        "health" | "healthz" | "livez" | "readyz" | "live" | "ready" | "ping" | "status" => HEALTH.into(),
+        "healthz" | "livez" | "readyz" | "live" | "ready" | "status" => HEALTH.into(),
         "predict" | "predictions" | "infer" => INFER.into(),
-        "invocations" => format!("MLflow's and SageMaker's /invocations is not served; {INFER}"),
-        "models" if method == Method::POST => INFER.into(),
+        "models" if method == Method::POST => format!("{INFER}, or MLflow's /models/NAME/invocations"),
         "models" => "the models' names are GET /v2/models".into(),
-        "v1" if rest.starts_with("models") => format!(
-            "TensorFlow Serving's and KServe's V1 protocol is not served; {INFER}, and metadata is \
-             GET /v2/models/NAME"
-        ),
-        "v1" => format!("no /v1 protocol is served; {INFER}"),
         "inference.GRPCInferenceService"
         | "tensorflow.serving.PredictionService"
         | "tensorflow.serving.ModelService"
@@ -159,15 +154,11 @@ mod tests {
     fn the_well_known_paths_of_others_say_where_to_go() {
         for (path, part) in [
             ("/metrics", "/metrics of the admin port, 82"),
-            ("/docs", "/api/openapi.json of the admin port, 82"),
+            ("/swagger", "/api/openapi.json of the admin port, 82"),
             ("/api/v1/models", "control is on the admin port, 82"),
-            ("/health", "/v2/health/ready"),
             ("/healthz", "/v2/health/ready"),
             ("/predict", "/v2/models/NAME/infer"),
             ("/predictions/x", "/v2/models/NAME/infer"),
-            ("/invocations", "/v2/models/NAME/infer"),
-            ("/v1/models/m:predict", "V1 protocol is not served"),
-            ("/v1/chat/completions", "no /v1 protocol is served"),
             ("/models", "/v2/models"),
             ("/inference.GRPCInferenceService/ModelInfer", "port 81"),
         ] {
@@ -177,7 +168,9 @@ mod tests {
         for path in ["/", "", "*", "/favicon.ico", "/metricsx", "/v2x", "//metrics"] {
             assert_eq!(directions(PORTS, &Method::GET, path), None, "{path}");
         }
-        assert!(directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2"));
+        assert!(
+            directions(PORTS, &Method::POST, "/models/m").unwrap().contains("POST /v2/models/NAME/infer, or")
+        );
         let nameless = Ports { admin: 0, ..PORTS };
         assert!(directions(nameless, &Method::GET, "/metrics").unwrap().ends_with("of the admin port"));
     }

@@ -59,6 +59,9 @@ fn config() -> Config {
         request_timeout: None,
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
+        default_model: String::new(),
+        tensorflow_metrics: false,
+        web: Default::default(),
     }
 }
 
@@ -82,7 +85,12 @@ impl World {
             described: None,
             labels: None,
         };
-        let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![] };
+        let signature = Signature {
+            inputs: vec![spec("x")],
+            outputs: vec![spec("y")],
+            left_out: vec![],
+            ..Signature::default()
+        };
         let options = Options { max_rows: 4, max_queue_requests: 3, ..Options::default() };
         let queue = Queue::new(Stats::new("m", 7), signature, options, Some(Permits::new(1)));
         let shared = Shared::new(config());

@@ -10,7 +10,7 @@ pub mod words;
 pub use draw::Key;
 pub use route::{Resolved, Route, Shadow, Why};
 pub use table::Table;
-pub use version::{Reference, is_alias, parse_version};
+pub use version::{Reference, alias, parse_version};
 
 use crate::error::Result;
 use arc_swap::ArcSwap;
@@ -77,6 +77,14 @@ impl Routes {
     ) -> Vec<Result<Resolved>> {
         let table = self.table.load();
         asked.into_iter().map(|one| table.resolve(one, key, None)).collect()
+    }
+
+    /// The name of the one model that there is.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none or are several, `Unavailable` while the models are not known yet.
+    pub fn only_model(&self) -> Result<String> {
+        self.table.load().only_model()
     }
 
     /// Whether what is named answers now.

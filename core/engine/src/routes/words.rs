@@ -19,6 +19,15 @@ where
     format!("Request for unknown model: '{}' is not found{hint}", shown(model))
 }
 
+/// For requests that name no model, where there are `count`.
+pub fn no_default_model(count: usize) -> String {
+    let found = match count {
+        0 => "there is no model yet".to_owned(),
+        count => format!("there are {count} models, and the setting mlflow.default_model names none of them"),
+    };
+    format!("Request for unknown model: none is named, and {found}; name one: /models/NAME/invocations")
+}
+
 pub fn unavailable_model(model: &str, why: &str) -> String {
     format!("Request for unavailable model: '{}': {why}", shown(model))
 }

@@ -90,6 +90,16 @@ def test_a_pin_takes_its_version_in_and_ends_without_a_trace() -> None:
     assert overrides.pin(Overrides(pin=2), None, wanted=True) == NOTHING
 
 
+def test_an_alias_takes_its_version_in_and_ends_without_a_trace() -> None:
+    out = overrides.unload(NOTHING, 2, "both", DISK)
+    current = overrides.alias(out, "stable", 2, wanted=True)
+    assert current == Overrides(aliases={"stable": 2})
+    assert overrides.alias(out, "stable", 2, wanted=False).versions == {2}
+    moved = overrides.alias(current, "stable", 1, wanted=True)
+    assert overrides.alias(moved, "other", 2, wanted=True).aliases == {"stable": 1, "other": 2}
+    assert overrides.alias(moved, "stable", None, wanted=True) == NOTHING
+
+
 def test_who_answered_before_is_remembered_one_step_back() -> None:
     current = overrides.answer(NOTHING, 1, 10.0)
     assert (current.answered, current.previous) == (1, None)
@@ -107,6 +117,7 @@ OVERRIDES = st.builds(
     answered=st.none() | VERSIONS,
     previous=st.none() | VERSIONS,
     kept_until=st.floats(0, 1e11),
+    aliases=st.dictionaries(st.text(), VERSIONS, max_size=3),
 )
 
 

@@ -27,6 +27,7 @@ from serving.models.desired.choosing import desired
 from serving.models.desired.policy import Limits
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
+from serving.rollout.plan import Aliases
 from tests.unit.models.desired.whole_policy import next_actions
 
 
@@ -156,6 +157,8 @@ class World:
                 self.said[verb] = next(iter(versions), None)
             case "out" | "extra":
                 self.said[verb] = versions
+            case "aliases":
+                self.said[verb] = Aliases({f"a{number}": number for number in versions})
             case "wanted" | "unwanted":
                 self.said["wanted"] = verb == "wanted"
             case "exact":
@@ -699,6 +702,58 @@ def test_a_pin_to_a_version_that_is_not_there_wants_nothing() -> None:
     """)
 
 
+def test_what_an_alias_names_is_loaded_last_and_does_nobody_elses_work() -> None:
+    check(f"""
+        > aliases 1
+        > disk 1 2
+          add 2
+          add 1
+          load 2
+        > ready 2
+          load 1
+        > ready 1
+        > disk 1 2 3
+          add 3
+          annotate 2: answers until version 3 is ready
+          load 3
+        > fails 3
+          clear 2
+        > config B
+          add 3@B
+          add 1@B
+          annotate 2: answers until version 3 is ready
+          annotate 1: {policy.RECONFIGURING}
+          discard 3
+          load 3@B
+        > ready 3@B
+          unload 2
+          load 1@B
+        > ready 1@B
+          unload 1
+        > aliases
+          unload 1@B
+    """)
+
+
+def test_an_unloaded_version_waits_for_its_stand_in_and_not_for_an_alias() -> None:
+    check("""
+        > aliases 1
+        > disk 1 2 3
+          add 3
+          add 1
+          load 3
+        > ready 3
+          load 1
+        > ready 1
+        > out 3
+          add 2
+          annotate 3: unloaded by command as soon as version 2 is ready
+          load 2
+        > ready 2
+          unload 3
+    """)
+
+
 def test_what_answered_before_stays_as_long_as_it_is_kept_and_on_disk() -> None:
     check(f"""
         > disk 1
@@ -897,6 +952,11 @@ class PolicyMachine(RuleBasedStateMachine):
     )
     def change_policy(self, kind: str, latest: int, some: set[int]) -> None:
         self.world.policy = VersionPolicy(kind, latest, tuple(sorted(some)))
+        self.settle()
+
+    @rule(some=NUMBERS)
+    def name_versions(self, some: set[int]) -> None:
+        self.world.said["aliases"] = Aliases({f"a{number}": number for number in some})
         self.settle()
 
     @rule(config=st.sampled_from("AB"))

@@ -11,9 +11,9 @@ use crate::tensor::{Datatype, TensorSpec};
 use bytes::Bytes;
 
 /// Raw bytes of data that are written between two looks at the room there is.
-const STRETCH: usize = 16 << 10;
+pub(in crate::codec) const STRETCH: usize = 16 << 10;
 /// The most that a byte of a string becomes, a control character.
-const ESCAPED: usize = 6;
+pub(in crate::codec) const ESCAPED: usize = 6;
 
 /// The REST answer of inference.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub fn encode_infer(
 }
 
 /// For what closes a list or an object.
-const ENDS: usize = 8;
+pub(in crate::codec) const ENDS: usize = 8;
 
 fn put_head(out: &mut Vec<u8>, head: &AnswerHead) {
     out.extend_from_slice(b"{\"model_name\":");
@@ -115,7 +115,7 @@ fn tensor_room(output: &OutputTensor) -> usize {
 }
 
 /// Bytes of a tensor's data that an answer has at the very least: an element and its comma.
-fn least(output: &OutputTensor) -> usize {
+pub(in crate::codec) fn least(output: &OutputTensor) -> usize {
     let raw = output.data.len();
     match (output.binary, output.datatype.size()) {
         (true, _) => raw,
@@ -126,7 +126,7 @@ fn least(output: &OutputTensor) -> usize {
 }
 
 /// The most characters that a raw byte of an element becomes, its comma included.
-fn most(datatype: Datatype) -> usize {
+pub(in crate::codec) fn most(datatype: Datatype) -> usize {
     match datatype {
         Datatype::Bool => 6,
         Datatype::Int8 => 5,
@@ -139,7 +139,7 @@ fn guess(head: &AnswerHead, outputs: &[OutputTensor]) -> usize {
     outputs.iter().map(guess_output).fold(head_room(head) + ENDS, usize::saturating_add)
 }
 
-fn guess_output(output: &OutputTensor) -> usize {
+pub(in crate::codec) fn guess_output(output: &OutputTensor) -> usize {
     let data = output.data.len();
     let text = match output.datatype {
         _ if output.binary => data,
@@ -201,7 +201,11 @@ fn strings(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
 }
 
 /// Room for the next part of a list, behind a comma where it is not the first.
-fn comma<'b>(buffer: &'b mut AnswerBuf<'_>, i: usize, room: usize) -> Result<&'b mut Vec<u8>> {
+pub(in crate::codec) fn comma<'b>(
+    buffer: &'b mut AnswerBuf<'_>,
+    i: usize,
+    room: usize,
+) -> Result<&'b mut Vec<u8>> {
     let out = buffer.room(room + ENDS)?;
     if i > 0 {
         out.push(b',');

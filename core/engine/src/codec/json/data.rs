@@ -1,73 +1,14 @@
 //! The `data` array of one input: leaves in order, to raw little-endian bytes.
 
-use super::document::{Document, MAX_DEPTH, cut, kind, too_deep};
+use super::document::{Document, MAX_DEPTH, Plain, Words, cut, kind};
+use super::elements::{Elements, Leaves};
 use super::number;
 use crate::admission::Reservation;
 use crate::codec::bytes_tensor;
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::tensor::{Datatype, shown};
-use bytes::Bytes;
 use jiter::Peek;
 use smallvec::SmallVec;
-
-/// An input's data as converted: raw bytes and the number of elements.
-pub(super) struct Leaves {
-    pub(super) data: Bytes,
-    pub(super) count: usize,
-}
-
-/// Where the elements of one input go: counted before there is room for them.
-pub(super) struct Elements<'h> {
-    out: Vec<u8>,
-    expected: usize,
-    room: usize,
-    held: &'h mut Reservation,
-}
-
-impl<'h> Elements<'h> {
-    /// `expected` elements and at most `room` bytes of text are to come.
-    pub(super) fn new(expected: usize, room: usize, held: &'h mut Reservation) -> Self {
-        Elements { out: Vec::new(), expected, room, held }
-    }
-
-    /// Room for elements of `size` bytes: one takes two characters, itself and what comes after
-    /// it. As much as shape and text agree on.
-    fn expect_fixed(&mut self, size: usize) -> Result<()> {
-        self.grow(self.expected.min(self.room / 2 + 1).saturating_mul(size))
-    }
-
-    fn expect_strings(&mut self) -> Result<()> {
-        self.grow(self.room.min(self.expected.saturating_mul(16)))
-    }
-
-    #[inline]
-    fn room(&mut self, more: usize) -> Result<&mut Vec<u8>> {
-        if self.out.capacity() - self.out.len() < more {
-            self.grow(more.max(self.out.len()))?;
-        }
-        Ok(&mut self.out)
-    }
-
-    fn grow(&mut self, more: usize) -> Result<()> {
-        let before = self.out.capacity();
-        self.held.take((self.out.len().saturating_add(more)).saturating_sub(before))?;
-        self.out.try_reserve_exact(more).map_err(|_| memory::none_left())
-    }
-
-    /// Gives back what a shape promised and the data did not bring, so that many
-    /// inputs of one request cannot each hold the room of all its text.
-    fn finish(mut self, count: usize) -> Leaves {
-        if self.out.capacity() / 2 > self.out.len()
-            && let Ok(mut exact) = memory::room(self.out.len())
-        {
-            exact.extend_from_slice(&self.out);
-            self.held.give_back(self.out.capacity() - exact.capacity());
-            self.out = exact;
-        }
-        Leaves { data: self.out.into(), count }
-    }
-}
 
 /// Reads the array the document is at into `out`. `depth` containers are open already.
 ///
@@ -80,9 +21,10 @@ pub(super) fn read(
     tensor: &str,
     datatype: Datatype,
     depth: usize,
-    out: Elements<'_>,
+    out: Elements,
+    held: &mut Reservation,
 ) -> Result<Leaves> {
-    let mut walk = Walk { document, tensor, datatype, depth };
+    let mut walk = Walk { document, tensor, datatype, depth, held };
     match datatype {
         Datatype::Bool => walk.fixed(out, |walk, peek| walk.boolean(peek)),
         Datatype::Uint8 => walk.fixed(out, |walk, peek| Ok(walk.integer::<u8>(peek)?.to_le_bytes())),
@@ -108,34 +50,35 @@ struct Walk<'w, 'j> {
     tensor: &'w str,
     datatype: Datatype,
     depth: usize,
+    held: &'w mut Reservation,
 }
 
 impl<'j> Walk<'_, 'j> {
     fn fixed<const N: usize>(
         &mut self,
-        mut out: Elements<'_>,
+        mut out: Elements,
         leaf: impl Fn(&mut Self, Peek) -> Result<[u8; N]>,
     ) -> Result<Leaves> {
-        out.expect_fixed(N)?;
+        out.expect_fixed(N, self.held)?;
         let count = self.leaves(|walk, peek| {
             let element = leaf(walk, peek)?;
-            out.room(N)?.extend_from_slice(&element);
+            out.room(N, walk.held)?.extend_from_slice(&element);
             Ok(())
         })?;
-        Ok(out.finish(count))
+        Ok(out.finish(count, self.held))
     }
 
-    fn strings(&mut self, mut out: Elements<'_>) -> Result<Leaves> {
-        out.expect_strings()?;
+    fn strings(&mut self, mut out: Elements) -> Result<Leaves> {
+        out.expect_strings(self.held)?;
         let count = self.leaves(|walk, peek| {
             if peek != Peek::String {
                 return Err(walk.unfit(peek));
             }
             let text = walk.document.known_string()?.as_bytes();
-            bytes_tensor::push(out.room(bytes_tensor::room(text))?, text);
+            bytes_tensor::push(out.room(bytes_tensor::room(text), walk.held)?, text);
             Ok(())
         })?;
-        Ok(out.finish(count))
+        Ok(out.finish(count, self.held))
     }
 
     /// Calls `leaf` for every element, in order, and counts them. Arrays may nest
@@ -184,7 +127,7 @@ impl<'j> Walk<'_, 'j> {
 
     fn enter(&mut self, nest: &mut Nest) -> Result<Option<Peek>> {
         if self.depth + nest.open.len() >= MAX_DEPTH {
-            return Err(too_deep());
+            return Err(Plain::too_deep());
         }
         nest.open.push(0);
         self.document.known_array()

@@ -24,7 +24,7 @@ pub(crate) fn fp64(text: &str) -> Option<f64> {
 /// Going by way of FP64 rounds twice, which goes wrong only where the first
 /// rounding ends exactly in the middle of two FP32.
 #[inline]
-pub(super) fn fp32(text: &str) -> Option<f32> {
+pub(crate) fn fp32(text: &str) -> Option<f32> {
     match short(text) {
         Some(value) if value.to_bits() & SPARE != MIDDLE => Some(value as f32),
         _ => text.parse().ok().filter(|value: &f32| value.is_finite() || !has_digits(text)),

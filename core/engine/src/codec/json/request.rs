@@ -1,13 +1,13 @@
 //! An inference request's JSON, and the binary tensors after it.
 
-use super::data::{self, Elements, Leaves};
-use super::document::{Document, kind};
+use super::data;
+use super::document::{Document, kind, parsing};
+use super::elements::{Elements, Leaves};
 use crate::admission::Reservation;
 use crate::codec::place::Placing;
 use crate::codec::protobuf::{no_sequences, no_shared_classes, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, MAX_RANK, Shape, elements, shown};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use jiter::Peek;
 const TENSOR_DEPTH: usize = 3;
 
 /// Of UTF-8: some write it, nobody needs it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(in crate::codec) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Decodes a request. `body` is the JSON, `binary` what follows it (empty where
 /// there is nothing); `model` is named in errors, and the request's own model
@@ -40,14 +40,10 @@ pub fn decode_infer(
     }
     let text = std::str::from_utf8(body)
         .map_err(|_| Error::bad("failed to parse the request JSON buffer: it is not valid UTF-8"))?;
-    let escaped = escaped(body);
-    held.take(escaped)?;
-    // The parser grows by itself, and takes no error from the allocator.
-    drop(memory::room::<u8>(escaped.saturating_mul(2))?);
-    let document = Document::new(text, stop);
-    let request = Decoder { model, document, binary, len: text.len(), held, stop }.whole();
-    held.give_back(escaped);
-    request
+    parsing(body, held, |held| {
+        let document = Document::new(text, stop);
+        Decoder { model, document, binary, len: text.len(), held, stop }.whole()
+    })
 }
 
 #[cold]
@@ -57,14 +53,6 @@ fn no_body() -> Error {
          inputs: {\"inputs\": [{\"name\": ..., \"datatype\": ..., \"shape\": [...], \"data\": [...]}]}",
     )
 }
-
-/// Bytes that the parser may need beside the text: it copies a string that has escapes.
-fn escaped(body: &[u8]) -> usize {
-    if body.len() > LITTLE && body.contains(&b'\\') { body.len() } else { 0 }
-}
-
-/// Not worth the counting.
-const LITTLE: usize = 64 << 10;
 
 struct Decoder<'a> {
     model: &'a str,
@@ -369,7 +357,7 @@ fn read_data(
     held: &mut Reservation,
 ) -> Result<Leaves> {
     let expected = shape.and_then(|shape| elements(name, shape).ok()).unwrap_or(16);
-    data::read(document, name, datatype, TENSOR_DEPTH, Elements::new(expected, room, held))
+    data::read(document, name, datatype, TENSOR_DEPTH, Elements::new(expected, room), held)
 }
 
 fn lacks(name: &str, key: &str) -> Error {

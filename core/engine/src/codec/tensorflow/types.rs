@@ -46,8 +46,13 @@ pub(super) fn number_of(datatype: Datatype) -> u8 {
     found.and_then(|(number, ..)| u8::try_from(*number).ok()).unwrap_or_default()
 }
 
-pub(super) fn name_of(datatype: Datatype) -> &'static str {
+pub(in crate::codec) fn name_of(datatype: Datatype) -> &'static str {
     TYPES.iter().find(|(.., known)| *known == datatype).map_or("DT_INVALID", |(_, name, _)| name)
+}
+
+/// As errors of examples call it: `float` for `DT_FLOAT`.
+pub(super) fn plain_name_of(datatype: Datatype) -> String {
+    name_of(datatype).trim_start_matches("DT_").to_ascii_lowercase()
 }
 
 /// Of a type that no tensor here has, as errors call it.

@@ -3,6 +3,7 @@
 use super::protocol::Protocol;
 use crate::codec::answer::Answer;
 use crate::codec::compression::Encoding;
+use crate::codec::json as json_body;
 use crate::doors::Shared;
 use crate::doors::grpc::wire::answer::write_status;
 use crate::error::{Error, ErrorCode};
@@ -15,13 +16,19 @@ use http_body_util::Full;
 
 /// The length of the JSON before binary tensors.
 pub const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// The version that answered.
+const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 
-pub fn success(answer: Answer) -> Response<Full<Bytes>> {
+/// `version`: to be told in the head.
+pub fn success(answer: Answer, version: Option<u64>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(answer.body));
     let headers = response.headers_mut();
+    if let Some(version) = version {
+        headers.insert(MODEL_VERSION, HeaderValue::from(version));
+    }
     match answer.json_len {
         None => {
             headers.insert(CONTENT_TYPE, JSON);
@@ -60,10 +67,11 @@ pub fn failed(
         }
     };
     shared.report(Door::Http, id, model, error);
-    let mut response = Response::new(Full::new((protocol.error)(&error.message)));
+    let (body, kind) = (protocol.error)(error);
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = (protocol.status)(error.code);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CONTENT_TYPE, kind);
     ids::put(headers, id);
     match error.code {
         ErrorCode::Full | ErrorCode::Unavailable => {
@@ -83,6 +91,11 @@ pub fn failed(
         _ => {}
     }
     response
+}
+
+/// An error's words as most protocols over HTTP have them.
+pub fn json_error(error: &Error) -> (Bytes, HeaderValue) {
+    (json_body::error(&error.message), JSON)
 }
 
 pub fn json(body: Bytes) -> Response<Full<Bytes>> {

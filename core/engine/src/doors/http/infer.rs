@@ -1,16 +1,18 @@
 //! Inference over HTTP, whichever protocol's.
 
 use super::answer::{failed, success};
-use super::protocol::{Bodies, Named, Protocol};
+use super::cloud_event;
+use super::protocol::{self, Bodies, Named, Protocol};
 use super::request::read;
 use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Encode};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload};
+use crate::doors::calls::{self, Call};
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::lifetime::Busy;
-use crate::doors::{Io, Shared, put_trace};
+use crate::doors::{Io, Shared, put_trace, within};
 use crate::error::Result;
 use crate::ids;
 use crate::observe::trace::Context;
@@ -60,16 +62,21 @@ pub async fn answer(
     guard.named(&named.model);
     let reference = Reference { model: &named.model, version: &named.version };
     let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
+    let is_event = bodies.events && cloud_event::is_event(request.headers());
     let outcome = infer_once(io, asked, request, &mut guard, busy).await;
     if outcome.is_err() {
         guard.refused(reference, asked.key);
     }
+    let version = guard.version().filter(|_| bodies.tells_version);
     let record = guard.close(outcome.as_ref());
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
-        Ok(answer) => success(answer),
+        Ok(answer) => success(answer, version),
         Err(error) => failed(shared, protocol, id, &named.model, &error),
     };
+    if is_event && response.status().is_success() {
+        cloud_event::put(response.headers_mut(), &named.model);
+    }
     if let Some(record) = &record {
         ids::put(response.headers_mut(), record.request_id());
         put_trace(response.headers_mut(), record);
@@ -95,7 +102,7 @@ async fn infer_once(
         record.received(data.len());
     }
     let came = reservation.bytes();
-    let (mut decoded, mut reservation) =
+    let ((mut decoded, form), mut reservation) =
         decode(shared, asked, head, data, deadline, reservation, guard).await?;
     decoded.model = reference.model.into();
     decoded.version = reference.version.to_owned();
@@ -105,13 +112,13 @@ async fn infer_once(
         reservation.give_back(came);
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
-    let encode = Encode { form: bodies.form, encoding };
+    let encode = Encode { form, encoding };
     let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
 /// A request, and what it holds of the budget: `held` and what was converted.
-type Decoded = (InferRequest, Reservation);
+type Decoded = (protocol::Decoded, Reservation);
 
 async fn decode(
     shared: &Shared,
@@ -122,8 +129,16 @@ async fn decode(
     mut held: Reservation,
     guard: &mut OutcomeGuard<'_>,
 ) -> Result<Decoded> {
-    let body = (bodies.split)(head.as_deref(), data)?;
-    let queue = if body.needs_signature { Some(guard.resolve(reference, key)?) } else { None };
+    let mut body = (bodies.split)(head.as_deref(), data)?;
+    let queue = if body.needs_signature {
+        let resolved = guard.resolve(reference, key);
+        Some(resolved.map_err(|error| bodies.form.refusal(error, &undecoded(reference), None))?)
+    } else {
+        None
+    };
+    if let Some(path) = body.made_by {
+        (body.text, held) = Box::pin(made(shared, path, body.text, deadline, held)).await?;
+    }
     let bytes = body.text.len();
     if bytes <= DECODE_INLINE {
         let signature = queue.as_deref().map(Queue::signature);
@@ -135,4 +150,26 @@ async fn decode(
         (bodies.decode)(stop, &model, body, signature, held)
     };
     Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
+}
+
+/// The text that whoever pulls calls makes of a body, which `held` counts; it counts itself, and what
+/// the body took is counted until it is decoded.
+async fn made(
+    shared: &Shared,
+    path: &'static str,
+    body: Bytes,
+    deadline: Option<Instant>,
+    held: Reservation,
+) -> Result<(Bytes, Reservation)> {
+    let mut next = held.another();
+    next.take(held.bytes())?;
+    let (call, text) = Call::new((Door::Http, "POST"), path, Vec::new(), body, held)?;
+    shared.calls.push(call)?;
+    Ok((within(deadline, text, calls::outcome).await?, next))
+}
+
+/// What is known of a request before its body is read.
+fn undecoded(reference: Reference<'_>) -> InferRequest {
+    let (model, version) = (reference.model.into(), reference.version.to_owned());
+    InferRequest { model, version, ..InferRequest::default() }
 }

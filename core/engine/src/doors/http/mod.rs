@@ -1,11 +1,17 @@
 //! The HTTP door: what the tables of protocols name, over HTTP/1.1 and h2c.
 
 mod answer;
+mod cloud_event;
+mod cors;
 mod infer;
+mod mlflow;
+mod monitoring;
 mod oip;
 mod others;
 mod protocol;
 mod request;
+mod tensorflow;
+mod web;
 
 use super::incoming::Incoming;
 use super::lifetime::Busy;
@@ -14,6 +20,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use answer::in_grpc;
 use bytes::Bytes;
+use cors::Cors;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::Full;
@@ -23,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 1] = [&oip::PROTOCOL];
+static PROTOCOLS: [&Protocol; 4] = [&oip::PROTOCOL, &tensorflow::PROTOCOL, &mlflow::PROTOCOL, &web::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.
@@ -38,8 +45,14 @@ pub async fn handle(
     let client_id = ids::from_client(request.headers()).map(str::to_owned);
     let http1 = request.version() <= Version::HTTP_11;
     let grpc = signpost::is_grpc(&request);
-    let (protocol, target) =
-        if grpc { (&oip::PROTOCOL, Err(signpost::wrong_door(shared))) } else { target(shared, &request) };
+    let cors = Cors::of(&shared.config.web.cors_origins, &request);
+    let (protocol, target) = if grpc {
+        (&oip::PROTOCOL, Err(signpost::wrong_door(shared)))
+    } else if cors.is_preflight() {
+        (&oip::PROTOCOL, Ok((Kind::Local(cors::preflight), Named::default())))
+    } else {
+        target(shared, &request)
+    };
     let id = client_id.as_deref();
     let mut response = match target {
         Ok((Kind::Infer(bodies), named)) => {
@@ -53,6 +66,7 @@ pub async fn handle(
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
     }
+    cors.put(response.headers_mut());
     // On a draining server a kept-alive connection ends with the answer it waits for;
     // so does one whose body was refused unread.
     if http1 && (busy.is_unread() || *shared.draining.borrow()) {
@@ -65,9 +79,20 @@ pub async fn handle(
 fn target<B>(shared: &Shared, request: &Request<B>) -> (&'static Protocol, Result<(Kind, Named)>) {
     let (method, path) = (request.method(), request.uri().path());
     let found = PROTOCOLS.iter().find_map(|&protocol| Some((protocol, protocol.find(method, path)?)));
-    let (protocol, target) =
-        found.unwrap_or_else(|| (PROTOCOLS[0], Err(Error::new(ErrorCode::NotFound, "Not Found"))));
-    let target = signpost::directed(shared, method, path, target)
-        .and_then(|target| expectation::check(request).map(|()| target));
+    let (protocol, target) = found.unwrap_or_else(|| {
+        let nobody = Err(Error::new(ErrorCode::NotFound, "Not Found"));
+        (PROTOCOLS[0], signpost::directed(shared, method, path, nobody))
+    });
+    let target = target
+        .and_then(|target| expectation::check(request).map(|()| target))
+        .and_then(|target| with_model(shared, target));
     (protocol, target)
+}
+
+/// Inference whose path names no model is the default one's.
+fn with_model(shared: &Shared, (kind, mut named): (Kind, Named)) -> Result<(Kind, Named)> {
+    if matches!(kind, Kind::Infer(_)) && named.model.is_empty() {
+        named.model = shared.default_model()?;
+    }
+    Ok((kind, named))
 }

@@ -1,11 +1,11 @@
 //! The Open Inference Protocol's paths and bodies, with the binary tensors of Triton's.
 
-use super::answer::{JSON_LENGTH, health};
-use super::protocol::{Bodies, Kind, Named, Protocol, Row, Split, Verb};
+use super::answer::{JSON_LENGTH, health, json_error};
+use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Row, Split, Verb, Version};
 use super::request::header_text;
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split as Body};
-use crate::codec::{InferRequest, json, names};
+use crate::codec::{json, names};
 use crate::doors::Shared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::routes::Reference;
@@ -25,20 +25,34 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Get, "/v2/health/ready", Kind::Local(ready)),
         row(Verb::Get, "/v2/models/{model}/ready", Kind::Local(model_ready)),
         row(Verb::Get, "/v2/models/{model}/versions/{version}/ready", Kind::Local(model_ready)),
+        row(Verb::Get, "/v2/models/{model}/openapi.json", Kind::Page),
         row(Verb::Any, "/v2/models/{model}/versions/{version}/**", Kind::Call),
         row(Verb::Any, "/v2/models/{model}/versions/**", Kind::Nowhere(no_version)),
         row(Verb::Any, "/v2/**", Kind::Call),
-        row(Verb::Any, "/", Kind::Call),
     ],
+    any_case: false,
     status: status::http_status,
-    error: json::error,
+    error: json_error,
     name: names::encoded_model,
+    version,
+    wrong_verb: Some(wrong_verb),
 };
 
-static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer };
+static BODIES: Bodies =
+    Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false, events: true };
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
     Row { verb, pattern, kind }
+}
+
+/// Its paths have no labels.
+fn version(found: Version<'_>) -> Result<String> {
+    let (Version::Number(text) | Version::Label(text)) = found;
+    Ok(text.to_owned())
+}
+
+fn wrong_verb(needed: &str) -> Error {
+    Error::new(ErrorCode::MethodNotAllowed, format!("Method Not Allowed: use {needed}"))
 }
 
 fn no_version(text: &str) -> Error {
@@ -81,9 +95,15 @@ fn head(headers: &HeaderMap) -> Result<Option<String>> {
 
 fn split(json_length: Option<&str>, data: Bytes) -> Result<Split> {
     Ok(match binary::split(json_length, data)? {
-        Body::Json(text) => Split { text, binary: Bytes::new(), needs_signature: false },
-        Body::Mixed { json, binary } => Split { text: json, binary, needs_signature: false },
-        Body::Raw(binary) => Split { text: Bytes::new(), binary, needs_signature: true },
+        Body::Json(text) => {
+            Split { text, binary: Bytes::new(), needs_signature: false, is_table: false, made_by: None }
+        }
+        Body::Mixed { json, binary } => {
+            Split { text: json, binary, needs_signature: false, is_table: false, made_by: None }
+        }
+        Body::Raw(binary) => {
+            Split { text: Bytes::new(), binary, needs_signature: true, is_table: false, made_by: None }
+        }
     })
 }
 
@@ -93,11 +113,12 @@ fn decode(
     body: Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
-) -> Result<InferRequest> {
-    match signature {
+) -> Result<Decoded> {
+    let request = match signature {
         Some(signature) => json::decode_raw_binary(model, signature, body.binary),
         None => json::decode_infer(stop, model, &body.text, body.binary, held),
-    }
+    }?;
+    Ok((request, &json::InferAnswer))
 }
 
 #[cfg(test)]
@@ -123,15 +144,9 @@ mod tests {
 
     #[test]
     fn what_a_path_names_is_found_whatever_is_beside_it() {
-        for path in [
-            "/",
-            "/v2",
-            "/v2/",
-            "/v2/x",
-            "/v2/models/..",
-            "/v2/models/m/versions/3/stats",
-            "/v2/models/m/infer/",
-        ] {
+        for path in
+            ["/v2", "/v2/", "/v2/x", "/v2/models/..", "/v2/models/m/versions/3/stats", "/v2/models/m/infer/"]
+        {
             assert!(matches!(found(&Method::PUT, path), Some(Ok((Kind::Call, _)))), "{path}");
         }
         let (kind, named) = found(&Method::POST, "/v2/models/a%20b/versions/007/infer").unwrap().unwrap();

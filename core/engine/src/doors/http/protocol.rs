@@ -9,22 +9,31 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
 use crate::tensor::Signature;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 
 #[derive(Debug)]
 pub struct Protocol {
     /// The first whose pattern matches says what a path is.
     pub rows: &'static [Row],
+    /// Whether letters of a path may be large or small, but for the names in it.
+    pub any_case: bool,
     pub status: fn(ErrorCode) -> StatusCode,
-    /// The body of an error, of its words.
-    pub error: fn(&str) -> Bytes,
+    /// The body of an error, and of which type it is.
+    pub error: fn(&Error) -> (Bytes, HeaderValue),
     /// A model's name out of a path, as it came.
     pub name: fn(&str) -> Result<String>,
+    /// A version out of a path, as routes take it.
+    pub version: fn(Version<'_>) -> Result<String>,
+    /// For a path that is asked with another verb than the one it takes. Where there is none the rows
+    /// below are looked at.
+    pub wrong_verb: Option<fn(&str) -> Error>,
 }
 
-/// In a pattern `{model}` stands for any segment, `{version}` for one of digits, and `**` at the
-/// end for any number of them.
+/// In a pattern `{model}` stands for any segment, `{name}` for a model's name in one that is not empty
+/// and has no colon, `{label}` for such a one that names a version, `{version}` for one of digits,
+/// `{model}@{label}` for two in one segment, and `**` at the end for any number of segments. Behind a name
+/// in braces may follow what ends the segment, as in `{name}:predict`.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub verb: Verb,
@@ -48,6 +57,10 @@ pub enum Kind {
     Local(fn(&Shared, &Named) -> Result<Response<Full<Bytes>>>),
     /// Answered, or refused, by whoever pulls calls.
     Call,
+    /// `/`: the same, but that browsers are sent on to a page.
+    Entrance,
+    /// For browsers: only to who names this server; a file, or else as `Call`.
+    Page,
     /// Refused with the error that is made of the first segment of `**`.
     Nowhere(fn(&str) -> Error),
 }
@@ -59,9 +72,17 @@ pub struct Bodies {
     pub head: fn(&HeaderMap) -> Result<Option<String>>,
     pub split: fn(Option<&str>, Bytes) -> Result<Split>,
     /// The signature is there where the split body asked for it.
-    pub decode: fn(&Stop, &str, Split, Option<&Signature>, &mut Reservation) -> Result<InferRequest>,
+    pub decode: fn(&Stop, &str, Split, Option<&Signature>, &mut Reservation) -> Result<Decoded>,
+    /// In whose words requests are refused before they are decoded.
     pub form: &'static dyn Form,
+    /// Whether an answer's head tells which version gave it, because its body doesn't.
+    pub tells_version: bool,
+    /// Whether a request may be a CloudEvent, which is answered with one.
+    pub events: bool,
 }
+
+/// A request, and how the answer to it looks.
+pub type Decoded = (InferRequest, &'static dyn Form);
 
 /// A body before it is decoded.
 #[derive(Debug)]
@@ -70,6 +91,18 @@ pub struct Split {
     pub text: Bytes,
     pub binary: Bytes,
     pub needs_signature: bool,
+    /// Whether the text is a table (CSV), no JSON.
+    pub is_table: bool,
+    /// The path of the call by which whoever pulls calls makes the text of what came.
+    pub made_by: Option<&'static str>,
+}
+
+/// A version as a path has it: an empty number where it names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version<'p> {
+    Number(&'p str),
+    /// Percent-encoded.
+    Label(&'p str),
 }
 
 /// What a path names.
@@ -82,61 +115,97 @@ pub struct Named {
 impl Protocol {
     /// What is done with a request; `None` where none of its paths matches.
     pub fn find(&self, method: &Method, path: &str) -> Option<Result<(Kind, Named)>> {
-        let (row, parts) = self.rows.iter().find_map(|row| Some((row, matches(row.pattern, path)?)))?;
-        Some(self.take(row, &parts, method))
+        for row in self.rows {
+            let Some(parts) = matches(row.pattern, path, self.any_case) else { continue };
+            match (row.verb.instead_of(method), self.wrong_verb) {
+                (None, _) => return Some(self.take(row, &parts)),
+                // Of a name that can't be that is told first.
+                (Some(needed), Some(wrong)) => return Some(self.named(&parts).and(Err(wrong(needed)))),
+                (Some(_), None) => {}
+            }
+        }
+        None
     }
 
-    fn take(&self, row: &Row, parts: &Parts<'_>, method: &Method) -> Result<(Kind, Named)> {
+    fn take(&self, row: &Row, parts: &Parts<'_>) -> Result<(Kind, Named)> {
         match row.kind {
             Kind::Nowhere(error) => return Err(error(parts.rest)),
-            Kind::Call => return Ok((Kind::Call, Named::default())),
+            Kind::Call | Kind::Entrance | Kind::Page => return Ok((row.kind, Named::default())),
             Kind::Infer(_) | Kind::Local(_) => {}
         }
+        Ok((row.kind, self.named(parts)?))
+    }
+
+    fn named(&self, parts: &Parts<'_>) -> Result<Named> {
         let model = parts.model.map(self.name).transpose()?.unwrap_or_default();
-        row.verb.check(method)?;
-        Ok((row.kind, Named { model, version: parts.version.to_owned() }))
+        Ok(Named { model, version: (self.version)(parts.version)? })
     }
 }
 
 impl Verb {
-    fn check(self, method: &Method) -> Result<()> {
-        let (fits, use_it) = match self {
-            Verb::Any => return Ok(()),
-            Verb::Get => (matches!(*method, Method::GET | Method::HEAD), "GET"),
-            Verb::Post => (*method == Method::POST, "POST"),
-        };
-        if fits {
-            return Ok(());
+    /// What it is, where a method is none of it.
+    fn instead_of(self, method: &Method) -> Option<&'static str> {
+        match self {
+            Verb::Any => None,
+            Verb::Get => (!matches!(*method, Method::GET | Method::HEAD)).then_some("GET"),
+            Verb::Post => (*method != Method::POST).then_some("POST"),
         }
-        Err(Error::new(ErrorCode::MethodNotAllowed, format!("Method Not Allowed: use {use_it}")))
     }
 }
 
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Parts<'p> {
     model: Option<&'p str>,
-    version: &'p str,
+    version: Version<'p>,
     /// The first segment that `**` stands for.
     rest: &'p str,
 }
 
-fn matches<'p>(pattern: &str, path: &'p str) -> Option<Parts<'p>> {
-    let mut parts = Parts::default();
+fn matches<'p>(pattern: &str, path: &'p str, any_case: bool) -> Option<Parts<'p>> {
+    let mut parts = Parts { model: None, version: Version::Number(""), rest: "" };
     let mut segments = path.split('/');
     for wanted in pattern.split('/') {
         if wanted == "**" {
             parts.rest = segments.next().unwrap_or_default();
             return Some(parts);
         }
-        let segment = segments.next()?;
-        match wanted {
-            "{model}" => parts.model = Some(segment),
-            "{version}" if is_number(segment) => parts.version = segment,
-            literal if literal == segment => {}
-            _ => return None,
-        }
+        parts.read(wanted, segments.next()?, any_case)?;
     }
     segments.next().is_none().then_some(parts)
+}
+
+impl<'p> Parts<'p> {
+    /// One segment of a path; `None` where it is not as the pattern wants it.
+    fn read(&mut self, wanted: &str, segment: &'p str, any_case: bool) -> Option<()> {
+        let Some((kind, ending)) = wanted.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+            return same(wanted, segment, any_case).then_some(());
+        };
+        if let Some(label) = ending.strip_prefix('@') {
+            let (model, found) = segment.rsplit_once('@')?;
+            self.model = Some(model);
+            return self.read(label, found, any_case);
+        }
+        let (found, end) = segment.split_at_checked(segment.len().checked_sub(ending.len())?)?;
+        if !same(ending, end, any_case) {
+            return None;
+        }
+        match kind {
+            "model" => self.model = Some(found),
+            "name" if is_name(found) => self.model = Some(found),
+            "label" if is_name(found) => self.version = Version::Label(found),
+            "version" if is_number(found) => self.version = Version::Number(found),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn same(one: &str, other: &str, any_case: bool) -> bool {
+    if any_case { one.eq_ignore_ascii_case(other) } else { one == other }
+}
+
+fn is_name(segment: &str) -> bool {
+    !segment.is_empty() && !segment.contains(':')
 }
 
 fn is_number(segment: &str) -> bool {
@@ -149,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_whole_paths() {
-        let of = |model, version, rest| Parts { model, version, rest };
+        let of = |model, version, rest| Parts { model, version: Version::Number(version), rest };
         let versioned = "/v2/models/{model}/versions/{version}/infer";
         for (pattern, path, parts) in [
             ("/", "/", Some(of(None, "", ""))),
@@ -164,7 +233,30 @@ mod tests {
             (versioned, "/v2/models/m/versions/a/infer", None),
             (versioned, "/v2/models/m/versions//infer", None),
         ] {
-            assert_eq!(matches(pattern, path), parts, "{pattern} {path}");
+            assert_eq!(matches(pattern, path, false), parts, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_be_followed_by_what_ends_its_segment() {
+        let (named, label) = ("/v1/models/{name}:predict", "/v1/models/{name}/labels/{label}:predict");
+        for (pattern, path, any_case, names) in [
+            (named, "/v1/models/m:predict", false, Some(("m", Version::Number("")))),
+            (named, "/V1/Models/M:PREDICT", true, Some(("M", Version::Number("")))),
+            (named, "/V1/models/m:predict", false, None),
+            (named, "/v1/models/m:Predict", false, None),
+            (named, "/v1/models/m%3a:predict", true, Some(("m%3a", Version::Number("")))),
+            (named, "/v1/models/:predict", true, None),
+            (named, "/v1/models/m:x:predict", true, None),
+            (named, "/v1/models/predict", true, None),
+            (named, "/v1/models/\u{e9}", true, None),
+            (label, "/v1/models/m/labels/a%20b:predict", true, Some(("m", Version::Label("a%20b")))),
+            (label, "/v1/models/m:x/labels/a:predict", true, None),
+            (label, "/v1/models/m/labels/:predict", true, None),
+        ] {
+            let found = matches(pattern, path, any_case);
+            let found = found.map(|parts| (parts.model.unwrap(), parts.version));
+            assert_eq!(found, names, "{pattern} {path}");
         }
     }
 }

@@ -1,0 +1,127 @@
+//! CSV as pandas writes it: a line of names, then rows. Quotes that do not end are refused, which no
+//! parser at hand does.
+
+use super::cells::Value;
+use super::frame::Frame;
+use super::plan::Plan;
+use super::reader::Reader;
+use super::refusals;
+use crate::codec::InputTensor;
+use crate::codec::names;
+use crate::error::Result;
+use std::borrow::Cow;
+
+/// The inputs that are made of the columns.
+///
+/// # Errors
+/// `BadRequest` for what is no CSV, and for cells that their columns cannot take; those of
+/// [`Frame::finish`].
+pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<InputTensor>> {
+    let mut frame = Frame::new(plan);
+    let mut text = Text { rest: plan.text, line: 1 };
+    if !text.begin_row() {
+        return Err(refusals::csv_invalid("no columns to parse from the text"));
+    }
+    let mut more = true;
+    while more {
+        let (name, another) = text.field()?;
+        names::name("a column's name", &name)?;
+        frame.add(&name, reader)?;
+        more = another;
+    }
+    while text.begin_row() {
+        frame.begin_row(reader)?;
+        let (mut at, mut more) = (0, true);
+        while more {
+            if at >= frame.columns() {
+                let (columns, line) = (frame.columns(), text.line);
+                return Err(refusals::csv_invalid(format!("line {line} has more than {columns} fields")));
+            }
+            let (cell, another) = text.field()?;
+            frame.put(at, Value::Cell(&cell), reader)?;
+            at += 1;
+            more = another;
+        }
+    }
+    frame.finish(reader)
+}
+
+struct Text<'t> {
+    rest: &'t str,
+    line: usize,
+}
+
+impl<'t> Text<'t> {
+    /// Whether another row begins; empty lines are passed over.
+    fn begin_row(&mut self) -> bool {
+        loop {
+            let rest = self.rest;
+            match rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix(['\n', '\r'])) {
+                Some(after) => {
+                    self.rest = after;
+                    self.line += 1;
+                }
+                None => return !rest.is_empty(),
+            }
+        }
+    }
+
+    /// A field, and whether another one follows in its row.
+    fn field(&mut self) -> Result<(Cow<'t, str>, bool)> {
+        if let Some(quoted) = self.rest.strip_prefix('"') {
+            return self.quoted(quoted);
+        }
+        let end = self.rest.find([',', '\n', '\r']).unwrap_or(self.rest.len());
+        let field = &self.rest[..end];
+        self.rest = &self.rest[end..];
+        Ok((Cow::Borrowed(field), self.separator()))
+    }
+
+    fn quoted(&mut self, text: &'t str) -> Result<(Cow<'t, str>, bool)> {
+        let mut field = Cow::Borrowed("");
+        let mut rest = text;
+        loop {
+            let Some(end) = rest.find('"') else {
+                return Err(refusals::csv_invalid(format!(
+                    "the quote that begins in line {} does not end",
+                    self.line
+                )));
+            };
+            let part = &rest[..end];
+            rest = &rest[end + 1..];
+            if field.is_empty() {
+                field = Cow::Borrowed(part);
+            } else {
+                field.to_mut().push_str(part);
+            }
+            match rest.strip_prefix('"') {
+                Some(after) => {
+                    field.to_mut().push('"');
+                    rest = after;
+                }
+                None => break,
+            }
+        }
+        self.line += field.matches('\n').count();
+        if !rest.is_empty() && !rest.starts_with([',', '\n', '\r']) {
+            let line = self.line;
+            return Err(refusals::csv_invalid(format!("line {line} goes on behind a quoted field")));
+        }
+        self.rest = rest;
+        Ok((field, self.separator()))
+    }
+
+    /// Passes over what ends a field.
+    fn separator(&mut self) -> bool {
+        if let Some(after) = self.rest.strip_prefix(',') {
+            self.rest = after;
+            return true;
+        }
+        let rest = self.rest;
+        if let Some(after) = rest.strip_prefix("\r\n").or_else(|| rest.strip_prefix(['\n', '\r'])) {
+            self.rest = after;
+            self.line += 1;
+        }
+        false
+    }
+}
