@@ -39,7 +39,7 @@ _COUNTED_EVERY = 64
 # Documents that are kept parsed: versions are loaded in about the order they were tried in.
 _PARSED = 2
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 6
+SCHEMA = 7
 
 _Plain = Mapping[str, Any]
 
