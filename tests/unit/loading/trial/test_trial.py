@@ -421,7 +421,7 @@ def test_a_finding_that_nobody_wrote_is_not_believed(tmp_path, document):
 
 def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_once(tmp_path):
     state = StateDir(tmp_path / "state")
-    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    kept, found = TrialCache(state, within_s=600), Findings(Analysis("proven"))
     with kept.gathering():
         with kept.gathering():
             kept.write("a", found)
@@ -434,7 +434,7 @@ def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_onc
 
 def test_many_findings_wait_for_no_load_and_the_newest_counts(tmp_path):
     state = StateDir(tmp_path / "state")
-    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    kept, found = TrialCache(state, within_s=600), Findings(Analysis("proven"))
     with kept.gathering():
         for number in range(TOGETHER + 1):
             kept.write(f"n{number}", found)
