@@ -14,7 +14,6 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
-    SetAlias,
     SetDefault,
     Ticket,
     UnloadModel,
@@ -159,6 +158,5 @@ def covers(newer: Command, older: Command) -> bool:
     if isinstance(newer, loading) and isinstance(older, loading):
         plain = not isinstance(older, LoadModel) or older.override is None
         return newer.version is None or (newer.version == older.version and plain)
-    if isinstance(newer, SetAlias):
-        return isinstance(older, SetAlias) and newer.alias == older.alias
+    # An alias's newer command may be refused, and undo nothing.
     return isinstance(newer, SetDefault) and isinstance(older, SetDefault | Rollback)

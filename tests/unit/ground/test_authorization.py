@@ -255,9 +255,7 @@ def test_a_gateway_that_refuses_control_says_so_once(
         ),
     ],
 )
-def test_patterns_that_open_nothing_are_said_once(
-    flags: dict[str, str], events: list[str]
-) -> None:
+def test_patterns_that_open_nothing_are_said_once(flags: dict[str, str], events: list[str]) -> None:
     with capture_logs() as logs:
         open_gates(load_settings({"http.allowed_hosts": WIDE, **flags}, None, {})[0])
     assert [entry["event"] for entry in logs] == events
