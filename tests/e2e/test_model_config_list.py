@@ -183,6 +183,7 @@ def test_a_stop_waits_for_no_reload_and_no_load(start_gateway, repository: Path)
     assert (error.code().name, error.details()) == ("UNAVAILABLE", "the server is stopping")
     assert took < 2
     gateway.process.kill()
+    gateway.process.wait()
 
 
 def test_a_file_that_cannot_be_followed_ends_the_start_in_words(tmp_path: Path) -> None:
