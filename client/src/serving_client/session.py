@@ -84,7 +84,7 @@ class Session:
         if known is None:
             known = yield from self._look_up(model, options, deadline)
         try:
-            exchange = self._exchange(model, inputs, options, known)
+            exchange = self._exchange(model, inputs, options, known, deadline)
             return (yield from self.ask(exchange, deadline, options.timeout, self._retry))
         except NotFoundError:
             self._known.pop((model, options.version), None)
@@ -95,7 +95,7 @@ class Session:
             fresh = yield from self._look_up(model, options, deadline)
             if fresh.inputs == known.inputs:
                 raise
-        exchange = self._exchange(model, inputs, options, fresh)
+        exchange = self._exchange(model, inputs, options, fresh, deadline)
         return (yield from self.ask(exchange, deadline, options.timeout, self._retry))
 
     def check(self, exchange: Exchange[bool], timeout: float) -> Steps[bool]:
@@ -126,6 +126,8 @@ class Session:
             if now >= deadline:
                 raise DeadlineError(f"no answer within {allowed:g} s")
             place = self._rotation.pick(now)
+            if tried and exchange.again is not None:
+                exchange = exchange.again(deadline - now)
             try:
                 body, headers = yield Attempt(place, exchange, deadline - now, allowed)
             except ServingError as error:
@@ -145,6 +147,9 @@ class Session:
         """Lets the address rest where that helps; None where the error is to be raised."""
         silent = isinstance(error, DeadlineError) and error.silent
         if not (error.repeatable or silent):
+            if not isinstance(error, UnreachableError):
+                # A refusal is an answer, too.
+                self._rotation.answered(place)
             return None
         now = self._clock()
         failures = self._rotation.failed(place, now)
@@ -167,9 +172,15 @@ class Session:
         return known
 
     def _exchange(
-        self, model: str, inputs: Mapping[str, ArrayLike], options: InferOptions, known: _Known
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike],
+        options: InferOptions,
+        known: _Known,
+        deadline: float,
     ) -> Exchange[InferResult]:
         tensors = [encode(model, name, value, known.inputs) for name, value in inputs.items()]
+        options = options._replace(timeout=deadline - self._clock())
         return self._codec.infer(InferRequest(model, tensors, options))
 
 
