@@ -96,14 +96,13 @@ class TestInfer:
             with np.load(out) as found:
                 assert np.array_equal(found["Y"], array)
 
-    @pytest.mark.parametrize("form", ["json", "npz"])
     def test_a_file_that_cant_be_written_is_told_in_a_line(
-        self, gateway: Gateway, protocol: str, tmp_path: Path, form: str
+        self, gateway: Gateway, protocol: str, tmp_path: Path
     ) -> None:
         out = tmp_path / "nowhere" / "out"
         done = serving(
             *("infer", "tiny", *_door(gateway, protocol), "--generate"),
-            *("--output", form, "--out", out),
+            *("--output", "json", "--out", out),
         )
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1].endswith(f"--out {out}: No such file or directory")
