@@ -244,7 +244,8 @@ def test_what_is_listened_on_and_allowed_is_known(start_gateway, repository) -> 
             f"localhost:{port}",
         ):
             assert raw(port, path, f"Host: {host}") == 200, host
-        for host in ("ml.example", "evil.example", "203.0.113.9"):
+        nobodys = ("203.0.113.9", "224.0.0.1", "255.255.255.255")
+        for host in ("ml.example", "evil.example", *nobodys):
             assert raw(port, path, f"Host: {host}") == 421, host
 
 
