@@ -40,7 +40,11 @@ class HttpCodec:
         }
         body = b"".join([head, *(tensor.data for tensor in request.inputs)])
         path = f"{_model(request.model, request.options.version)}/infer"
-        return Exchange(path, body, _read_result, headers=headers)
+
+        def again(left: float) -> Exchange[InferResult]:
+            return self.infer(request._replace(options=request.options._replace(timeout=left)))
+
+        return Exchange(path, body, _read_result, headers=headers, again=again)
 
     def server_live(self) -> Exchange[bool]:
         return _get("/v2/health/live", lambda _: True)
@@ -91,7 +95,7 @@ def _json(body: bytes) -> Any:
 def _shaped(read: Callable[[Any], T], said: Any) -> T:
     try:
         return read(said)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DamagedAnswerError(f"the answer is not of the protocol's form: {error!r}") from None
 
 
