@@ -188,8 +188,8 @@ def test_infer_at_a_wrong_door_says_so(single: Gateway, form: str, words: str) -
 
 
 def test_infer_says_what_a_version_is() -> None:
-    with pytest.raises(UserError, match=r"--version: a version is .*, got 'x'"):
-        _infer("--version", "x")
+    with pytest.raises(UserError, match=r"--version: a version is .*, got '0'"):
+        _infer("--version", "0")
 
 
 def test_names_that_nobody_has_leave_nothing_in_the_figures(single: Gateway) -> None:
