@@ -151,7 +151,7 @@ def _field(field: Any) -> Any:
     kind = field.type
     if pa.types.is_float32(kind):
         kind = pa.float64()
-    elif _is_text(kind):
+    elif _is_text(kind) or pa.types.is_dictionary(kind):
         kind = pa.string()
     return pa.field(field.name, kind)
 
