@@ -204,7 +204,7 @@ def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Itera
 
 
 def _why_dismissed(target: ModelTarget) -> str:
-    return WITHDRAWN if target.withdrawn else BY_COMMAND
+    return WITHDRAWN if target.withdrawn or target.delisted else BY_COMMAND
 
 
 def _dismissal(slot: Slot, why: str, coming: str = "") -> Iterator[Action]:
