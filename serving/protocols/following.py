@@ -15,7 +15,7 @@ MAX_PENDING = 16
 # Models of one call that are commanded at once. All calls together take half of what the manager
 # takes, so that no list that was taken finds the line full.
 AT_ONCE = 32
-# More are given as soon as so many have ended: each time all base paths' folders are asked about.
+# More are given as soon as so many have ended: each time the sources are looked at.
 _BATCH = 8
 BY = "HandleReloadConfigRequest"
 # As many models as an error names.

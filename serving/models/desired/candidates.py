@@ -57,7 +57,7 @@ class ModelTarget:
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
     ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list,
-    and is nowhere else; ``delisted``: it was, and no command unloaded it since.
+    and is nowhere else; ``delisted``: it was, and no command unloaded all of it since.
     """
 
     model: str

@@ -157,7 +157,8 @@ class ModelListSource:
             self._follow(models)
         elif not whole and now < self._everything_at:
             return self._snapshot(self._folders.scan(closely, at_once, whole=False), withdrawn)
-        self._everything_at = now + self._terms.settings.scan_interval_s
+        # A look that is due may come a moment early, and is one at all of them.
+        self._everything_at = now + self._terms.settings.scan_interval_s / 2
         return self._snapshot(self._folders.scan(closely, at_once), withdrawn)
 
     def _follow(self, models: ModelList) -> None:

@@ -135,7 +135,7 @@ def test_a_look_asked_for_goes_through_what_it_asks_about_and_keeps_the_rest(
     source = world.source()
     for _ in range(4):
         source.scan(whole=False)
-        world.now += 0.5
+        world.now += 0.2
     before = source.scan(whole=False)
     looked = []
     look = ModelLook.found
@@ -169,7 +169,7 @@ def test_a_base_path_that_leads_elsewhere_is_seen_by_the_look_that_is_asked_for(
     source = world.source()
     for _ in range(4):
         source.scan(whole=False)
-        world.now += 0.5
+        world.now += 0.2
     (world.folder / "link").unlink()
     (world.folder / "link").symlink_to(world.folder / "b")
     found = source.scan(["as-link"], ["as-link"], whole=False).models
