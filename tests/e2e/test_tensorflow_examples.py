@@ -382,6 +382,12 @@ REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
         400,
         'Serving signature name: "z" not found in signature def',
     ),
+    "a signature that prediction does not answer": (
+        "double:predict",
+        {"signature_name": "values", "instances": [[1.0]]},
+        400,
+        'Serving signature name: "values" has the method tensorflow/serving/regress',
+    ),
     "a method": (
         "tiny:regress",
         {"examples": [{"x": [1.0, 2.0, 3.0, 4.0]}]},
