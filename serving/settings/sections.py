@@ -281,8 +281,8 @@ class LoadingSettings(Section):
     )
     warmup_timeout_s: Seconds = Field(
         default=5.0,
-        description="For warming batch sizes and measuring them; for repeating logged requests after"
-        " the trial, as long again (seconds).",
+        description="For warming batch sizes and measuring them; for repeating logged requests"
+        " after the trial, as long again (seconds).",
     )
     memory_bytes: CountOrAuto = Field(
         default=0,
