@@ -280,7 +280,9 @@ class LoadingSettings(Section):
         " long (seconds).",
     )
     warmup_timeout_s: Seconds = Field(
-        default=5.0, description="For warming batch sizes and measuring them (seconds)."
+        default=5.0,
+        description="For warming batch sizes and measuring them; for repeating logged requests"
+        " after the trial, as long again (seconds).",
     )
     memory_bytes: CountOrAuto = Field(
         default=0,
