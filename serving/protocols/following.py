@@ -15,6 +15,8 @@ MAX_PENDING = 16
 # Models of one call that are commanded at once. All calls together take half of what the manager
 # takes, so that no list that was taken finds the line full.
 AT_ONCE = 32
+# More are given as soon as so many have ended: each time the sources are looked at.
+_BATCH = 8
 BY = "HandleReloadConfigRequest"
 # As many models as an error names.
 _MOST_NAMED = 8
@@ -65,7 +67,7 @@ class Following:
     def _give(self) -> None:
         """In one thread at a time, and in a loop: a command may end while it is given."""
         with self._lock:
-            if self._gives:
+            if self._gives or self._open > AT_ONCE - _BATCH:
                 return
             self._gives = True
         while (model := self._take()) is not None:
