@@ -18,7 +18,7 @@ AT_ONCE = 32
 # More are given as soon as so many have ended: each time the sources are looked at.
 _BATCH = 8
 BY = "HandleReloadConfigRequest"
-# As many models as an error names.
+# As many failures as an error tells, each once.
 _MOST_NAMED = 8
 _OVERTAKEN = Outcome(
     ErrorCode.UNAVAILABLE,
@@ -94,7 +94,8 @@ class Following:
             self._open -= 1
             if not outcome.ok:
                 self._failures += 1
-                if len(self._failed) < _MOST_NAMED:
+                told = [one.message for one in self._failed]
+                if len(told) < _MOST_NAMED and outcome.message not in told:
                     self._failed.append(outcome)
         self._give()
 
