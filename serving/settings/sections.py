@@ -238,7 +238,7 @@ class TensorFlowServingSettings(Section):
     config_poll_s: SecondsOrZero = Field(
         default=1.0,
         description="Between two looks at that file (seconds; 0: it is read at the start and at"
-        " SIGHUP only).",
+        " SIGHUP only), no more often than `registry.scan_interval_s`.",
     )
     metrics: bool = Field(
         default=False,
