@@ -19,6 +19,7 @@ from tests.clients.tfs import array_of, model_spec, predict_request, stub
 from tests.clients.triton import channel, refusal
 from tests.small_models import (
     EXAMPLES_PBTXT,
+    add_sub,
     gather,
     identity,
     lay_examples,
@@ -32,6 +33,13 @@ CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 X = np.array([[1, 2, 3, 4], [4, -3, 2, 1], [0, 0, 0, 0]], np.float32)
 
 
+BOTH_ORDERS = """
+signatures:
+  sums: {method: classify, inputs: [INPUT0, INPUT1], scores: OUTPUT0}
+  gaps: {method: classify, inputs: [INPUT1, INPUT0], scores: OUTPUT1}
+"""
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("examples")
@@ -40,6 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     lay_examples(repository)
     write(repository, "texts", identity("BYTES", ("n", 1)), yaml=_yaml("classify", "classes: Y"))
     write(repository, "numbers", identity("INT16", ("n",)), yaml=_yaml("classify", "classes: Y"))
+    write(repository, "add_sub", add_sub("FP32"), yaml=BOTH_ORDERS)
     gateway = Gateway(repository, folder / "gateway")
     try:
         yield gateway.wait_ready()
@@ -159,6 +168,20 @@ def test_several_inferences_are_one_run_and_come_in_order(models: Gateway) -> No
     assert second.model_spec == model_spec("double", 1, "scores")
     assert [one.value for one in first.regression_result.regressions] == [2.0, 4.0]
     assert _pairs(second.classification_result) == [[("", 2.0)], [("", 4.0)]]
+
+
+def test_signatures_that_list_the_same_inputs_in_another_order_take_the_same(
+    models: Gateway,
+) -> None:
+    request = tfs_messages.MultiInferenceRequest()
+    for name in ("sums", "gaps"):
+        request.tasks.add(model_spec=model_spec("add_sub", None, name), method_name=CLASSIFY)
+    both = example(INPUT0=[1.0, 2.0, 3.0, 4.0], INPUT1=[1.0, 1.0, 1.0, 1.0])
+    request.input.example_list.examples.append(both)
+    said = answered(models, "MultiInference", request)
+    sums, gaps = (_pairs(one.classification_result)[0] for one in said.results)
+    assert [score for _, score in sums] == [2.0, 3.0, 4.0, 5.0]
+    assert [score for _, score in gaps] == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_requests_for_examples_and_tensors_are_answered_alike_under_load(models: Gateway) -> None:

@@ -136,7 +136,8 @@ fn named_signature((name, method, inputs, outputs): Named, of: &Signature) -> Py
         (Some(Method::Regress), _, _, Some(value)) => Gives::Value(value.name.clone()),
         (None, ..) => return Err(value_error(format!("unknown method '{method}'"))),
     };
-    let inputs = inputs.iter().map(input).collect::<PyResult<_>>()?;
+    let mut inputs: Vec<_> = inputs.iter().map(input).collect::<PyResult<_>>()?;
+    inputs.sort_unstable();
     Ok(NamedSignature { name: name.into(), inputs, gives })
 }
 

@@ -21,6 +21,7 @@ mod values;
 pub use answer::PredictResponse;
 pub(super) use classified::{Classes, Found, Numbers, found};
 pub use examples::{Examples, decode_classify, decode_multi_inference, decode_regress};
+pub(super) use features::Kind;
 pub use logs::{Logged, decode_log};
 pub use records::records;
 pub(super) use refusals::{no_signature, reworded};

@@ -18,6 +18,7 @@ pub mod pace;
 pub mod pages;
 pub mod present;
 pub mod read_ahead;
+pub mod scrape;
 mod server;
 mod shared_tensors;
 pub mod signpost;
@@ -138,6 +139,8 @@ pub struct Shared {
     /// For those who look for it elsewhere; 0 until it is known.
     pub admin_port: AtomicU16,
     pages: OnceLock<Vec<Page>>,
+    /// Metrics under TensorFlow Serving's names.
+    pub scrape: scrape::Scrape,
     quiet: Quiet,
 }
 
@@ -188,6 +191,7 @@ impl Shared {
             connections_refused: AtomicU64::new(0),
             admin_port: AtomicU16::new(0),
             pages: OnceLock::new(),
+            scrape: scrape::Scrape::default(),
             quiet: Quiet::default(),
         })
     }

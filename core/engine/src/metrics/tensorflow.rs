@@ -2,10 +2,11 @@
 //! no versions: what all of a model's did is added up.
 
 use super::{escape, line};
-use crate::error::ErrorCode;
+use crate::error::{ErrorCode, Result};
 use crate::figures::{Figures, OUTCOMES, Observed};
 use crate::stats::{Protocol, SECONDS};
 use crate::status::code_label;
+use crate::stop::Stop;
 use std::fmt::Write;
 
 const COUNT: &str = ":tensorflow:serving:request_count";
@@ -13,12 +14,16 @@ const LATENCY: &str = ":tensorflow:serving:request_latency";
 const RUNTIME: &str = ":tensorflow:serving:runtime_latency";
 
 /// Of `all` that were asked, which are in the order of their models.
-pub fn text(all: &[Figures]) -> String {
+///
+/// # Errors
+/// Those of `stop`, which is looked at for each model.
+pub fn text(all: &[Figures], stop: &Stop) -> Result<String> {
     let models = models(all);
     let mut out = String::with_capacity(256 + models.len() * 8192);
     counts(&mut out, &models);
     let _ = writeln!(out, "# TYPE {LATENCY} histogram");
     for model in &models {
+        stop.check()?;
         for (protocol, (api, entrypoint)) in
             Protocol::ALL.into_iter().zip([("Predict", "GRPC"), ("predict", "REST")])
         {
@@ -29,11 +34,12 @@ pub fn text(all: &[Figures]) -> String {
         }
     }
     let _ = writeln!(out, "# TYPE {RUNTIME} histogram");
-    for model in &models {
+    let ran = |model: &&Model<'_>| model.versions.iter().any(|figures| figures.compute.all() > 0);
+    for model in models.iter().filter(ran) {
         let labels = format!("{},API=\"Predict\",runtime=\"ONNXRuntime\"", model.labels);
         histogram(&mut out, RUNTIME, &labels, model, |of| &of.compute);
     }
-    out
+    Ok(out)
 }
 
 struct Model<'a> {
@@ -108,6 +114,7 @@ fn histogram(
 mod tests {
     use super::*;
     use crate::stats::{Run, Stats};
+    use crate::stop::NEVER;
     use std::time::Duration;
 
     fn asked(model: &str, version: u64, took: Duration) -> Figures {
@@ -127,7 +134,7 @@ mod tests {
             asked("a\"b", 2, Duration::from_micros(60)),
             Figures::of(&Stats::new("unasked", 1)),
         ];
-        let text = text(&all);
+        let text = text(&all, &NEVER).unwrap();
         let of = "model_name=\"a\\\"b\"";
         let latency = format!("{LATENCY}_bucket{{{of},API=\"Predict\",entrypoint=\"GRPC\",le=");
         for expected in [
@@ -146,5 +153,22 @@ mod tests {
             assert!(text.lines().any(|line| line == expected), "{expected} not in\n{text}");
         }
         assert!(!text.contains("unasked"));
+    }
+
+    #[test]
+    fn what_was_asked_and_never_ran_has_no_time_of_running() {
+        let unknown = Stats::new("", 0);
+        unknown.answered(Protocol::Grpc, Err(ErrorCode::NotFound), Duration::from_micros(40));
+        let text = text(&[Figures::of(&unknown)], &NEVER).unwrap();
+        assert!(text.contains(&format!("{COUNT}{{model_name=\"\",status=\"NOT_FOUND\"}} 1")), "{text}");
+        assert!(!text.contains(&format!("{RUNTIME}_")), "{text}");
+    }
+
+    #[test]
+    fn a_page_that_nobody_waits_for_is_not_made() {
+        let stop = Stop::at(None);
+        stop.leave();
+        let all = [asked("a", 1, Duration::ZERO)];
+        assert_eq!(text(&all, &stop).unwrap_err().code, ErrorCode::Cancelled);
     }
 }

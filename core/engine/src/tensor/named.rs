@@ -31,7 +31,8 @@ impl Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedSignature {
     pub name: Box<str>,
-    /// The inputs that an example's features fill, by their place in the model's signature.
+    /// The inputs that an example's features fill, by their place in the model's signature, and in its
+    /// order: two that take the same are equal.
     pub inputs: Vec<usize>,
     pub gives: Gives,
 }

@@ -22,6 +22,7 @@ use proptest::prelude::*;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const LIMITS: Limits<'_> = Limits { max_string_elements: 100, stop: &NEVER };
 
@@ -263,6 +264,64 @@ fn a_context_is_part_of_each_example() {
     let error = prepared(&request(all, both), &signature).unwrap_err();
     assert_eq!(error.code, ErrorCode::BadRequest);
     assert_eq!(error.message, "Key: x, Index: 0.  The feature stands in the example and in its context");
+}
+
+#[test]
+fn fault_102_a_context_is_read_once_whatever_its_lists_are_made_of() {
+    // Unknown fields, and packed chunks of nothing: they make no value, and so count for no memory.
+    for (junk, name) in [(&[0x10, 0][..], "unknown fields"), (&[0x0a, 0][..], "empty chunks")] {
+        let list = [&[0x0a, 1, 7][..], &junk.repeat(15_000)].concat();
+        let feature = field(3, &list);
+        let entry = [field(1, b"x"), field(2, &feature)].concat();
+        let context = field(1, &field(1, &entry));
+        let many = [field(1, b"").repeat(15_000), field(2, &context)].concat();
+        let message =
+            [field(1, &spec("m", "c").unwrap().encode_to_vec()), field(2, &field(2, &many))].concat();
+        assert!(message.len() < crate::codec::prepare::MUCH, "it is read on an I/O thread");
+        let began = Instant::now();
+        let sent = decode_classify(&NEVER, message.into()).unwrap();
+        let signature = model(vec![tensor("x", Datatype::Int64, &[-1])]);
+        let found = prepare(&sent, &signature, &LIMITS).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2), "{name}: {:?}", began.elapsed());
+        let tensor = found.inputs[0].as_ref().unwrap();
+        assert_eq!((&*tensor.shape, tensor.data.len()), (&[15_000][..], 15_000 * 8));
+    }
+}
+
+/// A field that holds bytes, on the wire.
+fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    prost::encoding::bytes::encode(number, &bytes.to_vec(), &mut out);
+    out
+}
+
+#[test]
+fn fault_110_texts_of_a_context_count_for_each_example() {
+    let signature = model(vec![tensor("x", Datatype::Bytes, &[-1])]);
+    let ask = |count| {
+        let context = Some(example(&[("x", texts(&[b"ab"]))]));
+        prepared(&request(vec![Example::default(); count], context), &signature)
+    };
+    let found = ask(100).unwrap();
+    let mut expected = Vec::new();
+    (0..100).for_each(|_| push(&mut expected, b"ab"));
+    assert_eq!(found.inputs[0].as_ref().unwrap().data, expected);
+    assert!(ask(101).unwrap_err().message.contains("101 string elements, at most 100"));
+}
+
+#[test]
+fn fault_102_the_features_of_a_context_are_bounded() {
+    let ask = |count: usize| {
+        let names: Vec<_> = (0..count).map(|number| number.to_string()).collect();
+        let all: Vec<_> = names.iter().map(|name| (&**name, ints(&[]))).collect();
+        decoded(&request(vec![example(&[("x", floats(&[1.0]))])], Some(example(&all))))
+    };
+    ask(crate::codec::MAX_TENSORS).unwrap();
+    let error = ask(crate::codec::MAX_TENSORS + 1).unwrap_err();
+    assert_eq!(
+        (error.code, &*error.message),
+        (ErrorCode::BadRequest, "the context has more than 4096 features")
+    );
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use super::features::features;
 use super::request::{Fields, ModelSpec};
-use crate::codec::InferRequest;
 use crate::codec::wire::Reader;
+use crate::codec::{InferRequest, MAX_TENSORS};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
 use crate::tensor::named::Method;
@@ -50,7 +50,7 @@ impl Examples {
     /// more, or nothing.
     ///
     /// # Errors
-    /// `BadRequest` for malformed messages, and those of `stop`.
+    /// `BadRequest` for malformed messages, and a context of too many features; and those of `stop`.
     pub(in crate::codec) fn of_one(
         method: Method,
         signature: String,
@@ -62,7 +62,7 @@ impl Examples {
     }
 
     fn new(tasks: Vec<Task>, of: Of, list: Bytes, context: Bytes, fields: &mut Fields<'_>) -> Result<Self> {
-        let context_bytes = most_bytes(&context, fields)?;
+        let context_bytes = most_context_bytes(&context, fields)?;
         let (mut count, mut own_bytes) = (0, 0usize);
         let mut reader = Reader::new(&list);
         while let Some((number, value)) = fields.next(&mut reader)? {
@@ -88,7 +88,7 @@ impl Examples {
 
     /// Bytes that are walked or written to make tensors of them.
     pub fn cost(&self) -> usize {
-        self.list.len().max(self.most_bytes())
+        self.list.len().max(self.context.len()).max(self.most_bytes())
     }
 
     /// The most bytes that tensors of them take.
@@ -288,6 +288,19 @@ fn context<'a>(list: &'a [u8], fields: &mut Fields<'_>) -> Result<&'a [u8]> {
         }
     }
     Ok(context.unwrap_or_default())
+}
+
+/// As [`most_bytes`], of a context, whose features' names are held while the examples are read.
+fn most_context_bytes(context: &[u8], fields: &mut Fields<'_>) -> Result<usize> {
+    let mut count = 0;
+    features(context, fields, &mut |_, _, _| {
+        count += 1;
+        if count > MAX_TENSORS {
+            return Err(Error::bad(format!("the context has more than {MAX_TENSORS} features")));
+        }
+        Ok(())
+    })?;
+    most_bytes(context, fields)
 }
 
 /// The most bytes that an example's features take as tensors.

@@ -9,7 +9,7 @@ use crate::tensor::shown;
 
 /// Which of the lists a feature has, by their field's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::codec) enum Kind {
     Bytes = 1,
     Float = 2,
     Int64 = 3,

@@ -10,6 +10,7 @@ use crate::memory;
 use crate::stop::Stop;
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec, show, shown};
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 use std::collections::{HashMap, HashSet};
 
 /// A tensor that examples make: the place of its input, its shape and its raw elements.
@@ -34,7 +35,7 @@ pub(in crate::codec) fn rows(
 ) -> Result<Vec<Rows>> {
     let mut fields = Fields::new(stop);
     let mut table = Table::new(examples, signature, places, max_texts);
-    let shared = Context::read(examples, &table, &mut fields)?;
+    let shared = table.context(examples, &mut fields)?;
     let mut number = 0;
     examples.each(&mut fields, |example, fields| {
         table.row(number, example, &shared, fields)?;
@@ -58,27 +59,6 @@ impl Place<'_> {
     }
 }
 
-/// What each example has beside its own.
-struct Context<'a> {
-    names: HashSet<&'a str>,
-    /// By column.
-    found: Vec<Option<Feature<'a>>>,
-}
-
-impl<'a> Context<'a> {
-    fn read(examples: &'a Examples, table: &Table<'_>, fields: &mut Fields<'_>) -> Result<Self> {
-        let mut context = Context { names: HashSet::new(), found: vec![None; table.columns.len()] };
-        features(examples.context(), fields, &mut |_, name, feature| {
-            context.names.insert(name);
-            if let Some(&column) = table.by_name.get(name) {
-                context.found[column] = Some(feature);
-            }
-            Ok(())
-        })?;
-        Ok(context)
-    }
-}
-
 struct Table<'s> {
     columns: Vec<Column<'s>>,
     by_name: HashMap<&'s str, usize>,
@@ -99,16 +79,36 @@ impl<'s> Table<'s> {
         Table { columns, by_name, max_texts }
     }
 
+    /// What each example has beside its own becomes a row once, whatever its list is made of; the names
+    /// of all that it has.
+    fn context<'a>(&mut self, examples: &'a Examples, fields: &mut Fields<'_>) -> Result<HashSet<&'a str>> {
+        let (mut names, mut found) = (HashSet::new(), vec![None; self.columns.len()]);
+        features(examples.context(), fields, &mut |_, name, feature| {
+            names.insert(name);
+            if let Some(&column) = self.by_name.get(name) {
+                found[column] = Some(feature);
+            }
+            Ok(())
+        })?;
+        for (column, feature) in self.columns.iter_mut().zip(found) {
+            if feature.is_some() {
+                column.push(0, feature, self.max_texts, fields)?;
+                column.share(examples.count, self.max_texts)?;
+            }
+        }
+        Ok(names)
+    }
+
     fn row(
         &mut self,
         number: usize,
         example: &[u8],
-        shared: &Context<'_>,
+        shared: &HashSet<&str>,
         fields: &mut Fields<'_>,
     ) -> Result<()> {
-        let mut found: smallvec::SmallVec<[Option<Feature<'_>>; 16]> = shared.found.as_slice().into();
+        let mut found: SmallVec<[Option<Feature<'_>>; 16]> = smallvec![None; self.columns.len()];
         features(example, fields, &mut |_, name, feature| {
-            if shared.names.contains(name) {
+            if shared.contains(name) {
                 let place = Place { example: number, feature: name };
                 return Err(place.refuse("The feature stands in the example and in its context"));
             }
@@ -117,7 +117,7 @@ impl<'s> Table<'s> {
             }
             Ok(())
         })?;
-        for (column, feature) in self.columns.iter_mut().zip(found) {
+        for (column, feature) in self.columns.iter_mut().zip(found).filter(|(column, _)| !column.shared) {
             column.push(number, feature, self.max_texts, fields)?;
         }
         Ok(())
@@ -142,6 +142,8 @@ struct Column<'s> {
     texts: usize,
     /// Bytes to take for it at once, when its first row comes.
     room: usize,
+    /// Whether its first row is that of all examples.
+    shared: bool,
 }
 
 impl<'s> Column<'s> {
@@ -154,7 +156,7 @@ impl<'s> Column<'s> {
         let size = spec.datatype.size().unwrap_or(0);
         let all = fixed.saturating_mul(size).saturating_mul(examples);
         let room = all.min(left);
-        Column { place, spec, fixed, row, rows: 0, data: Vec::new(), texts: 0, room }
+        Column { place, spec, fixed, row, rows: 0, data: Vec::new(), texts: 0, room, shared: false }
     }
 
     fn push(
@@ -191,6 +193,25 @@ impl<'s> Column<'s> {
             if count > most { Ok(()) } else { self.element(element, place, max_texts) }
         })?;
         self.check_count(count, feature.kind, place)
+    }
+
+    /// Its first row is that of all of so many examples.
+    fn share(&mut self, examples: usize, max_texts: usize) -> Result<()> {
+        self.shared = true;
+        bytes_tensor::check_count(&self.spec.name, self.texts.saturating_mul(examples), max_texts)
+    }
+
+    fn repeat(&mut self, examples: usize, stop: &Stop) -> Result<()> {
+        let row = self.data.len();
+        memory::more(&mut self.data, row.saturating_mul(examples.saturating_sub(self.rows)))?;
+        for done in self.rows..examples {
+            if done.is_multiple_of(bytes_tensor::LOOK) {
+                stop.check()?;
+            }
+            self.data.extend_from_within(..row);
+        }
+        self.rows = examples;
+        Ok(())
     }
 
     #[inline]
@@ -256,7 +277,10 @@ impl<'s> Column<'s> {
         dims.iter().map(|&dim| if dim < 0 { open } else { dim }).collect()
     }
 
-    fn finish(self, count: usize, stop: &Stop) -> Result<Rows> {
+    fn finish(mut self, count: usize, stop: &Stop) -> Result<Rows> {
+        if self.shared {
+            self.repeat(count, stop)?;
+        }
         if self.rows != count {
             return Err(self.missing(self.rows));
         }

@@ -7,7 +7,7 @@ use crate::codec::json::document::parsing;
 use crate::codec::json::number;
 use crate::codec::json::request::BYTE_ORDER_MARK;
 use crate::codec::protobuf::write::{len_field, put_tag, put_varint, varint_len};
-use crate::codec::tensorflow::Examples;
+use crate::codec::tensorflow::{Examples, Kind};
 use crate::codec::{InferRequest, names};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -106,21 +106,12 @@ fn room<'o>(out: &'o mut Vec<u8>, more: usize, held: &mut Reservation) -> Result
     Ok(out)
 }
 
-/// The lists of `tf.Example`, by their field's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Bytes = 1,
-    Float = 2,
-    Int64 = 3,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Kind::Bytes => "bytes",
-            Kind::Float => "float",
-            Kind::Int64 => "int64",
-        }
+/// As errors of JSON call it.
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bytes => "bytes",
+        Kind::Float => "float",
+        Kind::Int64 => "int64",
     }
 }
 
@@ -377,7 +368,7 @@ fn expect(name: &str, kind: Kind, of: &mut Option<Kind>) -> Result<()> {
     Err(Error::bad(format!(
         "Unexpected element type in feature: {} expecting type: {}",
         shown(name),
-        expected.name()
+        name_of(expected)
     )))
 }
 

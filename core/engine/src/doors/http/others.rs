@@ -1,6 +1,7 @@
 //! What is no inference over HTTP: answered here, by whoever pulls calls, or refused.
 
 use super::answer::{failed, json};
+use super::monitoring;
 use super::protocol::{Kind, Named, Protocol};
 use super::request::read;
 use super::web;
@@ -16,12 +17,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Body;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is answered here or by whoever pulls calls, and what no path names; told to the
 /// access log.
 pub async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     started: Instant,
     client_id: Option<&str>,
     (protocol, target): (&Protocol, Result<(Kind, Named)>),
@@ -38,6 +40,10 @@ pub async fn answer(
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let outcome = match target {
         Ok((Kind::Local(answers), named)) => answers(shared, &named),
+        Ok((Kind::Metrics, _)) => {
+            let limit = infer::deadline(shared, started, None, 0);
+            monitoring::metrics(shared, limit, request.body().budget().reserve()).await
+        }
         Ok((Kind::Entrance, _)) => entrance(shared, started, id, request, busy).await,
         Ok((Kind::Page, _)) => page(shared, started, id, request, busy).await,
         Ok(_) => call(shared, started, id, request, busy).await,

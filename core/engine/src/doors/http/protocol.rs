@@ -57,6 +57,8 @@ pub enum Kind {
     Local(fn(&Shared, &Named) -> Result<Response<Full<Bytes>>>),
     /// Answered, or refused, by whoever pulls calls.
     Call,
+    /// Metrics under TensorFlow Serving's names, which are drawn away from the I/O threads.
+    Metrics,
     /// `/`: the same, but that browsers are sent on to a page.
     Entrance,
     /// For browsers: only to who names this server; a file, or else as `Call`.
@@ -130,7 +132,9 @@ impl Protocol {
     fn take(&self, row: &Row, parts: &Parts<'_>) -> Result<(Kind, Named)> {
         match row.kind {
             Kind::Nowhere(error) => return Err(error(parts.rest)),
-            Kind::Call | Kind::Entrance | Kind::Page => return Ok((row.kind, Named::default())),
+            Kind::Call | Kind::Metrics | Kind::Entrance | Kind::Page => {
+                return Ok((row.kind, Named::default()));
+            }
             Kind::Infer(_) | Kind::Local(_) => {}
         }
         Ok((row.kind, self.named(parts)?))

@@ -26,7 +26,7 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Post, "/v1/models/{name}/versions/{version}:regress", REGRESS),
         row(Verb::Post, "/v1/models/{name}/labels/{label}:regress", REGRESS),
         row(Verb::Any, "/v1/**", Kind::Call),
-        row(Verb::Get, monitoring::PATH, Kind::Local(monitoring::metrics)),
+        row(Verb::Get, monitoring::PATH, Kind::Metrics),
     ],
     any_case: true,
     status: status::http_status_shedding,
