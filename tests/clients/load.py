@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import cycle
 from types import TracebackType
 from typing import Self
 
@@ -22,11 +23,13 @@ from tests.clients.triton import channel, stub
 
 X = np.array([[1, 2]], np.float32)
 BODY = json.dumps({"inputs": [oip.json_input("X", X)]}).encode()
+ROWS = json.dumps({"instances": X.tolist()}).encode()
 
 
 @dataclass
 class Load:
     """Calls ``model`` (a ``scale`` model) over both doors until left; then look at the counts.
+    Over HTTP by turns as the Open Inference Protocol and as TensorFlow Serving have it.
 
     ``versions`` counts the answers by version; each is checked to be wholly that version's.
     ``refused`` counts connections that the gateway no longer took, everything else that went
@@ -82,9 +85,13 @@ class Load:
 
     def _keep_asking(self, connection: http.client.HTTPConnection) -> bool:
         """Over one connection until the server ends it in words; False at a failure."""
+        forms = cycle(
+            [(f"/v2/models/{self.model}/infer", BODY), (f"/v1/models/{self.model}:predict", ROWS)]
+        )
         while self._going():
+            path, request = next(forms)
             try:
-                connection.request("POST", f"/v2/models/{self.model}/infer", BODY)
+                connection.request("POST", path, request)
                 answer = connection.getresponse()
                 body = answer.read()
             except (OSError, http.client.HTTPException) as error:
@@ -94,7 +101,11 @@ class Load:
                 self.failures.append(f"http: {answer.status} {body!r}")
                 return False
             found = json.loads(body)
-            self._count(found["model_version"], oip.json_arrays(found)["Y"])
+            if request is ROWS:
+                y = np.array(found["predictions"], np.float32)
+                self._count(answer.headers["X-Model-Version"], y)
+            else:
+                self._count(found["model_version"], oip.json_arrays(found)["Y"])
             if answer.will_close:
                 return True
         return True
