@@ -30,6 +30,10 @@ export PYO3_CONFIG_FILE := $(CURDIR)/core/pyo3.txt
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# Compiled modules are kept, whatever the caller's own variables say: without them every process that a
+# test starts compiles all that it imports again, half of its CPU.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Modules are compiled when they are needed. With LOCKED, as in .ci/run, the versions that `make lock`
 # found last; without, the newest that fit.
 INSTALL := install --quiet --no-compile $(if $(LOCKED),--constraint .ci/constraints.txt)

@@ -153,6 +153,14 @@ class StateDir:
                     found.setdefault(name.removeprefix(f"{folder}/"), 2**63)
             return sorted(found, key=lambda name: (found[name], name))
 
+    def mark(self, folder: str) -> int | None:
+        """Changes with the documents in a folder, at a look; None where the system doesn't tell."""
+        if self._root is None:
+            return None
+        with contextlib.suppress(OSError):
+            return (self._root / folder).stat().st_mtime_ns
+        return None
+
     @staticmethod
     def _file(root: Path, name: str) -> Path:
         parts = name.split("/")

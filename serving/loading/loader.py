@@ -170,7 +170,7 @@ class Loader:
         load = _Load(job, fingerprint, stats, ending, on_trying, on_warming, on_changed, since)
         load.check()
         try:
-            with self._ledger.reserve(size) as reservation:
+            with self._kept.gathering(), self._ledger.reserve(size) as reservation:
                 return self._tried_and_loaded(load, reservation)
         except BaseException:
             remove_dead(self._places)  # a child that ended in the middle of a load leaves a copy

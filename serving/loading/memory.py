@@ -6,6 +6,7 @@ may have room again, so that load is tried anew.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,8 @@ from serving.execution.private_copy import mapped_bytes
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 
-_STATUS = Path("/proc/self/status")
+_STATM = Path("/proc/self/statm")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _UNITS = ("KB", "MB", "GB", "TB")
 
 
@@ -45,12 +47,10 @@ def resident() -> int:
     """Bytes of memory that this process has taken for itself, files mapped not counted; 0
     where the system does not tell."""
     try:
-        lines = _STATUS.read_text(
-            encoding="ascii", errors="replace"
-        ).splitlines()  # file: the kernel's
+        _, all_, of_files, *_ = _STATM.read_bytes().split()  # file: the kernel's
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+    return (int(all_) - int(of_files)) * _PAGE
 
 
 class Meter:

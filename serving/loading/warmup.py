@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from serving.errors import LoadError
 from serving.execution.faults import short_of_memory
@@ -46,9 +47,25 @@ def warm(
 ) -> Warmth:
     """Run each size, first unmeasured, then a few times against the clock; until ``limit_s``
     seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do."""
+    with (
+        Crew() as crew
+    ):  # once around all sizes: each look costs what many runs of a small model do
+        found = _measured(run, source, outputs, sizes, limit_s, meter)
+    return replace(found, one_thread=crew.one_thread and not found.words)
+
+
+def _measured(
+    run: Run,
+    source: Source,
+    outputs: Sequence[str],
+    sizes: Iterable[int],
+    limit_s: float,
+    meter: Meter | None,
+) -> Warmth:
+    """``warm``, but for who worked."""
     end = time.monotonic() + limit_s
     seconds: dict[int, float] = {}
-    growth, crew = _Growth(meter), Crew()
+    growth = _Growth(meter)
     for rows in sizes:
         if time.monotonic() > end:
             return Warmth(f"not warmed from {rows} rows on: the model is slow", seconds)
@@ -60,15 +77,14 @@ def warm(
         try:
             feeds = source.make(rows, seed=rows)
             run(outputs, feeds)
-            with crew:
-                seconds[rows] = min(_timed(run, outputs, feeds, end))
+            seconds[rows] = min(_timed(run, outputs, feeds, end))
         except LoadError:
             raise
         except Exception as error:  # noqa: BLE001 - generated input proves nothing
             words = f"generated input of {rows} rows did not run ({type(error).__name__})"
             return Warmth(words, seconds, short_of_memory(error))
         growth.note(rows)
-    return Warmth("", seconds, one_thread=crew.one_thread)
+    return Warmth("", seconds)
 
 
 def run_each(
@@ -102,10 +118,11 @@ class Crew:
 
     def __init__(self) -> None:
         self.one_thread = True
-        self._before: Mapping[str, str] | None = None
+        self._before: Mapping[str, bytes] | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._before = _others()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.one_thread &= self._before is not None and _others() == self._before
@@ -114,18 +131,18 @@ class Crew:
 _TASKS = Path("/proc/self/task")
 
 
-def _others() -> Mapping[str, str] | None:
+def _others() -> Mapping[str, bytes] | None:
     """Of each other thread of this process how often it was switched to; None where one is at work,
     or nothing is known."""
-    own, found = str(threading.get_native_id()), dict[str, str]()
+    own, found = str(threading.get_native_id()), dict[str, bytes]()
     try:
         for task in _TASKS.iterdir():
             if task.name != own:
-                status = task / "status"
-                lines = status.read_text(errors="replace").splitlines()  # file: the kernel's
-                if any(line.startswith("State:\tR") for line in lines):
+                status = (task / "status").read_bytes()  # file: the kernel's
+                switched = status.partition(b"\nvoluntary_ctxt_switches")[2]
+                if b"\nState:\tR" in status or not switched:
                     return None
-                found[task.name] = " ".join(line for line in lines if "ctxt_switches" in line)
+                found[task.name] = switched
     except OSError:
         return None
     return found

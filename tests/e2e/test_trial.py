@@ -107,7 +107,8 @@ def test_what_the_trial_kept_holds_no_path_and_is_plain(
     (document,) = (tmp_path / "state" / "trials").iterdir()
     text = document.read_text()
     assert str(tmp_path) not in text
-    assert json.loads(text)["findings"]["analysis"]["kind"] == "proven"
+    (found,) = json.loads(text)["findings"].values()
+    assert found["analysis"]["kind"] == "proven"
 
 
 def test_the_trials_child_goes_when_there_is_nothing_to_try(start_gateway, repository) -> None:

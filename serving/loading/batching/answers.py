@@ -64,6 +64,8 @@ def is_close(a: Array, b: Array) -> bool:
         return False
     if not np.issubdtype(a.dtype, np.inexact):
         return np.array_equal(a, b)
+    if a.dtype == b.dtype and a.tobytes() == b.tobytes():
+        return True  # as most are, at a tenth of what follows
     x, y = a.astype(np.float64), b.astype(np.float64)
     finite = np.isfinite(x) & np.isfinite(y)
     if not np.array_equal(x[~finite], y[~finite], equal_nan=True):

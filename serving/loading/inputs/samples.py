@@ -47,6 +47,17 @@ class Sources:
     named: tuple[str, ...] = ()
     most_bytes: int = 64 * 1024 * 1024
 
+    def any(self, config: ModelConfig) -> bool:
+        """Whether there are samples to be read, right or wrong."""
+        return bool(self.named or config.warmup or self.mlflow_example())
+
+    def mlflow_example(self) -> str:
+        """The file of MLflow's example; "" where there is none of its own."""
+        for name in MLFLOW_EXAMPLES:
+            if name not in self.named and (self.version / name).is_file():
+                return name
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -80,11 +91,11 @@ def _named(sources: Sources, name: str, signature: Signature) -> Sample:
 
 
 def _mlflow_example(sources: Sources, signature: Signature) -> list[Sample]:
-    for name in MLFLOW_EXAMPLES:
-        if name not in sources.named and (sources.version / name).is_file():
-            feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
-            return [Sample("MLflow's input example", feeds)]
-    return []
+    name = sources.mlflow_example()
+    if not name:
+        return []
+    feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
+    return [Sample("MLflow's input example", feeds)]
 
 
 def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:

@@ -1,9 +1,12 @@
 """What trials found out, kept for the next start.
 
-A document's name covers all that findings hang on: files and configuration, onnxruntime and
-its providers, the CPU, threads, budgets. Anything else there makes another document, so nothing
+A finding's name covers all that it hangs on: files and configuration, onnxruntime and
+its providers, the CPU, threads, budgets. Anything else there makes another name, so nothing
 here goes stale; the oldest go. Failures are not kept: what a version failed for, a locale or
 a library that is not installed, no name covers, and a start tries it again.
+
+A document holds what loads that went on together found out: to make a file and to have it on the
+disk costs as much CPU as half a trial of a small model.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,18 @@ from serving.settings import Settings
 from serving.state_dir import StateDir
 
 FOLDER = "trials"
+# Findings that are kept, and documents.
 MOST = 4096
+# Findings that wait for others to be written with, and the characters that they have as JSON.
+TOGETHER, _MOST_CHARACTERS = 64, 1_000_000
 # Documents written until those in the folder are counted again: others may write there, too.
 _COUNTED_EVERY = 64
+# Documents that are kept parsed: versions are loaded in about the order they were tried in.
+_PARSED = 2
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 5
+SCHEMA = 6
+
+_Plain = Mapping[str, Any]
 
 
 class TrialCache:
@@ -40,6 +51,16 @@ class TrialCache:
         self._state = state
         self._lock = threading.Lock()
         self._uncounted = 1
+        # The names of the findings in each document that is known, the oldest first; for each name
+        # the newest document that has it.
+        self._documents: dict[str, tuple[str, ...]] = {}
+        self._places: dict[str, str] = {}
+        self._parsed: dict[str, _Plain] = {}
+        # The folder's mark when it was looked at last.
+        self._mark: int | None = None
+        # Not written yet, while loads go on.
+        self._waiting: dict[str, Any] = {}
+        self._characters = self._going = 0
 
     @property
     def any(self) -> bool:
@@ -47,29 +68,117 @@ class TrialCache:
 
     def read(self, name: str) -> Findings | None:
         """None where nothing is kept, or what is kept cannot be used."""
-        kept = self._state.read(f"{FOLDER}/{name}")
+        with self._lock:
+            kept = self._find(name)
         if kept is None:
             return None
         try:
-            return _from_plain(kept)
+            return findings.from_plain(kept)
         except ValueError as error:
             log.warning("trial_kept_unusable", reason=str(error))
             return None
 
     def write(self, name: str, found: Findings) -> None:
-        plain = {"schema": SCHEMA, "findings": findings.to_plain(found)}
-        self._state.write(f"{FOLDER}/{name}", plain)
+        """Keep it: from now on for who reads, on the disk as soon as no load goes on, or there are
+        enough for a document."""
+        plain = findings.to_plain(found)
         with self._lock:
-            self._uncounted -= 1
-            if self._uncounted <= 0:
-                self._uncounted = self._drop_oldest()
+            self._waiting[name] = plain
+            self._characters += len(json.dumps(plain))
+            many = len(self._waiting) >= TOGETHER or self._characters >= _MOST_CHARACTERS
+            if many or not self._going:
+                self._flush()
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """While a load goes on what is found out may wait for others to be written with. What waits
+        is lost with the process, and tried again."""
+        with self._lock:
+            self._going += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._going -= 1
+                if not self._going:
+                    self._flush()
+
+    # Under the lock.
+
+    def _find(self, name: str) -> Any:
+        if name in self._waiting:
+            return self._waiting[name]
+        if name not in self._places:
+            self._look()
+        document = self._places.get(name)
+        return None if document is None else self._read(document).get(name)
+
+    def _look(self) -> None:
+        """Take up documents that came since."""
+        mark = self._state.mark(FOLDER)
+        if mark is not None and mark == self._mark:
+            return
+        self._mark = mark
+        for document in self._state.names(FOLDER):
+            if document not in self._documents:
+                self._take_up(document, self._read(document))
+
+    def _take_up(self, document: str, found: _Plain) -> None:
+        self._documents.pop(document, None)  # it is the newest now
+        self._documents[document] = tuple(found)
+        self._places.update(dict.fromkeys(found, document))
+
+    def _read(self, document: str) -> _Plain:
+        """The findings in it; none in one of another release, or that is none of ours."""
+        if document not in self._parsed:
+            kept = self._state.read(f"{FOLDER}/{document}")
+            schema = kept.get("schema") if isinstance(kept, dict) else None
+            if isinstance(schema, int) and schema < SCHEMA:
+                self._state.remove(f"{FOLDER}/{document}")  # nobody reads it any more
+            found = kept.get("findings") if schema == SCHEMA else None
+            self._keep_parsed(document, found if isinstance(found, dict) else {})
+        return self._parsed[document]
+
+    def _keep_parsed(self, document: str, found: _Plain) -> None:
+        self._parsed[document] = found
+        while len(self._parsed) > _PARSED:
+            del self._parsed[next(iter(self._parsed))]
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        found, self._waiting, self._characters = self._waiting, {}, 0
+        document = _document_of(tuple(found))
+        self._state.write(f"{FOLDER}/{document}", {"schema": SCHEMA, "findings": found})
+        self._parsed.pop(document, None)
+        self._take_up(document, found)
+        self._uncounted -= 1
+        if self._uncounted <= 0 or len(self._places) > MOST:
+            self._uncounted = self._drop_oldest()
 
     def _drop_oldest(self) -> int:
-        """How many more may be written before that is due again."""
-        names = self._state.names(FOLDER)
-        for old in names[:-MOST]:
-            self._state.remove(f"{FOLDER}/{old}")
-        return max(1, min(MOST - len(names), _COUNTED_EVERY))
+        """How many more documents may be written before that is due again."""
+        documents = self._state.names(FOLDER)
+        left = MOST
+        for place, document in enumerate(reversed(documents)):
+            left -= len(self._documents.get(document, ()))
+            if left < 0 or place >= MOST:
+                self._forget(document)
+        return max(1, min(MOST - len(documents), _COUNTED_EVERY))
+
+    def _forget(self, document: str) -> None:
+        self._state.remove(f"{FOLDER}/{document}")
+        self._parsed.pop(document, None)
+        for name in self._documents.pop(document, ()):
+            if self._places.get(name) == document:
+                del self._places[name]
+
+
+def _document_of(names: Sequence[str]) -> str:
+    """One that is alone gives its own name: what is found out anew takes its place."""
+    if len(names) == 1:
+        return names[0]
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:40]
 
 
 def name_of(
@@ -114,9 +223,3 @@ def _files(folder: Path) -> list[list[Any]]:
     except OSError:
         return []
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in facts]
-
-
-def _from_plain(plain: Any) -> Findings:
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
-        raise ValueError("not a document of this version")
-    return findings.from_plain(plain.get("findings"))

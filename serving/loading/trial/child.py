@@ -58,14 +58,14 @@ class _Stopped(BaseException):
 
 
 class Host:
-    """One version in this process, from ``load`` to ``drop``. Its runs are in the thread that
-    makes it."""
+    """One version in this process, from ``load`` until it was rehearsed, or ``drop``. Its runs are
+    in the thread that makes it."""
 
     def __init__(self) -> None:
         self._loaded: _Loaded | None = None
         self._used = False
-        # As they were said last, and what they are.
-        self._settings: tuple[Message, Settings] | None = None
+        # As they were said last.
+        self._settings: Settings | None = None
         self._thread = threading.get_ident()
         # From the word to stop until the version is dropped.
         self._stopping = False
@@ -109,15 +109,16 @@ class Host:
 
     def _ready(self, message: Message) -> Message:
         """What is the same for every version, done once."""
-        settings = self._settings_in(message)
+        settings = self._settings = Settings.model_validate(message["settings"])
         runtime.start_global_pool(settings)
         self._use_first(settings)
         return {"ok": True}
 
     def _load(self, message: Message) -> Message:
         self._drop(message)
-        config = plain.from_plain(message["config"])
-        settings = self._settings_in(message)
+        config, settings = plain.from_plain(message["config"]), self._settings
+        if settings is None:
+            raise RuntimeError("it was not made ready")
         path = Path(message["path"])
         graph = read_file_nodes(path, config.model_filename)
         if graph is not None:
@@ -134,14 +135,11 @@ class Host:
             settings.limits.max_message_bytes,
         )
         self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), graph)
-        return {"ok": True}
-
-    def _settings_in(self, message: Message) -> Settings:
-        """Of one gateway they are always the same."""
-        said, known = message["settings"], self._settings
-        if known is None or known[0] != said:
-            known = self._settings = (said, Settings.model_validate(said))
-        return known[1]
+        # Most versions have none, and are spared a question.
+        there = sources.any(config)
+        if not there:
+            self._loaded.loaded_bytes = meter.grown
+        return {"samples": there}
 
     def _use_first(self, settings: Settings) -> None:
         if not self._used:
@@ -172,7 +170,9 @@ class Host:
             Subject(one.graph, tap, divides),
         )
         found = replace(found, divides=divides, grows=grows, loaded_bytes=one.loaded_bytes)
-        return {"findings": findings.to_plain(found)}
+        del one, tap
+        self._drop({})
+        return {"findings": findings.to_plain(found), "dropped": True}
 
     def _drop(self, message: Message) -> Message:
         del message

@@ -30,6 +30,8 @@ from serving.loading import memory
 from serving.loading.batching.analysis import Analysis
 from serving.loading.trial import findings
 from serving.loading.trial.findings import Failure, Findings
+from serving.loading.trial.idle import IdleChildren
+from serving.loading.trial.watching import watched
 from serving.model_config import plain
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
@@ -45,9 +47,6 @@ _MOST_IDLE = 2
 # How long a trial waits for another's child before it has one of its own: most trials are done long
 # before a new process, where it is not forked, has as much as its imports.
 SOON_S = 0.25
-# For a trial to obey, and from one word to the next until it does.
-_STOP_S = 1.0
-_AGAIN_S = 0.05
 _DROP_S = 10.0
 MODULE = "serving.loading.trial.child"
 # A model of more than this part of the memory that its trial had may have died for want of it.
@@ -105,29 +104,23 @@ class Trial:
         soon_s: float = SOON_S,
     ) -> None:
         self._spawn = spawn or _spawned
-        self._idle_s, self._most_idle, self._soon_s = idle_s, most_idle, soon_s
-        self._lock = threading.Lock()
+        self._idle_s, self._soon_s = idle_s, soon_s
         # Told when a trial is over: its child is idle, or has ended.
-        self._freed = threading.Condition(self._lock)
-        # The last one used stands last.
-        self._idle: list[Child] = []
+        self._freed = threading.Condition()
+        self._idle = IdleChildren(most_idle)
         # Children that are ready, by the settings that they were told.
         self._ready: WeakKeyDictionary[Child, Settings] = WeakKeyDictionary()
         self._busy = 0
-        self._timer: threading.Timer | None = None
-        self._closed = False
 
     def prepare(self) -> None:
         """Have a child soon for the next trial, unless there is one; return before it is ready."""
-        if not self._idle and not starting.prepare():
+        if not self._idle.any and not starting.prepare():
             with contextlib.suppress(OSError):  # the next trial will say so
-                self._keep(self._spawn(), PREPARED_S)
+                self._idle.keep(self._spawn(), PREPARED_S)
 
     def close(self) -> None:
         """End the children that are kept."""
-        with self._lock:
-            self._closed = True
-        self._end_idle()
+        self._idle.close()
 
     def run(
         self,
@@ -157,24 +150,24 @@ class Trial:
             on_ready()
 
         try:
-            with _watched(child, cancelled):
+            with watched(child, cancelled):
                 is_ready = self._ready.get(child) is job.settings
-                outcome = _stages(child, job, begins, is_ready=is_ready)
+                ending = _stages(child, job, begins, is_ready=is_ready)
         except BaseException:
             _end(child)
             if cancelled():
                 raise LoadCancelledError from None
             raise
-        self._give_back(child)
-        if outcome is None or cancelled():
+        self._give_back(child, is_empty=ending.is_empty)
+        if ending.outcome is None or cancelled():
             raise LoadCancelledError
-        return outcome
+        return ending.outcome
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
         """For one trial: from when a child is idle, or was waited for long enough."""
         with self._freed:
-            self._freed.wait_for(lambda: self._idle or not self._busy, self._soon_s)
+            self._freed.wait_for(lambda: self._idle.any or not self._busy, self._soon_s)
             self._busy += 1
         try:
             yield
@@ -184,45 +177,18 @@ class Trial:
                 self._freed.notify()
 
     def _take(self) -> Child:
-        while (child := self._pop()) is not None:
+        while (child := self._idle.take()) is not None:
             if child.alive:
                 return child
             child.close()
         return self._spawn()
 
-    def _pop(self) -> Child | None:
-        with self._lock:
-            return self._idle.pop() if self._idle else None
-
-    def _give_back(self, child: Child) -> None:
-        if child.alive and _is_empty(child):
-            self._keep(child, self._idle_s)
+    def _give_back(self, child: Child, *, is_empty: bool = False) -> None:
+        """``is_empty``: it has said that it gave up what it had loaded."""
+        if child.alive and (is_empty or _is_empty(child)):
+            self._idle.keep(child, self._idle_s)
         else:
             _end(child)
-
-    def _keep(self, child: Child, seconds: float) -> None:
-        with self._lock:
-            keep = len(self._idle) < self._most_idle and not self._closed
-            if keep:
-                self._idle.append(child)
-                self._stop_timer()
-                self._timer = threading.Timer(seconds, self._end_idle)
-                self._timer.daemon = True
-                self._timer.start()
-        if not keep:
-            child.close()
-
-    def _end_idle(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-            self._stop_timer()
-        for child in idle:
-            child.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def _spawned() -> Child:
@@ -245,61 +211,43 @@ def _is_empty(child: Child) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _watched(child: Child, cancelled: Cancellation) -> Iterator[None]:
-    """Have the trial stop as soon as nobody wants its version; kill a child that goes on."""
-    woken, done = threading.Event(), threading.Event()
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """``outcome``: None where the trial was told to stop. ``is_empty``: the child has said that
+    it gave up what it had loaded."""
 
-    def watch() -> None:
-        woken.wait()
-        for _ in range(int(_STOP_S / _AGAIN_S)):
-            if done.is_set():
-                return
-            # Again and again: a word may come just between two runs.
-            child.tell("stop")
-            done.wait(_AGAIN_S)
-        if not done.is_set():
-            child.kill()
-
-    watcher = threading.Thread(target=watch, name="trial-watch", daemon=True)
-    watcher.start()
-    try:
-        with cancelled.waking(woken.set):
-            yield
-    finally:
-        done.set()
-        woken.set()
-        watcher.join()
+    outcome: Findings | Failure | None
+    is_empty: bool = False
 
 
-def _stages(
-    child: Child, job: Job, on_ready: Callable[[], None], *, is_ready: bool
-) -> Findings | Failure | None:
-    """One question a stage, so that it shows in which the child died. None where it was told
-    to stop. ``is_ready``: it has tried another version by the same settings."""
+def _stages(child: Child, job: Job, on_ready: Callable[[], None], *, is_ready: bool) -> _Ending:
+    """One question a stage, so that it shows in which the child died. ``is_ready``: it has tried
+    another version by the same settings."""
     end = time.monotonic() + job.settings.loading.trial_timeout_s
     answer: Message = {}
-    load = _load(job)
-    stages: tuple[tuple[str, Message], ...]
-    settings = {"settings": load["settings"]}
-    stages = ((_READY, settings), (_LOAD, load), (_SAMPLES, {}), (_REHEARSE, {}))
-    for stage, message in stages[1:] if is_ready else stages:
+    stages: dict[str, Message] = {_LOAD: _load(job), _SAMPLES: {}, _REHEARSE: {}}
+    if not is_ready:
+        stages = {_READY: {"settings": _settings(job)}, **stages}
+    for stage, message in stages.items():
         if stage == _LOAD:
             on_ready()
+        if stage == _SAMPLES and answer.get("samples") is False:
+            continue
         try:
             answer = child.ask({"do": stage, **message}, timeout=end - time.monotonic())
         except ChildDiedError as death:
-            return _died(job, stage, death)
+            return _Ending(_died(job, stage, death))
         except TimeoutError:
             limit = job.settings.loading.trial_timeout_s
             raise LoadError(f"its trial took longer than {limit:g} s") from None
         except (ChildFailedError, FramingError) as error:
             raise LoadError("its trial ended with an internal error", str(error)) from error
         if "stopped" in answer:
-            return None
+            return _Ending(None)
         if "refused" in answer:
-            return _refused(job, stage, _read(refusals.from_plain, answer["refused"]))
-    return _read(findings.from_plain, answer.get("findings"))
+            return _Ending(_refused(job, stage, _read(refusals.from_plain, answer["refused"])))
+    found = _read(findings.from_plain, answer.get("findings"))
+    return _Ending(found, answer.get("dropped") is True)
 
 
 def _read(from_plain: Callable[[Any], Read], said: object) -> Read:
@@ -315,11 +263,14 @@ def _load(job: Job) -> dict[str, Any]:
         "path": str(job.path),
         "folder": str(job.folder),
         "config": plain.to_plain(job.config),
-        "settings": job.settings.model_dump(mode="json"),
         "named": list(job.named),
         "size": job.size,
         "budget": job.budget,
     }
+
+
+def _settings(job: Job) -> dict[str, Any]:
+    return job.settings.model_dump(mode="json")
 
 
 def _died(job: Job, stage: str, death: ChildDiedError) -> Findings | Failure:

@@ -7,17 +7,23 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving import machine
+from serving.cancellation import Cancellation
 from serving.execution import private_copy
+from serving.execution.isolation.framing import Message
+from serving.execution.isolation.parent.process import Child
+from serving.loading import warmup
 from serving.loading.loaded import LoadedSlot
 from serving.loading.loader import Loader
 from serving.loading.trial import child
-from serving.loading.trial.trial import Job, _load
+from serving.loading.trial.findings import Findings
+from serving.loading.trial.trial import Job, Trial, _load, _settings
 from serving.model_config.schema import ModelConfig
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
@@ -110,8 +116,66 @@ def test_a_trial_of_a_model_without_external_data_looks_at_no_maps(
     monkeypatch.setattr(child, "limit_memory", lambda bytes_: None)
     size = settings.models_bytes
     job = Job("m", 1, folder, folder.parent, ModelConfig(), settings, (), 1000, size)
-    host, said = child.Host(), _load(job)
-    steps = (("ready", said), ("load", said), ("samples", {}), ("rehearse", {}), ("drop", {}))
-    answers = [host.handle({"do": stage, **message}, []) for stage, message in steps]
-    assert not any("refused" in answer for answer in answers)
-    assert "findings" in answers[3]
+    answers = _in_a_host(job)
+    assert answers["load"] == {"samples": False}
+    assert answers["rehearse"]["dropped"]
+
+
+def _in_a_host(job: Job) -> dict[str, Message]:
+    """The answers of a trial's child, in this process."""
+    host = child.Host()
+    steps: dict[str, Message] = {
+        "ready": {"settings": _settings(job)},
+        "load": _load(job),
+        "samples": {},
+        "rehearse": {},
+        "drop": {},
+    }
+    answers = {stage: host.handle({"do": stage, **said}, []) for stage, said in steps.items()}
+    assert not any("refused" in answer for answer in answers.values())
+    assert "findings" in answers["rehearse"]
+    return answers
+
+
+def test_a_trial_looks_at_its_process_threads_twice_and_at_no_long_account_of_its_memory(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel writes such an account anew for each who reads it."""
+    folder = graphs.write(tmp_path, graphs.softmax(), "m")
+    looks, look, size = list[str](), warmup._others, settings.models_bytes
+
+    def counted() -> Mapping[str, bytes] | None:
+        looks.append("threads")
+        return look()
+
+    monkeypatch.setattr(warmup, "_others", counted)
+    monkeypatch.setattr(child, "limit_memory", lambda bytes_: looks.append("memory"))
+    _in_a_host(Job("m", 1, folder, folder.parent, ModelConfig(), settings, (), 1000, size))
+    # First, once, for a tiny model. Where a thread works there is no second look.
+    assert 2 <= looks.count("threads") <= 4
+    assert looks.count("memory") == 1
+
+
+def test_a_trial_costs_two_questions_and_no_thread(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, threads, ask = list[str](), Counter[str](), Child.ask
+
+    def noting(self: Child, message: Message, *more: Any, **named: Any) -> Message:
+        asked.append(message["do"])
+        return ask(self, message, *more, **named)
+
+    size, trial = settings.models_bytes, Trial()
+    folders = [graphs.write(tmp_path, graphs.softmax(), name) for name in ("a", "b")]
+    jobs = [
+        Job(f.parent.name, 1, f, f.parent, ModelConfig(), settings, (), 1000, size) for f in folders
+    ]
+    try:
+        trial.run(jobs[0], Cancellation())  # its child starts
+        monkeypatch.setattr(Child, "ask", noting)
+        _count(threads, monkeypatch)
+        assert isinstance(trial.run(jobs[1], Cancellation()), Findings)
+    finally:
+        trial.close()
+    assert asked == ["load", "rehearse"]
+    assert threads["threads"] == 0

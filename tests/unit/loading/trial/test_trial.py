@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,19 @@ from serving.execution.runtime import ort
 from serving.loading.batching.analysis import Analysis
 from serving.loading.loader import Loader
 from serving.loading.trial import cache
-from serving.loading.trial.cache import FOLDER, TrialCache
+from serving.loading.trial.cache import FOLDER, SCHEMA, TOGETHER, TrialCache
 from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
-from serving.loading.trial.trial import Job, LoadCancelledError, Trial, _died, _spawned, is_wanted
+from serving.loading.trial.idle import IdleChildren
+from serving.loading.trial.trial import (
+    Job,
+    LoadCancelledError,
+    Trial,
+    _died,
+    _Ending,
+    _spawned,
+    is_wanted,
+)
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
@@ -178,11 +188,24 @@ def test_a_change_in_the_registry_has_it_get_ready_where_versions_are_tried(
 
 
 def test_a_child_without_work_goes_by_itself(started):
-    trial = Trial(spawn=lambda: _spawned_into(started), idle_s=0.1)
-    trial._keep(trial._take(), 0.1)
-    started[0]._process.wait(10)
-    assert not started[0].alive
-    trial.close()
+    idle = IdleChildren(2)
+    for seconds in (60.0, 0.05):  # the last word counts
+        idle.keep(_spawned_into(started), seconds)
+    for child in started:
+        child._process.wait(10)
+        assert not child.alive
+    assert not idle.any
+
+
+def test_a_child_with_new_work_stays_for_as_long_again(started):
+    idle = IdleChildren(1)
+    child = _spawned_into(started)
+    idle.keep(child, 0.05)
+    since = time.monotonic()
+    assert idle.take() is child
+    idle.keep(child, 0.3)
+    child._process.wait(10)
+    assert time.monotonic() - since >= 0.3
 
 
 def test_quick_trials_at_once_share_a_child_and_a_slow_one_keeps_nobody_waiting(tmp_path, started):
@@ -327,15 +350,16 @@ def test_findings_of_another_cpu_do_not_count(trials, started, tmp_path, monkeyp
 
 def test_a_trial_killed_from_outside_is_tried_again(trials, tmp_path, monkeypatch):
     state = StateDir(tmp_path / "state")
+    killed = ChildDiedError("SIGKILL", 9, None)
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *_, **__: _died(job, "rehearse", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _Ending(_died(job, "rehearse", killed)),
     )
     trials(state).load(graphs.softmax(), ModelConfig(isolation="none"), fingerprint="f")
     assert state.names(FOLDER) == []
     monkeypatch.setattr(
         "serving.loading.trial.trial._stages",
-        lambda child, job, *_, **__: _died(job, "load", ChildDiedError("SIGKILL", 9, None)),
+        lambda child, job, *_, **__: _Ending(_died(job, "load", killed)),
     )
     with pytest.raises(LoadError, match="SIGKILL while it was loaded: most likely for") as caught:
         trials(state).load(graphs.softmax(), fingerprint="f")
@@ -362,6 +386,71 @@ def test_a_document_that_nobody_wrote_is_not_believed(tmp_path, document):
     state = StateDir(tmp_path / "state")
     state.write(f"{FOLDER}/n", document)
     assert TrialCache(state).read("n") is None
+
+
+@pytest.mark.parametrize("document", [None, 7, [], {"n": 3}, {"n": {"analysis": {}}}])
+def test_a_finding_that_nobody_wrote_is_not_believed(tmp_path, document):
+    state = StateDir(tmp_path / "state")
+    state.write(f"{FOLDER}/d", {"schema": SCHEMA, "findings": document})
+    assert TrialCache(state).read("n") is None
+
+
+def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_once(tmp_path):
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    with kept.gathering():
+        with kept.gathering():
+            kept.write("a", found)
+        kept.write("b", found)
+        assert state.names(FOLDER) == []
+        assert kept.read("a") == found
+    assert len(state.names(FOLDER)) == 1
+    assert [TrialCache(state).read(name) for name in "abc"] == [found, found, None]
+
+
+def test_many_findings_wait_for_no_load_and_the_newest_counts(tmp_path):
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    with kept.gathering():
+        for number in range(TOGETHER + 1):
+            kept.write(f"n{number}", found)
+        assert len(state.names(FOLDER)) == 1
+        kept.write("n0", replace(found, died="SIGFPE"))
+    for one in (kept, TrialCache(state)):
+        assert one.read("n0") == replace(found, died="SIGFPE")
+        assert one.read(f"n{TOGETHER}") == found
+
+
+def test_what_another_process_found_out_meanwhile_is_read(tmp_path):
+    """One that serves without the state directory, which is another's."""
+    found, other = Findings(Analysis("proven")), TrialCache(StateDir(tmp_path / "state"))
+    reads = TrialCache(StateDir(tmp_path / "state", is_ours=False))
+    assert reads.read("a") is None
+    other.write("a", found)
+    assert reads.read("a") == found
+    os.utime(tmp_path / "state" / FOLDER, ns=(0, 0))  # not by how fine the system's clock is
+    other.write("b", found)
+    assert reads.read("b") == found
+
+
+def test_documents_of_an_earlier_release_go(tmp_path):
+    state = StateDir(tmp_path / "state")
+    for name, schema in (("old", SCHEMA - 1), ("new", SCHEMA + 1)):
+        state.write(f"{FOLDER}/{name}", {"schema": schema, "findings": {}})
+    assert TrialCache(state).read("old") is None
+    assert state.names(FOLDER) == ["new"]
+
+
+def test_the_findings_kept_are_bounded_however_many_a_document_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "MOST", 8)
+    state = StateDir(tmp_path / "state")
+    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    for number in range(4):
+        with kept.gathering():
+            for name in "abc":
+                kept.write(f"{name}{number}", found)
+    assert len(state.names(FOLDER)) == 2
+    assert [kept.read(f"a{number}") for number in range(4)] == [None, None, found, found]
 
 
 def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials, started):
