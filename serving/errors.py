@@ -13,6 +13,7 @@ class ErrorCode(StrEnum):
     BAD_DATA = "bad_data"
     NOT_FOUND = "not_found"
     FULL = "full"
+    TOO_MANY_REQUESTS = "too_many_requests"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     TOO_LARGE = "too_large"

@@ -144,6 +144,9 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
     assert re.search(
         r'serving_request_total\{[^}]*model="busy"[^}]*code="RESOURCE_EXHAUSTED"', codes
     )
+    for status in (503, 429):
+        labels = {"protocol": "http", "code": str(status)}
+        assert gateway.metric("serving_request_total", model="busy", **labels) == 1
 
 
 def test_a_deadline_that_passes_in_the_queue(gateway: Gateway) -> None:

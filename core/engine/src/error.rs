@@ -16,6 +16,8 @@ pub enum ErrorCode {
     NotFound,
     /// A queue or a byte budget is full; try again later.
     Full,
+    /// The same, told by a protocol that has a status of its own for it.
+    TooManyRequests,
     /// The deadline passed before the answer.
     Expired,
     /// The caller left.
@@ -47,11 +49,12 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 18] = [
+    pub const ALL: [ErrorCode; 19] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
         ErrorCode::Full,
+        ErrorCode::TooManyRequests,
         ErrorCode::Expired,
         ErrorCode::Cancelled,
         ErrorCode::TooLarge,
@@ -75,6 +78,7 @@ impl ErrorCode {
             ErrorCode::BadData => "bad_data",
             ErrorCode::NotFound => "not_found",
             ErrorCode::Full => "full",
+            ErrorCode::TooManyRequests => "too_many_requests",
             ErrorCode::Expired => "expired",
             ErrorCode::Cancelled => "cancelled",
             ErrorCode::TooLarge => "too_large",
@@ -103,7 +107,7 @@ impl ErrorCode {
 pub struct Error {
     pub code: ErrorCode,
     pub message: String,
-    /// When trying again makes sense (`Full`, `Unavailable`).
+    /// When trying again makes sense (`Full`, `TooManyRequests`, `Unavailable`).
     pub retry_after: Option<Duration>,
     /// The original, for the log only.
     pub detail: Option<String>,

@@ -15,7 +15,7 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
         ErrorCode::Expired | ErrorCode::SlowBody => 4,
         ErrorCode::NotFound => 5,
         ErrorCode::PermissionDenied => 7,
-        ErrorCode::Full | ErrorCode::TooLarge => 8,
+        ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::TooLarge => 8,
         ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
         ErrorCode::Internal => 13,
         ErrorCode::FailedPrecondition => 9,
@@ -29,6 +29,7 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
         ErrorCode::BadRequest | ErrorCode::BadData | ErrorCode::FailedPrecondition => StatusCode::BAD_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Full | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Expired => StatusCode::GATEWAY_TIMEOUT,
         // Nobody reads it: the connection is gone. nginx's number, for the counters.
         ErrorCode::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -50,7 +51,7 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
 /// its own (TensorFlow Serving's `/v1`).
 pub fn http_status_shedding(word: ErrorCode) -> StatusCode {
     match word {
-        ErrorCode::Full => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Full => http_status(ErrorCode::TooManyRequests),
         word => http_status(word),
     }
 }

@@ -9,7 +9,8 @@ use crate::codec::json::document::parsing;
 use crate::codec::json::request::BYTE_ORDER_MARK;
 use crate::codec::tensorflow::SIGNATURE;
 use crate::codec::{InferRequest, InputTensor};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
+use crate::near;
 use crate::stop::{NEVER, Stop};
 use crate::tensor::{Signature, TensorSpec, shown};
 use jiter::Peek;
@@ -165,7 +166,7 @@ impl<'d> Decoder<'d> {
         let mut tensors = Vec::with_capacity(seen.len());
         let mut next = self.document.object("", |name| names.find(name, tensors.len()))?;
         while let Some(found) = next {
-            let at = found.map_err(|name| no_such_input(&name))?;
+            let at = found.map_err(|name| Error::bad(names.unknown(&name)))?;
             let spec = &self.signature.inputs[at];
             if std::mem::replace(&mut seen[at], true) {
                 return Err(Error::bad(format!("'inputs' object has the input {} twice", spec.name)));
@@ -263,8 +264,7 @@ impl<'d> Decoder<'d> {
             let at = match found {
                 Ok(at) => at,
                 Err(name) => {
-                    let text = format!("JSON object: does not have named input: {name}");
-                    return Err(place.error(&name, crate::error::ErrorCode::BadRequest, &text));
+                    return Err(place.error(&name, ErrorCode::BadRequest, &names.unknown(&name)));
                 }
             };
             // One that the rows before have not, or that this one has already.
@@ -317,11 +317,6 @@ fn check_first(key: Key, found: Option<&(Key, Vec<InputTensor>)>) -> Result<()> 
     }
 }
 
-#[cold]
-fn no_such_input(name: &str) -> Error {
-    Error::bad(format!("JSON object: does not have named input: {name}"))
-}
-
 /// Inputs of a signature by name: rows name the same ones thousands of times.
 struct Names<'s> {
     specs: &'s [TensorSpec],
@@ -344,5 +339,12 @@ impl<'s> Names<'s> {
         }
         let found = self.sorted.binary_search_by_key(&name, |&at| &*self.specs[at].name);
         found.map(|place| self.sorted[place]).map_err(|_| shown(name))
+    }
+
+    #[cold]
+    fn unknown(&self, name: &str) -> String {
+        let known = self.specs.iter().map(|spec| &*spec.name);
+        let hint = near::hint(name, known, self.specs.len(), "its inputs:");
+        format!("JSON object: does not have named input: {name}{hint}")
     }
 }

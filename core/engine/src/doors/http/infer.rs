@@ -61,6 +61,7 @@ pub async fn answer(
     let reference = Reference { model: &named.model, version: &named.version };
     let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
     let outcome = infer_once(io, asked, request, &mut guard, busy).await;
+    let outcome = outcome.map_err(|error| protocol.told(error));
     if outcome.is_err() {
         guard.refused(reference, asked.key);
     }
