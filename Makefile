@@ -14,6 +14,8 @@ CORE_SOURCES := $(wildcard core/Cargo.toml core/Cargo.lock core/*/Cargo.toml cor
 # What the gRPC port serves, in the order it is listed.
 PROTOS := inference.proto tensorflow/serving.proto grpc/health/v1/health.proto \
 	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
+# The client's part of them.
+CLIENT_PROTOS := client/src/serving_client/inference.binpb
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
@@ -52,12 +54,15 @@ again = { test $(1) = 1 || exit $(1); echo '== failed; again, by themselves'; \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 3 -m '$(2)' $(PYTEST_ARGS); }
 # Targets that wait for different things (the network, the compiler) at the same time.
 side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
-# The packages of some of pyproject.toml's extras, and those that the gateway always needs.
+# The packages of some of pyproject.toml's extras, and those that the gateway always needs; of our own
+# client, which lies here, what it needs.
 packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
-	project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	project, client = [tomllib.load(open(file, "rb"))["project"] for file in ("pyproject.toml", "client/pyproject.toml")]; \
 	extras = project["optional-dependencies"]; \
-	print(shlex.join(project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]))' $(1)
-install = $(call packages,$(1)) | xargs $(PIP_INSTALL)
+	asked = project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]; \
+	others = [one for one in asked if not one.startswith(client["name"])]; \
+	print(shlex.join(others + (client["dependencies"] if others != asked else [])))' $(1)
+install = $(call packages,$(1)) | xargs $(PIP_INSTALL) && $(PIP_INSTALL) --no-deps --no-build-isolation --editable client
 # The gateway itself with its core, as it lies here; its packages are there already.
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
 
@@ -108,6 +113,7 @@ types:
 	$(BIN)/mypy
 
 protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
+	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=$(CLIENT_PROTOS) inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
 		$(PROTOS)
 
@@ -124,7 +130,9 @@ bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full 
 lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.ci/constraints.txt)
 	$(BIN)/python -m tests.package.constraints
 
-build: $(STAMPS)/python ## the release wheel, in dist/
+build: $(STAMPS)/python ## the release wheels, the gateway's and its client's, in dist/
+	@echo '== client'
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./client
 	@echo '== wheel: fat link-time optimisation, some minutes'
 	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
 
@@ -142,7 +150,7 @@ $(STAMPS)/python:
 	@if $(OUTER_PIP) --version >/dev/null 2>&1; then pip='$(OUTER_PIP)'; \
 		elif $(BIN)/python -m ensurepip --default-pip >/dev/null; then pip='$(BIN)/python -m pip'; \
 		else echo 'pip is needed, or what brings it (Debian: python3-venv)'; exit 1; fi && \
-		$$pip $(INSTALL) --upgrade pip 'maturin>=1.9.4,<2'
+		$$pip $(INSTALL) --upgrade pip 'maturin>=1.9.4,<2' 'flit_core>=3.12,<5'
 	@mkdir -p $(STAMPS) && touch $@
 
 # With maturin's own words, so that it finds its work done; the environment is made meanwhile.
@@ -156,17 +164,17 @@ $(CORE): $(STAMPS)/core | $(STAMPS)/python
 	$(call quietly,$(MATURIN) develop --skip-install)
 	@touch $@
 
-$(STAMPS)/packages-%: pyproject.toml | $(STAMPS)/python
+$(STAMPS)/packages-%: pyproject.toml client/pyproject.toml | $(STAMPS)/python
 	@echo '== environment: packages'
 	@$(call install,$(subst +, ,$*))
 	@touch $@
 
-$(STAMPS)/run: pyproject.toml
+$(STAMPS)/run: pyproject.toml client/pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client)
 	$(editable)
 	@touch $(CORE) $@
 
-$(STAMPS)/dev: pyproject.toml
+$(STAMPS)/dev: pyproject.toml client/pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run
@@ -176,7 +184,7 @@ $(STAMPS)/stub: serving/_core.pyi $(CORE)
 	$(BIN)/python -m mypy.stubtest serving._core
 	@touch $@
 
-$(STAMPS)/bench: pyproject.toml
+$(STAMPS)/bench: pyproject.toml client/pyproject.toml
 	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+bench+otel)
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run

@@ -50,9 +50,11 @@ from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
+from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
+from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
@@ -97,7 +99,10 @@ class Gateway:
     ) -> None:
         # What is opened from here on must not get the number of a closed one.
         standard_streams.open_missing()
-        self._state = open_state(settings, roots)
+        self._lists = _model_list(settings)
+        # What the state directory is kept for: the registry.
+        places = [*roots, *filter(None, [settings.tensorflow_serving.config_file])]
+        self._state = open_state(settings, places)
         settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
         descriptors.raise_limit()
@@ -118,7 +123,12 @@ class Gateway:
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
         self.manager = Manager(
-            settings, roots, publish_to(self.server), self._loader, state=state.own
+            settings,
+            roots,
+            publish_to(self.server),
+            self._loader,
+            state=state.own,
+            listed=self._lists,
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
@@ -130,12 +140,13 @@ class Gateway:
             self._told_ports(),
             TraceSettings(TraceControl(self.server, settings), gates.doors),
             LogSettings(LEVELS_WRITTEN, gates.doors),
+            self._reloading(roots),
             SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
         self._watcher = self._watching(roots)
-        self._takeover = self._taking_over(roots)
+        self._takeover = self._taking_over(places)
         self._samples = self._sampling(log_form)
         self._traces = self._tracing(trace_target)
         self._parts = self._in_order()
@@ -185,10 +196,17 @@ class Gateway:
 
     def _watching(self, roots: Sequence[Path]) -> Watcher | None:
         registry = self.settings.registry
-        if not registry.watch:
+        if not (registry.watch and roots):
             return None
         manager, follow = self.manager, registry.follow_symlinks
         return Watcher(roots, self._hurry, manager.reports, follow_symlinks=follow)
+
+    def _reloading(self, roots: Sequence[Path]) -> ReloadConfig | None:
+        """Base paths of lists that calls bring lie below what the server was started with."""
+        if self._lists is None:
+            return None
+        named = [Path(entry.base_path) for entry in self._lists.current.entries.values()]
+        return ReloadConfig(self.manager, self._lists, [*roots, *named])
 
     def _hurry(self, touched: Collection[str] | None) -> None:
         self._loader.expect()
@@ -270,6 +288,8 @@ class Gateway:
         """Read the token and the models' configurations again; the log says what came of it."""
         token = "none" if self._token is None else self._token.reload()
         log.info("reload", token=token, effect="settings stay as they were at the start")
+        if self._lists is not None:
+            self._lists.reread()
         self.manager.reload()
 
     def stop(self) -> Drained:
@@ -292,6 +312,16 @@ class Gateway:
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
         self.server.set_ready(ready)
+
+
+def _model_list(settings: Settings) -> ModelListSource | None:
+    """None where no list can come. Raises ConfigError for a file that can't be followed."""
+    given = settings.tensorflow_serving
+    if given.config_file is None and settings.model_control == "poll":
+        return None
+    file = ModelListFile(given.config_file.absolute()) if given.config_file is not None else None
+    terms = ListTerms(settings.registry, given.config_poll_s, time.time, time.monotonic)
+    return ModelListSource(file, terms)
 
 
 def _say_few_places(settings: Settings) -> None:

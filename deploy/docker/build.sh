@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the wheel from the sources around this script.
+# Build the wheels, the gateway's and its client's, from the sources around this script.
 #
 #   build.sh WHEELS          PROFILE: a Cargo profile (release)
 set -eu
@@ -10,7 +10,12 @@ tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
 echo "== build tools"
 python3 -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2'
+"$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9.4,<2' \
+    'flit_core>=3.12,<5'
+
+echo "== client"
+"$tools/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+    --wheel-dir "$wheels" ./client
 
 echo "== wheel, profile ${PROFILE:-release}"
 "$tools/bin/maturin" build --profile "${PROFILE:-release}" --locked \

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from serving.settings import Settings
 
 
-def _only_models(roots: list[Path]) -> list[Path]:
-    for root in roots:
+def _only_models(roots: list[Path] | None) -> list[Path] | None:
+    for root in roots or ():
         if root.is_file() and root.suffix.lower() != ".onnx":
             raise typer.BadParameter(f"'{root}' is neither a directory nor a file '*.onnx'.")
     return roots
 
 
 Roots = Annotated[
-    list[Path],
+    list[Path] | None,
     typer.Argument(
-        metavar="DIR|FILE.onnx",
+        metavar="[DIR|FILE.onnx]...",
         help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
         exists=True,
         readable=True,

@@ -25,7 +25,7 @@ _PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="0: any fr
 
 
 def start(
-    roots: options.Roots,
+    roots: options.Roots = None,
     http_port: _PortOption = None,
     grpc_port: _PortOption = None,
     host: Annotated[str | None, typer.Option(help="Address of the HTTP and gRPC doors.")] = None,
@@ -49,6 +49,12 @@ def start(
     load_model: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="A model that explicit loads at start; '*': all."),
+    ] = None,
+    model_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="TensorFlow Serving's model config list, beside DIR or alone."
+        ),
     ] = None,
     require_models: Annotated[
         bool | None,
@@ -75,15 +81,22 @@ def start(
         "state_dir": state_dir,
         "model_control": model_control,
         "load_models": tuple(load_model) if load_model else None,
+        "tensorflow_serving.config_file": model_config_file,
         "require_models": require_models,
     }
     reloads = OnDemand("reload", lambda: gateway.reload())  # noqa: PLW0108 - it comes later
     # From here on: the first process of a container would not see them otherwise.
     with StopSignals().handled(reloads.ask) as signals:
         settings, origins = options.load(flags, config, assignments)
+        if not roots and settings.tensorflow_serving.config_file is None:
+            raise UserError(
+                "nothing to serve: name a directory with models, a model's file, or"
+                " --model-config-file FILE",
+                code=2,
+            )
         console, said = opened(settings.log)
         options.configure_log(settings, leave_out=said)
-        gateway = _gateway(settings, roots, origins)
+        gateway = _gateway(settings, roots or [], origins)
 
         from serving import app
         from serving.cli.telling import Telling, print_addresses

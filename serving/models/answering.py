@@ -75,12 +75,16 @@ class Answering:
         slots = self.slots.of(target.model)
         choice = choose(target, by_version(slots), self.default(target.model))
         self._tell(target, choice, slots)
-        moved = self._note_aliases(target.model, choice.plan.aliases)
+        moved = self._note_aliases(target, choice.plan.aliases)
         return self._note_default(target, choice, slots) or moved
 
-    def _note_aliases(self, model: str, named: Mapping[str, int]) -> bool:
-        if named == self.named(model):
+    def _note_aliases(self, target: ModelTarget, named: Mapping[str, int]) -> bool:
+        model, before = target.model, self.named(target.model)
+        if named == before:
             return False
+        # What commands say is told of when they come.
+        for change in changes.of_list(before, named, target.aliases.fixed):
+            self.record(model, change)
         if named:
             self._named[model] = named
         else:

@@ -57,6 +57,7 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
+    ``listed``: the models of a model config list, beside those of ``roots``.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -69,6 +70,7 @@ class Manager:
         load: Load | None = None,
         *,
         state: StateDir | None = None,
+        listed: Source | None = None,
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -79,7 +81,7 @@ class Manager:
     ) -> None:
         self._settings, self._wall = settings, wall
         spawn = spawn or KeptThreads().spawn
-        sources = sources or open_sources(roots, Terms(settings.registry, wall, mono))
+        sources = sources or _sources(roots, Terms(settings.registry, wall, mono), listed)
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
         self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
 
@@ -347,6 +349,13 @@ class _Mention:
 
     def __call__(self) -> None:
         self.message()
+
+
+def _sources(roots: Sequence[Path], terms: Terms, listed: Source | None) -> Sequence[Source]:
+    """At least one."""
+    if listed is None:
+        return open_sources(roots, terms)
+    return [*(open_sources(roots, terms) if roots else ()), listed]
 
 
 def _nothing() -> None:

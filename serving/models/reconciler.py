@@ -185,7 +185,8 @@ class Reconciler:
             self._retarget(model)
 
     def _see(self, model: str) -> None:
-        self._desired.see(model, self._disk.find(model), self._disk.unseen)
+        found, withdrawn = self._disk.find(model), self._disk.is_withdrawn(model)
+        self._desired.see(model, found, self._disk.unseen, withdrawn=withdrawn)
 
     def _target_now(self, model: str) -> ModelTarget:
         target = self._desired.target(model, self._disk.unseen, self._wall())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
+from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
@@ -17,7 +18,8 @@ from serving.protocols.views import Directory
 class CallContext:
     """``directory``: the models as they stand. ``server_name`` is the operator's for this server;
     ``control`` None: no call may change what is served; ``ports`` None: they are not told;
-    ``traces`` and ``log`` None: nothing is told of them."""
+    ``traces`` and ``log`` None: nothing is told of them; ``lists`` None: no call brings a model
+    config list."""
 
     directory: Directory
     server_name: str
@@ -25,6 +27,7 @@ class CallContext:
     ports: Ports | None = None
     traces: TraceSettings | None = None
     log: LogSettings | None = None
+    lists: ReloadConfig | None = None
     shared_memory: SharedMemory = field(default_factory=SharedMemory)
 
     @property

@@ -16,7 +16,7 @@ from serving.events import log
 from serving.models.commands.command import Outcome
 from serving.protocols import grpc_calls, http_calls, tensorflow_calls, tensorflow_http
 from serving.protocols.call_context import CallContext
-from serving.protocols.repository import Later, explain, is_overtaken
+from serving.protocols.later import Later
 
 if TYPE_CHECKING:
     from serving import _core
@@ -98,14 +98,13 @@ def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
 def _finish(call: _core.Call, later: Later, outcome: Outcome | None) -> None:
     """In the thread that carries the command out: nothing may escape into it. The client may have
     left; the core has then answered for us."""
-    command = later.ticket.command
-    later.release()
+    later.end()
     with _named(call):
         try:
-            if outcome is None or outcome.ok or is_overtaken(command, outcome):
-                call.respond(b"")
+            error = later.failure(outcome)
+            if error is None:
+                call.respond(later.body)
             else:
-                error = explain(command, outcome)
                 call.fail(error.code, error.message, error.detail)
         except Exception:  # noqa: BLE001 - the thread is the manager's
             log.error("call_not_answered", detail=traceback.format_exc())

@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 from serving.errors import ErrorCode, ServingError
 from serving.protocols import oip, triton
 from serving.protocols.call_context import CallContext
-from serving.protocols.repository import Later, refuse_load
+from serving.protocols.later import Later
+from serving.protocols.repository import refuse_load
 from serving.protocols.views import (
     MAX_BODY_BYTES,
     check_name,

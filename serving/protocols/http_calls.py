@@ -21,9 +21,10 @@ from serving.model_config import message_to_json_dict
 from serving.protocols import oip, trace_settings, triton
 from serving.protocols.call_context import CallContext
 from serving.protocols.entrance import entrance
+from serving.protocols.later import Later
 from serving.protocols.log_settings import LogSettings
 from serving.protocols.not_found import not_found
-from serving.protocols.repository import FILE, Later, RepositoryControl, refuse_load
+from serving.protocols.repository import FILE, RepositoryControl, refuse_load
 from serving.protocols.trace_settings import TraceSettings
 from serving.protocols.views import (
     MAX_BODY_BYTES,

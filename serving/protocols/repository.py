@@ -19,6 +19,7 @@ from serving.models.commands.command import (
     Ticket,
     UnloadModel,
 )
+from serving.protocols.later import Later
 from serving.protocols.uploads import check_files
 from serving.protocols.views import MAX_BODY_BYTES, parse_version, shown
 from serving.settings import Settings
@@ -41,7 +42,7 @@ class Commander(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class Commanded(Later):
     """An answer that comes when a command has ended, or shows where ``begun``; ``release`` is
     called then."""
 
@@ -50,11 +51,20 @@ class Later:
     begun: bool = False
 
     def on_answer(self, answer: Callable[[Outcome | None], None]) -> None:
-        """Call ``answer`` once; without an outcome, or with a good one, all is well."""
+        """See ``Later``."""
         if self.begun:
             self.ticket.on_begun(answer)
         else:
             self.ticket.on_done(answer)
+
+    def end(self) -> None:
+        self.release()
+
+    def failure(self, outcome: Outcome | None) -> ServingError | None:
+        command = self.ticket.command
+        if outcome is None or outcome.ok or is_overtaken(command, outcome):
+            return None
+        return explain(command, outcome)
 
 
 class Pending:
@@ -100,22 +110,22 @@ class RepositoryControl:
         if self._polls_only:
             raise refuse_load()
 
-    def load(self, name: str, parameters: Parameters, size: int) -> Later:
+    def load(self, name: str, parameters: Parameters, size: int) -> Commanded:
         """Begin a load; ``size``: the call's bytes, held until it ends. Raises ServingError."""
         command = load_command(name, parameters, uploads=self._uploads)
         release = self._pending.enter(size + sum(map(len, command.files.values())))
         try:
-            return Later(self._commander.command(command, _BY), release)
+            return Commanded(self._commander.command(command, _BY), release)
         except BaseException:
             release()
             raise
 
-    def unload(self, name: str, parameters: Parameters) -> Later:
+    def unload(self, name: str, parameters: Parameters) -> Commanded:
         """Begin an unload; answered once the model takes no requests any more, while its last
         ones may run. Raises ServingError."""
         # How many may wait is the commander's to say.
         ticket = self._commander.command(unload_command(name, parameters), _BY)
-        return Later(ticket, lambda: None, begun=True)
+        return Commanded(ticket, lambda: None, begun=True)
 
 
 def refuse_load() -> ServingError:

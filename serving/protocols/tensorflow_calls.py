@@ -9,6 +9,8 @@ from google.protobuf.message import DecodeError
 
 from serving.errors import ErrorCode, ServingError
 from serving.protocols.call_context import CallContext
+from serving.protocols.later import Later
+from serving.protocols.reload_config import MAX_BODY_BYTES as MAX_LIST_BYTES
 from serving.protocols.repository import refuse_load
 from serving.protocols.tensorflow_serving import (
     ModelSpec,
@@ -22,12 +24,16 @@ from serving.wire import tfs_messages
 if TYPE_CHECKING:
     from serving import _core
 
+_RELOAD = "HandleReloadConfigRequest"
 SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 Handler = Callable[[CallContext, "_core.Call"], Any]
 
 
-def answer(context: CallContext, call: _core.Call) -> bytes:
-    """The serialized answer to the RPC that ``call`` names. Raises ServingError."""
+def answer(context: CallContext, call: _core.Call) -> bytes | Later:
+    """The serialized answer to the RPC that ``call`` names, or what it waits for. Raises
+    ServingError."""
+    if call.method == _RELOAD:
+        return _reload(context, call)
     handler = HANDLERS.get(call.method)
     if handler is None:
         raise ServingError(ErrorCode.UNIMPLEMENTED, f"{call.method} is not supported")
@@ -35,9 +41,9 @@ def answer(context: CallContext, call: _core.Call) -> bytes:
     return response
 
 
-def _request(call: _core.Call, kind: str) -> Any:
+def _request(call: _core.Call, kind: str, limit: int = MAX_BODY_BYTES) -> Any:
     body = call.body
-    check_size(body)
+    check_size(body, limit)
     try:
         return getattr(tfs_messages, kind).FromString(body)
     except DecodeError:
@@ -68,17 +74,12 @@ def _multi_inference(context: CallContext, call: _core.Call) -> Any:
     raise only_predict(call.method)
 
 
-def _reload(context: CallContext, call: _core.Call) -> Any:
-    """Whether the caller may is asked before anything is said."""
-    if context.control is None:
+def _reload(context: CallContext, call: _core.Call) -> Later:
+    """Whether the caller may is asked before anything is read."""
+    if context.control is None or context.lists is None:
         raise refuse_load()
     context.control.admit(call.headers)
-    raise ServingError(
-        ErrorCode.UNIMPLEMENTED,
-        "HandleReloadConfigRequest is not supported: models are loaded and unloaded by the"
-        " repository API or the admin port, and found in the directories that the server was"
-        " started with",
-    )
+    return context.lists.reload(_request(call, "ReloadConfigRequest", MAX_LIST_BYTES))
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -87,5 +88,4 @@ HANDLERS: Mapping[str, Handler] = {
     "Classify": _refused("ClassificationRequest"),
     "Regress": _refused("RegressionRequest"),
     "MultiInference": _multi_inference,
-    "HandleReloadConfigRequest": _reload,
 }

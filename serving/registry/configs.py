@@ -11,7 +11,7 @@ from pathlib import Path
 from serving.errors import ConfigError
 from serving.events import log
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
-from serving.registry.snapshot import FoundModel, KnownConfig, Snapshot
+from serving.registry.snapshot import FoundModel, KnownConfig, Listed, Snapshot
 
 
 class Configs:
@@ -20,8 +20,8 @@ class Configs:
 
     def __init__(self, read: Callable[[Path], ModelConfig]) -> None:
         self._read = read
-        # By name: as the source said it, and with its configuration.
-        self._known: dict[str, tuple[FoundModel, FoundModel]] = {}
+        # By name: as the source said it, and with its configuration; and that as it was read.
+        self._known: dict[str, tuple[FoundModel, FoundModel, KnownConfig | None]] = {}
 
     def read_into(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot, with the configuration of each model as last read, where the source has
@@ -32,20 +32,20 @@ class Configs:
         self._known = {
             found.name: before
             if (before := known.get(found.name)) is not None and before[0] is found
-            else (found, self._with_config(found, before))
+            else (found, *self._with_config(found, before[2] if before is not None else None))
             for found in snapshot.models
         }
-        return replace(snapshot, models=tuple(after for _, after in self._known.values()))
+        return replace(snapshot, models=tuple(after for _, after, _ in self._known.values()))
 
     def forget(self) -> None:
         """Read each anew the next time, also where its files look as before."""
         self._known = {}
 
     def _with_config(
-        self, found: FoundModel, before: tuple[FoundModel, FoundModel] | None
-    ) -> FoundModel:
-        known = before[1].config if before is not None else None
-        return replace(found, config=found.config or self._of(found, known))
+        self, found: FoundModel, known: KnownConfig | None
+    ) -> tuple[FoundModel, KnownConfig | None]:
+        read = found.config or self._of(found, known)
+        return replace(found, config=_amended(read, found.listed)), read
 
     def _of(self, found: FoundModel, known: KnownConfig | None) -> KnownConfig | None:
         stale = known is None or known.stamp != found.config_stamp
@@ -62,6 +62,20 @@ class Configs:
             log.exception("model_config_unreadable", model=found.name)
             return _wrong(stamp, "its configuration could not be read")
         return KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+
+
+def _amended(read: KnownConfig | None, listed: Listed | None) -> KnownConfig | None:
+    """With what a model config list says of the model."""
+    if read is None or listed is None:
+        return read
+    policy = listed.policy or read.policy
+    config = read.config
+    if config is not None:
+        sampled = config.request_log
+        if listed.rate is not None:
+            sampled = replace(sampled, rate=listed.rate)
+        config = replace(config, version_policy=policy, request_log=sampled)
+    return replace(read, policy=policy, config=config)
 
 
 def _wrong(stamp: str, words: str) -> KnownConfig:

@@ -60,6 +60,9 @@ class DirectorySource:
     the caller wants watched closely. Other scans cost one stat for each of ``roots``, and go
     through the models where something has not settled or was reported.
 
+    ``named``: directories that are models of these names, whatever lies in them; may be other
+    ones for the next scan. One that is new to a scan counts as seen by the first.
+
     ``follow_symlinks``: folders of models and versions may be links. Each is resolved once a
     scan, and what is found lies at the resolved path, so a link that is swapped meanwhile
     never gives half of the one and half of the other.
@@ -73,6 +76,7 @@ class DirectorySource:
         mono: Callable[[], float] = time.monotonic,
         *,
         follow_symlinks: bool = False,
+        named: Mapping[str, str] | None = None,
     ) -> None:
         self.roots = tuple(dict.fromkeys(Path(root).absolute() for root in roots))
         self.place = self.roots[0] if self.roots else Path()
@@ -80,6 +84,7 @@ class DirectorySource:
         self._wall = wall
         self._mono = mono
         self._follow = follow_symlinks
+        self.named = named or {}
         self._known: dict[str, Known] = {}
         # As the last scan of everything found them.
         self._beside = Roots()
@@ -133,6 +138,8 @@ class DirectorySource:
         for root in self.roots:
             self.place = root
             look.root(root)
+        for name, path in self.named.items():
+            look.named(name, path)
         self._known, self._beside = look.known, look.roots
         self._keys = {}
         for key, known in self._known.items():

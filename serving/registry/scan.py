@@ -72,6 +72,19 @@ class Scan:
         for key in keys:
             self._model(key, self.before[key].place, self.before[key])
 
+    def named(self, name: str, path: str) -> None:
+        """The model ``name``, which is the directory at ``path``, by whatever links."""
+        # Two names may have the same one.
+        key, real = f"{name}\0{path}", os.path.realpath(path)
+        known = self.before.get(key)
+        if known is not None and known.place.real == real:
+            self._model(key, known.place, known)
+            return
+        terms = self.terms
+        self.terms = replace(terms, clocks=replace(terms.clocks, since_last=float("inf")))
+        self._model(key, Place(name, Path(path), real, True, terms.follow), None)
+        self.terms = terms
+
     def root(self, root: Path) -> None:
         real = os.path.realpath(root) if self.terms.follow else str(root)
         try:

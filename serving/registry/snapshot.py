@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -78,13 +78,24 @@ class FoundVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """What a model config list says of a model, over what lies in its folder. ``policy`` and
+    ``rate`` (of the request log) None: it says nothing. ``labels``: label -> version."""
+
+    platform: str
+    policy: VersionPolicy | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FoundModel:
     """A model; ``versions`` ascend. ``path``: the folder with its configuration.
 
     ``config_stamp`` changes whenever a file beside the versions (or under
     ``warmup/``) does. With an ``error`` nothing is known of the versions.
     ``layout`` is how its versions lie, in words for people. ``config``: as last read, None before
-    it first settled.
+    it first settled. ``listed``: in a model config list, which wants it served.
     """
 
     name: str
@@ -95,6 +106,7 @@ class FoundModel:
     error: str = ""
     layout: str = ""
     config: KnownConfig | None = None
+    listed: Listed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +134,5 @@ class Snapshot:
     passed_over: tuple[Ignored, ...] = ()
     # Seconds until the next tree may count as whole; None when all have settled.
     settles_in: float | None = None
+    # Models that were taken out of a model config list: meant to go, the last version too.
+    withdrawn: frozenset[str] = frozenset()

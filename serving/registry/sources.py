@@ -137,17 +137,14 @@ class Sources:
 
 
 def joined(parts: Sequence[Snapshot]) -> Snapshot:
-    """Pure. A model that two of them have is an error of that model alone."""
+    """Pure. A model that two of them have is an error of that model alone; one that a model config
+    list names is the list's."""
     if len(parts) == 1:
         return parts[0]
     models: dict[str, FoundModel] = {}
     for found in (found for part in parts for found in part.models):
-        twice = found.name in models
-        models[found.name] = (
-            FoundModel(found.name, models[found.name].path, error=IN_TWO_SOURCES)
-            if twice
-            else found
-        )
+        other = models.get(found.name)
+        models[found.name] = found if other is None else _one_of(other, found)
     settles = [part.settles_in for part in parts if part.settles_in is not None]
     return Snapshot(
         models=tuple(models[name] for name in sorted(models)),
@@ -155,4 +152,12 @@ def joined(parts: Sequence[Snapshot]) -> Snapshot:
         errors=tuple(one for part in parts for one in part.errors),
         passed_over=tuple(one for part in parts for one in part.passed_over),
         settles_in=min(settles, default=None),
+        withdrawn=frozenset().union(*(part.withdrawn for part in parts)),
     )
+
+
+def _one_of(first: FoundModel, second: FoundModel) -> FoundModel:
+    listed = [found for found in (first, second) if found.listed is not None]
+    if len(listed) == 1:
+        return listed[0]
+    return FoundModel(first.name, first.path, error=IN_TWO_SOURCES)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 _NONE: frozenset[int] = frozenset()
+_NONE_FIXED: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,11 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Aliases:
     """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
-    one that answers to it."""
+    one that answers to it; ``fixed``: those that no command may move."""
 
     wanted: Mapping[str, int] = field(default_factory=dict)
     now: Mapping[str, int] = field(default_factory=dict)
+    fixed: frozenset[str] = _NONE_FIXED
 
     @property
     def versions(self) -> frozenset[int]:
@@ -68,7 +70,7 @@ def decide(
     chosen = standing.there & (wanted | keep)
     default = _default(standing, held, chosen, pinned, answered)
     named = _named(standing, aliases)
-    return Plan(default, keep, named, Aliases(aliases.wanted, named).versions)
+    return Plan(default, keep, named, frozenset((*aliases.wanted.values(), *named.values())))
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:

@@ -199,6 +199,20 @@ class SharedMemorySettings(Section):
     max_bytes: Count = Field(default=1073741824, description="Of all regions together (bytes).")
 
 
+class TensorFlowServingSettings(Section):
+    config_file: Path | None = Field(
+        default=None,
+        description="A model config list in TensorFlow Serving's text format"
+        " (`--model_config_file` there): the models that it names are served, beside those of the"
+        " directories.",
+    )
+    config_poll_s: SecondsOrZero = Field(
+        default=1.0,
+        description="Between two looks at that file (seconds; 0: it is read at the start and at"
+        " SIGHUP only).",
+    )
+
+
 class LoadingSettings(Section):
     trial: Literal["auto", "on", "off"] = Field(
         default="auto",

@@ -28,6 +28,7 @@ from serving.settings.sections import (
     SharedMemorySettings,
     ShutdownSettings,
     StateSettings,
+    TensorFlowServingSettings,
     Text,
     ThreadSettings,
     TracingSettings,
@@ -98,6 +99,7 @@ class Settings(Section):
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
+    tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()

@@ -42,6 +42,7 @@ EXPECTED = {
     "infer -d": '"data":[0]',
     "infer digits --generate": "digits 2",
     "predict_digits": "accuracy",
+    "serving_client": "[4]",
     "tritonclient.grpc": "[",
     "publish": "published mine 1",
     "models history": "pinned",
@@ -113,7 +114,7 @@ def test_the_readmes_tour_works_as_pasted(tour: Gateway, number: int) -> None:
 
 
 def test_the_tour_is_where_it_was() -> None:
-    assert len(BLOCKS) == 10
+    assert len(BLOCKS) == 11
     assert all(any(part in block.text for block in BLOCKS) for part in EXPECTED)
 
 

@@ -497,16 +497,6 @@ def test_fault_63_reloading_is_for_who_may_control(start_gateway, repository) ->
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-def test_reloading_is_refused_in_words(start_gateway, repository) -> None:
-    write(repository, "m", scale(1))
-    gateway = start_gateway(repository, {"model_control": "both"})
-    error = refused(
-        gateway, tfs_messages.ReloadConfigRequest(), "HandleReloadConfigRequest", MODELS
-    )
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "repository API" in error.details()
-
-
 def test_the_services_are_listed_and_described(gateway: Gateway) -> None:
     names = {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"}
     with channel(gateway) as one:

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / ".ci" / "constraints.txt"
 EXTRAS = ("cpu", "client", "dev")
+CLIENT = "serving-client"
 HEAD = f"""\
 # What CI installs, of what pyproject.toml allows. Written by `make lock`, with Python {{}}.{{}}.
 # Its extras: {", ".join(EXTRAS)}; and what builds the core.
@@ -27,14 +28,18 @@ HEAD = f"""\
 
 
 def needed() -> list[Requirement]:
-    """What pyproject.toml asks for, for all that CI runs."""
-    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    """What pyproject.toml asks for, for all that CI runs; and what our own client, which lies here,
+    asks for."""
+    asked = (*_asked(ROOT, EXTRAS), *_asked(ROOT / "client"))
+    return [one for one in asked if one.name != CLIENT]
+
+
+def _asked(folder: Path, extras: Iterable[str] = ()) -> Iterator[Requirement]:
+    document = tomllib.loads((folder / "pyproject.toml").read_text())
     project = document["project"]
-    extras = [one for extra in EXTRAS for one in project["optional-dependencies"][extra]]
-    return [
-        Requirement(one)
-        for one in (*document["build-system"]["requires"], *project["dependencies"], *extras)
-    ]
+    more = (one for extra in extras for one in project["optional-dependencies"][extra])
+    asked = (*document["build-system"]["requires"], *project["dependencies"], *more)
+    yield from map(Requirement, asked)
 
 
 def pins(lines: Iterable[str]) -> dict[str, str]:

@@ -100,7 +100,15 @@ class Loaded:
 class World:
     """A registry on disk and a manager whose threads run when the test says so."""
 
-    def __init__(self, root: Path, state: StateDir | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        state: StateDir | None = None,
+        *,
+        listed: Callable[[Any, Any], Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        """``listed``: makes a source in place of ``root``, of two clocks."""
         self.root, self.state = root, state
         settings.setdefault("rollout", {"keep_previous_s": 0.0})
         self.now = 1000.0
@@ -123,18 +131,20 @@ class World:
         # That can still be started.
         self.threads = math.inf
         self.no_thread: Exception = RuntimeError("can't start new thread")
+        mono, wall = lambda: self.now, lambda: self.now + self.ahead
         self.manager = SteppedManager(
             # How many at once matters to few: those say so.
             Settings(**{"threads": {"load": 1}, **settings}),
-            [root],
+            [] if listed else [root],
             self.publish,
             self.load,
             new_stats=self.new_stats,
-            mono=lambda: self.now,
-            wall=lambda: self.now + self.ahead,
+            mono=mono,
+            wall=wall,
             cpu=lambda: self.cpu,
             spawn=self.spawn,
             state=self.state,
+            listed=listed(mono, wall) if listed else None,
         )
 
     def spawn(self, name: str, job: Callable[[], None]) -> None:

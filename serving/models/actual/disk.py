@@ -93,6 +93,10 @@ class Disk:
     def find(self, model: str) -> FoundModel | None:
         return self._found.get(model)
 
+    def is_withdrawn(self, model: str) -> bool:
+        """Whether it was taken out of a model config list."""
+        return self._snapshot is not None and model in self._snapshot.withdrawn
+
     @property
     def settling(self) -> Collection[str]:
         """The models that something is being copied into."""

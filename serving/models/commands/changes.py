@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Rollback,
     SetAlias,
@@ -31,6 +32,8 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return version, Change.LOAD, asked + (", with what it brought" if override else "")
         case UnloadModel(version=version):
             return version, Change.UNLOAD, asked
+        case FollowList():
+            return None, Change.LOAD, f"{asked}, as the model config list says"
         case AcceptVersion(version=version):
             return version, Change.ACCEPTED, f"{asked}: its signature is the one to compare with"
         case SetDefault(version=int(version)) if isinstance(given, Rollback):
@@ -49,6 +52,16 @@ def _of_alias(alias: str, was: int | None, now: int | None, asked: str) -> Chang
         return was, Change.ALIAS_REMOVED, f"'{alias}': {asked}"
     before = f"in place of version {was}; " if was not in (None, now) else ""
     return now, Change.ALIAS, f"'{alias}': {before}{asked}"
+
+
+def of_list(
+    was: Mapping[str, int], now: Mapping[str, int], labels: Collection[str]
+) -> Iterator[Changed]:
+    """Of the aliases that a model config list says, where they name other versions than before."""
+    for alias in sorted(labels):
+        if alias in now and now[alias] != was.get(alias):
+            before = f"in place of version {was[alias]}; " if alias in was else ""
+            yield now[alias], Change.ALIAS, f"'{alias}': {before}the model config list says so"
 
 
 def of_default(

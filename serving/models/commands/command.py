@@ -79,7 +79,15 @@ class SetAlias:
     version: int | None = None
 
 
-Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion | SetAlias
+@dataclass(frozen=True, slots=True)
+class FollowList:
+    """Serve a model as the model config list says, whatever commands said of loading it before.
+    Done as ``LoadModel`` is; what its labels name has to be ready, too."""
+
+    model: str
+
+
+Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion | SetAlias | FollowList
 
 
 def subject(command: Command) -> tuple[str, str]:

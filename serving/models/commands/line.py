@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serving.models.commands.command import LoadModel
+from serving.models.commands.command import FollowList, LoadModel
 from serving.models.commands.tickets import Order, Tickets
 from serving.registry.source import Request
 from serving.registry.sources import Asked, Sources
@@ -43,4 +43,5 @@ def _request(orders: Sequence[Order]) -> Request:
     """Whoever says that something be loaded says that its files are there."""
     loads = [o.command for o in orders if isinstance(o.command, LoadModel) and o.upload is None]
     at_once = {c.model if c.version is None else (c.model, c.version) for c in loads}
+    at_once |= {o.command.model for o in orders if isinstance(o.command, FollowList)}
     return Request({order.command.model for order in orders}, at_once)

@@ -10,6 +10,7 @@ from serving.models import advice
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Outcome,
     Rollback,
@@ -76,6 +77,8 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
             return _refused_accept(version, facts)
         case SetAlias():
             return _refused_alias(command, facts)
+        case FollowList():
+            return _missing(facts, None)
         case Rollback():
             if facts.previous is None:
                 words = f"no version of model '{facts.model}' answered before"
@@ -103,6 +106,9 @@ def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
     if not (facts.found or facts.slots or facts.overridden):
         return _not_found(facts, None)
     aliases, shown = facts.target.aliases.wanted, command.alias
+    if shown in facts.target.aliases.fixed:
+        words = f"the model config list says what '{shown}' of model '{facts.model}' names"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if command.version is None:
         if shown in aliases:
             return None
@@ -203,6 +209,8 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             )
         case SetAlias():
             return _of_alias(command, facts)
+        case FollowList(model=model):
+            return _of_list(model, facts)
         case Rollback():
             return _of_default(facts.target.pinned, facts)
 
@@ -305,3 +313,14 @@ def _of_alias(command: SetAlias, facts: Facts) -> Outcome | None:
     if version is not None and not facts.is_loaded(version):
         return _not_available(version, facts)
     return None
+
+
+def _of_list(model: str, facts: Facts) -> Outcome | None:
+    outcome = _of_load(LoadModel(model), facts)
+    if outcome is None or not outcome.ok:
+        return outcome
+    labels = {alias: facts.target.aliases.wanted[alias] for alias in facts.target.aliases.fixed}
+    for version in sorted(labels.values()):
+        if not facts.is_loaded(version):
+            return _not_available(version, facts)
+    return outcome

@@ -10,6 +10,7 @@ from serving.errors import ErrorCode
 from serving.models.commands.command import (
     SUPERSEDED,
     Command,
+    FollowList,
     LoadModel,
     Outcome,
     Rollback,
@@ -153,6 +154,8 @@ def covers(newer: Command, older: Command) -> bool:
     if newer.model != older.model:
         return False
     loading = LoadModel | UnloadModel
+    if isinstance(newer, FollowList):
+        return isinstance(older, loading | FollowList)
     if isinstance(newer, loading) and isinstance(older, loading):
         plain = not isinstance(older, LoadModel) or older.override is None
         return newer.version is None or (newer.version == older.version and plain)

@@ -55,7 +55,7 @@ class ModelTarget:
     versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
-    ``aliases``: other names for versions.
+    ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list.
     """
 
     model: str
@@ -70,6 +70,7 @@ class ModelTarget:
     answered: int | None = None
     held: frozenset[int] = frozenset()
     aliases: Aliases = NO_ALIASES
+    withdrawn: bool = False
 
     def dismissed(self, version: int) -> bool:
         """Whether a command ended the version: it goes even if nothing else can answer."""

@@ -97,6 +97,11 @@ def unload(
     )
 
 
+def follow(current: Overrides) -> Overrides:
+    """As the model config list says: no command loaded or unloaded it."""
+    return replace(current, whole=None, versions=frozenset(), out=frozenset())
+
+
 def pin(current: Overrides, version: int | None, wanted: bool) -> Overrides:
     """``version`` answers from now on, and is loaded for it also where the model is not
     ``wanted``; None: no pin any more."""

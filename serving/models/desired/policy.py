@@ -103,6 +103,7 @@ RELOADING = "answers with its former files until the new ones are loaded"
 KEPT = "answered before; stays loaded for a while, ready for a rollback"
 REPLACED = "its work is done by what was loaded in its stead"
 BY_COMMAND = "unloaded by command"
+WITHDRAWN = "taken out of the model config list"
 ASKED_FOR = "asked for by command"
 PINNED = "it is pinned"
 NAMED = "an alias names it"
@@ -174,7 +175,7 @@ def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator
     for slot in itertools.chain.from_iterable(slots.values()):
         candidate = wanted.get(slot.version)
         if target.dismissed(slot.version):
-            yield from _dismissal(slot, coming)
+            yield from _dismissal(slot, _why_dismissed(target), coming)
         elif slot.state is State.READY and slot is not best[slot.version]:
             yield Unload(slot.id, REPLACED)
         elif slot.state is State.NEW and candidate is not None and candidate.gone:
@@ -202,16 +203,20 @@ def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Itera
         yield Discard(slot.id)
 
 
-def _dismissal(slot: Slot, coming: str = "") -> Iterator[Action]:
+def _why_dismissed(target: ModelTarget) -> str:
+    return WITHDRAWN if target.withdrawn else BY_COMMAND
+
+
+def _dismissal(slot: Slot, why: str, coming: str = "") -> Iterator[Action]:
     """Ended by command; a version that answers does so until what is ``coming`` can."""
     if slot.state in PENDING:
         yield Cancel(slot.id)
     elif slot.state is State.FAILED:
         yield Discard(slot.id)
     elif coming:
-        yield from _remark(slot, f"unloaded by command as soon as {coming} is ready")
+        yield from _remark(slot, f"{why} as soon as {coming} is ready")
     else:
-        yield Unload(slot.id, BY_COMMAND)
+        yield Unload(slot.id, why)
 
 
 def _coming(chosen: Sequence[Candidate], slots: ByVersion) -> str:
@@ -253,7 +258,7 @@ def _hold(target: ModelTarget, slots: Sequence[Slot]) -> Iterator[Action]:
         if slot.leaving:
             continue
         if target.dismissed(slot.version):
-            yield from _dismissal(slot)
+            yield from _dismissal(slot, _why_dismissed(target))
         else:
             yield from _remark(slot, UNREADABLE)
 

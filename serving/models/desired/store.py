@@ -9,6 +9,7 @@ from serving.model_config import ModelConfig
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     SetAlias,
     SetDefault,
@@ -27,7 +28,7 @@ from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot, State
 from serving.registry.configs import fingerprint
-from serving.registry.snapshot import FoundModel, KnownConfig
+from serving.registry.snapshot import FoundModel, KnownConfig, Listed
 from serving.rollout.plan import Aliases
 from serving.settings import Settings
 from serving.signature import Signature
@@ -57,10 +58,16 @@ class _Taken:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a look at a model's folder came to."""
+    """What a look at a model's folder came to; ``listed``: what a model config list says of it,
+    ``withdrawn``: it was taken out of one, and is nowhere else."""
 
     versions: tuple[Candidate, ...] = ()
     unknown: bool = False
+    listed: Listed | None = None
+    withdrawn: bool = False
+
+
+_NOT_SEEN = _Seen()
 
 
 class DesiredState:
@@ -120,7 +127,11 @@ class DesiredState:
             self._named |= set(models)
 
     def is_wanted(self, model: str) -> bool:
-        return overrides.is_wanted(self.overrides_of(model), self._mode, model in self._named)
+        seen = self._seen.get(model, _NOT_SEEN)
+        if seen.withdrawn:
+            return False
+        named = model in self._named or seen.listed is not None
+        return overrides.is_wanted(self.overrides_of(model), self._mode, named)
 
     def is_held_out(self, target: ModelTarget) -> bool:
         """Whether a command unloaded the model, and nothing of it was asked for since."""
@@ -157,13 +168,20 @@ class DesiredState:
         for model in self._in_force.keys() - set(models) - self._taken.keys():
             del self._in_force[model]
 
-    def see(self, model: str, found: FoundModel | None, unseen: bool) -> None:
+    def see(
+        self, model: str, found: FoundModel | None, unseen: bool, *, withdrawn: bool = False
+    ) -> None:
         """Take up what is on disk of a model. ``found``: None where it was not found; ``unseen``:
-        it may be there all the same, for its directory could not be read."""
+        it may be there all the same, for its directory could not be read; ``withdrawn``: it was
+        taken out of a model config list."""
+        listed = found.listed if found is not None else None
         found = self.uploaded_of(model) or found
-        unknown = bool(found.error) if found is not None else unseen
+        withdrawn = withdrawn and found is None
+        # What follows asks whether it is wanted.
+        self._seen[model] = _Seen(listed=listed, withdrawn=withdrawn)
+        unknown = bool(found.error) if found is not None else unseen and not withdrawn
         versions = () if unknown else self._take_up(model, found)
-        self._seen[model] = _Seen(versions, unknown)
+        self._seen[model] = _Seen(versions, unknown, listed, withdrawn)
 
     def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
         """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
@@ -177,14 +195,15 @@ class DesiredState:
             policy=version_policy(self._in_force.get(model), seen.versions),
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
-            extra=current.versions,
+            extra=frozenset() if seen.withdrawn else current.versions,
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
-            aliases=Aliases(current.aliases),
+            aliases=_aliases(current, seen.listed),
+            withdrawn=seen.withdrawn,
         )
 
     def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
@@ -194,7 +213,7 @@ class DesiredState:
             self._in_force[model] = known
         exact = self._exact.get(model, frozenset())
         versions = on_disk(found, known, exact) if found is not None else ()
-        if self._mode != "explicit":
+        if self._mode != "explicit" or (found is not None and found.listed is not None):
             return versions
         if taken is not None:
             versions = merged(
@@ -252,6 +271,10 @@ class DesiredState:
             case SetDefault(version=version):
                 self._retake(model, version)
                 current = overrides.pin(current, version, self.is_wanted(model))
+            case FollowList():
+                self._replacements.pop(model, None)
+                self._taken.pop(model, None)
+                current = overrides.follow(current)
             case SetAlias(alias=alias, version=version):
                 current = overrides.alias(current, alias, version, self.is_wanted(model))
             case AcceptVersion(version=version):
@@ -371,6 +394,12 @@ class DesiredState:
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False
+
+
+def _aliases(current: Overrides, listed: Listed | None) -> Aliases:
+    """A model config list goes before what commands said: it says so again at the next start."""
+    labels = listed.labels if listed is not None else {}
+    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels))
 
 
 def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool:

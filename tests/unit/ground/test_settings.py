@@ -110,6 +110,8 @@ CHANGED: dict[str, tuple[str, object]] = {
     "shared_memory.enabled": ("true", True),
     "shared_memory.max_regions": ("3", 3),
     "shared_memory.max_bytes": ("4096", 4096),
+    "tensorflow_serving.config_file": ("/etc/models.config", Path("/etc/models.config")),
+    "tensorflow_serving.config_poll_s": ("0", 0.0),
     "loading.trial": ("off", "off"),
     "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),

@@ -1,0 +1,106 @@
+"""What a gRPC call that failed means. Pure, and without grpcio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from serving_client.addresses import Address
+from serving_client.errors import (
+    DeadlineError,
+    ServingError,
+    UnreachableError,
+    WrongServerError,
+    kind_of,
+)
+
+PUSHBACK = "grpc-retry-pushback-ms"
+REQUEST_ID = "x-request-id"
+
+# How grpcio's own core tells that a connection was not made, or broke.
+_NOT_CONNECTED = ("failed to connect", "resol", "lookup", "Failed parsing HTTP/2")
+_BROKEN = (
+    "Socket closed",
+    "Connection reset",
+    "Broken pipe",
+    "Endpoint closing",
+    "GOAWAY",
+    "keepalive watchdog",
+    "recvmsg",
+    "sendmsg",
+    "Stream removed",
+    "Stream refused",
+    "transport",
+    "Connection closed",
+    "connection attempt timed out",
+)
+# It met an HTTP/1 answer: the type of frame that it takes "HTTP" or "<!DO" for.
+_HTTP1 = ("http1", "got frame type 80", "got frame type 79")
+
+
+def grpc_error(
+    address: Address, code: str, details: str, said: Mapping[str, str], allowed: float
+) -> ServingError:
+    """``said``: the metadata that came with the status; ``allowed``: seconds for the whole call."""
+    if code == "UNAVAILABLE" and not said and (lost := _lost(address, details)):
+        return lost
+    if code == "UNIMPLEMENTED" and (other := _other_server(address, details)):
+        return other
+    if code == "DEADLINE_EXCEEDED" and not said and details == "Deadline Exceeded":
+        return DeadlineError(f"{address}: no answer within {allowed:g} s", address=str(address))
+    repeatable, retry_after = _hint(code, said.get(PUSHBACK))
+    return kind_of(code, retry_after)(
+        details or f"{address}: {code}, no reason given",
+        address=str(address),
+        request_id=said.get(REQUEST_ID, ""),
+        retry_after=retry_after,
+        repeatable=repeatable,
+        code=code,
+    )
+
+
+def _hint(code: str, pushback: str | None) -> tuple[bool, float | None]:
+    """Whether to ask again, and after how many seconds: what the server says, by gRPC's rules (what
+    is negative or no number means never); where it says nothing, only what is not available."""
+    if pushback is None:
+        return code == "UNAVAILABLE", None
+    if not (pushback.isascii() and pushback.isdigit()):
+        return False, None
+    return code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"), int(pushback) / 1000
+
+
+def _lost(address: Address, details: str) -> UnreachableError | None:
+    """None where a server was reached, and says itself that it is not available."""
+    place = str(address)
+    if any(mark in details for mark in _HTTP1):
+        return WrongServerError(f"{place}: it speaks HTTP: try http://{place}", address=place)
+    if "Failed parsing HTTP/2" in details:
+        return WrongServerError(f"{place}: what listens there speaks no gRPC", address=place)
+    if "Connection refused" in details:
+        words = f"nothing listens at {place}"
+    elif "resol" in details or "lookup" in details:
+        words = f"{place}: no machine is known by the name '{address.host}'"
+    elif details.startswith("failed to connect"):
+        words = f"{place} can't be reached: {details.rpartition(': ')[2]}"
+    elif any(mark in details for mark in _BROKEN):
+        words = f"{place}: the connection ended before the answer ({details})"
+    else:
+        return None
+    return UnreachableError(words, address=place, repeatable=True)
+
+
+def _other_server(address: Address, details: str) -> WrongServerError | None:
+    """None where it is a server of the protocol without this call."""
+    if "speaks HTTP only" in details:
+        # A gateway's HTTP port, which says where gRPC is.
+        return WrongServerError(details, address=str(address))
+    if "http2 header with status" in details:
+        words = f"{address}: what listens there answers, but not in gRPC's way ({details})"
+        return WrongServerError(words, address=str(address))
+    if details in ("", "Method not found!") or details.startswith("unknown service"):
+        said = f" (it says: {details})" if details else ""
+        words = (
+            f"{address}: a gRPC server, but none of the Open Inference Protocol: it does not know"
+            f" inference.GRPCInferenceService{said}"
+        )
+        return WrongServerError(words, address=str(address))
+    return None

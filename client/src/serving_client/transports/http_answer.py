@@ -1,0 +1,100 @@
+"""What both kinds of client make of an HTTP answer, and of none."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+
+from serving_client.addresses import Address
+from serving_client.errors import DeadlineError, TooLargeError, UnreachableError, WrongServerError
+from serving_client.http_status import http_error
+
+# A server closes idle connections after minutes; so much earlier, that no request meets that.
+IDLE_S = 60.0
+MAX_CONNECTIONS = 100
+
+
+def keepalive_options(keepalive_s: float) -> list[tuple[int, int, int]]:
+    """A peer that is gone without a word is found, however long an answer takes."""
+    options = [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    ]
+    # Linux's names; elsewhere the system's own times hold.
+    for name, value in (
+        ("TCP_KEEPIDLE", max(1, int(keepalive_s))),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+    ):
+        if hasattr(socket, name):
+            options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
+    return options
+
+
+class Body:
+    """An answer's body as it arrives, no longer than it may be. Raises TooLargeError."""
+
+    def __init__(self, address: Address, headers: Mapping[str, str], most: int) -> None:
+        self._address, self._most = address, most
+        self._parts: list[bytes] = []
+        self._size = 0
+        said = headers.get("content-length", "")
+        if said.isascii() and said.isdigit():
+            self._check(int(said))
+
+    def add(self, part: bytes) -> None:
+        self._size += len(part)
+        self._check(self._size)
+        self._parts.append(part)
+
+    def whole(self) -> bytes:
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+    def _check(self, size: int) -> None:
+        if size > self._most:
+            raise TooLargeError(
+                f"{self._address}: the answer has {size} bytes or more, max_message_bytes is"
+                f" {self._most}",
+                address=str(self._address),
+            )
+
+
+def answered(
+    address: Address, status: int, headers: Mapping[str, str], body: bytes
+) -> tuple[bytes, Mapping[str, str]]:
+    """``headers``: found in any case of letters. Raises what the status means."""
+    if status != 200:
+        said = {key.lower(): value for key, value in headers.items()}
+        raise http_error(address, status, said, body, time.time())
+    return body, headers
+
+
+def too_late(address: Address, allowed: float) -> DeadlineError:
+    return DeadlineError(f"{address}: no answer within {allowed:g} s", address=str(address))
+
+
+def no_http(address: Address) -> WrongServerError:
+    words = f"{address}: it does not speak HTTP/1.1 (a gRPC port? then grpc://{address.place})"
+    return WrongServerError(words, address=str(address))
+
+
+def not_connected(address: Address, error: BaseException | None) -> UnreachableError:
+    """``error``: the system's own."""
+    place = str(address)
+    if isinstance(error, ConnectionRefusedError):
+        words = f"nothing listens at {place}"
+    elif isinstance(error, socket.gaierror):
+        words = f"{place}: no machine is known by the name '{address.host}'"
+    else:
+        words = f"{place} can't be reached: {getattr(error, 'strerror', None) or error}"
+    return UnreachableError(words, address=place, repeatable=True)
+
+
+def broken(address: Address, error: Exception) -> UnreachableError:
+    said = str(error) or type(error).__name__
+    return UnreachableError(
+        f"{address}: the connection ended before the answer ({said})",
+        address=str(address),
+        repeatable=True,
+    )

@@ -1,0 +1,1 @@
+"""TensorFlow Serving's model config list: which models are served, by name and base path."""

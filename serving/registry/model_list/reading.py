@@ -1,0 +1,60 @@
+"""A model config list out of a file in protobuf's text format, or out of a call's message."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from serving.errors import ConfigError
+from serving.registry.model_list.entries import ModelList, entries_of
+from serving.user_files import read_file
+from serving.wire import tfs_messages
+
+MAX_BYTES = 4 * 1024 * 1024
+_POSITION = re.compile(r"^\d+:\d+ : ")
+
+
+def read_list_file(file: Path) -> ModelList:
+    """Raises ConfigError, in words for the operator that name the file, and the line where there
+    is one."""
+    try:
+        text = read_file(file, MAX_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: not UTF-8") from None
+    try:
+        return read_message(_parsed(text))
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def read_message(message: Any) -> ModelList:
+    """Of a ``ModelServerConfig``. Raises ConfigError, in words that may go to clients."""
+    return entries_of(message, _why_no_label)
+
+
+def _parsed(text: str) -> Any:
+    message = tfs_messages.ModelServerConfig()
+    try:
+        text_format.Parse(text, message, descriptor_pool=tfs_messages.pool)
+    except text_format.ParseError as error:
+        words = _POSITION.sub("", str(error)).strip()
+        line = error.GetLine()
+        raise ConfigError(f"line {line}: {words}" if line else words) from None
+    except RecursionError:
+        raise ConfigError("nested too deeply") from None
+    return message
+
+
+def _why_no_label(name: str) -> str:
+    from serving import _core
+
+    try:
+        _core.check_alias(name)
+    except ValueError as error:
+        return str(error)
+    return ""

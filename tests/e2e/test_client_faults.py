@@ -1,0 +1,202 @@
+"""Our own client when servers fail: killed, draining, overloaded, or silent."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from serving_client import Client, DeadlineError, Retry, UnavailableError, UnreachableError
+from tests.clients import sdk
+from tests.clients.gateway import Gateway
+from tests.small_models import UNBATCHED, slow, tiny, write
+
+if TYPE_CHECKING:
+    from tests.conftest import StartGateway
+
+X = np.ones((1, 4), np.float32)
+# Soon, so that tests end; as often as it takes.
+SOON = Retry(attempts=50, first_s=0.02, max_s=0.2)
+
+
+@pytest.fixture
+def two(repository: Path, start_gateway: StartGateway, single: Gateway) -> tuple[Gateway, Gateway]:
+    """One for the test to end, and one that stays."""
+    write(repository, "tiny", tiny())
+    return start_gateway(repository), single
+
+
+@pytest.mark.parametrize("kind", ["blocking grpc", "blocking http", "awaiting grpc"])
+def test_addresses_take_turns_and_a_killed_one_costs_no_call(
+    two: tuple[Gateway, Gateway], kind: str
+) -> None:
+    with sdk.client(kind, *two, timeout=20) as client:
+        before = [gateway.stats("tiny")["inference_count"] for gateway in two]
+        for _ in range(10):
+            client.infer("tiny", x=X)
+        counts = [gateway.stats("tiny")["inference_count"] for gateway in two]
+        assert [now - then for now, then in zip(counts, before, strict=True)] == [5, 5]
+        two[0].process.send_signal(signal.SIGKILL)
+        two[0].process.wait()
+        for _ in range(20):
+            assert client.infer("tiny", x=X)["y"].shape == (1, 3)
+
+
+@pytest.mark.parametrize("kind", ["blocking grpc", "awaiting http"])
+def test_a_server_that_ends_under_load_costs_no_call(
+    two: tuple[Gateway, Gateway], kind: str
+) -> None:
+    """SIGTERM: it drains, and whoever comes too late is answered by the other one."""
+    leaving, _ = two
+    with sdk.client(kind, *two, timeout=20) as client:
+        stop = threading.Timer(0.2, leaving.process.send_signal, (signal.SIGTERM,))
+        stop.start()
+        answers = 0
+        while leaving.process.poll() is None or answers < 50:
+            assert client.infer("tiny", x=X)["y"].shape == (1, 3)
+            answers += 1
+        assert leaving.process.returncode == 0
+
+
+@pytest.mark.parametrize("door", ["grpc", "http"])
+def test_a_call_waits_for_a_server_that_is_not_there_yet(
+    repository: Path, start_gateway: StartGateway, door: str
+) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository, wait=False)
+    with sdk.client(f"blocking {door}", gateway, retry=SOON, timeout=60) as client:
+        while not client.ready():
+            time.sleep(0.05)
+        assert client.infer("tiny", x=X)["y"].shape == (1, 3)
+
+
+@pytest.fixture
+def full(repository: Path, start_gateway: StartGateway) -> Gateway:
+    """A model of 0.05 s a run, one at a time, of which two requests may wait."""
+    write(repository, "slow", slow(0.05), config=UNBATCHED)
+    return start_gateway(repository, {"batching.max_queue_requests": "2"})
+
+
+@pytest.mark.parametrize("door", ["grpc", "http"])
+def test_overload_is_ridden_out_by_the_servers_hints(full: Gateway, door: str) -> None:
+    """Eight come at once where three have room: refused at first, all are answered."""
+
+    def ask(client: Any) -> str:
+        return str(client.infer("slow", X=np.zeros((1, 1), np.float32)).version)
+
+    with (
+        sdk.client(f"blocking {door}", full, retry=SOON, timeout=60) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        client.metadata("slow")
+        assert list(pool.map(lambda _: ask(client), range(8))) == ["1"] * 8
+    assert full.metric("serving_request_total", model="slow", code=_refused(door)) > 0
+
+
+def _refused(door: str) -> str:
+    return {"grpc": "RESOURCE_EXHAUSTED", "http": "503"}[door]
+
+
+@pytest.mark.parametrize("door", ["grpc", "http"])
+def test_without_retries_overload_is_an_error_that_says_when(full: Gateway, door: str) -> None:
+    with (
+        sdk.client(f"blocking {door}", full, retry=None, timeout=60) as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        asked = [
+            pool.submit(client.infer, "slow", X=np.zeros((1, 1), np.float32)) for _ in range(8)
+        ]
+        errors = [error for one in asked if (error := one.exception())]
+    assert errors
+    for error in errors:
+        assert isinstance(error, UnavailableError)
+        assert error.retry_after
+        assert error.repeatable
+
+
+@contextlib.contextmanager
+def silent(answer: bytes = b"", pause: float = 60.0) -> Iterator[str]:
+    """A server that reads and says nothing, or ``answer`` a byte at a time; its HOST:PORT."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            for byte in answer:
+                connection.sendall(bytes([byte]))
+                if ended.wait(pause):
+                    return
+            ended.wait(30)
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=serve, args=listener.accept()[:1]))
+                threads[-1].start()
+
+    threads = [threading.Thread(target=run)]
+    threads[0].start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for thread in threads:
+            thread.join(10)
+
+
+TRICKLE = b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + b"x" * 600
+
+
+@pytest.mark.parametrize("kind", sdk.KINDS)
+def test_a_silent_server_costs_the_timeout_and_no_more(kind: str) -> None:
+    with (
+        silent() as place,
+        _at(place, kind) as client,
+        pytest.raises(DeadlineError, match=r"0\.3 s"),
+    ):
+        client.server_metadata(timeout=0.3)
+
+
+@pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])
+def test_a_server_that_trickles_costs_no_more_either(kind: str) -> None:
+    """It never pauses as long as the time-out."""
+    with (
+        silent(TRICKLE, pause=0.02) as place,
+        _at(place, kind) as client,
+        pytest.raises(DeadlineError),
+    ):
+        client.server_metadata(timeout=0.5)
+
+
+@contextlib.contextmanager
+def _at(place: str, kind: str) -> Iterator[Any]:
+    """A client for what is no gateway."""
+
+    class Place:
+        grpc = http = place
+
+    with sdk.client(kind, Place()) as client:
+        yield client
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_nobody_there_is_told_when_the_attempts_are_made(scheme: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        place = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        with Client(place, retry=Retry(attempts=3, first_s=0.01)) as client:
+            with pytest.raises(UnreachableError, match="nothing listens"):
+                client.infer("tiny", x=X)
+            assert not client.live()

@@ -1,0 +1,140 @@
+"""What an error's status, text and headers make of it, and whether it may be repeated."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serving_client import errors
+from serving_client.addresses import parse_address
+from serving_client.grpc_status import grpc_error
+from serving_client.http_status import http_error
+
+GRPC, HTTP = parse_address("h:1"), parse_address("http://h:2")
+ID = {"x-request-id": "abc"}
+FAILED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:9: "
+PARSING = "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, got frame type"
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "repeatable", "after"),
+    [
+        ("INVALID_ARGUMENT", {}, "InvalidRequestError", False, None),
+        ("FAILED_PRECONDITION", {}, "InvalidRequestError", False, None),
+        ("NOT_FOUND", {}, "NotFoundError", False, None),
+        ("UNAVAILABLE", {}, "UnavailableError", True, None),
+        ("UNAVAILABLE", {"grpc-retry-pushback-ms": "250"}, "UnavailableError", True, 0.25),
+        ("UNAVAILABLE", {"grpc-retry-pushback-ms": "-1"}, "UnavailableError", False, None),
+        ("UNAVAILABLE", {"grpc-retry-pushback-ms": "soon"}, "UnavailableError", False, None),
+        ("RESOURCE_EXHAUSTED", {"grpc-retry-pushback-ms": "5"}, "OverloadedError", True, 0.005),
+        ("RESOURCE_EXHAUSTED", {}, "TooLargeError", False, None),
+        ("DEADLINE_EXCEEDED", {}, "DeadlineError", False, None),
+        ("UNAUTHENTICATED", {}, "NotAllowedError", False, None),
+        ("PERMISSION_DENIED", {}, "NotAllowedError", False, None),
+        ("UNIMPLEMENTED", {}, "UnsupportedError", False, None),
+        ("INTERNAL", {}, "InternalError", False, None),
+        ("ABORTED", {}, "InternalError", False, None),
+    ],
+)
+def test_each_status_of_grpc_is_one_kind_of_error(
+    code: str, said: dict[str, str], kind: str, repeatable: bool, after: float | None
+) -> None:
+    error = grpc_error(GRPC, code, "its words", {**ID, **said}, 5.0)
+    assert type(error) is getattr(errors, kind)
+    assert (str(error), error.code, error.request_id) == ("its words", code, "abc")
+    assert (error.repeatable, error.retry_after, error.address) == (repeatable, after, "h:1")
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        (f"{FAILED}Failed to connect to remote host: Connection refused", "nothing listens at h:1"),
+        ("errors resolving h:1: Domain name not found", "by the name 'h'"),
+        (f"{FAILED}Failed to connect to remote host: No route to host", "No route to host"),
+        ("Socket closed", "the connection ended before the answer"),
+        ("recvmsg:Connection reset by peer", "the connection ended before the answer"),
+    ],
+)
+def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:
+    error = grpc_error(GRPC, "UNAVAILABLE", details, {}, 5.0)
+    assert type(error) is errors.UnreachableError
+    assert isinstance(error, ConnectionError)
+    assert error.repeatable
+    assert words in str(error)
+    assert "ipv4:" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "words"),
+    [
+        ("UNAVAILABLE", f"{FAILED}{PARSING} 80) (an http1.x server)", "try http://h:1"),
+        ("UNAVAILABLE", f"{FAILED}{PARSING} 45)", "speaks no gRPC"),
+        ("UNIMPLEMENTED", "Method not found!", "it does not know inference.GRPC"),
+        ("UNIMPLEMENTED", "", "none of the Open Inference Protocol"),
+        ("UNIMPLEMENTED", "port 1 speaks HTTP only; gRPC is on port 2", "gRPC is on port 2"),
+        ("UNIMPLEMENTED", "Received http2 header with status: 404", "not in gRPC's way"),
+    ],
+)
+def test_who_is_something_else_is_not_asked_again(code: str, details: str, words: str) -> None:
+    error = grpc_error(GRPC, code, details, {}, 5.0)
+    assert type(error) is errors.WrongServerError
+    assert not error.repeatable
+    assert words in str(error)
+
+
+def test_a_deadline_that_the_client_kept_says_how_long_it_was() -> None:
+    error = grpc_error(GRPC, "DEADLINE_EXCEEDED", "Deadline Exceeded", {}, 5.0)
+    assert str(error) == "h:1: no answer within 5 s"
+    assert isinstance(error, TimeoutError)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "code", "repeatable", "after"),
+    [
+        (400, {}, "InvalidRequestError", "INVALID_ARGUMENT", False, None),
+        (401, {}, "NotAllowedError", "UNAUTHENTICATED", False, None),
+        (403, {}, "NotAllowedError", "PERMISSION_DENIED", False, None),
+        (404, {}, "NotFoundError", "NOT_FOUND", False, None),
+        (405, {}, "UnsupportedError", "UNIMPLEMENTED", False, None),
+        (408, {}, "DeadlineError", "DEADLINE_EXCEEDED", False, None),
+        (413, {}, "TooLargeError", "RESOURCE_EXHAUSTED", False, None),
+        (429, {"retry-after": "2"}, "OverloadedError", "RESOURCE_EXHAUSTED", True, 2.0),
+        (500, {}, "InternalError", "INTERNAL", False, None),
+        (501, {}, "UnsupportedError", "UNIMPLEMENTED", False, None),
+        (502, {}, "UnavailableError", "UNAVAILABLE", True, None),
+        (503, {"retry-after": "1"}, "UnavailableError", "UNAVAILABLE", True, 1.0),
+        (503, {"retry-after": "soon"}, "UnavailableError", "UNAVAILABLE", False, None),
+        (503, {}, "UnavailableError", "UNAVAILABLE", False, None),
+        (504, {}, "DeadlineError", "DEADLINE_EXCEEDED", False, None),
+        (418, {}, "InternalError", "UNKNOWN", False, None),
+    ],
+)
+def test_each_status_of_http_is_the_same_kind(
+    status: int,
+    headers: dict[str, str],
+    kind: str,
+    code: str,
+    repeatable: bool,
+    after: float | None,
+) -> None:
+    body = json.dumps({"error": "its words"}).encode()
+    error = http_error(HTTP, status, {**ID, **headers}, body, now=0.0)
+    assert type(error) is getattr(errors, kind)
+    assert (str(error), error.code, error.request_id) == ("its words", code, "abc")
+    assert (error.repeatable, error.retry_after) == (repeatable, after)
+
+
+def test_a_time_to_come_back_may_be_a_date() -> None:
+    headers = {"retry-after": "Thu, 01 Jan 1970 00:01:40 GMT"}
+    assert http_error(HTTP, 503, headers, b"", now=90.0).retry_after == 10.0
+    assert http_error(HTTP, 503, headers, b"", now=900.0).retry_after == 0.0
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"detail": "x"}', b"[" * 100_000])
+def test_what_is_not_the_protocols_is_another_server(body: bytes) -> None:
+    error = http_error(HTTP, 404, {"content-type": "text/html"}, body, now=0.0)
+    assert type(error) is errors.WrongServerError
+    assert "no model server (status 404, text/html)" in str(error)
+    # A proxy before the server says so in its own way.
+    assert type(http_error(HTTP, 503, {}, body, now=0.0)) is errors.UnavailableError

@@ -1,0 +1,187 @@
+"""``HandleReloadConfigRequest``: which lists are taken, and when the call is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+
+from serving.errors import ConfigError, ErrorCode, ServingError
+from serving.models.commands.command import Command, FollowList, Outcome, Ticket
+from serving.models.views import ModelView
+from serving.protocols.reload_config import MAX_PENDING, Followed, ReloadConfig
+from serving.registry.model_list.entries import NO_MODELS, ModelList
+from serving.wire import tfs_messages
+from tests.unit.protocol_views import model, version
+
+
+class World:
+    """A commander whose commands end when the test says so, and who keeps the list."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.current = folder, NO_MODELS
+        self.tickets: list[Ticket] = []
+        self.shown: Sequence[ModelView] = ()
+        self.refusal = ""
+        self.hurried = 0
+        for name in ("m", "n"):
+            (folder / name / "00000001").mkdir(parents=True)
+        self.reloading = ReloadConfig(self, self, [folder])
+
+    def views(self) -> Sequence[ModelView]:
+        return self.shown
+
+    def command(self, command: Command, by: str = "") -> Ticket:
+        assert by == "HandleReloadConfigRequest"
+        self.tickets.append(Ticket(command, by))
+        return self.tickets[-1]
+
+    def hurry(self) -> None:
+        self.hurried += 1
+
+    def replace(self, models: ModelList, by: str) -> None:
+        if self.refusal:
+            raise ConfigError(self.refusal)
+        self.current = models
+
+    def reload(self, text: str) -> Followed:
+        request = tfs_messages.ReloadConfigRequest()
+        text_format.Parse(text, request.config, descriptor_pool=tfs_messages.pool)
+        return self.reloading.reload(request)
+
+    def config(self, name: str, base: Path | None = None, more: str = "") -> str:
+        path = base or self.folder / name
+        return f"config {{ name: '{name}' base_path: '{path}' model_platform: 'onnx' {more} }}"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def listed(*configs: str) -> str:
+    return f"model_config_list {{ {' '.join(configs)} }}"
+
+
+def answers(followed: Followed) -> list[Outcome | None]:
+    found: list[Outcome | None] = []
+    followed.on_answer(found.append)
+    return found
+
+
+def test_it_is_answered_when_every_model_is_as_the_list_says(world: World) -> None:
+    followed = world.reload(listed(world.config("m"), world.config("n")))
+    found = answers(followed)
+    assert sorted(ticket.command.model for ticket in world.tickets) == ["m", "n"]
+    assert all(isinstance(ticket.command, FollowList) for ticket in world.tickets)
+    for ticket in world.tickets:
+        assert found == []
+        ticket.end(Outcome(version=1))
+    assert found == [None]
+    assert followed.failure(None) is None
+    response = tfs_messages.ReloadConfigResponse.FromString(followed.body)
+    assert (response.HasField("status"), response.status.error_code) == (True, 0)
+    assert world.hurried == 1
+
+
+def test_what_failed_is_told_and_the_others_are_waited_for(world: World) -> None:
+    followed = world.reload(listed(world.config("m"), world.config("n")))
+    found = answers(followed)
+    first, second = world.tickets
+    first.end(Outcome(ErrorCode.BAD_REQUEST, "load failed for model 'm'"))
+    assert found == []
+    second.end(Outcome(version=1))
+    error: Any = followed.failure(found[0])
+    assert (error.code, error.message) == (ErrorCode.BAD_REQUEST, "load failed for model 'm'")
+
+
+def test_many_models_are_commanded_a_few_at_a_time(world: World) -> None:
+    found = answers(
+        world.reload(listed(*(world.config(f"m{n}", world.folder / "m") for n in range(400))))
+    )
+    most = 0
+    while open_ones := [ticket for ticket in world.tickets if ticket.wait(0) is None]:
+        most = max(most, len(open_ones))
+        open_ones[0].end(Outcome(version=1))
+    assert (len(world.tickets), found) == (400, [None])
+    assert most <= 128
+
+
+def test_nobody_waits_for_what_answers_as_it_was_listed(world: World) -> None:
+    text = listed(world.config("m"), world.config("n"))
+    answers(world.reload(text))
+    world.tickets.clear()
+    world.shown = [model("m", version(1)), model("n")]
+    found = answers(world.reload(text))
+    assert [ticket.command.model for ticket in world.tickets] == ["n"], "it answers nothing"
+    world.tickets[0].end(Outcome(version=1))
+    assert found == [None]
+    assert answers(world.reload("model_config_list {}")) == [None]
+
+
+def test_fault_64_a_list_leads_nowhere_that_the_server_was_not_started_with(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (world.folder / "link").symlink_to(outside)
+    (world.folder.parent / f"{world.folder.name}x").mkdir()
+    for base in (outside, world.folder / "link", Path(f"{world.folder}x"), Path("/")):
+        with pytest.raises(ServingError) as error:
+            world.reload(listed(world.config("m"), world.config("n", base)))
+        assert error.value.code is ErrorCode.PERMISSION_DENIED
+        assert "'n': its base_path is below no directory" in error.value.message
+    assert (world.current, world.tickets) == (NO_MODELS, [])
+
+
+LABELLED = (
+    "config { name: 'm' base_path: 'BASE/m' model_platform: 'onnx'"
+    " version_labels { key: 'a' value: 9 } }"
+)
+WRONG = [
+    ("config { name: 'm' }", ErrorCode.BAD_REQUEST, "model 'm': it has no model_platform"),
+    (
+        "config { name: 'm' base_path: 'BASE/x' model_platform: 'onnx' }",
+        ErrorCode.NOT_FOUND,
+        "Could not find base path",
+    ),
+    (
+        LABELLED,
+        ErrorCode.FAILED_PRECONDITION,
+        "Request to assign label to version 9 of model m, which is not currently available",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "code", "words"), WRONG)
+def test_a_wrong_list_is_refused_as_a_whole(
+    world: World, text: str, code: ErrorCode, words: str
+) -> None:
+    with pytest.raises(ServingError) as error:
+        world.reload(listed(world.config("n"), text.replace("BASE", str(world.folder))))
+    assert (error.value.code, words in error.value.message) == (code, True), error.value
+    assert (world.current, world.tickets) == (NO_MODELS, [])
+
+
+def test_a_label_may_name_what_is_on_disk_or_ready(world: World) -> None:
+    label = "version_labels {{ key: 'a' value: {} }}"
+    world.reload(listed(world.config("m", more=label.format(1))))
+    world.shown = [model("m", version(7))]
+    world.reload(listed(world.config("m", more=label.format(7))))
+
+
+def test_those_that_wait_are_bounded_and_a_refusal_takes_no_place(world: World) -> None:
+    text = listed(world.config("m"))
+    world.refusal = "model 'm': its model_platform can't change"
+    for _ in range(MAX_PENDING + 1):
+        with pytest.raises(ServingError, match="can't change"):
+            world.reload(text)
+    world.refusal = ""
+    followed = [world.reload(text) for _ in range(MAX_PENDING)]
+    with pytest.raises(ServingError) as error:
+        world.reload(text)
+    assert error.value.code is ErrorCode.FULL
+    followed[0].end()
+    world.reload(text)
