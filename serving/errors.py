@@ -13,7 +13,6 @@ class ErrorCode(StrEnum):
     BAD_DATA = "bad_data"
     NOT_FOUND = "not_found"
     FULL = "full"
-    TOO_MANY_REQUESTS = "too_many_requests"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
     TOO_LARGE = "too_large"
@@ -28,6 +27,7 @@ class ErrorCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
     FAILED_PRECONDITION = "failed_precondition"
+    TOO_MANY_REQUESTS = "too_many_requests"
 
 
 class ServingError(Exception):

@@ -16,8 +16,6 @@ pub enum ErrorCode {
     NotFound,
     /// A queue or a byte budget is full; try again later.
     Full,
-    /// The same, told by a protocol that has a status of its own for it.
-    TooManyRequests,
     /// The deadline passed before the answer.
     Expired,
     /// The caller left.
@@ -46,6 +44,8 @@ pub enum ErrorCode {
     PermissionDenied,
     /// What the request asks for is not there as things stand: another signature than the model's.
     FailedPrecondition,
+    /// As `Full`, told by a protocol that has a status of its own for it.
+    TooManyRequests,
 }
 
 impl ErrorCode {
@@ -54,7 +54,6 @@ impl ErrorCode {
         ErrorCode::BadData,
         ErrorCode::NotFound,
         ErrorCode::Full,
-        ErrorCode::TooManyRequests,
         ErrorCode::Expired,
         ErrorCode::Cancelled,
         ErrorCode::TooLarge,
@@ -69,6 +68,7 @@ impl ErrorCode {
         ErrorCode::Unauthenticated,
         ErrorCode::PermissionDenied,
         ErrorCode::FailedPrecondition,
+        ErrorCode::TooManyRequests,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -78,7 +78,6 @@ impl ErrorCode {
             ErrorCode::BadData => "bad_data",
             ErrorCode::NotFound => "not_found",
             ErrorCode::Full => "full",
-            ErrorCode::TooManyRequests => "too_many_requests",
             ErrorCode::Expired => "expired",
             ErrorCode::Cancelled => "cancelled",
             ErrorCode::TooLarge => "too_large",
@@ -93,6 +92,7 @@ impl ErrorCode {
             ErrorCode::Unauthenticated => "unauthenticated",
             ErrorCode::PermissionDenied => "permission_denied",
             ErrorCode::FailedPrecondition => "failed_precondition",
+            ErrorCode::TooManyRequests => "too_many_requests",
         }
     }
 
