@@ -67,7 +67,7 @@ install = $(call packages,$(1)) | xargs $(PIP_INSTALL) && $(PIP_INSTALL) --no-de
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
 
 .DELETE_ON_ERROR:
-.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time
+.PHONY: help run test test-core test-python check types protos format bench lock build clean first-time pages
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,14 +130,14 @@ bench: $(STAMPS)/bench ## the short benchmarks, as one table (BENCH_ARGS=--full 
 lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.ci/constraints.txt)
 	$(BIN)/python -m tests.package.constraints
 
-build: $(STAMPS)/python ## the release wheels, the gateway's and its client's, in dist/
+build: $(STAMPS)/python pages ## the release wheels, the gateway's and its client's, in dist/
 	@echo '== client'
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./client
 	@echo '== wheel: fat link-time optimisation, some minutes'
 	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) build dist core/target $(CORE) .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) build dist core/target $(CORE) serving/protocols/pages/bundle .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis
 
 # -- steps, each done once ----------------------------------------------------
@@ -170,14 +170,18 @@ $(STAMPS)/packages-%: pyproject.toml client/pyproject.toml | $(STAMPS)/python
 	@touch $@
 
 $(STAMPS)/run: pyproject.toml client/pyproject.toml
-	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client)
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client pages)
 	$(editable)
 	@touch $(CORE) $@
 
 $(STAMPS)/dev: pyproject.toml client/pyproject.toml
-	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev)
+	$(call side_by_side,$(STAMPS)/core $(STAMPS)/packages-cpu+client+dev pages)
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run
+
+# Swagger UI for the page /docs, fetched beside other work; without it there is a plain page.
+pages: | $(STAMPS)/python
+	@$(BIN)/python deploy/pages/fetch.py
 
 # That the core is as its stub says; as long as neither changes, once.
 $(STAMPS)/stub: serving/_core.pyi $(CORE)

@@ -38,6 +38,7 @@ __all__ = [
     "check_model_name",
     "decode_model_name",
     "descriptors",
+    "is_own_host",
     "json_lines",
     "nearest",
     "onnx_fields",
@@ -78,6 +79,12 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
     """The name of ``known`` that differs least from ``name``, if one differs by little.
 
     ``None`` too for a name over 64 bytes, and where errors took too much time for it."""
+
+def is_own_host(host: str, name: str, address: str, allowed: Sequence[str]) -> bool:
+    """Whether ``host``, as in a header, means a server that listens on ``name``, bound as
+    ``address``: it is this machine's loopback, what is listened on, or one of ``allowed``.
+
+    Raises ValueError where ``address`` is none."""
 
 def parse_version(text: str) -> int | None:
     """A version from a request: ``None`` where it is empty, else a positive integer.
@@ -627,6 +634,11 @@ class Server:
 
     def regions(self) -> list[tuple[str, str, int, int]]:
         """Name, key, offset and size (bytes) of each, by name."""
+
+    def set_pages(self, pages: Sequence[tuple[str, str, bytes]]) -> None:
+        """The files for browsers: path, content type, content. Once; kept as long as the server.
+
+        Raises ValueError for a second time, or what is no content type."""
 
     def set_admin_port(self, port: int) -> None:
         """So that whoever looks for it on another port is told."""

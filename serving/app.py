@@ -50,6 +50,8 @@ from serving.protocols.call_context import CallContext
 from serving.protocols.calls import CallPool
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
+from serving.protocols.openapi import Documents
+from serving.protocols.pages import pages
 from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
@@ -142,6 +144,7 @@ class Gateway:
             LogSettings(LEVELS_WRITTEN, gates.doors),
             self._reloading(roots),
             SharedMemory(self.server, gates.doors) if shared else SharedMemory(),
+            self._described(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
         self._events = EventLog(self.server)
@@ -169,6 +172,12 @@ class Gateway:
             Part.of("registry watch", self._watcher),
             Part.of("tracking", self.tracker),
         )
+
+    def _described(self) -> Documents | None:
+        if not self.settings.http.pages:
+            return None
+        self.server.set_pages(pages())
+        return Documents()
 
     def _told_ports(self) -> Ports:
         """The core sends those on who come to the wrong one."""

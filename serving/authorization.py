@@ -143,11 +143,12 @@ def _read(path: Path) -> tuple[tuple[int, ...] | None, Secret]:
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a control call must pass on a port that listens on ``host``; ``needs``: what there
-    needs the token, in words."""
+    needs the token, in words; ``allowed``: other names that it is known by."""
 
     host: str
     token: TokenFile | None
     needs: str = "this call needs the token"
+    allowed: tuple[str, ...] = ()
 
     @property
     def shut(self) -> bool:
@@ -191,14 +192,12 @@ class Gate:
             )
 
     def _is_known(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-        except ValueError:
-            return False
-        if name in ("localhost", self.host.lower()):
+        from serving import _core
+
+        if _core.is_own_host(host, self.host, "127.0.0.1", self.allowed):
             return True
         try:
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
         except ValueError:
             return False
         return True
@@ -233,8 +232,8 @@ def open_gates(settings: Settings) -> Gates:
     path = settings.admin_token_file
     token = TokenFile(path) if path is not None else None
     gates = Gates(
-        Gate(settings.admin_host, token, _ON_THE_ADMIN_PORT),
-        Gate(settings.host, token, _ON_THE_DOORS),
+        Gate(settings.admin_host, token, _ON_THE_ADMIN_PORT, settings.http.allowed_hosts),
+        Gate(settings.host, token, _ON_THE_DOORS, settings.http.allowed_hosts),
     )
     controlled = {"admin_host": gates.admin}
     if settings.model_control != "poll" or settings.shared_memory.enabled:

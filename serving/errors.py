@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION_DENIED = "permission_denied"
     FAILED_PRECONDITION = "failed_precondition"
+    MISDIRECTED = "misdirected"
     TOO_MANY_REQUESTS = "too_many_requests"
 
 

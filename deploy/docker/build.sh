@@ -17,6 +17,9 @@ echo "== client"
 "$tools/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir "$wheels" ./client
 
+echo "== the page /docs"
+"$tools/bin/python" deploy/pages/fetch.py
+
 echo "== wheel, profile ${PROFILE:-release}"
 "$tools/bin/maturin" build --profile "${PROFILE:-release}" --locked \
     --interpreter python3 --out "$wheels"

@@ -16,12 +16,15 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from serving import _core
 from serving.authorization import Gate
 from serving.control import web
+from serving.control.hosts import OwnHosts
 from serving.control.openapi import document
 from serving.control.places import Bounds
 from serving.control.signpost import not_found
@@ -73,8 +76,9 @@ class Admin:
         listener: socket.socket | None = None,
     ) -> None:
         host, port = settings.admin_host, settings.admin_port
+        self._names = (host, settings.http.allowed_hosts)
         self._socket = listener or listen(host, port, "admin port")
-        app = application(operations, gate)
+        app = application(operations, gate, self._is_own)
         app.state.http_port = settings.http_port
         app.state.body_timeout_s = settings.limits.body_timeout_s
         self._server = web.QuietServer(web.BoundedConfig(app, bounds_of(settings)))
@@ -84,6 +88,10 @@ class Admin:
     def address(self) -> tuple[str, int]:
         host, port = self._socket.getsockname()[:2]
         return str(host), int(port)
+
+    def _is_own(self, host: str) -> bool:
+        name, allowed = self._names
+        return _core.is_own_host(host, name, self.address[0], allowed)
 
     def start(self) -> None:
         self._thread.start()
@@ -102,8 +110,10 @@ class Admin:
             log.error("admin_port_failed", detail=repr(error))
 
 
-def application(operations: Sequence[Operation], gate: Gate) -> Starlette:
-    """The routes, and the OpenAPI document of all of them."""
+def application(
+    operations: Sequence[Operation], gate: Gate, is_own: Callable[[str], bool]
+) -> Starlette:
+    """The routes, and the OpenAPI document of all of them; for requests whose host ``is_own``."""
 
     async def describe(_: Request) -> Response:
         return JSONResponse(described)
@@ -130,7 +140,8 @@ def application(operations: Sequence[Operation], gate: Gate) -> Starlette:
         ServingError: _refused,
         Exception: _failed,
     }
-    return Starlette(routes=routes, exception_handlers=handlers)
+    own_hosts = Middleware(OwnHosts, is_own=is_own)
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=[own_hosts])
 
 
 def bounds_of(settings: Settings) -> Bounds:

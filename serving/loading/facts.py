@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from serving.execution.stated import Stated
 from serving.loading.batching.cost import CostCurve
+from serving.loading.inputs.example import Example
 from serving.model_config.schema import ModelConfig
 from serving.signature import Signature
 
@@ -36,7 +37,8 @@ class VersionFacts:
     there is no estimate. ``cost``: of a run, by its rows; None where nothing could be measured.
     ``isolated``: why it runs in a child, "" where it does not. ``checked``: whether its samples,
     or generated input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's
-    form; None where the file states none.
+    form; None where the file states none. ``example``: a request that ran; None where there is none
+    to be shown.
     """
 
     config: ModelConfig | None = None
@@ -55,6 +57,7 @@ class VersionFacts:
     checked: bool = False
     opset: int | None = None
     ir_version: int | None = None
+    example: Example | None = field(default=None, compare=False)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -67,8 +70,9 @@ NOTHING_KNOWN = VersionFacts()
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """A session that has run, and what came to light. ``isolated``, ``checked`` and ``notes``:
-    see ``VersionFacts``; ``labels``: output -> what its elements are called, one a line."""
+    """A session that has run, and what came to light. ``isolated``, ``checked``, ``notes`` and
+    ``example``: see ``VersionFacts``; ``labels``: output -> what its elements are called, one a
+    line."""
 
     job: Job
     runner: Runner | IsolatedRunner | TextsBeside
@@ -78,6 +82,7 @@ class Warmed:
     notes: tuple[str, ...]
     stated: Stated
     labels: Mapping[str, str]
+    example: Example | None = None
 
 
 def facts_of(
@@ -107,4 +112,5 @@ def facts_of(
         checked=warmed.checked,
         opset=warmed.stated.opset,
         ir_version=warmed.stated.ir_version,
+        example=warmed.example,
     )

@@ -28,6 +28,7 @@ from serving.loading import threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
+from serving.loading.inputs.example import example_of
 from serving.loading.inputs.samples import Samples, Sources, collect, run_all
 from serving.loading.loaded import LoadedSlot
 from serving.loading.low_priority import Result, run_low_priority
@@ -234,7 +235,8 @@ class Loader:
             notes = (*runner.notes, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
-            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels)
+            example = example_of(samples.samples, found.plan(runner.signature))
+            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels, example)
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)

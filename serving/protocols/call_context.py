@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from serving.protocols.entrance import Ports
 from serving.protocols.log_settings import LogSettings
+from serving.protocols.openapi import Documents
 from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
@@ -19,7 +20,7 @@ class CallContext:
     """``directory``: the models as they stand. ``server_name`` is the operator's for this server;
     ``control`` None: no call may change what is served; ``ports`` None: they are not told;
     ``traces`` and ``log`` None: nothing is told of them; ``lists`` None: no call brings a model
-    config list."""
+    config list; ``documents`` None: the calls are not described."""
 
     directory: Directory
     server_name: str
@@ -29,6 +30,7 @@ class CallContext:
     log: LogSettings | None = None
     lists: ReloadConfig | None = None
     shared_memory: SharedMemory = field(default_factory=SharedMemory)
+    documents: Documents | None = None
 
     @property
     def loads(self) -> bool:

@@ -17,8 +17,8 @@ class Ports:
     admin: int
 
 
-def entrance(name: str, ports: Ports | None) -> dict[str, Any]:
-    """``ports`` None: they are not told."""
+def entrance(name: str, ports: Ports | None, *, pages: bool = False) -> dict[str, Any]:
+    """``ports`` None: they are not told. ``pages``: whether the calls are described."""
     places: dict[str, dict[str, Any]] = {
         "http": {
             "protocol": "Open Inference Protocol v2",
@@ -44,6 +44,8 @@ def entrance(name: str, ports: Ports | None) -> dict[str, Any]:
             "description": "/api/openapi.json",
         },
     }
+    if pages:
+        places["http"] |= {"description": "/openapi.json", "docs": "/docs"}
     if ports is not None:
         for door, place in places.items():
             places[door] = {"port": getattr(ports, door), **place}

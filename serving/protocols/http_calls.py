@@ -1,4 +1,5 @@
-"""``/``, and the URLs under ``/v2`` that are not inference or health: one row a pattern.
+"""``/``, what describes the calls, and the URLs under ``/v2`` that are not inference or health: one
+row a pattern.
 
 Patterns match whole paths as they were sent, so an encoded slash never makes a
 new segment. Rows that only the core answers are here for their verbs: asked with
@@ -24,6 +25,7 @@ from serving.protocols.entrance import entrance
 from serving.protocols.later import Later
 from serving.protocols.log_settings import LogSettings
 from serving.protocols.not_found import not_found
+from serving.protocols.openapi import model_document
 from serving.protocols.repository import FILE, RepositoryControl, refuse_load
 from serving.protocols.trace_settings import TraceSettings
 from serving.protocols.views import (
@@ -86,7 +88,20 @@ def answer(context: CallContext, call: _core.Call) -> bytes | Later:
 
 
 def _entrance(request: Request) -> Any:
-    return entrance(request.context.server_name, request.context.ports)
+    context = request.context
+    return entrance(context.server_name, context.ports, pages=context.documents is not None)
+
+
+def _described(request: Request) -> Any:
+    """Where pages are switched off the core has refused before."""
+    context = request.context
+    if context.documents is None:
+        raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
+    return context.documents.all(request.directory, context.server_name)
+
+
+def _described_model(request: Request) -> Any:
+    return model_document(request.directory, request.model, request.context.server_name)
 
 
 def _server_metadata(request: Request) -> Any:
@@ -303,12 +318,14 @@ def _unregister_cuda(request: Request) -> Any:
 
 _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (r"/", {"GET": _entrance}),
+    (r"/openapi\.json", {"GET": _described}),
     (r"/v2/?", {"GET": _server_metadata}),
     (r"/v2/health/(?:live|ready)", {"GET": _core_only}),
     (r"/v2/models", {"GET": _model_names}),
     # Before the row of a model's metadata: no model is called "stats" here.
     (r"/v2/models/stats", {"GET": _all_statistics}),
     (_MODEL + _VERSION, {"GET": _model_metadata}),
+    (_MODEL + r"/openapi\.json", {"GET": _described_model}),
     (_MODEL + _VERSION + "/config", {"GET": _model_config}),
     (_MODEL + _VERSION + "/stats", {"GET": _model_statistics}),
     (_MODEL + _VERSION + "/ready", {"GET": _core_only}),

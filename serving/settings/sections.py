@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+)
+
+from serving.settings.hosts import checked_hosts, checked_origins
 
 
 def _not_bool(value: object) -> object:
@@ -116,6 +126,25 @@ class LimitSettings(Section):
     )
     request_timeout_s: SecondsOrZero = Field(
         default=60.0, description="Deadline of a request that brings none or a later one (0: none)."
+    )
+
+
+class HttpSettings(Section):
+    pages: bool = Field(
+        default=True,
+        description="Whether the HTTP port has `/docs` and `/openapi.json`, and sends browsers"
+        " there from `/`.",
+    )
+    allowed_hosts: Annotated[Words, AfterValidator(checked_hosts)] = Field(
+        default=(),
+        description="Names by which the admin port and these pages are known beside `localhost`"
+        " and the addresses that are listened on, without a port (`*.example.com`: all below;"
+        " `*`: any).",
+    )
+    cors_origins: Annotated[Words, AfterValidator(checked_origins)] = Field(
+        default=(),
+        description="Origins whose pages may read answers of the HTTP port"
+        " (`https://ui.example.com`; `*`: any).",
     )
 
 

@@ -15,6 +15,7 @@ from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
     GrpcSettings,
+    HttpSettings,
     IsolationSettings,
     LimitSettings,
     LoadingSettings,
@@ -92,6 +93,7 @@ class Settings(Section):
     name: Text = Field(default="serving", description="The server's name in its metadata.")
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
     grpc: GrpcSettings = GrpcSettings()
     threads: ThreadSettings = ThreadSettings()
     batching: BatchingSettings = BatchingSettings()
@@ -186,6 +188,9 @@ class Settings(Section):
             "shared_memory": self.shared_memory.enabled,
             "max_regions": self.shared_memory.max_regions,
             "max_region_bytes": self.shared_memory.max_bytes,
+            "pages": self.http.pages,
+            "allowed_hosts": self.http.allowed_hosts,
+            "cors_origins": self.http.cors_origins,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -18,25 +18,31 @@ from tests.clients.witness import EXPECTED
 pytestmark = [pytest.mark.kserve, pytest.mark.timeout(900)]
 
 CALLS = ROOT / "tests" / "clients" / "kserve_calls.py"
+EVENTS = ROOT / "tests" / "clients" / "kserve_events.py"
 STRINGS = ["plain", "é 漢字"]
 
 
 @pytest.fixture(scope="module")
 def seen(gateway: Gateway) -> dict[str, Any]:
     """What the client made of every answer: door -> call -> result."""
+    return dict(_said(str(CALLS), f"http://{gateway.http}", gateway.grpc))
+
+
+def _said(*command: str, given: object = None) -> Any:
     python = kserve_environment.python()
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
-        [str(python), str(CALLS), f"http://{gateway.http}", gateway.grpc],
+        [str(python), *command],
         env=environment,
+        input=json.dumps(given),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("door", ["rest", "grpc"])
@@ -84,3 +90,29 @@ def test_kserves_client_shows_our_words_of_an_error(
     found, text = seen[door]["error"]
     assert found == code
     assert "unexpected shape for input 'x'" in text
+
+
+EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "here", "ce-type": "asked"}
+BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
+ASKED = [
+    (EVENT, BODY),
+    # What the attributes say makes no difference to it.
+    ({**EVENT, "ce-specversion": "9.9", "ce-more": "x", "ce-time": "never"}, BODY),
+    *(({k: v for k, v in EVENT.items() if k != left_out}, BODY) for left_out in EVENT),
+    ({}, BODY),
+    (EVENT, {}),
+]
+
+
+def test_events_are_answered_as_kserves_own_server_does(gateway: Gateway) -> None:
+    theirs = _said(str(EVENTS), given=ASKED)
+    for (headers, body), (status, answered, _) in zip(ASKED, theirs, strict=True):
+        ours = gateway.post("/v2/models/tiny/infer", body, **headers)
+        # Of a wrong body only that it is the client's fault: 422 there, 400 here.
+        assert ours.status // 100 == status // 100, headers
+        said = [
+            {k: v for k, v in one.items() if k[:3] == "ce-"} for one in (ours.headers, answered)
+        ]
+        assert said[0].keys() == said[1].keys(), headers
+        for name in said[0].keys() - {"ce-id", "ce-time"}:
+            assert said[0][name] == said[1][name]

@@ -41,7 +41,7 @@ def test_the_admin_ports_entrance_leads_to_what_is_there(single: Gateway) -> Non
 @pytest.mark.parametrize(
     "path",
     [
-        *("/docs", "/metrics", "/health", "/healthz", "/predict", "/predictions/x"),
+        *("/swagger", "/metrics", "/health", "/healthz", "/predict", "/predictions/x"),
         "/invocations",
     ],
 )

@@ -204,7 +204,7 @@ def test_fault_77_no_second_event_loop_on_a_grpc_core(gateway: Gateway) -> None:
         "/api/v1/settings",
         "/v2/repository/models/tiny/load",
         "/admin",
-        "/docs",
+        "/api/openapi.json",
     ],
 )
 def test_fault_63_control_is_not_on_the_data_ports(gateway: Gateway, path: str) -> None:

@@ -44,12 +44,14 @@ pub enum ErrorCode {
     PermissionDenied,
     /// What the request asks for is not there as things stand: another signature than the model's.
     FailedPrecondition,
+    /// The host that the request names is not this server.
+    Misdirected,
     /// As `Full`, told by a protocol that has a status of its own for it.
     TooManyRequests,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 19] = [
+    pub const ALL: [ErrorCode; 20] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -68,6 +70,7 @@ impl ErrorCode {
         ErrorCode::Unauthenticated,
         ErrorCode::PermissionDenied,
         ErrorCode::FailedPrecondition,
+        ErrorCode::Misdirected,
         ErrorCode::TooManyRequests,
     ];
 
@@ -92,6 +95,7 @@ impl ErrorCode {
             ErrorCode::Unauthenticated => "unauthenticated",
             ErrorCode::PermissionDenied => "permission_denied",
             ErrorCode::FailedPrecondition => "failed_precondition",
+            ErrorCode::Misdirected => "misdirected",
             ErrorCode::TooManyRequests => "too_many_requests",
         }
     }

@@ -57,7 +57,8 @@ fn reason(word: ErrorCode) -> usize {
         | ErrorCode::SlowBody
         | ErrorCode::Unauthenticated
         | ErrorCode::PermissionDenied
-        | ErrorCode::FailedPrecondition => 3,
+        | ErrorCode::FailedPrecondition
+        | ErrorCode::Misdirected => 3,
     }
 }
 

@@ -14,7 +14,7 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
         | ErrorCode::UnmetExpectation => 3,
         ErrorCode::Expired | ErrorCode::SlowBody => 4,
         ErrorCode::NotFound => 5,
-        ErrorCode::PermissionDenied => 7,
+        ErrorCode::PermissionDenied | ErrorCode::Misdirected => 7,
         ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::TooLarge => 8,
         ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
         ErrorCode::Internal => 13,
@@ -44,6 +44,7 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
         ErrorCode::SlowBody => StatusCode::REQUEST_TIMEOUT,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorCode::Misdirected => StatusCode::MISDIRECTED_REQUEST,
     }
 }
 

@@ -7,7 +7,8 @@ use crate::queue::{PERMITS, Queue};
 use crate::spans::Span;
 use crate::value_error;
 use engine::codec::compression::Encoding;
-use engine::doors::{Compression, Config, Server as Inner};
+use engine::doors::pages::Page;
+use engine::doors::{Compression, Config, Server as Inner, Web};
 use engine::events::Event;
 use engine::metrics::families::OF_SERVER;
 use engine::observe::Rules;
@@ -145,6 +146,16 @@ impl Server {
     }
 
     /// So that whoever looks for it on another port is told.
+    fn set_pages(&self, pages: Vec<(String, String, Vec<u8>)>) -> PyResult<()> {
+        let made = |(path, kind, body): (String, String, Vec<u8>)| Page::new(path, &kind, body);
+        let pages = pages.into_iter().map(made).collect::<Result<_, _>>().map_err(value_error)?;
+        if self.inner.shared().set_pages(pages) {
+            Ok(())
+        } else {
+            Err(value_error("there are pages already"))
+        }
+    }
+
     fn set_admin_port(&self, port: u16) {
         self.inner.shared().admin_port.store(port, Relaxed);
     }
@@ -296,6 +307,12 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
             enabled: keys.take("shared_memory")?,
             max_regions: keys.take("max_regions")?,
             max_bytes: keys.take("max_region_bytes")?,
+        },
+        web: Web {
+            pages: keys.take("pages")?,
+            allowed_hosts: keys.take("allowed_hosts")?,
+            cors_origins: keys.take("cors_origins")?,
+            ..Web::default()
         },
     };
     let permits = keys.take("permits")?;

@@ -3,6 +3,7 @@
 //! marks in their place; what is refused is a `ValueError` in words for clients.
 
 use engine::codec::names;
+use engine::doors::hosts::Own;
 use engine::error::Result;
 use engine::routes::words;
 use pyo3::exceptions::PyValueError;
@@ -11,6 +12,18 @@ use pyo3::types::{PyString, PyTuple};
 
 fn refused<T>(outcome: Result<T>) -> PyResult<T> {
     outcome.map_err(|error| PyValueError::new_err(error.message))
+}
+
+/// See [`engine::doors::hosts::Own`].
+#[pyfunction]
+fn is_own_host(
+    host: &Bound<'_, PyString>,
+    name: &str,
+    address: &str,
+    allowed: Vec<String>,
+) -> PyResult<bool> {
+    let address = address.parse().map_err(crate::value_error)?;
+    Ok(Own { name, address, allowed: &allowed }.has(&host.to_string_lossy()))
 }
 
 #[pyfunction]
@@ -88,6 +101,7 @@ fn unknown_version(
 }
 
 pub fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(is_own_host, module)?)?;
     module.add_function(wrap_pyfunction!(parse_version, module)?)?;
     module.add_function(wrap_pyfunction!(check_alias, module)?)?;
     module.add_function(wrap_pyfunction!(check_model_length, module)?)?;

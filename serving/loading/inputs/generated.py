@@ -63,6 +63,10 @@ class Plan:
             for tensor in self.inputs
         }
 
+    def shapes(self, rows: int = 1) -> tuple[tuple[int, ...], ...]:
+        """Of the inputs, in their order."""
+        return tuple(self._shape(tensor, rows) for tensor in self.inputs)
+
     def _shape(self, tensor: Tensor, rows: int) -> tuple[int, ...]:
         return tuple(
             rows

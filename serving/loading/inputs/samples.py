@@ -28,12 +28,14 @@ MLFLOW_EXAMPLES = ("input_example.json", "serving_input_example.json")
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Inputs to run ``count`` times. ``own``: whether the values are the user's, not zeros or
-    noise that they asked for. ``what`` names it in errors."""
+    noise that they asked for; ``shown``: whether it was written to be shown. ``what`` names it in
+    errors."""
 
     what: str
     feeds: Feeds
     count: int = 1
     own: bool = True
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def _named(sources: Sources, name: str, signature: Signature) -> Sample:
         feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
     except UnfitError as error:
         raise LoadError(f"{what}: {error}") from error
-    return Sample(what, feeds)
+    return Sample(what, feeds, shown=PurePosixPath(name).name in MLFLOW_EXAMPLES)
 
 
 def _mlflow_example(sources: Sources, signature: Signature) -> list[Sample]:
@@ -95,7 +97,7 @@ def _mlflow_example(sources: Sources, signature: Signature) -> list[Sample]:
     if not name:
         return []
     feeds = sample_files.read(sources.version, name, signature, sources.most_bytes)
-    return [Sample("MLflow's input example", feeds)]
+    return [Sample("MLflow's input example", feeds, shown=True)]
 
 
 def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:

@@ -91,6 +91,12 @@ class Findings:
     def cost(self) -> CostCurve | None:
         return curve(self.seconds)
 
+    def plan(self, signature: Signature) -> Plan | None:
+        """How to make the generated input that ran; None where none did."""
+        if self.died or self.recipe is None or self.recipe.kind != "generated":
+            return None
+        return self.recipe.plan(signature)
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -374,20 +374,21 @@ class TestExposed:
 def test_fault_63_a_page_of_another_site_cannot_post_here(
     commander: Commander, admin: Admin
 ) -> None:
-    for headers in (
-        {"Origin": "http://evil.example"},
-        {"Origin": "null"},
-        {"Host": "rebound.example"},
-        {"Sec-Fetch-Site": "cross-site"},
+    for headers, status in (
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "rebound.example"}, 421),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
     ):
         for method, path in TestExposed.CALLS:
-            assert ask(admin, method, path, headers=headers)[0] == 403, headers
+            assert ask(admin, method, path, headers=headers)[0] == status, headers
     assert commander.commands == []
 
 
 def test_every_fact_of_a_version_is_shown(admin: Admin) -> None:
-    """The signature as inputs and outputs; the configuration is the operator's own file."""
-    facts = {one.name for one in fields(VersionFacts)} - {"signature", "config"}
+    """The signature as inputs and outputs; the configuration is the operator's own file, and the
+    example stands in the HTTP port's description."""
+    facts = {one.name for one in fields(VersionFacts)} - {"signature", "config", "example"}
     for shown in ask(admin, "GET", f"{BASE}/m")[1]["versions"]:
         assert facts <= shown.keys()
 
@@ -408,7 +409,7 @@ class TestOpenApi:
         from serving.control.admin import application
 
         rows = operations_of(settings(), Commander())
-        app = application(rows, Gate("127.0.0.1", None))
+        app = application(rows, Gate("127.0.0.1", None), lambda host: True)
         assert all(isinstance(route, Route) for route in app.routes)
         routed = {
             (method, route.path)

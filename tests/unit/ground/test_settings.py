@@ -84,6 +84,9 @@ CHANGED: dict[str, tuple[str, object]] = {
     "request_log.buffer_bytes": ("4000", 4000),
     "request_log.replayed": ("true", True),
     "request_log.redact": ("a, b*", ("a", "b*")),
+    "http.pages": ("false", False),
+    "http.allowed_hosts": ("a.example, *.b.example", ("a.example", "*.b.example")),
+    "http.cors_origins": ("https://a.example, *", ("https://a.example", "*")),
     "grpc.compression": ("gzip", "gzip"),
     "threads.io": ("3", 3),
     "threads.intra_op": ("5", 5),
@@ -160,6 +163,9 @@ CORE = {
     "shared_memory": "shared_memory.enabled",
     "max_regions": "shared_memory.max_regions",
     "max_region_bytes": "shared_memory.max_bytes",
+    "pages": "http.pages",
+    "allowed_hosts": "http.allowed_hosts",
+    "cors_origins": "http.cors_origins",
 }
 
 

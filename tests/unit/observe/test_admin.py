@@ -129,7 +129,7 @@ def test_settings_are_shown_with_their_origin(admin: Admin) -> None:
 
 
 def test_fault_63_settings_are_shown_on_loopback_only(admin: Admin) -> None:
-    assert _ask(admin, "/api/v1/settings", host="rebound.example")[0] == 403
+    assert _ask(admin, "/api/v1/settings", host="rebound.example")[0] == 421
     open_one = _admin(load_settings({"admin_port": 0, "admin_host": "0.0.0.0"}, None, {})[0])
     open_one.start()
     try:

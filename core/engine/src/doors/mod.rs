@@ -6,6 +6,7 @@ pub mod connection;
 mod expectation;
 pub mod grpc;
 mod half_closed;
+pub mod hosts;
 pub mod http;
 pub mod http2;
 pub mod incoming;
@@ -14,6 +15,7 @@ pub mod lifetime;
 mod linger;
 pub mod listen;
 pub mod pace;
+pub mod pages;
 pub mod present;
 pub mod read_ahead;
 mod server;
@@ -40,9 +42,11 @@ use crate::routes::{Route, Routes};
 use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
+use pages::Page;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -82,6 +86,27 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     pub grpc_compression: Compression,
     pub shared_memory: RegionRules,
+    pub web: Web,
+}
+
+/// What the HTTP port has for browsers.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Whether there are pages.
+    pub pages: bool,
+    /// See [`hosts::Own`].
+    pub allowed_hosts: Vec<String>,
+    /// Whose pages may read answers; `*` for any.
+    pub cors_origins: Vec<String>,
+    /// As `Config::host` is bound; set by whoever binds it.
+    pub address: IpAddr,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Web { pages: false, allowed_hosts: Vec::new(), cors_origins: Vec::new(), address }
+    }
 }
 
 /// What all I/O threads see.
@@ -108,6 +133,7 @@ pub struct Shared {
     pub connections_refused: AtomicU64,
     /// For those who look for it elsewhere; 0 until it is known.
     pub admin_port: AtomicU16,
+    pages: OnceLock<Vec<Page>>,
     quiet: Quiet,
 }
 
@@ -157,6 +183,7 @@ impl Shared {
             connections_total: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             admin_port: AtomicU16::new(0),
+            pages: OnceLock::new(),
             quiet: Quiet::default(),
         })
     }
@@ -177,6 +204,21 @@ impl Shared {
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// The files for browsers, once; false when there are some already.
+    pub fn set_pages(&self, pages: Vec<Page>) -> bool {
+        self.pages.set(pages).is_ok()
+    }
+
+    pub fn pages(&self) -> &[Page] {
+        self.pages.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// What the HTTP port is known by.
+    pub fn own(&self) -> hosts::Own<'_> {
+        let Config { host, web, .. } = &self.config;
+        hosts::Own { name: host, address: web.address, allowed: &web.allowed_hosts }
     }
 
     /// See [`Routes::publish`].

@@ -1,6 +1,6 @@
 //! The doors as one thing: bound, started, drained, stopped; and their figures.
 
-use super::{Config, Shared, listen};
+use super::{Config, Shared, Web, listen};
 use crate::figures::{Figures, Totals};
 use crate::metrics;
 use crate::queue::Queue;
@@ -28,7 +28,8 @@ impl Server {
         let http_address = listeners.http.local_addr()?;
         let grpc_address = listeners.grpc.local_addr()?;
         // As they are, where any would do.
-        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), ..config };
+        let web = Web { address: http_address.ip(), ..config.web };
+        let config = Config { http_port: http_address.port(), grpc_port: grpc_address.port(), web, ..config };
         Ok(Server {
             shared: Shared::new(config),
             listeners: parking_lot::Mutex::new(Some(listeners)),

@@ -125,8 +125,9 @@ fn directions(ports: Ports, method: &Method, path: &str) -> Option<String> {
     let first = path.strip_prefix('/')?.split('/').next()?;
     let words = match first {
         "metrics" => format!("Prometheus's figures are /metrics of {}", ports.admin_words()),
-        "docs" | "redoc" | "swagger" | "openapi.json" => format!(
-            "GET / says where things are; the control API's description is /api/openapi.json of {}",
+        "redoc" | "swagger" => format!(
+            "the calls are described in GET /docs and /openapi.json, the control API in /api/openapi.json \
+             of {}",
             ports.admin_words()
         ),
         "api" | "admin" => format!("control is on {}", ports.admin_words()),
@@ -154,7 +155,7 @@ mod tests {
     fn the_well_known_paths_of_others_say_where_to_go() {
         for (path, part) in [
             ("/metrics", "/metrics of the admin port, 82"),
-            ("/docs", "/api/openapi.json of the admin port, 82"),
+            ("/swagger", "/api/openapi.json of the admin port, 82"),
             ("/api/v1/models", "control is on the admin port, 82"),
             ("/health", "/v2/health/ready"),
             ("/healthz", "/v2/health/ready"),

@@ -59,6 +59,7 @@ fn config() -> Config {
         request_timeout: None,
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
+        web: Default::default(),
     }
 }
 

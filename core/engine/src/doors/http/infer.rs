@@ -1,6 +1,7 @@
 //! Inference over HTTP, whichever protocol's.
 
 use super::answer::{failed, success};
+use super::cloud_event;
 use super::protocol::{self, Bodies, Named, Protocol};
 use super::request::read;
 use crate::admission::Reservation;
@@ -60,6 +61,7 @@ pub async fn answer(
     guard.named(&named.model);
     let reference = Reference { model: &named.model, version: &named.version };
     let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
+    let is_event = bodies.events && cloud_event::is_event(request.headers());
     let outcome = infer_once(io, asked, request, &mut guard, busy).await;
     let outcome = outcome.map_err(|error| protocol.told(error));
     if outcome.is_err() {
@@ -72,6 +74,9 @@ pub async fn answer(
         Ok(answer) => success(answer, version),
         Err(error) => failed(shared, protocol, id, &named.model, &error),
     };
+    if is_event && response.status().is_success() {
+        cloud_event::put(response.headers_mut(), &named.model);
+    }
     if let Some(record) = &record {
         ids::put(response.headers_mut(), record.request_id());
         put_trace(response.headers_mut(), record);

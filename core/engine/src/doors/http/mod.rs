@@ -1,12 +1,15 @@
 //! The HTTP door: what the tables of protocols name, over HTTP/1.1 and h2c.
 
 mod answer;
+mod cloud_event;
+mod cors;
 mod infer;
 mod oip;
 mod others;
 mod protocol;
 mod request;
 mod tensorflow;
+mod web;
 
 use super::incoming::Incoming;
 use super::lifetime::Busy;
@@ -15,6 +18,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use answer::in_grpc;
 use bytes::Bytes;
+use cors::Cors;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::Full;
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is asked for most stands first; the first one answers for paths that are nobody's.
-static PROTOCOLS: [&Protocol; 2] = [&oip::PROTOCOL, &tensorflow::PROTOCOL];
+static PROTOCOLS: [&Protocol; 3] = [&oip::PROTOCOL, &tensorflow::PROTOCOL, &web::PROTOCOL];
 
 /// One request; what it leaves unread of its body is the caller's. `busy` is held until it is
 /// answered. What is not inference is boxed, as on the gRPC door.
@@ -39,8 +43,14 @@ pub async fn handle(
     let client_id = ids::from_client(request.headers()).map(str::to_owned);
     let http1 = request.version() <= Version::HTTP_11;
     let grpc = signpost::is_grpc(&request);
-    let (protocol, target) =
-        if grpc { (&oip::PROTOCOL, Err(signpost::wrong_door(shared))) } else { target(shared, &request) };
+    let cors = Cors::of(&shared.config.web.cors_origins, &request);
+    let (protocol, target) = if grpc {
+        (&oip::PROTOCOL, Err(signpost::wrong_door(shared)))
+    } else if cors.is_preflight() {
+        (&oip::PROTOCOL, Ok((Kind::Local(cors::preflight), Named::default())))
+    } else {
+        target(shared, &request)
+    };
     let id = client_id.as_deref();
     let mut response = match target {
         Ok((Kind::Infer(bodies), named)) => {
@@ -54,6 +64,7 @@ pub async fn handle(
     if let Some(id) = client_id {
         ids::put(response.headers_mut(), &id);
     }
+    cors.put(response.headers_mut());
     // On a draining server a kept-alive connection ends with the answer it waits for;
     // so does one whose body was refused unread.
     if http1 && (busy.is_unread() || *shared.draining.borrow()) {

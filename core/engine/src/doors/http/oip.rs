@@ -25,10 +25,10 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Get, "/v2/health/ready", Kind::Local(ready)),
         row(Verb::Get, "/v2/models/{model}/ready", Kind::Local(model_ready)),
         row(Verb::Get, "/v2/models/{model}/versions/{version}/ready", Kind::Local(model_ready)),
+        row(Verb::Get, "/v2/models/{model}/openapi.json", Kind::Page),
         row(Verb::Any, "/v2/models/{model}/versions/{version}/**", Kind::Call),
         row(Verb::Any, "/v2/models/{model}/versions/**", Kind::Nowhere(no_version)),
         row(Verb::Any, "/v2/**", Kind::Call),
-        row(Verb::Any, "/", Kind::Call),
     ],
     any_case: false,
     status: status::http_status,
@@ -38,7 +38,8 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: Some(wrong_verb),
 };
 
-static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false };
+static BODIES: Bodies =
+    Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false, events: true };
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
     Row { verb, pattern, kind }
@@ -137,15 +138,9 @@ mod tests {
 
     #[test]
     fn what_a_path_names_is_found_whatever_is_beside_it() {
-        for path in [
-            "/",
-            "/v2",
-            "/v2/",
-            "/v2/x",
-            "/v2/models/..",
-            "/v2/models/m/versions/3/stats",
-            "/v2/models/m/infer/",
-        ] {
+        for path in
+            ["/v2", "/v2/", "/v2/x", "/v2/models/..", "/v2/models/m/versions/3/stats", "/v2/models/m/infer/"]
+        {
             assert!(matches!(found(&Method::PUT, path), Some(Ok((Kind::Call, _)))), "{path}");
         }
         let (kind, named) = found(&Method::POST, "/v2/models/a%20b/versions/007/infer").unwrap().unwrap();

@@ -3,10 +3,11 @@
 use super::answer::{failed, json};
 use super::protocol::{Kind, Named, Protocol};
 use super::request::read;
+use super::web;
 use crate::doors::calls::{self, Call};
 use crate::doors::incoming::Incoming;
 use crate::doors::lifetime::Busy;
-use crate::doors::{Shared, infer, text_headers, within};
+use crate::doors::{Shared, infer, pages, text_headers, within};
 use crate::error::{ErrorCode, Result};
 use crate::ids;
 use crate::observe::Origin;
@@ -37,6 +38,8 @@ pub async fn answer(
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let outcome = match target {
         Ok((Kind::Local(answers), named)) => answers(shared, &named),
+        Ok((Kind::Entrance, _)) => entrance(shared, started, id, request, busy).await,
+        Ok((Kind::Page, _)) => page(shared, started, id, request, busy).await,
         Ok(_) => call(shared, started, id, request, busy).await,
         Err(error) => Err(error),
     };
@@ -50,6 +53,36 @@ pub async fn answer(
         ids::put(response.headers_mut(), record.request_id());
     }
     response
+}
+
+async fn entrance(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    request: Request<&mut Incoming>,
+    busy: &Busy,
+) -> Result<Response<Full<Bytes>>> {
+    if let Some(elsewhere) = web::redirect(shared, &request)? {
+        return Ok(elsewhere);
+    }
+    let mut response = call(shared, started, client_id, request, busy).await?;
+    web::vary(response.headers_mut());
+    Ok(response)
+}
+
+async fn page(
+    shared: &Shared,
+    started: Instant,
+    client_id: Option<&str>,
+    request: Request<&mut Incoming>,
+    busy: &Busy,
+) -> Result<Response<Full<Bytes>>> {
+    if let Some(file) = web::page(shared, &request)? {
+        return Ok(file.answer(request.headers()));
+    }
+    let mut response = call(shared, started, client_id, request, busy).await?;
+    pages::guard(response.headers_mut());
+    Ok(response)
 }
 
 async fn call(

@@ -57,6 +57,10 @@ pub enum Kind {
     Local(fn(&Shared, &Named) -> Result<Response<Full<Bytes>>>),
     /// Answered, or refused, by whoever pulls calls.
     Call,
+    /// `/`: the same, but that browsers are sent on to a page.
+    Entrance,
+    /// For browsers: only to who names this server; a file, or else as `Call`.
+    Page,
     /// Refused with the error that is made of the first segment of `**`.
     Nowhere(fn(&str) -> Error),
 }
@@ -73,6 +77,8 @@ pub struct Bodies {
     pub form: &'static dyn Form,
     /// Whether an answer's head tells which version gave it, because its body doesn't.
     pub tells_version: bool,
+    /// Whether a request may be a CloudEvent, which is answered with one.
+    pub events: bool,
 }
 
 /// A request, and how the answer to it looks.
@@ -130,7 +136,7 @@ impl Protocol {
     fn take(&self, row: &Row, parts: &Parts<'_>) -> Result<(Kind, Named)> {
         match row.kind {
             Kind::Nowhere(error) => return Err(error(parts.rest)),
-            Kind::Call => return Ok((Kind::Call, Named::default())),
+            Kind::Call | Kind::Entrance | Kind::Page => return Ok((row.kind, Named::default())),
             Kind::Infer(_) | Kind::Local(_) => {}
         }
         Ok((row.kind, self.named(parts)?))

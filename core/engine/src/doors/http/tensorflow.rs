@@ -27,8 +27,14 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: None,
 };
 
-const PREDICT: Kind =
-    Kind::Infer(&Bodies { head, split, decode, form: &tensorflow_json::ColumnAnswer, tells_version: true });
+const PREDICT: Kind = Kind::Infer(&Bodies {
+    head,
+    split,
+    decode,
+    form: &tensorflow_json::ColumnAnswer,
+    tells_version: true,
+    events: false,
+});
 
 const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
     Row { verb, pattern, kind }

@@ -1,0 +1,68 @@
+"""Schemathesis over our own OpenAPI document: whatever it thinks of, no 5xx that says of us that we
+failed, and no answer that the document does not describe."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests import small_models
+from tests.clients import schemathesis_environment
+
+# The first time it is installed.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SECONDS = 150
+# That a body fits its schema is not all: data must have as many elements as its shape says, which a
+# schema can't say, so what fits may be refused, and what doesn't may be well.
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+)
+
+
+def test_nothing_fails_and_all_answers_are_as_described(start_gateway, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    for name, made in {
+        "tiny": small_models.tiny(),
+        "texts": small_models.identity("BYTES"),
+        "half": small_models.identity("FP16"),
+        "two": small_models.add_sub(),
+        "optional": small_models.optional_input(),
+        "no inputs": small_models.constant(),
+    }.items():
+        small_models.write(repository, name, made)
+    gateway = start_gateway(repository)
+    command = [
+        *(str(schemathesis_environment.command()), "run"),
+        f"http://{gateway.http}/openapi.json",
+        *("--checks", ",".join(CHECKS)),
+        *("--max-time", str(SECONDS), "--max-examples", "60"),
+        *("--request-timeout", "20", "--seed", "1", "--no-color", "--suppress-health-check", "all"),
+    ]
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-4000:]
+    found = re.search(r"(\d+) generated", done.stdout)
+    assert found is not None, done.stdout[-4000:]
+    assert int(found.group(1)) > 1000, "it has tried next to nothing"
+    gateway.assert_clean_log()
