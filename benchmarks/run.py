@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.bench import Bench
 from benchmarks.items import (
+    client_cpu,
     footprint,
     grpc_rate,
     hostile,
@@ -49,6 +50,7 @@ ITEMS: dict[int, Callable[[Bench], Iterator[report.Row]]] = {
     11: outage.measure,
     12: hostile.measure,
     13: many_models.measure,
+    14: client_cpu.measure,
 }
 
 

@@ -4,74 +4,32 @@ Every image is a request of its own, many in flight, as from many users; the
 gateway batches them. Prints one digit with its answer, then the accuracy over
 each door, which equals scikit-learn's own (``examples/train_digits.py``).
 
-    pip install scikit-learn grpcio
+    pip install scikit-learn dist/serving_client-*.whl
     python examples/predict_digits.py [--version 1] [--grpc HOST:PORT] [--http HOST:PORT]
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from functools import partial
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 
 from digits import digits
-from serving.wire import messages
+from serving_client import Client
 
 MODEL = "digits"
 IN_FLIGHT = 16
 SHADES = " .:-=+*%@"
 
-Classify = Callable[[NDArray[np.float32]], int]
 
-
-@contextmanager
-def over_grpc(address: str, version: str) -> Iterator[Classify]:
-    """Classify one image [64] by ``ModelInfer`` with raw contents."""
-    with grpc.insecure_channel(address) as channel:
-        infer = channel.unary_unary(
-            "/inference.GRPCInferenceService/ModelInfer",
-            request_serializer=messages.ModelInferRequest.SerializeToString,
-            response_deserializer=messages.ModelInferResponse.FromString,
-        )
-
-        def classify(image: NDArray[np.float32]) -> int:
-            request = messages.ModelInferRequest(model_name=MODEL, model_version=version)
-            request.inputs.add(name="image", datatype="FP32", shape=[1, 64])
-            request.outputs.add(name="label")
-            request.raw_input_contents.append(image.astype("<f4").tobytes())
-            answer = infer(request, timeout=10)
-            return int(np.frombuffer(answer.raw_output_contents[0], "<i8")[0])
-
-        yield classify
-
-
-@contextmanager
-def over_http(address: str, version: str) -> Iterator[Classify]:
-    """Classify one image [64] by a JSON request of its own connection."""
-    path = f"/v2/models/{MODEL}" + (f"/versions/{version}" if version else "") + "/infer"
-
-    def classify(image: NDArray[np.float32]) -> int:
-        tensor = {"name": "image", "datatype": "FP32", "shape": [1, 64], "data": image.tolist()}
-        body = json.dumps({"inputs": [tensor], "outputs": [{"name": "label"}]})
-        connection = http.client.HTTPConnection(address, timeout=10)
-        try:
-            connection.request("POST", path, body, {"content-type": "application/json"})
-            response = connection.getresponse()
-            answer = json.load(response)
-        finally:
-            connection.close()
-        if response.status != http.client.OK:
-            raise RuntimeError(answer["error"])
-        return int(answer["outputs"][0]["data"][0])
-
-    yield classify
+def classify(client: Client, version: str, image: NDArray[np.float32]) -> int:
+    """The label of one image [64]."""
+    inputs = {"image": image.reshape(1, 64)}
+    answer = client.infer(MODEL, inputs, version=version, outputs="label", timeout=10)
+    return int(answer["label"][0])
 
 
 def draw(image: NDArray[np.float32]) -> str:
@@ -88,11 +46,11 @@ def main() -> None:
     arguments = parser.parse_args()
 
     data = digits()
-    doors = {"gRPC": over_grpc(arguments.grpc, arguments.version)}
-    doors["HTTP"] = over_http(arguments.http, arguments.version)
-    for number, (door, connected) in enumerate(doors.items()):
-        with connected as classify, ThreadPoolExecutor(IN_FLIGHT) as pool:
-            answers = np.array(list(pool.map(classify, data.test_images)))
+    doors = {"gRPC": arguments.grpc, "HTTP": f"http://{arguments.http}"}
+    for number, (door, address) in enumerate(doors.items()):
+        with Client(address) as client, ThreadPoolExecutor(IN_FLIGHT) as pool:
+            ask = partial(classify, client, arguments.version)
+            answers = np.array(list(pool.map(ask, data.test_images)))
         if number == 0:
             print(draw(data.test_images[0]))
             print(f"this is a {answers[0]}\n")

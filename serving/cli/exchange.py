@@ -1,9 +1,8 @@
-"""HTTP to a gateway: one exchange, or many over connections that are kept."""
+"""HTTP to a gateway's admin port: one exchange, without the Python client."""
 
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,50 +30,6 @@ def request(
         raise _failed(parts, error) from None
     finally:
         connection.close()
-
-
-class Kept:
-    """Exchanges with one server, a connection a thread; ``timeout``: seconds for each, in all."""
-
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._of = threading.local()
-
-    def request(
-        self,
-        method: str,
-        url: str,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """As the function. What is asked must be harmless to ask twice: a connection that the
-        server gave up meanwhile is replaced."""
-        parts, timer = parts_of(url), Timer(self._timeout)
-        connection: Connection | None = getattr(self._of, "connection", None)
-        if connection is not None:
-            try:
-                return _exchange(connection, timer, method, parts, body, headers)
-            except TimeoutError as error:
-                self._drop(connection)
-                raise _failed(parts, error) from None
-            except (OSError, http.client.HTTPException):
-                self._drop(connection)
-        connection = self._of.connection = _connection(parts)
-        try:
-            return _exchange(connection, timer, method, parts, body, headers)
-        except (OSError, http.client.HTTPException) as error:
-            self._drop(connection)
-            raise _failed(parts, error) from None
-
-    def close(self) -> None:
-        """This thread's connection."""
-        connection: Connection | None = getattr(self._of, "connection", None)
-        if connection is not None:
-            self._drop(connection)
-
-    def _drop(self, connection: Connection) -> None:
-        connection.close()
-        self._of.connection = None
 
 
 def parts_of(url: str) -> SplitResult:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import address
+from serving.cli import address, asking
 from serving.cli.output import UserError, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from serving.cli.client import Answer, Client, Value
+    from serving_client import InferResult, TensorMetadata
 
 
 class Form(StrEnum):
@@ -61,13 +60,13 @@ def infer(
     version = _version(version)
     if output is Form.NPZ and out is None:
         raise UserError("--output npz needs --out FILE", code=2)
-    with closing(_client(*address.door(url, protocol), timeout)) as client:
-        specs = client.inputs(model, version)
+    with asking.open_client(*address.door(url, protocol), timeout) as client, asking.in_words():
+        specs = client.metadata(model, version=version).inputs
         if generate:
             inputs = _generated(specs, rows, seed)
         else:
-            inputs = _typed(_read(json_file, npy, npz), specs)
-        answer = client.infer(model, version, inputs)
+            inputs = _known(_read(json_file, npy, npz), specs)
+        answer = client.infer(model, inputs, version=version)
     _show(answer, output, out)
 
 
@@ -88,14 +87,6 @@ def _check_sources(
         raise UserError(
             "say where the inputs come from: --json, --npy and --npz, or --generate", code=2
         )
-
-
-def _client(protocol: address.Protocol, url: str, timeout: float) -> Client:
-    from serving.cli.client import GrpcClient, HttpClient
-
-    if protocol is address.Protocol.GRPC:
-        return GrpcClient(url, timeout)
-    return HttpClient(url, timeout)
 
 
 def _read(json_file: str | None, npy: list[str] | None, npz: Path | None) -> dict[str, Any]:
@@ -141,38 +132,45 @@ def _from_json(file: str) -> dict[str, Any]:
     return content
 
 
-def _typed(given: Mapping[str, Any], specs: list[dict[str, Any]]) -> dict[str, Value]:
-    from serving.cli.client import value_of
-
-    known = {spec["name"]: spec["datatype"] for spec in specs}
+def _known(given: Mapping[str, Any], specs: Sequence[TensorMetadata]) -> dict[str, Any]:
+    """In the shapes that were given, where any were."""
+    datatypes = {spec.name: spec.datatype for spec in specs}
     values = {}
     for name, entry in given.items():
-        if name not in known:
-            expected = ", ".join(known) or "none"
+        if name not in datatypes:
+            expected = ", ".join(datatypes) or "none"
             raise UserError(f"the model has no input '{name}' (its inputs: {expected})", code=2)
         data, shape = entry if isinstance(entry, tuple) else (entry, None)
-        values[name] = value_of(data, known[name], shape)
+        values[name] = data if shape is None else _shaped(name, data, datatypes[name], shape)
     return values
 
 
-def _generated(specs: list[dict[str, Any]], rows: int, seed: int) -> dict[str, Value]:
+def _shaped(name: str, data: object, datatype: str, shape: tuple[int, ...]) -> Any:
     import numpy as np
 
-    from serving.cli.client import value_of
+    try:
+        return np.asarray(data, object if datatype == "BYTES" else None).reshape(shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"input '{name}' does not fit its shape: {error}") from None
+
+
+def _generated(specs: Sequence[TensorMetadata], rows: int, seed: int) -> dict[str, Any]:
+    import numpy as np
+
     from serving.cli.samples import generated
     from serving.signature import Tensor
 
     generator = np.random.default_rng(seed)
-    return {
-        s["name"]: value_of(
-            generated(Tensor(s["name"], s["datatype"], tuple(s["shape"])), rows, generator),
-            s["datatype"],
-        )
-        for s in specs
-    }
+    values = {}
+    for spec in specs:
+        array = generated(Tensor(spec.name, spec.datatype, spec.shape), rows, generator)
+        # There BF16 is the upper half of a float's bits.
+        of_bits = spec.datatype == "BF16"
+        values[spec.name] = (array.astype(np.uint32) << 16).view(np.float32) if of_bits else array
+    return values
 
 
-def _show(answer: Answer, form: Form, out: Path | None) -> None:
+def _show(answer: InferResult, form: Form, out: Path | None) -> None:
     if form is Form.NPZ and out is not None:
         _write_npz(answer, out)
         return
@@ -187,50 +185,44 @@ def _show(answer: Answer, form: Form, out: Path | None) -> None:
     print_table(("OUTPUT", "DATATYPE", "SHAPE", "VALUES"), _rows(answer))
 
 
-def _write_npz(answer: Answer, out: Path) -> None:
+def _write_npz(answer: InferResult, out: Path) -> None:
     import numpy as np
 
-    from serving.cli.client import plain
-
     arrays: dict[str, Any] = {}
-    for name, value in answer.outputs.items():
-        array = plain(value)
+    for name in answer:
+        array = asking.readable(answer, name)
         # Fixed-width text, since objects would be written as pickles.
         arrays[name] = array.astype(str) if array.dtype == object else array
     with out.open("wb") as file:  # file: written
         np.savez(file, **arrays)
 
 
-def _as_json(answer: Answer) -> dict[str, Any]:
-    from serving.cli.client import plain
-
+def _as_json(answer: InferResult) -> dict[str, Any]:
     return {
         "model_name": answer.model,
         "model_version": answer.version,
         "outputs": [
             {
                 "name": name,
-                "datatype": value.datatype,
-                "shape": list(value.array.shape),
-                "data": plain(value).reshape(-1).tolist(),
+                "datatype": answer.datatypes[name],
+                "shape": list(array.shape),
+                "data": asking.readable(answer, name).reshape(-1).tolist(),
             }
-            for name, value in answer.outputs.items()
+            for name, array in answer.items()
         ],
     }
 
 
-def _rows(answer: Answer) -> list[tuple[object, ...]]:
+def _rows(answer: InferResult) -> list[tuple[object, ...]]:
     import numpy as np
-
-    from serving.cli.client import plain
 
     with np.printoptions(threshold=64, edgeitems=3, precision=6, suppress=True, linewidth=10**6):
         return [
             (
                 name,
-                value.datatype,
-                str(list(value.array.shape)),
-                " ".join(str(plain(value)).split()),
+                answer.datatypes[name],
+                str(list(array.shape)),
+                " ".join(str(asking.readable(answer, name)).split()),
             )
-            for name, value in answer.outputs.items()
+            for name, array in answer.items()
         ]

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli import address, options
+from serving.cli import address, asking, options
 from serving.cli.output import UserError, print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from serving.cli.client import Client
     from serving.cli.resend import Outcome, Target
     from serving.observe.request_log.read import Damaged, Entry
+    from serving_client import Client
 
 # What it sends carries this, in both protocols.
 REPLAY_HEADER = "serving-replay"
@@ -69,20 +69,21 @@ def replay(
 
     target = Target(version=_version(version), model=to_model)
     report = Report()
-    client = _client(*address.door(url, protocol), timeout)
-    client.greet()
     broken: UserError | None = None
-    try:
-        with _progress(report, quiet=as_json):
-            entries = _entries(files, model, report)
-            for outcome in resend(
-                entries, client, target, concurrency=concurrency, rtol=rtol, atol=atol
-            ):
-                report.add(outcome)
-    except UserError as error:
-        if not report.sent:
-            raise
-        broken = error
+    with _client(*address.door(url, protocol), timeout) as client:
+        with asking.in_words():
+            client.server_metadata()
+        try:
+            with _progress(report, quiet=as_json):
+                entries = _entries(files, model, report)
+                for outcome in resend(
+                    entries, client, target, concurrency=concurrency, rtol=rtol, atol=atol
+                ):
+                    report.add(outcome)
+        except UserError as error:
+            if not report.sent:
+                raise
+            broken = error
     if as_json:
         print_json(report.document(show))
     else:
@@ -181,10 +182,7 @@ def _why_nothing(report: Report, model: str | None) -> str:
 
 
 def _client(protocol: address.Protocol, url: str, timeout: float) -> Client:
-    from serving.cli.client import GrpcClient, HttpClient
-
-    kind = GrpcClient if protocol is address.Protocol.GRPC else HttpClient
-    return kind(url, timeout, {REPLAY_HEADER: "1"})
+    return asking.open_client(protocol, url, timeout, {REPLAY_HEADER: "1"}, patient=True)
 
 
 def _entries(files: list[Path], model: str | None, report: Report) -> Iterator[Entry]:

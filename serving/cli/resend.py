@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from serving.cli.client import Client, Value, decode, encode
+from serving.cli import asking
 from serving.cli.output import UserError
 from serving.cli.unreached import UnreachedError
 from serving.observe.request_log.compare import differences
@@ -16,8 +16,11 @@ from serving.observe.request_log.record import OK
 from serving.observe.request_log.tensors import LoggedTensor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from serving.observe.request_log.read import Entry
     from serving.observe.request_log.record import Record
+    from serving_client import Client, InferResult
 
 Result = Literal["same", "different", "failed", "skipped"]
 
@@ -86,10 +89,11 @@ class _Resender:
             return Outcome(entry.place, record.model, record.version, "", "skipped", why_not)
         version = str(record.version) if self._target.version is None else self._target.version
         try:
-            inputs = {tensor.name: _value(tensor) for tensor in record.inputs}
+            inputs = {tensor.name: _array(tensor) for tensor in record.inputs}
             wanted = [tensor.name for tensor in record.outputs]
             model = self._target.model or record.model
-            answer = self._client.infer(model, version, inputs, wanted)
+            with asking.in_words():
+                answer = self._client.infer(model, inputs, version=version, outputs=wanted)
         except UnreachedError:
             raise
         except UserError as error:
@@ -97,7 +101,7 @@ class _Resender:
             return Outcome(entry.place, record.model, record.version, "", "failed", words)
         found = differences(
             record.outputs,
-            {name: _logged(name, value) for name, value in answer.outputs.items()},
+            {name: _logged(answer, name) for name in answer},
             rtol=self._rtol,
             atol=self._atol,
         )
@@ -116,11 +120,16 @@ def _why_not(record: Record) -> str:
     return ""
 
 
-def _value(tensor: LoggedTensor) -> Value:
+def _array(tensor: LoggedTensor) -> NDArray[Any]:
+    from serving_client.tensors import decode_output
+
     if tensor.data is None:
         raise AssertionError("a redacted tensor has no value")
-    return decode(tensor.data, tensor.datatype, tensor.shape)
+    return decode_output(tensor.data, tensor.datatype, tensor.shape)
 
 
-def _logged(name: str, value: Value) -> LoggedTensor:
-    return LoggedTensor(name, value.datatype, tuple(value.array.shape), encode(value))
+def _logged(answer: InferResult, name: str) -> LoggedTensor:
+    from serving_client.tensors import encode_input
+
+    sent = encode_input(name, answer[name], answer.datatypes[name])
+    return LoggedTensor(name, sent.datatype, sent.shape, bytes(sent.data))

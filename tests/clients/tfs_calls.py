@@ -1,6 +1,7 @@
 """Calls of TensorFlow Serving's own stubs, in an environment of their own.
 
-``tfs_calls.py HOST:PORT``: what came of each call, as a line of JSON. It imports nothing of ours.
+``tfs_calls.py HOST:PORT``: what came of each call, as a line of JSON. With a model config list, as
+text, behind it: what came of reloading that. It imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 
 _MISSING = "tensorflow.tsl.protobuf.error_codes_pb2"
 
@@ -35,6 +36,28 @@ def make_up_for_the_missing_file() -> None:
     sys.modules[_MISSING] = module
 
 
+def reload(address: str, text: str) -> None:
+    make_up_for_the_missing_file()
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    request = model_management_pb2.ReloadConfigRequest()
+    text_format.Parse(text, request.config)
+    with grpc.insecure_channel(address) as channel:
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        answer = models.HandleReloadConfigRequest(request, timeout=60)
+    json.dump({"reload": [answer.HasField("status"), answer.status.error_code]}, sys.stdout)
+
+
+def fields(file: Any) -> dict[str, dict[str, int]]:
+    waiting = list(file.DESCRIPTOR.message_types_by_name.values())
+    found = {}
+    while waiting:
+        message = waiting.pop()
+        found[message.full_name] = {field.name: field.number for field in message.fields}
+        waiting += message.nested_types
+    return found
+
+
 def main() -> None:
     make_up_for_the_missing_file()
     from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -44,13 +67,25 @@ def main() -> None:
         get_model_metadata_pb2,
         get_model_status_pb2,
         inference_pb2,
+        model_management_pb2,
         model_service_pb2_grpc,
         predict_pb2,
         prediction_service_pb2_grpc,
         regression_pb2,
     )
+    from tensorflow_serving.config import (
+        file_system_storage_path_source_pb2,
+        log_collector_config_pb2,
+        logging_config_pb2,
+        model_server_config_pb2,
+    )
 
     described_files = (
+        file_system_storage_path_source_pb2,
+        log_collector_config_pb2,
+        logging_config_pb2,
+        model_management_pb2,
+        model_server_config_pb2,
         classification_pb2,
         get_model_metadata_pb2,
         get_model_status_pb2,
@@ -85,12 +120,6 @@ def main() -> None:
             found: Any = error
             return [found.code().name, found.details()]
         return ["OK", ""]
-
-    def fields(file: Any) -> dict[str, dict[str, int]]:
-        return {
-            message.full_name: {field.name: field.number for field in message.fields}
-            for message in file.DESCRIPTOR.message_types_by_name.values()
-        }
 
     def texts(tensor: Any) -> list[str]:
         return [text.decode() for text in tensor.string_val]
@@ -137,4 +166,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 2:
+        reload(*sys.argv[1:3])
+    else:
+        main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from serving.wire import messages
 from tests.clients import tfs_environment
 from tests.clients.gateway import ROOT, Gateway
 from tests.clients.witness import EXPECTED
+from tests.small_models import scale, write
 
 # The first time, the stubs and what they need are installed.
 pytestmark = [pytest.mark.tfs, pytest.mark.timeout(400)]
@@ -23,12 +25,10 @@ YOUNGER = {("tensorflow.SignatureDef", "defaults")}
 CALLS = ROOT / "tests" / "clients" / "tfs_calls.py"
 
 
-@pytest.fixture(scope="module")
-def seen(gateway: Gateway) -> dict[str, Any]:
-    """What came of each call."""
+def calls(gateway: Gateway, *more: str) -> dict[str, Any]:
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     done = subprocess.run(
-        [str(tfs_environment.python()), str(CALLS), gateway.grpc],
+        [str(tfs_environment.python()), str(CALLS), gateway.grpc, *more],
         env={key: value for key, value in os.environ.items() if key not in hidden},
         capture_output=True,
         text=True,
@@ -37,6 +37,26 @@ def seen(gateway: Gateway) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def seen(gateway: Gateway) -> dict[str, Any]:
+    """What came of each call."""
+    return calls(gateway)
+
+
+def test_a_model_config_list_is_reloaded(start_gateway: Any, repository: Path) -> None:
+    write(repository, "m", scale(1), 1)
+    write(repository, "m", scale(2), 2)
+    gateway = start_gateway(repository, {"model_control": "explicit"})
+    text = f"""model_config_list {{ config {{
+        name: 'mine' base_path: '{repository}/m' model_platform: 'tensorflow'
+        model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
+        version_labels {{ key: 'stable' value: 1 }} version_labels {{ key: 'canary' value: 2 }}
+        logging_config {{ sampling_config {{ sampling_rate: 0.5 }} }} }} }}"""
+    assert calls(gateway, text) == {"reload": [True, 0]}
+    shown = gateway.get("/api/v1/models/mine", port=gateway.admin_port).json()
+    assert shown["aliases"] == {"canary": 2, "stable": 1}
 
 
 def test_predict_answers_with_the_version_that_it_names(seen: dict[str, Any]) -> None:

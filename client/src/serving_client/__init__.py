@@ -7,6 +7,7 @@ with Client("localhost:8081") as client:
 from serving_client.async_client import AsyncClient
 from serving_client.client import Client
 from serving_client.errors import (
+    ConnectionLostError,
     DamagedAnswerError,
     DeadlineError,
     InputError,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AsyncClient",
     "Client",
+    "ConnectionLostError",
     "DamagedAnswerError",
     "DeadlineError",
     "Duration",

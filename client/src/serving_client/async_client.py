@@ -26,7 +26,7 @@ from serving_client.results import (
     ServerMetadata,
 )
 from serving_client.retrying import Retry
-from serving_client.session import Attempt, Pause, Steps
+from serving_client.session import Pause, Steps
 from serving_client.transports import awaiting
 
 T = TypeVar("T")
@@ -152,16 +152,14 @@ class AsyncClient:
             step = next(steps)
             while True:
                 try:
-                    came = await self._take(step)
+                    if isinstance(step, Pause):
+                        await asyncio.sleep(step.seconds)
+                        came = None
+                    else:
+                        came = await self._transport.send(step)
                 except ServingError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(came)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what the generator's type promises
-
-    async def _take(self, step: Attempt | Pause) -> object:
-        if isinstance(step, Attempt):
-            return await self._transport.send(step)
-        await asyncio.sleep(step.seconds)
-        return None

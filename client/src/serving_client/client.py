@@ -26,7 +26,7 @@ from serving_client.results import (
     ServerMetadata,
 )
 from serving_client.retrying import Retry
-from serving_client.session import Attempt, Pause, Steps
+from serving_client.session import Pause, Steps
 from serving_client.transports import blocking
 
 T = TypeVar("T")
@@ -170,16 +170,14 @@ class Client:
             step = next(steps)
             while True:
                 try:
-                    came = self._take(step)
+                    if isinstance(step, Pause):
+                        time.sleep(step.seconds)
+                        came = None
+                    else:
+                        came = self._transport.send(step)
                 except ServingError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(came)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what the generator's type promises
-
-    def _take(self, step: Attempt | Pause) -> object:
-        if isinstance(step, Attempt):
-            return self._transport.send(step)
-        time.sleep(step.seconds)
-        return None

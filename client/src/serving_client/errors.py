@@ -68,9 +68,13 @@ class OverloadedError(UnavailableError):
 
 
 class UnreachableError(ServingError, ConnectionError):
-    """Nobody answers at the address, or the connection ended before the answer."""
+    """Nobody answers at the address."""
 
     code = "UNAVAILABLE"
+
+
+class ConnectionLostError(UnreachableError):
+    """The connection ended before the answer: what was asked may have been done."""
 
 
 class WrongServerError(UnreachableError):

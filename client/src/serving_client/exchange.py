@@ -35,7 +35,7 @@ class InferOptions(NamedTuple):
     ``timeout``: seconds, also for a server that can't see the client's deadline otherwise."""
 
     version: str
-    outputs: Sequence[str]
+    outputs: tuple[str, ...]
     parameters: Mapping[str, Parameter]
     id: str
     headers: Mapping[str, str]

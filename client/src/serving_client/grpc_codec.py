@@ -7,6 +7,7 @@ its bytes, and protobuf would copy each of them three times. The rest is protobu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
@@ -43,18 +44,18 @@ class GrpcCodec:
     """``serving_client.exchange.Codec``, with protobuf's messages."""
 
     def infer(self, request: InferRequest) -> Exchange[InferResult]:
-        options = request.options
-        message = message_class("ModelInferRequest")(
-            model_name=request.model, model_version=options.version, id=options.id
+        model, inputs, options = request
+        specs = tuple([tensor[:3] for tensor in inputs])
+        parameters = options.parameters
+        head = (
+            _new_head(model, options.version, specs, options.outputs, options.id, parameters)
+            if parameters or options.id
+            else _known_head(model, options.version, specs, options.outputs)
         )
-        for tensor in request.inputs:
-            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-        for output in options.outputs:
-            message.outputs.add(name=output)
-        for key, value in options.parameters.items():
-            _set_parameter(message.parameters[key], value)
-        body = _with_data(message, [tensor.data for tensor in request.inputs])
-        return Exchange(_INFER, body, _read_result, headers=options.headers)
+        parts: list[Buffer] = [head]
+        for tensor in inputs:
+            parts += (_RAW_INPUT, varint(len(tensor.data)), tensor.data)
+        return Exchange(_INFER, b"".join(parts), _read_result, headers=options.headers)
 
     def server_live(self) -> Exchange[bool]:
         return _call("ServerLive", lambda said: bool(said.live))
@@ -112,15 +113,36 @@ def _plain(message: Any) -> dict[str, Any]:
     return dict(MessageToDict(message, preserving_proto_field_name=True))
 
 
-def _with_data(message: Any, tensors: list[Buffer]) -> bytes:
-    """The message's bytes, with the data of its inputs."""
-    if sum(map(len, tensors)) <= SMALL_BYTES:
-        message.raw_input_contents.extend(tensors)
-        return bytes(message.SerializeToString())
-    parts: list[Buffer] = [message.SerializeToString()]
-    for data in tensors:
-        parts += (_RAW_INPUT, varint(len(data)), data)
-    return b"".join(parts)
+def _new_head(
+    model: str,
+    version: str,
+    specs: Sequence[tuple[str, str, tuple[int, ...]]],
+    outputs: Sequence[str],
+    request_id: str,
+    parameters: Mapping[str, Parameter],
+) -> bytes:
+    """A request's message without its data; ``specs``: name, datatype and shape of each input."""
+    message = message_class("ModelInferRequest")(
+        model_name=model, model_version=version, id=request_id
+    )
+    for name, datatype, shape in specs:
+        message.inputs.add(name=name, datatype=datatype, shape=shape)
+    for name in outputs:
+        message.outputs.add(name=name)
+    for key, value in parameters.items():
+        _set_parameter(message.parameters[key], value)
+    return bytes(message.SerializeToString())
+
+
+@lru_cache(maxsize=256)
+def _known_head(
+    model: str,
+    version: str,
+    specs: tuple[tuple[str, str, tuple[int, ...]], ...],
+    outputs: tuple[str, ...],
+) -> bytes:
+    """Most requests of a program differ in their data only."""
+    return _new_head(model, version, specs, outputs, "", {})
 
 
 def _set_parameter(target: Any, value: Parameter) -> None:
@@ -168,6 +190,7 @@ def _parameter(value: Any) -> Any:
     return None if kind is None else getattr(value, kind)
 
 
+@lru_cache(maxsize=256)
 def varint(value: int) -> bytes:
     """A number as protobuf writes it: seven bits a byte, the lowest first."""
     out = bytearray()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from serving_client.addresses import Address
 from serving_client.errors import (
+    ConnectionLostError,
     DeadlineError,
     ServingError,
     UnreachableError,
@@ -83,6 +84,7 @@ def _lost(address: Address, details: str) -> UnreachableError | None:
         words = f"{place} can't be reached: {details.rpartition(': ')[2]}"
     elif any(mark in details for mark in _BROKEN):
         words = f"{place}: the connection ended before the answer ({details})"
+        return ConnectionLostError(words, address=place, repeatable=True)
     else:
         return None
     return UnreachableError(words, address=place, repeatable=True)

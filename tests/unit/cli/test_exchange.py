@@ -1,4 +1,4 @@
-"""Connections that are kept, and replaced when the server gave them up."""
+"""One exchange with a server that may be none, or never come to an end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from serving.cli.exchange import Kept
+from serving.cli.exchange import request
 from serving.cli.output import UserError
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -45,27 +45,9 @@ def server(answers_a_connection: int, answer: bytes = ANSWER) -> Iterator[tuple[
         thread.join(10)
 
 
-def test_a_thread_asks_over_one_connection() -> None:
-    with server(100) as (url, brought):
-        kept = Kept(5.0)
-        for _ in range(5):
-            assert kept.request("GET", url)[2] == b"ok"
-        assert brought == [5]
-        kept._drop(kept._of.connection)
-
-
-def test_a_connection_that_was_given_up_is_replaced() -> None:
-    with server(2) as (url, brought):
-        kept = Kept(5.0)
-        for _ in range(5):
-            assert kept.request("GET", url)[2] == b"ok"
-        assert brought == [2, 2, 1]
-        kept._drop(kept._of.connection)
-
-
 def test_a_server_that_does_not_answer_is_an_error_in_words() -> None:
     with server(0) as (url, _), pytest.raises(UserError, match="http://127"):
-        Kept(5.0).request("GET", url)
+        request("GET", url, timeout=5.0)
 
 
 def test_a_server_that_trickles_holds_nobody_beyond_the_time_for_all() -> None:
@@ -84,7 +66,7 @@ def test_a_server_that_trickles_holds_nobody_beyond_the_time_for_all() -> None:
     thread = threading.Thread(target=run)
     thread.start()
     with listener, pytest.raises(UserError, match="timed out"):
-        Kept(2.0).request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=2.0)
     left.set()
     thread.join(10)
 
@@ -95,4 +77,4 @@ def test_what_is_no_http_may_be_a_grpc_port() -> None:
         server(1, settings_frame) as (url, _),
         pytest.raises(UserError, match=r"does not speak HTTP/1.1 \(a gRPC port\? then grpc://127"),
     ):
-        Kept(5.0).request("GET", url)
+        request("GET", url, timeout=5.0)

@@ -8,14 +8,13 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from serving.cli import app
-from serving.cli.client import Answer, Value
 from serving.cli.output import UserError
 from serving.cli.resend import Outcome, Target, resend
 from serving.cli.unreached import UnreachedError
@@ -23,6 +22,7 @@ from serving.observe.request_log.compare import differences
 from serving.observe.request_log.read import Entry
 from serving.observe.request_log.record import Record, record_of
 from serving.observe.request_log.tensors import LoggedTensor
+from serving_client import InferResult
 from tests.clients import oip
 from tests.clients.gateway import wait_until
 from tests.unit.request_log_samples import line, sample
@@ -109,15 +109,23 @@ class Doubling:
         self._lock = threading.Lock()
         self.together = threading.Barrier(3)
 
-    def greet(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         return
 
-    def inputs(self, model: str, version: str) -> list[dict[str, object]]:
-        return []
+    def server_metadata(self) -> None:
+        return
 
     def infer(
-        self, model: str, version: str, inputs: Mapping[str, Value], outputs: Sequence[str] = ()
-    ) -> Answer:
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        version: str,
+        outputs: Sequence[str] = (),
+    ) -> InferResult:
         with self._lock:
             self.asked.append((model, version, outputs))
             self._now += 1
@@ -127,9 +135,8 @@ class Doubling:
         finally:
             with self._lock:
                 self._now -= 1
-        return Answer(
-            model, version or "9", {"Y": Value("FP32", inputs["X"].array * np.float32(self.factor))}
-        )
+        doubled = {"Y": inputs["X"] * np.float32(self.factor)}
+        return InferResult(model, version or "9", "", {}, doubled, {"Y": "FP32"})
 
 
 class Alone(Doubling):
@@ -271,7 +278,7 @@ def test_a_file_that_is_still_written_is_named(
 
 def test_a_refusal_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(Alone):
-        def infer(self, *given: object, **more: object) -> Answer:  # type: ignore[override]  # refuses anything
+        def infer(self, *given: object, **more: object) -> InferResult:  # type: ignore[override]  # refuses anything
             raise UserError("status 404: unknown model 'm'")
 
     code, text = _run(monkeypatch, Refusing(), _file(tmp_path, line(sample())))
@@ -309,7 +316,7 @@ def test_nobody_there_ends_it_at_the_first(tmp_path: Path, monkeypatch: pytest.M
             CliRunner().invoke(app, ["replay", str(file), "--url", url], catch_exceptions=False)
 
     class Leaving(Alone):
-        def infer(self, *given: Any, **more: Any) -> Answer:
+        def infer(self, *given: Any, **more: Any) -> InferResult:
             if len(self.asked) == 3:
                 raise UnreachedError("nothing listens there")
             return super().infer(*given, **more)

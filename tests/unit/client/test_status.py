@@ -52,8 +52,6 @@ def test_each_status_of_grpc_is_one_kind_of_error(
         (f"{FAILED}Failed to connect to remote host: Connection refused", "nothing listens at h:1"),
         ("errors resolving h:1: Domain name not found", "by the name 'h'"),
         (f"{FAILED}Failed to connect to remote host: No route to host", "No route to host"),
-        ("Socket closed", "the connection ended before the answer"),
-        ("recvmsg:Connection reset by peer", "the connection ended before the answer"),
     ],
 )
 def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:
@@ -63,6 +61,17 @@ def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:
     assert error.repeatable
     assert words in str(error)
     assert "ipv4:" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "details", ["Socket closed", "recvmsg:Connection reset by peer", "GOAWAY received"]
+)
+def test_a_connection_that_broke_is_told_apart(details: str) -> None:
+    """What was asked may have been done: who must know asks for this kind."""
+    error = grpc_error(GRPC, "UNAVAILABLE", details, {}, 5.0)
+    assert type(error) is errors.ConnectionLostError
+    assert error.repeatable
+    assert "the connection ended before the answer" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from serving.models.actual.history import KEPT_OF_ONE
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
+    FollowList,
     LoadModel,
     Rollback,
     SetAlias,
@@ -33,7 +34,7 @@ from serving.models.commands.command import (
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely, Fetched
+from serving.registry.snapshot import Closely, Fetched, Listed
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager, in_force
@@ -79,12 +80,16 @@ class Source:
     def __init__(self) -> None:
         self.models: dict[str, dict[int, tuple[str, bool]]] = {}
         self.configs: dict[str, ModelConfig] = {}
+        # Models in a model config list, and those that were taken out of it.
+        self.listed: dict[str, Listed] = {}
+        self.withdrawn: frozenset[str] = frozenset()
         self.readable = True
 
     def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
         if not self.readable:
             return Snapshot(errors=(SourceError(Path("/r"), "does not exist"),))
-        return Snapshot(tuple(self._found(name) for name in sorted(self.models)))
+        there = sorted(self.models.keys() - self.withdrawn)
+        return Snapshot(tuple(map(self._found, there)), withdrawn=self.withdrawn)
 
     def _found(self, name: str) -> FoundModel:
         versions = tuple(
@@ -92,7 +97,8 @@ class Source:
             for n, (content, whole) in sorted(self.models[name].items())
         )
         stamp = repr(self.configs.get(name))
-        return FoundModel(name, Path("/r") / name, versions, stamp)
+        listed = self.listed.get(name)
+        return FoundModel(name, Path("/r") / name, versions, stamp, listed=listed)
 
     def config(self, folder: Path) -> ModelConfig:
         return self.configs.get(folder.name, ModelConfig())
@@ -151,6 +157,8 @@ class ManagerMachine(RuleBasedStateMachine):
         self.served: set[str] = set()
         # Models that a command took a version of since they were last loaded whole.
         self.dismissed: set[str] = set()
+        # Models that were ever taken out of the list.
+        self.taken_out = set(self.source.withdrawn)
         self.manager = SteppedManager(
             self.settings,
             [],
@@ -237,6 +245,27 @@ class ManagerMachine(RuleBasedStateMachine):
         self.source.configs[model] = ModelConfig(max_batch_size=rows, version_policy=policy)
         self.tick(1.01)
 
+    @rule(
+        model=st.sampled_from(MODELS),
+        labels=st.none() | st.dictionaries(st.sampled_from(("x", "z")), NUMBERS, max_size=2),
+        policy=st.none() | POLICIES,
+    )
+    def change_list(self, model: str, labels: Any, policy: VersionPolicy | None) -> None:
+        """None: it is taken out, or stays out."""
+        was = self.source.listed.pop(model, None)
+        if labels is not None:
+            self.source.listed[model] = Listed("onnx", policy, labels)
+            self.source.withdrawn -= {model}
+        elif was is not None:
+            self.source.withdrawn |= {model}
+            self.taken_out.add(model)
+        self.tick(1.01)
+
+    @rule(model=st.sampled_from(MODELS))
+    def follow_list(self, model: str) -> None:
+        self.give(FollowList(model))
+        self.tick()
+
     @rule(readable=st.booleans())
     def lose_sight(self, readable: bool) -> None:
         self.source.readable = readable
@@ -322,14 +351,16 @@ class ManagerMachine(RuleBasedStateMachine):
         self.start()
         for view in self.manager.views():
             assert view.pinned == pins.get(view.name, view.pinned)
-            assert view.aliases == aliases.get(view.name, view.aliases)
+            # What a list says goes to its new version at once where nobody has it.
+            if view.name not in self.source.listed:
+                assert view.aliases == aliases.get(view.name, view.aliases)
 
     # What holds.
 
     @invariant()
     def an_answer_once_given_goes_only_by_command(self) -> None:
         views = {view.name: view for view in self.published}
-        for model in self.served - self.dismissed:
+        for model in self.served - self.dismissed - self.taken_out:
             assert views[model].default is not None
 
     @invariant()

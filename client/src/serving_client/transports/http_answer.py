@@ -7,7 +7,13 @@ import time
 from collections.abc import Mapping
 
 from serving_client.addresses import Address
-from serving_client.errors import DeadlineError, TooLargeError, UnreachableError, WrongServerError
+from serving_client.errors import (
+    ConnectionLostError,
+    DeadlineError,
+    TooLargeError,
+    UnreachableError,
+    WrongServerError,
+)
 from serving_client.http_status import http_error
 
 # A server closes idle connections after minutes; so much earlier, that no request meets that.
@@ -91,9 +97,9 @@ def not_connected(address: Address, error: BaseException | None) -> UnreachableE
     return UnreachableError(words, address=place, repeatable=True)
 
 
-def broken(address: Address, error: Exception) -> UnreachableError:
+def broken(address: Address, error: Exception) -> ConnectionLostError:
     said = str(error) or type(error).__name__
-    return UnreachableError(
+    return ConnectionLostError(
         f"{address}: the connection ended before the answer ({said})",
         address=str(address),
         repeatable=True,
