@@ -55,13 +55,14 @@ again = { test $(1) = 1 || exit $(1); echo '== failed; again, by themselves'; \
 # Targets that wait for different things (the network, the compiler) at the same time.
 side_by_side = @+$(MAKE) --no-print-directory -j2 $(1)
 # The packages of some of pyproject.toml's extras, and those that the gateway always needs; of our own
-# client, which lies here, what it needs.
+# client, which lies here, what it needs and is built with.
 packages = $(BIN)/python -c 'import shlex, sys, tomllib; \
-	project, client = [tomllib.load(open(file, "rb"))["project"] for file in ("pyproject.toml", "client/pyproject.toml")]; \
+	ours, client = [tomllib.load(open(file, "rb")) for file in ("pyproject.toml", "client/pyproject.toml")]; \
+	project, its = ours["project"], client["project"]; \
 	extras = project["optional-dependencies"]; \
 	asked = project["dependencies"] + [one for extra in sys.argv[1:] for one in extras[extra]]; \
-	others = [one for one in asked if not one.startswith(client["name"])]; \
-	print(shlex.join(others + (client["dependencies"] if others != asked else [])))' $(1)
+	others = [one for one in asked if not one.startswith(its["name"])]; \
+	print(shlex.join(others + its["dependencies"] + client["build-system"]["requires"]))' $(1)
 install = $(call packages,$(1)) | xargs $(PIP_INSTALL) && $(PIP_INSTALL) --no-deps --no-build-isolation --editable client
 # The gateway itself with its core, as it lies here; its packages are there already.
 editable = $(call quietly,PIP_NO_DEPS=1 PIP_NO_COMPILE=0 $(MATURIN) develop)
@@ -132,6 +133,7 @@ lock: $(STAMPS)/dev ## the Python packages that CI installs, at their newest (.c
 
 build: $(STAMPS)/python pages ## the release wheels, the gateway's and its client's, in dist/
 	@echo '== client'
+	@$(PIP_INSTALL) 'flit_core>=3.12,<5'
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist ./client
 	@echo '== wheel: fat link-time optimisation, some minutes'
 	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
@@ -150,7 +152,7 @@ $(STAMPS)/python:
 	@if $(OUTER_PIP) --version >/dev/null 2>&1; then pip='$(OUTER_PIP)'; \
 		elif $(BIN)/python -m ensurepip --default-pip >/dev/null; then pip='$(BIN)/python -m pip'; \
 		else echo 'pip is needed, or what brings it (Debian: python3-venv)'; exit 1; fi && \
-		$$pip $(INSTALL) --upgrade pip 'maturin>=1.9.4,<2' 'flit_core>=3.12,<5'
+		$$pip $(INSTALL) --upgrade pip 'maturin>=1.9.4,<2'
 	@mkdir -p $(STAMPS) && touch $@
 
 # With maturin's own words, so that it finds its work done; the environment is made meanwhile.

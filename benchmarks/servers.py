@@ -76,6 +76,8 @@ class Server:
                     **os.environ,
                     "PYTHONPATH": python_path,
                     "ORT_DISABLE_TELEMETRY": "1",
+                    # What is installed has compiled modules, whatever the caller's variables say.
+                    "PYTHONDONTWRITEBYTECODE": "",
                     **environment,
                 },
                 stdin=subprocess.PIPE,

@@ -54,6 +54,7 @@ __all__ = [
     "unready_version",
     "wait_for_departures",
     "wait_for_first_requests",
+    "warmup_records",
 ]
 
 __version__: Final[str]
@@ -167,6 +168,26 @@ def onnx_graph(
 ) -> tuple[OnnxGraph, dict[tuple[str, str], OnnxGraph], dict[str, int], int]:
     """The fields of ``serving.execution.onnx_nodes.Model``. Raises ValueError as ``onnx_file``."""
 
+_NamedSignature: TypeAlias = tuple[str, str, Sequence[str], Mapping[str, str]]
+"""Name, ``classify`` or ``regress``, the inputs that features fill, and its outputs by what they
+are: ``classes``, ``scores``, ``value``."""
+
+def warmup_records(
+    file: bytes,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    signatures: Sequence[_NamedSignature],
+    *,
+    max_records: int,
+    max_bytes: int,
+    max_string_elements: int,
+) -> list[dict[str, np.ndarray[Any, Any]] | str]:
+    """Of each record of a TFRecord file of ``PredictionLog`` its inputs, held against the model as
+    a request's are, or the name of a log that is of a call that there is not.
+
+    Raises ValueError naming the record that is damaged or does not fit, or where it has more than
+    ``max_records``, or inputs of more than ``max_bytes`` together."""
+
 @final
 class OnnxGraph:
     """A graph, or a function's body: see ``serving.execution.onnx_nodes.Graph``. Its nodes and
@@ -238,6 +259,8 @@ class Queue:
     ``left_out``: the model's outputs that no tensor can carry, and why: a request for one
     is refused with that. ``level_policies``: priority level, the time-out (microseconds) of its
     requests that bring none, and how many of them may wait; 0: none, and no bound of its own.
+    ``signatures``: those for examples beside the model's own; one that names what is not there
+    is a ValueError.
     """
 
     def __new__(
@@ -262,6 +285,7 @@ class Queue:
         may_cut: bool = True,
         left_out: Sequence[tuple[str, str]] = ...,
         level_policies: Sequence[tuple[int, int, int]] = ...,
+        signatures: Sequence[_NamedSignature] = ...,
     ) -> Self: ...
     def announce_first(self, number: int) -> None:
         """Have ``wait_for_first_requests`` tell ``number`` once the first request is queued, at

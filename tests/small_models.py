@@ -381,3 +381,26 @@ def lay_common(repository: Path) -> None:
     for version in (1, 2, 7):
         write(repository, "versions", scale(version), version, "version_policy { all {} }\n")
     write(repository, "broken", b"not a model")
+
+
+# Signatures for examples, in both forms of a configuration.
+EXAMPLES_YAML = """
+outputs: [{name: y, label_filename: labels.txt}]
+signatures:
+  kinds: {method: classify, scores: y}
+"""
+EXAMPLES_PBTXT = """
+max_batch_size: 8
+parameters { key: "signatures" value { string_value:
+  "{\\"values\\": {\\"method\\": \\"regress\\", \\"inputs\\": [\\"X\\"], \\"output\\": \\"Y\\"},"
+  " \\"scores\\": {\\"method\\": \\"classify\\", \\"scores\\": \\"Y\\"}}" } }
+"""
+
+
+def lay_examples(repository: Path) -> None:
+    """``tiny`` classifies by ``kinds``; ``double`` regresses by ``values``, and classifies by
+    ``scores``."""
+    (repository / "tiny").mkdir()
+    (repository / "tiny" / "labels.txt").write_text("cat\nbig dog\nfish\n")
+    write(repository, "tiny", tiny(), yaml=EXAMPLES_YAML)
+    write(repository, "double", scale(2, ("n", 1)), config=EXAMPLES_PBTXT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,6 +98,8 @@ def start(
         console, said = opened(settings.log)
         options.configure_log(settings, leave_out=said)
         gateway = _gateway(settings, roots or [], origins)
+        # What is there now stays: no collection, which stops every Python thread, goes through it.
+        gc.freeze()
 
         from serving import app
         from serving.cli.telling import Telling, print_addresses

@@ -121,6 +121,9 @@ class Telling:
         if line:
             self._console.line("try it:")
             self._console.line(f"  {line}")
+            if self._gateway.settings.http.pages:
+                address = url(self._gateway.http_address)
+                self._console.line(f"  or in a browser: {address}/docs")
         if self._console.as_text and sys.stdout.isatty():
             self._console.line(_how_to_stop(self._gateway.settings), "dim")
         more = {"try": line} if line else {}

@@ -15,6 +15,7 @@ from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig
+from serving.model_config.signatures import fitted, for_core
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 
@@ -140,4 +141,5 @@ def make_queue(
             (one.level, one.default_timeout_us, one.max_queue_requests)
             for one in config.level_policies
         ],
+        signatures=for_core(fitted(config.signatures, signature)),
     )

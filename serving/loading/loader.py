@@ -315,7 +315,9 @@ def _trial_name(load: _Load) -> str:
 
 
 def _sources(job: Job) -> Sources:
-    return Sources(job.path, job.folder, job.named, job.settings.limits.max_message_bytes)
+    limits = job.settings.limits
+    bounds = limits.max_message_bytes, limits.max_string_elements
+    return Sources(job.path, job.folder, job.named, *bounds)
 
 
 def _opened_and_warmed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from serving.errors import ConfigError
+from serving.model_config import signatures
 from serving.model_config.schema import ModelConfig, TensorConfig
 from serving.model_config.words import suggestion
 from serving.signature import Signature, Tensor
@@ -15,7 +16,8 @@ def fit_signature(name: str, config: ModelConfig, signature: Signature) -> Signa
     narrows it. A side that the configuration lists is limited to what it lists.
 
     Raises ConfigError where the two contradict each other, or where ``max_batch_size`` is above
-    0 and some input or output has no dynamic axis 0, as Triton does. Batching that is only
+    0 and some input or output has no dynamic axis 0, as Triton does, or where the signatures that
+    it names ask for what the model has not. Batching that is only
     asked for is no contradiction: such a model is served unbatched, and the verdict says so.
     """
     fitted = replace(
@@ -36,6 +38,7 @@ def fit_signature(name: str, config: ModelConfig, signature: Signature) -> Signa
             "non-zero max_batch_size is specified; for batching the first dimension of every "
             "input and output must be variable"
         )
+    signatures.fitted(config.signatures, fitted)
     return fitted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serving.errors import ConfigError
+from serving.model_config import signatures
 from serving.model_config.schema import ModelConfig, VersionPolicy, WarmupSample
 
 MAX_PRIORITY_LEVELS = 1024
@@ -23,6 +24,7 @@ def check(config: ModelConfig) -> None:
         _check_shape(f"shape of {tensor.name!r}", tensor.shape)
     for sample in config.warmup:
         _check_warmup(sample)
+    signatures.check(config.signatures)
 
 
 def _check_batching(config: ModelConfig) -> None:

@@ -14,6 +14,7 @@ ExecutionMode = Literal["sequential", "parallel"]
 InstanceKind = Literal["auto", "cpu", "gpu"]
 Fill = Literal["zero", "random", "file"]
 Isolation = Literal["process", "none"]
+SignatureMethod = Literal["classify", "regress"]
 Source = Literal["none", "config.pbtxt", "model.yaml"]
 
 DEFAULT_MODEL_FILENAME = "model.onnx"
@@ -127,6 +128,22 @@ class RequestLogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SignatureConfig:
+    """A signature for examples (TensorFlow Serving's ``Classify`` and ``Regress``).
+
+    ``inputs``: those that features fill, () for all; ``classes`` and ``scores``: outputs of a
+    classification, one of them at least; ``output``: of a regression.
+    """
+
+    name: str
+    method: SignatureMethod
+    inputs: tuple[str, ...] = ()
+    classes: str | None = None
+    scores: str | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The parsed configuration of one model; without a file all is default.
 
@@ -167,6 +184,7 @@ class ModelConfig:
     run_timeout_s: float | None = None
     memory_bytes: int | None = None
     request_log: RequestLogConfig = RequestLogConfig()
+    signatures: tuple[SignatureConfig, ...] = ()
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

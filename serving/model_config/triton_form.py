@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.model_config.reshape import described_shape
 from serving.model_config.schema import ModelConfig, TensorConfig, VersionPolicy
+from serving.model_config.signatures import to_json
 from serving.model_config.triton_read import GRAPH_LEVELS
 from serving.model_config.triton_rules import BACKEND, PLATFORM
 from serving.signature import DATATYPES, Signature, Tensor
@@ -144,6 +145,7 @@ def _set_session(message: Any, config: ModelConfig) -> None:
         ("memory_bytes", config.memory_bytes),
         ("request_log_rate", config.request_log.rate),
         ("request_log_redact", ",".join(config.request_log.redact) or None),
+        ("signatures", to_json(config.signatures) or None),
     ):
         if value is not None:
             given[key] = (

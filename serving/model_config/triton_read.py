@@ -29,6 +29,7 @@ from serving.model_config.triton_runtime import (
     placement,
     request_log,
     session,
+    signatures,
 )
 from serving.model_config.words import plain_file_name
 from serving.signature import DATATYPES
@@ -75,6 +76,7 @@ def to_model_config(message: Any) -> ModelConfig:
         run_timeout_s=bounds.run_timeout_s,
         memory_bytes=bounds.memory_bytes,
         request_log=request_log(message),
+        signatures=signatures(message),
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

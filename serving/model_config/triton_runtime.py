@@ -16,7 +16,9 @@ from serving.model_config.schema import (
     Isolation,
     RequestLogConfig,
     SessionOptions,
+    SignatureConfig,
 )
+from serving.model_config.signatures import read_json
 from serving.model_config.words import PROVIDERS, refuse_outside_reach, suggestion
 
 CPU, CUDA, TENSORRT, OPENVINO = (PROVIDERS[key] for key in ("cpu", "cuda", "tensorrt", "openvino"))
@@ -44,6 +46,7 @@ _OWN_PARAMETERS = (
     "memory_bytes",
     "request_log_rate",
     "request_log_redact",
+    "signatures",
 )
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
@@ -98,6 +101,12 @@ def request_log(message: Any) -> RequestLogConfig:
         rate=None if text is None else float(text),
         redact=tuple(word.strip() for word in words if word.strip()),
     )
+
+
+def signatures(message: Any) -> tuple[SignatureConfig, ...]:
+    """Our own key among ``parameters``."""
+    text = _given(message).get("signatures")
+    return () if text is None else read_json(text)
 
 
 def _given(message: Any) -> dict[str, str]:

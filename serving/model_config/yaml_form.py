@@ -21,6 +21,7 @@ from serving.model_config.schema import (
     WarmupInput,
     WarmupSample,
 )
+from serving.model_config.signatures import to_signatures
 from serving.model_config.words import plain_file_name, provider_name, refuse_outside_reach
 from serving.model_config.yaml_keys import (
     ModelYaml,
@@ -86,6 +87,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         run_timeout_s=keys.run_timeout_s,
         memory_bytes=keys.memory_bytes,
         request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
+        signatures=to_signatures(keys.signatures),
     )
     rules.check(config)
     return config

@@ -11,6 +11,7 @@ from serving.model_config.schema import (
     ExecutionMode,
     GraphLevel,
     Isolation,
+    SignatureMethod,
 )
 
 Datatype = Literal[
@@ -144,6 +145,14 @@ class RequestLogYaml(Section):
     redact: list[Annotated[str, Field(min_length=1)]] = []
 
 
+class SignatureYaml(Section):
+    method: SignatureMethod
+    inputs: Annotated[list[str], Field(min_length=1)] | None = None
+    classes: str | None = None
+    scores: str | None = None
+    output: str | None = None
+
+
 def _switch(value: Any) -> Any:
     """``batching: false`` is short for its ``enabled`` key."""
     return {"enabled": value} if isinstance(value, bool) else value
@@ -170,3 +179,4 @@ class ModelYaml(Section):
     run_timeout_s: Annotated[float, Field(ge=0, le=1e9)] | None = None
     memory_bytes: Size | None = None
     request_log: RequestLogYaml = RequestLogYaml()
+    signatures: dict[str, SignatureYaml] = {}

@@ -17,7 +17,7 @@ from serving.protocols.views import (
     check_name,
     check_size,
     find_model,
-    parse_version,
+    named_version,
 )
 from serving.wire import messages
 
@@ -105,17 +105,21 @@ def _server_metadata(context: CallContext, request: Any) -> Any:
     return oip.server_metadata(context.server_name, context.extensions)
 
 
+def _version(context: CallContext, request: Any) -> int | None:
+    return named_version(context.directory, request.name, request.version)
+
+
 def _model_metadata(context: CallContext, request: Any) -> Any:
-    return oip.model_metadata(context.directory, request.name, parse_version(request.version))
+    return oip.model_metadata(context.directory, request.name, _version(context, request))
 
 
 def _model_config(context: CallContext, request: Any) -> Any:
-    config = triton.model_config(context.directory, request.name, parse_version(request.version))
+    config = triton.model_config(context.directory, request.name, _version(context, request))
     return messages.ModelConfigResponse(config=config)
 
 
 def _model_statistics(context: CallContext, request: Any) -> Any:
-    return triton.model_statistics(context.directory, request.name, parse_version(request.version))
+    return triton.model_statistics(context.directory, request.name, _version(context, request))
 
 
 def _repository_index(context: CallContext, request: Any) -> Any:

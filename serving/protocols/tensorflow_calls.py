@@ -1,4 +1,4 @@
-"""The calls of TensorFlow Serving's gRPC services that are not ``Predict``: one row an RPC."""
+"""The calls of TensorFlow Serving's gRPC services that are no inference: one row an RPC."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from serving.protocols.call_context import CallContext
 from serving.protocols.later import Later
 from serving.protocols.reload_config import MAX_BODY_BYTES as MAX_LIST_BYTES
 from serving.protocols.repository import refuse_load
-from serving.protocols.tensorflow_serving import (
-    ModelSpec,
-    model_metadata,
-    model_status,
-    only_predict,
-)
+from serving.protocols.tensorflow_serving import model_metadata, model_status
 from serving.protocols.views import MAX_BODY_BYTES, check_size
 from serving.wire import tfs_messages
 
@@ -58,22 +53,6 @@ def _status(context: CallContext, call: _core.Call) -> Any:
     return model_status(context.directory, _request(call, "GetModelStatusRequest"))
 
 
-def _refused(kind: str) -> Handler:
-    """Of a model that isn't there that is told first; examples are not looked at, so a message
-    that has many is not read."""
-
-    def handle(context: CallContext, call: _core.Call) -> Any:
-        if len(call.body) <= MAX_BODY_BYTES:
-            ModelSpec.of(_request(call, kind)).find(context.directory)
-        raise only_predict(call.method)
-
-    return handle
-
-
-def _multi_inference(context: CallContext, call: _core.Call) -> Any:
-    raise only_predict(call.method)
-
-
 def _reload(context: CallContext, call: _core.Call) -> Later:
     """Whether the caller may is asked before anything is read."""
     if context.control is None or context.lists is None:
@@ -85,7 +64,4 @@ def _reload(context: CallContext, call: _core.Call) -> Later:
 HANDLERS: Mapping[str, Handler] = {
     "GetModelMetadata": _metadata,
     "GetModelStatus": _status,
-    "Classify": _refused("ClassificationRequest"),
-    "Regress": _refused("RegressionRequest"),
-    "MultiInference": _multi_inference,
 }

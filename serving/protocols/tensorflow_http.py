@@ -21,7 +21,6 @@ from serving.protocols.tensorflow_serving import (
     CODES,
     FIELD,
     ModelSpec,
-    only_predict,
     signatures,
     status_of,
 )
@@ -78,7 +77,8 @@ def answer(context: CallContext, call: _core.Call) -> bytes:
     raise ServingError(
         ErrorCode.BAD_REQUEST,
         f"Malformed request: {call.method} {shown(call.path)}: expected POST"
-        " /v1/models/NAME[/versions/N|/labels/LABEL]:predict, or GET"
+        " /v1/models/NAME[/versions/N|/labels/LABEL]:predict, :classify or"
+        " :regress, or GET"
         " /v1/models/NAME[/versions/N|/labels/LABEL][/metadata]",
     )
 
@@ -122,16 +122,6 @@ def _no_model(request: Request) -> dict[str, Any]:
     raise ServingError(ErrorCode.BAD_REQUEST, "Missing model name in request.")
 
 
-def _refused(method: str) -> Handler:
-    """Of a model that isn't there that is told first."""
-
-    def handle(request: Request) -> dict[str, Any]:
-        request.spec.find(request.context.directory)
-        raise only_predict(method)
-
-    return handle
-
-
 def _as_json(message: Any) -> dict[str, Any]:
     """As protobuf has it: 64-bit integers as texts, enums by name, every plain field."""
     found: dict[str, Any] = json_format.MessageToDict(
@@ -143,14 +133,12 @@ def _as_json(message: Any) -> dict[str, Any]:
 _MODEL = r"/v1/models/(?P<model>[^/:]+)"
 _CHOICE = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 
-# Prediction is the core's. Classify and regress are refused until models can have such signatures.
+# Inference is the core's.
 _ROWS: list[tuple[str, str, Handler]] = [
     (_MODEL + _CHOICE, "GET", _status),
     (_MODEL + _CHOICE + "/metadata", "GET", _metadata),
     # Without a name a version says nothing.
     (r"/v1/models" + _CHOICE + "(?:/metadata)?", "GET", _no_model),
-    (_MODEL + _CHOICE + ":classify", "POST", _refused("Classify")),
-    (_MODEL + _CHOICE + ":regress", "POST", _refused("Regress")),
 ]
 ROUTES = tuple(
     (re.compile(pattern, re.IGNORECASE), verb, handler) for pattern, verb, handler in _ROWS

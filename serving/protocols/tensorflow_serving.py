@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from serving.errors import ErrorCode, ServingError
+from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.protocols.views import Directory, find_alias, find_model, find_version, shown
 from serving.signature import Tensor
 from serving.wire import tf_messages, tfs_messages
 
-# The one signature that a model has, and how it is called.
+# The signature that every model has, and how it is called.
 SIGNATURE = "serving_default"
 PREDICT = "tensorflow/serving/predict"
 # The one field of metadata that there is.
@@ -130,6 +131,29 @@ def signatures(version: VersionView) -> Any:
     """The ``SignatureDefMap`` of a version: all its signatures by name."""
     message = tfs_messages.SignatureDefMap()
     message.signature_def[SIGNATURE].CopyFrom(signature_def(version))
+    facts = version.facts
+    if facts.config is not None and facts.signature is not None:
+        outputs = {tensor.name: tensor for tensor in facts.signature.outputs}
+        for one in facts.config.signatures:
+            message.signature_def[one.name].CopyFrom(_example_signature(one, outputs))
+    return message
+
+
+def _example_signature(one: SignatureConfig, outputs: Mapping[str, Tensor]) -> Any:
+    """Of one that takes serialized examples, which is how they tell of ``Classify`` and
+    ``Regress``: their outputs have names and types of their own."""
+    message = tf_messages.SignatureDef(method_name=f"tensorflow/serving/{one.method}")
+    examples = Tensor("input_example_tensor", "BYTES", (-1,))
+    message.inputs["inputs"].CopyFrom(_tensor_info(examples))
+    given = {
+        "classes": (one.classes, "BYTES"),
+        "scores": (one.scores, "FP32"),
+        "outputs": (one.output, "FP32"),
+    }
+    for role, (name, datatype) in given.items():
+        if name is not None and name in outputs:
+            tensor = replace(outputs[name], datatype=datatype, described=None)
+            message.outputs[role].CopyFrom(_tensor_info(tensor))
     return message
 
 
@@ -219,19 +243,3 @@ def _unknown_label(label: str) -> NoReturn:
 
 def _bad(words: str) -> ServingError:
     return ServingError(ErrorCode.BAD_REQUEST, words)
-
-
-_EXPECTED = {
-    "Classify": "Expected classification signature method_name to be tensorflow/serving/classify",
-    "Regress": "Expected regression signature method_name to be tensorflow/serving/regress",
-}
-
-
-def only_predict(method: str) -> ServingError:
-    """For what needs a signature of another method."""
-    expected = _EXPECTED.get(
-        method, f"{method} needs signatures of tensorflow/serving/classify or regress"
-    )
-    return _bad(
-        f"{expected}. Was: {PREDICT}. Models here have {SIGNATURE} alone: ask for it by Predict"
-    )

@@ -94,6 +94,13 @@ def parse_version(text: str) -> int | None:
         return _core.parse_version(text)
 
 
+def named_version(directory: Directory, name: str, text: str) -> int | None:
+    """As ``parse_version``, and by an alias of the model's, as gRPC's inference takes versions."""
+    view = directory.view(name)
+    number = view.aliases.get(text) if view is not None else None
+    return parse_version(text) if number is None else number
+
+
 def decode_name(raw: str) -> str:
     """A name out of a URL, percent-decoded once; what could be a path is refused.
 

@@ -240,6 +240,11 @@ class TensorFlowServingSettings(Section):
         description="Between two looks at that file (seconds; 0: it is read at the start and at"
         " SIGHUP only).",
     )
+    metrics: bool = Field(
+        default=False,
+        description="Tell metrics under TensorFlow Serving's names at"
+        " `/monitoring/prometheus/metrics` of the HTTP port, too.",
+    )
 
 
 class LoadingSettings(Section):

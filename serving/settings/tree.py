@@ -191,6 +191,7 @@ class Settings(Section):
             "pages": self.http.pages,
             "allowed_hosts": self.http.allowed_hosts,
             "cors_origins": self.http.cors_origins,
+            "tensorflow_metrics": self.tensorflow_serving.metrics,
         }
 
     def flat(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,9 @@ from serving_client import (
     UnreachableError,
     WrongServerError,
 )
-from tests.clients import oip, sdk
+from tests.clients import forked, oip, sdk
 from tests.clients.gateway import Gateway, free_ports
-from tests.small_models import tiny_expected
+from tests.small_models import scale, tiny_expected, write
 
 
 @pytest.fixture(params=sdk.KINDS)
@@ -81,6 +82,22 @@ def test_versions_outputs_and_ids_are_as_asked(client: Any) -> None:
     assert list(result) == ["OUTPUT1"]
     assert result.id == "one"
     assert list(client.infer("add_sub", inputs, outputs="OUTPUT0")) == ["OUTPUT0"]
+
+
+def test_a_version_may_be_named_by_its_alias(start_gateway: Any, repository: Path) -> None:
+    """Over gRPC, which is where the protocol's version is a text."""
+    both = "version_policy: { latest: { num_versions: 2 } }"
+    write(repository, "m", scale(1), 1, config=both)
+    write(repository, "m", scale(2), 2)
+    gateway = start_gateway(repository)
+    environment = {"SERVING_ADMIN_URL": f"http://{gateway.admin}"}
+    assert forked.run("models", "label", "m", "stable", 1, environment=environment).returncode == 0
+    with Client(gateway.grpc) as client:
+        result = client.infer("m", X=[[1, 1]], version="stable")
+        assert (result.version, result["Y"].tolist()) == ("1", [[1, 1]])
+        assert client.metadata("m", version="stable").versions == ("1",)
+        with pytest.raises(InvalidRequestError, match="should be an integral value"):
+            client.infer("m", X=[[1, 1]], version="other")
 
 
 def test_an_id_stands_in_the_servers_errors_too(client: Any) -> None:

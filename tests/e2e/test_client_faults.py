@@ -180,6 +180,46 @@ def test_a_server_that_trickles_costs_no_more_either(kind: str) -> None:
         client.server_metadata(timeout=0.5)
 
 
+@pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])
+def test_connections_are_kept_and_replaced_when_the_server_gives_them_up(kind: str) -> None:
+    with closing(after=2) as (place, brought), _at(place, kind) as client:
+        for _ in range(5):
+            assert client.server_metadata().name == "s"
+        assert brought == [2, 2, 1]
+
+
+@contextlib.contextmanager
+def closing(after: int) -> Iterator[tuple[str, list[int]]]:
+    """A server that answers so many requests on a connection and then closes it without a word; its
+    HOST:PORT, and how many requests each connection brought."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    brought: list[int] = []
+    body = b'{"name": "s"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            brought.append(0)
+            with connection:
+                while brought[-1] < after and connection.recv(65536):
+                    brought[-1] += 1
+                    connection.sendall(answer)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}", brought
+    finally:
+        # Closing alone does not end an accept that waits.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
 @contextlib.contextmanager
 def _at(place: str, kind: str) -> Iterator[Any]:
     """A client for what is no gateway."""

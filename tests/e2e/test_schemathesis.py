@@ -16,7 +16,7 @@ from tests.clients import schemathesis_environment
 # The first time it is installed.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SECONDS = 150
+SECONDS = 120
 # That a body fits its schema is not all: data must have as many elements as its shape says, which a
 # schema can't say, so what fits may be refused, and what doesn't may be well.
 CHECKS = (

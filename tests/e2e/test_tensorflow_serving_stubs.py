@@ -15,20 +15,21 @@ from serving.wire import messages
 from tests.clients import tfs_environment
 from tests.clients.gateway import ROOT, Gateway
 from tests.clients.witness import EXPECTED
-from tests.small_models import scale, write
+from tests.small_models import lay_examples, scale, tiny_expected, write
 
 # The first time, the stubs and what they need are installed.
 pytestmark = [pytest.mark.tfs, pytest.mark.timeout(400)]
 
 # Than the package of TensorFlow's messages.
 YOUNGER = {("tensorflow.SignatureDef", "defaults")}
-CALLS = ROOT / "tests" / "clients" / "tfs_calls.py"
+CLIENTS = ROOT / "tests" / "clients"
 
 
-def calls(gateway: Gateway, *more: str) -> dict[str, Any]:
+def called(program: str, gateway: Gateway, *more: str) -> dict[str, Any]:
+    """What came of each call of one of the programs there."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     done = subprocess.run(
-        [str(tfs_environment.python()), str(CALLS), gateway.grpc, *more],
+        [str(tfs_environment.python()), str(CLIENTS / program), gateway.grpc, *more],
         env={key: value for key, value in os.environ.items() if key not in hidden},
         capture_output=True,
         text=True,
@@ -41,8 +42,7 @@ def calls(gateway: Gateway, *more: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(gateway: Gateway) -> dict[str, Any]:
-    """What came of each call."""
-    return calls(gateway)
+    return called("tfs_calls.py", gateway)
 
 
 def test_a_model_config_list_is_reloaded(start_gateway: Any, repository: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_model_config_list_is_reloaded(start_gateway: Any, repository: Path) -
         model_version_policy {{ specific {{ versions: 1 versions: 2 }} }}
         version_labels {{ key: 'stable' value: 1 }} version_labels {{ key: 'canary' value: 2 }}
         logging_config {{ sampling_config {{ sampling_rate: 0.5 }} }} }} }}"""
-    assert calls(gateway, text) == {"reload": [True, 0]}
+    assert called("tfs_calls.py", gateway, text) == {"reload": [True, 0]}
     shown = gateway.get("/api/v1/models/mine", port=gateway.admin_port).json()
     assert shown["aliases"] == {"canary": 2, "stable": 1}
 
@@ -91,3 +91,22 @@ def test_our_messages_have_the_originals_numbers(seen: dict[str, Any]) -> None:
             assert theirs[field.name] == field.number, (name, field.name)
             compared += 1
     assert compared > 50
+
+
+def test_examples_are_classified_and_regressed(start_gateway: Any, repository: Path) -> None:
+    lay_examples(repository)
+    found = called("tfs_examples.py", start_gateway(repository))
+    rows = np.array([[score for _, score in row] for row in found["classified"]])
+    expected = tiny_expected(np.array([[1, 2, 3, 4], [0, 0, 0, 0]], np.float32))
+    np.testing.assert_allclose(rows, expected, rtol=1e-5)
+    assert [label for label, _ in found["classified"][0]] == ["cat", "big dog", "fish"]
+    assert found["spec"] == [1, "kinds"]
+    assert found["regressed"] == [5.0, 5.0]
+    assert found["several"] == ["regression_result", "classification_result"]
+    assert found["values"] == [3.0, [[["", 3.0]]]]
+    serving = "tensorflow/serving/"
+    assert found["methods"] == {
+        "serving_default": f"{serving}predict",
+        "values": f"{serving}regress",
+        "scores": f"{serving}classify",
+    }

@@ -60,6 +60,17 @@ def test_the_wheel_is_abi3_and_holds_only_the_package(wheel: Path) -> None:
     assert not [name for name in names if name.endswith((".onnx", ".rs", ".proto", ".json"))]
 
 
+def test_the_wheel_has_the_page_and_swagger_ui_with_its_licence(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    folder = "serving/protocols/pages"
+    names = {name for name in archive.namelist() if name.startswith(folder)}
+    assert {f"{folder}/{name}" for name in ("docs.html", "plain.html", "plain.js")} <= names
+    if not (ROOT / folder / "bundle").exists():
+        pytest.skip("built without Swagger UI: the package index was out of reach")
+    assert f"{folder}/bundle/swagger-ui-bundle.js" in names
+    assert b"Apache License" in archive.read(f"{folder}/bundle/LICENSE.txt")
+
+
 def test_the_version_has_one_source(installed: Path) -> None:
     version = wheels.run([installed / "bin" / "serving", "--version"])
     metadata = wheels.run(

@@ -12,6 +12,7 @@ from serving_client.errors import (
     UnreachableError,
     WrongServerError,
     kind_of,
+    was_crash,
 )
 
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -49,6 +50,7 @@ def grpc_error(
     if code == "DEADLINE_EXCEEDED" and not said and details == "Deadline Exceeded":
         return DeadlineError(f"{address}: no answer within {allowed:g} s", address=str(address))
     repeatable, retry_after = _hint(code, said.get(PUSHBACK))
+    repeatable = repeatable and not was_crash(details)
     return kind_of(code, retry_after)(
         details or f"{address}: {code}, no reason given",
         address=str(address),

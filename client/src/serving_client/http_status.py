@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 from serving_client.addresses import Address
-from serving_client.errors import OverloadedError, ServingError, WrongServerError, kind_of
+from serving_client.errors import (
+    OverloadedError,
+    ServingError,
+    WrongServerError,
+    kind_of,
+    was_crash,
+)
 
 RETRY_AFTER = "retry-after"
 REQUEST_ID = "x-request-id"
@@ -56,10 +62,14 @@ def http_error(
         address=place,
         request_id=headers.get(REQUEST_ID, ""),
         retry_after=wait if status in (429, 503) else None,
-        # 502 is a proxy's that did not reach the server.
-        repeatable=status == 502 or (status in (429, 503) and wait is not None),
+        repeatable=_repeatable(status, wait) and not was_crash(words or ""),
         code=code,
     )
+
+
+def _repeatable(status: int, wait: float | None) -> bool:
+    # 502 is a proxy's that did not reach the server.
+    return status == 502 or (status in (429, 503) and wait is not None)
 
 
 def _words(body: bytes) -> str | None:

@@ -72,10 +72,12 @@ class Rotation:
             self._failures[place] = 0
             self._rests_until[place] = 0.0
 
-    def failed(self, place: int) -> int:
-        """How often it has failed now since it answered last."""
-        self._failures[place] += 1
-        return self._failures[place]
+    def failed(self, place: int, now: float) -> int:
+        """How often in a row it has failed now. What fails while it rests was asked together with
+        what made it rest, and counts as the same failure."""
+        if self._rests_until[place] <= now:
+            self._failures[place] += 1
+        return max(1, self._failures[place])
 
     def rests(self, place: int, until: float) -> None:
         self._rests_until[place] = until

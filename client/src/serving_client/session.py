@@ -145,7 +145,7 @@ class Session:
         if not error.repeatable:
             return None
         now = self._clock()
-        failures = self._rotation.failed(place)
+        failures = self._rotation.failed(place, now)
         rest = self._retry.rest_s(failures, error.retry_after, self._luck())
         self._rotation.rests(place, now + rest)
         return pause_before_next(self._rotation, retry, tried, now, deadline)

@@ -5,6 +5,7 @@
 //! all unknown names share one empty label.
 
 pub mod families;
+pub mod tensorflow;
 #[cfg(test)]
 mod tests;
 

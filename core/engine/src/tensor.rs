@@ -1,9 +1,11 @@
 //! Datatypes, shapes and checked sizes of the Open Inference Protocol.
 
 pub mod labels;
+pub mod named;
 
 use crate::error::{Error, Result};
 use labels::Labels;
+use named::NamedSignature;
 use smallvec::SmallVec;
 use std::fmt;
 use std::sync::Arc;
@@ -171,6 +173,8 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
     /// Outputs that the model has and no tensor can carry: their names, and why in words.
     pub left_out: Vec<(Box<str>, Box<str>)>,
+    /// Beside this one.
+    pub named: Vec<Arc<NamedSignature>>,
 }
 
 impl Signature {

@@ -38,7 +38,7 @@ pub fn signature() -> Signature {
     for input in inputs.iter_mut().skip(1) {
         input.optional = true;
     }
-    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new() }
+    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new(), named: Vec::new() }
 }
 
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.

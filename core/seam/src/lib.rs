@@ -15,6 +15,7 @@ mod spans;
 mod stats;
 mod tensors;
 mod texts;
+mod warmup;
 mod words;
 
 use pyo3::prelude::*;
@@ -68,6 +69,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(descriptors, module)?)?;
     words::add(module)?;
     onnx::add(module)?;
+    warmup::add(module)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;

@@ -1,7 +1,7 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
-use crate::signature::{Names, TensorSpec};
+use crate::signature::{Named, Names, TensorSpec, signature};
 use crate::stats::Stats;
 use crate::value_error;
 use engine::permits::Permits;
@@ -28,7 +28,8 @@ impl Queue {
         max_queue_requests = 1024, max_queue_rows = 65536, max_queue_bytes = 268_435_456,
         priority_levels = 0, default_priority = 0, default_timeout_us = 0,
         max_string_elements = 1_048_576, max_batch_bytes = 67_108_864, stats = None,
-        preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new(), level_policies = Vec::new()))]
+        preferred_rows = Vec::new(), may_cut = true, left_out = Vec::new(), level_policies = Vec::new(),
+        signatures = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A keyword-only Python constructor.
     fn new(
         py: Python<'_>,
@@ -51,6 +52,7 @@ impl Queue {
         may_cut: bool,
         left_out: Vec<(String, String)>,
         level_policies: Vec<(usize, u64, usize)>,
+        signatures: Vec<Named>,
     ) -> PyResult<Self> {
         let options = Options {
             max_rows,
@@ -69,9 +71,8 @@ impl Queue {
         };
         let names = Names::new(py, &inputs, &outputs)?;
         let signature = Signature {
-            inputs: inputs.into_iter().map(|t| t.inner).collect(),
-            outputs: outputs.into_iter().map(|t| t.inner).collect(),
             left_out: left_out.into_iter().map(|(name, why)| (name.into(), why.into())).collect(),
+            ..signature(inputs, outputs, signatures)?
         };
         let stats = match stats {
             Some(stats) => stats.inner.clone(),

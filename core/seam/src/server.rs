@@ -308,6 +308,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
             max_regions: keys.take("max_regions")?,
             max_bytes: keys.take("max_region_bytes")?,
         },
+        tensorflow_metrics: keys.take("tensorflow_metrics")?,
         web: Web {
             pages: keys.take("pages")?,
             allowed_hosts: keys.take("allowed_hosts")?,

@@ -2,9 +2,11 @@
 
 use crate::value_error;
 use engine::tensor::labels::Labels;
-use engine::tensor::{Datatype, Described};
+use engine::tensor::named::{Gives, Method, NamedSignature};
+use engine::tensor::{Datatype, Described, Signature};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 #[pyclass(frozen, module = "serving._core", from_py_object)]
@@ -37,6 +39,54 @@ impl TensorSpec {
         let inner = engine::tensor::TensorSpec { name, datatype, shape, optional, described, labels };
         Ok(TensorSpec { inner })
     }
+}
+
+/// Name, method, inputs, and the outputs by what they are: `classes`, `scores`, `value`.
+pub type Named = (String, String, Vec<String>, HashMap<String, String>);
+
+/// A signature of these tensors, with others beside it.
+pub fn signature(
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    named: Vec<Named>,
+) -> PyResult<Signature> {
+    let mut signature = Signature {
+        inputs: inputs.into_iter().map(|t| t.inner).collect(),
+        outputs: outputs.into_iter().map(|t| t.inner).collect(),
+        ..Signature::default()
+    };
+    let named = named.into_iter().map(|one| Ok(Arc::new(named_signature(one, &signature)?)));
+    signature.named = named.collect::<PyResult<_>>()?;
+    Ok(signature)
+}
+
+fn named_signature((name, method, inputs, outputs): Named, of: &Signature) -> PyResult<NamedSignature> {
+    let input = |input: &String| {
+        let found = of.input(input).map(|(place, _)| place);
+        found.ok_or_else(|| value_error(format!("signature '{name}': there is no input '{input}'")))
+    };
+    let output = |role: &str| {
+        let Some(output) = outputs.get(role) else { return Ok(None) };
+        let found = of.output(output).map(|(_, spec)| spec);
+        found
+            .map(Some)
+            .ok_or_else(|| value_error(format!("signature '{name}': there is no output '{output}'")))
+    };
+    let (classes, scores, value) = (output("classes")?, output("scores")?, output("value")?);
+    let gives = match (Method::from_name(&method), classes, scores, value) {
+        (Some(Method::Classify), None, None, _) | (Some(Method::Regress), _, _, None) => {
+            return Err(value_error(format!("signature '{name}': it gives nothing")));
+        }
+        (Some(Method::Classify), ..) => Gives::Classes {
+            classes: classes.map(|spec| spec.name.clone()),
+            scores: scores.map(|spec| spec.name.clone()),
+            labels: scores.filter(|_| classes.is_none()).and_then(|spec| spec.labels.clone()),
+        },
+        (Some(Method::Regress), _, _, Some(value)) => Gives::Value(value.name.clone()),
+        (None, ..) => return Err(value_error(format!("unknown method '{method}'"))),
+    };
+    let inputs = inputs.iter().map(input).collect::<PyResult<_>>()?;
+    Ok(NamedSignature { name: name.into(), inputs, gives })
 }
 
 /// What a batch needs of its queue on the Python side, made once.

@@ -1,4 +1,5 @@
-"""The user's own inputs: from the manifest, the configuration's warm-up, MLflow's example.
+"""The user's own inputs: from the manifest, the configuration's warm-up, the requests that a
+TensorFlow Serving has logged, MLflow's example.
 
 A sample must run, or the version is not served. So must it fit: a sample that cannot be read
 or is not one of the model's inputs is an error of the version. MLflow writes its example for
@@ -16,7 +17,7 @@ import numpy as np
 from serving.errors import LoadError, Retry
 from serving.execution.faults import classify, short_of_memory
 from serving.loading.batching.answers import answers_of
-from serving.loading.inputs import sample_files, warmup_inputs
+from serving.loading.inputs import logged_requests, sample_files, warmup_inputs
 from serving.loading.inputs.generated import STYLES, Array, Feeds, Run, Style
 from serving.loading.inputs.sample_files import UnfitError
 from serving.model_config.schema import ModelConfig
@@ -42,12 +43,13 @@ class Sample:
 class Sources:
     """Where the samples of one version lie. ``folder`` is the model's own, with ``warmup/``;
     ``named`` are the files that the manifest names, relative to ``version``.
-    ``most_bytes``: of one sample's file."""
+    ``most_bytes``: of one sample's file; ``most_texts``: string elements of an input."""
 
     version: Path
     folder: Path
     named: tuple[str, ...] = ()
     most_bytes: int = 64 * 1024 * 1024
+    most_texts: int = 1_048_576
 
     def any(self, config: ModelConfig) -> bool:
         """Whether there are samples to be read, right or wrong."""
@@ -63,7 +65,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What was found; ``notes`` say in words which example does not fit."""
+    """What was found; ``notes`` say in words which example does not fit, or is not run."""
 
     samples: tuple[Sample, ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -76,11 +78,34 @@ def collect(sources: Sources, signature: Signature, config: ModelConfig) -> Samp
         feeds = warmup_inputs.feeds_of(one, signature, sources.folder / "warmup")
         own = all(given.fill == "file" for given in one.inputs)
         found.append(Sample(f"warm-up sample '{one.name}'", feeds, max(1, one.count), own))
+    logged, notes = _logged(sources, signature, config)
     try:
         example = _mlflow_example(sources, signature)
     except UnfitError as error:
-        return Samples(tuple(found), (f"MLflow's input example is not used: {error}",))
-    return Samples((*found, *example))
+        notes = (*notes, f"MLflow's input example is not used: {error}")
+        return Samples((*found, *logged), notes)
+    return Samples((*found, *logged, *example), notes)
+
+
+def _logged(
+    sources: Sources, signature: Signature, config: ModelConfig
+) -> tuple[list[Sample], tuple[str, ...]]:
+    """The requests that a TensorFlow Serving has logged, and a note on those of calls that are not
+    there here. That they run is asked of them: not that their answers are finite, for nobody has
+    chosen them as samples."""
+    bounds = sources.most_bytes, sources.most_texts
+    records = logged_requests.read(sources.version, signature, config.signatures, *bounds)
+    found = [
+        Sample(f"record {number} of {logged_requests.FILE}", one, own=False)
+        for number, one in enumerate(records)
+        if not isinstance(one, str)
+    ]
+    others = sorted({one for one in records if isinstance(one, str)})
+    if not others:
+        return found, ()
+    count, logs = len(records) - len(found), " or ".join(others)
+    words = f"{count} of the records of {logged_requests.FILE} are passed over: {logs}"
+    return found, (f"{words} is of a call that this server does not have",)
 
 
 def _named(sources: Sources, name: str, signature: Signature) -> Sample:

@@ -133,6 +133,7 @@ class Host:
             Path(message["folder"]),
             tuple(message["named"]),
             settings.limits.max_message_bytes,
+            settings.limits.max_string_elements,
         )
         self._loaded = _Loaded(runner, config, settings, sources, meter, Samples(), graph)
         # Most versions have none, and are spared a question.

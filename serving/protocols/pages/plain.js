@@ -33,6 +33,7 @@ function show(parent, path, method, call, shared) {
     if (one.in !== "path") continue;
     const label = add(box, "label", `${one.name} `);
     inputs[one.name] = add(label, "input");
+    inputs[one.name].value = one.example || "";
   }
   let body = null;
   if (call.requestBody) {

@@ -40,7 +40,7 @@ def test_addresses_take_turns() -> None:
 
 def test_those_that_rest_are_passed_over_until_they_have() -> None:
     rotation = Rotation(3)
-    rotation.failed(1)
+    rotation.failed(1, now=0.0)
     rotation.rests(1, until=5.0)
     assert {rotation.pick(4.9) for _ in range(6)} == {0, 2}
     assert {rotation.pick(5.0) for _ in range(6)} == {0, 1, 2}
@@ -55,11 +55,20 @@ def test_where_all_rest_the_first_to_be_back_is_asked() -> None:
 
 def test_an_answer_ends_what_was_counted() -> None:
     rotation = Rotation(2)
-    assert [rotation.failed(0), rotation.failed(0)] == [1, 2]
+    assert [rotation.failed(0, now=0.0), rotation.failed(0, now=0.0)] == [1, 2]
     rotation.rests(0, until=100.0)
     rotation.answered(0)
-    assert rotation.failed(0) == 1
+    assert rotation.failed(0, now=1.0) == 1
     assert rotation.rest_left(0, now=1.0) == 0.0
+
+
+def test_many_that_fail_together_are_one_failure() -> None:
+    """Else a hundred calls at once would make the rest after the first failure the longest."""
+    rotation = Rotation(1)
+    for number in range(100):
+        assert rotation.failed(0, now=1.0 + number / 1000) == 1
+        rotation.rests(0, until=1.5)
+    assert rotation.failed(0, now=1.5) == 2
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "shared_memory.max_bytes": ("4096", 4096),
     "tensorflow_serving.config_file": ("/etc/models.config", Path("/etc/models.config")),
     "tensorflow_serving.config_poll_s": ("0", 0.0),
+    "tensorflow_serving.metrics": ("true", True),
     "loading.trial": ("off", "off"),
     "loading.slow_after_s": ("0.5", 0.5),
     "loading.trial_timeout_s": ("9", 9.0),
@@ -166,6 +167,7 @@ CORE = {
     "pages": "http.pages",
     "allowed_hosts": "http.allowed_hosts",
     "cors_origins": "http.cors_origins",
+    "tensorflow_metrics": "tensorflow_serving.metrics",
 }
 
 

@@ -17,7 +17,7 @@ from serving.model_config import (
     WarmupInput,
     WarmupSample,
 )
-from serving.model_config.schema import LabelFile, LevelPolicy
+from serving.model_config.schema import LabelFile, LevelPolicy, SignatureConfig
 from serving.model_config.yaml_form import read_yaml
 from serving.model_config.yaml_keys import ModelYaml, Section
 from serving.model_config.yaml_text import _sections
@@ -109,6 +109,16 @@ CASES: list[tuple[str, str, Any]] = [
     ("request_log: {rate: 0.05}", "request_log.rate", 0.05),
     ("request_log: {rate: 0}", "request_log.rate", 0.0),
     ("request_log: {redact: [image, user_*]}", "request_log.redact", ("image", "user_*")),
+    (
+        "signatures: {s: {method: classify, inputs: [x], classes: a, scores: b}}",
+        "signatures",
+        (SignatureConfig("s", "classify", ("x",), "a", "b"),),
+    ),
+    (
+        "signatures: {s: {method: regress, output: y}}",
+        "signatures",
+        (SignatureConfig("s", "regress", output="y"),),
+    ),
     ("parameters: {owner: vision}", "parameters", {"owner": "vision"}),
 ]
 

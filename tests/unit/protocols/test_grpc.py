@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -47,6 +48,25 @@ def test_model_metadata() -> None:
         ("k", "INT64", []),
     ]
     assert list(rpc("ModelMetadata", name="m", version="2").versions) == ["2"]
+
+
+def test_a_version_may_be_named_by_its_alias() -> None:
+    aliased = model("a", version(1), version(2))
+    aliased = replace(aliased, route=replace(aliased.route, aliases={"stable": 1, "gone": 9}))
+    models = Models(aliased)
+
+    def ask(method: str, name: str) -> Any:
+        body = getattr(messages, f"{method}Request")(name="a", version=name).SerializeToString()
+        answered = call(models, RecordedCall("grpc", method, body=body))
+        return answered.failure or getattr(messages, f"{method}Response").FromString(
+            answered.answer or b""
+        )
+
+    assert list(ask("ModelMetadata", "stable").versions) == ["1"]
+    assert [one.version for one in ask("ModelStatistics", "stable").model_stats] == ["1"]
+    assert ask("ModelConfig", "stable").config.name == "a"
+    assert ask("ModelMetadata", "gone")[0] == ErrorCode.NOT_FOUND
+    assert ask("ModelMetadata", "other")[0] == ErrorCode.BAD_REQUEST
 
 
 def test_model_config() -> None:

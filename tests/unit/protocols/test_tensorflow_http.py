@@ -168,20 +168,6 @@ def test_whatever_no_row_takes_is_malformed(method: str, path: str) -> None:
     assert message.startswith(f"Malformed request: {method} {path}: expected POST /v1/models/NAME")
 
 
-@pytest.mark.parametrize("verb", ["classify", "regress"])
-def test_other_methods_than_prediction_are_refused_in_words(verb: str) -> None:
-    word, message = get(f"/v1/models/m:{verb}", "POST")
-    assert word == ErrorCode.BAD_REQUEST
-    assert f"method_name to be tensorflow/serving/{verb}" in message
-    word, message = get(f"/v1/models/m/labels/a:{verb}", "POST")
-    assert (word, message) == (
-        ErrorCode.BAD_REQUEST,
-        "Unrecognized servable version label: a",
-    )
-    word, message = get(f"/v1/models/x:{verb}", "POST")
-    assert (word, message.split(":")[0]) == (ErrorCode.NOT_FOUND, "Servable not found for request")
-
-
 @pytest.mark.parametrize("path", ["/v1/models/m:predict", "/v1/models", "/v1/x"])
 def test_options_want_an_origin_and_let_nobody_in(path: str) -> None:
     word, message = get(path, "OPTIONS")

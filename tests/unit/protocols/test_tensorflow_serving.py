@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from serving.errors import ErrorCode
+from serving.model_config import ModelConfig
+from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
-from serving.protocols.tensorflow_serving import DTYPES, STATES, listed
+from serving.protocols.tensorflow_serving import DTYPES, STATES, listed, signatures
 from serving.signature import DATATYPES, Signature, Tensor
 from serving.wire import tf_messages, tfs_messages
 from tests.unit.protocol_views import Models, RecordedCall, call, failed, model, version
@@ -50,6 +52,43 @@ def spec(name: str, number: int | None = None, label: str = "") -> Any:
 def metadata(*fields: str, **named: Any) -> Any:
     request = tfs_messages.GetModelMetadataRequest(model_spec=spec(**named), metadata_field=fields)
     return asked(PREDICTION, "GetModelMetadata", request)
+
+
+def test_signatures_for_examples_are_listed_as_their_clients_know_them() -> None:
+    outputs = (
+        Tensor("y", "INT64", (-1,)),
+        Tensor("p", "FP32", (-1, 3)),
+        Tensor("v", "FP64", (-1,)),
+    )
+    named = (
+        SignatureConfig("kinds", "classify", classes="y", scores="p"),
+        SignatureConfig("price", "regress", output="v"),
+    )
+    facts = {
+        "signature": Signature((Tensor("x", "FP32", (-1, 4)),), outputs),
+        "config": ModelConfig(signatures=named),
+    }
+    found = signatures(version(1, **facts)).signature_def
+    assert set(found) == {"serving_default", "kinds", "price"}
+    types = {number: name for name, number in tf_messages.enum("DataType").items()}
+
+    def told(tensors: Any) -> dict[str, tuple[str, str, list[int]]]:
+        return {
+            role: (info.name, types[info.dtype], [dim.size for dim in info.tensor_shape.dim])
+            for role, info in tensors.items()
+        }
+
+    for name, method, gives in (
+        (
+            "kinds",
+            "classify",
+            {"classes": ("y:0", "DT_STRING", [-1]), "scores": ("p:0", "DT_FLOAT", [-1, 3])},
+        ),
+        ("price", "regress", {"outputs": ("v:0", "DT_FLOAT", [-1])}),
+    ):
+        assert found[name].method_name == f"tensorflow/serving/{method}"
+        assert told(found[name].inputs) == {"inputs": ("input_example_tensor:0", "DT_STRING", [-1])}
+        assert told(found[name].outputs) == gives
 
 
 def status(**named: Any) -> RecordedCall:
@@ -169,8 +208,6 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         (asked(MODEL, "GetModelStatus", b""), ErrorCode.BAD_REQUEST, "Missing ModelSpec"),
         (asked(MODEL, "GetModelStatus", b"\xff"), ErrorCode.BAD_REQUEST, "not a valid GetModel"),
         (asked(MODEL, "GetModelStatus", b"\0" * 70_000), ErrorCode.TOO_LARGE, "at most 65536"),
-        (asked(PREDICTION, "MultiInference", b""), ErrorCode.BAD_REQUEST, "by Predict"),
-        (asked(PREDICTION, "Regress", b""), ErrorCode.BAD_REQUEST, "Missing ModelSpec"),
         (asked(PREDICTION, "Nothing", b""), ErrorCode.UNIMPLEMENTED, "Nothing is not supported"),
         (asked(MODEL, "HandleReloadConfigRequest", b""), ErrorCode.UNAVAILABLE, "not allowed"),
     ],

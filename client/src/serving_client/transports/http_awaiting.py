@@ -65,7 +65,8 @@ class HttpAwaiting:
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             connector = aiohttp.TCPConnector(
-                limit=MAX_CONNECTIONS,
+                limit=0,
+                limit_per_host=MAX_CONNECTIONS,
                 keepalive_timeout=IDLE_S,
                 socket_factory=self._socket,
             )

@@ -26,10 +26,12 @@ pub(crate) mod wire;
 #[cfg(test)]
 mod oracle;
 
+use crate::tensor::named::Asked;
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
 use place::Place;
 use std::sync::Arc;
+use tensorflow::Examples;
 
 /// More inputs or outputs than any model has; a bound on hostile requests.
 pub const MAX_TENSORS: usize = 4096;
@@ -40,10 +42,12 @@ pub struct InferRequest {
     pub model: Arc<str>,
     /// As sent; empty means the default route.
     pub version: String,
-    /// One that is asked for beside the model's own: no model has any.
+    /// One that is asked for beside the model's own.
     pub signature: Option<Arc<str>>,
     pub id: Option<Arc<str>>,
     pub inputs: Vec<InputTensor>,
+    /// In the place of inputs and outputs.
+    pub examples: Option<Box<Examples>>,
     /// Empty means all outputs.
     pub outputs: Vec<RequestedOutput>,
     /// `parameters.priority`: 0 = the model's default, 1 = highest.
@@ -65,6 +69,7 @@ impl InferRequest {
             + self.outputs.capacity() * size_of::<RequestedOutput>()
             + inputs
             + outputs
+            + self.examples.as_ref().map_or(0, |examples| examples.owned_bytes())
             + self.model.len()
             + self.version.capacity()
             + self.signature.as_ref().map_or(0, |name| name.len())
@@ -154,4 +159,6 @@ pub struct AnswerHead<'a> {
     pub model: &'a str,
     pub version: &'a str,
     pub id: Option<&'a str>,
+    /// Where the request brought examples: for which signatures.
+    pub asked: Option<&'a Asked>,
 }

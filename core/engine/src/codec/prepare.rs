@@ -1,6 +1,7 @@
 //! A request held against a model's signature: every name, datatype, shape and
 //! size is checked here, before anything is queued.
 
+mod examples;
 mod names;
 mod tensor;
 
@@ -8,6 +9,7 @@ use super::bytes_tensor::Marks;
 use super::{InferRequest, InputTensor, Payload, tensorflow};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
+use crate::tensor::named::Asked;
 use crate::tensor::{Datatype, Shape, Signature, elements, shown};
 use bytes::Bytes;
 use std::sync::OnceLock;
@@ -50,6 +52,8 @@ pub struct Prepared {
     pub bytes: usize,
     /// Whether an input came in the shape that the configuration describes, not the model's own.
     pub as_described: bool,
+    /// Where it brought examples.
+    pub asked: Option<Box<Asked>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +68,8 @@ pub const MUCH: usize = 64 * 1024;
 
 /// Bytes that [`prepare`] converts or walks for this request.
 pub fn cost(request: &InferRequest) -> usize {
-    request.inputs.iter().map(walked).sum()
+    let examples = request.examples.as_ref().map_or(0, |examples| examples.cost());
+    request.inputs.iter().map(walked).fold(examples, usize::saturating_add)
 }
 
 /// Bytes of an input that [`prepare`] has to look at one by one.
@@ -80,7 +85,8 @@ fn walked(input: &InputTensor) -> usize {
 /// The most bytes that [`prepare`] makes of payloads that came in another form: up to eight times
 /// what came, for typed INT64.
 pub fn converted_bytes(request: &InferRequest) -> usize {
-    request.inputs.iter().map(converted).fold(0, usize::saturating_add)
+    let examples = request.examples.as_ref().map_or(0, |examples| examples.most_bytes());
+    request.inputs.iter().map(converted).fold(examples, usize::saturating_add)
 }
 
 fn converted(input: &InputTensor) -> usize {
@@ -101,8 +107,11 @@ fn converted(input: &InputTensor) -> usize {
 /// A few bytes may stand for a tensor of any size: it is held against what a message may have, too.
 ///
 /// # Errors
-/// `TooLarge` naming the tensor.
+/// `TooLarge` naming the tensor, or the examples' context.
 pub fn check_filled(request: &InferRequest, limit: usize) -> Result<()> {
+    if let Some(examples) = &request.examples {
+        examples.check_context(limit)?;
+    }
     for input in &request.inputs {
         if let Payload::Values { size, .. } = input.payload
             && size > limit
@@ -130,8 +139,11 @@ pub fn check_filled(request: &InferRequest, limit: usize) -> Result<()> {
 /// because that would copy the tensor); `FailedPrecondition` for a signature that the model has not; and
 /// those of `limits.stop`.
 pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits<'_>) -> Result<Prepared> {
+    if let Some(examples) = &request.examples {
+        return examples::prepare(examples, signature, limits);
+    }
     if let Some(name) = &request.signature {
-        return Err(tensorflow::no_signature(name));
+        return Err(tensorflow::no_signature(name, signature));
     }
     let places = names::places(request, signature)?;
     let outputs = names::outputs(request, signature)?;
@@ -144,7 +156,7 @@ pub fn prepare(request: &InferRequest, signature: &Signature, limits: &Limits<'_
         bytes += prepared.data.len();
         inputs[place] = Some(prepared);
     }
-    Ok(Prepared { inputs, outputs, bytes, as_described })
+    Ok(Prepared { inputs, outputs, bytes, as_described, asked: None })
 }
 
 #[cfg(test)]

@@ -394,6 +394,7 @@ mod tests {
             request_timeout: None,
             grpc_compression: Compression::Auto,
             shared_memory: Default::default(),
+            tensorflow_metrics: false,
             web: Default::default(),
         }
     }

@@ -86,6 +86,8 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     pub grpc_compression: Compression,
     pub shared_memory: RegionRules,
+    /// Whether the HTTP port tells metrics under TensorFlow Serving's names.
+    pub tensorflow_metrics: bool,
     pub web: Web,
 }
 

@@ -59,24 +59,9 @@ impl Server {
         self.shared.present.wait_for_none(timeout) || self.shared.in_flight() == 0
     }
 
-    /// What versions did until now, in order of model and version: those of the table that are
-    /// named; or all that were ever asked, after the requests whose names nobody has.
+    /// See [`Shared::figures`].
     pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
-        let table = self.shared.routes.table();
-        let stats = |queue: &Arc<Queue>| queue.stats().clone();
-        let find = |(model, version): &(String, u64)| {
-            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
-        };
-        let mut counted: Vec<Arc<Stats>> = match named {
-            Some(named) => named.iter().filter_map(find).collect(),
-            None => {
-                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
-                all.chain([&self.shared.unresolved]).filter(|one| one.is_asked()).cloned().collect()
-            }
-        };
-        counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
-        counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
-        counted.iter().map(|one| Figures::of(one)).collect()
+        self.shared.figures(named)
     }
 
     pub fn totals(&self) -> Totals {
@@ -112,6 +97,28 @@ impl Server {
         }
         self.shared.events.close();
         self.shared.observer.close();
+    }
+}
+
+impl Shared {
+    /// What versions did until now, in order of model and version: those of the table that are
+    /// named; or all that were ever asked, after the requests whose names nobody has.
+    pub fn figures(&self, named: Option<&[(String, u64)]>) -> Vec<Figures> {
+        let table = self.routes.table();
+        let stats = |queue: &Arc<Queue>| queue.stats().clone();
+        let find = |(model, version): &(String, u64)| {
+            table.get(model).and_then(|route| route.versions.get(version)).map(stats)
+        };
+        let mut counted: Vec<Arc<Stats>> = match named {
+            Some(named) => named.iter().filter_map(find).collect(),
+            None => {
+                let all = table.routes().flat_map(|route| route.versions.values()).map(|queue| queue.stats());
+                all.chain([&self.unresolved]).filter(|one| one.is_asked()).cloned().collect()
+            }
+        };
+        counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
+        counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        counted.iter().map(|one| Figures::of(one)).collect()
     }
 }
 

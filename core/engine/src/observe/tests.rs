@@ -59,6 +59,7 @@ fn config() -> Config {
         request_timeout: None,
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
+        tensorflow_metrics: false,
         web: Default::default(),
     }
 }
@@ -83,7 +84,8 @@ impl World {
             described: None,
             labels: None,
         };
-        let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![] };
+        let signature =
+            Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![], named: vec![] };
         let options = Options { max_rows: 4, max_queue_requests: 3, ..Options::default() };
         let queue = Queue::new(Stats::new("m", 7), signature, options, Some(Permits::new(1)));
         let shared = Shared::new(config());

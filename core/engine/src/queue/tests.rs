@@ -33,7 +33,8 @@ fn whole(place: usize) -> WantedOutput {
 }
 
 fn queue(options: Options) -> Arc<Queue> {
-    let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![] };
+    let signature =
+        Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![], named: vec![] };
     Queue::new(Stats::new("m", 1), signature, options, Some(Permits::new(1)))
 }
 
@@ -47,7 +48,7 @@ fn pending(queue: &Queue, first: i32, rows: i32, deadline: Option<Instant>) -> A
     let bytes = data.len();
     let shape = Shape::from_slice(&[i64::from(rows), 2]);
     let inputs = vec![Some(PreparedTensor::new(shape, Bytes::from(data)))];
-    let prepared = Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false };
+    let prepared = Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false, asked: None };
     Pending::new(queue, prepared, meta(first, deadline))
 }
 
@@ -378,8 +379,12 @@ fn an_aborted_queue_answers_everything_still_in_line() {
 /// Two outputs, of which requests ask for one or both.
 #[test]
 fn an_oversize_request_for_one_output_is_whole_whoever_shares_its_last_batch() {
-    let signature =
-        Signature { inputs: vec![spec("x")], outputs: vec![spec("y"), spec("z")], left_out: vec![] };
+    let signature = Signature {
+        inputs: vec![spec("x")],
+        outputs: vec![spec("y"), spec("z")],
+        left_out: vec![],
+        named: vec![],
+    };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     let asking = |first, rows, outputs| {
         let mut one = Arc::into_inner(pending(&queue, first, rows, None)).unwrap();

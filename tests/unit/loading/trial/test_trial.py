@@ -29,6 +29,7 @@ from serving.loading.trial.findings import Findings
 from serving.loading.trial.first_use import tiny_model
 from serving.loading.trial.idle import IdleChildren
 from serving.loading.trial.trial import (
+    MODULE,
     Job,
     LoadCancelledError,
     Trial,
@@ -44,6 +45,15 @@ from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64, node
 
 GPU = ("CUDAExecutionProvider",)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forked():
+    """Children come to be as in a gateway, for a tenth of what one takes that is spawned;
+    ``execution/isolation/test_child.py`` holds both ways to the same."""
+    end = starting.use_template([MODULE])
+    yield
+    end()
 
 
 def settings_of(**more: object) -> Settings:
@@ -456,7 +466,7 @@ def test_the_findings_kept_are_bounded_however_many_a_document_has(tmp_path, mon
 def test_a_trial_that_takes_too_long_fails_the_version_and_its_child_ends(trials, started):
     one = trials(loading__trial_timeout_s=0.2)
     with pytest.raises(LoadError, match=r"its trial took longer than 0\.2 s"):
-        one.load(graphs.softmax())
+        one.load(_endless())
     assert not any(child.alive for child in started)
 
 

@@ -8,7 +8,7 @@ use crate::tensor::{Datatype, Signature, TensorSpec};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-const HEAD: AnswerHead = AnswerHead { model: "m", version: "1", id: None };
+const HEAD: AnswerHead = AnswerHead { model: "m", version: "1", id: None, asked: None };
 
 fn decode_infer(model: &str, body: &[u8], binary: Bytes) -> Result<InferRequest, Error> {
     super::decode_infer(&NEVER, model, body, binary, &mut Budget::new(usize::MAX).reserve())
@@ -605,7 +605,7 @@ fn signature(inputs: &[(Datatype, &[i64])]) -> Signature {
         described: None,
         labels: None,
     };
-    Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![], left_out: vec![] }
+    Signature { inputs: inputs.iter().map(spec).collect(), outputs: vec![], left_out: vec![], named: vec![] }
 }
 
 fn raw_body(datatype: Datatype, shape: &[i64], body: &[u8]) -> Result<InferRequest, Error> {
@@ -745,7 +745,7 @@ fn fault_102_an_answer_far_over_the_limit_takes_no_memory() {
 #[test]
 fn an_answer_is_flat_json() {
     let data: Vec<u8> = [0.1f32, 1.0, -2.5, 1e20].iter().flat_map(|v| v.to_le_bytes()).collect();
-    let head = AnswerHead { model: "m", version: "3", id: Some("a\"\\\n\u{1}é") };
+    let head = AnswerHead { model: "m", version: "3", id: Some("a\"\\\n\u{1}é"), asked: None };
     let (body, json) = encode_infer(&head, &[output(Datatype::Fp32, &[2, 2], &data, false)]).unwrap();
     assert_eq!(json, None);
     let value: serde_json::Value = serde_json::from_slice(&body).unwrap();

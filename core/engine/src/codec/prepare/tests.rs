@@ -22,6 +22,7 @@ fn model(inputs: &[(&str, Datatype, &[i64])]) -> Signature {
         inputs: inputs.iter().map(|(name, datatype, shape)| spec(name, *datatype, shape)).collect(),
         outputs: vec![spec("y", Datatype::Fp32, &[-1]), spec("z", Datatype::Fp32, &[-1])],
         left_out: vec![("p".into(), "it is a map".into())],
+        named: vec![],
     }
 }
 

@@ -248,13 +248,16 @@ fn small_answers_are_what_prost_writes() {
 
 #[test]
 fn a_stream_error_holds_the_message_and_the_id() {
-    let framed =
-        encode_stream_error("no such model", &AnswerHead { model: "m", version: "", id: Some("7") }, true);
+    let framed = encode_stream_error(
+        "no such model",
+        &AnswerHead { model: "m", version: "", id: Some("7"), asked: None },
+        true,
+    );
     let answer = ModelStreamInferResponse::decode(unframe(&framed)).unwrap();
     assert_eq!(answer.error_message, "no such model");
     let inner = answer.infer_response.unwrap();
     assert_eq!((inner.id.as_str(), inner.model_name.as_str(), inner.model_version.as_str()), ("7", "m", ""));
-    let bare = encode_stream_error("x", &AnswerHead { model: "", version: "", id: None }, true);
+    let bare = encode_stream_error("x", &AnswerHead { model: "", version: "", id: None, asked: None }, true);
     assert!(ModelStreamInferResponse::decode(unframe(&bare)).unwrap().infer_response.is_some());
 }
 
@@ -292,7 +295,7 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
         binary: false,
         placed: false,
     }];
-    let head = AnswerHead { model: "m", version: "1", id: None };
+    let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
     let budget = Budget::of_messages(150_000, 200_000);
     let of = budget.reserve();
     let answer = encode_stream_infer(&head, &outputs, true, true, &of).unwrap();
@@ -312,7 +315,7 @@ proptest! {
         let outputs: Vec<OutputTensor> = tensors.iter().map(|(name, shape, data)| OutputTensor {
             name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false, placed: false,
         }).collect();
-        let head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
+        let head = AnswerHead { model: &model, version: &version, id: id.as_deref(), asked: None };
         let plain = encode_infer(&head, &outputs, false, &boundless()).unwrap();
         let within = |limit| encode_infer(&head, &outputs, false, &Budget::of_messages(usize::MAX, limit).reserve());
         prop_assert_eq!(within(plain.len()).unwrap(), &plain);

@@ -39,7 +39,7 @@ fn encode_predict(
     framed: bool,
     of: &Reservation,
 ) -> Result<Bytes> {
-    let spec_len = spec_len(head);
+    let spec_len = spec_len(head, SIGNATURE);
     let len =
         outputs.iter().map(|output| len_field(1, entry_len(output))).sum::<usize>() + len_field(2, spec_len);
     let mut buffer = frame::buffer(len, framed, of)?;
@@ -51,12 +51,12 @@ fn encode_predict(
         put_tensor(out, output);
     }
     put_message(out, 2, spec_len);
-    put_spec(out, head);
+    put_spec(out, head, SIGNATURE);
     buffer.finish()
 }
 
 /// What stands before a message of `len` bytes.
-fn put_message(out: &mut Vec<u8>, number: u32, len: usize) {
+pub(super) fn put_message(out: &mut Vec<u8>, number: u32, len: usize) {
     put_tag(out, number);
     put_varint(out, len as u64);
 }
@@ -120,15 +120,15 @@ fn version(head: &AnswerHead<'_>) -> u64 {
     head.version.parse().unwrap_or_default()
 }
 
-fn spec_len(head: &AnswerHead<'_>) -> usize {
-    text_len(1, head.model) + len_field(2, number_len(version(head))) + text_len(3, SIGNATURE)
+pub(super) fn spec_len(head: &AnswerHead<'_>, signature: &str) -> usize {
+    text_len(1, head.model) + len_field(2, number_len(version(head))) + text_len(3, signature)
 }
 
 /// A `ModelSpec`, with the version that answered as an `Int64Value`.
-fn put_spec(out: &mut Vec<u8>, head: &AnswerHead<'_>) {
+pub(super) fn put_spec(out: &mut Vec<u8>, head: &AnswerHead<'_>, signature: &str) {
     let version = version(head);
     put_text(out, 1, head.model);
     put_message(out, 2, number_len(version));
     put_number(out, version);
-    put_text(out, 3, SIGNATURE);
+    put_text(out, 3, signature);
 }

@@ -105,3 +105,175 @@ pub struct PredictResponse {
     #[prost(message, optional, tag = "2")]
     pub model_spec: Option<ModelSpec>,
 }
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct BytesList {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub value: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FloatList {
+    #[prost(float, repeated, tag = "1")]
+    pub value: Vec<f32>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Int64List {
+    #[prost(int64, repeated, tag = "1")]
+    pub value: Vec<i64>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum FeatureKind {
+    #[prost(message, tag = "1")]
+    Bytes(BytesList),
+    #[prost(message, tag = "2")]
+    Float(FloatList),
+    #[prost(message, tag = "3")]
+    Int64(Int64List),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Feature {
+    #[prost(oneof = "FeatureKind", tags = "1, 2, 3")]
+    pub kind: Option<FeatureKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct FeatureEntry {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<Feature>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Features {
+    #[prost(message, repeated, tag = "1")]
+    pub feature: Vec<FeatureEntry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Example {
+    #[prost(message, optional, tag = "1")]
+    pub features: Option<Features>,
+}
+
+/// Both forms of a list: only one of them has a context.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ExampleList {
+    #[prost(message, repeated, tag = "1")]
+    pub examples: Vec<Example>,
+    #[prost(message, optional, tag = "2")]
+    pub context: Option<Example>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum InputKind {
+    #[prost(message, tag = "1")]
+    List(ExampleList),
+    #[prost(message, tag = "2")]
+    WithContext(ExampleList),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Input {
+    #[prost(oneof = "InputKind", tags = "1, 2")]
+    pub kind: Option<InputKind>,
+}
+
+/// Of `Classify` and of `Regress`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ExamplesRequest {
+    #[prost(message, optional, tag = "1")]
+    pub model_spec: Option<ModelSpec>,
+    #[prost(message, optional, tag = "2")]
+    pub input: Option<Input>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InferenceTask {
+    #[prost(message, optional, tag = "1")]
+    pub model_spec: Option<ModelSpec>,
+    #[prost(string, tag = "2")]
+    pub method_name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MultiInferenceRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub tasks: Vec<InferenceTask>,
+    #[prost(message, optional, tag = "2")]
+    pub input: Option<Input>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Class {
+    #[prost(string, tag = "1")]
+    pub label: String,
+    #[prost(float, tag = "2")]
+    pub score: f32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Classifications {
+    #[prost(message, repeated, tag = "1")]
+    pub classes: Vec<Class>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClassificationResult {
+    #[prost(message, repeated, tag = "1")]
+    pub classifications: Vec<Classifications>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ClassificationResponse {
+    #[prost(message, optional, tag = "1")]
+    pub result: Option<ClassificationResult>,
+    #[prost(message, optional, tag = "2")]
+    pub model_spec: Option<ModelSpec>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Regression {
+    #[prost(float, tag = "1")]
+    pub value: f32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RegressionResult {
+    #[prost(message, repeated, tag = "1")]
+    pub regressions: Vec<Regression>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RegressionResponse {
+    #[prost(message, optional, tag = "1")]
+    pub result: Option<RegressionResult>,
+    #[prost(message, optional, tag = "2")]
+    pub model_spec: Option<ModelSpec>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum ResultKind {
+    #[prost(message, tag = "2")]
+    Classification(ClassificationResult),
+    #[prost(message, tag = "3")]
+    Regression(RegressionResult),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InferenceResult {
+    #[prost(message, optional, tag = "1")]
+    pub model_spec: Option<ModelSpec>,
+    #[prost(oneof = "ResultKind", tags = "2, 3")]
+    pub result: Option<ResultKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MultiInferenceResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub results: Vec<InferenceResult>,
+}

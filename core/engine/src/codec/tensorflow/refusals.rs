@@ -3,13 +3,48 @@
 use super::types;
 use crate::codec::InferRequest;
 use crate::error::{Error, ErrorCode};
+use crate::tensor::named::Method;
 use crate::tensor::{Datatype, Signature, shown};
 use std::collections::BTreeSet;
 
+/// `Predict` asks for another signature than the model's own.
+pub(in crate::codec) fn no_signature(name: &str, signature: &Signature) -> Error {
+    let mut error = unknown_signature(name);
+    if let Some(named) = signature.named.iter().find(|named| &*named.name == name) {
+        let (method, call) = match named.method() {
+            Method::Classify => ("classify", "Classify"),
+            Method::Regress => ("regress", "Regress"),
+        };
+        error.message.push_str(&format!(" Its method is tensorflow/serving/{method}: ask for it by {call}"));
+    }
+    error
+}
+
 /// The model has no signature of the name that the request asks for.
-pub(in crate::codec) fn no_signature(name: &str) -> Error {
+pub(super) fn unknown_signature(name: &str) -> Error {
     let text = format!("Serving signature key \"{}\" not found.", shown(name));
     Error::new(ErrorCode::FailedPrecondition, text)
+}
+
+/// The same, of one of several.
+pub(super) fn not_in_graph(name: &str) -> Error {
+    Error::bad(format!("Requested signature not found in model graph: {}", shown(name)))
+}
+
+pub(super) fn evaluated_twice(name: &str) -> Error {
+    Error::bad(format!("Duplicate evaluation of signature: {}", shown(name)))
+}
+
+/// The signature that is asked for by `method` is another's; `more` follows.
+pub(super) fn other_method(method: Method, found: &str, more: &str) -> Error {
+    let (kind, method) = match method {
+        Method::Classify => ("classification", "classify"),
+        Method::Regress => ("regression", "regress"),
+    };
+    Error::bad(format!(
+        "Expected {kind} signature method_name to be tensorflow/serving/{method}. Was: \
+         tensorflow/serving/{found}{more}"
+    ))
 }
 
 pub(super) fn no_label(label: &str) -> Error {
@@ -25,7 +60,9 @@ pub(in crate::codec) fn reworded(
 ) -> Error {
     match (error.code, signature) {
         (ErrorCode::NotFound | ErrorCode::BadRequest, None) => not_served(error, request),
-        (ErrorCode::BadRequest, Some(signature)) => unfit(request, signature).unwrap_or(error),
+        (ErrorCode::BadRequest, Some(signature)) if request.examples.is_none() => {
+            unfit(request, signature).unwrap_or(error)
+        }
         _ => error,
     }
 }

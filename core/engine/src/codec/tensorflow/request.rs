@@ -20,7 +20,7 @@ const LOOK: usize = 4096;
 pub fn decode_predict(stop: &Stop, message: Bytes) -> Result<InferRequest> {
     let mut request = InferRequest::default();
     let mut spec = None;
-    let mut fields = Fields { stop, count: 0 };
+    let mut fields = Fields::new(stop);
     let mut reader = Reader::new(&message);
     while let Some((number, value)) = fields.next(&mut reader)? {
         match number {
@@ -35,19 +35,29 @@ pub fn decode_predict(stop: &Stop, message: Bytes) -> Result<InferRequest> {
 }
 
 /// The fields of a message and its parts, counted: a few bytes may hold thousands.
-struct Fields<'s> {
+pub(super) struct Fields<'s> {
     stop: &'s Stop,
     count: usize,
 }
 
-impl Fields<'_> {
+impl<'s> Fields<'s> {
+    pub(super) fn new(stop: &'s Stop) -> Self {
+        Fields { stop, count: 0 }
+    }
+
     #[inline]
-    fn next<'a>(&mut self, reader: &mut Reader<'a>) -> Result<Option<(u32, Value<'a>)>> {
+    pub(super) fn next<'a>(&mut self, reader: &mut Reader<'a>) -> Result<Option<(u32, Value<'a>)>> {
         self.count += 1;
         if self.count.is_multiple_of(LOOK) {
             self.stop.check()?;
         }
         Ok(reader.field()?)
+    }
+
+    /// For what a field holds many of: `done` of them.
+    #[inline]
+    pub(super) fn look(&self, done: usize) -> Result<()> {
+        if done.is_multiple_of(LOOK) { self.stop.check() } else { Ok(()) }
     }
 }
 
@@ -60,13 +70,13 @@ fn push<T>(list: &mut Vec<T>, what: &str, item: T) -> Result<()> {
 }
 
 #[derive(Default)]
-struct ModelSpec<'a> {
-    name: &'a str,
+pub(super) struct ModelSpec<'a> {
+    pub(super) name: &'a str,
     version: Version<'a>,
-    signature: &'a str,
+    pub(super) signature: &'a str,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Version<'a> {
     #[default]
     Any,
@@ -75,7 +85,7 @@ enum Version<'a> {
 }
 
 impl<'a> ModelSpec<'a> {
-    fn merge(&mut self, encoded: &'a [u8], fields: &mut Fields<'_>) -> Result<()> {
+    pub(super) fn merge(&mut self, encoded: &'a [u8], fields: &mut Fields<'_>) -> Result<()> {
         let mut reader = Reader::new(encoded);
         while let Some((number, value)) = fields.next(&mut reader)? {
             match number {
@@ -90,14 +100,25 @@ impl<'a> ModelSpec<'a> {
     }
 
     fn put(self, request: &mut InferRequest) -> Result<()> {
+        self.put_version(request)?;
+        request.signature =
+            Some(self.signature).filter(|name| !["", SIGNATURE].contains(name)).map(Into::into);
+        Ok(())
+    }
+
+    /// All but the signature.
+    pub(super) fn put_version(&self, request: &mut InferRequest) -> Result<()> {
         if self.name.is_empty() {
             return Err(Error::bad("ModelSpec has no name specified."));
         }
         request.model = self.name.into();
         request.version = self.version.text()?;
-        request.signature =
-            Some(self.signature).filter(|name| !["", SIGNATURE].contains(name)).map(Into::into);
         Ok(())
+    }
+
+    /// Whether both ask for the same version of the same model.
+    pub(super) fn is_of_version(&self, other: &ModelSpec<'_>) -> bool {
+        self.name == other.name && self.version == other.version
     }
 }
 

@@ -350,7 +350,7 @@ fn boundless() -> Reservation {
 }
 
 fn answered(outputs: &[OutputTensor<'_>], version: &str) -> Answer {
-    let head = AnswerHead { model: "m", version, id: Some("not told") };
+    let head = AnswerHead { model: "m", version, id: Some("not told"), asked: None };
     let answer = PredictResponse.encode(Encoding::Identity, &head, outputs, &boundless()).unwrap();
     let message = answer.body.slice(FRAME..);
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
@@ -391,7 +391,7 @@ fn an_answer_over_the_limit_is_refused_before_it_is_written() {
         binary: false,
         placed: false,
     };
-    let head = AnswerHead { model: "m", version: "1", id: None };
+    let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
     let of = Budget::of_messages(usize::MAX, 1000).reserve();
     let error = PredictResponse.encode(Encoding::Identity, &head, &[output], &of).unwrap_err();
     assert_eq!(error.code, ErrorCode::TooLarge);

@@ -50,6 +50,11 @@ pub(in crate::codec) fn name_of(datatype: Datatype) -> &'static str {
     TYPES.iter().find(|(.., known)| *known == datatype).map_or("DT_INVALID", |(_, name, _)| name)
 }
 
+/// As errors of examples call it: `float` for `DT_FLOAT`.
+pub(super) fn plain_name_of(datatype: Datatype) -> String {
+    name_of(datatype).trim_start_matches("DT_").to_ascii_lowercase()
+}
+
 /// Of a type that no tensor here has, as errors call it.
 pub(super) fn other_name(number: i32) -> String {
     let plain = number.checked_sub(REFERENCE).filter(|plain| *plain > 0);

@@ -365,7 +365,7 @@ fn what_is_converted_is_counted_before_there_is_room_for_it() {
 
 // ----- answers ----------------------------------------------------------------
 
-const HEAD: AnswerHead<'_> = AnswerHead { model: "m", version: "1", id: None };
+const HEAD: AnswerHead<'_> = AnswerHead { model: "m", version: "1", id: None, asked: None };
 
 fn output<'a>(name: &'a str, datatype: Datatype, shape: &[i64], data: &'a [u8]) -> OutputTensor<'a> {
     OutputTensor { name, datatype, shape: Shape::from_slice(shape), data, binary: false, placed: false }

@@ -183,7 +183,7 @@ async fn answer(
         let request_id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
-        let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref() };
+        let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref(), asked: None };
         let write = |framed| (called.streamed.failure)(&error.message, &answer_head, framed);
         let encoding = head.answer_encoding(shared, compressed);
         // It is small; where there is no room for it packed, it goes as it is, which its frame says.

@@ -4,6 +4,7 @@ mod answer;
 mod cloud_event;
 mod cors;
 mod infer;
+mod monitoring;
 mod oip;
 mod others;
 mod protocol;

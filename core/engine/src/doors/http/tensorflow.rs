@@ -1,6 +1,7 @@
 //! TensorFlow Serving's REST paths under `/v1`. Prediction is decoded here; status, metadata and what is
 //! refused are calls.
 
+use super::monitoring;
 use super::protocol::{Bodies, Decoded, Kind, Protocol, Row, Split, Verb, Version};
 use crate::admission::Reservation;
 use crate::codec::{json, names, tensorflow, tensorflow_json};
@@ -17,7 +18,14 @@ pub static PROTOCOL: Protocol = Protocol {
         row(Verb::Post, "/v1/models/{name}:predict", PREDICT),
         row(Verb::Post, "/v1/models/{name}/versions/{version}:predict", PREDICT),
         row(Verb::Post, "/v1/models/{name}/labels/{label}:predict", PREDICT),
+        row(Verb::Post, "/v1/models/{name}:classify", CLASSIFY),
+        row(Verb::Post, "/v1/models/{name}/versions/{version}:classify", CLASSIFY),
+        row(Verb::Post, "/v1/models/{name}/labels/{label}:classify", CLASSIFY),
+        row(Verb::Post, "/v1/models/{name}:regress", REGRESS),
+        row(Verb::Post, "/v1/models/{name}/versions/{version}:regress", REGRESS),
+        row(Verb::Post, "/v1/models/{name}/labels/{label}:regress", REGRESS),
         row(Verb::Any, "/v1/**", Kind::Call),
+        row(Verb::Get, monitoring::PATH, Kind::Local(monitoring::metrics)),
     ],
     any_case: true,
     status: status::http_status_shedding,
@@ -32,6 +40,30 @@ const PREDICT: Kind = Kind::Infer(&Bodies {
     split,
     decode,
     form: &tensorflow_json::ColumnAnswer,
+    tells_version: true,
+    events: false,
+});
+
+const CLASSIFY: Kind = Kind::Infer(&Bodies {
+    head,
+    split: whole,
+    decode: |stop, _, body, _, held| {
+        let request = tensorflow_json::decode_classify(stop, &body.text, held)?;
+        Ok((request, &tensorflow_json::ClassifyAnswer))
+    },
+    form: &tensorflow_json::ClassifyAnswer,
+    tells_version: true,
+    events: false,
+});
+
+const REGRESS: Kind = Kind::Infer(&Bodies {
+    head,
+    split: whole,
+    decode: |stop, _, body, _, held| {
+        let request = tensorflow_json::decode_regress(stop, &body.text, held)?;
+        Ok((request, &tensorflow_json::RegressAnswer))
+    },
+    form: &tensorflow_json::RegressAnswer,
     tells_version: true,
     events: false,
 });
@@ -62,6 +94,11 @@ fn head(_: &HeaderMap) -> Result<Option<String>> {
 
 fn split(_: Option<&str>, text: Bytes) -> Result<Split> {
     Ok(Split { text, binary: Bytes::new(), needs_signature: true })
+}
+
+/// Examples say what their features are.
+fn whole(_: Option<&str>, text: Bytes) -> Result<Split> {
+    Ok(Split { text, binary: Bytes::new(), needs_signature: false })
 }
 
 /// The body says no datatypes: they are the signature's.
@@ -101,7 +138,7 @@ mod tests {
     fn what_is_no_prediction_is_a_call() {
         for path in [
             "/v1/models/m",
-            "/v1/models/m:classify",
+            "/v1/models/m:classify:predict",
             "/v1/models/m/versions/1/labels/a:predict",
             "/v1/models/m/versions/a:predict",
             "/v1/models/:predict",

@@ -141,6 +141,7 @@ impl Batch {
             model: self.queue.model(),
             version: self.queue.version_text(),
             id: pending.id.as_deref(),
+            asked: pending.prepared.asked.as_deref(),
         };
         let prepared = &pending.prepared;
         let specs = prepared.outputs.iter().map(|wanted| &self.queue.signature().outputs[wanted.place]);

@@ -21,7 +21,7 @@ fn texts(name: &str, shape: &[i64]) -> TensorSpec {
 
 fn echoes(options: Options, loans: &Arc<Loans>) -> Arc<Queue> {
     let (inputs, outputs) = (vec![texts("x", &[-1, -1])], vec![texts("y", &[-1, -1])]);
-    let signature = Signature { inputs, outputs, left_out: vec![] };
+    let signature = Signature { inputs, outputs, left_out: vec![], named: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, options, Some(Permits::new(1)));
     queue.borrow_from(loans);
     queue
@@ -38,6 +38,7 @@ fn row(queue: &Queue, text: &str, count: usize) -> Arc<Pending> {
         outputs: vec![WantedOutput { binary: true, ..whole(0) }],
         bytes,
         as_described: false,
+        asked: None,
     };
     Pending::new(queue, prepared, meta(1, None))
 }
@@ -130,7 +131,7 @@ fn fault_110_halves_hold_what_their_batch_borrowed_until_both_are_answered() {
 #[test]
 fn fault_110_labels_that_a_model_answers_with_count_as_texts() {
     let (inputs, outputs) = (vec![spec("x")], vec![texts("label", &[-1, 3])]);
-    let signature = Signature { inputs, outputs, left_out: vec![] };
+    let signature = Signature { inputs, outputs, left_out: vec![], named: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     assert_eq!(pending(&queue, 0, 4, None).weight, Weight { texts: 12, text_bytes: 0, bytes: 32 });
 }
@@ -138,7 +139,7 @@ fn fault_110_labels_that_a_model_answers_with_count_as_texts() {
 #[test]
 fn fault_110_only_a_requests_texts_count_as_such() {
     let (inputs, outputs) = (vec![texts("x", &[-1, -1]), spec("image")], vec![spec("y")]);
-    let signature = Signature { inputs, outputs, left_out: vec![] };
+    let signature = Signature { inputs, outputs, left_out: vec![], named: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     let of =
         |shape: &[i64], bytes| Some(PreparedTensor::new(Shape::from_slice(shape), vec![0; bytes].into()));
@@ -148,6 +149,7 @@ fn fault_110_only_a_requests_texts_count_as_such() {
         outputs: vec![WantedOutput { binary: true, ..whole(0) }],
         bytes: 1_000_007,
         as_described: false,
+        asked: None,
     };
     let weight = Pending::new(&queue, prepared, meta(1, None)).weight;
     assert_eq!(weight, Weight { texts: 1, text_bytes: 7, bytes: 1_000_007 });

@@ -83,7 +83,8 @@ fn a_piece_that_fails_or_has_other_rows_makes_the_request_run_again_whole() {
 
 #[test]
 fn pieces_still_running_count_for_nothing_once_the_request_runs_whole() {
-    let signature = Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![] };
+    let signature =
+        Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], left_out: vec![], named: vec![] };
     let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
     let mut big = submit(&queue, 0, 12);
     let pieces = [(); 3].map(|()| queue.next_batch().unwrap());
@@ -166,8 +167,12 @@ fn a_request_with_a_tensor_without_data_runs_alone() {
 fn inputs_with_first_dimensions_of_their_own_and_requests_without_inputs_run_alone() {
     let place = |rows: &[Option<i64>]| {
         let spec = |_| spec("x");
-        let signature =
-            Signature { inputs: rows.iter().map(spec).collect(), outputs: vec![], left_out: vec![] };
+        let signature = Signature {
+            inputs: rows.iter().map(spec).collect(),
+            outputs: vec![],
+            left_out: vec![],
+            named: vec![],
+        };
         let queue = Queue::new(Stats::new("m", 1), signature, batched(), None);
         queue.place_of(&prepared(rows, 0))
     };
@@ -189,7 +194,7 @@ fn prepared(rows: &[Option<i64>], value: i32) -> Prepared {
         })
         .collect();
     let bytes = inputs.iter().flatten().map(|t: &PreparedTensor| t.data.len()).sum();
-    Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false }
+    Prepared { inputs, outputs: vec![whole(0)], bytes, as_described: false, asked: None }
 }
 
 /// Models that answer several requests at once in ways that no single one's answer shows.
@@ -262,8 +267,12 @@ fn by_one(batch: Batch, model: Model) {
 
 /// What each request is answered: a shape, or `None` where it is refused.
 fn answers(options: Options, requests: &[(Vec<Option<i64>>, i32)], model: Model) -> Vec<Option<Vec<i64>>> {
-    let signature =
-        Signature { inputs: vec![spec("x"), spec("z")], outputs: vec![spec("y")], left_out: vec![] };
+    let signature = Signature {
+        inputs: vec![spec("x"), spec("z")],
+        outputs: vec![spec("y")],
+        left_out: vec![],
+        named: vec![],
+    };
     let queue = Queue::new(Stats::new("m", 1), signature, options, None);
     let push = |(rows, value): &(Vec<Option<i64>>, i32)| {
         queue.push(Pending::new(&queue, prepared(rows, *value), meta(0, None))).unwrap()
