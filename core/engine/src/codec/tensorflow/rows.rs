@@ -87,7 +87,13 @@ struct Table<'s> {
 
 impl<'s> Table<'s> {
     fn new(examples: &Examples, signature: &'s Signature, places: &[usize], max_texts: usize) -> Self {
-        let of = |&place: &usize| Some(Column::new(place, signature.inputs.get(place)?, examples));
+        // Taken ahead is no more than all of them together were counted for.
+        let mut left = examples.most_bytes();
+        let of = |&place: &usize| {
+            let column = Column::new(place, signature.inputs.get(place)?, examples.count, left);
+            left -= column.room;
+            Some(column)
+        };
         let columns: Vec<_> = places.iter().filter_map(of).collect();
         let by_name = columns.iter().enumerate().map(|(at, column)| (&*column.spec.name, at)).collect();
         Table { columns, by_name, max_texts }
@@ -139,14 +145,15 @@ struct Column<'s> {
 }
 
 impl<'s> Column<'s> {
-    fn new(place: usize, spec: &'s TensorSpec, examples: &Examples) -> Self {
+    /// `left`: bytes that may be taken ahead.
+    fn new(place: usize, spec: &'s TensorSpec, examples: usize, left: usize) -> Self {
         let dims = spec.shape.get(1..).unwrap_or_default();
         let sizes = dims.iter().filter_map(|&dim| usize::try_from(dim).ok());
         let fixed = sizes.fold(1, usize::saturating_mul);
         let row = dims.iter().all(|&dim| dim >= 0).then_some(fixed);
         let size = spec.datatype.size().unwrap_or(0);
-        let all = fixed.saturating_mul(size).saturating_mul(examples.count);
-        let room = all.min(examples.most_bytes());
+        let all = fixed.saturating_mul(size).saturating_mul(examples);
+        let room = all.min(left);
         Column { place, spec, fixed, row, rows: 0, data: Vec::new(), texts: 0, room }
     }
 
