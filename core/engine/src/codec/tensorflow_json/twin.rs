@@ -1,5 +1,6 @@
 //! The decoder held against a dumb twin: serde_json, and a walk that copies.
 
+use super::column::BASE64;
 use super::decode_predict;
 use super::tests::{boundless, data, tensor};
 use crate::codec::bytes_tensor::push;
@@ -112,7 +113,7 @@ fn leaf(value: &Value, datatype: Datatype, out: &mut Vec<u8>) -> Option<()> {
         Datatype::Bool => out.push(u8::from(value.as_bool()?)),
         _ => {
             let decoded = match value.as_object() {
-                Some(object) if object.len() == 1 => STANDARD.decode(object.get("b64")?.as_str()?).ok()?,
+                Some(object) if object.len() == 1 => BASE64.decode(object.get("b64")?.as_str()?).ok()?,
                 _ => value.as_str()?.as_bytes().to_vec(),
             };
             std::str::from_utf8(&decoded).ok()?;
