@@ -366,6 +366,12 @@ def test_rest_answers_examples_as_pairs_and_values(models: Gateway) -> None:
 
 
 REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
+    "a prediction": (
+        "double:predict",
+        {"signature_name": "values", "instances": [1.0]},
+        400,
+        "ask for it by :regress",
+    ),
     "no examples": ("tiny:classify", {}, 400, "key 'examples' is expected and was not found"),
     "examples that are no list": (
         "tiny:classify",

@@ -9,6 +9,7 @@ use crate::codec::prepare::{Limits, prepare};
 use crate::codec::{AnswerHead, InferRequest, InputTensor, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::NEVER;
+use crate::tensor::named::{Gives, NamedSignature};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
 
 pub(super) fn tensor(name: &str, datatype: Datatype, shape: &[i64], optional: bool) -> TensorSpec {
@@ -140,11 +141,15 @@ fn texts_come_as_they_are_or_as_base64() {
             "{body}"
         );
     }
-    // An input may have that very name, as long as another is beside it.
+    // An input may have that very name, as long as another is beside it or its values are no text.
     let named =
         of(vec![tensor("b64", Datatype::Bytes, &[-1], false), tensor("y", Datatype::Bytes, &[-1], false)]);
     assert_eq!(texts(&inputs(&named, r#"{"instances":[{"b64":"YQ==","y":"q"}]}"#)[0]), ["YQ=="]);
     assert_eq!(texts(&inputs(&named, r#"{"inputs":{"b64":["YQ=="],"y":["q"]}}"#)[0]), ["YQ=="]);
+    let only = of(vec![tensor("b64", Datatype::Fp32, &[-1, 2], false)]);
+    for body in [r#"{"instances":[{"b64":[1,2]}]}"#, r#"{"inputs":{ "b64" : [[1,2]]}}"#] {
+        assert_eq!(data(&inputs(&only, body)[0]), [1f32, 2.0].map(f32::to_le_bytes).concat(), "{body}");
+    }
 }
 
 #[test]
@@ -245,6 +250,8 @@ fn fault_60_ragged_lists_are_told_as_what_they_are() {
 
 #[test]
 fn what_a_body_must_have_is_said_in_words() {
+    let value = NamedSignature { name: "value".into(), inputs: vec![0], gives: Gives::Value("x".into()) };
+    let regressing = Signature { named: vec![value.into()], ..one(Datatype::Fp32) };
     for (body, text) in [
         ("", "JSON Parse error: The document is empty"),
         (" \n", "JSON Parse error: The document is empty"),
@@ -257,6 +264,10 @@ fn what_a_body_must_have_is_said_in_words() {
         (
             r#"{"signature_name":"s","instances":[1]}"#,
             "Serving signature name: \"s\" not found in signature def",
+        ),
+        (
+            r#"{"signature_name":"value","instances":[1]}"#,
+            "\"value\" is not of tensorflow/serving/predict but of tensorflow/serving/regress: ask for it by :regress",
         ),
         (
             r#"{"instances":[1],"inputs":[1]}"#,
@@ -279,7 +290,7 @@ fn what_a_body_must_have_is_said_in_words() {
         (r#"{"inputs":{"x":1,"y":2}}"#, "JSON object: does not have named input: y"),
         (r#"{"inputs":{}}"#, "Missing named input: x in 'inputs' object."),
     ] {
-        let error = refused(&one(Datatype::Fp32), body);
+        let error = refused(&regressing, body);
         assert_eq!(error.code, ErrorCode::BadRequest, "{body}");
         assert!(error.message.contains(text), "{body}: {}", error.message);
     }
