@@ -31,7 +31,7 @@ from serving.cli.check import check
 from serving.cli.doctor import doctor
 from serving.cli.infer import infer
 from serving.cli.models import app as models
-from serving.cli.output import UserError
+from serving.cli.output import UserError, clean
 from serving.cli.publish import publish
 from serving.cli.replay import replay
 from serving.cli.settings import settings
@@ -113,4 +113,4 @@ def _end_of_output(error: OSError) -> NoReturn:
 def _complain(lines: Iterable[str]) -> None:
     with suppress(OSError, ValueError):  # nobody listens there either
         for line in lines:
-            print(f"serving: {line}", file=sys.stderr)
+            print(f"serving: {clean(line)}", file=sys.stderr)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from serving.cli import address
-from serving.cli.output import UserError
+from serving.cli.output import UserError, clean
 from serving.cli.unreached import WHERE, UnreachedError
 
 if TYPE_CHECKING:
@@ -63,7 +66,29 @@ def _refusal(error: Any) -> str:
     of_client = isinstance(error, InputError) or (
         isinstance(error, DeadlineError) and not error.request_id
     )
-    return str(error) if of_client else f"{error.code}: {error}"
+    return str(error) if of_client else clean(f"{error.code}: {error}")
+
+
+def number_of(
+    protocol: address.Protocol, url: str, timeout: float, model: str, version: str
+) -> str:
+    """``version``, where it is an alias, as calls over ``protocol`` take it: paths of the Open
+    Inference Protocol have no place for one, TensorFlow Serving's have. Raises UserError."""
+    if protocol is not address.Protocol.HTTP or not version or version.isdecimal():
+        return version
+    from serving.cli.exchange import request
+
+    path = f"/v1/models/{quote(model, safe='')}/labels/{quote(version, safe='')}"
+    status, _, text = request("GET", f"{url.rstrip('/')}{path}", None, {}, timeout)
+    try:
+        answer = json.loads(text)
+        if status == HTTPStatus.OK:
+            return str(answer["model_version_status"][0]["version"])
+        words = str(answer["error"])
+    except (ValueError, LookupError, TypeError):
+        # No gateway: that is told of by who asks it next.
+        return version
+    raise UserError(clean(words))
 
 
 def readable(result: InferResult, name: str) -> Any:

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import typer
 
 from serving.cli.listing import Extent
-from serving.cli.output import UserError
+from serving.cli.output import UserError, clean
 
 AdminUrl = Annotated[
     str, typer.Option(metavar="URL", help="The gateway's admin port.", envvar="SERVING_ADMIN_URL")
@@ -109,7 +109,7 @@ def _answer(url: str, status: int, text: bytes, token_file: Path | None) -> dict
         raise UserError(f"{url}: no admin port of a gateway (status {status})")
     if status in (200, 202):
         return answer
-    words = str(answer.get("error", f"status {status}"))
+    words = clean(str(answer.get("error", f"status {status}")))
     if status == 401:
         words += f" ({_where(token_file)})"
     raise UserError(words)

@@ -28,7 +28,10 @@ def infer(
     model: Annotated[str, typer.Argument(help="The model's name.")],
     url: address.Url = None,
     protocol: address.ProtocolOption = None,
-    version: Annotated[str, typer.Option(help="Default: the one that the gateway routes to.")] = "",
+    version: Annotated[
+        str,
+        typer.Option(help="A version or an alias. Default: the one that the gateway routes to."),
+    ] = "",
     json_file: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,9 @@ def infer(
     version = _version(version)
     if output is Form.NPZ and out is None:
         raise UserError("--output npz needs --out FILE", code=2)
-    with asking.open_client(*address.door(url, protocol), timeout) as client, asking.in_words():
+    door = address.door(url, protocol)
+    version = asking.number_of(*door, timeout, model, version)
+    with asking.open_client(*door, timeout) as client, asking.in_words():
         specs = client.metadata(model, version=version).inputs
         if generate:
             inputs = _generated(specs, rows, seed)
@@ -71,10 +76,13 @@ def infer(
 
 
 def _version(text: str) -> str:
+    """As it was typed, where it can be an alias: which ones there are only the gateway knows."""
     from serving.registry.names import version_number
 
+    if not text.lstrip("+-").isdecimal():
+        return text
     try:
-        return str(version_number(text)) if text else ""
+        return str(version_number(text))
     except ValueError as error:
         raise UserError(f"--version: {error}, got '{text}'", code=2) from None
 

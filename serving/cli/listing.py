@@ -51,17 +51,21 @@ def rows(model: dict[str, Any], *, everything: bool) -> Iterator[Row]:
     name = model["name"]
     for v in model["versions"]:
         number = f"{v['version']}{' *' if v['version'] == model['default'] else ''}"
-        reason = "; ".join(filter(None, [_alias_words(model, v["version"]), v["reason"]]))
-        facts = (v["state"], v["provider"], v["threads"], v["batching"], reason, v["max_rows"])
+        why = _why(model, v)
+        facts = (v["state"], v["provider"], v["threads"], v["batching"], why, v["max_rows"])
         yield Row(name, number, *facts)
     on_disk = model["unloaded"] if everything else ()
     for v in on_disk:
-        yield Row(name, str(v["version"]), "on disk", None, None, None, v["reason"])
+        yield Row(name, str(v["version"]), "on disk", None, None, None, _why(model, v))
     words = model_words(model)
     if on_disk and _is_said_of_each(model, words):
         return
     if words or not model["versions"]:
         yield Row(name, None, None, None, None, None, words)
+
+
+def _why(model: dict[str, Any], version: dict[str, Any]) -> str:
+    return "; ".join(filter(None, [_alias_words(model, version["version"]), version["reason"]]))
 
 
 def _alias_words(model: dict[str, Any], version: int) -> str:

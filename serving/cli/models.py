@@ -12,7 +12,7 @@ import typer
 from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.model_list import COMMAND, ListsByDefault, list_models
-from serving.cli.output import UserError, print_json, print_line, print_table
+from serving.cli.output import UserError, clean, print_json, print_line, print_table
 from serving.cli.status import alias_lines, default_words, status_lines, when
 
 NOT_YET = 3
@@ -160,7 +160,7 @@ def status(
         print_json(model)
         return
     for line in status_lines(model):
-        print_line(_clean(line))
+        print_line(clean(line))
 
 
 @app.command()
@@ -181,7 +181,7 @@ def history(
 
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**63):
-        raise UserError(f"a version is a positive integer, got '{_clean(text)}'", code=2)
+        raise UserError(f"a version is a positive integer, got '{clean(text)}'", code=2)
     return int(text)
 
 
@@ -190,18 +190,14 @@ def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> No
     if as_json:
         print_json(answer)
     elif not answer["done"]:
-        print_line(f"{_clean(name)}: under way; 'serving models status' shows how far it is")
+        print_line(f"{clean(name)}: under way; 'serving models status' shows how far it is")
     else:
         known = answer["model"]
         words = default_words(known) if known else "no version of it is left"
-        print_line(f"{_clean(name)}: done; {words}")
+        print_line(f"{clean(name)}: done; {words}")
         for line in alias_lines(known or {}):
-            print_line(f"  {_clean(line)}")
+            print_line(f"  {clean(line)}")
         if known and known["reason"]:
-            print_line(f"  {_clean(known['reason'])}")
+            print_line(f"  {clean(known['reason'])}")
     if not answer["done"] and not no_wait:
         raise typer.Exit(NOT_YET)
-
-
-def _clean(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

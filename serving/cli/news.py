@@ -110,7 +110,7 @@ def _ready_words(version: VersionView) -> str:
 def _says_more(view: ModelView) -> bool:
     """Whether the model's own reason is news beside what its versions say."""
     states = {version.state for version in view.versions}
-    if not view.reason or view.reason == Absence.NOBODY_ASKED or states & PENDING:
+    if not view.reason or view.absence is Absence.NOBODY_ASKED or states & PENDING:
         return False
     return view.default is not None or State.FAILED not in states
 

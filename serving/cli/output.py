@@ -17,7 +17,8 @@ class UserError(Exception):
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
-        self.lines = message.splitlines() or [""]
+        # At nothing else that ends lines: of names it may be a part.
+        self.lines = message.split("\n")
         self.code = code
 
 
@@ -75,5 +76,9 @@ def cell(value: Any) -> str:
         return "-"
     if isinstance(value, (tuple, list)):
         return ", ".join(str(item) for item in value) or "-"
-    text = str(value)
+    return clean(str(value))
+
+
+def clean(text: str) -> str:
+    """In one line, without what a terminal would obey or not show."""
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

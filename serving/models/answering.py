@@ -110,7 +110,9 @@ class Answering:
 
     def _tell(self, target: ModelTarget, choice: Choice, slots: Sequence[Slot]) -> None:
         model, default = target.model, choice.plan.default
-        self._tell_held(target, choice.versions - choice.coming, default)
+        # What is there for its aliases only would take over from nobody anyway.
+        beside = choice.beside - {default}
+        self._tell_held(target, choice.versions - choice.coming - beside, default)
         held = held_by_pin(target, default)
         self._pins.tell(model, default if default == target.pinned else None, held)
         ready = {slot.version for slot in slots if slot.state is State.READY}

@@ -266,7 +266,8 @@ class Reconciler:
             default=self.answering.default(model),
             previous=current.previous,
             found=self._is_there(model),
-            overridden=bool(current.out or current.versions or current.whole is not None),
+            overridden=current.whole is not None
+            or any((current.out, current.versions, current.aliases)),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )

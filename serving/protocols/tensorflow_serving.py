@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from serving.errors import ErrorCode, ServingError
 from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
-from serving.models.views import ModelView, VersionView
-from serving.protocols.views import Directory, find_alias, find_model, find_version, shown
+from serving.models.views import VersionView
+from serving.protocols.views import Directory, find_model, find_version, shown
 from serving.signature import Tensor
 from serving.wire import tf_messages, tfs_messages
 
@@ -84,25 +84,27 @@ class ModelSpec:
 
     def find(self, directory: Directory) -> VersionView:
         """The READY version that would answer. Raises ServingError."""
-        view = self._view(directory)
-        if self.label is not None:
-            return find_alias(view, self.label) or _unknown_label(self.label)
-        if self.version is not None and self.version < 1:
-            raise self._not_found("a version is a positive integer")
+        named = self.by_number(directory)
         try:
-            return find_version(view, self.version)
+            view = find_model(directory, self.name)
+            if named.version is not None and named.version < 1:
+                raise ServingError(ErrorCode.NOT_FOUND, "a version is a positive integer")
+            return find_version(view, named.version)
         except ServingError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
-            raise self._not_found(error.message) from None
+            raise named._not_found(error.message) from None
 
-    def _view(self, directory: Directory) -> ModelView:
-        try:
-            return find_model(directory, self.name)
-        except ServingError as error:
-            if error.code is not ErrorCode.NOT_FOUND:
-                raise
-            raise self._not_found(error.message) from None
+    def by_number(self, directory: Directory) -> ModelSpec:
+        """The same without a label. Raises ServingError BAD_REQUEST where the model has it not,
+        also where there is no such model, as TensorFlow Serving does."""
+        if self.label is None:
+            return self
+        view = directory.view(self.name)
+        number = view.aliases.get(self.label) if view is not None else None
+        if number is None:
+            raise _bad(f"Unrecognized servable version label: {shown(self.label)}")
+        return ModelSpec(self.name, number)
 
     def _not_found(self, why: str) -> ServingError:
         return ServingError(
@@ -196,11 +198,7 @@ def status_of(directory: Directory, spec: ModelSpec) -> Any:
     ServingError."""
     view = directory.view(spec.name)
     known = view.versions if view is not None else ()
-    number = spec.version
-    if spec.label is not None:
-        number = view.aliases.get(spec.label) if view is not None else None
-        if number is None:
-            _unknown_label(spec.label)
+    number = spec.by_number(directory).version
     if number is None:
         chosen = list(listed(known))
         missing = f"Could not find any versions of model {shown(spec.name)}"
@@ -235,10 +233,6 @@ def _status(version: VersionView) -> Any:
         message.status.error_code = _UNKNOWN
         message.status.error_message = version.reason or "could not be loaded"
     return message
-
-
-def _unknown_label(label: str) -> NoReturn:
-    raise _bad(f"Unrecognized servable version label: {shown(label)}")
 
 
 def _bad(words: str) -> ServingError:

@@ -66,15 +66,6 @@ def find_version(view: ModelView, number: int | None) -> VersionView:
     raise ServingError(ErrorCode.NOT_FOUND, words)
 
 
-def find_alias(view: ModelView, alias: str) -> VersionView | None:
-    """The READY version that answers to ``alias``, None where the model has no such one.
-
-    Raises ServingError as ``find_version`` where it can't answer.
-    """
-    number = view.aliases.get(alias)
-    return None if number is None else find_version(view, number)
-
-
 def ready_versions(view: ModelView) -> tuple[VersionView, ...]:
     return tuple(version for version in view.versions if version.state is State.READY)
 
@@ -95,10 +86,23 @@ def parse_version(text: str) -> int | None:
 
 
 def named_version(directory: Directory, name: str, text: str) -> int | None:
-    """As ``parse_version``, and by an alias of the model's, as gRPC's inference takes versions."""
+    """The number that ``text`` stands for: a version or an alias of the model ``name``; ``None``
+    where it is empty. Of a model that there is not ``None`` for what could be an alias, so that
+    the model is told of.
+
+    Raises ServingError BAD_REQUEST.
+    """
+    from serving import _core
+
     view = directory.view(name)
-    number = view.aliases.get(text) if view is not None else None
-    return parse_version(text) if number is None else number
+    if view is not None:
+        number = view.aliases.get(text)
+        return parse_version(text) if number is None else number
+    try:
+        _core.check_alias(text)
+    except ValueError:
+        return parse_version(text)
+    return None
 
 
 def decode_name(raw: str) -> str:

@@ -7,7 +7,7 @@ keeps what the plan keeps, and whoever publishes routes looks nothing up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _NONE: frozenset[int] = frozenset()
 _NONE_FIXED: frozenset[str] = frozenset()
@@ -66,11 +66,18 @@ def decide(
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
     answered last."""
     keep = _kept(standing, held, wanted, pinned, answered)
-    # What is there for its alias only takes over from nobody.
+    aliases_now = _named(standing, aliases)
+    named = frozenset((*aliases.wanted.values(), *aliases_now.values()))
     chosen = standing.there & (wanted | keep)
-    default = _default(standing, held, chosen, pinned, answered)
-    named = _named(standing, aliases)
-    return Plan(default, keep, named, frozenset((*aliases.wanted.values(), *named.values())))
+    able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
+    default = _default(able, held, chosen, pinned, answered)
+    return Plan(default, keep, aliases_now, named)
+
+
+def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
+    """What is there for its alias only takes over from nobody, also where it is ready first; it
+    goes on if it answers."""
+    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:

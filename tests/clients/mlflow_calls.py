@@ -39,10 +39,11 @@ def save(folder: Path) -> None:
 ASKED: dict[str, dict[str, Any]] = {
     "tensor": {
         "array": np.array(ROWS, np.float32),
-        "dict": {"X": np.array(ROWS, np.float32)},
+        "integers": np.array([[1, 2, 3]]),
+        "odd numbers": np.array([[np.nan, np.inf, -np.inf]]),
         "other shape": np.array([[1.0, 2.0]], np.float32),
-        "other name": {"Z": np.array(ROWS, np.float32)},
-        "texts": {"X": [["1", "2", "a"]]},
+        "other rank": np.array([1.0, 2.0, 3.0], np.float32),
+        "none": np.zeros((0, 3), np.float32),
     },
     "columns": {
         "frame": FRAME,

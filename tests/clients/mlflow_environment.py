@@ -30,7 +30,9 @@ def python() -> Path:
 
 # MLflow without its tracking server, and what scoring ONNX models takes: a quarter of the whole.
 SCORING = "mlflow-skinny==3.17.2"
-_SCORING_NEEDS = (SCORING, "fastapi", "onnx", "onnxruntime", "pandas", "pyarrow", "uvicorn")
+_SCORING_NEEDS = (
+    *(SCORING, "fastapi", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "uvicorn"),
+)
 
 
 def scoring_python() -> Path:

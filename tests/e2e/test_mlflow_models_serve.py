@@ -132,7 +132,7 @@ def test_mlflows_client_gets_from_us_what_it_gets_from_mlflow(
             # FP32 is printed here by its own digits, and there by FP64's.
             _assert_close(ours[name], found)
             answered += 1
-    assert answered >= 3
+    assert answered > len(theirs) // 2
 
 
 def _refusal(found: dict[str, Any]) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 from typing import Any
 
 import grpc
@@ -76,12 +77,27 @@ def test_a_label_is_an_alias_that_moves_while_it_is_asked_for(start_gateway, rep
     assert "  aliases: stable is version 1\n" in label(1)
     spec = model_spec("m", "stable")
     assert [one[:2] for one in status(gateway, spec)] == [(1, AVAILABLE)]
-    with ThreadPoolExecutor(4) as pool:
-        asked = predict_request("m", {"X": x}, version="stable")
-        answers = [pool.submit(predict, gateway, asked) for _ in range(40)]
+    asked = predict_request("m", {"X": x}, version="stable")
+    begun, moved = Barrier(3), Event()
+
+    def ask() -> list[int]:
+        """From before the move until after it."""
+        with channel(gateway) as one:
+            call = stub(one, "Predict")
+            numbers = [call(asked, timeout=20).model_spec.version.value]
+            begun.wait(20)
+            while not moved.is_set():
+                numbers.append(call(asked, timeout=20).model_spec.version.value)
+            return [*numbers, call(asked, timeout=20).model_spec.version.value]
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(ask) for _ in range(2)]
+        begun.wait(20)
         label(2)
-        numbers = [answer.result().model_spec.version.value for answer in answers]
-    assert set(numbers) <= {1, 2}
+        moved.set()
+        for answer in answers:
+            numbers = answer.result()
+            assert (numbers, set(numbers)) == (sorted(numbers), {1, 2})
     said = predict(gateway, asked)
     assert said.model_spec == model_spec("m", 2, "serving_default")
     np.testing.assert_array_equal(array_of(said.outputs["Y"]), x * 2)

@@ -264,6 +264,22 @@ def test_changes_from_pages_of_elsewhere_are_refused(start_gateway, repository) 
         assert answer.status == 403
 
 
+def test_fault_63_any_name_is_for_pages_and_not_for_control(start_gateway, repository) -> None:
+    settings = {"model_control": "both", "http.allowed_hosts": "*"}
+    gateway = start_gateway(repository, settings)
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    page = {**rebound, "Sec-Fetch-Site": "same-origin"}
+    for port, path in (
+        (gateway.admin_port, "/api/v1/models/m/unload"),
+        (gateway.http_port, "/v2/repository/models/m/unload"),
+    ):
+        answer = gateway.get(path, b"{}", "POST", page, port)
+        assert (answer.status, "http.allowed_hosts" in answer.json()["error"]) == (403, True), path
+    assert gateway.get("/docs", headers=rebound).status == 200
+    (said,) = gateway.events("control_names_ignored")
+    assert said["names"] == ["*"]
+
+
 # From other sites
 
 

@@ -119,11 +119,13 @@ pub struct Error {
     pub retry_after: Option<Duration>,
     /// The original, for the log only.
     pub detail: Option<String>,
+    /// The version that the request's alias led to, where that is what is missing.
+    pub led_to: Option<u64>,
 }
 
 impl Error {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Error { code, message: message.into(), retry_after: None, detail: None }
+        Error { code, message: message.into(), retry_after: None, detail: None, led_to: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {

@@ -27,6 +27,11 @@ _RANK = {
     )
 }
 
+# Aliases of a version, and versions with aliases, that a reason names.
+_MOST_NAMED = 4
+# The model is out as a whole, and with it what its aliases name.
+_MEANT = (Absence.BY_COMMAND, Absence.NOBODY_ASKED)
+
 
 class Loaded(Protocol):
     """What the loader hands over: a version that may serve."""
@@ -80,18 +85,21 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions = [_held_back(view, facts) for view in versions]
     unready = _unready_words(versions, facts)
     absence = None if unready else _absence(facts)
-    reason, own = _reasons(versions, facts, unready, absence or facts.error)
+    aliases = "" if absence in _MEANT else _joined(_alias_words(target, versions))
+    route_reason, own = _reasons(versions, facts, unready, absence or facts.error)
+    reason = _joined([route_reason, aliases])
     rest = unloaded(target, {view.number for view in versions})
     return ModelView(
         name=target.model,
         versions=tuple(versions),
-        route=route_of(versions, facts.default, reason, rest, target.aliases.now),
+        # Clients are told of no aliases but the one that they asked by.
+        route=route_of(versions, facts.default, route_reason, rest, target.aliases.now),
         reason=reason,
         pinned=target.pinned,
         previous=facts.previous,
         held_out=facts.held_out,
         unloaded=rest,
-        own_reason=own,
+        own_reason=_joined([own, aliases]),
         answered=target.answered,
         absence=absence,
     )
@@ -107,7 +115,6 @@ def _reasons(
         first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
-        *_alias_words(target, versions),
     ]
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]
@@ -136,15 +143,30 @@ def _pin_words(facts: ModelFacts, versions: Sequence[VersionView]) -> str:
 
 
 def _alias_words(target: ModelTarget, versions: Sequence[VersionView]) -> Iterator[str]:
-    """Of the aliases whose versions can't answer."""
+    """Of the aliases whose versions can't answer, by version."""
     ready = {version.number for version in versions if version.state is State.READY}
+    found: dict[tuple[int, int], list[str]] = {}
     for alias, number in sorted(target.aliases.wanted.items()):
-        if number in ready:
-            continue
+        if number not in ready:
+            now = target.aliases.now.get(alias, number)
+            found.setdefault((number, now), []).append(f"'{alias}'")
+    told = sorted(found.items(), reverse=True)
+    for (number, now), aliases in told[:_MOST_NAMED]:
         state = _state_words(target, versions, number)
-        now = target.aliases.now.get(alias, number)
-        who = f"version {now} answers to it until it is" if now != number else "nothing answers"
-        yield f"alias '{alias}' names version {number}, which is not ready ({state}); {who}"
+        them = "it" if len(aliases) == 1 else "them"
+        stays = f"version {now} answers to {them} until it is"
+        who = stays if now != number else "nothing answers"
+        yield f"{_named(aliases)} version {number}, which is not ready ({state}); {who}"
+    if more := sum(len(aliases) for _, aliases in told[_MOST_NAMED:]):
+        yield f"{more} more alias{'es' if more > 1 else ''} name other versions that are not ready"
+
+
+def _named(aliases: Sequence[str]) -> str:
+    if len(aliases) == 1:
+        return f"alias {aliases[0]} names"
+    more = len(aliases) - _MOST_NAMED
+    words = ", ".join(aliases[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"aliases {words} name"
 
 
 def _state_words(target: ModelTarget, versions: Sequence[VersionView], number: int) -> str:

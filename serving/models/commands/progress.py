@@ -24,6 +24,9 @@ from serving.models.desired.on_disk import numbers
 from serving.models.desired.overrides import MOST_ALIASES
 from serving.models.state import Slot, State
 
+# Aliases that an error names.
+_MOST_NAMED = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -103,16 +106,16 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
 
 def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
     """An alias names only what answers: whoever asks by it is answered at once."""
-    if not (facts.found or facts.slots or facts.overridden):
-        return _not_found(facts, None)
     aliases, shown = facts.target.aliases.wanted, command.alias
     if shown in facts.target.aliases.fixed:
         words = f"the model config list says what '{shown}' of model '{facts.model}' names"
         return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+    if command.version is None and shown in aliases:
+        return None
+    if not (facts.found or facts.slots or facts.overridden):
+        return _not_found(facts, None)
     if command.version is None:
-        if shown in aliases:
-            return None
-        known = f"; its aliases: {', '.join(sorted(aliases))}" if aliases else ""
+        known = f"; its aliases: {_few(sorted(aliases))}" if aliases else ""
         words = f"model '{facts.model}' has no alias '{shown}'{known}"
         return Outcome(ErrorCode.NOT_FOUND, words, facts.default)
     if not facts.is_loaded(command.version):
@@ -123,16 +126,29 @@ def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
     return None
 
 
+def _few(aliases: Sequence[str]) -> str:
+    more = len(aliases) - _MOST_NAMED
+    return ", ".join(aliases[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _not_available(version: int, facts: Facts) -> Outcome:
     """TensorFlow Serving's words; its clients look for them."""
-    cure = "in no model directory"
-    if facts.has(version):
-        cure = f"to load it: {advice.load(facts.model, version)}"
     words = (
         f"Request to assign label to version {version} of model {facts.model}, which is not"
-        f" currently available for inference ({cure})"
+        f" currently available for inference ({_why_not_available(version, facts)})"
     )
     return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+
+
+def _why_not_available(version: int, facts: Facts) -> str:
+    """The state that it is in, with its reason; how to load it only where it isn't."""
+    mine = [slot for slot in facts.slots if slot.version == version and not slot.leaving]
+    if mine:
+        newest = max(mine, key=lambda slot: slot.id)
+        return f"it is {newest.state.lower()}{f': {newest.reason}' if newest.reason else ''}"
+    if not facts.has(version):
+        return "in no model directory"
+    return f"to load it: {advice.load(facts.model, version)}"
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
@@ -215,11 +231,12 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_default(facts.target.pinned, facts)
 
 
-def _of_load(command: LoadModel, facts: Facts) -> Outcome | None:
+def _of_load(command: LoadModel, facts: Facts, *, beside: bool = False) -> Outcome | None:
+    """``beside``: what is there for its aliases only is waited for, too."""
     target = facts.target
     if target.unknown:
         return _missing(facts, command.version)
-    targets = _aimed_at(command, facts)
+    targets = _aimed_at(command, facts, beside=beside)
     if not targets:
         return _nothing_to_load(facts)
     return _of_candidates(targets, facts)
@@ -238,14 +255,16 @@ def _of_candidates(targets: Sequence[Candidate], facts: Facts) -> Outcome | None
     return _load_ended(facts, failures)
 
 
-def _aimed_at(command: LoadModel, facts: Facts) -> Sequence[Candidate]:
+def _aimed_at(command: LoadModel, facts: Facts, *, beside: bool) -> Sequence[Candidate]:
     """The versions that are to be loaded, and those that would be if all their files were there
     (a folder that holds none is no version yet)."""
     target = facts.target
     if command.version is not None:
         return [candidate for candidate in target.versions if candidate.version == command.version]
-    wanting = [one for one in choosing.desired_if_whole(target) if not one.whole and one.key.files]
-    now = choosing.desired(target, facts.slots)
+    whole = choosing.desired_if_whole(target, beside=beside)
+    wanting = [one for one in whole if not one.whole and one.key.files]
+    desired = choosing.desired if beside else choosing.desired_for_all
+    now = desired(target, facts.slots)
     return [*wanting, *(candidate for candidate in now if candidate not in wanting)]
 
 
@@ -316,7 +335,7 @@ def _of_alias(command: SetAlias, facts: Facts) -> Outcome | None:
 
 
 def _of_list(model: str, facts: Facts) -> Outcome | None:
-    outcome = _of_load(LoadModel(model), facts)
+    outcome = _of_load(LoadModel(model), facts, beside=True)
     if outcome is None or not outcome.ok:
         return outcome
     labels = {alias: facts.target.aliases.wanted[alias] for alias in facts.target.aliases.fixed}

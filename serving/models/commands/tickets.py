@@ -14,7 +14,6 @@ from serving.models.commands.command import (
     LoadModel,
     Outcome,
     Rollback,
-    SetAlias,
     SetDefault,
     Ticket,
     UnloadModel,
@@ -129,10 +128,16 @@ class Tickets:
             return [*self._taken, *self._waiting]
 
     def close(self) -> None:
-        """End every ticket, and refuse the commands that still come."""
+        """As ``refuse``; what was not begun is not carried out."""
+        with self._lock:
+            self._waiting, self._taken = [], ()
+        self.refuse()
+
+    def refuse(self) -> None:
+        """End every ticket, and refuse the commands that still come; what was given is carried
+        out all the same."""
         with self._lock:
             self._closed = True
-            self._waiting, self._taken = [], ()
             left = self._all()
         for ticket in left:
             ticket.end(_STOPPING)
@@ -159,6 +164,5 @@ def covers(newer: Command, older: Command) -> bool:
     if isinstance(newer, loading) and isinstance(older, loading):
         plain = not isinstance(older, LoadModel) or older.override is None
         return newer.version is None or (newer.version == older.version and plain)
-    if isinstance(newer, SetAlias):
-        return isinstance(older, SetAlias) and newer.alias == older.alias
+    # An alias's newer command may be refused, and undo nothing.
     return isinstance(newer, SetDefault) and isinstance(older, SetDefault | Rollback)

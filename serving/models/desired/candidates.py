@@ -52,7 +52,8 @@ class ModelTarget:
     because of the disk.
 
     ``wanted``: the version policy chooses among the versions; else only ``extra`` counts,
-    versions that were asked for by number. ``out``: unloaded by command. ``pinned`` answers
+    versions that were asked for by number, and ``beside``, that go on for their aliases.
+    ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
     ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list.
@@ -64,6 +65,7 @@ class ModelTarget:
     unknown: bool = False
     wanted: bool = True
     extra: frozenset[int] = frozenset()
+    beside: frozenset[int] = frozenset()
     out: frozenset[int] = frozenset()
     pinned: int | None = None
     kept: int | None = None
@@ -74,7 +76,8 @@ class ModelTarget:
 
     def dismissed(self, version: int) -> bool:
         """Whether a command ended the version: it goes even if nothing else can answer."""
-        return version in self.out or not (self.wanted or version in self.extra)
+        asked = self.wanted or version in self.extra or version in self.beside
+        return version in self.out or not asked
 
     def of(self, version: int) -> Candidate | None:
         return next(

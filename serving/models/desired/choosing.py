@@ -33,6 +33,11 @@ class Choice:
     def versions(self) -> frozenset[int]:
         return frozenset(candidate.version for candidate in self.desired)
 
+    @property
+    def for_all(self) -> tuple[Candidate, ...]:
+        """``desired`` without ``beside``."""
+        return tuple(one for one in self.desired if one.version not in self.beside)
+
 
 def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
     """The versions that should be loaded: the pinned one, then the newest first.
@@ -46,11 +51,18 @@ def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]
     return choose(target, by_version(slots)).desired
 
 
-def desired_if_whole(target: ModelTarget) -> tuple[Candidate, ...]:
-    """What would be desired if all on disk were whole and nothing had failed."""
+def desired_for_all(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
+    """Of these the ones that are not there for their aliases only."""
+    return choose(target, by_version(slots)).for_all
+
+
+def desired_if_whole(target: ModelTarget, *, beside: bool = True) -> tuple[Candidate, ...]:
+    """What would be desired if all on disk were whole and nothing had failed; ``beside``: what
+    would be there for its aliases only, too."""
     notes = {candidate.version: candidate for candidate in target.versions}
     whole = tuple(replace(candidate, whole=not candidate.gone) for candidate in target.versions)
-    chosen = choose(replace(target, versions=whole), {}).desired
+    choice = choose(replace(target, versions=whole), {})
+    chosen = choice.desired if beside else choice.for_all
     return tuple(notes[candidate.version] for candidate in chosen)
 
 

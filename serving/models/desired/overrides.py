@@ -36,7 +36,8 @@ class Overrides:
     by number. ``out``: unloaded by number, with the fingerprint of the files that are held out,
     "" for any. ``pin``: answers unnamed requests. ``answered``: the last version that did,
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
-    ``aliases``: other names for versions, at most ``MOST_ALIASES``.
+    ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``beside``: versions that go
+    on for these alone, since another one was unloaded by number in ``explicit``.
     """
 
     whole: bool | None = None
@@ -47,6 +48,12 @@ class Overrides:
     previous: int | None = None
     kept_until: float = 0.0
     aliases: Mapping[str, int] = field(default_factory=dict)
+    beside: frozenset[int] = frozenset()
+
+    @property
+    def by_number(self) -> frozenset[int]:
+        """The versions that are loaded also where the model is not."""
+        return self.versions | (self.beside & frozenset(self.aliases.values()))
 
 
 NOTHING = Overrides()
@@ -69,7 +76,9 @@ def held_out(current: Overrides, disk: Mapping[int, str]) -> frozenset[int]:
 
 def load(current: Overrides, version: int | None) -> Overrides:
     if version is None:
-        return replace(current, whole=True, versions=frozenset(), out=frozenset())
+        return replace(
+            current, whole=True, versions=frozenset(), out=frozenset(), beside=frozenset()
+        )
     return replace(current, versions=current.versions | {version}, out=_without(current, version))
 
 
@@ -79,16 +88,21 @@ def unload(
     mode: Mode,
     disk: Mapping[int, str],
     chosen: frozenset[int] = frozenset(),
+    beside: frozenset[int] = frozenset(),
 ) -> Overrides:
     """``disk``: version -> fingerprint, of all that is on disk or loaded; ``chosen``: the
-    versions desired now, which in ``explicit`` go on alone."""
+    versions desired now, and ``beside``: those that aliases name, which in ``explicit`` go on
+    alone."""
     if version is None:
         if mode == "poll":
             return replace(current, whole=None, versions=frozenset(), out=frozenset(disk.items()))
-        return replace(current, whole=False, versions=frozenset(), out=frozenset())
+        return replace(
+            current, whole=False, versions=frozenset(), out=frozenset(), beside=frozenset()
+        )
     if mode == "explicit":
         rest = (current.versions | chosen) - {version}
-        return replace(current, whole=False, versions=rest, out=frozenset())
+        others = (current.beside | beside) - rest - {version}
+        return replace(current, whole=False, versions=rest, out=frozenset(), beside=others)
     files = disk.get(version, "") if mode == "poll" else ""
     return replace(
         current,
@@ -99,7 +113,7 @@ def unload(
 
 def follow(current: Overrides) -> Overrides:
     """As the model config list says: no command loaded or unloaded it."""
-    return replace(current, whole=None, versions=frozenset(), out=frozenset())
+    return replace(current, whole=None, versions=frozenset(), out=frozenset(), beside=frozenset())
 
 
 def pin(current: Overrides, version: int | None, wanted: bool) -> Overrides:
@@ -111,12 +125,13 @@ def pin(current: Overrides, version: int | None, wanted: bool) -> Overrides:
 
 
 def alias(current: Overrides, name: str, version: int | None, wanted: bool) -> Overrides:
-    """``name`` stands for ``version`` from now on, which is loaded as with a pin; None: for
-    none."""
+    """``name`` stands for ``version`` from now on, which is loaded for it also where the model is
+    not ``wanted``; None: for none."""
     others = {other: number for other, number in current.aliases.items() if other != name}
     if version is None:
         return replace(current, aliases=others)
-    return _taken_in(replace(current, aliases={**others, name: version}), version, wanted)
+    named = replace(current, aliases={**others, name: version})
+    return _taken_in(named, version, wanted or version in current.beside)
 
 
 def _taken_in(current: Overrides, version: int, wanted: bool) -> Overrides:

@@ -164,7 +164,7 @@ def _why_added(
 def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator[Action]:
     """Load new before dropping old: a READY slot leaves when another does its work."""
     wanted = {candidate.version: candidate for candidate in choice.desired}
-    chosen = [one for one in choice.desired if one.version not in choice.beside]
+    chosen = choice.for_all
     best = {v: _best(same, wanted.get(v)) for v, same in slots.items()}
     serving = {
         v

@@ -137,7 +137,7 @@ class DesiredState:
         """Whether a command unloaded the model, and nothing of it was asked for since."""
         current = self.overrides_of(target.model)
         if current.whole is False:
-            return not current.versions
+            return not current.versions and not target.beside
         return bool(current.out) and all(
             target.dismissed(candidate.version) for candidate in target.versions
         )
@@ -188,6 +188,7 @@ class DesiredState:
         was may be there all the same. ``now``: epoch seconds."""
         current = self.overrides_of(model)
         seen = self._seen.get(model) or _Seen(unknown=unseen)
+        aliases = _aliases(current, seen.listed)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
@@ -196,13 +197,14 @@ class DesiredState:
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
+            beside=frozenset() if seen.withdrawn else current.beside & aliases.versions,
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
             pinned=current.pin,
             kept=current.previous if keeps else None,
             answered=current.answered,
-            aliases=_aliases(current, seen.listed),
+            aliases=aliases,
             withdrawn=seen.withdrawn,
         )
 
@@ -219,7 +221,7 @@ class DesiredState:
             versions = merged(
                 taken.versions, {candidate.version: candidate for candidate in versions}
             )
-        if not self.is_wanted(model) and not self.overrides_of(model).versions:
+        if not self.is_wanted(model) and not self.overrides_of(model).by_number:
             self._taken.pop(model, None)
         elif known is not None and (taken is not None or (found and found.config_settled)):
             self._taken[model] = _Taken(known, versions)
@@ -318,14 +320,15 @@ class DesiredState:
         model, version = command.model, command.version
         loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
         disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
-        chosen = frozenset(candidate.version for candidate in choosing.desired(target, slots))
+        choice = choosing.choose(target, choosing.by_version(slots))
         if version is None:
             self._exact.pop(model, None)
             self._replacements.pop(model, None)
             self._taken.pop(model, None)
         else:
             self._put_exact(model, self._exact.get(model, frozenset()) - {version})
-        return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen)
+        chosen, beside = choice.versions - choice.beside, choice.versions & choice.beside
+        return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen, beside)
 
     def note_answer(self, model: str, version: int, now: float) -> bool:
         """``version`` answers unnamed requests; whether that is news. ``now``: epoch seconds."""

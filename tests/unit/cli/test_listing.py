@@ -22,7 +22,7 @@ LONG = "the model file is corrupt or truncated: it is not an ONNX protobuf, and 
 def listed() -> list[dict[str, Any]]:
     pinned = replace(
         model("digits", version(2, queue=Line(), max_rows=64), version(3, queue=Line())),
-        route=Route(2, aliases={"champion": 2, "stable": 2, "next": 4}),
+        route=Route(2, aliases={"champion": 2, "stable": 2, "next": 4, "former": 1}),
         pinned=2,
         unloaded=(UnloadedVersion(1, WHY),),
     )
@@ -49,7 +49,7 @@ def test_what_is_only_on_disk_is_listed_when_asked_for() -> None:
     assert "on disk" not in "\n".join(lines(80))
     shown = lines(80, everything=True)
     assert ["1", "on", "disk"] in [line.split() for line in shown]
-    assert f"    {WHY}" in shown
+    assert f"    alias former; {WHY}" in shown
 
 
 def test_every_cell_of_a_pipes_line_is_filled_and_no_reason_is_said_twice(

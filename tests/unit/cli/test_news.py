@@ -62,7 +62,9 @@ def test_another_answer_and_what_is_held_back_are_told() -> None:
 
 def test_a_model_that_cannot_be_made_out_is_told_and_one_that_nobody_asked_for_is_not() -> None:
     words = "'v1' is no version's name: rename it to 1"
-    views = (model("a", reason=words), absent("b", Absence.NOBODY_ASKED))
+    asleep = absent("b", Absence.NOBODY_ASKED)
+    pinned = replace(asleep, name="c", reason=f"{asleep.reason}; version 1 is pinned")
+    views = (model("a", reason=words), asleep, pinned)
     assert texts(News(), *views) == [f"a: {words}"]
     assert failed(views) == ["a"]
 

@@ -7,7 +7,8 @@ import io
 
 import pytest
 
-from serving.cli.output import styled
+import serving.cli
+from serving.cli.output import UserError, clean, styled
 
 
 class HungUp(io.StringIO):
@@ -37,3 +38,21 @@ def test_who_wants_no_colour_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     assert styled("a line", "green") == "a line"
+
+
+def test_what_a_server_says_makes_no_line_of_its_own_and_moves_no_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "no alias 'a'; its aliases: b\u2028serving: done\u202e, c\x1b[2J, d\x85e"
+
+    def refuse() -> None:
+        raise UserError(f"first\n{said}")
+
+    monkeypatch.setattr(serving.cli, "app", refuse)
+    monkeypatch.setattr("serving.cli.standard_streams.prepare", lambda: None)
+    monkeypatch.setattr("serving.cli.inherited.put_right", lambda: None)
+    with pytest.raises(SystemExit):
+        serving.cli.main()
+    told = capsys.readouterr().err
+    assert told.splitlines() == ["serving: first", f"serving: {clean(said)}"]
+    assert told.replace("\n", "").isprintable()

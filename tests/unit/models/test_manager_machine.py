@@ -31,6 +31,7 @@ from serving.models.commands.command import (
     UnloadModel,
     subject,
 )
+from serving.models.desired.choosing import by_version, choose
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
@@ -138,7 +139,8 @@ class ManagerMachine(RuleBasedStateMachine):
 
     @initialize(mode=st.sampled_from(("poll", "explicit", "both")), loads=st.integers(1, 2))
     def begin(self, mode: str, loads: int) -> None:
-        # Most that can go wrong needs several versions: not every run must find them first.
+        # Most that can go wrong needs several versions, and some an alias: not every run must
+        # find them first.
         self.source.models["a"] = {number: (self.fresh(), True) for number in (1, 2, 3)}
         self.source.configs["a"] = ModelConfig(version_policy=VersionPolicy("all"))
         self.settings = Settings(
@@ -149,6 +151,9 @@ class ManagerMachine(RuleBasedStateMachine):
         )
         self.start()
         self.every_thread_ends()
+        for alias, version in (("x", 2), ("y", 1)):
+            self.give(SetAlias("a", alias, version))
+        self.tick()
 
     def start(self) -> None:
         self.published: tuple[Any, ...] = ()
@@ -157,6 +162,10 @@ class ManagerMachine(RuleBasedStateMachine):
         self.served: set[str] = set()
         # Models that a command took a version of since they were last loaded whole.
         self.dismissed: set[str] = set()
+        # Models that an unload was given of which may just have been carried out.
+        self.unloading: set[str] = set()
+        # Versions that answered, and had an alias, when that was looked at last.
+        self.named: set[tuple[str, int]] = set()
         # Models that were ever taken out of the list.
         self.taken_out = set(self.source.withdrawn)
         self.manager = SteppedManager(
@@ -340,6 +349,7 @@ class ManagerMachine(RuleBasedStateMachine):
         self.tickets.append(self.manager.command(command))
         if isinstance(command, UnloadModel):
             self.dismissed.add(command.model)
+            self.unloading.add(command.model)
 
     @rule(damaged=st.booleans())
     def restart(self, damaged: bool) -> None:
@@ -383,18 +393,34 @@ class ManagerMachine(RuleBasedStateMachine):
             if view.pinned in ready:
                 assert view.default == view.pinned
             pending = any(v.state in PENDING for v in view.versions)
-            # At a start what is held back waits for what is not.
-            assert (view.default is None) == (not ready) or pending
+            # At a start what is held back waits for what is not; what is there for its alias only
+            # answers only where there is nothing else.
+            able = view.default is not None or self.able(view.name, ready)
+            assert (view.default is None) == (not able) or pending
             assert view.default is None or view.default in ready
 
+    def able(self, model: str, ready: set[int]) -> set[int]:
+        target = self.manager._reconciler._target_of(model)
+        choice = choose(target, by_version(self.manager._slots.of(model)))
+        return ready - choice.beside if choice.for_all else ready
+
     @invariant()
-    def what_an_alias_names_stays_loaded_unless_a_command_or_the_disk_takes_it(self) -> None:
+    def what_an_alias_names_stays_ready_unless_a_command_or_the_disk_takes_it(self) -> None:
+        before, self.named = self.named, set()
         for view in self.published:
             target = self.manager._reconciler._target_of(view.name)
             ready = {v.number for v in view.versions if v.state is State.READY}
             for alias, version in view.aliases.items():
                 wanted = target.aliases.wanted[alias]
                 assert version == wanted or version in ready
+            named = {(view.name, version) for version in target.aliases.wanted.values()}
+            for _, version in () if view.name in self.unloading else before & named:
+                candidate = target.of(version)
+                if candidate is not None and candidate.whole and not target.dismissed(version):
+                    assert version in ready
+            self.named |= {one for one in named if one[1] in ready}
+        waiting = self.manager._tickets.waiting()
+        self.unloading &= {order.command.model for order in waiting}
 
     @invariant()
     def the_history_and_the_loads_at_once_are_bounded(self) -> None:

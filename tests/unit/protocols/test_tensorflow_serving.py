@@ -31,7 +31,7 @@ MODELS = Models(
     model("m", version(1), version(2), failed(3, "it is broken")),
     model("n", version(7, signature=SCALED)),
     model("none"),
-    replace(LABELLED, route=replace(LABELLED.route, aliases={"stable": 1, "next": 3})),
+    replace(LABELLED, route=replace(LABELLED.route, aliases={"stable": 1, "next": 3, "gone": 9})),
 )
 
 
@@ -184,6 +184,8 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         (status(name="m", number=-1), ErrorCode.NOT_FOUND, "Could not find version -1 of model m"),
         (status(name=""), ErrorCode.BAD_REQUEST, "ModelSpec has no name specified."),
         (status(name="m", label="a"), ErrorCode.BAD_REQUEST, "servable version label: a"),
+        (status(name="x", label="a"), ErrorCode.BAD_REQUEST, "servable version label: a"),
+        (status(name="labelled", label="gone"), ErrorCode.NOT_FOUND, "find version 9 of model lab"),
         (metadata(name="m"), ErrorCode.BAD_REQUEST, "at least one metadata_field"),
         (metadata("graph", name="m"), ErrorCode.BAD_REQUEST, "field graph is not supported"),
         (metadata("signature_def", name="x"), ErrorCode.NOT_FOUND, "for request: Latest(x)"),
@@ -199,6 +201,12 @@ def test_a_failed_version_is_listed_until_a_higher_one_answers(
         ),
         (metadata("signature_def", name="m", number=3), ErrorCode.UNAVAILABLE, "it is broken"),
         (metadata("signature_def", name="m", label="a"), ErrorCode.BAD_REQUEST, "label: a"),
+        (metadata("signature_def", name="x", label="a"), ErrorCode.BAD_REQUEST, "label: a"),
+        (
+            metadata("signature_def", name="labelled", label="gone"),
+            ErrorCode.NOT_FOUND,
+            "Servable not found for request: Specific(labelled, 9): Request for unknown model: 'l",
+        ),
         (metadata("signature_def", name="labelled", label="1"), ErrorCode.BAD_REQUEST, "label: 1"),
         (
             metadata("signature_def", name="labelled", label="next"),

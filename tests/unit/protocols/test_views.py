@@ -9,7 +9,14 @@ import pytest
 from serving.errors import ErrorCode, ServingError
 from serving.models.state import State
 from serving.models.views import UnloadedVersion
-from serving.protocols.views import decode_name, find_model, find_version, parse_version, shown
+from serving.protocols.views import (
+    decode_name,
+    find_model,
+    find_version,
+    named_version,
+    parse_version,
+    shown,
+)
 from tests.unit.protocol_views import Models, failed, model, version
 
 
@@ -129,3 +136,15 @@ def test_fault_61_names_that_could_be_paths_are_refused(raw: str) -> None:
 def test_what_an_error_repeats_is_short_and_printable() -> None:
     assert shown("a\nb\x00") == "a\ufffdb\ufffd"
     assert len(shown("x" * 10_000)) < 140
+
+
+def test_a_version_is_named_by_number_or_by_an_alias_of_the_model() -> None:
+    found = model("m", version(1), version(2))
+    models = Models(replace(found, route=replace(found.route, aliases={"stable": 1})))
+    names = {"": None, "2": 2, "stable": 1}
+    assert {text: named_version(models, "m", text) for text in names} == names
+    # The model is what is wrong with it.
+    assert named_version(models, "x", "stable") is None
+    for name, text in (("m", "other"), ("m", "-1"), ("x", "-1"), ("x", "a/b")):
+        with pytest.raises(ServingError, match="version should be an integral value > 0"):
+            named_version(models, name, text)

@@ -145,11 +145,32 @@ def test_an_alias_moves_once_its_new_version_is_ready(
     assert (made.aliases, made.named) == ({"a": answers}, named)
 
 
-def test_what_is_there_for_its_alias_answers_only_where_nothing_else_can() -> None:
-    aliases = Aliases({"a": 9})
-    for ready, answers in (({2, 9}, 2), ({9}, 9), ({1, 9}, 1)):
-        standing = Standing(there=frozenset({2, 9}), ready=frozenset(ready))
-        assert decide(standing, NONE, frozenset({2}), None, 1, aliases).default == answers
+# (ready, wanted, pinned, who answers now) -> who answers; 9 has an alias, 1 is off the disk
+@pytest.mark.parametrize(
+    ("ready", "wanted", "pinned", "answering", "answers"),
+    [
+        ({2, 9}, {2}, None, None, 2),
+        ({1, 9}, {2}, None, None, 1),
+        # Until 2 is ready, also past a pin.
+        ({9}, {2}, None, None, None),
+        ({9}, {2}, 2, None, None),
+        ({9}, {2}, None, 9, 9),
+        ({9}, {2, 9}, None, None, 9),
+        # There is no other.
+        ({9}, {3}, None, None, 9),
+        ({9}, set(), None, None, 9),
+    ],
+)
+def test_what_is_there_for_its_alias_answers_only_where_nothing_else_could(
+    ready: set[int],
+    wanted: set[int],
+    pinned: int | None,
+    answering: int | None,
+    answers: int | None,
+) -> None:
+    standing = Standing(frozenset({2, 9}), NONE, frozenset(ready), answering)
+    made = decide(standing, NONE, frozenset(wanted), pinned, 1, Aliases({"a": 9}))
+    assert made.default == answers
 
 
 SOME = st.frozensets(st.integers(1, 5))
@@ -165,6 +186,7 @@ ONE = st.none() | st.integers(1, 5)
     pinned=ONE,
     previous=ONE,
     answering=ONE,
+    named=ONE,
 )
 def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaited(
     there: frozenset[int],
@@ -175,9 +197,16 @@ def test_whoever_answers_is_ready_and_nobody_does_only_while_something_is_awaite
     pinned: int | None,
     previous: int | None,
     answering: int | None,
+    named: int | None,
 ) -> None:
-    made = decide(Standing(there, coming, ready, answering), held, wanted, pinned, previous)
+    aliases = Aliases({"a": named} if named else {})
+    standing = Standing(there, coming, ready, answering)
+    made = decide(standing, held, wanted, pinned, previous, aliases)
     assert made.keep <= {previous}
+    chosen = wanted | made.keep
+    if there & chosen:
+        # What is there for its alias only is as good as not there.
+        ready -= made.named - chosen - {answering}
     if pinned in ready:
         assert made.default == pinned
     elif made.default is None:

@@ -82,7 +82,7 @@ impl Route {
     ) -> Result<Resolved> {
         if !version.is_empty() {
             let (number, why) = self.named(version)?;
-            let queue = self.versions.get(&number).ok_or_else(|| self.absent(model, number))?;
+            let queue = self.versions.get(&number).ok_or_else(|| self.absent_to(model, number, why))?;
             return Ok(Resolved { queue: queue.clone(), why, draw: drawn });
         }
         let draw = drawn.or_else(|| self.draws().then(|| self.draw(model, key)));
@@ -134,6 +134,12 @@ impl Route {
             ErrorCode::NotFound,
             words::unknown_version(model, version, on_disk.map(|(why, _)| &**why), loaded),
         )
+    }
+
+    /// As `absent`; an alias names no number that the client could know.
+    fn absent_to(&self, model: &str, version: u64, why: Why) -> Error {
+        let led_to = (why == Why::Alias).then_some(version);
+        Error { led_to, ..self.absent(model, version) }
     }
 
     /// Whether it answers requests that name no version.

@@ -3,7 +3,7 @@
 
 use super::draw::Key;
 use super::route::{RETRY, Resolved, Route};
-use super::version::{Reference, parse_version};
+use super::version::{Reference, alias, parse_version};
 use super::words;
 use crate::error::{Error, ErrorCode, Result};
 use std::collections::HashMap;
@@ -101,11 +101,17 @@ impl Table {
         self.route(asked)?.resolve(asked.model, asked.version, key, drawn)
     }
 
-    /// What is no version at all is told first, whichever model it is for.
     pub(super) fn route(&self, asked: Reference<'_>) -> Result<&Route> {
-        match self.get(asked.model) {
-            Some(route) => Ok(route),
-            None => Err(parse_version(asked.version).err().unwrap_or_else(|| self.unknown(asked.model))),
+        self.get(asked.model).ok_or_else(|| self.unrouted(asked))
+    }
+
+    /// What could be no version of any model is told before the model that there is not; nothing is told
+    /// of either while nobody knows the models.
+    fn unrouted(&self, asked: Reference<'_>) -> Error {
+        let impossible = || parse_version(asked.version).err().filter(|_| alias(asked.version).is_err());
+        match impossible() {
+            Some(error) if !self.starting => error,
+            _ => self.unknown(asked.model),
         }
     }
 

@@ -43,13 +43,27 @@ fn what_is_loading_is_unavailable_and_what_is_unknown_is_not_found() {
 }
 
 #[test]
-fn what_is_no_version_is_bad_whatever_there_is() {
-    for routes in [Routes::default(), published(versions(&[1]))] {
-        for (model, version) in [("m", "0"), ("m", "x"), ("nobody", "-1")] {
-            assert_eq!(refused(&routes, model, version).code, ErrorCode::BadRequest, "{version}");
-            let ready = routes.is_ready(asked(model, version));
-            assert_eq!(ready.unwrap_err().code, ErrorCode::BadRequest, "{version}");
-        }
+fn what_could_be_no_version_of_any_model_is_bad_before_the_model_is_unknown() {
+    let routes = published(versions(&[1]));
+    for (model, version) in [("m", "0"), ("m", "x"), ("nobody", "-1"), ("nobody", "1_0"), ("nobody", "a/b")] {
+        assert_eq!(refused(&routes, model, version).code, ErrorCode::BadRequest, "{version}");
+        let ready = routes.is_ready(asked(model, version));
+        assert_eq!(ready.unwrap_err().code, ErrorCode::BadRequest, "{version}");
+    }
+    // It could be an alias of a model that there were.
+    assert_eq!(refused(&routes, "nobody", "stable").code, ErrorCode::NotFound);
+    assert_eq!(routes.is_ready(asked("nobody", "stable")).unwrap_err().code, ErrorCode::NotFound);
+    assert!(refusal(&routes, "nobody", "stable").starts_with("Request for unknown model: 'nobody'"));
+}
+
+/// Else a client would take its alias for a wrong one, and never come back.
+#[test]
+fn while_no_model_is_known_nothing_is_the_clients_fault() {
+    let routes = Routes::default();
+    for version in ["", "1", "stable", "-1"] {
+        let error = refused(&routes, "m", version);
+        assert_eq!((error.code, error.retry_after.is_some()), (ErrorCode::Unavailable, true), "{version}");
+        assert_eq!(routes.is_ready(asked("m", version)).unwrap_err().code, ErrorCode::Unavailable);
     }
 }
 
@@ -106,7 +120,9 @@ fn who_answers_and_why_goes_by_what_is_named() {
         let resolved = routes.resolve(asked("m", version), None).unwrap();
         assert_eq!((resolved.version(), resolved.why, resolved.draw), (number, why, None), "{version}");
     }
-    assert_eq!(refused(&routes, "m", "next").code, ErrorCode::NotFound);
+    let next = refused(&routes, "m", "next");
+    assert_eq!((next.code, next.led_to), (ErrorCode::NotFound, Some(9)));
+    assert_eq!(refused(&routes, "m", "9").led_to, None);
     assert_eq!(refused(&routes, "m", "other").code, ErrorCode::BadRequest);
 }
 

@@ -69,12 +69,12 @@ pub(in crate::codec) fn reworded(
 
 fn not_served(error: Error, request: &InferRequest) -> Error {
     let model = shown(&request.model);
-    let asked = match request.version.as_str() {
-        "" => format!("Latest({model})"),
-        number if number.parse::<i64>().is_ok() => format!("Specific({model}, {number})"),
-        label if error.code == ErrorCode::BadRequest => return no_label(label),
-        // The label's version is not there.
-        _ => return error,
+    let asked = match (request.version.as_str(), error.led_to) {
+        ("", _) => format!("Latest({model})"),
+        (number, _) if number.parse::<i64>().is_ok() => format!("Specific({model}, {number})"),
+        (_, Some(number)) => format!("Specific({model}, {number})"),
+        // No model has it, or none of that name.
+        (label, None) => return no_label(label),
     };
     let text = format!("Servable not found for request: {asked}: {}", error.message);
     Error { code: ErrorCode::NotFound, message: text, ..error }

@@ -329,19 +329,27 @@ fn another_signature_is_a_failed_precondition() {
 
 #[test]
 fn what_is_not_served_is_told_in_their_words() {
-    let reworded = |version: &str, code| {
+    let told = |version: &str, error| {
         let request = InferRequest { model: "m".into(), version: version.into(), ..Default::default() };
-        let error = PredictResponse.refusal(Error::new(code, "why"), &request, None);
+        let error = PredictResponse.refusal(error, &request, None);
         (error.code, error.message)
     };
+    let reworded = |version: &str, code| told(version, Error::new(code, "why"));
     let unknown =
         |asked: &str| (ErrorCode::NotFound, format!("Servable not found for request: {asked}: why"));
     assert_eq!(reworded("", ErrorCode::NotFound), unknown("Latest(m)"));
     assert_eq!(reworded("7", ErrorCode::NotFound), unknown("Specific(m, 7)"));
     assert_eq!(reworded("-1", ErrorCode::BadRequest), unknown("Specific(m, -1)"));
     let label = "Unrecognized servable version label: stable".to_owned();
-    assert_eq!(reworded("stable", ErrorCode::BadRequest), (ErrorCode::BadRequest, label));
-    assert_eq!(reworded("stable", ErrorCode::NotFound), (ErrorCode::NotFound, "why".into()));
+    for code in [ErrorCode::BadRequest, ErrorCode::NotFound] {
+        assert_eq!(
+            reworded("stable", code),
+            (ErrorCode::BadRequest, label.clone()),
+            "there is no such label"
+        );
+    }
+    let gone = Error { led_to: Some(7), ..Error::new(ErrorCode::NotFound, "why") };
+    assert_eq!(told("stable", gone), unknown("Specific(m, 7)"), "as if it had been named by number");
     assert_eq!(reworded("", ErrorCode::Unavailable), (ErrorCode::Unavailable, "why".into()));
 }
 
