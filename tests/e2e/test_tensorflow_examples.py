@@ -368,12 +368,6 @@ def test_rest_answers_examples_as_pairs_and_values(models: Gateway) -> None:
 
 
 REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
-    "a prediction": (
-        "double:predict",
-        {"signature_name": "values", "instances": [1.0]},
-        400,
-        "ask for it by :regress",
-    ),
     "no examples": ("tiny:classify", {}, 400, "key 'examples' is expected and was not found"),
     "examples that are no list": (
         "tiny:classify",
@@ -387,6 +381,12 @@ REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
         {"signature_name": "z", "examples": [{"x": [1.0, 2.0, 3.0, 4.0]}]},
         400,
         'Serving signature name: "z" not found in signature def',
+    ),
+    "a signature that prediction does not answer": (
+        "double:predict",
+        {"signature_name": "values", "instances": [[1.0]]},
+        400,
+        'Serving signature name: "values" has the method tensorflow/serving/regress',
     ),
     "a method": (
         "tiny:regress",

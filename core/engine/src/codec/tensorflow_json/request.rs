@@ -3,7 +3,7 @@
 use super::answer::{ColumnAnswer, RowAnswer};
 use super::column::{Column, Source};
 use super::names::Names;
-use super::words::{Document, Place, parse_error};
+use super::words::{Document, Place, not_for_predict, parse_error};
 use crate::admission::Reservation;
 use crate::codec::answer::Form;
 use crate::codec::json::document::parsing;
@@ -100,7 +100,7 @@ impl<'d> Decoder<'d> {
         }
         match self.document.known_string()? {
             "" | SIGNATURE => Ok(()),
-            name => Err(no_signature(name, self.signature)),
+            name => Err(not_for_predict(name, self.signature)),
         }
     }
 
@@ -299,21 +299,6 @@ impl<'d> Decoder<'d> {
             names.join(",")
         ))
     }
-}
-
-/// A prediction is by the model's own signature, the others are for examples.
-#[cold]
-fn no_signature(name: &str, signature: &Signature) -> Error {
-    let end = match signature.named.iter().find(|named| &*named.name == name) {
-        None => "not found in signature def".to_owned(),
-        Some(named) => {
-            let method = named.method().name();
-            format!(
-                "is not of tensorflow/serving/predict but of tensorflow/serving/{method}: ask for it by :{method}"
-            )
-        }
-    };
-    Error::bad(format!("Serving signature name: \"{}\" {end}", shown(name)))
 }
 
 /// Names that an error lists: a model may have thousands.

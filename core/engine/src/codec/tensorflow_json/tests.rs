@@ -9,7 +9,6 @@ use crate::codec::prepare::{Limits, prepare};
 use crate::codec::{AnswerHead, InferRequest, InputTensor, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
 use crate::stop::NEVER;
-use crate::tensor::named::{Gives, NamedSignature};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
 
 pub(super) fn tensor(name: &str, datatype: Datatype, shape: &[i64], optional: bool) -> TensorSpec {
@@ -250,8 +249,6 @@ fn fault_60_ragged_lists_are_told_as_what_they_are() {
 
 #[test]
 fn what_a_body_must_have_is_said_in_words() {
-    let value = NamedSignature { name: "value".into(), inputs: vec![0], gives: Gives::Value("x".into()) };
-    let regressing = Signature { named: vec![value.into()], ..one(Datatype::Fp32) };
     for (body, text) in [
         ("", "JSON Parse error: The document is empty"),
         (" \n", "JSON Parse error: The document is empty"),
@@ -264,10 +261,6 @@ fn what_a_body_must_have_is_said_in_words() {
         (
             r#"{"signature_name":"s","instances":[1]}"#,
             "Serving signature name: \"s\" not found in signature def",
-        ),
-        (
-            r#"{"signature_name":"value","instances":[1]}"#,
-            "\"value\" is not of tensorflow/serving/predict but of tensorflow/serving/regress: ask for it by :regress",
         ),
         (
             r#"{"instances":[1],"inputs":[1]}"#,
@@ -290,7 +283,7 @@ fn what_a_body_must_have_is_said_in_words() {
         (r#"{"inputs":{"x":1,"y":2}}"#, "JSON object: does not have named input: y"),
         (r#"{"inputs":{}}"#, "Missing named input: x in 'inputs' object."),
     ] {
-        let error = refused(&regressing, body);
+        let error = refused(&one(Datatype::Fp32), body);
         assert_eq!(error.code, ErrorCode::BadRequest, "{body}");
         assert!(error.message.contains(text), "{body}: {}", error.message);
     }
