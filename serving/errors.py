@@ -29,6 +29,7 @@ class ErrorCode(StrEnum):
     FAILED_PRECONDITION = "failed_precondition"
     SCHEMA_MISMATCH = "schema_mismatch"
     MISDIRECTED = "misdirected"
+    TOO_MANY_REQUESTS = "too_many_requests"
 
 
 class ServingError(Exception):

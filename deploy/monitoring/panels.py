@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rules import share_of_requests
+from rules import REFUSALS, share_of_requests
 
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 # Grafana's grid is 24 wide.
@@ -140,7 +140,7 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Failed, refused, late",
             {
                 share("INTERNAL|500"): f"{_V} failed",
-                share("RESOURCE_EXHAUSTED|UNAVAILABLE|503"): f"{_V} refused",
+                share(REFUSALS): f"{_V} refused",
                 share("DEADLINE_EXCEEDED|504"): f"{_V} late",
             },
             "percentunit",

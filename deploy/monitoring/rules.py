@@ -18,6 +18,10 @@ UNSEEN_S = 60
 # Changes of the default version in a quarter of an hour.
 FLAPPING = 6
 
+# Codes of requests that are told to come again: TensorFlow Serving's and MLflow's paths say 429 for
+# a full queue, where others say 503.
+REFUSALS = "RESOURCE_EXHAUSTED|UNAVAILABLE|429|503"
+
 INSTANCE = "job, instance"
 VERSION = "job, instance, model, version"
 
@@ -129,7 +133,7 @@ REQUESTS = (
     ),
     Alert(
         "ServingRefusing",
-        f"{share_of_requests('RESOURCE_EXHAUSTED|UNAVAILABLE|503')} > {REFUSED}",
+        f"{share_of_requests(REFUSALS)} > {REFUSED}",
         "5m",
         "warning",
         f"{_WHICH} refuses requests",

@@ -20,6 +20,7 @@ HTTP_STATUS: Mapping[ErrorCode, int] = {
 _HEADERS: Mapping[ErrorCode, Mapping[str, str]] = {
     ErrorCode.UNAUTHENTICATED: {"www-authenticate": "Bearer"},
     ErrorCode.FULL: {"retry-after": "1"},
+    ErrorCode.TOO_MANY_REQUESTS: {"retry-after": "1"},
     ErrorCode.UNAVAILABLE: {"retry-after": "1"},
 }
 

@@ -14,7 +14,7 @@ from serving.observe.figures import EMPTY, Counters, Histogram
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 _SUCCESS = frozenset({("grpc", "OK"), ("http", "200")})
 # Codes that say: come again, or go elsewhere.
-_REFUSED = frozenset(
+REFUSED = frozenset(
     {("grpc", "RESOURCE_EXHAUSTED"), ("grpc", "UNAVAILABLE"), ("http", "429"), ("http", "503")}
 )
 _COUNTED = ("rows", "runs", "runs_failed", "expired", "cancelled")
@@ -99,7 +99,7 @@ def _requests(before: Counters | None, now: Counters, seconds: float) -> dict[st
         "requests": float(requests),
         "request_rate": requests / seconds if seconds > 0 else 0.0,
         "errors": float(sum(errors.values())),
-        "refusals": float(sum(errors[key] for key in errors.keys() & _REFUSED)),
+        "refusals": float(sum(errors[key] for key in errors.keys() & REFUSED)),
         **{f"errors/{protocol}/{code}": float(n) for (protocol, code), n in errors.items()},
     }
 

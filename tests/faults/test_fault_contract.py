@@ -148,6 +148,10 @@ def test_a_full_queue_answers_at_once_with_a_retry_hint(start_gateway, repositor
     assert re.search(
         r'serving_request_total\{[^}]*model="busy"[^}]*code="RESOURCE_EXHAUSTED"', codes
     )
+    # The two that are told 429 are counted as that.
+    for status, count in (503, 1), (429, 2):
+        labels = {"protocol": "http", "code": str(status)}
+        assert gateway.metric("serving_request_total", model="busy", **labels) == count
 
 
 def test_a_deadline_that_passes_in_the_queue(gateway: Gateway) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from serving.observe import windows
 from tests.clients.gateway import Gateway
 from tests.monitoring.tools import FOLDER, alerts, metric_names, run, tool
 
@@ -45,6 +46,14 @@ def test_alerts_and_panels_ask_only_for_metrics_that_there_are(gateway: Gateway)
         names = metric_names(expression)
         assert names or "up{" in expression, what
         assert names <= known, (what, names - known)
+
+
+def test_every_code_that_is_a_refusal_to_tracking_is_one_to_the_alert_and_the_panel() -> None:
+    alert = next(rule["expr"] for rule in alerts() if rule["alert"] == "ServingRefusing")
+    panel = next(text for text in _expressions() if "RESOURCE_EXHAUSTED" in text)
+    for expression in (alert, panel):
+        (codes,) = re.findall(r'code=~"([^"]+)"', expression)
+        assert set(codes.split("|")) == {code for _, code in windows.REFUSED}
 
 
 def test_every_alert_says_what_is_wrong_and_what_it_means() -> None:

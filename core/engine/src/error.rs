@@ -48,10 +48,12 @@ pub enum ErrorCode {
     SchemaMismatch,
     /// The host that the request names is not this server.
     Misdirected,
+    /// As `Full`, told by a protocol that has a status of its own for it.
+    TooManyRequests,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 20] = [
+    pub const ALL: [ErrorCode; 21] = [
         ErrorCode::BadRequest,
         ErrorCode::BadData,
         ErrorCode::NotFound,
@@ -72,6 +74,7 @@ impl ErrorCode {
         ErrorCode::FailedPrecondition,
         ErrorCode::SchemaMismatch,
         ErrorCode::Misdirected,
+        ErrorCode::TooManyRequests,
     ];
 
     /// The word's stable name: in metrics, logs and across the seam.
@@ -97,6 +100,7 @@ impl ErrorCode {
             ErrorCode::FailedPrecondition => "failed_precondition",
             ErrorCode::SchemaMismatch => "schema_mismatch",
             ErrorCode::Misdirected => "misdirected",
+            ErrorCode::TooManyRequests => "too_many_requests",
         }
     }
 
@@ -111,7 +115,7 @@ impl ErrorCode {
 pub struct Error {
     pub code: ErrorCode,
     pub message: String,
-    /// When trying again makes sense (`Full`, `Unavailable`).
+    /// When trying again makes sense (`Full`, `TooManyRequests`, `Unavailable`).
     pub retry_after: Option<Duration>,
     /// The original, for the log only.
     pub detail: Option<String>,

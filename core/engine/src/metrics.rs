@@ -44,7 +44,7 @@ const REASONS: [&str; 4] = ["REJECTED", "CANCELED", "BACKEND", "OTHER"];
 fn reason(word: ErrorCode) -> usize {
     match word {
         // Sent away before it ran.
-        ErrorCode::Full | ErrorCode::Expired | ErrorCode::Unavailable => 0,
+        ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::Expired | ErrorCode::Unavailable => 0,
         ErrorCode::Cancelled => 1,
         ErrorCode::Internal | ErrorCode::BadData => 2,
         ErrorCode::BadRequest

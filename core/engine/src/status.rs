@@ -16,7 +16,7 @@ pub fn grpc_code(word: ErrorCode) -> u8 {
         ErrorCode::Expired | ErrorCode::SlowBody => 4,
         ErrorCode::NotFound => 5,
         ErrorCode::PermissionDenied | ErrorCode::Misdirected => 7,
-        ErrorCode::Full | ErrorCode::TooLarge => 8,
+        ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::TooLarge => 8,
         ErrorCode::Unimplemented | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedEncoding => 12,
         ErrorCode::Internal => 13,
         ErrorCode::FailedPrecondition => 9,
@@ -33,6 +33,7 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
         | ErrorCode::SchemaMismatch => StatusCode::BAD_REQUEST,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Full | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::Expired => StatusCode::GATEWAY_TIMEOUT,
         // Nobody reads it: the connection is gone. nginx's number, for the counters.
         ErrorCode::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
@@ -55,7 +56,7 @@ pub fn http_status(word: ErrorCode) -> StatusCode {
 /// its own (TensorFlow Serving's `/v1`, MLflow's scoring protocol).
 pub fn http_status_shedding(word: ErrorCode) -> StatusCode {
     match word {
-        ErrorCode::Full => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Full => http_status(ErrorCode::TooManyRequests),
         word => http_status(word),
     }
 }
@@ -65,7 +66,7 @@ pub fn mlflow_code(word: ErrorCode) -> &'static str {
     match word {
         ErrorCode::SchemaMismatch => "INVALID_PARAMETER_VALUE",
         ErrorCode::NotFound => "RESOURCE_DOES_NOT_EXIST",
-        ErrorCode::Full => "RESOURCE_EXHAUSTED",
+        ErrorCode::Full | ErrorCode::TooManyRequests => "RESOURCE_EXHAUSTED",
         ErrorCode::Expired => "DEADLINE_EXCEEDED",
         ErrorCode::Cancelled => "CANCELLED",
         ErrorCode::Unavailable => "TEMPORARILY_UNAVAILABLE",

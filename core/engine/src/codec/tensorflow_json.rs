@@ -6,6 +6,7 @@
 mod answer;
 mod column;
 mod examples;
+mod names;
 mod nest;
 mod request;
 mod results;

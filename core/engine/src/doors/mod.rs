@@ -256,9 +256,11 @@ impl Shared {
         let level = match error.code {
             ErrorCode::Internal => Level::Error,
             // These say nothing of the request itself, and are counted.
-            ErrorCode::Full | ErrorCode::Expired | ErrorCode::Cancelled | ErrorCode::Unavailable => {
-                Level::Debug
-            }
+            ErrorCode::Full
+            | ErrorCode::TooManyRequests
+            | ErrorCode::Expired
+            | ErrorCode::Cancelled
+            | ErrorCode::Unavailable => Level::Debug,
             _ => Level::Info,
         };
         if level != Level::Error && !self.quiet.admit() {

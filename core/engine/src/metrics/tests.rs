@@ -154,7 +154,7 @@ fn recorded() -> Vec<Arc<Stats>> {
 }
 
 /// The text was written by what wrote scrapes before there were figures; only the 417, the 421, the
-/// failed precondition and what shifted with them are younger, and what nobody asked is left out.
+/// 429, the failed precondition and what shifted with them are younger, and what nobody asked is left out.
 #[test]
 fn a_recorded_state_is_told_to_the_byte_as_ever() {
     let figures: Vec<_> = recorded().iter().map(|stats| Figures::of(stats)).collect();

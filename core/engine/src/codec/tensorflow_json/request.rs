@@ -2,6 +2,7 @@
 
 use super::answer::{ColumnAnswer, RowAnswer};
 use super::column::{Column, Source};
+use super::names::Names;
 use super::words::{Document, Place, not_for_predict, parse_error};
 use crate::admission::Reservation;
 use crate::codec::answer::Form;
@@ -9,7 +10,7 @@ use crate::codec::json::document::parsing;
 use crate::codec::json::request::BYTE_ORDER_MARK;
 use crate::codec::tensorflow::SIGNATURE;
 use crate::codec::{InferRequest, InputTensor};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::stop::{NEVER, Stop};
 use crate::tensor::{Signature, TensorSpec, shown};
 use jiter::Peek;
@@ -122,7 +123,7 @@ impl<'d> Decoder<'d> {
         Source { document: &mut self.document, held: self.held, depth, place }
     }
 
-    /// Whether an object at hand is bytes, `{"b64": ...}`, and not values by name.
+    /// Whether an object at hand is bytes, `{"b64": "..."}`, and not values by name: an input may be called so.
     fn is_base64(&self) -> bool {
         let rest = self.document.rest();
         let inside = rest.strip_prefix('{').unwrap_or_default().trim_ascii_start();
@@ -133,6 +134,9 @@ impl<'d> Decoder<'d> {
         let mut ahead = Document::new(rest, &NEVER);
         let only = |ahead: &mut Document<'_>| -> Result<bool> {
             ahead.object("", |_| ())?;
+            if ahead.peek()? != Peek::String {
+                return Ok(false);
+            }
             ahead.skip(ROW)?;
             Ok(ahead.next_key(|_| ())?.is_none())
         };
@@ -162,7 +166,7 @@ impl<'d> Decoder<'d> {
         let mut tensors = Vec::with_capacity(seen.len());
         let mut next = self.document.object("", |name| names.find(name, tensors.len()))?;
         while let Some(found) = next {
-            let at = found.map_err(|name| no_such_input(&name))?;
+            let at = found.map_err(|name| Error::bad(names.unknown(&name)))?;
             let spec = &self.signature.inputs[at];
             if std::mem::replace(&mut seen[at], true) {
                 return Err(Error::bad(format!("'inputs' object has the input {} twice", spec.name)));
@@ -260,8 +264,7 @@ impl<'d> Decoder<'d> {
             let at = match found {
                 Ok(at) => at,
                 Err(name) => {
-                    let text = format!("JSON object: does not have named input: {name}");
-                    return Err(place.error(&name, crate::error::ErrorCode::BadRequest, &text));
+                    return Err(place.error(&name, ErrorCode::BadRequest, &names.unknown(&name)));
                 }
             };
             // One that the rows before have not, or that this one has already.
@@ -311,35 +314,5 @@ fn check_first(key: Key, found: Option<&(Key, Vec<InputTensor>)>) -> Result<()> 
         Some(_) => Err(Error::bad(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist",
         )),
-    }
-}
-
-#[cold]
-fn no_such_input(name: &str) -> Error {
-    Error::bad(format!("JSON object: does not have named input: {name}"))
-}
-
-/// Inputs of a signature by name: rows name the same ones thousands of times.
-struct Names<'s> {
-    specs: &'s [TensorSpec],
-    sorted: Vec<usize>,
-}
-
-impl<'s> Names<'s> {
-    fn of(signature: &'s Signature) -> Self {
-        let specs = signature.inputs.as_slice();
-        let mut sorted: Vec<_> = (0..specs.len()).collect();
-        sorted.sort_unstable_by_key(|&at| &*specs[at].name);
-        Names { specs, sorted }
-    }
-
-    /// Where an input is, looked for at `guess` first; an error is the name, as errors show it.
-    #[inline]
-    fn find(&self, name: &str, guess: usize) -> std::result::Result<usize, String> {
-        if self.specs.get(guess).is_some_and(|spec| &*spec.name == name) {
-            return Ok(guess);
-        }
-        let found = self.sorted.binary_search_by_key(&name, |&at| &*self.specs[at].name);
-        found.map(|place| self.sorted[place]).map_err(|_| shown(name))
     }
 }

@@ -140,11 +140,15 @@ fn texts_come_as_they_are_or_as_base64() {
             "{body}"
         );
     }
-    // An input may have that very name, as long as another is beside it.
+    // An input may have that very name, as long as another is beside it or its values are no text.
     let named =
         of(vec![tensor("b64", Datatype::Bytes, &[-1], false), tensor("y", Datatype::Bytes, &[-1], false)]);
     assert_eq!(texts(&inputs(&named, r#"{"instances":[{"b64":"YQ==","y":"q"}]}"#)[0]), ["YQ=="]);
     assert_eq!(texts(&inputs(&named, r#"{"inputs":{"b64":["YQ=="],"y":["q"]}}"#)[0]), ["YQ=="]);
+    let only = of(vec![tensor("b64", Datatype::Fp32, &[-1, 2], false)]);
+    for body in [r#"{"instances":[{"b64":[1,2]}]}"#, r#"{"inputs":{ "b64" : [[1,2]]}}"#] {
+        assert_eq!(data(&inputs(&only, body)[0]), [1f32, 2.0].map(f32::to_le_bytes).concat(), "{body}");
+    }
 }
 
 #[test]

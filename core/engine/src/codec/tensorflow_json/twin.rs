@@ -37,7 +37,8 @@ fn naive(body: &Value, signature: &Signature) -> Option<Vec<Raw>> {
 }
 
 fn is_named(value: &Value) -> bool {
-    value.as_object().is_some_and(|object| object.len() != 1 || !object.contains_key("b64"))
+    let is_base64 = |object: &Map<_, _>| object.len() == 1 && object.get("b64").is_some_and(Value::is_string);
+    value.as_object().is_some_and(|object| !is_base64(object))
 }
 
 fn naive_columns(inputs: &Value, signature: &Signature) -> Option<Vec<Raw>> {

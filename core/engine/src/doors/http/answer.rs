@@ -74,7 +74,7 @@ pub fn failed(
     headers.insert(CONTENT_TYPE, kind);
     ids::put(headers, id);
     match error.code {
-        ErrorCode::Full | ErrorCode::Unavailable => {
+        ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::Unavailable => {
             let seconds = error.retry_after.map_or(1, |t| t.as_secs_f64().ceil() as u64).max(1);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }

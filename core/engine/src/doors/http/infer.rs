@@ -64,6 +64,7 @@ pub async fn answer(
     let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
     let is_event = bodies.events && cloud_event::is_event(request.headers());
     let outcome = infer_once(io, asked, request, &mut guard, busy).await;
+    let outcome = outcome.map_err(|error| protocol.told(error));
     if outcome.is_err() {
         guard.refused(reference, asked.key);
     }

@@ -49,6 +49,7 @@ pub async fn answer(
         Ok(_) => call(shared, started, id, request, busy).await,
         Err(error) => Err(error),
     };
+    let outcome = outcome.map_err(|error| protocol.told(error));
     let word = outcome.as_ref().err().map(|error| error.code);
     let mut response = outcome.unwrap_or_else(|error| failed(shared, protocol, id, "", &error));
     if let Some(record) = &record {

@@ -129,6 +129,16 @@ impl Protocol {
         None
     }
 
+    /// An error as the protocol tells it: what counts and logs outcomes knows statuses by their words.
+    pub fn told(&self, error: Error) -> Error {
+        match error.code {
+            ErrorCode::Full if (self.status)(ErrorCode::Full) == StatusCode::TOO_MANY_REQUESTS => {
+                Error { code: ErrorCode::TooManyRequests, ..error }
+            }
+            _ => error,
+        }
+    }
+
     fn take(&self, row: &Row, parts: &Parts<'_>) -> Result<(Kind, Named)> {
         match row.kind {
             Kind::Nowhere(error) => return Err(error(parts.rest)),

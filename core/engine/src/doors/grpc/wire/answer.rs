@@ -126,7 +126,7 @@ pub fn write_status(headers: &mut HeaderMap, error: &Error) {
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(GRPC_MESSAGE, value);
     }
-    if let (ErrorCode::Full, Some(after)) = (error.code, error.retry_after) {
+    if let (ErrorCode::Full | ErrorCode::TooManyRequests, Some(after)) = (error.code, error.retry_after) {
         headers
             .insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
     }
