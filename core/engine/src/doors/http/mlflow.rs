@@ -169,7 +169,7 @@ fn split(kind: Option<&str>, text: Bytes) -> Result<Split> {
 fn decode(
     stop: &Stop,
     _: &str,
-    body: Split,
+    body: &Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
 ) -> Result<Decoded> {
