@@ -308,6 +308,8 @@ class Gateway:
         self._set_ready(False)
         # Nobody was sent here where it was never ready for want of models.
         time.sleep(0.0 if self.lacks_models else shutdown.drain_delay_s)
+        # Who waits for a load would hold the drain up for as long as it may last.
+        self.manager.refuse_commands()
         in_flight = self._in_flight()
         clean = self.server.drain(shutdown.drain_timeout_s)
         drained = Drained(in_flight, 0 if clean else self._in_flight())

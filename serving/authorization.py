@@ -1,7 +1,9 @@
 """Who may control the gateway: the one place that decides, for the admin port and the doors.
 
 On the loopback interface control is free until a token is configured; then every call must
-bring it. On every other address nothing is allowed without a token.
+bring it. On every other address nothing is allowed without a token. Who says which names the
+gateway has is the setting http.allowed_hosts: without a token only those that it has in full count,
+since under a pattern anybody's name could be meant (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -143,7 +145,8 @@ def _read(path: Path) -> tuple[tuple[int, ...] | None, Secret]:
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a control call must pass on a port that listens on ``host``; ``needs``: what there
-    needs the token, in words; ``allowed``: other names that it is known by."""
+    needs the token, in words; ``allowed``: other names that it is known by, of which patterns
+    count only beside a token."""
 
     host: str
     token: TokenFile | None
@@ -188,19 +191,25 @@ class Gate:
             _deny("control calls from pages of another site are refused")
         if self.token is None and host and not self._is_known(host):
             _deny(
-                "control calls are taken under an IP address or 'localhost' only, without a token"
+                "without a token control calls are taken only under an IP address, 'localhost', or"
+                " a name that the setting http.allowed_hosts has in full"
             )
 
     def _is_known(self, host: str) -> bool:
         from serving import _core
 
-        if _core.is_own_host(host, self.host, "127.0.0.1", self.allowed):
+        in_full = tuple(name for name in self.allowed if not _is_pattern(name))
+        if _core.is_own_host(host, self.host, "127.0.0.1", in_full):
             return True
         try:
             ipaddress.ip_address(urlsplit(f"//{host}").hostname or "")
         except ValueError:
             return False
         return True
+
+
+def _is_pattern(name: str) -> bool:
+    return name.startswith("*")
 
 
 def _host_of(origin: str) -> str | None:
@@ -225,7 +234,8 @@ class Gates:
 
 
 def open_gates(settings: Settings) -> Gates:
-    """Both with the same token. What no call can pass is said in the log, once.
+    """Both with the same token. What no call can pass, and names under which none is taken, are
+    said in the log, once.
 
     Raises ConfigError for a token file that is not one.
     """
@@ -246,4 +256,12 @@ def open_gates(settings: Settings) -> Gates:
                 setting=setting,
                 reason="it is not a loopback address and no admin_token_file is configured",
             )
+    patterns = list(filter(_is_pattern, settings.http.allowed_hosts))
+    if patterns and token is None and not all(gate.shut for gate in controlled.values()):
+        log.warning(
+            "control_names_ignored",
+            setting="http.allowed_hosts",
+            names=patterns,
+            reason="no admin_token_file is configured, so control is not taken under a pattern",
+        )
     return gates

@@ -20,6 +20,7 @@ from serving.user_files import read_file
 # Of one file; what we keep is small, and a file that isn't ours is not worth reading.
 MAX_BYTES = 4 * 1024 * 1024
 _WRITING = ".writing-"
+_ABSENT = object()
 # What else than documents lies in the directory itself.
 _OURS = frozenset({"lock", "registries", "trials", "copies", "tracking"})
 
@@ -73,19 +74,21 @@ class StateDir:
     def read(self, name: str) -> Any:
         """The document last written under ``name`` (letters, digits, ``-``, ``_``, ``/``
         between folders); None where there is none, or it can't be read or parsed."""
-        with self._lock:
-            if name in self._unwritten:
-                return self._unwritten[name]
-            if self._root is None:
-                return None
-            file = self._file(self._root, name)
-            try:
-                return json.loads(read_file(file, MAX_BYTES))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            except (OSError, ValueError, RecursionError) as error:
-                log.warning("state_unreadable", name=name, reason=_words(error))
-                return None
+        # Without the lock: files are replaced as a whole, and a document leaves memory only when
+        # it is on the disk. So who reads does not wait for a disk that writes.
+        unwritten = self._unwritten.get(name, _ABSENT)
+        if unwritten is not _ABSENT:
+            return unwritten
+        if self._root is None:
+            return None
+        file = self._file(self._root, name)
+        try:
+            return json.loads(read_file(file, MAX_BYTES))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("state_unreadable", name=name, reason=_words(error))
+            return None
 
     def holds(self, name: str) -> bool:
         """Whether there is such a document, readable or not."""
@@ -141,17 +144,17 @@ class StateDir:
 
     def names(self, folder: str) -> list[str]:
         """The names of the documents in a folder, without it, oldest first."""
-        with self._lock:
-            found: dict[str, int] = {}
-            if self._root is not None:
-                with contextlib.suppress(OSError):
-                    for file in (self._root / folder).glob("*.json"):
-                        with contextlib.suppress(OSError):
-                            found[file.stem] = file.stat().st_mtime_ns
-            for name in self._unwritten:
-                if name.startswith(f"{folder}/"):
-                    found.setdefault(name.removeprefix(f"{folder}/"), 2**63)
-            return sorted(found, key=lambda name: (found[name], name))
+        # First, and without the lock, as ``read``: list() of a dict is one step.
+        unwritten = [name for name in list(self._unwritten) if name.startswith(f"{folder}/")]
+        found: dict[str, int] = {}
+        if self._root is not None:
+            with contextlib.suppress(OSError):
+                for file in (self._root / folder).glob("*.json"):
+                    with contextlib.suppress(OSError):
+                        found[file.stem] = file.stat().st_mtime_ns
+        for name in unwritten:
+            found.setdefault(name.removeprefix(f"{folder}/"), 2**63)
+        return sorted(found, key=lambda name: (found[name], name))
 
     def mark(self, folder: str) -> int | None:
         """Changes with the documents in a folder, at a look; None where the system doesn't tell."""

@@ -98,8 +98,7 @@ def start(
         console, said = opened(settings.log)
         options.configure_log(settings, leave_out=said)
         gateway = _gateway(settings, roots or [], origins)
-        # What is there now stays: no collection, which stops every Python thread, goes through it.
-        gc.freeze()
+        _keep_what_is_there()
 
         from serving import app
         from serving.cli.telling import Telling, print_addresses
@@ -117,6 +116,13 @@ def start(
             on_stopped=telling.stopped,
         )
     app.leave(code)
+
+
+def _keep_what_is_there() -> None:
+    """From now on no collection, which stops every Python thread, goes through what is there; nor
+    would it free what is garbage already, so that goes first."""
+    gc.collect()
+    gc.freeze()
 
 
 def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str]) -> Gateway:

@@ -172,6 +172,11 @@ class Manager:
             self._uploads.hand_over(upload)
         return ticket
 
+    def refuse_commands(self) -> None:
+        """Have nobody wait for a command any more, and take no other: the server is stopping.
+        What is loaded goes on until ``stop``."""
+        self._tickets.refuse()
+
     def hurry(self, touched: Collection[str] | None = None) -> None:
         """Something changed in the directories: look soon, not when it is due. ``touched``: in
         these folders; None: anywhere."""

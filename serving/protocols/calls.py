@@ -6,7 +6,6 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING
 
 from structlog.contextvars import bound_contextvars
@@ -82,7 +81,7 @@ def answer_call(call: _core.Call, context: CallContext) -> None:
         call.fail(ErrorCode.INTERNAL, "internal error", traceback.format_exc())
     else:
         if isinstance(found, Later):
-            found.on_answer(partial(_finish, call, found))
+            _await(call, found)
         else:
             call.respond(found)
 
@@ -93,6 +92,22 @@ def _answer(call: _core.Call, context: CallContext) -> bytes | Later:
     if tensorflow_http.answers(call.path):
         return tensorflow_http.answer(context, call)
     return http_calls.answer(context, call)
+
+
+def _await(call: _core.Call, later: Later) -> None:
+    """Have the call answered once, whoever says first how."""
+    once = threading.Lock()
+
+    def answer(outcome: Outcome | None) -> None:
+        if once.acquire(blocking=False):
+            _finish(call, later, outcome)
+
+    try:
+        later.on_answer(answer)
+    except Exception:  # noqa: BLE001 - a bug of ours costs this call alone, not its place as well
+        if once.acquire(blocking=False):
+            later.end()
+            call.fail(ErrorCode.INTERNAL, "internal error", traceback.format_exc())
 
 
 def _finish(call: _core.Call, later: Later, outcome: Outcome | None) -> None:

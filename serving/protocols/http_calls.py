@@ -25,7 +25,7 @@ from serving.protocols.entrance import entrance
 from serving.protocols.later import Later
 from serving.protocols.log_settings import LogSettings
 from serving.protocols.not_found import not_found
-from serving.protocols.openapi import model_document
+from serving.protocols.openapi import Documents
 from serving.protocols.repository import FILE, RepositoryControl, refuse_load
 from serving.protocols.trace_settings import TraceSettings
 from serving.protocols.views import (
@@ -93,15 +93,20 @@ def _entrance(request: Request) -> Any:
 
 
 def _described(request: Request) -> Any:
-    """Where pages are switched off the core has refused before."""
     context = request.context
-    if context.documents is None:
-        raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
-    return context.documents.all(request.directory, context.server_name)
+    return _documents(context).all(request.directory, context.server_name)
 
 
 def _described_model(request: Request) -> Any:
-    return model_document(request.directory, request.model, request.context.server_name)
+    context = request.context
+    return _documents(context).of_model(request.directory, request.model, context.server_name)
+
+
+def _documents(context: CallContext) -> Documents:
+    """Where pages are switched off the core has refused before."""
+    if context.documents is None:
+        raise ServingError(ErrorCode.NOT_FOUND, "Not Found")
+    return context.documents
 
 
 def _server_metadata(request: Request) -> Any:

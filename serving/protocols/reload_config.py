@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from serving.errors import ConfigError, ErrorCode, ServingError
-from serving.models.commands.command import Command, FollowList, Outcome, Ticket
+from serving.model_config.schema import VersionPolicy
+from serving.models.commands.command import Outcome
 from serving.models.views import ModelView
+from serving.protocols import following
+from serving.protocols.following import Following, Waiting
 from serving.protocols.later import Later
 from serving.protocols.views import ready_versions, shown
 from serving.registry.model_list.base_paths import versions_below
@@ -20,20 +23,14 @@ from serving.registry.model_list.reading import MAX_BYTES, read_message
 from serving.wire import tfs_messages
 
 MAX_BODY_BYTES = MAX_BYTES
-# Calls that wait for their models.
-MAX_PENDING = 16
-# Models of one call that are commanded at once; the manager takes 1,024 in all.
-_AT_ONCE = 128
-_BY = "HandleReloadConfigRequest"
-# As many models as an error names.
+# As many versions as an error names.
 _MOST_NAMED = 8
 
 
-class Commander(Protocol):
-    """Who carries out commands; the manager is one."""
+class Commander(following.Commander, Protocol):
+    """The manager is one."""
 
     def views(self) -> Sequence[ModelView]: ...
-    def command(self, command: Command, by: str = "") -> Ticket: ...
     def hurry(self) -> None: ...
 
 
@@ -79,7 +76,7 @@ class ReloadConfig:
     def __init__(self, commander: Commander, lists: Lists, roots: Sequence[Path]) -> None:
         self._commander, self._lists = commander, lists
         self._roots = tuple(os.path.realpath(root) for root in roots)
-        self._places = threading.Semaphore(MAX_PENDING)
+        self._waiting = Waiting()
 
     def reload(self, request: Any) -> Followed:
         """Follow the list of a ``ReloadConfigRequest`` in place of the one before. Raises
@@ -88,18 +85,17 @@ class ReloadConfig:
         ready = {view.name: view for view in self._commander.views()}
         for entry in models.entries.values():
             self._check(entry, ready.get(entry.name))
-        if not self._places.acquire(blocking=False):
-            raise ServingError(ErrorCode.FULL, "too many reloads are waiting, try again later")
         try:
             before = self._lists.current
-            self._lists.replace(models, _BY)
+            self._lists.replace(models, following.BY)
         except ConfigError as error:
-            self._places.release()
             raise ServingError(ErrorCode.BAD_REQUEST, str(error)) from None
         # For what was taken out; what is awaited is looked for by its command.
         self._commander.hurry()
         awaited = [name for name, e in models.entries.items() if _is_news(e, before, ready)]
-        return Followed(Following(self._commander, awaited), self._places.release)
+        call = Following(self._commander, awaited)
+        self._waiting.enter(call)
+        return Followed(call, partial(self._waiting.leave, call))
 
     def _check(self, entry: Entry, view: ModelView | None) -> None:
         path = os.path.realpath(entry.base_path)
@@ -116,7 +112,9 @@ class ReloadConfig:
                 ErrorCode.NOT_FOUND,
                 f"Could not find base path {shown(entry.base_path)} for servable {entry.name}",
             ) from None
-        _check_labels(entry, on_disk, view)
+        ready = [version.number for version in ready_versions(view)] if view is not None else []
+        _check_versions(entry, on_disk, ready)
+        _check_labels(entry, on_disk, ready)
 
 
 def _read(request: Any) -> ModelList:
@@ -126,8 +124,25 @@ def _read(request: Any) -> ModelList:
         raise ServingError(ErrorCode.BAD_REQUEST, str(error)) from None
 
 
-def _check_labels(entry: Entry, on_disk: Collection[int], view: ModelView | None) -> None:
-    ready = [version.number for version in ready_versions(view)] if view is not None else ()
+def _check_versions(entry: Entry, on_disk: Collection[int], ready: Collection[int]) -> None:
+    """What a model's own configuration says of its versions is not known yet; only the list."""
+    if ready or _selects_any(entry.listed.policy, on_disk):
+        return
+    there = ", ".join(map(str, sorted(on_disk)[-_MOST_NAMED:]))
+    raise ServingError(
+        ErrorCode.BAD_REQUEST,
+        f"at least one version must be available under the version policy of model '{entry.name}';"
+        f" in its base_path: {f'the newest are {there}' if there else 'none'}",
+    )
+
+
+def _selects_any(policy: VersionPolicy | None, on_disk: Collection[int]) -> bool:
+    if policy is not None and policy.kind == "specific":
+        return not set(policy.specific).isdisjoint(on_disk)
+    return bool(on_disk)
+
+
+def _check_labels(entry: Entry, on_disk: Collection[int], ready: Collection[int]) -> None:
     for version in missing_labels(entry, on_disk, ready):
         raise ServingError(
             ErrorCode.FAILED_PRECONDITION,
@@ -140,53 +155,3 @@ def _is_news(entry: Entry, before: ModelList, views: dict[str, ModelView]) -> bo
     """Whether there is anything to wait for."""
     view = views.get(entry.name)
     return before.entries.get(entry.name) != entry or view is None or view.default is None
-
-
-class Following:
-    """The models of one call on their way, a few at a time. Safe from any thread."""
-
-    def __init__(self, commander: Commander, models: Sequence[str]) -> None:
-        self._commander = commander
-        self._lock = threading.Lock()
-        self._left = list(reversed(models))
-        self._open = 0
-        self._failed: list[Outcome] = []
-        self._answer: Callable[[Outcome | None], None] | None = None
-
-    def begin(self, answer: Callable[[Outcome | None], None]) -> None:
-        self._answer = answer
-        # One more than there are, so that none of them is the last before all are given.
-        self._open = 1
-        for _ in range(_AT_ONCE):
-            self._next()
-        self._ended(None)
-
-    def _next(self) -> None:
-        with self._lock:
-            if not self._left:
-                return
-            model = self._left.pop()
-            self._open += 1
-        self._commander.command(FollowList(model), _BY).on_done(self._done)
-
-    def _done(self, outcome: Outcome) -> None:
-        self._next()
-        self._ended(outcome)
-
-    def _ended(self, outcome: Outcome | None) -> None:
-        with self._lock:
-            if outcome is not None and not outcome.ok:
-                self._failed.append(outcome)
-            self._open -= 1
-            last = self._open == 0
-        if last and self._answer is not None:
-            self._answer(_together(self._failed))
-
-
-def _together(failed: Sequence[Outcome]) -> Outcome | None:
-    if not failed:
-        return None
-    first = failed[0]
-    told = "; ".join(outcome.message for outcome in failed[:_MOST_NAMED])
-    more = len(failed) - _MOST_NAMED
-    return Outcome(first.code, told + (f"; and {more} more" if more > 0 else ""))

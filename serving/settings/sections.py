@@ -139,7 +139,7 @@ class HttpSettings(Section):
         default=(),
         description="Names by which the admin port and these pages are known beside `localhost`"
         " and the addresses that are listened on, without a port (`*.example.com`: all below;"
-        " `*`: any).",
+        " `*`: any). Control without a token is taken under names written in full alone.",
     )
     cors_origins: Annotated[Words, AfterValidator(checked_origins)] = Field(
         default=(),

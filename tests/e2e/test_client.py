@@ -22,6 +22,7 @@ from serving_client import (
     UnreachableError,
     WrongServerError,
 )
+from serving_client.transports.http_answer import MAX_CONNECTIONS
 from tests.clients import forked, oip, sdk
 from tests.clients.gateway import Gateway, free_ports, wait_until
 from tests.small_models import scale, tiny_expected, write
@@ -168,6 +169,15 @@ def test_an_answer_over_the_clients_limit_is_refused(kind: str, gateway: Gateway
         assert client.infer("id_fp32", X=np.zeros((1, 100), np.float32))["Y"].size == 100
         with pytest.raises(TooLargeError):
             client.infer("id_fp32", X=np.zeros((1, 5000), np.float32))
+
+
+@pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])
+def test_answers_over_the_limit_cost_no_connection_for_ever(kind: str, gateway: Gateway) -> None:
+    """More of them than a client has connections."""
+    with sdk.client(kind, gateway, max_message_bytes=10) as client:
+        for _ in range(MAX_CONNECTIONS + 1):
+            with pytest.raises(TooLargeError):
+                client.server_metadata(timeout=5)
 
 
 @pytest.mark.parametrize("kind", sdk.KINDS)

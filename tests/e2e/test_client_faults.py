@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from serving_client import Client, DeadlineError, Retry, UnavailableError, UnreachableError
+from serving_client import (
+    Client,
+    DeadlineError,
+    Retry,
+    ServingError,
+    UnavailableError,
+    UnreachableError,
+)
 from tests.clients import sdk
 from tests.clients.gateway import Gateway
 from tests.small_models import UNBATCHED, slow, tiny, write
@@ -154,6 +161,37 @@ def silent(answer: bytes = b"", pause: float = 60.0) -> Iterator[str]:
         listener.close()
         for thread in threads:
             thread.join(10)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[str]:
+    """An address where no connection comes about, and none is refused; its HOST:PORT."""
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        contextlib.ExitStack() as held,
+    ):
+        for _ in range(2):
+            one = held.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", sdk.KINDS)
+def test_a_machine_that_is_gone_without_a_word_is_passed_over(kind: str, single: Gateway) -> None:
+    with deaf() as place:
+
+        class Place:
+            grpc = http = place
+
+        with sdk.client(kind, Place(), single, timeout=0.8) as client:
+            for _ in range(6):
+                assert client.infer("tiny", x=X)["y"].shape == (1, 3)
+        with (
+            sdk.client(kind, Place(), timeout=0.5, retry=None) as client,
+            pytest.raises(ServingError),
+        ):
+            client.server_metadata()
 
 
 TRICKLE = b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + b"x" * 600

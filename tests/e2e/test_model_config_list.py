@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from tritonclient.grpc import service_pb2 as pb
 
 from serving.wire import tfs_messages
 from tests.clients import forked
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.tfs import MODELS, model_spec, predict_request, stub
 from tests.clients.triton import channel, refusal
+from tests.clients.triton import stub as oip_stub
 from tests.small_models import UNBATCHED, scale, slow_to_load, write
 
 X = np.array([[1, 2]], np.float32)
@@ -158,6 +161,29 @@ def test_fault_86_a_reload_ends_with_its_deadline_and_says_which_model_failed(
     assert refused(gateway, listed(good, slow), timeout=0.1)[0] == "DEADLINE_EXCEEDED"
     assert predict(gateway, "g") == 1
     assert reload(gateway, listed(good, slow)).status.error_code == 0, "the load went on"
+
+
+def test_a_stop_waits_for_no_reload_and_no_load(start_gateway, repository: Path) -> None:
+    for name in ("slow", "slower"):
+        write(repository, name, slow_to_load(20), config=UNBATCHED)
+    settings = {"model_control": "explicit", "shutdown.drain_delay_s": "0"}
+    gateway = start_gateway(repository, settings)
+    load = pb.RepositoryModelLoadRequest(model_name="slower")
+    with ThreadPoolExecutor(2) as pool, channel(gateway) as one:
+        calls: list[Future[Any]] = [
+            pool.submit(refused, gateway, listed(entry("s", repository / "slow"))),
+            pool.submit(refusal, oip_stub(one).RepositoryModelLoad, load, timeout=30),
+        ]
+        wait_until(lambda: len(gateway.events("model_command")) == 2, 20, "both are under way")
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        (code, words), error = calls[0].result(), calls[1].result()
+        took = time.monotonic() - began
+    assert (code, words) == ("UNAVAILABLE", "the list is followed; the server is stopping")
+    assert (error.code().name, error.details()) == ("UNAVAILABLE", "the server is stopping")
+    assert took < 2
+    gateway.process.kill()
+    gateway.process.wait()
 
 
 def test_a_file_that_cannot_be_followed_ends_the_start_in_words(tmp_path: Path) -> None:

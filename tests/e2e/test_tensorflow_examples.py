@@ -337,11 +337,13 @@ def test_logged_requests_are_run_before_a_version_serves(
     (repository.parent / "made").mkdir()
     lay("good", 9)
     lay("bad", 10)
-    gateway = start_gateway(repository)
+    gateway = start_gateway(repository, {"loading.trial": "on"})
     index = gateway.index()
     assert index["good", "1"]["state"] == "READY"
     said = index["bad", "1"]["reason"]
     assert "record 2 of assets.extra/tf_serving_warmup_requests failed" in said
+    assert gateway.metric("serving_trial_total", outcome="refused") == 1, "by the trial"
+    assert gateway.metric("serving_trial_total", outcome="passed") == 1
     (note,) = [one for one in gateway.events("load_note") if one["model"] == "good"]
     assert "1 of the records" in note["note"]
     assert "session_run_log" in note["note"]
@@ -379,6 +381,12 @@ REST_WRONG: dict[str, tuple[str, Any, int, str]] = {
         {"signature_name": "z", "examples": [{"x": [1.0, 2.0, 3.0, 4.0]}]},
         400,
         'Serving signature name: "z" not found in signature def',
+    ),
+    "a signature that prediction does not answer": (
+        "double:predict",
+        {"signature_name": "values", "instances": [[1.0]]},
+        400,
+        'Serving signature name: "values" has the method tensorflow/serving/regress',
     ),
     "a method": (
         "tiny:regress",

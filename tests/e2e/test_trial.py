@@ -98,6 +98,25 @@ def test_a_restart_repeats_only_the_trials_that_failed(
     assert document.stat().st_mtime_ns == before
 
 
+def test_a_gateway_killed_while_a_load_goes_on_repeats_no_trial_that_had_ended(
+    start_gateway, repository, tmp_path: Path
+) -> None:
+    write(repository, "tiny", tiny())
+    write(repository, "endless", looping(2**60))
+    settings = {**ON, "state_dir": str(tmp_path / "state")}
+    first = start_gateway(repository, settings, wait=False)
+    documents = tmp_path / "state" / "trials"
+    wait_until(lambda: any(documents.glob("*.json")), 30, "what the first trial found is kept")
+    assert first.index()["endless", "1"]["state"] == "LOADING"
+    first.process.kill()
+    first.process.wait()
+    again = start_gateway(repository, settings, wait=False)
+    wait_until(lambda: _is_live(again), 30, "the doors are open")
+    wait_until(lambda: again.get("/v2/models/tiny/ready").status == 200, 30, "tiny is ready")
+    assert again.metric("serving_trial_total", outcome="kept") == 1
+    assert again.metric("serving_trial_total", outcome="passed") == 0
+
+
 def test_what_the_trial_kept_holds_no_path_and_is_plain(
     start_gateway, repository, tmp_path: Path
 ) -> None:

@@ -244,7 +244,8 @@ def test_what_is_listened_on_and_allowed_is_known(start_gateway, repository) -> 
             f"localhost:{port}",
         ):
             assert raw(port, path, f"Host: {host}") == 200, host
-        for host in ("ml.example", "evil.example", "203.0.113.9"):
+        nobodys = ("203.0.113.9", "224.0.0.1", "255.255.255.255")
+        for host in ("ml.example", "evil.example", *nobodys):
             assert raw(port, path, f"Host: {host}") == 421, host
 
 
@@ -262,6 +263,22 @@ def test_changes_from_pages_of_elsewhere_are_refused(start_gateway, repository) 
             "/api/v1/models/m/load", b"{}", "POST", {"Origin": foreign}, gateway.admin_port
         )
         assert answer.status == 403
+
+
+def test_fault_63_any_name_is_for_pages_and_not_for_control(start_gateway, repository) -> None:
+    settings = {"model_control": "both", "http.allowed_hosts": "*"}
+    gateway = start_gateway(repository, settings)
+    rebound = {"Host": "evil.example", "Origin": "http://evil.example"}
+    page = {**rebound, "Sec-Fetch-Site": "same-origin"}
+    for port, path in (
+        (gateway.admin_port, "/api/v1/models/m/unload"),
+        (gateway.http_port, "/v2/repository/models/m/unload"),
+    ):
+        answer = gateway.get(path, b"{}", "POST", page, port)
+        assert (answer.status, "http.allowed_hosts" in answer.json()["error"]) == (403, True), path
+    assert gateway.get("/docs", headers=rebound).status == 200
+    (said,) = gateway.events("control_names_ignored")
+    assert said["names"] == ["*"]
 
 
 # From other sites
@@ -292,7 +309,8 @@ def test_listed_origins_may_ask_and_read(start_gateway, repository) -> None:
     answer = gateway.get("/v2/models/m/infer", b"{}", "POST", {"Origin": origin})
     assert answer.status == 400
     assert answer.headers["access-control-allow-origin"] == origin
-    assert "x-request-id" in answer.headers["access-control-expose-headers"]
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"x-request-id", "x-model-version"} <= set(exposed)
     assert answer.headers["vary"] == "origin"
     other = gateway.get(
         "/v2/models/m/infer", None, "OPTIONS", {**ask, "Origin": "https://evil.example"}

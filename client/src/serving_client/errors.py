@@ -82,9 +82,11 @@ class WrongServerError(UnreachableError):
 
 
 class DeadlineError(ServingError, TimeoutError):
-    """The answer did not come in time: the server gave up, or the client did."""
+    """The answer did not come in time: the server gave up, or the client did. ``silent``: it was
+    the client, which heard nothing."""
 
     code = "DEADLINE_EXCEEDED"
+    silent = False
 
 
 class NotAllowedError(ServingError):
@@ -107,6 +109,13 @@ class InternalError(ServingError):
 
 class DamagedAnswerError(InternalError):
     """The answer is not what the protocol says it is."""
+
+
+def no_answer(place: str, allowed: float) -> DeadlineError:
+    """``allowed``: seconds for the whole call."""
+    error = DeadlineError(f"{place}: no answer within {allowed:g} s", address=place)
+    error.silent = True
+    return error
 
 
 def was_crash(words: str) -> bool:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from serving_client.addresses import Address
 from serving_client.errors import (
     ConnectionLostError,
-    DeadlineError,
     ServingError,
     UnreachableError,
     WrongServerError,
     kind_of,
+    no_answer,
     was_crash,
 )
 
 PUSHBACK = "grpc-retry-pushback-ms"
+# More than a number of 64 bits has is no time that can be meant.
+_MAX_DIGITS = 18
 REQUEST_ID = "x-request-id"
 
 # How grpcio's own core tells that a connection was not made, or broke.
@@ -48,7 +50,7 @@ def grpc_error(
     if code == "UNIMPLEMENTED" and (other := _other_server(address, details)):
         return other
     if code == "DEADLINE_EXCEEDED" and not said and details == "Deadline Exceeded":
-        return DeadlineError(f"{address}: no answer within {allowed:g} s", address=str(address))
+        return no_answer(str(address), allowed)
     repeatable, retry_after = _hint(code, said.get(PUSHBACK))
     repeatable = repeatable and not was_crash(details)
     return kind_of(code, retry_after)(
@@ -66,7 +68,7 @@ def _hint(code: str, pushback: str | None) -> tuple[bool, float | None]:
     is negative or no number means never); where it says nothing, only what is not available."""
     if pushback is None:
         return code == "UNAVAILABLE", None
-    if not (pushback.isascii() and pushback.isdigit()):
+    if not (pushback.isascii() and pushback.isdigit() and len(pushback) <= _MAX_DIGITS):
         return False, None
     return code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"), int(pushback) / 1000
 

@@ -91,7 +91,7 @@ def _json(body: bytes) -> Any:
 def _shaped(read: Callable[[Any], T], said: Any) -> T:
     try:
         return read(said)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise DamagedAnswerError(f"the answer is not of the protocol's form: {error!r}") from None
 
 

@@ -48,7 +48,7 @@ def http_error(
     that is a date."""
     place = str(address)
     words = _words(body)
-    if words is None and status < 500 and status != 429:
+    if words is None and _is_another_servers(status):
         kind = headers.get("content-type", "no content type")
         return WrongServerError(
             f"{place}: what answers there is no model server (status {status}, {kind})",
@@ -67,9 +67,14 @@ def http_error(
     )
 
 
+def _is_another_servers(status: int) -> bool:
+    """Where the text isn't the protocol's; other statuses may be a proxy's, before the server."""
+    return status in (400, 404) or (status < 500 and status not in CODES)
+
+
 def _repeatable(status: int, wait: float | None) -> bool:
     # 502 is a proxy's that did not reach the server.
-    return status == 502 or (status in (429, 503) and wait is not None)
+    return status in (502, 503) or (status == 429 and wait is not None)
 
 
 def _words(body: bytes) -> str | None:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 # A hint is spread by so much, that those who got it together don't come back together.
 _HINT_SPREAD = 0.25
+# A server that names a longer rest is asked again all the same: it may have been a mistake.
+MAX_HINT_S = 60.0
+# Time for a packet that is lost twice to be sent again.
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +34,17 @@ class Retry:
         """How long to leave an address alone after so many ``failures`` in a row (from 1).
         ``hint``: what the server said, in seconds; ``luck``: a random number in [0, 1)."""
         if hint is not None:
-            return hint * (1 + _HINT_SPREAD * luck)
+            return min(hint, MAX_HINT_S) * (1 + _HINT_SPREAD * luck)
         whole = min(self.max_s, self.first_s * 2.0 ** min(failures - 1, 30))
         return whole * (1 + luck) / 2
 
 
 NO_RETRY = Retry(attempts=1)
+
+
+def time_to_connect(left: float, addresses: int) -> float:
+    """Of the seconds that are ``left``; one of several ``addresses`` leaves some for the others."""
+    return min(CONNECT_S, left if addresses == 1 else left / 2)
 
 
 class Rotation:

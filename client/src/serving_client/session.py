@@ -99,12 +99,13 @@ class Session:
         return (yield from self.ask(exchange, deadline, options.timeout, self._retry))
 
     def check(self, exchange: Exchange[bool], timeout: float) -> Steps[bool]:
-        """Whether something is well; a server that says no, or isn't there, is an answer, too."""
+        """Whether something is well; a server that says no, says nothing or isn't there is an
+        answer, too."""
         try:
             return (yield from self.ask(exchange, self._clock() + timeout, timeout, NO_RETRY))
         except WrongServerError:
             raise
-        except (UnavailableError, UnreachableError, NotFoundError):
+        except (UnavailableError, UnreachableError, NotFoundError, DeadlineError):
             return False
 
     def call(self, exchange: Exchange[T], timeout: float) -> Steps[T]:
@@ -142,12 +143,15 @@ class Session:
         self, error: ServingError, place: int, tried: int, deadline: float, retry: Retry
     ) -> float | None:
         """Lets the address rest where that helps; None where the error is to be raised."""
-        if not error.repeatable:
+        silent = isinstance(error, DeadlineError) and error.silent
+        if not (error.repeatable or silent):
             return None
         now = self._clock()
         failures = self._rotation.failed(place, now)
         rest = self._retry.rest_s(failures, error.retry_after, self._luck())
         self._rotation.rests(place, now + rest)
+        if not error.repeatable:
+            return None
         return pause_before_next(self._rotation, retry, tried, now, deadline)
 
     def _look_up(self, model: str, options: InferOptions, deadline: float) -> Steps[_Known]:

@@ -113,8 +113,8 @@ def fit(array: Array, datatype: str, dtype: np.dtype[Any]) -> Array:
         cast = array.astype(dtype)
     if dtype.kind in "iu" and not np.array_equal(cast, array):
         raise ValueError(f"a number is out of {datatype}'s range")
-    if dtype.kind == "f" and array.dtype.kind == "f" and dtype.itemsize < array.dtype.itemsize:
-        _check_finite(array, cast, datatype)
+    if dtype.kind == "f" and not np.can_cast(array.dtype, dtype):
+        _check_infinite(np.isinf(cast), array, datatype)
     return cast
 
 
@@ -122,8 +122,9 @@ def _words(array: Array) -> str:
     return "objects" if array.dtype.kind == "O" else str(array.dtype)
 
 
-def _check_finite(array: Array, cast: Array, datatype: str) -> None:
-    if not np.array_equal(np.isinf(cast), np.isinf(array)):
+def _check_infinite(infinite: Array, array: Array, datatype: str) -> None:
+    """That only those are that were."""
+    if not np.array_equal(infinite, np.isinf(array)):
         raise ValueError(f"a number is out of {datatype}'s range")
 
 
@@ -142,7 +143,9 @@ def _bf16_bits(array: Array) -> Array:
     bits = floats.view(np.uint32)
     rounded = ((bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
     # Rounding must not turn a NaN into an infinity.
-    return np.where(np.isnan(floats), np.uint16(0x7FC0), rounded)
+    rounded = np.where(np.isnan(floats), np.uint16(0x7FC0), rounded)
+    _check_infinite((rounded & 0x7FFF) == 0x7F80, floats, "BF16")
+    return rounded
 
 
 def _encode_texts(array: Array) -> bytes:

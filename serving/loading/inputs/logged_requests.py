@@ -17,6 +17,18 @@ FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
 
+def is_there(version: Path) -> bool:
+    """Whether the folder of a version has anything in the file's place that ``read`` would try to
+    read, or refuse: a link or a pipe, too."""
+    try:
+        (version / FILE).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def read(
     version: Path,
     signature: Signature,

@@ -53,8 +53,10 @@ class Sources:
     most_texts: int = 1_048_576
 
     def any(self, config: ModelConfig) -> bool:
-        """Whether there are samples to be read, right or wrong."""
-        return bool(self.named or config.warmup or self.mlflow_example())
+        """Whether there are samples to be read, right or wrong: of each kind that ``collect``
+        reads."""
+        logged = logged_requests.is_there(self.version)
+        return bool(self.named or config.warmup or logged or self.mlflow_example())
 
     def mlflow_example(self) -> str:
         """The file of MLflow's example; "" where there is none of its own."""

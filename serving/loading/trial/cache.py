@@ -32,23 +32,31 @@ from serving.state_dir import StateDir
 FOLDER = "trials"
 # Findings that are kept, and documents.
 MOST = 4096
-# Findings that wait for others to be written with, and the characters that they have as JSON.
-TOGETHER, _MOST_CHARACTERS = 64, 1_000_000
+# Findings that wait for others to be written with, the characters that they have as JSON, and for
+# how long the first of them waits: a load may take minutes, and a process end in that time.
+TOGETHER, _MOST_CHARACTERS, WITHIN_S = 64, 1_000_000, 1.0
 # Documents written until those in the folder are counted again: others may write there, too.
 _COUNTED_EVERY = 64
-# Documents that are kept parsed: versions are loaded in about the order they were tried in.
-_PARSED = 2
+# Documents that are kept parsed, those used last: versions are loaded in about the order they were
+# tried in.
+_PARSED = 16
 # To be raised with every change of what is written, or of how it is found out.
-SCHEMA = 6
+SCHEMA = 7
 
 _Plain = Mapping[str, Any]
 
 
 class TrialCache:
-    """Findings by name, in the state directory. Safe from any thread."""
+    """Findings by name, in the state directory. Safe from any thread.
 
-    def __init__(self, state: StateDir) -> None:
-        self._state = state
+    ``within_s``: for how long at most a finding waits for others to be written with.
+    """
+
+    def __init__(self, state: StateDir, within_s: float = WITHIN_S) -> None:
+        self._state, self._within_s = state, within_s
+        # Held by who writes a document, and taken before the other, which nobody holds while the
+        # disk works: readers do not wait for it.
+        self._disk = threading.Lock()
         self._lock = threading.Lock()
         self._uncounted = 1
         # The names of the findings in each document that is known, the oldest first; for each name
@@ -58,9 +66,11 @@ class TrialCache:
         self._parsed: dict[str, _Plain] = {}
         # The folder's mark when it was looked at last.
         self._mark: int | None = None
-        # Not written yet, while loads go on.
+        # Not written yet, while loads go on; who will write them; what is being written.
         self._waiting: dict[str, Any] = {}
         self._characters = self._going = 0
+        self._timer: threading.Timer | None = None
+        self._writing: _Plain = {}
 
     @property
     def any(self) -> bool:
@@ -79,20 +89,23 @@ class TrialCache:
             return None
 
     def write(self, name: str, found: Findings) -> None:
-        """Keep it: from now on for who reads, on the disk as soon as no load goes on, or there are
-        enough for a document."""
+        """Keep it: from now on for who reads, on the disk as soon as no load goes on, there are
+        enough for a document, or the first of them has waited for ``within_s``."""
         plain = findings.to_plain(found)
         with self._lock:
             self._waiting[name] = plain
             self._characters += len(json.dumps(plain))
             many = len(self._waiting) >= TOGETHER or self._characters >= _MOST_CHARACTERS
-            if many or not self._going:
-                self._flush()
+            due = many or not self._going
+            if not due:
+                self._flush_soon()
+        if due:
+            self._flush()
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
-        """While a load goes on what is found out may wait for others to be written with. What waits
-        is lost with the process, and tried again."""
+        """While a load goes on what is found out may wait for others to be written with, for
+        ``within_s``. What waits is lost with the process, and tried again."""
         with self._lock:
             self._going += 1
         try:
@@ -100,14 +113,57 @@ class TrialCache:
         finally:
             with self._lock:
                 self._going -= 1
-                if not self._going:
-                    self._flush()
+                due = not self._going
+            if due:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Write what waits; what another thread is writing is on the disk at the end, too."""
+        with self._disk:
+            with self._lock:
+                found, seen = self._take_waiting(), self._mark
+            if not found:
+                return
+            is_current = self._state.mark(FOLDER) == seen
+            document = _document_of(tuple(found))
+            self._state.write(f"{FOLDER}/{document}", {"schema": SCHEMA, "findings": found})
+            with self._lock:
+                self._written(document, found)
+                if is_current:  # the change was ours, and needs no look
+                    self._mark = self._state.mark(FOLDER)
+
+    def _flush_late(self) -> None:
+        with self._lock:
+            self._timer = None
+        self._flush()
 
     # Under the lock.
 
+    def _flush_soon(self) -> None:
+        """By a timer: nothing else may happen until the load ends that goes on. It is a thread; one
+        that is there already does, and may write sooner than it must."""
+        if self._timer is None:
+            timer = threading.Timer(self._within_s, self._flush_late)
+            timer.daemon = True
+            timer.start()
+            self._timer = timer
+
+    def _take_waiting(self) -> _Plain:
+        self._writing, self._waiting, self._characters = self._waiting, {}, 0
+        return self._writing
+
+    def _written(self, document: str, found: _Plain) -> None:
+        self._writing = {}
+        self._parsed.pop(document, None)
+        self._take_up(document, found)
+        self._uncounted -= 1
+        if self._uncounted <= 0 or len(self._places) > MOST:
+            self._uncounted = self._drop_oldest()
+
     def _find(self, name: str) -> Any:
-        if name in self._waiting:
-            return self._waiting[name]
+        for unwritten in (self._waiting, self._writing):
+            if name in unwritten:
+                return unwritten[name]
         if name not in self._places:
             self._look()
         document = self._places.get(name)
@@ -130,7 +186,9 @@ class TrialCache:
 
     def _read(self, document: str) -> _Plain:
         """The findings in it; none in one of another release, or that is none of ours."""
-        if document not in self._parsed:
+        if document in self._parsed:
+            self._parsed[document] = self._parsed.pop(document)  # the one used last
+        else:
             kept = self._state.read(f"{FOLDER}/{document}")
             schema = kept.get("schema") if isinstance(kept, dict) else None
             if isinstance(schema, int) and schema < SCHEMA:
@@ -143,18 +201,6 @@ class TrialCache:
         self._parsed[document] = found
         while len(self._parsed) > _PARSED:
             del self._parsed[next(iter(self._parsed))]
-
-    def _flush(self) -> None:
-        if not self._waiting:
-            return
-        found, self._waiting, self._characters = self._waiting, {}, 0
-        document = _document_of(tuple(found))
-        self._state.write(f"{FOLDER}/{document}", {"schema": SCHEMA, "findings": found})
-        self._parsed.pop(document, None)
-        self._take_up(document, found)
-        self._uncounted -= 1
-        if self._uncounted <= 0 or len(self._places) > MOST:
-            self._uncounted = self._drop_oldest()
 
     def _drop_oldest(self) -> int:
         """How many more documents may be written before that is due again."""

@@ -128,10 +128,16 @@ class Tickets:
             return [*self._taken, *self._waiting]
 
     def close(self) -> None:
-        """End every ticket, and refuse the commands that still come."""
+        """As ``refuse``; what was not begun is not carried out."""
+        with self._lock:
+            self._waiting, self._taken = [], ()
+        self.refuse()
+
+    def refuse(self) -> None:
+        """End every ticket, and refuse the commands that still come; what was given is carried
+        out all the same."""
         with self._lock:
             self._closed = True
-            self._waiting, self._taken = [], ()
             left = self._all()
         for ticket in left:
             ticket.end(_STOPPING)

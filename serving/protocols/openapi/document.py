@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from serving import __version__
 from serving.errors import ErrorCode, ServingError
+from serving.loading.facts import VersionFacts
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
 from serving.protocols.openapi import common, tensors
@@ -20,7 +23,10 @@ MOST_MODELS = 100
 _MOST_TENSORS = 64
 _MOST_ELEMENTS = 1024
 # In a model's own.
-_MOST_OWN_ELEMENTS = 65_536
+_MOST_OWN_ELEMENTS = 4096
+# Models' own documents that are kept, and how large one may be (bytes).
+MOST_OWN = 16
+MOST_OWN_BYTES = 1024 * 1024
 
 _GENERAL = (
     "Models by the Open Inference Protocol v2. Binary tensors follow the JSON"
@@ -28,11 +34,28 @@ _GENERAL = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A model's own document, and what it was made of."""
+
+    facts: VersionFacts
+    number: int
+    server_name: str
+    text: bytes
+
+    def is_of(self, version: VersionView, server_name: str) -> bool:
+        made_of = self.facts is version.facts and self.number == version.number
+        return made_of and self.server_name == server_name
+
+
 class Documents:
-    """The document of all models, made anew only after they changed. Safe from any thread."""
+    """The document of all models, and those of single ones: made anew only after a change. Safe
+    from any thread."""
 
     def __init__(self) -> None:
         self._kept: tuple[Sequence[ModelView], str, bytes] | None = None
+        self._own: dict[str, _Kept] = {}
+        self._lock = threading.Lock()
 
     def all(self, directory: Directory, server_name: str) -> bytes:
         views, kept = directory.views(), self._kept
@@ -41,6 +64,24 @@ class Documents:
         text = as_bytes(document(views, server_name))
         self._kept = (views, server_name, text)
         return text
+
+    def of_model(self, directory: Directory, name: str, server_name: str) -> bytes:
+        """As ``model_document``; of the ``MOST_OWN`` that were made last it is kept."""
+        version = _answering(directory, name)
+        kept = self._own.get(name)
+        if kept is not None and kept.is_of(version, server_name):
+            return kept.text
+        text = as_bytes(_of_version(name, version, server_name))
+        if len(text) <= MOST_OWN_BYTES:
+            self._keep(name, _Kept(version.facts, version.number, server_name, text))
+        return text
+
+    def _keep(self, name: str, made: _Kept) -> None:
+        with self._lock:
+            self._own.pop(name, None)
+            self._own[name] = made
+            if len(self._own) > MOST_OWN:
+                del self._own[next(iter(self._own))]
 
 
 def as_bytes(found: Json) -> bytes:
@@ -66,10 +107,17 @@ def document(views: Sequence[ModelView], server_name: str) -> Json:
 
 def model_document(directory: Directory, name: str, server_name: str) -> Json:
     """Of the version that answers who names none. Raises ServingError."""
-    view = find_model(directory, name)
-    version = find_version(view, None)
+    return _of_version(name, _answering(directory, name), server_name)
+
+
+def _answering(directory: Directory, name: str) -> VersionView:
+    version = find_version(find_model(directory, name), None)
     if version.facts.signature is None:
         raise ServingError(ErrorCode.INTERNAL, f"model '{name}' has no signature")
+    return version
+
+
+def _of_version(name: str, version: VersionView, server_name: str) -> Json:
     path, versioned = _path(name), f"{_path(name)}/versions/{{version}}"
     general: tuple[Json, Json] = (
         {"schema": common.reference("InferenceRequest")},
@@ -78,7 +126,7 @@ def model_document(directory: Directory, name: str, server_name: str) -> Json:
     paths: Json = {
         f"{path}/infer": _inference(name, version, _MOST_OWN_ELEMENTS, None),
         f"{versioned}/infer": {
-            **common.inference("infer_version", "Ask one version", name, *general),
+            **common.inference("version_infer", "Ask one version", name, *general),
             "parameters": [common.VERSION],
         },
         **common.of_a_model(path, name, [], ""),

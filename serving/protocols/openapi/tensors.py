@@ -171,12 +171,8 @@ def _input(tensor: Tensor, array: np.ndarray[Any, Any]) -> Json | None:
     shape: tuple[int, ...] | None = array.shape
     if tensor.described is not None:
         shape = reshaped(array.shape, tensor.shape, tensor.described)
-    values = array.reshape(-1).tolist()
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            return None
-        values = [round(value, 6) for value in values]
-    if shape is None:
+    values = _values(array)
+    if shape is None or values is None:
         return None
     return {
         "name": tensor.name,
@@ -184,3 +180,13 @@ def _input(tensor: Tensor, array: np.ndarray[Any, Any]) -> Json | None:
         "shape": list(shape),
         "data": values,
     }
+
+
+def _values(array: np.ndarray[Any, Any]) -> list[Any] | None:
+    """Flat, a float as the shortest number that its width reads back; None where JSON has none."""
+    flat = array.reshape(-1)
+    if array.dtype.kind != "f":
+        return flat.tolist()
+    if not np.isfinite(flat).all():
+        return None
+    return [float(str(value)) for value in flat]

@@ -153,6 +153,16 @@ def test_an_output_of_json_is_read_too() -> None:
             (
                 {
                     "model_name": "m",
+                    "outputs": [{"name": "y", "datatype": "INT8", "shape": shape, "data": data}],
+                },
+                None,
+            )
+            for shape, data in (([1], [300]), ([1], [1e999]), ([2**70], [1]))
+        ),
+        *(
+            (
+                {
+                    "model_name": "m",
                     "outputs": [
                         {
                             "name": "y",

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from serving_client.retrying import NO_RETRY, Retry, Rotation, pause_before_next
+from serving_client.retrying import (
+    NO_RETRY,
+    Retry,
+    Rotation,
+    pause_before_next,
+    time_to_connect,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +25,8 @@ from serving_client.retrying import NO_RETRY, Retry, Rotation, pause_before_next
         (9, 2.0, 1.0, 2.5),
         (1, 60.0, 0.0, 60.0),
         (3, 0.0, 1.0, 0.0),
+        # So long a time can't be meant.
+        (1, 1e300, 0.0, 60.0),
     ],
 )
 def test_a_rest_doubles_unless_the_server_says_how_long(
@@ -31,6 +39,15 @@ def test_a_rest_doubles_unless_the_server_says_how_long(
 def test_what_cant_be_meant_is_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"attempts|first_s"):
         Retry(**options)  # type: ignore[arg-type]  # one of them is a whole number
+
+
+@pytest.mark.parametrize(
+    ("left", "addresses", "seconds"), [(60.0, 1, 5.0), (3.0, 1, 3.0), (3.0, 2, 1.5), (60.0, 3, 5.0)]
+)
+def test_one_of_several_addresses_leaves_the_others_time(
+    left: float, addresses: int, seconds: float
+) -> None:
+    assert time_to_connect(left, addresses) == seconds
 
 
 def test_addresses_take_turns() -> None:

@@ -18,6 +18,7 @@ from serving_client.errors import (
     UnavailableError,
     UnreachableError,
     WrongServerError,
+    no_answer,
 )
 from serving_client.exchange import Exchange, InferOptions
 from serving_client.http_codec import HttpCodec
@@ -134,6 +135,15 @@ def test_another_address_is_asked_at_once_and_the_failing_one_rests() -> None:
     assert busy.log == [(0, "t"), (1, "t"), (1, "t")]
 
 
+def test_one_that_gave_no_answer_in_time_rests_though_nothing_is_repeated() -> None:
+    world = World([no_answer("h:1", 10.0), b"ok", b"ok"], count=2, retry=Retry(first_s=4.0))
+    with pytest.raises(DeadlineError):
+        world.ask()
+    world.ask()
+    world.ask()
+    assert world.log == [(0, "t"), (1, "t"), (1, "t")]
+
+
 def test_each_address_is_tried_before_the_call_fails() -> None:
     world = World([GONE] * 5 + [b"ok"], count=6)
     assert world.ask() == b"ok"
@@ -195,7 +205,9 @@ def test_what_is_remembered_has_a_bound() -> None:
     assert len(world.session._known) == MAX_KNOWN_MODELS
 
 
-@pytest.mark.parametrize("error", [UnavailableError("x"), NotFoundError("x"), GONE])
+@pytest.mark.parametrize(
+    "error", [UnavailableError("x"), NotFoundError("x"), GONE, no_answer("h:1", 1.0)]
+)
 def test_a_server_that_is_not_well_is_an_answer(error: ServingError) -> None:
     world = World([error])
     assert world.run(world.session.check(HttpCodec().server_ready(), 1.0)) is False

@@ -10,6 +10,7 @@ from serving_client import errors
 from serving_client.addresses import parse_address
 from serving_client.grpc_status import grpc_error
 from serving_client.http_status import http_error
+from serving_client.transports.http_answer import Body
 
 GRPC, HTTP = parse_address("h:1"), parse_address("http://h:2")
 ID = {"x-request-id": "abc"}
@@ -27,6 +28,8 @@ PARSING = "Failed parsing HTTP/2 (Expected SETTINGS frame as the first frame, go
         ("UNAVAILABLE", {"grpc-retry-pushback-ms": "250"}, "UnavailableError", True, 0.25),
         ("UNAVAILABLE", {"grpc-retry-pushback-ms": "-1"}, "UnavailableError", False, None),
         ("UNAVAILABLE", {"grpc-retry-pushback-ms": "soon"}, "UnavailableError", False, None),
+        ("UNAVAILABLE", {"grpc-retry-pushback-ms": "9" * 400}, "UnavailableError", False, None),
+        ("UNAVAILABLE", {"grpc-retry-pushback-ms": "9" * 5000}, "UnavailableError", False, None),
         ("RESOURCE_EXHAUSTED", {"grpc-retry-pushback-ms": "5"}, "OverloadedError", True, 0.005),
         ("RESOURCE_EXHAUSTED", {}, "TooLargeError", False, None),
         ("DEADLINE_EXCEEDED", {}, "DeadlineError", False, None),
@@ -124,8 +127,11 @@ def test_a_deadline_that_the_client_kept_says_how_long_it_was() -> None:
         (501, {}, "UnsupportedError", "UNIMPLEMENTED", False, None),
         (502, {}, "UnavailableError", "UNAVAILABLE", True, None),
         (503, {"retry-after": "1"}, "UnavailableError", "UNAVAILABLE", True, 1.0),
-        (503, {"retry-after": "soon"}, "UnavailableError", "UNAVAILABLE", False, None),
-        (503, {}, "UnavailableError", "UNAVAILABLE", False, None),
+        (503, {"retry-after": "soon"}, "UnavailableError", "UNAVAILABLE", True, None),
+        (503, {"retry-after": "1e300"}, "UnavailableError", "UNAVAILABLE", True, 1e300),
+        (503, {"retry-after": "9" * 5000}, "UnavailableError", "UNAVAILABLE", True, None),
+        (503, {}, "UnavailableError", "UNAVAILABLE", True, None),
+        (429, {}, "OverloadedError", "RESOURCE_EXHAUSTED", False, None),
         (504, {}, "DeadlineError", "DEADLINE_EXCEEDED", False, None),
         (418, {}, "InternalError", "UNKNOWN", False, None),
     ],
@@ -153,8 +159,33 @@ def test_a_time_to_come_back_may_be_a_date() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"detail": "x"}', b"[" * 100_000])
 def test_what_is_not_the_protocols_is_another_server(body: bytes) -> None:
-    error = http_error(HTTP, 404, {"content-type": "text/html"}, body, now=0.0)
-    assert type(error) is errors.WrongServerError
-    assert "no model server (status 404, text/html)" in str(error)
-    # A proxy before the server says so in its own way.
-    assert type(http_error(HTTP, 503, {}, body, now=0.0)) is errors.UnavailableError
+    for status in (400, 404, 418, 302):
+        error = http_error(HTTP, status, {"content-type": "text/html"}, body, now=0.0)
+        assert type(error) is errors.WrongServerError
+        assert f"no model server (status {status}, text/html)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, errors.NotAllowedError),
+        (403, errors.NotAllowedError),
+        (413, errors.TooLargeError),
+        (429, errors.OverloadedError),
+        (503, errors.UnavailableError),
+        (599, errors.InternalError),
+    ],
+)
+def test_a_proxy_before_the_server_says_so_in_its_own_way(
+    status: int, kind: type[errors.ServingError]
+) -> None:
+    error = http_error(HTTP, status, {"content-type": "text/html"}, b"<html>", now=0.0)
+    assert type(error) is kind
+    assert str(error) == f"http://h:2: status {status}, no reason given"
+
+
+@pytest.mark.parametrize("length", ["9" * 19, "9" * 5000, "0" * 5000 + "99"])
+def test_an_answer_of_any_length_is_held_against_the_limit(length: str) -> None:
+    with pytest.raises(errors.TooLargeError, match="max_message_bytes is 10"):
+        Body(HTTP, {"content-length": length}, 10)
+    Body(HTTP, {"content-length": "0" * 5000}, 10)

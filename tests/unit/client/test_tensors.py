@@ -92,6 +92,10 @@ def test_other_types_become_the_models_where_that_loses_no_meaning(
         ([1], "BOOL"),
         ([1e39], "FP32"),
         ([70000.0], "FP16"),
+        ([100_000], "FP16"),
+        (np.array([1e38]).astype(BF16), "FP16"),
+        ([3.4028235e38], "BF16"),
+        ([1e39], "BF16"),
         (["x"], "FP32"),
         ([None], "FP32"),
         ([1], "BYTES"),
@@ -103,6 +107,13 @@ def test_other_types_become_the_models_where_that_loses_no_meaning(
 def test_what_does_not_fit_is_refused(value: Any, datatype: str) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
         encode_input("x", value, datatype)
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64", "BF16"])
+def test_infinities_stay(datatype: str) -> None:
+    for kind in (np.float64, np.float32, np.float16, BF16):
+        array = np.array([np.inf, -np.inf, 1.0]).astype(kind)
+        assert there_and_back(array, datatype).tolist() == [np.inf, -np.inf, 1.0]
 
 
 def test_large_ones_are_sent_from_where_they_lie() -> None:

@@ -111,6 +111,28 @@ def test_a_configured_name_is_known_without_a_token() -> None:
     assert verdict(Gate("localhost", None), host="localhost:1") is None
 
 
+WIDE = ("*", "*.ml.example", "models.example")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "a.ml.example", "a.ml.example:8082"])
+def test_fault_63_a_pattern_of_names_opens_nothing_without_a_token(
+    host: str, token_file: Path
+) -> None:
+    page = {"host": host, "origin": f"http://{host}", "sec_fetch_site": "same-origin"}
+    free = Gate("127.0.0.1", None, allowed=WIDE)
+    assert verdict(free, **page) is ErrorCode.PERMISSION_DENIED
+    assert verdict(free, host=host) is ErrorCode.PERMISSION_DENIED
+    with_token = Gate("127.0.0.1", TokenFile(token_file), allowed=WIDE)
+    assert verdict(with_token, **page) is ErrorCode.UNAUTHENTICATED
+    assert verdict(with_token, **page, authorization=GOOD) is None
+
+
+def test_a_name_that_is_allowed_in_full_is_known_without_a_token() -> None:
+    gate = Gate("127.0.0.1", None, allowed=WIDE)
+    for host in ("models.example", "models.example:8082", "127.0.0.1", "localhost:1"):
+        assert verdict(gate, host=host) is None, host
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -219,6 +241,26 @@ def test_a_gateway_that_refuses_control_says_so_once(
     with capture_logs() as logs:
         open_gates(load_settings(flags, None, {})[0])
     assert [entry["setting"] for entry in logs] == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "events"),
+    [
+        ({}, ["control_names_ignored"]),
+        ({"http.allowed_hosts": "models.example"}, []),
+        ({"admin_host": "0.0.0.0"}, ["control_refused"]),
+        (
+            {"admin_host": "0.0.0.0", "model_control": "both"},
+            ["control_refused", "control_names_ignored"],
+        ),
+    ],
+)
+def test_patterns_that_open_nothing_are_said_once(flags: dict[str, str], events: list[str]) -> None:
+    with capture_logs() as logs:
+        open_gates(load_settings({"http.allowed_hosts": WIDE, **flags}, None, {})[0])
+    assert [entry["event"] for entry in logs] == events
+    named = [entry["names"] for entry in logs if "names" in entry]
+    assert named == [["*", "*.ml.example"]] * ("control_names_ignored" in events)
 
 
 def test_a_gateway_with_a_token_has_nothing_to_say(token_file: Path) -> None:

@@ -205,3 +205,20 @@ def test_following_needs_no_settle_time_and_is_ended_by_what_is_about_the_model(
     assert outcome is not None
     assert not outcome.ok
     assert world.outcome(FollowList("nowhere")).code is ErrorCode.NOT_FOUND
+
+
+def test_a_server_that_stops_lets_nobody_wait_and_serves_on(world: Following) -> None:
+    world.list(m=listed())
+    world.settle()
+    world.list(m=listed(), n=listed())
+    waiting = world.manager.command(FollowList("n"))
+    world.manager.refuse_commands()
+    for ticket in (waiting, world.manager.command(LoadModel("m"))):
+        outcome = ticket.wait(0)
+        assert outcome is not None
+        assert (outcome.code, outcome.message) == (
+            ErrorCode.UNAVAILABLE,
+            "the server is stopping",
+        )
+    world.settle(1.01)
+    assert (world.answers("m"), world.answers("n")) == (2, 2)

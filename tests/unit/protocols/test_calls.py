@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from serving.errors import ServingError
+from serving.models.commands.command import Outcome
+from serving.protocols import http_calls
 from serving.protocols.call_context import CallContext
-from serving.protocols.calls import CallPool
+from serving.protocols.calls import CallPool, answer_call
+from serving.protocols.later import Later
 from serving.settings import Settings
 from tests.unit.protocol_views import Models, RecordedCall, model, version
 
@@ -51,6 +58,35 @@ class Unanswerable(Waited):
     def fail(self, word: str, message: str, detail: str = "") -> bool:
         self.done.set()
         raise RuntimeError("gone")
+
+
+class Failing(Later):
+    """Begins, and breaks; or the other way round."""
+
+    def __init__(self, *, first: bool) -> None:
+        self.first, self.ends = first, 0
+
+    def on_answer(self, answer: Callable[[Outcome | None], None]) -> None:
+        if self.first:
+            answer(None)
+        raise RecursionError
+
+    def failure(self, outcome: Outcome | None) -> ServingError | None:
+        return None
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_call_whose_work_breaks_as_it_begins_is_answered_once_and_holds_no_place(
+    monkeypatch: pytest.MonkeyPatch, *, first: bool
+) -> None:
+    later, call = Failing(first=first), RecordedCall("http", "POST", "/v2/models/m")
+    monkeypatch.setattr(http_calls, "answer", lambda context, call: later)
+    answer_call(call, CallContext(MODELS, "serving"))
+    assert later.ends == 1
+    assert (call.failure is None) is first
 
 
 def test_calls_are_answered_until_the_server_stops() -> None:

@@ -14,7 +14,7 @@ from serving.loading.inputs.example import MOST_KEPT, Example, example_of
 from serving.loading.inputs.generated import STYLES, Plan
 from serving.loading.inputs.samples import Sample
 from serving.protocols.openapi import Documents, document, model_document
-from serving.protocols.openapi.document import MOST_MODELS
+from serving.protocols.openapi.document import MOST_MODELS, MOST_OWN
 from serving.protocols.openapi.tensors import example, request_schema
 from serving.signature import Signature, Tensor
 from tests.unit.protocol_views import FACTS, Models, failed, model, version
@@ -64,6 +64,15 @@ def test_the_document_of_all_has_a_hundred_models() -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("name", ["version", "version_infer", "ready", "any_model_infer"])
+def test_no_models_name_makes_two_operations_of_one_name(name: str) -> None:
+    models = Models(model(name, version(1)))
+    for found in (model_document(models, name, "mine"), document(models.views(), "mine")):
+        items = [call for path in found["paths"].values() for call in path.values()]
+        names = [call["operationId"] for call in items if "operationId" in call]
+        assert len(set(names)) == len(names) > 8
+
+
 def test_names_that_look_alike_have_operations_of_their_own() -> None:
     views = Models(*(model(name, version(1)) for name in ("a-b", "a_b", "a_2d_b", "a b"))).views()
     posts = [
@@ -86,6 +95,29 @@ def test_the_document_is_made_anew_only_after_a_change() -> None:
     assert documents.all(directory, "mine") is first
     directory.shown = Models(model("n", version(1))).views()
     assert "/v2/models/n/infer" in json.loads(documents.all(directory, "mine"))["paths"]
+
+
+def test_a_models_own_document_is_made_anew_only_after_a_change() -> None:
+    documents = Documents()
+    before = Models(model("m", version(1)))
+    first = documents.of_model(before, "m", "mine")
+    assert json.loads(first) == model_document(before, "m", "mine")
+    assert documents.of_model(before, "m", "mine") is first
+    after = Models(model("m", version(2, signature=signature(X))))
+    for directory, name in ((after, "mine"), (after, "other"), (before, "mine")):
+        found = json.loads(documents.of_model(directory, "m", name))
+        assert found == model_document(directory, "m", name)
+    with pytest.raises(ServingError):
+        documents.of_model(Models(model("m", failed(1, "broken"))), "m", "mine")
+
+
+def test_a_few_models_own_documents_are_kept() -> None:
+    documents, names = Documents(), [f"m{number}" for number in range(MOST_OWN + 1)]
+    models = Models(*(model(name, version(1)) for name in names))
+    first, *others = [documents.of_model(models, name, "mine") for name in names]
+    for name, text in zip(names[1:], others, strict=True):
+        assert documents.of_model(models, name, "mine") is text
+    assert documents.of_model(models, names[0], "mine") is not first
 
 
 def test_a_model_of_many_tensors_is_described_in_its_own_document_alone() -> None:
@@ -131,6 +163,28 @@ def test_an_example_is_as_clients_see_the_model() -> None:
     half = example(facts(signature(X, output="FP16"), plan=generated(X)), 100)
     assert half is not None
     assert half["parameters"] == {"binary_data_output": True}
+
+
+@pytest.mark.parametrize("width", [32, 64])
+def test_an_example_has_the_very_values_that_ran(width: int) -> None:
+    ran = np.array([[1.5e-7, 1 / 3], [3.4e38, -0.1]], f"float{width}")
+    tensor = Tensor("x", f"FP{width}", (-1, 2))
+    found = example(facts(signature(tensor), feeds={"x": ran}), 100)
+    assert found is not None
+    data = json.loads(json.dumps(found["inputs"][0]["data"]))
+    np.testing.assert_array_equal(np.array(data, ran.dtype).reshape(ran.shape), ran)
+    assert json.dumps(data[0]) == "1.5e-07"
+    assert len(json.dumps(data[1])) == {32: 10, 64: 18}[width], "no digit more than it takes"
+
+
+def test_an_own_example_has_at_most_4096_values() -> None:
+    for size, has_example in ((4096, True), (4097, False)):
+        wide = Tensor("x", "FP32", (1, size))
+        models = Models(
+            model("m", version(1, signature=signature(wide), example=Example(plan=generated(wide))))
+        )
+        own = body(model_document(models, "m", "mine"), "/v2/models/m/infer")
+        assert ("example" in own) is has_example
 
 
 def test_there_is_no_example_where_none_can_work_or_stand() -> None:

@@ -11,8 +11,10 @@ from google.protobuf import text_format
 
 from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.models.commands.command import Command, FollowList, Outcome, Ticket
+from serving.models.commands.tickets import MOST
 from serving.models.views import ModelView
-from serving.protocols.reload_config import MAX_PENDING, Followed, ReloadConfig
+from serving.protocols.following import AT_ONCE, MAX_PENDING
+from serving.protocols.reload_config import Followed, ReloadConfig
 from serving.registry.model_list.entries import NO_MODELS, ModelList
 from serving.wire import tfs_messages
 from tests.unit.protocol_views import model, version
@@ -27,6 +29,8 @@ class World:
         self.shown: Sequence[ModelView] = ()
         self.refusal = ""
         self.hurried = 0
+        # What commands end with as they are given; None: they go on.
+        self.at_once: Outcome | None = None
         for name in ("m", "n"):
             (folder / name / "00000001").mkdir(parents=True)
         self.reloading = ReloadConfig(self, self, [folder])
@@ -36,8 +40,11 @@ class World:
 
     def command(self, command: Command, by: str = "") -> Ticket:
         assert by == "HandleReloadConfigRequest"
-        self.tickets.append(Ticket(command, by))
-        return self.tickets[-1]
+        ticket = Ticket(command, by)
+        self.tickets.append(ticket)
+        if self.at_once is not None:
+            ticket.end(self.at_once)
+        return ticket
 
     def hurry(self) -> None:
         self.hurried += 1
@@ -95,7 +102,8 @@ def test_what_failed_is_told_and_the_others_are_waited_for(world: World) -> None
     assert found == []
     second.end(Outcome(version=1))
     error: Any = followed.failure(found[0])
-    assert (error.code, error.message) == (ErrorCode.BAD_REQUEST, "load failed for model 'm'")
+    assert error.code is ErrorCode.BAD_REQUEST
+    assert error.message == "the list is followed; load failed for model 'm'"
 
 
 def test_many_models_are_commanded_a_few_at_a_time(world: World) -> None:
@@ -107,7 +115,24 @@ def test_many_models_are_commanded_a_few_at_a_time(world: World) -> None:
         most = max(most, len(open_ones))
         open_ones[0].end(Outcome(version=1))
     assert (len(world.tickets), found) == (400, [None])
-    assert most <= 128
+    assert most <= AT_ONCE
+    assert MAX_PENDING * AT_ONCE <= MOST // 2, "no list that was taken finds the line full"
+
+
+@pytest.mark.parametrize("first", [0, AT_ONCE])
+def test_thousands_of_commands_may_end_as_they_are_given(world: World, first: int) -> None:
+    """``first``: so many of them end later."""
+    if not first:
+        world.at_once = Outcome(ErrorCode.FULL, "the line is full")
+    text = listed(*(world.config(f"m{n}", world.folder / "m") for n in range(3000)))
+    followed = world.reload(text)
+    found = answers(followed)
+    world.at_once = Outcome(ErrorCode.FULL, "the line is full")
+    for ticket in world.tickets[:first]:
+        ticket.end(Outcome(version=1))
+    assert (len(world.tickets), len(found)) == (3000, 1)
+    error: Any = followed.failure(found[0])
+    assert error.message.endswith(f"; and {3000 - first - 8} more")
 
 
 def test_nobody_waits_for_what_answers_as_it_was_listed(world: World) -> None:
@@ -172,16 +197,56 @@ def test_a_label_may_name_what_is_on_disk_or_ready(world: World) -> None:
     world.reload(listed(world.config("m", more=label.format(7))))
 
 
-def test_those_that_wait_are_bounded_and_a_refusal_takes_no_place(world: World) -> None:
-    text = listed(world.config("m"))
+SPECIFIC = "model_version_policy { specific { versions: 42 } }"
+
+
+def test_a_list_under_which_nothing_could_serve_is_refused(world: World) -> None:
+    (world.folder / "empty").mkdir()
+    for wrong in (world.config("empty"), world.config("m", more=SPECIFIC)):
+        with pytest.raises(ServingError, match="at least one version must be available") as error:
+            world.reload(listed(world.config("n"), wrong))
+        assert error.value.code is ErrorCode.BAD_REQUEST
+    assert (world.current, world.tickets) == (NO_MODELS, [])
+    world.shown = [model("m", version(7)), model("empty", version(7))]
+    world.reload(listed(world.config("empty"), world.config("m", more=SPECIFIC)))
+
+
+def test_of_many_that_wait_the_oldest_gives_way_with_all_that_it_holds(world: World) -> None:
+    text = listed(world.config("m"), world.config("n"))
     world.refusal = "model 'm': its model_platform can't change"
     for _ in range(MAX_PENDING + 1):
         with pytest.raises(ServingError, match="can't change"):
             world.reload(text)
     world.refusal = ""
-    followed = [world.reload(text) for _ in range(MAX_PENDING)]
-    with pytest.raises(ServingError) as error:
+    calls = []
+    for _ in range(MAX_PENDING):
+        calls.append(world.reload(text))
+        world.current = NO_MODELS
+    found = [answers(call) for call in calls]
+    assert found == [[] for _ in calls], "a refusal takes no place"
+    late = answers(world.reload(text))
+    (outcome,) = found[0]
+    error: Any = calls[0].failure(outcome)
+    assert (error.code, "newer lists have come" in error.message) == (ErrorCode.UNAVAILABLE, True)
+    assert [len(one) for one in found[1:]] == [0] * (MAX_PENDING - 1)
+    # Its commands hold no places in the line.
+    assert all(ticket.wait(0) == outcome for ticket in world.tickets[:2])
+    calls[0].end()
+    calls[1].end()
+    world.current = NO_MODELS
+    answers(world.reload(text))
+    assert found[2] == [], "there was a place"
+    for ticket in world.tickets:
+        ticket.end(Outcome(version=1))
+    assert late == [None]
+    assert found[1:] == [[None]] * (MAX_PENDING - 1)
+
+
+def test_one_that_gives_way_before_it_began_is_answered(world: World) -> None:
+    text = listed(world.config("m"))
+    first = world.reload(text)
+    for _ in range(MAX_PENDING):
         world.reload(text)
-    assert error.value.code is ErrorCode.FULL
-    followed[0].end()
-    world.reload(text)
+    (outcome,) = answers(first)
+    assert outcome is not None
+    assert (outcome.code, world.tickets) == (ErrorCode.UNAVAILABLE, [])

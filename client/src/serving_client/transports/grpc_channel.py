@@ -9,11 +9,13 @@ from serving_client.addresses import Address
 from serving_client.errors import ServingError
 from serving_client.grpc_status import grpc_error
 from serving_client.options import Options
+from serving_client.retrying import time_to_connect
 
 Metadata = tuple[tuple[str, str], ...]
 
 
 def channel_options(options: Options) -> list[tuple[str, int]]:
+    to_connect = time_to_connect(options.timeout, len(options.addresses))
     return [
         ("grpc.max_receive_message_length", options.max_message_bytes),
         ("grpc.max_send_message_length", options.max_message_bytes),
@@ -26,6 +28,8 @@ def channel_options(options: Options) -> list[tuple[str, int]]:
         ("grpc.enable_retries", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 5_000),
+        # In spite of its name: how long an attempt to connect may take.
+        ("grpc.min_reconnect_backoff_ms", max(1, int(to_connect * 1000))),
     ]
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from serving_client.addresses import Address
-from serving_client.errors import ServingError
+from serving_client.errors import ServingError, no_answer
 from serving_client.options import Options
+from serving_client.retrying import time_to_connect
 from serving_client.session import Attempt
 from serving_client.transports.http_answer import (
     IDLE_S,
@@ -20,7 +21,6 @@ from serving_client.transports.http_answer import (
     keepalive_options,
     no_http,
     not_connected,
-    too_late,
 )
 
 try:
@@ -45,6 +45,7 @@ class HttpAwaiting:
 
     async def send(self, attempt: Attempt) -> tuple[bytes, Mapping[str, str]]:
         address, exchange = self._addresses[attempt.place], attempt.exchange
+        to_connect = time_to_connect(attempt.timeout, len(self._addresses))
         try:
             async with self._session().request(
                 exchange.verb,
@@ -52,7 +53,7 @@ class HttpAwaiting:
                 yarl.URL(f"{address.target}{exchange.target}", encoded=True),
                 data=_in_parts(exchange.body),
                 headers={**self._headers, **exchange.headers},
-                timeout=aiohttp.ClientTimeout(total=attempt.timeout),
+                timeout=aiohttp.ClientTimeout(total=attempt.timeout, sock_connect=to_connect),
                 allow_redirects=False,
             ) as response:
                 body = Body(address, response.headers, self._most)
@@ -97,8 +98,10 @@ def _failed(address: Address, error: Exception, allowed: float) -> ServingError:
         return error
     if isinstance(error, aiohttp.ClientConnectorError):
         return not_connected(address, error.os_error)
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return not_connected(address, TimeoutError("timed out"))
     if isinstance(error, TimeoutError):
-        return too_late(address, allowed)
+        return no_answer(str(address), allowed)
     if isinstance(error, aiohttp.ClientResponseError):
         return no_http(address)
     return broken(address, error)

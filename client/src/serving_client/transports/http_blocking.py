@@ -9,7 +9,7 @@ import urllib3
 from urllib3 import exceptions
 
 from serving_client.addresses import Address
-from serving_client.errors import ServingError
+from serving_client.errors import ServingError, no_answer
 from serving_client.options import Options
 from serving_client.session import Attempt
 from serving_client.transports.http_answer import (
@@ -20,9 +20,8 @@ from serving_client.transports.http_answer import (
     keepalive_options,
     no_http,
     not_connected,
-    too_late,
 )
-from serving_client.transports.timed_connection import TimedPool
+from serving_client.transports.timed_connection import timed_pool
 
 
 class HttpBlocking:
@@ -32,7 +31,7 @@ class HttpBlocking:
         self._headers = {"accept-encoding": "identity", **options.headers}
         self._most = options.max_message_bytes
         self._paths = [urlsplit(address.target).path for address in options.addresses]
-        self._pools = [_pool(address, options.keepalive) for address in options.addresses]
+        self._pools = [_pool(address, options) for address in options.addresses]
 
     def send(self, attempt: Attempt) -> tuple[bytes, Mapping[str, str]]:
         exchange, place = attempt.exchange, attempt.place
@@ -60,14 +59,15 @@ class HttpBlocking:
             pool.close()
 
 
-def _pool(address: Address, keepalive_s: float) -> TimedPool:
+def _pool(address: Address, options: Options) -> urllib3.HTTPConnectionPool:
     parts = urlsplit(address.target)
-    return TimedPool(
+    return timed_pool(
+        len(options.addresses),
         parts.hostname or "",
         parts.port,
         maxsize=MAX_CONNECTIONS,
         block=True,
-        socket_options=keepalive_options(keepalive_s),
+        socket_options=keepalive_options(options.keepalive),
     )
 
 
@@ -79,6 +79,7 @@ def _read(address: Address, response: urllib3.BaseHTTPResponse, most: int) -> by
     except BaseException:
         # What is left of it would be taken for the next answer.
         response.close()
+        response.release_conn()
         raise
     response.release_conn()
     return body.whole()
@@ -87,10 +88,10 @@ def _read(address: Address, response: urllib3.BaseHTTPResponse, most: int) -> by
 def _failed(address: Address, error: Exception, allowed: float) -> ServingError:
     if isinstance(error, ServingError):
         return error
-    if isinstance(error, exceptions.NewConnectionError | exceptions.NameResolutionError):
+    if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return not_connected(address, error.__cause__ or error.__context__)
     if isinstance(error, exceptions.TimeoutError | exceptions.EmptyPoolError | TimeoutError):
-        return too_late(address, allowed)
+        return no_answer(str(address), allowed)
     if "BadStatusLine" in str(error):
         return no_http(address)
     return broken(address, error)

@@ -1,5 +1,6 @@
 """urllib3's connection, with a time for all of an answer: the library's own starts again with each
-byte, so a server that trickles would hold its caller for ever."""
+byte, so a server that trickles would hold its caller for ever. And with a time of its own for the
+connection, which the library takes for sending, too."""
 
 from __future__ import annotations
 
@@ -13,8 +14,25 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection
 
+from serving_client.retrying import time_to_connect
+
 
 class TimedConnection(HTTPConnection):
+    def __init__(self, addresses: int, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._addresses = addresses
+
+    def _new_conn(self) -> socket.socket:
+        whole = self.timeout
+        if isinstance(whole, int | float):
+            self.timeout = time_to_connect(whole, self._addresses)
+        try:
+            sock = super()._new_conn()
+        finally:
+            self.timeout = whole
+        sock.settimeout(whole)
+        return sock
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
         # By now it is what is left of the whole.
         left = self.timeout if isinstance(self.timeout, int | float) else None
@@ -24,8 +42,12 @@ class TimedConnection(HTTPConnection):
         return super().getresponse()
 
 
-class TimedPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = TimedConnection
+def timed_pool(addresses: int, *args: Any, **keywords: Any) -> urllib3.HTTPConnectionPool:
+    """``addresses``: how many the client has, this one among them; the others are urllib3's."""
+    pool = urllib3.HTTPConnectionPool(*args, **keywords)
+    connect = partial(TimedConnection, addresses)
+    pool.ConnectionCls = connect  # type: ignore[assignment]  # a class is declared
+    return pool
 
 
 class _Response(http.client.HTTPResponse):

@@ -53,9 +53,16 @@ impl Own<'_> {
         let listened = self.address.to_canonical();
         address.is_loopback()
             || address == listened
-            // All of this machine's are listened on. Only its own can be bound.
-            || (listened.is_unspecified() && UdpSocket::bind((address, 0)).is_ok())
+            || (listened.is_unspecified() && is_of_this_machine(address))
     }
+}
+
+/// A machine can bind its own addresses, and those of many machines: groups' (multicast) and broadcast.
+/// To the latter a socket is not connected before it has asked to be. Nothing is sent.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    const ANY_PORT: u16 = 9;
+    let connected = || UdpSocket::bind((address, 0))?.connect((address, ANY_PORT));
+    !address.is_multicast() && connected().is_ok()
 }
 
 pub fn misdirected(host: &str) -> Error {
@@ -158,7 +165,10 @@ mod tests {
         assert!(own("::1", "::1", &[]).has("[::1]"));
         let everywhere = own("0.0.0.0", "0.0.0.0", &[]);
         assert!(everywhere.has("0.0.0.0:8080"));
-        assert!(!everywhere.has("203.0.113.9"), "an address of nobody here");
+        assert!(everywhere.has("127.0.0.2"), "any of this machine");
+        for nobodys in ["203.0.113.9", "224.0.0.1", "239.1.2.3:80", "255.255.255.255", "[ff02::1]"] {
+            assert!(!everywhere.has(nobodys), "{nobodys}");
+        }
         assert!(!everywhere.has("evil.example"));
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,32 @@ def multi_inference() -> bytes:
 
 def found(folder: Path, most_bytes: int = 1 << 20) -> list[Any]:
     return read(folder, MODEL, NAMED, most_bytes, 100)
+
+
+@pytest.mark.parametrize(
+    "lay", ["a file", "a link", "a link to nothing", "a pipe", "a folder", "a file above"]
+)
+def test_whatever_lies_in_the_files_place_is_to_be_read(tmp_path: Path, lay: str) -> None:
+    """By the trial: what is to be refused is refused there."""
+    sources = Sources(tmp_path, tmp_path)
+    assert not sources.any(ModelConfig())
+    place = tmp_path / tf_records.FILE
+    if lay == "a file above":
+        place.parent.touch()
+    else:
+        place.parent.mkdir()
+        assert not sources.any(ModelConfig())
+    if lay == "a file":
+        place.touch()
+    elif lay == "a link":
+        place.symlink_to(tmp_path)
+    elif lay == "a link to nothing":
+        place.symlink_to("nothing")
+    elif lay == "a pipe":
+        os.mkfifo(place)
+    elif lay == "a folder":
+        place.mkdir()
+    assert sources.any(ModelConfig())
 
 
 def test_requests_of_every_call_become_inputs(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ from serving.loading.trial.trial import (
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import Settings, load_settings
 from serving.state_dir import StateDir
+from tests.clients.tf_records import PREDICT, log, write_warmup
+from tests.clients.tfs import predict_request
+from tests.small_models import gather
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64, node
 
@@ -159,6 +162,17 @@ def test_a_trial_that_dies_on_the_users_sample_fails_the_version(trials):
     with pytest.raises(LoadError) as caught:
         trials().load(dies_when_run(), ModelConfig(warmup=(sample,)))
     assert caught.value.reason == "its trial ended with SIGFPE while it ran the user's sample"
+
+
+def test_requests_that_were_logged_run_first_in_the_trial(trials, tmp_path):
+    """Where nothing else is to be read: a run that never ends is the trial's, too."""
+    one = trials()
+    outside = predict_request("m", {"I": np.array([99])})
+    write_warmup(tmp_path / "m" / "1", [log(PREDICT, outside)])
+    with pytest.raises(LoadError, match="record 0 of assets"):
+        one.load(gather())
+    outcomes = one.loader.trials.snapshot()
+    assert (outcomes[("refused",)], outcomes[("passed",)]) == (1, 0)
 
 
 def test_one_child_tries_one_version_after_another(trials, started):
@@ -407,7 +421,7 @@ def test_a_finding_that_nobody_wrote_is_not_believed(tmp_path, document):
 
 def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_once(tmp_path):
     state = StateDir(tmp_path / "state")
-    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    kept, found = TrialCache(state, within_s=600), Findings(Analysis("proven"))
     with kept.gathering():
         with kept.gathering():
             kept.write("a", found)
@@ -420,7 +434,7 @@ def test_what_loads_that_go_on_together_find_out_is_one_document_and_read_at_onc
 
 def test_many_findings_wait_for_no_load_and_the_newest_counts(tmp_path):
     state = StateDir(tmp_path / "state")
-    kept, found = TrialCache(state), Findings(Analysis("proven"))
+    kept, found = TrialCache(state, within_s=600), Findings(Analysis("proven"))
     with kept.gathering():
         for number in range(TOGETHER + 1):
             kept.write(f"n{number}", found)

@@ -1,4 +1,4 @@
-use super::{ClassifyAnswer, RegressAnswer, decode_classify, decode_regress};
+use super::{ClassifyAnswer, RegressAnswer, decode_classify, decode_predict, decode_regress};
 use crate::admission::{Budget, Reservation};
 use crate::codec::answer::Form;
 use crate::codec::compression::Encoding;
@@ -246,4 +246,16 @@ proptest! {
             let _ = prepare(&request, &model(), &LIMITS);
         }
     }
+}
+
+#[test]
+fn prediction_by_a_configured_signature_names_the_call_that_answers_it() {
+    let refused = |name: &str| {
+        let body = format!(r#"{{"signature_name":"{name}","instances":[{{"f":[1]}}]}}"#);
+        decode_predict(&NEVER, &model(), body.as_bytes(), &mut boundless()).unwrap_err()
+    };
+    let expected =
+        "Serving signature name: \"r\" has the method tensorflow/serving/regress: ask for it by :regress";
+    assert_eq!(refused("r"), Error::bad(expected));
+    assert_eq!(refused("z"), Error::bad("Serving signature name: \"z\" not found in signature def"));
 }

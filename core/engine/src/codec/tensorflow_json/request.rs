@@ -2,7 +2,7 @@
 
 use super::answer::{ColumnAnswer, RowAnswer};
 use super::column::{Column, Source};
-use super::words::{Document, Place, parse_error};
+use super::words::{Document, Place, not_for_predict, parse_error};
 use crate::admission::Reservation;
 use crate::codec::answer::Form;
 use crate::codec::json::document::parsing;
@@ -99,10 +99,7 @@ impl<'d> Decoder<'d> {
         }
         match self.document.known_string()? {
             "" | SIGNATURE => Ok(()),
-            name => {
-                let text = format!("Serving signature name: \"{}\" not found in signature def", shown(name));
-                Err(Error::bad(text))
-            }
+            name => Err(not_for_predict(name, self.signature)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The answers to a classification and a regression: `results`.
 
+use super::words;
 use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Form, Reply};
 use crate::codec::buffer::AnswerBuf;
@@ -9,7 +10,7 @@ use crate::codec::json::values;
 use crate::codec::tensorflow::{self, Classes, Found, Numbers, found};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor};
 use crate::error::{Error, ErrorCode, Result};
-use crate::tensor::{Datatype, Signature, shown};
+use crate::tensor::{Datatype, Signature};
 use bytes::Bytes;
 
 /// Of each example its classes, each a label and a score.
@@ -50,10 +51,9 @@ form!(RegressAnswer);
 fn refusal(error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
     match &request.examples {
         // Their words over REST, where it is a mistake of the request as all others.
-        Some(examples) if error.code == ErrorCode::FailedPrecondition => Error::bad(format!(
-            "Serving signature name: \"{}\" not found in signature def",
-            shown(examples.signature())
-        )),
+        Some(examples) if error.code == ErrorCode::FailedPrecondition => {
+            words::not_found(examples.signature())
+        }
         _ => tensorflow::reworded(error, request, signature),
     }
 }

@@ -3,7 +3,7 @@
 use crate::codec::json::document::{self, MAX_DEPTH};
 use crate::codec::tensorflow;
 use crate::error::{Error, ErrorCode};
-use crate::tensor::{Datatype, shown};
+use crate::tensor::{Datatype, Signature, shown};
 use jiter::{JiterError, Peek};
 
 /// Of texts that are no JSON.
@@ -28,6 +28,25 @@ impl document::Words for Words {
 #[cold]
 pub(super) fn parse_error(what: impl std::fmt::Display, offset: usize) -> Error {
     Error::bad(format!("JSON Parse error: {what} at offset: {offset}"))
+}
+
+/// The model has no signature of that name.
+#[cold]
+pub(super) fn not_found(name: &str) -> Error {
+    Error::bad(format!("Serving signature name: \"{}\" not found in signature def", shown(name)))
+}
+
+/// Prediction asks for another signature than the model's own: for one that another call answers, or
+/// for none.
+#[cold]
+pub(super) fn not_for_predict(name: &str, signature: &Signature) -> Error {
+    let Some(named) = signature.named.iter().find(|named| &*named.name == name) else {
+        return not_found(name);
+    };
+    let (name, method) = (shown(name), named.method().name());
+    Error::bad(format!(
+        "Serving signature name: \"{name}\" has the method tensorflow/serving/{method}: ask for it by :{method}"
+    ))
 }
 
 /// Where in a body a tensor stands, for errors.
