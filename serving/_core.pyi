@@ -533,6 +533,13 @@ class Call:
 
     @property
     def request_id(self) -> str | None: ...
+    def hold(self, more: int) -> bool:
+        """Count ``more`` bytes of the budget as held by this call until it is let go; False, and
+        nothing is counted, where there is no room for them."""
+
+    def is_awaited(self) -> bool:
+        """Whether it is unanswered, its client has not left, and its deadline has not passed."""
+
     def respond(self, body: bytes) -> bool:
         """gRPC: ``body`` is the message; HTTP: JSON. False when the client had left."""
 

@@ -179,6 +179,15 @@ def _generated(specs: Sequence[TensorMetadata], rows: int, seed: int) -> dict[st
 
 
 def _show(answer: InferResult, form: Form, out: Path | None) -> None:
+    try:
+        _write(answer, form, out)
+    except OSError as error:
+        if out is None:
+            raise
+        raise UserError(f"--out {out}: {error.strerror}", code=2) from None
+
+
+def _write(answer: InferResult, form: Form, out: Path | None) -> None:
     if form is Form.NPZ and out is not None:
         _write_npz(answer, out)
         return

@@ -299,7 +299,7 @@ def _options(
         "extended": levels.ORT_ENABLE_EXTENDED,
         "basic": levels.ORT_ENABLE_BASIC,
         "disabled": levels.ORT_DISABLE_ALL,
-    }[said.graph_optimization_level]
+    }[said.graph_optimization_level or "all"]
     modes = module.ExecutionMode
     parallel = said.execution_mode == "parallel"
     options.execution_mode = modes.ORT_PARALLEL if parallel else modes.ORT_SEQUENTIAL

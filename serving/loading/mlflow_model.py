@@ -80,11 +80,12 @@ def _with_options(found: Mlmodel, config: ModelConfig, settings: Settings) -> Ml
 def _with_providers(said: object, config: ModelConfig, notes: list[str]) -> ModelConfig:
     """Those of the file that are here, unless the configuration names others."""
     names, options = _providers(said)
-    if config.providers_prefer is not None or not names:
+    nobody_chose = not names or (tuple(names) == _DEFAULT_PROVIDERS and not options)
+    if config.providers_prefer is not None or nobody_chose:
         return config
     here = ort().get_available_providers()
     missing = [name for name in names if name not in here]
-    if missing and tuple(names) != _DEFAULT_PROVIDERS:
+    if missing:
         notes.append(f"{mlmodel.FILE} asks for {', '.join(missing)}, which is not available here")
     return replace(
         config,
@@ -113,11 +114,10 @@ def _pair(one: object) -> tuple[str, Mapping[str, Any]]:
 def _session(
     said: object, config: SessionOptions, settings: Settings, notes: list[str]
 ) -> SessionOptions:
-    """The file's, where the configuration has the default."""
+    """The file's, where the configuration says nothing."""
     options = _table(said, "onnx_session_options")
     if not options:
         return config
-    default = SessionOptions()
     level = _one_of(options, "graph_optimization_level", _LEVELS)
     mode = _one_of(options, "execution_mode", _MODES)
     threads = {
@@ -130,21 +130,19 @@ def _session(
         threads = dict.fromkeys(threads)
     entries = _table(options.get("extra_session_config"), "extra_session_config")
     own = _within_reach(entries)
-    level_is_default = config.graph_optimization_level == default.graph_optimization_level
     return replace(
         config,
-        graph_optimization_level=(
-            level if level is not None and level_is_default else config.graph_optimization_level
-        ),
-        execution_mode=(
-            mode
-            if mode is not None and config.execution_mode == default.execution_mode
-            else config.execution_mode
-        ),
-        intra_op_threads=config.intra_op_threads or threads["intra_op_num_threads"],
-        inter_op_threads=config.inter_op_threads or threads["inter_op_num_threads"],
+        graph_optimization_level=config.graph_optimization_level or level,
+        execution_mode=config.execution_mode or mode,
+        intra_op_threads=_first(config.intra_op_threads, threads["intra_op_num_threads"]),
+        inter_op_threads=_first(config.inter_op_threads, threads["inter_op_num_threads"]),
         entries=MappingProxyType({**own, **config.entries}),
     )
+
+
+def _first(said: int | None, file: int | None) -> int | None:
+    """0 says something, too: it leaves the number to the settings."""
+    return file if said is None else said
 
 
 def _within_reach(options: Mapping[str, Any]) -> Mapping[str, str]:

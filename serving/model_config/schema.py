@@ -88,12 +88,14 @@ class SessionOptions:
 
     ``intra_op_threads`` and ``inter_op_threads``: ``None`` and 0 are the settings' numbers.
     Where all models share one pool, other numbers than the pool's cannot be had.
+    ``graph_optimization_level`` and ``execution_mode``: ``None`` where nothing is said, which is
+    "all" and "sequential" unless the version's own files ask for others.
     """
 
-    graph_optimization_level: GraphLevel = "all"
+    graph_optimization_level: GraphLevel | None = None
     intra_op_threads: int | None = None
     inter_op_threads: int | None = None
-    execution_mode: ExecutionMode = "sequential"
+    execution_mode: ExecutionMode | None = None
     enable_mem_arena: bool = True
     enable_mem_pattern: bool = True
     entries: Mapping[str, str] = field(default_factory=lambda: EMPTY)

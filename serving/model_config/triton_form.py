@@ -133,7 +133,7 @@ def _set_session(message: Any, config: ModelConfig) -> None:
         return
     session = config.session
     levels = {level: number for number, level in GRAPH_LEVELS.items()}
-    number = levels.get(session.graph_optimization_level, 0)
+    number = levels.get(session.graph_optimization_level or "all", 0)
     if number:
         message.optimization.graph.level = number
     given: dict[str, str] = dict(config.parameters)

@@ -90,7 +90,9 @@ def _max_batch_size(message: Any) -> int | None:
     return int(message.max_batch_size) if said else None
 
 
-def _graph_level(message: Any) -> GraphLevel:
+def _graph_level(message: Any) -> GraphLevel | None:
+    if not message.optimization.HasField("graph"):
+        return None
     level = message.optimization.graph.level
     if level not in GRAPH_LEVELS:
         raise ConfigError(

@@ -113,13 +113,14 @@ def _given(message: Any) -> dict[str, str]:
     return {key: message.parameters[key].string_value for key in message.parameters}
 
 
-def session(message: Any, level: GraphLevel) -> SessionOptions:
+def session(message: Any, level: GraphLevel | None) -> SessionOptions:
     """Session options from ``parameters``."""
     given = _given(message)
     allocator = _switch(given, _ALLOCATOR_ENTRY, default=False)
-    mode: ExecutionMode = (
-        "parallel" if _switch(given, "execution_mode", default=False) else "sequential"
-    )
+    mode: ExecutionMode | None = None
+    if "execution_mode" in given:
+        parallel = _switch(given, "execution_mode", default=False)
+        mode = "parallel" if parallel else "sequential"
     return SessionOptions(
         graph_optimization_level=level,
         intra_op_threads=_count(given, "intra_op_thread_count"),

@@ -90,10 +90,10 @@ class ProvidersYaml(Section):
 
 
 class SessionYaml(Section):
-    graph_optimization_level: GraphLevel = "all"
+    graph_optimization_level: GraphLevel | None = None
     intra_op_threads: Threads | None = None
     inter_op_threads: Threads | None = None
-    execution_mode: ExecutionMode = "sequential"
+    execution_mode: ExecutionMode | None = None
     enable_mem_arena: bool = True
     enable_mem_pattern: bool = True
     entries: dict[str, Scalar] = {}

@@ -27,6 +27,8 @@ class Answering:
         self._defaults: dict[str, int] = {}
         # Model -> alias -> the version that answers to it.
         self._named: dict[str, Mapping[str, int]] = {}
+        # The aliases that a model config list says.
+        self._labels: dict[str, frozenset[str]] = {}
         self._comparing = Comparing(desired, holds)
         self._pins = Pins()
 
@@ -53,6 +55,8 @@ class Answering:
         self._comparing.keep_only(models)
         for model in self._named.keys() - set(models):
             del self._named[model]
+        for model in self._labels.keys() - set(models):
+            del self._labels[model]
         self._pins.keep_only(models)
 
     def end(self) -> set[str]:
@@ -80,10 +84,16 @@ class Answering:
 
     def _note_aliases(self, target: ModelTarget, named: Mapping[str, int]) -> bool:
         model, before = target.model, self.named(target.model)
+        labels = target.aliases.fixed
+        dropped = self._labels.get(model, frozenset()) - labels
+        if labels:
+            self._labels[model] = labels
+        else:
+            self._labels.pop(model, None)
         if named == before:
             return False
         # What commands say is told of when they come.
-        for change in changes.of_list(before, named, target.aliases.fixed):
+        for change in changes.of_list(before, named, labels, dropped):
             self.record(model, change)
         if named:
             self._named[model] = named

@@ -16,6 +16,7 @@ from serving.models.commands.command import Outcome
 from serving.protocols import grpc_calls, http_calls, tensorflow_calls, tensorflow_http
 from serving.protocols.call_context import CallContext
 from serving.protocols.later import Later
+from serving.protocols.side_line import SideLine
 
 if TYPE_CHECKING:
     from serving import _core
@@ -29,7 +30,8 @@ _SERVICES: Mapping[str, Callable[[CallContext, _core.Call], bytes | Later]] = {
 
 
 class CallPool:
-    """A few threads that answer metadata, configuration, statistics and the repository's calls."""
+    """A few threads that answer metadata, configuration, statistics and the repository's calls; and
+    one for tables, each of which may take seconds."""
 
     def __init__(self, server: _core.Server, context: CallContext, threads: int) -> None:
         self._server = server
@@ -38,8 +40,10 @@ class CallPool:
             threading.Thread(target=self._run, name=f"calls-{number}", daemon=True)
             for number in range(threads)
         ]
+        self._tables = SideLine("tables", self._answer)
 
     def start(self) -> None:
+        self._tables.start()
         for thread in self._threads:
             thread.start()
 
@@ -48,17 +52,27 @@ class CallPool:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(_JOIN_S)
+        self._tables.stop(_JOIN_S)
 
     def _run(self) -> None:
         while (call := self._server.next_call()) is not None:
-            with _named(call):
-                self._answer(call)
+            self._take(call)
             # It counts as held for as long as we have it, and the next may be long in coming.
             del call
 
+    def _take(self, call: _core.Call) -> None:
+        if not http_calls.is_table(call):
+            self._answer(call)
+            return
+        try:
+            self._tables.push(call)
+        except ServingError as error:
+            call.fail(error.code, error.message)
+
     def _answer(self, call: _core.Call) -> None:
         try:
-            answer_call(call, self._context)
+            with _named(call):
+                answer_call(call, self._context)
         except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
             log.error("call_not_answered", detail=traceback.format_exc())
 

@@ -15,8 +15,10 @@ MAX_PENDING = 16
 # Models of one call that are commanded at once. All calls together take half of what the manager
 # takes, so that no list that was taken finds the line full.
 AT_ONCE = 32
+# More are given as soon as so many have ended: each time the sources are looked at.
+_BATCH = 8
 BY = "HandleReloadConfigRequest"
-# As many models as an error names.
+# As many failures as an error tells, each once.
 _MOST_NAMED = 8
 _OVERTAKEN = Outcome(
     ErrorCode.UNAVAILABLE,
@@ -65,7 +67,7 @@ class Following:
     def _give(self) -> None:
         """In one thread at a time, and in a loop: a command may end while it is given."""
         with self._lock:
-            if self._gives:
+            if self._gives or self._open > AT_ONCE - _BATCH:
                 return
             self._gives = True
         while (model := self._take()) is not None:
@@ -92,7 +94,8 @@ class Following:
             self._open -= 1
             if not outcome.ok:
                 self._failures += 1
-                if len(self._failed) < _MOST_NAMED:
+                told = [one.message for one in self._failed]
+                if len(told) < _MOST_NAMED and outcome.message not in told:
                     self._failed.append(outcome)
         self._give()
 

@@ -256,7 +256,13 @@ def _log_settings(request: Request) -> LogSettings:
 
 def _table(request: Request) -> bytes:
     """A scoring request's Parquet as CSV: the core goes on with it."""
-    return mlflow_parquet.to_csv(request.call.body, request.context.max_message_bytes)
+    call, most = request.call, request.context.max_message_bytes
+    return mlflow_parquet.to_csv(call.body, mlflow_parquet.Terms(most, call.hold, call.is_awaited))
+
+
+def is_table(call: _core.Call) -> bool:
+    """Whether it takes long: it is to be answered apart from others."""
+    return call.protocol == "http" and call.path == _TABLE
 
 
 def _core_only(request: Request) -> Any:
@@ -270,6 +276,8 @@ def _unbuilt(what: str) -> Handler:
     return refuse
 
 
+# Where the core sends what came as Parquet.
+_TABLE = "/invocations"
 _MODEL = r"/v2/models/(?P<model>[^/]+)"
 _VERSION = r"(?:/versions/(?P<version>[0-9]+))?"
 _REPOSITORY = r"/v2/repository(?:/(?P<repository>[^/]+))?"
@@ -329,7 +337,7 @@ def _unregister_cuda(request: Request) -> Any:
 _ROWS: list[tuple[str, Mapping[str, Handler]]] = [
     (r"/", {"GET": _entrance}),
     # Only what came as Parquet.
-    (r"/invocations", {"POST": _table}),
+    (_TABLE, {"POST": _table}),
     (r"/openapi\.json", {"GET": _described}),
     (r"/v2/?", {"GET": _server_metadata}),
     (r"/v2/health/(?:live|ready)", {"GET": _core_only}),

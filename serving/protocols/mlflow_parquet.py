@@ -6,21 +6,39 @@ What a file holds is counted before it is unpacked: one of a few bytes may stand
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import ErrorCode, ServingError
+from serving.protocols import parquet_pages
 
-# Rows that are unpacked at a time.
+# Rows that are unpacked at a time, and bytes that a number takes with its text.
 _ROWS = 1024
+_NUMBER = 32
 _EXTRA = "serving[parquet]"
 
 
-def to_csv(body: bytes, most: int) -> bytes:
-    """The table in ``body``, with a line of names. ``most``: bytes that it may have as CSV.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """``most``: bytes that a table may have unpacked, and as CSV; ``hold``: counts that many more
+    bytes and says whether there is room for them; ``is_awaited``: whether anybody still waits."""
+
+    most: int
+    hold: Callable[[int], bool] = lambda _: True
+    is_awaited: Callable[[], bool] = lambda: True
+
+    def take(self, more: int) -> None:
+        if not self.hold(more):
+            raise ServingError(ErrorCode.FULL, "there is no memory for this table now")
+
+
+def to_csv(body: bytes, terms: Terms) -> bytes:
+    """The table in ``body``, with a line of names.
 
     Raises ServingError: UNSUPPORTED_MEDIA_TYPE without pyarrow, BAD_REQUEST for what is no Parquet
-    and for columns that are no column of CSV, TOO_LARGE.
+    and for columns that are no column of CSV, TOO_LARGE, FULL, and EXPIRED where nobody
+    waits any more.
     """
     try:
         import pyarrow as pa
@@ -28,58 +46,120 @@ def to_csv(body: bytes, most: int) -> bytes:
         words = f"Parquet is not read here: it needs the extra {_EXTRA}; send CSV or JSON"
         raise ServingError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, words) from None
     try:
-        return _written(body, most)
+        return _written(body, terms)
+    except parquet_pages.PageError as error:
+        raise _unreadable(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _unreadable("it is no Parquet file of plain columns", repr(error)) from None
     except MemoryError:
         raise ServingError(ErrorCode.FULL, "there is no memory for this table now") from None
 
 
-def _written(body: bytes, most: int) -> bytes:
+def _written(body: bytes, terms: Terms) -> bytes:
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import csv
 
-    opened = parquet.ParquetFile(pa.BufferReader(body))
-    names = [field.name for field in opened.schema_arrow if _is_data(field.name)]
-    # A cell takes a comma or the end of its line.
-    if opened.metadata.num_rows * max(len(names), 1) > most:
-        raise _too_large(most)
-    for field in opened.schema_arrow:
-        _check_plain(field)
-    # Texts that repeat stay one until it is known what they take together.
-    texts = [field.name for field in opened.schema_arrow if pa.types.is_string(field.type)]
-    opened = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=texts)
+    opened, names, rows = _opened(body, terms)
+    fields = [_field(field) for field in opened.schema_arrow if _is_data(field.name)]
     out = io.BytesIO()
-    writer: Any = None
-    for batch in _batches(opened, names, most):
-        writer = writer or csv.CSVWriter(out, batch.schema)
-        writer.write_batch(batch)
-        if out.tell() > most:
-            raise _too_large(most)
-    if writer is None:
-        return ",".join(f'"{name}"'.replace("\n", " ") for name in names).encode()
+    # It writes the names at once.
+    writer: Any = csv.CSVWriter(out, pa.schema(fields))
+    largest = 0
+    for batch in opened.iter_batches(batch_size=rows, columns=names, use_threads=False):
+        if not terms.is_awaited():
+            raise ServingError(ErrorCode.EXPIRED, "nobody waits for this table any more")
+        texts, cells, before = _text_bytes(batch), batch.num_rows * len(names), out.tell()
+        if before + texts + cells > terms.most:
+            raise _too_large(terms.most)
+        # Texts are there as they are, and written, with every quote doubled at most.
+        needed = 3 * texts + _NUMBER * cells
+        terms.take(max(needed - largest, 0))
+        largest = max(needed, largest)
+        writer.write_batch(_decoded(batch, fields))
+        if out.tell() > terms.most:
+            raise _too_large(terms.most)
+        terms.take(out.tell() - before)
     writer.close()
     return out.getvalue()
 
 
-def _batches(opened: Any, names: list[str], most: int) -> Iterator[Any]:
+def _opened(body: bytes, terms: Terms) -> tuple[Any, list[str], int]:
+    """The file, which is counted; the names of its data; and how many rows may be unpacked at a
+    time."""
     import pyarrow as pa
+    from pyarrow import parquet
 
-    for batch in opened.iter_batches(batch_size=_ROWS, columns=names):
-        columns = [_decoded(column, most) for column in batch.columns]
-        yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+    opened = parquet.ParquetFile(pa.BufferReader(body))
+    # Each look at the file's makes another one.
+    schema = opened.schema_arrow
+    names = [field.name for field in schema if _is_data(field.name)]
+    # A cell takes a comma or the end of its line.
+    if opened.metadata.num_rows * max(len(names), 1) > terms.most:
+        raise _too_large(terms.most)
+    for field in schema:
+        _check_plain(field)
+    if len(set(names)) < len(names):
+        raise _unreadable("a column's name is there twice")
+    columns = parquet_pages.columns(body, opened.metadata)
+    unpacked = sum(column.unpacked for column in columns)
+    if unpacked > terms.most:
+        raise _too_large(terms.most)
+    terms.take(unpacked)
+    # Texts that repeat stay one until it is known what they take together. Where they are made of
+    # parts of others that cannot be had: each may be as long as all of its column.
+    paths = (opened.schema.column(number).path for number in range(len(columns)))
+    by_path = dict(zip(paths, columns, strict=True))
+    texts = [field.name for field in schema if _is_data(field.name) and _is_text(field.type)]
+    entries = [name for name in texts if by_path[name].by_dictionary]
+    joined = sum(by_path[name].unpacked for name in texts if not by_path[name].by_dictionary)
+    opened = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=entries)
+    row = max(joined, _NUMBER * len(names), 1)
+    return opened, names, max(1, min(_ROWS, terms.most // row))
 
 
-def _decoded(column: Any, most: int) -> Any:
+def _text_bytes(batch: Any) -> int:
+    """Of the texts in ``batch``, each as often as it is there."""
     import pyarrow as pa
     from pyarrow import compute
 
-    if not pa.types.is_dictionary(column.type):
-        return column
-    lengths = compute.binary_length(column.dictionary).take(column.indices)
-    if (compute.sum(lengths).as_py() or 0) > most:
-        raise _too_large(most)
-    return column.dictionary_decode()
+    size = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = compute.binary_length(column.dictionary).take(column.indices)
+        elif _is_text(column.type):
+            lengths = compute.binary_length(column)
+        else:
+            continue
+        size += compute.sum(lengths).as_py() or 0
+    return size
+
+
+def _decoded(batch: Any, fields: list[Any]) -> Any:
+    import pyarrow as pa
+
+    columns = [
+        column.cast(field.type) if column.type != field.type else column
+        for column, field in zip(batch.columns, fields, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _field(field: Any) -> Any:
+    """As it is written: with all digits of an FP32's value, for it may be read as FP64."""
+    import pyarrow as pa
+
+    kind = field.type
+    if pa.types.is_float32(kind):
+        kind = pa.float64()
+    elif _is_text(kind) or pa.types.is_dictionary(kind):
+        kind = pa.string()
+    return pa.field(field.name, kind)
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_data(name: str) -> bool:
@@ -96,8 +176,7 @@ def _check_plain(field: Any) -> None:
         or kinds.is_integer(field.type)
         or kinds.is_float32(field.type)
         or kinds.is_float64(field.type)
-        or kinds.is_string(field.type)
-        or kinds.is_large_string(field.type)
+        or _is_text(field.type)
         or kinds.is_null(field.type)
     )
     if _is_data(field.name) and not plain:
@@ -115,5 +194,5 @@ def _unreadable(why: str, detail: str = "") -> ServingError:
 
 
 def _too_large(most: int) -> ServingError:
-    words = f"the table takes more than {most} bytes as text (setting limits.max_message_bytes)"
+    words = f"the table takes more than {most} bytes unpacked (setting limits.max_message_bytes)"
     return ServingError(ErrorCode.TOO_LARGE, words)

@@ -179,7 +179,13 @@ class DirectorySource:
             return real, None
 
     def _is_where_it_was(self, key: str) -> bool:
+        """One that was named, and is known not to be there, is where it was."""
         known = self._known[key]
+        if known.place.itself and (path := self.named.get(known.place.name)) is not None:
+            is_missing = bool(known.found.error)
+            return os.path.realpath(path) == known.place.real and (
+                is_missing or os.path.lexists(known.place.real)
+            )
         real = os.path.realpath(key) if known.linked else known.place.real
         return real == known.place.real and os.path.lexists(real)
 

@@ -238,7 +238,7 @@ class TensorFlowServingSettings(Section):
     config_poll_s: SecondsOrZero = Field(
         default=1.0,
         description="Between two looks at that file (seconds; 0: it is read at the start and at"
-        " SIGHUP only).",
+        " SIGHUP only), no more often than `registry.scan_interval_s`.",
     )
     metrics: bool = Field(
         default=False,
@@ -280,7 +280,9 @@ class LoadingSettings(Section):
         " long (seconds).",
     )
     warmup_timeout_s: Seconds = Field(
-        default=5.0, description="For warming batch sizes and measuring them (seconds)."
+        default=5.0,
+        description="For warming batch sizes and measuring them; for repeating logged requests"
+        " after the trial, as long again (seconds).",
     )
     memory_bytes: CountOrAuto = Field(
         default=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from serving_client import (
+    AsyncClient,
     Client,
     DeadlineError,
     Retry,
@@ -23,6 +25,7 @@ from serving_client import (
     UnavailableError,
     UnreachableError,
 )
+from serving_client.transports.http_answer import MAX_CONNECTIONS
 from tests.clients import sdk
 from tests.clients.gateway import Gateway
 from tests.small_models import UNBATCHED, slow, tiny, write
@@ -205,6 +208,45 @@ def test_a_silent_server_costs_the_timeout_and_no_more(kind: str) -> None:
         pytest.raises(DeadlineError, match=r"0\.3 s"),
     ):
         client.server_metadata(timeout=0.3)
+
+
+@pytest.mark.parametrize("kind", ["blocking grpc", "blocking http"])
+def test_who_closes_a_client_ends_what_waits(kind: str) -> None:
+    """Threads that wait for an answer, for a connection, and for the next attempt."""
+    calls = MAX_CONNECTIONS + 20 if "http" in kind else 2
+    with silent() as place, _at(place, kind) as client, ThreadPoolExecutor(calls + 1) as pool:
+        nowhere = Client("localhost:1", retry=Retry(first_s=30.0, max_s=30.0))
+        waiting = [pool.submit(client.server_metadata) for _ in range(calls)]
+        waiting.append(pool.submit(nowhere.server_metadata))
+        time.sleep(0.3)
+        client.close()
+        nowhere.close()
+        started = time.monotonic()
+        for one in waiting:
+            assert str(one.exception(10)) == "the client is closed"
+            assert type(one.exception()) is RuntimeError
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_what_is_awaited_ends_with_its_client_too(scheme: str) -> None:
+    async def ask(place: str) -> list[Any]:
+        client, nowhere = (
+            AsyncClient(f"{scheme}{one}", retry=Retry(first_s=30.0, max_s=30.0))
+            for one in (place, "localhost:1")
+        )
+        calls = (client.server_metadata, client.server_metadata, nowhere.server_metadata)
+        tasks = [asyncio.ensure_future(call()) for call in calls]
+        await asyncio.sleep(0.2)
+        tasks[0].cancel()
+        await client.close()
+        await nowhere.close()
+        return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+
+    with silent() as place:
+        cancelled, *closed = asyncio.run(ask(place))
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert [repr(error) for error in closed] == ["RuntimeError('the client is closed')"] * 2
 
 
 @pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])

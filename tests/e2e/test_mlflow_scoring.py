@@ -60,9 +60,9 @@ def test_tensors_are_answered_as_tensors(gateway: Gateway, body: dict[str, Any])
     np.testing.assert_allclose(found["y"], tiny_expected(np.array(X)), rtol=1e-5)
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _parquet(table: pa.Table, **options: Any) -> bytes:
     out = io.BytesIO()
-    parquet.write_table(table, out)
+    parquet.write_table(table, out, **options)
     return out.getvalue()
 
 
@@ -83,6 +83,15 @@ def test_data_frames_are_answered_by_rows(gateway: Gateway, data: bytes, kind: s
     found = predictions(answer)
     rows = np.array([row["y"] for row in found])
     np.testing.assert_allclose(rows, tiny_expected(np.array(X)), rtol=1e-5)
+
+
+def test_fault_41_few_bytes_of_parquet_that_stand_for_many_are_refused(gateway: Gateway) -> None:
+    text = pa.array(["x" * (8 << 20)], pa.large_string())
+    rows = pa.chunked_array([text] * 9)
+    body = _parquet(pa.table({"p": rows}), compression="zstd")
+    assert len(body) < 4000
+    answer = gateway.get("/models/tiny/invocations", body, "POST", {"Content-Type": PARQUET})
+    assert "limits.max_message_bytes" in refusal(answer, 413, "BAD_REQUEST")
 
 
 def test_several_inputs_outputs_and_special_numbers(gateway: Gateway) -> None:

@@ -103,6 +103,12 @@ class RecordedCall:
     answer: bytes | None = None
     failure: tuple[str, str, str] | None = None
 
+    def hold(self, more: int) -> bool:
+        return True
+
+    def is_awaited(self) -> bool:
+        return self.answer is None and self.failure is None
+
     def respond(self, body: bytes) -> bool:
         assert self.answer is None
         assert self.failure is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -50,7 +51,7 @@ class AsyncClient:
         self._codec = self._options.codec()
         self._session = self._options.session(self._codec)
         self._transport = awaiting(self._options)
-        self._closed = False
+        self._closed = asyncio.Event()
 
     async def infer(
         self,
@@ -131,7 +132,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """As ``Client``'s."""
-        self._closed = True
+        self._closed.set()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -146,14 +147,24 @@ class AsyncClient:
         await self.close()
 
     async def _run(self, steps: Steps[T]) -> T:
-        if self._closed:
+        if self._closed.is_set():
             raise RuntimeError("the client is closed")
+        try:
+            return await self._walk(steps)
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if self._closed.is_set() and not (task and task.cancelling()):
+                # However its transport tells of it.
+                raise RuntimeError("the client is closed") from None
+            raise
+
+    async def _walk(self, steps: Steps[T]) -> T:
         try:
             step = next(steps)
             while True:
                 try:
                     if isinstance(step, Pause):
-                        await asyncio.sleep(step.seconds)
+                        await self._pause(step.seconds)
                         came = None
                     else:
                         came = await self._transport.send(step)
@@ -163,3 +174,10 @@ class AsyncClient:
                     step = steps.send(came)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what the generator's type promises
+
+    async def _pause(self, seconds: float) -> None:
+        """Raises RuntimeError where the client is closed meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+                raise RuntimeError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
@@ -62,7 +62,7 @@ class Client:
         self._codec = self._options.codec()
         self._session = self._options.session(self._codec)
         self._transport = blocking(self._options)
-        self._closed = False
+        self._closed = threading.Event()
 
     def infer(
         self,
@@ -148,8 +148,8 @@ class Client:
         return self._run(self._session.call(self._codec.models(), self._options.seconds(timeout)))
 
     def close(self) -> None:
-        """Gives the connections back; what is asked afterwards is a RuntimeError."""
-        self._closed = True
+        """Gives the connections back; what waits then or is asked afterwards is a RuntimeError."""
+        self._closed.set()
         self._transport.close()
 
     def __enter__(self) -> Self:
@@ -164,14 +164,24 @@ class Client:
         self.close()
 
     def _run(self, steps: Steps[T]) -> T:
-        if self._closed:
+        if self._closed.is_set():
             raise RuntimeError("the client is closed")
+        try:
+            return self._walk(steps)
+        except Exception:
+            if self._closed.is_set():
+                # However its transport tells of it.
+                raise RuntimeError("the client is closed") from None
+            raise
+
+    def _walk(self, steps: Steps[T]) -> T:
         try:
             step = next(steps)
             while True:
                 try:
                     if isinstance(step, Pause):
-                        time.sleep(step.seconds)
+                        if self._closed.wait(step.seconds):
+                            raise RuntimeError
                         came = None
                     else:
                         came = self._transport.send(step)

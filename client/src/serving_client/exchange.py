@@ -21,13 +21,15 @@ NO_HEADERS: Mapping[str, str] = {}
 
 class Exchange(NamedTuple, Generic[T]):
     """``target``: a gRPC method or an HTTP path; ``read``: an answer's body and headers -> what the
-    call gives. Raises DamagedAnswerError."""
+    call gives. Raises DamagedAnswerError. ``again``: the same with so many seconds left, where it
+    says how many there are."""
 
     target: str
     body: bytes
     read: Callable[[bytes, Mapping[str, str]], T]
     verb: str = "POST"
     headers: Mapping[str, str] = NO_HEADERS
+    again: Callable[[float], Exchange[T]] | None = None
 
 
 class InferOptions(NamedTuple):

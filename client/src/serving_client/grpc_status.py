@@ -84,6 +84,9 @@ def _lost(address: Address, details: str) -> UnreachableError | None:
         words = f"nothing listens at {place}"
     elif "resol" in details or "lookup" in details:
         words = f"{place}: no machine is known by the name '{address.host}'"
+    elif "handshaker shutdown" in details:
+        # What is left of an attempt that was given up.
+        words = f"{place} can't be reached: timed out"
     elif details.startswith("failed to connect"):
         words = f"{place} can't be reached: {details.rpartition(': ')[2]}"
     elif any(mark in details for mark in _BROKEN):

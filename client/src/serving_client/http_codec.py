@@ -40,7 +40,11 @@ class HttpCodec:
         }
         body = b"".join([head, *(tensor.data for tensor in request.inputs)])
         path = f"{_model(request.model, request.options.version)}/infer"
-        return Exchange(path, body, _read_result, headers=headers)
+
+        def again(left: float) -> Exchange[InferResult]:
+            return self.infer(request._replace(options=request.options._replace(timeout=left)))
+
+        return Exchange(path, body, _read_result, headers=headers, again=again)
 
     def server_live(self) -> Exchange[bool]:
         return _get("/v2/health/live", lambda _: True)

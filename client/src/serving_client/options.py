@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from serving_client.addresses import Address, Protocol, parse_addresses
@@ -101,10 +102,12 @@ def infer_options(
     headers: Mapping[str, str] | None,
     timeout: float,
 ) -> InferOptions:
-    """Raises ValueError for what can't be meant."""
+    """Raises ValueError for what can't be meant, and TypeError for a parameter that is none."""
     said = parameters or _NO_PARAMETERS
     if priority is not None:
         said = {**said, "priority": priority}
+    if said:
+        said = {name: _parameter(name, value) for name, value in said.items()}
     sent = lower(headers) if headers else NO_HEADERS
     if request_id:
         if len(request_id) > MAX_REQUEST_ID:
@@ -118,6 +121,15 @@ def infer_options(
         headers=sent,
         timeout=timeout,
     )
+
+
+def _parameter(name: str, value: object) -> Parameter:
+    """Also from NumPy's scalars."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, bool | int | float | str):
+        words = f"expected bool, int, float or str, got {type(value).__name__}"
+        raise TypeError(f"parameter '{name}': {words}")
+    return plain
 
 
 def named_inputs(

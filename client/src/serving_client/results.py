@@ -45,6 +45,13 @@ class InferResult(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._outputs)
 
+    # Mappings are compared by their values; those of arrays are arrays again, without a truth.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __repr__(self) -> str:
         shapes = ", ".join(
             f"{name}: {self.datatypes[name]}{list(array.shape)}"

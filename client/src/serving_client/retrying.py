@@ -89,7 +89,8 @@ class Rotation:
         return max(1, self._failures[place])
 
     def rests(self, place: int, until: float) -> None:
-        self._rests_until[place] = until
+        """Until then, or until what another call heard, whichever is later."""
+        self._rests_until[place] = max(self._rests_until[place], until)
 
 
 def pause_before_next(

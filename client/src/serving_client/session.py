@@ -84,8 +84,7 @@ class Session:
         if known is None:
             known = yield from self._look_up(model, options, deadline)
         try:
-            exchange = self._exchange(model, inputs, options, known)
-            return (yield from self.ask(exchange, deadline, options.timeout, self._retry))
+            return (yield from self._infer_once(model, inputs, options, known, deadline))
         except NotFoundError:
             self._known.pop((model, options.version), None)
             raise
@@ -95,8 +94,7 @@ class Session:
             fresh = yield from self._look_up(model, options, deadline)
             if fresh.inputs == known.inputs:
                 raise
-        exchange = self._exchange(model, inputs, options, fresh)
-        return (yield from self.ask(exchange, deadline, options.timeout, self._retry))
+        return (yield from self._infer_once(model, inputs, options, fresh, deadline))
 
     def check(self, exchange: Exchange[bool], timeout: float) -> Steps[bool]:
         """Whether something is well; a server that says no, says nothing or isn't there is an
@@ -126,6 +124,8 @@ class Session:
             if now >= deadline:
                 raise DeadlineError(f"no answer within {allowed:g} s")
             place = self._rotation.pick(now)
+            if tried and exchange.again is not None:
+                exchange = exchange.again(deadline - now)
             try:
                 body, headers = yield Attempt(place, exchange, deadline - now, allowed)
             except ServingError as error:
@@ -145,6 +145,9 @@ class Session:
         """Lets the address rest where that helps; None where the error is to be raised."""
         silent = isinstance(error, DeadlineError) and error.silent
         if not (error.repeatable or silent):
+            if not isinstance(error, UnreachableError):
+                # A refusal is an answer, too.
+                self._rotation.answered(place)
             return None
         now = self._clock()
         failures = self._rotation.failed(place, now)
@@ -166,11 +169,24 @@ class Session:
         self._known[model, version] = known
         return known
 
-    def _exchange(
-        self, model: str, inputs: Mapping[str, ArrayLike], options: InferOptions, known: _Known
-    ) -> Exchange[InferResult]:
+    def _infer_once(
+        self,
+        model: str,
+        inputs: Mapping[str, ArrayLike],
+        options: InferOptions,
+        known: _Known,
+        deadline: float,
+    ) -> Steps[InferResult]:
+        """With the model's inputs as they are ``known``."""
         tensors = [encode(model, name, value, known.inputs) for name, value in inputs.items()]
-        return self._codec.infer(InferRequest(model, tensors, options))
+        left = options._replace(timeout=deadline - self._clock())
+        # Kept under no name: the body of a repeated one would stay beside the next.
+        return self.ask(
+            self._codec.infer(InferRequest(model, tensors, left)),
+            deadline,
+            options.timeout,
+            self._retry,
+        )
 
 
 def encode(model: str, name: str, value: ArrayLike, datatypes: Mapping[str, str]) -> Tensor:

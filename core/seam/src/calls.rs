@@ -63,6 +63,15 @@ impl Call {
         self.inner.request_id.as_deref()
     }
 
+    /// Whether there is room.
+    fn hold(&self, more: usize) -> bool {
+        self.inner.hold(more).is_ok()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.inner.is_awaited()
+    }
+
     fn respond(&self, body: &[u8]) -> bool {
         self.inner.respond(body)
     }

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from serving.errors import LoadError
@@ -19,11 +20,12 @@ MAX_RECORDS = 1000
 
 def is_there(version: Path) -> bool:
     """Whether the folder of a version has anything in the file's place that ``read`` would try to
-    read, or refuse: a link or a pipe, too."""
+    read, or refuse: a link, also to nothing, or a pipe, too."""
     try:
         (version / FILE).lstat()
     except FileNotFoundError:
-        return False
+        folder = version / FILE.parent
+        return folder.is_symlink() and not folder.exists()
     except OSError:
         return True
     return True
@@ -40,17 +42,21 @@ def read(
     call that there is not here; none without a file. ``most_bytes``: of the file, and of all
     inputs together; ``most_texts``: string elements of one input.
 
-    Raises LoadError naming the record that is damaged, or no request that this model answers.
+    Raises LoadError naming the record that is damaged, or no request that this model answers; and
+    for a file that cannot be read, which may pass.
     """
+    if not is_there(version):
+        return []
     try:
         content = _content(version, most_bytes)
-    except FileNotFoundError:
-        return []
     except TooLargeError:
         raise LoadError(f"{FILE} has more than {most_bytes} bytes") from None
+    except FileNotFoundError as error:
+        words = f"{FILE} is a link to nothing, or has just been removed"
+        raise LoadError.after(error, words, str(error)) from error
     except OSError as error:
         words = f"{FILE} cannot be read: {(error.strerror or 'error').lower()}"
-        raise LoadError(words, str(error)) from error
+        raise LoadError.after(error, words, str(error)) from error
     from serving import _core
 
     def spec(tensor: Tensor) -> _core.TensorSpec:
@@ -76,7 +82,8 @@ def read(
 
 
 def _content(version: Path, most_bytes: int) -> bytes:
-    path = version / FILE
-    if path.exists() and not path.resolve().is_relative_to(version.resolve()):
+    """What was looked at is what is opened: no link is followed any more."""
+    found, folder = (os.path.realpath(path, strict=True) for path in (version / FILE, version))
+    if not Path(found).is_relative_to(folder):
         raise LoadError(f"{FILE} is a link that leaves the version's folder")
-    return read_file(path, most_bytes)
+    return read_file(found, most_bytes, follow=False)

@@ -8,6 +8,7 @@ another scorer; one that does not fit here is only noted.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -30,14 +31,15 @@ MLFLOW_EXAMPLES = ("serving_input_example.json", "input_example.json")
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Inputs to run ``count`` times. ``own``: whether the values are the user's, not zeros or
-    noise that they asked for; ``shown``: whether it was written to be shown. ``what`` names it in
-    errors."""
+    noise that they asked for; ``shown``: whether it was written to be shown; ``logged``: whether it
+    is a request of clients, which nobody chose. ``what`` names it in errors."""
 
     what: str
     feeds: Feeds
     count: int = 1
     own: bool = True
     shown: bool = False
+    logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def _logged(
     bounds = sources.most_bytes, sources.most_texts
     records = logged_requests.read(sources.version, signature, config.signatures, *bounds)
     found = [
-        Sample(f"record {number} of {logged_requests.FILE}", one, own=False)
+        Sample(f"record {number} of {logged_requests.FILE}", one, own=False, logged=True)
         for number, one in enumerate(records)
         if not isinstance(one, str)
     ]
@@ -145,6 +147,32 @@ def run_all(run: Run, signature: Signature, samples: Sequence[Sample]) -> None:
             raise LoadError(words, fault.detail, retry, for_memory=short) from error
         if sample.own and all(_finite(array) for array in sample.feeds.values()):
             _check_finite(sample, names, answers)
+
+
+def repeat_all(run: Run, signature: Signature, samples: Sequence[Sample], limit_s: float) -> str:
+    """Run those that a trial has run: of logged requests only the first of each set of shapes, for
+    values warm nothing, and until ``limit_s`` seconds are over. Words for what was left out; raises
+    as ``run_all`` does."""
+    run_all(run, signature, [sample for sample in samples if not sample.logged])
+    end = time.monotonic() + limit_s
+    unlike = _unlike([sample for sample in samples if sample.logged])
+    for done, sample in enumerate(unlike):
+        if time.monotonic() > end:
+            return (
+                f"{len(unlike) - done} of {len(unlike)} shapes of logged requests are not warmed:"
+                " the model is slow"
+            )
+        run_all(run, signature, [sample])
+    return ""
+
+
+def _unlike(samples: Sequence[Sample]) -> list[Sample]:
+    """The first of each set of shapes."""
+    found: dict[frozenset[tuple[str, tuple[int, ...]]], Sample] = {}
+    for sample in samples:
+        shapes = frozenset((name, array.shape) for name, array in sample.feeds.items())
+        found.setdefault(shapes, sample)
+    return list(found.values())
 
 
 def _check_finite(sample: Sample, names: Sequence[str], answers: Sequence[Array]) -> None:

@@ -26,7 +26,7 @@ from serving.loading.batching.verdict import (
 from serving.loading.batching.witness import Tap, Witness
 from serving.loading.inputs import generated
 from serving.loading.inputs.generated import Plan, Run, Source
-from serving.loading.inputs.samples import Sample, run_all, sampled_rows
+from serving.loading.inputs.samples import Sample, repeat_all, sampled_rows
 from serving.loading.memory import Meter
 from serving.loading.trial.findings import Findings, Recipe
 from serving.model_config.schema import ModelConfig
@@ -166,12 +166,14 @@ def repeat(
 ) -> str:
     """Warm what a trial has tried: the samples, and each size that it measured. Words for
     what was left out; raises LoadError for a sample that fails here."""
-    run_all(run, signature, samples)
+    limit = settings.loading.warmup_timeout_s
+    words = repeat_all(run, signature, samples, limit)
     source = _source(findings.recipe, signature, samples)
     if source is None or findings.died:
-        return ""
-    limit = settings.loading.warmup_timeout_s
-    return warmup.run_each(run, source, output_names(signature), sorted(findings.seconds), limit)
+        return words
+    sizes = sorted(findings.seconds)
+    more = warmup.run_each(run, source, output_names(signature), sizes, limit)
+    return "; ".join(filter(None, (words, more)))
 
 
 def _source(

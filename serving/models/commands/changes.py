@@ -55,13 +55,21 @@ def _of_alias(alias: str, was: int | None, now: int | None, asked: str) -> Chang
 
 
 def of_list(
-    was: Mapping[str, int], now: Mapping[str, int], labels: Collection[str]
+    was: Mapping[str, int],
+    now: Mapping[str, int],
+    labels: Collection[str],
+    dropped: Collection[str] = (),
 ) -> Iterator[Changed]:
-    """Of the aliases that a model config list says, where they name other versions than before."""
+    """Of the aliases that a model config list says, where they name other versions than before, and
+    of those that it says no more."""
     for alias in sorted(labels):
         if alias in now and now[alias] != was.get(alias):
             before = f"in place of version {was[alias]}; " if alias in was else ""
             yield now[alias], Change.ALIAS, f"'{alias}': {before}the model config list says so"
+    for alias in sorted(dropped):
+        if alias in was and alias not in now:
+            words = f"'{alias}': the model config list says it no more"
+            yield was[alias], Change.ALIAS_REMOVED, words
 
 
 def of_default(

@@ -56,7 +56,8 @@ class ModelTarget:
     ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
-    ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list.
+    ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list,
+    and is nowhere else; ``delisted``: it was, and no command unloaded all of it since.
     """
 
     model: str
@@ -73,6 +74,7 @@ class ModelTarget:
     held: frozenset[int] = frozenset()
     aliases: Aliases = NO_ALIASES
     withdrawn: bool = False
+    delisted: bool = False
 
     def dismissed(self, version: int) -> bool:
         """Whether a command ended the version: it goes even if nothing else can answer."""

@@ -175,7 +175,7 @@ def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator
     for slot in itertools.chain.from_iterable(slots.values()):
         candidate = wanted.get(slot.version)
         if target.dismissed(slot.version):
-            yield from _dismissal(slot, _why_dismissed(target), coming)
+            yield from _dismissal(slot, _why_dismissed(target, slot.version), coming)
         elif slot.state is State.READY and slot is not best[slot.version]:
             yield Unload(slot.id, REPLACED)
         elif slot.state is State.NEW and candidate is not None and candidate.gone:
@@ -203,8 +203,9 @@ def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Itera
         yield Discard(slot.id)
 
 
-def _why_dismissed(target: ModelTarget) -> str:
-    return WITHDRAWN if target.withdrawn else BY_COMMAND
+def _why_dismissed(target: ModelTarget, version: int) -> str:
+    delisted = target.delisted and version not in target.out
+    return WITHDRAWN if target.withdrawn or delisted else BY_COMMAND
 
 
 def _dismissal(slot: Slot, why: str, coming: str = "") -> Iterator[Action]:
@@ -258,7 +259,7 @@ def _hold(target: ModelTarget, slots: Sequence[Slot]) -> Iterator[Action]:
         if slot.leaving:
             continue
         if target.dismissed(slot.version):
-            yield from _dismissal(slot, _why_dismissed(target))
+            yield from _dismissal(slot, _why_dismissed(target, slot.version))
         else:
             yield from _remark(slot, UNREADABLE)
 

@@ -59,12 +59,13 @@ class _Taken:
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What a look at a model's folder came to; ``listed``: what a model config list says of it,
-    ``withdrawn``: it was taken out of one, and is nowhere else."""
+    ``delisted``: it was taken out of one, ``withdrawn``: and is nowhere else."""
 
     versions: tuple[Candidate, ...] = ()
     unknown: bool = False
     listed: Listed | None = None
     withdrawn: bool = False
+    delisted: bool = False
 
 
 _NOT_SEEN = _Seen()
@@ -176,12 +177,22 @@ class DesiredState:
         taken out of a model config list."""
         listed = found.listed if found is not None else None
         found = self.uploaded_of(model) or found
-        withdrawn = withdrawn and found is None
+        delisted, withdrawn = withdrawn, withdrawn and found is None
+        self._yield_aliases(model, listed)
         # What follows asks whether it is wanted.
         self._seen[model] = _Seen(listed=listed, withdrawn=withdrawn)
         unknown = bool(found.error) if found is not None else unseen and not withdrawn
         versions = () if unknown else self._take_up(model, found)
-        self._seen[model] = _Seen(versions, unknown, listed, withdrawn)
+        self._seen[model] = _Seen(versions, unknown, listed, withdrawn, delisted)
+
+    def _yield_aliases(self, model: str, listed: Listed | None) -> None:
+        """What the list names from now on commands name no more, also when the list no longer does:
+        nothing moves back to where nobody said so lately."""
+        current, labels = self.overrides_of(model), listed.labels if listed is not None else {}
+        kept = {alias: one for alias, one in current.aliases.items() if alias not in labels}
+        if len(kept) != len(current.aliases):
+            self._put(model, replace(current, aliases=kept))
+            self._save_at = float("-inf")
 
     def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
         """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
@@ -206,6 +217,7 @@ class DesiredState:
             answered=current.answered,
             aliases=aliases,
             withdrawn=seen.withdrawn,
+            delisted=seen.delisted and current.whole is not False,
         )
 
     def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:

@@ -153,12 +153,18 @@ def _rate(config: Any) -> float | None:
 
 
 def _notes(config: Any) -> Iterator[str]:
-    logging = config.logging_config
+    logging, sampling = config.logging_config, config.logging_config.sampling_config
     for name in ("log_collector_config", "custom_logging_config"):
         if logging.HasField(name):
             yield (
                 f"model '{config.name}': logging_config.{name} has no effect: the settings"
                 " request_log.* say where sampled requests go, and in which form"
+            )
+    for name in ("attributes", "per_task_sampling_configs"):
+        if getattr(sampling, name):
+            yield (
+                f"model '{config.name}': sampling_config.{name} has no effect: sampling_rate counts"
+                " for all requests of the model"
             )
 
 

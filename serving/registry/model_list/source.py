@@ -4,7 +4,7 @@ when its file changes."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from serving.registry import tree
 from serving.registry.directory import DirectorySource
 from serving.registry.model_list.entries import NO_MODELS, ModelList, changed_platform
 from serving.registry.model_list.reading import read_list_file
-from serving.registry.snapshot import Closely, Ignored, Snapshot
+from serving.registry.snapshot import Closely, FoundModel, Ignored, Snapshot
 from serving.registry.tree import Row
 from serving.settings.sections import RegistrySettings
 
@@ -69,6 +69,7 @@ class ModelListSource:
         self._lock = threading.Lock()
         self._list = NO_MODELS
         self._withdrawn: dict[str, None] = {}
+        self._gone: frozenset[str] = frozenset()
         self._wrong = ""
         self._reread = False
         self._read_at = terms.mono()
@@ -80,9 +81,13 @@ class ModelListSource:
             mono=terms.mono,
             follow_symlinks=terms.settings.follow_symlinks,
         )
+        # What they were found to be, by the list that was followed then, and what is told of each.
+        self._followed = NO_MODELS
+        self._told: dict[str, tuple[FoundModel, FoundModel]] = {}
+        self._everything_at = float("-inf")
         self._last = Snapshot()
         if file is not None:
-            self._take(file.read(), str(file.path))
+            self.replace(file.read(), str(file.path))
 
     # From any thread.
 
@@ -94,14 +99,16 @@ class ModelListSource:
         """Follow this list from the next scan on; ``by``: whose it is. Raises ConfigError where a
         model changes its platform: then nothing changes."""
         with self._lock:
-            self._take(models, by)
+            before = self._take(models)
+        _tell(before, models, by)
 
     def reread(self) -> None:
         """Read the file with the next scan, whatever it looks like."""
         with self._lock:
             self._reread = True
 
-    def _take(self, models: ModelList, by: str) -> None:
+    def _take(self, models: ModelList) -> ModelList:
+        """The list before."""
         before = self._list
         if why := changed_platform(before, models):
             raise ConfigError(why)
@@ -110,7 +117,8 @@ class ModelListSource:
         self._withdrawn |= dict.fromkeys(sorted(removed))
         for name in (*models.entries, *list(self._withdrawn)[:-_MOST_WITHDRAWN]):
             self._withdrawn.pop(name, None)
-        _tell(before, models, removed, by)
+        self._gone = frozenset(self._withdrawn)
+        return before
 
     def _follow_file(self) -> None:
         """In the source's own thread: its disk may hang."""
@@ -139,17 +147,32 @@ class ModelListSource:
         touched: Collection[str] = (),
         whole: bool = True,
     ) -> Snapshot:
-        """See ``Source``. All that there is, always: nothing is reported of base paths."""
+        """See ``Source``. Nothing is reported of base paths: all of them are gone through once in
+        an interval, whatever is said of the rest."""
         self._follow_file()
         with self._lock:
-            entries, withdrawn = self._list.entries, frozenset(self._withdrawn)
+            models, withdrawn = self._list, self._gone
+        now = self._terms.mono()
+        if models is not self._followed:
+            self._follow(models)
+        elif not whole and now < self._everything_at:
+            return self._snapshot(self._folders.scan(closely, at_once, whole=False), withdrawn)
+        # A look that is due may come a moment early, and is one at all of them.
+        self._everything_at = now + self._terms.settings.scan_interval_s / 2
+        return self._snapshot(self._folders.scan(closely, at_once), withdrawn)
+
+    def _follow(self, models: ModelList) -> None:
+        self._followed = models
+        entries = models.entries
         self._folders.named = {name: entry.base_path for name, entry in entries.items()}
-        seen = self._folders.scan(closely, at_once)
-        models = [replace(found, listed=entries[found.name].listed) for found in seen.models]
+        self._told = {name: told for name, told in self._told.items() if name in entries}
+
+    def _snapshot(self, seen: Snapshot, withdrawn: frozenset[str]) -> Snapshot:
+        """The one before where nothing changed."""
         told = (Ignored(self.place, self._wrong),) if self._wrong else ()
         snapshot = replace(
             seen,
-            models=tuple(models),
+            models=tuple(map(self._as_listed, seen.models)),
             ignored=(*told, *seen.ignored),
             withdrawn=withdrawn,
         )
@@ -157,12 +180,24 @@ class ModelListSource:
             self._last = snapshot
         return self._last
 
+    def _as_listed(self, found: FoundModel) -> FoundModel:
+        """The same object as before where nothing changed of it: who compares it is done."""
+        listed = self._followed.entries[found.name].listed
+        before = self._told.get(found.name)
+        # Equal, but not the same, is one that is not there: it is made anew with each scan.
+        if before and before[1].listed == listed and (before[0] is found or before[0] == found):
+            return before[1]
+        told = replace(found, listed=listed)
+        self._told[found.name] = (found, told)
+        return told
 
-def _tell(before: ModelList, after: ModelList, removed: Collection[str], by: str) -> None:
+
+def _tell(before: ModelList, after: ModelList, by: str) -> None:
     added = after.entries.keys() - before.entries.keys()
+    removed = before.entries.keys() - after.entries.keys()
     changed = [n for n, e in after.entries.items() if n not in added and before.entries[n] != e]
-    for note in after.notes:
-        log.warning("model_config_list_without_effect", reason=note)
+    known = set(before.notes)
+    _warn([note for note in after.notes if note not in known])
     log.info(
         "model_config_list",
         source=by,
@@ -171,3 +206,12 @@ def _tell(before: ModelList, after: ModelList, removed: Collection[str], by: str
         changed=sorted(changed)[:_MOST_NAMED],
         removed=sorted(removed)[:_MOST_NAMED],
     )
+
+
+def _warn(notes: Sequence[str]) -> None:
+    """Of what has no effect, where the list before did not say so already."""
+    for note in notes[:_MOST_NAMED]:
+        log.warning("model_config_list_without_effect", reason=note)
+    more = len(notes) - _MOST_NAMED
+    if more > 0:
+        log.warning("model_config_list_without_effect", reason=f"and {more} more such", more=more)

@@ -96,6 +96,18 @@ class TestInfer:
             with np.load(out) as found:
                 assert np.array_equal(found["Y"], array)
 
+    def test_a_file_that_cant_be_written_is_told_in_a_line(
+        self, gateway: Gateway, protocol: str, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "nowhere" / "out"
+        done = serving(
+            *("infer", "tiny", *_door(gateway, protocol), "--generate"),
+            *("--output", "json", "--out", out),
+        )
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].endswith(f"--out {out}: No such file or directory")
+        assert "Traceback" not in done.stderr
+
     @pytest.mark.parametrize("datatype", ["fp16", "bf16", "bool", "bytes", "int64", "uint8"])
     def test_inputs_are_generated_for_every_kind(
         self, gateway: Gateway, protocol: str, datatype: str

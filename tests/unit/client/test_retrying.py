@@ -79,6 +79,13 @@ def test_an_answer_ends_what_was_counted() -> None:
     assert rotation.rest_left(0, now=1.0) == 0.0
 
 
+def test_a_later_failure_shortens_no_rest_that_the_server_named() -> None:
+    rotation = Rotation(1)
+    rotation.rests(0, until=30.0)
+    rotation.rests(0, until=1.1)
+    assert rotation.rest_left(0, now=1.0) == 29.0
+
+
 def test_many_that_fail_together_are_one_failure() -> None:
     """Else a hundred calls at once would make the rest after the first failure the longest."""
     rotation = Rotation(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,6 +143,22 @@ def test_one_that_gave_no_answer_in_time_rests_though_nothing_is_repeated() -> N
     world.ask()
     world.ask()
     assert world.log == [(0, "t"), (1, "t"), (1, "t")]
+
+
+def test_a_refusal_is_an_answer_and_ends_the_row_of_failures() -> None:
+    world = World([GONE] * 3 + [InvalidRequestError("x"), GONE, b"ok"], retry=Retry(attempts=9))
+    with pytest.raises(InvalidRequestError):
+        world.ask()
+    assert world.ask() == b"ok"
+    assert [step for step in world.log if isinstance(step, float)] == [0.05, 0.1, 0.2, 0.05]
+
+
+def test_each_attempt_tells_the_server_the_time_that_is_left() -> None:
+    """Which cuts what nobody waits for any more."""
+    world = World([metadata("FP32"), BUSY, ANSWER])
+    world.infer()
+    told = [json.loads(body.partition(b"\x00")[0])["parameters"] for body in world.bodies[1:]]
+    assert [parameters["timeout"] for parameters in told] == [9_500_000, 7_000_000]
 
 
 def test_each_address_is_tried_before_the_call_fails() -> None:

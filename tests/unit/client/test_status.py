@@ -66,6 +66,7 @@ def test_a_request_that_crashed_its_model_is_not_sent_again() -> None:
         (f"{FAILED}Failed to connect to remote host: Connection refused", "nothing listens at h:1"),
         ("errors resolving h:1: Domain name not found", "by the name 'h'"),
         (f"{FAILED}Failed to connect to remote host: No route to host", "No route to host"),
+        (f"{FAILED}tcp handshaker shutdown", "h:1 can't be reached: timed out"),
     ],
 )
 def test_who_is_not_there_may_be_asked_again(details: str, words: str) -> None:

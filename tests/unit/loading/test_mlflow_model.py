@@ -11,6 +11,7 @@ import yaml
 
 from serving.errors import LoadError
 from serving.loading.mlflow_model import MlflowVersion, of_version
+from serving.model_config import load_model_config
 from serving.model_config.schema import ModelConfig, SessionOptions
 from serving.settings import Settings, load_settings
 from tests.mlflow_models import mlmodel
@@ -40,7 +41,7 @@ def test_a_folder_of_nobody_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("number", "level"),
-    [(0, "disabled"), (1, "basic"), (2, "extended"), (99, "all"), (None, "all")],
+    [(0, "disabled"), (1, "basic"), (2, "extended"), (99, "all"), (None, None)],
 )
 def test_every_level_is_honoured_also_zero(tmp_path: Path, number: int | None, level: str) -> None:
     found = _options(tmp_path, graph_optimization_level=number)
@@ -72,9 +73,37 @@ def test_session_options_are_taken_where_the_configuration_says_nothing(tmp_path
     assert _options(tmp_path) == SessionOptions()
 
 
+def test_what_the_configuration_says_goes_before_also_where_it_is_the_default(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "session: {graph_optimization_level: all, execution_mode: sequential,"
+        " intra_op_threads: 0, inter_op_threads: 0}"
+    )
+    pbtxt = 'parameters { key: "execution_mode" value { string_value: "0" } }'
+    asked = {
+        "graph_optimization_level": 1,
+        "execution_mode": "parallel",
+        "intra_op_num_threads": 3,
+        "inter_op_num_threads": 3,
+    }
+    yaml_file, triton = tmp_path / "model.yaml", tmp_path / "config.pbtxt"
+    yaml_file.write_text(text)
+    own = _options(tmp_path, load_model_config(tmp_path), **asked)
+    assert (own.graph_optimization_level, own.execution_mode) == ("all", "sequential")
+    assert (own.intra_op_threads, own.inter_op_threads) == (0, 0)
+    yaml_file.unlink()
+    triton.write_text(pbtxt)
+    own = _options(tmp_path, load_model_config(tmp_path), **asked)
+    assert (own.graph_optimization_level, own.execution_mode) == ("basic", "sequential")
+
+
 def test_providers_that_are_not_here_are_left_out(tmp_path: Path) -> None:
     default = _of(tmp_path, providers=["CUDAExecutionProvider", CPU])
-    assert (default.config.providers_prefer, default.notes) == ((CPU,), ())
+    # What MLflow writes where nobody chose says nothing: the settings' providers count.
+    assert (default.config.providers_prefer, default.notes) == (None, ())
+    chosen = _of(tmp_path, providers=[["CUDAExecutionProvider", {"device_id": 0}], CPU])
+    assert chosen.config.providers_prefer == (CPU,)
     pairs = [["TensorrtExecutionProvider", {"device_id": 1}], [CPU, {"use_arena": True}]]
     found = _of(tmp_path, providers=pairs)
     assert found.config.providers_prefer == (CPU,)

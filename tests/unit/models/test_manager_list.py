@@ -12,9 +12,11 @@ from serving.model_config.schema import VersionPolicy
 from serving.models.commands.command import FollowList, LoadModel, SetAlias, SetDefault, UnloadModel
 from serving.models.desired import policy
 from serving.models.state import Change
+from serving.registry.directory import DirectorySource
 from serving.registry.model_list.entries import Entry, ModelList
 from serving.registry.model_list.source import ListTerms, ModelListSource
-from serving.registry.snapshot import Listed
+from serving.registry.snapshot import Listed, Snapshot
+from serving.registry.sources import joined
 from serving.settings.sections import RegistrySettings
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
@@ -32,13 +34,32 @@ class Following(World):
         super().__init__(folder, state, listed=self.follow, model_control=mode)
         self.root = self.base
 
-    def follow(self, mono: Any, wall: Any) -> ModelListSource:
+    def follow(self, mono: Any, wall: Any) -> Any:
         self.source = ModelListSource(None, ListTerms(RegistrySettings(), 0.0, wall, mono))
         return self.source
 
     def list(self, **models: Listed) -> None:
         entries = {n: Entry(n, str(self.base / n), one) for n, one in models.items()}
         self.source.replace(ModelList(entries), "a test")
+
+
+class WithDirectory:
+    """What the list says, and a directory of models beside it."""
+
+    def __init__(self, listed: ModelListSource, folder: Path, mono: Any, wall: Any) -> None:
+        self.place, self._listed = folder, listed
+        self._folder = DirectorySource([folder], 1.0, wall, mono)
+
+    def scan(self, *closely: Any, **keywords: Any) -> Snapshot:
+        sources = (self._folder, self._listed)
+        return joined([source.scan(*closely, **keywords) for source in sources])
+
+
+class Beside(Following):
+    """Its directory has every model too."""
+
+    def follow(self, mono: Any, wall: Any) -> Any:
+        return WithDirectory(super().follow(mono, wall), self.base, mono, wall)
 
 
 @pytest.fixture
@@ -136,8 +157,8 @@ def test_fault_87_labels_of_versions_that_fail_wait_and_stop_no_start(world: Fol
         assert words in world.view().own_reason
 
 
-def test_a_label_of_the_list_is_no_commands_and_comes_back_to_the_commands(
-    world: Following,
+def test_a_label_that_the_list_takes_is_no_commands_and_does_not_move_back(
+    world: Following, tmp_path: Path
 ) -> None:
     world.list(m=listed(ALL))
     world.settle()
@@ -152,7 +173,35 @@ def test_a_label_of_the_list_is_no_commands_and_comes_back_to_the_commands(
     assert world.outcome(SetAlias("m", "mine", 1)).ok
     world.list(m=listed(ALL))
     world.settle(1.01)
-    assert aliases(world) == {"stable": 1, "mine": 1}
+    assert aliases(world) == {"mine": 1}
+    told = [e for e in world.manager.history("m") if "'stable'" in e.reason]
+    assert [(e.version, e.state, e.reason) for e in told[1:]] == [
+        (2, Change.ALIAS, "'stable': in place of version 1; the model config list says so"),
+        (2, Change.ALIAS_REMOVED, "'stable': the model config list says it no more"),
+    ]
+    world.settle(1.01)
+    again = Following(tmp_path)
+    again.list(m=listed(ALL))
+    again.settle()
+    assert aliases(again) == {"mine": 1}, "nor after a restart"
+
+
+def test_a_model_that_a_directory_has_too_is_taken_out_by_the_list_or_by_command(
+    tmp_path: Path,
+) -> None:
+    world = Beside(tmp_path, "explicit")
+    for model in ("m", "n"):
+        world.write(model, 1)
+    world.list(m=listed(), n=listed())
+    world.settle()
+    world.outcome(UnloadModel("n"))
+    world.list()
+    world.settle(1.01)
+    assert (world.answers("m"), world.answers("n")) == (None, None)
+    for model, words in (("m", policy.WITHDRAWN), ("n", policy.BY_COMMAND)):
+        told = [e.reason for e in world.manager.history(model)]
+        ends = [one for one in told if one in (policy.WITHDRAWN, policy.BY_COMMAND)]
+        assert ends[-1:] == [words], told
 
 
 def test_following_undoes_loads_and_unloads_by_command_and_keeps_pins(world: Following) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -12,20 +14,21 @@ import pytest
 from pyarrow import parquet
 
 from serving.errors import ErrorCode, ServingError
-from serving.protocols.mlflow_parquet import to_csv
+from serving.protocols import parquet_pages
+from serving.protocols.mlflow_parquet import Terms, to_csv
 
 MOST = 1024 * 1024
 
 
 def _file(table: pa.Table, **options: Any) -> bytes:
     out = io.BytesIO()
-    parquet.write_table(table, out, **options)
+    parquet.write_table(table, out, **{"compression": "zstd", **options})
     return out.getvalue()
 
 
 def _refused(body: bytes, most: int = MOST) -> ServingError:
     with pytest.raises(ServingError) as caught:
-        to_csv(body, most)
+        to_csv(body, Terms(most))
     return caught.value
 
 
@@ -37,16 +40,25 @@ def test_plain_columns_become_csv() -> None:
             "f": pa.array([0.1, 1e30], pa.float32()),
             "b": [True, False],
             't,"': ['a,"b', "x\ny"],
+            "a.b": pa.array(["", None], pa.large_string()),
             "__index_level_0__": [7, 9],
         }
     )
-    assert to_csv(_file(table), MOST).decode().splitlines() == [
-        '"i","d","f","b","t,"""',
-        '1,0.1,0.1,true,"a,""b"',
-        ',nan,1e+30,false,"x',
-        'y"',
+    assert to_csv(_file(table), Terms(MOST)).decode().splitlines() == [
+        '"i","d","f","b","t,""","a.b"',
+        # An FP32 as the FP64 that it is: its column may be one.
+        '1,0.1,0.10000000149011612,true,"a,""b",""',
+        ',nan,1.0000000150474662e+30,false,"x',
+        'y",',
     ]
-    assert to_csv(_file(table.slice(0, 0)), MOST).startswith(b'"i","d"')
+    assert to_csv(_file(table.slice(0, 0)), Terms(MOST)).startswith(b'"i","d"')
+    empty = pa.table({'a"x': pa.array([], pa.float64()), "b": pa.array([], pa.string())})
+    assert to_csv(_file(empty), Terms(MOST)) == b'"a""x","b"\n'
+
+
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    assert "a column's name is there twice" in _refused(_file(twice)).message
 
 
 @pytest.mark.parametrize("body", [b"", b"abc", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
@@ -64,7 +76,7 @@ def test_a_damaged_file_is_refused_in_words() -> None:
         damaged[at] ^= 0x55
         # Some bytes say nothing. Whatever else is wrong has an error of ours.
         with contextlib.suppress(ServingError):
-            to_csv(bytes(damaged), MOST)
+            to_csv(bytes(damaged), Terms(MOST))
 
 
 @pytest.mark.parametrize(
@@ -84,6 +96,93 @@ def test_fault_41_few_bytes_that_stand_for_many_are_refused() -> None:
         error = _refused(body)
         assert error.code == ErrorCode.TOO_LARGE
         assert "limits.max_message_bytes" in error.message
+
+
+def _repeated(size: int, rows: int, kind: pa.DataType) -> pa.Table:
+    return pa.table({"s": pa.array(["x" * size] * rows, kind)})
+
+
+@pytest.fixture
+def pool() -> Iterator[pa.MemoryPool]:
+    """Counts what pyarrow takes meanwhile."""
+    before = pa.default_memory_pool()
+    counting = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(counting)
+    try:
+        yield counting
+    finally:
+        # What still stands was taken from it.
+        gc.collect()
+        pa.set_memory_pool(before)
+        _POOLS.append(counting)
+
+
+_POOLS: list[pa.MemoryPool] = []
+JOINED = {"use_dictionary": False, "column_encoding": {"s": "DELTA_BYTE_ARRAY"}}
+# Each stands for more than 60 MiB.
+SMALL = {
+    "a large text in a dictionary": _file(_repeated(MOST // 2, 128, pa.large_string())),
+    "a text in a dictionary": _file(_repeated(MOST // 2, 128, pa.string())),
+    "a page of one text": _file(_repeated(64 * MOST, 1, pa.string()), use_dictionary=False),
+    "texts that begin as others": _file(_repeated(MOST // 2, 128, pa.string()), **JOINED),
+    "two columns": _file(
+        pa.table({name: ["x" * (MOST // 3)] * 128 for name in "ab"}), use_dictionary=True
+    ),
+}
+
+
+@pytest.mark.parametrize("body", SMALL.values(), ids=SMALL)
+def test_fault_41_no_small_file_takes_much_memory(body: bytes, pool: pa.MemoryPool) -> None:
+    assert len(body) < MOST / 50
+    error = _refused(body)
+    assert error.code == ErrorCode.TOO_LARGE
+    assert pool.max_memory() < 8 * MOST
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("encoding", ["", "PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_sizes_of_pages_are_their_own_heads(version: str, encoding: str) -> None:
+    texts = [f"text {i % 700}" for i in range(20_000)]
+    table = pa.table({"s": texts, "i": range(len(texts))})
+    options: dict[str, Any] = {"data_page_version": version, "data_page_size": 20_000}
+    if encoding:
+        options |= {"use_dictionary": False, "column_encoding": {"s": encoding, "i": "PLAIN"}}
+    body = _file(table, row_group_size=5000, **options)
+    metadata = parquet.ParquetFile(pa.BufferReader(body)).metadata
+    found = parquet_pages.columns(body, metadata)
+    for number, column in enumerate(found):
+        groups = range(metadata.num_row_groups)
+        foot = sum(metadata.row_group(i).column(number).total_uncompressed_size for i in groups)
+        # The foot counts the heads, too.
+        assert 0.9 * foot < column.unpacked < foot
+    assert [column.by_dictionary for column in found] == [not encoding.startswith("DELTA"), True]
+    lines = to_csv(body, Terms(MOST)).decode().splitlines()
+    assert lines[1:] == [f'"{text}",{i}' for i, text in enumerate(texts)]
+
+
+def test_a_page_without_an_end_is_refused() -> None:
+    body = _file(pa.table({"d": [0.5] * 100}), use_dictionary=False)
+    metadata = parquet.ParquetFile(pa.BufferReader(body)).metadata
+    at = metadata.row_group(0).column(0).data_page_offset
+    # A number without an end, a type that no head has, nothing at all, a struct in itself.
+    for head in (b"\x15" + b"\xff" * 20, b"\x1d\x00", b"", b"\x1c" * 20):
+        damaged = body[:at] + head + (body[at + len(head) :] if head else b"")
+        with pytest.raises(parquet_pages.PageError):
+            parquet_pages.columns(damaged, metadata)
+
+
+def test_what_a_table_takes_is_counted_and_its_end_is_looked_at() -> None:
+    body = _file(pa.table({"s": [f"text {i}" for i in range(5000)]}))
+    held: list[int] = []
+    text = to_csv(body, Terms(MOST, lambda more: held.append(more) is None))
+    assert len(text) * 2 < sum(held) < len(text) * 8
+    with pytest.raises(ServingError) as caught:
+        to_csv(body, Terms(MOST, lambda _: False))
+    assert caught.value.code == ErrorCode.FULL
+    looks = iter([True, True, False])
+    with pytest.raises(ServingError) as caught:
+        to_csv(body, Terms(MOST, is_awaited=lambda: next(looks)))
+    assert caught.value.code == ErrorCode.EXPIRED
 
 
 def test_without_its_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,6 @@ from serving_client.errors import (
 )
 from serving_client.http_status import http_error
 
-# A server closes idle connections after minutes; so much earlier, that no request meets that.
-IDLE_S = 60.0
 MAX_CONNECTIONS = 100
 _MAX_DIGITS = 20
 

@@ -13,7 +13,6 @@ from serving_client.options import Options
 from serving_client.retrying import time_to_connect
 from serving_client.session import Attempt
 from serving_client.transports.http_answer import (
-    IDLE_S,
     MAX_CONNECTIONS,
     Body,
     answered,
@@ -32,6 +31,8 @@ except ImportError:
     ) from None
 
 _LARGE_BYTES = 1 << 20
+# A server closes idle connections after minutes; so much earlier, that no request meets that.
+_IDLE_S = 60.0
 
 
 class HttpAwaiting:
@@ -68,7 +69,7 @@ class HttpAwaiting:
             connector = aiohttp.TCPConnector(
                 limit=0,
                 limit_per_host=MAX_CONNECTIONS,
-                keepalive_timeout=IDLE_S,
+                keepalive_timeout=_IDLE_S,
                 socket_factory=self._socket,
             )
             self._opened = aiohttp.ClientSession(

@@ -21,7 +21,7 @@ from serving_client.transports.http_answer import (
     no_http,
     not_connected,
 )
-from serving_client.transports.timed_connection import timed_pool
+from serving_client.transports.timed_connection import TimedPool
 
 
 class HttpBlocking:
@@ -55,13 +55,14 @@ class HttpBlocking:
         return answered(address, response.status, response.headers, body)
 
     def close(self) -> None:
+        """Calls that wait for an answer, or for a connection, end, too."""
         for pool in self._pools:
             pool.close()
 
 
-def _pool(address: Address, options: Options) -> urllib3.HTTPConnectionPool:
+def _pool(address: Address, options: Options) -> TimedPool:
     parts = urlsplit(address.target)
-    return timed_pool(
+    return TimedPool(
         len(options.addresses),
         parts.hostname or "",
         parts.port,

@@ -6,10 +6,14 @@ from __future__ import annotations
 
 import http.client
 import io
+import queue
 import socket
+import threading
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import urllib3
 from urllib3.connection import HTTPConnection
@@ -18,11 +22,12 @@ from serving_client.retrying import time_to_connect
 
 
 class TimedConnection(HTTPConnection):
-    def __init__(self, addresses: int, *args: Any, **keywords: Any) -> None:
+    def __init__(self, addresses: int, opened: _Opened, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        self._addresses = addresses
+        self._addresses, self._opened = addresses, opened
 
     def _new_conn(self) -> socket.socket:
+        self._opened.check()
         whole = self.timeout
         if isinstance(whole, int | float):
             self.timeout = time_to_connect(whole, self._addresses)
@@ -31,6 +36,7 @@ class TimedConnection(HTTPConnection):
         finally:
             self.timeout = whole
         sock.settimeout(whole)
+        self._opened.add(sock)
         return sock
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
@@ -42,12 +48,53 @@ class TimedConnection(HTTPConnection):
         return super().getresponse()
 
 
-def timed_pool(addresses: int, *args: Any, **keywords: Any) -> urllib3.HTTPConnectionPool:
+class TimedPool(urllib3.HTTPConnectionPool):
     """``addresses``: how many the client has, this one among them; the others are urllib3's."""
-    pool = urllib3.HTTPConnectionPool(*args, **keywords)
-    connect = partial(TimedConnection, addresses)
-    pool.ConnectionCls = connect  # type: ignore[assignment]  # a class is declared
-    return pool
+
+    def __init__(self, addresses: int, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._opened = _Opened()
+        connect = partial(TimedConnection, addresses, self._opened)
+        self.ConnectionCls = connect  # type: ignore[assignment]  # a class is declared
+
+    def close(self) -> None:
+        """Ends calls, too: the library's own lets them wait for their answers."""
+        places = self.pool
+        super().close()
+        self._opened.end()
+        with suppress(queue.Full):
+            while places is not None:
+                # Who waits for a place takes one, and finds that there is no connection any more.
+                places.put(None, block=False)
+
+
+class _Opened:
+    """The sockets of a pool, also those in use. Its methods are called from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._ended = False
+
+    def check(self) -> None:
+        """Raises ConnectionAbortedError where they were ended."""
+        if self._ended:
+            raise ConnectionAbortedError("the client is closed")
+
+    def add(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets.add(sock)
+            ended = self._ended
+        if ended:
+            sock.close()
+            self.check()
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            for sock in self._sockets:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 class _Response(http.client.HTTPResponse):

@@ -32,6 +32,8 @@ pub struct Call {
     /// What the call holds of the budget until whoever answers it lets go, also when its client
     /// has left before.
     held: Reservation,
+    /// What whoever answers it needs besides.
+    work: Mutex<Reservation>,
 }
 
 /// The answer's body. gRPC: in its frame, where the call asks for that; HTTP: JSON.
@@ -67,6 +69,7 @@ impl Call {
             request_id: None,
             framed: protocol == Protocol::Grpc,
             answer: Mutex::new(Some(tx)),
+            work: Mutex::new(held.beside()),
             held,
         };
         Ok((call, rx))
@@ -83,6 +86,19 @@ impl Call {
 
     pub fn fail(&self, error: Error) -> bool {
         self.end(Err(error))
+    }
+
+    /// Count `more` bytes until whoever answers the call lets go.
+    ///
+    /// # Errors
+    /// As [`Reservation::take`].
+    pub fn hold(&self, more: usize) -> Result<()> {
+        self.work.lock().take(more)
+    }
+
+    /// Whether it is unanswered and its client waits: it has not left, nor has its deadline passed.
+    pub fn is_awaited(&self) -> bool {
+        !self.is_dead()
     }
 
     fn end(&self, outcome: Outcome) -> bool {
@@ -184,6 +200,13 @@ mod tests {
         let body = answer.try_recv().unwrap().unwrap();
         assert_eq!((body.len(), budget.used()), (50_005, 50_005));
         drop((body, answer));
+        assert_eq!(budget.used(), 0);
+        let (one, answer) = asked("D", &budget);
+        assert!(one.hold(50_000).is_ok() && one.hold(50_000).is_err() && one.is_awaited());
+        assert_eq!(budget.used(), 50_100);
+        drop(answer);
+        assert!(!one.is_awaited());
+        drop(one);
         assert_eq!(budget.used(), 0);
         let body = Bytes::from(vec![7; 100_001]);
         let refused = Call::new((Protocol::Http, "C"), "", Vec::new(), body, budget.reserve());

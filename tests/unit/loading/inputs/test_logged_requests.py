@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.errors import LoadError
+from serving.errors import LoadError, Retry
+from serving.loading.inputs import logged_requests
 from serving.loading.inputs.logged_requests import MAX_RECORDS, read
 from serving.loading.inputs.samples import Sources, collect
 from serving.model_config import ModelConfig
@@ -180,6 +182,62 @@ def test_what_is_read_is_bounded(tmp_path: Path) -> None:
         few.inputs["x"].tensor_shape.dim.add(size=size)
     said = _wrong(tmp_path, log(tf_records.PREDICT, few))
     assert "record 0: the inputs up to here take more than 1048576 bytes" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "retry"),
+    [(errno.EIO, Retry.LATER), (errno.ESTALE, Retry.LATER), (errno.ENOENT, Retry.ON_CHANGE)],
+)
+def test_what_the_system_refuses_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, retry: Retry
+) -> None:
+    write_warmup(tmp_path, [predict(x=X)])
+
+    def refuse(*_: Any, **__: Any) -> bytes:
+        raise OSError(number, "it did not work")
+
+    monkeypatch.setattr(logged_requests, "read_file", refuse)
+    with pytest.raises(LoadError) as error:
+        found(tmp_path)
+    assert (error.value.retry, "requests" in error.value.reason) == (retry, True)
+
+
+@pytest.mark.parametrize("link", [tf_records.FILE, tf_records.FILE.parent])
+def test_a_link_to_nothing_is_no_version_without_a_file(tmp_path: Path, link: Path) -> None:
+    version = tmp_path / "1"
+    (version / link).parent.mkdir(parents=True, exist_ok=True)
+    (version / link).symlink_to(version / "elsewhere")
+    with pytest.raises(LoadError, match="a link to nothing") as error:
+        found(version)
+    assert error.value.retry == Retry.ON_CHANGE
+
+
+def test_what_was_looked_at_is_what_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that comes into the file's place in between leads nowhere."""
+    (tmp_path / "secret").write_bytes(b"")
+    version = tmp_path / "1"
+    path = write_warmup(version, [])
+    resolve = os.path.realpath
+
+    def resolve_then_swap(of: Any, **options: Any) -> str:
+        said = resolve(of, **options)
+        if Path(of) == path:
+            path.unlink()
+            path.symlink_to(tmp_path / "secret")
+        return said
+
+    monkeypatch.setattr(os.path, "realpath", resolve_then_swap)
+    with pytest.raises(LoadError, match="cannot be read: too many levels of symbolic links"):
+        found(version)
+
+
+def test_a_link_within_the_version_is_followed(tmp_path: Path) -> None:
+    path = write_warmup(tmp_path, [predict(x=X)])
+    path.rename(tmp_path / "requests")
+    path.symlink_to(tmp_path / "requests")
+    assert len(found(tmp_path)) == 1
 
 
 def test_a_link_that_leaves_the_version_is_not_followed(tmp_path: Path) -> None:

@@ -103,6 +103,37 @@ def test_the_users_rows_warm_each_size_where_nothing_else_runs(tmp_path):
     assert stage.ran == [2, *sorted(found.seconds)]
 
 
+def logged(*values: int) -> Sample:
+    return Sample("r", {"i": np.array(values, np.int64)}, own=False, logged=True)
+
+
+def test_of_logged_requests_the_server_repeats_one_of_each_shape(tmp_path):
+    """The trial has run all of them: in the server they only warm, which values do not."""
+    stage = Stage(tmp_path, refuses_small())
+    found = replace(stage.rehearse(), recipe=None)
+    requests = [logged(1001), logged(1002), logged(1003, 1004), logged(1), logged(1005, 1006)]
+    samples = [*requests, picked(1001, 1002, 1003), picked(1001, 1002, 1003)]
+    stage.ran.clear()
+    assert repeat(stage.run, stage.signature, Settings(), samples, found) == ""
+    assert stage.ran == [3, 3, 1, 2]
+
+
+def test_logged_requests_are_repeated_for_as_long_as_warming_may_take(tmp_path):
+    stage = Stage(tmp_path, refuses_small())
+    found = replace(stage.rehearse(), recipe=None)
+    short, _ = load_settings({"loading.warmup_timeout_s": "0.001"}, None, {})
+    samples = [picked(1001, 1002, 1003), logged(1001), logged(1002), logged(1003, 1004)]
+    stage.ran.clear()
+
+    def slow(names, feeds):
+        time.sleep(0.002)
+        return stage.run(names, feeds)
+
+    words = repeat(slow, stage.signature, short, samples, found)
+    assert words == "1 of 2 shapes of logged requests are not warmed: the model is slow"
+    assert stage.ran == [3, 1]
+
+
 def refuses_small():
     """y = table[i - 1000 or far out]: an error for each generated index."""
     nodes = [

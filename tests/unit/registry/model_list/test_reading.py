@@ -57,6 +57,20 @@ def test_a_list_says_where_models_lie_and_how_they_are_served(tmp_path: Path) ->
     assert read(tmp_path, "model_config_list {}").entries == {}
 
 
+def test_what_tensorflow_serving_samples_by_besides_a_rate_is_taken_with_a_note(
+    tmp_path: Path,
+) -> None:
+    sampled = """sampling_rate: 0.5 attributes: 1
+        per_task_sampling_configs { dc: 'aa' task_index: 0 sampling_rate: 1 }"""
+    text = listed(f"{GOOD} logging_config {{ sampling_config {{ {sampled} }} }}")
+    found = read(tmp_path, text)
+    assert found.entries["m"].listed.rate == 0.5
+    assert [note.split(" has no effect")[0] for note in found.notes] == [
+        "model 'm': sampling_config.attributes",
+        "model 'm': sampling_config.per_task_sampling_configs",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "policy"),
     [

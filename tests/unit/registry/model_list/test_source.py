@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from serving.errors import ConfigError
 from serving.model_config import ModelConfig, RequestLogConfig
 from serving.model_config.schema import VersionPolicy
 from serving.registry.configs import Configs
+from serving.registry.look import ModelLook
 from serving.registry.model_list.entries import Entry, ModelList
 from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
 from serving.registry.snapshot import IN_TWO_SOURCES, FoundModel, KnownConfig, Listed, Snapshot
@@ -124,6 +126,70 @@ def test_a_call_replaces_the_list_until_the_file_changes(world: World) -> None:
     os.utime(world.file, (1, 1))
     world.later()
     assert names(source.scan()) == ["as-a"]
+
+
+def test_a_look_asked_for_goes_through_what_it_asks_about_and_keeps_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.list("a", "b", "nowhere")
+    source = world.source()
+    for _ in range(4):
+        source.scan(whole=False)
+        world.now += 0.2
+    before = source.scan(whole=False)
+    looked = []
+    look = ModelLook.found
+
+    def found(self: ModelLook) -> FoundModel:
+        looked.append(self.place.name)
+        return look(self)
+
+    monkeypatch.setattr(ModelLook, "found", found)
+    world.write("b", "2")
+    after = source.scan(["as-b"], ["as-b"], whole=False)
+    assert looked == ["as-b"]
+    assert [version.number for version in after.models[1].versions] == [1, 2]
+    assert [one is other for one, other in zip(before.models, after.models, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+    world.write("a", "8")
+    assert source.scan(whole=False) is after
+    world.now += 1.0
+    (a, *_) = source.scan(whole=False).models
+    assert [version.number for version in a.versions] == [7, 8, 123], "nothing reports it"
+
+
+def test_a_base_path_that_leads_elsewhere_is_seen_by_the_look_that_is_asked_for(
+    world: World,
+) -> None:
+    (world.folder / "link").symlink_to(world.folder / "a")
+    world.list("link", "b")
+    source = world.source()
+    for _ in range(4):
+        source.scan(whole=False)
+        world.now += 0.2
+    (world.folder / "link").unlink()
+    (world.folder / "link").symlink_to(world.folder / "b")
+    found = source.scan(["as-link"], ["as-link"], whole=False).models
+    assert [version.number for version in found[1].versions] == [1]
+
+
+def test_what_has_no_effect_is_told_of_once_and_of_few(world: World) -> None:
+    def notes(number: int) -> ModelList:
+        return ModelList(notes=tuple(f"note {one}" for one in range(number)))
+
+    source = world.source()
+    with capture_logs() as lines:
+        source.replace(notes(50), "somebody")
+        source.replace(notes(51), "somebody")
+    told = [one for one in lines if one["event"] == "model_config_list_without_effect"]
+    assert [one["reason"] for one in told] == [
+        *(f"note {one}" for one in range(20)),
+        "and 30 more such",
+        "note 50",
+    ]
 
 
 def test_a_model_keeps_its_platform(world: World) -> None:
