@@ -93,7 +93,7 @@ fn a_field_that_is_copied_for_its_quotes_is_counted() {
         let body = format!("s\n\"{}\"\n", quotes.repeat(40_000));
         let budget = Budget::new(100_000);
         let found = decode_csv(&NEVER, body.as_bytes(), &texts, &mut budget.reserve());
-        assert_eq!(found.as_ref().err().map(|error| error.code), (!fits).then_some(ErrorCode::Full));
+        assert_eq!(found.as_ref().err().map(|error| error.code), (!fits).then_some(ErrorCode::TooLarge));
         drop(found);
         assert_eq!(budget.used(), 0);
     }
