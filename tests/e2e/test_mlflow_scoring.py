@@ -145,6 +145,18 @@ def test_errors_come_in_mlflows_envelope(gateway: Gateway) -> None:
             "RESOURCE_DOES_NOT_EXIST",
             "alias nobody not found",
         ),
+        (
+            f"/models/tiny/versions/{'9' * 23}/invocations",
+            404,
+            "RESOURCE_DOES_NOT_EXIST",
+            f"version {'9' * 23} is not found",
+        ),
+        (
+            "/models/tiny/versions/1/foo",
+            404,
+            "RESOURCE_DOES_NOT_EXIST",
+            "versions/1 answers below /invocations and /ping",
+        ),
         ("/models/tiny@1/invocations", 400, "BAD_REQUEST", "'1' is no alias"),
         ("/models/%2e%2e/invocations", 400, "BAD_REQUEST", "path traversal"),
         ("/models/broken/invocations", 503, "TEMPORARILY_UNAVAILABLE", "broken"),
@@ -191,6 +203,33 @@ def test_other_content_types_are_refused_as_plain_text(
     assert answer.body.decode().startswith(text)
 
 
+def test_a_text_that_is_not_there_is_refused_whichever_way_it_comes(gateway: Gateway) -> None:
+    path = "/models/id_bytes/invocations"
+
+    def ask(data: bytes, kind: str) -> HttpAnswer:
+        return gateway.get(path, data, "POST", {"Content-Type": kind})
+
+    nothing = _parquet(pa.table({"s": pa.array(["x", None]), "t": pa.array(["", "y"])}))
+    records = b'{"dataframe_records": [{"s": "x", "t": ""}, {"s": null, "t": "y"}]}'
+    for data, kind, text in [
+        (nothing, PARQUET, "a missing value cannot be converted"),
+        (b's,t\nx,""\n,y\n', "text/csv", "a missing value cannot be converted"),
+        (records, "application/json", "expected strings, got null"),
+    ]:
+        assert text in refusal(ask(data, kind), 400, "BAD_REQUEST")
+    empty = _parquet(pa.table({"s": pa.array(["x", ""]), "t": pa.array(["NA", "y"])}))
+    rows = [row["Y"] for row in predictions(ask(empty, PARQUET))]
+    assert rows == [["x", "NA"], ["", "y"]]
+
+
+def test_a_short_body_does_not_stand_for_many_cells(gateway: Gateway) -> None:
+    names = ",".join(f"c{i}" for i in range(7000))
+    data = names.encode() + b"\n1" * 9500
+    headers = {"Content-Type": "text/csv"}
+    answer = gateway.get("/models/id_fp32/invocations", data, "POST", headers)
+    assert "cells did not come" in refusal(answer, 413, "BAD_REQUEST")
+
+
 def test_a_body_over_the_limit_is_refused(tight: Gateway) -> None:
     data = b'{"inputs": [' + b"[1,2,3,4]," * 200_000 + b"[1,2,3,4]]}"
     answer = tight.get("/models/tiny/invocations", data, "POST")
@@ -202,6 +241,11 @@ def test_ping_follows_the_default_model_and_readiness(start_gateway, repository:
     gateway = start_gateway(repository, {"mlflow.default_model": "two"})
     for path in ("/ping", "/health", "/models/two/ping"):
         refusal(gateway.get(path), 404, "RESOURCE_DOES_NOT_EXIST")
+    for path, text in [
+        ("/models/one@nobody/ping", "Registered model alias nobody not found."),
+        (f"/models/one/versions/{'9' * 23}/ping", f"version {'9' * 23} is not found"),
+    ]:
+        assert text in refusal(gateway.get(path), 404, "RESOURCE_DOES_NOT_EXIST")
     answer = gateway.get("/models/one/ping")
     assert (answer.status, answer.body) == (200, b"\n")
     assert answer.headers["content-type"] == "application/json"

@@ -9,6 +9,7 @@ mod cells;
 mod csv;
 mod frame;
 mod grid;
+mod matrix;
 mod params;
 mod plan;
 mod reader;
@@ -20,7 +21,7 @@ mod target;
 mod tensors;
 
 pub use answer::{Predictions, Rows};
-pub use refusals::error;
+pub use refusals::{error, not_run};
 pub use request::{decode_csv, decode_json};
 
 #[cfg(test)]

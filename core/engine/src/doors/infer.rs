@@ -16,6 +16,7 @@ use crate::routes::{Key, Reference, Resolved};
 use crate::shared_memory::Destinations;
 use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
+use crate::tensor::Signature;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,8 @@ pub struct DecodedRequest {
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
     pub key: Option<Key>,
+    /// Whether its data was laid out by the signature of the version that was resolved.
+    pub by_signature: bool,
 }
 
 /// What the head of a request says that is needed to count, log and trace it.
@@ -262,7 +265,7 @@ pub async fn run(
     decoded: DecodedRequest,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let DecodedRequest { mut request, encode, deadline, mut reservation, key } = decoded;
+    let DecodedRequest { mut request, encode, deadline, mut reservation, key, by_signature } = decoded;
     guard.named(&request.model);
     if let Some(record) = guard.record() {
         record.decoded(&request);
@@ -270,6 +273,7 @@ pub async fn run(
     let form = encode.form;
     let resolved = guard.resolve(reference(&request), key);
     let mut queue = resolved.map_err(|error| form.refusal(error, &request, None))?;
+    let laid_out_by = by_signature.then(|| queue.clone());
     let mut destinations = Destinations::default();
     if request.uses_shared_memory() {
         let bringing = shared_tensors::bring(shared, request, deadline, reservation);
@@ -306,14 +310,17 @@ pub async fn run(
         }
         match queue.push(pending) {
             Ok(ticket) => {
-                // Its tensors are the line's now.
-                drop(request);
+                // Its tensors are the line's now, and no version has to stay that doesn't answer it.
+                drop((request, laid_out_by));
                 return ticket.await;
             }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
                 let again = guard.resolve_again(reference(&request), key);
                 queue = again.map_err(|error| refusal(error, None))?;
+                if let Some(before) = &laid_out_by {
+                    check_same_inputs(&request.model, before.signature(), queue.signature())?;
+                }
                 reservation = pending.into_reservation().unwrap_or_else(|| shared.budget.reserve());
             }
         }
@@ -337,6 +344,17 @@ pub fn routing_key(shared: &Shared, headers: &HeaderMap) -> Option<Key> {
 fn leaving(model: &str) -> Error {
     let text = format!("model '{}' is leaving or the server is stopping", crate::tensor::shown(model));
     Error::new(ErrorCode::Unavailable, text).retry(Duration::from_secs(1))
+}
+
+/// A request whose data was laid out by the signature of a version that has closed since may go to
+/// another only where that asks for the same.
+fn check_same_inputs(model: &str, before: &Signature, after: &Signature) -> Result<()> {
+    if before.inputs == after.inputs && before.schema == after.schema {
+        return Ok(());
+    }
+    let model = crate::tensor::shown(model);
+    let text = format!("model '{model}' changed its inputs while the request was read: send it again");
+    Err(Error::new(ErrorCode::Unavailable, text).retry(Duration::from_secs(1)))
 }
 
 /// Heavy conversions run on the helpers, never on an I/O thread.
@@ -391,3 +409,6 @@ fn refuse_late(queue: &Queue, deadline: Option<Instant>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub mod signpost;
 pub mod silence;
 pub mod socket;
 #[cfg(test)]
+pub mod test_config;
+#[cfg(test)]
 mod test_sockets;
 mod tidy;
 pub mod windows;

@@ -3,8 +3,9 @@ use crate::codec::answer::Encode;
 use crate::codec::compression::Encoding;
 use crate::codec::json::InferAnswer;
 use crate::codec::{InferRequest, InputTensor, Payload};
+use crate::doors::Shared;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
-use crate::doors::{Compression, Config, Shared};
+use crate::doors::test_config::config;
 use crate::error::{Error, ErrorCode};
 use crate::fields::Value;
 use crate::figures::{Figures, OUTCOMES};
@@ -35,35 +36,6 @@ const OFF: Rules = Rules {
     sample_replayed: false,
 };
 const ALL: Rules = Rules { trace_rate: 1.0, access_rate: 1.0, ..OFF };
-
-fn config() -> Config {
-    let second = Duration::from_secs(1);
-    Config {
-        host: "127.0.0.1".into(),
-        http_port: 0,
-        grpc_port: 0,
-        io_threads: 1,
-        max_message_bytes: 1 << 20,
-        max_head_bytes: 1 << 16,
-        max_connections: 10,
-        connections_advice: String::new(),
-        max_streams: 10,
-        head_timeout: second,
-        body_timeout: second,
-        idle_timeout: second,
-        max_connection_age: None,
-        stream_in_flight: 1,
-        process_bytes: 1 << 30,
-        connection_share: 1.0,
-        address_share: 1.0,
-        request_timeout: None,
-        grpc_compression: Compression::None,
-        shared_memory: Default::default(),
-        default_model: String::new(),
-        tensorflow_metrics: false,
-        web: Default::default(),
-    }
-}
 
 /// A server without doors, and the queue of its one model.
 struct World {
@@ -132,7 +104,14 @@ impl World {
             });
             let reservation = shared.budget.reserve();
             let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
-            let decoded = DecodedRequest { request, encode, deadline: None, reservation, key: None };
+            let decoded = DecodedRequest {
+                request,
+                encode,
+                deadline: None,
+                reservation,
+                key: None,
+                by_signature: false,
+            };
             let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;
             let record = guard.close(outcome.as_ref());
             (outcome.map(|_| ()), record)

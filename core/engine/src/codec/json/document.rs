@@ -271,7 +271,27 @@ pub(in crate::codec) fn parsing<T>(
     held: &mut Reservation,
     work: impl FnOnce(&mut Reservation) -> Result<T>,
 ) -> Result<T> {
-    let escaped = escaped(body);
+    copying(escaped(body), held, work)
+}
+
+/// As [`parsing`], of CSV: a field in which quotes are doubled is copied.
+///
+/// # Errors
+/// As there.
+pub(in crate::codec) fn parsing_csv<T>(
+    text: &str,
+    held: &mut Reservation,
+    work: impl FnOnce(&mut Reservation) -> Result<T>,
+) -> Result<T> {
+    let doubled = if text.len() > LITTLE && text.contains("\"\"") { text.len() } else { 0 };
+    copying(doubled, held, work)
+}
+
+fn copying<T>(
+    escaped: usize,
+    held: &mut Reservation,
+    work: impl FnOnce(&mut Reservation) -> Result<T>,
+) -> Result<T> {
     held.take(escaped)?;
     // The parser grows by itself, and takes no error from the allocator.
     drop(memory::room::<u8>(escaped.saturating_mul(2))?);

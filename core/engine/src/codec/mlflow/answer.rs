@@ -8,7 +8,7 @@ use crate::codec::compression::{self, Encoding};
 use crate::codec::json::values::{self, NotJson};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
-use crate::tensor::{Datatype, Signature, TensorSpec, show};
+use crate::tensor::{Datatype, Signature, TensorSpec};
 use bytes::Bytes;
 use std::slice::Chunks;
 
@@ -25,7 +25,8 @@ const MARKS: usize = 8;
 #[derive(Debug)]
 pub struct Predictions;
 
-/// `{"predictions": [{output: value}, ...]}`, an object for each row.
+/// `{"predictions": [{output: value}, ...]}`, an object for each row; as [`Predictions`] where outputs have
+/// not one entry for each row.
 #[derive(Debug)]
 pub struct Rows;
 
@@ -50,7 +51,7 @@ impl Form for Predictions {
 
     fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
         // A version that has a signature was found.
-        if signature.is_some() { error } else { refusals::not_run(error, request) }
+        if signature.is_some() { error } else { refusals::not_run(error, &request.model, &request.version) }
     }
 }
 
@@ -75,7 +76,7 @@ impl Form for Rows {
 
     fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
         // A version that has a signature was found.
-        if signature.is_some() { error } else { refusals::not_run(error, request) }
+        if signature.is_some() { error } else { refusals::not_run(error, &request.model, &request.version) }
     }
 }
 
@@ -113,7 +114,7 @@ fn predictions(outputs: &[OutputTensor<'_>], of: &Reservation) -> Result<Bytes> 
 }
 
 fn rows(outputs: &[OutputTensor<'_>], of: &Reservation) -> Result<Bytes> {
-    let rows = count_rows(outputs)?;
+    let Some(rows) = count_rows(outputs) else { return predictions(outputs, of) };
     let mut buffer = begin(outputs, of)?;
     buffer.room(MARKS)?.push(b'[');
     let mut columns: Vec<_> = outputs.iter().map(Elements::of).collect();
@@ -138,19 +139,12 @@ fn rows(outputs: &[OutputTensor<'_>], of: &Reservation) -> Result<Bytes> {
     buffer.finish()
 }
 
-/// The first dimension, which all outputs share.
-fn count_rows(outputs: &[OutputTensor<'_>]) -> Result<usize> {
-    let first = |output: &OutputTensor<'_>| output.shape.first().copied();
-    let rows = outputs.first().map_or(Some(0), first);
-    match outputs.iter().find(|output| first(output) != rows || rows.is_none()) {
-        None => Ok(rows.and_then(|rows| usize::try_from(rows).ok()).unwrap_or_default()),
-        Some(output) => Err(Error::bad(format!(
-            "output '{}' of shape {} has not one entry for each row as the others have: send the request as \
-             'inputs'",
-            output.name,
-            show(&output.shape)
-        ))),
-    }
+/// The first dimension; `None` where the outputs do not share one.
+fn count_rows(outputs: &[OutputTensor<'_>]) -> Option<usize> {
+    let Some(first) = outputs.first() else { return Some(0) };
+    let rows = first.shape.first()?;
+    let is_shared = outputs.iter().all(|output| output.shape.first() == Some(rows));
+    is_shared.then(|| usize::try_from(*rows).unwrap_or_default())
 }
 
 fn begin<'a>(outputs: &[OutputTensor<'_>], of: &'a Reservation) -> Result<AnswerBuf<'a>> {

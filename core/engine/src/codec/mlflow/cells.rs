@@ -42,6 +42,16 @@ impl Value<'_> {
     }
 }
 
+impl<'v> Value<'v> {
+    /// As the client wrote it.
+    fn written(self) -> &'v str {
+        match self {
+            Value::Number(text) | Value::Text(text) | Value::Cell(text) => text,
+            Value::Bool(_) | Value::Missing => "",
+        }
+    }
+}
+
 /// A value that is of its declared datatype.
 #[derive(Clone, Copy)]
 enum Scalar {
@@ -80,17 +90,18 @@ impl Target<'_> {
     pub fn fp32(&self, reader: &mut Reader<'_>, peek: Peek) -> Result<f32> {
         if peek.is_num() {
             let text = reader.document.number(peek)?;
-            return number::fp32(text).ok_or_else(|| refusals::out_of_range(self, text));
+            return number::fp32(text).ok_or_else(|| refusals::out_of_range(self, self.datatype, text));
         }
         let value = value(&mut reader.document, peek, self)?;
-        self.float(value, reader.lossy).and_then(|wide| self.narrow(wide))
+        let written = value.written();
+        self.float(value, reader.lossy).and_then(|wide| self.narrow(wide, written))
     }
 
     #[inline]
     pub fn fp64(&self, reader: &mut Reader<'_>, peek: Peek) -> Result<f64> {
         if peek.is_num() {
             let text = reader.document.number(peek)?;
-            return number::fp64(text).ok_or_else(|| refusals::out_of_range(self, text));
+            return number::fp64(text).ok_or_else(|| refusals::out_of_range(self, self.datatype, text));
         }
         let value = value(&mut reader.document, peek, self)?;
         self.float(value, reader.lossy)
@@ -109,7 +120,7 @@ impl Target<'_> {
             _ => Scalar::Integer(self.integer(value, lossy)?),
         };
         match self.datatype {
-            Datatype::Fp32 => out(&self.narrow(self.wide(scalar, lossy)?)?.to_le_bytes()),
+            Datatype::Fp32 => out(&self.narrow(self.wide(scalar, lossy)?, value.written())?.to_le_bytes()),
             Datatype::Fp64 => out(&self.wide(scalar, lossy)?.to_le_bytes()),
             Datatype::Bool => out(&[self
                 .fitted::<u8>(scalar)
@@ -151,7 +162,7 @@ impl Target<'_> {
             Datatype::Fp32 => number::fp32(text).map(f64::from),
             _ => number::fp64(text),
         }
-        .ok_or_else(|| refusals::out_of_range(self, text))?;
+        .ok_or_else(|| refusals::out_of_range(self, self.declared, text))?;
         // Up to here every integer is a float.
         let many = if self.declared == Datatype::Fp32 { 7 } else { 15 };
         if self.exact
@@ -159,7 +170,7 @@ impl Target<'_> {
             && text.len() > many
             && text.parse::<i128>().is_ok_and(|n| n as f64 != wide || wide as i128 != n)
         {
-            return Err(refusals::rounded(self, text));
+            return Err(refusals::rounded(self, self.declared, text));
         }
         Ok(wide)
     }
@@ -200,7 +211,8 @@ impl Target<'_> {
             Value::Missing | Value::Cell(_) => return Err(refusals::missing_cell(self)),
         };
         let (least, most) = range(self.declared);
-        found.filter(|n| (least..=most).contains(n)).ok_or_else(|| refusals::out_of_range(self, text))
+        let is_within = |n: &i128| (least..=most).contains(n);
+        found.filter(is_within).ok_or_else(|| refusals::out_of_range(self, self.declared, text))
     }
 
     fn wide(&self, scalar: Scalar, lossy: bool) -> Result<f64> {
@@ -211,24 +223,26 @@ impl Target<'_> {
                 if lossy || wide as i128 == n {
                     Ok(wide)
                 } else {
-                    Err(refusals::rounded(self, &n.to_string()))
+                    Err(refusals::rounded(self, self.datatype, &n.to_string()))
                 }
             }
         }
     }
 
     /// Rounded as every decimal is, but never to infinity.
-    fn narrow(&self, wide: f64) -> Result<f32> {
+    fn narrow(&self, wide: f64, written: &str) -> Result<f32> {
         let narrow = wide as f32;
         if narrow.is_infinite() && wide.is_finite() {
-            return Err(refusals::out_of_range(self, &wide.to_string()));
+            return Err(refusals::out_of_range(self, Datatype::Fp32, written));
         }
         Ok(narrow)
     }
 
     fn fitted<T: TryFrom<i128>>(&self, scalar: Scalar) -> Result<T> {
         match scalar {
-            Scalar::Integer(n) => T::try_from(n).map_err(|_| refusals::out_of_range(self, &n.to_string())),
+            Scalar::Integer(n) => {
+                T::try_from(n).map_err(|_| refusals::out_of_range(self, self.datatype, &n.to_string()))
+            }
             // What is declared as a float goes to no integer.
             Scalar::Float(_) => Err(refusals::incompatible(self)),
         }
@@ -256,12 +270,37 @@ fn whole(text: &str, lossy: bool) -> std::result::Result<Option<i128>, Fraction>
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'-') {
         return Ok(None);
     }
+    if let Some(n) = exact(text) {
+        return Ok(Some(n));
+    }
     match text.parse::<f64>() {
-        Ok(value) if value.is_nan() => Err(Fraction),
-        // The cast saturates, beyond every integer type.
-        Ok(value) if lossy || value.fract() == 0.0 || value.is_infinite() => Ok(Some(value as i128)),
+        Ok(value) if value.abs() >= BEYOND || (lossy && !value.is_nan()) => Ok(Some(value as i128)),
         _ => Err(Fraction),
     }
+}
+
+/// 2 to the 64: no integer type goes so far.
+const BEYOND: f64 = 18_446_744_073_709_551_616.0;
+
+/// The integer that a number with a fraction or an exponent says, by its digits: a float would round it.
+/// `None` where it is none, or beyond all.
+fn exact(text: &str) -> Option<i128> {
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = match fraction {
+        "" => whole.parse::<i128>(),
+        fraction => format!("{whole}{fraction}").parse(),
+    };
+    let (digits, shift) = (digits.ok()?, exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?);
+    if digits == 0 {
+        return Some(0);
+    }
+    let power = 10i128.checked_pow(shift.unsigned_abs())?;
+    if shift < 0 { (digits % power == 0).then(|| digits / power) } else { digits.checked_mul(power) }
 }
 
 /// What stands for a float in letters.

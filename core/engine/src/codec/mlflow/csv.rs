@@ -24,10 +24,10 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<Input
     }
     let mut more = true;
     while more {
-        let (name, another) = text.field()?;
-        names::name("a column's name", &name)?;
-        frame.add(&name, reader)?;
-        more = another;
+        let name = text.field()?;
+        names::name("a column's name", &name.text)?;
+        frame.add(&name.text, reader)?;
+        more = name.more;
     }
     while text.begin_row() {
         frame.begin_row(reader)?;
@@ -37,13 +37,27 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<Input
                 let (columns, line) = (frame.columns(), text.line);
                 return Err(refusals::csv_invalid(format!("line {line} has more than {columns} fields")));
             }
-            let (cell, another) = text.field()?;
-            frame.put(at, Value::Cell(&cell), reader)?;
+            let field = text.field()?;
+            frame.put(at, field.value(), reader)?;
             at += 1;
-            more = another;
+            more = field.more;
         }
     }
     frame.finish(reader)
+}
+
+struct Field<'t> {
+    text: Cow<'t, str>,
+    quoted: bool,
+    /// Whether another one follows in its row.
+    more: bool,
+}
+
+impl Field<'_> {
+    /// What is empty without quotes is not there, also in a column of texts.
+    fn value(&self) -> Value<'_> {
+        if self.text.is_empty() && !self.quoted { Value::Missing } else { Value::Cell(&self.text) }
+    }
 }
 
 struct Text<'t> {
@@ -66,18 +80,17 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// A field, and whether another one follows in its row.
-    fn field(&mut self) -> Result<(Cow<'t, str>, bool)> {
+    fn field(&mut self) -> Result<Field<'t>> {
         if let Some(quoted) = self.rest.strip_prefix('"') {
             return self.quoted(quoted);
         }
         let end = self.rest.find([',', '\n', '\r']).unwrap_or(self.rest.len());
         let field = &self.rest[..end];
         self.rest = &self.rest[end..];
-        Ok((Cow::Borrowed(field), self.separator()))
+        Ok(Field { text: Cow::Borrowed(field), quoted: false, more: self.separator() })
     }
 
-    fn quoted(&mut self, text: &'t str) -> Result<(Cow<'t, str>, bool)> {
+    fn quoted(&mut self, text: &'t str) -> Result<Field<'t>> {
         let mut field = Cow::Borrowed("");
         let mut rest = text;
         loop {
@@ -108,7 +121,7 @@ impl<'t> Text<'t> {
             return Err(refusals::csv_invalid(format!("line {line} goes on behind a quoted field")));
         }
         self.rest = rest;
-        Ok((field, self.separator()))
+        Ok(Field { text: field, quoted: true, more: self.separator() })
     }
 
     /// Passes over what ends a field.

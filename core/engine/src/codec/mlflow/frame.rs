@@ -2,12 +2,12 @@
 
 use super::cells::Value;
 use super::grid::Grid;
+use super::matrix::side_by_side;
 use super::plan::Plan;
-use super::reader::{Reader, put, put_text};
+use super::reader::Reader;
 use super::refusals;
 use super::target::Target;
-use crate::codec::json::elements::Elements;
-use crate::codec::{InputTensor, bytes_tensor};
+use crate::codec::InputTensor;
 use crate::error::{Error, ErrorCode, Result};
 use crate::tensor::schema::Declared;
 use crate::tensor::{Shape, TensorSpec};
@@ -16,6 +16,9 @@ use std::collections::HashMap;
 
 /// Columns of one data frame.
 pub(super) const MOST_COLUMNS: usize = 65_536;
+/// Cells that need not come, for each byte of the text that did, and how many of a short text.
+const MISSING_A_BYTE: usize = 8;
+const MISSING: usize = 65_536;
 
 pub(super) struct Frame<'p, 's> {
     plan: &'p Plan<'s>,
@@ -24,6 +27,9 @@ pub(super) struct Frame<'p, 's> {
     pub rows: usize,
     /// Whether a whole column has come.
     whole: bool,
+    /// Cells that were gone through, and those of them that did not come.
+    cells: usize,
+    missing: usize,
 }
 
 struct Column<'s> {
@@ -35,7 +41,15 @@ struct Column<'s> {
 
 impl<'p, 's> Frame<'p, 's> {
     pub fn new(plan: &'p Plan<'s>) -> Self {
-        Frame { plan, columns: Vec::new(), by_name: HashMap::new(), rows: 0, whole: false }
+        Frame {
+            plan,
+            columns: Vec::new(),
+            by_name: HashMap::new(),
+            rows: 0,
+            whole: false,
+            cells: 0,
+            missing: 0,
+        }
     }
 
     pub fn columns(&self) -> usize {
@@ -67,6 +81,7 @@ impl<'p, 's> Frame<'p, 's> {
     /// `BadRequest` where there are too many, or one of the name is there; `TooLarge` as
     /// [`Frame::begin_row`]; `Full`.
     pub fn add(&mut self, name: &str, reader: &mut Reader<'_>) -> Result<usize> {
+        self.step(reader)?;
         let at = self.columns.len();
         if at >= MOST_COLUMNS {
             return Err(refusals::too_many_columns(MOST_COLUMNS));
@@ -90,8 +105,16 @@ impl<'p, 's> Frame<'p, 's> {
         self.columns[at].grid.rows() >= self.rows
     }
 
+    /// One more cell, wherever it is.
+    #[inline]
+    fn step(&mut self, reader: &Reader<'_>) -> Result<()> {
+        self.cells += 1;
+        reader.document.look(self.cells)
+    }
+
     /// Reads a cell of the row that is being read, the last of `rows`.
     pub fn cell(&mut self, at: usize, reader: &mut Reader<'_>) -> Result<()> {
+        self.step(reader)?;
         let row = self.rows;
         self.fill(at, row - 1, reader)?;
         let Column { target, grid, .. } = &mut self.columns[at];
@@ -103,6 +126,7 @@ impl<'p, 's> Frame<'p, 's> {
 
     /// Puts a cell that was no JSON into the row that is being read.
     pub fn put(&mut self, at: usize, value: Value<'_>, reader: &mut Reader<'_>) -> Result<()> {
+        self.step(reader)?;
         let row = self.rows;
         self.fill(at, row - 1, reader)?;
         let Column { target, grid, .. } = &mut self.columns[at];
@@ -114,9 +138,15 @@ impl<'p, 's> Frame<'p, 's> {
 
     /// Cells that did not come are missing ones.
     fn fill(&mut self, at: usize, rows: usize, reader: &mut Reader<'_>) -> Result<()> {
-        let Column { target: Some(target), grid, .. } = &mut self.columns[at] else { return Ok(()) };
-        while grid.rows() < rows {
-            reader.document.look(grid.count() + 1)?;
+        let more = self.columns[at].lacks(rows);
+        if more == 0 {
+            return Ok(());
+        }
+        self.check_missing(more)?;
+        self.missing += more;
+        for _ in 0..more {
+            self.step(reader)?;
+            let Column { target: Some(target), grid, .. } = &mut self.columns[at] else { return Ok(()) };
             put_cell(target, grid, Value::Missing, reader)?;
         }
         Ok(())
@@ -150,6 +180,7 @@ impl<'p, 's> Frame<'p, 's> {
     pub fn finish(mut self, reader: &mut Reader<'_>) -> Result<Vec<InputTensor>> {
         self.check_columns()?;
         self.check_size(reader)?;
+        self.check_missing(self.columns.iter().map(|column| column.lacks(self.rows)).sum())?;
         for at in 0..self.columns.len() {
             self.fill(at, self.rows, reader)?;
         }
@@ -170,6 +201,13 @@ impl<'p, 's> Frame<'p, 's> {
                 "a data frame of {cells} cells is over the limit of {most} (setting limits.max_message_bytes)"
             ),
         ))
+    }
+
+    /// A short text may not stand for any number of cells: `more` did not come.
+    fn check_missing(&self, more: usize) -> Result<()> {
+        let most = MISSING.max(self.plan.text.len().saturating_mul(MISSING_A_BYTE));
+        let missing = self.missing.saturating_add(more);
+        if missing <= most { Ok(()) } else { Err(refusals::too_many_missing(missing, most)) }
     }
 
     fn check_columns(&self) -> Result<()> {
@@ -280,6 +318,13 @@ impl<'p, 's> Frame<'p, 's> {
     }
 }
 
+impl Column<'_> {
+    /// How many of its first `rows` cells did not come; none where nobody asks for it.
+    fn lacks(&self, rows: usize) -> usize {
+        self.target.as_ref().map_or(0, |_| rows.saturating_sub(self.grid.rows()))
+    }
+}
+
 /// Containers open around a cell.
 const DEPTH: usize = 5;
 
@@ -296,33 +341,4 @@ fn adapted(mut shape: Shape, expected: &[i64]) -> Shape {
         shape.pop();
     }
     shape
-}
-
-/// The elements of columns, row by row.
-fn side_by_side(grids: &[Grid], spec: &TensorSpec, rows: usize, reader: &mut Reader<'_>) -> Result<Elements> {
-    let bytes = grids.iter().map(|grid| grid.elements.data().len()).sum();
-    let mut all = Elements::default();
-    all.room(bytes, reader.held)?;
-    match spec.datatype.size() {
-        Some(size) => {
-            for row in 0..rows {
-                reader.document.look(row + 1)?;
-                for grid in grids {
-                    let at = row * size;
-                    put(&mut all, grid.elements.data().get(at..at + size).unwrap_or_default(), reader.held)?;
-                }
-            }
-        }
-        None => {
-            let mut texts: Vec<_> =
-                grids.iter().map(|grid| bytes_tensor::elements(grid.elements.data())).collect();
-            for row in 0..rows {
-                reader.document.look(row + 1)?;
-                for column in &mut texts {
-                    put_text(&mut all, column.next().unwrap_or_default(), reader.held)?;
-                }
-            }
-        }
-    }
-    Ok(all)
 }

@@ -156,10 +156,6 @@ impl Grid {
         self.elements.finish(self.count, held)
     }
 
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
     /// The shape of what was read, once all of it was.
     pub fn shape(&mut self) -> Shape {
         while !self.open.is_empty() {

@@ -2,12 +2,11 @@
 //! envelope of it.
 
 use super::target::{Target, numpy_name};
-use crate::codec::InferRequest;
 use crate::codec::json::document::Words;
 use crate::codec::json::{self, MAX_DEPTH};
 use crate::error::{Error, ErrorCode};
 use crate::status;
-use crate::tensor::shown;
+use crate::tensor::{Datatype, shown};
 use bytes::Bytes;
 use jiter::JiterError;
 use std::fmt::{Display, Write};
@@ -156,6 +155,18 @@ pub(super) fn too_many_columns(most: usize) -> Error {
     Error::bad(format!("Invalid input. A data frame has at most {most} columns"))
 }
 
+/// `missing` cells that did not come, where a text may leave out `most`.
+#[cold]
+pub(super) fn too_many_missing(missing: usize, most: usize) -> Error {
+    Error::new(
+        ErrorCode::TooLarge,
+        format!(
+            "a data frame in which {missing} cells did not come: a body of this size may leave out {most}; send \
+             them as null, or fewer columns"
+        ),
+    )
+}
+
 #[cold]
 pub(super) fn ragged(name: &str) -> Error {
     Error::bad(format!(
@@ -173,20 +184,29 @@ pub(super) fn nested_cells(name: &str) -> Error {
     ))
 }
 
-/// An alias that no version has is told as MLflow's registry does.
-pub(super) fn not_run(error: Error, request: &InferRequest) -> Error {
-    let is_alias = request.version.parse::<i64>().is_err() && !request.version.is_empty();
-    if error.code != ErrorCode::BadRequest || !is_alias {
+/// An alias that no version has is told as MLflow's registry does, and a number that no version can have
+/// as one that none has.
+pub fn not_run(error: Error, model: &str, version: &str) -> Error {
+    if error.code != ErrorCode::BadRequest || version.is_empty() || version.parse::<i64>().is_ok() {
         return error;
     }
-    let alias = shown(&request.version);
-    Error::new(ErrorCode::NotFound, format!("Registered model alias {alias} not found."))
+    let named = shown(version);
+    let text = if version.bytes().all(|b| b.is_ascii_digit()) {
+        format!("Request for unknown model: '{}' version {named} is not found", shown(model))
+    } else {
+        format!("Registered model alias {named} not found.")
+    };
+    Error::new(ErrorCode::NotFound, text)
 }
 
 // ----- values ---------------------------------------------------------------
 
 fn of(target: &Target<'_>) -> String {
-    format!("(input '{}', {})", shown(target.name), numpy_name(target.declared))
+    as_type(target, target.declared)
+}
+
+fn as_type(target: &Target<'_>, datatype: Datatype) -> String {
+    format!("(input '{}', {})", shown(target.name), numpy_name(datatype))
 }
 
 #[cold]
@@ -216,20 +236,23 @@ pub(super) fn cut(target: &Target<'_>, text: &str) -> Error {
     Error::bad(format!("Invalid input. {text} is no integer: the conversion would change it {}", of(target)))
 }
 
+/// By a conversion to `datatype`.
 #[cold]
-pub(super) fn rounded(target: &Target<'_>, text: &str) -> Error {
-    Error::bad(format!("Invalid input. the conversion would round {} {}", echo(text), of(target)))
+pub(super) fn rounded(target: &Target<'_>, datatype: Datatype, text: &str) -> Error {
+    let (text, of) = (echo(text), as_type(target, datatype));
+    Error::bad(format!("Invalid input. the conversion would round {text} {of}"))
 }
 
+/// Of `datatype`.
 #[cold]
-pub(super) fn out_of_range(target: &Target<'_>, text: &str) -> Error {
-    Error::bad(format!("Invalid input. {} is out of range {}", echo(text), of(target)))
+pub(super) fn out_of_range(target: &Target<'_>, datatype: Datatype, text: &str) -> Error {
+    Error::bad(format!("Invalid input. {} is out of range {}", echo(text), as_type(target, datatype)))
 }
 
 #[cold]
 pub(super) fn unfit(target: &Target<'_>, what: &str) -> Error {
     let wanted = match target.declared {
-        crate::tensor::Datatype::Bytes => "strings",
+        Datatype::Bytes => "strings",
         _ => "numbers",
     };
     Error::bad(format!("Invalid input. expected {wanted}, got {what} {}", of(target)))

@@ -10,7 +10,7 @@ use crate::codec::answer::Form;
 use crate::codec::json::document::{self, Document};
 use crate::codec::json::request::BYTE_ORDER_MARK;
 use crate::codec::{InferRequest, InputTensor};
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::stop::Stop;
 use crate::tensor::Signature;
 use crate::tensor::schema::Declared;
@@ -48,13 +48,15 @@ pub fn decode_csv(stop: &Stop, body: &[u8], signature: &Signature, held: &mut Re
     if let Declared::Tensors(_) = plan.declared() {
         return Err(refusals::csv_invalid("the model's signature asks for tensors, which CSV cannot carry"));
     }
-    let mut reader = Reader { document: Document::new("", stop), held, lossy: signature.schema.lossy };
-    let inputs = csv::read(&mut reader, &plan)?;
+    let inputs = document::parsing_csv(text, held, |held| {
+        let mut reader = Reader { document: Document::new("", stop), held, lossy: signature.schema.lossy };
+        csv::read(&mut reader, &plan)
+    })?;
     Ok((InferRequest { inputs, ..InferRequest::default() }, &Rows))
 }
 
 /// A request, and how its answer looks.
-type Scored = (InferRequest, &'static dyn Form);
+pub(super) type Scored = (InferRequest, &'static dyn Form);
 
 const FORMATS: [&str; 4] = ["dataframe_split", "dataframe_records", "instances", "inputs"];
 const FOR_LANGUAGE_MODELS: [&str; 3] = ["messages", "prompt", "input"];
@@ -104,7 +106,7 @@ impl Request<'_, '_, '_> {
                 Key::Format(at) => {
                     found.push(FORMATS[at]);
                     match found.len() {
-                        1 => inputs = Some(self.format(FORMATS[at])?),
+                        1 => inputs = Some(self.format(FORMATS[at]).map_err(|error| self.told(error))?),
                         _ => self.reader.document.skip(1)?,
                     }
                 }
@@ -123,6 +125,19 @@ impl Request<'_, '_, '_> {
                 Ok((request, self.form(format)))
             }
             (_, found) => Err(refusals::not_one_format(found)),
+        }
+    }
+
+    /// What is wrong with one format's value is not told where another format stands beside it: that is.
+    #[cold]
+    fn told(&self, error: Error) -> Error {
+        if !matches!(error.code, ErrorCode::BadRequest | ErrorCode::SchemaMismatch) {
+            return error;
+        }
+        match formats(self.plan.text, self.stop) {
+            Ok(found) if found.len() > 1 => refusals::not_one_format(&found),
+            // What is no JSON, or work that nobody waits for, is told as it was found.
+            _ => error,
         }
     }
 
@@ -154,4 +169,20 @@ impl Request<'_, '_, '_> {
             Declared::Nothing | Declared::Tensors(_) => &Predictions,
         }
     }
+}
+
+/// The formats of a request, in their order.
+fn formats(text: &str, stop: &Stop) -> Result<Vec<&'static str>> {
+    let mut document: Document<'_, refusals::Scoring> = Document::new(text, stop);
+    let mut found = Vec::new();
+    let mut next = document.object("the request", key)?;
+    while let Some(key) = next {
+        match key {
+            Key::Format(at) if !found.contains(&FORMATS[at]) => found.push(FORMATS[at]),
+            _ => {}
+        }
+        document.skip(1)?;
+        next = document.next_key(self::key)?;
+    }
+    Ok(found)
 }

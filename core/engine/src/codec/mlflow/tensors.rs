@@ -7,6 +7,7 @@ use super::refusals;
 use crate::codec::InputTensor;
 use crate::error::Result;
 use jiter::Peek;
+use std::cmp::Ordering;
 
 /// Containers open around a value of the request.
 const DEPTH: usize = 4;
@@ -109,8 +110,11 @@ impl<'s> Tensors<'_, 's> {
             match key {
                 Key::Wanted(at) => {
                     let grid = self.grids[at].get_or_insert_with(Grid::stacked);
-                    if grid.rows() >= row {
-                        return Err(refusals::twice(self.wanted[at].name()));
+                    // A value twice in one row would else make up for one that a row before lacks.
+                    match (grid.rows() + 1).cmp(&row) {
+                        Ordering::Equal => {}
+                        Ordering::Greater => return Err(refusals::twice(self.wanted[at].name())),
+                        Ordering::Less => return Err(refusals::unequal_lengths()),
                     }
                     grid.value(reader, &self.wanted[at].target)?;
                 }

@@ -11,6 +11,8 @@ use crate::tensor::schema::{Declared, Field, Param, ParamKind, Schema};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
 use proptest::prelude::*;
 
+mod frames;
+
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
     TensorSpec {
         name: name.into(),
@@ -380,6 +382,16 @@ fn values_become_what_is_declared_or_are_refused() {
         (Int64, Int64, "1", Ok("1")),
         (Int64, Int64, "1.0", Ok("1")),
         (Int64, Int64, "1e2", Ok("100")),
+        (Int64, Int64, "9007199254740993.0", Ok("9007199254740993")),
+        (Int64, Int64, "-9007199254740993.00e0", Ok("-9007199254740993")),
+        (Int64, Int64, "90071992547409930e-1", Ok("9007199254740993")),
+        (Int64, Int64, "9.223372036854775807e18", Ok("9223372036854775807")),
+        (Int64, Int64, "9.223372036854775808e18", Err("out of range")),
+        (Int64, Int64, "9007199254740993.5", Err("9007199254740993.5 is no integer")),
+        (Int64, Int64, "1e-400", Err("1e-400 is no integer")),
+        (Int64, Int64, "-0.0", Ok("0")),
+        (Uint64, Uint64, "18446744073709551615.0", Ok("18446744073709551615")),
+        (Uint64, Uint64, "1e50", Err("1e50 is out of range")),
         (Int64, Int64, "\"1\"", Ok("1")),
         (Int64, Int64, "true", Ok("1")),
         (Int64, Int64, "1.5", Err("1.5 is no integer")),
@@ -395,15 +407,16 @@ fn values_become_what_is_declared_or_are_refused() {
         (Int8, Int8, "128", Err("128 is out of range")),
         (Int32, Int64, "2147483647", Ok("2147483647")),
         (Int32, Int64, "2147483648", Err("2147483648 is out of range (input 'c', int32)")),
-        (Int64, Int32, "2147483648", Err("2147483648 is out of range")),
+        (Int64, Int32, "2147483648", Err("2147483648 is out of range (input 'c', int32)")),
         (Int64, Fp64, "9007199254740992", Ok("9007199254740992.0")),
         (Int64, Fp64, "9007199254740993", Err("would round 9007199254740993")),
-        (Int64, Fp32, "16777217", Err("would round 16777217")),
+        (Int64, Fp32, "16777217", Err("would round 16777217 (input 'c', float32)")),
         (Fp64, Fp64, "9007199254740993", Err("would round 9007199254740993")),
         (Fp64, Fp64, "0.1", Ok("0.1")),
         (Fp64, Fp32, "0.1", Ok("0.1")),
         (Fp64, Fp32, "16777217", Ok("16777216.0")),
-        (Fp64, Fp32, "1e39", Err("is out of range")),
+        (Fp64, Fp32, "1e39", Err("1e39 is out of range (input 'c', float32)")),
+        (Fp64, Fp32, "\" 1e300\"", Err(" 1e300 is out of range (input 'c', float32)")),
         (Fp64, Fp64, "1e309", Err("1e309 is out of range")),
         (Fp64, Fp64, "\" -Inf \"", Ok("-Infinity")),
         (Fp64, Fp64, "\"1_0\"", Err("could not convert string to float: '1_0'")),
@@ -459,7 +472,7 @@ fn csv_is_read_as_pandas_writes_it() {
         &[("x", Datatype::Bytes, &[-1, 2])],
         Declared::Columns(vec![column("s", Datatype::Bytes), column("t", Datatype::Bytes)]),
     );
-    let found = table(&texts, "\u{feff}s,t\r\n\"a,\"\"b\"\"\",\"x\ny\"\r\n NA ,\r\n").unwrap();
+    let found = table(&texts, "\u{feff}s,t\r\n\"a,\"\"b\"\"\",\"x\ny\"\r\n NA ,\"\"\r\n").unwrap();
     assert_eq!(said(&found), r#"x[2,2]=["a,\"b\"", "x\ny", " NA ", ""]"#);
     for (body, text) in [
         ("", "no columns to parse"),
@@ -524,6 +537,12 @@ fn an_alias_that_is_none_is_told_apart_from_a_request_that_does_not_fit() {
     }
     let numbered = InferRequest { version: "-1".into(), ..InferRequest::default() };
     assert_eq!(Rows.refusal(Error::bad("no"), &numbered, None).code, ErrorCode::BadRequest);
+    // No version can have this number, so none has.
+    let version = "9".repeat(23);
+    let beyond = InferRequest { model: "m".into(), version: version.clone(), ..InferRequest::default() };
+    let error = Rows.refusal(Error::bad("no"), &beyond, None);
+    assert_eq!(error.code, ErrorCode::NotFound);
+    assert_eq!(error.message, format!("Request for unknown model: 'm' version {version} is not found"));
 }
 
 fn answered(form: &dyn Form, outputs: &[OutputTensor<'_>]) -> Result<String, Error> {
@@ -575,12 +594,13 @@ fn answers_are_nested_lists_or_rows() {
     ] {
         assert_eq!(answered(&Rows, &outputs).unwrap(), format!("{{\"predictions\": {rows}}}"));
     }
-    let uneven = [output("y", f, &[2], &odd), output("z", f, &[], &six[..4])];
-    let error = answered(&Rows, &uneven).unwrap_err();
-    assert!(
-        error.code == ErrorCode::BadRequest && error.message.contains("output 'z' of shape []"),
-        "{error}"
-    );
+    // What has not one entry for each row is no list of rows, and is answered as tensors.
+    for z in [output("z", f, &[], &six[..4]), output("z", f, &[1], &six[..4])] {
+        let tensor = if z.shape.is_empty() { "1.0" } else { "[1.0]" };
+        let uneven = [output("y", f, &[2], &odd), z];
+        let text = format!(r#"{{"predictions": {{"y":[NaN,-Infinity],"z":{tensor}}}}}"#);
+        assert_eq!(answered(&Rows, &uneven).unwrap(), text);
+    }
 }
 
 /// Nested lists as text, by a walk that anybody can follow.

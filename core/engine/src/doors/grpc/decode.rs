@@ -41,5 +41,5 @@ pub async fn decode(
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let encode = Encode { form: messages.form, encoding };
-    Ok(DecodedRequest { request, encode, deadline, reservation, key: head.key })
+    Ok(DecodedRequest { request, encode, deadline, reservation, key: head.key, by_signature: false })
 }

@@ -20,7 +20,7 @@ use crate::offload::Job;
 use crate::queue::Queue;
 use crate::routes::{Key, Reference};
 use crate::stats::Protocol as Door;
-use crate::stop::{NEVER, Stop};
+use crate::stop::Stop;
 use bytes::Bytes;
 use http::header::ACCEPT_ENCODING;
 use http::{Request, Response};
@@ -29,6 +29,9 @@ use std::time::Instant;
 
 /// Larger texts are decoded off the I/O thread.
 const DECODE_INLINE: usize = 64 << 10;
+/// Texts up to that bring at most as much work as so many looks, 4,096 items each; those that stand for
+/// more go where large ones do.
+const LOOKS_INLINE: usize = 24;
 
 /// What of a request its head says.
 #[derive(Clone, Copy)]
@@ -103,7 +106,7 @@ async fn infer_once(
         record.received(data.len());
     }
     let came = reservation.bytes();
-    let ((mut decoded, form), mut reservation) =
+    let ((mut decoded, form), mut reservation, by_signature) =
         decode(shared, asked, head, data, deadline, reservation, guard).await?;
     decoded.model = reference.model.into();
     decoded.version = reference.version.to_owned();
@@ -114,12 +117,13 @@ async fn infer_once(
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
     let encode = Encode { form, encoding };
-    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key };
+    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key, by_signature };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
-/// A request, and what it holds of the budget: `held` and what was converted.
-type Decoded = (protocol::Decoded, Reservation);
+/// A request; what it holds of the budget, `held` and what was converted; whether a signature said what
+/// it is.
+type Decoded = (protocol::Decoded, Reservation, bool);
 
 async fn decode(
     shared: &Shared,
@@ -141,16 +145,24 @@ async fn decode(
         (body.text, held) = Box::pin(made(shared, path, body.text, deadline, held)).await?;
     }
     let bytes = body.text.len();
+    let by_signature = queue.is_some();
     if bytes <= DECODE_INLINE {
+        let (stop, before) = (Stop::after(LOOKS_INLINE), held.bytes());
         let signature = queue.as_deref().map(Queue::signature);
-        return Ok(((bodies.decode)(&NEVER, reference.model, body, signature, &mut held)?, held));
+        let decoded = (bodies.decode)(&stop, reference.model, &body, signature, &mut held);
+        if !stop.is_spent() {
+            return Ok((decoded?, held, by_signature));
+        }
+        held.give_back(held.bytes() - before);
     }
     let model = reference.model.to_owned();
     let work = move |stop: &Stop, held: &mut Reservation| {
         let signature = queue.as_deref().map(Queue::signature);
-        (bodies.decode)(stop, &model, body, signature, held)
+        (bodies.decode)(stop, &model, &body, signature, held)
     };
-    Box::pin(shared.offload.run(Job { bytes, client: held.client(), deadline, held }, work)).await
+    let job = Job { bytes, client: held.client(), deadline, held };
+    let (decoded, held) = Box::pin(shared.offload.run(job, work)).await?;
+    Ok((decoded, held, by_signature))
 }
 
 /// The text that whoever pulls calls makes of a body, which `held` counts; it counts itself, and what
@@ -174,3 +186,6 @@ fn undecoded(reference: Reference<'_>) -> InferRequest {
     let (model, version) = (reference.model.into(), reference.version.to_owned());
     InferRequest { model, version, ..InferRequest::default() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,11 @@ fn wrong_verb(needed: &str) -> Error {
 }
 
 fn no_version(text: &str) -> Error {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        let text = shown(text);
+        let words = format!("Not Found: /models/NAME/versions/{text} answers below /invocations and /ping");
+        return Error::new(ErrorCode::NotFound, words);
+    }
     let text = shown(text);
     let expected = "expected an integer, as in /models/NAME/versions/1/invocations";
     Error::new(ErrorCode::NotFound, format!("Not Found: '{text}' is no version: {expected}"))
@@ -95,7 +100,8 @@ fn ping(shared: &Shared, _: &Named) -> Result<Response<Full<Bytes>>> {
 }
 
 fn model_ping(shared: &Shared, named: &Named) -> Result<Response<Full<Bytes>>> {
-    pong(is_ready(shared, &named.model, &named.version)?)
+    let ready = is_ready(shared, &named.model, &named.version);
+    pong(ready.map_err(|error| mlflow::not_run(error, &named.model, &named.version))?)
 }
 
 fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
@@ -163,7 +169,7 @@ fn split(kind: Option<&str>, text: Bytes) -> Result<Split> {
 fn decode(
     stop: &Stop,
     _: &str,
-    body: Split,
+    body: &Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
 ) -> Result<Decoded> {
@@ -220,6 +226,9 @@ mod tests {
             ("/models/m@12/invocations", ErrorCode::BadRequest, "'12' is no alias"),
             ("/models/m@%ff/invocations", ErrorCode::BadRequest, "alias is not valid UTF-8"),
             ("/models/m/versions/a/invocations", ErrorCode::NotFound, "'a' is no version"),
+            ("/models/m/versions/1/foo", ErrorCode::NotFound, "versions/1 answers below /invocations"),
+            ("/models/m/versions/1", ErrorCode::NotFound, "Not Found: /models/NAME/versions/1 answers"),
+            ("/models/m/versions/", ErrorCode::NotFound, "'' is no version"),
         ] {
             let error = PROTOCOL.find(&Method::POST, path).unwrap().unwrap_err();
             assert_eq!(error.code, code, "{path}");

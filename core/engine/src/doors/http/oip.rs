@@ -110,13 +110,13 @@ fn split(json_length: Option<&str>, data: Bytes) -> Result<Split> {
 fn decode(
     stop: &Stop,
     model: &str,
-    body: Split,
+    body: &Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
 ) -> Result<Decoded> {
     let request = match signature {
-        Some(signature) => json::decode_raw_binary(model, signature, body.binary),
-        None => json::decode_infer(stop, model, &body.text, body.binary, held),
+        Some(signature) => json::decode_raw_binary(model, signature, body.binary.clone()),
+        None => json::decode_infer(stop, model, &body.text, body.binary.clone(), held),
     }?;
     Ok((request, &json::InferAnswer))
 }

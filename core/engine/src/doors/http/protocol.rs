@@ -74,7 +74,7 @@ pub struct Bodies {
     pub head: fn(&HeaderMap) -> Result<Option<String>>,
     pub split: fn(Option<&str>, Bytes) -> Result<Split>,
     /// The signature is there where the split body asked for it.
-    pub decode: fn(&Stop, &str, Split, Option<&Signature>, &mut Reservation) -> Result<Decoded>,
+    pub decode: fn(&Stop, &str, &Split, Option<&Signature>, &mut Reservation) -> Result<Decoded>,
     /// In whose words requests are refused before they are decoded.
     pub form: &'static dyn Form,
     /// Whether an answer's head tells which version gave it, because its body doesn't.

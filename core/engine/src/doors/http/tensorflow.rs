@@ -106,7 +106,7 @@ fn whole(_: Option<&str>, text: Bytes) -> Result<Split> {
 fn decode(
     stop: &Stop,
     _: &str,
-    body: Split,
+    body: &Split,
     signature: Option<&Signature>,
     held: &mut Reservation,
 ) -> Result<Decoded> {
