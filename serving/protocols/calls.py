@@ -61,8 +61,11 @@ class CallPool:
             del call
 
     def _take(self, call: _core.Call) -> None:
+        _safely(call, self._hand_on)
+
+    def _hand_on(self, call: _core.Call) -> None:
         if not http_calls.is_table(call):
-            self._answer(call)
+            answer_call(call, self._context)
             return
         try:
             self._tables.push(call)
@@ -70,9 +73,13 @@ class CallPool:
             call.fail(error.code, error.message)
 
     def _answer(self, call: _core.Call) -> None:
+        _safely(call, lambda one: answer_call(one, self._context))
+
+
+def _safely(call: _core.Call, answer: Callable[[_core.Call], None]) -> None:
+    with _named(call):
         try:
-            with _named(call):
-                answer_call(call, self._context)
+            answer(call)
         except Exception:  # noqa: BLE001 - no call may end the thread that answers the next
             log.error("call_not_answered", detail=traceback.format_exc())
 
