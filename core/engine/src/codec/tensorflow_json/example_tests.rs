@@ -110,6 +110,10 @@ fn faults_58_to_60_what_is_wrong_is_told_in_the_originals_words() {
         (r#"{"examples":[{"s":{"b64":"/w=="}}]}"#, "is not valid UTF-8"),
         (r#"{"examples":[{"i":9223372036854775808}]}"#, "is beyond 64 bits"),
         (r#"{"examples":[{"i":1}],"examples":[{}]}"#, "key 'examples' appears twice"),
+        (
+            r#"{"signature_name":"r","examples":[{"i":1}],"signature_name":"r"}"#,
+            "key 'signature_name' appears twice",
+        ),
         (r#"{"examples":[{"i":1}],"context":{"i":1}}"#, "stands in the example and in its context"),
         (r#"{"examples":[{"i":1}]} x"#, "JSON Parse error"),
         (r#"{"examples":[{"i":1}"#, "JSON Parse error"),

@@ -1,7 +1,7 @@
 //! The body of a classification or a regression: examples, written as the `tf.Example`s that they stand for.
 
 use super::column::BASE64;
-use super::words::{Document, kind, parse_error};
+use super::words::{Document, kind, parse_error, twice};
 use crate::admission::Reservation;
 use crate::codec::json::document::parsing;
 use crate::codec::json::number;
@@ -48,7 +48,7 @@ fn decode(method: Method, stop: &Stop, body: &[u8], held: &mut Reservation) -> R
         found
     })?;
     let messages = (found.list.into(), found.context.unwrap_or_default().into());
-    let examples = Examples::of_one(method, found.signature, messages, stop)?;
+    let examples = Examples::of_one(method, found.signature.unwrap_or_default(), messages, stop)?;
     Ok(InferRequest { examples: Some(Box::new(examples)), ..InferRequest::default() })
 }
 
@@ -74,7 +74,7 @@ fn key(text: &str) -> Key {
 
 #[derive(Default)]
 struct Found {
-    signature: String,
+    signature: Option<String>,
     context: Option<Vec<u8>>,
     list: Vec<u8>,
 }
@@ -131,7 +131,8 @@ impl Decoder<'_, '_> {
         let mut next = self.document.object("", key)?;
         while let Some(key) = next {
             match key {
-                Key::SignatureName => found.signature = self.signature_name()?,
+                Key::SignatureName if found.signature.is_some() => return Err(twice("signature_name")),
+                Key::SignatureName => found.signature = Some(self.signature_name()?),
                 Key::Context if found.context.is_some() => return Err(twice("context")),
                 Key::Context => found.context = Some(self.context()?),
                 Key::Examples if has_examples => return Err(twice("examples")),
@@ -370,8 +371,4 @@ fn expect(name: &str, kind: Kind, of: &mut Option<Kind>) -> Result<()> {
         shown(name),
         name_of(expected)
     )))
-}
-
-fn twice(key: &str) -> Error {
-    Error::bad(format!("key '{key}' appears twice in the request"))
 }

@@ -3,7 +3,7 @@
 use super::answer::{ColumnAnswer, RowAnswer};
 use super::column::{Column, Source};
 use super::names::Names;
-use super::words::{Document, Place, not_for_predict, parse_error};
+use super::words::{Document, Place, not_for_predict, parse_error, twice};
 use crate::admission::Reservation;
 use crate::codec::answer::Form;
 use crate::codec::json::document::parsing;
@@ -77,11 +77,15 @@ impl<'d> Decoder<'d> {
             let value = shown(self.document.value(0)?);
             return Err(Error::bad(format!("JSON Value: {value} Is not object")));
         }
-        let mut found = None;
+        let (mut found, mut is_named) = (None, false);
         let mut next = self.document.object("", key)?;
         while let Some(key) = next {
             match key {
-                Key::SignatureName => self.signature_name()?,
+                Key::SignatureName if is_named => return Err(twice("signature_name")),
+                Key::SignatureName => {
+                    self.signature_name()?;
+                    is_named = true;
+                }
                 Key::Instances | Key::Inputs => {
                     check_first(key, found.as_ref())?;
                     let inputs = if key == Key::Instances { self.rows() } else { self.columns() }?;
@@ -309,7 +313,7 @@ fn check_first(key: Key, found: Option<&(Key, Vec<InputTensor>)>) -> Result<()> 
         None => Ok(()),
         Some((before, _)) if *before == key => {
             let name = if key == Key::Instances { "instances" } else { "inputs" };
-            Err(Error::bad(format!("key '{name}' appears twice in the request")))
+            Err(twice(name))
         }
         Some(_) => Err(Error::bad(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist",

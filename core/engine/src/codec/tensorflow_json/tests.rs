@@ -267,6 +267,10 @@ fn what_a_body_must_have_is_said_in_words() {
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist",
         ),
         (r#"{"instances":[1],"instances":[1]}"#, "key 'instances' appears twice"),
+        (
+            r#"{"signature_name":"","instances":[1],"signature_name":""}"#,
+            "key 'signature_name' appears twice",
+        ),
         ("{}", "Missing 'inputs' or 'instances' key"),
         (r#"{"instances":null}"#, "Expecting 'instances' to be an list/array"),
         (r#"{"instances":{"x":1}}"#, "Expecting 'instances' to be an list/array"),

@@ -30,6 +30,11 @@ pub(super) fn parse_error(what: impl std::fmt::Display, offset: usize) -> Error 
     Error::bad(format!("JSON Parse error: {what} at offset: {offset}"))
 }
 
+#[cold]
+pub(super) fn twice(key: &str) -> Error {
+    Error::bad(format!("key '{key}' appears twice in the request"))
+}
+
 /// The model has no signature of that name.
 #[cold]
 pub(super) fn not_found(name: &str) -> Error {
