@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serving_client.addresses import Address, Protocol, parse_addresses
-from serving_client.exchange import NO_HEADERS, Codec, InferOptions, Parameter
+from serving_client.exchange import NO_HEADERS, REQUEST_ID, Codec, InferOptions, Parameter
 from serving_client.retrying import NO_RETRY, Retry
 from serving_client.session import Session
 
 # The largest message of gRPC.
 MAX_MESSAGE_BYTES = 2**31 - 1
-REQUEST_ID = "x-request-id"
 MAX_REQUEST_ID = 128
 _NO_PARAMETERS: Mapping[str, Parameter] = {}
 
