@@ -105,6 +105,10 @@ def test_an_id_stands_in_the_servers_errors_too(client: Any) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         client.infer("gather", I=[99], request_id="mine")
     assert refused.value.request_id == "mine"
+    # Told when the model's inputs are asked for, before anything is inferred.
+    with pytest.raises(NotFoundError) as unknown:
+        client.infer("nowhere", X=[1], request_id="yours")
+    assert unknown.value.request_id == "yours"
 
 
 def test_the_server_tells_about_itself_and_its_models(client: Any) -> None:
