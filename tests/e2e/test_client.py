@@ -256,6 +256,7 @@ def test_headers_go_with_every_call(gateway: Gateway) -> None:
     [
         ({"timeout": 0}, "timeout: seconds, above 0"),
         ({"keepalive": -1}, "keepalive"),
+        ({"keepalive": float("inf")}, "keepalive: seconds, above 0 and at most 86400"),
         ({"max_message_bytes": 0}, "max_message_bytes"),
         ({"headers": {"a b": "c"}}, "no header's name"),
         ({"headers": {"a": "c\n"}}, "printable ASCII only"),
