@@ -44,7 +44,7 @@ const SCORE: Kind = Kind::Infer(&Bodies {
     head,
     split,
     decode,
-    form: &mlflow::Predictions,
+    form: &mlflow::Predictions::Tensors,
     tells_version: false,
     events: false,
 });
