@@ -545,6 +545,34 @@ fn an_alias_that_is_none_is_told_apart_from_a_request_that_does_not_fit() {
     assert_eq!(error.message, format!("Request for unknown model: 'm' version {version} is not found"));
 }
 
+#[test]
+fn each_of_many_inputs_gets_its_own_values_however_they_are_ordered() {
+    let names: Vec<String> = (0..40).map(|i| format!("n{i}")).collect();
+    let inputs: Vec<_> = names.iter().map(|name| (name.as_str(), Datatype::Int64, &[-1i64][..])).collect();
+    let signature = undeclared(&inputs);
+    let members = |row: usize| -> Vec<String> {
+        names.iter().enumerate().rev().map(|(i, name)| format!("\"{name}\": {}", row * 100 + i)).collect()
+    };
+    let (first, second) = (members(0).join(","), members(1).join(","));
+    for key in ["instances", "dataframe_records"] {
+        let (request, _) =
+            decoded(&signature, &format!("{{\"{key}\": [{{{first}}}, {{{second}}}]}}")).unwrap();
+        assert_eq!(request.inputs.len(), names.len());
+        for input in &request.inputs {
+            let i: i64 = input.name[1..].parse().unwrap();
+            let Payload::Json { data, .. } = &input.payload else { panic!() };
+            assert_eq!(data[..], [i.to_le_bytes(), (100 + i).to_le_bytes()].concat(), "{key} {i}");
+        }
+    }
+    for (body, text) in [
+        (format!(r#"{{"instances": [{{{first}, "n7": 1}}]}}"#), "'n7' appears twice"),
+        (r#"{"instances": [{"n0": 1, "m": 2}]}"#.to_owned(), "extra inputs: ['m']"),
+    ] {
+        let error = decoded(&signature, &body).unwrap_err();
+        assert!(error.message.contains(text), "{error}");
+    }
+}
+
 fn answered(form: &dyn Form, outputs: &[OutputTensor<'_>]) -> Result<String, Error> {
     let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
     let budget = Budget::new(1 << 20);
