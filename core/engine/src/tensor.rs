@@ -193,6 +193,12 @@ impl Signature {
         self.inputs.iter().enumerate().find(|(_, s)| &*s.name == name)
     }
 
+    /// [`Signature::input`], looked for at `guess` first: a request may name all of many inputs.
+    pub fn input_near(&self, name: &str, guess: usize) -> Option<&TensorSpec> {
+        let guessed = self.inputs.get(guess).filter(|spec| &*spec.name == name);
+        guessed.or_else(|| self.input(name).map(|(_, spec)| spec))
+    }
+
     pub fn output(&self, name: &str) -> Option<(usize, &TensorSpec)> {
         self.outputs.iter().enumerate().find(|(_, s)| &*s.name == name)
     }

@@ -94,6 +94,17 @@ fn quality<'a>(parameters: impl Iterator<Item = &'a str>) -> Option<u32> {
     Some(1000)
 }
 
+/// An answer in the encoding that was asked for, counted in the budget of `of`.
+///
+/// # Errors
+/// As [`deflate`].
+pub fn encoded(encoding: Encoding, body: Bytes, of: &Reservation) -> Result<Bytes> {
+    match encoding {
+        Encoding::Identity => Ok(body),
+        encoding => deflate(encoding, &body, of),
+    }
+}
+
 /// Compresses an answer at the fast level, counted in the budget of `of`.
 ///
 /// # Errors

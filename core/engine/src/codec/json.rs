@@ -10,6 +10,8 @@ pub(super) mod answer;
 mod data;
 pub(super) mod document;
 pub(super) mod elements;
+pub(super) mod lists;
+pub(super) mod nest;
 pub(crate) mod number;
 mod raw;
 pub(super) mod request;

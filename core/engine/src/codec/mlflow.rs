@@ -20,7 +20,7 @@ mod split;
 mod target;
 mod tensors;
 
-pub use answer::{Predictions, Rows};
+pub use answer::Predictions;
 pub use refusals::{error, not_run};
 pub use request::{decode_csv, decode_json};
 

@@ -28,16 +28,12 @@ impl Form for InferAnswer {
         of: &Reservation,
     ) -> Reply {
         let (body, json_len) = encode_infer(head, outputs, of)?;
-        let body = match encoding {
-            Encoding::Identity => body,
-            encoding => compression::deflate(encoding, &body, of)?,
-        };
+        let body = compression::encoded(encoding, body, of)?;
         Ok(Answer { body, json_len, encoding })
     }
 
-    /// An FP64 of eight bytes may be two characters.
     fn most_raw(&self, limit: usize) -> usize {
-        limit.saturating_mul(4)
+        most_raw(limit)
     }
 
     fn takes(&self, output: &TensorSpec, binary: bool) -> Result<()> {
@@ -125,6 +121,12 @@ pub(in crate::codec) fn least(output: &OutputTensor) -> usize {
     }
 }
 
+/// Raw bytes of data that an answer of `limit` bytes may have: an INT64 of eight may be two characters,
+/// its comma included.
+pub(in crate::codec) fn most_raw(limit: usize) -> usize {
+    limit.saturating_mul(4)
+}
+
 /// The most characters that a raw byte of an element becomes, its comma included.
 pub(in crate::codec) fn most(datatype: Datatype) -> usize {
     match datatype {
@@ -174,18 +176,13 @@ fn tensor(out: &mut Vec<u8>, output: &OutputTensor) {
     }
 }
 
-/// The list of a tensor's elements, a stretch at a time: however large it is, no more than a
-/// stretch is written beyond what there is room for.
+/// The list of a tensor's elements: however large it is, no more than a stretch is written beyond what
+/// there is room for.
 fn data(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
     buffer.room(ENDS)?.push(b'[');
     match output.datatype {
         Datatype::Bytes => strings(buffer, output)?,
-        datatype => {
-            for (i, stretch) in output.data.chunks(STRETCH).enumerate() {
-                let out = comma(buffer, i, stretch.len() * most(datatype))?;
-                values::run(out, datatype, stretch).map_err(|why| not_json(output, why))?;
-            }
-        }
+        datatype => numbers(buffer, datatype, output.data, |why| not_json(output, why))?,
     }
     buffer.room(ENDS)?.push(b']');
     Ok(())
@@ -194,9 +191,36 @@ fn data(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
 fn strings(buffer: &mut AnswerBuf<'_>, output: &OutputTensor) -> Result<()> {
     for (i, element) in bytes_tensor::elements(output.data).enumerate() {
         let text = std::str::from_utf8(element).map_err(|_| not_json(output, NotJson::Element(i)))?;
-        let most = if text.len() > STRETCH { values::string_len(element) } else { ESCAPED * text.len() };
-        string(comma(buffer, i, most)?, text);
+        put_text(buffer, i, text)?;
     }
+    Ok(())
+}
+
+/// Elements of one size with commas between them, a stretch at a time.
+///
+/// # Errors
+/// `TooLarge`, `Full`, and what `refused` makes of elements that JSON cannot carry.
+pub(in crate::codec) fn numbers(
+    buffer: &mut AnswerBuf<'_>,
+    datatype: Datatype,
+    raw: &[u8],
+    refused: impl Fn(NotJson) -> Error,
+) -> Result<()> {
+    for (i, stretch) in raw.chunks(STRETCH).enumerate() {
+        let out = comma(buffer, i, stretch.len() * most(datatype))?;
+        values::run(out, datatype, stretch).map_err(&refused)?;
+    }
+    Ok(())
+}
+
+/// The text that is number `i` of a list.
+///
+/// # Errors
+/// `TooLarge` and `Full`.
+pub(in crate::codec) fn put_text(buffer: &mut AnswerBuf<'_>, i: usize, text: &str) -> Result<()> {
+    let is_long = text.len() > STRETCH;
+    let most = if is_long { values::string_len(text.as_bytes()) } else { ESCAPED * text.len() };
+    string(comma(buffer, i, most)?, text);
     Ok(())
 }
 

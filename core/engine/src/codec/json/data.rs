@@ -2,13 +2,13 @@
 
 use super::document::{Document, MAX_DEPTH, Plain, Words, cut, kind};
 use super::elements::{Elements, Leaves};
+use super::nest::{Nest, Ragged};
 use super::number;
 use crate::admission::Reservation;
 use crate::codec::bytes_tensor;
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, shown};
 use jiter::Peek;
-use smallvec::SmallVec;
 
 /// Reads the array the document is at into `out`. `depth` containers are open already.
 ///
@@ -96,10 +96,7 @@ impl<'j> Walk<'_, 'j> {
             arrays += 1;
             self.document.look(arrays)?;
             next = match next {
-                Some(Peek::Array) => {
-                    nest.child_array().map_err(|Ragged| self.ragged())?;
-                    self.enter(&mut nest)?
-                }
+                Some(Peek::Array) => self.enter(&mut nest)?,
                 Some(mut peek) => {
                     nest.elements().map_err(|Ragged| self.ragged())?;
                     loop {
@@ -116,7 +113,7 @@ impl<'j> Walk<'_, 'j> {
                 }
                 None => {
                     nest.leave().map_err(|Ragged| self.ragged())?;
-                    if nest.open.is_empty() {
+                    if nest.depth() == 0 {
                         return Ok(count);
                     }
                     self.document.array_step()?
@@ -126,10 +123,10 @@ impl<'j> Walk<'_, 'j> {
     }
 
     fn enter(&mut self, nest: &mut Nest) -> Result<Option<Peek>> {
-        if self.depth + nest.open.len() >= MAX_DEPTH {
+        nest.enter().map_err(|Ragged| self.ragged())?;
+        if self.depth + nest.depth() > MAX_DEPTH {
             return Err(Plain::too_deep());
         }
-        nest.open.push(0);
         self.document.known_array()
     }
 
@@ -212,61 +209,5 @@ impl<'j> Walk<'_, 'j> {
     #[cold]
     fn not_an_array(&self, got: Peek) -> Error {
         Error::bad(format!("'data' of input '{}' must be an array, got {}", shown(self.tensor), kind(got)))
-    }
-}
-
-/// Arrays of one depth differ in length, or elements in depth.
-struct Ragged;
-
-/// The arrays that are open, and what those before them have shown.
-#[derive(Default)]
-struct Nest {
-    /// Values so far in each open array, outermost first.
-    open: SmallVec<[usize; 8]>,
-    /// Length of the arrays at each depth, once one has ended.
-    lengths: SmallVec<[Option<usize>; 8]>,
-    /// The depth of the elements, once there was one.
-    leaf_depth: Option<usize>,
-}
-
-impl Nest {
-    /// The innermost open array holds an array.
-    fn child_array(&mut self) -> std::result::Result<(), Ragged> {
-        if self.leaf_depth == Some(self.open.len()) {
-            return Err(Ragged);
-        }
-        self.grow();
-        Ok(())
-    }
-
-    /// The innermost open array holds elements.
-    fn elements(&mut self) -> std::result::Result<(), Ragged> {
-        let depth = self.open.len();
-        let arrays_here = self.lengths.get(depth).is_some_and(Option::is_some);
-        if arrays_here || self.leaf_depth.is_some_and(|seen| seen != depth) {
-            return Err(Ragged);
-        }
-        self.leaf_depth = Some(depth);
-        Ok(())
-    }
-
-    #[inline]
-    fn grow(&mut self) {
-        if let Some(values) = self.open.last_mut() {
-            *values += 1;
-        }
-    }
-
-    /// The innermost open array ends.
-    fn leave(&mut self) -> std::result::Result<(), Ragged> {
-        let values = self.open.pop().unwrap_or_default();
-        let depth = self.open.len();
-        if self.lengths.len() <= depth {
-            self.lengths.resize(depth + 1, None);
-        }
-        match self.lengths[depth].replace(values) {
-            Some(before) if before != values => Err(Ragged),
-            _ => Ok(()),
-        }
     }
 }

@@ -11,6 +11,24 @@ pub(in crate::codec) struct Leaves {
     pub(in crate::codec) count: usize,
 }
 
+/// Room for `more` bytes behind `out`, counted before it is there.
+#[inline]
+pub(in crate::codec) fn room<'o>(
+    out: &'o mut Vec<u8>,
+    more: usize,
+    held: &mut Reservation,
+) -> Result<&'o mut Vec<u8>> {
+    if out.capacity() - out.len() < more {
+        grow(out, more.max(out.len()), held)?;
+    }
+    Ok(out)
+}
+
+fn grow(out: &mut Vec<u8>, more: usize, held: &mut Reservation) -> Result<()> {
+    held.take(out.len().saturating_add(more).saturating_sub(out.capacity()))?;
+    out.try_reserve_exact(more).map_err(|_| memory::none_left())
+}
+
 /// Raw bytes of elements, counted by a reservation before there is room for them.
 #[derive(Default)]
 pub(in crate::codec) struct Elements {
@@ -28,30 +46,21 @@ impl Elements {
     /// Room for elements of `size` bytes: one takes two characters, itself and what comes after
     /// it. As much as shape and text agree on.
     pub(in crate::codec) fn expect_fixed(&mut self, size: usize, held: &mut Reservation) -> Result<()> {
-        self.grow(self.expected.min(self.room / 2 + 1).saturating_mul(size), held)
+        grow(&mut self.out, self.expected.min(self.room / 2 + 1).saturating_mul(size), held)
     }
 
     pub(in crate::codec) fn expect_strings(&mut self, held: &mut Reservation) -> Result<()> {
-        self.grow(self.room.min(self.expected.saturating_mul(16)), held)
+        grow(&mut self.out, self.room.min(self.expected.saturating_mul(16)), held)
     }
 
     #[inline]
     pub(in crate::codec) fn room(&mut self, more: usize, held: &mut Reservation) -> Result<&mut Vec<u8>> {
-        if self.out.capacity() - self.out.len() < more {
-            self.grow(more.max(self.out.len()), held)?;
-        }
-        Ok(&mut self.out)
+        room(&mut self.out, more, held)
     }
 
     /// What is there so far.
     pub(in crate::codec) fn data(&self) -> &[u8] {
         &self.out
-    }
-
-    fn grow(&mut self, more: usize, held: &mut Reservation) -> Result<()> {
-        let before = self.out.capacity();
-        held.take((self.out.len().saturating_add(more)).saturating_sub(before))?;
-        self.out.try_reserve_exact(more).map_err(|_| memory::none_left())
     }
 
     /// Gives back what a shape promised and the data did not bring, so that many

@@ -5,30 +5,22 @@ use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Form, Reply};
 use crate::codec::buffer::AnswerBuf;
 use crate::codec::compression::{self, Encoding};
+use crate::codec::json::answer::{ENDS, ESCAPED, comma, most_raw, numbers, put_text};
+use crate::codec::json::lists;
 use crate::codec::json::values::{self, NotJson};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, Signature, TensorSpec};
-use bytes::Bytes;
-use std::slice::Chunks;
 
-/// Raw bytes of data that are written between two looks at the room there is.
-const STRETCH: usize = 16 << 10;
-/// The most that a byte of a text becomes, a control character.
-const ESCAPED: usize = 6;
-/// The most characters that a raw byte of a number becomes, its comma included.
-const MOST: usize = 6;
-/// For what opens, parts or closes lists.
-const MARKS: usize = 8;
-
-/// `{"predictions": {output: nested list}}`.
+/// `{"predictions": ...}`.
 #[derive(Debug)]
-pub struct Predictions;
-
-/// `{"predictions": [{output: value}, ...]}`, an object for each row; as [`Predictions`] where outputs have
-/// not one entry for each row.
-#[derive(Debug)]
-pub struct Rows;
+pub enum Predictions {
+    /// `{output: nested list}`.
+    Tensors,
+    /// `[{output: value}, ...]`, an object for each row; as tensors where outputs have not one entry for
+    /// each row.
+    Rows,
+}
 
 impl Form for Predictions {
     fn encode(
@@ -38,61 +30,32 @@ impl Form for Predictions {
         outputs: &[OutputTensor<'_>],
         of: &Reservation,
     ) -> Reply {
-        finished(encoding, predictions(outputs, of)?, of)
+        let mut buffer = lists::buffer(outputs, of)?;
+        buffer.room(2 * ENDS)?.extend_from_slice(b"{\"predictions\": ");
+        match (self, count_rows(outputs)) {
+            (Predictions::Rows, Some(rows)) => put_rows(&mut buffer, outputs, rows)?,
+            _ => put_tensors(&mut buffer, outputs)?,
+        }
+        buffer.room(ENDS)?.push(b'}');
+        let body = compression::encoded(encoding, buffer.finish()?, of)?;
+        Ok(Answer { body, json_len: None, encoding })
     }
 
     fn most_raw(&self, limit: usize) -> usize {
-        limit.saturating_mul(4)
+        most_raw(limit)
     }
 
     fn takes(&self, output: &TensorSpec, _binary: bool) -> Result<()> {
-        takes(output)
+        if matches!(output.datatype, Datatype::Fp16 | Datatype::Bf16) {
+            return Err(no_text(output.datatype, &output.name));
+        }
+        Ok(())
     }
 
     fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
         // A version that has a signature was found.
         if signature.is_some() { error } else { refusals::not_run(error, &request.model, &request.version) }
     }
-}
-
-impl Form for Rows {
-    fn encode(
-        &self,
-        encoding: Encoding,
-        _head: &AnswerHead<'_>,
-        outputs: &[OutputTensor<'_>],
-        of: &Reservation,
-    ) -> Reply {
-        finished(encoding, rows(outputs, of)?, of)
-    }
-
-    fn most_raw(&self, limit: usize) -> usize {
-        limit.saturating_mul(4)
-    }
-
-    fn takes(&self, output: &TensorSpec, _binary: bool) -> Result<()> {
-        takes(output)
-    }
-
-    fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
-        // A version that has a signature was found.
-        if signature.is_some() { error } else { refusals::not_run(error, &request.model, &request.version) }
-    }
-}
-
-fn finished(encoding: Encoding, body: Bytes, of: &Reservation) -> Reply {
-    let body = match encoding {
-        Encoding::Identity => body,
-        encoding => compression::deflate(encoding, &body, of)?,
-    };
-    Ok(Answer { body, json_len: None, encoding })
-}
-
-fn takes(output: &TensorSpec) -> Result<()> {
-    if matches!(output.datatype, Datatype::Fp16 | Datatype::Bf16) {
-        return Err(no_text(output.datatype, &output.name));
-    }
-    Ok(())
 }
 
 fn no_text(datatype: Datatype, output: &str) -> Error {
@@ -101,42 +64,34 @@ fn no_text(datatype: Datatype, output: &str) -> Error {
     ))
 }
 
-fn predictions(outputs: &[OutputTensor<'_>], of: &Reservation) -> Result<Bytes> {
-    let mut buffer = begin(outputs, of)?;
-    buffer.room(MARKS)?.push(b'{');
+fn put_tensors(buffer: &mut AnswerBuf<'_>, outputs: &[OutputTensor<'_>]) -> Result<()> {
+    buffer.room(ENDS)?.push(b'{');
     for (i, output) in outputs.iter().enumerate() {
-        key(&mut buffer, i, output.name)?;
-        let mut elements = Elements::of(output);
-        nested(&mut buffer, &mut elements, &output.shape)?;
+        key(buffer, i, output.name)?;
+        nested(buffer, &mut Elements::of(output), &output.shape)?;
     }
-    buffer.room(MARKS)?.extend_from_slice(b"}}");
-    buffer.finish()
+    buffer.room(ENDS)?.push(b'}');
+    Ok(())
 }
 
-fn rows(outputs: &[OutputTensor<'_>], of: &Reservation) -> Result<Bytes> {
-    let Some(rows) = count_rows(outputs) else { return predictions(outputs, of) };
-    let mut buffer = begin(outputs, of)?;
-    buffer.room(MARKS)?.push(b'[');
+fn put_rows(buffer: &mut AnswerBuf<'_>, outputs: &[OutputTensor<'_>], rows: usize) -> Result<()> {
+    buffer.room(ENDS)?.push(b'[');
     let mut columns: Vec<_> = outputs.iter().map(Elements::of).collect();
     for row in 0..rows {
-        let out = buffer.room(MARKS)?;
-        if row > 0 {
-            out.push(b',');
-        }
-        out.push(b'{');
+        comma(buffer, row, 0)?.push(b'{');
         for (i, (output, elements)) in outputs.iter().zip(&mut columns).enumerate() {
-            key(&mut buffer, i, output.name)?;
+            key(buffer, i, output.name)?;
             // One value of a row stands for itself.
             let shape = match output.shape.get(1..).unwrap_or_default() {
                 [1] => &[],
                 rest => rest,
             };
-            nested(&mut buffer, elements, shape)?;
+            nested(buffer, elements, shape)?;
         }
-        buffer.room(MARKS)?.push(b'}');
+        buffer.room(ENDS)?.push(b'}');
     }
-    buffer.room(MARKS)?.extend_from_slice(b"]}");
-    buffer.finish()
+    buffer.room(ENDS)?.push(b']');
+    Ok(())
 }
 
 /// The first dimension; `None` where the outputs do not share one.
@@ -147,61 +102,15 @@ fn count_rows(outputs: &[OutputTensor<'_>]) -> Option<usize> {
     is_shared.then(|| usize::try_from(*rows).unwrap_or_default())
 }
 
-fn begin<'a>(outputs: &[OutputTensor<'_>], of: &'a Reservation) -> Result<AnswerBuf<'a>> {
-    let limit = of.max_message();
-    let guess = |output: &OutputTensor<'_>| output.data.len().min(STRETCH) * MOST + output.name.len() + 64;
-    let guess = outputs.iter().map(guess).fold(64, usize::saturating_add);
-    let mut buffer = AnswerBuf::new(of, guess.min(limit.saturating_add(STRETCH)), limit)?;
-    buffer.room(64)?.extend_from_slice(b"{\"predictions\": ");
-    Ok(buffer)
-}
-
 fn key(buffer: &mut AnswerBuf<'_>, i: usize, name: &str) -> Result<()> {
-    let out = buffer.room(ESCAPED * name.len() + MARKS)?;
-    if i > 0 {
-        out.push(b',');
-    }
+    let out = comma(buffer, i, ESCAPED * name.len())?;
     values::string(out, name);
     out.push(b':');
     Ok(())
 }
 
-/// The next elements of `shape`, as lists in lists; one element where it is empty.
 fn nested(buffer: &mut AnswerBuf<'_>, elements: &mut Elements<'_>, shape: &[i64]) -> Result<()> {
-    // Nothing stands below a list that is empty.
-    let empty = shape.iter().position(|&dim| dim == 0);
-    let shape = &shape[..empty.map_or(shape.len(), |at| at + 1)];
-    let Some((&last, outer)) = shape.split_last() else { return elements.run(buffer, 1) };
-    let sizes: Vec<u64> = outer.iter().map(|&dim| u64::try_from(dim).unwrap_or_default()).collect();
-    let inner = usize::try_from(last).unwrap_or_default();
-    let runs: u64 = sizes.iter().product();
-    for run in 0..runs {
-        // How many lists begin here, and end behind it, around the innermost.
-        let (begins, ends) = (edges(&sizes, run), edges(&sizes, run + 1));
-        let out = buffer.room(sizes.len() + MARKS)?;
-        if run > 0 {
-            out.push(b',');
-        }
-        out.resize(out.len() + begins + 1, b'[');
-        elements.run(buffer, inner)?;
-        let out = buffer.room(sizes.len() + MARKS)?;
-        out.resize(out.len() + ends + 1, b']');
-    }
-    Ok(())
-}
-
-/// How many of the dimensions, from the last one, `run` begins anew.
-fn edges(sizes: &[u64], run: u64) -> usize {
-    let mut rest = run;
-    let mut count = 0;
-    for &size in sizes.iter().rev() {
-        if !rest.is_multiple_of(size) {
-            break;
-        }
-        rest /= size;
-        count += 1;
-    }
-    count
+    lists::nested(buffer, shape, &mut |buffer, count| elements.run(buffer, count))
 }
 
 /// An output's elements, taken from the front.
@@ -226,38 +135,21 @@ impl<'o> Elements<'o> {
                 let (data, after) =
                     rest.split_at_checked(count.saturating_mul(*size)).unwrap_or((*rest, &[]));
                 *rest = after;
-                numbers(buffer, data.chunks(STRETCH), *datatype, name)
+                numbers(buffer, *datatype, data, |why| match why {
+                    NotJson::Datatype => no_text(*datatype, name),
+                    NotJson::Element(number) => not_utf8(name, number),
+                })
             }
             Elements::Texts { name, number, rest } => {
                 for (i, element) in rest.by_ref().take(count).enumerate() {
                     let text = std::str::from_utf8(element).map_err(|_| not_utf8(name, *number))?;
                     *number += 1;
-                    let most =
-                        if text.len() > STRETCH { values::string_len(element) } else { ESCAPED * text.len() };
-                    let out = buffer.room(most + MARKS)?;
-                    if i > 0 {
-                        out.push(b',');
-                    }
-                    values::string(out, text);
+                    put_text(buffer, i, text)?;
                 }
                 Ok(())
             }
         }
     }
-}
-
-fn numbers(buffer: &mut AnswerBuf<'_>, data: Chunks<'_, u8>, datatype: Datatype, name: &str) -> Result<()> {
-    for (i, stretch) in data.enumerate() {
-        let out = buffer.room(stretch.len() * MOST + MARKS)?;
-        if i > 0 {
-            out.push(b',');
-        }
-        values::run(out, datatype, stretch).map_err(|why| match why {
-            NotJson::Datatype => no_text(datatype, name),
-            NotJson::Element(number) => not_utf8(name, number),
-        })?;
-    }
-    Ok(())
 }
 
 fn not_utf8(name: &str, number: usize) -> Error {

@@ -300,7 +300,7 @@ impl<'p, 's> Frame<'p, 's> {
             if column.target.is_none() {
                 continue;
             }
-            let by_name = plan.signature.input(&column.name).map(|(_, spec)| spec);
+            let by_name = plan.signature.input_near(&column.name, at);
             let by_place = if nameless { plan.signature.inputs.get(at) } else { None };
             let Some(spec) = by_place.or(by_name).or_else(|| plan.single()) else { continue };
             let declared = match plan.declared() {

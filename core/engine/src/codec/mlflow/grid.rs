@@ -6,37 +6,28 @@ use super::target::Target;
 use crate::admission::Reservation;
 use crate::codec::json::MAX_DEPTH;
 use crate::codec::json::elements::{Elements, Leaves};
+use crate::codec::json::nest::{Nest, Ragged};
 use crate::error::Result;
 use crate::tensor::{Datatype, Shape};
 use jiter::Peek;
-use smallvec::SmallVec;
 
 /// The elements of one input, and the arrays that they came in.
 #[derive(Default)]
 pub(super) struct Grid {
     pub elements: Elements,
     count: usize,
-    /// Values so far in each open array, outermost first.
-    open: SmallVec<[usize; 8]>,
-    /// Length of the arrays at each depth, once one has ended.
-    lengths: SmallVec<[Option<usize>; 8]>,
-    /// The depth of the elements, once there was one.
-    leaf_depth: Option<usize>,
+    nest: Nest,
 }
-
-/// Arrays of one depth differ in length, or elements in depth.
-struct Ragged;
 
 impl Grid {
     /// For values that come one by one and are stacked along a first dimension.
     pub fn stacked() -> Grid {
-        Grid { open: SmallVec::from_slice(&[0]), ..Grid::default() }
+        Grid { nest: Nest::stacked(), ..Grid::default() }
     }
 
     /// Values that were stacked so far.
     pub fn rows(&self) -> usize {
-        let ended = self.lengths.first().copied().flatten();
-        self.open.first().copied().or(ended).unwrap_or_default()
+        self.nest.rows()
     }
 
     /// Reads the value that the document is at.
@@ -51,9 +42,9 @@ impl Grid {
                 self.rest_of_array(reader, target, first)
             }
             peek => {
-                self.elements().map_err(|Ragged| refusals::ragged(target.name))?;
+                self.nest.elements().map_err(|Ragged| refusals::ragged(target.name))?;
                 self.count += 1;
-                self.grow();
+                self.nest.grow();
                 target.read(reader, peek, &mut self.elements)
             }
         }
@@ -61,14 +52,10 @@ impl Grid {
 
     /// An array of the value begins here.
     pub fn begin_array(&mut self, target: &Target<'_>) -> Result<()> {
-        if self.leaf_depth == Some(self.open.len()) {
-            return Err(refusals::ragged(target.name));
-        }
-        if self.open.len() >= MAX_DEPTH / 2 {
+        self.nest.enter().map_err(|Ragged| refusals::ragged(target.name))?;
+        if self.nest.depth() > MAX_DEPTH / 2 {
             return Err(refusals::too_deep());
         }
-        self.grow();
-        self.open.push(0);
         Ok(())
     }
 
@@ -107,7 +94,7 @@ impl Grid {
         leaf: impl Fn(&Target<'t>, &mut Reader<'_>, Peek, &mut Elements) -> Result<()>,
     ) -> Result<()> {
         let ragged = |Ragged| refusals::ragged(target.name);
-        let base = self.open.len() - 1;
+        let base = self.nest.depth() - 1;
         let mut next = first;
         let mut arrays = 0usize;
         loop {
@@ -119,12 +106,12 @@ impl Grid {
                     reader.document.known_array()?
                 }
                 Some(mut peek) => {
-                    self.elements().map_err(ragged)?;
+                    self.nest.elements().map_err(ragged)?;
                     loop {
                         leaf(target, reader, peek, &mut self.elements)?;
                         self.count += 1;
                         reader.document.look(self.count)?;
-                        self.grow();
+                        self.nest.grow();
                         match reader.document.array_step()? {
                             Some(Peek::Array) => break Some(Peek::Array),
                             Some(after) => peek = after,
@@ -133,8 +120,8 @@ impl Grid {
                     }
                 }
                 None => {
-                    self.leave().map_err(ragged)?;
-                    if self.open.len() == base {
+                    self.nest.leave().map_err(ragged)?;
+                    if self.nest.depth() == base {
                         return Ok(());
                     }
                     reader.document.array_step()?
@@ -145,9 +132,9 @@ impl Grid {
 
     /// A value of a cell that is no JSON: a scalar.
     pub fn note_scalar(&mut self, target: &Target<'_>) -> Result<()> {
-        self.elements().map_err(|Ragged| refusals::ragged(target.name))?;
+        self.nest.elements().map_err(|Ragged| refusals::ragged(target.name))?;
         self.count += 1;
-        self.grow();
+        self.nest.grow();
         Ok(())
     }
 
@@ -158,42 +145,6 @@ impl Grid {
 
     /// The shape of what was read, once all of it was.
     pub fn shape(&mut self) -> Shape {
-        while !self.open.is_empty() {
-            // A stack's own lengths are told once.
-            let _ = self.leave();
-        }
-        let depth = self.leaf_depth.unwrap_or(self.lengths.len());
-        self.lengths.iter().take(depth).map(|length| length.unwrap_or(0) as i64).collect()
-    }
-
-    /// The innermost open array holds elements.
-    fn elements(&mut self) -> std::result::Result<(), Ragged> {
-        let depth = self.open.len();
-        let arrays_here = self.lengths.get(depth).is_some_and(Option::is_some);
-        if arrays_here || self.leaf_depth.is_some_and(|seen| seen != depth) {
-            return Err(Ragged);
-        }
-        self.leaf_depth = Some(depth);
-        Ok(())
-    }
-
-    #[inline]
-    fn grow(&mut self) {
-        if let Some(values) = self.open.last_mut() {
-            *values += 1;
-        }
-    }
-
-    /// The innermost open array ends.
-    fn leave(&mut self) -> std::result::Result<(), Ragged> {
-        let values = self.open.pop().unwrap_or_default();
-        let depth = self.open.len();
-        if self.lengths.len() <= depth {
-            self.lengths.resize(depth + 1, None);
-        }
-        match self.lengths[depth].replace(values) {
-            Some(before) if before != values => Err(Ragged),
-            _ => Ok(()),
-        }
+        self.nest.shape()
     }
 }

@@ -65,14 +65,14 @@ impl<'s> Plan<'s> {
         let Declared::Tensors(fields) = self.declared() else {
             return inputs.iter().map(|spec| Wanted { spec, target: plain(spec), field: None }).collect();
         };
-        let wanted = |field: &'s Field| {
-            let by_name = field.name.as_deref().and_then(|name| self.signature.input(name));
-            let spec = by_name.map(|(_, spec)| spec).or_else(|| self.single())?;
+        let wanted = |(at, field): (usize, &'s Field)| {
+            let by_name = field.name.as_deref().and_then(|name| self.signature.input_near(name, at));
+            let spec = by_name.or_else(|| self.single())?;
             let name = field.name.as_deref().unwrap_or(&spec.name);
             let target = Target { name, declared: field.datatype, datatype: spec.datatype, exact: false };
             Some(Wanted { spec, target, field: Some(field) })
         };
-        fields.iter().filter_map(wanted).collect()
+        fields.iter().enumerate().filter_map(wanted).collect()
     }
 
     /// The only input that a request has to bring.
@@ -87,12 +87,13 @@ impl<'s> Plan<'s> {
         let single = self.single();
         match self.declared() {
             Declared::Nothing => {
-                let spec = single.or_else(|| self.signature.input(name).map(|(_, spec)| spec))?;
+                let spec = single.or_else(|| self.signature.input_near(name, position))?;
                 Some(Target { exact: true, ..plain(spec) })
             }
             Declared::Columns(fields) if self.declared().has_names() => {
-                let field = &fields[self.field(fields, name)?];
-                let spec = single.or_else(|| self.signature.input(name).map(|(_, spec)| spec))?;
+                let at = self.field(fields, name)?;
+                let field = &fields[at];
+                let spec = single.or_else(|| self.signature.input_near(name, at))?;
                 Some(column(field.name.as_deref()?, field, spec))
             }
             Declared::Columns(fields) => {

@@ -1,6 +1,6 @@
 //! A scoring request as a whole: which of the four forms it has, and what else stands in it.
 
-use super::answer::{Predictions, Rows};
+use super::answer::Predictions;
 use super::frame::Frame;
 use super::plan::Plan;
 use super::reader::Reader;
@@ -52,7 +52,7 @@ pub fn decode_csv(stop: &Stop, body: &[u8], signature: &Signature, held: &mut Re
         let mut reader = Reader { document: Document::new("", stop), held, lossy: signature.schema.lossy };
         csv::read(&mut reader, &plan)
     })?;
-    Ok((InferRequest { inputs, ..InferRequest::default() }, &Rows))
+    Ok((InferRequest { inputs, ..InferRequest::default() }, &Predictions::Rows))
 }
 
 /// A request, and how its answer looks.
@@ -164,9 +164,9 @@ impl Request<'_, '_, '_> {
 
     fn form(&self, format: &str) -> &'static dyn Form {
         match self.plan.declared() {
-            Declared::Columns(_) => &Rows,
-            Declared::Nothing if format.starts_with("dataframe") => &Rows,
-            Declared::Nothing | Declared::Tensors(_) => &Predictions,
+            Declared::Columns(_) => &Predictions::Rows,
+            Declared::Nothing if format.starts_with("dataframe") => &Predictions::Rows,
+            Declared::Nothing | Declared::Tensors(_) => &Predictions::Tensors,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::codec::InputTensor;
 use crate::error::Result;
 use jiter::Peek;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Containers open around a value of the request.
 const DEPTH: usize = 4;
@@ -15,6 +16,7 @@ const DEPTH: usize = 4;
 struct Tensors<'p, 's> {
     plan: &'p Plan<'s>,
     wanted: &'p [Wanted<'s>],
+    names: &'p Names<'p>,
     grids: Vec<Option<Grid>>,
     extra: Vec<String>,
 }
@@ -25,8 +27,9 @@ struct Tensors<'p, 's> {
 /// `BadRequest` for what is no value of an input, `SchemaMismatch` for what does not fit the schema.
 pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<InputTensor>> {
     let wanted = plan.tensors();
+    let names = Names::of(&wanted);
     let grids = wanted.iter().map(|_| None).collect();
-    let mut tensors = Tensors { plan, wanted: &wanted, grids, extra: Vec::new() };
+    let mut tensors = Tensors { plan, wanted: &wanted, names: &names, grids, extra: Vec::new() };
     match reader.document.peek()? {
         Peek::Object => tensors.named(reader)?,
         Peek::Array => match reader.document.known_array()? {
@@ -45,6 +48,34 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<Input
     tensors.finish(reader)
 }
 
+/// Which of the tensors that are asked for a key names, by the schema's name of it or the model's.
+enum Names<'w> {
+    Few(&'w [Wanted<'w>]),
+    /// Each row may name all of them.
+    Many(HashMap<&'w str, usize>),
+}
+
+impl<'w> Names<'w> {
+    fn of(wanted: &'w [Wanted<'w>]) -> Self {
+        if wanted.len() <= 16 {
+            return Names::Few(wanted);
+        }
+        let mut by_name = HashMap::with_capacity(wanted.len());
+        for (at, one) in wanted.iter().enumerate() {
+            by_name.entry(one.name()).or_insert(at);
+            by_name.entry(&*one.spec.name).or_insert(at);
+        }
+        Names::Many(by_name)
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        match self {
+            Names::Few(wanted) => wanted.iter().position(|one| one.name() == name || &*one.spec.name == name),
+            Names::Many(by_name) => by_name.get(name).copied(),
+        }
+    }
+}
+
 /// A key, as the schema knows it.
 enum Key {
     Wanted(usize),
@@ -53,8 +84,8 @@ enum Key {
 
 impl<'s> Tensors<'_, 's> {
     fn key(&self) -> impl Fn(&str) -> Key + use<'_, 's> {
-        let wanted = self.wanted;
-        move |text: &str| match wanted.iter().position(|one| one.name() == text || &*one.spec.name == text) {
+        let names = self.names;
+        move |text: &str| match names.find(text) {
             Some(at) => Key::Wanted(at),
             None => Key::Other(crate::tensor::shown(text)),
         }
@@ -138,7 +169,7 @@ impl<'s> Tensors<'_, 's> {
     }
 
     fn finish(self, reader: &mut Reader<'_>) -> Result<Vec<InputTensor>> {
-        let Tensors { plan, wanted, grids, extra } = self;
+        let Tensors { plan, wanted, grids, extra, .. } = self;
         let lacks = |(one, grid): (&Wanted<'s>, &Option<Grid>)| {
             (grid.is_none() && one.is_required()).then(|| one.name())
         };

@@ -1,6 +1,6 @@
 //! Bodies of MLflow's scoring protocol, the good ones and each way in which one can be wrong.
 
-use super::{Predictions, Rows, decode_csv, decode_json, error};
+use super::{Predictions, decode_csv, decode_json, error};
 use crate::admission::Budget;
 use crate::codec::answer::Form;
 use crate::codec::compression::Encoding;
@@ -532,17 +532,45 @@ fn an_alias_that_is_none_is_told_apart_from_a_request_that_does_not_fit() {
     let request = InferRequest { version: "champion".into(), ..InferRequest::default() };
     let signature = rows_of_three();
     for (of, code) in [(None, ErrorCode::NotFound), (Some(&signature), ErrorCode::BadRequest)] {
-        let error = Predictions.refusal(Error::bad("no"), &request, of);
+        let error = Predictions::Tensors.refusal(Error::bad("no"), &request, of);
         assert_eq!(error.code, code);
     }
     let numbered = InferRequest { version: "-1".into(), ..InferRequest::default() };
-    assert_eq!(Rows.refusal(Error::bad("no"), &numbered, None).code, ErrorCode::BadRequest);
+    assert_eq!(Predictions::Rows.refusal(Error::bad("no"), &numbered, None).code, ErrorCode::BadRequest);
     // No version can have this number, so none has.
     let version = "9".repeat(23);
     let beyond = InferRequest { model: "m".into(), version: version.clone(), ..InferRequest::default() };
-    let error = Rows.refusal(Error::bad("no"), &beyond, None);
+    let error = Predictions::Rows.refusal(Error::bad("no"), &beyond, None);
     assert_eq!(error.code, ErrorCode::NotFound);
     assert_eq!(error.message, format!("Request for unknown model: 'm' version {version} is not found"));
+}
+
+#[test]
+fn each_of_many_inputs_gets_its_own_values_however_they_are_ordered() {
+    let names: Vec<String> = (0..40).map(|i| format!("n{i}")).collect();
+    let inputs: Vec<_> = names.iter().map(|name| (name.as_str(), Datatype::Int64, &[-1i64][..])).collect();
+    let signature = undeclared(&inputs);
+    let members = |row: usize| -> Vec<String> {
+        names.iter().enumerate().rev().map(|(i, name)| format!("\"{name}\": {}", row * 100 + i)).collect()
+    };
+    let (first, second) = (members(0).join(","), members(1).join(","));
+    for key in ["instances", "dataframe_records"] {
+        let (request, _) =
+            decoded(&signature, &format!("{{\"{key}\": [{{{first}}}, {{{second}}}]}}")).unwrap();
+        assert_eq!(request.inputs.len(), names.len());
+        for input in &request.inputs {
+            let i: i64 = input.name[1..].parse().unwrap();
+            let Payload::Json { data, .. } = &input.payload else { panic!() };
+            assert_eq!(data[..], [i.to_le_bytes(), (100 + i).to_le_bytes()].concat(), "{key} {i}");
+        }
+    }
+    for (body, text) in [
+        (format!(r#"{{"instances": [{{{first}, "n7": 1}}]}}"#), "'n7' appears twice"),
+        (r#"{"instances": [{"n0": 1, "m": 2}]}"#.to_owned(), "extra inputs: ['m']"),
+    ] {
+        let error = decoded(&signature, &body).unwrap_err();
+        assert!(error.message.contains(text), "{error}");
+    }
 }
 
 fn answered(form: &dyn Form, outputs: &[OutputTensor<'_>]) -> Result<String, Error> {
@@ -576,7 +604,10 @@ fn answers_are_nested_lists_or_rows() {
             r#"{"y":[NaN,-Infinity],"t":["a\"","b"]}"#,
         ),
     ] {
-        assert_eq!(answered(&Predictions, &outputs).unwrap(), format!("{{\"predictions\": {nested}}}"));
+        assert_eq!(
+            answered(&Predictions::Tensors, &outputs).unwrap(),
+            format!("{{\"predictions\": {nested}}}")
+        );
     }
     for (outputs, rows) in [
         (vec![output("y", f, &[2, 1], &odd)], r#"[{"y":NaN},{"y":-Infinity}]"#),
@@ -592,14 +623,27 @@ fn answers_are_nested_lists_or_rows() {
         (vec![output("y", f, &[0, 3], &[])], "[]"),
         (vec![output("y", f, &[2, 0], &[])], r#"[{"y":[]},{"y":[]}]"#),
     ] {
-        assert_eq!(answered(&Rows, &outputs).unwrap(), format!("{{\"predictions\": {rows}}}"));
+        assert_eq!(answered(&Predictions::Rows, &outputs).unwrap(), format!("{{\"predictions\": {rows}}}"));
     }
     // What has not one entry for each row is no list of rows, and is answered as tensors.
     for z in [output("z", f, &[], &six[..4]), output("z", f, &[1], &six[..4])] {
         let tensor = if z.shape.is_empty() { "1.0" } else { "[1.0]" };
         let uneven = [output("y", f, &[2], &odd), z];
         let text = format!(r#"{{"predictions": {{"y":[NaN,-Infinity],"z":{tensor}}}}}"#);
-        assert_eq!(answered(&Rows, &uneven).unwrap(), text);
+        assert_eq!(answered(&Predictions::Rows, &uneven).unwrap(), text);
+    }
+}
+
+#[test]
+fn fault_102_an_answer_far_over_the_limit_takes_no_memory() {
+    let data = vec![0; 8 << 20];
+    let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
+    for form in [Predictions::Tensors, Predictions::Rows] {
+        let budget = Budget::of_messages(1000, 1 << 20);
+        let outputs = [output("y", Datatype::Fp32, &[2 << 20], &data)];
+        let error = form.encode(Encoding::Identity, &head, &outputs, &budget.reserve()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(error.message.contains("takes at least 4194304 bytes, over the limit of 1048576"), "{error}");
     }
 }
 
@@ -633,7 +677,7 @@ proptest! {
             prop_assert_eq!(got.as_ref(), data.as_slice());
         }
         let dims: Vec<i64> = shape.iter().map(|&dim| dim as i64).collect();
-        let answer = answered(&Predictions, &[output("y", Datatype::Fp32, &dims, &data)]).unwrap();
+        let answer = answered(&Predictions::Tensors, &[output("y", Datatype::Fp32, &dims, &data)]).unwrap();
         prop_assert_eq!(answer, format!("{{\"predictions\": {{\"y\":{text}}}}}"));
     }
 

@@ -3,16 +3,15 @@
 use super::words::{is_json, type_name};
 use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Form, Reply};
-use crate::codec::buffer::{AnswerBuf, too_large};
+use crate::codec::buffer::AnswerBuf;
 use crate::codec::compression::{self, Encoding};
-use crate::codec::json::answer::{ENDS, ESCAPED, STRETCH, comma, guess_output, least, most};
-use crate::codec::json::values;
+use crate::codec::json::answer::{ENDS, ESCAPED, comma, most_raw, numbers, put_text};
+use crate::codec::json::{lists, values};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, bytes_tensor, tensorflow};
 use crate::error::{Error, Result};
 use crate::tensor::{Datatype, Signature, TensorSpec};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 
 /// As asked by `instances`: a list with what belongs to each row.
 #[derive(Debug)]
@@ -74,11 +73,6 @@ impl Form for ColumnAnswer {
     }
 }
 
-/// An FP64 of eight bytes may be four characters, its comma included.
-fn most_raw(limit: usize) -> usize {
-    limit.saturating_mul(4)
-}
-
 fn check_type(output: &TensorSpec) -> Result<()> {
     if is_json(output.datatype) {
         return Ok(());
@@ -117,30 +111,11 @@ fn answer(
     of: &Reservation,
     put: impl FnOnce(&mut AnswerBuf<'_>) -> Result<()>,
 ) -> Reply {
-    let limit = of.max_message();
-    let smallest = outputs.iter().map(least).fold(0, usize::saturating_add);
-    if smallest > limit {
-        return Err(too_large(format_args!("at least {smallest}"), limit));
-    }
-    let guess = outputs.iter().map(|output| guess_output(output).saturating_add(brackets(output)));
-    let guess = guess.fold(4 * ENDS, usize::saturating_add);
-    let mut buffer = AnswerBuf::new(of, guess.min(limit.saturating_add(STRETCH)), limit)?;
+    let mut buffer = lists::buffer(outputs, of)?;
     put(&mut buffer)?;
     buffer.room(ENDS)?.push(b'}');
-    let body = buffer.finish()?;
-    let body: Bytes = match encoding {
-        Encoding::Identity => body,
-        encoding => compression::deflate(encoding, &body, of)?,
-    };
+    let body = compression::encoded(encoding, buffer.finish()?, of)?;
     Ok(Answer { body, json_len: None, encoding })
-}
-
-/// About as many characters as the lists of all rows take.
-fn brackets(output: &OutputTensor<'_>) -> usize {
-    let lists = output.shape.split_last().map_or(1, |(_, outer)| {
-        outer.iter().fold(1usize, |all, &dim| all.saturating_mul(usize::try_from(dim).unwrap_or(0)))
-    });
-    lists.min(output.data.len()).saturating_mul(4)
 }
 
 fn put_rows(buffer: &mut AnswerBuf<'_>, outputs: &[OutputTensor<'_>], rows: i64) -> Result<()> {
@@ -189,21 +164,8 @@ fn put_key(buffer: &mut AnswerBuf<'_>, before: u8, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The next elements as lists of the lengths that `dims` says; one by itself where it says none.
 fn nested(buffer: &mut AnswerBuf<'_>, dims: &[i64], cells: &mut Cells<'_>) -> Result<()> {
-    let Some((&length, inner)) = dims.split_first() else { return cells.put(buffer, 1) };
-    put(buffer, b"[")?;
-    if inner.is_empty() {
-        cells.put(buffer, usize::try_from(length).unwrap_or_default())?;
-    } else {
-        for i in 0..length {
-            if i > 0 {
-                put(buffer, b",")?;
-            }
-            nested(buffer, inner, cells)?;
-        }
-    }
-    put(buffer, b"]")
+    lists::nested(buffer, dims, &mut |buffer, count| cells.put(buffer, count))
 }
 
 /// An output's elements, from the first that is not written yet.
@@ -227,12 +189,9 @@ impl<'a> Cells<'a> {
         let Some(size) = self.datatype.size() else { return self.put_texts(buffer, count) };
         let (now, left) = self.left.split_at(count.saturating_mul(size).min(self.left.len()));
         self.left = left;
-        for (i, stretch) in now.chunks(STRETCH).enumerate() {
-            let out = comma(buffer, i, stretch.len() * most(self.datatype))?;
-            let written = values::run(out, self.datatype, stretch);
-            written.map_err(|_| Error::bad(format!("output '{}' has no form in JSON", self.name)))?;
-        }
-        Ok(())
+        numbers(buffer, self.datatype, now, |_| {
+            Error::bad(format!("output '{}' has no form in JSON", self.name))
+        })
     }
 
     fn put_texts(&mut self, buffer: &mut AnswerBuf<'_>, count: usize) -> Result<()> {
@@ -241,11 +200,7 @@ impl<'a> Cells<'a> {
             self.left = self.left.get(bytes_tensor::room(element)..).unwrap_or_default();
             match std::str::from_utf8(element) {
                 _ if self.base64 => put_base64(buffer, i, element)?,
-                Ok(text) => {
-                    let long = element.len() > STRETCH;
-                    let most = if long { values::string_len(element) } else { ESCAPED * element.len() };
-                    values::string(comma(buffer, i, most)?, text);
-                }
+                Ok(text) => put_text(buffer, i, text)?,
                 Err(_) => {
                     return Err(Error::bad(format!(
                         "string element {} of output '{}' is not valid UTF-8; of outputs whose name ends in \

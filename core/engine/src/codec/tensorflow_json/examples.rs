@@ -4,13 +4,13 @@ use super::column::BASE64;
 use super::words::{Document, kind, parse_error, twice};
 use crate::admission::Reservation;
 use crate::codec::json::document::parsing;
+use crate::codec::json::elements::room;
 use crate::codec::json::number;
 use crate::codec::json::request::BYTE_ORDER_MARK;
 use crate::codec::protobuf::write::{len_field, put_tag, put_varint, varint_len};
 use crate::codec::tensorflow::{Examples, Kind};
 use crate::codec::{InferRequest, names};
 use crate::error::{Error, Result};
-use crate::memory;
 use crate::stop::Stop;
 use crate::tensor::named::Method;
 use crate::tensor::shown;
@@ -94,16 +94,6 @@ impl Scratch {
     fn bytes(&self) -> usize {
         self.values.capacity() + self.features.capacity() + self.decoded.capacity()
     }
-}
-
-/// Room for `more` bytes behind `out`, counted before it is there.
-fn room<'o>(out: &'o mut Vec<u8>, more: usize, held: &mut Reservation) -> Result<&'o mut Vec<u8>> {
-    if out.capacity() - out.len() < more {
-        let (before, more) = (out.capacity(), more.max(out.len()));
-        held.take(out.len().saturating_add(more).saturating_sub(before))?;
-        out.try_reserve_exact(more).map_err(|_| memory::none_left())?;
-    }
-    Ok(out)
 }
 
 /// As errors of JSON call it.

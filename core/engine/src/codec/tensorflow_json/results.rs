@@ -11,7 +11,6 @@ use crate::codec::tensorflow::{self, Classes, Found, Numbers, found};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor};
 use crate::error::{Error, ErrorCode, Result};
 use crate::tensor::{Datatype, Signature};
-use bytes::Bytes;
 
 /// Of each example its classes, each a label and a score.
 #[derive(Debug)]
@@ -73,11 +72,7 @@ fn answer(
         None => {}
     }
     buffer.room(ENDS)?.extend_from_slice(b"]}");
-    let body = buffer.finish()?;
-    let body: Bytes = match encoding {
-        Encoding::Identity => body,
-        encoding => compression::deflate(encoding, &body, of)?,
-    };
+    let body = compression::encoded(encoding, buffer.finish()?, of)?;
     Ok(Answer { body, json_len: None, encoding })
 }
 

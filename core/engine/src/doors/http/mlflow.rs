@@ -2,7 +2,7 @@
 //! `/models/NAME`, by version and by alias.
 
 use super::answer::json;
-use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Row, Split, Verb, Version};
+use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Split, Verb, Version, row};
 use crate::admission::Reservation;
 use crate::codec::{mlflow, names};
 use crate::doors::Shared;
@@ -44,14 +44,10 @@ const SCORE: Kind = Kind::Infer(&Bodies {
     head,
     split,
     decode,
-    form: &mlflow::Predictions,
+    form: &mlflow::Predictions::Tensors,
     tells_version: false,
     events: false,
 });
-
-const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
-    Row { verb, pattern, kind }
-}
 
 /// An alias comes percent-encoded.
 fn version(found: Version<'_>) -> Result<String> {
@@ -158,10 +154,10 @@ fn split(kind: Option<&str>, text: Bytes) -> Result<Split> {
     let is_parquet = kind == Some(PARQUET);
     Ok(Split {
         text,
-        binary: Bytes::new(),
         needs_signature: true,
         is_table: is_parquet || kind == Some(CSV),
         made_by: is_parquet.then_some("/invocations"),
+        ..Split::default()
     })
 }
 

@@ -1,7 +1,7 @@
 //! The Open Inference Protocol's paths and bodies, with the binary tensors of Triton's.
 
 use super::answer::{JSON_LENGTH, health, json_error};
-use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Row, Split, Verb, Version};
+use super::protocol::{Bodies, Decoded, Kind, Named, Protocol, Split, Verb, Version, row};
 use super::request::header_text;
 use crate::admission::Reservation;
 use crate::codec::binary::{self, Split as Body};
@@ -40,10 +40,6 @@ pub static PROTOCOL: Protocol = Protocol {
 
 static BODIES: Bodies =
     Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false, events: true };
-
-const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
-    Row { verb, pattern, kind }
-}
 
 /// Its paths have no labels.
 fn version(found: Version<'_>) -> Result<String> {
@@ -95,15 +91,9 @@ fn head(headers: &HeaderMap) -> Result<Option<String>> {
 
 fn split(json_length: Option<&str>, data: Bytes) -> Result<Split> {
     Ok(match binary::split(json_length, data)? {
-        Body::Json(text) => {
-            Split { text, binary: Bytes::new(), needs_signature: false, is_table: false, made_by: None }
-        }
-        Body::Mixed { json, binary } => {
-            Split { text: json, binary, needs_signature: false, is_table: false, made_by: None }
-        }
-        Body::Raw(binary) => {
-            Split { text: Bytes::new(), binary, needs_signature: true, is_table: false, made_by: None }
-        }
+        Body::Json(text) => Split { text, ..Split::default() },
+        Body::Mixed { json, binary } => Split { text: json, binary, ..Split::default() },
+        Body::Raw(binary) => Split { binary, needs_signature: true, ..Split::default() },
     })
 }
 

@@ -41,6 +41,10 @@ pub struct Row {
     pub kind: Kind,
 }
 
+pub const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
+    Row { verb, pattern, kind }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum Verb {
     /// And HEAD.
@@ -87,7 +91,7 @@ pub struct Bodies {
 pub type Decoded = (InferRequest, &'static dyn Form);
 
 /// A body before it is decoded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Split {
     /// What has to be walked: where it is much, away from the I/O threads.
     pub text: Bytes,

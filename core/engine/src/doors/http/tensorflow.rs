@@ -3,7 +3,7 @@
 
 use super::answer::json_error;
 use super::monitoring;
-use super::protocol::{Bodies, Decoded, Kind, Protocol, Row, Split, Verb, Version};
+use super::protocol::{Bodies, Decoded, Kind, Protocol, Split, Verb, Version, row};
 use crate::admission::Reservation;
 use crate::codec::{names, tensorflow, tensorflow_json};
 use crate::error::{Error, Result};
@@ -69,10 +69,6 @@ const REGRESS: Kind = Kind::Infer(&Bodies {
     events: false,
 });
 
-const fn row(verb: Verb, pattern: &'static str, kind: Kind) -> Row {
-    Row { verb, pattern, kind }
-}
-
 fn version(found: Version<'_>) -> Result<String> {
     match found {
         Version::Number("") => Ok(String::new()),
@@ -94,12 +90,12 @@ fn head(_: &HeaderMap) -> Result<Option<String>> {
 }
 
 fn split(_: Option<&str>, text: Bytes) -> Result<Split> {
-    Ok(Split { text, binary: Bytes::new(), needs_signature: true, is_table: false, made_by: None })
+    Ok(Split { text, needs_signature: true, ..Split::default() })
 }
 
 /// Examples say what their features are.
 fn whole(_: Option<&str>, text: Bytes) -> Result<Split> {
-    Ok(Split { text, binary: Bytes::new(), needs_signature: false, is_table: false, made_by: None })
+    Ok(Split { text, ..Split::default() })
 }
 
 /// The body says no datatypes: they are the signature's.
