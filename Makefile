@@ -45,6 +45,8 @@ PIP_INSTALL := $(BIN)/python -m pip $(INSTALL)
 OUTER_PIP := $(PYTHON) -m pip --python $(BIN)/python
 # Cargo takes all cores for itself, whatever else this make does beside it.
 CARGO := cd core && env -u MAKEFLAGS cargo
+# Without libFuzzer itself, which needs a compiler of C++.
+FUZZ := cd core/fuzz && CUSTOM_LIBFUZZER_PATH=/none env -u MAKEFLAGS cargo
 MATURIN := env -u MAKEFLAGS $(BIN)/maturin
 # Say nothing unless it fails.
 quietly = @out=$$(mktemp) && { $(1) >$$out 2>&1 || { cat $$out; rm -f $$out; exit 1; }; }; rm -f $$out
@@ -100,6 +102,10 @@ check: $(STAMPS)/dev $(CORE) ## formatting, lints, types and the order of the ro
 	@echo '== core: format and lints'
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
+	@echo '== core: the fuzzers still know the engine'
+	@if said=$$($(FUZZ) fetch --locked 2>&1); then $(FUZZ) check --quiet --locked --target-dir ../target; \
+		else case "$$said" in *'lock file'*) echo "$$said"; exit 1;; esac; \
+		echo '   their crates are not here: nothing has looked'; fi
 	@echo '== core: licences and sources of what it is built of'
 	@$(BIN)/python -m tests.package.dependencies
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --offline check bans licenses sources; \

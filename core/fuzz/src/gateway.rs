@@ -68,6 +68,7 @@ fn config() -> Config {
         request_timeout: Some(Duration::from_secs(5)),
         grpc_compression: Compression::Auto,
         shared_memory: Default::default(),
+        default_model: String::new(),
         tensorflow_metrics: false,
         web: Default::default(),
     }

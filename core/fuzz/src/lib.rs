@@ -8,7 +8,9 @@ use engine::admission::{Budget, Reservation};
 use engine::codec::prepare::{Limits, Prepared, check_filled, prepare};
 use engine::codec::{InferRequest, bytes_tensor};
 use engine::stop::NEVER;
+use engine::tensor::named::{Gives, NamedSignature};
 use engine::tensor::{Datatype, Described, Signature, TensorSpec};
+use std::sync::Arc;
 
 /// Texts of one tensor; the fuzzers' bodies hold no more.
 pub const MOST_TEXTS: usize = 1 << 16;
@@ -26,7 +28,8 @@ fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
     }
 }
 
-/// One input of each datatype, all but the first optional, and the same as outputs.
+/// One input of each datatype, all but the first optional, and the same as outputs; `c` and `r` for examples
+/// whose features fill all that features can.
 pub fn signature() -> Signature {
     let named = |kind: Datatype| spec(&kind.name().to_lowercase(), kind, &[-1, 2]);
     let mut inputs: Vec<_> = Datatype::ALL.into_iter().map(named).collect();
@@ -38,7 +41,18 @@ pub fn signature() -> Signature {
     for input in inputs.iter_mut().skip(1) {
         input.optional = true;
     }
-    Signature { outputs: inputs.clone(), inputs, left_out: Vec::new(), named: Vec::new() }
+    let named = vec![
+        for_examples("c", Gives::Classes { classes: None, scores: Some("fp32".into()), labels: None }),
+        for_examples("r", Gives::Value("fp64".into())),
+    ];
+    Signature { outputs: inputs.clone(), inputs, named, ..Signature::default() }
+}
+
+fn for_examples(name: &str, gives: Gives) -> Arc<NamedSignature> {
+    let no_feature = [Datatype::Fp16, Datatype::Bf16];
+    let kinds = Datatype::ALL.into_iter().enumerate();
+    let inputs = kinds.filter(|(_, kind)| !no_feature.contains(kind)).map(|(place, _)| place).collect();
+    Arc::new(NamedSignature { name: name.into(), inputs, gives })
 }
 
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.

@@ -11,16 +11,26 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
 const HEADERS: u8 = 1;
 const DATA: u8 = 0;
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/inference.GRPCInferenceService/ModelInfer",
     "/inference.GRPCInferenceService/ModelStreamInfer",
     "/inference.GRPCInferenceService/ModelReady",
     "/inference.GRPCInferenceService/RepositoryIndex",
     "/tensorflow.serving.PredictionService/Predict",
+    "/tensorflow.serving.PredictionService/MultiInference",
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/v2/models/m/infer",
+];
+
+const POSTS: [&str; 6] = [
+    "/v2/models/m/infer",
+    "/v2/models/m/versions/1/infer",
+    "/v2/repository/index",
+    "/v1/models/m:predict",
+    "/v1/models/m:classify",
+    "/models/m/invocations",
 ];
 
 #[derive(Arbitrary, Debug)]
@@ -97,9 +107,9 @@ fn bytes_of(one: &Frame<'_>) -> Vec<u8> {
 }
 
 fn post(path: u8, gzip: bool, json: Option<u8>, chunked: bool, body: &[u8]) -> Vec<u8> {
-    let path = ["/v2/models/m/infer", "/v2/models/m/versions/1/infer", "/v2/repository/index"]
-        [usize::from(path) % 3];
-    let mut out = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    let path = POSTS[usize::from(path) % POSTS.len()];
+    let mut out =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n");
     if gzip {
         out += "Content-Encoding: gzip\r\n";
     }

@@ -145,7 +145,6 @@ impl Server {
         all.into_iter().map(|one| (one.name, one.key, one.offset, one.byte_size)).collect()
     }
 
-    /// So that whoever looks for it on another port is told.
     fn set_pages(&self, pages: Vec<(String, String, Vec<u8>)>) -> PyResult<()> {
         let made = |(path, kind, body): (String, String, Vec<u8>)| Page::new(path, &kind, body);
         let pages = pages.into_iter().map(made).collect::<Result<_, _>>().map_err(value_error)?;
@@ -156,6 +155,7 @@ impl Server {
         }
     }
 
+    /// So that whoever looks for it on another port is told.
     fn set_admin_port(&self, port: u16) {
         self.inner.shared().admin_port.store(port, Relaxed);
     }

@@ -345,7 +345,7 @@ fn verdict(state: &State, config: &Config) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doors::Compression;
+    use crate::doors::test_config;
 
     /// A connection that never ends by itself and forgets that it was told to.
     #[tokio::test]
@@ -374,29 +374,11 @@ mod tests {
 
     fn config(max_age: Option<u64>) -> Config {
         Config {
-            host: "127.0.0.1".into(),
-            http_port: 0,
-            grpc_port: 0,
-            io_threads: 1,
-            max_message_bytes: 1 << 20,
-            max_head_bytes: 1 << 16,
-            max_connections: 10,
-            connections_advice: String::new(),
-            max_streams: 10,
             head_timeout: HEAD,
             body_timeout: BODY,
             idle_timeout: IDLE,
             max_connection_age: max_age.map(Duration::from_secs),
-            stream_in_flight: 4,
-            process_bytes: 1 << 20,
-            connection_share: 1.0,
-            address_share: 1.0,
-            request_timeout: None,
-            grpc_compression: Compression::Auto,
-            shared_memory: Default::default(),
-            default_model: String::new(),
-            tensorflow_metrics: false,
-            web: Default::default(),
+            ..test_config::config()
         }
     }
 
