@@ -85,7 +85,7 @@ def number_of(
         if status == HTTPStatus.OK:
             return str(answer["model_version_status"][0]["version"])
         words = str(answer["error"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         # No gateway: that is told of by who asks it next.
         return version
     raise UserError(clean(words))

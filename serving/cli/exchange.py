@@ -1,4 +1,4 @@
-"""HTTP to a gateway's admin port: one exchange, without the Python client."""
+"""One exchange with a gateway by HTTP, without the Python client: what that does not ask."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ Exit status: 0 done, 1 refused or failed, 2 typed wrongly, 3 not done in time (i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
 
 import typer
 
@@ -28,123 +30,92 @@ _NoWait = Annotated[bool, typer.Option("--no-wait", help="Don't wait for the end
 _Timeout = Annotated[
     float, typer.Option(metavar="SECONDS", help="How long to wait.", min=0.1, max=3600)
 ]
+_Body = dict[str, Any]
+_BY_NAME = Parameter.KEYWORD_ONLY
 
 
 app.command(COMMAND)(list_models)
 
 
-@app.command()
-def load(
-    name: _Name,
-    version: _Version = None,
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]:
+    """Make a command, which the admin port has as ``verb``, of what says its body from its own
+    arguments: the model goes before these, the options that all of them have follow."""
+
+    def made(body: Callable[..., _Body]) -> Callable[..., None]:
+        def run(
+            name: _Name,
+            no_wait: _NoWait = False,
+            timeout: _Timeout = 60.0,
+            admin_url: AdminUrl = DEFAULT_URL,
+            token_file: TokenFile = None,
+            as_json: options.Json = False,
+            **own: Any,
+        ) -> None:
+            said = body(**own)
+            port = AdminPort(admin_url, token_file)
+            _tell(port.command(name, verb, said, not no_wait, timeout), name, no_wait, as_json)
+
+        # What typer reads.
+        first, *common, _ = signature(run, eval_str=True).parameters.values()
+        every = [first, *signature(body, eval_str=True).parameters.values(), *common]
+        vars(run)["__signature__"] = Signature([one.replace(kind=_BY_NAME) for one in every])
+        run.__annotations__ = {one.name: one.annotation for one in every}
+        return app.command(body.__name__, help=body.__doc__)(run)
+
+    return made
+
+
+@_command("load")
+def load(version: _Version = None) -> _Body:
     """Load what is on disk now: one version, or what the version policy wants."""
-    body = {} if version is None else {"version": _number(version)}
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "load", body, not no_wait, timeout), name, no_wait, as_json)
+    return {} if version is None else {"version": _number(version)}
 
 
-@app.command()
-def unload(
-    name: _Name,
-    version: _Version = None,
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+@_command("unload")
+def unload(version: _Version = None) -> _Body:
     """Let go of one version, or of all of them, the last one too."""
-    body = {} if version is None else {"version": _number(version)}
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "unload", body, not no_wait, timeout), name, no_wait, as_json)
+    return {} if version is None else {"version": _number(version)}
 
 
-@app.command()
+@_command("default")
 def default(
-    name: _Name,
     version: Annotated[
         str, typer.Argument(metavar="VERSION", help="A version, or 'auto': the newest ready one.")
     ],
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+) -> _Body:
     """Pin the version that answers unnamed requests, or end the pin with 'auto'."""
-    chosen: int | Literal["auto"] = "auto" if version == "auto" else _number(version)
-    port = AdminPort(admin_url, token_file)
-    answer = port.command(name, "default", {"version": chosen}, not no_wait, timeout)
-    _tell(answer, name, no_wait, as_json)
+    return {"version": "auto" if version == "auto" else _number(version)}
 
 
-@app.command()
+@_command("accept")
 def accept(
-    name: _Name,
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version held back.")],
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+) -> _Body:
     """Let a version answer unnamed requests that was held back for its signature."""
-    body = {"version": _number(version)}
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "accept", body, not no_wait, timeout), name, no_wait, as_json)
+    return {"version": _number(version)}
 
 
-@app.command()
+@_command("label")
 def label(
-    name: _Name,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as stable, or champion.")],
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A version that is ready.")],
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+) -> _Body:
     """Give a version another name, an alias (or label); one that is taken moves there."""
-    body = {"alias": alias, "version": _number(version)}
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "label", body, not no_wait, timeout), name, no_wait, as_json)
+    return {"alias": alias, "version": _number(version)}
 
 
-@app.command()
+@_command("label")
 def unlabel(
-    name: _Name,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias.")],
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+) -> _Body:
     """Take an alias away."""
-    body = {"alias": alias, "version": None}
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "label", body, not no_wait, timeout), name, no_wait, as_json)
+    return {"alias": alias, "version": None}
 
 
-@app.command()
-def rollback(
-    name: _Name,
-    no_wait: _NoWait = False,
-    timeout: _Timeout = 60.0,
-    admin_url: AdminUrl = DEFAULT_URL,
-    token_file: TokenFile = None,
-    as_json: options.Json = False,
-) -> None:
+@_command("rollback")
+def rollback() -> _Body:
     """Answer with the version that answered before, and pin it."""
-    port = AdminPort(admin_url, token_file)
-    _tell(port.command(name, "rollback", {}, not no_wait, timeout), name, no_wait, as_json)
+    return {}
 
 
 @app.command()

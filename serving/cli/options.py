@@ -24,7 +24,7 @@ def _only_models(roots: list[Path] | None) -> list[Path] | None:
 Roots = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[DIR|FILE.onnx]...",
+        metavar="DIR|FILE.onnx",
         help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
         exists=True,
         readable=True,

@@ -64,7 +64,7 @@ def start(
     config: options.ConfigFile = None,
     assignments: options.Set = None,
 ) -> None:
-    """Serve the models below DIR, or a bare file's, until SIGTERM.
+    """Serve the models below DIR, bare files, and those that a list names, until SIGTERM.
 
     Readiness goes false first, requests are still answered for a while, what is in flight
     ends, and the exit status is 0. A second signal ends at once. With --require-models it is 4

@@ -80,14 +80,19 @@ class Limits:
 def limits(message: Any) -> Limits:
     """Our own keys among ``parameters``."""
     given = _given(message)
-    where = given.get("isolation")
-    if where not in (None, "process", "none"):
-        raise ConfigError(f"parameter 'isolation' is 'process' or 'none', got {where!r}")
     return Limits(
-        isolation=where,  # type: ignore[arg-type]  # mypy does not narrow by a tuple of words
+        isolation=_isolation(given.get("isolation")),
         run_timeout_s=_seconds(given, "run_timeout_s"),
         memory_bytes=_bytes(given, "memory_bytes"),
     )
+
+
+def _isolation(word: str | None) -> Isolation | None:
+    match word:
+        case None | "process" | "none":
+            return word
+        case _:
+            raise ConfigError(f"parameter 'isolation' is 'process' or 'none', got {word!r}")
 
 
 def request_log(message: Any) -> RequestLogConfig:

@@ -27,6 +27,7 @@ def entrance(name: str, ports: Ports | None, *, pages: bool = False) -> dict[str
             "inference": "/v2/models/NAME/infer",
             "health": "/v2/health/ready",
             "tensorflow_serving": "/v1/models/NAME:predict",
+            "mlflow": "/models/NAME/invocations",
         },
         "grpc": {
             "services": [

@@ -84,7 +84,7 @@ def answer(context: CallContext, call: _core.Call) -> bytes:
 
 
 def _options(call: _core.Call) -> bytes:
-    """No header lets other origins in."""
+    """As they answer it; which origins are let in is the door's (setting http.cors_origins)."""
     if _ORIGIN.match(call.headers.get("origin", "")) is None:
         raise ServingError(
             ErrorCode.FAILED_PRECONDITION, "Origin header is missing in CORS preflight"

@@ -302,6 +302,21 @@ def test_columns_of_a_signature_are_taken_by_name(saved: Gateway) -> None:
         assert text in refusal(saved.post("/invocations", body), 400, "BAD_REQUEST")
 
 
+def test_settings_say_what_is_passed_over_and_what_is_cut(
+    gateway: Gateway, start_gateway, repository: Path
+) -> None:
+    """Without them each of these goes the other way."""
+    write(repository, "id_int64", small_models.identity("INT64"))
+    settings = {"mlflow.strict": "true", "mlflow.lossy_casts": "true"}
+    changed, path = start_gateway(repository, settings), "/models/id_int64/invocations"
+    more, fraction = {"inputs": {"X": [[1, 2]], "Z": [[1]]}}, {"inputs": {"X": [[1.5, 2]]}}
+    assert predictions(score(gateway, more, path)) == {"Y": [[1, 2]]}
+    text = refusal(score(changed, more, path), 400, "INVALID_PARAMETER_VALUE")
+    assert "mlflow.strict" in text
+    refusal(score(gateway, fraction, path), 400, "BAD_REQUEST")
+    assert predictions(score(changed, fraction, path)) == {"Y": [[1, 2]]}
+
+
 def test_a_version_folder_holds_an_mlflow_model(saved: Gateway) -> None:
     body = {"inputs": [[1, 2, 3]], "params": {"t": 0.5}}
     path = "/models/versioned/versions/3/invocations"

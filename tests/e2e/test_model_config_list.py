@@ -112,9 +112,11 @@ def test_without_a_poll_the_file_is_read_at_sighup(
     file = tmp_path / "models.config"
     file.write_text(listed(entry("alpha", bases / "a")))
     settings = {"tensorflow_serving.config_file": str(file)}
-    gateway = start_gateway(repository, {**settings, "tensorflow_serving.config_poll_s": "0"})
+    settings |= {"tensorflow_serving.config_poll_s": "0", "registry.scan_interval_s": "0.1"}
+    gateway = start_gateway(repository, settings)
     file.write_text(listed(entry("beta", bases / "b")))
-    time.sleep(0.3)
+    write(repository, "later", scale(3), 3)
+    wait_until(lambda: predict(gateway, "later") == 3, 20, "all else was looked at meanwhile")
     assert predict(gateway, "beta") == "NOT_FOUND"
     gateway.signal(signal.SIGHUP)
     wait_until(lambda: predict(gateway, "beta") == 5, 20, "it was read")

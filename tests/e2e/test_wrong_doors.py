@@ -27,6 +27,9 @@ def test_the_entrance_says_who_it_is_and_where_things_are(single: Gateway) -> No
     assert ports == [single.http_port, single.grpc_port, single.admin_port]
     assert single.get(found["http"]["models"]).json() == {"models": ["tiny"]}
     assert single.get(found["admin"]["metrics"], port=single.admin_port).status == 200
+    for place in ("tensorflow_serving", "mlflow"):
+        path = found["http"][place].replace("NAME", "tiny")
+        assert single.post(path, {"instances": [[0, 0, 0, 0]]}).status == 200, place
     assert single.get("/", b"{}", "POST").status == 405
 
 

@@ -66,7 +66,8 @@ class Documents:
         return text
 
     def of_model(self, directory: Directory, name: str, server_name: str) -> bytes:
-        """As ``model_document``; of the ``MOST_OWN`` that were made last it is kept."""
+        """Of the version that answers who names none; of the ``MOST_OWN`` that were made last it
+        is kept. Raises ServingError."""
         version = _answering(directory, name)
         kept = self._own.get(name)
         if kept is not None and kept.is_of(version, server_name):
@@ -103,11 +104,6 @@ def document(views: Sequence[ModelView], server_name: str) -> Json:
             view.name, version, _MOST_ELEMENTS, _MOST_TENSORS
         )
     return _document(server_name, words, paths)
-
-
-def model_document(directory: Directory, name: str, server_name: str) -> Json:
-    """Of the version that answers who names none. Raises ServingError."""
-    return _of_version(name, _answering(directory, name), server_name)
 
 
 def _answering(directory: Directory, name: str) -> VersionView:

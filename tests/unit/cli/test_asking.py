@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.cli import asking
+from serving.cli import asking, exchange
 from serving.cli.address import Protocol
 from serving.cli.output import UserError
 from serving.cli.samples import concrete, generated
@@ -59,6 +59,13 @@ def test_without_the_client_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(__import__("sys").modules, "serving_client", None)
     with pytest.raises(UserError, match=r"install 'serving\[client\]'"):
         asking.open_client(Protocol.GRPC, "h:1", 1.0)
+
+
+@pytest.mark.parametrize("text", [b"<html>", b"[" * 100_000, b"[]", b"null", b'{"a": 1}'])
+def test_what_is_no_gateway_says_no_alias(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    """Who asks it next is told what it is."""
+    monkeypatch.setattr(exchange, "request", lambda *given: (200, {}, text))
+    assert asking.number_of(Protocol.HTTP, "http://h:1", 1.0, "m", "stable") == "stable"
 
 
 def test_rows_fill_axis_0_where_it_varies() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 
+from typer.testing import CliRunner
+
+from serving.cli import app
 from serving.cli.start import _keep_what_is_there
 
 
@@ -26,3 +29,8 @@ def test_what_is_garbage_is_not_kept_for_ever() -> None:
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+def test_directories_may_be_left_out_where_a_list_names_models() -> None:
+    told = CliRunner().invoke(app, ["start", "--help"], env={"COLUMNS": "100"}).stdout
+    assert "start [OPTIONS] [DIR|FILE.onnx]... " in told

@@ -13,9 +13,10 @@ from serving.errors import ErrorCode, ServingError
 from serving.loading.inputs.example import MOST_KEPT, Example, example_of
 from serving.loading.inputs.generated import STYLES, Plan
 from serving.loading.inputs.samples import Sample
-from serving.protocols.openapi import Documents, document, model_document
+from serving.protocols.openapi import Documents, document
 from serving.protocols.openapi.document import MOST_MODELS, MOST_OWN
 from serving.protocols.openapi.tensors import example, request_schema
+from serving.protocols.views import Directory
 from serving.signature import Signature, Tensor
 from tests.unit.protocol_views import FACTS, Models, failed, model, version
 
@@ -36,6 +37,11 @@ def facts(one: Signature, feeds: dict[str, Any] | None = None, plan: Plan | None
 def generated(*inputs: Tensor, size: int = 1) -> Plan:
     sizes = {(t.name, axis): size for t in inputs for axis, dim in enumerate(t.shape) if dim < 0}
     return Plan(inputs, sizes, STYLES[0], by_rows=False)
+
+
+def model_document(directory: Directory, name: str, server_name: str) -> Any:
+    """Made anew."""
+    return json.loads(Documents().of_model(directory, name, server_name))
 
 
 def body(one: Any, path: str) -> Any:
