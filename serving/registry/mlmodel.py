@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import yaml
 
@@ -214,7 +214,7 @@ def _name(one: Mapping[str, Any]) -> str | None:
     return name
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """JSON can escape half of a character, which is no text."""
     return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
 
