@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,13 @@ def interpreter(
             _make(folder, found, requirement, needs, install_timeout_s)
             whole.touch()
     return found
+
+
+def variables() -> dict[str, str]:
+    """This process's, for programs of such an environment: without those that would let ours shine
+    through."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if key not in hidden}
 
 
 @contextmanager

@@ -30,25 +30,24 @@ def python() -> Path:
 
 # MLflow without its tracking server, and what scoring ONNX models takes: a quarter of the whole.
 SCORING = "mlflow-skinny==3.17.2"
-_SCORING_NEEDS = (
-    *(SCORING, "fastapi", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "uvicorn"),
-)
+_NEEDED = ("fastapi", "onnx", "onnxruntime", "pandas", "pyarrow", "scipy", "uvicorn")
 
 
 def scoring_python() -> Path:
     """As ``python``, of the environment that scores."""
-    return environments.interpreter(SCORING, 900, _SCORING_NEEDS)
+    return environments.interpreter(SCORING, 900, (SCORING, *_NEEDED))
 
 
 def scoring_environment(home: Path) -> dict[str, str]:
-    """For processes of it: nothing of ours, and nothing sent anywhere."""
-    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in hidden and not key.startswith("MLFLOW_")
-    }
-    path = f"{scoring_python().parent}:{kept.get('PATH', '')}"
+    """For processes of it."""
+    return _environment(scoring_python(), home)
+
+
+def _environment(interpreter: Path, home: Path) -> dict[str, str]:
+    """Nothing of ours, and nothing sent anywhere. MLflow starts uvicorn by name."""
+    inherited = environments.variables()
+    kept = {key: value for key, value in inherited.items() if not key.startswith("MLFLOW_")}
+    path = f"{interpreter.parent}:{kept.get('PATH', '')}"
     told = {"HOME": str(home), "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1"}
     return {**kept, "PATH": path, **told}
 
@@ -75,12 +74,6 @@ class MlflowServer:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> MlflowServer:
-        hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-        kept = {
-            key: value
-            for key, value in os.environ.items()
-            if key not in hidden and not key.startswith("MLFLOW_")
-        }
         interpreter = python()
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -91,11 +84,7 @@ class MlflowServer:
                     *("--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"),
                 ],
                 env={
-                    **kept,
-                    # It starts uvicorn by name.
-                    "PATH": f"{interpreter.parent}:{kept.get('PATH', '')}",
-                    "HOME": str(self.folder),
-                    "MLFLOW_DISABLE_TELEMETRY": "true",
+                    **_environment(interpreter, self.folder),
                     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 },
                 cwd=self.folder,

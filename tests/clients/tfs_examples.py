@@ -1,6 +1,6 @@
 """Examples by TensorFlow Serving's own stubs, in an environment of their own.
 
-``tfs_examples.py HOST:PORT``: what came of each call, as a line of JSON..
+``tfs_examples.py HOST:PORT``: what came of each call, as a line of JSON.
 """
 
 from __future__ import annotations

@@ -105,6 +105,10 @@ def test_an_id_stands_in_the_servers_errors_too(client: Any) -> None:
     with pytest.raises(InvalidRequestError) as refused:
         client.infer("gather", I=[99], request_id="mine")
     assert refused.value.request_id == "mine"
+    # Told when the model's inputs are asked for, before anything is inferred.
+    with pytest.raises(NotFoundError) as unknown:
+        client.infer("nowhere", X=[1], request_id="yours")
+    assert unknown.value.request_id == "yours"
 
 
 def test_the_server_tells_about_itself_and_its_models(client: Any) -> None:
@@ -155,11 +159,17 @@ def test_what_is_wrong_is_said_in_the_servers_words(
 
 
 def test_a_deadline_is_kept_and_the_model_is_spared(client: Any, gateway: Gateway) -> None:
-    """The server knows it over HTTP, too: it ends the run."""
+    """The server ends the run whose answer nobody waits for."""
     client.metadata("slow")
-    with pytest.raises(DeadlineError):
-        client.infer("slow", X=[[0]], timeout=0.05)
-    wait_until(lambda: not gateway.metric("serving_in_flight_requests"), 10, "nobody waits for it")
+    before = gateway.metric("serving_execution_abandoned_total", model="slow")
+
+    def a_run_was_ended() -> bool:
+        with pytest.raises(DeadlineError):
+            client.infer("slow", X=[[0]], timeout=0.1)
+        return gateway.metric("serving_execution_abandoned_total", model="slow") > before
+
+    # Whose time is over before its run begins ends none.
+    wait_until(a_run_was_ended, 20, "a run is ended")
 
 
 @pytest.mark.parametrize("kind", sdk.KINDS)
@@ -246,6 +256,7 @@ def test_headers_go_with_every_call(gateway: Gateway) -> None:
     [
         ({"timeout": 0}, "timeout: seconds, above 0"),
         ({"keepalive": -1}, "keepalive"),
+        ({"keepalive": float("inf")}, "keepalive: seconds, above 0 and at most 86400"),
         ({"max_message_bytes": 0}, "max_message_bytes"),
         ({"headers": {"a b": "c"}}, "no header's name"),
         ({"headers": {"a": "c\n"}}, "printable ASCII only"),

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ from serving_client import (
 )
 from serving_client.transports.http_answer import MAX_CONNECTIONS
 from tests.clients import sdk
-from tests.clients.gateway import Gateway
+from tests.clients.gateway import Gateway, wait_until
+from tests.clients.misbehaving_servers import BODY, HEAD, closing, deaf, silent
 from tests.small_models import UNBATCHED, slow, tiny, write
 
 if TYPE_CHECKING:
@@ -133,53 +135,6 @@ def test_without_retries_overload_is_an_error_that_says_when(full: Gateway, door
         assert error.repeatable
 
 
-@contextlib.contextmanager
-def silent(answer: bytes = b"", pause: float = 60.0) -> Iterator[str]:
-    """A server that reads and says nothing, or ``answer`` a byte at a time; its HOST:PORT."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def serve(connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            connection.recv(65536)
-            for byte in answer:
-                connection.sendall(bytes([byte]))
-                if ended.wait(pause):
-                    return
-            ended.wait(30)
-
-    def run() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threads.append(threading.Thread(target=serve, args=listener.accept()[:1]))
-                threads[-1].start()
-
-    threads = [threading.Thread(target=run)]
-    threads[0].start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        ended.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for thread in threads:
-            thread.join(10)
-
-
-@contextlib.contextmanager
-def deaf() -> Iterator[str]:
-    """An address where no connection comes about, and none is refused; its HOST:PORT."""
-    with (
-        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
-        contextlib.ExitStack() as held,
-    ):
-        for _ in range(2):
-            one = held.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("kind", sdk.KINDS)
 def test_a_machine_that_is_gone_without_a_word_is_passed_over(kind: str, single: Gateway) -> None:
     with deaf() as place:
@@ -197,28 +152,53 @@ def test_a_machine_that_is_gone_without_a_word_is_passed_over(kind: str, single:
             client.server_metadata()
 
 
-TRICKLE = b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n" + b"x" * 600
-
-
 @pytest.mark.parametrize("kind", sdk.KINDS)
 def test_a_silent_server_costs_the_timeout_and_no_more(kind: str) -> None:
     with (
-        silent() as place,
+        silent() as (place, _),
         _at(place, kind) as client,
         pytest.raises(DeadlineError, match=r"0\.3 s"),
     ):
         client.server_metadata(timeout=0.3)
 
 
+def _calls_of(method: str, owner: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What it is called with from now on."""
+    plain, calls = getattr(owner, method), []
+
+    def noted(*arguments: Any) -> Any:
+        calls.append(arguments)
+        return plain(*arguments)
+
+    monkeypatch.setattr(owner, method, noted)
+    return calls
+
+
+def _under_way(*counts: tuple[list[Any], int]) -> bool:
+    return all(len(seen) == count for seen, count in counts)
+
+
+def _never_again(address: str) -> dict[str, Any]:
+    """Options of a client that waits half a minute before it tries again."""
+    return {"addresses": address, "retry": Retry(first_s=30.0, max_s=30.0)}
+
+
 @pytest.mark.parametrize("kind", ["blocking grpc", "blocking http"])
-def test_who_closes_a_client_ends_what_waits(kind: str) -> None:
+def test_who_closes_a_client_ends_what_waits(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that wait for an answer, for a connection, and for the next attempt."""
-    calls = MAX_CONNECTIONS + 20 if "http" in kind else 2
-    with silent() as place, _at(place, kind) as client, ThreadPoolExecutor(calls + 1) as pool:
-        nowhere = Client("localhost:1", retry=Retry(first_s=30.0, max_s=30.0))
+    calls, connections = (MAX_CONNECTIONS + 20, MAX_CONNECTIONS) if "http" in kind else (2, 1)
+    with (
+        silent() as (place, heard),
+        _at(place, kind) as client,
+        ThreadPoolExecutor(calls + 1) as pool,
+    ):
+        nowhere = Client(**_never_again("localhost:1"))
+        sent = _calls_of("send", client._transport, monkeypatch)
+        pauses = _calls_of("wait", nowhere._closed, monkeypatch)
         waiting = [pool.submit(client.server_metadata) for _ in range(calls)]
         waiting.append(pool.submit(nowhere.server_metadata))
-        time.sleep(0.3)
+        under_way = partial(_under_way, (sent, calls), (heard, connections), (pauses, 1))
+        wait_until(under_way, 20, "all calls are under way")
         client.close()
         nowhere.close()
         started = time.monotonic()
@@ -226,34 +206,44 @@ def test_who_closes_a_client_ends_what_waits(kind: str) -> None:
             assert str(one.exception(10)) == "the client is closed"
             assert type(one.exception()) is RuntimeError
         assert time.monotonic() - started < 5
+        assert len(heard) == connections
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
-def test_what_is_awaited_ends_with_its_client_too(scheme: str) -> None:
+def test_what_is_awaited_ends_with_its_client_too(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def ask(place: str) -> list[Any]:
         client, nowhere = (
-            AsyncClient(f"{scheme}{one}", retry=Retry(first_s=30.0, max_s=30.0))
-            for one in (place, "localhost:1")
+            AsyncClient(**_never_again(f"{scheme}{one}")) for one in (place, "localhost:1")
         )
+        sent = _calls_of("send", client._transport, monkeypatch)
+        pauses = _calls_of("wait", nowhere._closed, monkeypatch)
         calls = (client.server_metadata, client.server_metadata, nowhere.server_metadata)
         tasks = [asyncio.ensure_future(call()) for call in calls]
-        await asyncio.sleep(0.2)
+        under_way = partial(_under_way, (sent, 2), (pauses, 1))
+        await asyncio.to_thread(wait_until, under_way, 20, "all calls are under way")
         tasks[0].cancel()
         await client.close()
         await nowhere.close()
         return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
 
-    with silent() as place:
+    with silent() as (place, _):
         cancelled, *closed = asyncio.run(ask(place))
     assert isinstance(cancelled, asyncio.CancelledError)
     assert [repr(error) for error in closed] == ["RuntimeError('the client is closed')"] * 2
 
 
 @pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])
-def test_a_server_that_trickles_costs_no_more_either(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("at_once", "slowly"), [(b"", HEAD + BODY), (HEAD, BODY)], ids=["all of it", "the body"]
+)
+def test_a_server_that_trickles_costs_no_more_either(
+    kind: str, at_once: bytes, slowly: bytes
+) -> None:
     """It never pauses as long as the time-out."""
     with (
-        silent(TRICKLE, pause=0.02) as place,
+        silent(at_once, slowly, 0.02) as (place, _),
         _at(place, kind) as client,
         pytest.raises(DeadlineError),
     ):
@@ -262,42 +252,12 @@ def test_a_server_that_trickles_costs_no_more_either(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["blocking http", "awaiting http"])
 def test_connections_are_kept_and_replaced_when_the_server_gives_them_up(kind: str) -> None:
-    with closing(after=2) as (place, brought), _at(place, kind) as client:
+    body = b'{"name": "s"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    with closing(2, answer) as (place, brought), _at(place, kind) as client:
         for _ in range(5):
             assert client.server_metadata().name == "s"
         assert brought == [2, 2, 1]
-
-
-@contextlib.contextmanager
-def closing(after: int) -> Iterator[tuple[str, list[int]]]:
-    """A server that answers so many requests on a connection and then closes it without a word; its
-    HOST:PORT, and how many requests each connection brought."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    brought: list[int] = []
-    body = b'{"name": "s"}'
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-    def run() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            brought.append(0)
-            with connection:
-                while brought[-1] < after and connection.recv(65536):
-                    brought[-1] += 1
-                    connection.sendall(answer)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}", brought
-    finally:
-        # Closing alone does not end an accept that waits.
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
 
 
 @contextlib.contextmanager

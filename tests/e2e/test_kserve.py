@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.clients import kserve_environment
+from tests.clients import environments, kserve_environment
 from tests.clients.gateway import ROOT, Gateway
 from tests.clients.witness import EXPECTED
 
@@ -30,11 +29,9 @@ def seen(gateway: Gateway) -> dict[str, Any]:
 
 def _said(*command: str, given: object = None) -> Any:
     python = kserve_environment.python()
-    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    environment = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
         [str(python), *command],
-        env=environment,
+        env=environments.variables(),
         input=json.dumps(given),
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@ failed, and no answer that the document does not describe."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import small_models
-from tests.clients import schemathesis_environment
+from tests.clients import environments, schemathesis_environment
 
 # The first time it is installed.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -49,12 +48,10 @@ def test_nothing_fails_and_all_answers_are_as_described(start_gateway, tmp_path:
         *("--max-time", str(SECONDS), "--max-examples", "60"),
         *("--request-timeout", "20", "--seed", "1", "--no-color", "--suppress-health-check", "all"),
     ]
-    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    environment = {key: value for key, value in os.environ.items() if key not in hidden}
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env=environment,
+        env=environments.variables(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving.wire import messages
-from tests.clients import tfs_environment
+from tests.clients import environments, tfs_environment
 from tests.clients.gateway import ROOT, Gateway
 from tests.clients.witness import EXPECTED
 from tests.small_models import lay_examples, scale, tiny_expected, write
@@ -27,10 +26,9 @@ CLIENTS = ROOT / "tests" / "clients"
 
 def called(program: str, gateway: Gateway, *more: str) -> dict[str, Any]:
     """What came of each call of one of the programs there."""
-    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     done = subprocess.run(
         [str(tfs_environment.python()), str(CLIENTS / program), gateway.grpc, *more],
-        env={key: value for key, value in os.environ.items() if key not in hidden},
+        env=environments.variables(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -14,6 +14,7 @@ import pytest
 
 from serving.control.admin import Admin
 from serving.control.places import Bounds, Phase, Sight, first_to_go, phase
+from serving.control.web import BoundedProtocol
 from serving.models.commands.command import Outcome
 from tests.unit.control_fakes import Commander, admin_port, ask, settings
 
@@ -92,13 +93,22 @@ def test_fault_108_a_body_that_nobody_reads_ends_its_connection(hurried: Admin) 
         assert _closes(slow)
 
 
-def test_fault_108_whoever_takes_nothing_of_an_answer_is_cut(commander: Commander) -> None:
+def test_fault_108_whoever_takes_nothing_of_an_answer_is_cut(
+    commander: Commander, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut, connection_lost = threading.Event(), BoundedProtocol.connection_lost
+
+    def noted(connection: BoundedProtocol, error: Exception | None) -> None:
+        connection_lost(connection, error)
+        cut.set()
+
+    monkeypatch.setattr(BoundedProtocol, "connection_lost", noted)
     with admin_port(commander, metrics=b"x" * (32 << 20), **SHORT) as admin, ExitStack() as stack:
         deaf = stack.enter_context(socket.socket())
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(admin.address)
         deaf.sendall(LIVE.replace(b"/v2/health/live", b"/metrics"))
-        time.sleep(1.0)
+        assert cut.wait(10)
         taken = 0
         with suppress(ConnectionResetError):
             while piece := deaf.recv(1 << 20):

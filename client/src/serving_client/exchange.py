@@ -17,6 +17,8 @@ from serving_client.tensors import Tensor
 T = TypeVar("T")
 Parameter = bool | int | float | str
 NO_HEADERS: Mapping[str, str] = {}
+# Both ways, over both protocols.
+REQUEST_ID = "x-request-id"
 
 
 class Exchange(NamedTuple, Generic[T]):

@@ -14,14 +14,13 @@ from serving_client.errors import (
     no_answer,
     was_crash,
 )
+from serving_client.exchange import REQUEST_ID
 
 PUSHBACK = "grpc-retry-pushback-ms"
 # More than a number of 64 bits has is no time that can be meant.
 _MAX_DIGITS = 18
-REQUEST_ID = "x-request-id"
 
-# How grpcio's own core tells that a connection was not made, or broke.
-_NOT_CONNECTED = ("failed to connect", "resol", "lookup", "Failed parsing HTTP/2")
+# How grpcio's own core tells that a connection broke.
 _BROKEN = (
     "Socket closed",
     "Connection reset",

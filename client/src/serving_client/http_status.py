@@ -15,9 +15,9 @@ from serving_client.errors import (
     kind_of,
     was_crash,
 )
+from serving_client.exchange import REQUEST_ID
 
 RETRY_AFTER = "retry-after"
-REQUEST_ID = "x-request-id"
 
 # The names of gRPC's statuses, so that a code means the same over both protocols.
 CODES = {

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from serving_client.addresses import Address, Protocol, parse_addresses
-from serving_client.exchange import NO_HEADERS, Codec, InferOptions, Parameter
+from serving_client.exchange import NO_HEADERS, REQUEST_ID, Codec, InferOptions, Parameter
 from serving_client.retrying import NO_RETRY, Retry
 from serving_client.session import Session
 
 # The largest message of gRPC.
 MAX_MESSAGE_BYTES = 2**31 - 1
-REQUEST_ID = "x-request-id"
 MAX_REQUEST_ID = 128
 _NO_PARAMETERS: Mapping[str, Parameter] = {}
 
@@ -58,8 +57,7 @@ def options_of(
     max_message_bytes: int,
 ) -> Options:
     """Raises ValueError for what can't be meant."""
-    if not keepalive > 0:
-        raise ValueError(f"keepalive: seconds, above 0, got {keepalive}")
+    _check_seconds("keepalive", keepalive)
     if not 0 < max_message_bytes <= MAX_MESSAGE_BYTES:
         raise ValueError(f"max_message_bytes: 1 to {MAX_MESSAGE_BYTES}, got {max_message_bytes}")
     return Options(
@@ -73,10 +71,14 @@ def options_of(
 
 
 def checked_timeout(timeout: float) -> float:
-    # A day: what is meant to have no end has one.
-    if not 0 < timeout <= 86_400:
-        raise ValueError(f"timeout: seconds, above 0 and at most 86400, got {timeout}")
+    _check_seconds("timeout", timeout)
     return timeout
+
+
+def _check_seconds(option: str, seconds: float) -> None:
+    # A day: what is meant to have no end has one.
+    if not 0 < seconds <= 86_400:
+        raise ValueError(f"{option}: seconds, above 0 and at most 86400, got {seconds}")
 
 
 def lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -159,6 +159,8 @@ class Session:
 
     def _look_up(self, model: str, options: InferOptions, deadline: float) -> Steps[_Known]:
         exchange = self._codec.model_metadata(model, options.version)
+        # The call's own credentials and id: this is part of it.
+        exchange = exchange._replace(headers=options.headers)
         said = yield from self.ask(exchange, deadline, options.timeout, self._retry)
         return self._remember(model, options.version, said)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
 from serving_client.exchange import InferOptions
-from serving_client.options import infer_options
+from serving_client.options import infer_options, options_of
 from serving_client.results import InferResult
+from serving_client.transports.grpc_channel import channel_options
+from serving_client.transports.http_answer import keepalive_options
 
 
 def options(parameters: dict[str, Any], priority: Any = None) -> InferOptions:
@@ -27,6 +31,15 @@ def test_scalars_of_numpy_are_parameters_too() -> None:
 def test_what_is_no_parameter_is_named(value: Any) -> None:
     with pytest.raises(TypeError, match="parameter 'p': expected bool, int, float or str, got"):
         options({"p": value})
+
+
+@pytest.mark.parametrize("keepalive", [1e-9, 60.0, 86_400.0])
+def test_both_libraries_take_every_keepalive(keepalive: float) -> None:
+    chosen = options_of("h:1", 60.0, None, None, keepalive, 1)
+    grpc.insecure_channel("localhost:1", options=channel_options(chosen)).close()
+    with socket.socket() as one:
+        for option in keepalive_options(chosen.keepalive):
+            one.setsockopt(*option)
 
 
 def test_a_result_is_equal_to_itself_alone() -> None:

@@ -167,6 +167,15 @@ def test_each_address_is_tried_before_the_call_fails() -> None:
     assert world.log == [(place, "t") for place in range(6)]
 
 
+def test_a_calls_headers_go_also_with_what_it_asks_first() -> None:
+    """They may be what lets it in."""
+    headers = {"authorization": "Bearer one"}
+    steps = World([]).session.infer("m", {"x": [1]}, OPTIONS._replace(headers=headers))
+    step = next(steps)
+    assert isinstance(step, Attempt)
+    assert (step.exchange.target, step.exchange.headers) == ("/v2/models/m", headers)
+
+
 def test_a_models_inputs_are_asked_for_once() -> None:
     world = World([metadata("FP32"), ANSWER, ANSWER])
     world.infer()

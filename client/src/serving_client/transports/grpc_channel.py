@@ -22,7 +22,7 @@ def channel_options(options: Options) -> list[tuple[str, int]]:
         # Models are asked directly, whatever the environment says about proxies.
         ("grpc.enable_http_proxy", 0),
         # While a call waits; a quiet channel needs none.
-        ("grpc.keepalive_time_ms", int(options.keepalive * 1000)),
+        ("grpc.keepalive_time_ms", max(1, int(options.keepalive * 1000))),
         ("grpc.keepalive_timeout_ms", 20_000),
         # When to repeat is decided in one place; and a server that is back is found soon.
         ("grpc.enable_retries", 0),

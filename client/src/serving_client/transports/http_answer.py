@@ -17,6 +17,8 @@ from serving_client.http_status import http_error
 
 MAX_CONNECTIONS = 100
 _MAX_DIGITS = 20
+# Linux takes no more.
+_MAX_KEEPIDLE_S = 32_767
 
 
 def keepalive_options(keepalive_s: float) -> list[tuple[int, int, int]]:
@@ -27,7 +29,7 @@ def keepalive_options(keepalive_s: float) -> list[tuple[int, int, int]]:
     ]
     # Linux's names; elsewhere the system's own times hold.
     for name, value in (
-        ("TCP_KEEPIDLE", max(1, int(keepalive_s))),
+        ("TCP_KEEPIDLE", min(max(1, int(keepalive_s)), _MAX_KEEPIDLE_S)),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
     ):
