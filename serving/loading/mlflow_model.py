@@ -28,6 +28,8 @@ _LEVELS: Mapping[int, GraphLevel] = {
 _MODES: Mapping[str, ExecutionMode] = {"sequential": "sequential", "parallel": "parallel"}
 # What MLflow writes where nobody chose.
 _DEFAULT_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+# In one list: more than onnxruntime has.
+_MOST_PROVIDERS, _LONGEST_NAME = 64, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ def _providers(said: object) -> tuple[list[str], dict[str, Mapping[str, str]]]:
     names, options = list[str](), dict[str, Mapping[str, str]]()
     for one in [said] if isinstance(said, str) else _list(said, "providers"):
         name, given = (one, {}) if isinstance(one, str) else _pair(one)
+        if len(name) > _LONGEST_NAME or len(names) >= _MOST_PROVIDERS:
+            raise MlmodelError(f"{mlmodel.FILE}: its providers are too many, or have long names")
         names.append(name)
         if given:
             options[name] = _within_reach(given)
@@ -156,7 +160,7 @@ def _one_of(options: Mapping[str, Any], key: str, known: Mapping[Any, Any]) -> A
     value = options.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or value not in known:
+    if isinstance(value, bool | list | dict) or value not in known:
         names = ", ".join(map(str, known))
         raise MlmodelError(f"{mlmodel.FILE}: {key} must be one of {names}")
     return known[value]

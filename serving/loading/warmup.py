@@ -19,11 +19,16 @@ from serving.loading.memory import Meter
 MEASURED_RUNS = 5
 MEASURED_SECONDS = 0.15
 
+# For a process's other threads to come to rest, and from one look at them to the next.
+_REST_S = 1.0
+_LOOK_S = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class Warmth:
     """``words``: for what failed or was left out. ``seconds``: rows -> the best time of a run.
-    ``short``: memory ended it. ``one_thread``: see ``Crew``, of all these runs."""
+    ``short``: memory ended it. ``one_thread``: see ``Crew``, of all these runs; False where
+    nobody looked."""
 
     words: str
     seconds: Mapping[int, float]
@@ -44,12 +49,16 @@ def warm(
     sizes: Iterable[int],
     limit_s: float,
     meter: Meter | None = None,
+    *,
+    alone: bool = False,
 ) -> Warmth:
     """Run each size, first unmeasured, then a few times against the clock; until ``limit_s``
-    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do."""
-    with (
-        Crew() as crew
-    ):  # once around all sizes: each look costs what many runs of a small model do
+    seconds are over, a row gets no cheaper, or the memory of ``meter`` would not do. ``alone``:
+    nothing else goes on in this process, so that its threads tell who worked."""
+    if not alone:
+        return _measured(run, source, outputs, sizes, limit_s, meter)
+    # Once around all sizes: each look costs what many runs of a small model do.
+    with Crew() as crew:
         found = _measured(run, source, outputs, sizes, limit_s, meter)
     return replace(found, one_thread=crew.one_thread and not found.words)
 
@@ -114,14 +123,15 @@ def _cut(feeds: Feeds, rows: int) -> Feeds:
 class Crew:
     """Who works while its context is open: the thread that opens it alone, or others too. A thread
     that sleeps and is not woken is switched to by nobody; one that was woken and got no CPU yet is
-    runnable. So the answer hangs on no timing. Where the system tells nothing, others may work."""
+    runnable. So the answer hangs on no timing, once the others sleep: it opens when they do, or in
+    vain after ``_REST_S``. Where the system tells nothing, others may work."""
 
     def __init__(self) -> None:
         self.one_thread = True
         self._before: Mapping[str, bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._before = _others()
+        self._before = _at_rest()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,16 +141,33 @@ class Crew:
 _TASKS = Path("/proc/self/task")
 
 
+def _at_rest() -> Mapping[str, bytes] | None:
+    """``_others`` as soon as none is at work; None where that takes too long. A session's threads
+    have to begin before they sleep, and those of one that was given up to end: a busy machine takes
+    its time over both."""
+    found = _others()
+    if found is not None or not _TASKS.is_dir():
+        return found
+    end = time.monotonic() + _REST_S
+    while time.monotonic() < end:
+        time.sleep(_LOOK_S)
+        again = _others()
+        if again is not None and again == found:
+            return again
+        found = again
+    return None
+
+
 def _others() -> Mapping[str, bytes] | None:
-    """Of each other thread of this process how often it was switched to; None where one is at work,
-    or nothing is known."""
+    """Of each other thread of this process how often it was switched to; None where one does not
+    sleep, or nothing is known."""
     own, found = str(threading.get_native_id()), dict[str, bytes]()
     try:
         for task in _TASKS.iterdir():
             if task.name != own:
                 status = (task / "status").read_bytes()  # file: the kernel's
                 switched = status.partition(b"\nvoluntary_ctxt_switches")[2]
-                if b"\nState:\tR" in status or not switched:
+                if b"\nState:\tS" not in status or not switched:
                     return None
                 found[task.name] = switched
     except OSError:

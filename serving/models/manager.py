@@ -30,11 +30,11 @@ from serving.models.commands.command import Command, LoadModel, Outcome, SetAlia
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
-from serving.models.desired.kept import why_no_alias
 from serving.models.desired.store import DesiredState
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import Changes, ModelView, VersionView
+from serving.registry.aliases import why_no_alias
 from serving.registry.configs import Configs
 from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import Ignored, Origin

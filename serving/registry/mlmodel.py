@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import yaml
 
@@ -22,6 +22,7 @@ FILE = "MLmodel"
 _MAX_BYTES = 1024 * 1024
 _MAX_ID = 256
 _MOST_FIELDS = 65_536
+_LARGEST = 2**63 - 1
 
 # MLflow's name of a column's type -> the datatype that its values have first.
 _COLUMNS = {
@@ -191,15 +192,16 @@ def _declared(signature: object) -> Declared:
 
 
 def _specs(text: object, what: str) -> list[dict[str, Any]]:
-    """A list of tables as JSON, which the file holds as a text."""
+    """A list of tables as JSON, which the file holds as a text: as a value of YAML's own, aliases
+    could make a small file huge texts and shapes."""
     if text is None:
         return []
     try:
-        found = json.loads(text) if isinstance(text, str) else text
+        found = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         raise MlmodelError(f"{FILE}: its {what} are not JSON") from None
     if not isinstance(found, list) or len(found) > _MOST_FIELDS:
-        raise MlmodelError(f"{FILE}: its {what} must be a list")
+        raise MlmodelError(f"{FILE}: its {what} must be a list, as a text in JSON")
     if not all(isinstance(one, dict) for one in found):
         raise MlmodelError(f"{FILE}: its {what} must be a list of tables")
     return found
@@ -207,15 +209,22 @@ def _specs(text: object, what: str) -> list[dict[str, Any]]:
 
 def _name(one: Mapping[str, Any]) -> str | None:
     name = one.get("name")
-    if name is not None and not isinstance(name, str):
+    if name is not None and not _is_text(name):
         raise MlmodelError(f"{FILE}: the name of an input must be a text")
     return name
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """JSON can escape half of a character, which is no text."""
+    return isinstance(value, str) and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 def _tensor(one: Mapping[str, Any]) -> Field | str:
     spec = _mapping(one.get("tensor-spec"), "a tensor-spec")
     dtype, shape = str(spec.get("dtype")), spec.get("shape")
-    if not isinstance(shape, list) or any(type(d) is not int or d < -1 for d in shape):
+    if not isinstance(shape, list) or any(
+        type(d) is not int or not -1 <= d <= _LARGEST for d in shape
+    ):
         raise MlmodelError(f"{FILE}: the shape of an input must be a list of sizes")
     # numpy writes the length of texts.
     datatype = "BYTES" if dtype.startswith("<U") else _TENSORS.get(dtype)
@@ -235,6 +244,6 @@ def _column(one: Mapping[str, Any]) -> Field | str:
 
 def _param(one: Mapping[str, Any]) -> tuple[str, str, bool]:
     name = one.get("name")
-    if not isinstance(name, str):
+    if not _is_text(name):
         raise MlmodelError(f"{FILE}: the name of a parameter must be a text")
     return name, str(one.get("type")), one.get("shape") is not None

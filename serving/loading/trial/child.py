@@ -168,7 +168,7 @@ class Host:
             one.settings,
             one.samples.samples,
             one.meter,
-            Subject(one.graph, tap, divides),
+            Subject(one.graph, tap, divides, alone=True),
         )
         found = replace(found, divides=divides, grows=grows, loaded_bytes=one.loaded_bytes)
         del one, tap

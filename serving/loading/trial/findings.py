@@ -66,7 +66,7 @@ class Findings:
     integers by, which may end a process; ``grows``: where what it makes follows requests' values,
     '' for nowhere; ``short``: memory cut it short, so that with more it may find out more;
     ``one_thread``: whatever a request brings, a run is the work of one thread (see
-    ``loading/threads.py``)."""
+    ``loading/threads.py``), as only a trial's child can tell."""
 
     analysis: Analysis
     evidence: Evidence = NO_EVIDENCE

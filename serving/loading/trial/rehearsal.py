@@ -37,11 +37,13 @@ from serving.signature import Signature
 @dataclass(frozen=True, slots=True)
 class Subject:
     """``graph``: the model's, None where it can't be read. ``tap``: how to look inside it.
-    ``divides``: some input could end the process, so none that is out of the way is tried."""
+    ``divides``: some input could end the process, so none that is out of the way is tried.
+    ``alone``: nothing else goes on in the process that runs it."""
 
     graph: Model | None
     tap: Tap | None = None
     divides: bool = False
+    alone: bool = False
 
 
 class _Short:
@@ -98,6 +100,7 @@ def rehearse(
         sizes if source.by_rows else [1],
         settings.loading.warmup_timeout_s,
         meter,
+        alone=subject.alone,
     )
     recipe = Recipe.of(plan) if plan is not None else Recipe("sampled")
     notes += [warmth.words] if warmth.words else []

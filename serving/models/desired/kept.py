@@ -7,6 +7,7 @@ from dataclasses import replace
 from serving.events import log
 from serving.models.desired.overrides import PARTS, Documents, Mode, Overrides, from_document
 from serving.models.desired.signatures import Signatures
+from serving.registry.aliases import why_no_alias
 from serving.state_dir import StateDir
 
 # Names of documents in the state directory; of the first kind a folder of parts, and one that
@@ -40,18 +41,6 @@ def _take_wrong_aliases(found: dict[str, Overrides]) -> list[str]:
             aliases = {a: number for a, number in current.aliases.items() if a not in wrong}
             found[model] = replace(current, aliases=aliases)
     return words
-
-
-def why_no_alias(name: str) -> str:
-    """Why that can be no alias, "" where it can."""
-    # Here, so that the loop can be tested without the built core.
-    from serving import _core
-
-    try:
-        _core.check_alias(name)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def write_overrides(state: StateDir, documents: Documents) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from serving.errors import ConfigError
+from serving.registry.aliases import why_no_alias
 from serving.registry.model_list.entries import ModelList, entries_of
 from serving.user_files import read_file
 from serving.wire import tfs_messages
@@ -34,7 +35,7 @@ def read_list_file(file: Path) -> ModelList:
 
 def read_message(message: Any) -> ModelList:
     """Of a ``ModelServerConfig``. Raises ConfigError, in words that may go to clients."""
-    return entries_of(message, _why_no_label)
+    return entries_of(message, why_no_alias)
 
 
 def _parsed(text: str) -> Any:
@@ -48,13 +49,3 @@ def _parsed(text: str) -> Any:
     except RecursionError:
         raise ConfigError("nested too deeply") from None
     return message
-
-
-def _why_no_label(name: str) -> str:
-    from serving import _core
-
-    try:
-        _core.check_alias(name)
-    except ValueError as error:
-        return str(error)
-    return ""

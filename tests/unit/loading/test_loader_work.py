@@ -144,16 +144,29 @@ def test_a_trial_looks_at_its_process_threads_twice_and_at_no_long_account_of_it
     folder = graphs.write(tmp_path, graphs.softmax(), "m")
     looks, look, size = list[str](), warmup._others, settings.models_bytes
 
-    def counted() -> Mapping[str, bytes] | None:
+    def counted() -> Mapping[str, bytes]:
         looks.append("threads")
-        return look()
+        return look() or {}  # this process may not be at rest
 
     monkeypatch.setattr(warmup, "_others", counted)
     monkeypatch.setattr(child, "limit_memory", lambda bytes_: looks.append("memory"))
     _in_a_host(Job("m", 1, folder, folder.parent, ModelConfig(), settings, (), 1000, size))
-    # First, once, for a tiny model. Where a thread works there is no second look.
-    assert 2 <= looks.count("threads") <= 4
-    assert looks.count("memory") == 1
+    assert (looks.count("threads"), looks.count("memory")) == (2, 1)
+
+
+def test_a_load_without_a_trial_looks_at_no_threads_of_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are as many as all its models have, and those that serve are at work."""
+
+    def refusing() -> Mapping[str, bytes]:
+        raise AssertionError("threads were looked at")
+
+    monkeypatch.setattr(warmup, "_others", refusing)
+    settings = load_settings({"loading.trial": "off"}, None, {})[0]
+    slot = _loaded(Loader(settings), settings, graphs.write(tmp_path, graphs.softmax(), "m"))
+    assert slot.verdict.batched
+    slot.close(10)
 
 
 def test_a_trial_costs_two_questions_and_no_thread(

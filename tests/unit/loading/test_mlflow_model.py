@@ -127,11 +127,15 @@ def test_threads_give_way_to_a_shared_pool(tmp_path: Path) -> None:
     ("flavor", "words"),
     [
         ({"providers": 5}, "its providers must be a list"),
+        ({"providers": [CPU] * 65}, "its providers are too many"),
+        ({"providers": ["x" * 257]}, "or have long names"),
         ({"providers": [[CPU]]}, "a provider is a name, or a name with options"),
         ({"providers": [[CPU, {"a": []}]]}, "an option must be a text or a number"),
         ({"onnx_session_options": []}, "must be a table of keys"),
         ({"onnx_session_options": {"graph_optimization_level": 7}}, "must be one of 0, 1, 2"),
+        ({"onnx_session_options": {"graph_optimization_level": [1]}}, "must be one of 0, 1, 2"),
         ({"onnx_session_options": {"execution_mode": "both"}}, "sequential, parallel"),
+        ({"onnx_session_options": {"execution_mode": {"a": 1}}}, "sequential, parallel"),
         ({"onnx_session_options": {"intra_op_num_threads": -1}}, "an integer of 0 to 1024"),
         (
             {"onnx_session_options": {"extra_session_config": {"ep.custom_library_path": "x.so"}}},

@@ -113,6 +113,38 @@ def test_a_thread_that_is_woken_is_seen_once_and_for_all_and_one_that_sleeps_is_
     assert done.stdout == "True False\n"
 
 
+NOT_YET_AT_REST = """
+import hashlib, threading
+from serving.loading import warmup
+
+data, begun = bytes(50_000_000), threading.Event()
+def work():  # as a thread that a busy machine has not let begin: it has no need of Python's lock
+    begun.set()
+    hashlib.sha256(data)
+    threading.Event().wait()
+
+def at_work_for_good():
+    while True:
+        hashlib.sha256(data)
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+with warmup.Crew() as rested:
+    sum(range(1000))
+threading.Thread(target=at_work_for_good, daemon=True).start()
+warmup._REST_S = 0.1
+with warmup.Crew() as never:
+    sum(range(1000))
+print(rested.one_thread, never.one_thread, flush=True)
+"""
+
+
+def test_threads_that_come_to_rest_are_waited_for_and_one_that_never_does_works_too() -> None:
+    command = [sys.executable, "-c", NOT_YET_AT_REST]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True False\n"
+
+
 def test_what_a_branch_computes_was_not_measured() -> None:
     def parsed(made: ModelProto) -> Model:
         return read_nodes(made.SerializeToString())

@@ -11,6 +11,10 @@ import yaml
 from serving.registry.mlmodel import Field, Mlmodel, MlmodelError, read
 from tests.mlflow_models import columns, mlmodel, tensor
 
+ALIASES = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 6)
+)
+
 
 def _read(folder: Path, said: Any) -> Mlmodel:
     text = said if isinstance(said, str) else yaml.safe_dump(said)
@@ -95,7 +99,12 @@ def test_what_the_onnx_flavor_says_is_kept(tmp_path: Path) -> None:
         (mlmodel([tensor(None, "float32", [1]), tensor(None, "float32", [1])]), "some have none"),
         (mlmodel(columns(("a", "double"), ("a", "double"))), "the same name"),
         (mlmodel([tensor("x", "float32", [-2])]), "a list of sizes"),
+        (mlmodel([tensor("x", "float32", [2**63])]), "a list of sizes"),
         (mlmodel([{"type": "tensor", "tensor-spec": {"dtype": "float32"}}]), "a list of sizes"),
+        (mlmodel(columns(("\ud800", "double"))), "the name of an input must be a text"),
+        (mlmodel(params=[{"name": "\ud800", "type": "long"}]), "a parameter must be a text"),
+        # A million elements; with four more lines as many as no machine holds.
+        (f"{ALIASES}signature: {{inputs: [{{type: *a5}}]}}", "must be a list, as a text in JSON"),
         (mlmodel([{"type": "double", "name": 5}]), "the name of an input must be a text"),
         (mlmodel(params=[{"type": "long"}]), "the name of a parameter must be a text"),
         ("a: " + "b" * 1024 * 1024, "more than 1048576 bytes"),
