@@ -42,6 +42,7 @@ __all__ = [
     "is_own_host",
     "json_lines",
     "nearest",
+    "note_run",
     "onnx_fields",
     "onnx_file",
     "onnx_graph",
@@ -69,6 +70,11 @@ CODES: Final[tuple[tuple[str, ...], ...]]
 
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""
+
+def note_run(seconds: float) -> bool:
+    """The calling thread has run a model for ``seconds``. Where what it computes for a run is long,
+    time after time, threads that answer go before it from now on (Linux); whether it began to
+    give way with this run. Threads that pull batches need not say so."""
 
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""

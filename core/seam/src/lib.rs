@@ -61,6 +61,12 @@ fn take_short_turns() {
     engine::scheduling::take_short_turns();
 }
 
+/// See [`engine::scheduling`].
+#[pyfunction]
+fn note_run(seconds: f64) -> bool {
+    engine::scheduling::note_run(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
@@ -70,6 +76,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     words::add(module)?;
     onnx::add(module)?;
     warmup::add(module)?;
+    module.add_function(wrap_pyfunction!(note_run, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;

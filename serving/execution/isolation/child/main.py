@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from serving import machine
-from serving._core import PackedTexts
+from serving._core import PackedTexts, note_run
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution import runtime
 from serving.execution.faults import (
@@ -33,7 +33,7 @@ from serving.execution.faults import (
 )
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import framing, refusals, snapshot, tensor_wire
-from serving.execution.isolation.child.serve import give_way, serve
+from serving.execution.isolation.child.serve import give_way, give_way_as_session, serve
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
@@ -46,6 +46,8 @@ from serving.settings import Settings
 # From one word to end to the next, for runs that go on: onnxruntime forgets one that comes just
 # between two runs.
 _LOOK_S = 0.05
+# Of the session of a child whose runs take long: what their threads have.
+_NICENESS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ class Host:
             line = _Line(self._runner, self._memory, self._answers)
             while True:
                 message, fds = framing.receive(channel, alone=True)
+                began = time.monotonic()
                 framing.send(channel, line.answer(message, fds))
+                if note_run(time.monotonic() - began):
+                    give_way_as_session(_NICENESS)
 
 
 class _Hangups:
