@@ -13,6 +13,7 @@ from serving.models.commands.command import (
     LoadModel,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
@@ -25,11 +26,13 @@ from serving.models.desired.candidates import (
     version_policy,
 )
 from serving.models.desired.overrides import NOTHING, Overrides
+from serving.models.desired.route_history import RouteHistory
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot, State
 from serving.registry.configs import fingerprint
 from serving.registry.snapshot import FoundModel, KnownConfig, Listed
 from serving.rollout.plan import Aliases
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -115,6 +118,7 @@ class DesiredState:
             }
         )
         self._save_at = float("inf")
+        self.route_history = RouteHistory(state)
 
     # What is wanted.
 
@@ -208,7 +212,9 @@ class DesiredState:
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
-            beside=frozenset() if seen.withdrawn else current.beside & aliases.versions,
+            beside=frozenset()
+            if seen.withdrawn
+            else current.beside & (aliases.versions | current.split.versions),
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
@@ -216,6 +222,7 @@ class DesiredState:
             kept=current.previous if keeps else None,
             answered=current.answered,
             aliases=aliases,
+            split=current.split,
             withdrawn=seen.withdrawn,
             delisted=seen.delisted and current.whole is not False,
         )
@@ -291,6 +298,11 @@ class DesiredState:
                 current = overrides.follow(current)
             case SetAlias(alias=alias, version=version):
                 current = overrides.alias(current, alias, version, self.is_wanted(model))
+            case SetRoute():
+                split = target.split.changed(command.weights, command.sticky, command.shadows)
+                for version in sorted(split.versions):
+                    self._retake(model, version)
+                current = overrides.divide(current, split, self.is_wanted(model))
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
@@ -362,6 +374,11 @@ class DesiredState:
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         return True
 
+    def note_route(self, model: str, change: RouteChange) -> None:
+        """Keep what was changed about its route."""
+        self.route_history.add(model, change)
+        self._save_at = min(self._save_at, change.at + _SAVE_WITHIN_S)
+
     def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         return self._keeping.take(now)
@@ -393,6 +410,7 @@ class DesiredState:
                 self._keeping.put(model, joined.kept_until)
         self._documents.change_all()
         self.signatures.join(kept.read_signatures(state))
+        self.route_history.join(state)
         self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
         return tuple(found)
 
@@ -406,6 +424,7 @@ class DesiredState:
         if self._state is None:
             return
         kept.write_overrides(self._state, self._documents)
+        self.route_history.save(self._state)
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False
