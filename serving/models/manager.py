@@ -8,12 +8,9 @@ by one reference.
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +35,7 @@ from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
+from serving.models.mailbox import Mailbox
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import Changes, ModelView, VersionView
@@ -56,8 +54,6 @@ if TYPE_CHECKING:
 
 
 _AGAIN_S = 1.0
-# For how long a turn that nothing hangs on waits for what follows.
-_MOMENT_S = 0.02
 
 
 class Manager:
@@ -88,10 +84,11 @@ class Manager:
         spawn: Callable[[str, Callable[[], None]], None] | None = None,
     ) -> None:
         self._settings, self._wall = settings, wall
+        self._mail = Mailbox()
         spawn = spawn or KeptThreads().spawn
         sources = sources or _sources(roots, Terms(settings.registry, wall, mono), listed)
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
-        self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
+        self._sources = Sources(sources, configs, interval_s, self._mail.post, mono, cpu)
 
         # The loop's own.
         self._desired = DesiredState(settings, state)
@@ -106,8 +103,8 @@ class Manager:
                 mono=mono,
                 wall=wall,
                 spawn=spawn,
-                post=self._post,
-                mention=self._mention,
+                post=self._mail.post,
+                mention=self._mail.mention,
                 changed=self._reconciler.touch,
                 shown=self._reconciler.show_anew,
                 objection=answering.objection,
@@ -117,8 +114,7 @@ class Manager:
         self._failures = 0
 
         # Shared, each safe in its own way.
-        self._mail: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._tickets = Tickets(wake=partial(self._post, _nothing))
+        self._tickets = Tickets(wake=partial(self._mail.post, _nothing))
         self._line = Line(self._tickets, self._sources)
         folder = state.path if state is not None else None
         self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
@@ -151,7 +147,7 @@ class Manager:
         """
         drain_s = self._settings.shutdown.drain_timeout_s if timeout is None else timeout
         self._sources.stop()
-        self._post(partial(self._begin_stop, drain_s))
+        self._mail.post(partial(self._begin_stop, drain_s))
         if self._thread is None:
             self.tick()
         else:
@@ -201,11 +197,11 @@ class Manager:
         """Have every model's configuration read again; the log says what that changed."""
         if not self._reload_waits.is_set():
             self._reload_waits.set()
-            self._post(self._reload)
+            self._mail.post(self._reload)
 
     def take_state(self, state: StateDir) -> None:
         """Go on with what another gateway decided, and keep there what is decided from now on."""
-        self._post(partial(self._take_state, state))
+        self._mail.post(partial(self._take_state, state))
 
     def _take_state(self, state: StateDir) -> None:
         self._reconciler.reconsider(self._desired.take_over(state))
@@ -263,38 +259,20 @@ class Manager:
         """Turns of the loop that ended with an error of its own."""
         return self._failures
 
-    def _post(self, message: Callable[[], None]) -> None:
-        self._mail.put(message)
-
-    def _mention(self, message: Callable[[], None]) -> None:
-        self._mail.put(_Mention(message))
-
     # The loop. Everything below runs in its thread only.
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._wait_for_mail(self.tick())
+                self._mail.wait(self.tick())
             except Exception:  # noqa: BLE001 - what serves must outlive a bug in here
                 self._failures += 1
                 log.exception("models_loop_failed")
                 self._stopped.wait(self._settings.registry.scan_interval_s)
 
-    def _wait_for_mail(self, timeout: float) -> None:
-        """A load says three things of itself within a few milliseconds, and only the last one is
-        waited for: the others make no turn of their own, unless nothing follows."""
-        left = min(timeout, threading.TIMEOUT_MAX)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                message = self._mail.get(timeout=left)
-                message()
-                if not isinstance(message, _Mention):
-                    return
-                left = min(left, _MOMENT_S)
-
     def tick(self) -> float:
         """One turn: mail, commands, decide, act, publish. Seconds until the next is due."""
-        self._read_mail()
+        self._mail.read()
         if self._stopping:
             self._reconciler.leave_all()
         else:
@@ -309,14 +287,6 @@ class Manager:
         due_in = self._reconciler.due_in()
         # What could not be published is tried again.
         return due_in if self._published.shown else min(due_in, _AGAIN_S)
-
-    def _read_mail(self) -> None:
-        while True:
-            try:
-                message = self._mail.get_nowait()
-            except queue.Empty:
-                return
-            message()
 
     def _show(self) -> None:
         if not self._disk.known and not self._stopping:
@@ -350,25 +320,16 @@ class Manager:
 
     def _used_uploads(self) -> set[Origin]:
         waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
+        given = self._desired.contents.uploads()
         slots = (slot for model in self._uploads.models for slot in self._slots.of(model))
         used = {slot.origin for slot in slots}
-        return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
+        return used.union(*(upload.origins for upload in (*waiting, *given)))
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True
         self._published.shown = False
         self._slots.close_timeout = timeout
         self._tickets.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Mention:
-    """Mail that the loop need not turn for at once."""
-
-    message: Callable[[], None]
-
-    def __call__(self) -> None:
-        self.message()
 
 
 def _sources(roots: Sequence[Path], terms: Terms, listed: Source | None) -> Sequence[Source]:
