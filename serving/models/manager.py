@@ -229,7 +229,7 @@ class Manager:
     def route_history(self, model: str) -> tuple[RouteChange, ...]:
         """Who or what changed the model's route lately and why, also in earlier lives; oldest
         first, bounded."""
-        return self._desired.route_history.of(model)
+        return self._desired.overrides_of(model).changes
 
     def on_change(self, listener: Callable[[Changes], None]) -> None:
         """Call ``listener`` from the loop with the views that changed, after they are published."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
@@ -21,6 +21,7 @@ from serving.rollout.route import (
     MOST_SHADOWS,
     MOST_WEIGHTS,
     NO_SPLIT,
+    RouteChange,
     Split,
     why_no_split,
 )
@@ -34,6 +35,7 @@ _LARGEST = 2**63 - 1
 MOST_MODELS = 20_000
 # Of one model.
 MOST_ALIASES = 64
+MOST_CHANGES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Overrides:
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
     ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``split``: how requests are
     divided among versions; ``beside``: versions that go on for these alone, since another one was
-    unloaded by number in ``explicit``.
+    unloaded by number in ``explicit``. ``changes``: the last ones of the route, oldest first, at
+    most ``MOST_CHANGES``.
     """
 
     whole: bool | None = None
@@ -59,6 +62,7 @@ class Overrides:
     aliases: Mapping[str, int] = field(default_factory=dict)
     beside: frozenset[int] = frozenset()
     split: Split = NO_SPLIT
+    changes: tuple[RouteChange, ...] = ()
 
     @property
     def by_number(self) -> frozenset[int]:
@@ -235,6 +239,7 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "weights": list(current.split.weights.items()) or None,
         "sticky": current.split.sticky or None,
         "shadows": list(current.split.shadows.items()) or None,
+        "changes": [astuple(change) for change in current.changes] or None,
     }
     if mode == "both":
         fields["whole"] = current.whole
@@ -277,6 +282,12 @@ _Of = TypeVar("_Of")
 _Pairs = Many[Annotated[tuple[_Number, _Of], Field(strict=False)]]
 
 
+# When, by whom, what and why.
+_Change = Annotated[
+    tuple[Annotated[float, Field(ge=0, lt=1e12)], Text, Text, Text], Field(strict=False)
+]
+
+
 class _Entry(Strict):
     pin: _Number | None = None
     answered: _Number | None = None
@@ -286,13 +297,14 @@ class _Entry(Strict):
     weights: Annotated[_Pairs[_Weight], few(MOST_WEIGHTS)] = ()
     sticky: Text = ""
     shadows: Annotated[_Pairs[_Share], few(MOST_SHADOWS)] = ()
+    changes: Annotated[Many[_Change], few(MOST_CHANGES)] = ()
     whole: bool | None = None
     versions: _Numbers = frozenset()
     out: _Numbers = frozenset()
 
 
 # What an entry says as it is kept.
-_PLAIN = frozenset(field.name for field in fields(Overrides)) - {"out", "split"}
+_PLAIN = frozenset(field.name for field in fields(Overrides)) - {"out", "split", "changes"}
 
 
 def _overrides_of(entry: object, mode: Mode) -> Overrides:
@@ -302,7 +314,8 @@ def _overrides_of(entry: object, mode: Mode) -> Overrides:
     if why := why_no_split(split):
         raise StrictError(why)
     plain = {key: value for key, value in dict(read).items() if key in _PLAIN}
-    current = Overrides(**plain, out=out, split=split)
+    changes = tuple(RouteChange(*change) for change in read.changes)
+    current = Overrides(**plain, out=out, split=split, changes=changes)
     if mode == "both":
         return current
     return replace(current, whole=None, versions=frozenset(), out=frozenset())

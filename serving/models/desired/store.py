@@ -20,7 +20,7 @@ from serving.models.desired import choosing, kept, overrides
 from serving.models.desired.candidates import Candidate, ModelTarget, version_policy
 from serving.models.desired.contents import Contents
 from serving.models.desired.overrides import NOTHING, Overrides
-from serving.models.desired.route_history import RouteHistory
+from serving.models.desired.route_history import KeptChanges, noted
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot
 from serving.registry.snapshot import FoundModel, Listed
@@ -87,7 +87,7 @@ class DesiredState:
             }
         )
         self._save_at = float("inf")
-        self.route_history = RouteHistory(state)
+        self._kept_changes = KeptChanges(self._overrides)
 
     # What is wanted.
 
@@ -208,16 +208,20 @@ class DesiredState:
             case SetAlias(alias=alias, version=version):
                 current = overrides.alias(current, alias, version, self.is_wanted(model))
             case SetRoute():
-                split = target.split.changed(command.weights, command.sticky, command.shadows)
-                for version in sorted(split.versions):
-                    self._retake(model, version)
-                current = overrides.divide(current, split, self.is_wanted(model))
+                current = self._divide(command, target)
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
         if self._commanded is not None:
             self._commanded.add(model)
         self._save_at = float("-inf")
+
+    def _divide(self, command: SetRoute, target: ModelTarget) -> Overrides:
+        model = command.model
+        split = target.split.changed(command.weights, command.sticky, command.shadows)
+        for version in sorted(split.versions):
+            self.contents.see_again(model, version)
+        return overrides.divide(self.overrides_of(model), split, self.is_wanted(model))
 
     def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
         """The newest slot's: one that was not let serve is newer than the one that does."""
@@ -259,7 +263,7 @@ class DesiredState:
 
     def note_route(self, model: str, change: RouteChange) -> None:
         """Keep what was changed about its route."""
-        self.route_history.add(model, change)
+        self._put(model, noted(self.overrides_of(model), change))
         self._save_at = min(self._save_at, change.at + _SAVE_WITHIN_S)
 
     def take_expired(self, now: float) -> list[str]:
@@ -267,6 +271,9 @@ class DesiredState:
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
+        if current.changes is not self.overrides_of(model).changes:
+            for other in self._kept_changes.put(model, len(current.changes)):
+                self._put(other, replace(self.overrides_of(other), changes=()))
         self._documents.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)
@@ -293,7 +300,6 @@ class DesiredState:
                 self._keeping.put(model, joined.kept_until)
         self._documents.change_all()
         self.signatures.join(kept.read_signatures(state))
-        self.route_history.join(state)
         self._state, self._signatures_changed, self._save_at = state, True, float("-inf")
         return tuple(found)
 
@@ -307,7 +313,6 @@ class DesiredState:
         if self._state is None:
             return
         kept.write_overrides(self._state, self._documents)
-        self.route_history.save(self._state)
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False

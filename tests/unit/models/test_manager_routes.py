@@ -16,8 +16,8 @@ from serving.models.commands.command import (
     SetRoute,
     UnloadModel,
 )
-from serving.models.desired.overrides import part_of
-from serving.models.desired.route_history import KEPT, KEPT_OF_ONE, RouteHistory
+from serving.models.desired.overrides import MOST_CHANGES, NOTHING, part_of
+from serving.models.desired.route_history import KEPT, KeptChanges, noted
 from serving.models.state import Change, State
 from serving.rollout.route import RouteChange
 from serving.signature import Signature, Tensor
@@ -192,19 +192,18 @@ def test_the_history_tells_who_changed_what_and_why(world: World) -> None:
     assert events[0] == words
 
 
-def test_a_history_is_bounded_for_a_model_and_for_all(tmp_path: Path) -> None:
-    state = StateDir(tmp_path)
-    history = RouteHistory(state)
-    for number in range(KEPT + 100):
-        history.add(f"m{number // 100}", RouteChange(1.0, "", str(number)))
-    assert [one.what for one in history.of("m5")] == [str(n) for n in range(536, 600)]
-    assert len(history.of("m5")) == KEPT_OF_ONE
-    for number in range(3000):
-        history.add(f"n{number}", RouteChange(1.0, "", ""))
-    assert (history.of("m5"), history.of("n2999")) == ((), (RouteChange(1.0, "", ""),))
-    history.save(state)
-    again = RouteHistory(state)
-    assert sum(len(again.of(f"n{number}")) for number in range(3000)) == KEPT
+def test_a_history_is_bounded_for_a_model_and_for_all() -> None:
+    current = NOTHING
+    for number in range(100):
+        current = noted(current, RouteChange(float(number), "", str(number)))
+    assert [one.what for one in current.changes] == [str(n) for n in range(36, 100)]
+    assert len(current.changes) == MOST_CHANGES
+    kept = KeptChanges({"new": current, "old": noted(NOTHING, RouteChange(1.0, "", ""))})
+    for number in range(KEPT - 65):
+        assert kept.put(f"m{number}", 1) == []
+    assert kept.put("m0", 2) == ["old"]
+    assert (kept.put("more", 1), kept.put("much", 20)) == (["new"], [])
+    assert kept.put("much", 64) == ["m1"]
 
 
 def test_a_newer_route_takes_the_place_of_an_older_one_and_of_nothing_else(world: World) -> None:
