@@ -15,6 +15,7 @@ from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.model_list import COMMAND, ListsByDefault, list_models
 from serving.cli.output import clean, print_json, print_line, print_table
+from serving.cli.sources import sources, trouble_lines
 from serving.cli.status import status_lines, when
 from serving.cli.tickets import NoWait, Reason, Timeout, tell, version_number
 
@@ -30,6 +31,7 @@ _BY_NAME = Parameter.KEYWORD_ONLY
 
 
 app.command(COMMAND)(list_models)
+app.command("sources")(sources)
 
 
 def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]:
@@ -124,12 +126,15 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """One model: states, reasons, what answers, batching, cost, memory, origin."""
-    model = AdminPort(admin_url, token_file).get(model_path(name))
+    port = AdminPort(admin_url, token_file)
+    model = port.get(model_path(name))
     if as_json:
         print_json(model)
         return
     for line in status_lines(model):
         print_line(clean(line))
+    for line in trouble_lines(port):
+        print_line(line, "yellow")
 
 
 @app.command()

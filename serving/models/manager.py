@@ -61,7 +61,8 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
-    ``listed``: the models of a model config list, beside those of ``roots``.
+    ``listed``: the models of a model config list, beside those of ``roots``; ``elsewhere``: those
+    of other sources.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -75,6 +76,7 @@ class Manager:
         *,
         state: StateDir | None = None,
         listed: Source | None = None,
+        elsewhere: Sequence[Source] = (),
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -86,7 +88,9 @@ class Manager:
         self._settings, self._wall = settings, wall
         self._mail = Mailbox()
         spawn = spawn or KeptThreads().spawn
-        sources = sources or _sources(roots, Terms(settings.registry, wall, mono), listed)
+        sources = sources or _sources(
+            roots, Terms(settings.registry, wall, mono), listed, elsewhere
+        )
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
         self._sources = Sources(sources, configs, interval_s, self._mail.post, mono, cpu)
 
@@ -332,11 +336,12 @@ class Manager:
         self._tickets.close()
 
 
-def _sources(roots: Sequence[Path], terms: Terms, listed: Source | None) -> Sequence[Source]:
+def _sources(
+    roots: Sequence[Path], terms: Terms, listed: Source | None, elsewhere: Sequence[Source]
+) -> Sequence[Source]:
     """At least one."""
-    if listed is None:
-        return open_sources(roots, terms)
-    return [*(open_sources(roots, terms) if roots else ()), listed]
+    others = [*([listed] if listed is not None else ()), *elsewhere]
+    return [*(open_sources(roots, terms) if roots or not others else ()), *others]
 
 
 def _nothing() -> None:

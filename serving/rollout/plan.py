@@ -30,11 +30,12 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Aliases:
     """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
-    one that answers to it; ``fixed``: those that no command may move."""
+    one that answers to it; ``fixed``: those that no command may move, and ``by`` who says them."""
 
     wanted: Mapping[str, int] = field(default_factory=dict)
     now: Mapping[str, int] = field(default_factory=dict)
     fixed: frozenset[str] = _NONE_FIXED
+    by: str = "the model config list"
 
     @property
     def versions(self) -> frozenset[int]:

@@ -87,16 +87,17 @@ def of_list(
     now: Mapping[str, int],
     labels: Collection[str],
     dropped: Collection[str] = (),
+    by: str = "the model config list",
 ) -> Iterator[Changed]:
-    """Of the aliases that a model config list says, where they name other versions than before, and
-    of those that it says no more."""
+    """Of the aliases that a model config list, or whoever is meant ``by``, says, where they name
+    other versions than before, and of those that it says no more."""
     for alias in sorted(labels):
         if alias in now and now[alias] != was.get(alias):
             before = f"in place of version {was[alias]}; " if alias in was else ""
-            yield now[alias], Change.ALIAS, f"'{alias}': {before}the model config list says so"
+            yield now[alias], Change.ALIAS, f"'{alias}': {before}{by} says so"
     for alias in sorted(dropped):
         if alias in was and alias not in now:
-            words = f"'{alias}': the model config list says it no more"
+            words = f"'{alias}': {by} says it no more"
             yield was[alias], Change.ALIAS_REMOVED, words
 
 

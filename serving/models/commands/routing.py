@@ -26,7 +26,8 @@ def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
     """An alias names only what answers: whoever asks by it is answered at once."""
     aliases, shown = facts.target.aliases.wanted, command.alias
     if shown in facts.target.aliases.fixed:
-        words = f"the model config list says what '{shown}' of model '{facts.model}' names"
+        by = facts.target.aliases.by
+        words = f"{by} says what '{shown}' of model '{facts.model}' names"
         return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if command.version is None and shown in aliases:
         return None

@@ -23,7 +23,7 @@ from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.route_history import KeptChanges, noted
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot
-from serving.registry.snapshot import FoundModel, Listed
+from serving.registry.snapshot import MODEL_LIST, FoundModel, Listed
 from serving.rollout.plan import Aliases
 from serving.rollout.route import RouteChange
 from serving.settings import Settings
@@ -321,4 +321,5 @@ class DesiredState:
 def _aliases(current: Overrides, listed: Listed | None) -> Aliases:
     """A model config list goes before what commands said: it says so again at the next start."""
     labels = listed.labels if listed is not None else {}
-    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels))
+    by = listed.by if listed is not None else MODEL_LIST
+    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels), by=by)

@@ -35,7 +35,7 @@ from serving.models.desired.choosing import by_version, choose
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely, Fetched, Listed
+from serving.registry.snapshot import NOBODY_WAITS, Closely, Fetched, Fetching, Listed
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager, in_force
@@ -65,7 +65,7 @@ class Place:
     number: int
     manifest: None = None
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         return Fetched(Path("/r") / self.model / str(self.number), Path("/r") / self.model)
 
     def fingerprint(self) -> str:
