@@ -151,6 +151,7 @@ def _keep_what_is_there() -> None:
     would it free what is garbage already, so that goes first."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str]) -> Gateway:
