@@ -37,6 +37,7 @@ from serving.cli.models import app as models
 from serving.cli.output import UserError, clean
 from serving.cli.publish import publish
 from serving.cli.replay import replay
+from serving.cli.rollout import app as rollout
 from serving.cli.settings import settings
 from serving.cli.start import start
 from serving.cli.track import track
@@ -54,6 +55,7 @@ app.command()(publish)
 app.command()(infer)
 app.command()(replay)
 app.add_typer(models, name="models")
+app.add_typer(rollout, name="rollout")
 app.command()(track)
 app.command()(settings)
 app.command()(doctor)

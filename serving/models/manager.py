@@ -23,7 +23,14 @@ from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
 from serving.models.actual.slots import Slots
-from serving.models.commands.command import Command, LoadModel, Outcome, SetAlias, Ticket
+from serving.models.commands.command import (
+    LONGEST_REASON,
+    Command,
+    LoadModel,
+    Outcome,
+    SetAlias,
+    Ticket,
+)
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
@@ -38,6 +45,7 @@ from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import Ignored, Origin
 from serving.registry.source import Source
 from serving.registry.sources import Sources
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
@@ -151,15 +159,17 @@ class Manager:
         self._uploads.close()
         return self._stopped.is_set()
 
-    def command(self, command: Command, by: str = "") -> Ticket:
+    def command(self, command: Command, by: str = "", reason: str = "") -> Ticket:
         """Have the command carried out; see ``commands.command``. Never waits for a load.
-        ``by``: who gave it, for the history and the log.
+        ``by``: who or what gave it, and ``reason``: why, of at most ``LONGEST_REASON`` characters;
+        both for the history and the log.
 
         Files that come with a load are written in the caller's thread.
         """
         upload: Upload | None = None
         if isinstance(command, SetAlias) and (why := why_no_alias(command.alias)):
             return _ended(command, Outcome(ErrorCode.BAD_REQUEST, why))
+        reason = reason[:LONGEST_REASON]
         if isinstance(command, LoadModel) and command.files:
             try:
                 if command.override is None:
@@ -167,7 +177,7 @@ class Manager:
                 upload = self._uploads.write(command.model, command.files)
             except (UploadError, OSError) as error:
                 return _refused(command, error)
-        ticket = self._tickets.give(command, upload, by)
+        ticket = self._tickets.give(command, upload, by, reason)
         if upload is not None:
             self._uploads.hand_over(upload)
         return ticket
@@ -219,6 +229,11 @@ class Manager:
     def history(self, model: str | None = None) -> tuple[Transition, ...]:
         """The last transitions of a model, or of all together; oldest first, bounded."""
         return self._slots.history.snapshot(model)
+
+    def route_history(self, model: str) -> tuple[RouteChange, ...]:
+        """Who or what changed the model's route lately and why, also in earlier lives; oldest
+        first, bounded."""
+        return self._desired.overrides_of(model).changes
 
     def on_change(self, listener: Callable[[Changes], None]) -> None:
         """Call ``listener`` from the loop with the views that changed, after they are published."""

@@ -20,7 +20,7 @@ from serving.models.commands.command import (
     Outcome,
     SetDefault,
 )
-from serving.models.commands.progress import Facts
+from serving.models.commands.facts import Facts
 from serving.models.commands.tickets import Order
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import ModelTarget
@@ -32,6 +32,7 @@ from serving.models.state import State
 from serving.models.targets import Targets
 from serving.models.views import ModelView
 from serving.registry.sources import Sources
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
@@ -202,10 +203,14 @@ class Reconciler:
             refused = refused or Outcome(ErrorCode.INTERNAL, "nothing to go back to")
             order.ticket.end(self._with_right_name(refused, facts))
             return
-        by = order.ticket.by
-        said = changes.in_words(order.command, command, facts.default)
-        log.info("model_command", model=model, **said, **({"by": by} if by else {}))
-        self.answering.record(model, changes.of_command(order.command, command, facts, by))
+        by, reason = order.ticket.by, order.ticket.reason
+        said = changes.in_words(order.command, command, facts)
+        whose = {key: text for key, text in (("by", by), ("reason", reason)) if text}
+        log.info("model_command", model=model, **said, **whose)
+        changed = changes.of_command(order.command, command, facts, by, reason)
+        self.answering.record(model, changed)
+        if what := changes.of_route(command, facts):
+            self._desired.note_route(model, RouteChange(self._wall(), by, what, reason))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
@@ -239,7 +244,7 @@ class Reconciler:
             previous=current.previous,
             found=self.targets.is_there(model),
             overridden=current.whole is not None
-            or any((current.out, current.versions, current.aliases)),
+            or any((current.out, current.versions, current.aliases, current.split.versions)),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )

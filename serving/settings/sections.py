@@ -340,6 +340,12 @@ class RolloutSettings(Section):
         description="Hold a version back from requests that name none while its signature"
         " breaks callers of the one that answered, until it is accepted.",
     )
+    forced_version: bool = Field(
+        default=False,
+        description="Take the header (metadata key) `x-serving-version`: a tester's request that"
+        " names neither a version nor an alias is answered by the version, or the alias, that it"
+        " says, whatever weights and pins do. Anyone who can ask can send it.",
+    )
 
 
 class StateSettings(Section):

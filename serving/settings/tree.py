@@ -185,6 +185,7 @@ class Settings(Section):
             "connection_share": limits.connection_share,
             "address_share": limits.address_share,
             "request_timeout_s": limits.request_timeout_s,
+            "forced_version": self.rollout.forced_version,
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,
             "permits": self.permits,

@@ -12,6 +12,7 @@ from serving.models.commands.command import (
     LoadModel,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
@@ -19,10 +20,12 @@ from serving.models.desired import choosing, kept, overrides
 from serving.models.desired.candidates import Candidate, ModelTarget, version_policy
 from serving.models.desired.contents import Contents
 from serving.models.desired.overrides import NOTHING, Overrides
+from serving.models.desired.route_history import KeptChanges, noted
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot
 from serving.registry.snapshot import MODEL_LIST, FoundModel, Listed
 from serving.rollout.plan import Aliases
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -84,6 +87,7 @@ class DesiredState:
             }
         )
         self._save_at = float("inf")
+        self._kept_changes = KeptChanges(self._overrides)
 
     # What is wanted.
 
@@ -157,7 +161,9 @@ class DesiredState:
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
-            beside=frozenset() if seen.withdrawn else current.beside & aliases.versions,
+            beside=frozenset()
+            if seen.withdrawn
+            else current.beside & (aliases.versions | current.split.versions),
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
@@ -165,6 +171,7 @@ class DesiredState:
             kept=current.previous if keeps else None,
             answered=current.answered,
             aliases=aliases,
+            split=current.split,
             withdrawn=seen.withdrawn,
             delisted=seen.delisted and current.whole is not False,
         )
@@ -200,12 +207,21 @@ class DesiredState:
                 current = overrides.follow(current)
             case SetAlias(alias=alias, version=version):
                 current = overrides.alias(current, alias, version, self.is_wanted(model))
+            case SetRoute():
+                current = self._divide(command, target)
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
         if self._commanded is not None:
             self._commanded.add(model)
         self._save_at = float("-inf")
+
+    def _divide(self, command: SetRoute, target: ModelTarget) -> Overrides:
+        model = command.model
+        split = target.split.changed(command.weights, command.sticky, command.shadows)
+        for version in sorted(split.versions):
+            self.contents.see_again(model, version)
+        return overrides.divide(self.overrides_of(model), split, self.is_wanted(model))
 
     def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
         """The newest slot's: one that was not let serve is newer than the one that does."""
@@ -245,11 +261,19 @@ class DesiredState:
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         return True
 
+    def note_route(self, model: str, change: RouteChange) -> None:
+        """Keep what was changed about its route."""
+        self._put(model, noted(self.overrides_of(model), change))
+        self._save_at = min(self._save_at, change.at + _SAVE_WITHIN_S)
+
     def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
+        if current.changes is not self.overrides_of(model).changes:
+            for other in self._kept_changes.put(model, len(current.changes)):
+                self._put(other, replace(self.overrides_of(other), changes=()))
         self._documents.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)

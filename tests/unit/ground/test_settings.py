@@ -142,6 +142,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "isolation.restart_max_s": ("3", 3.0),
     "rollout.keep_previous_s": ("0", 0.0),
     "rollout.hold_signature_changes": ("false", False),
+    "rollout.forced_version": ("true", True),
     "shutdown.drain_delay_s": ("0", 0.0),
     "shutdown.drain_timeout_s": ("1", 1.0),
     "providers.prefer": (
@@ -168,6 +169,7 @@ CORE = {
     "connection_share": "limits.connection_share",
     "address_share": "limits.address_share",
     "request_timeout_s": "limits.request_timeout_s",
+    "forced_version": "rollout.forced_version",
     "grpc_compression": "grpc.compression",
     "io_threads": "threads.io",
     "permits": "threads.permits",
