@@ -96,8 +96,8 @@ class ModelSpec:
             raise named._not_found(error.message) from None
 
     def by_number(self, view: ModelView | None) -> ModelSpec:
-        """The same without a label; ``view``: the model's. Raises ServingError BAD_REQUEST where the
-        model has it not, also where there is no such model, as TensorFlow Serving does."""
+        """The same without a label; ``view``: the model's. Raises ServingError BAD_REQUEST where
+        the model has it not, also where there is no such model, as TensorFlow Serving does."""
         if self.label is None:
             return self
         number = view.aliases.get(self.label) if view is not None else None
