@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING
 
 from serving.errors import ErrorCode
 from serving.events import log
+from serving.gates.judge import Judge
+from serving.gates.verdicts import Verdicts
 from serving.kept_threads import KeptThreads
 from serving.model_config import ModelConfig, load_model_config
+from serving.model_config.gates import GatesConfig
 from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
@@ -31,8 +34,10 @@ from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
+from serving.models.gating import Gating, Listener
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
+from serving.models.verdicts import Bench
 from serving.models.views import Changes, ModelView, VersionView
 from serving.registry.aliases import why_no_alias
 from serving.registry.configs import Configs
@@ -57,7 +62,8 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
-    ``listed``: the models of a model config list, beside those of ``roots``.
+    ``listed``: the models of a model config list, beside those of ``roots``. ``bench``: what
+    judges versions that have gates; ``gates``: those of the file of gates, by model.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -71,6 +77,8 @@ class Manager:
         *,
         state: StateDir | None = None,
         listed: Source | None = None,
+        bench: Bench | None = None,
+        gates: Mapping[str, GatesConfig] | None = None,
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -105,6 +113,17 @@ class Manager:
                 objection=answering.objection,
             )
         )
+        gating = self._gating = self._reconciler.gating = Gating(
+            settings,
+            bench or Bench(settings, Judge(settings), Verdicts(state or StateDir(None))),
+            gates or {},
+            spawn,
+            self._post,
+            self._reconciler.touch,
+            mono,
+            wall,
+        )
+        gating.slots = self._slots
         self._stopping = False
         self._failures = 0
 
@@ -227,6 +246,11 @@ class Manager:
     def on_event(self, listener: Callable[[Transition], None]) -> None:
         """Call ``listener`` from the loop with every transition of a version."""
         self._slots.history.listen(listener)
+
+    def on_verdict(self, listener: Listener) -> None:
+        """Call ``listener`` from the loop with the slot and each verdict on it that is new: its
+        origin says where the version comes from."""
+        self._gating.listen(listener)
 
     @property
     def sight(self) -> Sight:

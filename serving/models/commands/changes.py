@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from serving.models.commands.command import (
     AcceptVersion,
+    BlessVersion,
     Command,
     FollowList,
     LoadModel,
@@ -36,6 +37,8 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return None, Change.LOAD, f"{asked}, as the model config list says"
         case AcceptVersion(version=version):
             return version, Change.ACCEPTED, f"{asked}: its signature is the one to compare with"
+        case BlessVersion():
+            return None  # its verdict says so
         case SetDefault(version=int(version)) if isinstance(given, Rollback):
             return version, Change.ROLLBACK, f"{asked}, which pins it"
         case SetDefault(version=int(version)):

@@ -9,6 +9,7 @@ from serving.errors import ErrorCode, Retry
 from serving.models import advice
 from serving.models.commands.command import (
     AcceptVersion,
+    BlessVersion,
     Command,
     FollowList,
     LoadModel,
@@ -52,7 +53,13 @@ class Facts:
         return version in self.disk or (candidate is not None and not candidate.gone)
 
     def is_loaded(self, version: int) -> bool:
-        return any(s.version == version and s.state is State.READY for s in self.slots)
+        return any(s.version == version and s.takes_traffic for s in self.slots)
+
+    def gated(self, version: int) -> Slot | None:
+        """The version's newest READY slot, where its gates keep it from traffic."""
+        mine = [s for s in self.slots if s.version == version and s.state is State.READY]
+        newest = max(mine, key=lambda slot: slot.id, default=None)
+        return None if newest is None or newest.takes_traffic else newest
 
 
 def resolved(command: Command, facts: Facts) -> Command | None:
@@ -76,8 +83,9 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
                 return _not_found(facts, version)
         case SetDefault(version=version):
             return _refused_default(version, facts)
-        case AcceptVersion(version=version):
-            return _refused_accept(version, facts)
+        case AcceptVersion(version=version) | BlessVersion(version=version):
+            refused = _refused_accept if isinstance(command, AcceptVersion) else _refused_bless
+            return refused(version, facts)
         case SetAlias():
             return _refused_alias(command, facts)
         case FollowList():
@@ -101,7 +109,28 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
     if version is None:
         known = facts.found or facts.slots or facts.overridden
         return None if known else _not_found(facts, None)
+    if (gated := facts.gated(version)) is not None and not gated.is_judged:
+        return _gated(gated, facts)
     return None if facts.is_loaded(version) else _missing(facts, version)
+
+
+def _gated(slot: Slot, facts: Facts) -> Outcome:
+    words = f"version {slot.version} of model '{facts.model}' is {slot.gate_words}"
+    return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
+
+
+def _refused_bless(version: int, facts: Facts) -> Outcome | None:
+    """Nothing but a gate keeps a version from traffic that a blessing lets through."""
+    if facts.gated(version) is not None:
+        return None
+    if not _ever(version, facts):
+        return _not_found(facts, version)
+    what = f"version {version} of model '{facts.model}'"
+    if facts.is_loaded(version):
+        words = f"no gate keeps {what} from traffic: there is nothing to bless"
+    else:
+        words = f"{what} is not loaded; to load it: {advice.load(facts.model, version)}"
+    return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
 
 
 def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
@@ -145,6 +174,8 @@ def _why_not_available(version: int, facts: Facts) -> str:
     mine = [slot for slot in facts.slots if slot.version == version and not slot.leaving]
     if mine:
         newest = max(mine, key=lambda slot: slot.id)
+        if newest.gate_words:
+            return f"it {'is ' if not newest.is_judged else ''}{newest.gate_words}"
         return f"it is {newest.state.lower()}{f': {newest.reason}' if newest.reason else ''}"
     if not facts.has(version):
         return "in no model directory"
@@ -223,6 +254,8 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_candidates(
                 [candidate for candidate in now if candidate.version == version], facts
             )
+        case BlessVersion():
+            return Outcome(version=facts.default)
         case SetAlias():
             return _of_alias(command, facts)
         case FollowList(model=model):
@@ -320,6 +353,8 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     slot = choosing.find(facts.slots, candidate)
     if slot is not None and slot.state is State.FAILED:
         return _load_ended(facts, [(version, slot.reason, slot.retry)])
+    if (gated := facts.gated(version)) is not None and not gated.is_judged:
+        return _gated(gated, facts)
     if slot is None and not candidate.whole and not candidate.settling:
         return _load_ended(facts, [(version, candidate.note, Retry.NEVER)])
     return None
