@@ -36,6 +36,7 @@ class Change(StrEnum):
     ACCEPTED = "ACCEPTED"
     ALIAS = "ALIAS"
     ALIAS_REMOVED = "ALIAS REMOVED"
+    ROUTE = "ROUTE"
     BLESSED = "BLESSED"
     NOT_BLESSED = "NOT BLESSED"
 

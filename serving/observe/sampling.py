@@ -6,7 +6,6 @@ from typing import Protocol
 
 from serving.settings import Settings
 
-
 _LEAST_BUFFER = 1024 * 1024
 
 
