@@ -91,8 +91,8 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy and what the request log keeps
-    change in place, and the file's own form has no effect."""
+    """Of what a loaded version depends on: the version policy, its gates and what the request log
+    keeps change in place, and the file's own form has no effect."""
     return _of_default() if config == _DEFAULT else _digest(config)
 
 
@@ -114,5 +114,6 @@ def _digest(config: ModelConfig) -> str:
         triton=b"",
         ignored=(),
     )
-    text = repr([(f.name, getattr(plain, f.name)) for f in dataclasses.fields(plain)])
+    named = (f.name for f in dataclasses.fields(plain) if f.name != "gates")
+    text = repr([(name, getattr(plain, name)) for name in named])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -19,12 +19,13 @@ _NONE_FIXED: frozenset[str] = frozenset()
 class Standing:
     """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
     on their way to being ready, and have not failed yet; ``ready``: they can answer;
-    ``answering``: it does now."""
+    ``answering``: it does now; ``barred``: they could, but for their gates."""
 
     there: frozenset[int] = _NONE
     coming: frozenset[int] = _NONE
     ready: frozenset[int] = _NONE
     answering: int | None = None
+    barred: frozenset[int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,9 @@ def _kept(
 ) -> frozenset[int]:
     """Who answered goes on until another may: while one that is wanted is held back, and until the
     pinned one can answer, for else the newest would, which the pin held back."""
-    waits = bool(wanted & held) or (pinned is not None and pinned not in standing.ready)
+    waits = bool(wanted & (held | standing.barred)) or (
+        pinned is not None and pinned not in standing.ready
+    )
     return _NONE if answered is None or not waits else frozenset({answered})
 
 
