@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +22,15 @@ from serving.control.api import ControlApi
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
 from serving.execution.runtime import start_global_pool
+from serving.gates.judge import Judge
+from serving.gates.replay import Replay
+from serving.gates.verdicts import Verdicts
 from serving.loading.loader import Loader
 from serving.loading.trial.trial import MODULE as TRIAL
+from serving.model_config.gates_form import read_gates_file
 from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
+from serving.models.verdicts import Bench
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
@@ -34,9 +39,11 @@ from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
+from serving.observe.replayed import ReplayTaker
+from serving.observe.replayed import add_metrics as add_replay
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
-from serving.observe.samples import Samples
+from serving.observe.samples import Samples, Subscriber
 from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
@@ -56,7 +63,10 @@ from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
+from serving.registry.mlflow import opening as mlflow
 from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
+from serving.registry.remote_sources import RemoteSources
+from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
@@ -103,7 +113,7 @@ class Gateway:
         standard_streams.open_missing()
         self._lists = _model_list(settings)
         # What the state directory is kept for: the registry.
-        places = [*roots, *filter(None, [settings.tensorflow_serving.config_file])]
+        places = [*roots, *_places(settings)]
         self._state = open_state(settings, places)
         settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
@@ -122,8 +132,13 @@ class Gateway:
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server, listener = _bound(settings)
         sampling.configure(self.server, settings)
+        self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
+        # What gates ask by model, where a file says so; and requests for new versions to run.
+        file = settings.gates.file
+        self._gates = read_gates_file(file) if file is not None else {}
+        self._replay = Replay(settings.gates.replay_requests, settings.gates.replay_bytes)
         self.manager = Manager(
             settings,
             roots,
@@ -131,7 +146,13 @@ class Gateway:
             self._loader,
             state=state.own,
             listed=self._lists,
+            bench=Bench(
+                settings, Judge(settings), Verdicts(state.own), self._replay, self._loader.lend
+            ),
+            gates=self._gates,
+            elsewhere=self._remote.sources,
         )
+        self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -155,6 +176,10 @@ class Gateway:
         self._traces = self._tracing(trace_target)
         self._parts = self._in_order()
 
+    def _origins(self) -> Iterator[Origin]:
+        """Of all versions that are loaded, or about to be."""
+        return (one.origin for view in self.models() for one in view.versions)
+
     def _in_order(self) -> Parts:
         """As they start. What takes from the server is there before it, and stops once nothing
         more can come; the operator's port is the first to answer and the last to go."""
@@ -169,6 +194,7 @@ class Gateway:
             Part.of("calls", self._calls),
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
+            Part.of("remote sources", self._remote),
             Part.of("models", self.manager),
             Part.of("registry watch", self._watcher),
             Part.of("tracking", self.tracker),
@@ -187,12 +213,20 @@ class Gateway:
         return ports
 
     def _sampling(self, form: Form | None) -> Samples | None:
-        if form is None:
+        takers: list[Subscriber] = []
+        if form is not None:
+            request_log = RequestLog(self.server.counters, self.settings.request_log, form)
+            add_metrics(self.exposition, request_log)
+            takers.append(request_log)
+        replayed = ReplayTaker(self.settings, self._replay, self._gates)
+        if self.settings.gates.replay:
+            takers.append(replayed)
+            add_replay(self.exposition, self._replay)
+        if not takers:
             return None
-        request_log = RequestLog(self.server.counters, self.settings.request_log, form)
-        samples = Samples(self.server, [request_log])
+        samples = Samples(self.server, takers, at_once=form is not None)
+        replayed.on_full = samples.renew
         self.manager.on_change(samples.watch)
-        add_metrics(self.exposition, request_log)
         return samples
 
     def _tracing(self, target: Target | None) -> TraceExport | None:
@@ -222,7 +256,7 @@ class Gateway:
         self._loader.expect()
         self.manager.hurry(touched)
 
-    def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
+    def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
         return StateTakeover(self._state.shared, roots, self.manager.take_state)
@@ -244,6 +278,7 @@ class Gateway:
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced),
+            *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
         )
 
@@ -324,6 +359,12 @@ class Gateway:
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
         self.server.set_ready(ready)
+
+
+def _places(settings: Settings) -> list[Path | str]:
+    """That models come from beside directories."""
+    file, registry = settings.tensorflow_serving.config_file, mlflow.identity(settings)
+    return [*([file] if file else ()), *([registry] if registry else ())]
 
 
 def _model_list(settings: Settings) -> ModelListSource | None:

@@ -19,6 +19,12 @@ from serving import standard_streams
 # And before these, which may open descriptors.
 standard_streams.open_missing()
 
+import gc
+
+# Garbage is not looked for over and over in what they make, but once they are done (``start``).
+if sys.argv[1:2] == ["start"]:
+    gc.disable()
+
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,6 +40,7 @@ from serving.cli.models import app as models
 from serving.cli.output import UserError, clean
 from serving.cli.publish import publish
 from serving.cli.replay import replay
+from serving.cli.rollout import app as rollout
 from serving.cli.settings import settings
 from serving.cli.start import start
 from serving.cli.track import track
@@ -51,6 +58,7 @@ app.command()(publish)
 app.command()(infer)
 app.command()(replay)
 app.add_typer(models, name="models")
+app.add_typer(rollout, name="rollout")
 app.command()(track)
 app.command()(settings)
 app.command()(doctor)

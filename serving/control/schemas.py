@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.models.commands.command import LONGEST_REASON
 from serving.operations import Form
 
 # As the enum ModelState.
 _ModelState = Literal["ready", "loading", "failed", "unloaded"]
 _Pattern = Annotated[str, Field(max_length=255)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+Reason = Annotated[
+    str, Field(max_length=LONGEST_REASON, description="Why, for the history and the log.")
+]
 
 
 class ModelsQuery(Form):
@@ -52,10 +56,18 @@ class DefaultBody(Form):
         description="The version that answers unnamed requests from now on;"
         " `auto`: the newest that is ready."
     )
+    reason: Reason = ""
 
 
 class AcceptBody(Form):
     version: Version = Field(description="The version whose signature is meant as it is.")
+
+
+class BlessBody(Form):
+    version: Version = Field(description="The version that is to take traffic.")
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="Why, whatever its gates say: its verdict shows it."
+    )
 
 
 class AliasBody(Form):
@@ -67,10 +79,13 @@ class AliasBody(Form):
         description="The version that answers to it from now on, which has to answer already;"
         " null: there is no such alias any more."
     )
+    reason: Reason = ""
 
 
-class NoBody(Form):
-    """Nothing, or an empty object."""
+class ReasonBody(Form):
+    """Nothing, or why."""
+
+    reason: Reason = ""
 
 
 class Error(Form):
@@ -125,6 +140,31 @@ class CostInfo(Form):
     best_rows: int | None = Field(description="The batch size at which a row is cheapest.")
 
 
+class CheckInfo(Form):
+    """One thing that a gate asked."""
+
+    gate: Literal["safe_to_serve", "quality"]
+    name: str = Field(description="Such as a metric.")
+    passed: bool
+    words: str = Field(description="What was asked, or what is wrong.")
+    slice: str = Field(description='The examples it is of, as `column=value`; "": all.')
+    value: float | None = Field(description="The version's; null where there is none.")
+    base: float | None = Field(description="The answering version's.")
+
+
+class VerdictInfo(Form):
+    verdict: Literal["BLESSED", "NOT_BLESSED"]
+    at: float = Field(description="Seconds since the epoch.")
+    checks: list[CheckInfo]
+    notes: list[str]
+    base: int | None = Field(description="The version that it was held against; null: none.")
+    requests: int = Field(description="That were run.")
+    examples: int = Field(description="Of the evaluation set.")
+    seconds: float = Field(description="That it took.")
+    by: str = Field(description="Who blessed it by command, as far as the port knows.")
+    reason: str = Field(description='Why; "": the gates said it.')
+
+
 class VersionInfo(Form):
     version: int
     state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
@@ -152,6 +192,11 @@ class VersionInfo(Form):
         description="Its signature breaks callers of the version that answered: unless it is the"
         " default all the same, it answers only requests that name it; see accept."
     )
+    gated: bool = Field(
+        description="It is loaded, and its gates keep it from traffic: `WARMING` until their"
+        " verdict, `FAILED` by one that is `NOT_BLESSED`; see bless."
+    )
+    verdict: VerdictInfo | None = Field(description="Of its gates; null without, and until then.")
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
@@ -162,6 +207,17 @@ class UnloadedInfo(Form):
     version: int
     reason: str = Field(description="What holds it back.")
     absence: _Absence | None = Field(description="The kind of reason, where it is meant so.")
+
+
+class SplitInfo(Form):
+    """How requests that name no version are divided."""
+
+    weights: dict[str, int] = Field(description="Version -> weight, as it was said.")
+    sticky: str = Field(description='What names the key that keeps a client; "": nothing does.')
+    shares: dict[str, float] = Field(
+        description="Version -> its part of these requests now, from 0 to 1: what would be that of"
+        " a version that can't answer is the default's, and a pin has all."
+    )
 
 
 class ModelInfo(Form):
@@ -187,6 +243,9 @@ class ModelInfo(Form):
     aliases: dict[str, int] = Field(
         description="Other names for versions. One whose version is not ready, or is to be another,"
         " is told of in `own_reason`."
+    )
+    split: SplitInfo | None = Field(
+        description="How requests that name no version are divided; null: they are not."
     )
     held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
@@ -215,7 +274,8 @@ class EventInfo(Form):
     state: str = Field(
         description="The version's new state; or what was decided of it: `LOAD`, `UNLOAD`,"
         " `DEFAULT` (it answers unnamed requests from then on), `NO DEFAULT`, `PINNED`,"
-        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`."
+        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`, `ROUTE`, `BLESSED`,"
+        " `NOT BLESSED`."
     )
     reason: str = Field(
         description="Why: which command and from whom, what was found on disk, what failed."

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from serving.gates.verdict import Verdict
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.registry.snapshot import Origin
+from serving.rollout.route import NO_SPLIT, Split
 
 if TYPE_CHECKING:
     from serving import _core
@@ -33,7 +35,9 @@ class VersionView:
 
     ``facts``: what its load found out. ``ready_since``: seconds since the epoch. ``process``: its
     own, where it runs in one. ``held_back``: it would answer unnamed requests, but for its
-    signature; it is the default all the same where nothing else can be.
+    signature; it is the default all the same where nothing else can be. ``gated``: it is loaded,
+    and its gates keep it from traffic: it is WARMING until their verdict, and FAILED by one that
+    does not bless it. ``verdict``: None without gates, and until it is there.
     """
 
     number: int
@@ -46,6 +50,8 @@ class VersionView:
     queue: _core.Queue | None = None
     process: Process | None = None
     held_back: bool = False
+    gated: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,9 @@ class Route:
     ``unavailable``: version -> why it is known but does not answer. ``reason``: why the model
     answers nothing, None where ``default`` is a version. ``unloaded``: versions on disk that are
     not loaded, by the reason. ``aliases``: other names for versions, which need not answer.
+    ``weights``: (version, weight) of those that share the requests that name none; ``sticky``: what
+    names the key by which a client keeps its version; ``shadows``: (version, share) of those that
+    get copies. See ``Split``.
     """
 
     default: int | None = None
@@ -74,6 +83,9 @@ class Route:
     reason: str | None = None
     unloaded: Sequence[tuple[str, Sequence[int]]] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
+    weights: Sequence[tuple[int, int]] = ()
+    sticky: str = ""
+    shadows: Sequence[tuple[int, float]] = ()
 
 
 NOWHERE = Route()
@@ -89,7 +101,8 @@ class ModelView:
     ``answered``: the last one that did, also where nothing does now or another stands in for it;
     ``previous``: the one before that, which a rollback goes to; ``held_out``: the model was
     unloaded by command. ``unloaded``: what else is on disk, ascending. ``absence``: why nothing is
-    to answer, with which ``own_reason`` begins then.
+    to answer, with which ``own_reason`` begins then. ``split``: how requests are to be divided,
+    also while a pin keeps them from it.
     """
 
     name: str
@@ -103,6 +116,7 @@ class ModelView:
     own_reason: str = ""
     answered: int | None = None
     absence: Absence | None = None
+    split: Split = NO_SPLIT
 
     @property
     def default(self) -> int | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from serving.rollout.route import NO_SPLIT, Split
+
 _NONE: frozenset[int] = frozenset()
 _NONE_FIXED: frozenset[str] = frozenset()
 
@@ -17,22 +19,24 @@ _NONE_FIXED: frozenset[str] = frozenset()
 class Standing:
     """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
     on their way to being ready, and have not failed yet; ``ready``: they can answer;
-    ``answering``: it does now."""
+    ``answering``: it does now; ``barred``: they could, but for their gates."""
 
     there: frozenset[int] = _NONE
     coming: frozenset[int] = _NONE
     ready: frozenset[int] = _NONE
     answering: int | None = None
+    barred: frozenset[int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
 class Aliases:
     """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
-    one that answers to it; ``fixed``: those that no command may move."""
+    one that answers to it; ``fixed``: those that no command may move, and ``by`` who says them."""
 
     wanted: Mapping[str, int] = field(default_factory=dict)
     now: Mapping[str, int] = field(default_factory=dict)
     fixed: frozenset[str] = _NONE_FIXED
+    by: str = "the model config list"
 
     @property
     def versions(self) -> frozenset[int]:
@@ -46,7 +50,7 @@ NO_ALIASES = Aliases()
 class Plan:
     """``default`` answers requests that name no version, None while nothing does; ``aliases``: the
     version that answers to each. To be loaded whatever the version policy says: ``keep``, and
-    ``named``, what aliases name."""
+    ``named``, what aliases name, what shares the requests and what gets copies."""
 
     default: int | None = None
     keep: frozenset[int] = _NONE
@@ -61,23 +65,47 @@ def decide(
     pinned: int | None,
     answered: int | None,
     aliases: Aliases = NO_ALIASES,
+    split: Split = NO_SPLIT,
 ) -> Plan:
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
-    answered last."""
+    answered last. ``split``: how requests are divided among versions."""
     keep = _kept(standing, held, wanted, pinned, answered)
     aliases_now = _named(standing, aliases)
-    named = frozenset((*aliases.wanted.values(), *aliases_now.values()))
+    named = split.versions.union(aliases.wanted.values(), aliases_now.values())
     chosen = standing.there & (wanted | keep)
     able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
-    default = _default(able, held, chosen, pinned, answered)
+    base = _base(standing, held, split) if pinned is None else None
+    default = base or _default(able, held, chosen, pinned, answered)
     return Plan(default, keep, aliases_now, named)
+
+
+def weights_in_force(
+    split: Split, held: frozenset[int], pinned: int | None, default: int | None
+) -> tuple[tuple[int, int], ...]:
+    """(version, weight) as requests are divided, by version. None are where a version is pinned.
+    What would be that of a version that is ``held`` is the ``default``'s, in its place: so nobody
+    else is moved."""
+    if pinned is not None or default is None:
+        return ()
+    weights = sorted(split.weights.items())
+    return tuple((default if version in held else version, w) for version, w in weights)
+
+
+def _base(standing: Standing, held: frozenset[int], split: Split) -> int | None:
+    """While requests are divided, the version with most of them answers for those that can't: no
+    newer one takes over meanwhile. Of several the lowest."""
+    able = (standing.ready & standing.there) - held
+    weighed = [(weight, -version) for version, weight in split.weights.items() if version in able]
+    weight, version = max(weighed, default=(0, 0))
+    return -version if weight else None
 
 
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
     """What is there for its alias only takes over from nobody, also where it is ready first; it
     goes on if it answers."""
-    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
+    ready = standing.ready - (beside - {standing.answering})
+    return standing if ready == standing.ready else replace(standing, ready=ready)
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
@@ -99,7 +127,9 @@ def _kept(
 ) -> frozenset[int]:
     """Who answered goes on until another may: while one that is wanted is held back, and until the
     pinned one can answer, for else the newest would, which the pin held back."""
-    waits = bool(wanted & held) or (pinned is not None and pinned not in standing.ready)
+    waits = bool(wanted & (held | standing.barred)) or (
+        pinned is not None and pinned not in standing.ready
+    )
     return _NONE if answered is None or not waits else frozenset({answered})
 
 

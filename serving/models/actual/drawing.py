@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
 from serving.models.actual.routes import route_of
+from serving.models.advice import unpin
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
 from serving.models.reasons import Absence
-from serving.models.state import Slot, State
+from serving.models.state import Passage, Slot, State
 from serving.models.views import ModelView, Process, VersionView
+from serving.rollout.plan import weights_in_force
 
 if TYPE_CHECKING:
     from serving import _core
@@ -85,7 +87,8 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions = [_held_back(view, facts) for view in versions]
     unready = _unready_words(versions, facts)
     absence = None if unready else _absence(facts)
-    aliases = "" if absence in _MEANT else _joined(_alias_words(target, versions))
+    told = [*_alias_words(target, versions), *_split_words(facts, versions)]
+    aliases = "" if absence in _MEANT else _joined(told)
     route_reason, own = _reasons(versions, facts, unready, absence or facts.error)
     reason = _joined([route_reason, aliases])
     rest = unloaded(target, {view.number for view in versions})
@@ -93,7 +96,10 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         name=target.model,
         versions=tuple(versions),
         # Clients are told of no aliases but the one that they asked by.
-        route=route_of(versions, facts.default, route_reason, rest, target.aliases.now),
+        route=route_of(
+            *(versions, facts.default, route_reason, rest, target.aliases.now, target.split),
+            weights_in_force(target.split, target.held, target.pinned, facts.default),
+        ),
         reason=reason,
         pinned=target.pinned,
         previous=facts.previous,
@@ -102,6 +108,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         own_reason=_joined([own, aliases]),
         answered=target.answered,
         absence=absence,
+        split=target.split,
     )
 
 
@@ -161,6 +168,25 @@ def _alias_words(target: ModelTarget, versions: Sequence[VersionView]) -> Iterat
         yield f"{more} more alias{'es' if more > 1 else ''} name other versions that are not ready"
 
 
+def _split_words(facts: ModelFacts, versions: Sequence[VersionView]) -> Iterator[str]:
+    """Why requests are divided otherwise than was said."""
+    target, default = facts.target, facts.default
+    if target.split.weights and target.pinned is not None:
+        yield f"its weights wait: the model is pinned (to let go of the pin: {unpin(target.model)})"
+        return
+    ready = {version.number for version in versions if version.state is State.READY}
+    others = f"version {default} has its share" if default is not None else "nothing answers"
+    for number, weight in target.split.weights.items():
+        if number in ready and number in target.held and number != default:
+            yield f"version {number} is held back and gets nothing of its weight; {others}"
+        elif number not in ready and weight:
+            state = _state_words(target, versions, number)
+            yield f"version {number} has a weight and is not ready ({state}); {others}"
+    for number in target.split.shadows:
+        if number not in ready:
+            yield f"shadow {number} is not ready ({_state_words(target, versions, number)})"
+
+
 def _named(aliases: Sequence[str]) -> str:
     if len(aliases) == 1:
         return f"alias {aliases[0]} names"
@@ -186,7 +212,11 @@ def _by_version(served: Iterable[SlotFacts]) -> dict[int, list[SlotFacts]]:
 
 
 def _foremost(group: Sequence[SlotFacts]) -> SlotFacts:
-    return min(group, key=lambda one: (_RANK[one.slot.state], -one.slot.id))
+    return min(group, key=lambda one: (_RANK[one.slot.state], _is_gated(one.slot), -one.slot.id))
+
+
+def _is_gated(slot: Slot) -> bool:
+    return slot.state is State.READY and not slot.takes_traffic
 
 
 def _coming(target: ModelTarget) -> Iterable[Candidate]:
@@ -207,7 +237,7 @@ def _version_view(served: SlotFacts) -> VersionView:
             facts=VersionFacts(config=served.config),
             stats=served.stats,
         )
-    return VersionView(
+    view = VersionView(
         number=slot.version,
         state=slot.state,
         origin=slot.origin,
@@ -217,18 +247,29 @@ def _version_view(served: SlotFacts) -> VersionView:
         stats=served.stats,
         queue=loaded.queue,
         process=loaded.process,
+        verdict=slot.verdict,
     )
+    return _gated(view, slot) if _is_gated(slot) else view
+
+
+def _gated(view: VersionView, slot: Slot) -> VersionView:
+    """To all others a version that takes no traffic is not ready."""
+    state = State.FAILED if slot.passage is Passage.SHUT else State.WARMING
+    return replace(view, state=state, reason=slot.gate_words, ready_since=None, gated=True)
 
 
 def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
-    """With the configuration that it was loaded with; the version policy and what the request log
-    keeps change in place."""
+    """With the configuration that it was loaded with; the version policy, what the request log
+    keeps and the gates change in place."""
     if facts.config is None or latest is None:
         return facts
-    policy, sampled = latest.version_policy, latest.request_log
-    if (policy, sampled) == (facts.config.version_policy, facts.config.request_log):
-        return facts
-    return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
+    config = replace(
+        facts.config,
+        version_policy=latest.version_policy,
+        request_log=latest.request_log,
+        gates=latest.gates,
+    )
+    return facts if config == facts.config else replace(facts, config=config)
 
 
 def _coming_view(candidate: Candidate) -> VersionView:
@@ -244,8 +285,14 @@ def _unready_words(versions: Sequence[VersionView], facts: ModelFacts) -> str:
     if not others:
         return ""
     newest = others[-1]
+    if newest.gated:
+        return f"version {newest.number} {_gated_words(newest)}"
     state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
     return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
+
+
+def _gated_words(view: VersionView) -> str:
+    return f"is {view.reason}" if view.state is State.FAILED else view.reason
 
 
 def _absence(facts: ModelFacts) -> Absence | None:

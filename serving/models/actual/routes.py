@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from serving.models.state import State
 from serving.models.views import Route, UnloadedVersion, VersionView
+from serving.rollout.route import NO_SPLIT, Split
 
 _WORDS = {
     State.NEW: "waiting to be loaded",
@@ -15,6 +16,12 @@ _WORDS = {
     State.FAILED: "could not be loaded",
 }
 
+# Figures are for operators.
+_GATED = {
+    State.WARMING: "waiting for the verdict of its gates",
+    State.FAILED: "kept from traffic by its gates",
+}
+
 
 def route_of(
     versions: Sequence[VersionView],
@@ -22,8 +29,11 @@ def route_of(
     reason: str,
     unloaded: Sequence[UnloadedVersion] = (),
     aliases: Mapping[str, int] | None = None,
+    split: Split = NO_SPLIT,
+    weights: Sequence[tuple[int, int]] = (),
 ) -> Route:
-    """``default``: as it was decided; ``reason``: why nothing answers, if nothing does.
+    """``default``: as it was decided; ``reason``: why nothing answers, if nothing does;
+    ``weights``: those of ``split`` that are in force.
 
     A version that is known but not READY is unavailable, not unknown; one that is GONE is in no
     view.
@@ -41,6 +51,9 @@ def route_of(
         reason=None if default is not None else reason or "no version of it is ready",
         unloaded=_by_reason(unloaded),
         aliases=aliases or {},
+        weights=weights,
+        sticky=split.sticky if weights else "",
+        shadows=tuple(split.shadows.items()),
     )
 
 
@@ -53,5 +66,7 @@ def _by_reason(versions: Sequence[UnloadedVersion]) -> Sequence[tuple[str, Seque
 
 
 def _why_not(version: VersionView) -> str:
+    if version.gated:
+        return _GATED[version.state]
     words = _WORDS.get(version.state, "not ready")
     return f"{words}: {version.reason}" if version.reason else words

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.state import PENDING, Slot, State
+from serving.models.state import PENDING, Passage, Slot, State
 from serving.rollout.plan import Plan, Standing, decide
 
 # Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
@@ -20,9 +20,9 @@ ByVersion = dict[int, list[Slot]]
 @dataclass(frozen=True, slots=True)
 class Choice:
     """``plan``: who answers, and what stays loaded for that. ``desired``: the versions that should
-    be loaded, in this order; ``beside``: those of them that are there for their aliases only, and
-    so do nobody else's work; ``coming``: the others that are on their way to READY, and have not
-    failed yet."""
+    be loaded, in this order; ``beside``: those of them that are there for their aliases only, or to
+    share requests, and so do nobody else's work; ``coming``: the others that are on their way to
+    READY, and have not failed yet."""
 
     plan: Plan
     desired: tuple[Candidate, ...]
@@ -46,7 +46,8 @@ def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]
     tried again) and the next lower one is desired beside it. So with one that is held back, but
     of those no more than n stay. A pinned version, and one that was asked for by number, are
     desired whatever the policy says; so is what the plan keeps, and before the others where one
-    of them is held back; and, after the others, what an alias names.
+    of them is held back; and, after the others, what an alias names, shares requests or gets
+    copies.
     """
     return choose(target, by_version(slots)).desired
 
@@ -70,13 +71,17 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     """``slots``: the model's; ``answering``: the version that answers now."""
     candidates, wanted = _wanted(target, slots)
     # No other can be chosen.
-    likely = wanted | target.aliases.versions | {target.answered}
+    likely = wanted | target.aliases.versions | target.split.versions | {target.answered}
     there = {one.version: one for one in candidates if one.version in likely}
     standing = _standing(there, slots, answering)
-    plan = decide(standing, target.held, wanted, target.pinned, target.answered, target.aliases)
+    plan = decide(
+        *(standing, target.held, wanted, target.pinned, target.answered),
+        *(target.aliases, target.split),
+    )
     versions = wanted | plan.keep
     beside = plan.named - versions
-    first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())
+    waits = wanted & (target.held | standing.barred)
+    first = {target.pinned} | (plan.keep if waits else frozenset())
     chosen = [one for one in candidates if one.version in versions | beside]
     chosen.sort(key=lambda one: (one.version not in first, one.version in beside))
     return Choice(plan, tuple(chosen), standing.coming & versions, beside)
@@ -88,7 +93,8 @@ def _standing(
     return Standing(
         there=frozenset(candidates),
         coming=frozenset([v for v, candidate in candidates.items() if _comes(candidate, slots)]),
-        ready=frozenset([v for v, same in slots.items() if any(map(_is_ready, same))]),
+        ready=frozenset([v for v, same in slots.items() if any(map(_takes_traffic, same))]),
+        barred=frozenset([v for v, same in slots.items() if _passage(same) is not Passage.OPEN]),
         answering=answering,
     )
 
@@ -98,11 +104,20 @@ def _comes(candidate: Candidate, slots: ByVersion) -> bool:
     slot = find_in(slots, candidate)
     if slot is None:
         return candidate.whole
-    return slot.state in PENDING and slot.attempts == 0
+    return (slot.state in PENDING and slot.attempts == 0) or slot.is_judged
 
 
-def _is_ready(slot: Slot) -> bool:
-    return slot.state is State.READY
+def _takes_traffic(slot: Slot) -> bool:
+    return slot.takes_traffic
+
+
+def _passage(slots: Sequence[Slot]) -> Passage:
+    """Of a version that is ready, by its slots: one that takes traffic goes before others, then
+    the newest. Of any other it is open."""
+    ready = [slot for slot in slots if slot.state is State.READY]
+    if not ready or any(map(_takes_traffic, ready)):
+        return Passage.OPEN
+    return max(ready, key=lambda slot: slot.id).passage
 
 
 def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate], frozenset[int]]:
@@ -134,7 +149,8 @@ def _by_policy(
         return candidates
     if policy.kind == "specific":
         return [candidate for candidate in candidates if candidate.version in policy.specific]
-    return _latest(candidates, policy.latest, slots, target.held)
+    shut = {v for v, same in slots.items() if _passage(same) is Passage.SHUT}
+    return _latest(candidates, policy.latest, slots, target.held | shut)
 
 
 def find(slots: Sequence[Slot], candidate: Candidate) -> Slot | None:
