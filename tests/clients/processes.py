@@ -72,11 +72,3 @@ def cpu_seconds(pid: int) -> float:
     """CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def session_niceness(pid: int | str = "self") -> int | None:
-    """How nice a process's session is among sessions; ``None`` where the kernel groups none."""
-    try:
-        return int(Path(f"/proc/{pid}/autogroup").read_text().rsplit(maxsplit=1)[1])
-    except (OSError, IndexError, ValueError):
-        return None

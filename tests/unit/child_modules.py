@@ -15,7 +15,6 @@ import numpy as np
 
 from serving.execution.isolation.child.serve import serve
 from serving.execution.runtime import ort
-from tests.clients.processes import session_niceness
 
 
 def handle(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
@@ -30,7 +29,6 @@ def do_facts(message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     return {
         "session": os.getsid(0),
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
-        "session_nice": session_niceness(),
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
         "oom": int(Path("/proc/self/oom_score_adj").read_text()),
         "telemetry": os.environ.get("ORT_DISABLE_TELEMETRY"),

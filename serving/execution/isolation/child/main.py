@@ -33,7 +33,7 @@ from serving.execution.faults import (
 )
 from serving.execution.files import ModelFiles, open_files
 from serving.execution.isolation import framing, refusals, snapshot, tensor_wire
-from serving.execution.isolation.child.serve import give_way, give_way_as_session, serve
+from serving.execution.isolation.child.serve import give_way, serve
 from serving.execution.isolation.child_memory import RunMemory, arena_sweeper
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
@@ -46,8 +46,6 @@ from serving.settings import Settings
 # From one word to end to the next, for runs that go on: onnxruntime forgets one that comes just
 # between two runs.
 _LOOK_S = 0.05
-# Of the session of a child whose runs take long: what their threads have.
-_NICENESS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +126,7 @@ class Host:
                 message, fds = framing.receive(channel, alone=True)
                 began = time.monotonic()
                 framing.send(channel, line.answer(message, fds))
-                if note_run(time.monotonic() - began):
-                    give_way_as_session(_NICENESS)
+                note_run(time.monotonic() - began)
 
 
 class _Hangups:

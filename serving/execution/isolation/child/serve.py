@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +24,6 @@ Handler = Callable[[Message, list[int]], Message]
 _OOM_SCORE = 500
 _PROC = Path("/proc/self")
 _PR_SET_PDEATHSIG = 1
-_MOST_NICENESS = 19
-# A change of a session's niceness that came too soon after somebody's is tried again.
-_CHANGES = 3
-_CHANGE_S = 0.11
 # What is meant for the server, and may be sent to all that belongs to it.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -96,32 +91,7 @@ def give_way(niceness: int) -> None:
     for thread in [int(task.name) for task in tasks] or [0]:
         with contextlib.suppress(OSError):  # it has ended
             now = os.getpriority(os.PRIO_PROCESS, thread)
-            os.setpriority(os.PRIO_PROCESS, thread, min(_MOST_NICENESS, now + niceness))
-    give_way_as_session(niceness)
-
-
-def give_way_as_session(niceness: int) -> None:
-    """Have the session that this process leads count that much less than its server's.
-
-    Linux shares CPUs among sessions first (autogroup), where nothing else groups processes: there
-    niceness counts within a session only. Nothing where that is off, or more is asked for than is
-    allowed.
-    """
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        servers = Path(f"/proc/{os.getppid()}/autogroup").read_text()  # file: the kernel's
-        now = int(servers.rsplit(maxsplit=1)[1])
-        _set_session_niceness(min(_MOST_NICENESS, now + niceness))
-
-
-def _set_session_niceness(niceness: int) -> None:
-    """Raises OSError. The kernel takes one such change in a tenth of a second, from all."""
-    for _ in range(_CHANGES):
-        try:
-            (_PROC / "autogroup").write_text(str(niceness))  # file: the kernel's
-        except BlockingIOError:
-            time.sleep(_CHANGE_S)
-        else:
-            return
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, now + niceness))
 
 
 def memory_of(kind: str) -> int:
@@ -149,8 +119,6 @@ def _settle_in(start: Message) -> None:
     # Before any thread is made: on Linux niceness is a thread's own.
     with contextlib.suppress(OSError):  # only root may lower what was inherited
         os.setpriority(os.PRIO_PROCESS, 0, int(start["niceness"]))
-    if start["gives_way"]:
-        give_way_as_session(int(start["gives_way"]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):
         score = _PROC / "oom_score_adj"

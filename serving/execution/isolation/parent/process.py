@@ -64,7 +64,6 @@ class Child:
         # Niceness is a thread's own: the main thread's is what we were started with.
         start = {
             "niceness": min(19, os.getpriority(os.PRIO_PROCESS, os.getpid()) + niceness),
-            "gives_way": niceness,
             "memory_bytes": memory_bytes,
         }
         # One that died this early shows itself in the first question.

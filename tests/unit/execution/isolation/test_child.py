@@ -16,7 +16,7 @@ import pytest
 from serving.execution.isolation.framing import MAX_BYTES, FramingError
 from serving.execution.isolation.parent import starting
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
-from tests.clients.processes import arguments_of, gone, open_fds, session_niceness
+from tests.clients.processes import arguments_of, gone, open_fds
 from tests.unit.child_programs import MODULE, program
 
 
@@ -84,18 +84,6 @@ def test_is_as_nice_as_it_is_told() -> None:
     child = Child(MODULE, name="test", niceness=7)
     assert child.ask({"do": "facts"})["nice"] == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
     child.close()
-
-
-@pytest.mark.skipif(session_niceness() is None, reason="this kernel doesn't group by session")
-def test_its_session_is_as_nice_as_it_is_told() -> None:
-    """Otherwise Linux would give it as much as all of the server."""
-    ours = session_niceness() or 0
-    for niceness in (0, 7):
-        child = Child(MODULE, name="test", niceness=niceness)
-        # One that counts as much as we do keeps what sessions begin with.
-        expected = min(19, ours + niceness) if niceness else 0
-        assert child.ask({"do": "facts"})["session_nice"] == expected
-        child.close()
 
 
 def test_gets_no_more_memory_than_it_may_have() -> None:
