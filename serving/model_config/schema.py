@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from serving.model_config.route import NO_ROUTE, RouteConfig
+
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 GraphLevel = Literal["all", "layout", "extended", "basic", "disabled"]
@@ -187,6 +189,7 @@ class ModelConfig:
     memory_bytes: int | None = None
     request_log: RequestLogConfig = RequestLogConfig()
     signatures: tuple[SignatureConfig, ...] = ()
+    route: RouteConfig = NO_ROUTE
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from serving.errors import ConfigError
 from serving.model_config import rules
+from serving.model_config.route import RouteConfig, why_no_weights
 from serving.model_config.schema import (
     LabelFile,
     LevelPolicy,
@@ -27,6 +28,7 @@ from serving.model_config.yaml_keys import (
     ModelYaml,
     OutputYaml,
     ProvidersYaml,
+    RouteYaml,
     Scalar,
     SessionYaml,
     TensorYaml,
@@ -88,6 +90,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         memory_bytes=keys.memory_bytes,
         request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
         signatures=to_signatures(keys.signatures),
+        route=_route(keys.route),
     )
     rules.check(config)
     return config
@@ -132,6 +135,29 @@ def _version_policy(keys: VersionPolicyYaml) -> VersionPolicy:
     if keys.specific is not None:
         return VersionPolicy(kind="specific", specific=tuple(sorted(set(keys.specific))))
     return VersionPolicy(kind="latest", latest=1 if keys.latest is None else keys.latest)
+
+
+def _route(keys: RouteYaml) -> RouteConfig:
+    weights = None
+    if keys.weights is not None:
+        weights = {int(version): weight for version, weight in sorted(keys.weights.items())}
+    if keys.sticky and not weights:
+        raise ConfigError("route.sticky: there are no weights, so nobody needs a key")
+    if why := why_no_weights(weights or {}, keys.sticky):
+        raise ConfigError(f"route: {why}")
+    for alias in keys.aliases:
+        _check_alias(alias)
+    return RouteConfig(weights, keys.sticky.lower(), dict(sorted(keys.aliases.items())), keys.pin)
+
+
+def _check_alias(alias: str) -> None:
+    # Clients ask by it, so the core says. Here: forms can be read without it.
+    from serving import _core
+
+    try:
+        _core.check_alias(alias)
+    except ValueError as error:
+        raise ConfigError(f"route.aliases: {error}") from None
 
 
 def _tensor(keys: TensorYaml) -> TensorConfig:

@@ -11,6 +11,7 @@ from pathlib import Path
 from serving.errors import ConfigError
 from serving.events import log
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
+from serving.model_config.route import NO_ROUTE
 from serving.registry.snapshot import FoundModel, KnownConfig, Listed, Snapshot
 
 
@@ -61,7 +62,8 @@ class Configs:
         except Exception:  # noqa: BLE001 - a reader's bug is one model's trouble
             log.exception("model_config_unreadable", model=found.name)
             return _wrong(stamp, "its configuration could not be read")
-        return KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+        read = KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+        return replace(read, route=config.route)
 
 
 def _amended(read: KnownConfig | None, listed: Listed | None) -> KnownConfig | None:
@@ -90,13 +92,14 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy and what the request log keeps
-    change in place, and the file's own form has no effect."""
+    """Of what a loaded version depends on: the version policy, the route and what the request log
+    keeps change in place, and the file's own form has no effect."""
     plain = replace(
         config,
         source="none",
         version_policy=VersionPolicy(),
         request_log=RequestLogConfig(),
+        route=NO_ROUTE,
         triton=b"",
         ignored=(),
     )

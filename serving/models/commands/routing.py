@@ -52,6 +52,9 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     why = why_no_split(split)
     if command.sticky and not split.weights:
         why = "there are no weights: with one version for all nobody needs a key to keep it"
+    if "weights" in facts.target.fixed and (command.weights, command.sticky) != (None, None):
+        words = f"model.yaml says the weights of model '{facts.model}'"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if why:
         return Outcome(ErrorCode.BAD_REQUEST, why, facts.default)
     if not (facts.found or facts.slots or facts.overridden):

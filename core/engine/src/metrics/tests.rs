@@ -20,6 +20,7 @@ fn busy(model: &str, version: u64) -> Arc<Stats> {
         stats.answered(Protocol::Http, Err(word), took);
     }
     stats.answered(Protocol::Grpc, Err(ErrorCode::Cancelled), took);
+    stats.routed(Why::Weight);
     stats.waited(Duration::from_micros(30));
     stats.ran(&Run {
         requests: 2,
@@ -37,6 +38,7 @@ fn outcomes_and_histograms_appear_under_their_labels() {
     for line in [
         "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"grpc\",code=\"OK\"} 1",
         "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"http\",code=\"400\"} 2",
+        "serving_route_total{model=\"m\\\"x\",version=\"3\",route=\"weight\"} 1",
         "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"4\"} 0",
         "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"8\"} 1",
         "serving_batch_size_sum{model=\"m\\\"x\",version=\"3\"} 5",
