@@ -145,19 +145,7 @@ def _route(keys: RouteYaml) -> RouteConfig:
         raise ConfigError("route.sticky: there are no weights, so nobody needs a key")
     if why := why_no_weights(weights or {}, keys.sticky):
         raise ConfigError(f"route: {why}")
-    for alias in keys.aliases:
-        _check_alias(alias)
     return RouteConfig(weights, keys.sticky.lower(), dict(sorted(keys.aliases.items())), keys.pin)
-
-
-def _check_alias(alias: str) -> None:
-    # Clients ask by it, so the core says. Here: forms can be read without it.
-    from serving import _core
-
-    try:
-        _core.check_alias(alias)
-    except ValueError as error:
-        raise ConfigError(f"route.aliases: {error}") from None
 
 
 def _tensor(keys: TensorYaml) -> TensorConfig:

@@ -14,6 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
+from serving.wire import tfs_messages
 from tests.clients import forked, oip, tfs
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import refusal, stub
@@ -54,7 +55,7 @@ class Doors:
             "POST", path, json.dumps(body), {"Content-Type": "application/json", **named}
         )
         answer = self.connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        return answer.status, dict(answer.headers.items()), answer.read()
 
     def by_http(self, path: str = "/v2/models/m/infer", body: object = BODY, **headers: str) -> Any:
         """(version, why) as the answer's head tells them."""
@@ -200,7 +201,7 @@ def _predicted(doors: Doors, user: str) -> int:
     call = doors.channel.unary_unary(f"{tfs.PREDICTION}Predict")
     request = tfs.predict_request("m", {"X": X}).SerializeToString()
     answer = call(request, 20, [("x-user", user)])
-    return int(tfs.tfs_messages.PredictResponse.FromString(answer).model_spec.version.value)
+    return int(tfs_messages.PredictResponse.FromString(answer).model_spec.version.value)
 
 
 def test_a_swap_changes_no_draw_and_loses_no_request(doors: Doors, repository: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.errors import ErrorCode
+from serving.model_config.route import MOST_ALIASES
 from serving.models import advice
 from serving.models.commands.command import Outcome, SetAlias, SetRoute
 from serving.models.commands.facts import Facts, missing, not_found
-from serving.models.desired.overrides import MOST_ALIASES
 from serving.rollout.route import why_no_split
 
 # Aliases that an error names.

@@ -236,7 +236,6 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("route: {weights: {3: 0.5}}", "route.weights.3"),
         ("route: {sticky: x-user}", "there are no weights"),
         ("route: {weights: {3: 1}, sticky: 'a b'}", "visible ASCII characters"),
-        ("route: {aliases: {'7': 3}}", "'7' is no name for a version: it is a number"),
         ("route: {pin: 0}", "greater than or equal"),
         ("weights: {3: 1}", "unknown key 'weights': it is route.weights"),
         ("labels: {a: 1}", "unknown key 'labels': it is route.aliases"),

@@ -259,6 +259,12 @@ def test_a_models_configuration_says_its_route_and_no_command_changes_that(world
     ]
 
 
+def test_a_name_that_no_alias_can_have_is_a_wrong_configuration(world: World) -> None:
+    say(world, "route: {aliases: {'7': 3}}\n")
+    words = "its configuration is wrong: model.yaml: route.aliases: '7' is no name for a version"
+    assert words in world.view().reason
+
+
 def test_a_restart_tells_nothing_that_a_configuration_said_before(tmp_path: Path) -> None:
     world = four(at(tmp_path))
     say(world, ROUTE)

@@ -155,7 +155,7 @@ fn recorded() -> Vec<Arc<Stats>> {
     vec![unresolved, busy("m", 1), Stats::new("m", 2), all]
 }
 
-/// The text was written by what wrote scrapes before there were figures; only the 417, the 421, the
+/// The text was written by what wrote scrapes before there were figures; only routes, the 417, the 421, the
 /// 429, the failed precondition and what shifted with them are younger, and what nobody asked is left out.
 #[test]
 fn a_recorded_state_is_told_to_the_byte_as_ever() {
