@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from serving.model_config.gates import NO_GATES, GatesConfig
 from serving.model_config.route import NO_ROUTE, RouteConfig
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -189,6 +190,7 @@ class ModelConfig:
     memory_bytes: int | None = None
     request_log: RequestLogConfig = RequestLogConfig()
     signatures: tuple[SignatureConfig, ...] = ()
+    gates: GatesConfig = NO_GATES
     route: RouteConfig = NO_ROUTE
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""

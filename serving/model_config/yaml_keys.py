@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from serving.model_config.gates_keys import GatesYaml
 from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
 from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
@@ -43,7 +44,6 @@ NOT_YET = frozenset(
         "cache",
         "canary",
         "ensemble",
-        "gates",
         "ragged",
         "rate_limit",
         "response_cache",
@@ -196,4 +196,5 @@ class ModelYaml(Section):
     memory_bytes: Size | None = None
     request_log: RequestLogYaml = RequestLogYaml()
     signatures: dict[str, SignatureYaml] = {}
+    gates: GatesYaml = GatesYaml()
     route: RouteYaml = RouteYaml()

@@ -19,12 +19,13 @@ _NONE_FIXED: frozenset[str] = frozenset()
 class Standing:
     """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
     on their way to being ready, and have not failed yet; ``ready``: they can answer;
-    ``answering``: it does now."""
+    ``answering``: it does now; ``barred``: they could, but for their gates."""
 
     there: frozenset[int] = _NONE
     coming: frozenset[int] = _NONE
     ready: frozenset[int] = _NONE
     answering: int | None = None
+    barred: frozenset[int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def _by_weight(split: Split, held: frozenset[int]) -> list[int]:
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
     """What is there for its alias only takes over from nobody, also where it is ready first; it
     goes on if it answers."""
-    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
+    ready = standing.ready - (beside - {standing.answering})
+    return standing if ready == standing.ready else replace(standing, ready=ready)
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
@@ -137,7 +139,9 @@ def _kept(
     """Who answered goes on until another may: while one that is wanted is held back, and until the
     pinned one can answer, or the one with most of the requests, for else the newest would."""
     first = [pinned] if pinned is not None else _by_weight(split, held)[:1]
-    waits = bool(wanted & held) or any(version not in standing.ready for version in first)
+    waits = bool(wanted & (held | standing.barred)) or any(
+        version not in standing.ready for version in first
+    )
     return _NONE if answered is None or not waits else frozenset({answered})
 
 
