@@ -262,6 +262,11 @@ class ScoringSettings(Section):
         description="Take values in scoring requests that the model's datatypes change: fractions"
         " are cut off, large integers rounded.",
     )
+    schema_details: bool = Field(
+        default=True,
+        description="Tell scoring requests that do not fit the model's signature what it is; false:"
+        " that they do not fit, and no more (MLflow's `MLFLOW_DISABLE_SCHEMA_DETAILS`).",
+    )
 
 
 class LoadingSettings(Section):

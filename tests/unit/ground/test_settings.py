@@ -87,6 +87,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "mlflow.default_model": ("m", "m"),
     "mlflow.strict": ("true", True),
     "mlflow.lossy_casts": ("true", True),
+    "mlflow.schema_details": ("false", False),
     "http.pages": ("false", False),
     "http.allowed_hosts": ("a.example, *.b.example", ("a.example", "*.b.example")),
     "http.cors_origins": ("https://a.example, *", ("https://a.example", "*")),
