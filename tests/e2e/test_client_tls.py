@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from serving_client import Client, ConnectionLostError, Tls, UnreachableError, WrongServerError
+from serving_client.transports.http_blocking import HttpBlocking
 from tests.clients import sdk
 from tests.clients.gateway import Gateway
 from tests.clients.tls_end import Authority, End, tls_end
@@ -123,8 +124,10 @@ def test_who_closes_a_client_ends_its_calls_with_tls_too(
     with tls_end(gateway.http_port, authority, "localhost") as end, ThreadPoolExecutor(1) as pool:
         client = Client(f"https://localhost:{end.port}", tls=Tls(ca=authority.file))
         client.infer("tiny", x=X)
+        assert isinstance(client._transport, HttpBlocking)
         (pooled,) = client._transport._pools
         one = pooled._get_conn()
+        assert one.sock is not None
         waiting = pool.submit(one.sock.recv, 1)
         client.close()
         assert waiting.result(timeout=10) == b""

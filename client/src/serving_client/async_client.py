@@ -171,7 +171,8 @@ class AsyncClient:
                         await self._pause(step.seconds)
                         came = None
                     elif isinstance(step, Join):
-                        came = await self._join(step)
+                        await self._join(step)
+                        came = None
                     else:
                         came = await self._transport.send(step)
                 except ServingError as error:

@@ -189,7 +189,8 @@ class Client:
                             raise RuntimeError
                         came = None
                     elif isinstance(step, Join):
-                        came = self._join(step)
+                        self._join(step)
+                        came = None
                     else:
                         came = self._transport.send(step)
                 except ServingError as error:

@@ -145,7 +145,7 @@ def _request(signature: Signature, declared: Declared) -> Json:
     else:
         named = {t.name: _nested(t.datatype, t.client_shape) for t in signature.inputs}
         forms = {"inputs": {"anyOf": [{"type": "object", "properties": named}, {}]}}
-    others = {name: {} for name in _FORMS if name not in forms}
+    others: Json = {name: {} for name in _FORMS if name not in forms}
     return {"type": "object", "properties": {**forms, **others, "params": {}}}
 
 
@@ -208,9 +208,9 @@ def _rows(
         if any(column.ndim != 1 or len(column) != len(columns[0]) for column in columns):
             return None
     cells = [_cells(field, column) for field, column in zip(fields, columns, strict=True)]
-    if any(one is None for one in cells):
+    if any(not one for one in cells):
         return None
-    names = [field.name for field in fields]
+    names = [field.name or "" for field in fields]
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
 
@@ -224,10 +224,12 @@ def _cells(field: Field, column: np.ndarray[Any, Any]) -> list[Any] | None:
             values = column.astype(np.int64)
             if not np.array_equal(values, column):
                 return None
+        if field.values == "boolean" and not np.isin(values, (0, 1)).all():
+            return None
         return [value.item() if values is not column else float(str(value)) for value in values]
     fits = {"b": {"boolean"}, "i": {"integer", "long"}, "u": {"integer", "long"}, "O": {"string"}}
     if field.values in fits.get(kind, set()) or (
         kind in "biu" and field.values in ("float", "double")
     ):
-        return values.tolist()
+        return list(values.tolist())
     return None

@@ -72,14 +72,16 @@ def paths(model: str | None) -> Json:
         ):
             item = common.telling(f"{prefix}_{name}", summary, answer, _TAG, 400, 404, 503)
             found[path + end] = {**item, "parameters": parameters}
-        for verb, request, answer in (
+        for verb, asked, answered in (
             ("predict", "PredictRequest", "PredictResponse"),
             ("classify", "ExamplesRequest", "ResultsResponse"),
             ("regress", "ExamplesRequest", "ResultsResponse"),
         ):
-            asked = {"schema": common.reference(request)}
+            request: Json = {"schema": common.reference(asked)}
             item = common.asking(
-                f"{prefix}_{verb}", f"{verb.capitalize()}", _TAG, asked, common.reference(answer)
+                *(f"{prefix}_{verb}", verb.capitalize(), _TAG),
+                request,
+                common.reference(answered),
             )
             found[f"{path}:{verb}"] = {**item, "parameters": parameters}
     return found
