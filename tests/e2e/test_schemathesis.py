@@ -26,10 +26,11 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-# TensorFlow Serving has its own status for a wrong method below /v1: 400.
+# Paths, checks, and how many requests are next to nothing. TensorFlow Serving has its own statuses
+# below /v1: 400 for a wrong method, and 501 for what has no form in JSON there.
 PARTS = {
-    "v1": ("^/v1/", CHECKS),
-    "all else": ("^/(?!v1/)", (*CHECKS, "unsupported_method")),
+    "v1": ("^/v1/", CHECKS, 500),
+    "all else": ("^/(?!v1/)", (*CHECKS, "unsupported_method"), 1000),
 }
 
 
@@ -37,7 +38,7 @@ PARTS = {
 def test_nothing_fails_and_all_answers_are_as_described(
     start_gateway, tmp_path: Path, part: str
 ) -> None:
-    paths, checks = PARTS[part]
+    paths, checks, fewest = PARTS[part]
     repository = tmp_path / "repository"
     repository.mkdir()
     for name, made in {
@@ -48,7 +49,8 @@ def test_nothing_fails_and_all_answers_are_as_described(
         "optional": small_models.optional_input(),
         "no inputs": small_models.constant(),
     }.items():
-        small_models.write(repository, name, made)
+        if (part, name) != ("v1", "half"):
+            small_models.write(repository, name, made)
     gateway = start_gateway(repository)
     command = [
         *(str(schemathesis_environment.command()), "run"),
@@ -70,5 +72,5 @@ def test_nothing_fails_and_all_answers_are_as_described(
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-4000:]
     found = re.search(r"(\d+) generated", done.stdout)
     assert found is not None, done.stdout[-4000:]
-    assert int(found.group(1)) > 1000, "it has tried next to nothing"
+    assert int(found.group(1)) > fewest, "it has tried next to nothing"
     gateway.assert_clean_log()
