@@ -73,14 +73,8 @@ async fn what_stands_for_much_is_decoded_away_from_the_io_thread() {
         assert_eq!(request.inputs[0].shape.as_slice(), [rows as i64, 200]);
         // What was begun here and given up counts no more.
         let mut once = shared.budget.reserve();
-<<<<<<< HEAD
-        let signature = shared.routes.resolve(asked.reference, None).unwrap().queue;
-        decode_table(&crate::stop::NEVER, &body, Table::Csv, signature.signature(), &mut once).unwrap();
-=======
         let signature = shared.routes.resolve(asked.reference).unwrap().queue;
-        crate::codec::mlflow::decode_csv(&crate::stop::NEVER, &body, signature.signature(), &mut once)
-            .unwrap();
->>>>>>> main
+        decode_table(&crate::stop::NEVER, &body, Table::Csv, signature.signature(), &mut once).unwrap();
         assert_eq!(held.bytes(), once.bytes());
     }
 }
