@@ -6,8 +6,8 @@ use engine::stop::NEVER;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&first, body)) = data.split_first() else { return };
-    let signature = fuzzed::scored(first);
+    let Some((choice, body)) = data.split_first_chunk() else { return };
+    let signature = fuzzed::scored(u16::from_le_bytes(*choice));
     if let Ok((request, _)) = decode_json(&NEVER, body, &signature, &mut fuzzed::boundless()) {
         fuzzed::check(&request, &signature);
     }
