@@ -47,7 +47,7 @@ class CalledOffError(Exception):
 class Subject:
     """A version to be run. ``folder``: the model's own; ``named``: the manifest's samples;
     ``size``: bytes of its files; ``budget``: memory that it may take; ``rows``: of a batch, as it
-    is served."""
+    is served. ``isolated``: some input can end the process that runs it."""
 
     version: int
     path: Path
@@ -57,6 +57,7 @@ class Subject:
     size: int
     budget: int
     rows: int
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,9 @@ class _Trial:
         self._until = since + settings.gates.timeout_s
         self._no_base = case.no_base
         self._has_base = case.base is not None
+        # What is out of the way may end a process that is none of its own.
+        sides = [case.candidate, *([case.base] if case.base is not None else [])]
+        self._generates = not any(side.isolated for side in sides)
 
     def run(self) -> None:
         case = self._case
@@ -181,7 +185,7 @@ class _Trial:
         self._send_requests()
         try:
             self._ask(_SAFE, "load", which="base", **_load(self._case.model, base))
-            self._ask(_SAFE, "replay", which="base")
+            self._ask(_SAFE, "replay", which="base", generates=self._generates)
         except _RefusedError as error:
             self._has_base = False
             self._no_base = f"version {base.version} could not be run beside it: {error}"
@@ -212,7 +216,7 @@ class _Trial:
             self._send_requests()
         self._load("candidate", case.candidate, _SAFE)
         try:
-            answer = self._ask(_SAFE, "replay", which="candidate")
+            answer = self._ask(_SAFE, "replay", which="candidate", generates=self._generates)
         except _RefusedError as error:
             self._fail(_SAFE, "runs", str(error))
         replayed = Replayed.of(answer)
@@ -281,7 +285,8 @@ class _Trial:
             left = self._until - self._mono()
             answer = self._child.ask({"do": step, **said}, fds, timeout=max(0.0, left))
         except ChildDiedError as death:
-            if step == "ready":
+            # Nobody but the kernel sends SIGKILL, for want of memory, or we do: nobody waits.
+            if step == "ready" or death.words == "SIGKILL":
                 raise NotNowError(f"its process ended with {death.words}") from death
             whose = self._case.base_version if which == "base" else self._case.candidate.version
             words = f"the process ended with {death.words} while version {whose} was run"
@@ -308,7 +313,7 @@ def _refused(said: object) -> Exception:
         error = refusals.from_plain(said)
     except ValueError as odd:
         return NotNowError(f"its process answered nonsense: {odd}")
-    if isinstance(error, LoadError) and error.retry is Retry.LATER:
+    if isinstance(error, LoadError) and error.retry is Retry.LATER and not error.for_memory:
         return NotNowError(error.reason)
     words = error.reason if isinstance(error, LoadError) else str(error)
     return _RefusedError(words)

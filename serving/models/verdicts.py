@@ -163,6 +163,7 @@ class Bench:
             size=side.facts.memory_bytes,
             budget=model_budget(config, self._settings),
             rows=side.facts.max_rows,
+            isolated=bool(side.facts.isolated),
         )
 
 
