@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from serving.errors import ConfigError
@@ -92,6 +93,19 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 def fingerprint(config: ModelConfig) -> str:
     """Of what a loaded version depends on: the version policy, its gates and what the request log
     keeps change in place, and the file's own form has no effect."""
+    return _of_default() if config == _DEFAULT else _digest(config)
+
+
+# What a model without a file has, as most do where there are thousands.
+_DEFAULT = ModelConfig()
+
+
+@cache
+def _of_default() -> str:
+    return _digest(_DEFAULT)
+
+
+def _digest(config: ModelConfig) -> str:
     plain = replace(
         config,
         source="none",

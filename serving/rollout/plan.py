@@ -104,7 +104,8 @@ def _base(standing: Standing, held: frozenset[int], split: Split) -> int | None:
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
     """What is there for its alias only takes over from nobody, also where it is ready first; it
     goes on if it answers."""
-    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
+    ready = standing.ready - (beside - {standing.answering})
+    return standing if ready == standing.ready else replace(standing, ready=ready)
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
