@@ -87,9 +87,10 @@ def test_nothing_is_pulled_before_something_is_sampled() -> None:
     hub = Samples(source, [one], at_once=False)
     hub.start()
     hub.watch(views(1, PLAIN, v1=FakeQueue()))
-    assert hub._thread.ident is None
+    seen = [hub._thread.ident]
     hub.watch(views(1, GATED, v1=FakeQueue()))
-    assert hub._thread.ident is not None
+    seen.append(hub._thread.ident)
+    assert [ident is None for ident in seen] == [True, False]
     source.end()
     hub.stop(20)
 
