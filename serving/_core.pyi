@@ -16,6 +16,7 @@ __all__ = [
     "DEVELOPMENT_BUILD",
     "OUTCOMES",
     "PROTOCOLS",
+    "ROUTES",
     "Batch",
     "Call",
     "Figures",
@@ -64,6 +65,8 @@ DEVELOPMENT_BUILD: Final[bool]
 PROTOCOLS: Final[tuple[str, ...]]
 OUTCOMES: Final[tuple[str, ...]]
 """How a request can end: ``ok``, then the error words."""
+ROUTES: Final[tuple[str, ...]]
+"""Why a version answers a request: ``default``, ``weight``, ``alias``, ``named``, ``forced``."""
 CODES: Final[tuple[tuple[str, ...], ...]]
 """Of each of ``PROTOCOLS``, what it calls each of ``OUTCOMES``: ``OK``, ``404``."""
 
@@ -448,6 +451,10 @@ class Figures:
         """Requests answered: (V, ``PROTOCOLS``, ``OUTCOMES``)."""
 
     @property
+    def routes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Requests answered, well or badly, by why they came to the version: (V, ``ROUTES``)."""
+
+    @property
     def counts(self) -> dict[str, np.ndarray[Any, np.dtype[np.uint64]]]:
         """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
         ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
@@ -556,6 +563,10 @@ class Sample:
     def model(self) -> str: ...
     @property
     def version(self) -> int: ...
+    @property
+    def route(self) -> str:
+        """Why this version answered: one of ``ROUTES``."""
+
     @property
     def protocol(self) -> Literal["grpc", "http"]: ...
     @property
@@ -671,10 +682,10 @@ class Server:
         ``request_failed``: ``request_id``, ``protocol``, ``model``, ``word``, ``message``,
         ``detail``. ``request`` (the access log, which wakes nobody and so may come up to
         ``timeout`` late): ``request_id``, ``protocol``, ``method``, ``path`` (HTTP),
-        ``model``, ``version``, ``status`` ("ok" or the error word), ``code`` (the door's),
-        ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``, ``bytes_out``,
-        ``trace_id`` (when traced). Of what is not inference (calls, health) only those
-        that it has: neither model nor rows, queue or compute."""
+        ``model``, ``version``, ``route`` (why that one), ``status`` ("ok" or the error word),
+        ``code`` (the door's), ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``,
+        ``bytes_out``, ``trace_id`` (when traced). Of what is not inference (calls, health) only
+        those that it has: neither model nor rows, queue or compute."""
 
     def register_region(
         self, name: str, key: str, offset: int, byte_size: int

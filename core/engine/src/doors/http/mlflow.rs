@@ -40,14 +40,8 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: Some(wrong_verb),
 };
 
-const SCORE: Kind = Kind::Infer(&Bodies {
-    head,
-    split,
-    decode,
-    form: &mlflow::Predictions::Tensors,
-    tells_version: false,
-    events: false,
-});
+const SCORE: Kind =
+    Kind::Infer(&Bodies { head, split, decode, form: &mlflow::Predictions::Tensors, events: false });
 
 /// An alias comes percent-encoded.
 fn version(found: Version<'_>) -> Result<String> {
