@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from serving.cancellation import Cancellation
@@ -15,15 +14,13 @@ from serving.execution.isolation import refusals
 from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.shared_memory import SharedMemory
+from serving.gates.case import Case, Subject
 from serving.gates.data import pieces
-from serving.gates.data.pieces import SetError
-from serving.gates.recorded import Recorded, to_memory
+from serving.gates.recorded import to_memory
 from serving.gates.said import Replayed, checks_said
-from serving.gates.terms import Terms
 from serving.gates.thresholds import checks_of, rows_of
 from serving.gates.verdict import Check, Gate, Verdict, judged
 from serving.model_config import plain
-from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 from serving.strict import StrictError
 
@@ -41,41 +38,6 @@ class NotNowError(Exception):
 
 class CalledOffError(Exception):
     """Nobody wants the verdict any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A version to be run. ``folder``: the model's own; ``named``: the manifest's samples;
-    ``size``: bytes of its files; ``budget``: memory that it may take; ``rows``: of a batch, as it
-    is served. ``isolated``: some input can end the process that runs it."""
-
-    version: int
-    path: Path
-    folder: Path
-    config: ModelConfig
-    named: Sequence[str]
-    size: int
-    budget: int
-    rows: int
-    isolated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """``base``: the version that answers, None where there is none that can be run, and
-    ``no_base`` says why. ``first``: no version of the model has ever answered. ``data``: the
-    evaluation set's file, None without one; ``no_data``: why it can't be found."""
-
-    model: str
-    candidate: Subject
-    terms: Terms
-    base: Subject | None = None
-    base_version: int | None = None
-    no_base: str = ""
-    first: bool = False
-    requests: Sequence[Recorded] = ()
-    data: Path | None = None
-    no_data: str = ""
 
 
 @dataclass(slots=True)
@@ -334,22 +296,3 @@ def _load(model: str, subject: Subject) -> dict[str, Any]:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value <= pieces.MOST_EXAMPLES else 0
-
-
-def data_of(case: Case, manifest_names: str) -> Case:
-    """With the evaluation set's file: the configuration's, else the one that the version's manifest
-    names, which lies in the version's folder."""
-    evaluation = case.terms.evaluation
-    if evaluation is None:
-        return case
-    try:
-        if evaluation.data:
-            folder = Path(evaluation.folder) if evaluation.folder else case.candidate.folder
-            path = pieces.located(folder, evaluation.data, inside=not evaluation.folder)
-        elif manifest_names:
-            path = pieces.located(case.candidate.path, manifest_names, inside=True)
-        else:
-            return replace(case, no_data="neither its gates nor its manifest names a set")
-    except SetError as error:
-        return replace(case, no_data=f"evaluation set: {error}")
-    return replace(case, data=path)

@@ -15,16 +15,8 @@ from onnx import numpy_helper
 from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
 from serving.execution.isolation.parent.starting import use_template
-from serving.gates.judge import (
-    FIRST,
-    MODULE,
-    CalledOffError,
-    Case,
-    Judge,
-    NotNowError,
-    Subject,
-    data_of,
-)
+from serving.gates.case import Case, Subject, data_of
+from serving.gates.judge import FIRST, MODULE, CalledOffError, Judge, NotNowError
 from serving.gates.recorded import Answered, Recorded
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from serving.errors import ErrorCode
-from serving.gates.judge import Case, NotNowError
+from serving.gates.case import Case
+from serving.gates.judge import NotNowError
 from serving.gates.verdict import Check, Verdict, judged
 from serving.gates.verdicts import Verdicts
 from serving.models.commands.command import (
