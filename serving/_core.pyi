@@ -254,18 +254,21 @@ class Schema:
     """What MLflow declares of a model's inputs, for requests of its scoring protocol.
 
     ``form``: ``tensors``, ``columns``, or nothing; ``fields``: (name, datatype that values have
-    first, shape of a tensor, whether it is required, type in MLflow's words) of each; ``params``:
-    (name, type, whether it is a list). ``strict``: other inputs are refused; ``lossy``: values
-    that a cast changes are taken; ``unusable``: why no request can be held against it."""
+    first, shape of a tensor, whether it is required, type in MLflow's words, type of its values
+    where they lie in lists, in how many) of each; ``params``: (name, type, whether it is a list).
+    ``strict``: other inputs are refused; ``lossy``: values that a cast changes are taken;
+    ``terse``: a request that does not fit is told no more than that; ``unusable``: why no request
+    can be held against it."""
 
     def __new__(
         cls,
         form: Literal["", "tensors", "columns"] = "",
-        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str]] = ...,
+        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str, str, int]] = ...,
         params: Sequence[tuple[str, str, bool]] = ...,
         *,
         strict: bool = False,
         lossy: bool = False,
+        terse: bool = False,
         unusable: str = "",
     ) -> Self:
         """Raises ValueError for an unknown form or datatype."""

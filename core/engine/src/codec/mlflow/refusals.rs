@@ -130,12 +130,25 @@ pub(super) fn records_invalid(why: impl Display) -> Error {
     ))
 }
 
-#[cold]
-pub(super) fn csv_invalid(why: impl Display) -> Error {
-    Error::bad(format!(
-        "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid CSV-formatted Pandas \
-         DataFrame produced using the `pandas.DataFrame.to_csv()` method. Error: '{why}'"
-    ))
+/// What a client sent a table as: Parquet becomes CSV before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Csv,
+    Parquet,
+}
+
+impl Table {
+    #[cold]
+    pub(super) fn invalid(self, why: impl Display) -> Error {
+        let (form, method) = match self {
+            Table::Csv => ("CSV-formatted", "to_csv"),
+            Table::Parquet => ("Parquet", "to_parquet"),
+        };
+        Error::bad(format!(
+            "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid {form} Pandas \
+             DataFrame produced using the `pandas.DataFrame.{method}()` method. Error: '{why}'"
+        ))
+    }
 }
 
 #[cold]
@@ -258,6 +271,42 @@ pub(super) fn unfit(target: &Target<'_>, what: &str) -> Error {
     Error::bad(format!("Invalid input. expected {wanted}, got {what} {}", of(target)))
 }
 
+#[cold]
+pub(super) fn no_datetime(target: &Target<'_>, text: &str) -> Error {
+    Error::bad(format!(
+        "Invalid input. '{}' is no date and time like 2026-11-30T12:30:00, without a time zone, of the years \
+         1678 to 2261 {}",
+        echo(text),
+        of_kind(target, "datetime")
+    ))
+}
+
+#[cold]
+pub(super) fn no_base64(target: &Target<'_>, text: &str) -> Error {
+    let text = echo(text);
+    Error::bad(format!("Invalid input. '{text}' is not base64 {}", of_kind(target, "binary")))
+}
+
+#[cold]
+pub(super) fn no_utf8(target: &Target<'_>, text: &str) -> Error {
+    let (text, of) = (echo(text), of_kind(target, "binary"));
+    Error::bad(format!("Invalid input. '{text}' stands for bytes that are not valid UTF-8 {of}"))
+}
+
+/// A value of a column of lists that is none, or one of lists of another depth.
+#[cold]
+pub(super) fn no_list(target: &Target<'_>) -> Error {
+    let depth = match target.lists {
+        1 => "a list".to_owned(),
+        lists => format!("lists of {lists} levels"),
+    };
+    Error::bad(format!("Invalid input. expected {depth} in each row {}", of_kind(target, "array")))
+}
+
+fn of_kind(target: &Target<'_>, kind: &str) -> String {
+    format!("(input '{}', {kind})", shown(target.name))
+}
+
 /// What is declared and what the model takes do not go together.
 #[cold]
 pub(super) fn incompatible(target: &Target<'_>) -> Error {
@@ -270,15 +319,6 @@ pub(super) fn incompatible(target: &Target<'_>) -> Error {
             numpy_name(target.datatype)
         ),
     )
-}
-
-#[cold]
-pub(super) fn no_json(target: &Target<'_>) -> Error {
-    Error::bad(format!(
-        "Invalid input. {} values are not taken in this form: use the binary data of /v2 {}",
-        numpy_name(target.datatype),
-        of(target)
-    ))
 }
 
 // ----- the schema -----------------------------------------------------------
@@ -294,6 +334,13 @@ pub(super) fn mismatch(data: &str, schema: &str, reason: &str) -> Error {
              '{schema}'. Error: {reason}"
         ),
     )
+}
+
+/// All that is told where the setting `mlflow.schema_details` is off.
+#[cold]
+pub(super) fn terse_mismatch() -> Error {
+    let words = "Failed to enforce model input schema. Please check your input data.";
+    Error::new(ErrorCode::SchemaMismatch, words)
 }
 
 #[cold]

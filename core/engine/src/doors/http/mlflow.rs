@@ -166,7 +166,8 @@ fn decode(
     let none = Signature::default();
     let signature = signature.unwrap_or(&none);
     if body.is_table {
-        return mlflow::decode_csv(stop, &body.text, signature, held);
+        let came_as = if body.made_by.is_some() { mlflow::Table::Parquet } else { mlflow::Table::Csv };
+        return mlflow::decode_table(stop, &body.text, came_as, signature, held);
     }
     mlflow::decode_json(stop, &body.text, signature, held)
 }
