@@ -77,7 +77,7 @@ def take_short_turns() -> None:
 def note_run(seconds: float) -> bool:
     """The calling thread has run a model for ``seconds``. Where what it computes for a run is long,
     time after time, threads that answer go before it from now on (Linux); whether it began to
-    give way with this run. Threads that pull batches need not say so."""
+    give way with this run. Threads with short turns that pull batches need not say so."""
 
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""

@@ -3,7 +3,7 @@
 mod long_runs;
 
 use long_runs::LongRuns;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 /// What a thread that answers wants to run before others may, in nanoseconds: the least
@@ -19,8 +19,14 @@ const SHORT_NS: u64 = 100_000;
 /// Linux has this since 6.12 (`sched_setattr(2)`: `sched_runtime` of `SCHED_OTHER`);
 /// elsewhere nothing changes.
 pub fn take_short_turns() {
+    SERVES.set(true);
     #[cfg(target_os = "linux")]
     linux::take_short_turns();
+}
+
+/// Whether the calling thread asked for short turns: it is there to answer, and for nothing else.
+pub fn serves() -> bool {
+    SERVES.get()
 }
 
 /// How much less a thread counts that runs what takes long: a third of the share of one that answers, while
@@ -44,6 +50,7 @@ pub fn give_way() {
 }
 
 thread_local! {
+    static SERVES: Cell<bool> = const { Cell::new(false) };
     static RUNS: RefCell<LongRuns> = RefCell::default();
 }
 
@@ -160,6 +167,7 @@ mod tests {
         })
         .join()
         .unwrap();
+        assert!(!serves());
         assert_eq!(gave_way, 1);
         let most = 19 - linux::attributes().unwrap().sched_nice;
         assert_eq!(nice, OF_LONG_RUNS.min(most));

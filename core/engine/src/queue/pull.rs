@@ -44,8 +44,10 @@ impl Queue {
 
     /// Wait for work and the right to run it; `None` once closed and empty.
     pub fn next_batch(self: &Arc<Self>) -> Option<Batch> {
-        // Who comes again has run what it took.
-        if let Some(taken) = TAKEN.take() {
+        // Who comes again has run what it took. Others than instances may do anything in between.
+        if let Some(taken) = TAKEN.take()
+            && scheduling::serves()
+        {
             scheduling::note_run(taken.elapsed());
         }
         loop {
