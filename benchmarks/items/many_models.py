@@ -177,14 +177,8 @@ def _answers(server: Gateway, model: str) -> bool:
 
 def _commands(*servers: Gateway) -> Sequence[Sequence[float]]:
     """Seconds that ten take, time and again, of each."""
-    times: list[list[float]] = [[] for _ in servers]
-    turns = list(zip(servers, times, strict=True))
-    for _ in range(_ROUNDS):
-        for server, taken in turns:
-            taken.append(_ten_commands(server))
-        # Who comes second finds the machine awake.
-        turns.reverse()
-    return times
+    rounds = [[_ten_commands(server) for server in servers] for _ in range(_ROUNDS)]
+    return list(zip(*rounds, strict=True))
 
 
 def _ten_commands(server: Gateway) -> float:

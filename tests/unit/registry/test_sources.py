@@ -15,11 +15,11 @@ import pytest
 import structlog
 
 from serving.errors import ErrorCode
-from serving.model_config import ModelConfig, VersionPolicy
+from serving.model_config import ModelConfig
 from serving.models.commands.command import LoadModel, Outcome, Rollback, UnloadModel
 from serving.models.manager import Manager
 from serving.registry import source_thread
-from serving.registry.configs import Configs, fingerprint
+from serving.registry.configs import Configs
 from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import (
@@ -399,11 +399,3 @@ def test_what_was_asked_for_is_answered_by_the_look_after_one_that_broke() -> No
         schedule.broken = False
         wait_until(lambda: posted[-1].answers == number, 10, "the request is answered")
         thread.stop()
-
-
-def test_what_no_loaded_version_depends_on_is_not_in_a_fingerprint() -> None:
-    default = fingerprint(ModelConfig())
-    policy = VersionPolicy("all")
-    assert fingerprint(ModelConfig(source="model.yaml", version_policy=policy)) == default
-    assert fingerprint(ModelConfig(ignored=("a",), triton=b"a")) == default
-    assert fingerprint(ModelConfig(instances=2)) != default
