@@ -238,6 +238,7 @@ fn fault_58_integers_that_do_not_fit_are_refused_not_wrapped() {
             TensorProto { dtype, tensor_shape: shape(&[2]), int_val, half_val, ..Default::default() };
         let text = refusal(tensor);
         assert!(text.contains("element 1 of input 'x' is out of range for DT_"), "{text}");
+        assert!(text.ends_with(&format!(": {bad}")), "{text}");
     }
 }
 
