@@ -92,7 +92,8 @@ class Batch:
             member.finish(answer=outputs[0][at : at + len(member.value)].tolist())
             at += len(member.value)
 
-    def fail(self, word, message, detail=""):
+    def fail(self, word, message, detail="", *, harmful=False):
+        assert harmful is message.startswith("the model's process ended")
         for member in self.members:
             member.finish(error=(word, message, detail))
 

@@ -16,7 +16,7 @@ use http_body_util::Full;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 /// What a page may read of an answer's head beside what every page may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "inference-header-content-length, x-model-version, x-request-id, traceparent, retry-after, etag, ce-id, \
+    "inference-header-content-length, x-model-version, x-request-id, traceparent, retry-after, x-should-retry, etag, ce-id, \
      ce-source, ce-specversion, ce-time, ce-type",
 );
 /// How long a browser need not ask again (seconds).
