@@ -81,7 +81,7 @@ fn raw(tensor: TensorProto) -> Result<Bytes> {
     let signature = identity(Datatype::from_name(&input.datatype).unwrap(), input.shape.len());
     let counted = converted_bytes(&request);
     let prepared = prepare(&request, &signature, &LIMITS)?;
-    let data = prepared.inputs.into_iter().next().flatten().unwrap().data;
+    let data = prepared.inputs.into_iter().next().flatten().unwrap().data.here()?;
     assert!(matches!(input.payload, Payload::Raw(_)) || counted == data.len(), "{counted} of {}", data.len());
     Ok(data)
 }
@@ -172,7 +172,7 @@ fn one_packed_run_of_floats_is_not_copied() {
     let message = Bytes::from(of(vec![entry("x", floats(&[2], vec![1.0, 2.0]))]).encode_to_vec());
     let request = decode_predict(&NEVER, message.clone()).unwrap();
     let prepared = prepare(&request, &identity(Datatype::Fp32, 1), &LIMITS).unwrap();
-    let data = prepared.inputs[0].as_ref().unwrap().data.clone();
+    let data = prepared.inputs[0].as_ref().unwrap().data.here().unwrap();
     assert!(message.as_ptr_range().contains(&data.as_ptr()));
 }
 
