@@ -497,7 +497,7 @@ class Route:
         *,
         aliases: Mapping[str, int] = ...,
         weights: Sequence[tuple[int, int]] = ...,
-        sticky: bool = False,
+        sticky: str = "",
         shadows: Sequence[tuple[int, float]] = ...,
     ) -> Self:
         """``unavailable``: version -> why it is known but not answering (503).
@@ -506,8 +506,9 @@ class Route:
         ``aliases``: other names for versions (``check_alias``). ``weights``: (version, weight) of
         those that share the requests that name no version; where none weighs anything
         ``default`` has them all, and always what falls to one that does not answer.
-        ``sticky``: who sends the same header ``x-routing-key`` again gets the same version while
-        the weights stay. ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
+        ``sticky``: the name of a header, a key of metadata or a request's parameter: who sends the
+        same value again gets the same version while the weights stay, "": nobody is kept.
+        ``shadows``: (version, rate from 0 to 1) of those that are to get copies.
 
         Raises ValueError for a name that no alias can have, or another rate."""
 

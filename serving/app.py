@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +56,10 @@ from serving.protocols.reload_config import ReloadConfig
 from serving.protocols.repository import RepositoryControl
 from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
+from serving.registry.mlflow import opening as mlflow
 from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
+from serving.registry.remote_sources import RemoteSources
+from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
 from serving.settings import Settings
 from serving.settings import operations as settings_operations
@@ -103,7 +106,7 @@ class Gateway:
         standard_streams.open_missing()
         self._lists = _model_list(settings)
         # What the state directory is kept for: the registry.
-        places = [*roots, *filter(None, [settings.tensorflow_serving.config_file])]
+        places = [*roots, *_places(settings)]
         self._state = open_state(settings, places)
         settings = self.settings = self._state.settings
         sys.setswitchinterval(settings.threads.switch_interval_s)
@@ -122,6 +125,7 @@ class Gateway:
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server, listener = _bound(settings)
         sampling.configure(self.server, settings)
+        self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
         self.manager = Manager(
@@ -131,7 +135,9 @@ class Gateway:
             self._loader,
             state=state.own,
             listed=self._lists,
+            elsewhere=self._remote.sources,
         )
+        self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -155,6 +161,10 @@ class Gateway:
         self._traces = self._tracing(trace_target)
         self._parts = self._in_order()
 
+    def _origins(self) -> Iterator[Origin]:
+        """Of all versions that are loaded, or about to be."""
+        return (one.origin for view in self.models() for one in view.versions)
+
     def _in_order(self) -> Parts:
         """As they start. What takes from the server is there before it, and stops once nothing
         more can come; the operator's port is the first to answer and the last to go."""
@@ -169,6 +179,7 @@ class Gateway:
             Part.of("calls", self._calls),
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
+            Part.of("remote sources", self._remote),
             Part.of("models", self.manager),
             Part.of("registry watch", self._watcher),
             Part.of("tracking", self.tracker),
@@ -225,7 +236,7 @@ class Gateway:
         self._loader.expect()
         self.manager.hurry(touched)
 
-    def _taking_over(self, roots: Sequence[Path]) -> StateTakeover | None:
+    def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
         return StateTakeover(self._state.shared, roots, self.manager.take_state)
@@ -247,6 +258,7 @@ class Gateway:
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced),
+            *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
         )
 
@@ -327,6 +339,12 @@ class Gateway:
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
         self.server.set_ready(ready)
+
+
+def _places(settings: Settings) -> list[Path | str]:
+    """That models come from beside directories."""
+    file, registry = settings.tensorflow_serving.config_file, mlflow.identity(settings)
+    return [*([file] if file else ()), *([registry] if registry else ())]
 
 
 def _model_list(settings: Settings) -> ModelListSource | None:

@@ -24,9 +24,9 @@ _MOST = 32
 _BEFORE = ("models.json", "signatures.json", "tracking-mlflow-runs.json", "tracking")
 
 
-def of_registry(base: StateDir, roots: Sequence[Path]) -> StateDir:
-    """The part of ``base`` for what is served from ``roots``: that of a registry which shares a
-    directory with them, or a new one. To be called by who holds the directory."""
+def of_registry(base: StateDir, roots: Sequence[Path | str]) -> StateDir:
+    """The part of ``base`` for what is served from ``roots``, directories and addresses: that of a
+    registry which shares one of them, or a new one. To be called by who holds the directory."""
     ours, known = _identities(roots), _known(base)
     chosen = _chosen(ours, known)
     if chosen and set(before := dict(known)[chosen]) != ours:
@@ -42,7 +42,7 @@ def of_registry(base: StateDir, roots: Sequence[Path]) -> StateDir:
     return part
 
 
-def find_registry(base: StateDir, roots: Sequence[Path]) -> StateDir | None:
+def find_registry(base: StateDir, roots: Sequence[Path | str]) -> StateDir | None:
     """The same for who only looks; None where there is none yet."""
     chosen = _chosen(_identities(roots), _known(base))
     return base.below(f"{_FOLDERS}/{chosen}") if chosen else None
@@ -59,9 +59,13 @@ def _chosen(ours: set[str], known: Sequence[tuple[str, Sequence[str]]]) -> str:
     return chosen
 
 
-def _identities(roots: Sequence[Path]) -> set[str]:
-    """By name, for a link that leads elsewhere tomorrow, and by place, for another name."""
-    return {path(root) for root in roots for path in (os.path.abspath, os.path.realpath)}
+def _identities(roots: Sequence[Path | str]) -> set[str]:
+    """Of directories by name, for a link that leads elsewhere tomorrow, and by place, for another
+    name; addresses as they are."""
+    folders = [root for root in roots if isinstance(root, Path)]
+    addresses = {root for root in roots if isinstance(root, str)}
+    paths = {path(root) for root in folders for path in (os.path.abspath, os.path.realpath)}
+    return paths | addresses
 
 
 def _known(base: StateDir) -> list[tuple[str, list[str]]]:
@@ -86,7 +90,7 @@ def _folders(base: StateDir) -> list[Path]:
     return sorted(found, key=lambda folder: (found[folder], folder))
 
 
-def _tell(base: StateDir, roots: Sequence[Path], others: Sequence[Sequence[str]]) -> None:
+def _tell(base: StateDir, roots: Sequence[Path | str], others: Sequence[Sequence[str]]) -> None:
     if others:
         log.warning(
             "state_of_another_registry",

@@ -22,7 +22,7 @@ MAX_BYTES = 4 * 1024 * 1024
 _WRITING = ".writing-"
 _ABSENT = object()
 # What else than documents lies in the directory itself.
-_OURS = frozenset({"lock", "registries", "trials", "copies", "tracking"})
+_OURS = frozenset({"lock", "registries", "trials", "copies", "tracking", "versions"})
 
 
 class _TooLargeError(OSError):

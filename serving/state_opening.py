@@ -40,7 +40,7 @@ class OpenedState:
             self.lock.release()
 
 
-def open_state(settings: Settings, roots: Sequence[Path]) -> OpenedState:
+def open_state(settings: Settings, roots: Sequence[Path | str]) -> OpenedState:
     """Hold the directory, where there is one to write to; a gateway that can't write there
     disturbs nobody. Raises StateHeldError, NoDirectoryError."""
     folder = settings.state_dir

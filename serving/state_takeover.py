@@ -24,7 +24,7 @@ class StateTakeover:
     """
 
     def __init__(
-        self, shared: StateDir, roots: Sequence[Path], take: Callable[[StateDir], None]
+        self, shared: StateDir, roots: Sequence[Path | str], take: Callable[[StateDir], None]
     ) -> None:
         self._shared, self._roots, self._take = shared, roots, take
         self._stopping = threading.Event()

@@ -18,17 +18,18 @@ from typing import Any
 
 
 class Timer:
-    """The time that one exchange has."""
+    """The time that one exchange has. ``pause_s``: how long nothing may come within it."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, pause_s: float = float("inf")) -> None:
         self._end = time.monotonic() + seconds
+        self._pause_s = pause_s
 
     def left(self) -> float:
-        """Seconds. Raises TimeoutError where none are."""
+        """Seconds until it is over, or the pause is. Raises TimeoutError where none are."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
-        return left
+        return min(left, self._pause_s)
 
 
 class Connection:

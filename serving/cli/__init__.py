@@ -6,6 +6,7 @@ at once.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from serving import first_signals
@@ -13,6 +14,8 @@ from serving import first_signals
 # Before the imports below, which take a while: whoever stops what he has just started is heard.
 if sys.argv[1:2] == ["start"]:
     first_signals.end_at_once()
+    # Nor is garbage looked for, over and over, in what they make: once they are done (``start``).
+    gc.disable()
 
 from serving import standard_streams
 
@@ -34,6 +37,7 @@ from serving.cli.models import app as models
 from serving.cli.output import UserError, clean
 from serving.cli.publish import publish
 from serving.cli.replay import replay
+from serving.cli.rollout import app as rollout
 from serving.cli.settings import settings
 from serving.cli.start import start
 from serving.cli.track import track
@@ -51,6 +55,7 @@ app.command()(publish)
 app.command()(infer)
 app.command()(replay)
 app.add_typer(models, name="models")
+app.add_typer(rollout, name="rollout")
 app.command()(track)
 app.command()(settings)
 app.command()(doctor)

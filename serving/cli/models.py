@@ -14,10 +14,10 @@ import typer
 from serving.cli import options
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.model_list import COMMAND, ListsByDefault, list_models
-from serving.cli.output import UserError, clean, print_json, print_line, print_table
-from serving.cli.status import alias_lines, default_words, status_lines, when
-
-NOT_YET = 3
+from serving.cli.output import clean, print_json, print_line, print_table
+from serving.cli.sources import sources, trouble_lines
+from serving.cli.status import status_lines, when
+from serving.cli.tickets import NoWait, Reason, Timeout, tell, version_number
 
 app = typer.Typer(
     cls=ListsByDefault,
@@ -26,15 +26,12 @@ app = typer.Typer(
 )
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The model.")]
 _Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="One version only.")]
-_NoWait = Annotated[bool, typer.Option("--no-wait", help="Don't wait for the end.")]
-_Timeout = Annotated[
-    float, typer.Option(metavar="SECONDS", help="How long to wait.", min=0.1, max=3600)
-]
 _Body = dict[str, Any]
 _BY_NAME = Parameter.KEYWORD_ONLY
 
 
 app.command(COMMAND)(list_models)
+app.command("sources")(sources)
 
 
 def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]:
@@ -44,8 +41,8 @@ def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]
     def made(body: Callable[..., _Body]) -> Callable[..., None]:
         def run(
             name: _Name,
-            no_wait: _NoWait = False,
-            timeout: _Timeout = 60.0,
+            no_wait: NoWait = False,
+            timeout: Timeout = 60.0,
             admin_url: AdminUrl = DEFAULT_URL,
             token_file: TokenFile = None,
             as_json: options.Json = False,
@@ -53,7 +50,7 @@ def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]
         ) -> None:
             said = body(**own)
             port = AdminPort(admin_url, token_file)
-            _tell(port.command(name, verb, said, not no_wait, timeout), name, no_wait, as_json)
+            tell(port.command(name, verb, said, not no_wait, timeout), name, no_wait, as_json)
 
         # What typer reads.
         first, *common, _ = signature(run, eval_str=True).parameters.values()
@@ -68,13 +65,13 @@ def _command(verb: str) -> Callable[[Callable[..., _Body]], Callable[..., None]]
 @_command("load")
 def load(version: _Version = None) -> _Body:
     """Load what is on disk now: one version, or what the version policy wants."""
-    return {} if version is None else {"version": _number(version)}
+    return {} if version is None else {"version": version_number(version)}
 
 
 @_command("unload")
 def unload(version: _Version = None) -> _Body:
     """Let go of one version, or of all of them, the last one too."""
-    return {} if version is None else {"version": _number(version)}
+    return {} if version is None else {"version": version_number(version)}
 
 
 @_command("default")
@@ -82,9 +79,10 @@ def default(
     version: Annotated[
         str, typer.Argument(metavar="VERSION", help="A version, or 'auto': the newest ready one.")
     ],
+    reason: Reason = "",
 ) -> _Body:
     """Pin the version that answers unnamed requests, or end the pin with 'auto'."""
-    return {"version": "auto" if version == "auto" else _number(version)}
+    return {"version": "auto" if version == "auto" else version_number(version), "reason": reason}
 
 
 @_command("accept")
@@ -92,30 +90,32 @@ def accept(
     version: Annotated[str, typer.Argument(metavar="VERSION", help="The version held back.")],
 ) -> _Body:
     """Let a version answer unnamed requests that was held back for its signature."""
-    return {"version": _number(version)}
+    return {"version": version_number(version)}
 
 
 @_command("label")
 def label(
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as stable, or champion.")],
     version: Annotated[str, typer.Argument(metavar="VERSION", help="A version that is ready.")],
+    reason: Reason = "",
 ) -> _Body:
     """Give a version another name, an alias (or label); one that is taken moves there."""
-    return {"alias": alias, "version": _number(version)}
+    return {"alias": alias, "version": version_number(version), "reason": reason}
 
 
 @_command("label")
 def unlabel(
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="The alias.")],
+    reason: Reason = "",
 ) -> _Body:
     """Take an alias away."""
-    return {"alias": alias, "version": None}
+    return {"alias": alias, "version": None, "reason": reason}
 
 
 @_command("rollback")
-def rollback() -> _Body:
+def rollback(reason: Reason = "") -> _Body:
     """Answer with the version that answered before, and pin it."""
-    return {}
+    return {"reason": reason}
 
 
 @app.command()
@@ -126,12 +126,15 @@ def status(
     as_json: options.Json = False,
 ) -> None:
     """One model: states, reasons, what answers, batching, cost, memory, origin."""
-    model = AdminPort(admin_url, token_file).get(model_path(name))
+    port = AdminPort(admin_url, token_file)
+    model = port.get(model_path(name))
     if as_json:
         print_json(model)
         return
     for line in status_lines(model):
         print_line(clean(line))
+    for line in trouble_lines(port):
+        print_line(line, "yellow")
 
 
 @app.command()
@@ -148,27 +151,3 @@ def history(
         print_json(answer)
     else:
         print_table(("TIME", "VERSION", "WHAT", "REASON"), rows)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 2**63):
-        raise UserError(f"a version is a positive integer, got '{clean(text)}'", code=2)
-    return int(text)
-
-
-def _tell(answer: dict[str, Any], name: str, no_wait: bool, as_json: bool) -> None:
-    """What became of a command; exit status 3 where that is not known yet."""
-    if as_json:
-        print_json(answer)
-    elif not answer["done"]:
-        print_line(f"{clean(name)}: under way; 'serving models status' shows how far it is")
-    else:
-        known = answer["model"]
-        words = default_words(known) if known else "no version of it is left"
-        print_line(f"{clean(name)}: done; {words}")
-        for line in alias_lines(known or {}):
-            print_line(f"  {clean(line)}")
-        if known and known["reason"]:
-            print_line(f"  {clean(known['reason'])}")
-    if not answer["done"] and not no_wait:
-        raise typer.Exit(NOT_YET)

@@ -57,6 +57,21 @@ def start(
             metavar="FILE", help="TensorFlow Serving's model config list, beside DIR or alone."
         ),
     ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mlflow",
+            help="Follow models of MLflow's registry (settings registry.mlflow.*), beside DIR or"
+            " alone.",
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[@ALIAS]",
+            help="A model of that registry, and the alias that says which version answers.",
+        ),
+    ] = None,
     require_models: Annotated[
         bool | None,
         typer.Option("--require-models", help="End with status 4 where nothing can be served."),
@@ -64,7 +79,8 @@ def start(
     config: options.ConfigFile = None,
     assignments: options.Set = None,
 ) -> None:
-    """Serve the models below DIR, bare files, and those that a list names, until SIGTERM.
+    """Serve the models below DIR, bare files, and those that a list or a registry names, until
+    SIGTERM.
 
     Readiness goes false first, requests are still answered for a while, what is in flight
     ends, and the exit status is 0. A second signal ends at once. With --require-models it is 4
@@ -84,15 +100,20 @@ def start(
         "load_models": tuple(load_model) if load_model else None,
         "tensorflow_serving.config_file": model_config_file,
         "require_models": require_models,
+        "registry.mlflow.models": tuple(model) if model else None,
     }
+    _check_registry(registry, model)
     reloads = OnDemand("reload", lambda: gateway.reload())  # noqa: PLW0108 - it comes later
     # From here on: the first process of a container would not see them otherwise.
     with StopSignals().handled(reloads.ask) as signals:
         settings, origins = options.load(flags, config, assignments)
-        if not roots and settings.tensorflow_serving.config_file is None:
+        if registry and not settings.registry.mlflow.models:
+            raise UserError("--registry mlflow: name its models by --model NAME[@ALIAS]", code=2)
+        others = (settings.tensorflow_serving.config_file, settings.registry.mlflow.models)
+        if not roots and not any(others):
             raise UserError(
-                "nothing to serve: name a directory with models, a model's file, or"
-                " --model-config-file FILE",
+                "nothing to serve: name a directory with models, a model's file,"
+                " --model-config-file FILE, or --registry mlflow --model NAME",
                 code=2,
             )
         console, said = opened(settings.log)
@@ -118,11 +139,19 @@ def start(
     app.leave(code)
 
 
+def _check_registry(registry: str | None, models: list[str] | None) -> None:
+    if registry not in (None, "mlflow"):
+        raise UserError(f"--registry: expected 'mlflow', got '{registry}'", code=2)
+    if models and registry is None:
+        raise UserError("--model: name the registry, too: --registry mlflow", code=2)
+
+
 def _keep_what_is_there() -> None:
     """From now on no collection, which stops every Python thread, goes through what is there; nor
     would it free what is garbage already, so that goes first."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _gateway(settings: Settings, roots: Sequence[Path], origins: dict[str, str]) -> Gateway:

@@ -13,7 +13,7 @@ def status_lines(model: dict[str, Any]) -> Iterator[str]:
     """``model``: as the admin port's status gives it."""
     yield str(model["name"])
     yield f"  {default_words(model)}"
-    for line in alias_lines(model):
+    for line in (*split_lines(model), *alias_lines(model)):
         yield f"  {line}"
     if model["own_reason"]:
         yield f"  {model['own_reason']}"
@@ -31,6 +31,15 @@ def alias_lines(model: dict[str, Any]) -> Iterator[str]:
     if aliases:
         told = ", ".join(f"{alias} is version {version}" for alias, version in aliases.items())
         yield f"aliases: {told}"
+
+
+def split_lines(model: dict[str, Any]) -> Iterator[str]:
+    """How requests that name no version are divided, where they are."""
+    split = model.get("split")
+    if split and model.get("pinned") is None:
+        parts = [f"version {v} has {100 * part:.4g} %" for v, part in split["shares"].items()]
+        key = f", by {split['sticky']}" if split["sticky"] else ""
+        yield f"divided{key}: {', '.join(parts)}"
 
 
 def default_words(model: dict[str, Any]) -> str:

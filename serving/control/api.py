@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from serving.control import requests, schemas
+from serving.control import requests, routes, schemas
 from serving.control.selection import Selection, select
 from serving.control.status import failure
 from serving.control.views import event_json, models_json, status_json
@@ -34,6 +34,7 @@ from serving.models.state import Transition
 from serving.models.views import ModelView
 from serving.operations import Operation
 from serving.protocols.views import decode_name, unknown_model
+from serving.rollout.route import RouteChange
 
 # Where the name stands in "/api/v1/models/NAME/...".
 _NAME_AT = 4
@@ -43,8 +44,9 @@ class Commander(Protocol):
     """Who carries out commands and remembers what happened; the manager is one."""
 
     def views(self) -> Sequence[ModelView]: ...
-    def command(self, command: Command, by: str = "") -> Ticket: ...
+    def command(self, command: Command, by: str = "", reason: str = "") -> Ticket: ...
     def history(self, model: str) -> Sequence[Transition]: ...
+    def route_history(self, model: str) -> Sequence[RouteChange]: ...
 
 
 class ControlApi:
@@ -123,7 +125,26 @@ class ControlApi:
                 "Answer with the version that answered before, and pin it",
                 self._rollback,
                 done,
-                schemas.NoBody,
+                schemas.ReasonBody,
+            ),
+            Operation(
+                *("GET", f"{base}/route", "modelRoute"),
+                "Which version of a model answers whom",
+                self._route,
+                {200: routes.RouteInfo},
+            ),
+            Operation(
+                *("POST", f"{base}/route", "setRoute"),
+                "Divide a model's requests among versions",
+                self._set_route,
+                done,
+                routes.RouteBody,
+            ),
+            Operation(
+                *("GET", f"{base}/route/history", "routeHistory"),
+                "Who or what changed a model's route, when and why",
+                self._route_history,
+                {200: routes.RouteHistory},
             ),
         )
 
@@ -168,7 +189,7 @@ class ControlApi:
     async def _default(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.DefaultBody)
         version = None if said.version == "auto" else said.version
-        return await self._do(request, SetDefault(name, version))
+        return await self._do(request, SetDefault(name, version), said.reason)
 
     async def _accept(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.AcceptBody)
@@ -176,21 +197,40 @@ class ControlApi:
 
     async def _label(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.AliasBody)
-        return await self._do(request, SetAlias(name, said.alias, said.version))
+        return await self._do(request, SetAlias(name, said.alias, said.version), said.reason)
 
     async def _rollback(self, request: Request) -> Response:
         name = _name(request)
-        await requests.body(request, schemas.NoBody)
-        return await self._do(request, Rollback(name))
+        said = await requests.body(request, schemas.ReasonBody)
+        return await self._do(request, Rollback(name), said.reason)
 
-    async def _do(self, request: Request, command: Command) -> Response:
+    async def _route(self, request: Request) -> Response:
+        return JSONResponse(routes.route_json(await self._view(request)))
+
+    async def _set_route(self, request: Request) -> Response:
+        name, said = _name(request), await requests.body(request, routes.RouteBody)
+        return await self._do(request, said.command(name), said.reason)
+
+    async def _route_history(self, request: Request) -> Response:
+        view = await self._view(request)
+        changes = [routes.change_json(one) for one in self._commander.route_history(view.name)]
+        return JSONResponse({"name": view.name, "changes": changes})
+
+    async def _view(self, request: Request) -> ModelView:
+        name, views = _name(request), self._commander.views()
+        found = next((view for view in views if view.name == name), None)
+        if found is None:
+            raise await run_in_threadpool(unknown_model, name, views)
+        return found
+
+    async def _do(self, request: Request, command: Command, reason: str = "") -> Response:
         seconds = requests.waiting(request).seconds
         if seconds and self._waiting >= self._most_waiting:
             raise ServingError(
                 ErrorCode.FULL,
                 "too many calls wait for their commands: use wait=false, or try later",
             )
-        ticket = self._commander.command(command, _client(request))
+        ticket = self._commander.command(command, _client(request), reason)
         self._waiting += 1
         try:
             outcome = await outcome_of(ticket, seconds)

@@ -7,12 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from serving.models.commands.command import LONGEST_REASON
 from serving.operations import Form
 
 # As the enum ModelState.
 _ModelState = Literal["ready", "loading", "failed", "unloaded"]
 _Pattern = Annotated[str, Field(max_length=255)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**63 - 1)]
+Reason = Annotated[
+    str, Field(max_length=LONGEST_REASON, description="Why, for the history and the log.")
+]
 
 
 class ModelsQuery(Form):
@@ -52,6 +56,7 @@ class DefaultBody(Form):
         description="The version that answers unnamed requests from now on;"
         " `auto`: the newest that is ready."
     )
+    reason: Reason = ""
 
 
 class AcceptBody(Form):
@@ -67,10 +72,13 @@ class AliasBody(Form):
         description="The version that answers to it from now on, which has to answer already;"
         " null: there is no such alias any more."
     )
+    reason: Reason = ""
 
 
-class NoBody(Form):
-    """Nothing, or an empty object."""
+class ReasonBody(Form):
+    """Nothing, or why."""
+
+    reason: Reason = ""
 
 
 class Error(Form):
@@ -164,6 +172,17 @@ class UnloadedInfo(Form):
     absence: _Absence | None = Field(description="The kind of reason, where it is meant so.")
 
 
+class SplitInfo(Form):
+    """How requests that name no version are divided."""
+
+    weights: dict[str, int] = Field(description="Version -> weight, as it was said.")
+    sticky: str = Field(description='What names the key that keeps a client; "": nothing does.')
+    shares: dict[str, float] = Field(
+        description="Version -> its part of these requests now, from 0 to 1: what would be that of"
+        " a version that can't answer is the default's, and a pin has all."
+    )
+
+
 class ModelInfo(Form):
     name: str
     states: list[_ModelState] = Field(
@@ -187,6 +206,9 @@ class ModelInfo(Form):
     aliases: dict[str, int] = Field(
         description="Other names for versions. One whose version is not ready, or is to be another,"
         " is told of in `own_reason`."
+    )
+    split: SplitInfo | None = Field(
+        description="How requests that name no version are divided; null: they are not."
     )
     held_out: bool = Field(description="Unloaded by command, until loaded by command.")
     versions: list[VersionInfo]
@@ -215,7 +237,7 @@ class EventInfo(Form):
     state: str = Field(
         description="The version's new state; or what was decided of it: `LOAD`, `UNLOAD`,"
         " `DEFAULT` (it answers unnamed requests from then on), `NO DEFAULT`, `PINNED`,"
-        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`."
+        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`, `ROUTE`."
     )
     reason: str = Field(
         description="Why: which command and from whom, what was found on disk, what failed."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serving.control.routes import split_json
 from serving.control.schemas import VersionInfo
 from serving.control.selection import model_states
 from serving.loading.batching.cost import CostCurve
@@ -32,6 +33,7 @@ def model_json(view: ModelView) -> dict[str, Any]:
         "answered": view.answered,
         "previous": view.previous,
         "aliases": dict(sorted(view.aliases.items())),
+        "split": split_json(view) if view.split.weights else None,
         "held_out": view.held_out,
         "versions": [version_json(version) for version in view.versions],
         "unloaded": [

@@ -93,7 +93,7 @@ class Answering:
         if named == before:
             return False
         # What commands say is told of when they come.
-        for change in changes.of_list(before, named, labels, dropped):
+        for change in changes.of_list(before, named, labels, dropped, target.aliases.by):
             self.record(model, change)
         if named:
             self._named[model] = named

@@ -8,12 +8,9 @@ by one reference.
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +23,19 @@ from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
 from serving.models.actual.slots import Slots
-from serving.models.commands.command import Command, LoadModel, Outcome, SetAlias, Ticket
+from serving.models.commands.command import (
+    LONGEST_REASON,
+    Command,
+    LoadModel,
+    Outcome,
+    SetAlias,
+    Ticket,
+)
 from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
+from serving.models.mailbox import Mailbox
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
 from serving.models.views import Changes, ModelView, VersionView
@@ -40,6 +45,7 @@ from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import Ignored, Origin
 from serving.registry.source import Source
 from serving.registry.sources import Sources
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.state_dir import StateDir
 
@@ -48,8 +54,6 @@ if TYPE_CHECKING:
 
 
 _AGAIN_S = 1.0
-# For how long a turn that nothing hangs on waits for what follows.
-_MOMENT_S = 0.02
 
 
 class Manager:
@@ -57,7 +61,8 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
-    ``listed``: the models of a model config list, beside those of ``roots``.
+    ``listed``: the models of a model config list, beside those of ``roots``; ``elsewhere``: those
+    of other sources.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
     replace the directories, and the clocks are monotonic, epoch and CPU seconds.
     """
@@ -71,6 +76,7 @@ class Manager:
         *,
         state: StateDir | None = None,
         listed: Source | None = None,
+        elsewhere: Sequence[Source] = (),
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
         new_stats: Callable[[str, int], _core.Stats] | None = None,
@@ -80,10 +86,13 @@ class Manager:
         spawn: Callable[[str, Callable[[], None]], None] | None = None,
     ) -> None:
         self._settings, self._wall = settings, wall
+        self._mail = Mailbox()
         spawn = spawn or KeptThreads().spawn
-        sources = sources or _sources(roots, Terms(settings.registry, wall, mono), listed)
+        sources = sources or _sources(
+            roots, Terms(settings.registry, wall, mono), listed, elsewhere
+        )
         configs, interval_s = partial(Configs, read_config), settings.registry.scan_interval_s
-        self._sources = Sources(sources, configs, interval_s, self._post, mono, cpu)
+        self._sources = Sources(sources, configs, interval_s, self._mail.post, mono, cpu)
 
         # The loop's own.
         self._desired = DesiredState(settings, state)
@@ -98,8 +107,8 @@ class Manager:
                 mono=mono,
                 wall=wall,
                 spawn=spawn,
-                post=self._post,
-                mention=self._mention,
+                post=self._mail.post,
+                mention=self._mail.mention,
                 changed=self._reconciler.touch,
                 shown=self._reconciler.show_anew,
                 objection=answering.objection,
@@ -109,8 +118,7 @@ class Manager:
         self._failures = 0
 
         # Shared, each safe in its own way.
-        self._mail: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._tickets = Tickets(wake=partial(self._post, _nothing))
+        self._tickets = Tickets(wake=partial(self._mail.post, _nothing))
         self._line = Line(self._tickets, self._sources)
         folder = state.path if state is not None else None
         self._uploads = Uploads(folder / "uploads" if folder is not None else None, spawn)
@@ -143,7 +151,7 @@ class Manager:
         """
         drain_s = self._settings.shutdown.drain_timeout_s if timeout is None else timeout
         self._sources.stop()
-        self._post(partial(self._begin_stop, drain_s))
+        self._mail.post(partial(self._begin_stop, drain_s))
         if self._thread is None:
             self.tick()
         else:
@@ -151,15 +159,17 @@ class Manager:
         self._uploads.close()
         return self._stopped.is_set()
 
-    def command(self, command: Command, by: str = "") -> Ticket:
+    def command(self, command: Command, by: str = "", reason: str = "") -> Ticket:
         """Have the command carried out; see ``commands.command``. Never waits for a load.
-        ``by``: who gave it, for the history and the log.
+        ``by``: who or what gave it, and ``reason``: why, of at most ``LONGEST_REASON`` characters;
+        both for the history and the log.
 
         Files that come with a load are written in the caller's thread.
         """
         upload: Upload | None = None
         if isinstance(command, SetAlias) and (why := why_no_alias(command.alias)):
             return _ended(command, Outcome(ErrorCode.BAD_REQUEST, why))
+        reason = reason[:LONGEST_REASON]
         if isinstance(command, LoadModel) and command.files:
             try:
                 if command.override is None:
@@ -167,7 +177,7 @@ class Manager:
                 upload = self._uploads.write(command.model, command.files)
             except (UploadError, OSError) as error:
                 return _refused(command, error)
-        ticket = self._tickets.give(command, upload, by)
+        ticket = self._tickets.give(command, upload, by, reason)
         if upload is not None:
             self._uploads.hand_over(upload)
         return ticket
@@ -191,11 +201,11 @@ class Manager:
         """Have every model's configuration read again; the log says what that changed."""
         if not self._reload_waits.is_set():
             self._reload_waits.set()
-            self._post(self._reload)
+            self._mail.post(self._reload)
 
     def take_state(self, state: StateDir) -> None:
         """Go on with what another gateway decided, and keep there what is decided from now on."""
-        self._post(partial(self._take_state, state))
+        self._mail.post(partial(self._take_state, state))
 
     def _take_state(self, state: StateDir) -> None:
         self._reconciler.reconsider(self._desired.take_over(state))
@@ -219,6 +229,11 @@ class Manager:
     def history(self, model: str | None = None) -> tuple[Transition, ...]:
         """The last transitions of a model, or of all together; oldest first, bounded."""
         return self._slots.history.snapshot(model)
+
+    def route_history(self, model: str) -> tuple[RouteChange, ...]:
+        """Who or what changed the model's route lately and why, also in earlier lives; oldest
+        first, bounded."""
+        return self._desired.overrides_of(model).changes
 
     def on_change(self, listener: Callable[[Changes], None]) -> None:
         """Call ``listener`` from the loop with the views that changed, after they are published."""
@@ -248,38 +263,20 @@ class Manager:
         """Turns of the loop that ended with an error of its own."""
         return self._failures
 
-    def _post(self, message: Callable[[], None]) -> None:
-        self._mail.put(message)
-
-    def _mention(self, message: Callable[[], None]) -> None:
-        self._mail.put(_Mention(message))
-
     # The loop. Everything below runs in its thread only.
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._wait_for_mail(self.tick())
+                self._mail.wait(self.tick())
             except Exception:  # noqa: BLE001 - what serves must outlive a bug in here
                 self._failures += 1
                 log.exception("models_loop_failed")
                 self._stopped.wait(self._settings.registry.scan_interval_s)
 
-    def _wait_for_mail(self, timeout: float) -> None:
-        """A load says three things of itself within a few milliseconds, and only the last one is
-        waited for: the others make no turn of their own, unless nothing follows."""
-        left = min(timeout, threading.TIMEOUT_MAX)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                message = self._mail.get(timeout=left)
-                message()
-                if not isinstance(message, _Mention):
-                    return
-                left = min(left, _MOMENT_S)
-
     def tick(self) -> float:
         """One turn: mail, commands, decide, act, publish. Seconds until the next is due."""
-        self._read_mail()
+        self._mail.read()
         if self._stopping:
             self._reconciler.leave_all()
         else:
@@ -294,14 +291,6 @@ class Manager:
         due_in = self._reconciler.due_in()
         # What could not be published is tried again.
         return due_in if self._published.shown else min(due_in, _AGAIN_S)
-
-    def _read_mail(self) -> None:
-        while True:
-            try:
-                message = self._mail.get_nowait()
-            except queue.Empty:
-                return
-            message()
 
     def _show(self) -> None:
         if not self._disk.known and not self._stopping:
@@ -335,9 +324,10 @@ class Manager:
 
     def _used_uploads(self) -> set[Origin]:
         waiting = [o.upload for o in self._tickets.waiting() if o.upload is not None]
+        given = self._desired.contents.uploads()
         slots = (slot for model in self._uploads.models for slot in self._slots.of(model))
         used = {slot.origin for slot in slots}
-        return used.union(*(upload.origins for upload in (*waiting, *self._desired.uploads())))
+        return used.union(*(upload.origins for upload in (*waiting, *given)))
 
     def _begin_stop(self, timeout: float) -> None:
         self._stopping = True
@@ -346,21 +336,12 @@ class Manager:
         self._tickets.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Mention:
-    """Mail that the loop need not turn for at once."""
-
-    message: Callable[[], None]
-
-    def __call__(self) -> None:
-        self.message()
-
-
-def _sources(roots: Sequence[Path], terms: Terms, listed: Source | None) -> Sequence[Source]:
+def _sources(
+    roots: Sequence[Path], terms: Terms, listed: Source | None, elsewhere: Sequence[Source]
+) -> Sequence[Source]:
     """At least one."""
-    if listed is None:
-        return open_sources(roots, terms)
-    return [*(open_sources(roots, terms) if roots else ()), listed]
+    others = [*([listed] if listed is not None else ()), *elsewhere]
+    return [*(open_sources(roots, terms) if roots or not others else ()), *others]
 
 
 def _nothing() -> None:

@@ -20,7 +20,7 @@ from serving.models.commands.command import (
     Outcome,
     SetDefault,
 )
-from serving.models.commands.progress import Facts
+from serving.models.commands.facts import Facts
 from serving.models.commands.tickets import Order
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import ModelTarget
@@ -29,8 +29,10 @@ from serving.models.desired.store import DesiredState
 from serving.models.desired.timers import Timers
 from serving.models.desired.waiting import Waiting
 from serving.models.state import State
+from serving.models.targets import Targets
 from serving.models.views import ModelView
 from serving.registry.sources import Sources
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 
 # More rounds than any change needs; a policy that does not come to rest is a bug.
@@ -63,9 +65,8 @@ class Reconciler:
             loading.retry_max_s,
         )
         self.slots: Slots
-        # Of the models on disk, and those whose files came with a command.
-        self._targets: dict[str, ModelTarget] = {}
         self.answering = Answering(desired, settings.rollout.hold_signature_changes, wall)
+        self.targets = Targets(self._disk, desired, self.answering, wall)
         self._reloading = Reloading(sources, desired)
         # Models that something changed about since they were drawn, and since it was decided what
         # comes next for them.
@@ -74,8 +75,6 @@ class Reconciler:
         self._waiting, self._timers = Waiting(), Timers()
         # When it was last decided: what falls due later has its timer.
         self._decided_at = float("-inf")
-        # Whether a look at the start could see everything.
-        self._begun = False
         # Whether everything is to be seen anew: an error of ours met the last turn.
         self._unread = False
         # Of the versions on disk at the start, as far as they are wanted.
@@ -138,27 +137,21 @@ class Reconciler:
 
     def leave_all(self) -> None:
         """The server stops."""
-        self._stale.update(self.slots.leave_all(), self._targets, self.answering.end())
-        self._targets = {}
+        left = self.slots.leave_all()
+        self._stale.update(left, self.targets.names(), self.answering.end())
+        self.targets.clear()
 
     # What is on disk.
 
     def _everything(self) -> set[str]:
         """Every model that there is anything of."""
         names = {found.name for found in self._disk.models}
-        return names.union(self.slots.models(), self._desired.uploaded(), self._targets)
+        uploaded = self._desired.contents.uploaded()
+        return names.union(self.slots.models(), uploaded, self.targets.names())
 
     def _read(self, changed: Collection[str]) -> None:
         """``changed``: the models that are there, came or went, and look other than before."""
-        names = {found.name for found in self._disk.models}
-        if not self._begun:
-            self._desired.begin(names)
-            self._begun = not self._disk.unseen
-        loaded, uploaded = self.slots.models(), self._desired.uploaded().keys()
-        self._desired.keep_only(names | loaded)
-        self.answering.keep_only(names | loaded | uploaded)
-        # What is not on disk may be out of sight only, which is the source's to say.
-        for name in sorted({*changed, *((loaded | uploaded) - names)}):
+        for name in sorted(self.targets.look(self.slots.models()).union(changed)):
             self._retarget(name)
         if self._startup is None and self._disk.complete:
             self._begin_startup()
@@ -166,7 +159,7 @@ class Reconciler:
     def _begin_startup(self) -> None:
         self._startup = Startup(
             (target.model, candidate.version)
-            for target in self._targets.values()
+            for target in self.targets.all()
             for candidate in target.versions
             if not target.dismissed(candidate.version)
         )
@@ -184,35 +177,15 @@ class Reconciler:
         for model in models:
             self._retarget(model)
 
-    def _see(self, model: str) -> None:
-        found, withdrawn = self._disk.find(model), self._disk.is_withdrawn(model)
-        self._desired.see(model, found, self._disk.unseen, withdrawn=withdrawn)
-
-    def _target_now(self, model: str) -> ModelTarget:
-        target = self._desired.target(model, self._disk.unseen, self._wall())
-        aliases = replace(target.aliases, now=self.answering.named(model))
-        return replace(target, held=self.answering.held(model), aliases=aliases)
-
     def _retarget(self, model: str) -> None:
         """What is desired of the model may be another thing now."""
-        self._see(model)
-        if self._is_there(model):
-            self._targets[model] = self._target_now(model)
-        else:
-            self._targets.pop(model, None)
-        self.slots.reconfigure(model, self._desired.known(model))
+        self.targets.redraw(model)
+        self.slots.reconfigure(model, self._desired.contents.known(model))
         self.touch(model)
-
-    def _target_of(self, model: str) -> ModelTarget:
-        return self._targets.get(model) or self._target_now(model)
-
-    def _is_there(self, model: str) -> bool:
-        """Whether it is on disk, or its files came with a command."""
-        return self._disk.find(model) is not None or self._desired.uploaded_of(model) is not None
 
     def _is_known(self, model: str) -> bool:
         """Whether there is anything of it: one that has slots only is absent, or out of sight."""
-        return model in self._targets or model in self.slots.models()
+        return model in self.targets or model in self.slots.models()
 
     # What commands say.
 
@@ -230,10 +203,14 @@ class Reconciler:
             refused = refused or Outcome(ErrorCode.INTERNAL, "nothing to go back to")
             order.ticket.end(self._with_right_name(refused, facts))
             return
-        by = order.ticket.by
-        said = changes.in_words(order.command, command, facts.default)
-        log.info("model_command", model=model, **said, **({"by": by} if by else {}))
-        self.answering.record(model, changes.of_command(order.command, command, facts, by))
+        by, reason = order.ticket.by, order.ticket.reason
+        said = changes.in_words(order.command, command, facts)
+        whose = {key: text for key, text in (("by", by), ("reason", reason)) if text}
+        log.info("model_command", model=model, **said, **whose)
+        changed = changes.of_command(order.command, command, facts, by, reason)
+        self.answering.record(model, changed)
+        if what := changes.of_route(command, facts):
+            self._desired.note_route(model, RouteChange(self._wall(), by, what, reason))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
@@ -249,7 +226,7 @@ class Reconciler:
         # Here, so that the loop can be tested without the built core.
         from serving import _core
 
-        near = _core.nearest(facts.model, tuple(sorted(self._targets)))
+        near = _core.nearest(facts.model, tuple(sorted(self.targets.names())))
         words = f"; did you mean '{near}'?" if near is not None else ""
         return replace(refused, message=refused.message + words)
 
@@ -261,13 +238,13 @@ class Reconciler:
         found = self._disk.find(model)
         current = self._desired.overrides_of(model)
         return Facts(
-            target=self._target_of(model),
+            target=self.targets.of(model),
             slots=self.slots.of(model),
             default=self.answering.default(model),
             previous=current.previous,
-            found=self._is_there(model),
+            found=self.targets.is_there(model),
             overridden=current.whole is not None
-            or any((current.out, current.versions, current.aliases)),
+            or any((current.out, current.versions, current.aliases, current.split.versions)),
             error=found.error if found is not None else "",
             disk=frozenset(v.number for v in found.versions) if found is not None else frozenset(),
         )
@@ -292,7 +269,7 @@ class Reconciler:
         model: it was on its way before."""
         slot = self.slots.slot(action.slot) if isinstance(action, places.Load) else None
         was = slot.state if slot is not None else None
-        model = self.slots.do(action, self._desired.known)
+        model = self.slots.do(action, self._desired.contents.known)
         if slot is not None and was is State.NEW and slot.state is State.LOADING:
             self._waiting.take(model, slot)
             self.show_anew(model)
@@ -324,19 +301,19 @@ class Reconciler:
         if not self._is_known(model):
             return policy.NOTHING
         slots = self.slots.of(model)
-        return policy.next_actions(self._target_of(model), slots, now, self._limits)
+        return policy.next_actions(self.targets.of(model), slots, now, self._limits)
 
     def _come_to_rest(self, models: Iterable[str]) -> None:
         """Nothing more is to be done about these now."""
-        asked = self._desired.asked_exactly()
+        asked = self._desired.contents.asked_exactly()
         for model in sorted(models):
-            slots, target = self.slots.of(model), self._target_of(model)
+            slots, target = self.slots.of(model), self.targets.of(model)
             there = target.versions if self._is_known(model) else ()
             self.slots.drop_stats(model, [one.version for one in there])
             # A retry that is due and waits for a place comes with the mail that frees one.
             times = (at for at in policy.times(slots, self._limits) if at > self._decided_at)
             self._timers.put(model, min(times, default=float("inf")))
-            if model in asked and self._desired.settle_exact(target, slots):
+            if model in asked and self._desired.contents.settle_exact(target, slots):
                 self._retarget(model)
         if (failed := self.slots.take_failures()) is not None:
             self._sources.watch(failed)
@@ -344,9 +321,9 @@ class Reconciler:
     def _note_answer(self, model: str) -> bool:
         """Who answers now: before anything is decided about versions that answer no more. Whether
         another version, or another signature, has taken over, or an alias has moved."""
-        if self.answering.compare(self._target_of(model)):
+        if self.answering.compare(self.targets.of(model)):
             self._retarget(model)
-        news = self.answering.decide(self._target_of(model))
+        news = self.answering.decide(self.targets.of(model))
         if news:
             self._retarget(model)
         return news
@@ -365,7 +342,7 @@ class Reconciler:
     def _drawn(self, model: str) -> ModelView | None:
         if not self._is_known(model):
             return None
-        return model_view(self._model_facts(self._target_of(model)), self.slots.served(model))
+        return model_view(self._model_facts(self.targets.of(model)), self.slots.served(model))
 
     def _model_facts(self, target: ModelTarget) -> ModelFacts:
         model = target.model
@@ -382,7 +359,7 @@ class Reconciler:
         found = self._disk.find(target.model)
         if target.unknown:
             return found.error if found is not None and found.error else policy.UNREADABLE
-        known = self._desired.known(target.model)
+        known = self._desired.contents.known(target.model)
         return known.error if known is not None else ""
 
     def has_started(self) -> bool:

@@ -35,6 +35,7 @@ class Change(StrEnum):
     ACCEPTED = "ACCEPTED"
     ALIAS = "ALIAS"
     ALIAS_REMOVED = "ALIAS REMOVED"
+    ROUTE = "ROUTE"
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(

@@ -10,6 +10,7 @@ from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.registry.snapshot import Origin
+from serving.rollout.route import NO_SPLIT, Split
 
 if TYPE_CHECKING:
     from serving import _core
@@ -66,6 +67,9 @@ class Route:
     ``unavailable``: version -> why it is known but does not answer. ``reason``: why the model
     answers nothing, None where ``default`` is a version. ``unloaded``: versions on disk that are
     not loaded, by the reason. ``aliases``: other names for versions, which need not answer.
+    ``weights``: (version, weight) of those that share the requests that name none; ``sticky``: what
+    names the key by which a client keeps its version; ``shadows``: (version, share) of those that
+    get copies. See ``Split``.
     """
 
     default: int | None = None
@@ -74,6 +78,9 @@ class Route:
     reason: str | None = None
     unloaded: Sequence[tuple[str, Sequence[int]]] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
+    weights: Sequence[tuple[int, int]] = ()
+    sticky: str = ""
+    shadows: Sequence[tuple[int, float]] = ()
 
 
 NOWHERE = Route()
@@ -89,7 +96,8 @@ class ModelView:
     ``answered``: the last one that did, also where nothing does now or another stands in for it;
     ``previous``: the one before that, which a rollback goes to; ``held_out``: the model was
     unloaded by command. ``unloaded``: what else is on disk, ascending. ``absence``: why nothing is
-    to answer, with which ``own_reason`` begins then.
+    to answer, with which ``own_reason`` begins then. ``split``: how requests are to be divided,
+    also while a pin keeps them from it.
     """
 
     name: str
@@ -103,6 +111,7 @@ class ModelView:
     own_reason: str = ""
     answered: int | None = None
     absence: Absence | None = None
+    split: Split = NO_SPLIT
 
     @property
     def default(self) -> int | None:

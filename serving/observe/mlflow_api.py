@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from serving.observe.address import authorization, secrets, shown
+from serving import mlflow_rest
+from serving.credentials import authorization, secrets, shown
+from serving.http_client import HttpClient
+from serving.mlflow_rest import AUTHORITIES, MlflowError, MlflowRest, garbage
 from serving.observe.errors import ExportError
-from serving.observe.http import HttpClient, HttpError
 from serving.settings import MlflowSettings
 
 # Of one call, by the server's own limits.
@@ -18,30 +19,21 @@ MAX_PARAMS = 100
 MAX_TAGS = 100
 _MAX_PARAM = 6000
 _MAX_TAG = 8000
-# Of what the server says, in characters.
-_MAX_WORDS = 300
-_BASE = "/api/2.0/mlflow"
-# Refused for who asks or how often, not for what is asked: that heals.
-_PASSING = frozenset({401, 403, 407, 408, 425, 429})
-
-
-# Where MLflow's own clients look for the authorities to trust.
-_AUTHORITIES = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 
 
 def connect(settings: MlflowSettings) -> tuple[HttpClient, MlflowApi]:
     """Nothing is asked yet. Raises ConfigError where the settings can't be used."""
     setting, token = "tracking.mlflow.uri", settings.token.get_secret_value()
     proof = authorization(settings.uri, token, "tracking.mlflow.token")
-    client = HttpClient(shown(settings.uri), setting, settings.timeout_s, proof, _AUTHORITIES)
+    client = HttpClient(shown(settings.uri), setting, settings.timeout_s, proof, AUTHORITIES)
     return client, MlflowApi(client, secrets(settings.uri, token))
 
 
 class RefusedError(ExportError):
     """The server understood and said no; ``code`` is MLflow's word for it."""
 
-    def __init__(self, status: int, code: str, words: str) -> None:
-        super().__init__(f"refused with status {status}, {code}{words}")
+    def __init__(self, words: str, code: str) -> None:
+        super().__init__(words)
         self.code = code
 
 
@@ -51,7 +43,7 @@ class MlflowApi:
 
     def __init__(self, client: HttpClient, hidden: Sequence[str] = ()) -> None:
         """``hidden``: what none of its words may show."""
-        self._client, self._hidden = client, hidden
+        self._rest = MlflowRest(client, hidden)
 
     def experiment(self, name: str) -> str:
         """Its id; made where there is none."""
@@ -122,46 +114,16 @@ class MlflowApi:
         return True
 
     def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        content = json.dumps(body).encode() if body is not None else b""
-        headers = {"Content-Type": "application/json"} if content else {}
         try:
-            answer = self._client.request(method, f"{_BASE}/{path}", content, headers)
-        except HttpError as error:
-            raise ExportError(f"no answer: {error}") from None
-        found = _object(answer.body)
-        if answer.status == 200:
-            if found is None:
-                raise _garbage()
-            return found
-        code = found.get("error_code") if found is not None else None
-        said = isinstance(code, str) and code.replace("_", "").isalnum() and len(code) < 100
-        if said and 400 <= answer.status < 500 and answer.status not in _PASSING:
-            raise RefusedError(answer.status, str(code), self._words(found))
-        named = f", {code}{self._words(found)}" if said else ""
-        raise ExportError(f"answered status {answer.status}{named}")
-
-    def _words(self, answer: dict[str, Any] | None) -> str:
-        """The server's own, behind a colon: one line, not long, without secrets."""
-        message = answer.get("message") if answer is not None else None
-        if not isinstance(message, str) or not message.strip():
-            return ""
-        line = " ".join(message.split())
-        for secret in self._hidden:
-            line = line.replace(secret, "**********")
-        line = "".join(c if c.isprintable() else "?" for c in line)
-        return f": {line[:_MAX_WORDS]}{'...' if len(line) > _MAX_WORDS else ''}"
-
-
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
+            return self._rest.ask(method, path, body)
+        except mlflow_rest.RefusedError as refused:
+            raise RefusedError(str(refused), refused.code) from None
+        except MlflowError as error:
+            raise ExportError(str(error)) from None
 
 
 def _garbage() -> ExportError:
-    return ExportError("the answer is not that of an MLflow tracking server")
+    return ExportError(str(garbage()))
 
 
 def _text(answer: object, *path: str) -> str:

@@ -11,9 +11,9 @@ import importlib.util
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
+from serving.authorities import roots
 from serving.errors import ConfigError
-from serving.observe.authorities import roots
-from serving.observe.http import HttpAnswer, HttpClient, HttpError, parse_url
+from serving.http_client import HttpAnswer, HttpClient, HttpError, parse_url
 
 Signal = Literal["traces", "metrics"]
 

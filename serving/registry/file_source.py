@@ -12,8 +12,10 @@ from serving.registry.configs import fingerprint
 from serving.registry.names import why_no_model
 from serving.registry.settling import Clocks, Seen, left, observe
 from serving.registry.snapshot import (
+    NOBODY_WAITS,
     Closely,
     Fetched,
+    Fetching,
     FoundModel,
     FoundVersion,
     Ignored,
@@ -33,7 +35,7 @@ class FileOrigin:
     file: Path
     manifest: None = None
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         """The folder that it lies in."""
         folder = self.file.resolve().parent
         return Fetched(folder, folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 from serving.registry import tree
 from serving.registry.manifest import Manifest
 from serving.registry.names import is_beside
-from serving.registry.snapshot import Fetched
+from serving.registry.snapshot import NOBODY_WAITS, Fetched, Fetching
 from serving.registry.tree import UnfitError
 
 
@@ -22,7 +22,7 @@ class FolderOrigin:
     direct: bool = False
     manifest: Manifest | None = field(default=None, compare=False, repr=False)
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         """See ``Origin``."""
         return Fetched(self.path, self.model)
 

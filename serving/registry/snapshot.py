@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,8 +17,10 @@ Closely = Collection[str | tuple[str, int]]
 IN_TWO = "it is in more than one model directory"
 # All directories are one source.
 IN_TWO_SOURCES = (
-    "it is there more than once: as a bare file, and in a model directory or as another"
+    "it is there more than once: of a model directory, a bare file and what comes from elsewhere,"
+    " two have it"
 )
+MODEL_LIST = "the model config list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,22 @@ class Fetched:
     model: Path
 
 
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """``check`` is called now and then while it lasts, and raises where nobody waits any more;
+    ``begins``: files have to be brought here, which may last."""
+
+    check: Callable[[], None] = _nothing
+    begins: Callable[[], None] = _nothing
+
+
+NOBODY_WAITS = Fetching()
+
+
 class Origin(Protocol):
     """Where a version comes from, which only its source understands. Two are equal when they
     lead to the same place."""
@@ -51,7 +69,7 @@ class Origin(Protocol):
         """As the source read it; None where the version has none that can be read."""
         ...
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = ...) -> Fetched:
         """Its files on this machine. May take as long as it must. Raises OSError, LoadError."""
         ...
 
@@ -79,13 +97,15 @@ class FoundVersion:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """What a model config list says of a model, over what lies in its folder. ``policy`` and
-    ``rate`` (of the request log) None: it says nothing. ``labels``: label -> version."""
+    """What a model config list, or a registry, says of a model, over what lies in its folder.
+    ``policy`` and ``rate`` (of the request log) None: it says nothing. ``labels``: label ->
+    version. ``by``: who says so, in words."""
 
     platform: str
     policy: VersionPolicy | None = None
     labels: Mapping[str, int] = field(default_factory=dict)
     rate: float | None = None
+    by: str = MODEL_LIST
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,8 @@ class FoundModel:
     ``config_stamp`` changes whenever a file beside the versions (or under
     ``warmup/``) does. With an ``error`` nothing is known of the versions.
     ``layout`` is how its versions lie, in words for people. ``config``: as last read, None before
-    it first settled. ``listed``: in a model config list, which wants it served.
+    it first settled. ``listed``: in a model config list, or followed in a registry: it is to be
+    served.
     """
 
     name: str
@@ -117,10 +138,12 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class SourceError:
-    """A root that could not be listed: what it holds is unknown, not absent."""
+    """A root that could not be listed: what it holds is unknown, not absent. Not ``hides``: of
+    which models it has is known all the same."""
 
     root: Path
     reason: str
+    hides: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from serving.registry.configs import Configs
-from serving.registry.snapshot import IN_TWO_SOURCES, Closely, FoundModel, Snapshot
+from serving.registry.snapshot import (
+    IN_TWO_SOURCES,
+    MODEL_LIST,
+    Closely,
+    FoundModel,
+    Snapshot,
+)
 from serving.registry.source import Posted, Request, Source
 from serving.registry.source_thread import SourceThread
 
@@ -157,7 +163,8 @@ def joined(parts: Sequence[Snapshot]) -> Snapshot:
 
 
 def _one_of(first: FoundModel, second: FoundModel) -> FoundModel:
-    listed = [found for found in (first, second) if found.listed is not None]
+    both = (first, second)
+    listed = [found for found in both if found.listed and found.listed.by == MODEL_LIST]
     if len(listed) == 1:
         return listed[0]
     return FoundModel(first.name, first.path, error=IN_TWO_SOURCES)

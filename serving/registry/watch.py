@@ -15,6 +15,7 @@ import itertools
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -34,6 +35,9 @@ _MOST_MS = 200
 # Until directories that could not be watched are tried again, and new ones looked for: nothing
 # tells when there is one to watch.
 _AGAIN_S = 10.0
+# Until the library says something where nothing changes. Before it first does, nobody knows that
+# the watch has begun, and everything is looked through as often as if there were none.
+_WORD_S = 0.5
 _SOON_S = 0.2
 
 
@@ -116,24 +120,27 @@ class Watcher:
             debounce=_MOST_MS,
             step=_STEP_MS,
             stop_event=self._stopping,
-            rust_timeout=int(_AGAIN_S * 1000),
+            rust_timeout=int(min(_AGAIN_S, _WORD_S) * 1000),
             yield_on_timeout=True,
             raise_interrupt=False,
             force_polling=False,
             recursive=False,
             ignore_permission_denied=True,
         )
-        # What changed before the watch began; it has when it first says something.
-        self._hurry(None)
+        # It has begun when it first says something: what changed before may be anywhere.
         next(changes, None)
         self._hurry(None)
         if self._folders() != folders:
             return
         self._reports(self._are_all_reported(folders))
+        looked = time.monotonic()
         for found in changes:
             touched = _touched(found, folders)
             if found:
                 self._hurry(touched)
+            elif time.monotonic() < looked + _AGAIN_S:
+                continue
+            looked = time.monotonic()
             if self._may_be_others(touched) and self._folders() != folders:
                 return
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from serving.rollout.route import NO_SPLIT, Split
+
 _NONE: frozenset[int] = frozenset()
 _NONE_FIXED: frozenset[str] = frozenset()
 
@@ -28,11 +30,12 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Aliases:
     """Other names for versions. ``wanted``: alias -> the version that it is to name; ``now``: the
-    one that answers to it; ``fixed``: those that no command may move."""
+    one that answers to it; ``fixed``: those that no command may move, and ``by`` who says them."""
 
     wanted: Mapping[str, int] = field(default_factory=dict)
     now: Mapping[str, int] = field(default_factory=dict)
     fixed: frozenset[str] = _NONE_FIXED
+    by: str = "the model config list"
 
     @property
     def versions(self) -> frozenset[int]:
@@ -46,7 +49,7 @@ NO_ALIASES = Aliases()
 class Plan:
     """``default`` answers requests that name no version, None while nothing does; ``aliases``: the
     version that answers to each. To be loaded whatever the version policy says: ``keep``, and
-    ``named``, what aliases name."""
+    ``named``, what aliases name, what shares the requests and what gets copies."""
 
     default: int | None = None
     keep: frozenset[int] = _NONE
@@ -61,17 +64,40 @@ def decide(
     pinned: int | None,
     answered: int | None,
     aliases: Aliases = NO_ALIASES,
+    split: Split = NO_SPLIT,
 ) -> Plan:
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
-    answered last."""
+    answered last. ``split``: how requests are divided among versions."""
     keep = _kept(standing, held, wanted, pinned, answered)
     aliases_now = _named(standing, aliases)
-    named = frozenset((*aliases.wanted.values(), *aliases_now.values()))
+    named = split.versions.union(aliases.wanted.values(), aliases_now.values())
     chosen = standing.there & (wanted | keep)
     able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
-    default = _default(able, held, chosen, pinned, answered)
+    base = _base(standing, held, split) if pinned is None else None
+    default = base or _default(able, held, chosen, pinned, answered)
     return Plan(default, keep, aliases_now, named)
+
+
+def weights_in_force(
+    split: Split, held: frozenset[int], pinned: int | None, default: int | None
+) -> tuple[tuple[int, int], ...]:
+    """(version, weight) as requests are divided, by version. None are where a version is pinned.
+    What would be that of a version that is ``held`` is the ``default``'s, in its place: so nobody
+    else is moved."""
+    if pinned is not None or default is None:
+        return ()
+    weights = sorted(split.weights.items())
+    return tuple((default if version in held else version, w) for version, w in weights)
+
+
+def _base(standing: Standing, held: frozenset[int], split: Split) -> int | None:
+    """While requests are divided, the version with most of them answers for those that can't: no
+    newer one takes over meanwhile. Of several the lowest."""
+    able = (standing.ready & standing.there) - held
+    weighed = [(weight, -version) for version, weight in split.weights.items() if version in able]
+    weight, version = max(weighed, default=(0, 0))
+    return -version if weight else None
 
 
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:

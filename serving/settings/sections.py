@@ -340,6 +340,12 @@ class RolloutSettings(Section):
         description="Hold a version back from requests that name none while its signature"
         " breaks callers of the one that answered, until it is accepted.",
     )
+    forced_version: bool = Field(
+        default=False,
+        description="Take the header (metadata key) `x-serving-version`: a tester's request that"
+        " names neither a version nor an alias is answered by the version, or the alias, that it"
+        " says, whatever weights and pins do. Anyone who can ask can send it.",
+    )
 
 
 class StateSettings(Section):
@@ -348,6 +354,36 @@ class StateSettings(Section):
         description="What to do when another gateway has the state directory. `exit`: end, with"
         " status 75; `memory`: serve without it: what trials found out is read there, pins and"
         " what else was decided are not, and nothing is written, until that one has ended.",
+    )
+
+
+class MlflowRegistrySettings(Section):
+    models: Words = Field(
+        default=(),
+        description="Models of MLflow's registry to be served: `NAME`, the newest version answers;"
+        " `NAME@ALIAS`, what the alias names does; `NAME/VERSION`, that one does.",
+    )
+    uri: Address = Field(
+        default="",
+        description="MLflow's server; empty: that of `tracking.mlflow.uri`. May hold"
+        " `user:password@`, which is not shown.",
+    )
+    token: SecretStr = Field(
+        default=SecretStr(""),
+        description="Sent to it as `Authorization: Bearer`; never shown. Empty, and no server named"
+        " here: that of `tracking.mlflow.token`.",
+    )
+    tags: Words = Field(
+        default=(),
+        description="Only versions are taken whose tags pass all of these: `KEY=VALUE`,"
+        " `KEY!=VALUE`, `KEY` (it is there), `!KEY` (it is not).",
+    )
+    poll_s: Annotated[Seconds, Field(ge=0.2)] = Field(
+        default=5.0, description="Between two looks at the registry (seconds)."
+    )
+    timeout_s: Seconds = Field(
+        default=5.0,
+        description="For an answer of the server, and for each pause of a download (seconds).",
     )
 
 
@@ -365,6 +401,17 @@ class RegistrySettings(Section):
         description="Take model and version folders that are symbolic links (Kubernetes"
         " volumes, git-sync).",
     )
+    configs: Path | None = Field(
+        default=None,
+        description="Folder with the configurations of models that come from elsewhere:"
+        " `NAME/model.yaml` or `NAME/config.pbtxt`.",
+    )
+    cache_bytes: Count = Field(
+        default=10 * 1024**3,
+        description="Files of versions that came from elsewhere, kept in the state directory; what"
+        " is loaded always stays (bytes).",
+    )
+    mlflow: MlflowRegistrySettings = MlflowRegistrySettings()
 
 
 class MlflowSettings(Section):

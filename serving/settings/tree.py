@@ -160,7 +160,9 @@ class Settings(Section):
         """Every secret that is set, for those who keep them out of what is written."""
         headers = (self.tracing.headers, self.tracking.otlp.headers)
         values = [value for one in headers for value in _header_values(one.get_secret_value())]
-        return (*_secrets(self), *_password(self.tracking.mlflow.uri), *values)
+        addresses = (self.tracking.mlflow.uri, self.registry.mlflow.uri)
+        words = [word for address in addresses for word in _password(address)]
+        return (*_secrets(self), *words, *values)
 
     def core(self) -> dict[str, object]:
         """The flat configuration of ``_core.Server``, every "auto" decided."""
@@ -183,6 +185,7 @@ class Settings(Section):
             "connection_share": limits.connection_share,
             "address_share": limits.address_share,
             "request_timeout_s": limits.request_timeout_s,
+            "forced_version": self.rollout.forced_version,
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,
             "permits": self.permits,

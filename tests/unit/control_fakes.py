@@ -23,6 +23,7 @@ from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.tracker import Tracker
 from serving.operations import Operation
 from serving.registry.folder_origin import FolderOrigin
+from serving.rollout.route import RouteChange
 from serving.settings import Settings, load_settings
 from serving.settings import operations as settings_operations
 from serving.state_dir import StateDir
@@ -69,8 +70,8 @@ class Commander:
     def views(self) -> tuple[ModelView, ...]:
         return MODELS
 
-    def command(self, command: Command, by: str = "") -> Ticket:
-        ticket = Ticket(command, by)
+    def command(self, command: Command, by: str = "", reason: str = "") -> Ticket:
+        ticket = Ticket(command, by, reason)
         self.tickets.append(ticket)
         if self.outcome is not None:
             ticket.end(self.outcome)
@@ -79,6 +80,9 @@ class Commander:
 
     def history(self, model: str) -> tuple[Transition, ...]:
         return (Transition(1.5, "m", 2, State.READY, ""),) if model == "m" else ()
+
+    def route_history(self, model: str) -> tuple[RouteChange, ...]:
+        return (RouteChange(1.5, "rollout", "weights 1=95 2=5", "step 1"),) if model == "m" else ()
 
 
 def settings(**flags: object) -> Settings:

@@ -66,6 +66,7 @@ fn config() -> Config {
         connection_share: 0.5,
         address_share: 1.0,
         request_timeout: Some(Duration::from_secs(5)),
+        forced_version: true,
         grpc_compression: Compression::Auto,
         shared_memory: Default::default(),
         default_model: String::new(),

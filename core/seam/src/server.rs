@@ -33,7 +33,7 @@ pub struct Route {
 impl Route {
     #[new]
     #[pyo3(signature = (model, versions, default, unavailable = BTreeMap::new(), reason = None,
-        unloaded = Vec::new(), *, aliases = BTreeMap::new(), weights = Vec::new(), sticky = false,
+        unloaded = Vec::new(), *, aliases = BTreeMap::new(), weights = Vec::new(), sticky = "",
         shadows = Vec::new()))]
     #[allow(clippy::too_many_arguments)] // A Python constructor.
     fn new(
@@ -45,7 +45,7 @@ impl Route {
         unloaded: Vec<(String, Vec<u64>)>,
         aliases: BTreeMap<String, u64>,
         weights: Vec<(u64, u32)>,
-        sticky: bool,
+        sticky: &str,
         shadows: Vec<(u64, f64)>,
     ) -> PyResult<Self> {
         for name in aliases.keys() {
@@ -57,7 +57,7 @@ impl Route {
             default,
             aliases,
             weights,
-            sticky,
+            sticky: (!sticky.is_empty()).then(|| sticky.to_ascii_lowercase().into()),
             shadows: shadows.into_iter().map(shadow).collect::<PyResult<_>>()?,
             unavailable,
             unloaded: unloaded.into(),
@@ -296,6 +296,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
         connection_share: keys.take("connection_share")?,
         address_share: keys.take("address_share")?,
         request_timeout: keys.limit("request_timeout_s")?,
+        forced_version: keys.take("forced_version")?,
         grpc_compression: match compression.as_str() {
             "auto" => Compression::Auto,
             "none" => Compression::None,

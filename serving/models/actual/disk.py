@@ -51,7 +51,8 @@ class Disk:
     @property
     def unseen(self) -> bool:
         """Whether a model that was not found may be there all the same."""
-        return self._snapshot is None or not self.complete or bool(self._snapshot.errors)
+        snapshot = self._snapshot
+        return snapshot is None or not self.complete or any(one.hides for one in snapshot.errors)
 
     @property
     def known(self) -> bool:

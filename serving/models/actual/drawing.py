@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 from serving.loading.facts import VersionFacts
 from serving.model_config import ModelConfig
 from serving.models.actual.routes import route_of
+from serving.models.advice import unpin
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
 from serving.models.reasons import Absence
 from serving.models.state import Slot, State
 from serving.models.views import ModelView, Process, VersionView
+from serving.rollout.plan import weights_in_force
 
 if TYPE_CHECKING:
     from serving import _core
@@ -85,7 +87,8 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     versions = [_held_back(view, facts) for view in versions]
     unready = _unready_words(versions, facts)
     absence = None if unready else _absence(facts)
-    aliases = "" if absence in _MEANT else _joined(_alias_words(target, versions))
+    told = [*_alias_words(target, versions), *_split_words(facts, versions)]
+    aliases = "" if absence in _MEANT else _joined(told)
     route_reason, own = _reasons(versions, facts, unready, absence or facts.error)
     reason = _joined([route_reason, aliases])
     rest = unloaded(target, {view.number for view in versions})
@@ -93,7 +96,10 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         name=target.model,
         versions=tuple(versions),
         # Clients are told of no aliases but the one that they asked by.
-        route=route_of(versions, facts.default, route_reason, rest, target.aliases.now),
+        route=route_of(
+            *(versions, facts.default, route_reason, rest, target.aliases.now, target.split),
+            weights_in_force(target.split, target.held, target.pinned, facts.default),
+        ),
         reason=reason,
         pinned=target.pinned,
         previous=facts.previous,
@@ -102,6 +108,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         own_reason=_joined([own, aliases]),
         answered=target.answered,
         absence=absence,
+        split=target.split,
     )
 
 
@@ -159,6 +166,25 @@ def _alias_words(target: ModelTarget, versions: Sequence[VersionView]) -> Iterat
         yield f"{_named(aliases)} version {number}, which is not ready ({state}); {who}"
     if more := sum(len(aliases) for _, aliases in told[_MOST_NAMED:]):
         yield f"{more} more alias{'es' if more > 1 else ''} name other versions that are not ready"
+
+
+def _split_words(facts: ModelFacts, versions: Sequence[VersionView]) -> Iterator[str]:
+    """Why requests are divided otherwise than was said."""
+    target, default = facts.target, facts.default
+    if target.split.weights and target.pinned is not None:
+        yield f"its weights wait: the model is pinned (to let go of the pin: {unpin(target.model)})"
+        return
+    ready = {version.number for version in versions if version.state is State.READY}
+    others = f"version {default} has its share" if default is not None else "nothing answers"
+    for number, weight in target.split.weights.items():
+        if number in ready and number in target.held and number != default:
+            yield f"version {number} is held back and gets nothing of its weight; {others}"
+        elif number not in ready and weight:
+            state = _state_words(target, versions, number)
+            yield f"version {number} has a weight and is not ready ({state}); {others}"
+    for number in target.split.shadows:
+        if number not in ready:
+            yield f"shadow {number} is not ready ({_state_words(target, versions, number)})"
 
 
 def _named(aliases: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from serving.models.state import State
 from serving.models.views import Route, UnloadedVersion, VersionView
+from serving.rollout.route import NO_SPLIT, Split
 
 _WORDS = {
     State.NEW: "waiting to be loaded",
@@ -22,8 +23,11 @@ def route_of(
     reason: str,
     unloaded: Sequence[UnloadedVersion] = (),
     aliases: Mapping[str, int] | None = None,
+    split: Split = NO_SPLIT,
+    weights: Sequence[tuple[int, int]] = (),
 ) -> Route:
-    """``default``: as it was decided; ``reason``: why nothing answers, if nothing does.
+    """``default``: as it was decided; ``reason``: why nothing answers, if nothing does;
+    ``weights``: those of ``split`` that are in force.
 
     A version that is known but not READY is unavailable, not unknown; one that is GONE is in no
     view.
@@ -41,6 +45,9 @@ def route_of(
         reason=None if default is not None else reason or "no version of it is ready",
         unloaded=_by_reason(unloaded),
         aliases=aliases or {},
+        weights=weights,
+        sticky=split.sticky if weights else "",
+        shadows=tuple(split.shadows.items()),
     )
 
 

@@ -21,7 +21,7 @@ from serving.models.actual.works import VersionStats, Work, Works
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
-from serving.registry.snapshot import KnownConfig
+from serving.registry.snapshot import Fetching, KnownConfig
 
 if TYPE_CHECKING:
     from serving import _core
@@ -199,7 +199,8 @@ class Slots:
     def _load_in_thread(self, work: Work, config: ModelConfig, ending: Cancellation) -> None:
         slot, outside = work.slot, self._outside
         try:
-            fetched = slot.origin.fetch()
+            begins = partial(outside.mention, partial(self._note_trying, work))
+            fetched = slot.origin.fetch(Fetching(partial(_check, ending), begins))
             loaded = outside.load(
                 name=slot.model,
                 version=slot.version,
@@ -340,6 +341,12 @@ def _try_words(slot: Slot) -> str:
 def _fingerprint(key: SlotKey) -> str:
     text = f"{key.files}\0{key.config}".encode()
     return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _check(ending: Cancellation) -> None:
+    """Of files that come from elsewhere."""
+    if ending():
+        raise LoadError(_NO_LONGER_WANTED, retry=Retry.LATER)
 
 
 def _as_load_error(error: BaseException) -> LoadError:

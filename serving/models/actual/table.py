@@ -31,6 +31,9 @@ def publish_to(server: _core.Server) -> Callable[[Changes], None]:
             reason=route.reason,
             unloaded=route.unloaded,
             aliases=route.aliases,
+            weights=route.weights,
+            sticky=route.sticky,
+            shadows=route.shadows,
         )
 
     return publish

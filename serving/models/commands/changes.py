@@ -12,21 +12,26 @@ from serving.models.commands.command import (
     Rollback,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
-from serving.models.commands.progress import Facts
+from serving.models.commands.facts import Facts
 from serving.models.desired.candidates import ModelTarget
 from serving.models.state import Change
+from serving.rollout.route import Split, split_words
 
 _ASKED = "by command"
 # The version that it is of, None: the model as a whole; what it is, and why.
 Changed = tuple[int | None, Change, str]
 
 
-def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") -> Changed | None:
-    """``given`` as it came, from whom ``by`` names, ``resolved`` with the version that it amounts
-    to; None: it ends a pin that there is not."""
+def of_command(
+    given: Command, resolved: Command, facts: Facts, by: str = "", reason: str = ""
+) -> Changed | None:
+    """``given`` as it came, from whom ``by`` names and why, ``resolved`` with the version that it
+    amounts to; None: it ends a pin that there is not."""
     asked = f"{_ASKED} from {by}" if by else _ASKED
+    asked += f" ({reason})" if reason else ""
     match resolved:
         case LoadModel(version=version, override=override):
             return version, Change.LOAD, asked + (", with what it brought" if override else "")
@@ -42,9 +47,32 @@ def of_command(given: Command, resolved: Command, facts: Facts, by: str = "") ->
             return version, Change.PINNED, asked
         case SetDefault() if (pinned := facts.target.pinned) is not None:
             return pinned, Change.UNPINNED, asked
+        case SetRoute():
+            return None, Change.ROUTE, f"{split_words(_split_of(resolved, facts))}: {asked}"
         case SetAlias(alias=alias, version=version):
             return _of_alias(alias, facts.target.aliases.wanted.get(alias), version, asked)
     return None
+
+
+def _split_of(command: SetRoute, facts: Facts) -> Split:
+    return facts.target.split.changed(command.weights, command.sticky, command.shadows)
+
+
+def of_route(resolved: Command, facts: Facts) -> str:
+    """What a command changes about the route, in words; "": nothing."""
+    pinned = facts.target.pinned
+    match resolved:
+        case SetRoute():
+            return split_words(_split_of(resolved, facts))
+        case SetDefault(version=int(version)):
+            return f"pinned to version {version}"
+        case SetDefault() if pinned is not None:
+            return f"version {pinned} is pinned no more"
+        case SetAlias(alias=alias, version=int(version)):
+            return f"alias '{alias}' names version {version}"
+        case SetAlias(alias=alias):
+            return f"alias '{alias}' is taken away"
+    return ""
 
 
 def _of_alias(alias: str, was: int | None, now: int | None, asked: str) -> Changed:
@@ -59,16 +87,17 @@ def of_list(
     now: Mapping[str, int],
     labels: Collection[str],
     dropped: Collection[str] = (),
+    by: str = "the model config list",
 ) -> Iterator[Changed]:
-    """Of the aliases that a model config list says, where they name other versions than before, and
-    of those that it says no more."""
+    """Of the aliases that a model config list, or whoever is meant ``by``, says, where they name
+    other versions than before, and of those that it says no more."""
     for alias in sorted(labels):
         if alias in now and now[alias] != was.get(alias):
             before = f"in place of version {was[alias]}; " if alias in was else ""
-            yield now[alias], Change.ALIAS, f"'{alias}': {before}the model config list says so"
+            yield now[alias], Change.ALIAS, f"'{alias}': {before}{by} says so"
     for alias in sorted(dropped):
         if alias in was and alias not in now:
-            words = f"'{alias}': the model config list says it no more"
+            words = f"'{alias}': {by} says it no more"
             yield was[alias], Change.ALIAS_REMOVED, words
 
 
@@ -87,13 +116,14 @@ def of_default(
     return now, Change.DEFAULT, why
 
 
-def in_words(given: Command, resolved: Command, default: int | None) -> dict[str, object]:
+def in_words(given: Command, resolved: Command, facts: Facts) -> dict[str, object]:
     """For the log: ``given`` as it came, ``resolved`` with the version that it amounts to, if any;
-    ``default``: what answered before it."""
+    ``facts``: as they were before it."""
     kind = type(given).__name__.removesuffix("Model").lower()
     named = {"version": getattr(resolved, "version", None)}
     if isinstance(resolved, SetDefault):
-        named["was"] = default
+        named["was"] = facts.default
     alias = {"alias": given.alias} if isinstance(given, SetAlias) else {}
     known = {key: version for key, version in named.items() if version}
-    return {"command": kind, **alias, **known}
+    split = {"route": split_words(_split_of(given, facts))} if isinstance(given, SetRoute) else {}
+    return {"command": kind, **alias, **split, **known}

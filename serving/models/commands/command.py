@@ -80,6 +80,21 @@ class SetAlias:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRoute:
+    """Divide the requests that name no version among the versions of ``weights``, keep a client on
+    one by the value of what ``sticky`` names, and send copies to ``shadows``; see ``Split``. None:
+    that part stays as it is; {} and "" end it. Done when every version of it is ready.
+
+    It is no pin: where one is set, that one answers.
+    """
+
+    model: str
+    weights: Mapping[int, int] | None = None
+    sticky: str | None = None
+    shadows: Mapping[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FollowList:
     """Serve a model as the model config list says, whatever commands said of loading it before.
     Done as ``LoadModel`` is; what its labels name has to be ready, too."""
@@ -87,12 +102,28 @@ class FollowList:
     model: str
 
 
-Command = LoadModel | UnloadModel | SetDefault | Rollback | AcceptVersion | SetAlias | FollowList
+Command = (
+    LoadModel
+    | UnloadModel
+    | SetDefault
+    | Rollback
+    | AcceptVersion
+    | SetAlias
+    | SetRoute
+    | FollowList
+)
+# Characters of a reason.
+LONGEST_REASON = 500
+# What no alias can be.
+_ROUTE = "/route"
 
 
 def subject(command: Command) -> tuple[str, str]:
     """What a command is about: of two about the same the newer one takes the place of the older.
-    Each alias is a matter of its own, and the versions of a model together are one."""
+    Each alias is a matter of its own, so is how requests are divided, and the versions of a model
+    together are one."""
+    if isinstance(command, SetRoute):
+        return command.model, _ROUTE
     return command.model, command.alias if isinstance(command, SetAlias) else ""
 
 
@@ -113,12 +144,13 @@ class Outcome:
 
 
 class Ticket:
-    """A command under way. Safe from any thread. ``by``: who gave it, in words; "" where that
-    is not known."""
+    """A command under way. Safe from any thread. ``by``: who gave it, in words, and ``reason``:
+    why; "" where that is not known."""
 
-    def __init__(self, command: Command, by: str = "") -> None:
+    def __init__(self, command: Command, by: str = "", reason: str = "") -> None:
         self.command = command
         self.by = by
+        self.reason = reason
         self._lock = threading.Lock()
         self._done = threading.Event()
         self._outcome: Outcome | None = None

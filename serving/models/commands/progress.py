@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from serving.errors import ErrorCode, Retry
 from serving.models import advice
+from serving.models.commands import routing
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
@@ -16,43 +16,13 @@ from serving.models.commands.command import (
     Rollback,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
+from serving.models.commands.facts import Facts, missing, not_found
 from serving.models.desired import choosing
-from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.on_disk import numbers
-from serving.models.desired.overrides import MOST_ALIASES
+from serving.models.desired.candidates import Candidate
 from serving.models.state import Slot, State
-
-# Aliases that an error names.
-_MOST_NAMED = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """One model as it stands. ``found``: its directory is there, or its files were sent;
-    ``overridden``: by a command before. ``error``: why nothing is known of its versions;
-    ``disk``: those that are there, also where the model was taken before they came."""
-
-    target: ModelTarget
-    slots: Sequence[Slot] = ()
-    default: int | None = None
-    previous: int | None = None
-    found: bool = True
-    overridden: bool = False
-    error: str = ""
-    disk: frozenset[int] = frozenset()
-
-    @property
-    def model(self) -> str:
-        return self.target.model
-
-    def has(self, version: int) -> bool:
-        candidate = self.target.of(version)
-        return version in self.disk or (candidate is not None and not candidate.gone)
-
-    def is_loaded(self, version: int) -> bool:
-        return any(s.version == version and s.state is State.READY for s in self.slots)
 
 
 def resolved(command: Command, facts: Facts) -> Command | None:
@@ -73,15 +43,15 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
         case UnloadModel(version=version):
             known = facts.found or facts.slots or facts.overridden
             if not known or (version is not None and not _ever(version, facts)):
-                return _not_found(facts, version)
+                return not_found(facts, version)
         case SetDefault(version=version):
             return _refused_default(version, facts)
         case AcceptVersion(version=version):
             return _refused_accept(version, facts)
-        case SetAlias():
-            return _refused_alias(command, facts)
+        case SetAlias() | SetRoute():
+            return routing.refusal(command, facts)
         case FollowList():
-            return _missing(facts, None)
+            return missing(facts, None)
         case Rollback():
             if facts.previous is None:
                 words = f"no version of model '{facts.model}' answered before"
@@ -91,64 +61,17 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
 
 def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None) -> Outcome | None:
     if sent is None:
-        return _missing(facts, command.version)
+        return missing(facts, command.version)
     if command.version is not None and command.version not in sent:
-        return _not_found(facts, command.version)
+        return not_found(facts, command.version)
     return None
 
 
 def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
     if version is None:
         known = facts.found or facts.slots or facts.overridden
-        return None if known else _not_found(facts, None)
-    return None if facts.is_loaded(version) else _missing(facts, version)
-
-
-def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
-    """An alias names only what answers: whoever asks by it is answered at once."""
-    aliases, shown = facts.target.aliases.wanted, command.alias
-    if shown in facts.target.aliases.fixed:
-        words = f"the model config list says what '{shown}' of model '{facts.model}' names"
-        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
-    if command.version is None and shown in aliases:
-        return None
-    if not (facts.found or facts.slots or facts.overridden):
-        return _not_found(facts, None)
-    if command.version is None:
-        known = f"; its aliases: {_few(sorted(aliases))}" if aliases else ""
-        words = f"model '{facts.model}' has no alias '{shown}'{known}"
-        return Outcome(ErrorCode.NOT_FOUND, words, facts.default)
-    if not facts.is_loaded(command.version):
-        return _not_available(command.version, facts)
-    if shown not in aliases and len(aliases) >= MOST_ALIASES:
-        words = f"model '{facts.model}' has {MOST_ALIASES} aliases, the most that it can have"
-        return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
-    return None
-
-
-def _few(aliases: Sequence[str]) -> str:
-    more = len(aliases) - _MOST_NAMED
-    return ", ".join(aliases[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _not_available(version: int, facts: Facts) -> Outcome:
-    """TensorFlow Serving's words; its clients look for them."""
-    words = (
-        f"Request to assign label to version {version} of model {facts.model}, which is not"
-        f" currently available for inference ({_why_not_available(version, facts)})"
-    )
-    return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
-
-
-def _why_not_available(version: int, facts: Facts) -> str:
-    """The state that it is in, with its reason; how to load it only where it isn't."""
-    mine = [slot for slot in facts.slots if slot.version == version and not slot.leaving]
-    if mine:
-        newest = max(mine, key=lambda slot: slot.id)
-        return f"it is {newest.state.lower()}{f': {newest.reason}' if newest.reason else ''}"
-    if not facts.has(version):
-        return "in no model directory"
-    return f"to load it: {advice.load(facts.model, version)}"
+        return None if known else not_found(facts, None)
+    return None if facts.is_loaded(version) else missing(facts, version)
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
@@ -158,7 +81,7 @@ def _refused_accept(version: int, facts: Facts) -> Outcome | None:
         serve = all(slot.state is State.READY for slot in mine)
         return _only_pinned(version, facts) if serve else None
     if not _ever(version, facts):
-        return _not_found(facts, version)
+        return not_found(facts, version)
     words = f"version {version} of model '{facts.model}' is not loaded, its signature is not known"
     return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
 
@@ -176,35 +99,12 @@ def _only_pinned(version: int, facts: Facts) -> Outcome | None:
     return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
 
 
-def _missing(facts: Facts, version: int | None) -> Outcome | None:
-    """What is to be loaded has to be on disk."""
-    if facts.target.unknown:
-        words = facts.error or "its model directory cannot be read now"
-        return Outcome(
-            ErrorCode.UNAVAILABLE, f"failed to load '{facts.model}': {words}", facts.default
-        )
-    if not facts.found or (version is not None and not facts.has(version)):
-        return _not_found(facts, version)
-    return None
-
-
 def _ever(version: int, facts: Facts) -> bool:
     return (
         facts.has(version)
         or version in facts.target.out
         or version in facts.target.extra
         or any(slot.version == version for slot in facts.slots)
-    )
-
-
-def _not_found(facts: Facts, version: int | None) -> Outcome:
-    model, known = facts.model, sorted(facts.disk)
-    if version is None or not facts.found:
-        what = f"version {version} of model" if version is not None else "model"
-        return Outcome(ErrorCode.NOT_FOUND, f"{what} '{model}' is in no model directory")
-    there = f"; on disk: {numbers(known)}" if known else ""
-    return Outcome(
-        ErrorCode.NOT_FOUND, f"version {version} of model '{model}' is in no model directory{there}"
     )
 
 
@@ -224,7 +124,9 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
                 [candidate for candidate in now if candidate.version == version], facts
             )
         case SetAlias():
-            return _of_alias(command, facts)
+            return routing.alias_outcome(command, facts)
+        case SetRoute():
+            return _of_route(facts)
         case FollowList(model=model):
             return _of_list(model, facts)
         case Rollback():
@@ -235,7 +137,7 @@ def _of_load(command: LoadModel, facts: Facts, *, beside: bool = False) -> Outco
     """``beside``: what is there for its aliases only is waited for, too."""
     target = facts.target
     if target.unknown:
-        return _missing(facts, command.version)
+        return missing(facts, command.version)
     targets = _aimed_at(command, facts, beside=beside)
     if not targets:
         return _nothing_to_load(facts)
@@ -316,7 +218,7 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
         return Outcome(version=facts.default)
     candidate = facts.target.of(version)
     if candidate is None:
-        return _not_found(facts, version)
+        return not_found(facts, version)
     slot = choosing.find(facts.slots, candidate)
     if slot is not None and slot.state is State.FAILED:
         return _load_ended(facts, [(version, slot.reason, slot.retry)])
@@ -325,13 +227,14 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     return None
 
 
-def _of_alias(command: SetAlias, facts: Facts) -> Outcome | None:
-    version = command.version
-    if facts.target.aliases.now.get(command.alias) == version:
-        return Outcome(version=facts.default)
-    if version is not None and not facts.is_loaded(version):
-        return _not_available(version, facts)
-    return None
+def _of_route(facts: Facts) -> Outcome | None:
+    split = facts.target.split
+    named = [one for one in facts.target.versions if one.version in split.versions]
+    lost = split.versions - {one.version for one in named}
+    for version in sorted(lost):
+        if not facts.is_loaded(version):
+            return not_found(facts, version)
+    return _of_candidates([one for one in named if not facts.is_loaded(one.version)], facts)
 
 
 def _of_list(model: str, facts: Facts) -> Outcome | None:
@@ -341,5 +244,5 @@ def _of_list(model: str, facts: Facts) -> Outcome | None:
     labels = {alias: facts.target.aliases.wanted[alias] for alias in facts.target.aliases.fixed}
     for version in sorted(labels.values()):
         if not facts.is_loaded(version):
-            return _not_available(version, facts)
+            return routing.not_available(version, facts)
     return outcome

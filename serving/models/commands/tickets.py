@@ -62,11 +62,13 @@ class Tickets:
         self._count = 0
         self._closed = False
 
-    def give(self, command: Command, upload: Upload | None = None, by: str = "") -> Ticket:
+    def give(
+        self, command: Command, upload: Upload | None = None, by: str = "", reason: str = ""
+    ) -> Ticket:
         # What was sent is on disk by now; the ticket needs not carry it too.
         if isinstance(command, LoadModel) and command.files:
             command = replace(command, files={})
-        ticket = Ticket(command, by)
+        ticket = Ticket(command, by, reason)
         with self._lock:
             mine = self._open.get(command.model, [])
             older = [

@@ -9,6 +9,7 @@ from serving.model_config.schema import VersionPolicy
 from serving.models.state import SlotKey
 from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig, Origin
 from serving.rollout.plan import NO_ALIASES, Aliases
+from serving.rollout.route import NO_SPLIT, Split
 
 # Files of so many bytes are loaded in well under a second.
 _SMALL = 16 * 1024 * 1024
@@ -56,8 +57,9 @@ class ModelTarget:
     ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
-    ``aliases``: other names for versions. ``withdrawn``: it was taken out of a model config list,
-    and is nowhere else; ``delisted``: it was, and no command unloaded all of it since.
+    ``aliases``: other names for versions; ``split``: how requests are divided among them.
+    ``withdrawn``: it was taken out of a model config list, and is nowhere else; ``delisted``: it
+    was, and no command unloaded all of it since.
     """
 
     model: str
@@ -73,6 +75,7 @@ class ModelTarget:
     answered: int | None = None
     held: frozenset[int] = frozenset()
     aliases: Aliases = NO_ALIASES
+    split: Split = NO_SPLIT
     withdrawn: bool = False
     delisted: bool = False
 

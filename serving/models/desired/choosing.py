@@ -20,9 +20,9 @@ ByVersion = dict[int, list[Slot]]
 @dataclass(frozen=True, slots=True)
 class Choice:
     """``plan``: who answers, and what stays loaded for that. ``desired``: the versions that should
-    be loaded, in this order; ``beside``: those of them that are there for their aliases only, and
-    so do nobody else's work; ``coming``: the others that are on their way to READY, and have not
-    failed yet."""
+    be loaded, in this order; ``beside``: those of them that are there for their aliases only, or to
+    share requests, and so do nobody else's work; ``coming``: the others that are on their way to
+    READY, and have not failed yet."""
 
     plan: Plan
     desired: tuple[Candidate, ...]
@@ -46,7 +46,8 @@ def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]
     tried again) and the next lower one is desired beside it. So with one that is held back, but
     of those no more than n stay. A pinned version, and one that was asked for by number, are
     desired whatever the policy says; so is what the plan keeps, and before the others where one
-    of them is held back; and, after the others, what an alias names.
+    of them is held back; and, after the others, what an alias names, shares requests or gets
+    copies.
     """
     return choose(target, by_version(slots)).desired
 
@@ -70,10 +71,13 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     """``slots``: the model's; ``answering``: the version that answers now."""
     candidates, wanted = _wanted(target, slots)
     # No other can be chosen.
-    likely = wanted | target.aliases.versions | {target.answered}
+    likely = wanted | target.aliases.versions | target.split.versions | {target.answered}
     there = {one.version: one for one in candidates if one.version in likely}
     standing = _standing(there, slots, answering)
-    plan = decide(standing, target.held, wanted, target.pinned, target.answered, target.aliases)
+    plan = decide(
+        *(standing, target.held, wanted, target.pinned, target.answered),
+        *(target.aliases, target.split),
+    )
     versions = wanted | plan.keep
     beside = plan.named - versions
     first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())

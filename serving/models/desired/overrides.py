@@ -4,19 +4,28 @@ its folder and the version policy say. Data and pure functions.
 The three modes differ in how long a command holds. ``poll``: an unload holds out the files that
 were on disk, until they change or the server starts again. ``both``: until another command,
 across restarts. ``explicit``: there is nothing but commands, and each start begins anew. Pins,
-aliases, and which version answered before, outlive a restart in every mode.
+aliases, weights, and which version answered before, outlive a restart in every mode.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from dataclasses import astuple, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from serving.strict import Strict, StrictError, few
+from serving.rollout.route import (
+    LARGEST_WEIGHT,
+    MOST_SHADOWS,
+    MOST_WEIGHTS,
+    NO_SPLIT,
+    RouteChange,
+    Split,
+    why_no_split,
+)
+from serving.strict import Many, Strict, StrictError, Text, few
 
 Mode = Literal["poll", "explicit", "both"]
 # The form of the document.
@@ -26,6 +35,7 @@ _LARGEST = 2**63 - 1
 MOST_MODELS = 20_000
 # Of one model.
 MOST_ALIASES = 64
+MOST_CHANGES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +46,10 @@ class Overrides:
     by number. ``out``: unloaded by number, with the fingerprint of the files that are held out,
     "" for any. ``pin``: answers unnamed requests. ``answered``: the last version that did,
     ``previous``: the one before; it is kept loaded until ``kept_until``, seconds since the epoch.
-    ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``beside``: versions that go
-    on for these alone, since another one was unloaded by number in ``explicit``.
+    ``aliases``: other names for versions, at most ``MOST_ALIASES``; ``split``: how requests are
+    divided among versions; ``beside``: versions that go on for these alone, since another one was
+    unloaded by number in ``explicit``. ``changes``: the last ones of the route, oldest first, at
+    most ``MOST_CHANGES``.
     """
 
     whole: bool | None = None
@@ -49,11 +61,13 @@ class Overrides:
     kept_until: float = 0.0
     aliases: Mapping[str, int] = field(default_factory=dict)
     beside: frozenset[int] = frozenset()
+    split: Split = NO_SPLIT
+    changes: tuple[RouteChange, ...] = ()
 
     @property
     def by_number(self) -> frozenset[int]:
         """The versions that are loaded also where the model is not."""
-        return self.versions | (self.beside & frozenset(self.aliases.values()))
+        return self.versions | (self.beside & self.split.versions.union(self.aliases.values()))
 
 
 NOTHING = Overrides()
@@ -132,6 +146,15 @@ def alias(current: Overrides, name: str, version: int | None, wanted: bool) -> O
         return replace(current, aliases=others)
     named = replace(current, aliases={**others, name: version})
     return _taken_in(named, version, wanted or version in current.beside)
+
+
+def divide(current: Overrides, split: Split, wanted: bool) -> Overrides:
+    """Requests are divided as ``split`` says from now on; its versions are loaded for it also where
+    the model is not ``wanted``."""
+    current = replace(current, split=split)
+    for version in split.versions:
+        current = _taken_in(current, version, wanted or version in current.beside)
+    return current
 
 
 def _taken_in(current: Overrides, version: int, wanted: bool) -> Overrides:
@@ -213,6 +236,10 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "previous": current.previous,
         "kept_until": current.kept_until or None,
         "aliases": dict(current.aliases) or None,
+        "weights": list(current.split.weights.items()) or None,
+        "sticky": current.split.sticky or None,
+        "shadows": list(current.split.shadows.items()) or None,
+        "changes": [astuple(change) for change in current.changes] or None,
     }
     if mode == "both":
         fields["whole"] = current.whole
@@ -236,9 +263,9 @@ def from_document(document: object, mode: Mode) -> tuple[dict[str, Overrides], t
     if not isinstance(models, dict):
         return {}, ("its models are not an object",)
     overrides, wrong = {}, []
-    for model, fields in models.items():
+    for model, entry in models.items():
         try:
-            overrides[model] = _overrides_of(fields, mode)
+            overrides[model] = _overrides_of(entry, mode)
         except StrictError as error:
             wrong.append(f"{model}: {error}")
     return overrides, tuple(wrong)
@@ -248,21 +275,47 @@ _Number = Annotated[int, Field(gt=0, le=_LARGEST)]
 _Numbers = Annotated[frozenset[_Number], Field(strict=False, fail_fast=True)]
 
 
+_Weight = Annotated[int, Field(ge=0, le=LARGEST_WEIGHT)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Of = TypeVar("_Of")
+# As lists: a key of an object is a text.
+_Pairs = Many[Annotated[tuple[_Number, _Of], Field(strict=False)]]
+
+
+# When, by whom, what and why.
+_Change = Annotated[
+    tuple[Annotated[float, Field(ge=0, lt=1e12)], Text, Text, Text], Field(strict=False)
+]
+
+
 class _Entry(Strict):
     pin: _Number | None = None
     answered: _Number | None = None
     previous: _Number | None = None
     kept_until: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
     aliases: Annotated[dict[str, _Number], few(MOST_ALIASES)] = Field(default_factory=dict)
+    weights: Annotated[_Pairs[_Weight], few(MOST_WEIGHTS)] = ()
+    sticky: Text = ""
+    shadows: Annotated[_Pairs[_Share], few(MOST_SHADOWS)] = ()
+    changes: Annotated[Many[_Change], few(MOST_CHANGES)] = ()
     whole: bool | None = None
     versions: _Numbers = frozenset()
     out: _Numbers = frozenset()
 
 
-def _overrides_of(fields: object, mode: Mode) -> Overrides:
-    read = _Entry.read(fields, "its entry")
+# What an entry says as it is kept.
+_PLAIN = frozenset(field.name for field in fields(Overrides)) - {"out", "split", "changes"}
+
+
+def _overrides_of(entry: object, mode: Mode) -> Overrides:
+    read = _Entry.read(entry, "its entry")
     out = frozenset((number, "") for number in read.out)
-    current = Overrides(**{**dict(read), "out": out})
+    split = Split(dict(read.weights), read.sticky, dict(read.shadows))
+    if why := why_no_split(split):
+        raise StrictError(why)
+    plain = {key: value for key, value in dict(read).items() if key in _PLAIN}
+    changes = tuple(RouteChange(*change) for change in read.changes)
+    current = Overrides(**plain, out=out, split=split, changes=changes)
     if mode == "both":
         return current
     return replace(current, whole=None, versions=frozenset(), out=frozenset())

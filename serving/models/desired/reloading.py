@@ -30,7 +30,7 @@ class Reloading:
         """Have all of these read, at once and whatever their files look like."""
         settled = {(name, _CONFIGURATION) for name in models}
         self._asked = self._sources.ask(Request(models, settled, configurations=True))
-        now = {name: self._desired.known(name) for name in models}
+        now = {name: self._desired.contents.known(name) for name in models}
         self._before = now | self._before
 
     def end(self) -> None:
@@ -38,7 +38,7 @@ class Reloading:
         if self._asked is None or not self._sources.has_answered(self._asked):
             return
         before, self._before, self._asked = self._before, {}, None
-        after = {name: self._desired.known(name) for name in before}
+        after = {name: self._desired.contents.known(name) for name in before}
         changed = sorted(name for name in before if not is_same(before[name], after[name]))
         wrong = sorted(name for name, known in after.items() if known is not None and known.error)
         log.info(

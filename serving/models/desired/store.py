@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from serving.model_config import ModelConfig
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
@@ -13,23 +12,20 @@ from serving.models.commands.command import (
     LoadModel,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.commands.uploads import Upload
 from serving.models.desired import choosing, kept, overrides
-from serving.models.desired.candidates import (
-    Candidate,
-    ModelTarget,
-    merged,
-    on_disk,
-    version_policy,
-)
+from serving.models.desired.candidates import Candidate, ModelTarget, version_policy
+from serving.models.desired.contents import Contents
 from serving.models.desired.overrides import NOTHING, Overrides
+from serving.models.desired.route_history import KeptChanges, noted
 from serving.models.desired.timers import Timers
-from serving.models.state import Slot, State
-from serving.registry.configs import fingerprint
-from serving.registry.snapshot import FoundModel, KnownConfig, Listed
+from serving.models.state import Slot
+from serving.registry.snapshot import MODEL_LIST, FoundModel, Listed
 from serving.rollout.plan import Aliases
+from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.signature import Signature
 from serving.state_dir import StateDir
@@ -37,23 +33,6 @@ from serving.state_dir import StateDir
 EVERY = "*"
 # Who answered is written a moment later, together with what else changes at a start.
 _SAVE_WITHIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Replacement:
-    """A configuration in place of the one beside the versions, and files in place of theirs."""
-
-    known: KnownConfig
-    upload: Upload | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """In ``explicit``: a model as its folder was when a command loaded it; what changes there
-    later does not count."""
-
-    known: KnownConfig
-    versions: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +55,7 @@ class DesiredState:
     by ``see``, commands by ``apply``; whoever asks changes nothing.
 
     What commands decided is kept in one document of the state directory, the signatures that
-    callers rely on in another. Configurations and files that came with a load call are not kept:
-    they hold until the next load without them, or the end of the process.
+    callers rely on in another.
     """
 
     def __init__(self, settings: Settings, state: StateDir | None) -> None:
@@ -98,13 +76,7 @@ class DesiredState:
         # Models that commands were given for, while the directory may still become ours.
         waits = state is not None and not state.is_ours
         self._commanded: set[str] | None = set() if waits else None
-        # Versions whose very files a command asked for, until they are loaded; of no other models.
-        self._exact: dict[str, frozenset[int]] = {}
-        self._replacements: dict[str, _Replacement] = {}
-        self._taken: dict[str, _Taken] = {}
-        # As the sources last read them, and of those what counts.
-        self._read: dict[str, KnownConfig] = {}
-        self._in_force: dict[str, KnownConfig] = {}
+        self.contents = Contents()
         self._seen: dict[str, _Seen] = {}
         # Models whose previous version is kept, and until when (epoch seconds).
         self._keeping = Timers(
@@ -115,6 +87,7 @@ class DesiredState:
             }
         )
         self._save_at = float("inf")
+        self._kept_changes = KeptChanges(self._overrides)
 
     # What is wanted.
 
@@ -143,31 +116,11 @@ class DesiredState:
             target.dismissed(candidate.version) for candidate in target.versions
         )
 
-    def known(self, model: str) -> KnownConfig | None:
-        """The configuration in force, as last seen."""
-        return self._in_force.get(model)
-
-    def uploaded(self) -> dict[str, FoundModel]:
-        """The models whose files came with a command."""
-        found = {model: self.uploaded_of(model) for model in self._replacements}
-        return {model: one for model, one in found.items() if one is not None}
-
-    def uploaded_of(self, model: str) -> FoundModel | None:
-        """What came with a command."""
-        replacement = self._replacements.get(model)
-        upload = replacement.upload if replacement is not None else None
-        return upload.found if upload is not None else None
-
-    def uploads(self) -> list[Upload]:
-        return [one.upload for one in self._replacements.values() if one.upload is not None]
-
     def keep_only(self, models: Collection[str]) -> None:
         """Forget what was seen of all other models."""
-        for seen in (self._read, self._seen):
-            for model in seen.keys() - set(models):
-                del seen[model]
-        for model in self._in_force.keys() - set(models) - self._taken.keys():
-            del self._in_force[model]
+        self.contents.keep_only(models)
+        for model in self._seen.keys() - set(models):
+            del self._seen[model]
 
     def see(
         self, model: str, found: FoundModel | None, unseen: bool, *, withdrawn: bool = False
@@ -176,7 +129,7 @@ class DesiredState:
         it may be there all the same, for its directory could not be read; ``withdrawn``: it was
         taken out of a model config list."""
         listed = found.listed if found is not None else None
-        found = self.uploaded_of(model) or found
+        found = self.contents.uploaded_of(model) or found
         delisted, withdrawn = withdrawn, withdrawn and found is None
         self._yield_aliases(model, listed)
         # What follows asks whether it is wanted.
@@ -204,11 +157,13 @@ class DesiredState:
         return ModelTarget(
             model=model,
             versions=seen.versions,
-            policy=version_policy(self._in_force.get(model), seen.versions),
+            policy=version_policy(self.contents.known(model), seen.versions),
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
-            beside=frozenset() if seen.withdrawn else current.beside & aliases.versions,
+            beside=frozenset()
+            if seen.withdrawn
+            else current.beside & (aliases.versions | current.split.versions),
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
@@ -216,57 +171,16 @@ class DesiredState:
             kept=current.previous if keeps else None,
             answered=current.answered,
             aliases=aliases,
+            split=current.split,
             withdrawn=seen.withdrawn,
             delisted=seen.delisted and current.whole is not False,
         )
 
     def _take_up(self, model: str, found: FoundModel | None) -> tuple[Candidate, ...]:
-        taken = self._taken.get(model)
-        known = taken.known if taken is not None else self._configuration(model, found)
-        if known is not None:
-            self._in_force[model] = known
-        exact = self._exact.get(model, frozenset())
-        versions = on_disk(found, known, exact) if found is not None else ()
-        if self._mode != "explicit" or (found is not None and found.listed is not None):
-            return versions
-        if taken is not None:
-            versions = merged(
-                taken.versions, {candidate.version: candidate for candidate in versions}
-            )
-        if not self.is_wanted(model) and not self.overrides_of(model).by_number:
-            self._taken.pop(model, None)
-        elif known is not None and (taken is not None or (found and found.config_settled)):
-            self._taken[model] = _Taken(known, versions)
-        return versions
-
-    def _configuration(self, model: str, found: FoundModel | None) -> KnownConfig | None:
-        replacement = self._replacements.get(model)
-        if replacement is not None:
-            return replacement.known
-        if found is not None and found.config is not None:
-            self._read[model] = _with_policy(found.config, self._read.get(model))
-        return self._read.get(model)
-
-    def asked_exactly(self) -> Collection[str]:
-        """The models of which a command asked for the very files, until they are loaded."""
-        return self._exact.keys()
-
-    def settle_exact(self, target: ModelTarget, slots: Sequence[Slot]) -> bool:
-        """Files that were asked for and are loaded may change again; whether any were."""
-        asked = self._exact.get(target.model)
-        if not asked:
-            return False
-        rest = frozenset(version for version in asked if not _is_loaded(target, version, slots))
-        if rest == asked:
-            return False
-        self._put_exact(target.model, rest)
-        return True
-
-    def _put_exact(self, model: str, versions: frozenset[int]) -> None:
-        if versions:
-            self._exact[model] = versions
-        else:
-            self._exact.pop(model, None)
+        listed = found is not None and found.listed is not None
+        wanted = self.is_wanted(model) or bool(self.overrides_of(model).by_number)
+        by_command = self._mode == "explicit" and not listed
+        return self.contents.take_up(model, found, by_command=by_command, wanted=wanted)
 
     # What commands and time change.
 
@@ -278,25 +192,36 @@ class DesiredState:
         model, current = command.model, self.overrides_of(command.model)
         match command:
             case LoadModel():
-                self._load(command, upload, target)
+                self.contents.load(command, upload, target)
+                # Who sends the whole model means it as it is.
+                if upload is not None:
+                    self._signatures_changed |= self.signatures.forget(model)
                 current = overrides.load(current, command.version)
             case UnloadModel():
                 current = self._unload(command, target, slots)
             case SetDefault(version=version):
-                self._retake(model, version)
+                self.contents.see_again(model, version)
                 current = overrides.pin(current, version, self.is_wanted(model))
             case FollowList():
-                self._replacements.pop(model, None)
-                self._taken.pop(model, None)
+                self.contents.follow(model)
                 current = overrides.follow(current)
             case SetAlias(alias=alias, version=version):
                 current = overrides.alias(current, alias, version, self.is_wanted(model))
+            case SetRoute():
+                current = self._divide(command, target)
             case AcceptVersion(version=version):
                 self._accept(model, version, slots)
         self._put(model, current)
         if self._commanded is not None:
             self._commanded.add(model)
         self._save_at = float("-inf")
+
+    def _divide(self, command: SetRoute, target: ModelTarget) -> Overrides:
+        model = command.model
+        split = target.split.changed(command.weights, command.sticky, command.shadows)
+        for version in sorted(split.versions):
+            self.contents.see_again(model, version)
+        return overrides.divide(self.overrides_of(model), split, self.is_wanted(model))
 
     def _accept(self, model: str, version: int, slots: Sequence[Slot]) -> None:
         """The newest slot's: one that was not let serve is newer than the one that does."""
@@ -305,27 +230,6 @@ class DesiredState:
         if newest is not None and newest.signature is not None:
             self._signatures_changed |= self.signatures.put(model, newest.signature)
 
-    def _retake(self, model: str, version: int | None) -> None:
-        """See the directory again where the version came after the model was asked for."""
-        taken = self._taken.get(model)
-        if taken is not None and version not in (None, *(one.version for one in taken.versions)):
-            del self._taken[model]
-
-    def _load(self, command: LoadModel, upload: Upload | None, target: ModelTarget) -> None:
-        model, version = command.model, command.version
-        self._replacements.pop(model, None)
-        self._taken.pop(model, None)
-        if command.override is not None:
-            self._replacements[model] = _Replacement(_given(command.override), upload)
-        if upload is not None:
-            # Who sends the whole model means it as it is.
-            self._signatures_changed |= self.signatures.forget(model)
-        there = frozenset(candidate.version for candidate in target.versions)
-        asked = there if version is None else frozenset({version})
-        if upload is not None:
-            asked |= {found.number for found in upload.found.versions}
-        self._put_exact(model, self._exact.get(model, frozenset()) | asked)
-
     def _unload(
         self, command: UnloadModel, target: ModelTarget, slots: Sequence[Slot]
     ) -> Overrides:
@@ -333,12 +237,7 @@ class DesiredState:
         loaded = {slot.version: slot.key.files for slot in slots if not slot.leaving}
         disk = loaded | {candidate.version: candidate.key.files for candidate in target.versions}
         choice = choosing.choose(target, choosing.by_version(slots))
-        if version is None:
-            self._exact.pop(model, None)
-            self._replacements.pop(model, None)
-            self._taken.pop(model, None)
-        else:
-            self._put_exact(model, self._exact.get(model, frozenset()) - {version})
+        self.contents.unload(model, version)
         chosen, beside = choice.versions - choice.beside, choice.versions & choice.beside
         return overrides.unload(self.overrides_of(model), version, self._mode, disk, chosen, beside)
 
@@ -362,11 +261,19 @@ class DesiredState:
         self._save_at = min(self._save_at, now + _SAVE_WITHIN_S)
         return True
 
+    def note_route(self, model: str, change: RouteChange) -> None:
+        """Keep what was changed about its route."""
+        self._put(model, noted(self.overrides_of(model), change))
+        self._save_at = min(self._save_at, change.at + _SAVE_WITHIN_S)
+
     def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         return self._keeping.take(now)
 
     def _put(self, model: str, current: Overrides) -> None:
+        if current.changes is not self.overrides_of(model).changes:
+            for other in self._kept_changes.put(model, len(current.changes)):
+                self._put(other, replace(self.overrides_of(other), changes=()))
         self._documents.put(model, current)
         if current == NOTHING:
             self._overrides.pop(model, None)
@@ -414,23 +321,5 @@ class DesiredState:
 def _aliases(current: Overrides, listed: Listed | None) -> Aliases:
     """A model config list goes before what commands said: it says so again at the next start."""
     labels = listed.labels if listed is not None else {}
-    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels))
-
-
-def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool:
-    candidate = target.of(version)
-    if candidate is None or not candidate.whole:
-        return False
-    slot = choosing.find(slots, candidate)
-    return slot is not None and slot.state is State.READY and slot.key.files == candidate.key.files
-
-
-def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
-    """Where the configuration is wrong, the version policy is the last one that could be read."""
-    if read.config is not None or before is None:
-        return read
-    return replace(read, policy=before.policy)
-
-
-def _given(config: ModelConfig) -> KnownConfig:
-    return KnownConfig("", fingerprint(config), config.version_policy, config)
+    by = listed.by if listed is not None else MODEL_LIST
+    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels), by=by)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.observe.address import shown
+from serving.credentials import shown
 from serving.observe.errors import ExportError
 from serving.observe.mlflow_api import connect
 from serving.observe.otlp import HttpSender, SendError

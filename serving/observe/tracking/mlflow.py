@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from serving.credentials import shown
 from serving.events import log
-from serving.observe.address import shown
 from serving.observe.figures import Key
 from serving.observe.mlflow_api import RefusedError, connect
 from serving.observe.tracking.exporter import RunFacts

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from serving import __version__
-from serving.observe.address import shown
+from serving.credentials import shown
 from serving.observe.errors import ExportError
 from serving.observe.figures import Key
 from serving.observe.otlp import SendError, open_sender

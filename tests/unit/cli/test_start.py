@@ -26,6 +26,7 @@ def test_what_is_garbage_is_not_kept_for_ever() -> None:
         _keep_what_is_there()
         assert left() is None
         assert gc.get_freeze_count() > 0
+        assert gc.isenabled(), "it was off while the imports went on"
     finally:
         gc.unfreeze()
         gc.enable()

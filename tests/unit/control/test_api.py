@@ -29,6 +29,7 @@ from serving.models.commands.command import (
     Rollback,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.model_state import ModelState
@@ -101,6 +102,10 @@ COMMANDS = [
     ("label", {"alias": "stable", "version": None}, SetAlias("m", "stable")),
     ("rollback", None, Rollback("m")),
     ("rollback", {}, Rollback("m")),
+    ("rollback", {"reason": "it is slow"}, Rollback("m")),
+    ("route", {"weights": {"1": 95, "2": 5}}, SetRoute("m", {1: 95, 2: 5})),
+    ("route", {"weights": {}, "sticky": ""}, SetRoute("m", {}, "")),
+    ("route", {"sticky": "x-user", "reason": "r"}, SetRoute("m", None, "x-user")),
 ]
 
 
@@ -112,6 +117,19 @@ def test_a_call_becomes_its_command(
     assert (status, answer["done"], answer["default"]) == (200, True, 2)
     assert answer["model"]["name"] == "m"
     assert commander.commands == [command]
+
+
+def test_a_route_is_told_with_who_changed_it_and_why(commander: Commander, admin: Admin) -> None:
+    status, route, _ = ask(admin, "GET", f"{BASE}/m/route")
+    assert (status, route["default"], route["pin"], route["weights"]) == (200, 2, None, {})
+    assert route["shares"] == {"2": 1.0}
+    status, history, _ = ask(admin, "GET", f"{BASE}/m/route/history")
+    change = {"at": 1.5, "by": "rollout", "what": "weights 1=95 2=5", "reason": "step 1"}
+    assert (status, history) == (200, {"name": "m", "changes": [change]})
+    for path in ("route", "route/history"):
+        assert ask(admin, "GET", f"{BASE}/nobody/{path}")[0] == 404
+    ask(admin, "POST", f"{BASE}/m/rollback", {"reason": "it is slow"})
+    assert commander.tickets[-1].reason == "it is slow"
 
 
 BAD_BODIES = [
@@ -142,6 +160,15 @@ BAD_BODIES = [
     ("label", {"alias": "stable", "version": "auto"}),
     ("label", {"version": 1}),
     ("rollback", {"version": 1}),
+    ("rollback", {"reason": "a" * 501}),
+    ("route", {"weights": {"1": -1}}),
+    ("route", {"weights": {"1": 10_001}}),
+    ("route", {"weights": {"1": 0.5}}),
+    ("route", {"weights": {"0": 1}}),
+    ("route", {"weights": {"a": 1}}),
+    ("route", {"weights": {str(number): 1 for number in range(1, 18)}}),
+    ("route", {"sticky": "x" * 256}),
+    ("route", {"shadows": {"1": 0.5}}),
 ]
 
 

@@ -113,11 +113,11 @@ def test_weights_say_who_answers_those_that_name_no_version(two: Two) -> None:
 
 
 def test_a_client_with_a_key_stays_with_its_version_on_both_doors(two: Two) -> None:
-    two.publish(weights=[(3, 1), (4, 1)], sticky=True)
+    two.publish(weights=[(3, 1), (4, 1)], sticky="X-Routing-Key")
     before = [two.by_grpc(key) for key in KEYS]
     assert [two.by_http(key) for key in KEYS] == before
     assert set(before) == {"3", "4"}
-    two.publish(weights=[(3, 1), (4, 3)], sticky=True)
+    two.publish(weights=[(3, 1), (4, 3)], sticky="X-Routing-Key")
     after = [two.by_grpc(key) for key in KEYS]
     assert [number for number, then in zip(after, before, strict=True) if then == "4"] == (
         ["4"] * before.count("4")
@@ -141,7 +141,7 @@ def test_a_label_of_tensorflow_serving_is_an_alias_and_never_a_number(two: Two) 
 
 
 def test_predict_falls_to_the_version_that_weights_and_keys_say(two: Two) -> None:
-    two.publish(weights=[(3, 1), (4, 1)], sticky=True)
+    two.publish(weights=[(3, 1), (4, 1)], sticky="X-Routing-Key")
     assert [str(two.by_predict(key)) for key in KEYS] == [two.by_grpc(key) for key in KEYS]
 
 

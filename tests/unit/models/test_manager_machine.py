@@ -35,7 +35,7 @@ from serving.models.desired.choosing import by_version, choose
 from serving.models.state import PENDING, State
 from serving.models.views import Changes
 from serving.registry.directory import FoundModel, FoundVersion, Snapshot, SourceError
-from serving.registry.snapshot import Closely, Fetched, Listed
+from serving.registry.snapshot import NOBODY_WAITS, Closely, Fetched, Fetching, Listed
 from serving.settings import Settings
 from serving.signature import Signature, Tensor
 from tests.unit.manager_world import SIGNATURE, Loaded, SteppedManager, in_force
@@ -65,7 +65,7 @@ class Place:
     number: int
     manifest: None = None
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         return Fetched(Path("/r") / self.model / str(self.number), Path("/r") / self.model)
 
     def fingerprint(self) -> str:
@@ -378,7 +378,7 @@ class ManagerMachine(RuleBasedStateMachine):
         loop = self.manager._reconciler
         if loop._undecided or not loop._disk.seen:
             return
-        targets = [loop._target_of(model) for model in sorted(loop._everything())]
+        targets = [loop.targets.of(model) for model in sorted(loop._everything())]
         slots = self.manager._slots.all()
         assert next_actions(targets, slots, self.now, loop._limits) == []
 
@@ -400,7 +400,7 @@ class ManagerMachine(RuleBasedStateMachine):
             assert view.default is None or view.default in ready
 
     def able(self, model: str, ready: set[int]) -> set[int]:
-        target = self.manager._reconciler._target_of(model)
+        target = self.manager._reconciler.targets.of(model)
         choice = choose(target, by_version(self.manager._slots.of(model)))
         return ready - choice.beside if choice.for_all else ready
 
@@ -408,7 +408,7 @@ class ManagerMachine(RuleBasedStateMachine):
     def what_an_alias_names_stays_ready_unless_a_command_or_the_disk_takes_it(self) -> None:
         before, self.named = self.named, set()
         for view in self.published:
-            target = self.manager._reconciler._target_of(view.name)
+            target = self.manager._reconciler.targets.of(view.name)
             ready = {v.number for v in view.versions if v.state is State.READY}
             for alias, version in view.aliases.items():
                 wanted = target.aliases.wanted[alias]
@@ -461,7 +461,7 @@ class ManagerMachine(RuleBasedStateMachine):
         assert self.manager.tick() > 0.0
 
     def rests(self, view: Any) -> None:
-        target = self.manager._reconciler._target_of(view.name)
+        target = self.manager._reconciler.targets.of(view.name)
         pinned = target.of(view.pinned) if view.pinned is not None else None
         if pinned is None or target.dismissed(view.pinned):
             return

@@ -19,7 +19,8 @@ from serving.models.commands.command import (
     SetDefault,
     UnloadModel,
 )
-from serving.models.commands.progress import Facts, outcome
+from serving.models.commands.facts import Facts
+from serving.models.commands.progress import outcome
 from serving.models.desired import policy
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import Slot, SlotKey, State

@@ -242,7 +242,7 @@ def test_a_retry_that_falls_due_in_the_midst_of_a_turn_is_not_lost(looks: int) -
         one.failing = set()
         # Just before its time comes something else about the model.
         one.now, one.each_look = one.manager._reconciler._timers.next() - looks + 0.5, 1.0
-        one.manager._post(lambda: one.manager._reconciler.touch("m0001"))
+        one.manager._mail.post(lambda: one.manager._reconciler.touch("m0001"))
         one.manager.tick()
         one.each_look = 0.0
         for _ in range(looks):
@@ -254,16 +254,16 @@ def test_what_a_load_mentions_on_its_way_waits_for_its_end_but_not_for_ever() ->
     heard: list[str] = []
     with structlog.testing.capture_logs():
         manager = Registry(1).manager
-    manager._read_mail()
-    manager._mention(lambda: heard.append("trying"))
-    manager._mention(lambda: heard.append("warming"))
-    manager._post(lambda: heard.append("loaded"))
-    manager._post(lambda: heard.append("another"))
-    manager._wait_for_mail(3600.0)
+    manager._mail.read()
+    manager._mail.mention(lambda: heard.append("trying"))
+    manager._mail.mention(lambda: heard.append("warming"))
+    manager._mail.post(lambda: heard.append("loaded"))
+    manager._mail.post(lambda: heard.append("another"))
+    manager._mail.wait(3600.0)
     assert heard == ["trying", "warming", "loaded"]
-    manager._wait_for_mail(3600.0)
-    manager._mention(lambda: heard.append("trying again"))
-    manager._wait_for_mail(3600.0)  # nothing follows
+    manager._mail.wait(3600.0)
+    manager._mail.mention(lambda: heard.append("trying again"))
+    manager._mail.wait(3600.0)  # nothing follows
     assert heard[3:] == ["another", "trying again"]
 
 

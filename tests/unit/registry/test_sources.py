@@ -24,8 +24,10 @@ from serving.registry.directory import DirectorySource
 from serving.registry.schedule import Schedule
 from serving.registry.snapshot import (
     IN_TWO_SOURCES,
+    NOBODY_WAITS,
     Closely,
     Fetched,
+    Fetching,
     FoundModel,
     FoundVersion,
     Snapshot,
@@ -285,7 +287,7 @@ class FarAway:
     error: OSError | None = None
     manifest: None = None
 
-    def fetch(self) -> Fetched:
+    def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         if self.error is not None:
             raise self.error
         folder = self.here / str(self.number)

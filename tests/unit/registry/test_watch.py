@@ -137,6 +137,14 @@ def test_it_says_where_something_changed_once_it_reports_all(
     assert hurried.reported[-1] is False
 
 
+def test_that_it_reports_all_is_known_long_before_anything_changes(tmp_path: Path) -> None:
+    """Until then everything is looked through every second or two."""
+    (tmp_path / "m").mkdir()
+    with watching(tmp_path) as hurried:
+        assert hurried.all_reported(watch._AGAIN_S / 2)
+        assert hurried.touched == [None], "it looks through everything once for that"
+
+
 def test_not_all_is_reported_of_a_disk_that_others_may_write_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod json;
 pub mod mlflow;
 pub mod names;
+pub mod parameter;
 pub mod place;
 pub mod prepare;
 pub mod protobuf;
@@ -31,6 +32,7 @@ use crate::shared_memory::Slice;
 use crate::tensor::named::Asked;
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
+pub use parameter::Parameter;
 use place::Place;
 use std::sync::Arc;
 use tensorflow::Examples;
@@ -58,6 +60,8 @@ pub struct InferRequest {
     pub timeout_us: u64,
     /// HTTP only: `parameters.binary_data_output`.
     pub binary_output: bool,
+    /// Others of its parameters.
+    pub parameters: Vec<Parameter>,
 }
 
 impl InferRequest {
@@ -76,6 +80,7 @@ impl InferRequest {
             + self.version.capacity()
             + self.signature.as_ref().map_or(0, |name| name.len())
             + self.id.as_ref().map_or(0, |id| id.len())
+            + self.parameters.iter().map(Parameter::owned_bytes).sum::<usize>()
     }
 
     /// Whether any tensor of it is in shared memory, or goes there.

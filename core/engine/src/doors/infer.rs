@@ -1,6 +1,7 @@
 //! One engine behind every door: ask the table once who answers, hold the request against that
 //! version, join its line, wait for the answer, count the outcome.
 
+use super::steering::{self, Steering};
 use super::{Shared, shared_tensors};
 use crate::admission::Reservation;
 use crate::codec::InferRequest;
@@ -12,12 +13,11 @@ use crate::observe::{Begun, Origin, RequestRecord, Undecided};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
-use crate::routes::{Key, Reference, Resolved};
+use crate::routes::{Reference, Resolved};
 use crate::shared_memory::Destinations;
 use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
 use crate::tensor::Signature;
-use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub struct DecodedRequest {
     pub encode: Encode,
     pub deadline: Option<Instant>,
     pub reservation: Reservation,
-    pub key: Option<Key>,
+    pub steering: Steering,
     /// Whether its data was laid out by the signature of the version that was resolved.
     pub by_signature: bool,
 }
@@ -164,18 +164,18 @@ impl<'a> OutcomeGuard<'a> {
     ///
     /// # Errors
     /// As [`crate::routes::Routes::resolve`].
-    pub fn resolve(&mut self, asked: Reference<'_>, key: Option<Key>) -> Result<Arc<Queue>> {
+    pub fn resolve(&mut self, asked: Reference<'_>) -> Result<Arc<Queue>> {
         let resolved = match &self.place {
             Place::On(resolved) => return Ok(resolved.queue.clone()),
-            Place::Unasked | Place::Nowhere => self.shared.routes.resolve(asked, key),
+            Place::Unasked | Place::Nowhere => self.shared.routes.resolve(asked),
         };
         self.goes(resolved)
     }
 
     /// The queue that was resolved has closed: ask again, with what the request drew.
-    fn resolve_again(&mut self, asked: Reference<'_>, key: Option<Key>) -> Result<Arc<Queue>> {
-        let Place::On(before) = &self.place else { return self.resolve(asked, key) };
-        let next = self.shared.routes.resolve_again(asked, key, before)?;
+    fn resolve_again(&mut self, asked: Reference<'_>) -> Result<Arc<Queue>> {
+        let Place::On(before) = &self.place else { return self.resolve(asked) };
+        let next = self.shared.routes.resolve_again(asked, before)?;
         if Arc::ptr_eq(&next.queue, &before.queue) {
             return Err(leaving(asked.model));
         }
@@ -199,10 +199,10 @@ impl<'a> OutcomeGuard<'a> {
 
     /// A request that was refused before anybody asked which version it is for is that
     /// version's refusal all the same.
-    pub fn refused(&mut self, asked: Reference<'_>, key: Option<Key>) {
+    pub fn refused(&mut self, asked: Reference<'_>) {
         if matches!(self.place, Place::Unasked) {
             // Where there is none it stays with the unknown ones.
-            let _ = self.resolve(asked, key);
+            let _ = self.resolve(asked);
         }
     }
 
@@ -265,13 +265,13 @@ pub async fn run(
     decoded: DecodedRequest,
     guard: &mut OutcomeGuard<'_>,
 ) -> Reply {
-    let DecodedRequest { mut request, encode, deadline, mut reservation, key, by_signature } = decoded;
+    let DecodedRequest { mut request, encode, deadline, mut reservation, steering, by_signature } = decoded;
     guard.named(&request.model);
     if let Some(record) = guard.record() {
         record.decoded(&request);
     }
     let form = encode.form;
-    let resolved = guard.resolve(reference(&request), key);
+    let resolved = guard.resolve(steering::of(&request, &steering));
     let mut queue = resolved.map_err(|error| form.refusal(error, &request, None))?;
     let laid_out_by = by_signature.then(|| queue.clone());
     let mut destinations = Destinations::default();
@@ -316,7 +316,7 @@ pub async fn run(
             }
             Err(Refused::Error(error)) => return Err(error),
             Err(Refused::Closed(pending)) => {
-                let again = guard.resolve_again(reference(&request), key);
+                let again = guard.resolve_again(steering::of(&request, &steering));
                 queue = again.map_err(|error| refusal(error, None))?;
                 if let Some(before) = &laid_out_by {
                     check_same_inputs(&request.model, before.signature(), queue.signature())?;
@@ -325,20 +325,6 @@ pub async fn run(
             }
         }
     }
-}
-
-fn reference(request: &InferRequest) -> Reference<'_> {
-    Reference { model: &request.model, version: &request.version }
-}
-
-/// Header by which a client says that it wants the version it had before, where versions share
-/// a model's requests.
-const KEY: HeaderName = HeaderName::from_static("x-routing-key");
-
-/// Read only where a route looks at it.
-pub fn routing_key(shared: &Shared, headers: &HeaderMap) -> Option<Key> {
-    let value = shared.routes.is_sticky().then(|| headers.get(KEY))??;
-    Some(Key::of(value.as_bytes()))
 }
 
 fn leaving(model: &str) -> Error {

@@ -24,6 +24,7 @@ mod shared_tensors;
 pub mod signpost;
 pub mod silence;
 pub mod socket;
+pub mod steering;
 #[cfg(test)]
 pub mod test_config;
 #[cfg(test)]
@@ -87,6 +88,8 @@ pub struct Config {
     pub connection_share: f64,
     pub address_share: f64,
     pub request_timeout: Option<Duration>,
+    /// Whether a tester's header may name the version that answers.
+    pub forced_version: bool,
     pub grpc_compression: Compression,
     pub shared_memory: RegionRules,
     /// Of requests that name no model; empty: the only one that there is.

@@ -24,6 +24,7 @@ pub fn config() -> Config {
         connection_share: 1.0,
         address_share: 1.0,
         request_timeout: None,
+        forced_version: true,
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
         default_model: String::new(),

@@ -109,7 +109,7 @@ impl World {
                 encode,
                 deadline: None,
                 reservation,
-                key: None,
+                steering: None,
                 by_signature: false,
             };
             let outcome = infer::run(&shared, &Mailbox::new(), decoded, &mut guard).await;

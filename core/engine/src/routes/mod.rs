@@ -2,18 +2,21 @@
 //! swap; readers take no lock. A request asks it once, and again only when what it was told is gone.
 
 pub mod draw;
+mod key;
 mod route;
 mod table;
 mod version;
 pub mod words;
 
 pub use draw::Key;
+pub use key::{Keys, Sticky};
 pub use route::{Resolved, Route, Shadow, Why};
 pub use table::Table;
 pub use version::{Reference, alias, parse_version};
 
 use crate::error::Result;
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,39 +47,38 @@ impl Routes {
         self.sticky.load(Ordering::Relaxed)
     }
 
+    /// The values in `headers` that routes keep their clients by.
+    pub fn keys_in(&self, headers: &HeaderMap) -> Vec<(Sticky, Key)> {
+        if !self.sticky.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        self.table.load().keys_in(headers)
+    }
+
     /// Who answers. To be asked once a request.
     ///
     /// # Errors
     /// `BadRequest` for a version that is neither a positive integer nor an alias, `NotFound`,
     /// `Unavailable` for one that is known but not ready.
-    pub fn resolve(&self, asked: Reference<'_>, key: Option<Key>) -> Result<Resolved> {
-        self.table.load().resolve(asked, key, None)
+    pub fn resolve(&self, asked: Reference<'_>) -> Result<Resolved> {
+        self.table.load().resolve(asked, None)
     }
 
     /// The same request again, for the queue it was given has closed. What it drew stays.
     ///
     /// # Errors
     /// As [`Routes::resolve`].
-    pub fn resolve_again(
-        &self,
-        asked: Reference<'_>,
-        key: Option<Key>,
-        before: &Resolved,
-    ) -> Result<Resolved> {
-        self.table.load().resolve(asked, key, before.draw)
+    pub fn resolve_again(&self, asked: Reference<'_>, before: &Resolved) -> Result<Resolved> {
+        self.table.load().resolve(asked, before.draw)
     }
 
     /// Who answers each of several, all from one table.
     ///
     /// # Errors
     /// Of each as [`Routes::resolve`].
-    pub fn resolve_all<'a>(
-        &self,
-        asked: impl IntoIterator<Item = Reference<'a>>,
-        key: Option<Key>,
-    ) -> Vec<Result<Resolved>> {
+    pub fn resolve_all<'a>(&self, asked: impl IntoIterator<Item = Reference<'a>>) -> Vec<Result<Resolved>> {
         let table = self.table.load();
-        asked.into_iter().map(|one| table.resolve(one, key, None)).collect()
+        asked.into_iter().map(|one| table.resolve(one, None)).collect()
     }
 
     /// The name of the one model that there is.

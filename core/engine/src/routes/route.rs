@@ -1,7 +1,8 @@
 //! One model's place in the table: which versions answer, and which one answers whom.
 
-use super::draw::{self, Key};
-use super::version::parse_version;
+use super::draw;
+use super::key::Sticky;
+use super::version::{Reference, parse_version};
 use super::words;
 use crate::error::{Error, ErrorCode, Result};
 use crate::queue::Queue;
@@ -23,8 +24,9 @@ pub struct Route {
     /// How requests that name no version are divided. What falls to a version that doesn't answer
     /// is the default's, so that nobody else is moved.
     pub weights: Vec<(u64, u32)>,
-    /// Whether the same key is answered by the same version, as long as the weights stay.
-    pub sticky: bool,
+    /// What names the key by which a client keeps its version, as long as the weights stay: a header,
+    /// a key of metadata or a parameter.
+    pub sticky: Option<Sticky>,
     /// Versions that get copies of requests that name none.
     pub shadows: Vec<Shadow>,
     /// Versions that are known but do not answer, and why.
@@ -50,6 +52,8 @@ pub enum Why {
     Named,
     /// The request names it by another name.
     Alias,
+    /// A tester's header names it.
+    Forced,
     /// It answers those that name none.
     Default,
     /// The request's draw fell to it.
@@ -65,6 +69,10 @@ pub struct Resolved {
     pub draw: Option<u64>,
 }
 
+fn unaliased(asked: Reference<'_>) -> Error {
+    Error::new(ErrorCode::NotFound, words::unknown_alias(asked.model, asked.alias))
+}
+
 impl Resolved {
     pub fn version(&self) -> u64 {
         self.queue.version()
@@ -72,20 +80,15 @@ impl Resolved {
 }
 
 impl Route {
-    /// `version` as the client wrote it; `drawn`: the number that the request has already.
-    pub(super) fn resolve(
-        &self,
-        model: &str,
-        version: &str,
-        key: Option<Key>,
-        drawn: Option<u64>,
-    ) -> Result<Resolved> {
-        if !version.is_empty() {
-            let (number, why) = self.named(version)?;
+    /// What is named goes before what is drawn: a version, an alias, a tester's header, in this order;
+    /// `drawn`: the number that the request has already.
+    pub(super) fn resolve(&self, asked: Reference<'_>, drawn: Option<u64>) -> Result<Resolved> {
+        let model = asked.model;
+        if let Some((number, why)) = self.named(asked)? {
             let queue = self.versions.get(&number).ok_or_else(|| self.absent_to(model, number, why))?;
             return Ok(Resolved { queue: queue.clone(), why, draw: drawn });
         }
-        let draw = drawn.or_else(|| self.draws().then(|| self.draw(model, key)));
+        let draw = drawn.or_else(|| self.draws().then(|| self.draw(asked)));
         let weighed = draw.and_then(|draw| draw::choose(&self.weights, draw));
         if let Some(queue) = weighed.and_then(|number| self.versions.get(&number)) {
             return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw });
@@ -99,11 +102,28 @@ impl Route {
         !self.weights.is_empty() || !self.shadows.is_empty()
     }
 
-    fn draw(&self, model: &str, key: Option<Key>) -> u64 {
-        key.filter(|_| self.sticky).map_or_else(draw::any, |key| key.draw(model))
+    fn draw(&self, asked: Reference<'_>) -> u64 {
+        let key = self.sticky.as_ref().and_then(|name| asked.keys.named(name));
+        key.map_or_else(draw::any, |key| key.draw(asked.model))
     }
 
-    fn named(&self, version: &str) -> Result<(u64, Why)> {
+    /// The version that is named in one way or another, and in which.
+    fn named(&self, asked: Reference<'_>) -> Result<Option<(u64, Why)>> {
+        if !asked.version.is_empty() {
+            return self.numbered(asked.version).map(Some);
+        }
+        if !asked.alias.is_empty() {
+            let number = self.aliases.get(asked.alias).ok_or_else(|| unaliased(asked))?;
+            return Ok(Some((*number, Why::Alias)));
+        }
+        if !asked.forced.is_empty() {
+            let (number, _) = self.numbered(asked.forced)?;
+            return Ok(Some((number, Why::Forced)));
+        }
+        Ok(None)
+    }
+
+    fn numbered(&self, version: &str) -> Result<(u64, Why)> {
         match self.aliases.get(version) {
             Some(&number) => Ok((number, Why::Alias)),
             // Only an empty text is no number.
@@ -152,7 +172,7 @@ impl Route {
         if version.is_empty() {
             return Ok(self.is_ready());
         }
-        let (number, _) = self.named(version)?;
+        let (number, _) = self.numbered(version)?;
         let known = self.versions.contains_key(&number) || self.unavailable.contains_key(&number);
         if known { Ok(self.versions.contains_key(&number)) } else { Err(self.absent(model, number)) }
     }

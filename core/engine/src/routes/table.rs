@@ -2,10 +2,12 @@
 //! the rest with it, so that a change costs what changed and not what there is.
 
 use super::draw::Key;
+use super::key::{Names, Sticky};
 use super::route::{RETRY, Resolved, Route};
 use super::version::{Reference, alias, parse_version};
 use super::words;
 use crate::error::{Error, ErrorCode, Result};
+use http::HeaderMap;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -20,8 +22,8 @@ pub struct Table {
     parts: Box<[Arc<Part>]>,
     hasher: RandomState,
     len: usize,
-    /// Routes that look at keys.
-    sticky: usize,
+    /// What routes keep their clients by.
+    sticky: Names,
     /// Nobody has said yet which models there are.
     starting: bool,
 }
@@ -30,7 +32,7 @@ impl Default for Table {
     fn default() -> Self {
         let empty = Arc::new(Part::new());
         let parts = (0..PARTS).map(|_| empty.clone()).collect();
-        Table { parts, hasher: RandomState::new(), len: 0, sticky: 0, starting: true }
+        Table { parts, hasher: RandomState::new(), len: 0, sticky: Names::default(), starting: true }
     }
 }
 
@@ -49,17 +51,17 @@ impl Table {
     }
 
     fn put(&mut self, model: String, route: Route) {
-        self.sticky += usize::from(route.sticky);
+        self.sticky.add(route.sticky.as_ref());
         let before = self.part(&model).insert(model, Arc::new(route));
         match before {
-            Some(before) => self.sticky -= usize::from(before.sticky),
+            Some(before) => self.sticky.take(before.sticky.as_ref()),
             None => self.len += 1,
         }
     }
 
     fn remove(&mut self, model: &str) {
         if let Some(before) = self.part(model).remove(model) {
-            self.sticky -= usize::from(before.sticky);
+            self.sticky.take(before.sticky.as_ref());
             self.len -= 1;
         }
     }
@@ -89,16 +91,15 @@ impl Table {
     }
 
     pub(super) fn is_sticky(&self) -> bool {
-        self.sticky > 0
+        !self.sticky.is_empty()
     }
 
-    pub(super) fn resolve(
-        &self,
-        asked: Reference<'_>,
-        key: Option<Key>,
-        drawn: Option<u64>,
-    ) -> Result<Resolved> {
-        self.route(asked)?.resolve(asked.model, asked.version, key, drawn)
+    pub(super) fn keys_in(&self, headers: &HeaderMap) -> Vec<(Sticky, Key)> {
+        self.sticky.keys_in(headers)
+    }
+
+    pub(super) fn resolve(&self, asked: Reference<'_>, drawn: Option<u64>) -> Result<Resolved> {
+        self.route(asked)?.resolve(asked, drawn)
     }
 
     pub(super) fn route(&self, asked: Reference<'_>) -> Result<&Route> {

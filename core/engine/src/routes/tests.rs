@@ -6,11 +6,11 @@ use crate::tensor::Signature;
 use std::collections::BTreeMap;
 
 fn asked<'a>(model: &'a str, version: &'a str) -> Reference<'a> {
-    Reference { model, version }
+    Reference::to(model, version)
 }
 
 fn refused(routes: &Routes, model: &str, version: &str) -> Error {
-    routes.resolve(asked(model, version), None).unwrap_err()
+    routes.resolve(asked(model, version)).unwrap_err()
 }
 
 fn refusal(routes: &Routes, model: &str, version: &str) -> String {
@@ -117,7 +117,7 @@ fn who_answers_and_why_goes_by_what_is_named() {
     let aliases = [("stable".to_owned(), 1), ("next".to_owned(), 9)].into();
     let routes = published(Route { aliases, ..versions(&[1, 2]) });
     for (version, number, why) in [("", 1, Why::Default), ("2", 2, Why::Named), ("stable", 1, Why::Alias)] {
-        let resolved = routes.resolve(asked("m", version), None).unwrap();
+        let resolved = routes.resolve(asked("m", version)).unwrap();
         assert_eq!((resolved.version(), resolved.why, resolved.draw), (number, why, None), "{version}");
     }
     let next = refused(&routes, "m", "next");
@@ -129,17 +129,17 @@ fn who_answers_and_why_goes_by_what_is_named() {
 #[test]
 fn weights_divide_those_that_name_no_version_and_nobody_else() {
     let routes = published(Route { weights: vec![(2, 1)], ..versions(&[1, 2]) });
-    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    let resolved = routes.resolve(asked("m", "")).unwrap();
     assert_eq!((resolved.version(), resolved.why), (2, Why::Weight));
     assert!(resolved.draw.is_some());
-    let named = routes.resolve(asked("m", "1"), None).unwrap();
+    let named = routes.resolve(asked("m", "1")).unwrap();
     assert_eq!((named.version(), named.why, named.draw), (1, Why::Named, None));
 }
 
 #[test]
 fn what_falls_to_a_version_that_does_not_answer_is_the_defaults() {
     let routes = published(Route { weights: vec![(7, 1)], ..versions(&[1, 2]) });
-    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    let resolved = routes.resolve(asked("m", "")).unwrap();
     assert_eq!((resolved.version(), resolved.why), (1, Why::Default));
 }
 
@@ -148,31 +148,31 @@ fn what_falls_to_a_version_that_does_not_answer_is_the_defaults() {
 fn a_request_draws_once() {
     let shared = |weights: &[(u64, u32)]| Route { weights: weights.to_vec(), ..versions(&[1, 2]) };
     let routes = published(shared(&[(1, 50), (2, 50)]));
-    let first = routes.resolve(asked("m", ""), None).unwrap();
+    let first = routes.resolve(asked("m", "")).unwrap();
     for weights in [&[(1, 1), (2, 99)][..], &[], &[(1, 50), (2, 50)]] {
         routes.publish(vec![("m".into(), shared(weights))], &[]);
-        let again = routes.resolve_again(asked("m", ""), None, &first).unwrap();
+        let again = routes.resolve_again(asked("m", ""), &first).unwrap();
         assert_eq!(again.draw, first.draw);
         let expected = draw::choose(weights, first.draw.unwrap()).unwrap_or(1);
         assert_eq!(again.version(), expected);
     }
     // One that needed no number so far draws when it does.
-    let plain = published(versions(&[1])).resolve(asked("m", ""), None).unwrap();
-    assert!(routes.resolve_again(asked("m", ""), None, &plain).unwrap().draw.is_some());
+    let plain = published(versions(&[1])).resolve(asked("m", "")).unwrap();
+    assert!(routes.resolve_again(asked("m", ""), &plain).unwrap().draw.is_some());
 }
 
 #[test]
 fn the_same_key_is_answered_by_the_same_version_where_the_route_is_sticky() {
     let halves = Route { weights: vec![(1, 1), (2, 1)], ..versions(&[1, 2]) };
-    let key = Some(Key::of(b"somebody"));
-    let draws = |routes: &Routes| -> Vec<_> {
-        (0..64).map(|_| routes.resolve(asked("m", ""), key).unwrap().draw).collect()
-    };
-    let sticky = published(Route { sticky: true, ..halves.clone() });
+    let head = [("x-user".into(), Key::of(b"somebody"))];
+    let keyed = Reference { keys: Keys { head: &head, parameters: &[] }, ..asked("m", "") };
+    let draws =
+        |routes: &Routes| -> Vec<_> { (0..64).map(|_| routes.resolve(keyed).unwrap().draw).collect() };
+    let sticky = published(Route { sticky: Some("x-user".into()), ..halves.clone() });
     assert!(sticky.is_sticky() && draws(&sticky).windows(2).all(|two| two[0] == two[1]));
     let loose = published(halves);
     assert!(!loose.is_sticky() && draws(&loose).windows(2).all(|two| two[0] != two[1]));
-    assert_ne!(sticky.resolve(asked("m", ""), None).unwrap().draw, draws(&sticky)[0]);
+    assert_ne!(sticky.resolve(asked("m", "")).unwrap().draw, draws(&sticky)[0]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_shadow_gets_copies_of_what_it_does_not_answer_and_must_be_loaded_for_it() {
     let shadows = vec![Shadow { version: 2, rate: 1.0 }, Shadow { version: 9, rate: 1.0 }];
     let route = Route { shadows, ..versions(&[1, 2]) };
     let routes = published(route.clone());
-    let resolved = routes.resolve(asked("m", ""), None).unwrap();
+    let resolved = routes.resolve(asked("m", "")).unwrap();
     assert_eq!(resolved.version(), 1);
     let copies: Vec<_> = route.shadows_of(resolved.draw.unwrap()).map(|queue| queue.version()).collect();
     assert_eq!(copies, [2]);
@@ -189,7 +189,7 @@ fn a_shadow_gets_copies_of_what_it_does_not_answer_and_must_be_loaded_for_it() {
 #[test]
 fn several_are_resolved_from_one_table() {
     let routes = published(versions(&[1, 2]));
-    let all = routes.resolve_all([asked("m", "2"), asked("x", ""), asked("m", "")], None);
+    let all = routes.resolve_all([asked("m", "2"), asked("x", ""), asked("m", "")]);
     let found: Vec<_> =
         all.iter().map(|one| one.as_ref().map(Resolved::version).map_err(|e| e.code)).collect();
     assert_eq!(found, [Ok(2), Err(ErrorCode::NotFound), Ok(1)]);
@@ -201,7 +201,7 @@ fn a_table_keeps_what_did_not_change_and_an_older_one_all_it_had() {
     let name = |number: u64| format!("m{number}");
     routes.publish((0..1000).map(|number| (name(number), versions(&[number + 1]))).collect(), &[]);
     let before = routes.table();
-    let changed = Route { sticky: true, ..versions(&[5]) };
+    let changed = Route { sticky: Some("x-user".into()), ..versions(&[5]) };
     routes.publish(vec![(name(7), changed), ("new".into(), versions(&[2]))], &[name(8), "nobody".into()]);
     let now = routes.table();
     let default = |table: &Table, model: &str| table.get(model).and_then(|route| route.default);

@@ -1,15 +1,27 @@
 //! How a request says which version is to answer.
 
+use super::key::Keys;
 use crate::error::{Error, Result};
 use crate::tensor::shown;
 use std::ops::RangeInclusive;
 
-/// What a request names.
-#[derive(Clone, Copy, Debug)]
+/// What a request says of who is to answer it. What is not said is empty.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Reference<'a> {
     pub model: &'a str,
-    /// As the client wrote it: a number, an alias, or nothing.
+    /// As the client wrote it: a number, or an alias.
     pub version: &'a str,
+    /// An alias, which counts where no version is named.
+    pub alias: &'a str,
+    /// A number or an alias that a tester's header names; it counts where nothing else is named.
+    pub forced: &'a str,
+    pub keys: Keys<'a>,
+}
+
+impl<'a> Reference<'a> {
+    pub fn to(model: &'a str, version: &'a str) -> Self {
+        Reference { model, version, ..Reference::default() }
+    }
 }
 
 /// A version from a request: empty for the default route, else a positive integer,

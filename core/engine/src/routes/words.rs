@@ -28,6 +28,11 @@ pub fn no_default_model(count: usize) -> String {
     format!("Request for unknown model: none is named, and {found}; name one: /models/NAME/invocations")
 }
 
+/// Others that it has are not told.
+pub fn unknown_alias(model: &str, alias: &str) -> String {
+    format!("Request for unknown model: '{}' has no alias '{}'", shown(model), shown(alias))
+}
+
 pub fn unavailable_model(model: &str, why: &str) -> String {
     format!("Request for unavailable model: '{}': {why}", shown(model))
 }

@@ -23,7 +23,7 @@ from serving.errors import Retry
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.choosing import desired
+from serving.models.desired.choosing import desired, desired_for_all
 from serving.models.desired.policy import Limits
 from serving.models.state import IN_LOADER, PENDING, Slot, SlotKey, State
 from serving.registry.folder_origin import FolderOrigin
@@ -735,6 +735,21 @@ def test_what_an_alias_names_is_loaded_last_and_does_nobody_elses_work() -> None
     """)
 
 
+def test_what_an_alias_names_is_no_successor_of_what_the_policy_wants_no_more() -> None:
+    check(f"""
+        > aliases 1
+        > disk 1 2
+          add 2
+          add 1
+          load 2
+        > ready 2
+          load 1
+        > ready 1
+        > policy specific 3
+          annotate 2: {policy.OUT_OF_POLICY}
+    """)
+
+
 def test_an_unloaded_version_waits_for_its_stand_in_and_not_for_an_alias() -> None:
     check("""
         > aliases 1
@@ -1029,7 +1044,8 @@ class PolicyMachine(RuleBasedStateMachine):
         ready = {slot.version for slot in world.slots if slot.state is State.READY}
         assert not any(slot.state in PENDING for slot in world.slots)
         assert wanted <= ready | failed
-        if ready & wanted:
+        # What is there for its aliases only does nobody else's work.
+        if ready & {one.version for one in desired_for_all(world.see(), world.slots)}:
             assert ready <= wanted
 
     def copy(self) -> World:

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from serving import _core
 from serving.errors import ConfigError
-from serving.observe.http import HttpClient, HttpError
+from serving.http_client import HttpClient, HttpError
 from serving.observe.otlp import GrpcSender, Sender, SendError, open_sender
 from serving.observe.tracing import exporter
 from serving.observe.tracing.convert import SpanConverter

@@ -1,9 +1,10 @@
 //! An inference request's JSON, and the binary tensors after it.
 
 use super::data;
-use super::document::{Document, kind, parsing};
+use super::document::{Document, kind, parsing, wrong_type};
 use super::elements::{Elements, Leaves};
 use crate::admission::Reservation;
+use crate::codec::parameter::{ALIAS, LONGEST, check_alias};
 use crate::codec::place::Placing;
 use crate::codec::protobuf::{no_sequences, no_shared_classes, reserved};
 use crate::codec::{InferRequest, InputTensor, MAX_TENSORS, Payload, RequestedOutput, names};
@@ -393,6 +394,8 @@ enum ParameterKey {
     RegionSize,
     Sequence(&'static str),
     Reserved(String),
+    /// Of a request.
+    Named(String),
     Other,
 }
 
@@ -415,24 +418,37 @@ fn parameter_key(text: &str) -> ParameterKey {
     }
 }
 
+/// Of a request, others may say who is to answer it.
+fn request_key(text: &str) -> ParameterKey {
+    match parameter_key(text) {
+        ParameterKey::Other if text.len() <= LONGEST => ParameterKey::Named(text.to_owned()),
+        key => key,
+    }
+}
+
 impl Decoder<'_> {
-    fn parameters(&mut self, mut each: impl FnMut(&mut Self, ParameterKey) -> Result<()>) -> Result<()> {
+    fn parameters(
+        &mut self,
+        keys: fn(&str) -> ParameterKey,
+        mut each: impl FnMut(&mut Self, ParameterKey) -> Result<()>,
+    ) -> Result<()> {
         if self.document.null()? {
             return Ok(());
         }
-        let mut next = self.document.object("'parameters'", parameter_key)?;
+        let mut next = self.document.object("'parameters'", keys)?;
         while let Some(key) = next {
             if !self.document.null()? {
                 each(self, key)?;
             }
-            next = self.document.next_key(parameter_key)?;
+            next = self.document.next_key(keys)?;
         }
         Ok(())
     }
 
     fn request_parameters(&mut self, request: &mut InferRequest) -> Result<()> {
-        self.parameters(|decoder, key| {
+        self.parameters(request_key, |decoder, key| {
             match key {
+                ParameterKey::Named(name) => decoder.named_parameter(request, &name)?,
                 ParameterKey::Priority => {
                     request.priority = decoder.document.unsigned("parameter 'priority'")?
                 }
@@ -456,7 +472,7 @@ impl Decoder<'_> {
 
     fn input_parameters(&mut self) -> Result<InputParameters> {
         let mut parameters = InputParameters::default();
-        self.parameters(|decoder, key| {
+        self.parameters(parameter_key, |decoder, key| {
             match key {
                 ParameterKey::BinaryDataSize => {
                     parameters.binary_size = Some(decoder.document.unsigned("parameter 'binary_data_size'")?);
@@ -470,7 +486,7 @@ impl Decoder<'_> {
 
     fn output_parameters(&mut self) -> Result<OutputParameters> {
         let mut parameters = OutputParameters::default();
-        self.parameters(|decoder, key| {
+        self.parameters(parameter_key, |decoder, key| {
             match key {
                 ParameterKey::BinaryData => {
                     parameters.binary = Some(decoder.document.bool("parameter 'binary_data'")?);
@@ -498,6 +514,28 @@ impl Decoder<'_> {
             }
             ParameterKey::RegionSize => {
                 placing.byte_size = Some(self.document.unsigned("parameter 'shared_memory_byte_size'")?);
+            }
+            _ => drop(self.empty_parameter()?),
+        }
+        Ok(())
+    }
+
+    /// A text or a whole number is kept.
+    fn named_parameter(&mut self, request: &mut InferRequest, name: &str) -> Result<()> {
+        match self.document.peek()? {
+            Peek::String => {
+                let text = self.document.known_string()?;
+                if name == ALIAS {
+                    check_alias(text)?;
+                }
+                request.keep_parameter(name, text);
+            }
+            other if name == ALIAS => return Err(wrong_type("parameter 'alias'", "a string", other)),
+            peek if peek.is_num() => {
+                let number = self.document.number(peek)?;
+                if number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+                    request.keep_parameter(name, number);
+                }
             }
             _ => drop(self.empty_parameter()?),
         }

@@ -3,6 +3,7 @@
 use super::refusals::{no_sequences, reserved};
 use crate::codec::InferRequest;
 use crate::codec::names;
+use crate::codec::parameter::{ALIAS, check_alias};
 use crate::codec::place::{PREFIX, Placing};
 use crate::codec::wire::{Reader, Value};
 use crate::error::{Error, Result};
@@ -75,6 +76,14 @@ pub(super) fn read(request: &mut InferRequest, value: Value<'_>) -> Result<()> {
         }
         ("triton_enable_empty_final_response", _) => {}
         _ if key.starts_with("triton_") => return Err(reserved(key)),
+        (ALIAS, Parameter::Text(alias)) => {
+            check_alias(alias)?;
+            request.keep_parameter(key, alias);
+        }
+        (ALIAS, set) if !set.is_empty() => return Err(wrong_type(key, "string_param")),
+        (_, Parameter::Text(text)) => request.keep_parameter(key, text),
+        (_, Parameter::Int(number)) => request.keep_parameter(key, itoa::Buffer::new().format(number)),
+        (_, Parameter::Uint(number)) => request.keep_parameter(key, itoa::Buffer::new().format(number)),
         _ => {}
     }
     Ok(())

@@ -41,5 +41,6 @@ pub async fn decode(
     reservation.take(request.owned_bytes())?;
     let deadline = infer::deadline(shared, started, left, request.timeout_us);
     let encode = Encode { form: messages.form, encoding };
-    Ok(DecodedRequest { request, encode, deadline, reservation, key: head.key, by_signature: false })
+    let steering = head.steering.clone();
+    Ok(DecodedRequest { request, encode, deadline, reservation, steering, by_signature: false })
 }

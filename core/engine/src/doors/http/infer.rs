@@ -12,13 +12,14 @@ use crate::doors::calls::Call;
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::lifetime::Busy;
+use crate::doors::steering::{self, Steering};
 use crate::doors::{Io, Shared, put_trace, within};
 use crate::error::Result;
 use crate::ids;
 use crate::observe::trace::Context;
 use crate::offload::Job;
 use crate::queue::Queue;
-use crate::routes::{Key, Reference};
+use crate::routes::Reference;
 use crate::stats::Protocol as Door;
 use crate::stop::Stop;
 use bytes::Bytes;
@@ -37,8 +38,9 @@ const LOOKS_INLINE: usize = 24;
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     bodies: &'static Bodies,
+    /// Beside the parameters of its body.
     reference: Reference<'a>,
-    key: Option<Key>,
+    steering: &'a Steering,
 }
 
 pub async fn answer(
@@ -63,13 +65,18 @@ pub async fn answer(
         OutcomeGuard::open(shared, request_head, || Context::from_headers(request.headers()))
     };
     guard.named(&named.model);
-    let reference = Reference { model: &named.model, version: &named.version };
-    let asked = Asked { bodies, reference, key: infer::routing_key(shared, request.headers()) };
     let is_event = bodies.events && cloud_event::is_event(request.headers());
-    let outcome = infer_once(io, asked, request, &mut guard, busy).await;
+    let read = steering::read(shared, request.headers());
+    let (steering, misled) = read.map_or_else(|error| (None, Some(error)), |steering| (steering, None));
+    let reference = steering::reference((&named.model, &named.version), &steering, None);
+    let asked = Asked { bodies, reference, steering: &steering };
+    let outcome = match misled {
+        Some(error) => Err(error),
+        None => infer_once(io, asked, request, &mut guard, busy).await,
+    };
     let outcome = outcome.map_err(|error| protocol.told(error));
     if outcome.is_err() {
-        guard.refused(reference, asked.key);
+        guard.refused(reference);
     }
     let version = guard.version().filter(|_| bodies.tells_version);
     let record = guard.close(outcome.as_ref());
@@ -96,7 +103,7 @@ async fn infer_once(
     busy: &Busy,
 ) -> Result<Answer> {
     let shared = &io.shared;
-    let Asked { bodies, reference, key } = asked;
+    let Asked { bodies, reference, steering } = asked;
     let head = (bodies.head)(request.headers())?;
     let accepts = request.headers().get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
@@ -117,7 +124,8 @@ async fn infer_once(
     }
     let deadline = infer::deadline(shared, guard.started(), None, decoded.timeout_us);
     let encode = Encode { form, encoding };
-    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, key, by_signature };
+    let steering = steering.clone();
+    let decoded = DecodedRequest { request: decoded, encode, deadline, reservation, steering, by_signature };
     infer::run(shared, &io.mailbox, decoded, guard).await
 }
 
@@ -127,7 +135,7 @@ type Decoded = (protocol::Decoded, Reservation, bool);
 
 async fn decode(
     shared: &Shared,
-    Asked { bodies, reference, key }: Asked<'_>,
+    Asked { bodies, reference, .. }: Asked<'_>,
     head: Option<String>,
     data: Bytes,
     deadline: Option<Instant>,
@@ -136,7 +144,7 @@ async fn decode(
 ) -> Result<Decoded> {
     let mut body = (bodies.split)(head.as_deref(), data)?;
     let queue = if body.needs_signature {
-        let resolved = guard.resolve(reference, key);
+        let resolved = guard.resolve(reference);
         Some(resolved.map_err(|error| bodies.form.refusal(error, &undecoded(reference), None))?)
     } else {
         None

@@ -101,7 +101,7 @@ fn model_ping(shared: &Shared, named: &Named) -> Result<Response<Full<Bytes>>> {
 }
 
 fn is_ready(shared: &Shared, model: &str, version: &str) -> Result<bool> {
-    shared.routes.is_ready(Reference { model, version })
+    shared.routes.is_ready(Reference::to(model, version))
 }
 
 fn pong(ready: bool) -> Result<Response<Full<Bytes>>> {

@@ -67,7 +67,7 @@ fn ready(shared: &Shared, _: &Named) -> Result<Response<Full<Bytes>>> {
 
 fn model_ready(shared: &Shared, named: &Named) -> Result<Response<Full<Bytes>>> {
     let Named { model, version } = named;
-    let ready = shared.routes.is_ready(Reference { model, version })?;
+    let ready = shared.routes.is_ready(Reference::to(model, version))?;
     Ok(health(format!("{{\"name\":{},\"ready\":{ready}}}", json::quoted(model)), ready))
 }
 

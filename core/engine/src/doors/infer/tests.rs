@@ -67,12 +67,13 @@ fn swapped(columns: [&str; 2], by_signature: bool) -> Poll<Reply> {
         replayed: false,
     };
     let mut guard = OutcomeGuard::open(&shared, head, || None);
-    guard.resolve(Reference { model: "m", version: "" }, None).unwrap();
+    guard.resolve(Reference::to("m", "")).unwrap();
     publish(&shared, &second);
     first.close();
     let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
     let (request, reservation) = (request(), shared.budget.reserve());
-    let decoded = DecodedRequest { request, encode, deadline: None, reservation, key: None, by_signature };
+    let decoded =
+        DecodedRequest { request, encode, deadline: None, reservation, steering: None, by_signature };
     let mailbox = Mailbox::new();
     pin!(run(&shared, &mailbox, decoded, &mut guard)).poll(&mut Polling::from_waker(Waker::noop()))
 }

@@ -42,7 +42,7 @@ static STREAMED: Streamed = Streamed {
 /// tritonclient raises on any error here: an unknown model is simply not ready.
 fn model_ready(shared: &Shared, message: Bytes) -> Result<Bytes> {
     let (model, version) = protobuf::decode_model_ref(message)?;
-    let ready = match shared.routes.is_ready(Reference { model: &model, version: &version }) {
+    let ready = match shared.routes.is_ready(Reference::to(&model, &version)) {
         Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::Unavailable) => false,
         other => other?,
     };

@@ -4,11 +4,11 @@ use super::answer::{GRPC_ACCEPT_ENCODING, GRPC_ENCODING};
 use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::doors::body::{self, Message};
-use crate::doors::infer::{self, RequestHead};
+use crate::doors::infer::RequestHead;
+use crate::doors::steering::{self, Steering};
 use crate::doors::{Compression, Shared};
 use crate::error::{Error, Result};
 use crate::ids;
-use crate::routes::Key;
 use crate::stats::Protocol;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -34,7 +34,7 @@ pub struct Head {
     pub request_id: Option<String>,
     pub encoding: Encoding,
     replayed: bool,
-    pub key: Option<Key>,
+    pub steering: Steering,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
@@ -52,7 +52,7 @@ impl Head {
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
             replayed: headers.contains_key(ids::REPLAY),
-            key: infer::routing_key(shared, headers),
+            steering: steering::read(shared, headers)?,
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
     }

@@ -51,7 +51,7 @@ async fn what_stands_for_much_is_decoded_away_from_the_io_thread() {
             replayed: false,
         };
         let mut guard = OutcomeGuard::open(&shared, head, || None);
-        let asked = Asked { bodies, reference: Reference { model: "m", version: "" }, key: None };
+        let asked = Asked { bodies, reference: Reference::to("m", ""), steering: &None };
         let body = table(200, rows);
         assert!(body.len() <= DECODE_INLINE);
         let kind = Some("text/csv".to_owned());
@@ -72,7 +72,7 @@ async fn what_stands_for_much_is_decoded_away_from_the_io_thread() {
         assert_eq!(request.inputs[0].shape.as_slice(), [rows as i64, 200]);
         // What was begun here and given up counts no more.
         let mut once = shared.budget.reserve();
-        let signature = shared.routes.resolve(asked.reference, None).unwrap().queue;
+        let signature = shared.routes.resolve(asked.reference).unwrap().queue;
         crate::codec::mlflow::decode_csv(&crate::stop::NEVER, &body, signature.signature(), &mut once)
             .unwrap();
         assert_eq!(held.bytes(), once.bytes());

@@ -5,16 +5,19 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from serving import __version__
+from serving.authorities import context, naming
 from serving.errors import ConfigError
-from serving.observe.authorities import context, naming
 from serving.timed_http import Connection, Timer
 
 _MAX_ANSWER_BYTES = 1 << 20
+# Of a file that is downloaded: at once, and how slowly it may come in all (bytes a second).
+_PIECE = 1 << 20
+_SLOWEST = 64 * 1024
 
 
 class HttpError(Exception):
@@ -34,11 +37,20 @@ class HttpAnswer:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+class StatusError(Exception):
+    """Another answer than the file that was asked for."""
+
+    def __init__(self, answer: HttpAnswer) -> None:
+        super().__init__(f"status {answer.status}")
+        self.answer = answer
+
+
 class HttpClient:
     """One connection to one server, kept open between requests. For one thread.
 
     ``url``: ``http://host:port/path`` or ``https://...``; its path goes before those of
-    requests. ``timeout_s``: from the start of a request to the end of its answer.
+    requests. ``timeout_s``: from the start of a request to the end of its answer;
+    ``most_bytes``: that an answer may have.
     ``headers`` go with every request. ``authorities``: a variable that names those trusted, of
     this kind of server. Raises ConfigError, naming ``setting``, for anything else than such a
     URL, and for authorities that can't be read.
@@ -51,9 +63,10 @@ class HttpClient:
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
         authorities: str = "",
+        most_bytes: int = _MAX_ANSWER_BYTES,
     ) -> None:
         secure, host, port, self._prefix = parse_url(url, setting)
-        self._timeout_s = timeout_s
+        self._timeout_s, self._most_bytes = timeout_s, most_bytes
         self._headers = {"User-Agent": f"serving/{__version__}", **(headers or {})}
         tls = context(setting, authorities) if secure else None
         self._trusted_by = naming(authorities)
@@ -83,6 +96,29 @@ class HttpClient:
             self.close()
             raise HttpError(_words(error, self._trusted_by)) from None
 
+    def pieces(self, path: str, size: int | None, most: int) -> Iterator[bytes]:
+        """The bytes of a file, as they come. ``size``: what it has to have, None where nobody
+        said; then ``most``. The time limit is for each pause; the whole may take a second more for
+        each 64 KiB.
+
+        Raises StatusError, HttpError, also where the file is longer or shorter.
+        """
+        expected = most if size is None else size
+        timer = Timer(self._timeout_s + expected / _SLOWEST, self._timeout_s)
+        self.close()  # one that was idle may be closed, which would show too late
+        # No coding: what is counted is what was sent.
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        try:
+            with self._connection.ask(timer, "GET", self._prefix + path, None, headers) as response:
+                if response.status != 200:
+                    found = {key.lower(): value for key, value in response.getheaders()}
+                    raise StatusError(HttpAnswer(response.status, found, _content(response)))
+                yield from _pieces(response, size, most)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise HttpError(_words(error, self._trusted_by)) from None
+        finally:
+            self.close()
+
     def close(self) -> None:
         self._connection.close()
 
@@ -91,7 +127,7 @@ class HttpClient:
     ) -> HttpAnswer:
         whole = {**self._headers, **headers}
         with self._connection.ask(timer, method, self._prefix + path, body, whole) as response:
-            content = _content(response)
+            content = _content(response, self._most_bytes)
             found = {key.lower(): value for key, value in response.getheaders()}
             return HttpAnswer(response.status, found, content)
 
@@ -114,14 +150,31 @@ def parse_url(url: str, setting: str) -> tuple[bool, str, int | None, str]:
     return parts.scheme == "https", host, port, parts.path.rstrip("/")
 
 
-def _content(response: http.client.HTTPResponse) -> bytes:
+def _content(response: http.client.HTTPResponse, most: int = _MAX_ANSWER_BYTES) -> bytes:
     expected = response.length
-    content = response.read(_MAX_ANSWER_BYTES + 1)
-    if len(content) > _MAX_ANSWER_BYTES:
+    content = response.read(most + 1)
+    if len(content) > most:
         raise ValueError("the answer is too large")
     if expected is not None and len(content) < expected:
         raise ValueError("the answer is cut off")
     return content
+
+
+def _pieces(response: http.client.HTTPResponse, size: int | None, most: int) -> Iterator[bytes]:
+    """Raises ValueError where it is not of that size. ``http.client`` itself takes a body that
+    ends early for whole, where it is read in pieces."""
+    size = response.length if size is None else size
+    left = most if size is None else size
+    if left > most or (response.length is not None and response.length > left):
+        raise ValueError(f"the file has more than {min(left, most)} bytes")
+    came = 0
+    while piece := response.read(min(_PIECE, left - came + 1)):
+        came += len(piece)
+        if came > left:
+            raise ValueError(f"the file has more than {left} bytes")
+        yield piece
+    if size is not None and came < size:
+        raise ValueError(f"the file was cut off: {came} of {size} bytes came")
 
 
 def _words(error: Exception, trusted_by: str) -> str:

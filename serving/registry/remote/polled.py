@@ -1,0 +1,123 @@
+"""A source that is asked over a network: in a thread of its own, so that whoever looks at all
+sources gets at once what was last found out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.events import log
+from serving.registry.snapshot import Closely, Snapshot, SourceError
+
+# Until a thread goes on that met an error of ours.
+_AGAIN_S = 5.0
+# Between two looks, however many ask for one.
+_APART_S = 0.1
+_FAILED = "cannot be looked at (an internal error)"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """``next_s``: seconds until it is time to look again."""
+
+    snapshot: Snapshot
+    next_s: float
+
+
+class PolledSource:
+    """See ``Source``. ``look`` is asked in this source's own thread, and may wait for what it
+    asks. ``patience_s``: for how long who says that a version is there is kept waiting for a look
+    that may show it."""
+
+    def __init__(self, place: Path, look: Callable[[], Looked], patience_s: float) -> None:
+        self.place = place
+        self._look, self._patience_s = look, patience_s
+        # Called where something else was found than before.
+        self.on_news: Callable[[], None] = _nothing
+        self._changed = threading.Condition()
+        self._snapshot: Snapshot | None = None
+        self._asked = self._answered = 0
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    # From any thread.
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=str(self.place), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Waits for nothing: a look may last."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
+    def hint(self) -> int:
+        """Something may have changed: look now. The number under which that is answered."""
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+            return self._asked
+
+    # The thread that looks at all sources.
+
+    def scan(
+        self,
+        closely: Closely = (),
+        at_once: Closely = (),
+        *,
+        touched: Collection[str] = (),
+        whole: bool = True,
+    ) -> Snapshot:
+        """See ``Source``. The first one waits for a look to end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._snapshot is not None or self._stopping)
+            snapshot = self._snapshot or Snapshot()
+        named = {one if isinstance(one, str) else one[0] for one in at_once}
+        if named.isdisjoint(found.name for found in snapshot.models):
+            return snapshot
+        number = self.hint()
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._answered >= number or self._stopping, self._patience_s
+            )
+            return self._snapshot or Snapshot()
+
+    # Its own.
+
+    def _run(self) -> None:
+        while not self._stopping:
+            with self._changed:
+                number = self._asked
+            looked = self._looked()
+            with self._changed:
+                before, self._snapshot = self._snapshot, looked.snapshot
+                if before == looked.snapshot:
+                    self._snapshot = before  # whoever compares it is done
+                self._answered = number
+                self._changed.notify_all()
+            if before != looked.snapshot:
+                self.on_news()
+            time.sleep(_APART_S)
+            self._wait(number, looked.next_s)
+
+    def _wait(self, number: int, seconds: float) -> None:
+        """Until somebody asks for another look than this, or it is time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._asked > number or self._stopping, seconds)
+
+    def _looked(self) -> Looked:
+        try:
+            return self._look()
+        except Exception:  # noqa: BLE001 - without this thread nothing new would ever be seen
+            log.exception("source_failed", path=str(self.place))
+            before = self._snapshot or Snapshot()
+            error = SourceError(self.place, _FAILED)
+            return Looked(Snapshot(before.models, before.ignored, (error,)), _AGAIN_S)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,108 @@
+"""The sources beyond this machine that the settings name, and the cache that they share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from serving.operations import Form, Operation, telling
+from serving.registry.mlflow.opening import FollowedRegistry, open_registry
+from serving.registry.remote.cache import Cache, cache_in
+from serving.registry.remote.origin import RemoteOrigin
+from serving.registry.remote.polled import PolledSource
+from serving.registry.snapshot import Origin
+from serving.settings import Settings
+from serving.state_opening import OpenedState
+
+
+class SourceInfo(Form):
+    """One place that versions come from, beyond this machine."""
+
+    name: str
+    target: str = Field(description="Its address, without secrets.")
+    models: list[str]
+    error: str = Field(description='Why it can\'t be asked now, and since when; "": it answers.')
+
+
+class CacheInfo(Form):
+    """Files of versions that came from elsewhere."""
+
+    bytes: int
+    most_bytes: int
+
+
+class SourceList(Form):
+    sources: list[SourceInfo]
+    cache: CacheInfo | None = Field(description="None where no version comes from elsewhere.")
+
+
+class RemoteSources:
+    """Their life, and what operators may ask of them. Raises ConfigError for settings that can't
+    be followed; nothing is asked before ``start``."""
+
+    def __init__(self, settings: Settings, state: OpenedState) -> None:
+        self._most_bytes = settings.registry.cache_bytes
+        self._cache: Cache | None = None
+        self._mlflow: FollowedRegistry | None = None
+        if settings.registry.mlflow.models:
+            self._cache = cache_in(state.shared, self._most_bytes)
+            clocks = (time.monotonic, time.time)
+            self._mlflow = open_registry(settings, state.own, self._cache, *clocks)
+        self._asked = settings.registry.mlflow.models
+
+    @property
+    def sources(self) -> Sequence[PolledSource]:
+        return [self._mlflow.source] if self._mlflow is not None else []
+
+    def attach(self, news: Callable[[], None], origins: Callable[[], Iterable[Origin]]) -> None:
+        """``news`` is called where something changed; ``origins`` are those of all versions that
+        are loaded, or about to be."""
+
+        def in_use() -> Collection[str]:
+            return {one.key for one in origins() if isinstance(one, RemoteOrigin)}
+
+        for source in self.sources:
+            source.on_news = news
+        if self._cache is not None:
+            self._cache.in_use = in_use
+
+    def start(self) -> None:
+        for source in self.sources:
+            source.start()
+
+    def stop(self) -> None:
+        """Waits for no look that is under way."""
+        for source in self.sources:
+            source.stop()
+        if self._cache is not None:
+            self._cache.close()
+
+    def operations(self) -> tuple[Operation, ...]:
+        return (
+            telling(
+                *("/api/v1/sources", "listSources"),
+                "Where versions come from beyond this machine, and whether that answers",
+                SourceList,
+                self._told,
+            ),
+        )
+
+    def _told(self) -> dict[str, Any]:
+        sources = []
+        if (followed := self._mlflow) is not None:
+            sources.append(
+                {
+                    "name": "mlflow",
+                    "target": followed.uri,
+                    "models": list(self._asked),
+                    "error": followed.look.error,
+                }
+            )
+        cache = self._cache
+        held = None
+        if cache is not None:
+            held = {"bytes": cache.held_bytes, "most_bytes": self._most_bytes}
+        return {"sources": sources, "cache": held}

@@ -1,0 +1,118 @@
+"""A model's route as one value: which version answers whom. Data, its bounds, and words. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+# Versions that may share a model's requests, and those that may get copies: each is kept loaded.
+MOST_WEIGHTS = 16
+MOST_SHADOWS = 4
+LARGEST_WEIGHT = 10_000
+# Bytes of the name of a key.
+LONGEST_KEY = 255
+_KEY = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a model's requests that name no version are divided, and copied.
+
+    ``weights``: version -> its weight, of the sum of all; 0: it is kept loaded and gets none; {}:
+    nothing is divided, the default version has them all. ``sticky``: the name of a header, a key
+    of gRPC's metadata or a request's parameter; who sends the same value again gets the same
+    version. "": everybody draws anew. ``shadows``: version -> the share of requests, from 0 to 1,
+    of which it gets a copy. All these versions stay loaded, whatever the version policy says.
+    """
+
+    weights: Mapping[int, int] = field(default_factory=dict)
+    sticky: str = ""
+    shadows: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> frozenset[int]:
+        """Those that have to be loaded for it."""
+        return frozenset((*self.weights, *self.shadows))
+
+    def changed(
+        self,
+        weights: Mapping[int, int] | None,
+        sticky: str | None,
+        shadows: Mapping[int, float] | None,
+    ) -> Split:
+        """With these parts in place of its own; None: as it is. Without weights nobody keeps a
+        version: there is no key then."""
+        new = replace(
+            self,
+            weights=self.weights if weights is None else dict(sorted(weights.items())),
+            sticky=self.sticky if sticky is None else sticky.lower(),
+            shadows=self.shadows if shadows is None else dict(sorted(shadows.items())),
+        )
+        return new if new.weights else replace(new, sticky="")
+
+
+NO_SPLIT = Split()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which version of a model answers whom. ``default``: who names none and is not divided among
+    ``split``'s, None while nothing answers; ``pin``: the version that is to, by command, whatever
+    ``split`` says; ``aliases``: other names for versions."""
+
+    default: int | None = None
+    pin: int | None = None
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    split: Split = NO_SPLIT
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChange:
+    """What was changed about a model's route, in words; ``at``: seconds since the epoch; ``by``:
+    who or what did, an address or ``rollout``; ``reason``: why, as they say, "" where they
+    don't."""
+
+    at: float
+    by: str
+    what: str
+    reason: str = ""
+
+
+def why_no_split(split: Split) -> str:
+    """What is wrong with it, "" where nothing is."""
+    weights, shadows = split.weights, split.shadows
+    if len(weights) > MOST_WEIGHTS:
+        return f"weights of {len(weights)} versions: at most {MOST_WEIGHTS} can share the requests"
+    if len(shadows) > MOST_SHADOWS:
+        return f"shadows of {len(shadows)} versions: at most {MOST_SHADOWS} can get copies"
+    for version, weight in weights.items():
+        if not 0 <= weight <= LARGEST_WEIGHT:
+            return f"the weight of version {version} is {weight}: expected 0 to {LARGEST_WEIGHT}"
+    if weights and not any(weights.values()):
+        return "all weights are 0: nothing would answer; to end them, clear the weights"
+    for version, share in shadows.items():
+        if not 0 < share <= 1:
+            return f"the share of shadow {version} is {share:g}: expected more than 0, at most 1"
+    if split.sticky and not _KEY.fullmatch(split.sticky):
+        return (
+            f"the name of a key is 1 to {LONGEST_KEY} visible ASCII characters, as a header's name:"
+            f" {split.sticky[:64]!r} is none"
+        )
+    return ""
+
+
+def weights_words(weights: Mapping[int, int]) -> str:
+    """``3=95 4=5``."""
+    return " ".join(f"{version}={weight}" for version, weight in sorted(weights.items()))
+
+
+def split_words(split: Split) -> str:
+    """As a history tells it."""
+    words = [f"weights {weights_words(split.weights)}" if split.weights else "no weights"]
+    if split.sticky:
+        words.append(f"sticky by {split.sticky}")
+    if split.shadows:
+        shares = " ".join(f"{version}={share:g}" for version, share in split.shadows.items())
+        words.append(f"shadows {shares}")
+    return ", ".join(words)
