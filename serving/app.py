@@ -22,10 +22,15 @@ from serving.control.api import ControlApi
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
 from serving.execution.runtime import start_global_pool
+from serving.gates.judge import Judge
+from serving.gates.replay import Replay
+from serving.gates.verdicts import Verdicts
 from serving.loading.loader import Loader
 from serving.loading.trial.trial import MODULE as TRIAL
+from serving.model_config.gates_form import read_gates_file
 from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
+from serving.models.verdicts import Bench
 from serving.models.views import ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
@@ -34,9 +39,11 @@ from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
 from serving.observe.prometheus import Exposition
+from serving.observe.replayed import ReplayTaker
+from serving.observe.replayed import add_metrics as add_replay
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
-from serving.observe.samples import Samples
+from serving.observe.samples import Samples, Subscriber
 from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
@@ -128,6 +135,10 @@ class Gateway:
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
+        # What gates ask by model, where a file says so; and requests for new versions to run.
+        file = settings.gates.file
+        self._gates = read_gates_file(file) if file is not None else {}
+        self._replay = Replay(settings.gates.replay_requests, settings.gates.replay_bytes)
         self.manager = Manager(
             settings,
             roots,
@@ -135,6 +146,10 @@ class Gateway:
             self._loader,
             state=state.own,
             listed=self._lists,
+            bench=Bench(
+                settings, Judge(settings), Verdicts(state.own), self._replay, self._loader.lend
+            ),
+            gates=self._gates,
             elsewhere=self._remote.sources,
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
@@ -198,12 +213,20 @@ class Gateway:
         return ports
 
     def _sampling(self, form: Form | None) -> Samples | None:
-        if form is None:
+        takers: list[Subscriber] = []
+        if form is not None:
+            request_log = RequestLog(self.server.counters, self.settings.request_log, form)
+            add_metrics(self.exposition, request_log)
+            takers.append(request_log)
+        replayed = ReplayTaker(self.settings, self._replay, self._gates)
+        if self.settings.gates.replay:
+            takers.append(replayed)
+            add_replay(self.exposition, self._replay)
+        if not takers:
             return None
-        request_log = RequestLog(self.server.counters, self.settings.request_log, form)
-        samples = Samples(self.server, [request_log])
+        samples = Samples(self.server, takers, at_once=form is not None)
+        replayed.on_full = samples.renew
         self.manager.on_change(samples.watch)
-        add_metrics(self.exposition, request_log)
         return samples
 
     def _tracing(self, target: Target | None) -> TraceExport | None:

@@ -16,6 +16,7 @@ from serving.execution.onnx_file import NotOnnxError
 from serving.execution.onnx_signature import differences_of_files
 from serving.execution.readable import why_unreadable
 from serving.model_config import load_model_config
+from serving.model_config.gates_form import SUFFIXES
 from serving.registry import mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
 from serving.registry.manifest import Manifest
@@ -25,6 +26,7 @@ from serving.signature import left_out_notes
 from serving.user_files import read_file
 
 SAMPLES = "samples"
+EVALUATION = "evaluation"
 SAMPLE_KINDS = (".npz", ".npy", ".json")
 
 
@@ -37,6 +39,7 @@ def publish(
     metadata: Mapping[str, str] | None = None,
     metrics: Mapping[str, float] | None = None,
     samples: Sequence[Path | str] = (),
+    evaluation: Path | str | None = None,
     git_commit: str = "",
     mlflow_run_id: str = "",
     mlflow_model_id: str = "",
@@ -48,7 +51,8 @@ def publish(
     ``source``: an ONNX file, whose external data comes along, or a folder, which is published
     as it is: one that MLflow saved, for example, whose run and model ids are taken over.
     ``version``: None for the one after the highest there is. ``samples``: files with inputs
-    (.npz, .npy, .json) to warm up with. ``check``: load, run and measure it in a child process
+    (.npz, .npy, .json) to warm up with. ``evaluation``: the set that the version's gates judge it
+    by (.npz, .parquet, .jsonl, .csv). ``check``: load, run and measure it in a child process
     first, as a gateway with the settings of the environment would. ``progress`` hears of
     bytes done and in all.
 
@@ -68,6 +72,7 @@ def publish(
     except OSError as error:
         raise PublishError(f"{source}: {(error.strerror or str(error)).lower()}") from error
     sample_files = _samples(samples, files)
+    sets = _evaluation(evaluation, files)
     manifest = Manifest(
         model=model,
         version=0 if version is None else version,
@@ -79,6 +84,7 @@ def publish(
         metadata=dict(metadata or {}),
         metrics=_metrics(metrics or {}),
         samples=tuple(sample_files),
+        evaluation=next(iter(sets), ""),
     )
 
     notes: list[str] = []
@@ -97,7 +103,7 @@ def publish(
             raise PublishError(f"the model file is corrupt or truncated: it {error}") from None
 
     done = write_version(
-        {**files, **sample_files},
+        {**files, **sample_files, **sets},
         to,
         manifest,
         auto=version is None,
@@ -204,6 +210,21 @@ def _samples(samples: Sequence[Path | str], files: Mapping[str, Path]) -> dict[s
             raise PublishError(f"there are two samples by the name of {sample.name}")
         found[name] = sample
     return found
+
+
+def _evaluation(given: Path | str | None, files: Mapping[str, Path]) -> dict[str, Path]:
+    """At most one."""
+    if given is None:
+        return {}
+    path = Path(given)
+    name = f"{EVALUATION}/{path.name}"
+    if path.suffix not in SUFFIXES:
+        raise PublishError(f"{path.name}: an evaluation set is one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise PublishError(f"{path} is not a file")
+    if name in files:
+        raise PublishError(f"there are two evaluation sets by the name of {path.name}")
+    return {name: path}
 
 
 def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -116,8 +116,11 @@ class Signature:
 
 
 def _seen(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Most are seen as they are."""
     return tuple(
         replace(tensor, shape=tensor.client_shape, described=None, dim_names=())
+        if tensor.described is not None or tensor.dim_names
+        else tensor
         for tensor in tensors
     )
 

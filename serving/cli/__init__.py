@@ -6,7 +6,6 @@ at once.
 
 from __future__ import annotations
 
-import gc
 import sys
 
 from serving import first_signals
@@ -14,13 +13,17 @@ from serving import first_signals
 # Before the imports below, which take a while: whoever stops what he has just started is heard.
 if sys.argv[1:2] == ["start"]:
     first_signals.end_at_once()
-    # Nor is garbage looked for, over and over, in what they make: once they are done (``start``).
-    gc.disable()
 
 from serving import standard_streams
 
 # And before these, which may open descriptors.
 standard_streams.open_missing()
+
+import gc
+
+# Garbage is not looked for over and over in what they make, but once they are done (``start``).
+if sys.argv[1:2] == ["start"]:
+    gc.disable()
 
 import os
 from collections.abc import Iterable

@@ -93,6 +93,17 @@ def accept(
     return {"version": version_number(version)}
 
 
+@_command("bless")
+def bless(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The version, which is loaded.")
+    ],
+    reason: Annotated[str, typer.Option(metavar="WHY", help="Kept with its verdict.")],
+) -> _Body:
+    """Let a version take traffic that its gates keep from it, for a reason of yours."""
+    return {"version": version_number(version), "reason": reason}
+
+
 @_command("label")
 def label(
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as stable, or champion.")],

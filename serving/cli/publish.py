@@ -46,6 +46,13 @@ def publish(
             metavar="FILE", help="Inputs to warm up with: .npz, .npy or .json. Repeatable."
         ),
     ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The set that its gates judge it by: .npz, .parquet, .jsonl or .csv.",
+        ),
+    ] = None,
     mlflow_run_id: Annotated[
         str, typer.Option(metavar="ID", help="Default: from MLflow's MLmodel file in DIR.")
     ] = "",
@@ -83,6 +90,7 @@ def publish(
                 metadata=dict(_pairs("--metadata", metadata)),
                 metrics={key: _number(key, value) for key, value in _pairs("--metric", metric)},
                 samples=sample or (),
+                evaluation=evaluation,
                 git_commit=git_commit,
                 mlflow_run_id=mlflow_run_id,
                 mlflow_model_id=mlflow_model_id,

@@ -87,6 +87,32 @@ def _version_lines(version: dict[str, Any]) -> Iterator[str]:
     for name, words in facts.items():
         if words:
             yield f"    {name:<10} {words}"
+    if version.get("verdict"):
+        yield from _verdict_lines(version["verdict"])
+
+
+def _verdict_lines(verdict: dict[str, Any]) -> Iterator[str]:
+    """All that was asked of it, with its figures."""
+    by = f" by command: {verdict['reason']}" if verdict["reason"] else ""
+    base = f", held against version {verdict['base']}" if verdict["base"] is not None else ""
+    counts = {"request": verdict["requests"], "example": verdict["examples"]}
+    ran = ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items() if n)
+    told = f"{base}{f' on {ran}' if ran else ''}, in {verdict['seconds']:.1f} s"
+    yield f"    {'verdict':<10} {verdict['verdict']}{by} ({when(verdict['at'])}{told})"
+    for note in verdict["notes"]:
+        yield f"      {note}"
+    for check in verdict["checks"]:
+        yield f"      {_check_words(check, verdict['base'])}"
+
+
+def _check_words(check: dict[str, Any], base: int | None) -> str:
+    what = f"{check['name']} of {check['slice']}" if check["slice"] else check["name"]
+    passed = "passed" if check["passed"] else "FAILED"
+    figures = [] if check["value"] is None else [f"{check['value']:.4g}"]
+    if check["base"] is not None and base is not None:
+        figures.append(f"version {base}: {check['base']:.4g}")
+    words = f"({check['words']})" if check["words"] else ""
+    return " ".join(filter(None, [passed, what, ", ".join(figures), words]))
 
 
 def _cost_words(cost: dict[str, Any] | None) -> str:

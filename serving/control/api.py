@@ -20,6 +20,7 @@ from serving.control.views import event_json, models_json, status_json
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import (
     AcceptVersion,
+    BlessVersion,
     Command,
     LoadModel,
     Outcome,
@@ -114,6 +115,13 @@ class ControlApi:
                 schemas.AcceptBody,
             ),
             Operation(
+                *("POST", f"{base}/bless", "blessVersion"),
+                "Let a version take traffic that its gates keep from it, with a reason",
+                self._bless,
+                done,
+                schemas.BlessBody,
+            ),
+            Operation(
                 *("POST", f"{base}/label", "setAlias"),
                 "Give a version that answers another name, an alias; or take that away",
                 self._label,
@@ -194,6 +202,10 @@ class ControlApi:
     async def _accept(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.AcceptBody)
         return await self._do(request, AcceptVersion(name, said.version))
+
+    async def _bless(self, request: Request) -> Response:
+        name, said = _name(request), await requests.body(request, schemas.BlessBody)
+        return await self._do(request, BlessVersion(name, said.version, said.reason), said.reason)
 
     async def _label(self, request: Request) -> Response:
         name, said = _name(request), await requests.body(request, schemas.AliasBody)

@@ -63,6 +63,13 @@ class AcceptBody(Form):
     version: Version = Field(description="The version whose signature is meant as it is.")
 
 
+class BlessBody(Form):
+    version: Version = Field(description="The version that is to take traffic.")
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
+        description="Why, whatever its gates say: its verdict shows it."
+    )
+
+
 class AliasBody(Form):
     alias: Annotated[str, Field(min_length=1, max_length=255)] = Field(
         description="TensorFlow Serving's label, MLflow's alias: 1 to 255 bytes, no number, none of"
@@ -133,6 +140,31 @@ class CostInfo(Form):
     best_rows: int | None = Field(description="The batch size at which a row is cheapest.")
 
 
+class CheckInfo(Form):
+    """One thing that a gate asked."""
+
+    gate: Literal["safe_to_serve", "quality"]
+    name: str = Field(description="Such as a metric.")
+    passed: bool
+    words: str = Field(description="What was asked, or what is wrong.")
+    slice: str = Field(description='The examples it is of, as `column=value`; "": all.')
+    value: float | None = Field(description="The version's; null where there is none.")
+    base: float | None = Field(description="The answering version's.")
+
+
+class VerdictInfo(Form):
+    verdict: Literal["BLESSED", "NOT_BLESSED"]
+    at: float = Field(description="Seconds since the epoch.")
+    checks: list[CheckInfo]
+    notes: list[str]
+    base: int | None = Field(description="The version that it was held against; null: none.")
+    requests: int = Field(description="That were run.")
+    examples: int = Field(description="Of the evaluation set.")
+    seconds: float = Field(description="That it took.")
+    by: str = Field(description="Who blessed it by command, as far as the port knows.")
+    reason: str = Field(description='Why; "": the gates said it.')
+
+
 class VersionInfo(Form):
     version: int
     state: Literal["NEW", "LOADING", "WARMING", "READY", "DRAINING", "GONE", "FAILED"]
@@ -160,6 +192,11 @@ class VersionInfo(Form):
         description="Its signature breaks callers of the version that answered: unless it is the"
         " default all the same, it answers only requests that name it; see accept."
     )
+    gated: bool = Field(
+        description="It is loaded, and its gates keep it from traffic: `WARMING` until their"
+        " verdict, `FAILED` by one that is `NOT_BLESSED`; see bless."
+    )
+    verdict: VerdictInfo | None = Field(description="Of its gates; null without, and until then.")
     manifest: ManifestInfo | None = Field(default=None, description="Not in the list of models.")
 
 
@@ -237,7 +274,8 @@ class EventInfo(Form):
     state: str = Field(
         description="The version's new state; or what was decided of it: `LOAD`, `UNLOAD`,"
         " `DEFAULT` (it answers unnamed requests from then on), `NO DEFAULT`, `PINNED`,"
-        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`, `ROUTE`."
+        " `UNPINNED`, `ROLLBACK`, `ACCEPTED`, `ALIAS`, `ALIAS REMOVED`, `ROUTE`, `BLESSED`,"
+        " `NOT BLESSED`."
     )
     reason: str = Field(
         description="Why: which command and from whom, what was found on disk, what failed."

@@ -8,6 +8,7 @@ from typing import Any
 from serving.control.routes import split_json
 from serving.control.schemas import VersionInfo
 from serving.control.selection import model_states
+from serving.gates.verdict import to_plain
 from serving.loading.batching.cost import CostCurve
 from serving.loading.facts import VersionFacts
 from serving.models.reasons import Absence
@@ -91,6 +92,8 @@ def version_json(version: VersionView) -> dict[str, Any]:
         "ready_since": version.ready_since,
         "queue": version.queue.depth() if version.queue is not None else None,
         "held_back": version.held_back,
+        "gated": version.gated,
+        "verdict": to_plain(version.verdict) if version.verdict is not None else None,
     }
     names = (name for name in VersionInfo.model_fields if name != "manifest")
     return {

@@ -121,6 +121,11 @@ class Loader:
         if self._tries:
             starting.prepare()
 
+    def lend(self, size: int) -> Reservation:
+        """So many bytes of the memory for all versions, for who runs some beside them; a context.
+        Raises LoadError, to be tried later."""
+        return self._ledger.reserve(size)
+
     @property
     def held_bytes(self) -> int:
         """What all loaded versions, and those being loaded, take by their estimates."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from serving.model_config.gates import NO_GATES, GatesConfig
+
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
 GraphLevel = Literal["all", "layout", "extended", "basic", "disabled"]
@@ -187,6 +189,7 @@ class ModelConfig:
     memory_bytes: int | None = None
     request_log: RequestLogConfig = RequestLogConfig()
     signatures: tuple[SignatureConfig, ...] = ()
+    gates: GatesConfig = NO_GATES
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from serving.errors import ConfigError
 from serving.model_config import rules
+from serving.model_config.gates_form import to_gates
 from serving.model_config.schema import (
     LabelFile,
     LevelPolicy,
@@ -88,6 +89,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         memory_bytes=keys.memory_bytes,
         request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
         signatures=to_signatures(keys.signatures),
+        gates=to_gates(keys.gates),
     )
     rules.check(config)
     return config

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from serving.model_config.gates_keys import GatesYaml
 from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
     ExecutionMode,
@@ -43,7 +44,6 @@ NOT_YET = frozenset(
         "cache",
         "canary",
         "ensemble",
-        "gates",
         "labels",
         "pin",
         "ragged",
@@ -180,3 +180,4 @@ class ModelYaml(Section):
     memory_bytes: Size | None = None
     request_log: RequestLogYaml = RequestLogYaml()
     signatures: dict[str, SignatureYaml] = {}
+    gates: GatesYaml = GatesYaml()

@@ -10,6 +10,11 @@ def accept(model: str, version: int) -> str:
     return f"serving models accept {shlex.quote(model)} {version}"
 
 
+def bless(model: str, version: int) -> str:
+    """What lets a version take traffic that its gates keep from it."""
+    return f"serving models bless {shlex.quote(model)} {version} --reason WHY"
+
+
 def unpin(model: str) -> str:
     """What lets go of a pin."""
     return f"serving models default {shlex.quote(model)} auto"

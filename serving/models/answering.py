@@ -108,7 +108,7 @@ class Answering:
             return False
         self._defaults[target.model] = default
         # One that only stands in while another is on its way has not taken over.
-        loading = {slot.version for slot in slots if slot.state in PENDING}
+        loading = {slot.version for slot in slots if slot.state in PENDING or slot.is_judged}
         if target.answered in loading or default in target.held:
             return False
         return self._take_over(target.model, default, slots, alone=not choice.coming)

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.errors import ErrorCode
 from serving.events import log
+from serving.gates.judge import Judge
+from serving.gates.verdicts import Verdicts
 from serving.kept_threads import KeptThreads
 from serving.model_config import ModelConfig, load_model_config
+from serving.model_config.gates import GatesConfig
 from serving.models.actual.disk import Sight
 from serving.models.actual.outside import Load, Outside
 from serving.models.actual.published import PublishedViews
@@ -35,9 +38,11 @@ from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
+from serving.models.gating import Gating, Listener
 from serving.models.mailbox import Mailbox
 from serving.models.reconciler import Reconciler
 from serving.models.state import Transition
+from serving.models.verdicts import Bench
 from serving.models.views import Changes, ModelView, VersionView
 from serving.registry.aliases import why_no_alias
 from serving.registry.configs import Configs
@@ -61,6 +66,8 @@ class Manager:
 
     ``publish`` gets every change of the views before anything that it leaves out is closed.
     ``state`` keeps pins, and what else outlives the process (default: nothing does).
+    ``listed``: the models of a model config list, beside those of ``roots``. ``bench``: what
+    judges versions that have gates; ``gates``: those of the file of gates, by model.
     ``listed``: the models of a model config list, beside those of ``roots``; ``elsewhere``: those
     of other sources.
     The other arguments are for tests: ``spawn`` runs loads and closes, ``sources``
@@ -76,6 +83,8 @@ class Manager:
         *,
         state: StateDir | None = None,
         listed: Source | None = None,
+        bench: Bench | None = None,
+        gates: Mapping[str, GatesConfig] | None = None,
         elsewhere: Sequence[Source] = (),
         sources: Sequence[Source] = (),
         read_config: Callable[[Path], ModelConfig] = load_model_config,
@@ -114,6 +123,17 @@ class Manager:
                 objection=answering.objection,
             )
         )
+        gating = self._gating = self._reconciler.gating = Gating(
+            settings,
+            bench or Bench(settings, Judge(settings), Verdicts(state or StateDir(None))),
+            gates or {},
+            spawn,
+            self._mail.post,
+            self._reconciler.touch,
+            mono,
+            wall,
+        )
+        gating.slots = self._slots
         self._stopping = False
         self._failures = 0
 
@@ -242,6 +262,11 @@ class Manager:
     def on_event(self, listener: Callable[[Transition], None]) -> None:
         """Call ``listener`` from the loop with every transition of a version."""
         self._slots.history.listen(listener)
+
+    def on_verdict(self, listener: Listener) -> None:
+        """Call ``listener`` from the loop with the slot and each verdict on it that is new: its
+        origin says where the version comes from."""
+        self._gating.listen(listener)
 
     @property
     def sight(self) -> Sight:

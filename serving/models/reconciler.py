@@ -15,6 +15,7 @@ from serving.models.answering import Answering
 from serving.models.commands import changes, progress
 from serving.models.commands.command import (
     AcceptVersion,
+    BlessVersion,
     Command,
     LoadModel,
     Outcome,
@@ -28,6 +29,7 @@ from serving.models.desired.reloading import Reloading
 from serving.models.desired.store import DesiredState
 from serving.models.desired.timers import Timers
 from serving.models.desired.waiting import Waiting
+from serving.models.gating import Gating
 from serving.models.state import State
 from serving.models.targets import Targets
 from serving.models.views import ModelView
@@ -65,6 +67,7 @@ class Reconciler:
             loading.retry_max_s,
         )
         self.slots: Slots
+        self.gating: Gating
         self.answering = Answering(desired, settings.rollout.hold_signature_changes, wall)
         self.targets = Targets(self._disk, desired, self.answering, wall)
         self._reloading = Reloading(sources, desired)
@@ -140,6 +143,7 @@ class Reconciler:
         left = self.slots.leave_all()
         self._stale.update(left, self.targets.names(), self.answering.end())
         self.targets.clear()
+        self.gating.end()
 
     # What is on disk.
 
@@ -212,6 +216,8 @@ class Reconciler:
         if what := changes.of_route(command, facts):
             self._desired.note_route(model, RouteChange(self._wall(), by, what, reason))
         self._desired.apply(command, order.upload, facts.target, facts.slots)
+        if isinstance(command, BlessVersion):
+            self.gating.bless(model, command.version, order.ticket.by, command.reason)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
         if isinstance(command, LoadModel | AcceptVersion) or (
@@ -312,7 +318,8 @@ class Reconciler:
             self.slots.drop_stats(model, [one.version for one in there])
             # A retry that is due and waits for a place comes with the mail that frees one.
             times = (at for at in policy.times(slots, self._limits) if at > self._decided_at)
-            self._timers.put(model, min(times, default=float("inf")))
+            due = min(times, default=float("inf"))
+            self._timers.put(model, min(due, self.gating.due(model)))
             if model in asked and self._desired.contents.settle_exact(target, slots):
                 self._retarget(model)
         if (failed := self.slots.take_failures()) is not None:
@@ -321,6 +328,7 @@ class Reconciler:
     def _note_answer(self, model: str) -> bool:
         """Who answers now: before anything is decided about versions that answer no more. Whether
         another version, or another signature, has taken over, or an alias has moved."""
+        self.gating.look(self.targets.of(model), self.answering.default(model))
         if self.answering.compare(self.targets.of(model)):
             self._retarget(model)
         news = self.answering.decide(self.targets.of(model))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from serving.errors import Retry
+from serving.gates.verdict import Verdict
 from serving.registry.snapshot import Origin
 from serving.signature import Signature
 
@@ -36,6 +37,16 @@ class Change(StrEnum):
     ALIAS = "ALIAS"
     ALIAS_REMOVED = "ALIAS REMOVED"
     ROUTE = "ROUTE"
+    BLESSED = "BLESSED"
+    NOT_BLESSED = "NOT BLESSED"
+
+
+class Passage(StrEnum):
+    """Whether a READY slot may take traffic, by its gates: ``PENDING`` until their verdict."""
+
+    OPEN = "OPEN"
+    PENDING = "PENDING"
+    SHUT = "SHUT"
 
 
 TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
@@ -119,6 +130,19 @@ class Slot:
     cancelled: bool = False
     # Seconds since the epoch.
     ready_since: float | None = None
+    # By its gates, and their verdict; while it is pending, why it still is.
+    passage: Passage = Passage.OPEN
+    verdict: Verdict | None = None
+    gate_words: str = ""
+
+    @property
+    def takes_traffic(self) -> bool:
+        return self.state is State.READY and self.passage is Passage.OPEN
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is ready but for a verdict."""
+        return self.state is State.READY and self.passage is Passage.PENDING
 
     @property
     def model(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from serving.gates.verdict import Verdict
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
 from serving.models.reasons import Absence
 from serving.models.state import State
@@ -34,7 +35,9 @@ class VersionView:
 
     ``facts``: what its load found out. ``ready_since``: seconds since the epoch. ``process``: its
     own, where it runs in one. ``held_back``: it would answer unnamed requests, but for its
-    signature; it is the default all the same where nothing else can be.
+    signature; it is the default all the same where nothing else can be. ``gated``: it is loaded,
+    and its gates keep it from traffic: it is WARMING until their verdict, and FAILED by one that
+    does not bless it. ``verdict``: None without gates, and until it is there.
     """
 
     number: int
@@ -47,6 +50,8 @@ class VersionView:
     queue: _core.Queue | None = None
     process: Process | None = None
     held_back: bool = False
+    gated: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

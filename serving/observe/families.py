@@ -241,6 +241,12 @@ LOG_LINES_DROPPED = Family(
     "Lines for stderr and stdout that were lost because nobody read them.",
 )
 
+# Of gates, where any asks for requests.
+REPLAY_REQUESTS = Family(
+    "serving_gates_replay_requests",
+    "gauge",
+    "Requests of the answering version that are kept for new ones to run.",
+)
 # Of the request log, where it is on.
 REQUEST_LOG_WRITTEN = Family(
     "serving_request_log_written_total", "counter", "Sampled requests written to the request log."

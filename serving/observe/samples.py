@@ -54,10 +54,19 @@ class Subscriber(Protocol):
 
 
 class Samples:
-    """Pulls samples in a thread of its own and hands them to all subscribers."""
+    """Pulls samples in a thread of its own and hands them to all subscribers. ``at_once``: from
+    the start; else from when something is sampled."""
 
-    def __init__(self, source: SampleSource, subscribers: Sequence[Subscriber]) -> None:
+    def __init__(
+        self, source: SampleSource, subscribers: Sequence[Subscriber], *, at_once: bool = True
+    ) -> None:
         self._source, self._subscribers = source, tuple(subscribers)
+        self._at_once = at_once
+        # Whether it was started, and anything is sampled.
+        self._going = self._any = False
+        # The models as they were seen last, for ``renew``; held by who sets rates.
+        self._views: dict[str, ModelView] = {}
+        self._lock = threading.Lock()
         # By model and version.
         self._set: dict[str, dict[int, tuple[Sampled, float]]] = {}
         # Of what is sampled, what each subscriber gets; a model's are replaced as a whole.
@@ -66,7 +75,10 @@ class Samples:
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        with self._lock:
+            self._going = True
+            if self._at_once or self._any:
+                self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """Wait until what was sampled is kept; the server must have been stopped."""
@@ -75,13 +87,21 @@ class Samples:
 
     def watch(self, changed: Changes) -> None:
         """A listener of the manager's views."""
-        for one in self._subscribers:
-            one.watch(changed)
-        for name, view in changed.items():
-            if view is None:
-                self._shares.pop(name, None)
-                self._set.pop(name, None)
-            else:
+        with self._lock:
+            for one in self._subscribers:
+                one.watch(changed)
+            for name, view in changed.items():
+                if view is None:
+                    for known in (self._shares, self._set, self._views):
+                        known.pop(name, None)
+                else:
+                    self._views[name] = view
+                    self._watch_model(view)
+
+    def renew(self, model: str) -> None:
+        """A subscriber asks for another rate than before. From any thread."""
+        with self._lock:
+            if (view := self._views.get(model)) is not None:
                 self._watch_model(view)
 
     def _watch_model(self, view: ModelView) -> None:
@@ -99,6 +119,9 @@ class Samples:
             was = before.get(number)
             if was is None or was[0] is not queue or was[1] != rate:
                 queue.sample(rate)
+        self._any |= any(rate for _, rate in current.values())
+        if self._any and self._going and self._thread.ident is None:
+            self._thread.start()
 
     def _run(self) -> None:
         for one in self._subscribers:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from serving.settings import Settings
 
+_LEAST_BUFFER = 1024 * 1024
+
 
 class Server(Protocol):
     """What this needs of ``_core.Server``."""
@@ -24,15 +26,18 @@ class Server(Protocol):
 
 
 def configure(server: Server, settings: Settings) -> None:
-    """Have the core record only what has a consumer (traces, request log, access log): what is off
-    costs no request anything."""
+    """Have the core record only what has a consumer (traces, request log, replay for gates, access
+    log): what is off costs no request anything. Where there is a request log its bounds hold."""
     tracing, request_log = settings.tracing, settings.request_log
+    logged, replayed = request_log.path is not None, settings.gates.replay_bytes
+    # Samples on their way weigh more than what is kept of them.
+    buffer = max(replayed, _LEAST_BUFFER) if settings.gates.replay else 0
     server.observe(
         trace_rate=tracing.rate if tracing.endpoint else 0.0,
         trace_parents=bool(tracing.endpoint),
         span_buffer=tracing.buffer_spans if tracing.endpoint else 0,
-        sample_buffer_bytes=request_log.buffer_bytes if request_log.path is not None else 0,
-        sample_max_bytes=request_log.max_request_bytes,
+        sample_buffer_bytes=request_log.buffer_bytes if logged else buffer,
+        sample_max_bytes=request_log.max_request_bytes if logged else max(1, replayed // 2),
         access_rate=settings.log.access_rate,
         sample_replayed=request_log.replayed,
     )

@@ -94,17 +94,21 @@ class ReloadConfig:
         models = _read(request)
         increases = metric_increases.of(request.metric_names, self._scrape)
         ready = {view.name: view for view in self._commander.views()}
+        before = self._lists.current
+        awaited = {one.name: one for one in models.entries.values() if _is_news(one, before, ready)}
         for entry in models.entries.values():
-            self._check(entry, ready.get(entry.name))
+            if entry.name in awaited or entry.listed.labels:
+                self._check(entry, ready.get(entry.name))
+            # Of thousands that answer as they were listed nothing else can be wrong now.
+            elif not Path(entry.base_path).is_dir():
+                raise _no_base_path(entry)
         try:
-            before = self._lists.current
             self._lists.replace(models, following.BY)
         except ConfigError as error:
             raise ServingError(ErrorCode.BAD_REQUEST, str(error)) from None
         # For what was taken out; what is awaited is looked for by its command.
         self._commander.hurry()
-        awaited = [name for name, e in models.entries.items() if _is_news(e, before, ready)]
-        call = Following(self._commander, awaited)
+        call = Following(self._commander, list(awaited))
         self._waiting.enter(call, is_awaited)
         return Followed(call, partial(self._waiting.leave, call), increases)
 
@@ -119,10 +123,7 @@ class ReloadConfig:
         try:
             on_disk = versions_below(path)
         except OSError:
-            raise ServingError(
-                ErrorCode.NOT_FOUND,
-                f"Could not find base path {shown(entry.base_path)} for servable {entry.name}",
-            ) from None
+            raise _no_base_path(entry) from None
         ready = [version.number for version in ready_versions(view)] if view is not None else []
         _check_versions(entry, on_disk, ready)
         _check_labels(entry, on_disk, ready)
@@ -133,6 +134,13 @@ def _read(request: Any) -> ModelList:
         return read_message(request.config)
     except ConfigError as error:
         raise ServingError(ErrorCode.BAD_REQUEST, str(error)) from None
+
+
+def _no_base_path(entry: Entry) -> ServingError:
+    return ServingError(
+        ErrorCode.NOT_FOUND,
+        f"Could not find base path {shown(entry.base_path)} for servable {entry.name}",
+    )
 
 
 def _check_versions(entry: Entry, on_disk: Collection[int], ready: Collection[int]) -> None:

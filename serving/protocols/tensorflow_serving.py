@@ -9,7 +9,7 @@ from typing import Any
 from serving.errors import ErrorCode, ServingError
 from serving.model_config.schema import SignatureConfig
 from serving.models.state import State
-from serving.models.views import VersionView
+from serving.models.views import ModelView, VersionView
 from serving.protocols.views import Directory, find_model, find_version, shown
 from serving.signature import Tensor
 from serving.wire import tf_messages, tfs_messages
@@ -84,7 +84,7 @@ class ModelSpec:
 
     def find(self, directory: Directory) -> VersionView:
         """The READY version that would answer. Raises ServingError."""
-        named = self.by_number(directory)
+        named = self.by_number(directory.view(self.name))
         try:
             view = find_model(directory, self.name)
             if named.version is not None and named.version < 1:
@@ -95,12 +95,11 @@ class ModelSpec:
                 raise
             raise named._not_found(error.message) from None
 
-    def by_number(self, directory: Directory) -> ModelSpec:
-        """The same without a label. Raises ServingError BAD_REQUEST where the model has it not,
-        also where there is no such model, as TensorFlow Serving does."""
+    def by_number(self, view: ModelView | None) -> ModelSpec:
+        """The same without a label; ``view``: the model's. Raises ServingError BAD_REQUEST where
+        the model has it not, also where there is no such model, as TensorFlow Serving does."""
         if self.label is None:
             return self
-        view = directory.view(self.name)
         number = view.aliases.get(self.label) if view is not None else None
         if number is None:
             raise _bad(f"Unrecognized servable version label: {shown(self.label)}")
@@ -198,7 +197,7 @@ def status_of(directory: Directory, spec: ModelSpec) -> Any:
     ServingError."""
     view = directory.view(spec.name)
     known = view.versions if view is not None else ()
-    number = spec.by_number(directory).version
+    number = spec.by_number(view).version
     if number is None:
         chosen = list(listed(known))
         missing = f"Could not find any versions of model {shown(spec.name)}"

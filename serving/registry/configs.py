@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from serving.errors import ConfigError
@@ -90,8 +91,21 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy and what the request log keeps
-    change in place, and the file's own form has no effect."""
+    """Of what a loaded version depends on: the version policy, its gates and what the request log
+    keeps change in place, and the file's own form has no effect."""
+    return _of_default() if config == _DEFAULT else _digest(config)
+
+
+# What a model without a file has, as most do where there are thousands.
+_DEFAULT = ModelConfig()
+
+
+@cache
+def _of_default() -> str:
+    return _digest(_DEFAULT)
+
+
+def _digest(config: ModelConfig) -> str:
     plain = replace(
         config,
         source="none",
@@ -100,5 +114,6 @@ def fingerprint(config: ModelConfig) -> str:
         triton=b"",
         ignored=(),
     )
-    text = repr([(f.name, getattr(plain, f.name)) for f in dataclasses.fields(plain)])
+    named = (f.name for f in dataclasses.fields(plain) if f.name != "gates")
+    text = repr([(name, getattr(plain, name)) for name in named])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -48,8 +48,8 @@ class FileEntry:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """``files``: path relative to the version's folder -> what it holds. ``samples``: those of
-    them that are inputs to warm up with. ``created``: UTC, ISO 8601. Origins are "" where
-    nobody said."""
+    them that are inputs to warm up with; ``evaluation``: the one to be judged by, "" for none.
+    ``created``: UTC, ISO 8601. Origins are "" where nobody said."""
 
     model: str
     version: int
@@ -61,6 +61,7 @@ class Manifest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
+    evaluation: str = ""
 
     def differs(self, sizes: Mapping[str, int]) -> str:
         """How files of these sizes (path -> bytes) are not the ones listed, in words; ""
@@ -88,6 +89,7 @@ class Manifest:
             "metadata": dict(self.metadata),
             "metrics": dict(self.metrics),
             "samples": list(self.samples),
+            **({"evaluation": self.evaluation} if self.evaluation else {}),
         }
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -226,6 +228,7 @@ class _Document(Strict):
     metadata: _Table[Text] = Field(default_factory=dict)
     metrics: _Table[float] = Field(default_factory=dict)
     samples: Annotated[tuple[Text, ...], Field(strict=False), few(MAX_SAMPLES)] = ()
+    evaluation: Text = ""
 
 
 def _manifest(document: object) -> Manifest:
@@ -237,6 +240,8 @@ def _manifest(document: object) -> Manifest:
         raise ManifestError(str(error)) from None
     files = {safe_path(name): FileEntry(**dict(entry)) for name, entry in found.files.items()}
     _check_files(files, found.samples)
+    if found.evaluation and found.evaluation not in files:
+        raise ManifestError("'evaluation' of its manifest names a file that it does not list")
     return Manifest(
         model=found.model,
         version=found.version,
@@ -248,6 +253,7 @@ def _manifest(document: object) -> Manifest:
         metadata=found.metadata,
         metrics=found.metrics,
         samples=found.samples,
+        evaluation=found.evaluation,
     )
 
 

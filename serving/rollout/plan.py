@@ -19,12 +19,13 @@ _NONE_FIXED: frozenset[str] = frozenset()
 class Standing:
     """How far a model's versions are. ``there``: they can be loaded, or are; ``coming``: they are
     on their way to being ready, and have not failed yet; ``ready``: they can answer;
-    ``answering``: it does now."""
+    ``answering``: it does now; ``barred``: they could, but for their gates."""
 
     there: frozenset[int] = _NONE
     coming: frozenset[int] = _NONE
     ready: frozenset[int] = _NONE
     answering: int | None = None
+    barred: frozenset[int] = _NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ def _base(standing: Standing, held: frozenset[int], split: Split) -> int | None:
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
     """What is there for its alias only takes over from nobody, also where it is ready first; it
     goes on if it answers."""
-    return replace(standing, ready=standing.ready - (beside - {standing.answering}))
+    ready = standing.ready - (beside - {standing.answering})
+    return standing if ready == standing.ready else replace(standing, ready=ready)
 
 
 def _named(standing: Standing, aliases: Aliases) -> Mapping[str, int]:
@@ -125,7 +127,9 @@ def _kept(
 ) -> frozenset[int]:
     """Who answered goes on until another may: while one that is wanted is held back, and until the
     pinned one can answer, for else the newest would, which the pin held back."""
-    waits = bool(wanted & held) or (pinned is not None and pinned not in standing.ready)
+    waits = bool(wanted & (held | standing.barred)) or (
+        pinned is not None and pinned not in standing.ready
+    )
     return _NONE if answered is None or not waits else frozenset({answered})
 
 

@@ -43,6 +43,7 @@ Count = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=2**53)]
 CountOrAuto = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, le=2**53)]
 Seconds = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e9)]
 SecondsOrZero = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1e9)]
+Factor = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1e9)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 # It may hold a password, which is not shown.

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, Field, SecretStr
 
 from serving import descriptors, machine
+from serving.settings.gates import GatesSettings
 from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
@@ -107,6 +108,7 @@ class Settings(Section):
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
+    gates: GatesSettings = GatesSettings()
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()

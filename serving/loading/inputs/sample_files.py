@@ -23,7 +23,7 @@ from serving.user_files import TooLargeError, read_file
 
 # What MLflow's scoring requests wrap their data in.
 _WRAPPERS = ("inputs", "instances", "dataframe_split", "dataframe_records")
-_INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
+INTEGERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"})
 
 
 class UnfitError(ValueError):
@@ -221,7 +221,7 @@ def _cast(tensor: Tensor, array: Array) -> Array:
         return array.astype(object)
     if datatype == "BOOL":
         fits = kind == "b"
-    elif datatype in _INTEGERS:
+    elif datatype in INTEGERS:
         fits = kind in "iu" and _in_range(array, tensor)
     else:
         fits = kind in "iuf"

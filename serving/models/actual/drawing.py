@@ -14,7 +14,7 @@ from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
 from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
 from serving.models.reasons import Absence
-from serving.models.state import Slot, State
+from serving.models.state import Passage, Slot, State
 from serving.models.views import ModelView, Process, VersionView
 from serving.rollout.plan import weights_in_force
 
@@ -212,7 +212,11 @@ def _by_version(served: Iterable[SlotFacts]) -> dict[int, list[SlotFacts]]:
 
 
 def _foremost(group: Sequence[SlotFacts]) -> SlotFacts:
-    return min(group, key=lambda one: (_RANK[one.slot.state], -one.slot.id))
+    return min(group, key=lambda one: (_RANK[one.slot.state], _is_gated(one.slot), -one.slot.id))
+
+
+def _is_gated(slot: Slot) -> bool:
+    return slot.state is State.READY and not slot.takes_traffic
 
 
 def _coming(target: ModelTarget) -> Iterable[Candidate]:
@@ -233,7 +237,7 @@ def _version_view(served: SlotFacts) -> VersionView:
             facts=VersionFacts(config=served.config),
             stats=served.stats,
         )
-    return VersionView(
+    view = VersionView(
         number=slot.version,
         state=slot.state,
         origin=slot.origin,
@@ -243,18 +247,29 @@ def _version_view(served: SlotFacts) -> VersionView:
         stats=served.stats,
         queue=loaded.queue,
         process=loaded.process,
+        verdict=slot.verdict,
     )
+    return _gated(view, slot) if _is_gated(slot) else view
+
+
+def _gated(view: VersionView, slot: Slot) -> VersionView:
+    """To all others a version that takes no traffic is not ready."""
+    state = State.FAILED if slot.passage is Passage.SHUT else State.WARMING
+    return replace(view, state=state, reason=slot.gate_words, ready_since=None, gated=True)
 
 
 def _in_force(facts: VersionFacts, latest: ModelConfig | None) -> VersionFacts:
-    """With the configuration that it was loaded with; the version policy and what the request log
-    keeps change in place."""
+    """With the configuration that it was loaded with; the version policy, what the request log
+    keeps and the gates change in place."""
     if facts.config is None or latest is None:
         return facts
-    policy, sampled = latest.version_policy, latest.request_log
-    if (policy, sampled) == (facts.config.version_policy, facts.config.request_log):
-        return facts
-    return replace(facts, config=replace(facts.config, version_policy=policy, request_log=sampled))
+    config = replace(
+        facts.config,
+        version_policy=latest.version_policy,
+        request_log=latest.request_log,
+        gates=latest.gates,
+    )
+    return facts if config == facts.config else replace(facts, config=config)
 
 
 def _coming_view(candidate: Candidate) -> VersionView:
@@ -270,8 +285,14 @@ def _unready_words(versions: Sequence[VersionView], facts: ModelFacts) -> str:
     if not others:
         return ""
     newest = others[-1]
+    if newest.gated:
+        return f"version {newest.number} {_gated_words(newest)}"
     state = "is loading" if newest.state is not State.FAILED else "could not be loaded"
     return f"version {newest.number} {state}{f': {newest.reason}' if newest.reason else ''}"
+
+
+def _gated_words(view: VersionView) -> str:
+    return f"is {view.reason}" if view.state is State.FAILED else view.reason
 
 
 def _absence(facts: ModelFacts) -> Absence | None:

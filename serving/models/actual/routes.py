@@ -16,6 +16,12 @@ _WORDS = {
     State.FAILED: "could not be loaded",
 }
 
+# Figures are for operators.
+_GATED = {
+    State.WARMING: "waiting for the verdict of its gates",
+    State.FAILED: "kept from traffic by its gates",
+}
+
 
 def route_of(
     versions: Sequence[VersionView],
@@ -60,5 +66,7 @@ def _by_reason(versions: Sequence[UnloadedVersion]) -> Sequence[tuple[str, Seque
 
 
 def _why_not(version: VersionView) -> str:
+    if version.gated:
+        return _GATED[version.state]
     words = _WORDS.get(version.state, "not ready")
     return f"{words}: {version.reason}" if version.reason else words

@@ -26,11 +26,11 @@ class Startup:
     def note(self, model: str, slots: Sequence[Slot]) -> None:
         """The model's slots, as they stand now."""
         mine = [slot for slot in slots if (model, slot.version) in self._wanted]
-        tries = [slot for slot in mine if slot.state in PENDING]
+        tries = [slot for slot in mine if slot.state in PENDING or slot.is_judged]
         _put(self._trying, model, bool(tries))
         _put(self._first, model, any(slot.attempts == 0 for slot in tries))
         _put(self._failed, model, any(slot.state is State.FAILED for slot in mine))
-        _put(self._ready, model, any(slot.state is State.READY for slot in slots))
+        _put(self._ready, model, any(slot.takes_traffic for slot in slots))
 
     @property
     def any_ready(self) -> bool:

@@ -70,6 +70,16 @@ class AcceptVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class BlessVersion:
+    """Let a version take traffic whatever its gates say, or are about to say; ``reason``: a
+    person's, which its verdict shows. Done when that stands."""
+
+    model: str
+    version: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetAlias:
     """Have ``version``, which has to answer already, answer requests that name ``alias``, and stay
     loaded for it; None: there is no such alias any more. Done when the route stands."""
@@ -108,6 +118,7 @@ Command = (
     | SetDefault
     | Rollback
     | AcceptVersion
+    | BlessVersion
     | SetAlias
     | SetRoute
     | FollowList

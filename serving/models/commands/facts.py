@@ -36,7 +36,21 @@ class Facts:
         return version in self.disk or (candidate is not None and not candidate.gone)
 
     def is_loaded(self, version: int) -> bool:
-        return any(s.version == version and s.state is State.READY for s in self.slots)
+        return any(s.version == version and s.takes_traffic for s in self.slots)
+
+    def gated(self, version: int) -> Slot | None:
+        """The version's newest READY slot, where its gates keep it from traffic."""
+        mine = [s for s in self.slots if s.version == version and s.state is State.READY]
+        newest = max(mine, key=lambda slot: slot.id, default=None)
+        return None if newest is None or newest.takes_traffic else newest
+
+    def shut_by_gates(self, version: int) -> Outcome | None:
+        """What is told of a version whose verdict does not bless it."""
+        slot = self.gated(version)
+        if slot is None or slot.is_judged or self.is_loaded(version):
+            return None
+        words = f"version {version} of model '{self.model}' is {slot.gate_words}"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, self.default)
 
 
 def missing(facts: Facts, version: int | None) -> Outcome | None:

@@ -9,6 +9,7 @@ from serving.models import advice
 from serving.models.commands import routing
 from serving.models.commands.command import (
     AcceptVersion,
+    BlessVersion,
     Command,
     FollowList,
     LoadModel,
@@ -46,8 +47,9 @@ def refusal(command: Command, facts: Facts, sent: frozenset[int] | None = None) 
                 return not_found(facts, version)
         case SetDefault(version=version):
             return _refused_default(version, facts)
-        case AcceptVersion(version=version):
-            return _refused_accept(version, facts)
+        case AcceptVersion(version=version) | BlessVersion(version=version):
+            refused = _refused_accept if isinstance(command, AcceptVersion) else _refused_bless
+            return refused(version, facts)
         case SetAlias() | SetRoute():
             return routing.refusal(command, facts)
         case FollowList():
@@ -71,7 +73,23 @@ def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
     if version is None:
         known = facts.found or facts.slots or facts.overridden
         return None if known else not_found(facts, None)
+    if (shut := facts.shut_by_gates(version)) is not None:
+        return shut
     return None if facts.is_loaded(version) else missing(facts, version)
+
+
+def _refused_bless(version: int, facts: Facts) -> Outcome | None:
+    """Nothing but a gate keeps a version from traffic that a blessing lets through."""
+    if facts.gated(version) is not None:
+        return None
+    if not _ever(version, facts):
+        return not_found(facts, version)
+    what = f"version {version} of model '{facts.model}'"
+    if facts.is_loaded(version):
+        words = f"no gate keeps {what} from traffic: there is nothing to bless"
+    else:
+        words = f"{what} is not loaded; to load it: {advice.load(facts.model, version)}"
+    return Outcome(ErrorCode.BAD_REQUEST, words, facts.default)
 
 
 def _refused_accept(version: int, facts: Facts) -> Outcome | None:
@@ -123,6 +141,8 @@ def outcome(command: Command, facts: Facts) -> Outcome | None:
             return _of_candidates(
                 [candidate for candidate in now if candidate.version == version], facts
             )
+        case BlessVersion():
+            return Outcome(version=facts.default)
         case SetAlias():
             return routing.alias_outcome(command, facts)
         case SetRoute():
@@ -222,6 +242,8 @@ def _of_default(version: int | None, facts: Facts) -> Outcome | None:
     slot = choosing.find(facts.slots, candidate)
     if slot is not None and slot.state is State.FAILED:
         return _load_ended(facts, [(version, slot.reason, slot.retry)])
+    if (shut := facts.shut_by_gates(version)) is not None:
+        return shut
     if slot is None and not candidate.whole and not candidate.settling:
         return _load_ended(facts, [(version, candidate.note, Retry.NEVER)])
     return None

@@ -59,6 +59,9 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     for version in sorted(split.versions - now.versions):
         if not facts.is_loaded(version) and (absent := missing(facts, version)) is not None:
             return absent
+    for version in sorted(split.versions - now.versions):
+        if (shut := facts.shut_by_gates(version)) is not None:
+            return shut
     held = [v for v in split.versions & facts.target.held if split.weights.get(v)]
     if held and command.weights is not None:
         version = min(held)
@@ -89,6 +92,8 @@ def _whynot_available(version: int, facts: Facts) -> str:
     mine = [slot for slot in facts.slots if slot.version == version and not slot.leaving]
     if mine:
         newest = max(mine, key=lambda slot: slot.id)
+        if newest.gate_words:
+            return f"it {'is ' if not newest.is_judged else ''}{newest.gate_words}"
         return f"it is {newest.state.lower()}{f': {newest.reason}' if newest.reason else ''}"
     if not facts.has(version):
         return "in no model directory"

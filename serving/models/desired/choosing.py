@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.state import PENDING, Slot, State
+from serving.models.state import PENDING, Passage, Slot, State
 from serving.rollout.plan import Plan, Standing, decide
 
 # Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
@@ -80,7 +80,8 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     )
     versions = wanted | plan.keep
     beside = plan.named - versions
-    first = {target.pinned} | (plan.keep if wanted & target.held else frozenset())
+    waits = wanted & (target.held | standing.barred)
+    first = {target.pinned} | (plan.keep if waits else frozenset())
     chosen = [one for one in candidates if one.version in versions | beside]
     chosen.sort(key=lambda one: (one.version not in first, one.version in beside))
     return Choice(plan, tuple(chosen), standing.coming & versions, beside)
@@ -92,7 +93,8 @@ def _standing(
     return Standing(
         there=frozenset(candidates),
         coming=frozenset([v for v, candidate in candidates.items() if _comes(candidate, slots)]),
-        ready=frozenset([v for v, same in slots.items() if any(map(_is_ready, same))]),
+        ready=frozenset([v for v, same in slots.items() if any(map(_takes_traffic, same))]),
+        barred=frozenset([v for v, same in slots.items() if _passage(same) is not Passage.OPEN]),
         answering=answering,
     )
 
@@ -102,11 +104,20 @@ def _comes(candidate: Candidate, slots: ByVersion) -> bool:
     slot = find_in(slots, candidate)
     if slot is None:
         return candidate.whole
-    return slot.state in PENDING and slot.attempts == 0
+    return (slot.state in PENDING and slot.attempts == 0) or slot.is_judged
 
 
-def _is_ready(slot: Slot) -> bool:
-    return slot.state is State.READY
+def _takes_traffic(slot: Slot) -> bool:
+    return slot.takes_traffic
+
+
+def _passage(slots: Sequence[Slot]) -> Passage:
+    """Of a version that is ready, by its slots: one that takes traffic goes before others, then
+    the newest. Of any other it is open."""
+    ready = [slot for slot in slots if slot.state is State.READY]
+    if not ready or any(map(_takes_traffic, ready)):
+        return Passage.OPEN
+    return max(ready, key=lambda slot: slot.id).passage
 
 
 def _wanted(target: ModelTarget, slots: ByVersion) -> tuple[Sequence[Candidate], frozenset[int]]:
@@ -138,7 +149,8 @@ def _by_policy(
         return candidates
     if policy.kind == "specific":
         return [candidate for candidate in candidates if candidate.version in policy.specific]
-    return _latest(candidates, policy.latest, slots, target.held)
+    shut = {v for v, same in slots.items() if _passage(same) is Passage.SHUT}
+    return _latest(candidates, policy.latest, slots, target.held | shut)
 
 
 def find(slots: Sequence[Slot], candidate: Candidate) -> Slot | None:

@@ -76,7 +76,7 @@ class Comparing:
         """Note that ``version`` answers, so that its signature is what callers rely on from now
         on; whether that changed anything. ``alone``: no version that is still loading might
         answer in its place."""
-        ready = [s for s in slots if s.version == version and s.state is State.READY]
+        ready = [s for s in slots if s.version == version and s.takes_traffic]
         # Of two that are ready the older one is about to leave.
         newest = max(ready, key=lambda slot: slot.id)
         last, self._relied_on[model] = self._relied_on.get(model), newest.id

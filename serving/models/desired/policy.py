@@ -25,7 +25,7 @@ from serving.models.desired.choosing import (
 )
 from serving.models.desired.places import GiveWay, Load, MoveOver
 from serving.models.desired.waiting import Turn
-from serving.models.state import PENDING, Slot, State
+from serving.models.state import PENDING, Passage, Slot, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +169,18 @@ def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator
     serving = {
         v
         for v, slot in best.items()
-        if slot and v in wanted and v not in choice.beside and serves(slot, wanted[v])
+        if slot
+        and slot.takes_traffic
+        and v in wanted
+        and v not in choice.beside
+        and serves(slot, wanted[v])
     }
     coming = "" if serving else _coming(chosen, slots)
     for slot in itertools.chain.from_iterable(slots.values()):
         candidate = wanted.get(slot.version)
         if target.dismissed(slot.version):
             yield from _dismissal(slot, _why_dismissed(target, slot.version), coming)
-        elif slot.state is State.READY and slot is not best[slot.version]:
+        elif _is_replaced(slot, best[slot.version], candidate):
             yield Unload(slot.id, REPLACED)
         elif slot.state is State.NEW and candidate is not None and candidate.gone:
             yield Cancel(slot.id)
@@ -193,6 +197,14 @@ def _removals(target: ModelTarget, choice: Choice, slots: ByVersion) -> Iterator
             yield Unload(slot.id, _why_left(slot, target))
         else:
             yield from _remark(slot, _why_kept(slot, target, chosen))
+
+
+def _is_replaced(slot: Slot, best: Slot | None, candidate: Candidate | None) -> bool:
+    """Whether another READY slot of its version does its work. One that its gates keep from
+    traffic stays beside the one that it is to replace."""
+    if slot.state is not State.READY or slot is best:
+        return False
+    return slot.takes_traffic or candidate is None or not serves(slot, candidate)
 
 
 def _unready(slot: Slot, target: ModelTarget, serving: Collection[int]) -> Iterator[Action]:
@@ -224,20 +236,25 @@ def _coming(chosen: Sequence[Candidate], slots: ByVersion) -> str:
     """The first desired version that is on its way to READY."""
     for candidate in chosen:
         slot = find_in(slots, candidate)
-        if candidate.whole if slot is None else slot.state in PENDING:
+        if candidate.whole if slot is None else slot.state in PENDING or slot.is_judged:
             return f"version {candidate.version}"
     return ""
 
 
 def _best(slots: Sequence[Slot], candidate: Candidate | None) -> Slot | None:
-    """Of a version's READY slots the one that answers: the newest that the candidate asks for.
+    """Of a version's READY slots the one that answers: the newest that the candidate asks for, of
+    those that may.
 
     There are two when a new slot became READY while the source could not say what it wants.
     """
     ready = [slot for slot in slots if slot.state is State.READY]
     return max(
         ready,
-        key=lambda slot: (candidate is not None and serves(slot, candidate), slot.id),
+        key=lambda slot: (
+            slot.passage is Passage.OPEN,
+            candidate is not None and serves(slot, candidate),
+            slot.id,
+        ),
         default=None,
     )
 

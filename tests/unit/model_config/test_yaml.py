@@ -17,6 +17,7 @@ from serving.model_config import (
     WarmupInput,
     WarmupSample,
 )
+from serving.model_config.gates import GatesConfig
 from serving.model_config.schema import LabelFile, LevelPolicy, SignatureConfig
 from serving.model_config.yaml_form import read_yaml
 from serving.model_config.yaml_keys import ModelYaml, Section
@@ -120,6 +121,7 @@ CASES: list[tuple[str, str, Any]] = [
         (SignatureConfig("s", "regress", output="y"),),
     ),
     ("parameters: {owner: vision}", "parameters", {"owner": "vision"}),
+    ("gates: {safe_to_serve: true, p99_factor: 3}", "gates", GatesConfig(True, 3.0)),
 ]
 
 
@@ -186,7 +188,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["shadow", "gates", "aliases"])
+@pytest.mark.parametrize("key", ["shadow", "aliases"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 

@@ -13,9 +13,11 @@ from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.models.commands.command import Command, FollowList, Outcome, Ticket
 from serving.models.commands.tickets import MOST
 from serving.models.views import ModelView
+from serving.protocols import reload_config
 from serving.protocols.following import AT_ONCE, MAX_PENDING
 from serving.protocols.left_calls import left_calls
 from serving.protocols.reload_config import Followed, ReloadConfig
+from serving.registry.model_list.base_paths import versions_below
 from serving.registry.model_list.entries import NO_MODELS, ModelList
 from serving.wire import tfs_messages
 from tests.unit.protocol_views import model, version
@@ -153,6 +155,29 @@ def test_nobody_waits_for_what_answers_as_it_was_listed(world: World) -> None:
     world.tickets[0].end(Outcome(version=1))
     assert found == [None]
     assert answers(world.reload("model_config_list {}")) == [None]
+
+
+def test_a_list_costs_what_is_new_in_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"m{number}" for number in range(50)]
+    for name in [*names, "one_more"]:
+        (world.folder / name / "1").mkdir(parents=True)
+    label = "version_labels { key: 'a' value: 1 }"
+    rest = [*map(world.config, names), world.config("m", more=label)]
+    world.reload(listed(*rest))
+    world.shown = [model(name, version(1)) for name in [*names, "m"]]
+    looked: list[str] = []
+
+    def noted(path: str) -> frozenset[int]:
+        looked.append(Path(path).name)
+        return versions_below(path)
+
+    monkeypatch.setattr(reload_config, "versions_below", noted)
+    world.reload(listed(*rest, world.config("one_more")))
+    assert looked == ["m", "one_more"], "a label may name what has gone"
+    (world.folder / "m7").rename(world.folder / "away")
+    with pytest.raises(ServingError, match="Could not find base path") as error:
+        world.reload(listed(*rest))
+    assert error.value.code is ErrorCode.NOT_FOUND
 
 
 def test_fault_64_a_list_leads_nowhere_that_the_server_was_not_started_with(

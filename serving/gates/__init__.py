@@ -1,0 +1,1 @@
+"""What a new version has to pass before it takes traffic."""

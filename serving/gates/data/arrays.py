@@ -1,0 +1,103 @@
+"""Files of numpy arrays: each array is a column, its first axis the examples."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BufferedReader
+from math import prod
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from serving.gates.data.pieces import PIECE_BYTES, ROWS, Array, Piece, SetError, check_columns
+
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+class _Column(NamedTuple):
+    """An array whose head has been read. ``row_bytes``: of one example."""
+
+    name: str
+    stream: IO[bytes]
+    rows: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    @property
+    def row_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def pieces(file: BufferedReader) -> Iterator[Piece]:
+    """Raises SetError."""
+    try:
+        with ExitStack() as stack:
+            archive = stack.enter_context(zipfile.ZipFile(file))  # file: opened already
+            columns = _columns(archive, stack)
+            yield from _pieces(columns)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        # The last two: a compression that is not known, or a password.
+        raise SetError("it is not a numpy file of plain arrays") from error
+
+
+def _columns(archive: zipfile.ZipFile, stack: ExitStack) -> list[_Column]:
+    entries = [one for one in archive.namelist() if not one.endswith("/")]
+    names = [one.removesuffix(".npy") for one in entries]
+    check_columns(names)
+    found = [
+        _opened(name, stack.enter_context(archive.open(entry)))  # file: part of one that is open
+        for name, entry in zip(names, entries, strict=True)
+    ]
+    if not found:
+        raise SetError("it holds no array")
+    counts = {one.rows for one in found}
+    if len(counts) > 1:
+        raise SetError(f"its arrays do not have as many rows as each other: {sorted(counts)[:4]}")
+    return found
+
+
+def _opened(name: str, stream: IO[bytes]) -> _Column:
+    try:
+        read_header = _READ_HEADER[np.lib.format.read_magic(stream)]
+        shape, by_columns, dtype = read_header(stream)
+    except (ValueError, KeyError) as error:
+        raise SetError(f"array '{name[:64]}' is not one of plain values") from error
+    if dtype.hasobject:
+        raise SetError(f"array '{name[:64]}' holds objects, which are not read")
+    if dtype.kind not in "biufUS":
+        raise SetError(f"array '{name[:64]}' holds neither numbers nor texts")
+    if not shape or (by_columns and len(shape) > 1):
+        raise SetError(f"array '{name[:64]}' has no rows first: save it in C order")
+    column = _Column(name, stream, shape[0], tuple(shape[1:]), dtype)
+    if column.row_bytes > PIECE_BYTES:
+        raise SetError(f"a row of '{name[:64]}' has more than {PIECE_BYTES} bytes")
+    return column
+
+
+def _pieces(columns: list[_Column]) -> Iterator[Piece]:
+    most = max(1, sum(column.row_bytes for column in columns))
+    step = max(1, min(ROWS, PIECE_BYTES // most))
+    left = columns[0].rows
+    while left > 0:
+        rows = min(step, left)
+        yield {column.name: _read(column, rows) for column in columns}
+        left -= rows
+
+
+def _read(column: _Column, rows: int) -> Array:
+    wanted = rows * column.row_bytes
+    data = column.stream.read(wanted)
+    if len(data) < wanted:
+        raise SetError(f"array '{column.name[:64]}' ends early")
+    shape = (rows, *column.shape)
+    if not wanted:
+        return np.zeros(shape, column.dtype)
+    found = np.frombuffer(data, column.dtype).reshape(shape)
+    if found.dtype.kind == "S":
+        found = np.char.decode(found, "utf-8", "replace")
+    return found.astype(object) if found.dtype.kind == "U" else found

@@ -1,0 +1,117 @@
+"""Files of lines: CSV with a head, and one JSON object a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from io import BufferedReader
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from serving.gates.data.pieces import (
+    LINE_BYTES,
+    PIECE_BYTES,
+    ROWS,
+    Array,
+    Piece,
+    SetError,
+    check_columns,
+    column,
+)
+
+
+def csv_pieces(file: BufferedReader) -> Iterator[Piece]:
+    """Numbers stay texts until it is known what they are for. Raises SetError."""
+    rows = csv.reader(_texts(file), strict=True)
+    try:
+        names = next(rows, None)
+        if not names:
+            raise SetError("it has no head with the columns' names")
+        check_columns(names)
+        while some := list(islice(_fitting(rows, len(names)), _step(len(names)))):
+            yield {name: _objects([row[at] for row in some]) for at, name in enumerate(names)}
+    except csv.Error as error:
+        raise SetError(f"line {rows.line_num}: it is not CSV: {error}") from None
+
+
+def _fitting(rows: Any, columns: int) -> Iterator[list[str]]:
+    for row in rows:
+        if not row:
+            continue
+        if len(row) != columns:
+            words = f"line {rows.line_num}: {len(row)} values, and the head names {columns}"
+            raise SetError(words)
+        yield row
+
+
+def _step(columns: int) -> int:
+    """As many values a piece as the widest files have."""
+    return max(1, min(ROWS, 1_000_000 // max(1, columns)))
+
+
+def _objects(values: list[Any]) -> Array:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+def json_pieces(file: BufferedReader) -> Iterator[Piece]:
+    """Raises SetError."""
+    objects = _json(file)
+    while some := _some(objects):
+        names = list(some[0])
+        check_columns(names)
+        for one in some:
+            if one.keys() != some[0].keys():
+                other = min(one.keys() ^ some[0].keys())
+                raise SetError(f"its objects do not all have '{other[:64]}'")
+        yield {name: column([one[name] for one in some]) for name in names}
+
+
+def _json(file: BufferedReader) -> Iterator[dict[str, Any]]:
+    for number, text in enumerate(_texts(file), 1):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise SetError(f"line {number}: it is not JSON") from None
+        if not isinstance(found, dict):
+            raise SetError(f"line {number}: it is no object")
+        yield _Sized(found, len(text))
+
+
+class _Sized(dict[str, Any]):
+    """``size``: characters of its line."""
+
+    def __init__(self, found: dict[str, Any], size: int) -> None:
+        super().__init__(found)
+        self.size = size
+
+
+def _some(objects: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as make a piece."""
+    found: list[dict[str, Any]] = []
+    size = 0
+    for one in objects:
+        found.append(one)
+        size += one.size if isinstance(one, _Sized) else 0
+        if len(found) >= ROWS or size >= PIECE_BYTES:
+            break
+    return found
+
+
+def _texts(file: BufferedReader) -> Iterator[str]:
+    """Lines, none longer than ``LINE_BYTES``. Raises SetError."""
+    first = True
+    while data := file.readline(LINE_BYTES + 1):
+        if len(data) > LINE_BYTES:
+            raise SetError(f"a line has more than {LINE_BYTES} bytes")
+        try:
+            yield data.decode("utf-8-sig" if first else "utf-8")
+        except UnicodeDecodeError:
+            raise SetError("it is not UTF-8") from None
+        first = False

@@ -1,0 +1,116 @@
+"""An evaluation set a piece at a time: columns of at most so many rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from serving.user_files import open_file
+
+Array = np.ndarray[Any, Any]
+# Column -> its values: arrays with the rows first.
+Piece = Mapping[str, Array]
+
+# Rows of a piece; fewer where they are large.
+ROWS = 1024
+# Of one piece of a file of arrays, and of a line of text.
+PIECE_BYTES = 16 * 1024 * 1024
+LINE_BYTES = 1024 * 1024
+# Columns of one set, and examples: predictions of all of them are kept until they are judged.
+MOST_COLUMNS = 16_384
+MOST_EXAMPLES = 1_000_000
+
+
+class SetError(ValueError):
+    """The evaluation set can't be used; the text says why, without a path."""
+
+
+def located(folder: Path, name: str, *, inside: bool) -> Path:
+    """The file ``name`` of ``folder``; ``inside``: it may not lead out of it. Raises SetError."""
+    path = folder / name
+    if inside:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts:
+            raise SetError("it lies outside its folder")
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise SetError("it is a link that leaves its folder")
+    return path
+
+
+def stamp(path: Path) -> str:
+    """What tells whether the file is another one than before; "" where it can't be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
+def pieces(path: Path) -> Iterator[Piece]:
+    """The set in a ``.npz``, ``.parquet``, ``.jsonl`` or ``.csv`` file, in order. Raises SetError;
+    ModuleNotFoundError where pyarrow is missing."""
+    # Here: of most sets only one is needed.
+    from serving.gates.data import arrays, frames, lines
+
+    readers = {
+        ".npz": arrays.pieces,
+        ".parquet": frames.pieces,
+        ".jsonl": lines.json_pieces,
+        ".csv": lines.csv_pieces,
+    }
+    read = readers.get(path.suffix)
+    if read is None:
+        raise SetError(f"its form is not known: expected {', '.join(readers)}")
+    with _opened(path) as file:
+        try:
+            yield from _checked(read(file))
+        except OSError as error:
+            raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        return open_file(path)
+    except FileNotFoundError:
+        raise SetError("there is no such file") from None
+    except OSError as error:
+        raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
+
+
+def _checked(found: Iterator[Piece]) -> Iterator[Piece]:
+    rows = 0
+    for piece in found:
+        rows += rows_of(piece)
+        if rows > MOST_EXAMPLES:
+            raise SetError(f"it has more than {MOST_EXAMPLES:,} examples")
+        yield piece
+
+
+def rows_of(piece: Piece) -> int:
+    return min((len(values) for values in piece.values()), default=0)
+
+
+def check_columns(names: list[str]) -> None:
+    """Raises SetError where a name is given twice, or there are too many."""
+    if len(names) > MOST_COLUMNS:
+        raise SetError(f"it has more than {MOST_COLUMNS:,} columns")
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SetError(f"column '{twice[:64]}' is there twice")
+
+
+def column(values: list[Any]) -> Array:
+    """Values of one column as an array: numbers as numbers, all else as objects."""
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise SetError("the lists of a column do not have the same length") from None
+    except OverflowError:
+        raise SetError("a number is too large") from None
+    if found.dtype.kind in "biuf":
+        return found
+    return np.asarray(values, object) if found.dtype.kind == "O" else found.astype(object)

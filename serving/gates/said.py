@@ -1,0 +1,62 @@
+"""What the gates' child says of a version, read strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.gates.verdict import Check, Gate
+from serving.strict import Count, Few, Strict, Text
+
+
+class _Check(Strict):
+    gate: Gate
+    name: Text
+    passed: bool
+    words: Text
+    slice: Text
+    value: float | None
+    base: float | None
+
+
+class _Counts(Strict):
+    recorded: Count
+    own: Count
+    generated: Count
+
+
+class _Replayed(Strict):
+    checks: Few[_Check]
+    counts: _Counts
+
+
+class _Timed(Strict):
+    checks: Few[_Check]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of the requests, and how many of each kind there were."""
+
+    checks: tuple[Check, ...]
+    recorded: int
+    own: int
+    generated: int
+
+    @property
+    def total(self) -> int:
+        return self.recorded + self.own + self.generated
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Replayed:
+        """Raises ValueError for anything that the child can't have meant."""
+        read = _Replayed.read(dict(said), "what was replayed")
+        checks = tuple(Check(**dict(check)) for check in read.checks)
+        return cls(checks, **dict(read.counts))
+
+
+def checks_said(said: Mapping[str, Any]) -> tuple[Check, ...]:
+    """Raises as ``Replayed.of``."""
+    read = _Timed.read(dict(said), "what was timed")
+    return tuple(Check(**dict(check)) for check in read.checks)

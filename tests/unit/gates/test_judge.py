@@ -1,0 +1,182 @@
+"""The judge and its child, on real models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+from serving.cancellation import Cancellation
+from serving.execution.isolation.parent.process import Child
+from serving.execution.isolation.parent.starting import use_template
+from serving.gates.judge import (
+    FIRST,
+    MODULE,
+    CalledOffError,
+    Case,
+    Judge,
+    NotNowError,
+    Subject,
+    data_of,
+)
+from serving.gates.recorded import Answered, Recorded
+from serving.gates.terms import Terms
+from serving.gates.verdict import Verdict
+from serving.model_config.gates import EvaluationConfig, GatesConfig, Threshold
+from serving.model_config.schema import ModelConfig
+from serving.settings import Settings
+from serving.settings.gates import GatesSettings
+from tests import small_models
+from tests.crash_models import divide_constants
+
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.normal(size=(4, 3)).astype(np.float32)
+X = RNG.normal(size=(300, 4)).astype(np.float32)
+Y = np.argmax(X @ WEIGHTS, axis=1)
+SET = EvaluationConfig(data="e.npz", thresholds=(Threshold("agreement", 0.9),), slices=("side",))
+
+
+def softmax(weights: Any) -> Any:
+    model = small_models.tiny()
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def template() -> Iterator[None]:
+    """Children are forked, as a gateway's are: their imports are paid for once."""
+    close = use_template([MODULE])
+    yield
+    close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    small_models.write(tmp_path, "m", softmax(WEIGHTS), 1)
+    home = tmp_path / "m"
+    np.savez(home / "e.npz", x=X, y=Y, side=np.where(X[:, 0] > 1, "right", "left"))
+    return home
+
+
+def subject(home: Path, version: int, evaluation: EvaluationConfig | None = None) -> Subject:
+    config = ModelConfig(gates=GatesConfig(evaluation=evaluation))
+    return Subject(version, home / str(version), home, config, (), 1000, 10**9, 16)
+
+
+def recorded(count: int = 8) -> list[Recorded]:
+    answered = (Answered("y", "float32", (1, 3), True),)
+    inputs = [(("x", "FP32", (1, 4), X[at].tobytes()),) for at in range(count)]
+    return [Recorded(1, one, answered) for one in inputs]
+
+
+def case(home: Path, model: Any, evaluation: EvaluationConfig | None = None, **facts: Any) -> Case:
+    if not (home / "2").exists():
+        small_models.write(home.parent, "m", model, 2)
+    terms = Terms(True, facts.pop("factor", 0.0), evaluation, facts.pop("least", 100))
+    candidate = subject(home, 2, evaluation)
+    base = subject(home, 1, evaluation)
+    known = {"base": base, "base_version": 1, "requests": recorded(), **facts}
+    return data_of(Case("m", candidate, terms, **known), "")
+
+
+def judged(one: Case, **gates: Any) -> Verdict:
+    return Judge(Settings(gates=GatesSettings(**gates)))(one, Cancellation())
+
+
+def failed(verdict: Verdict) -> list[str]:
+    return [f"{check.name} {check.slice}".strip() for check in verdict.checks if not check.passed]
+
+
+def test_a_version_as_good_as_the_answering_one_is_blessed(home: Path) -> None:
+    verdict = judged(case(home, softmax(WEIGHTS * 1.01), SET, factor=1000.0))
+    assert (verdict.word, failed(verdict)) == ("BLESSED", [])
+    assert (verdict.base, verdict.requests, verdict.examples) == (1, 8, 300)
+    names = {check.name for check in verdict.checks}
+    assert names >= {"runs", "finite", "memory_bytes", "p99_s", "examples", "agreement"}
+
+
+def test_one_that_fails_on_a_slice_is_not(home: Path) -> None:
+    """The first feature counts the other way: that shows where there is much of it."""
+    bent = WEIGHTS.copy()
+    bent[0] *= -3
+    asked = replace(SET, thresholds=(Threshold("agreement", 0.5),))
+    verdict = judged(case(home, softmax(bent), asked))
+    assert failed(verdict) == ["agreement side=right"]
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_one_that_answers_nan_is_not(home: Path, with_base: bool) -> None:
+    weights = WEIGHTS.copy()
+    weights[0, 0] = np.nan
+    found = case(home, softmax(weights))
+    if not with_base:
+        found = replace(found, base=None, no_base="the files are others")
+    verdict = judged(found)
+    assert failed(verdict) == ["finite"]
+    assert with_base or "not timed: the files are others" in verdict.notes
+
+
+def test_one_of_another_shape_is_not_by_generated_input_either(home: Path) -> None:
+    wide = softmax(RNG.normal(size=(4, 5)).astype(np.float32))
+    wide.graph.output[0].type.tensor_type.shape.dim[1].dim_param = "k"
+    verdict = judged(case(home, wide, requests=()))
+    assert failed(verdict) == ["shapes and datatypes"]
+    assert "no request of version 1 is recorded yet" in verdict.notes[0]
+
+
+def test_one_that_kills_its_process_is_not(home: Path) -> None:
+    verdict = judged(case(home, divide_constants(), requests=(), base=None, first=True))
+    assert verdict.words == "runs: the process ended with SIGFPE while version 2 was run"
+
+
+def test_the_first_version_passes_on_being_safe_alone(home: Path) -> None:
+    bad = case(home, softmax(-WEIGHTS), SET, base=None, base_version=None, requests=(), first=True)
+    verdict = judged(bad)
+    assert verdict.blessed
+    assert FIRST in verdict.notes
+    assert verdict.examples == 0
+
+
+def test_a_set_that_is_not_there_or_too_small_blesses_nothing(home: Path) -> None:
+    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="none.npz")))
+    assert "cannot be judged: there is no such file" in verdict.words
+    found = case(home, softmax(WEIGHTS), replace(SET, data=""))
+    assert "neither its gates nor its manifest names a set" in judged(found).words
+    found = data_of(found, "../e.npz")
+    assert "outside its folder" in judged(found).words
+
+
+def test_too_few_examples_bless_nothing(home: Path) -> None:
+    assert failed(judged(case(home, softmax(WEIGHTS), SET, least=301))) == ["examples"]
+
+
+def test_without_scikit_learn_a_version_cannot_be_judged(home: Path) -> None:
+    asked = replace(SET, label="y", thresholds=(Threshold("accuracy", 0.5),))
+    child = partial(Child, "tests.unit.gates.without_sklearn", name="gates")
+    verdict = Judge(Settings(), child)(case(home, softmax(WEIGHTS), asked), Cancellation())
+    assert failed(verdict) == ["evaluation"]
+    assert "cannot be judged: its metrics need scikit-learn" in verdict.words
+    assert "install 'serving[evaluation]'" in verdict.words
+
+
+def test_one_that_takes_too_long_is_not(home: Path) -> None:
+    verdict = judged(case(home, softmax(WEIGHTS), SET), timeout_s=0.001)
+    assert verdict.words == "time: its gates took longer than 0.001 s"
+
+
+def test_what_the_moment_refuses_is_no_verdict(home: Path) -> None:
+    def refuses() -> Any:
+        raise OSError("no process")
+
+    with pytest.raises(NotNowError, match="no process could be started"):
+        Judge(Settings(), refuses)(case(home, softmax(WEIGHTS)), Cancellation())
+    called_off = Cancellation()
+    called_off.cancel()
+    with pytest.raises((CalledOffError, NotNowError)):
+        Judge(Settings())(case(home, softmax(WEIGHTS)), called_off)

@@ -1,0 +1,303 @@
+"""Versions with gates take no traffic before they are blessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import ErrorCode
+from serving.gates.judge import Case, NotNowError
+from serving.gates.verdict import Check, Verdict, judged
+from serving.gates.verdicts import Verdicts
+from serving.models.commands.command import (
+    BlessVersion,
+    LoadModel,
+    SetAlias,
+    SetDefault,
+    UnloadModel,
+)
+from serving.models.verdicts import Bench
+from serving.settings import Settings
+from serving.state_dir import StateDir
+from tests.unit.manager_world import World
+
+GATED = "gates: {safe_to_serve: true}"
+BAD = Check("safe_to_serve", "finite", False, "NaN in output 'y'")
+
+
+class FakeJudge:
+    """Says of each version what the test said; by default it is good."""
+
+    def __init__(self) -> None:
+        self.said: dict[int, Any] = {}
+        self.cases: list[Case] = []
+
+    def __call__(self, case: Case, called_off: Callable[[], bool]) -> Verdict:
+        self.cases.append(case)
+        said = self.said.get(case.candidate.version, ())
+        if isinstance(said, Exception):
+            raise said
+        return judged(tuple(said), 5.0, base=case.base_version)
+
+    @property
+    def judged(self) -> list[tuple[int, int | None, bool]]:
+        return [(one.candidate.version, one.base_version, one.first) for one in self.cases]
+
+
+class GatedWorld(World):
+    """A world whose versions are judged by a ``FakeJudge``."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        (folder / "registry").mkdir(exist_ok=True)
+        state = StateDir(folder / "state")
+        super().__init__(folder / "registry", state, **settings)
+        self.judge = FakeJudge()
+        self.verdicts: list[tuple[int, str]] = []
+        kept = Verdicts(state)
+        bench = Bench(Settings(), self.judge, kept)  # type: ignore[arg-type]  # what stands in
+        gating = self.manager._reconciler.gating
+        gating._bench = bench
+        self.manager.on_verdict(lambda slot, said: self.verdicts.append((slot.version, said.word)))
+
+    def come(self, version: int, *checks: Check | Exception) -> None:
+        """The version is published, and judged by these."""
+        first = checks[0] if checks else None
+        self.judge.said[version] = first if isinstance(first, Exception) else checks
+        self.write("m", version, f"weights {version}")
+        self.change()
+
+    def gated(self) -> list[int]:
+        return [version.number for version in self.view().versions if version.gated]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> GatedWorld:
+    world = GatedWorld(tmp_path)
+    world.configure("m", GATED)
+    return world
+
+
+def test_the_first_version_is_judged_alone_and_then_answers(world: GatedWorld) -> None:
+    world.come(1)
+    assert world.judge.judged == [(1, None, True)]
+    assert world.answers() == 1
+    verdict = world.version(1).verdict
+    assert verdict is not None
+    assert verdict.blessed
+    assert world.verdicts == [(1, "BLESSED")]
+
+
+def test_a_version_takes_no_traffic_until_it_is_blessed(world: GatedWorld) -> None:
+    world.come(1)
+    world.write("m", 2)
+    for _ in range(3):
+        world.tick(1.01)
+        world.run_jobs()
+        if "2" in str(world.loads):
+            break
+    while world.states().get(2) != "WARMING" or not world.version(2).gated:
+        world.tick()
+        loads = [job for job in world.jobs if not job[0].startswith("judge")]
+        assert loads, world.jobs
+        world.jobs = [job for job in world.jobs if job not in loads]
+        for _, job in loads:
+            job()
+    assert world.answers() == 1
+    assert set(world.view().route.queues) == {1}
+    assert world.view().route.unavailable[2] == "waiting for the verdict of its gates"
+    world.settle()
+    assert world.answers() == 2
+    assert world.judge.judged == [(1, None, True), (2, 1, False)]
+
+
+def test_one_that_is_not_blessed_never_answers_anybody(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    assert world.answers() == 1
+    assert world.gated() == [2]
+    view = world.version(2)
+    assert str(view.state) == "FAILED"
+    assert view.reason == (
+        "not blessed: finite: NaN in output 'y' (to let it take traffic all the same:"
+        " serving models bless m 2 --reason WHY)"
+    )
+    assert all(set(v.route.queues) <= {1} for views in world.published for v in views)
+    events = [(e.version, str(e.state)) for e in world.manager.history("m")]
+    assert (2, "NOT BLESSED") in events
+    assert (1, "BLESSED") in events
+    assert str(world.version(1).state) == "READY"
+
+
+def test_a_better_one_follows_one_that_was_not_blessed(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    world.come(3)
+    assert world.answers() == 3
+    assert world.judge.judged[-1] == (3, 1, False)
+
+
+def test_a_person_blesses_with_a_reason(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    outcome = world.outcome(BlessVersion("m", 2, "we know"))
+    assert outcome.ok
+    assert world.answers() == 2
+    verdict = world.version(2).verdict
+    assert verdict is not None
+    assert (verdict.reason, verdict.checks) == ("we know", (BAD,))
+
+
+def test_nothing_is_blessed_that_no_gate_keeps(world: GatedWorld) -> None:
+    world.come(1)
+    refused = world.outcome(BlessVersion("m", 1, "why not"))
+    assert refused.code is ErrorCode.BAD_REQUEST
+    assert "there is nothing to bless" in refused.message
+    assert world.outcome(BlessVersion("m", 9, "x")).code is ErrorCode.NOT_FOUND
+
+
+def test_pins_and_aliases_are_no_blessing(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    for command in (SetDefault("m", 2), SetAlias("m", "champion", 2)):
+        refused = world.outcome(command)
+        assert refused.code is ErrorCode.FAILED_PRECONDITION
+        assert "not blessed" in refused.message
+    assert world.answers() == 1
+
+
+def test_verdicts_outlive_a_restart(tmp_path: Path, world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    world.come(3)
+    again = GatedWorld(tmp_path)
+    again.change()
+    assert again.answers() == 3
+    assert again.judge.cases == []
+    assert again.verdicts == []
+
+
+def test_one_that_was_not_blessed_is_not_after_a_restart(tmp_path: Path, world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    again = GatedWorld(tmp_path)
+    again.change()
+    assert again.answers() == 1
+    assert again.gated() == [2]
+    assert again.judge.cases == []
+    assert again.outcome(BlessVersion("m", 2, "we know")).ok
+    third = GatedWorld(tmp_path)
+    third.change()
+    assert third.answers() == 2
+
+
+def test_what_the_moment_refuses_is_tried_again(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, NotNowError("no process"))
+    assert world.answers() == 1
+    assert "could not be judged: no process" in world.version(2).reason
+    tries = len(world.judge.cases)
+    world.judge.said[2] = ()
+    world.settle(60.0)
+    world.settle(60.0)
+    assert world.answers() == 2
+    assert len(world.judge.cases) == tries + 1
+
+
+def test_a_changed_gate_judges_again_who_was_not_blessed(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    world.judge.said[2] = ()
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    assert world.answers() == 2
+    assert len(world.judge.cases) == 3
+
+
+def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(
+    tmp_path: Path,
+) -> None:
+    world = GatedWorld(tmp_path)
+    world.come(1)
+    assert world.judge.cases == []
+    world.configure("m", GATED)
+    world.change()
+    assert world.answers() == 1
+    assert world.judge.cases == []
+    world.come(2, BAD)
+    assert world.answers() == 1
+    world.configure("m", "instances: 1")
+    world.change()
+    world.change()
+    assert world.answers() == 2
+
+
+def test_new_files_under_a_number_wait_beside_the_former_ones(world: GatedWorld) -> None:
+    world.come(1)
+    former = world.made[-1]
+    world.judge.said[1] = (BAD,)
+    world.write("m", 1, "other weights")
+    world.order(LoadModel("m", 1))
+    world.change()
+    assert [made.closed for made in world.made] == [False, False]
+    assert list(world.view().route.queues.values()) == [former]
+    assert world.answers() == 1
+    assert world.outcome(BlessVersion("m", 1, "we know")).ok
+    world.change()
+    assert [made.closed for made in world.made] == [True, False]
+    assert list(world.view().route.queues.values()) == [world.made[-1]]
+
+
+def test_a_version_is_held_against_the_one_that_answered_last_also_at_a_start(
+    tmp_path: Path, world: GatedWorld
+) -> None:
+    world.come(1)
+    again = GatedWorld(tmp_path)
+    again.write("m", 2)
+    again.change()
+    assert again.judge.judged == [(2, 1, False)]
+    assert again.answers() == 2
+
+
+def test_without_the_one_that_answered_nothing_is_the_first(
+    tmp_path: Path, world: GatedWorld
+) -> None:
+    world.come(1)
+    world.come(2)
+    world.remove("m", 1)
+    world.remove("m", 2)
+    again = GatedWorld(tmp_path)
+    again.write("m", 3)
+    again.change()
+    (case,) = again.judge.cases
+    assert (case.first, case.base) == (False, None)
+    assert "version 2, which answered before, is not there" in case.no_base
+
+
+def test_one_that_is_unloaded_meanwhile_is_let_go(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    assert world.outcome(UnloadModel("m", 2)).ok
+    assert world.answers() == 1
+    assert 2 not in world.states()
+
+
+def test_a_server_is_ready_once_its_versions_are_judged(tmp_path: Path) -> None:
+    world = GatedWorld(tmp_path)
+    world.configure("m", GATED)
+    world.write("m", 1)
+    for _ in range(30):
+        if world.version(1).gated if world.manager.views() and world.states() else False:
+            break
+        world.tick(0.5)
+        jobs = [job for job in world.jobs if not job[0].startswith("judge")]
+        world.jobs = [job for job in world.jobs if job not in jobs]
+        for _, job in jobs:
+            job()
+    assert world.gated() == [1]
+    assert not world.manager.wait_started(0)
+    world.settle()
+    assert world.manager.wait_started(0)
+    assert world.answers() == 1
