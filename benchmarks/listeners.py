@@ -88,7 +88,8 @@ def sink(folder: Path) -> Listener:
 def mlflow(cache: Path, folder: Path) -> Listener | None:
     """An MLflow server on SQLite, from the environment that the tests have made; None where
     they have not. ``cache``: the benchmarks' own."""
-    found = sorted(cache.parent.glob("mlflow-*/whole"))
+    # The slim package, mlflow-skinny, has no server.
+    found = sorted(cache.parent.glob("mlflow-[0-9]*/whole"))
     if not found:
         return None
     python = found[-1].parent / "bin" / "python"

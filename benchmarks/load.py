@@ -47,7 +47,8 @@ def tool(name: str) -> str:
     """The path of a load generator. Raises LeftOutError without it."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if path is None:
-        raise LeftOutError(f"{name} is not installed")
+        package = {"h2load": "nghttp2-client", "nghttpd": "nghttp2-server"}.get(name, name)
+        raise LeftOutError(f"{name} is not installed (Debian's package {package})")
     return path
 
 

@@ -40,8 +40,12 @@ def at_most(
     return Row(item, question, figure, unit, f"<= {target:g}", figure <= target, detail)
 
 
+_LEFT_OUT = "left out: "
+
+
 def left_out(item: int, question: str, why: object) -> Row:
-    return Row(item, question, None, detail=f"left out: {why}")
+    """``why`` says also how to get what it needs."""
+    return Row(item, question, None, detail=f"{_LEFT_OUT}{why}")
 
 
 def spread(values: Sequence[float], digits: str = ",.0f") -> str:
@@ -51,7 +55,7 @@ def spread(values: Sequence[float], digits: str = ",.0f") -> str:
     return f"{middle:{digits}} ({ordered[0]:{digits}}-{ordered[-1]:{digits}})"
 
 
-def show(rows: Iterable[Row]) -> None:
+def show(rows: Sequence[Row]) -> None:
     table = Table(title="benchmarks", show_lines=False)
     table.add_column("item", justify="right")
     table.add_column("what")
@@ -65,6 +69,20 @@ def show(rows: Iterable[Row]) -> None:
         table.add_row(str(row.item), row.question, figure, row.target, words[row.met], row.detail)
     # Piped output keeps whole lines.
     Console(width=None if os.isatty(1) else 160).print(table)
+    for line in missing(rows):
+        print(line)
+
+
+def missing(rows: Iterable[Row]) -> list[str]:
+    """Lines that say which rows have no figure, and what would give them one."""
+    without = [row for row in rows if row.detail.startswith(_LEFT_OUT)]
+    if not without:
+        return []
+    lines = [f"Left out: {len(without)} of the rows above, each for want of something:"]
+    return lines + [
+        f"  {row.item}: {row.question}\n      {row.detail.removeprefix(_LEFT_OUT)}"
+        for row in without
+    ]
 
 
 def save(rows: Sequence[Row], folder: Path) -> Path:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -198,9 +199,13 @@ class GrpcAio(Server):
 
 
 class FastApi(Server):
-    """A hand-written FastAPI server over the same registry."""
+    """A hand-written FastAPI server over the same registry. Raises LeftOutError without it."""
 
     def __init__(self, registry: Path, folder: Path) -> None:
+        missing = [name for name in ("fastapi", "uvloop") if find_spec(name) is None]
+        if missing:
+            words = "is not installed: 'make bench' does that, or pip install 'serving[bench]'"
+            raise LeftOutError(f"{' and '.join(missing)} {words}")
         self.http_port = free_port()
         script = "benchmarks.baselines.fastapi_app"
         arguments = (str(registry), str(self.http_port))
@@ -210,13 +215,19 @@ class FastApi(Server):
 
 
 class MlflowServe(Server):
-    """``mlflow models serve`` of one model, by the Python that ``MLFLOW_PYTHON`` names: it has
-    mlflow-skinny, fastapi, uvicorn, onnx, onnxruntime and pandas. Raises LeftOutError without."""
+    """``mlflow models serve`` of one model, by the Python that ``MLFLOW_PYTHON`` names (it has
+    mlflow-skinny, fastapi, uvicorn, onnx, onnxruntime and pandas), else by the one that the tests
+    have made in ``cache``. Raises LeftOutError without."""
 
-    def __init__(self, model: Path, folder: Path) -> None:
-        python = os.environ.get("MLFLOW_PYTHON")
+    def __init__(self, model: Path, folder: Path, cache: Path) -> None:
+        python = os.environ.get("MLFLOW_PYTHON") or _scoring_python(cache)
         if not python:
-            raise LeftOutError("MLFLOW_PYTHON names no Python with MLflow")
+            raise LeftOutError(
+                "there is no MLflow: run the tests marked mlflow once (python -m pytest -m mlflow"
+                " tests/e2e/test_mlflow_models_serve.py installs it in .cache/), or name a Python"
+                " that has mlflow-skinny, fastapi, uvicorn, onnx, onnxruntime and pandas in"
+                " MLFLOW_PYTHON"
+            )
         self.http_port = free_port()
         saved = folder / "saved"
         save = "from mlflow.onnx import save_model; import onnx, sys; "
@@ -231,6 +242,12 @@ class MlflowServe(Server):
         port = ("--port", str(self.http_port))
         super().__init__([python, *serve, *port], environment, folder / "mlflow.log")
         self.wait(lambda: answers(self.http_port), 2 * READY_WITHIN_S)
+
+
+def _scoring_python(cache: Path) -> str | None:
+    """``cache``: what the tests, and the benchmarks, have fetched and made."""
+    found = sorted(cache.glob("mlflow-skinny-*/whole"))
+    return str(found[-1].parent / "bin" / "python") if found else None
 
 
 class Nghttpd(Server):
@@ -274,7 +291,7 @@ def spike_library(cache: Path) -> Path:
         return Path(given)
     source = os.environ.get("SPIKE_DIR")
     if not source or not Path(source).is_dir():
-        raise LeftOutError("SPIKE_DIR names no folder")
+        raise LeftOutError("the throw-away core is not here: SPIKE_DIR names no folder of it")
     copy = cache / "spike"
     library = copy / "target" / "release" / "libcore_spike.so"
     if not library.is_file():

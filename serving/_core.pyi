@@ -16,6 +16,7 @@ __all__ = [
     "DEVELOPMENT_BUILD",
     "OUTCOMES",
     "PROTOCOLS",
+    "ROUTES",
     "Batch",
     "Call",
     "Figures",
@@ -65,6 +66,8 @@ DEVELOPMENT_BUILD: Final[bool]
 PROTOCOLS: Final[tuple[str, ...]]
 OUTCOMES: Final[tuple[str, ...]]
 """How a request can end: ``ok``, then the error words."""
+ROUTES: Final[tuple[str, ...]]
+"""Why a version answers a request: ``default``, ``weight``, ``alias``, ``named``, ``forced``."""
 CODES: Final[tuple[tuple[str, ...], ...]]
 """Of each of ``PROTOCOLS``, what it calls each of ``OUTCOMES``: ``OK``, ``404``."""
 
@@ -256,18 +259,21 @@ class Schema:
     """What MLflow declares of a model's inputs, for requests of its scoring protocol.
 
     ``form``: ``tensors``, ``columns``, or nothing; ``fields``: (name, datatype that values have
-    first, shape of a tensor, whether it is required, type in MLflow's words) of each; ``params``:
-    (name, type, whether it is a list). ``strict``: other inputs are refused; ``lossy``: values
-    that a cast changes are taken; ``unusable``: why no request can be held against it."""
+    first, shape of a tensor, whether it is required, type in MLflow's words, type of its values
+    where they lie in lists, in how many) of each; ``params``: (name, type, whether it is a list).
+    ``strict``: other inputs are refused; ``lossy``: values that a cast changes are taken;
+    ``terse``: a request that does not fit is told no more than that; ``unusable``: why no request
+    can be held against it."""
 
     def __new__(
         cls,
         form: Literal["", "tensors", "columns"] = "",
-        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str]] = ...,
+        fields: Sequence[tuple[str | None, str, Sequence[int], bool, str, str, int]] = ...,
         params: Sequence[tuple[str, str, bool]] = ...,
         *,
         strict: bool = False,
         lossy: bool = False,
+        terse: bool = False,
         unusable: str = "",
     ) -> Self:
         """Raises ValueError for an unknown form or datatype."""
@@ -454,6 +460,10 @@ class Figures:
         """Requests answered: (V, ``PROTOCOLS``, ``OUTCOMES``)."""
 
     @property
+    def routes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Requests answered, well or badly, by why they came to the version: (V, ``ROUTES``)."""
+
+    @property
     def counts(self) -> dict[str, np.ndarray[Any, np.dtype[np.uint64]]]:
         """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
         ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
@@ -562,6 +572,10 @@ class Sample:
     def model(self) -> str: ...
     @property
     def version(self) -> int: ...
+    @property
+    def route(self) -> str:
+        """Why this version answered: one of ``ROUTES``."""
+
     @property
     def protocol(self) -> Literal["grpc", "http"]: ...
     @property
@@ -677,10 +691,10 @@ class Server:
         ``request_failed``: ``request_id``, ``protocol``, ``model``, ``word``, ``message``,
         ``detail``. ``request`` (the access log, which wakes nobody and so may come up to
         ``timeout`` late): ``request_id``, ``protocol``, ``method``, ``path`` (HTTP),
-        ``model``, ``version``, ``status`` ("ok" or the error word), ``code`` (the door's),
-        ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``, ``bytes_out``,
-        ``trace_id`` (when traced). Of what is not inference (calls, health) only those
-        that it has: neither model nor rows, queue or compute."""
+        ``model``, ``version``, ``route`` (why that one), ``status`` ("ok" or the error word),
+        ``code`` (the door's), ``total_ms``, ``queue_ms``, ``compute_ms``, ``rows``, ``bytes_in``,
+        ``bytes_out``, ``trace_id`` (when traced). Of what is not inference (calls, health) only
+        those that it has: neither model nor rows, queue or compute."""
 
     def register_region(
         self, name: str, key: str, offset: int, byte_size: int

@@ -65,6 +65,7 @@ from serving.protocols.shared_memory import SharedMemory
 from serving.protocols.trace_settings import TraceSettings
 from serving.registry.mlflow import opening as mlflow
 from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
+from serving.registry.object_store.opening import urls_of
 from serving.registry.remote_sources import RemoteSources
 from serving.registry.snapshot import Origin
 from serving.registry.watch import Watcher
@@ -367,7 +368,7 @@ class Gateway:
 def _places(settings: Settings) -> list[Path | str]:
     """That models come from beside directories."""
     file, registry = settings.tensorflow_serving.config_file, mlflow.identity(settings)
-    return [*([file] if file else ()), *([registry] if registry else ())]
+    return [*filter(None, [file]), *filter(None, [registry]), *urls_of(settings)]
 
 
 def _model_list(settings: Settings) -> ModelListSource | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import string
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from serving.errors import ConfigError, LoadError
@@ -21,6 +23,8 @@ from serving.registry import mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
 from serving.registry.manifest import Manifest
 from serving.registry.names import why_no_model
+from serving.registry.object_store.address import is_address
+from serving.registry.object_store.publishing import StoreTarget
 from serving.registry.publish import Measures, Published, versions_of, write_version
 from serving.signature import left_out_notes
 from serving.user_files import read_file
@@ -54,7 +58,8 @@ def publish(
     (.npz, .npy, .json) to warm up with. ``evaluation``: the set that the version's gates judge it
     by (.npz, .parquet, .jsonl, .csv). ``check``: load, run and measure it in a child process
     first, as a gateway with the settings of the environment would. ``progress`` hears of
-    bytes done and in all.
+    bytes done and in all. ``to`` may be the URL of an object store: what comes back has its
+    ``url`` then, and is compared with nothing.
 
     It appears at once and whole, with a manifest. ``notes`` of what comes back say which
     outputs no request can get, and why; ``measures``, with ``check``, what a run and the model
@@ -64,7 +69,58 @@ def publish(
     exists, a model that would not load by its form or, with ``check``, at all, a file that
     cannot be copied, and versions of ONNX that the onnxruntime installed here does not read.
     """
-    source, to = Path(source), Path(to)
+    publish_in = partial(
+        _publish_in,
+        Path(source),
+        model=model,
+        metadata=metadata or {},
+        metrics=metrics or {},
+        samples=samples,
+        evaluation=evaluation,
+        git_commit=git_commit,
+        mlflow_run_id=mlflow_run_id,
+        mlflow_model_id=mlflow_model_id,
+        check=check,
+    )
+    if not (isinstance(to, str) and is_address(to)):
+        return publish_in(Path(to), version=version, progress=progress)
+    target = _target(to, model)
+    with tempfile.TemporaryDirectory(prefix="serving-publish-") as folder:
+        staging = Path(folder)
+        target.bring_config(staging / model)
+        # Nothing is claimed before it is known to be good.
+        done = publish_in(staging, version=version or 1, progress=_unheard)
+        number, url = target.publish(done.path, version, progress)
+    return replace(done, path=Path(url), version=number, url=url)
+
+
+def _unheard(done: int, total: int) -> None:
+    """A copy on this machine, of which nobody need hear."""
+
+
+def _target(url: str, model: str) -> StoreTarget:
+    if why := why_no_model(model):
+        raise PublishError(f"'{model}' is no model's name: {why}")
+    return StoreTarget(url, model)
+
+
+def _publish_in(
+    source: Path,
+    to: Path,
+    *,
+    model: str,
+    version: int | None,
+    metadata: Mapping[str, str],
+    metrics: Mapping[str, float],
+    samples: Sequence[Path | str],
+    evaluation: Path | str | None,
+    git_commit: str,
+    mlflow_run_id: str,
+    mlflow_model_id: str,
+    check: bool,
+    progress: Progress,
+) -> Published:
+    """Into a directory."""
     filename = _filename(to, model)
     try:
         files = _files(source, filename)
@@ -81,8 +137,8 @@ def publish(
         git_commit=_commit(git_commit),
         run_id=mlflow_run_id or origin.run_id,
         model_id=mlflow_model_id or origin.model_id,
-        metadata=dict(metadata or {}),
-        metrics=_metrics(metrics or {}),
+        metadata=dict(metadata),
+        metrics=_metrics(metrics),
         samples=tuple(sample_files),
         evaluation=next(iter(sets), ""),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -57,6 +57,15 @@ def identity(datatype: str, dims: Dims = ("n", "m")) -> onnx.ModelProto:
     """``X`` -> ``Y``, unchanged."""
     node = helper.make_node("Identity", ["X"], ["Y"])
     return _model([node], [_value("X", datatype, dims)], [_value("Y", datatype, dims)])
+
+
+def identities(inputs: Mapping[str, str], dims: Dims = ("n",)) -> onnx.ModelProto:
+    """Each of these inputs (name -> datatype) -> ``<name>_out``, unchanged."""
+    return _model(
+        [helper.make_node("Identity", [name], [f"{name}_out"]) for name in inputs],
+        [_value(name, datatype, dims) for name, datatype in inputs.items()],
+        [_value(f"{name}_out", datatype, dims) for name, datatype in inputs.items()],
+    )
 
 
 def scale(factor: float, dims: Dims = ("n", 2)) -> onnx.ModelProto:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,14 +22,33 @@ def _only_models(roots: list[Path] | None) -> list[Path] | None:
     return roots
 
 
-Roots = Annotated[
-    list[Path] | None,
+def place(text: str) -> Path | str:
+    """A path that is there, or a URL."""
+    from serving.registry.object_store.address import is_address
+
+    if is_address(text):
+        return text
+    path = Path(text)
+    if not path.exists():
+        raise typer.BadParameter(f"Path '{text}' does not exist.")
+    if not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"Path '{text}' is not readable.")
+    return path
+
+
+def _places(given: list[Path | str] | None) -> list[Path | str] | None:
+    _only_models([one for one in given or () if isinstance(one, Path)])
+    return given
+
+
+Places = Annotated[
+    list[Any] | None,
     typer.Argument(
-        metavar="DIR|FILE.onnx",
-        help="Directories with models: DIR/<model>/<version>/model.onnx; or a model's file.",
-        exists=True,
-        readable=True,
-        callback=_only_models,
+        metavar="DIR|FILE.onnx|URL",
+        help="Directories with models: DIR/<model>/<version>/model.onnx; a model's file; or an"
+        " object store laid out as a directory is: s3://BUCKET/PATH.",
+        parser=place,
+        callback=_places,
     ),
 ]
 ConfigFile = Annotated[

@@ -27,8 +27,13 @@ def publish(
         ),
     ],
     to: Annotated[
-        Path,
-        typer.Option("--to", metavar="REGISTRY_DIR", help="The directory of models.", exists=True),
+        Any,
+        typer.Option(
+            "--to",
+            metavar="REGISTRY_DIR|URL",
+            help="The directory of models, or the object store: s3://BUCKET/PATH.",
+            parser=options.place,
+        ),
     ],
     model: Annotated[str, typer.Option("--model", metavar="NAME", help="The model's name.")],
     version: Annotated[
@@ -106,7 +111,7 @@ def publish(
         print_line(f"note: {note}", "yellow")
     if done.measures is not None:
         print_line(f"measured here: {measured_words(done.measures)}")
-    print_line(f"published {model} {done.version}: {done.path}", "green")
+    print_line(f"published {model} {done.version}: {done.place}", "green")
     if done.differs:
         print_line(f"its signature is not that of version {done.below}: {', '.join(done.differs)}")
         print_line(
@@ -120,7 +125,7 @@ def _facts(done: Published) -> dict[str, Any]:
     measures = asdict(done.measures) if done.measures is not None else None
     return {
         "version": done.version,
-        "path": str(done.path),
+        "path": done.place,
         "notes": list(done.notes),
         "differs": list(done.differs),
         "measures": measures,

@@ -26,7 +26,7 @@ _PortOption = Annotated[int | None, typer.Option(metavar="PORT", help="0: any fr
 
 
 def start(
-    roots: options.Roots = None,
+    places: options.Places = None,
     http_port: _PortOption = None,
     grpc_port: _PortOption = None,
     host: Annotated[str | None, typer.Option(help="Address of the HTTP and gRPC doors.")] = None,
@@ -101,7 +101,9 @@ def start(
         "tensorflow_serving.config_file": model_config_file,
         "require_models": require_models,
         "registry.mlflow.models": tuple(model) if model else None,
+        "registry.stores": tuple(one for one in places or () if isinstance(one, str)) or None,
     }
+    roots = [one for one in places or () if isinstance(one, Path)]
     _check_registry(registry, model)
     reloads = OnDemand("reload", lambda: gateway.reload())  # noqa: PLW0108 - it comes later
     # From here on: the first process of a container would not see them otherwise.
@@ -109,16 +111,17 @@ def start(
         settings, origins = options.load(flags, config, assignments)
         if registry and not settings.registry.mlflow.models:
             raise UserError("--registry mlflow: name its models by --model NAME[@ALIAS]", code=2)
-        others = (settings.tensorflow_serving.config_file, settings.registry.mlflow.models)
+        registries = (settings.registry.mlflow.models, settings.registry.stores)
+        others = (settings.tensorflow_serving.config_file, *registries)
         if not roots and not any(others):
             raise UserError(
-                "nothing to serve: name a directory with models, a model's file,"
-                " --model-config-file FILE, or --registry mlflow --model NAME",
+                "nothing to serve: name a directory with models, a model's file, an object"
+                " store's URL, --model-config-file FILE, or --registry mlflow --model NAME",
                 code=2,
             )
         console, said = opened(settings.log)
         options.configure_log(settings, leave_out=said)
-        gateway = _gateway(settings, roots or [], origins)
+        gateway = _gateway(settings, roots, origins)
         _keep_what_is_there()
 
         from serving import app

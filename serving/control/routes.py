@@ -7,16 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from serving.control.schemas import Reason, SplitInfo
+from serving.model_config.route import LARGEST_WEIGHT, LONGEST_KEY, MOST_WEIGHTS
 from serving.models.commands.command import SetRoute
 from serving.models.views import ModelView
 from serving.operations import Form
-from serving.rollout.route import (
-    LARGEST_WEIGHT,
-    LONGEST_KEY,
-    MOST_WEIGHTS,
-    Route,
-    RouteChange,
-)
+from serving.rollout.route import Route, RouteChange
 
 # The keys of a JSON object are texts.
 _Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serving.execution.stated import Stated
+from serving.loading import mlflow_inputs
 from serving.loading.batching.cost import CostCurve
 from serving.loading.inputs.example import Example
 from serving.model_config.schema import ModelConfig
+from serving.registry.mlmodel import NOTHING_DECLARED, Declared
 from serving.signature import Signature
 
 if TYPE_CHECKING:
@@ -37,8 +39,8 @@ class VersionFacts:
     there is no estimate. ``cost``: of a run, by its rows; None where nothing could be measured.
     ``isolated``: why it runs in a child, "" where it does not. ``checked``: whether its samples,
     or generated input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's
-    form; None where the file states none. ``example``: a request that ran; None where there is none
-    to be shown.
+    form; None where the file states none. ``declared``: what MLflow says of its inputs, as requests
+    are held against it. ``example``: a request that ran; None where there is none to be shown.
     """
 
     config: ModelConfig | None = None
@@ -57,6 +59,7 @@ class VersionFacts:
     checked: bool = False
     opset: int | None = None
     ir_version: int | None = None
+    declared: Declared = NOTHING_DECLARED
     example: Example | None = field(default=None, compare=False)
 
     @property
@@ -112,5 +115,6 @@ def facts_of(
         checked=warmed.checked,
         opset=warmed.stated.opset,
         ir_version=warmed.stated.ir_version,
+        declared=mlflow_inputs.fitted(warmed.job.declared, runner.signature),
         example=warmed.example,
     )

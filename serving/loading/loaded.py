@@ -11,6 +11,7 @@ from serving.execution.instances import Instances
 from serving.execution.isolation.parent.supervised import IsolatedRunner
 from serving.execution.session import Runner
 from serving.execution.texts_beside import TextsBeside
+from serving.loading import mlflow_inputs
 from serving.loading.batching.verdict import BatchingVerdict
 from serving.loading.facts import VersionFacts
 from serving.model_config.reshape import described_shape
@@ -111,6 +112,8 @@ def make_queue(
     of its inputs."""
     from serving import _core
 
+    declared = mlflow_inputs.fitted(declared, signature)
+
     def spec(tensor: Tensor, names: str | None = None) -> _core.TensorSpec:
         described = described_shape(tensor, verdict.max_rows)
         return _core.TensorSpec(
@@ -142,10 +145,14 @@ def make_queue(
         left_out=[(one.name, one.why) for one in signature.left_out],
         schema=_core.Schema(
             declared.form,
-            [(f.name, f.datatype, f.shape, f.required, f.kind) for f in declared.fields],
+            [
+                (f.name, f.datatype, f.shape, f.required, f.kind, f.values, f.lists)
+                for f in declared.fields
+            ],
             declared.params,
             strict=settings.mlflow.strict,
             lossy=settings.mlflow.lossy_casts,
+            terse=not settings.mlflow.schema_details,
             unusable=declared.unusable,
         ),
         level_policies=[

@@ -24,7 +24,7 @@ from serving.execution.run_limit import start_watching
 from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
-from serving.loading import mlflow_model, threads
+from serving.loading import mlflow_inputs, mlflow_model, threads
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
@@ -243,7 +243,8 @@ class Loader:
         try:
             load.check()
             left_out = left_out_notes(runner.signature.left_out)
-            notes = (*runner.notes, *load.notes, *left_out, *samples.notes, *found.notes)
+            scoring = _scoring_note(job, runner)
+            notes = (*runner.notes, *load.notes, *scoring, *left_out, *samples.notes, *found.notes)
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
             example = example_of(samples.samples, found.plan(runner.signature))
@@ -297,6 +298,12 @@ def _isolated(job: Job, found: Findings | None, stated: Stated) -> str:
     if graph is None:
         return ""
     return reason(integer_div=graph_divides_integers(graph), grows=growth(graph))
+
+
+def _scoring_note(job: Job, runner: Runner | IsolatedRunner) -> tuple[str, ...]:
+    """Other protocols know nothing of MLflow's signature, so the version serves all the same."""
+    unusable = mlflow_inputs.fitted(job.declared, runner.signature).unusable
+    return (f"MLflow's scoring requests of it are refused: {unusable}",) if unusable else ()
 
 
 def _labels(job: Job) -> Mapping[str, str]:

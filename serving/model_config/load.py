@@ -36,6 +36,19 @@ def load_model_config(model_dir: Path) -> ModelConfig:
         raise ConfigError(f"both {present[0]} and {present[1]} are present; keep one of them")
     text = read_text(model_dir / present[0], MAX_BYTES)
     config = with_digests(_READERS[present[0]](text, model_dir.name), model_dir)
+    for alias in config.route.aliases:
+        _check_alias(alias, present[0])
     if config.ignored:
         log.warning("model_config_keys_ignored", model=model_dir.name, keys=list(config.ignored))
     return config
+
+
+def _check_alias(alias: str, file: str) -> None:
+    """Clients ask by it, so the core says whether it can be one. Raises ConfigError."""
+    # Here: forms are read without the built core.
+    from serving import _core
+
+    try:
+        _core.check_alias(alias)
+    except ValueError as error:
+        raise ConfigError(f"{file}: route.aliases: {error}") from None

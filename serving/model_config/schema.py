@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from serving.model_config.gates import NO_GATES, GatesConfig
+from serving.model_config.route import NO_ROUTE, RouteConfig
 
 EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -190,6 +191,7 @@ class ModelConfig:
     request_log: RequestLogConfig = RequestLogConfig()
     signatures: tuple[SignatureConfig, ...] = ()
     gates: GatesConfig = NO_GATES
+    route: RouteConfig = NO_ROUTE
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""
     # Keys that were understood and have no effect here.

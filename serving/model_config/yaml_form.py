@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.gates_form import to_gates
+from serving.model_config.route import RouteConfig, why_no_weights
 from serving.model_config.schema import (
     LabelFile,
     LevelPolicy,
@@ -28,6 +29,7 @@ from serving.model_config.yaml_keys import (
     ModelYaml,
     OutputYaml,
     ProvidersYaml,
+    RouteYaml,
     Scalar,
     SessionYaml,
     TensorYaml,
@@ -90,6 +92,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
         signatures=to_signatures(keys.signatures),
         gates=to_gates(keys.gates),
+        route=_route(keys.route),
     )
     rules.check(config)
     return config
@@ -134,6 +137,17 @@ def _version_policy(keys: VersionPolicyYaml) -> VersionPolicy:
     if keys.specific is not None:
         return VersionPolicy(kind="specific", specific=tuple(sorted(set(keys.specific))))
     return VersionPolicy(kind="latest", latest=1 if keys.latest is None else keys.latest)
+
+
+def _route(keys: RouteYaml) -> RouteConfig:
+    weights = None
+    if keys.weights is not None:
+        weights = {int(version): weight for version, weight in sorted(keys.weights.items())}
+    if keys.sticky and not weights:
+        raise ConfigError("route.sticky: there are no weights, so nobody needs a key")
+    if why := why_no_weights(weights or {}, keys.sticky):
+        raise ConfigError(f"route: {why}")
+    return RouteConfig(weights, keys.sticky.lower(), dict(sorted(keys.aliases.items())), keys.pin)
 
 
 def _tensor(keys: TensorYaml) -> TensorConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from serving.model_config.gates_keys import GatesYaml
+from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
 from serving.model_config.schema import (
     DEFAULT_MODEL_FILENAME,
     ExecutionMode,
@@ -40,12 +41,9 @@ Dims = Annotated[list[Annotated[int, Field(ge=-1, le=2**53)]], Field(max_length=
 # Keys that are planned: whoever writes them learns that, and not that they mistyped.
 NOT_YET = frozenset(
     {
-        "aliases",
         "cache",
         "canary",
         "ensemble",
-        "labels",
-        "pin",
         "ragged",
         "rate_limit",
         "response_cache",
@@ -53,9 +51,16 @@ NOT_YET = frozenset(
         "sequence",
         "shadow",
         "trial",
-        "weights",
     }
 )
+# Where what is written at the top belongs.
+ELSEWHERE = {
+    "aliases": "route.aliases",
+    "labels": "route.aliases",
+    "pin": "route.pin",
+    "sticky": "route.sticky",
+    "weights": "route.weights",
+}
 
 
 class Section(BaseModel):
@@ -153,6 +158,17 @@ class SignatureYaml(Section):
     output: str | None = None
 
 
+Version = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
+Weight = Annotated[int, Field(ge=0, le=LARGEST_WEIGHT)]
+
+
+class RouteYaml(Section):
+    weights: Annotated[dict[Version, Weight], Field(max_length=MOST_WEIGHTS)] | None = None
+    sticky: str = ""
+    aliases: Annotated[dict[str, Size], Field(max_length=MOST_ALIASES)] = {}
+    pin: Size | None = None
+
+
 def _switch(value: Any) -> Any:
     """``batching: false`` is short for its ``enabled`` key."""
     return {"enabled": value} if isinstance(value, bool) else value
@@ -181,3 +197,4 @@ class ModelYaml(Section):
     request_log: RequestLogYaml = RequestLogYaml()
     signatures: dict[str, SignatureYaml] = {}
     gates: GatesYaml = GatesYaml()
+    route: RouteYaml = RouteYaml()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from serving.errors import ConfigError
 from serving.model_config.words import suggestion
-from serving.model_config.yaml_keys import NOT_YET
+from serving.model_config.yaml_keys import ELSEWHERE, NOT_YET
 from serving.strict_yaml import PlainLoader, TwiceError
 
 Path = tuple[str | int, ...]
@@ -103,6 +103,8 @@ def _unknown(path: Path, name: str, root: type[BaseModel]) -> str:
     key = str(path[-1])
     if key in NOT_YET:
         return f"{name} is not supported yet"
+    if len(path) == 1 and key in ELSEWHERE:
+        return f"unknown key {name!r}: it is {ELSEWHERE[key]}"
     section = _section(root, path[:-1])
     return f"unknown key {name!r}{suggestion(key, section.model_fields if section else ())}"
 

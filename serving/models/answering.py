@@ -93,8 +93,12 @@ class Answering:
         if named == before:
             return False
         # What commands say is told of when they come.
-        for change in changes.of_list(before, named, labels, dropped, target.aliases.by):
+        by = target.aliases.by
+        for change in changes.of_list(before, named, labels, dropped, by):
             self.record(model, change)
+        for alias in sorted(labels):
+            if named.get(alias) != before.get(alias):
+                self._desired.note_alias(model, by, alias, named[alias], self._wall())
         if named:
             self._named[model] = named
         else:
@@ -111,12 +115,17 @@ class Answering:
         loading = {slot.version for slot in slots if slot.state in PENDING or slot.is_judged}
         if target.answered in loading or default in target.held:
             return False
-        return self._take_over(target.model, default, slots, alone=not choice.coming)
+        return self._take_over(target, default, slots, alone=not choice.coming)
 
-    def _take_over(self, model: str, default: int, slots: Sequence[Slot], *, alone: bool) -> bool:
-        now = self._wall()
+    def _take_over(
+        self, target: ModelTarget, default: int, slots: Sequence[Slot], *, alone: bool
+    ) -> bool:
+        model, now = target.model, self._wall()
         known = self._comparing.note_answer(model, default, slots, now, alone=alone)
-        return self._desired.note_answer(model, default, now) or known
+        taken = self._desired.note_answer(model, default, now)
+        if taken and target.answered is not None:
+            self._desired.note_route(model, changes.of_take_over(target, default, now))
+        return taken or known
 
     def _tell(self, target: ModelTarget, choice: Choice, slots: Sequence[Slot]) -> None:
         model, default = target.model, choice.plan.default

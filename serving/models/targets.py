@@ -57,6 +57,7 @@ class Targets:
         """What is desired of the model may be another thing now."""
         found, withdrawn = self._disk.find(model), self._disk.is_withdrawn(model)
         self._desired.see(model, found, self._disk.unseen, withdrawn=withdrawn)
+        self._desired.note_configured(model, self._wall())
         if self.is_there(model):
             self._targets[model] = self._draw(model)
         else:

@@ -5,6 +5,7 @@ What a file holds is counted before it is unpacked: one of a few bytes may stand
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,11 @@ def _opened(body: bytes, terms: Terms) -> tuple[Any, list[str], int]:
     # parts of others that cannot be had: each may be as long as all of its column.
     paths = (opened.schema.column(number).path for number in range(len(columns)))
     by_path = dict(zip(paths, columns, strict=True))
-    texts = [field.name for field in schema if _is_data(field.name) and _is_text(field.type)]
+    texts = [
+        field.name
+        for field in schema
+        if _is_data(field.name) and (_is_text(field.type) or _is_bytes(field.type))
+    ]
     entries = [name for name in texts if by_path[name].by_dictionary]
     joined = sum(by_path[name].unpacked for name in texts if not by_path[name].by_dictionary)
     opened = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=entries)
@@ -118,7 +123,7 @@ def _opened(body: bytes, terms: Terms) -> tuple[Any, list[str], int]:
 
 
 def _text_bytes(batch: Any) -> int:
-    """Of the texts in ``batch``, each as often as it is there."""
+    """Of the texts in ``batch``, each as often as it is there, and of bytes in base64."""
     import pyarrow as pa
     from pyarrow import compute
 
@@ -126,32 +131,42 @@ def _text_bytes(batch: Any) -> int:
     for column in batch.columns:
         if pa.types.is_dictionary(column.type):
             lengths = compute.binary_length(column.dictionary).take(column.indices)
-        elif _is_text(column.type):
+        elif _is_text(column.type) or _is_bytes(column.type):
             lengths = compute.binary_length(column)
         else:
             continue
-        size += compute.sum(lengths).as_py() or 0
+        length = compute.sum(lengths).as_py() or 0
+        size += length if not _is_bytes(_values(column.type)) else length * 4 // 3
     return size
 
 
 def _decoded(batch: Any, fields: list[Any]) -> Any:
     import pyarrow as pa
 
-    columns = [
-        column.cast(field.type) if column.type != field.type else column
-        for column, field in zip(batch.columns, fields, strict=True)
-    ]
+    columns = [_column(*pair) for pair in zip(batch.columns, fields, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
+def _column(column: Any, field: Any) -> Any:
+    import pyarrow as pa
+
+    kind = column.type
+    if _is_bytes(_values(kind)):
+        values = (cell.as_py() for cell in column)
+        cells = (None if one is None else base64.b64encode(one) for one in values)
+        return pa.array(cells, pa.string())
+    return column.cast(field.type) if kind != field.type else column
+
+
 def _field(field: Any) -> Any:
-    """As it is written: with all digits of an FP32's value, for it may be read as FP64."""
+    """As it is written: with all digits of an FP32's value, for it may be read as FP64, and bytes
+    in base64."""
     import pyarrow as pa
 
     kind = field.type
     if pa.types.is_float32(kind):
         kind = pa.float64()
-    elif _is_text(kind) or pa.types.is_dictionary(kind):
+    elif _is_text(kind) or _is_bytes(kind) or pa.types.is_dictionary(kind):
         kind = pa.string()
     return pa.field(field.name, kind)
 
@@ -160,6 +175,19 @@ def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _values(kind: Any) -> Any:
+    """Of a dictionary, what its entries are."""
+    import pyarrow as pa
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _is_data(name: str) -> bool:
@@ -177,6 +205,9 @@ def _check_plain(field: Any) -> None:
         or kinds.is_float32(field.type)
         or kinds.is_float64(field.type)
         or _is_text(field.type)
+        or _is_bytes(field.type)
+        or kinds.is_timestamp(field.type)
+        or kinds.is_date32(field.type)
         or kinds.is_null(field.type)
     )
     if _is_data(field.name) and not plain:

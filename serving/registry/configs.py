@@ -12,6 +12,7 @@ from pathlib import Path
 from serving.errors import ConfigError
 from serving.events import log
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
+from serving.model_config.route import NO_ROUTE
 from serving.registry.snapshot import FoundModel, KnownConfig, Listed, Snapshot
 
 
@@ -62,7 +63,8 @@ class Configs:
         except Exception:  # noqa: BLE001 - a reader's bug is one model's trouble
             log.exception("model_config_unreadable", model=found.name)
             return _wrong(stamp, "its configuration could not be read")
-        return KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+        read = KnownConfig(stamp, fingerprint(config), config.version_policy, config)
+        return replace(read, route=config.route)
 
 
 def _amended(read: KnownConfig | None, listed: Listed | None) -> KnownConfig | None:
@@ -91,8 +93,8 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy, its gates and what the request log
-    keeps change in place, and the file's own form has no effect."""
+    """Of what a loaded version depends on: the version policy, the route, its gates and what the
+    request log keeps change in place, and the file's own form has no effect."""
     return _of_default() if config == _DEFAULT else _digest(config)
 
 
@@ -111,6 +113,7 @@ def _digest(config: ModelConfig) -> str:
         source="none",
         version_policy=VersionPolicy(),
         request_log=RequestLogConfig(),
+        route=NO_ROUTE,
         triton=b"",
         ignored=(),
     )

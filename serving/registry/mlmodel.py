@@ -32,7 +32,12 @@ _COLUMNS = {
     "float": "FP32",
     "double": "FP64",
     "string": "BYTES",
+    # Texts to clients: a time, and base64.
+    "datetime": "BYTES",
+    "binary": "BYTES",
 }
+# Lists in lists that a column may be declared as: as many dimensions as numpy has.
+_MOST_LISTS = 32
 # numpy's name of a tensor's dtype -> the same.
 _TENSORS = {
     **{
@@ -66,7 +71,8 @@ class Field:
     """One input: a tensor, or a column of a data frame, whose shape is empty.
 
     ``name``: None where it has none; ``datatype``: what its values are before they become the
-    model's own; ``kind``: in MLflow's words.
+    model's own, empty for what no tensor holds; ``kind``: in MLflow's words; ``values``: MLflow's
+    name of what lies in the ``lists`` of a column that is an array, else of the column itself.
     """
 
     name: str | None
@@ -74,6 +80,8 @@ class Field:
     shape: tuple[int, ...]
     required: bool
     kind: str
+    values: str = ""
+    lists: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +185,7 @@ def _declared(signature: object) -> Declared:
         raise MlmodelError(f"{FILE}: its inputs are tensors and columns at once")
     fields, unusable = [], ""
     for one in inputs:
-        found = _tensor(one) if are_tensors[0] else _column(one)
+        found: Field | str = _tensor(one) if are_tensors[0] else _column(one)
         if isinstance(found, str):
             unusable = unusable or found
         else:
@@ -233,13 +241,21 @@ def _tensor(one: Mapping[str, Any]) -> Field | str:
     return Field(_name(one), datatype, tuple(shape), one.get("required", True) is not False, dtype)
 
 
-def _column(one: Mapping[str, Any]) -> Field | str:
-    kind = str(one.get("type"))
-    datatype = _COLUMNS.get(kind)
-    if datatype is None:
-        name = _name(one) or ""
-        return f"column '{name}' is of type {kind[:32]}, which no input of an ONNX model is"
-    return Field(_name(one), datatype, (), one.get("required", True) is not False, kind)
+def _column(one: Mapping[str, Any]) -> Field:
+    kind, values, lists = _kind(one)
+    required = one.get("required", True) is not False
+    return Field(_name(one), _COLUMNS.get(values, ""), (), required, kind, values, lists)
+
+
+def _kind(one: Mapping[str, Any]) -> tuple[str, str, int]:
+    """A column's type as MLflow prints it, the type of its values, and in how many lists they
+    lie."""
+    lists, inner = 0, one
+    while inner.get("type") == "array" and lists < _MOST_LISTS:
+        inner = _mapping(inner.get("items"), "the items of an array")
+        lists += 1
+    values = str(inner.get("type"))[:32]
+    return "Array(" * lists + values + ")" * lists, values, lists
 
 
 def _param(one: Mapping[str, Any]) -> tuple[str, str, bool]:

@@ -48,7 +48,7 @@ class Measures:
 class Published:
     """``notes``: what is other than one may expect of the version, in words. ``differs``: in
     which ways callers of the version ``below`` (0: there is none to compare with) would be wrong
-    with this one. ``measures``: where it was tried."""
+    with this one. ``measures``: where it was tried. ``url``: where it is, if that is no path."""
 
     path: Path
     version: int
@@ -56,6 +56,12 @@ class Published:
     differs: tuple[str, ...] = ()
     below: int = 0
     measures: Measures | None = None
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.url or str(self.path)
 
 
 def write_version(

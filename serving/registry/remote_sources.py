@@ -10,6 +10,7 @@ from pydantic import Field
 
 from serving.operations import Form, Operation, telling
 from serving.registry.mlflow.opening import FollowedRegistry, open_registry
+from serving.registry.object_store.opening import FollowedStore, open_stores
 from serving.registry.remote.cache import Cache, cache_in
 from serving.registry.remote.origin import RemoteOrigin
 from serving.registry.remote.polled import PolledSource
@@ -47,22 +48,26 @@ class RemoteSources:
         self._most_bytes = settings.registry.cache_bytes
         self._cache: Cache | None = None
         self._mlflow: FollowedRegistry | None = None
-        if settings.registry.mlflow.models:
-            self._cache = cache_in(state.shared, self._most_bytes)
+        self._stores: Sequence[FollowedStore] = ()
+        if settings.registry.mlflow.models or settings.registry.stores:
+            cache = self._cache = cache_in(state.shared, self._most_bytes)
             clocks = (time.monotonic, time.time)
-            self._mlflow = open_registry(settings, state.own, self._cache, *clocks)
+            self._mlflow = open_registry(settings, state.own, cache, *clocks)
+            self._stores = open_stores(settings, state.own, cache, *clocks)
         self._asked = settings.registry.mlflow.models
 
     @property
     def sources(self) -> Sequence[PolledSource]:
-        return [self._mlflow.source] if self._mlflow is not None else []
+        registry = [self._mlflow.source] if self._mlflow is not None else []
+        return [*registry, *(one.source for one in self._stores)]
 
     def attach(self, news: Callable[[], None], origins: Callable[[], Iterable[Origin]]) -> None:
         """``news`` is called where something changed; ``origins`` are those of all versions that
         are loaded, or about to be."""
 
         def in_use() -> Collection[str]:
-            return {one.key for one in origins() if isinstance(one, RemoteOrigin)}
+            mine = [one for one in origins() if isinstance(one, RemoteOrigin)]
+            return {key for one in mine for key in (one.key, one.config) if key}
 
         for source in self.sources:
             source.on_news = news
@@ -82,6 +87,7 @@ class RemoteSources:
 
     def operations(self) -> tuple[Operation, ...]:
         return (
+            *([self._mlflow.webhook] if self._mlflow is not None else []),
             telling(
                 *("/api/v1/sources", "listSources"),
                 "Where versions come from beyond this machine, and whether that answers",
@@ -101,6 +107,10 @@ class RemoteSources:
                     "error": followed.look.error,
                 }
             )
+        for store in self._stores:
+            scheme = store.url.partition(":")[0]
+            said = {"name": scheme, "target": store.url, "models": store.look.names}
+            sources.append({**said, "error": store.look.error})
         cache = self._cache
         held = None
         if cache is not None:

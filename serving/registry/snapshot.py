@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.model_config.schema import ModelConfig, VersionPolicy
 from serving.registry.manifest import Manifest
 
@@ -33,6 +34,7 @@ class KnownConfig:
     policy: VersionPolicy
     config: ModelConfig | None
     error: str = ""
+    route: RouteConfig = NO_ROUTE
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,12 +70,12 @@ def decide(
     """``held``: versions that may take over from no other, for their signature. ``wanted``: by
     the version policy or by command. ``pinned``: it is to answer, by command. ``answered``: it
     answered last. ``split``: how requests are divided among versions."""
-    keep = _kept(standing, held, wanted, pinned, answered)
+    keep = _kept(standing, held, wanted, pinned, answered, split)
     aliases_now = _named(standing, aliases)
     named = split.versions.union(aliases.wanted.values(), aliases_now.values())
     chosen = standing.there & (wanted | keep)
     able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
-    base = _base(standing, held, split) if pinned is None else None
+    base = _base(standing, held, split, answered) if pinned is None else None
     default = base or _default(able, held, chosen, pinned, answered)
     return Plan(default, keep, aliases_now, named)
 
@@ -92,13 +92,23 @@ def weights_in_force(
     return tuple((default if version in held else version, w) for version, w in weights)
 
 
-def _base(standing: Standing, held: frozenset[int], split: Split) -> int | None:
+def _base(
+    standing: Standing, held: frozenset[int], split: Split, answered: int | None
+) -> int | None:
     """While requests are divided, the version with most of them answers for those that can't: no
-    newer one takes over meanwhile. Of several the lowest."""
+    newer one takes over meanwhile. Until it is ready who answered before does, else the next of
+    them that is."""
     able = (standing.ready & standing.there) - held
-    weighed = [(weight, -version) for version, weight in split.weights.items() if version in able]
-    weight, version = max(weighed, default=(0, 0))
-    return -version if weight else None
+    order = _by_weight(split, held)
+    if order and order[0] not in able and answered in able:
+        return answered
+    return next((version for version in order if version in able), None)
+
+
+def _by_weight(split: Split, held: frozenset[int]) -> list[int]:
+    """The versions that have a part of the requests, most first; of several the lowest."""
+    some = [version for version, weight in split.weights.items() if weight and version not in held]
+    return sorted(some, key=lambda version: (-split.weights[version], version))
 
 
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:
@@ -124,11 +134,13 @@ def _kept(
     wanted: frozenset[int],
     pinned: int | None,
     answered: int | None,
+    split: Split,
 ) -> frozenset[int]:
     """Who answered goes on until another may: while one that is wanted is held back, and until the
-    pinned one can answer, for else the newest would, which the pin held back."""
-    waits = bool(wanted & (held | standing.barred)) or (
-        pinned is not None and pinned not in standing.ready
+    pinned one can answer, or the one with most of the requests, for else the newest would."""
+    first = [pinned] if pinned is not None else _by_weight(split, held)[:1]
+    waits = bool(wanted & (held | standing.barred)) or any(
+        version not in standing.ready for version in first
     )
     return _NONE if answered is None or not waits else frozenset({answered})
 

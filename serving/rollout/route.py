@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-# Versions that may share a model's requests, and those that may get copies: each is kept loaded.
-MOST_WEIGHTS = 16
+from serving.model_config.route import why_no_weights
+
+# Versions that may get copies of a model's requests: each is kept loaded.
 MOST_SHADOWS = 4
-LARGEST_WEIGHT = 10_000
-# Bytes of the name of a key.
-LONGEST_KEY = 255
-_KEY = re.compile(rf"[!-~]{{1,{LONGEST_KEY}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +77,12 @@ class RouteChange:
 
 def why_no_split(split: Split) -> str:
     """What is wrong with it, "" where nothing is."""
-    weights, shadows = split.weights, split.shadows
-    if len(weights) > MOST_WEIGHTS:
-        return f"weights of {len(weights)} versions: at most {MOST_WEIGHTS} can share the requests"
-    if len(shadows) > MOST_SHADOWS:
-        return f"shadows of {len(shadows)} versions: at most {MOST_SHADOWS} can get copies"
-    for version, weight in weights.items():
-        if not 0 <= weight <= LARGEST_WEIGHT:
-            return f"the weight of version {version} is {weight}: expected 0 to {LARGEST_WEIGHT}"
-    if weights and not any(weights.values()):
-        return "all weights are 0: nothing would answer; to end them, clear the weights"
-    for version, share in shadows.items():
+    if len(split.shadows) > MOST_SHADOWS:
+        return f"shadows of {len(split.shadows)} versions: at most {MOST_SHADOWS} can get copies"
+    for version, share in split.shadows.items():
         if not 0 < share <= 1:
             return f"the share of shadow {version} is {share:g}: expected more than 0, at most 1"
-    if split.sticky and not _KEY.fullmatch(split.sticky):
-        return (
-            f"the name of a key is 1 to {LONGEST_KEY} visible ASCII characters, as a header's name:"
-            f" {split.sticky[:64]!r} is none"
-        )
-    return ""
+    return why_no_weights(split.weights, split.sticky)
 
 
 def weights_words(weights: Mapping[int, int]) -> str:

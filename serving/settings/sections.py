@@ -263,6 +263,11 @@ class ScoringSettings(Section):
         description="Take values in scoring requests that the model's datatypes change: fractions"
         " are cut off, large integers rounded.",
     )
+    schema_details: bool = Field(
+        default=True,
+        description="Tell scoring requests that do not fit the model's signature what it is; false:"
+        " that they do not fit, and no more (MLflow's `MLFLOW_DISABLE_SCHEMA_DETAILS`).",
+    )
 
 
 class LoadingSettings(Section):
@@ -386,6 +391,11 @@ class MlflowRegistrySettings(Section):
         default=5.0,
         description="For an answer of the server, and for each pause of a download (seconds).",
     )
+    webhook_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Of the webhook in MLflow that calls the admin port; never shown. Without one"
+        " only processes of this machine are believed.",
+    )
 
 
 class RegistrySettings(Section):
@@ -402,9 +412,20 @@ class RegistrySettings(Section):
         description="Take model and version folders that are symbolic links (Kubernetes"
         " volumes, git-sync).",
     )
+    stores: Words = Field(
+        default=(),
+        description="Object stores with models, laid out as directories are: `s3://BUCKET/PATH`,"
+        " `gs://`, `az://`, `http(s)://` (WebDAV), `file:///PATH`.",
+    )
+    store_poll_s: Annotated[Seconds, Field(ge=0.2)] = Field(
+        default=10.0, description="Between two looks at an object store (seconds)."
+    )
+    store_timeout_s: Seconds = Field(
+        default=30.0, description="For each answer of an object store (seconds)."
+    )
     configs: Path | None = Field(
         default=None,
-        description="Folder with the configurations of models that come from elsewhere:"
+        description="Folder with the configurations of models of MLflow's registry:"
         " `NAME/model.yaml` or `NAME/config.pbtxt`.",
     )
     cache_bytes: Count = Field(

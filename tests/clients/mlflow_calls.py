@@ -1,8 +1,8 @@
 """MLflow's own client against two servers, run by a Python that has MLflow.
 
-``python mlflow_calls.py save FOLDER``: saves ``tensor.onnx`` and ``columns.onnx`` of FOLDER with
-MLflow, each with its signature. ``python mlflow_calls.py ask KIND=URL...``: prints a list with one
-JSON object for each, key -> what the client made of the answer.
+``python mlflow_calls.py save FOLDER``: saves ``tensor.onnx``, ``halves.onnx`` and ``columns.onnx``
+of FOLDER with MLflow, each with its signature. ``python mlflow_calls.py ask KIND=URL...``: prints a
+list with one JSON object for each, key -> what the client made of the answer.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ ROWS = [[1.0, 2.5, -3.0], [0.0, 1e6, 0.125]]
 FRAME = pd.DataFrame(ROWS, columns=["p", "q", "r"])
 SIGNATURES = {
     "tensor": Schema([TensorSpec(np.dtype("float32"), (-1, 3), "X")]),
+    "halves": Schema([TensorSpec(np.dtype("float16"), (-1, 3), "X")]),
     "columns": Schema([ColSpec("double", name) for name in "pqr"]),
 }
 
@@ -44,6 +45,11 @@ ASKED: dict[str, dict[str, Any]] = {
         "other shape": np.array([[1.0, 2.0]], np.float32),
         "other rank": np.array([1.0, 2.0, 3.0], np.float32),
         "none": np.zeros((0, 3), np.float32),
+    },
+    "halves": {
+        "array": np.array([[0.1, 65504.0, -2.5], [1e-8, 3.14159, 2049.0]]),
+        "odd numbers": np.array([[np.nan, np.inf, -np.inf]]),
+        "other shape": np.array([[1.0, 2.0]]),
     },
     "columns": {
         "frame": FRAME,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,11 @@ def end(process: subprocess.Popen[bytes], number: int) -> None:
 
 @dataclass
 class MlflowServer:
-    """``mlflow server`` on SQLite in a folder; the port and the data outlive its processes."""
+    """``mlflow server`` on SQLite in a folder; the port and the data outlive its processes.
+    ``more``: variables of its own."""
 
     folder: Path
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +89,7 @@ class MlflowServer:
                 env={
                     **_environment(interpreter, self.folder),
                     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                    **self.more,
                 },
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -38,7 +38,13 @@ class Awaited:
 @contextmanager
 def client(kind: str, *gateways: Gateway, **options: Any) -> Iterator[Any]:
     """Of one of ``KINDS``, for these gateways in turn."""
-    addresses = [address(gateway, kind) for gateway in gateways]
+    with at(kind, [address(gateway, kind) for gateway in gateways], **options) as one:
+        yield one
+
+
+@contextmanager
+def at(kind: str, addresses: str | list[str], **options: Any) -> Iterator[Any]:
+    """The same, for these addresses."""
     if kind.startswith("blocking"):
         with Client(addresses, **options) as one:
             yield one

@@ -243,6 +243,28 @@ def test_many_calls_are_awaited_at_once(door: str, gateway: Gateway) -> None:
     assert [int(result["Y"][0, 0]) for result in results] == list(range(200))
 
 
+@pytest.mark.parametrize("door", ["grpc", "http"])
+def test_many_calls_at_once_ask_for_the_models_metadata_once(door: str, gateway: Gateway) -> None:
+    async def ask() -> list[str]:
+        async with AsyncClient(sdk.address(gateway, door)) as client:
+            asked: list[str] = []
+            send = client._transport.send
+
+            async def noted(attempt: Any) -> Any:
+                asked.append(attempt.exchange.target)
+                return await send(attempt)
+
+            client._transport.send = noted  # type: ignore[method-assign]  # seen from outside
+            x = np.ones((1, 4), np.float32)
+            answers = await asyncio.gather(*(client.infer("tiny", x=x) for _ in range(50)))
+            assert {answer.version for answer in answers} == {"1"}
+            return asked
+
+    asked = asyncio.run(ask())
+    assert len(asked) == 51
+    assert len(set(asked)) == 2
+
+
 def test_headers_go_with_every_call(gateway: Gateway) -> None:
     for address in (gateway.grpc, f"http://{gateway.http}"):
         with Client(address, headers={"X-Request-Id": "always"}) as client:

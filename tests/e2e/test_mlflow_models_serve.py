@@ -17,13 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.clients import mlflow_environment
 from tests.clients.gateway import ROOT, Gateway, free_ports, wait_until
-from tests.small_models import IR_VERSION, OPSET, scale
+from tests.small_models import IR_VERSION, OPSET, identity, scale
 
 # The first time, MLflow and what it scores with are installed.
 pytestmark = [pytest.mark.mlflow, pytest.mark.timeout(1200)]
 
 CALLS = ROOT / "tests" / "clients" / "mlflow_calls.py"
-KINDS = ("tensor", "columns")
+KINDS = ("tensor", "halves", "columns")
 START_S = 120.0
 
 
@@ -61,6 +61,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the models, saved by MLflow."""
     folder = tmp_path_factory.mktemp("saved")
     (folder / "tensor.onnx").write_bytes(scale(2, ["n", 3]).SerializeToString())
+    (folder / "halves.onnx").write_bytes(identity("FP16", ["n", 3]).SerializeToString())
     (folder / "columns.onnx").write_bytes(_sums())
     _run(folder, "save", str(folder))
     return folder

@@ -3,7 +3,12 @@ that can fail in every way."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +92,8 @@ def test_an_alias_that_is_moved_moves_the_answer_and_loses_no_request(
     answers(gateway, "newest", 2)
     history = gateway.get("/api/v1/models/digits/history", port=gateway.admin_port).json()
     assert any("MLflow's registry says so" in one["reason"] for one in history["events"])
+    route = gateway.get("/api/v1/models/digits/route/history", port=gateway.admin_port).json()
+    assert "alias 'champion' names version 3" in str(route)
     told = b'{"alias": "champion", "version": 2}'
     refused = gateway.get("/api/v1/models/digits/label", told, "POST", port=gateway.admin_port)
     assert refused.status == 400
@@ -235,3 +242,58 @@ def test_a_model_that_a_directory_has_too_is_its_own_error(
     wait_until(lambda: "it is there more than once" in gateway.log(), 20, "the log says so")
     answers(gateway, "other", 1)
     answers(gateway, "m", 1)
+
+
+def delivery(secret: str, number: str, at: float, name: str = "m") -> tuple[bytes, dict[str, str]]:
+    """As MLflow sends it."""
+    data = {"name": name, "alias": "champion", "version": "2"}
+    said = {"entity": "model_version_alias", "action": "created", "data": data}
+    body, stamp = json.dumps(said).encode(), str(int(at))
+    digest = hmac.new(secret.encode(), f"{number}.{stamp}.".encode() + body, hashlib.sha256)
+    signature = base64.b64encode(digest.digest()).decode()
+    return body, {
+        "X-MLflow-Delivery-Id": number,
+        "X-MLflow-Timestamp": stamp,
+        "X-MLflow-Signature": f"v1,{signature}",
+    }
+
+
+def test_a_webhook_moves_the_answer_at_once_and_nobody_else_can_send_one(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "m", 1, 2)
+    set_alias(mlflow, "m", "champion", 1)
+    set_alias(mlflow, "m", "challenger", 2)
+    hour = {"registry.mlflow.poll_s": "3600", "registry.mlflow.webhook_secret": "hush"}
+    gateway = start_gateway(
+        repository, following(mlflow, **hour), arguments=arguments("m@champion")
+    )
+    answers(gateway, "m", 1)
+    answers(gateway, "m", 2, by="challenger")
+
+    def send(body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+        path = "/api/v1/sources/mlflow/webhook"
+        answer = gateway.get(path, body, "POST", headers, port=gateway.admin_port)
+        return answer.status, answer.json()
+
+    set_alias(mlflow, "m", "champion", 2)
+    before = mlflow.count("registered-models/get")
+    now = time.time()
+    right = delivery("hush", "one", now)
+    assert send(*delivery("guess", "one", now))[0] == 403
+    assert send(*delivery("hush", "late", now - 600))[0] == 403
+    assert send(right[0], {})[0] == 403
+    assert send(b"x" * 70_000, right[1])[0] in (403, 413)
+    assert send(*delivery("hush", "other", now, "not followed")) == (200, {"followed": False})
+    assert mlflow.count("registered-models/get") == before
+    with Load(gateway, "m", clients=1) as load:
+        wait_until(lambda: load.versions["1"] > 5, 20, "version 1 still answers")
+        sent = time.monotonic()
+        assert send(*right) == (200, {"followed": True})
+        wait_until(lambda: load.versions["2"] > 0, 20, "version 2 answers", every=0.01)
+        # It was ready: two seconds are promised, and a busy machine gets some more.
+        assert time.monotonic() - sent < 6
+    assert not load.failures
+    asked = mlflow.count("registered-models/get")
+    assert send(*right)[0] == 403
+    assert mlflow.count("registered-models/get") == asked

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +179,19 @@ def test_errors_come_in_mlflows_envelope(gateway: Gateway) -> None:
     answer = gateway.get("/models/tiny/invocations", method="GET")
     refusal(answer, 405, "BAD_REQUEST")
     assert answer.headers["allow"] == "POST"
-    for datatype in ("fp16", "bf16"):
-        path = f"/models/id_{datatype}/invocations"
-        assert "binary data of /v2" in refusal(
-            score(gateway, {"inputs": [[1]]}, path), 400, "BAD_REQUEST"
-        )
+
+
+@pytest.mark.parametrize(("datatype", "most"), [("fp16", 65504.0), ("bf16", 3.3895314e38)])
+def test_halves_are_numbers_like_others(gateway: Gateway, datatype: str, most: float) -> None:
+    path = f"/models/id_{datatype}/invocations"
+    body = f'{{"inputs": [[1.5, -0.5, NaN, {most}]]}}'.encode()
+    answer = gateway.get(path, body, "POST")
+    assert b"[[1.5,-0.5,NaN," in answer.body
+    assert predictions(answer)["Y"][0][3] == pytest.approx(most)
+    beyond = score(gateway, {"inputs": [[most * 1.01]]}, path)
+    assert "is out of range" in refusal(beyond, 400, "BAD_REQUEST")
+    csv = gateway.get(path, b"p,q\n1,2.5\n", "POST", {"Content-Type": "text/csv"})
+    assert predictions(csv) == [{"Y": [1.0, 2.5]}]
 
 
 @pytest.mark.parametrize(
@@ -275,6 +284,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     )
     lay(repository / "versioned" / "3", model, tensors)
     lay(repository / "plain", small_models.scale(2, ["n", 3]), mlmodel())
+    texts = small_models.identities({"when": "BYTES", "blob": "BYTES"})
+    kinds = columns(("when", "datetime"), ("blob", "binary"), ("more", "map"))
+    lay(repository / "texts", texts, mlmodel(kinds))
+    vector = columns(("v", "array"), items={"type": "double"})
+    lay(repository / "vectors", scale(2, ["n", 2]), mlmodel(vector))
+    lay(repository / "maps", scale(2, ["n", 2]), mlmodel(columns(("m", "map"))))
     pickled = {"sklearn": {"pickled_model": "model.pkl"}, "python_function": {}}
     (repository / "pickled" / "1").mkdir(parents=True)
     (repository / "pickled" / "1" / "model.pkl").write_bytes(b"0")
@@ -307,12 +322,16 @@ def test_settings_say_what_is_passed_over_and_what_is_cut(
 ) -> None:
     """Without them each of these goes the other way."""
     write(repository, "id_int64", small_models.identity("INT64"))
-    settings = {"mlflow.strict": "true", "mlflow.lossy_casts": "true"}
+    settings = {
+        "mlflow.strict": "true",
+        "mlflow.lossy_casts": "true",
+        "mlflow.schema_details": "false",
+    }
     changed, path = start_gateway(repository, settings), "/models/id_int64/invocations"
     more, fraction = {"inputs": {"X": [[1, 2]], "Z": [[1]]}}, {"inputs": {"X": [[1.5, 2]]}}
     assert predictions(score(gateway, more, path)) == {"Y": [[1, 2]]}
     text = refusal(score(changed, more, path), 400, "INVALID_PARAMETER_VALUE")
-    assert "mlflow.strict" in text
+    assert text == "Failed to enforce model input schema. Please check your input data."
     refusal(score(gateway, fraction, path), 400, "BAD_REQUEST")
     assert predictions(score(changed, fraction, path)) == {"Y": [[1, 2]]}
 
@@ -333,3 +352,74 @@ def test_what_is_not_in_onnx_says_what_to_do(saved: Gateway) -> None:
     reason = saved.index()["pickled", "1"]["reason"]
     assert "no flavor 'onnx' (but python_function, sklearn)" in reason
     assert "mlflow.onnx.save_model" in reason
+
+
+def test_times_and_bytes_reach_inputs_of_texts(saved: Gateway) -> None:
+    path = "/models/texts/invocations"
+    row = {"when": "2026-11-30T12:30:00.5", "blob": "aGk=", "more": {"any": [1]}}
+    found = predictions(saved.post(path, {"dataframe_records": [row]}))
+    assert found == [{"when_out": "2026-11-30 12:30:00.500000", "blob_out": "hi"}]
+    row["when"] = "2026-11-30T12:30:00Z"
+    text = refusal(saved.post(path, {"dataframe_records": [row]}), 400, "BAD_REQUEST")
+    assert "without a time zone" in text
+    row.update(when="NaT", blob="/w==")
+    text = refusal(saved.post(path, {"dataframe_records": [row]}), 400, "BAD_REQUEST")
+    assert "UTF-8" in text
+    times = pa.array([datetime(2026, 11, 30), None], pa.timestamp("ns"))  # noqa: DTZ001 - a column's
+    table = pa.table({"when": times, "blob": [b"hi", b""], "more": ["", ""]})
+    answer = saved.get(path, _parquet(table), "POST", {"Content-Type": PARQUET})
+    assert [list(row.values()) for row in predictions(answer)] == [
+        ["2026-11-30 00:00:00", "hi"],
+        ["NaT", ""],
+    ]
+
+
+def test_lists_are_rows_of_a_tensor(saved: Gateway) -> None:
+    path = "/models/vectors/invocations"
+    body = {"dataframe_split": {"columns": ["v"], "data": [[[1, 2]], [["3", 4.5]]]}}
+    assert predictions(saved.post(path, body)) == [{"Y": [2.0, 4.0]}, {"Y": [6.0, 9.0]}]
+    text = refusal(saved.post(path, {"dataframe_records": [{"v": 1}]}), 400, "BAD_REQUEST")
+    assert "expected a list in each row (input 'v', array)" in text
+
+
+def test_what_reaches_no_input_is_told_at_load_and_other_protocols_go_on(saved: Gateway) -> None:
+    why = "column 'm' is of type map, which no input of an ONNX model is"
+    text = refusal(
+        saved.post("/models/maps/invocations", {"dataframe_records": [{"m": {}}]}),
+        501,
+        "NOT_IMPLEMENTED",
+    )
+    assert why in text
+    (note,) = [line for line in saved.events("load_note") if "MLflow" in line["note"]]
+    assert why in note["note"]
+    asked = {"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}
+    assert saved.post("/v2/models/maps/infer", {"inputs": [asked]}).status == 200
+
+
+def test_a_table_of_parquet_is_not_told_of_csv(saved: Gateway) -> None:
+    body = _parquet(pa.table({"X": [1.0]}))
+    path = "/models/versioned/versions/3/invocations"
+    answer = saved.get(path, body, "POST", {"Content-Type": PARQUET})
+    text = refusal(answer, 400, "BAD_REQUEST")
+    assert "valid Parquet Pandas DataFrame" in text
+    assert "CSV" not in text
+
+
+def test_examples_of_the_description_are_as_the_signature_wants_them(saved: Gateway) -> None:
+    paths = saved.get("/openapi.json").json()["paths"]
+    found = {
+        name: paths[f"/models/{name}/invocations"]["post"]["requestBody"]["content"]
+        for name in ("columns", "versioned", "texts", "vectors")
+    }
+    assert "/models/maps/invocations" not in paths
+    columns = found["columns"]["application/json"]
+    row = columns["schema"]["properties"]["dataframe_records"]["items"]
+    assert row["required"] == ["p", "q", "r"]
+    assert columns["example"] == {"dataframe_records": [{"p": 1.0, "q": 2.0, "r": 3}]}
+    assert predictions(saved.post("/invocations", columns["example"])) == [{"Y": [2.0, 4.0, 6.0]}]
+    tensors = found["versioned"]["application/json"]["example"]
+    assert list(tensors["inputs"]) == ["X"]
+    assert predictions(saved.post("/models/versioned/invocations", tensors))
+    # Times, bytes and lists are described, and stand in no example.
+    for name in ("texts", "vectors"):
+        assert "example" not in found[name]["application/json"]

@@ -15,7 +15,8 @@ from tests.clients import environments, schemathesis_environment
 # The first time it is installed.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SECONDS = 120
+# For each of the two parts.
+SECONDS = 90
 # That a body fits its schema is not all: data must have as many elements as its shape says, which a
 # schema can't say, so what fits may be refused, and what doesn't may be well.
 CHECKS = (
@@ -24,11 +25,20 @@ CHECKS = (
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
-    "unsupported_method",
 )
+# Paths, checks, and how many requests are next to nothing. TensorFlow Serving has its own statuses
+# below /v1: 400 for a wrong method, and 501 for what has no form in JSON there.
+PARTS = {
+    "v1": ("^/v1/", CHECKS, 500),
+    "all else": ("^/(?!v1/)", (*CHECKS, "unsupported_method"), 1000),
+}
 
 
-def test_nothing_fails_and_all_answers_are_as_described(start_gateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_nothing_fails_and_all_answers_are_as_described(
+    start_gateway, tmp_path: Path, part: str
+) -> None:
+    paths, checks, fewest = PARTS[part]
     repository = tmp_path / "repository"
     repository.mkdir()
     for name, made in {
@@ -39,12 +49,13 @@ def test_nothing_fails_and_all_answers_are_as_described(start_gateway, tmp_path:
         "optional": small_models.optional_input(),
         "no inputs": small_models.constant(),
     }.items():
-        small_models.write(repository, name, made)
+        if (part, name) != ("v1", "half"):
+            small_models.write(repository, name, made)
     gateway = start_gateway(repository)
     command = [
         *(str(schemathesis_environment.command()), "run"),
         f"http://{gateway.http}/openapi.json",
-        *("--checks", ",".join(CHECKS)),
+        *("--include-path-regex", paths, "--checks", ",".join(checks)),
         *("--max-time", str(SECONDS), "--max-examples", "60"),
         *("--request-timeout", "20", "--seed", "1", "--no-color", "--suppress-health-check", "all"),
     ]
@@ -61,5 +72,5 @@ def test_nothing_fails_and_all_answers_are_as_described(start_gateway, tmp_path:
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-4000:]
     found = re.search(r"(\d+) generated", done.stdout)
     assert found is not None, done.stdout[-4000:]
-    assert int(found.group(1)) > 1000, "it has tried next to nothing"
+    assert int(found.group(1)) > fewest, "it has tried next to nothing"
     gateway.assert_clean_log()

@@ -56,6 +56,15 @@ def examples(document: Any) -> dict[str, Any]:
     return {path: example for path, example in found.items() if example is not None}
 
 
+def _asked_at(name: str) -> set[str]:
+    """Where a model is asked, by each protocol."""
+    return {
+        f"/v2/models/{name}/infer",
+        f"/v1/models/{name}:predict",
+        f"/models/{name}/invocations",
+    }
+
+
 # The description
 
 
@@ -78,23 +87,24 @@ def test_every_models_example_works_when_it_is_sent(gateway: Gateway) -> None:
         assert answer.status == 200, (path, answer.body[:300])
     for name in ("tiny", "id_bytes", "id_bool", "add_sub"):
         own = asked(gateway, f"/v2/models/{name}/openapi.json").json()
-        assert examples(own) == {f"/v2/models/{name}/infer": found[f"/v2/models/{name}/infer"]}
+        assert examples(own) == {path: found[path] for path in _asked_at(name)}
 
 
 def test_examples_of_the_repository_that_comes_along_work(start_gateway) -> None:
     gateway = start_gateway(ROOT / "model_repo")
     found = examples(asked(gateway, "/openapi.json").json())
-    assert set(found) == {f"/v2/models/{name}/infer" for name, _ in gateway.index()}
+    assert set(found) == {path for name, _ in gateway.index() for path in _asked_at(name)}
     for path, body in found.items():
         answer = gateway.post(path, body)
         assert answer.status == 200, (path, answer.body[:300])
-        assert answer.json()["outputs"]
+        assert answer.json()["predictions" if "invocations" in path else "outputs"]
 
 
 def test_a_models_own_document_has_its_inputs_and_outputs(gateway: Gateway) -> None:
     document = asked(gateway, "/v2/models/tiny/openapi.json").json()
     OpenAPIV31SpecValidator(document).validate()
-    assert all(path.startswith("/v2/models/tiny") for path in document["paths"])
+    own = re.compile(r"/(v2/models/tiny|v1/models/tiny:predict|models/tiny/invocations)")
+    assert all(own.match(path) for path in document["paths"])
     request = document["paths"]["/v2/models/tiny/infer"]["post"]["requestBody"]["content"]
     item = request["application/json"]["schema"]["properties"]["inputs"]["items"]
     assert item["properties"]["name"] == {"const": "x"}

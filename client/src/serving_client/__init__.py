@@ -33,6 +33,7 @@ from serving_client.results import (
     TensorMetadata,
 )
 from serving_client.retrying import Retry
+from serving_client.tls import Tls
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ __all__ = [
     "ServerMetadata",
     "ServingError",
     "TensorMetadata",
+    "Tls",
     "TooLargeError",
     "UnavailableError",
     "UnreachableError",

@@ -27,7 +27,8 @@ from serving_client.results import (
     ServerMetadata,
 )
 from serving_client.retrying import Retry
-from serving_client.session import Pause, Steps
+from serving_client.session import Join, Pause, Steps
+from serving_client.tls import Tls
 from serving_client.transports import awaiting
 
 T = TypeVar("T")
@@ -46,8 +47,11 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         keepalive: float = 60.0,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        tls: Tls | None = None,
     ) -> None:
-        self._options = options_of(addresses, timeout, retry, headers, keepalive, max_message_bytes)
+        self._options = options_of(
+            addresses, timeout, retry, headers, keepalive, max_message_bytes, tls
+        )
         self._codec = self._options.codec()
         self._session = self._options.session(self._codec)
         self._transport = awaiting(self._options)
@@ -166,6 +170,9 @@ class AsyncClient:
                     if isinstance(step, Pause):
                         await self._pause(step.seconds)
                         came = None
+                    elif isinstance(step, Join):
+                        await self._join(step)
+                        came = None
                     else:
                         came = await self._transport.send(step)
                 except ServingError as error:
@@ -174,6 +181,19 @@ class AsyncClient:
                     step = steps.send(came)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what the generator's type promises
+        finally:
+            # Whoever waits for what this call was to learn goes on.
+            steps.close()
+
+    async def _join(self, step: Join) -> None:
+        """Raises RuntimeError where the client is closed meanwhile."""
+        ended = asyncio.Event()
+        step.lookup.when_ended(ended.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(step.seconds):
+                await ended.wait()
+        if self._closed.is_set():
+            raise RuntimeError
 
     async def _pause(self, seconds: float) -> None:
         """Raises RuntimeError where the client is closed meanwhile."""

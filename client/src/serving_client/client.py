@@ -26,7 +26,8 @@ from serving_client.results import (
     ServerMetadata,
 )
 from serving_client.retrying import Retry
-from serving_client.session import Pause, Steps
+from serving_client.session import Join, Pause, Steps
+from serving_client.tls import Tls
 from serving_client.transports import blocking
 
 T = TypeVar("T")
@@ -35,13 +36,14 @@ T = TypeVar("T")
 class Client:
     """Asks a server, or several that serve the same models, for inference.
 
-    ``addresses``: ``HOST:PORT`` or ``grpc://HOST:PORT`` (gRPC), ``http://HOST:PORT`` (HTTP);
-    several, with commas between them or as a sequence, are asked in turn. ``timeout``: seconds for
-    a call with all its attempts, unless it says otherwise. ``retry``: when to try again; None is
-    never.
+    ``addresses``: ``HOST:PORT`` or ``grpc://HOST:PORT`` (gRPC), ``http://HOST:PORT`` (HTTP),
+    ``grpcs://`` and ``https://`` for the same with TLS; several, with commas between them or as a
+    sequence, are asked in turn. ``timeout``: seconds for a call with all its attempts, unless it
+    says otherwise. ``retry``: when to try again; None is never.
     ``headers`` go with every call (over gRPC as metadata): credentials, for one. ``keepalive``:
     seconds after which a peer that is silent is looked for. ``max_message_bytes``: of an answer
-    (over gRPC of a request, too).
+    (over gRPC of a request, too). ``tls``: which servers are trusted, and the client's own
+    certificate; None: those that the system, for gRPC grpcio, trusts.
 
     May be used from many threads at once. It connects with the first call, and ``close``, or the
     end of a ``with`` block, gives the connections back. All calls raise ``ServingError``s; see
@@ -57,8 +59,11 @@ class Client:
         headers: Mapping[str, str] | None = None,
         keepalive: float = 60.0,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
+        tls: Tls | None = None,
     ) -> None:
-        self._options = options_of(addresses, timeout, retry, headers, keepalive, max_message_bytes)
+        self._options = options_of(
+            addresses, timeout, retry, headers, keepalive, max_message_bytes, tls
+        )
         self._codec = self._options.codec()
         self._session = self._options.session(self._codec)
         self._transport = blocking(self._options)
@@ -183,6 +188,9 @@ class Client:
                         if self._closed.wait(step.seconds):
                             raise RuntimeError
                         came = None
+                    elif isinstance(step, Join):
+                        self._join(step)
+                        came = None
                     else:
                         came = self._transport.send(step)
                 except ServingError as error:
@@ -191,3 +199,13 @@ class Client:
                     step = steps.send(came)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # what the generator's type promises
+        finally:
+            # Whoever waits for what this call was to learn goes on.
+            steps.close()
+
+    def _join(self, step: Join) -> None:
+        ended = threading.Event()
+        step.lookup.when_ended(ended.set)
+        ended.wait(step.seconds)
+        if self._closed.is_set():
+            raise RuntimeError

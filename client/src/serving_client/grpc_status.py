@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from serving_client.addresses import Address
@@ -70,6 +71,17 @@ def _hint(code: str, pushback: str | None) -> tuple[bool, float | None]:
     return code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"), int(pushback) / 1000
 
 
+def _untrusted(address: Address, details: str) -> str:
+    """What a TLS handshake failed of; '' where none did."""
+    if found := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]*)", details):
+        return f"{address}: its certificate is not trusted: {found[1]}"
+    if "Hostname Verification" in details:
+        return f"{address}: its certificate is not trusted: it is for another name"
+    if "WRONG_VERSION_NUMBER" in details:
+        return f"{address}: it does not speak TLS: try grpc://{address}"
+    return ""
+
+
 def _lost(address: Address, details: str) -> UnreachableError | None:
     """None where a server was reached, and says itself that it is not available."""
     place = str(address)
@@ -77,6 +89,8 @@ def _lost(address: Address, details: str) -> UnreachableError | None:
         return WrongServerError(f"{place}: it speaks HTTP: try http://{place}", address=place)
     if "Failed parsing HTTP/2" in details:
         return WrongServerError(f"{place}: what listens there speaks no gRPC", address=place)
+    if words := _untrusted(address, details):
+        return WrongServerError(words, address=place)
     if "Connection refused" in details:
         words = f"nothing listens at {place}"
     elif "resol" in details or "lookup" in details:

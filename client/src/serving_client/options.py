@@ -12,6 +12,7 @@ from serving_client.addresses import Address, Protocol, parse_addresses
 from serving_client.exchange import NO_HEADERS, REQUEST_ID, Codec, InferOptions, Parameter
 from serving_client.retrying import NO_RETRY, Retry
 from serving_client.session import Session
+from serving_client.tls import Tls
 
 # The largest message of gRPC.
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -27,6 +28,7 @@ class Options:
     headers: Mapping[str, str]
     keepalive: float
     max_message_bytes: int
+    tls: Tls | None = None
 
     @property
     def protocol(self) -> Protocol:
@@ -55,18 +57,23 @@ def options_of(
     headers: Mapping[str, str] | None,
     keepalive: float,
     max_message_bytes: int,
+    tls: Tls | None = None,
 ) -> Options:
     """Raises ValueError for what can't be meant."""
     _check_seconds("keepalive", keepalive)
     if not 0 < max_message_bytes <= MAX_MESSAGE_BYTES:
         raise ValueError(f"max_message_bytes: 1 to {MAX_MESSAGE_BYTES}, got {max_message_bytes}")
+    parsed = parse_addresses(addresses)
+    if tls is not None and not parsed[0].tls:
+        raise ValueError(f"tls: '{parsed[0]}' is asked without it: expected grpcs:// or https://")
     return Options(
-        addresses=parse_addresses(addresses),
+        addresses=parsed,
         timeout=checked_timeout(timeout),
         retry=NO_RETRY if retry is None else retry,
         headers=lower(headers or {}),
         keepalive=keepalive,
         max_message_bytes=max_message_bytes,
+        tls=(tls or Tls()) if parsed[0].tls else None,
     )
 
 

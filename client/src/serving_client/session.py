@@ -5,6 +5,7 @@ clients, the one that blocks and the one that awaits, decide the same."""
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -48,7 +49,38 @@ class Pause(NamedTuple):
     seconds: float
 
 
-Steps = Generator[Attempt | Pause, Any, T]
+class Lookup:
+    """What one call asks a server and others wait for. Its methods are called from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = False
+        self._waiting: list[Callable[[], object]] = []
+
+    def when_ended(self, call: Callable[[], object]) -> None:
+        """``call`` is called then, by whoever ends it; at once where it has ended."""
+        with self._lock:
+            if not self._ended:
+                self._waiting.append(call)
+                return
+        call()
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
+
+
+class Join(NamedTuple):
+    """The end of ``lookup`` is to be waited for, no longer than so many seconds."""
+
+    lookup: Lookup
+    seconds: float
+
+
+Steps = Generator[Attempt | Pause | Join, Any, T]
 
 
 class _Known(NamedTuple):
@@ -71,18 +103,20 @@ class Session:
         self._clock, self._luck = clock, luck
         self._rotation = Rotation(count)
         self._known: dict[tuple[str, str], _Known] = {}
+        self._lookups: dict[tuple[str, str], Lookup] = {}
 
     # -- calls -----------------------------------------------------------------
 
     def infer(
         self, model: str, inputs: Mapping[str, ArrayLike], options: InferOptions
     ) -> Steps[InferResult]:
-        """Asks for the model's metadata once, to know what its inputs are; and again where
-        something does not fit, for the model may have changed since."""
+        """Asks for the model's metadata once, to know what its inputs are, however many calls
+        begin together; and again where something does not fit, for the model may have changed
+        since."""
         deadline = self._clock() + options.timeout
         known = self._known.get((model, options.version))
         if known is None:
-            known = yield from self._look_up(model, options, deadline)
+            known = yield from self._look_up_together(model, options, deadline)
         try:
             return (yield from self._infer_once(model, inputs, options, known, deadline))
         except NotFoundError:
@@ -156,6 +190,23 @@ class Session:
         if not error.repeatable:
             return None
         return pause_before_next(self._rotation, retry, tried, now, deadline)
+
+    def _look_up_together(
+        self, model: str, options: InferOptions, deadline: float
+    ) -> Steps[_Known]:
+        """What another call is asking for already is waited for; where it fails, each call asks for
+        itself, by its own credentials and deadline."""
+        key, mine = (model, options.version), Lookup()
+        lookup = self._lookups.setdefault(key, mine)
+        if lookup is mine:
+            try:
+                return (yield from self._look_up(model, options, deadline))
+            finally:
+                del self._lookups[key]
+                mine.end()
+        yield Join(lookup, max(0.0, deadline - self._clock()))
+        known = self._known.get(key)
+        return known or (yield from self._look_up(model, options, deadline))
 
     def _look_up(self, model: str, options: InferOptions, deadline: float) -> Steps[_Known]:
         exchange = self._codec.model_metadata(model, options.version)

@@ -2,7 +2,7 @@
 //! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
 
 use crate::error::ErrorCode;
-use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed};
+use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed, Why};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -21,6 +21,8 @@ pub struct Figures {
     pub asked: [bool; PROTOCOLS],
     /// Answers by protocol and outcome.
     pub outcomes: [[u64; OUTCOMES]; PROTOCOLS],
+    /// Answers by why the request came to this version, in the order of [`Why::ALL`].
+    pub routes: [u64; Why::ALL.len()],
     /// By protocol.
     pub request: [Observed; PROTOCOLS],
     pub queue: Observed,
@@ -111,6 +113,7 @@ impl Figures {
             version: stats.version,
             asked: requests.map(|of| of.is_some()),
             outcomes: requests.map(|of| of.map_or([0; OUTCOMES], outcomes)),
+            routes: stats.routes.each_ref().map(get),
             request: requests.map(|of| seconds(of.map(|of| &of.took))),
             queue: runs(|of| &of.queue),
             compute: runs(|of| &of.compute),

@@ -11,7 +11,7 @@ mod tests;
 
 use crate::error::ErrorCode;
 use crate::figures::{Figures, Observed, Totals};
-use crate::stats::Protocol;
+use crate::stats::{Protocol, Why};
 use crate::status;
 use families::{DISTRIBUTIONS, Distribution, Family, Kind, OF_SERVER, OF_VERSIONS, TRITON, Value};
 use std::fmt::Write;
@@ -20,6 +20,7 @@ use std::fmt::Write;
 pub fn text(all: &[Figures], server: &Totals) -> String {
     let mut page = Page::new(all);
     page.outcomes();
+    page.routes();
     for family in &DISTRIBUTIONS {
         page.distribution(family);
     }
@@ -126,6 +127,21 @@ impl<'a> Page<'a> {
                 for (code, count) in by_code(version.figures, protocol) {
                     let labels = format!("{both},code=\"{code}\"");
                     line(&mut self.out, family.name, &labels, &count.to_string());
+                }
+            }
+        }
+    }
+
+    /// Of each version those that there were.
+    fn routes(&mut self) {
+        let family = &families::ROUTES;
+        self.head(family);
+        let mut digits = itoa::Buffer::new();
+        for version in &self.versions {
+            for (why, count) in Why::ALL.iter().zip(version.figures.routes) {
+                if count > 0 {
+                    let labels = format!("{},route=\"{}\"", version.labels, why.name());
+                    line(&mut self.out, family.name, &labels, digits.format(count));
                 }
             }
         }

@@ -2,6 +2,10 @@
 //! a request and a batch. What takes room is made by the first request that needs it: of many
 //! versions most are asked by nobody.
 
+mod why;
+
+pub use why::Why;
+
 use crate::error::ErrorCode;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -158,6 +162,8 @@ pub struct Stats {
     pub version: u64,
     /// By protocol; none before its first request.
     requests: [OnceLock<Box<Requests>>; 2],
+    /// Those answered, well or badly, by why they came here; in the order of [`Why::ALL`].
+    pub routes: [AtomicU64; Why::ALL.len()],
     /// None before the first of them.
     runs: OnceLock<Box<Runs>>,
     pub success: Timed,
@@ -192,6 +198,7 @@ impl Stats {
             model: model.into(),
             version,
             requests: std::array::from_fn(|_| OnceLock::new()),
+            routes: std::array::from_fn(|_| AtomicU64::new(0)),
             runs: OnceLock::new(),
             success: Timed::default(),
             fail: Timed::default(),
@@ -255,6 +262,11 @@ impl Stats {
         let requests = self.asked(protocol);
         requests.outcomes[place].fetch_add(1, Relaxed);
         requests.took.observe_time(took);
+    }
+
+    /// A request that came here for this reason was answered, well or badly.
+    pub fn routed(&self, why: Why) {
+        self.routes[why as usize].fetch_add(1, Relaxed);
     }
 
     /// A member of a batch that succeeded: how long it had waited.

@@ -4,7 +4,7 @@ use crate::numpy;
 use engine::error::ErrorCode;
 use engine::figures::{Figures as Inner, OUTCOMES};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
-use engine::stats::Protocol;
+use engine::stats::{Protocol, Why};
 use engine::status::code_label;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -34,6 +34,12 @@ impl Figures {
         let all: Vec<u64> =
             self.inner.iter().flat_map(|one| one.outcomes.iter().flatten().copied()).collect();
         numpy::array(py, &all, &[self.inner.len(), Protocol::ALL.len(), OUTCOMES])
+    }
+
+    #[getter]
+    fn routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let all: Vec<u64> = self.inner.iter().flat_map(|one| one.routes).collect();
+        numpy::array(py, &all, &[self.inner.len(), Why::ALL.len()])
     }
 
     #[getter]
@@ -69,7 +75,8 @@ fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Hi
     })
 }
 
-/// What the second and third axis of outcomes are: protocols, outcomes, and their codes.
+/// What the second and third axis of outcomes are: protocols, outcomes, and their codes; and the second
+/// of routes.
 pub fn add_names(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let outcomes: Vec<Result<(), ErrorCode>> =
@@ -78,6 +85,7 @@ pub fn add_names(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let codes = |protocol| PyTuple::new(py, outcomes.iter().map(|&outcome| code_label(protocol, outcome)));
     module.add("PROTOCOLS", PyTuple::new(py, Protocol::ALL.map(Protocol::name))?)?;
     module.add("OUTCOMES", PyTuple::new(py, outcomes.iter().map(name))?)?;
+    module.add("ROUTES", PyTuple::new(py, Why::ALL.map(Why::name))?)?;
     module.add("CODES", (codes(Protocol::Grpc)?, codes(Protocol::Http)?))?;
     Ok(())
 }

@@ -55,6 +55,11 @@ impl Sample {
     }
 
     #[getter]
+    fn route(&self) -> &'static str {
+        self.inner.route
+    }
+
+    #[getter]
     fn protocol(&self) -> &'static str {
         self.inner.protocol.name()
     }

@@ -3,7 +3,7 @@
 use crate::value_error;
 use engine::tensor::labels::Labels;
 use engine::tensor::named::{Gives, Method, NamedSignature};
-use engine::tensor::schema::{Declared, Field, Param, ParamKind};
+use engine::tensor::schema::{Declared, Field, Param, ParamKind, Text};
 use engine::tensor::{Datatype, Described, Signature};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -49,21 +49,23 @@ pub struct Schema {
     pub inner: engine::tensor::schema::Schema,
 }
 
-/// Name, datatype, shape, whether it is required, its type in MLflow's words.
-type SaidField = (Option<String>, String, Vec<i64>, bool, String);
+/// Name, datatype, shape, whether it is required, its type in MLflow's words, the type of its values
+/// where those lie in lists, and in how many.
+type SaidField = (Option<String>, String, Vec<i64>, bool, String, String, usize);
 
 #[pymethods]
 impl Schema {
     #[new]
     #[pyo3(signature = (form = "", fields = Vec::new(), params = Vec::new(), *, strict = false, lossy = false,
-        unusable = ""))]
-    #[allow(clippy::needless_pass_by_value)] // As pyo3 hands it over.
+        terse = false, unusable = ""))]
+    #[allow(clippy::needless_pass_by_value, clippy::too_many_arguments)] // As pyo3 hands it over.
     fn new(
         form: &str,
         fields: Vec<SaidField>,
         params: Vec<(String, String, bool)>,
         strict: bool,
         lossy: bool,
+        terse: bool,
         unusable: &str,
     ) -> PyResult<Self> {
         let fields = fields.into_iter().map(field).collect::<PyResult<Vec<_>>>()?;
@@ -80,16 +82,16 @@ impl Schema {
         };
         let params = params.into_iter().map(param).collect();
         let unusable = (!unusable.is_empty()).then(|| unusable.into());
-        let inner = engine::tensor::schema::Schema { declared, params, strict, lossy, unusable };
+        let inner = engine::tensor::schema::Schema { declared, params, strict, lossy, unusable, terse };
         Ok(Schema { inner })
     }
 }
 
-fn field((name, datatype, shape, required, kind): SaidField) -> PyResult<Field> {
+fn field((name, datatype, shape, required, kind, values, lists): SaidField) -> PyResult<Field> {
     let datatype = Datatype::from_name(&datatype)
         .ok_or_else(|| value_error(format!("unknown datatype '{datatype}'")))?;
-    let (name, kind) = (name.map(Into::into), kind.into());
-    Ok(Field { name, datatype, shape, required, kind })
+    let (name, kind, text) = (name.map(Into::into), kind.into(), Text::of(&values));
+    Ok(Field { name, datatype, shape, required, kind, text, lists })
 }
 
 /// Name, method, inputs, and the outputs by what they are: `classes`, `scores`, `value`.

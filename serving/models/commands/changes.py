@@ -18,7 +18,7 @@ from serving.models.commands.command import (
 from serving.models.commands.facts import Facts
 from serving.models.desired.candidates import ModelTarget
 from serving.models.state import Change
-from serving.rollout.route import Split, split_words
+from serving.rollout.route import RouteChange, Split, split_words
 
 _ASKED = "by command"
 # The version that it is of, None: the model as a whole; what it is, and why.
@@ -99,6 +99,17 @@ def of_list(
         if alias in was and alias not in now:
             words = f"'{alias}': {by} says it no more"
             yield was[alias], Change.ALIAS_REMOVED, words
+
+
+def of_take_over(target: ModelTarget, now: int, at: float) -> RouteChange:
+    """That version ``now`` answers in place of the one that did. ``at``: seconds since the
+    epoch."""
+    by = "version policy"
+    if target.pinned is not None:
+        by = "pin"
+    elif target.split.weights:
+        by = "weights"
+    return RouteChange(at, by, f"version {now} answers in place of version {target.answered}")
 
 
 def of_default(

@@ -70,6 +70,9 @@ def _refused_load(command: LoadModel, facts: Facts, sent: frozenset[int] | None)
 
 
 def _refused_default(version: int | None, facts: Facts) -> Outcome | None:
+    if "pin" in facts.target.fixed:
+        words = f"model.yaml pins model '{facts.model}' to version {facts.target.pinned}"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if version is None:
         known = facts.found or facts.slots or facts.overridden
         return None if known else not_found(facts, None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serving.errors import ErrorCode
+from serving.model_config.route import MOST_ALIASES
 from serving.models import advice
 from serving.models.commands.command import Outcome, SetAlias, SetRoute
 from serving.models.commands.facts import Facts, missing, not_found
-from serving.models.desired.overrides import MOST_ALIASES
 from serving.rollout.route import why_no_split
 
 # Aliases that an error names.
@@ -52,6 +52,9 @@ def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     why = why_no_split(split)
     if command.sticky and not split.weights:
         why = "there are no weights: with one version for all nobody needs a key to keep it"
+    if "weights" in facts.target.fixed and (command.weights, command.sticky) != (None, None):
+        words = f"model.yaml says the weights of model '{facts.model}'"
+        return Outcome(ErrorCode.FAILED_PRECONDITION, words, facts.default)
     if why:
         return Outcome(ErrorCode.BAD_REQUEST, why, facts.default)
     if not (facts.found or facts.slots or facts.overridden):

@@ -57,7 +57,8 @@ class ModelTarget:
     ``out``: unloaded by command. ``pinned`` answers
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
-    ``aliases``: other names for versions; ``split``: how requests are divided among them.
+    ``aliases``: other names for versions; ``split``: how requests are divided among them;
+    ``fixed``: ``pin`` and ``weights`` where the model's configuration says them.
     ``withdrawn``: it was taken out of a model config list, and is nowhere else; ``delisted``: it
     was, and no command unloaded all of it since.
     """
@@ -76,6 +77,7 @@ class ModelTarget:
     held: frozenset[int] = frozenset()
     aliases: Aliases = NO_ALIASES
     split: Split = NO_SPLIT
+    fixed: frozenset[str] = frozenset()
     withdrawn: bool = False
     delisted: bool = False
 

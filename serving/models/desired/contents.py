@@ -173,8 +173,9 @@ def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
     """Where the configuration is wrong, the version policy is the last one that could be read."""
     if read.config is not None or before is None:
         return read
-    return replace(read, policy=before.policy)
+    return replace(read, policy=before.policy, route=before.route)
 
 
 def _given(config: ModelConfig) -> KnownConfig:
-    return KnownConfig("", fingerprint(config), config.version_policy, config)
+    known = KnownConfig("", fingerprint(config), config.version_policy, config)
+    return replace(known, route=config.route)

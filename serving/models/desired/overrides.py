@@ -16,15 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from serving.rollout.route import (
-    LARGEST_WEIGHT,
-    MOST_SHADOWS,
-    MOST_WEIGHTS,
-    NO_SPLIT,
-    RouteChange,
-    Split,
-    why_no_split,
-)
+from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
+from serving.rollout.route import MOST_SHADOWS, NO_SPLIT, RouteChange, Split, why_no_split
 from serving.strict import Many, Strict, StrictError, Text, few
 
 Mode = Literal["poll", "explicit", "both"]
@@ -34,7 +27,6 @@ _LARGEST = 2**63 - 1
 # More than any registry has models; what is beyond it loses what it had said.
 MOST_MODELS = 20_000
 # Of one model.
-MOST_ALIASES = 64
 MOST_CHANGES = 64
 
 

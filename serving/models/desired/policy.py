@@ -107,6 +107,7 @@ WITHDRAWN = "taken out of the model config list"
 ASKED_FOR = "asked for by command"
 PINNED = "it is pinned"
 NAMED = "an alias names it"
+DIVIDED = "it shares the requests, or gets copies of them"
 NEW_FILES = "its files changed on disk"
 NEW_CONFIG = "its configuration changed"
 UNDER_POLICY = "on disk, and the version policy wants it"
@@ -155,7 +156,7 @@ def _why_added(
     if former:
         return NEW_CONFIG if former[-1].key.files == candidate.key.files else NEW_FILES
     if is_beside:
-        return NAMED
+        return DIVIDED if version in target.split.versions else NAMED
     if target.wanted and version != target.pinned:
         return UNDER_POLICY
     return PINNED if version == target.pinned else ASKED_FOR

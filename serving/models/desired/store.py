@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.models.commands.command import (
     AcceptVersion,
     Command,
@@ -18,13 +19,13 @@ from serving.models.commands.command import (
 from serving.models.commands.uploads import Upload
 from serving.models.desired import choosing, kept, overrides
 from serving.models.desired.candidates import Candidate, ModelTarget, version_policy
+from serving.models.desired.configured import MODEL_YAML, change_of, route_said, yielded
 from serving.models.desired.contents import Contents
 from serving.models.desired.overrides import NOTHING, Overrides
 from serving.models.desired.route_history import KeptChanges, noted
 from serving.models.desired.timers import Timers
 from serving.models.state import Slot
-from serving.registry.snapshot import MODEL_LIST, FoundModel, Listed
-from serving.rollout.plan import Aliases
+from serving.registry.snapshot import FoundModel, Listed
 from serving.rollout.route import RouteChange
 from serving.settings import Settings
 from serving.signature import Signature
@@ -131,28 +132,41 @@ class DesiredState:
         listed = found.listed if found is not None else None
         found = self.contents.uploaded_of(model) or found
         delisted, withdrawn = withdrawn, withdrawn and found is None
-        self._yield_aliases(model, listed)
         # What follows asks whether it is wanted.
         self._seen[model] = _Seen(listed=listed, withdrawn=withdrawn)
         unknown = bool(found.error) if found is not None else unseen and not withdrawn
         versions = () if unknown else self._take_up(model, found)
+        self._yield(model, listed)
         self._seen[model] = _Seen(versions, unknown, listed, withdrawn, delisted)
 
-    def _yield_aliases(self, model: str, listed: Listed | None) -> None:
-        """What the list names from now on commands name no more, also when the list no longer does:
-        nothing moves back to where nobody said so lately."""
-        current, labels = self.overrides_of(model), listed.labels if listed is not None else {}
-        kept = {alias: one for alias, one in current.aliases.items() if alias not in labels}
-        if len(kept) != len(current.aliases):
-            self._put(model, replace(current, aliases=kept))
+    def _yield(self, model: str, listed: Listed | None) -> None:
+        """What the configuration and the list say of the route commands say no more."""
+        current = self.overrides_of(model)
+        rest = yielded(current, self._configured(model), listed)
+        if rest is not current:
+            self._put(model, rest)
             self._save_at = float("-inf")
+
+    def _configured(self, model: str) -> RouteConfig:
+        known = self.contents.known(model)
+        return known.route if known is not None else NO_ROUTE
+
+    def note_configured(self, model: str, now: float) -> None:
+        """Keep what the configuration says of the route, where that is news. ``now``: epoch
+        seconds."""
+        if self.contents.known(model) is None:
+            return
+        change = change_of(self.overrides_of(model), self._configured(model), now)
+        if change is not None:
+            self.note_route(model, change)
 
     def target(self, model: str, unseen: bool, now: float) -> ModelTarget:
         """All that the policy needs of one model, as it was last seen. ``unseen``: one that never
         was may be there all the same. ``now``: epoch seconds."""
         current = self.overrides_of(model)
         seen = self._seen.get(model) or _Seen(unknown=unseen)
-        aliases = _aliases(current, seen.listed)
+        said = route_said(current, self._configured(model), seen.listed)
+        beside = current.beside & (said.aliases.versions | said.split.versions)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
@@ -161,17 +175,16 @@ class DesiredState:
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
-            beside=frozenset()
-            if seen.withdrawn
-            else current.beside & (aliases.versions | current.split.versions),
+            beside=frozenset() if seen.withdrawn else beside,
             out=overrides.held_out(
                 current, {candidate.version: candidate.key.files for candidate in seen.versions}
             ),
-            pinned=current.pin,
+            pinned=said.pinned,
             kept=current.previous if keeps else None,
             answered=current.answered,
-            aliases=aliases,
-            split=current.split,
+            aliases=said.aliases,
+            split=said.split,
+            fixed=said.fixed,
             withdrawn=seen.withdrawn,
             delisted=seen.delisted and current.whole is not False,
         )
@@ -266,6 +279,15 @@ class DesiredState:
         self._put(model, noted(self.overrides_of(model), change))
         self._save_at = min(self._save_at, change.at + _SAVE_WITHIN_S)
 
+    def note_alias(self, model: str, by: str, alias: str, version: int, now: float) -> None:
+        """Keep that the alias, which others than commands say, names ``version`` now; where that is
+        news, also since an earlier life. Of a configuration ``note_configured`` tells."""
+        told = f"alias '{alias}' names version "
+        before = (one.what for one in reversed(self.overrides_of(model).changes) if one.by == by)
+        last = next((what for what in before if what.startswith(told)), "")
+        if by != MODEL_YAML and last != f"{told}{version}":
+            self.note_route(model, RouteChange(now, by, f"{told}{version}"))
+
     def take_expired(self, now: float) -> list[str]:
         """The models whose previous version need not stay any longer; each once."""
         return self._keeping.take(now)
@@ -316,10 +338,3 @@ class DesiredState:
         if self._signatures_changed:
             self._state.write(kept.SIGNATURES, self.signatures.document())
             self._signatures_changed = False
-
-
-def _aliases(current: Overrides, listed: Listed | None) -> Aliases:
-    """A model config list goes before what commands said: it says so again at the next start."""
-    labels = listed.labels if listed is not None else {}
-    by = listed.by if listed is not None else MODEL_LIST
-    return Aliases({**current.aliases, **labels}, fixed=frozenset(labels), by=by)

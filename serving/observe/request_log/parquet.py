@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         pa.field("time", pa.timestamp("us", tz="UTC")),
         pa.field("model", pa.string()),
         pa.field("version", pa.int64()),
+        pa.field("route", pa.string()),
         pa.field("protocol", pa.string()),
         pa.field("id", pa.string()),
         pa.field("request_id", pa.string()),
@@ -99,6 +100,7 @@ def _row(record: Record) -> dict[str, Any]:
         "parameters": json.dumps(dict(record.parameters)),
         "inputs": [_tensor(tensor) for tensor in record.inputs],
         "outputs": [_tensor(tensor) for tensor in record.outputs],
+        "route": record.route,
     }
 
 
@@ -120,7 +122,7 @@ def convert(part: Path, final: Path) -> None:
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # file: made here
     try:
         for table in _groups(part):
-            writer = writer or parquet.ParquetWriter(temporary, SCHEMA, compression="zstd")
+            writer = writer or parquet.ParquetWriter(temporary, table.schema, compression="zstd")
             writer.write_table(table)
         if writer is not None:
             writer.close()
@@ -136,17 +138,18 @@ def convert(part: Path, final: Path) -> None:
 
 
 def _groups(part: Path) -> Iterator[pa.Table]:
-    """Tables of a size that makes a good row group."""
+    """Tables of a size that makes a good row group, with the columns that the stream has: an
+    earlier release may have begun it."""
     batches: list[pa.RecordBatch] = []
     held = 0
     for batch in _stream(part):
         batches.append(batch)
         held += batch.nbytes
         if held >= _GROUP_BYTES:
-            yield pa.Table.from_batches(batches, SCHEMA)
+            yield pa.Table.from_batches(batches)
             batches, held = [], 0
     if batches:
-        yield pa.Table.from_batches(batches, SCHEMA)
+        yield pa.Table.from_batches(batches)
 
 
 def _stream(part: Path) -> Iterator[pa.RecordBatch]:
@@ -191,6 +194,8 @@ def record_of(row: Mapping[str, Any]) -> Record:
             parameters=json.loads(row["parameters"]),
             inputs=tuple(_logged(tensor) for tensor in row["inputs"]),
             outputs=tuple(_logged(tensor) for tensor in row["outputs"]),
+            # What an earlier release wrote has none.
+            route=row.get("route") or "",
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no row of a request log: {error}") from None

@@ -21,7 +21,8 @@ Shown = tuple[str, ...] | None
 
 class Record(NamedTuple):
     """``at``: when it arrived, in seconds since the epoch; durations in seconds. ``id``: the
-    client's; ``request_id``: the one in the log. ``status``: OK, or the word of the error
+    client's; ``request_id``: the one in the log. ``route``: why this version answered, "" where an
+    older log does not say. ``status``: OK, or the word of the error
     that ``message`` tells."""
 
     at: float
@@ -38,6 +39,7 @@ class Record(NamedTuple):
     parameters: Mapping[str, Any]
     inputs: tuple[LoggedTensor, ...]
     outputs: tuple[LoggedTensor, ...]
+    route: str = ""
 
 
 def record_of(sample: _core.Sample, shown: Shown) -> Record:
@@ -56,6 +58,7 @@ def record_of(sample: _core.Sample, shown: Shown) -> Record:
         sample.parameters,
         _kept(sample.inputs, shown),
         _kept(sample.outputs, shown),
+        sample.route,
     )
 
 
@@ -91,6 +94,7 @@ def from_line(line: bytes) -> Record:
         parameters=_field(given, "parameters", dict, {}),
         inputs=tuple(tensors.from_json(one) for one in _field(given, "inputs", list)),
         outputs=tuple(tensors.from_json(one) for one in _field(given, "outputs", list)),
+        route=_field(given, "route", str, ""),
     )
 
 

@@ -21,11 +21,12 @@ def content(schema: Json, words: str) -> Json:
     return {"description": words, "content": {"application/json": {"schema": schema}}}
 
 
-def errors(*statuses: int) -> Json:
-    """``statuses`` that a call is known for, and any other."""
+def errors(*statuses: int, form: str = "Error") -> Json:
+    """``statuses`` that a call is known for, and any other. ``form``: the schema of what tells
+    why."""
     return {
-        **{str(status): content(reference("Error"), _WORDS[status]) for status in statuses},
-        "default": content(reference("Error"), "It did not work; why."),
+        **{str(status): content(reference(form), _WORDS[status]) for status in statuses},
+        "default": content(reference(form), "It did not work; why."),
     }
 
 
@@ -34,74 +35,76 @@ _WORDS = {
     404: "There is no such model or version.",
     413: "The body, or the answer, is larger than limits.max_message_bytes.",
     415: "A content type or encoding that is not taken.",
+    429: "Too much waits. `Retry-After` says when to come again.",
+    501: "What was asked has no form here, or is not built.",
     503: "Not now: loading, or too much waits. `Retry-After` says when to come again.",
     504: "The deadline passed.",
 }
 
 
-def _object(required: Sequence[str], **properties: Json) -> Json:
+def object_of(required: Sequence[str], **properties: Json) -> Json:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _list(items: Json) -> Json:
+def list_of(items: Json) -> Json:
     return {"type": "array", "items": items}
 
 
 SCHEMAS: Json = {
-    "Error": _object(["error"], error=_TEXT),
-    "Live": _object(["live"], live={"type": "boolean"}),
-    "Ready": _object(["ready"], ready={"type": "boolean"}),
-    "ModelReady": _object(["name", "ready"], name=_TEXT, ready={"type": "boolean"}),
-    "Server": _object(
-        ["name", "version", "extensions"], name=_TEXT, version=_TEXT, extensions=_list(_TEXT)
+    "Error": object_of(["error"], error=_TEXT),
+    "Live": object_of(["live"], live={"type": "boolean"}),
+    "Ready": object_of(["ready"], ready={"type": "boolean"}),
+    "ModelReady": object_of(["name", "ready"], name=_TEXT, ready={"type": "boolean"}),
+    "Server": object_of(
+        ["name", "version", "extensions"], name=_TEXT, version=_TEXT, extensions=list_of(_TEXT)
     ),
-    "Models": _object(["models"], models=_list(_TEXT)),
-    "Tensor": _object(
+    "Models": object_of(["models"], models=list_of(_TEXT)),
+    "Tensor": object_of(
         ["name", "datatype", "shape"],
         name=_TEXT,
         datatype=_TEXT,
-        shape=_list({"type": "integer", "minimum": -1}),
+        shape=list_of({"type": "integer", "minimum": -1}),
     ),
-    "Model": _object(
+    "Model": object_of(
         ["name", "versions", "platform", "inputs", "outputs"],
         name=_TEXT,
-        versions=_list(_TEXT),
+        versions=list_of(_TEXT),
         platform=_TEXT,
-        inputs=_list(reference("Tensor")),
-        outputs=_list(reference("Tensor")),
+        inputs=list_of(reference("Tensor")),
+        outputs=list_of(reference("Tensor")),
         properties={"type": "object", "additionalProperties": _TEXT},
     ),
-    "Index": _list(
-        _object(["name"], name=_TEXT, version=_TEXT, state=_TEXT, reason=_TEXT),
+    "Index": list_of(
+        object_of(["name"], name=_TEXT, version=_TEXT, state=_TEXT, reason=_TEXT),
     ),
-    "Statistics": _object(["model_stats"], model_stats=_list({"type": "object"})),
-    "InferenceRequest": _object(
+    "Statistics": object_of(["model_stats"], model_stats=list_of({"type": "object"})),
+    "InferenceRequest": object_of(
         ["inputs"],
         id={**_TEXT, "maxLength": 128},
         parameters={"type": "object"},
-        inputs=_list(
-            _object(
+        inputs=list_of(
+            object_of(
                 ["name", "datatype", "shape"],
                 name=_TEXT,
                 datatype=_TEXT,
-                shape=_list(_WHOLE),
+                shape=list_of(_WHOLE),
                 parameters={"type": "object"},
                 data={"type": "array"},
             )
         ),
-        outputs=_list(_object(["name"], name=_TEXT, parameters={"type": "object"})),
+        outputs=list_of(object_of(["name"], name=_TEXT, parameters={"type": "object"})),
     ),
-    "InferenceResponse": _object(
+    "InferenceResponse": object_of(
         ["model_name", "model_version", "outputs"],
         model_name=_TEXT,
         model_version=_TEXT,
         id=_TEXT,
         parameters={"type": "object"},
-        outputs=_list({"type": "object"}),
+        outputs=list_of({"type": "object"}),
     ),
 }
 
-_MODEL: Json = {
+MODEL: Json = {
     "name": "model",
     "in": "path",
     "required": True,
@@ -121,6 +124,11 @@ _LENGTH: Json = {
 }
 
 
+def a_model(example: str | None) -> Json:
+    """The parameter that names one. ``example``: one that is there."""
+    return MODEL if example is None else {**MODEL, "example": example}
+
+
 def telling(name: str, summary: str, answer: Json, tag: str, *statuses: int) -> Json:
     """A GET. ``statuses``: of errors."""
     described = {"operationId": name, "summary": summary, "tags": [tag]}
@@ -128,6 +136,22 @@ def telling(name: str, summary: str, answer: Json, tag: str, *statuses: int) -> 
         "get": {
             **described,
             "responses": {"200": content(answer, "So it is."), **errors(*statuses)},
+        }
+    }
+
+
+def asking(name: str, summary: str, tag: str, request: Json, answer: Json) -> Json:
+    """A POST of JSON. ``request``: a media type; ``answer``: a schema."""
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "tags": [tag],
+            "requestBody": {"required": True, "content": {"application/json": request}},
+            "responses": {
+                "200": content(answer, "The outputs."),
+                **errors(400, 404, 413, 415, 429, 501, 503, 504),
+            },
         }
     }
 
@@ -178,7 +202,7 @@ def of_a_model(path: str, tag: str, parameters: list[Json], prefix: str) -> Json
 
 def paths(model: str | None = None) -> Json:
     """Of the server, and of any model. ``model``: one to begin with."""
-    any_one = _MODEL if model is None else {**_MODEL, "example": model}
+    any_one = a_model(model)
     any_model, any_version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     ready = telling("ready", "Whether requests should be sent here", reference("Ready"), "server")
     ready["get"]["responses"]["503"] = content(reference("Ready"), "They should not.")
@@ -191,7 +215,7 @@ def paths(model: str | None = None) -> Json:
     )
     index["post"] = index.pop("get")
     index["post"]["requestBody"] = {
-        "content": {"application/json": {"schema": _object([], ready={"type": "boolean"})}}
+        "content": {"application/json": {"schema": object_of([], ready={"type": "boolean"})}}
     }
     return {
         "/v2/health/live": telling("live", "Whether it answers", reference("Live"), "server"),

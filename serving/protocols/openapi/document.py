@@ -14,7 +14,7 @@ from serving.errors import ErrorCode, ServingError
 from serving.loading.facts import VersionFacts
 from serving.models.state import State
 from serving.models.views import ModelView, VersionView
-from serving.protocols.openapi import common, tensors
+from serving.protocols.openapi import common, mlflow, tensorflow, tensors
 from serving.protocols.openapi.common import Json
 from serving.protocols.views import Directory, find_model, find_version
 
@@ -22,7 +22,10 @@ from serving.protocols.views import Directory, find_model, find_version
 MOST_MODELS = 100
 _MOST_TENSORS = 64
 _MOST_ELEMENTS = 1024
+# Of an example in the forms of TensorFlow Serving and MLflow there.
+_MOST_ELSEWHERE = 256
 # In a model's own.
+_MOST_OWN_TENSORS = 4096
 _MOST_OWN_ELEMENTS = 4096
 # Models' own documents that are kept, and how large one may be (bytes).
 MOST_OWN = 16
@@ -30,8 +33,10 @@ MOST_OWN_BYTES = 1024 * 1024
 
 _GENERAL = (
     "Models by the Open Inference Protocol v2. Binary tensors follow the JSON"
-    " (`application/octet-stream` with `Inference-Header-Content-Length`)."
+    " (`application/octet-stream` with `Inference-Header-Content-Length`). Below `/v1` stands"
+    " TensorFlow Serving's REST API; `/invocations`, and `/models`, are MLflow's scoring protocol."
 )
+_SCHEMAS: Json = {**common.SCHEMAS, **tensorflow.SCHEMAS, **mlflow.SCHEMAS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,11 @@ class Documents:
         kept = self._own.get(name)
         if kept is not None and kept.is_of(version, server_name):
             return kept.text
-        text = as_bytes(_of_version(name, version, server_name))
-        if len(text) <= MOST_OWN_BYTES:
-            self._keep(name, _Kept(version.facts, version.number, server_name, text))
+        text = as_bytes(_of_version(name, version, server_name, _MOST_OWN_TENSORS))
+        if len(text) > MOST_OWN_BYTES:
+            # So that it is made once, and not for everyone who asks.
+            text = as_bytes(_of_version(name, version, server_name, 0))
+        self._keep(name, _Kept(version.facts, version.number, server_name, text))
         return text
 
     def _keep(self, name: str, made: _Kept) -> None:
@@ -98,11 +105,13 @@ def document(views: Sequence[ModelView], server_name: str) -> Json:
     if len(answering) > len(shown):
         words += f" Here are the first {len(shown)} of {len(answering)} models;"
     words += " `/v2/models/NAME/openapi.json` describes one."
-    paths = common.paths(shown[0][0].name if shown else None)
+    first = shown[0][0].name if shown else None
+    paths = {**common.paths(first), **tensorflow.paths(first), **mlflow.paths(first)}
     for view, version in shown:
         paths[f"{_path(view.name)}/infer"] = _inference(
             view.name, version, _MOST_ELEMENTS, _MOST_TENSORS
         )
+        paths.update(_elsewhere(view.name, version, _MOST_ELSEWHERE, _MOST_TENSORS))
     return _document(server_name, words, paths)
 
 
@@ -113,14 +122,16 @@ def _answering(directory: Directory, name: str) -> VersionView:
     return version
 
 
-def _of_version(name: str, version: VersionView, server_name: str) -> Json:
+def _of_version(name: str, version: VersionView, server_name: str, most: int) -> Json:
+    """``most``: tensors of a model that has schemas and examples of its own here."""
     path, versioned = _path(name), f"{_path(name)}/versions/{{version}}"
     general: tuple[Json, Json] = (
         {"schema": common.reference("InferenceRequest")},
         {"schema": common.reference("InferenceResponse")},
     )
     paths: Json = {
-        f"{path}/infer": _inference(name, version, _MOST_OWN_ELEMENTS, None),
+        f"{path}/infer": _inference(name, version, _MOST_OWN_ELEMENTS, most),
+        **_elsewhere(name, version, _MOST_OWN_ELEMENTS, most),
         f"{versioned}/infer": {
             **common.inference("version_infer", "Ask one version", name, *general),
             "parameters": [common.VERSION],
@@ -136,7 +147,7 @@ def _document(server_name: str, words: str, paths: Json) -> Json:
         "openapi": "3.1.0",
         "info": {"title": server_name, "version": __version__, "description": words},
         "paths": paths,
-        "components": {"schemas": common.SCHEMAS},
+        "components": {"schemas": _SCHEMAS},
     }
 
 
@@ -156,15 +167,41 @@ def _word(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", lambda found: f"_{ord(found[0]):x}_", name.replace("_", "__"))
 
 
-def _inference(name: str, version: VersionView, elements: int, most: int | None) -> Json:
+def _is_shown(version: VersionView, most: int) -> bool:
+    """Whether it has schemas of its own: with no more than ``most`` tensors and columns."""
+    signature, fields = version.facts.signature, version.facts.declared.fields
+    if signature is None:
+        return False
+    return len(signature.inputs) + len(signature.outputs) + len(fields) <= most
+
+
+def _elsewhere(name: str, version: VersionView, elements: int, most: int) -> Json:
+    """The same model as TensorFlow Serving's clients, and MLflow's, ask it: path -> item."""
+    facts, quoted, operation = version.facts, quote(name, safe=""), _word(name)
+    if facts.signature is None or not _is_shown(version, most):
+        return {}
+    found = facts.example
+    feeds = None if found is None or found.elements > elements else found.make()
+    items = {
+        f"{tensorflow.path_of(quoted)}:predict": tensorflow.predict(
+            name, operation, facts.signature, feeds
+        ),
+        mlflow.path_of(quoted): mlflow.scoring(
+            name, operation, facts.signature, facts.declared, feeds
+        ),
+    }
+    return {path: item for path, item in items.items() if item is not None}
+
+
+def _inference(name: str, version: VersionView, elements: int, most: int) -> Json:
     """Without a schema of its own where it has more than ``most`` tensors."""
     facts, summary = version.facts, f"Ask '{name}' (now version {version.number})"
     signature = facts.signature
-    if signature is None or (most is not None and len(signature.inputs + signature.outputs) > most):
+    if signature is None or not _is_shown(version, most):
         request: Json = {"schema": common.reference("InferenceRequest")}
         answer: Json = {"schema": common.reference("InferenceResponse")}
         item = common.inference(f"infer_{_word(name)}", summary, name, request, answer)
-        item["post"]["description"] = "Its own description has its inputs and outputs."
+        item["post"]["description"] = _FEWER if most else _LARGE
         return item
     request = {"schema": tensors.request_schema(signature)}
     answer = {"schema": tensors.answer_schema(name, signature)}
@@ -174,6 +211,10 @@ def _inference(name: str, version: VersionView, elements: int, most: int | None)
     item = common.inference(f"infer_{_word(name)}", summary, name, request, answer)
     item["post"]["description"] = _words(version, example is not None)
     return item
+
+
+_FEWER = "Its own description has its inputs and outputs."
+_LARGE = "It has too many inputs and outputs to stand here: GET the model's path for them."
 
 
 def _words(version: VersionView, has_example: bool) -> str:

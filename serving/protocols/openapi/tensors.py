@@ -130,14 +130,14 @@ def _data(datatype: str) -> Json:
     return {
         "type": "array",
         "description": words,
-        "items": {"anyOf": [_element(datatype), _NESTED]},
+        "items": {"anyOf": [element(datatype), _NESTED]},
     }
 
 
 _NESTED: Json = {"type": "array"}
 
 
-def _element(datatype: str) -> Json:
+def element(datatype: str) -> Json:
     if datatype in _INTEGERS:
         low, high = _INTEGERS[datatype]
         return {"type": "integer", "minimum": low, "maximum": high}
@@ -190,3 +190,30 @@ def _values(array: np.ndarray[Any, Any]) -> list[Any] | None:
     if not np.isfinite(flat).all():
         return None
     return [float(str(value)) for value in flat]
+
+
+# Deeper than any tensor that people write; a schema is as deep as it.
+_MOST_LISTS = 16
+
+
+def lists(inner: Json, shape: Sequence[int]) -> Json:
+    """Lists in lists of such lengths, -1 for what may vary."""
+    if len(shape) > _MOST_LISTS:
+        return {"type": "array"}
+    for dim in reversed(shape):
+        length: Json = {} if dim < 0 else {"minItems": dim, "maxItems": dim}
+        inner = {"type": "array", "items": inner, **length}
+    return inner
+
+
+def listed(tensor: Tensor, array: np.ndarray[Any, Any]) -> Any:
+    """The values as lists in lists; None where JSON, or a list, has no form for them."""
+    shape: tuple[int, ...] | None = array.shape
+    if tensor.described is not None:
+        shape = reshaped(array.shape, tensor.shape, tensor.described)
+    values = _values(array)
+    if shape is None or values is None or (array.size == 0 and len(shape) != 1):
+        return None
+    found = np.empty(array.size, object)
+    found[:] = values
+    return found.reshape(shape).tolist()

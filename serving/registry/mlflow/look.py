@@ -4,7 +4,7 @@ known."""
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -93,8 +93,8 @@ class MlflowLook:
         """Why the registry can't be asked now, and since when; "": it answers."""
         return self._error
 
-    def __call__(self) -> Looked:
-        """See ``PolledSource``."""
+    def __call__(self, at_once: Collection[str] = ()) -> Looked:
+        """See ``PolledSource``. All models are asked for each time."""
         following = self._following
         why = self._ask_all()
         self._note(why)

@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 from serving.credentials import shown
 from serving.errors import ConfigError
+from serving.operations import Operation
 from serving.registry.aliases import why_no_alias
 from serving.registry.mlflow.api import connect, server_of
 from serving.registry.mlflow.asked import asked_models, tag_rules
 from serving.registry.mlflow.kept import KeptModels
 from serving.registry.mlflow.look import Following, MlflowLook
+from serving.registry.mlflow.webhook import operation
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.polled import PolledSource
 from serving.settings import Settings
@@ -23,11 +25,12 @@ from serving.state_dir import StateDir
 
 @dataclass(frozen=True, slots=True)
 class FollowedRegistry:
-    """``uri``: without secrets."""
+    """``uri``: without secrets; ``webhook``: what its deliveries come to."""
 
     uri: str
     source: PolledSource
     look: MlflowLook
+    webhook: Operation
 
 
 def identity(settings: Settings) -> str:
@@ -59,4 +62,6 @@ def open_registry(
     look = MlflowLook(following, partial(connect, settings), cache, kept, why_no_alias)
     source = PolledSource(place, look, 2 * own.timeout_s)
     look.arrived = source.hint
-    return FollowedRegistry(uri, source, look)
+    secret = own.webhook_secret.get_secret_value()
+    webhook = operation(secret, {one.name for one in asked}, source.hint)
+    return FollowedRegistry(uri, source, look, webhook)

@@ -85,6 +85,12 @@ class Cache:
         with self._lock:
             return key in self._known
 
+    def folder(self, key: str) -> Path | None:
+        """Where a version's files are, None where they aren't here. Nobody looked at them."""
+        with self._lock:
+            known = self._known.get(key)
+        return self._entries / known.entry.digest if known is not None else None
+
     @property
     def held_bytes(self) -> int:
         with self._lock:

@@ -17,7 +17,7 @@ def folder_of(
     """The model's folder, what its configuration's files look like, and the configuration where it
     needs no reading. ``nowhere``: a folder of ours, in which no model has one."""
     if configs is None:
-        return nowhere / "nowhere", "", _DEFAULT
+        return nowhere / "nowhere", "", DEFAULT
     folder = configs / model
     return folder, tree.digest(tuple(_rows(folder))), None
 
@@ -33,4 +33,4 @@ def _rows(folder: Path) -> Rows:
 
 
 _CONFIG = ModelConfig()
-_DEFAULT = KnownConfig("", fingerprint(_CONFIG), _CONFIG.version_policy, _CONFIG)
+DEFAULT = KnownConfig("", fingerprint(_CONFIG), _CONFIG.version_policy, _CONFIG)

@@ -64,8 +64,27 @@ def _brought(
     check: Callable[[], None],
 ) -> str:
     part = work / (hashlib.sha256(path.encode()).hexdigest()[:16] + _PART)
+    digest, odd = _read(remote, path, file, part, check)
+    if odd:
+        # Not every store makes it of contents; what comes twice the same is what is there.
+        again, _ = _read(remote, path, file, part, check)
+        if again != digest:
+            part.unlink()
+            raise RemoteError(f"{path} is not what it should be: its checksum is another one")
+    if file.sha256 and digest != file.sha256:
+        part.unlink()
+        raise RemoteError(f"{path} is not what it should be: its SHA-256 is another one")
+    part.chmod(_MODE)
+    part.rename(place)
+    return digest
+
+
+def _read(
+    remote: Remote, path: str, file: RemoteFile, part: Path, check: Callable[[], None]
+) -> tuple[str, bool]:
+    """The SHA-256, and whether the MD5 is another one."""
     start = _begun(part, file)
-    digest = hashlib.sha256()
+    digest, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with part.open("r+b" if start else "wb") as written:  # file: one of ours, written
         while start and (piece := written.read(1 << 20)):
             digest.update(piece)
@@ -77,18 +96,14 @@ def _brought(
                 break
             written.write(piece)
             digest.update(piece)
+            md5.update(piece)
         written.flush()
         os.fsync(written.fileno())
     if size != file.size:
         part.unlink()
         more = "more" if size > file.size else f"{size}"
         raise RemoteError(f"{path} came with {more} bytes in place of {file.size}")
-    if file.sha256 and digest.hexdigest() != file.sha256:
-        part.unlink()
-        raise RemoteError(f"{path} is not what it should be: its SHA-256 is another one")
-    part.chmod(_MODE)
-    part.rename(place)
-    return digest.hexdigest()
+    return digest.hexdigest(), bool(file.md5 and md5.hexdigest() != file.md5)
 
 
 def _begun(part: Path, file: RemoteFile) -> int:

@@ -15,10 +15,12 @@ from serving.registry.tree import MAX_FILES
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """``size`` in bytes; ``sha256`` in hexadecimal, "" where nobody says."""
+    """``size`` in bytes; ``sha256`` in hexadecimal, "" where nobody says. ``md5``: what is likely
+    to be one, of a store that has no better sum."""
 
     size: int
     sha256: str = ""
+    md5: str = ""
 
 
 Listing = Mapping[str, RemoteFile]

@@ -15,7 +15,8 @@ from serving.registry.snapshot import NOBODY_WAITS, Fetched, Fetching
 @dataclass(frozen=True, slots=True)
 class RemoteOrigin:
     """See ``Origin``. ``key``: the version's fingerprint; ``folder``: with the model's
-    configuration. ``arrived`` is called where its files came just now."""
+    configuration, which is kept under ``config`` where that came from elsewhere, too. ``arrived``
+    is called where its files came just now."""
 
     key: str
     folder: Path
@@ -23,6 +24,7 @@ class RemoteOrigin:
     cache: Cache = field(compare=False, repr=False)
     remote: Callable[[], Remote] = field(compare=False, repr=False)
     arrived: Callable[[], object] = field(compare=False, repr=False)
+    config: str = ""
 
     def fetch(self, fetching: Fetching = NOBODY_WAITS) -> Fetched:
         """See ``Origin``."""

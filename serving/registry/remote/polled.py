@@ -29,10 +29,12 @@ class Looked:
 
 class PolledSource:
     """See ``Source``. ``look`` is asked in this source's own thread, and may wait for what it
-    asks. ``patience_s``: for how long who says that a version is there is kept waiting for a look
-    that may show it."""
+    asks; it is given the models of which somebody says that they are there and whole.
+    ``patience_s``: for how long who says so is kept waiting for a look that may show it."""
 
-    def __init__(self, place: Path, look: Callable[[], Looked], patience_s: float) -> None:
+    def __init__(
+        self, place: Path, look: Callable[[Collection[str]], Looked], patience_s: float
+    ) -> None:
         self.place = place
         self._look, self._patience_s = look, patience_s
         # Called where something else was found than before.
@@ -40,6 +42,7 @@ class PolledSource:
         self._changed = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._asked = self._answered = 0
+        self._at_once: set[str] = set()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -55,10 +58,12 @@ class PolledSource:
             self._stopping = True
             self._changed.notify_all()
 
-    def hint(self) -> int:
-        """Something may have changed: look now. The number under which that is answered."""
+    def hint(self, at_once: Collection[str] = ()) -> int:
+        """Something may have changed: look now. ``at_once``: models of which somebody says that
+        they are there. The number under which that is answered."""
         with self._changed:
             self._asked += 1
+            self._at_once.update(at_once)
             self._changed.notify_all()
             return self._asked
 
@@ -79,7 +84,7 @@ class PolledSource:
         named = {one if isinstance(one, str) else one[0] for one in at_once}
         if named.isdisjoint(found.name for found in snapshot.models):
             return snapshot
-        number = self.hint()
+        number = self.hint(named)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._answered >= number or self._stopping, self._patience_s
@@ -92,7 +97,8 @@ class PolledSource:
         while not self._stopping:
             with self._changed:
                 number = self._asked
-            looked = self._looked()
+                at_once, self._at_once = self._at_once, set()
+            looked = self._looked(at_once)
             with self._changed:
                 before, self._snapshot = self._snapshot, looked.snapshot
                 if before == looked.snapshot:
@@ -109,9 +115,9 @@ class PolledSource:
         with self._changed:
             self._changed.wait_for(lambda: self._asked > number or self._stopping, seconds)
 
-    def _looked(self) -> Looked:
+    def _looked(self, at_once: Collection[str]) -> Looked:
         try:
-            return self._look()
+            return self._look(at_once)
         except Exception:  # noqa: BLE001 - without this thread nothing new would ever be seen
             log.exception("source_failed", path=str(self.place))
             before = self._snapshot or Snapshot()

@@ -34,4 +34,4 @@ def test_what_is_garbage_is_not_kept_for_ever() -> None:
 
 def test_directories_may_be_left_out_where_a_list_names_models() -> None:
     told = CliRunner().invoke(app, ["start", "--help"], env={"COLUMNS": "100"}).stdout
-    assert "start [OPTIONS] [DIR|FILE.onnx]... " in told
+    assert "start [OPTIONS] [DIR|FILE.onnx|URL]... " in told

@@ -24,7 +24,7 @@ from serving_client.errors import (
 from serving_client.exchange import Exchange, InferOptions
 from serving_client.http_codec import HttpCodec
 from serving_client.retrying import NO_RETRY, Retry
-from serving_client.session import MAX_KNOWN_MODELS, Attempt, Session, Steps
+from serving_client.session import MAX_KNOWN_MODELS, Attempt, Join, Session, Steps
 
 OPTIONS = InferOptions("", (), {}, "", {}, timeout=10.0)
 BUSY = UnavailableError("busy", retry_after=2.0, repeatable=True)
@@ -58,6 +58,7 @@ class World:
         try:
             step = next(steps)
             while True:
+                assert not isinstance(step, Join)
                 if not isinstance(step, Attempt):
                     self.now += step.seconds
                     self.log.append(round(step.seconds, 3))
@@ -243,3 +244,45 @@ def test_another_server_is_none_that_is_not_well() -> None:
     world = World([WrongServerError("x")])
     with pytest.raises(WrongServerError):
         world.run(world.session.check(HttpCodec().server_ready(), 1.0))
+
+
+def test_calls_that_begin_together_ask_for_a_models_inputs_once() -> None:
+    session = World([]).session
+    first, second = (session.infer("m", {"x": [1]}, OPTIONS) for _ in range(2))
+    asked, joined = next(first), next(second)
+    assert isinstance(asked, Attempt)
+    assert isinstance(joined, Join)
+    assert joined.seconds == 10.0
+    ended: list[str] = []
+    joined.lookup.when_ended(lambda: ended.append("early"))
+    assert not ended
+    own = first.send((metadata("FP32"), {}))
+    assert isinstance(own, Attempt)
+    assert own.exchange.target.endswith("/infer")
+    joined.lookup.when_ended(lambda: ended.append("late"))
+    assert ended == ["early", "late"]
+    step = second.send(None)
+    assert isinstance(step, Attempt)
+    assert step.exchange.target.endswith("/infer")
+
+
+@pytest.mark.parametrize("end", ["it is refused", "its caller leaves"])
+def test_who_waited_for_another_calls_question_in_vain_asks_itself(end: str) -> None:
+    session = World([]).session
+    first, second = (session.infer("m", {"x": [1]}, OPTIONS) for _ in range(2))
+    next(first)
+    joined = next(second)
+    assert isinstance(joined, Join)
+    if end == "it is refused":
+        with pytest.raises(NotFoundError):
+            first.throw(NotFoundError("no"))
+    else:
+        first.close()
+    ended: list[bool] = []
+    joined.lookup.when_ended(lambda: ended.append(True))
+    assert ended
+    step = second.send(None)
+    assert isinstance(step, Attempt)
+    assert step.exchange.target == "/v2/models/m"
+    # And the next one is asked for anew.
+    assert isinstance(next(session.infer("m", {"x": [1]}, OPTIONS)), Attempt)

@@ -254,6 +254,7 @@ def test_a_traced_request_hangs_under_its_callers_span(world: World, door: Http 
     assert request.attributes == {
         "serving.model": "echo",
         "serving.version": 3,
+        "serving.route": "default",
         "serving.rows": 2,
         "serving.status": "ok",
         "serving.request_id": "r-1",

@@ -109,6 +109,11 @@ CASES: list[tuple[str, str, Any]] = [
     ("memory_bytes: 1000", "memory_bytes", 1000),
     ("request_log: {rate: 0.05}", "request_log.rate", 0.05),
     ("request_log: {rate: 0}", "request_log.rate", 0.0),
+    ("route: {weights: {4: 5, 3: 95}}", "route.weights", {3: 95, 4: 5}),
+    ("route: {weights: {}}", "route.weights", {}),
+    ("route: {weights: {3: 1}, sticky: X-User}", "route.sticky", "x-user"),
+    ("route: {aliases: {champion: 3}}", "route.aliases", {"champion": 3}),
+    ("route: {pin: 3}", "route.pin", 3),
     ("request_log: {redact: [image, user_*]}", "request_log.redact", ("image", "user_*")),
     (
         "signatures: {s: {method: classify, inputs: [x], classes: a, scores: b}}",
@@ -188,7 +193,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["shadow", "aliases"])
+@pytest.mark.parametrize("key", ["shadow", "canary"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 
@@ -227,6 +232,15 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("inputs: [{name: x}, {name: x}]", "'x' is listed twice"),
         ("tolerance: {rtol: .nan}", "finite"),
         ("tolerance: {rtol: -1}", "greater than or equal"),
+        ("route: {weights: {3: 0}}", "all weights are 0"),
+        ("route: {weights: {0: 1}}", "route.weights.0"),
+        ("route: {weights: {3: 10001}}", "less than or equal to 10000"),
+        ("route: {weights: {3: 0.5}}", "route.weights.3"),
+        ("route: {sticky: x-user}", "there are no weights"),
+        ("route: {weights: {3: 1}, sticky: 'a b'}", "visible ASCII characters"),
+        ("route: {pin: 0}", "greater than or equal"),
+        ("weights: {3: 1}", "unknown key 'weights': it is route.weights"),
+        ("labels: {a: 1}", "unknown key 'labels': it is route.aliases"),
         ("model_filename: ../a.onnx", "plain file name"),
         ("model_filename: ''", "plain file name"),
         ("warmup: [{inputs: {x: {file: a/b}}}]", "plain file name"),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from serving.errors import ErrorCode, LoadError, Retry
+from serving.model_config.route import MOST_ALIASES
 from serving.models.commands.command import LoadModel, SetAlias, SetDefault, UnloadModel
 from serving.models.desired import policy
-from serving.models.desired.overrides import MOST_ALIASES, part_of
+from serving.models.desired.overrides import part_of
 from serving.models.reasons import Absence
 from serving.models.state import Change, State
 from serving.signature import Signature, Tensor

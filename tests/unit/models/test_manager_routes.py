@@ -60,6 +60,19 @@ def test_versions_with_a_weight_are_loaded_and_share_the_requests_in_one_step(wo
     assert (route(world).weights, route(world).sticky) == (((3, 90), (4, 10)), "x-user")
 
 
+def test_until_the_version_with_most_is_ready_who_answered_goes_on(world: World) -> None:
+    """Nobody but those of its own part meets the version with little."""
+    world.outcome(SetRoute("m", {2: 1}))
+    world.errors["m/3"] = ValueError("it is corrupt")
+    assert not world.outcome(SetRoute("m", {3: 95, 4: 5})).ok
+    assert (world.answers(), route(world).weights) == (2, ((3, 95), (4, 5)))
+    assert set(world.states()) == {2, 3, 4}
+    del world.errors["m/3"]
+    assert world.outcome(LoadModel("m", 3)).ok
+    world.settle()
+    assert (world.answers(), set(world.states())) == (3, {3, 4})
+
+
 def test_cleared_weights_leave_the_requests_to_the_version_policy(world: World) -> None:
     world.outcome(CANARY)
     assert world.outcome(SetRoute("m", {})).ok
@@ -178,7 +191,8 @@ def test_the_history_tells_who_changed_what_and_why(world: World) -> None:
         ticket = world.manager.command(command, by, reason)
         world.settle()
         assert ticket.wait(0) is not None
-    told = [(one.by, one.what, one.reason) for one in world.manager.route_history("m")]
+    history = world.manager.route_history("m")
+    told = [(one.by, one.what, one.reason) for one in history if " in place of " not in one.what]
     assert told == [
         ("rollout", "weights 3=95 4=5, sticky by x-user", "step 1"),
         ("mlflow", "alias 'champion' names version 4", ""),
@@ -187,9 +201,78 @@ def test_the_history_tells_who_changed_what_and_why(world: World) -> None:
         ("10.0.0.1", "alias 'champion' is taken away", ""),
         ("rollout", "no weights", "rolled back"),
     ]
+    answers = [(one.by, one.what) for one in history if " in place of " in one.what]
+    assert answers == [
+        ("weights", "version 3 answers in place of version 4"),
+        ("pin", "version 4 answers in place of version 3"),
+        ("weights", "version 3 answers in place of version 4"),
+        ("version policy", "version 4 answers in place of version 3"),
+    ]
     events = [one.reason for one in world.manager.history("m") if one.state is Change.ROUTE]
     words = "weights 3=95 4=5, sticky by x-user: by command from rollout (step 1)"
     assert events[0] == words
+
+
+ROUTE = "route: {weights: {3: 95, 4: 5}, sticky: X-User, aliases: {champion: 3}}\n"
+
+
+def say(world: World, text: str) -> None:
+    world.configure("m", text)
+    for _ in range(4):
+        world.change()
+
+
+def test_a_models_configuration_says_its_route_and_no_command_changes_that(world: World) -> None:
+    world.outcome(SetRoute("m", {2: 1}))
+    world.outcome(SetAlias("m", "champion", 2))
+    world.outcome(SetAlias("m", "mine", 2))
+    say(world, ROUTE)
+    assert (world.answers(), route(world).weights, route(world).sticky) == (
+        3,
+        ((3, 95), (4, 5)),
+        "x-user",
+    )
+    assert route(world).aliases == {"champion": 3, "mine": 2}
+    for command, words in (
+        (SetRoute("m", {}), "model.yaml says the weights of model 'm'"),
+        (SetAlias("m", "champion", 4), "model.yaml says what 'champion' of model 'm' names"),
+    ):
+        refused = world.outcome(command)
+        assert (refused.code, refused.message) == (ErrorCode.FAILED_PRECONDITION, words)
+    assert world.outcome(SetDefault("m", 4)).ok
+    assert world.answers() == 4
+    # What is wrong changes nothing, and what is said no more is not what was said before it.
+    say(world, "route: {weights: 3}\n")
+    assert world.view().split.weights == {3: 95, 4: 5}
+    say(world, "route: {pin: 3}\n")
+    assert (world.answers(), world.view().split.weights) == (3, {})
+    assert route(world).aliases == {"mine": 2}
+    refused = world.outcome(SetDefault("m"))
+    assert refused.message == "model.yaml pins model 'm' to version 3"
+    say(world, "{}\n")
+    assert world.answers() == 4
+    told = [one.what for one in world.manager.route_history("m") if one.by == "yaml"]
+    assert told == [
+        "weights 3=95 4=5, sticky by x-user, alias 'champion' names version 3",
+        "pinned to version 3",
+        "model.yaml says nothing of it any more",
+    ]
+
+
+def test_a_name_that_no_alias_can_have_is_a_wrong_configuration(world: World) -> None:
+    say(world, "route: {aliases: {'7': 3}}\n")
+    words = "its configuration is wrong: model.yaml: route.aliases: '7' is no name for a version"
+    assert words in world.view().reason
+
+
+def test_a_restart_tells_nothing_that_a_configuration_said_before(tmp_path: Path) -> None:
+    world = four(at(tmp_path))
+    say(world, ROUTE)
+    before = world.manager.route_history("m")
+    world.manager.stop(1.0)
+    again = at(tmp_path)
+    again.settle()
+    assert (again.answers(), again.manager.route_history("m")) == (3, before)
 
 
 def test_a_history_is_bounded_for_a_model_and_for_all() -> None:

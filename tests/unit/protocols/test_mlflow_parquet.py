@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import gc
 import io
 import sys
@@ -56,6 +57,24 @@ def test_plain_columns_become_csv() -> None:
     assert to_csv(_file(empty), Terms(MOST)) == b'"a""x","b"\n'
 
 
+def test_times_and_bytes_become_the_texts_that_requests_write() -> None:
+    times = [dt.datetime(2026, 11, 30, 12, 30, 0, 5), None]  # noqa: DTZ001 - as MLflow's
+    table = pa.table(
+        {
+            "t": pa.array(times, pa.timestamp("us")),
+            "d": pa.array([dt.date(2026, 11, 30)] * 2),
+            "b": pa.array([b"hi\xff", None]),
+            "l": pa.array([b"", b"aaa"], pa.large_binary()),
+        }
+    )
+    for options in ({}, {"use_dictionary": False}):
+        assert to_csv(_file(table, **options), Terms(MOST)).decode().splitlines() == [
+            '"t","d","b","l"',
+            '2026-11-30 12:30:00.000005,2026-11-30,"aGn/",""',
+            ',2026-11-30,,"YWFh"',
+        ]
+
+
 def test_a_name_that_is_there_twice_is_refused() -> None:
     twice = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
     assert "a column's name is there twice" in _refused(_file(twice)).message
@@ -80,7 +99,7 @@ def test_a_damaged_file_is_refused_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", [pa.array([[1]]), pa.array([1], pa.timestamp("us")), pa.array([b"x"], pa.binary())]
+    "column", [pa.array([[1]]), pa.array([1], pa.time64("us")), pa.array([1], pa.duration("s"))]
 )
 def test_columns_that_csv_has_not_are_named(column: pa.Array) -> None:
     error = _refused(_file(pa.table({"c": column})))

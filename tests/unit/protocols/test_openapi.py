@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from serving.protocols.openapi import Documents, document
 from serving.protocols.openapi.document import MOST_MODELS, MOST_OWN
 from serving.protocols.openapi.tensors import example, request_schema
 from serving.protocols.views import Directory
+from serving.registry.mlmodel import Declared, Field
 from serving.signature import Signature, Tensor
 from tests.unit.protocol_views import FACTS, Models, failed, model, version
 
@@ -28,8 +30,6 @@ def signature(*inputs: Tensor, output: str = "FP32") -> Signature:
 
 
 def facts(one: Signature, feeds: dict[str, Any] | None = None, plan: Plan | None = None) -> Any:
-    from dataclasses import replace
-
     found = Example(feeds, plan) if feeds is not None or plan is not None else None
     return replace(FACTS, signature=one, example=found)
 
@@ -133,6 +133,59 @@ def test_a_model_of_many_tensors_is_described_in_its_own_document_alone() -> Non
     assert shared == {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}
     own = body(model_document(models, "wide", "m"), "/v2/models/wide/infer")
     assert own["schema"]["properties"]["inputs"]["maxItems"] == 80
+
+
+def test_a_document_that_is_too_large_is_made_once_without_schemas_of_its_own() -> None:
+    long = signature(*(Tensor(f"{'x' * 200}{number}", "FP32", (1,)) for number in range(2000)))
+    models, documents = Models(model("wide", version(1, signature=long))), Documents()
+    text = documents.of_model(models, "wide", "m")
+    assert len(text) < 100_000
+    OpenAPIV31SpecValidator(json.loads(text)).validate()
+    assert (
+        "too many inputs"
+        in json.loads(text)["paths"]["/v2/models/wide/infer"]["post"]["description"]
+    )
+    assert documents.of_model(models, "wide", "m") is text
+
+
+COLUMNS = Declared("columns", (Field("a", "FP64", (), True, "double", "double"),))
+
+
+def test_other_protocols_are_described_where_they_can_ask_the_model() -> None:
+    half, short = signature(Tensor("h", "FP16", (2,))), signature(Tensor("s", "UINT16", (2,)))
+    views = Models(
+        model("plain", version(1, signature=signature(X), example=Example(plan=generated(X)))),
+        model("half", version(1, signature=half)),
+        model("short", version(1, signature=short)),
+        model("maps", version(1, declared=replace(COLUMNS, unusable="why"))),
+        model("columns", version(1, signature=signature(X), declared=COLUMNS)),
+    ).views()
+    found = document(views, "m")
+    OpenAPIV31SpecValidator(found).validate()
+    predicted = [name for name in NAMES if f"/v1/models/{name}:predict" in found["paths"]]
+    scored = [name for name in NAMES if f"/models/{name}/invocations" in found["paths"]]
+    assert predicted == ["plain", "maps", "columns"]
+    assert scored == ["plain", "half", "short", "columns"]
+    asked = body(found, "/v1/models/plain:predict")
+    assert len(asked["example"]["inputs"]["x"][0]) == 2
+    tensor = asked["schema"]["properties"]["inputs"]["anyOf"][0]["properties"]["x"]
+    assert tensor["items"] == {
+        "type": "array",
+        "items": {"type": "number"},
+        "minItems": 2,
+        "maxItems": 2,
+    }
+    assert body(found, "/models/plain/invocations")["example"] == asked["example"]
+    rows = body(found, "/models/columns/invocations")["schema"]["properties"]["dataframe_records"]
+    assert rows["items"]["required"] == ["a"]
+
+
+NAMES = ("plain", "half", "short", "maps", "columns")
+
+
+def test_a_tensor_of_any_rank_has_a_schema() -> None:
+    deep = Tensor("d", "FP32", (1,) * 5000)
+    json.dumps(document(Models(model("deep", version(1, signature=signature(deep)))).views(), "m"))
 
 
 @pytest.mark.parametrize(

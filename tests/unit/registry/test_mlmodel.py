@@ -62,17 +62,29 @@ def test_params_are_told_with_their_types(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "found"),
     [
-        ({"type": "datetime", "name": "when"}, "column 'when' is of type datetime"),
-        ({"type": "array", "items": {"type": "double"}, "name": "v"}, "'v' is of type array"),
-        (tensor("x", "complex64", [-1]), "input 'x' is a tensor of complex64"),
+        ({"type": "datetime"}, ("BYTES", "datetime", "datetime", 0)),
+        ({"type": "binary"}, ("BYTES", "binary", "binary", 0)),
+        ({"type": "array", "items": {"type": "double"}}, ("FP64", "Array(double)", "double", 1)),
+        (
+            {"type": "array", "items": {"type": "array", "items": {"type": "datetime"}}},
+            ("BYTES", "Array(Array(datetime))", "datetime", 2),
+        ),
+        ({"type": "map", "values": {"type": "long"}}, ("", "map", "map", 0)),
+        ({"type": "array", "items": {"type": "any"}}, ("", "Array(any)", "any", 1)),
     ],
 )
-def test_types_that_no_onnx_input_has_are_told(
-    tmp_path: Path, spec: dict[str, Any], words: str
+def test_columns_of_other_types_are_kept_with_what_lies_in_them(
+    tmp_path: Path, spec: dict[str, Any], found: tuple[str, str, str, int]
 ) -> None:
-    assert words in _read(tmp_path, mlmodel([spec])).declared.unusable
+    (one,) = _read(tmp_path, mlmodel([{**spec, "name": "c"}])).declared.fields
+    assert (one.datatype, one.kind, one.values, one.lists) == found
+
+
+def test_tensors_of_types_that_no_onnx_input_has_are_told(tmp_path: Path) -> None:
+    found = _read(tmp_path, mlmodel([tensor("x", "complex64", [-1])])).declared
+    assert "input 'x' is a tensor of complex64" in found.unusable
 
 
 def test_what_the_onnx_flavor_says_is_kept(tmp_path: Path) -> None:
@@ -105,6 +117,7 @@ def test_what_the_onnx_flavor_says_is_kept(tmp_path: Path) -> None:
         (mlmodel(params=[{"name": "\ud800", "type": "long"}]), "a parameter must be a text"),
         # A million elements; with four more lines as many as no machine holds.
         (f"{ALIASES}signature: {{inputs: [{{type: *a5}}]}}", "must be a list, as a text in JSON"),
+        (mlmodel([{"type": "array", "items": 5, "name": "v"}]), "the items of an array must be"),
         (mlmodel([{"type": "double", "name": 5}]), "the name of an input must be a text"),
         (mlmodel(params=[{"type": "long"}]), "the name of a parameter must be a text"),
         ("a: " + "b" * 1024 * 1024, "more than 1048576 bytes"),

@@ -11,14 +11,14 @@ import grpc.aio
 from serving_client.exchange import NO_HEADERS
 from serving_client.options import Options
 from serving_client.session import Attempt
-from serving_client.transports.grpc_channel import channel_options, failed, metadata_of
+from serving_client.transports.grpc_channel import channel_options, credentials, failed, metadata_of
 
 
 class GrpcAwaiting:
     def __init__(self, options: Options) -> None:
         self._addresses, self._headers = options.addresses, options.headers
         self._metadata = metadata_of(options.headers)
-        self._arguments = channel_options(options)
+        self._arguments, self._credentials = channel_options(options), credentials(options)
         # Opened where they are first used: a channel belongs to an event loop.
         self._channels: list[Any] = []
         self._methods: list[dict[str, Any]] = [{} for _ in options.addresses]
@@ -38,6 +38,10 @@ class GrpcAwaiting:
         if not self._channels:
             self._channels = [
                 grpc.aio.insecure_channel(address.target, options=self._arguments)
+                if self._credentials is None
+                else grpc.aio.secure_channel(
+                    address.target, self._credentials, options=self._arguments
+                )
                 for address in self._addresses
             ]
         method = self._channels[place].unary_unary(target)

@@ -10,16 +10,18 @@ import grpc
 from serving_client.exchange import NO_HEADERS
 from serving_client.options import Options
 from serving_client.session import Attempt
-from serving_client.transports.grpc_channel import channel_options, failed, metadata_of
+from serving_client.transports.grpc_channel import channel_options, credentials, failed, metadata_of
 
 
 class GrpcBlocking:
     def __init__(self, options: Options) -> None:
         self._addresses, self._headers = options.addresses, options.headers
         self._metadata = metadata_of(options.headers)
-        arguments = channel_options(options)
+        arguments, by = channel_options(options), credentials(options)
         self._channels = [
             grpc.insecure_channel(address.target, options=arguments)
+            if by is None
+            else grpc.secure_channel(address.target, by, options=arguments)
             for address in options.addresses
         ]
         self._methods: list[dict[str, Any]] = [{} for _ in options.addresses]

@@ -14,9 +14,25 @@ from serving_client.retrying import time_to_connect
 Metadata = tuple[tuple[str, str], ...]
 
 
-def channel_options(options: Options) -> list[tuple[str, int]]:
+Arguments = list[tuple[str, int | str]]
+
+
+def credentials(options: Options) -> Any:
+    """grpcio's, where addresses are asked with TLS; else None."""
+    if options.tls is None:
+        return None
+    import grpc
+
+    return grpc.ssl_channel_credentials(*options.tls.pems())
+
+
+def channel_options(options: Options) -> Arguments:
     to_connect = time_to_connect(options.timeout, len(options.addresses))
+    named: Arguments = []
+    if options.tls is not None and options.tls.server_name:
+        named = [("grpc.ssl_target_name_override", options.tls.server_name)]
     return [
+        *named,
         ("grpc.max_receive_message_length", options.max_message_bytes),
         ("grpc.max_send_message_length", options.max_message_bytes),
         # Models are asked directly, whatever the environment says about proxies.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 
 from serving_client.addresses import Address
 from serving_client.errors import (
     ConnectionLostError,
+    ServingError,
     TooLargeError,
     UnreachableError,
     WrongServerError,
@@ -79,6 +81,21 @@ def answered(
 
 def no_http(address: Address) -> WrongServerError:
     words = f"{address}: it does not speak HTTP/1.1 (a gRPC port? then grpc://{address.place})"
+    return WrongServerError(words, address=str(address))
+
+
+def no_tls(address: Address, error: Exception) -> ServingError:
+    """``error``: of the handshake."""
+    if not isinstance(error, ssl.SSLError):
+        # It ended in the middle of one.
+        return broken(address, error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message or error.reason or str(error)
+        words = f"{address}: its certificate is not trusted: {why}"
+    elif error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+        words = f"{address}: it does not speak TLS: try http://{address.place}"
+    else:
+        words = f"{address}: TLS was not agreed on: {error.reason or error}"
     return WrongServerError(words, address=str(address))
 
 

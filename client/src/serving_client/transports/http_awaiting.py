@@ -19,6 +19,7 @@ from serving_client.transports.http_answer import (
     broken,
     keepalive_options,
     no_http,
+    no_tls,
     not_connected,
 )
 
@@ -41,6 +42,8 @@ class HttpAwaiting:
         # Bytes as they are: most are numbers, which compress badly.
         self._headers = {"accept-encoding": "identity", **options.headers}
         self._most, self._keepalive_s = options.max_message_bytes, options.keepalive
+        self._context = None if options.tls is None else options.tls.context()
+        self._server_name = None if options.tls is None else options.tls.server_name
         # Opened where it is first used: it belongs to an event loop.
         self._opened: aiohttp.ClientSession | None = None
 
@@ -56,6 +59,7 @@ class HttpAwaiting:
                 headers={**self._headers, **exchange.headers},
                 timeout=aiohttp.ClientTimeout(total=attempt.timeout, sock_connect=to_connect),
                 allow_redirects=False,
+                server_hostname=self._server_name,
             ) as response:
                 body = Body(address, response.headers, self._most)
                 async for part in response.content.iter_any():
@@ -71,6 +75,7 @@ class HttpAwaiting:
                 limit_per_host=MAX_CONNECTIONS,
                 keepalive_timeout=_IDLE_S,
                 socket_factory=self._socket,
+                ssl=True if self._context is None else self._context,
             )
             self._opened = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -97,6 +102,10 @@ def _in_parts(body: bytes) -> bytes | io.BytesIO:
 def _failed(address: Address, error: Exception, allowed: float) -> ServingError:
     if isinstance(error, ServingError):
         return error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return no_tls(address, error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return no_tls(address, error.os_error)
     if isinstance(error, aiohttp.ClientConnectorError):
         return not_connected(address, error.os_error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
@@ -19,9 +21,10 @@ from serving_client.transports.http_answer import (
     broken,
     keepalive_options,
     no_http,
+    no_tls,
     not_connected,
 )
-from serving_client.transports.timed_connection import TimedPool
+from serving_client.transports.timed_connection import TimedPool, TimedTlsPool
 
 
 class HttpBlocking:
@@ -31,7 +34,8 @@ class HttpBlocking:
         self._headers = {"accept-encoding": "identity", **options.headers}
         self._most = options.max_message_bytes
         self._paths = [urlsplit(address.target).path for address in options.addresses]
-        self._pools = [_pool(address, options) for address in options.addresses]
+        context = None if options.tls is None else options.tls.context()
+        self._pools = [_pool(address, options, context) for address in options.addresses]
 
     def send(self, attempt: Attempt) -> tuple[bytes, Mapping[str, str]]:
         exchange, place = attempt.exchange, attempt.place
@@ -60,16 +64,20 @@ class HttpBlocking:
             pool.close()
 
 
-def _pool(address: Address, options: Options) -> TimedPool:
+def _pool(
+    address: Address, options: Options, context: ssl.SSLContext | None
+) -> TimedPool | TimedTlsPool:
     parts = urlsplit(address.target)
-    return TimedPool(
-        len(options.addresses),
-        parts.hostname or "",
-        parts.port,
-        maxsize=MAX_CONNECTIONS,
-        block=True,
-        socket_options=keepalive_options(options.keepalive),
-    )
+    place = (len(options.addresses), parts.hostname or "", parts.port)
+    said: dict[str, Any] = {
+        "maxsize": MAX_CONNECTIONS,
+        "block": True,
+        "socket_options": keepalive_options(options.keepalive),
+    }
+    if context is None:
+        return TimedPool(*place, **said)
+    name = None if options.tls is None else options.tls.server_name
+    return TimedTlsPool(*place, ssl_context=context, server_hostname=name, **said)
 
 
 def _read(address: Address, response: urllib3.BaseHTTPResponse, most: int) -> bytes:
@@ -91,6 +99,9 @@ def _failed(address: Address, error: Exception, allowed: float) -> ServingError:
         return error
     if isinstance(error, exceptions.NewConnectionError | exceptions.ConnectTimeoutError):
         return not_connected(address, error.__cause__ or error.__context__)
+    if isinstance(error, exceptions.SSLError | ssl.SSLError):
+        found = error.args[0] if error.args else error
+        return no_tls(address, found if isinstance(found, Exception) else error)
     if isinstance(error, exceptions.TimeoutError | exceptions.EmptyPoolError | TimeoutError):
         return no_answer(str(address), allowed)
     if "BadStatusLine" in str(error):

@@ -12,19 +12,30 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from weakref import WeakSet
 
 import urllib3
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from serving_client.retrying import time_to_connect
 
 
 class TimedConnection(HTTPConnection):
-    def __init__(self, addresses: int, opened: _Opened, *args: Any, **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self._addresses, self._opened = addresses, opened
+    _addresses: int
+    _opened: _Opened
+
+    @classmethod
+    def of(cls, addresses: int, opened: _Opened, *args: Any, **keywords: Any) -> Self:
+        connection = cls(*args, **keywords)
+        connection._addresses, connection._opened = addresses, opened
+        return connection
+
+    def connect(self) -> None:
+        super().connect()
+        if self.sock is not None:
+            # With TLS it is another one than was opened.
+            self._opened.add(self.sock)
 
     def _new_conn(self) -> socket.socket:
         self._opened.check()
@@ -48,13 +59,19 @@ class TimedConnection(HTTPConnection):
         return super().getresponse()
 
 
+class TimedTlsConnection(TimedConnection, HTTPSConnection):
+    """The same with TLS."""
+
+
 class TimedPool(urllib3.HTTPConnectionPool):
     """``addresses``: how many the client has, this one among them; the others are urllib3's."""
+
+    _connection: type[TimedConnection] = TimedConnection
 
     def __init__(self, addresses: int, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
         self._opened = _Opened()
-        connect = partial(TimedConnection, addresses, self._opened)
+        connect = partial(self._connection.of, addresses, self._opened)
         self.ConnectionCls = connect  # type: ignore[assignment]  # a class is declared
 
     def close(self) -> None:
@@ -66,6 +83,12 @@ class TimedPool(urllib3.HTTPConnectionPool):
             while places is not None:
                 # Who waits for a place takes one, and finds that there is no connection any more.
                 places.put(None, block=False)
+
+
+class TimedTlsPool(TimedPool, urllib3.HTTPSConnectionPool):
+    """The same with TLS."""
+
+    _connection = TimedTlsConnection
 
 
 class _Opened:
@@ -94,7 +117,8 @@ class _Opened:
             self._ended = True
             for sock in self._sockets:
                 with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+                    # Of the connection itself: TLS's own would forget that there was any.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 class _Response(http.client.HTTPResponse):

@@ -7,8 +7,10 @@
 mod answer;
 mod cells;
 mod csv;
+mod datetime;
 mod frame;
 mod grid;
+mod halves;
 mod matrix;
 mod params;
 mod plan;
@@ -21,8 +23,8 @@ mod target;
 mod tensors;
 
 pub use answer::Predictions;
-pub use refusals::{error, not_run};
-pub use request::{decode_csv, decode_json};
+pub use refusals::{Table, error, not_run};
+pub use request::{decode_json, decode_table};
 
 #[cfg(test)]
 mod tests;

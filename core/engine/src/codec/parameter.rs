@@ -47,3 +47,55 @@ pub(super) fn check_alias(value: &str) -> Result<()> {
     }
     Err(Error::bad(format!("parameter '{ALIAS}' has {} bytes, at most {LONGEST} are accepted", value.len())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Budget;
+    use crate::codec::json;
+    use crate::stop::NEVER;
+    use bytes::Bytes;
+
+    fn decoded(parameters: &str) -> Result<InferRequest> {
+        let x = r#"{"name":"x","shape":[1],"datatype":"INT8","data":[1]}"#;
+        let body = format!(r#"{{"parameters":{parameters},"inputs":[{x}]}}"#);
+        let mut held = Budget::new(1 << 20).reserve();
+        json::decode_infer(&NEVER, "m", body.as_bytes(), Bytes::new(), &mut held)
+    }
+
+    #[test]
+    fn texts_and_whole_numbers_are_kept_and_one_of_them_is_an_alias() {
+        let request = decoded(
+            r#"{"alias":"champion","x-user":"u","tenant":-17,"rate":0.5,"on":true,"none":null,
+                "empty":"","priority":3}"#,
+        )
+        .unwrap();
+        let kept: Vec<_> = request.parameters.iter().map(|one| (&*one.name, &*one.value)).collect();
+        assert_eq!(kept, [("alias", "champion"), ("x-user", "u"), ("tenant", "-17")]);
+        assert_eq!((request.alias(), request.priority), ("champion", 3));
+        assert_eq!(decoded("{}").unwrap().alias(), "");
+    }
+
+    #[test]
+    fn an_alias_is_a_text_of_a_length_that_one_can_have() {
+        for (alias, words) in [
+            ("3", "parameter 'alias'"),
+            ("true", "parameter 'alias'"),
+            (&*format!("{:?}", "a".repeat(LONGEST + 1)), "has 256 bytes, at most 255"),
+        ] {
+            let error = decoded(&format!(r#"{{"alias":{alias}}}"#)).unwrap_err();
+            assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_has_a_bound() {
+        let many: Vec<_> = (0..100).map(|number| format!(r#""p{number}":"v""#)).collect();
+        assert_eq!(decoded(&format!("{{{}}}", many.join(","))).unwrap().parameters.len(), MOST);
+        let long = format!(r#"{{"user":{:?}}}"#, "a".repeat(LONGEST + 1));
+        assert!(decoded(&long).unwrap().parameters.is_empty());
+        let request = decoded(r#"{"user":"somebody"}"#).unwrap();
+        let without = InferRequest { parameters: Vec::new(), ..request.clone() };
+        assert!(request.owned_bytes() >= without.owned_bytes() + "usersomebody".len());
+    }
+}

@@ -13,11 +13,12 @@ use crate::observe::{Begun, Origin, RequestRecord, Undecided};
 use crate::offload::Job;
 use crate::queue::mailbox::Mailbox;
 use crate::queue::{Pending, Queue, Refused, RequestMeta};
-use crate::routes::{Reference, Resolved};
+use crate::routes::{Reference, Resolved, Why};
 use crate::shared_memory::Destinations;
 use crate::stats::Protocol;
 use crate::stop::{NEVER, Stop};
 use crate::tensor::Signature;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -31,6 +32,30 @@ pub struct DecodedRequest {
     pub steering: Steering,
     /// Whether its data was laid out by the signature of the version that was resolved.
     pub by_signature: bool,
+}
+
+/// The version that a request went to, and why: told with every answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed {
+    pub version: u64,
+    pub why: Why,
+}
+
+/// The version that answered.
+const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
+/// Why that one.
+const MODEL_ROUTE: HeaderName = HeaderName::from_static("x-model-route");
+
+impl Routed {
+    pub fn put(self, headers: &mut HeaderMap) {
+        headers.insert(MODEL_VERSION, HeaderValue::from(self.version));
+        self.put_why(headers);
+    }
+
+    /// Where the answer's body names the version.
+    pub fn put_why(self, headers: &mut HeaderMap) {
+        headers.insert(MODEL_ROUTE, HeaderValue::from_static(self.why.name()));
+    }
 }
 
 /// What the head of a request says that is needed to count, log and trace it.
@@ -149,8 +174,8 @@ impl<'a> OutcomeGuard<'a> {
             });
             record.keep_inputs(&queue.signature().inputs, prepared);
         }
-        if let Some(record) = &self.record {
-            record.on(queue.version());
+        if let (Some(record), Some(routed)) = (&self.record, self.routed()) {
+            record.on(routed.version, routed.why);
         }
     }
 
@@ -206,10 +231,10 @@ impl<'a> OutcomeGuard<'a> {
         }
     }
 
-    /// The version that it went to, where there is one.
-    pub fn version(&self) -> Option<u64> {
+    /// The version that it went to and why, where there is one.
+    pub fn routed(&self) -> Option<Routed> {
         match &self.place {
-            Place::On(resolved) => Some(resolved.version()),
+            Place::On(resolved) => Some(Routed { version: resolved.version(), why: resolved.why }),
             Place::Unasked | Place::Nowhere => None,
         }
     }
@@ -224,7 +249,10 @@ impl<'a> OutcomeGuard<'a> {
     fn count(&mut self, outcome: std::result::Result<usize, &Error>) {
         self.decide_trace("");
         let stats = match &self.place {
-            Place::On(resolved) => resolved.queue.stats(),
+            Place::On(resolved) => {
+                resolved.queue.stats().routed(resolved.why);
+                resolved.queue.stats()
+            }
             Place::Unasked | Place::Nowhere => &self.shared.unresolved,
         };
         stats.answered(self.protocol, outcome.map(|_| ()).map_err(|e| e.code), self.started.elapsed());

@@ -72,3 +72,70 @@ pub fn reference<'a>(
 pub fn of<'a>(request: &'a InferRequest, steering: &'a Steering) -> Reference<'a> {
     reference((&request.model, &request.version), steering, Some(request))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Parameter;
+    use crate::doors::Config;
+    use crate::doors::test_config::config;
+    use crate::error::ErrorCode;
+    use crate::routes::Route;
+    use http::HeaderValue;
+
+    fn headers(all: &[(&'static str, &[u8])]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in all {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_head_that_says_nothing_costs_nothing() {
+        let shared = Shared::new(config());
+        assert!(read(&shared, &headers(&[("x-user", b"a"), ("accept", b"b")])).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_tester_is_heard_only_where_that_is_allowed() {
+        let said = headers(&[("x-serving-version", b"4"), ("x-serving-alias", b" champion ")]);
+        for (forced_version, forced) in [(true, "4"), (false, "")] {
+            let shared = Shared::new(Config { forced_version, ..config() });
+            let steering = read(&shared, &said).unwrap();
+            let asked = reference(("m", ""), &steering, None);
+            assert_eq!((asked.alias, asked.forced), ("champion", forced));
+        }
+    }
+
+    #[test]
+    fn names_that_can_not_be_told_are_refused() {
+        let shared = Shared::new(config());
+        let long = [b'a'; 1025];
+        for (all, words) in [
+            (&[("x-serving-alias", &b"a"[..]), ("x-serving-alias", b"b")][..], "came more than once"),
+            (&[("x-serving-alias", b"\xff")], "is not text"),
+            (&[("x-serving-version", &long)], "header x-serving-version has 1025 bytes, at most 1024"),
+        ] {
+            let error = read(&shared, &headers(all)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::BadRequest);
+            assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_goes_before_a_header_and_keys_are_those_that_routes_look_at() {
+        let shared = Shared::new(config());
+        let route = Route { sticky: Some("x-user".into()), ..Route::default() };
+        shared.publish(vec![("m".into(), route)], &[]);
+        let said = headers(&[("x-user", b"somebody"), ("x-other", b"b"), ("x-serving-alias", b"head")]);
+        let steering = read(&shared, &said).unwrap();
+        let own = Parameter { name: "alias".into(), value: "own".into() };
+        let request = InferRequest { model: "m".into(), parameters: vec![own], ..InferRequest::default() };
+        let asked = of(&request, &steering);
+        assert_eq!((asked.model, asked.version, asked.alias), ("m", "", "own"));
+        assert_eq!(asked.keys.named("x-user"), Some(Key::of(b"somebody")));
+        assert_eq!(asked.keys.named("x-other"), None);
+        assert_eq!(reference(("m", ""), &steering, None).alias, "head");
+    }
+}

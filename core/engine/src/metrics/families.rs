@@ -66,6 +66,10 @@ const fn durations(key: &'static str, family: Family, by_protocol: bool, observe
 /// By protocol and code.
 pub const REQUESTS: Family = counter("serving_request_total", "Inference requests answered, by outcome.");
 
+/// By why the request came to the version.
+pub const ROUTES: Family =
+    counter("serving_route_total", "Inference requests answered, by why they came to this version.");
+
 pub const DISTRIBUTIONS: [Distribution; 4] = [
     durations(
         "total",

@@ -20,6 +20,7 @@ fn busy(model: &str, version: u64) -> Arc<Stats> {
         stats.answered(Protocol::Http, Err(word), took);
     }
     stats.answered(Protocol::Grpc, Err(ErrorCode::Cancelled), took);
+    stats.routed(Why::Weight);
     stats.waited(Duration::from_micros(30));
     stats.ran(&Run {
         requests: 2,
@@ -37,6 +38,7 @@ fn outcomes_and_histograms_appear_under_their_labels() {
     for line in [
         "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"grpc\",code=\"OK\"} 1",
         "serving_request_total{model=\"m\\\"x\",version=\"3\",protocol=\"http\",code=\"400\"} 2",
+        "serving_route_total{model=\"m\\\"x\",version=\"3\",route=\"weight\"} 1",
         "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"4\"} 0",
         "serving_batch_size_bucket{model=\"m\\\"x\",version=\"3\",le=\"8\"} 1",
         "serving_batch_size_sum{model=\"m\\\"x\",version=\"3\"} 5",
@@ -153,7 +155,7 @@ fn recorded() -> Vec<Arc<Stats>> {
     vec![unresolved, busy("m", 1), Stats::new("m", 2), all]
 }
 
-/// The text was written by what wrote scrapes before there were figures; only the 417, the 421, the
+/// The text was written by what wrote scrapes before there were figures; only routes, the 417, the 421, the
 /// 429, the failed precondition and what shifted with them are younger, and what nobody asked is left out.
 #[test]
 fn a_recorded_state_is_told_to_the_byte_as_ever() {

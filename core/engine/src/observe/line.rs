@@ -44,6 +44,7 @@ fn line(out: &mut Vec<u8>, sample: &Sample, shown: Shown<'_>) {
     string(out, &sample.model);
     out.extend_from_slice(b",\"version\":");
     integer(out, sample.version);
+    text(out, "route", sample.route);
     text(out, "protocol", sample.protocol.name());
     text(out, "id", &sample.id);
     text(out, "request_id", &sample.request_id);

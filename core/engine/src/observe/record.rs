@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorCode};
 use crate::events::{Events, Level};
 use crate::fields::{Fields, Value};
 use crate::ids;
-use crate::stats::Protocol;
+use crate::stats::{Protocol, Why};
 use crate::status;
 use crate::tensor::{Datatype, Shape, TensorSpec, shown};
 use parking_lot::Mutex;
@@ -60,6 +60,7 @@ struct Place {
 struct Notes {
     model: String,
     version: Option<u64>,
+    why: Option<Why>,
     id: String,
     priority: u64,
     timeout_us: u64,
@@ -160,9 +161,11 @@ impl RequestRecord {
         };
     }
 
-    /// The version that is to answer it.
-    pub fn on(&self, version: u64) {
-        self.notes.lock().version = Some(version);
+    /// The version that is to answer it, and why.
+    pub fn on(&self, version: u64, why: Why) {
+        let mut notes = self.notes.lock();
+        notes.version = Some(version);
+        notes.why = Some(why);
     }
 
     /// It joins the line.
@@ -251,6 +254,7 @@ impl RequestRecord {
             ("request_id", self.request_id.as_str().into()),
         ];
         fields.extend(notes.version.map(|version| ("version", version.into())));
+        fields.extend(notes.why.map(|why| ("route", why.name().into())));
         fields.extend(notes.rows.map(|rows| ("rows", rows.into())));
         fields
     }
@@ -279,6 +283,7 @@ impl RequestRecord {
         let mut fields = self.head();
         fields.push(("model", notes.model.as_str().into()));
         fields.extend(notes.version.map(|version| ("version", version.into())));
+        fields.extend(notes.why.map(|why| ("route", why.name().into())));
         fields.push(("status", word.map_or_else(ErrorCode::name, |()| "ok").into()));
         fields.push(("code", status::code_label(self.protocol, word).into()));
         fields.push(("total_ms", millis(ended.saturating_duration_since(self.started))));
@@ -308,6 +313,7 @@ impl RequestRecord {
         self.observer.keep(Sample {
             model: notes.model,
             version: notes.version.unwrap_or(0),
+            route: notes.why.map_or("", Why::name),
             protocol: self.protocol,
             id: notes.id,
             request_id: self.request_id.clone(),

@@ -27,6 +27,8 @@ pub struct Tensor {
 pub struct Sample {
     pub model: String,
     pub version: u64,
+    /// Why that one answered.
+    pub route: &'static str,
     pub protocol: Protocol,
     /// The request's own id, empty without one.
     pub id: String,

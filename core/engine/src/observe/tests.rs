@@ -201,6 +201,7 @@ fn a_request_s_spans_hang_together() {
     for (name, value) in [
         ("model", "m".into()),
         ("version", 7usize.into()),
+        ("route", "default".into()),
         ("protocol", "http".into()),
         ("rows", 1usize.into()),
         ("status", "ok".into()),
@@ -395,6 +396,7 @@ fn the_access_log_says_how_it_went() {
         ("path", "/v2/models/m/infer".into()),
         ("model", "m".into()),
         ("version", 7usize.into()),
+        ("route", "default".into()),
         ("status", "ok".into()),
         ("code", "200".into()),
         ("rows", 2usize.into()),

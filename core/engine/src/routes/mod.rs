@@ -10,9 +10,11 @@ pub mod words;
 
 pub use draw::Key;
 pub use key::{Keys, Sticky};
-pub use route::{Resolved, Route, Shadow, Why};
+pub use route::{Resolved, Route, Shadow};
 pub use table::Table;
 pub use version::{Reference, alias, parse_version};
+
+pub use crate::stats::Why;
 
 use crate::error::Result;
 use arc_swap::ArcSwap;

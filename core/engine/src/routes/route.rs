@@ -6,6 +6,7 @@ use super::version::{Reference, parse_version};
 use super::words;
 use crate::error::{Error, ErrorCode, Result};
 use crate::queue::Queue;
+use crate::stats::Why;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,21 +44,6 @@ pub struct Shadow {
     pub version: u64,
     /// The share of requests, from 0 to 1.
     pub rate: f64,
-}
-
-/// Why a version answers a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The request names it by number.
-    Named,
-    /// The request names it by another name.
-    Alias,
-    /// A tester's header names it.
-    Forced,
-    /// It answers those that name none.
-    Default,
-    /// The request's draw fell to it.
-    Weight,
 }
 
 /// Who answers a request: decided once, and carried with it.

@@ -218,3 +218,46 @@ fn a_table_keeps_what_did_not_change_and_an_older_one_all_it_had() {
     routes.publish(vec![], &[name(7)]);
     assert!(!routes.is_sticky());
 }
+
+/// A version named, an alias, a tester's header, a draw, the default: the first that there is.
+#[test]
+fn what_a_request_says_goes_before_what_is_drawn_for_it() {
+    let aliases = [("stable".to_owned(), 1), ("next".to_owned(), 2), ("gone".to_owned(), 9)];
+    let route = Route { aliases: aliases.into(), weights: vec![(4, 1)], ..versions(&[1, 2, 3, 4]) };
+    let (weighed, plain) = (published(route.clone()), published(Route { weights: vec![], ..route }));
+    for (version, alias, forced, number, why) in [
+        ("3", "next", "1", 3, Why::Named),
+        ("stable", "next", "3", 1, Why::Alias),
+        ("", "next", "3", 2, Why::Alias),
+        ("", "", "3", 3, Why::Forced),
+        ("", "", "next", 2, Why::Forced),
+        ("", "", "", 4, Why::Weight),
+    ] {
+        let asked = Reference { alias, forced, ..asked("m", version) };
+        let resolved = weighed.resolve(asked).unwrap();
+        assert_eq!((resolved.version(), resolved.why), (number, why), "{asked:?}");
+    }
+    let resolved = plain.resolve(asked("m", "")).unwrap();
+    assert_eq!((resolved.version(), resolved.why), (1, Why::Default));
+}
+
+#[test]
+fn what_is_named_and_can_not_answer_is_refused_and_not_another_versions() {
+    let aliases = [("gone".to_owned(), 9)].into();
+    let unavailable = [(2, "it is loading".to_owned())].into();
+    let routes = published(Route { aliases, unavailable, ..versions(&[1]) });
+    for (alias, forced, code) in [
+        ("gone", "", ErrorCode::NotFound),
+        ("other", "", ErrorCode::NotFound),
+        ("1", "", ErrorCode::NotFound),
+        ("", "9", ErrorCode::NotFound),
+        ("", "gone", ErrorCode::NotFound),
+        ("", "2", ErrorCode::Unavailable),
+        ("", "x", ErrorCode::BadRequest),
+    ] {
+        let asked = Reference { alias, forced, ..asked("m", "") };
+        assert_eq!(routes.resolve(asked).unwrap_err().code, code, "{asked:?}");
+    }
+    let unknown = routes.resolve(Reference { alias: "other", ..asked("m", "") }).unwrap_err();
+    assert_eq!(unknown.message, "Request for unknown model: 'm' has no alias 'other'");
+}

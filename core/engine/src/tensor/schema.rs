@@ -15,6 +15,8 @@ pub struct Schema {
     pub lossy: bool,
     /// Why no request can be held against what is declared.
     pub unusable: Option<Box<str>>,
+    /// A request that does not fit is told no more than that.
+    pub terse: bool,
 }
 
 /// The inputs of `MLmodel`'s signature.
@@ -39,6 +41,32 @@ pub struct Field {
     pub required: bool,
     /// The type in MLflow's words.
     pub kind: Box<str>,
+    /// What a text of it stands for.
+    pub text: Text,
+    /// Lists that each value of a column lies in: 1 for an array, 2 for an array of arrays.
+    pub lists: usize,
+}
+
+/// What the texts of a column of `Bytes` stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Text {
+    #[default]
+    Itself,
+    /// A date and time, which the model gets as pandas prints it.
+    Datetime,
+    /// Bytes, in base64.
+    Binary,
+}
+
+impl Text {
+    /// By MLflow's name of a column's type.
+    pub fn of(name: &str) -> Text {
+        match name {
+            "datetime" => Text::Datetime,
+            "binary" => Text::Binary,
+            _ => Text::Itself,
+        }
+    }
 }
 
 /// A parameter that requests may bring.

@@ -229,6 +229,7 @@ def test_a_line_tells_the_request_and_its_answer(
     assert told == {
         "model": "m",
         "version": 3,
+        "route": "default",
         "protocol": "grpc",
         "id": "mine",
         "request_id": "r-1",

@@ -303,7 +303,7 @@ def test_many_requests_are_written_at_once(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_request_that_is_too_large_costs_no_other(tmp_path: Path) -> None:
-    log = make(tmp_path, max_bytes=2000)
+    log = make(tmp_path, max_bytes=2200)
     log.keep([sample(id="a"), sample(id="b"), sample([0.5] * 5000, id="big"), sample(id="c")])
     assert [one.id for one in records_of_part(tmp_path)] == ["a", "b", "c"]
     assert log.figures().written == 3

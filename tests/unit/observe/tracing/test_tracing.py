@@ -79,6 +79,7 @@ def test_a_request_over_grpc_is_told_in_opentelemetrys_words() -> None:
     assert one.attributes == {
         "serving.model": "tiny",
         "serving.version": 3,
+        "serving.route": "default",
         "serving.rows": 2,
         "serving.status": "ok",
         "serving.request_id": "r-1",

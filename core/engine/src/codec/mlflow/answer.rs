@@ -1,16 +1,16 @@
 //! Answers of MLflow's scoring protocol: an object of outputs, or a list of rows.
 
-use super::refusals;
+use super::{halves, refusals};
 use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Form, Reply};
 use crate::codec::buffer::AnswerBuf;
 use crate::codec::compression::{self, Encoding};
-use crate::codec::json::answer::{ENDS, ESCAPED, comma, most_raw, numbers, put_text};
+use crate::codec::json::answer::{ENDS, ESCAPED, STRETCH, comma, most, most_raw, numbers, put_text};
 use crate::codec::json::lists;
 use crate::codec::json::values::{self, NotJson};
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, bytes_tensor};
 use crate::error::{Error, Result};
-use crate::tensor::{Datatype, Signature, TensorSpec};
+use crate::tensor::{Datatype, Signature};
 
 /// `{"predictions": ...}`.
 #[derive(Debug)]
@@ -43,13 +43,6 @@ impl Form for Predictions {
 
     fn most_raw(&self, limit: usize) -> usize {
         most_raw(limit)
-    }
-
-    fn takes(&self, output: &TensorSpec, _binary: bool) -> Result<()> {
-        if matches!(output.datatype, Datatype::Fp16 | Datatype::Bf16) {
-            return Err(no_text(output.datatype, &output.name));
-        }
-        Ok(())
     }
 
     fn refusal(&self, error: Error, request: &InferRequest, signature: Option<&Signature>) -> Error {
@@ -135,10 +128,14 @@ impl<'o> Elements<'o> {
                 let (data, after) =
                     rest.split_at_checked(count.saturating_mul(*size)).unwrap_or((*rest, &[]));
                 *rest = after;
-                numbers(buffer, *datatype, data, |why| match why {
+                let refused = |why| match why {
                     NotJson::Datatype => no_text(*datatype, name),
                     NotJson::Element(number) => not_utf8(name, number),
-                })
+                };
+                match halves::is_half(*datatype) {
+                    true => put_halves(buffer, *datatype, data, refused),
+                    false => numbers(buffer, *datatype, data, refused),
+                }
             }
             Elements::Texts { name, number, rest } => {
                 for (i, element) in rest.by_ref().take(count).enumerate() {
@@ -150,6 +147,21 @@ impl<'o> Elements<'o> {
             }
         }
     }
+}
+
+/// As the FP32s that they are, a stretch at a time.
+fn put_halves(
+    buffer: &mut AnswerBuf<'_>,
+    datatype: Datatype,
+    data: &[u8],
+    refused: impl Fn(NotJson) -> Error,
+) -> Result<()> {
+    for (i, stretch) in data.chunks(STRETCH).enumerate() {
+        let wide = halves::widened(datatype, stretch);
+        let out = comma(buffer, i, wide.len() * most(Datatype::Fp32))?;
+        values::run(out, Datatype::Fp32, &wide).map_err(&refused)?;
+    }
+    Ok(())
 }
 
 fn not_utf8(name: &str, number: usize) -> Error {

@@ -4,12 +4,18 @@
 use super::reader::{Reader, put, put_text};
 use super::refusals::{self, Scoring};
 use super::target::Target;
+use super::{datetime, halves};
 use crate::codec::json::document::{self, Document};
 use crate::codec::json::elements::Elements;
 use crate::codec::json::number;
 use crate::error::Result;
 use crate::tensor::Datatype;
+use crate::tensor::schema::Text;
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use jiter::Peek;
+use std::borrow::Cow;
 
 /// A value before it is of a datatype.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +58,10 @@ impl<'v> Value<'v> {
     }
 }
 
+/// With its padding; bits behind the last byte mean nothing.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// A value that is of its declared datatype.
 #[derive(Clone, Copy)]
 enum Scalar {
@@ -64,11 +74,11 @@ impl Target<'_> {
     pub fn read(&self, reader: &mut Reader<'_>, peek: Peek, out: &mut Elements) -> Result<()> {
         let Reader { document: text, held, lossy } = reader;
         if self.declared == Datatype::Bytes {
-            if peek != Peek::String {
+            if peek != Peek::String && self.text != Text::Datetime {
                 return Err(refusals::unfit(self, document::kind(peek)));
             }
-            self.check_texts()?;
-            return put_text(out, text.known_string()?.as_bytes(), held);
+            let value = value(text, peek, self)?;
+            return put_text(out, &self.text_of(value, *lossy)?, held);
         }
         let value = value(text, peek, self)?;
         self.put(value, *lossy, &mut |element| put(out, element, held))
@@ -79,11 +89,46 @@ impl Target<'_> {
         if self.declared != Datatype::Bytes {
             return self.put(value, reader.lossy, &mut |element| put(out, element, reader.held));
         }
+        put_text(out, &self.text_of(value, reader.lossy)?, reader.held)
+    }
+
+    /// What a value of a column of texts stands for.
+    fn text_of<'v>(&self, value: Value<'v>, lossy: bool) -> Result<Cow<'v, [u8]>> {
         self.check_texts()?;
-        match value {
-            Value::Text(text) | Value::Cell(text) => put_text(out, text.as_bytes(), reader.held),
+        match (self.text, value) {
+            (Text::Datetime, value) => Ok(self.datetime(value, lossy)?.into_bytes().into()),
+            (Text::Itself, Value::Text(text) | Value::Cell(text)) => Ok(text.as_bytes().into()),
+            (Text::Binary, Value::Text(text) | Value::Cell(text)) => Ok(self.decoded(text)?.into()),
             _ => Err(refusals::missing_cell(self)),
         }
+    }
+
+    /// As pandas takes them: numbers are nanoseconds since 1970, and what is missing is no time.
+    fn datetime(&self, value: Value<'_>, lossy: bool) -> Result<String> {
+        let (found, text) = match value {
+            Value::Missing => return Ok(datetime::NONE.to_owned()),
+            Value::Text(text) | Value::Cell(text) if is_no_time(text) => return Ok(datetime::NONE.to_owned()),
+            Value::Text(text) | Value::Cell(text) => (datetime::of_text(text), text),
+            Value::Number(text) => {
+                let since_1970 = whole(text, lossy).map_err(|Fraction| refusals::cut(self, text))?;
+                (since_1970.and_then(datetime::of_nanoseconds), text)
+            }
+            Value::Bool(is) => (None, if is { "true" } else { "false" }),
+        };
+        found.ok_or_else(|| refusals::no_datetime(self, text))
+    }
+
+    /// Lines of it end where the encoder that MLflow takes ends them.
+    fn decoded(&self, text: &str) -> Result<Vec<u8>> {
+        let has_blanks = text.bytes().any(|byte| byte.is_ascii_whitespace());
+        let plain = if has_blanks {
+            Cow::Owned(text.split_ascii_whitespace().collect::<String>())
+        } else {
+            Cow::Borrowed(text)
+        };
+        let found = BASE64.decode(plain.as_bytes()).map_err(|_| refusals::no_base64(self, text))?;
+        // A text of ONNX is one to whoever runs the model.
+        String::from_utf8(found).map(String::into_bytes).map_err(|_| refusals::no_utf8(self, text))
     }
 
     #[inline]
@@ -114,9 +159,10 @@ impl Target<'_> {
     fn put(&self, value: Value<'_>, lossy: bool, out: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let value = value.resolved();
         let scalar = match self.declared {
-            Datatype::Fp32 | Datatype::Fp64 => Scalar::Float(self.float(value, lossy)?),
+            Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 => {
+                Scalar::Float(self.float(value, lossy)?)
+            }
             Datatype::Bool => Scalar::Integer(i128::from(self.boolean(value, lossy)?)),
-            Datatype::Bytes | Datatype::Fp16 | Datatype::Bf16 => return Err(refusals::no_json(self)),
             _ => Scalar::Integer(self.integer(value, lossy)?),
         };
         match self.datatype {
@@ -135,8 +181,11 @@ impl Target<'_> {
             Datatype::Int16 => out(&self.fitted::<i16>(scalar)?.to_le_bytes()),
             Datatype::Int32 => out(&self.fitted::<i32>(scalar)?.to_le_bytes()),
             Datatype::Int64 => out(&self.fitted::<i64>(scalar)?.to_le_bytes()),
+            Datatype::Fp16 | Datatype::Bf16 => {
+                let wide = self.wide(scalar, lossy)?;
+                out(&halves::bytes(self.datatype, self.finite(wide, self.datatype, value.written())?))
+            }
             Datatype::Bytes => Err(refusals::incompatible(self)),
-            Datatype::Fp16 | Datatype::Bf16 => Err(refusals::no_json(self)),
         }
     }
 
@@ -163,8 +212,14 @@ impl Target<'_> {
             _ => number::fp64(text),
         }
         .ok_or_else(|| refusals::out_of_range(self, self.declared, text))?;
+        let wide = self.finite(wide, self.declared, text)?;
         // Up to here every integer is a float.
-        let many = if self.declared == Datatype::Fp32 { 7 } else { 15 };
+        let many = match self.declared {
+            Datatype::Bf16 => 2,
+            Datatype::Fp16 => 3,
+            Datatype::Fp32 => 7,
+            _ => 15,
+        };
         if self.exact
             && !lossy
             && text.len() > many
@@ -201,9 +256,8 @@ impl Target<'_> {
             Value::Text(text) => {
                 let number = text.trim();
                 let plain = number.strip_prefix('+').unwrap_or(number);
-                let is_integer =
-                    !plain.is_empty() && plain.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
-                if !is_integer {
+                let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+                if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
                     return Err(refusals::no_integer(self, text));
                 }
                 (plain.parse::<i128>().ok(), text)
@@ -220,6 +274,7 @@ impl Target<'_> {
             Scalar::Float(wide) => Ok(wide),
             Scalar::Integer(n) => {
                 let wide = if self.datatype == Datatype::Fp32 { f64::from(n as f32) } else { n as f64 };
+                let wide = self.finite(wide, self.datatype, &n.to_string())?;
                 if lossy || wide as i128 == n {
                     Ok(wide)
                 } else {
@@ -227,6 +282,18 @@ impl Target<'_> {
                 }
             }
         }
+    }
+
+    /// The nearest number that `datatype` has, where that is FP16 or BF16; never an infinity that was none.
+    fn finite(&self, wide: f64, datatype: Datatype, written: &str) -> Result<f64> {
+        if !halves::is_half(datatype) {
+            return Ok(wide);
+        }
+        let nearest = halves::nearest(datatype, wide);
+        if nearest.is_infinite() && wide.is_finite() {
+            return Err(refusals::out_of_range(self, datatype, written));
+        }
+        Ok(nearest)
     }
 
     /// Rounded as every decimal is, but never to infinity.
@@ -301,6 +368,11 @@ fn exact(text: &str) -> Option<i128> {
     }
     let power = 10i128.checked_pow(shift.unsigned_abs())?;
     if shift < 0 { (digits % power == 0).then(|| digits / power) } else { digits.checked_mul(power) }
+}
+
+fn is_no_time(text: &str) -> bool {
+    let text = text.trim();
+    text == datetime::NONE || MISSING.contains(&text)
 }
 
 /// What stands for a float in letters.

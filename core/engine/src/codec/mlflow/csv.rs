@@ -5,7 +5,7 @@ use super::cells::Value;
 use super::frame::Frame;
 use super::plan::Plan;
 use super::reader::Reader;
-use super::refusals;
+use super::refusals::Table;
 use crate::codec::InputTensor;
 use crate::codec::names;
 use crate::error::Result;
@@ -16,11 +16,11 @@ use std::borrow::Cow;
 /// # Errors
 /// `BadRequest` for what is no CSV, and for cells that their columns cannot take; those of
 /// [`Frame::finish`].
-pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<InputTensor>> {
+pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>, came_as: Table) -> Result<Vec<InputTensor>> {
     let mut frame = Frame::new(plan);
-    let mut text = Text { rest: plan.text, line: 1 };
+    let mut text = Text { rest: plan.text, line: 1, came_as };
     if !text.begin_row() {
-        return Err(refusals::csv_invalid("no columns to parse from the text"));
+        return Err(came_as.invalid("no columns to parse from it"));
     }
     let mut more = true;
     while more {
@@ -35,7 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, plan: &Plan<'_>) -> Result<Vec<Input
         while more {
             if at >= frame.columns() {
                 let (columns, line) = (frame.columns(), text.line);
-                return Err(refusals::csv_invalid(format!("line {line} has more than {columns} fields")));
+                return Err(came_as.invalid(format!("line {line} has more than {columns} fields")));
             }
             let field = text.field()?;
             frame.put(at, field.value(), reader)?;
@@ -63,6 +63,7 @@ impl Field<'_> {
 struct Text<'t> {
     rest: &'t str,
     line: usize,
+    came_as: Table,
 }
 
 impl<'t> Text<'t> {
@@ -95,10 +96,10 @@ impl<'t> Text<'t> {
         let mut rest = text;
         loop {
             let Some(end) = rest.find('"') else {
-                return Err(refusals::csv_invalid(format!(
-                    "the quote that begins in line {} does not end",
-                    self.line
-                )));
+                let line = self.line;
+                return Err(self
+                    .came_as
+                    .invalid(format!("the quote that begins in line {line} does not end")));
             };
             let part = &rest[..end];
             rest = &rest[end + 1..];
@@ -118,7 +119,7 @@ impl<'t> Text<'t> {
         self.line += field.matches('\n').count();
         if !rest.is_empty() && !rest.starts_with([',', '\n', '\r']) {
             let line = self.line;
-            return Err(refusals::csv_invalid(format!("line {line} goes on behind a quoted field")));
+            return Err(self.came_as.invalid(format!("line {line} goes on behind a quoted field")));
         }
         self.rest = rest;
         Ok(Field { text: field, quoted: true, more: self.separator() })

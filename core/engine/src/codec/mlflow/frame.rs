@@ -119,6 +119,9 @@ impl<'p, 's> Frame<'p, 's> {
         self.fill(at, row - 1, reader)?;
         let Column { target, grid, .. } = &mut self.columns[at];
         match target {
+            Some(target) if target.lists > 0 && reader.document.peek()? != Peek::Array => {
+                Err(refusals::no_list(target))
+            }
             Some(target) => grid.value(reader, target),
             None => reader.document.skip(DEPTH),
         }
@@ -183,6 +186,7 @@ impl<'p, 's> Frame<'p, 's> {
         self.check_missing(self.columns.iter().map(|column| column.lacks(self.rows)).sum())?;
         for at in 0..self.columns.len() {
             self.fill(at, self.rows, reader)?;
+            self.columns[at].check_lists(self.rows)?;
         }
         match self.matrix_input() {
             Some((spec, declared)) => self.matrix(spec, declared, reader).map(|input| vec![input]),
@@ -214,7 +218,8 @@ impl<'p, 's> Frame<'p, 's> {
         let plan = self.plan;
         let has = |name: &str| self.by_name.contains_key(name);
         let mut extra = Vec::new();
-        for column in self.columns.iter().filter(|column| column.target.is_none()) {
+        let nobody_asks = |column: &&Column<'_>| column.target.is_none() && !plan.is_declared(&column.name);
+        for column in self.columns.iter().filter(nobody_asks) {
             plan.note_extra(&mut extra, &column.name);
         }
         let missing: Vec<&str> = match plan.declared() {
@@ -319,6 +324,16 @@ impl<'p, 's> Frame<'p, 's> {
 }
 
 impl Column<'_> {
+    /// That each of its `rows` brings lists of the depth that is declared.
+    fn check_lists(&mut self, rows: usize) -> Result<()> {
+        match &self.target {
+            Some(target) if target.lists > 0 && rows > 0 && self.grid.shape().len() != 1 + target.lists => {
+                Err(refusals::no_list(target))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// How many of its first `rows` cells did not come; none where nobody asks for it.
     fn lacks(&self, rows: usize) -> usize {
         self.target.as_ref().map_or(0, |_| rows.saturating_sub(self.grid.rows()))
@@ -329,7 +344,11 @@ impl Column<'_> {
 const DEPTH: usize = 5;
 
 fn put_cell(target: &Target<'_>, grid: &mut Grid, value: Value<'_>, reader: &mut Reader<'_>) -> Result<()> {
-    grid.note_scalar(target)?;
+    match value {
+        Value::Missing if target.lists > 0 => return Err(refusals::missing_cell(target)),
+        _ if target.lists > 0 => return Err(refusals::no_list(target)),
+        _ => grid.note_scalar(target)?,
+    }
     target.take(value, reader, &mut grid.elements)
 }
 

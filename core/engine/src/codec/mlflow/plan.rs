@@ -5,8 +5,8 @@ use super::refusals;
 use super::target::{Target, numpy_name};
 use crate::codec::json::elements::Leaves;
 use crate::codec::{InputTensor, Payload};
-use crate::error::Result;
-use crate::tensor::schema::{Declared, Field};
+use crate::error::{Error, ErrorCode, Result};
+use crate::tensor::schema::{Declared, Field, Text};
 use crate::tensor::{Shape, Signature, TensorSpec, fits};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -69,7 +69,7 @@ impl<'s> Plan<'s> {
             let by_name = field.name.as_deref().and_then(|name| self.signature.input_near(name, at));
             let spec = by_name.or_else(|| self.single())?;
             let name = field.name.as_deref().unwrap_or(&spec.name);
-            let target = Target { name, declared: field.datatype, datatype: spec.datatype, exact: false };
+            let target = Target { name, declared: field.datatype, ..plain(spec) };
             Some(Wanted { spec, target, field: Some(field) })
         };
         fields.iter().enumerate().filter_map(wanted).collect()
@@ -109,6 +109,14 @@ impl<'s> Plan<'s> {
                 let spec = by_name.map(|(_, spec)| spec).or(single)?;
                 Some(column(field.name.as_deref().unwrap_or(&spec.name), field, spec))
             }
+        }
+    }
+
+    /// Whether the signature has a column of this name, which no input may ask for.
+    pub fn is_declared(&self, name: &str) -> bool {
+        match self.declared() {
+            Declared::Columns(fields) => self.field(fields, name).is_some(),
+            Declared::Nothing | Declared::Tensors(_) => false,
         }
     }
 
@@ -173,8 +181,14 @@ impl<'s> Plan<'s> {
         self.input(wanted.spec, wanted.field.map(|field| &*field.shape), shape, leaves)
     }
 
+    /// What does not fit the schema, without the schema where that is wished.
+    pub fn told(&self, error: Error) -> Error {
+        let is_terse = self.signature.schema.terse && error.code == ErrorCode::SchemaMismatch;
+        if is_terse { refusals::terse_mismatch() } else { error }
+    }
+
     #[cold]
-    pub fn mismatch(&self, reason: &str) -> crate::error::Error {
+    pub fn mismatch(&self, reason: &str) -> Error {
         refusals::mismatch(self.text, &self.schema(), reason)
     }
 
@@ -211,9 +225,23 @@ impl<'s> Plan<'s> {
 }
 
 fn plain(spec: &TensorSpec) -> Target<'_> {
-    Target { name: &spec.name, declared: spec.datatype, datatype: spec.datatype, exact: false }
+    Target {
+        name: &spec.name,
+        declared: spec.datatype,
+        datatype: spec.datatype,
+        exact: false,
+        text: Text::Itself,
+        lists: 0,
+    }
 }
 
 fn column<'s>(name: &'s str, field: &Field, spec: &TensorSpec) -> Target<'s> {
-    Target { name, declared: field.datatype, datatype: spec.datatype, exact: true }
+    Target {
+        name,
+        declared: field.datatype,
+        datatype: spec.datatype,
+        exact: true,
+        text: field.text,
+        lists: field.lists,
+    }
 }

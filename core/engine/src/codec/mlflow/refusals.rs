@@ -12,10 +12,13 @@ use crate::status;
 use crate::tensor::shown;
 use bytes::Bytes;
 use jiter::JiterError;
-pub(super) use schema::{extra_inputs, mismatch, missing_inputs, params, too_few, unusable, wrong_shape};
+pub(super) use schema::{
+    extra_inputs, mismatch, missing_inputs, params, terse_mismatch, too_few, unusable, wrong_shape,
+};
 use std::fmt::Display;
 pub(super) use values::{
-    cut, incompatible, missing_cell, no_bool, no_float, no_integer, no_json, out_of_range, rounded, unfit,
+    cut, incompatible, missing_cell, no_base64, no_bool, no_datetime, no_float, no_integer, no_list, no_utf8,
+    out_of_range, rounded, unfit,
 };
 pub(super) use words::tuple;
 use words::{listed, python};
@@ -134,12 +137,25 @@ pub(super) fn records_invalid(why: impl Display) -> Error {
     ))
 }
 
-#[cold]
-pub(super) fn csv_invalid(why: impl Display) -> Error {
-    Error::bad(format!(
-        "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid CSV-formatted Pandas \
-         DataFrame produced using the `pandas.DataFrame.to_csv()` method. Error: '{why}'"
-    ))
+/// What a client sent a table as: Parquet becomes CSV before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    Csv,
+    Parquet,
+}
+
+impl Table {
+    #[cold]
+    pub(super) fn invalid(self, why: impl Display) -> Error {
+        let (form, method) = match self {
+            Table::Csv => ("CSV-formatted", "to_csv"),
+            Table::Parquet => ("Parquet", "to_parquet"),
+        };
+        Error::bad(format!(
+            "Failed to parse input as a Pandas DataFrame. Ensure that the input is a valid {form} Pandas \
+             DataFrame produced using the `pandas.DataFrame.{method}()` method. Error: '{why}'"
+        ))
+    }
 }
 
 #[cold]

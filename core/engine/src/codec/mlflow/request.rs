@@ -4,6 +4,7 @@ use super::answer::Predictions;
 use super::frame::Frame;
 use super::plan::Plan;
 use super::reader::Reader;
+use super::refusals::Table;
 use super::{csv, params, refusals, rows, split, tensors};
 use crate::admission::Reservation;
 use crate::codec::answer::Form;
@@ -31,27 +32,35 @@ pub fn decode_json(
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     let text = std::str::from_utf8(body).map_err(|_| refusals::no_json_text("it is not valid UTF-8"))?;
     let plan = Plan::new(signature, text)?;
-    document::parsing(body, held, |held| {
+    let scored = document::parsing(body, held, |held| {
         let mut reader = Reader { document: Document::new(text, stop), held, lossy: signature.schema.lossy };
         Request { plan: &plan, reader: &mut reader, stop }.whole()
-    })
+    });
+    scored.map_err(|error| plan.told(error))
 }
 
-/// Decodes a CSV body, as [`decode_json`].
+/// Decodes a table in CSV, which may have been made of another form, `came_as`; as [`decode_json`].
 ///
 /// # Errors
 /// As there.
-pub fn decode_csv(stop: &Stop, body: &[u8], signature: &Signature, held: &mut Reservation) -> Result<Scored> {
+pub fn decode_table(
+    stop: &Stop,
+    body: &[u8],
+    came_as: Table,
+    signature: &Signature,
+    held: &mut Reservation,
+) -> Result<Scored> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let text = std::str::from_utf8(body).map_err(|_| refusals::csv_invalid("it is not valid UTF-8"))?;
+    let text = std::str::from_utf8(body).map_err(|_| came_as.invalid("it is not valid UTF-8"))?;
     let plan = Plan::new(signature, text)?;
     if let Declared::Tensors(_) = plan.declared() {
-        return Err(refusals::csv_invalid("the model's signature asks for tensors, which CSV cannot carry"));
+        return Err(came_as.invalid("the model's signature asks for tensors, which no table carries"));
     }
     let inputs = document::parsing_csv(text, held, |held| {
         let mut reader = Reader { document: Document::new("", stop), held, lossy: signature.schema.lossy };
-        csv::read(&mut reader, &plan)
-    })?;
+        csv::read(&mut reader, &plan, came_as)
+    });
+    let inputs = inputs.map_err(|error| plan.told(error))?;
     Ok((InferRequest { inputs, ..InferRequest::default() }, &Predictions::Rows))
 }
 

@@ -1,6 +1,7 @@
 //! What the values of an input are to become.
 
 use crate::tensor::Datatype;
+use crate::tensor::schema::Text;
 
 /// What the values of one input, or of one column, become.
 #[derive(Clone, Debug)]
@@ -13,6 +14,10 @@ pub(super) struct Target<'s> {
     pub datatype: Datatype,
     /// Of a data frame: an integer that a float cannot hold is refused.
     pub exact: bool,
+    /// What a text stands for.
+    pub text: Text,
+    /// Lists that each value of a column lies in.
+    pub lists: usize,
 }
 
 impl Target<'_> {

@@ -1,16 +1,17 @@
 //! Bodies of MLflow's scoring protocol, the good ones and each way in which one can be wrong.
 
-use super::{Predictions, decode_csv, decode_json, error};
-use crate::admission::Budget;
+use super::{Predictions, Table, decode_json, decode_table, error};
+use crate::admission::{Budget, Reservation};
 use crate::codec::answer::Form;
 use crate::codec::compression::Encoding;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload, bytes_tensor};
 use crate::error::{Error, ErrorCode};
-use crate::stop::NEVER;
-use crate::tensor::schema::{Declared, Field, Param, ParamKind, Schema};
+use crate::stop::{NEVER, Stop};
+use crate::tensor::schema::{Declared, Field, Param, ParamKind, Schema, Text};
 use crate::tensor::{Datatype, Shape, Signature, TensorSpec};
 use proptest::prelude::*;
 
+mod columns;
 mod frames;
 
 fn spec(name: &str, datatype: Datatype, shape: &[i64]) -> TensorSpec {
@@ -40,6 +41,8 @@ fn column(name: &str, datatype: Datatype) -> Field {
         shape: vec![],
         required: true,
         kind: "double".into(),
+        text: Text::Itself,
+        lists: 0,
     }
 }
 
@@ -67,6 +70,15 @@ fn decoded(signature: &Signature, body: &str) -> Result<(InferRequest, &'static 
     decode_json(&NEVER, body.as_bytes(), signature, &mut budget.reserve())
 }
 
+fn decode_csv(
+    stop: &Stop,
+    body: &[u8],
+    signature: &Signature,
+    held: &mut Reservation,
+) -> Result<(InferRequest, &'static dyn Form), Error> {
+    decode_table(stop, body, Table::Csv, signature, held)
+}
+
 fn table(signature: &Signature, body: &str) -> Result<(InferRequest, &'static dyn Form), Error> {
     let budget = Budget::new(1 << 20);
     decode_csv(&NEVER, body.as_bytes(), signature, &mut budget.reserve())
@@ -81,6 +93,12 @@ fn said((request, _): &(InferRequest, &'static dyn Form)) -> String {
             Datatype::Bytes => {
                 let texts: Vec<_> = bytes_tensor::elements(data).map(String::from_utf8_lossy).collect();
                 format!("{texts:?}")
+            }
+            datatype @ (Datatype::Fp16 | Datatype::Bf16) => {
+                let mut out = Vec::new();
+                let wide = super::halves::widened(datatype, data);
+                crate::codec::json::values::run(&mut out, Datatype::Fp32, &wide).unwrap();
+                format!("[{}]", String::from_utf8(out).unwrap())
             }
             datatype => {
                 let mut out = Vec::new();
@@ -377,7 +395,7 @@ fn parameters_are_held_against_those_that_are_declared() {
 
 #[test]
 fn values_become_what_is_declared_or_are_refused() {
-    use Datatype::{Bool, Bytes, Fp32, Fp64, Int8, Int32, Int64, Uint8, Uint64};
+    use Datatype::{Bf16, Bool, Bytes, Fp16, Fp32, Fp64, Int8, Int32, Int64, Uint8, Uint64};
     for (declared_as, datatype, cell, found) in [
         (Int64, Int64, "1", Ok("1")),
         (Int64, Int64, "1.0", Ok("1")),
@@ -393,6 +411,9 @@ fn values_become_what_is_declared_or_are_refused() {
         (Uint64, Uint64, "18446744073709551615.0", Ok("18446744073709551615")),
         (Uint64, Uint64, "1e50", Err("1e50 is out of range")),
         (Int64, Int64, "\"1\"", Ok("1")),
+        (Int64, Int64, "\" +7 \"", Ok("7")),
+        (Int64, Int64, "\"+-1\"", Err("invalid literal for int() with base 10: '+-1'")),
+        (Int64, Int64, "\"--1\"", Err("invalid literal for int() with base 10: '--1'")),
         (Int64, Int64, "true", Ok("1")),
         (Int64, Int64, "1.5", Err("1.5 is no integer")),
         (Int64, Int64, "\"1.5\"", Err("invalid literal for int() with base 10: '1.5'")),
@@ -424,6 +445,22 @@ fn values_become_what_is_declared_or_are_refused() {
         (Fp64, Fp64, "false", Ok("0.0")),
         (Fp64, Fp64, "[1]", Err("lists beside")),
         (Fp64, Int64, "1", Err("Can not safely convert float64 to int64.")),
+        (Fp64, Fp16, "0.1", Ok("0.099975586")),
+        (Fp64, Fp16, "65519", Ok("65504.0")),
+        (Fp64, Fp16, "65520", Err("65520 is out of range (input 'c', float16)")),
+        (Fp64, Fp16, "-Infinity", Ok("-Infinity")),
+        (Fp16, Fp16, "2049", Err("would round 2049 (input 'c', float16)")),
+        (Fp16, Fp16, "2050", Ok("2050.0")),
+        (Fp16, Fp16, "1e9", Err("1e9 is out of range (input 'c', float16)")),
+        (Fp16, Fp16, "\" 0.5\"", Ok("0.5")),
+        (Fp16, Fp16, "null", Ok("NaN")),
+        (Int64, Fp16, "2049", Err("would round 2049 (input 'c', float16)")),
+        (Int64, Fp16, "70000", Err("70000 is out of range (input 'c', float16)")),
+        (Bool, Fp16, "true", Ok("1.0")),
+        (Fp64, Bf16, "257.5", Ok("258.0")),
+        (Int64, Bf16, "257", Err("would round 257 (input 'c', bfloat16)")),
+        (Fp64, Bf16, "3.4e38", Err("3.4e38 is out of range (input 'c', bfloat16)")),
+        (Fp16, Int64, "1", Err("Can not safely convert float16 to int64.")),
         (Bool, Bool, "true", Ok("true")),
         (Bool, Bool, "0", Ok("false")),
         (Bool, Bool, "2", Err("'2' is neither true nor false")),
@@ -587,6 +624,10 @@ fn output<'a>(name: &'a str, datatype: Datatype, shape: &[i64], data: &'a [u8]) 
 #[test]
 fn answers_are_nested_lists_or_rows() {
     let six: Vec<u8> = (1..=6).flat_map(|n| (n as f32).to_le_bytes()).collect();
+    let halves: Vec<u8> =
+        [1.5, -0.5, f64::NAN].iter().flat_map(|&n| super::halves::bytes(Datatype::Fp16, n)).collect();
+    let brain: Vec<u8> =
+        [3.0e38, 2.0].iter().flat_map(|&n| super::halves::bytes(Datatype::Bf16, n)).collect();
     let odd: Vec<u8> = [f32::NAN, f32::NEG_INFINITY].iter().flat_map(|n| n.to_le_bytes()).collect();
     let mut texts = Vec::new();
     bytes_tensor::push(&mut texts, b"a\"");
@@ -597,6 +638,8 @@ fn answers_are_nested_lists_or_rows() {
         (vec![output("y", f, &[1, 2, 3], &six)], r#"{"y":[[[1.0,2.0,3.0],[4.0,5.0,6.0]]]}"#),
         (vec![output("y", f, &[3, 2, 1], &six)], r#"{"y":[[[1.0],[2.0]],[[3.0],[4.0]],[[5.0],[6.0]]]}"#),
         (vec![output("y", f, &[], &six[..4])], r#"{"y":1.0}"#),
+        (vec![output("y", Datatype::Fp16, &[3], &halves)], r#"{"y":[1.5,-0.5,NaN]}"#),
+        (vec![output("y", Datatype::Bf16, &[1, 2], &brain)], r#"{"y":[[3.0040553e+38,2.0]]}"#),
         (vec![output("y", f, &[0, 3], &[])], r#"{"y":[]}"#),
         (vec![output("y", f, &[2, 0, 3], &[])], r#"{"y":[[],[]]}"#),
         (

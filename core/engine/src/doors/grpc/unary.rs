@@ -35,14 +35,22 @@ pub async fn infer(
         trace::Context::from_headers(request.headers())
     });
     let outcome = infer_once(io, messages, &head, request, &mut guard).await;
+    let routed = guard.routed();
     let record = guard.close(outcome.as_ref().map_err(|(error, _)| error));
     let id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
-        Ok(answer) => success(answer, id),
+        Ok(answer) => {
+            let mut response = success(answer, id);
+            // Which version it is its message says.
+            routed.inspect(|routed| routed.put_why(response.headers_mut()));
+            response
+        }
         Err((error, model)) => {
             let id = id.map_or_else(ids::make, str::to_owned);
             shared.report(Protocol::Grpc, &id, &model, &error);
-            failure(&error, Some(&id))
+            let mut response = failure(&error, Some(&id));
+            routed.inspect(|routed| routed.put(response.headers_mut()));
+            response
         }
     };
     if let Some(record) = record {

@@ -16,21 +16,15 @@ use http_body_util::Full;
 
 /// The length of the JSON before binary tensors.
 pub const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-/// The version that answered.
-const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 /// Clients in the field know it: `false` where asking again would do harm.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
 
-/// `version`: to be told in the head.
-pub fn success(answer: Answer, version: Option<u64>) -> Response<Full<Bytes>> {
+pub fn success(answer: Answer) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(answer.body));
     let headers = response.headers_mut();
-    if let Some(version) = version {
-        headers.insert(MODEL_VERSION, HeaderValue::from(version));
-    }
     match answer.json_len {
         None => {
             headers.insert(CONTENT_TYPE, JSON);

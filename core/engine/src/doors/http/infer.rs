@@ -78,13 +78,16 @@ pub async fn answer(
     if outcome.is_err() {
         guard.refused(reference);
     }
-    let version = guard.version().filter(|_| bodies.tells_version);
+    let routed = guard.routed();
     let record = guard.close(outcome.as_ref());
     let id = client_id.or_else(|| record.as_ref().map(|w| w.request_id()));
     let mut response = match outcome {
-        Ok(answer) => success(answer, version),
+        Ok(answer) => success(answer),
         Err(error) => failed(shared, protocol, id, &named.model, &error),
     };
+    if let Some(routed) = routed {
+        routed.put(response.headers_mut());
+    }
     if is_event && response.status().is_success() {
         cloud_event::put(response.headers_mut(), &named.model);
     }

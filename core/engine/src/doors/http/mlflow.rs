@@ -40,14 +40,8 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: Some(wrong_verb),
 };
 
-const SCORE: Kind = Kind::Infer(&Bodies {
-    head,
-    split,
-    decode,
-    form: &mlflow::Predictions::Tensors,
-    tells_version: false,
-    events: false,
-});
+const SCORE: Kind =
+    Kind::Infer(&Bodies { head, split, decode, form: &mlflow::Predictions::Tensors, events: false });
 
 /// An alias comes percent-encoded.
 fn version(found: Version<'_>) -> Result<String> {
@@ -172,7 +166,8 @@ fn decode(
     let none = Signature::default();
     let signature = signature.unwrap_or(&none);
     if body.is_table {
-        return mlflow::decode_csv(stop, &body.text, signature, held);
+        let came_as = if body.made_by.is_some() { mlflow::Table::Parquet } else { mlflow::Table::Csv };
+        return mlflow::decode_table(stop, &body.text, came_as, signature, held);
     }
     mlflow::decode_json(stop, &body.text, signature, held)
 }

@@ -38,8 +38,7 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: Some(wrong_verb),
 };
 
-static BODIES: Bodies =
-    Bodies { head, split, decode, form: &json::InferAnswer, tells_version: false, events: true };
+static BODIES: Bodies = Bodies { head, split, decode, form: &json::InferAnswer, events: true };
 
 /// Its paths have no labels.
 fn version(found: Version<'_>) -> Result<String> {

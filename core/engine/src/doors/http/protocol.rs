@@ -81,8 +81,6 @@ pub struct Bodies {
     pub decode: fn(&Stop, &str, &Split, Option<&Signature>, &mut Reservation) -> Result<Decoded>,
     /// In whose words requests are refused before they are decoded.
     pub form: &'static dyn Form,
-    /// Whether an answer's head tells which version gave it, because its body doesn't.
-    pub tells_version: bool,
     /// Whether a request may be a CloudEvent, which is answered with one.
     pub events: bool,
 }

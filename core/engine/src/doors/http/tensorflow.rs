@@ -36,14 +36,8 @@ pub static PROTOCOL: Protocol = Protocol {
     wrong_verb: None,
 };
 
-const PREDICT: Kind = Kind::Infer(&Bodies {
-    head,
-    split,
-    decode,
-    form: &tensorflow_json::ColumnAnswer,
-    tells_version: true,
-    events: false,
-});
+const PREDICT: Kind =
+    Kind::Infer(&Bodies { head, split, decode, form: &tensorflow_json::ColumnAnswer, events: false });
 
 const CLASSIFY: Kind = Kind::Infer(&Bodies {
     head,
@@ -53,7 +47,6 @@ const CLASSIFY: Kind = Kind::Infer(&Bodies {
         Ok((request, &tensorflow_json::ClassifyAnswer))
     },
     form: &tensorflow_json::ClassifyAnswer,
-    tells_version: true,
     events: false,
 });
 
@@ -65,7 +58,6 @@ const REGRESS: Kind = Kind::Infer(&Bodies {
         Ok((request, &tensorflow_json::RegressAnswer))
     },
     form: &tensorflow_json::RegressAnswer,
-    tells_version: true,
     events: false,
 });
 

@@ -7,7 +7,7 @@ use crate::permits::Permits;
 use crate::queue::Options;
 use crate::routes::Route;
 use crate::stats::Stats;
-use crate::tensor::schema::{Declared, Field};
+use crate::tensor::schema::{Declared, Field, Text};
 use crate::tensor::{Datatype, Shape, TensorSpec};
 use std::future::Future;
 use std::pin::pin;
@@ -29,6 +29,8 @@ fn version(number: u64, columns: [&str; 2]) -> Arc<Queue> {
         shape: vec![],
         required: true,
         kind: "double".into(),
+        text: Text::Itself,
+        lists: 0,
     };
     let mut signature =
         Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], ..Signature::default() };

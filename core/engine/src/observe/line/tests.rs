@@ -14,6 +14,7 @@ fn sample(inputs: Vec<Tensor>) -> Sample {
     Sample {
         model: "m".to_owned(),
         version: 3,
+        route: "default",
         protocol: Protocol::Grpc,
         id: String::new(),
         request_id: String::new(),
@@ -55,7 +56,7 @@ fn a_line_leaves_out_what_says_nothing() {
     assert_eq!(
         written(&sample(Vec::new()), None),
         concat!(
-            r#"{"time":"2026-05-28T20:26:40.250000Z","model":"m","version":3,"protocol":"grpc","#,
+            r#"{"time":"2026-05-28T20:26:40.250000Z","model":"m","version":3,"route":"default","protocol":"grpc","#,
             r#""status":"OK","total_s":1.0040001,"queue_s":0.0000000,"compute_s":0.0000000,"#,
             r#""inputs":[],"outputs":[]}"#,
             "\n"
@@ -73,7 +74,7 @@ fn a_line_tells_all_there_is_and_stays_one_line() {
     assert_eq!(
         written(&given, None),
         concat!(
-            r#"{"time":"2026-05-28T20:26:40.250000Z","model":"m","version":3,"protocol":"grpc","#,
+            r#"{"time":"2026-05-28T20:26:40.250000Z","model":"m","version":3,"route":"default","protocol":"grpc","#,
             r#""id":"a\nb","request_id":"r\"1","status":"bad_data","message":"café","#,
             r#""total_s":1.0040001,"queue_s":0.0000000,"compute_s":0.0000000,"#,
             r#""parameters":{"priority":2,"timeout":9000000},"#,

@@ -17,6 +17,13 @@ pub(in crate::codec::mlflow) fn mismatch(data: &str, schema: &str, reason: &str)
     )
 }
 
+/// All that is told where the setting `mlflow.schema_details` is off.
+#[cold]
+pub(in crate::codec::mlflow) fn terse_mismatch() -> Error {
+    let words = "Failed to enforce model input schema. Please check your input data.";
+    Error::new(ErrorCode::SchemaMismatch, words)
+}
+
 #[cold]
 pub(in crate::codec::mlflow) fn missing_inputs(missing: &[&str], extra: &[String]) -> String {
     let mut text = format!("Model is missing inputs {}.", listed(missing));

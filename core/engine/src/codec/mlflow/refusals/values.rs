@@ -62,6 +62,42 @@ pub(in crate::codec::mlflow) fn unfit(target: &Target<'_>, what: &str) -> Error 
     Error::bad(format!("Invalid input. expected {wanted}, got {what} {}", of(target)))
 }
 
+#[cold]
+pub(in crate::codec::mlflow) fn no_datetime(target: &Target<'_>, text: &str) -> Error {
+    Error::bad(format!(
+        "Invalid input. '{}' is no date and time like 2026-11-30T12:30:00, without a time zone, of the years \
+         1678 to 2261 {}",
+        echo(text),
+        of_kind(target, "datetime")
+    ))
+}
+
+#[cold]
+pub(in crate::codec::mlflow) fn no_base64(target: &Target<'_>, text: &str) -> Error {
+    let text = echo(text);
+    Error::bad(format!("Invalid input. '{text}' is not base64 {}", of_kind(target, "binary")))
+}
+
+#[cold]
+pub(in crate::codec::mlflow) fn no_utf8(target: &Target<'_>, text: &str) -> Error {
+    let (text, of) = (echo(text), of_kind(target, "binary"));
+    Error::bad(format!("Invalid input. '{text}' stands for bytes that are not valid UTF-8 {of}"))
+}
+
+/// A value of a column of lists that is none, or one of lists of another depth.
+#[cold]
+pub(in crate::codec::mlflow) fn no_list(target: &Target<'_>) -> Error {
+    let depth = match target.lists {
+        1 => "a list".to_owned(),
+        lists => format!("lists of {lists} levels"),
+    };
+    Error::bad(format!("Invalid input. expected {depth} in each row {}", of_kind(target, "array")))
+}
+
+fn of_kind(target: &Target<'_>, kind: &str) -> String {
+    format!("(input '{}', {kind})", shown(target.name))
+}
+
 /// What is declared and what the model takes do not go together.
 #[cold]
 pub(in crate::codec::mlflow) fn incompatible(target: &Target<'_>) -> Error {
@@ -74,13 +110,4 @@ pub(in crate::codec::mlflow) fn incompatible(target: &Target<'_>) -> Error {
             numpy_name(target.datatype)
         ),
     )
-}
-
-#[cold]
-pub(in crate::codec::mlflow) fn no_json(target: &Target<'_>) -> Error {
-    Error::bad(format!(
-        "Invalid input. {} values are not taken in this form: use the binary data of /v2 {}",
-        numpy_name(target.datatype),
-        of(target)
-    ))
 }

@@ -1,7 +1,6 @@
 //! Data frames with cells that did not come, however many, and wide ones.
 
 use super::*;
-use crate::stop::Stop;
 
 type Decode = fn(
     &Stop,

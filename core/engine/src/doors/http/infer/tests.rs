@@ -1,4 +1,5 @@
 use super::*;
+use crate::codec::mlflow::{Table, decode_table};
 use crate::doors::http::mlflow::PROTOCOL;
 use crate::doors::http::protocol::Kind;
 use crate::doors::test_config::config;
@@ -73,8 +74,7 @@ async fn what_stands_for_much_is_decoded_away_from_the_io_thread() {
         // What was begun here and given up counts no more.
         let mut once = shared.budget.reserve();
         let signature = shared.routes.resolve(asked.reference).unwrap().queue;
-        crate::codec::mlflow::decode_csv(&crate::stop::NEVER, &body, signature.signature(), &mut once)
-            .unwrap();
+        decode_table(&crate::stop::NEVER, &body, Table::Csv, signature.signature(), &mut once).unwrap();
         assert_eq!(held.bytes(), once.bytes());
     }
 }

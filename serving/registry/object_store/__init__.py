@@ -1,0 +1,1 @@
+"""Object stores, and whatever else is reached by a URL, as sources."""

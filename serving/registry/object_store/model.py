@@ -1,0 +1,172 @@
+"""One look at one model in a store: its versions, whether they are whole, and its configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from serving.registry.manifest import (
+    MANIFEST_NAME,
+    MAX_BYTES,
+    Manifest,
+    ManifestError,
+    parse_manifest,
+)
+from serving.registry.names import MODEL_FILE, UNFINISHED, is_beside
+from serving.registry.object_store.layout import versions_in
+from serving.registry.object_store.store import Level, Store, StoredFile, StoreError
+from serving.registry.settling import Clocks, Seen, left, observe
+from serving.registry.tree import MAX_FILES, Row, Rows, digest
+
+WARMUP = "warmup/"
+_EMPTY = "it has no files"
+
+
+@dataclass(slots=True)
+class SeenVersion:
+    """``files``: by path in the version; ``key``: changes when they do; ``why``: it is not whole,
+    "" where it is."""
+
+    files: Mapping[str, StoredFile]
+    key: str
+    seen: Seen
+    why: str = ""
+    settling: bool = False
+    manifest: Manifest | None = None
+    brings_manifest: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return not self.why
+
+
+@dataclass(slots=True)
+class SeenModel:
+    """``ignored``: name -> why. ``config``: the files beside its versions; ``config_key``: changes
+    when they do."""
+
+    name: str
+    prefix: str
+    versions: dict[int, SeenVersion] = field(default_factory=dict)
+    config: Mapping[str, StoredFile] = field(default_factory=dict)
+    config_key: str = ""
+    config_seen: Seen | None = None
+    ignored: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config_settled(self) -> bool:
+        """A publisher brings no configuration: there is nothing to wait for."""
+        settled = self.config_seen is None or self.config_seen.settled
+        return settled or any(v.whole and v.brings_manifest for v in self.versions.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLook:
+    """``url``: of the store, which is part of what a version is told by. ``deep``: versions that
+    were whole are looked at again, too; ``at_once``: nothing need settle."""
+
+    store: Store
+    url: str
+    clocks: Clocks
+    itself: bool
+    deep: bool
+    at_once: bool
+
+    def look(self, name: str, prefix: str, level: Level, before: SeenModel | None) -> SeenModel:
+        """``level``: what lies directly below ``prefix``. Raises StoreError."""
+        found = SeenModel(name, prefix)
+        numbers, found.ignored = versions_in(level.folders, itself=self.itself)
+        found.ignored = {k: v for k, v in found.ignored.items() if k[:1].isdigit()}
+        known = before.versions if before is not None else {}
+        for number, folder in sorted(numbers.items()):
+            was = known.get(number)
+            if was is not None and was.whole and not self.deep:
+                found.versions[number] = was
+            else:
+                where = f"{prefix}{folder}/"
+                files = self._files(where)
+                found.versions[number] = self._version(where, files, was)
+        if MODEL_FILE in level.files and 1 not in numbers:
+            files = {k: v for k, v in self._files(prefix).items() if not _is_beside(k)}
+            found.versions[1] = self._version(prefix, files, known.get(1))
+        self._configuration(found, level, before)
+        return found
+
+    def _files(self, prefix: str) -> dict[str, StoredFile]:
+        start = len(prefix)
+        return {one.path[start:]: one for one in self.store.below(prefix)}
+
+    def _version(
+        self, where: str, files: Mapping[str, StoredFile], before: SeenVersion | None
+    ) -> SeenVersion:
+        seen = observe(before.seen if before is not None else None, _rows(files), self.clocks)
+        if before is not None and before.seen is seen and before.whole:
+            return before
+        key = _key(self.url, where, seen.rows)
+        found = SeenVersion(files, key, seen, settling=not (seen.settled or self.at_once))
+        if not files:
+            found.why, found.settling = _EMPTY, False
+        elif MANIFEST_NAME not in files and any(path.startswith(UNFINISHED) for path in files):
+            found.why, found.settling = "it is being published", False
+        elif len(files) > MAX_FILES:
+            found.why, found.settling = f"it has more than {MAX_FILES} files", False
+        elif MANIFEST_NAME in files:
+            found.brings_manifest = True
+            self._by_manifest(found)
+        elif found.settling:
+            found.why = f"its files changed less than {self.clocks.settle_s:g} s ago"
+        return found
+
+    def _by_manifest(self, found: SeenVersion) -> None:
+        """Whole as soon as all that it lists is there with its size."""
+        try:
+            content = self.store.read(found.files[MANIFEST_NAME], MAX_BYTES)
+            found.manifest = parse_manifest(content)
+        except ManifestError as error:
+            found.why, found.settling = error.reason, False
+            return
+        except StoreError as error:
+            found.why = f"its manifest could not be read: {error}"
+            return
+        sizes = {path: file.size for path, file in found.files.items()}
+        found.why = found.manifest.differs(sizes)
+        found.settling = bool(found.why) and found.settling
+
+    def _configuration(self, found: SeenModel, level: Level, before: SeenModel | None) -> None:
+        direct = 1 in found.versions and MODEL_FILE in level.files
+        files = {name: file for name, file in level.files.items() if not direct or _is_beside(name)}
+        if "warmup" in level.folders:
+            files |= {f"{WARMUP}{k}": v for k, v in self._files(f"{found.prefix}{WARMUP}").items()}
+        if not files:
+            return
+        seen = observe(before.config_seen if before else None, _rows(files), self.clocks)
+        seen.settled = seen.settled or self.at_once
+        found.config, found.config_seen = files, seen
+        found.config_key = _key(self.url, f"{found.prefix} configuration", seen.rows)
+
+    def settles_in(self, found: SeenModel) -> float | None:
+        """Seconds until something of it may count as whole; None: nothing waits for that."""
+        waiting = [one.seen for one in found.versions.values() if one.settling]
+        if found.config_seen is not None and not found.config_seen.settled:
+            waiting.append(found.config_seen)
+        return min((left(seen, self.clocks) for seen in waiting), default=None)
+
+
+def _is_beside(path: str) -> bool:
+    return is_beside(path.partition("/")[0])
+
+
+def _rows(files: Mapping[str, StoredFile]) -> Rows:
+    """As a directory's are: path, mode, size, two times and what stands for an inode."""
+    rows: list[Row] = []
+    for path, file in sorted(files.items()):
+        tag = int.from_bytes(hashlib.blake2b(file.etag.encode(), digest_size=6).digest())
+        rows.append((path, 0, file.size, file.modified, file.modified, tag))
+    return tuple(rows)
+
+
+def _key(url: str, where: str, rows: Rows) -> str:
+    text = json.dumps([url, where, digest(rows)])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,160 @@
+"""What is asked of a store, by ``obstore``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from serving.errors import ConfigError
+from serving.registry.tree import MAX_FILES
+
+# Read at once: a time limit is for each.
+PIECE = 8 * 1024 * 1024
+_RETRIES = 2
+_LONGEST = 300
+
+
+class StoreError(Exception):
+    """A store that could not be asked, in words for the operator, without its URL."""
+
+
+class ChangedError(StoreError):
+    """It holds something else now than what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """``path``: below the store's URL; ``modified``: nanoseconds since the epoch."""
+
+    path: str
+    size: int
+    etag: str
+    modified: int
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What lies directly below a prefix: names, and files by name."""
+
+    folders: Sequence[str]
+    files: Mapping[str, StoredFile]
+
+
+class Store:
+    """Raises StoreError. ``timeout_s``: for each answer. Safe from any thread."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        """Raises ConfigError where ``obstore`` is missing, or can make nothing of the URL."""
+        try:
+            import obstore
+            from obstore.store import from_url
+        except ImportError:
+            raise ConfigError(
+                f"'{urlsplit(url).scheme}://' needs the extra 'object-stores':"
+                " pip install 'serving[object-stores]'"
+            ) from None
+        self._obstore = obstore
+        # Its types name every option of every store.
+        self._asked: Any = obstore
+        try:
+            self._store: Any = from_url(url, **_options(url, timeout_s))
+        except (obstore.exceptions.BaseError, ValueError, OSError) as error:
+            raise ConfigError(f"{urlsplit(url).scheme}://: {_words(error)}") from None
+
+    def level(self, prefix: str) -> Level:
+        """``prefix``: "" or with a slash at its end."""
+        with self._told():
+            found = self._obstore.list_with_delimiter(self._store, prefix or None)
+        start = len(prefix)
+        folders = [path.rstrip("/")[start:] for path in found["common_prefixes"]]
+        files = {one["path"][start:]: _file(one) for one in found["objects"]}
+        return Level(sorted(filter(None, folders)), files)
+
+    def below(self, prefix: str) -> list[StoredFile]:
+        """Everything below a prefix, ``MAX_FILES`` and one more at most, by path."""
+        found: list[StoredFile] = []
+        with self._told():
+            for some in self._obstore.list(self._store, prefix or None, chunk_size=1000):
+                found += [_file(one) for one in some if not one["path"].endswith("/")]
+                if len(found) > MAX_FILES:
+                    break
+        return sorted(found[: MAX_FILES + 1], key=lambda one: one.path)
+
+    def read(self, file: StoredFile, most: int) -> bytes:
+        """A small file as a whole."""
+        if file.size > most:
+            raise StoreError(f"it has more than {most} bytes")
+        return b"".join(self.pieces(file, 0))
+
+    def pieces(self, file: StoredFile, start: int) -> Iterator[bytes]:
+        """From ``start`` on. Raises ChangedError where it is another one by now."""
+        options: dict[str, Any] = {"if_match": file.etag} if file.etag else {}
+        while start < file.size:
+            end = min(start + PIECE, file.size)
+            with self._told():
+                options["range"] = (start, end)
+                got = self._asked.get(self._store, file.path, options=options)
+                piece = bytes(got.bytes())
+            if len(piece) != end - start:
+                raise StoreError(f"{len(piece)} of {end - start} bytes came")
+            yield piece
+            start = end
+
+    def put(self, path: str, content: Any, *, new: bool = False) -> None:
+        """A file's bytes, or an open file. ``new``: not over another. Raises FileExistsError."""
+        mode: dict[str, Any] = {"mode": "create", "use_multipart": False} if new else {}
+        with self._told():
+            try:
+                self._asked.put(self._store, path, content, **mode)
+            except self._obstore.exceptions.AlreadyExistsError:
+                raise FileExistsError(path) from None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        exceptions = self._obstore.exceptions
+        try:
+            yield
+        except FileNotFoundError:
+            raise ChangedError("it is not there") from None
+        except exceptions.PreconditionError:
+            raise ChangedError("it changed meanwhile") from None
+        except exceptions.PermissionDeniedError:
+            raise StoreError("access is denied") from None
+        except exceptions.UnauthenticatedError:
+            raise StoreError("it does not know who asks (credentials)") from None
+        except FileExistsError:
+            raise
+        except (exceptions.BaseError, OSError, ValueError) as error:
+            raise StoreError(_words(error)) from None
+
+
+def _options(url: str, timeout_s: float) -> dict[str, Any]:
+    if urlsplit(url).scheme == "file":
+        return {}
+    endpoint = next((os.environ[v] for v in _ENDPOINTS if os.environ.get(v)), url)
+    plain = urlsplit(endpoint).scheme == "http"
+    limit = timedelta(seconds=timeout_s)
+    return {
+        "client_options": {"timeout": limit, "connect_timeout": limit, "allow_http": plain},
+        "retry_config": {"max_retries": _RETRIES, "retry_timeout": 2 * limit},
+    }
+
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+
+def _file(meta: Mapping[str, Any]) -> StoredFile:
+    modified = int(meta["last_modified"].timestamp() * 1e9)
+    return StoredFile(meta["path"], int(meta["size"]), meta["e_tag"] or "", modified)
+
+
+def _words(error: BaseException) -> str:
+    """The first line of what it says, as far as it names no address of its own."""
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line[:_LONGEST]

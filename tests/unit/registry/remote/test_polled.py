@@ -1,0 +1,118 @@
+"""A source that is asked over a network, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.registry.remote.polled import Looked, PolledSource
+from serving.registry.snapshot import FoundModel, Snapshot
+from tests.clients.gateway import wait_until
+
+HOUR = 3600.0
+
+
+class Far:
+    """What is asked: each look waits until it may end."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot((FoundModel("m", Path("/m")),))
+        self.asked: list[set[str]] = []
+        self.goes = threading.Event()
+        self.goes.set()
+        self.error: Exception | None = None
+
+    def __call__(self, at_once: Collection[str]) -> Looked:
+        self.asked.append(set(at_once))
+        assert self.goes.wait(20)
+        if self.error is not None:
+            raise self.error
+        return Looked(Snapshot(self.snapshot.models), HOUR)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[Far, float], PolledSource]]:
+    sources: list[PolledSource] = []
+
+    def start(far: Far, patience_s: float = 20.0) -> PolledSource:
+        one = PolledSource(Path("far"), far, patience_s)
+        sources.append(one)
+        one.start()
+        return one
+
+    yield start
+    for one in sources:
+        one.stop()
+
+
+def test_a_scan_gets_what_was_last_found_and_waits_for_no_look(started) -> None:
+    far = Far()
+    source = started(far)
+    first = source.scan()
+    assert [one.name for one in first.models] == ["m"]
+    far.goes.clear()
+    source.hint()
+    wait_until(lambda: len(far.asked) == 2, 20, "it is asked again")
+    assert source.scan() is first
+    assert source.scan(at_once={"other"}) is first
+    far.goes.set()
+
+
+def test_the_first_scan_waits_for_a_look_and_a_stop_ends_that(started) -> None:
+    far = Far()
+    far.goes.clear()
+    source = started(far)
+    got: list[Snapshot] = []
+    waiting = threading.Thread(target=lambda: got.append(source.scan()))
+    waiting.start()
+    wait_until(lambda: far.asked, 20, "it is asked")
+    assert not got
+    source.stop()
+    waiting.join(20)
+    assert got == [Snapshot()]
+    far.goes.set()
+
+
+def test_who_says_that_a_model_is_there_waits_for_a_look_that_began_since(started) -> None:
+    far = Far()
+    source = started(far)
+    source.scan()
+    far.snapshot = Snapshot((FoundModel("m", Path("/m"), layout="new"),))
+    assert source.scan(at_once={("m", 7)}).models[0].layout == "new"
+    assert far.asked[-1] == {"m"}
+
+
+def test_nobody_waits_longer_than_the_patience(started) -> None:
+    far = Far()
+    source = started(far, 0.05)
+    first = source.scan()
+    far.goes.clear()
+    assert source.scan(at_once={"m"}) is first
+    far.goes.set()
+
+
+def test_news_are_told_and_the_same_is_the_same_object(started) -> None:
+    far, news = Far(), threading.Event()
+    source = started(far)
+    first = source.scan()
+    source.on_news = news.set
+    source.hint()
+    wait_until(lambda: len(far.asked) == 2, 20, "it is asked")
+    assert source.scan(at_once={"m"}) is first
+    assert not news.is_set()
+    far.snapshot = Snapshot()
+    source.hint()
+    assert news.wait(20)
+
+
+def test_an_error_of_ours_keeps_what_was_found(started) -> None:
+    far = Far()
+    source = started(far)
+    source.scan()
+    far.error = RuntimeError("a bug")
+    broken = source.scan(at_once={"m"})
+    assert [one.name for one in broken.models] == ["m"]
+    assert broken.errors[0].reason == "cannot be looked at (an internal error)"
