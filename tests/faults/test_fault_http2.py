@@ -1,4 +1,4 @@
-"""Faults 44 to 49: hostile HTTP/2 and gRPC, on both ports and at every protocol that infers, each
+"""Faults 44 to 46: hostile HTTP/2, on both ports and at every protocol that infers, each
 with a witness.
 
 The library decides between GOAWAY and bounded cost (docs/behaviour.md says which); these tests
@@ -7,15 +7,12 @@ hold it to: bounded processor time, bounded memory, and everybody else answered.
 
 from __future__ import annotations
 
-import gzip
 import json
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 
-import grpc
 import h2.settings
 import numpy as np
 import pytest
@@ -29,27 +26,15 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from tritonclient.grpc import service_pb2 as pb
 
 from tests.clients import http1, http2, oip, tfs
 from tests.clients.gateway import Gateway
-from tests.clients.triton import channel, refusal
+from tests.clients.infer_doors import MESSAGES, MODEL_INFER, PREDICT
 from tests.clients.witness import MIB, Witness
 
-INFER = http2.SERVICE + "ModelInfer"
-PREDICT = tfs.PREDICTION + "Predict"
 PORTS = ["grpc_port", "http_port"]
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/v2"), (":authority", "x")]
 BLOCK = http2.header_block(GET)
-ROW = {"x": np.zeros((1, 4), np.float32)}
-MESSAGE = oip.grpc_request("tiny", ROW).SerializeToString()
-# Of each RPC that infers, for the same model.
-MESSAGES = {INFER: MESSAGE, PREDICT: tfs.predict_request("tiny", ROW).SerializeToString()}
-
-
-@pytest.fixture(params=MESSAGES)
-def infer(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(params=PORTS)
@@ -84,7 +69,10 @@ SLOW_JSON = {
 }
 # Port, path, and the body of a request whose run takes long.
 RUNS = {
-    INFER: ("grpc_port", http2.grpc_frame(oip.grpc_request("slow", SLOW).SerializeToString())),
+    MODEL_INFER: (
+        "grpc_port",
+        http2.grpc_frame(oip.grpc_request("slow", SLOW).SerializeToString()),
+    ),
     PREDICT: ("grpc_port", http2.grpc_frame(tfs.predict_request("slow", SLOW).SerializeToString())),
     **{path: ("http_port", json.dumps(body).encode()) for path, body in SLOW_JSON.items()},
 }
@@ -137,7 +125,7 @@ def _empty_continuation() -> Iterator[bytes]:
 
 
 def _empty_data() -> Iterator[bytes]:
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
     yield http2.headers_frame(1, head, "END_HEADERS")
     yield from http2.repeat(DataFrame(1, data=b"").serialize(), 1_000_000, 1000)
 
@@ -220,7 +208,7 @@ def test_fault_45_violations_end_that_connection_only(tight: Gateway, port: int,
 def test_fault_45_hpack_bomb(tight: Gateway, port: int) -> None:
     """One large table entry, then thousands of one-byte references to it, on many streams."""
     name, value = b"x" * 10, b"v" * 3900
-    literal = b"\x40" + bytes([len(name)]) + name + b"\x7f" + _varint(len(value) - 127) + value
+    literal = b"\x40" + bytes([len(name)]) + name + b"\x7f" + http2.varint(len(value) - 127) + value
     head = BLOCK + literal
 
     def parts() -> Iterator[bytes]:
@@ -232,20 +220,12 @@ def test_fault_45_hpack_bomb(tight: Gateway, port: int) -> None:
     _survives(tight, port, parts())
 
 
-def _varint(value: int) -> bytes:
-    out = b""
-    while value >= 128:
-        out += bytes([value % 128 + 128])
-        value //= 128
-    return out + bytes([value])
-
-
 REFUSED_STREAM = 7
 
 
 def test_fault_45_the_first_stream_over_the_limit_is_refused(tight: Gateway) -> None:
     """This gateway allows 32 streams a connection: the 33rd is reset, or the connection ends."""
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
     opened = b"".join(
         http2.headers_frame(stream, head, "END_HEADERS") for stream in range(1, 67, 2)
     )
@@ -273,7 +253,7 @@ def _refused(data: bytes) -> tuple[int, int] | None:
 
 
 def test_fault_45_streams_over_the_limit_cost_nobody_else_anything(tight: Gateway) -> None:
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
 
     def parts() -> Iterator[bytes]:
         for stream in range(1, 400, 2):
@@ -282,6 +262,7 @@ def test_fault_45_streams_over_the_limit_cost_nobody_else_anything(tight: Gatewa
     _survives(tight, tight.grpc_port, parts())
 
 
+@pytest.mark.parametrize("infer", MESSAGES)
 def test_fault_45_a_window_of_one_byte_holds_up_only_its_owner(tight: Gateway, infer: str) -> None:
     def parts() -> Iterator[bytes]:
         head = http2.header_block(http2.grpc_headers(infer))
@@ -311,122 +292,6 @@ def test_fault_46_garbage_on_the_grpc_port(tight: Gateway, case: str) -> None:
     with Witness(tight), http1.connection(tight.grpc_port, 8) as sock:
         http1.send(sock, GARBAGE[case])
         assert http1.ended(sock, 8), "the connection stayed open"
-
-
-MALFORMED = {
-    "random": np.random.default_rng(2).bytes(200),
-    # Of the RPC's own.
-    "truncated": b"",
-    "length past the end": b"\x0a\xff\xff\xff\xff\x0fx",
-    "bad UTF-8 in a name": b"\x0a\x02\xff\xfe",
-    "deep groups": b"\x0b" * 50_000,
-    "deep messages": b"",
-    "field number 0": b"\x00\x01",
-    "varint without end": b"\x08" + b"\xff" * 20,
-    "unknown wire type": b"\x0f",
-}
-
-
-OURS = ["ModelInfer", "ModelMetadata", "ModelReady", "ModelStreamInfer"]
-RPCS = [http2.SERVICE + rpc for rpc in OURS]
-RPCS += [tfs.PREDICTION + rpc for rpc in ("Predict", "Classify", "Regress", "GetModelMetadata")]
-
-
-@pytest.mark.parametrize(
-    ("rpc", "case"),
-    [(rpc, case) for rpc in RPCS for case in MALFORMED if rpc in MESSAGES or case != "truncated"],
-)
-def test_fault_47_malformed_protobuf(tight: Gateway, rpc: str, case: str) -> None:
-    data = MESSAGES[rpc][:-3] if case == "truncated" else MALFORMED[case]
-    if case == "deep messages":
-        for _ in range(5000):
-            data = b"\x22" + _varint(len(data)) + data if len(data) < 60_000 else data
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(rpc, http2.grpc_frame(data))
-    if rpc.endswith("ModelStreamInfer") and answer.code == 0:
-        (message,) = answer.messages
-        assert pb.ModelStreamInferResponse.FromString(message).error_message
-        return
-    # Deep messages may lie in a field that the message does not have, and are skipped there.
-    allowed = {0, 3, 5, 13} if case == "deep messages" else {3, 13}
-    assert answer.code in allowed, answer
-
-
-# Made of a message's frame.
-FRAMES: dict[str, Callable[[bytes], bytes]] = {
-    "flag of 2": lambda frame: b"\x02" + frame[1:],
-    "compressed without encoding": lambda frame: b"\x01" + frame[1:],
-    "half a prefix": lambda frame: b"\0\0\0",
-    "shorter than said": lambda frame: frame[:-5],
-    "longer than said": lambda frame: frame + b"xx",
-    "4 GiB said": lambda frame: b"\0\xff\xff\xff\xff" + b"x" * 100,
-}
-
-
-@pytest.mark.parametrize("case", FRAMES)
-def test_fault_47_malformed_frames(tight: Gateway, case: str, infer: str) -> None:
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(infer, FRAMES[case](http2.grpc_frame(MESSAGES[infer])))
-    allowed = {8} if case == "4 GiB said" else {3, 13, 12}
-    assert answer.code in allowed, answer
-
-
-def test_fault_48_messages_over_the_limit_are_not_buffered(tight: Gateway, infer: str) -> None:
-    with Witness(tight, slack=8 * MIB), http2.Client(tight.grpc_port) as client:
-        stream = client.open(http2.grpc_headers(infer))
-        client.send(stream, struct.pack(">BI", 0, 500 * MIB) + b"\0" * 4 * MIB)
-        answer = client.answer(stream)
-    assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-    assert "1048576" in (answer.trailers | answer.headers)["grpc-message"]
-
-
-@cache
-def _bomb() -> bytes:
-    return gzip.compress(b"\0" * (128 * MIB), 6)
-
-
-@pytest.mark.parametrize("rpc", RPCS)
-def test_fault_48_gzip_bombs(tight: Gateway, rpc: str) -> None:
-    bomb = _bomb()
-    before = tight.cpu_seconds()
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(
-            rpc, http2.grpc_frame(bomb, compressed=True), ("grpc-encoding", "gzip")
-        )
-    if rpc.endswith("ModelStreamInfer") and answer.code == 0:
-        (message,) = answer.messages
-        assert pb.ModelStreamInferResponse.FromString(message).error_message
-    else:
-        assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], answer
-    assert tight.cpu_seconds() - before < 2
-
-
-def test_fault_48_a_compressed_message_that_is_garbage(tight: Gateway, infer: str) -> None:
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        for encoding in ("gzip", "deflate"):
-            answer = client.call(
-                infer, http2.grpc_frame(b"garbage", compressed=True), ("grpc-encoding", encoding)
-            )
-            assert answer.code in {3, 13}
-
-
-@pytest.mark.parametrize("count", [1, 300])
-def test_fault_49_huge_metadata(tight: Gateway, count: int, infer: str) -> None:
-    """300 kB of metadata in one value or in many: refused, or that connection ends."""
-    with Witness(tight):
-        with channel(tight, max_metadata_size=1 << 30) as one:
-            error = refusal(
-                one.unary_unary(infer),
-                MESSAGES[infer],
-                metadata=[(f"x-{i}", "v" * (300_000 // count)) for i in range(count)],
-            )
-        assert error.code() in {
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            grpc.StatusCode.UNAVAILABLE,
-            grpc.StatusCode.INTERNAL,
-            grpc.StatusCode.UNKNOWN,
-            grpc.StatusCode.CANCELLED,
-        }, error
 
 
 def test_connections_half_closed_are_answered(tight: Gateway) -> None:
