@@ -137,7 +137,7 @@ class Host:
         del fds
         version = self._versions[message["which"]]
         if not self._requests:
-            self._requests = self._made(version)
+            self._requests = self._made(version, generates=message["generates"] is True)
         ran = replaying.run_all(version.runner.run, version.names, self._requests)
         if message["which"] == "base":
             self._base = ran
@@ -153,11 +153,13 @@ class Host:
         counts = {kind: kinds.count(kind) for kind in ("recorded", "own", "generated")}
         return {"checks": [asdict(check) for check in checks], "counts": counts}
 
-    def _made(self, version: _Version) -> list[Request]:
-        """Its samples, and generated input that it runs."""
+    def _made(self, version: _Version, *, generates: bool) -> list[Request]:
+        """Its samples and, where it ``generates`` any, input that it runs."""
         signature = version.runner.signature
         samples = collect(version.sources, signature, version.config).samples
         found = [Request("own", sample.what, sample.feeds) for sample in samples if sample.own]
+        if not generates:
+            return found
         by_rows = version.rows > 1 and signature.may_batch
         hints = [sample.feeds for sample in samples]
         plan = generated.find_plan(version.runner.run, signature, by_rows, hints)

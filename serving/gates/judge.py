@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from serving.cancellation import Cancellation
@@ -15,15 +14,13 @@ from serving.execution.isolation import refusals
 from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.shared_memory import SharedMemory
+from serving.gates.case import Case, Subject
 from serving.gates.data import pieces
-from serving.gates.data.pieces import SetError
-from serving.gates.recorded import Recorded, to_memory
+from serving.gates.recorded import to_memory
 from serving.gates.said import Replayed, checks_said
-from serving.gates.terms import Terms
 from serving.gates.thresholds import checks_of, rows_of
 from serving.gates.verdict import Check, Gate, Verdict, judged
 from serving.model_config import plain
-from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 from serving.strict import StrictError
 
@@ -41,40 +38,6 @@ class NotNowError(Exception):
 
 class CalledOffError(Exception):
     """Nobody wants the verdict any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A version to be run. ``folder``: the model's own; ``named``: the manifest's samples;
-    ``size``: bytes of its files; ``budget``: memory that it may take; ``rows``: of a batch, as it
-    is served."""
-
-    version: int
-    path: Path
-    folder: Path
-    config: ModelConfig
-    named: Sequence[str]
-    size: int
-    budget: int
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """``base``: the version that answers, None where there is none that can be run, and
-    ``no_base`` says why. ``first``: no version of the model has ever answered. ``data``: the
-    evaluation set's file, None without one; ``no_data``: why it can't be found."""
-
-    model: str
-    candidate: Subject
-    terms: Terms
-    base: Subject | None = None
-    base_version: int | None = None
-    no_base: str = ""
-    first: bool = False
-    requests: Sequence[Recorded] = ()
-    data: Path | None = None
-    no_data: str = ""
 
 
 @dataclass(slots=True)
@@ -156,6 +119,9 @@ class _Trial:
         self._until = since + settings.gates.timeout_s
         self._no_base = case.no_base
         self._has_base = case.base is not None
+        # What is out of the way may end a process that is none of its own.
+        sides = [case.candidate, *([case.base] if case.base is not None else [])]
+        self._generates = not any(side.isolated for side in sides)
 
     def run(self) -> None:
         case = self._case
@@ -181,7 +147,7 @@ class _Trial:
         self._send_requests()
         try:
             self._ask(_SAFE, "load", which="base", **_load(self._case.model, base))
-            self._ask(_SAFE, "replay", which="base")
+            self._ask(_SAFE, "replay", which="base", generates=self._generates)
         except _RefusedError as error:
             self._has_base = False
             self._no_base = f"version {base.version} could not be run beside it: {error}"
@@ -212,7 +178,7 @@ class _Trial:
             self._send_requests()
         self._load("candidate", case.candidate, _SAFE)
         try:
-            answer = self._ask(_SAFE, "replay", which="candidate")
+            answer = self._ask(_SAFE, "replay", which="candidate", generates=self._generates)
         except _RefusedError as error:
             self._fail(_SAFE, "runs", str(error))
         replayed = Replayed.of(answer)
@@ -281,7 +247,8 @@ class _Trial:
             left = self._until - self._mono()
             answer = self._child.ask({"do": step, **said}, fds, timeout=max(0.0, left))
         except ChildDiedError as death:
-            if step == "ready":
+            # Nobody but the kernel sends SIGKILL, for want of memory, or we do: nobody waits.
+            if step == "ready" or death.words == "SIGKILL":
                 raise NotNowError(f"its process ended with {death.words}") from death
             whose = self._case.base_version if which == "base" else self._case.candidate.version
             words = f"the process ended with {death.words} while version {whose} was run"
@@ -308,7 +275,7 @@ def _refused(said: object) -> Exception:
         error = refusals.from_plain(said)
     except ValueError as odd:
         return NotNowError(f"its process answered nonsense: {odd}")
-    if isinstance(error, LoadError) and error.retry is Retry.LATER:
+    if isinstance(error, LoadError) and error.retry is Retry.LATER and not error.for_memory:
         return NotNowError(error.reason)
     words = error.reason if isinstance(error, LoadError) else str(error)
     return _RefusedError(words)
@@ -329,22 +296,3 @@ def _load(model: str, subject: Subject) -> dict[str, Any]:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and 0 <= value <= pieces.MOST_EXAMPLES else 0
-
-
-def data_of(case: Case, manifest_names: str) -> Case:
-    """With the evaluation set's file: the configuration's, else the one that the version's manifest
-    names, which lies in the version's folder."""
-    evaluation = case.terms.evaluation
-    if evaluation is None:
-        return case
-    try:
-        if evaluation.data:
-            folder = Path(evaluation.folder) if evaluation.folder else case.candidate.folder
-            path = pieces.located(folder, evaluation.data, inside=not evaluation.folder)
-        elif manifest_names:
-            path = pieces.located(case.candidate.path, manifest_names, inside=True)
-        else:
-            return replace(case, no_data="neither its gates nor its manifest names a set")
-    except SetError as error:
-        return replace(case, no_data=f"evaluation set: {error}")
-    return replace(case, data=path)

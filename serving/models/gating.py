@@ -94,7 +94,7 @@ class Gating:
         for one in served:
             if one.slot.state is State.READY:
                 self._look(one)
-        self._forget(served)
+        self._forget(target.model, served)
         self._recall(target.model)
         self._judge_next(target, default)
 
@@ -117,18 +117,28 @@ class Gating:
         slot.passage, slot.gate_words = Passage.PENDING, WAITS
         self._waiting[slot.id] = _Wait(slot, terms)
 
+    def ask_again(self, model: str, version: int | None) -> None:
+        """A command loads what is there: with another evaluation set by now the verdict on one that
+        was not blessed may be another, too. ``version`` None: of all of the model's."""
+        for slot in self.slots.of(model):
+            shut = slot.state is State.READY and slot.passage is Passage.SHUT
+            if shut and version in (None, slot.version):
+                self._terms.pop(slot.id, None)
+
     def _drop(self, slot: int) -> None:
         self._waiting.pop(slot, None)
         if self._running is not None and self._running.slot.id == slot:
             self._running.called_off.cancel()
 
-    def _forget(self, served: Collection[SlotFacts]) -> None:
+    def _forget(self, model: str, served: Collection[SlotFacts]) -> None:
         """Slots that are READY no more."""
         for one in served:
             slot = one.slot
             if slot.id in self._terms and slot.state is not State.READY:
                 del self._terms[slot.id]
                 self._drop(slot.id)
+        if not served:
+            self._defaults.pop(model, None)
 
     # Kept verdicts.
 

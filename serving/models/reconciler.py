@@ -218,6 +218,8 @@ class Reconciler:
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, BlessVersion):
             self.gating.bless(model, command.version, order.ticket.by, command.reason)
+        if isinstance(command, LoadModel):
+            self.gating.ask_again(model, command.version)
         if isinstance(command, AcceptVersion):
             log.info("signature_accepted", model=model, version=command.version)
         if isinstance(command, LoadModel | AcceptVersion) or (

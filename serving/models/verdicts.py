@@ -9,8 +9,9 @@ from typing import Protocol
 
 from serving.cancellation import Cancellation
 from serving.errors import LoadError
+from serving.gates.case import Case, Subject, data_of
 from serving.gates.data import pieces
-from serving.gates.judge import Case, Judge, NotNowError, Subject, data_of
+from serving.gates.judge import Judge, NotNowError
 from serving.gates.recorded import Recorded
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict
@@ -163,6 +164,7 @@ class Bench:
             size=side.facts.memory_bytes,
             budget=model_budget(config, self._settings),
             rows=side.facts.max_rows,
+            isolated=bool(side.facts.isolated),
         )
 
 

@@ -268,6 +268,9 @@ def _of_list(model: str, facts: Facts) -> Outcome | None:
         return outcome
     labels = {alias: facts.target.aliases.wanted[alias] for alias in facts.target.aliases.fixed}
     for version in sorted(labels.values()):
+        gated = facts.gated(version)
+        if gated is not None and gated.is_judged:
+            return None
         if not facts.is_loaded(version):
             return routing.not_available(version, facts)
     return outcome

@@ -13,18 +13,10 @@ import pytest
 from onnx import numpy_helper
 
 from serving.cancellation import Cancellation
-from serving.execution.isolation.parent.process import Child
+from serving.execution.isolation.parent.process import Child, ChildDiedError
 from serving.execution.isolation.parent.starting import use_template
-from serving.gates.judge import (
-    FIRST,
-    MODULE,
-    CalledOffError,
-    Case,
-    Judge,
-    NotNowError,
-    Subject,
-    data_of,
-)
+from serving.gates.case import Case, Subject, data_of
+from serving.gates.judge import FIRST, MODULE, CalledOffError, Judge, NotNowError
 from serving.gates.recorded import Answered, Recorded
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict
@@ -180,3 +172,69 @@ def test_what_the_moment_refuses_is_no_verdict(home: Path) -> None:
     called_off.cancel()
     with pytest.raises((CalledOffError, NotNowError)):
         Judge(Settings())(case(home, softmax(WEIGHTS)), called_off)
+
+
+class ScriptedChild:
+    """Answers each step as it was told, and well otherwise."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.asked = answers, list[dict[str, Any]]()
+
+    def ask(self, message: dict[str, Any], fds: Any = (), timeout: float | None = None) -> Any:
+        del fds, timeout
+        self.asked.append(message)
+        answer = self.answers.get(message["do"], {"ok": True})
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def kill(self) -> None:
+        """It has no process."""
+
+    def close(self) -> None:
+        """As ``kill``."""
+
+
+REPLAYED = {"checks": [], "counts": {"recorded": 1, "own": 0, "generated": 0}}
+SHORT = {"reason": "there is not enough memory for it", "retry": "later", "for_memory": True}
+
+
+def giving(child: ScriptedChild) -> Any:
+    """In place of what starts a child."""
+    return lambda: child
+
+
+def scripted(home: Path, child: ScriptedChild, **facts: Any) -> Verdict:
+    return Judge(Settings(), giving(child))(case(home, softmax(WEIGHTS), **facts), Cancellation())
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"replay": ChildDiedError("SIGKILL", 9, None)},
+        {"ready": ChildDiedError("SIGSEGV", 11, None)},
+        {"replay": {"checks": [{"gate": "none"}], "counts": {}}},
+        {"load": {"refused": {"reason": "the disk refused", "retry": "later"}}},
+        {"load": {"refused": {"nonsense": 1}}},
+    ],
+)
+def test_what_says_nothing_of_the_version_is_no_verdict(
+    home: Path, answers: dict[str, Any]
+) -> None:
+    with pytest.raises(NotNowError):
+        scripted(home, ScriptedChild(**answers))
+
+
+def test_one_that_needs_more_memory_than_it_may_have_is_not_blessed(home: Path) -> None:
+    verdict = scripted(home, ScriptedChild(load={"refused": SHORT}), base=None)
+    assert verdict.words == "loads: there is not enough memory for it"
+
+
+def test_what_could_end_its_process_gets_no_generated_input(home: Path) -> None:
+    for isolated in (False, True):
+        child = ScriptedChild(replay=REPLAYED)
+        found = case(home, softmax(WEIGHTS))
+        found = replace(found, candidate=replace(found.candidate, isolated=isolated))
+        assert Judge(Settings(), giving(child))(found, Cancellation()).blessed
+        said = [one["generates"] for one in child.asked if one["do"] == "replay"]
+        assert said == [not isolated] * 2

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from serving.errors import ErrorCode
-from serving.gates.judge import Case, NotNowError
+from serving.gates.case import Case
+from serving.gates.judge import NotNowError
 from serving.gates.verdict import Check, Verdict, judged
 from serving.gates.verdicts import Verdicts
 from serving.models.commands.command import (
@@ -214,6 +215,22 @@ def test_a_changed_gate_judges_again_who_was_not_blessed(world: GatedWorld) -> N
     world.change()
     assert world.answers() == 2
     assert len(world.judge.cases) == 3
+
+
+def test_a_load_by_command_judges_again_by_another_evaluation_set(world: GatedWorld) -> None:
+    text = "gates: {evaluation: {data: e.csv, thresholds: {agreement: 1}}}"
+    world.configure("m", text)
+    (world.root / "m" / "e.csv").write_text("x\n1\n")
+    world.come(1)
+    world.come(2, BAD)
+    world.judge.said[2] = ()
+    assert world.outcome(LoadModel("m", 2)).ok
+    world.change()
+    assert (world.answers(), len(world.judge.cases)) == (1, 2)
+    (world.root / "m" / "e.csv").write_text("x\n1\n2\n")
+    assert world.outcome(LoadModel("m", 2)).ok
+    world.change()
+    assert (world.answers(), len(world.judge.cases)) == (2, 3)
 
 
 def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(

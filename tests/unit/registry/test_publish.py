@@ -126,6 +126,19 @@ def test_what_is_known_of_its_making_is_in_the_manifest(registry, model_file, tm
     assert (manifest.git_commit, manifest.run_id, manifest.model_id) == ("abcdef1234", RUN, "m-1")
 
 
+def test_an_evaluation_set_lies_in_the_versions_folder(registry, model_file, tmp_path) -> None:
+    (tmp_path / "set.csv").write_text("X,y\n1,1\n")
+    done = publish(model_file, registry, "m", evaluation=tmp_path / "set.csv")
+    manifest = manifest_of(done.path)
+    assert manifest.evaluation == "evaluation/set.csv"
+    assert (done.path / manifest.evaluation).read_text() == "X,y\n1,1\n"
+    assert manifest_of(publish(model_file, registry, "m").path).evaluation == ""
+    (tmp_path / "set.txt").write_text("")
+    for wrong, words in (("set.txt", "one of .npz"), ("none.csv", "is not a file")):
+        with pytest.raises(PublishError, match=words):
+            publish(model_file, registry, "m", evaluation=tmp_path / wrong)
+
+
 def test_the_same_from_the_packages_top(registry, model_file) -> None:
     assert serving.publish(model_file, registry, "m").version == 1
 
