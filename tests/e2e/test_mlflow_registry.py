@@ -183,6 +183,7 @@ def test_fault_17_a_start_without_the_registry_serves_the_last_good_copies(
     answers(alone, "m", 2)
 
 
+@pytest.mark.slow
 def test_what_comes_otherwise_than_listed_is_never_served_and_is_told_in_words(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow
 ) -> None:
@@ -205,7 +206,7 @@ def test_what_comes_otherwise_than_listed_is_never_served_and_is_told_in_words(
         answers(gateway, "m", 1)
 
 
-@pytest.mark.parametrize("proxied", [True, False])
+@pytest.mark.parametrize("proxied", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_all_files_of_a_version_come_from_the_proxy_or_through_the_server(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow, proxied: bool
 ) -> None:
@@ -231,6 +232,7 @@ def test_all_files_of_a_version_come_from_the_proxy_or_through_the_server(
     assert loaded.status == 200, loaded.body
 
 
+@pytest.mark.slow
 def test_a_model_that_a_directory_has_too_is_its_own_error(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow
 ) -> None:

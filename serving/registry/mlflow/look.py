@@ -65,6 +65,8 @@ class _Model:
     versions: tuple[RegisteredVersion, ...] = ()
     searched: float = float("-inf")
     followed: Followed = field(default_factory=lambda: Followed(Known()))
+    # What was told of it, and by what: most looks find nothing new.
+    told: tuple[object, FoundModel] | None = None
 
 
 class MlflowLook:
@@ -141,21 +143,23 @@ class MlflowLook:
 
     def _ask(self, one: _Model) -> None:
         model, now = self._registry.model(one.asked.name), self._following.mono()
-        known = {version.number for version in one.versions}
         if (
             one.last is None
             or model.raw != one.last.raw
             or now >= one.searched + _ALL_AGAIN_S
-            or one.followed.notes
-            or not known.issuperset(model.aliases.values())
+            # What an alias names may become fit any moment.
+            or not one.followed.known.numbers.issuperset(model.aliases.values())
         ):
             one.versions, one.searched = self._registry.versions(one.asked.name), now
         one.last, one.heard = model, True
-        usable = {a: n for a, n in model.aliases.items() if not self._why_no_alias(a)}
+        odd = {alias: why for alias in model.aliases if (why := self._why_no_alias(alias))}
+        usable = {a: n for a, n in model.aliases.items() if a not in odd}
         rules, before = self._following.rules, one.known
         seen = replace(model, aliases=usable)
         is_here = partial(self._is_here, one)
         one.followed = follow(one.asked, seen, one.versions, rules, before, is_here)
+        notes = [f"alias '{alias}' can be none here: {why}" for alias, why in odd.items()]
+        one.followed = replace(one.followed, notes=(*one.followed.notes, *notes))
         if one.versions:
             one.known = one.followed.known
             self._kept.write(one.asked.name, one.known)
@@ -180,12 +184,15 @@ class MlflowLook:
     # Telling.
 
     def _found(self, one: _Model) -> FoundModel:
-        name, followed = one.asked.name, one.followed
+        name, followed = one.asked.name, replace(one.followed, notes=())
         folder, stamp, config = folder_of(self._following.configs, name, self._cache.root)
+        told = (followed, folder, stamp)
+        if one.told is not None and one.told[0] == told:
+            return one.told[1]
         policy = None
         if followed.answering is not None:
             policy = VersionPolicy("specific", specific=tuple(sorted(followed.answering)))
-        return FoundModel(
+        found = FoundModel(
             name,
             folder,
             () if followed.error else tuple(self._version(one, v, folder) for v in _seen(one)),
@@ -195,6 +202,8 @@ class MlflowLook:
             config=config,
             listed=Listed("onnx", policy, dict(followed.aliases), by=BY),
         )
+        one.told = (told, found)
+        return found
 
     def _version(self, one: _Model, version: RegisteredVersion, folder: Path) -> FoundVersion:
         name = one.asked.name

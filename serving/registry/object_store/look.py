@@ -51,6 +51,8 @@ class StoreLook:
         self._models: dict[str, SeenModel] = {}
         self._found: dict[str, FoundModel] = {}
         self._ignored: tuple[Ignored, ...] = ()
+        # What was told of a model, and by what: most looks find nothing new.
+        self._told: dict[str, tuple[object, FoundModel]] = {}
         # A model's configuration as it was last brought here: its key, and the folder.
         self._configs: dict[str, tuple[str, Path]] = {}
         self._heard = False
@@ -113,13 +115,14 @@ class StoreLook:
                 self._store, self._url, clocks, not prefix, deep or name in at_once, name in at_once
             )
             one = look.look(name, prefix, level, self._models.get(name))
-            if not one.versions and not one.config:
+            if not one.is_model:
                 continue
             seen[name] = one
             ignored += [Ignored(self.place / prefix / key, why) for key, why in one.ignored.items()]
             if (rest := look.settles_in(one)) is not None:
                 settles.append(rest)
         self._models, self._looked = seen, now
+        self._told = {name: told for name, told in self._told.items() if name in seen}
         self._everything = now if deep else self._everything
         self._found = {name: self._as_found(one) for name, one in seen.items()}
         self._ignored = tuple(ignored)
@@ -141,8 +144,11 @@ class StoreLook:
     # Telling.
 
     def _as_found(self, one: SeenModel) -> FoundModel:
-        before = self._found.get(one.name)
         folder, key, error = self._config_of(one)
+        told = (folder, key, error, one.config_settled, one.versions)
+        before = self._told.get(one.name)
+        if before is not None and before[0] == told:
+            return before[1]
         found = FoundModel(
             one.name,
             folder,
@@ -153,7 +159,8 @@ class StoreLook:
             layout=LAYOUT,
             config=None if one.config else DEFAULT,
         )
-        return before if before is not None and before == found else found
+        self._told[one.name] = (told, found)
+        return found
 
     def _config_of(self, one: SeenModel) -> tuple[Path, str, str]:
         """The folder with the model's configuration, what it is told by, and an error. A new one
@@ -162,7 +169,8 @@ class StoreLook:
         if not one.config:
             return nowhere, "", ""
         known = self._configs.get(one.name)
-        if known is not None and (known[0] == one.config_key or not one.config_settled):
+        stands = known is not None and (known[0] == one.config_key or not one.config_settled)
+        if known is not None and stands and self._cache.has(known[0]):
             return known[1], known[0], ""
         if not one.config_settled:
             return nowhere, "", ""

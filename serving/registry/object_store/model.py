@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serving.registry.manifest import (
@@ -14,7 +14,7 @@ from serving.registry.manifest import (
     ManifestError,
     parse_manifest,
 )
-from serving.registry.names import MODEL_FILE, UNFINISHED, is_beside
+from serving.registry.names import MODEL_FILE, UNFINISHED, is_beside, is_config
 from serving.registry.object_store.layout import versions_in
 from serving.registry.object_store.store import Level, Store, StoredFile, StoreError
 from serving.registry.settling import Clocks, Seen, left, observe
@@ -22,9 +22,16 @@ from serving.registry.tree import MAX_FILES, Row, Rows, digest
 
 WARMUP = "warmup/"
 _EMPTY = "it has no files"
+# Versions that are listed one by one; files of more that are listed at once.
+_FEW = 8
+_MOST_AT_ONCE = 200_000
+# The newest versions of a model, whose manifests are read when they are found.
+_READ_AT_ONCE = 32
+# A file beside the versions that is larger is none that a model's configuration names.
+_MOST_BESIDE = 16 * 1024 * 1024
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class SeenVersion:
     """``files``: by path in the version; ``key``: changes when they do; ``why``: it is not whole,
     "" where it is."""
@@ -56,6 +63,11 @@ class SeenModel:
     ignored: dict[str, str] = field(default_factory=dict)
 
     @property
+    def is_model(self) -> bool:
+        """Logs and notes lie in folders, too."""
+        return bool(self.versions) or any(map(is_config, self.config))
+
+    @property
     def config_settled(self) -> bool:
         """A publisher brings no configuration: there is nothing to wait for."""
         settled = self.config_seen is None or self.config_seen.settled
@@ -80,18 +92,34 @@ class ModelLook:
         numbers, found.ignored = versions_in(level.folders, itself=self.itself)
         found.ignored = {k: v for k, v in found.ignored.items() if k[:1].isdigit()}
         known = before.versions if before is not None else {}
+        stands = {n: v for n, v in known.items() if n in numbers and v.whole and not self.deep}
+        listed = self._listed(prefix, [f for n, f in numbers.items() if n not in stands])
+        newest = frozenset(sorted(numbers)[-_READ_AT_ONCE:])
         for number, folder in sorted(numbers.items()):
-            was = known.get(number)
-            if was is not None and was.whole and not self.deep:
-                found.versions[number] = was
-            else:
-                where = f"{prefix}{folder}/"
-                files = self._files(where)
-                found.versions[number] = self._version(where, files, was)
+            found.versions[number] = stands.get(number) or self._version(
+                f"{prefix}{folder}/", listed[folder], known.get(number), number in newest
+            )
         if MODEL_FILE in level.files and 1 not in numbers:
             files = {k: v for k, v in self._files(prefix).items() if not _is_beside(k)}
             found.versions[1] = self._version(prefix, files, known.get(1))
         self._configuration(found, level, before)
+        return found
+
+    def _listed(self, prefix: str, folders: Sequence[str]) -> dict[str, dict[str, StoredFile]]:
+        """The files of these versions: of many at once by one list of all that the model has."""
+        if len(folders) <= _FEW:
+            return {folder: self._files(f"{prefix}{folder}/") for folder in folders}
+        found: dict[str, dict[str, StoredFile]] = {folder: {} for folder in folders}
+        start, everything = len(prefix), self.store.below(prefix, _MOST_AT_ONCE)
+        for one in everything:
+            folder, _, path = one.path[start:].partition("/")
+            if folder in found:
+                found[folder][path] = one
+        if len(everything) > _MOST_AT_ONCE:
+            # Of the rest nobody knows how much of it came.
+            cut = everything[-1].path[start:].partition("/")[0]
+            for folder in (one for one in folders if one >= cut):
+                found[folder] = self._files(f"{prefix}{folder}/")
         return found
 
     def _files(self, prefix: str) -> dict[str, StoredFile]:
@@ -99,8 +127,14 @@ class ModelLook:
         return {one.path[start:]: one for one in self.store.below(prefix)}
 
     def _version(
-        self, where: str, files: Mapping[str, StoredFile], before: SeenVersion | None
+        self,
+        where: str,
+        files: Mapping[str, StoredFile],
+        before: SeenVersion | None,
+        reads: bool = True,
     ) -> SeenVersion:
+        """``reads``: its manifest, now; else a load does, and that it is there will do: it is
+        written last."""
         seen = observe(before.seen if before is not None else None, _rows(files), self.clocks)
         if before is not None and before.seen is seen and before.whole:
             return before
@@ -114,7 +148,8 @@ class ModelLook:
             found.why, found.settling = f"it has more than {MAX_FILES} files", False
         elif MANIFEST_NAME in files:
             found.brings_manifest = True
-            self._by_manifest(found)
+            if reads:
+                self._by_manifest(found)
         elif found.settling:
             found.why = f"its files changed less than {self.clocks.settle_s:g} s ago"
         return found
@@ -136,7 +171,13 @@ class ModelLook:
 
     def _configuration(self, found: SeenModel, level: Level, before: SeenModel | None) -> None:
         direct = 1 in found.versions and MODEL_FILE in level.files
-        files = {name: file for name, file in level.files.items() if not direct or _is_beside(name)}
+        files = {
+            name: file
+            for name, file in level.files.items()
+            if file.size <= _MOST_BESIDE and (not direct or _is_beside(name))
+        }
+        if not found.versions and not any(map(is_config, files)):
+            return
         if "warmup" in level.folders:
             files |= {f"{WARMUP}{k}": v for k, v in self._files(f"{found.prefix}{WARMUP}").items()}
         if not files:

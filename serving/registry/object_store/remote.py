@@ -6,7 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from serving.errors import Retry
-from serving.registry.manifest import MANIFEST_NAME, Manifest
+from serving.registry.manifest import (
+    MANIFEST_NAME,
+    MAX_BYTES,
+    Manifest,
+    ManifestError,
+    parse_manifest,
+)
 from serving.registry.object_store.store import ChangedError, Store, StoredFile, StoreError
 from serving.registry.remote.listing import Listing, RemoteError, RemoteFile
 
@@ -24,18 +30,29 @@ class StoreRemote:
 
     def listing(self) -> Listing:
         """See ``Remote``."""
-        if self.manifest is None:
+        manifest = self.manifest or self._manifest()
+        if manifest is None:
             return {
                 path: RemoteFile(file.size, md5=_md5(file)) for path, file in self.files.items()
             }
         found = {
-            path: RemoteFile(entry.size, entry.sha256)
-            for path, entry in self.manifest.files.items()
+            path: RemoteFile(entry.size, entry.sha256) for path, entry in manifest.files.items()
         }
         if missing := sorted(found.keys() - self.files.keys()):
             raise RemoteError(f"{missing[0]}, which its manifest lists, is not there")
         found[MANIFEST_NAME] = RemoteFile(self.files[MANIFEST_NAME].size)
         return found
+
+    def _manifest(self) -> Manifest | None:
+        """Where nobody has read it yet."""
+        if MANIFEST_NAME not in self.files:
+            return None
+        try:
+            return parse_manifest(self.store.read(self.files[MANIFEST_NAME], MAX_BYTES))
+        except ManifestError as error:
+            raise RemoteError(error.reason, retry=Retry.ON_CHANGE) from None
+        except StoreError as error:
+            raise RemoteError("its manifest could not be read", str(error)) from None
 
     def pieces(self, path: str, file: RemoteFile, start: int) -> Iterator[bytes]:
         """See ``Remote``."""

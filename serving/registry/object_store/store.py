@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,15 +76,15 @@ class Store:
         files = {one["path"][start:]: _file(one) for one in found["objects"]}
         return Level(sorted(filter(None, folders)), files)
 
-    def below(self, prefix: str) -> list[StoredFile]:
-        """Everything below a prefix, ``MAX_FILES`` and one more at most, by path."""
+    def below(self, prefix: str, most: int = MAX_FILES) -> list[StoredFile]:
+        """Everything below a prefix, ``most`` and one more at most, by path."""
         found: list[StoredFile] = []
         with self._told():
             for some in self._obstore.list(self._store, prefix or None, chunk_size=1000):
                 found += [_file(one) for one in some if not one["path"].endswith("/")]
-                if len(found) > MAX_FILES:
+                if len(found) > most:
                     break
-        return sorted(found[: MAX_FILES + 1], key=lambda one: one.path)
+        return sorted(found[: most + 1], key=lambda one: one.path)
 
     def read(self, file: StoredFile, most: int) -> bytes:
         """A small file as a whole."""
@@ -156,5 +157,7 @@ def _file(meta: Mapping[str, Any]) -> StoredFile:
 def _words(error: BaseException) -> str:
     """The first line of what it says, as far as it names no address of its own."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    # What stands behind a URL's path may be a signature.
+    line = re.sub(r"\?\S+", "?...", line)
     line = "".join(c if c.isprintable() else "?" for c in line)
     return line[:_LONGEST]

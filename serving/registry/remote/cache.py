@@ -68,7 +68,8 @@ class Cache:
         self._most, self._wall = most, wall
         self.in_use: Callable[[], Collection[str]] = _nothing_used
         self._lock = threading.Lock()
-        self._busy: dict[str, threading.Lock] = {}
+        # Of each version that is being fetched: its lock, and by how many.
+        self._busy: dict[str, tuple[threading.Lock, int]] = {}
         self._reserved: dict[str, int] = {}
         self._known: dict[str, _Known] = {}
         self._temporary: Path | None = None
@@ -265,12 +266,16 @@ class Cache:
     def _alone(self, key: str) -> Iterator[None]:
         """One at a time for each version."""
         with self._lock:
-            lock = self._busy.setdefault(key, threading.Lock())
-        with lock:
-            yield
-        with self._lock:
-            if not lock.locked():
-                self._busy.pop(key, None)
+            lock, count = self._busy.get(key, (threading.Lock(), 0))
+            self._busy[key] = lock, count + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                _, count = self._busy.pop(key)
+                if count > 1:
+                    self._busy[key] = lock, count - 1
 
 
 def cache_in(state: StateDir, most: int) -> Cache:

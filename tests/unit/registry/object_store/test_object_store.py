@@ -55,9 +55,9 @@ class World:
                     raise StoreError("it is down")
                 return super().level(prefix)
 
-            def below(self, prefix: str) -> list[StoredFile]:
+            def below(self, prefix: str, most: int = 10_000) -> list[StoredFile]:
                 world.asked.append(f"{prefix}*")
-                return super().below(prefix)
+                return super().below(prefix, most)
 
         terms = Terms(10.0, 3.0, lambda: self.now, lambda: self.now + self.ahead)
         kept = KeptStore(self.state, self.url)
@@ -158,7 +158,7 @@ def test_layouts_are_those_of_a_directory(world: World, tmp_path: Path) -> None:
     (world.root / "logs").mkdir()
     (world.root / "logs" / "x.txt").write_text("x")
     found = world.models()
-    assert sorted(name for name in found if found[name].versions) == ["a", "b"]
+    assert sorted(found) == ["a", "b"]
     assert numbers(found["a"]) == numbers(found["b"]) == {1: True}
     assert (found["b"].path / "model.yaml").read_text() == "max_batch_size: 4\n"
     assert [path.name for path in found["b"].versions[0].origin.fetch().version.iterdir()] == [
@@ -187,6 +187,23 @@ def test_a_look_asks_for_no_version_that_was_whole(world: World) -> None:
     world.models()
     assert len(world.asked) == 8
     assert world.models()["m"] is world.models()["m"]
+
+
+def test_many_versions_are_found_by_one_list_and_old_manifests_read_when_they_are_loaded(
+    world: World,
+) -> None:
+    world.publish(1)
+    for number in range(2, 51):
+        shutil.copytree(world.root / "m" / "1", world.root / "m" / str(number))
+    (world.root / "m" / "3" / "serving_manifest.json").write_text("{")
+    (world.root / "m" / "50" / "serving_manifest.json").write_text("{")
+    found = world.models()["m"]
+    assert world.asked == ["", "m/", "m/*"]
+    assert [n for n, whole in numbers(found).items() if not whole] == [50]
+    second = found.versions[1].origin.fetch().version / "model.onnx"
+    assert second.read_bytes() == scale(1).SerializeToString()
+    with pytest.raises(LoadError, match="its manifest"):
+        found.versions[2].origin.fetch()
 
 
 def test_a_configuration_comes_along_and_again_when_it_changes(world: World) -> None:
