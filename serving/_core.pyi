@@ -460,6 +460,16 @@ class Figures:
         """Requests answered: (V, ``PROTOCOLS``, ``OUTCOMES``)."""
 
     @property
+    def fell_back(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Requests that a version failed and the default version was asked for, by what failed
+        them: (V, ``OUTCOMES``). None of the version's answers."""
+
+    @property
+    def stood_in(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Requests that a version was asked for in another's place: (V, ``OUTCOMES``). Part of its
+        answers."""
+
+    @property
     def routes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """Requests answered, well or badly, by why they came to the version: (V, ``ROUTES``)."""
 
@@ -467,8 +477,9 @@ class Figures:
     def counts(self) -> dict[str, np.ndarray[Any, np.dtype[np.uint64]]]:
         """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
         ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
-        dropped from the queue. Gauges: ``queue_requests``, ``queue_rows`` and ``queue_bytes``
-        that wait, ``in_flight_requests``, ``executing_batches``."""
+        dropped from the queue; ``fell_back``: all of ``Figures.fell_back``. Gauges:
+        ``queue_requests``, ``queue_rows`` and ``queue_bytes`` that wait, ``in_flight_requests``,
+        ``executing_batches``."""
 
     @property
     def histograms(self) -> dict[str, Histograms]:
