@@ -57,6 +57,7 @@ __all__ = [
     "unready_version",
     "wait_for_departures",
     "wait_for_first_requests",
+    "wait_for_left_calls",
     "warmup_records",
 ]
 
@@ -81,6 +82,10 @@ def note_run(seconds: float) -> bool:
 
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""
+
+def wait_for_left_calls() -> None:
+    """Sleep until a call's client has left, or its deadline has passed, without an answer since
+    the last time. For one thread."""
 
 def wait_for_first_requests(timeout: float | None = None) -> list[int]:
     """Sleep until queues have got their first request, at most ``timeout`` seconds: the numbers
@@ -407,8 +412,9 @@ class Batch:
         Raises ValueError, answering nothing, when an output's rows or datatype do
         not fit; the batch can then be split or failed."""
 
-    def fail(self, word: str, message: str, detail: str = "") -> None:
-        """Answer every member with an error; ``detail`` goes to the log only."""
+    def fail(self, word: str, message: str, detail: str = "", *, harmful: bool = False) -> None:
+        """Answer every member with an error; ``detail`` goes to the log only. ``harmful``: clients
+        are told not to send the same again."""
 
 @final
 class PackedTexts:

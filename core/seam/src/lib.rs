@@ -47,6 +47,12 @@ fn wait_for_departures(py: Python<'_>) {
     py.detach(|| engine::queue::departures::DEPARTURES.wait());
 }
 
+/// See [`engine::doors::calls::LEFT`].
+#[pyfunction]
+fn wait_for_left_calls(py: Python<'_>) {
+    py.detach(|| engine::doors::calls::LEFT.wait());
+}
+
 /// See [`engine::queue::first_requests`].
 #[pyfunction]
 #[pyo3(signature = (timeout = None))]
@@ -79,6 +85,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(note_run, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
+    module.add_function(wrap_pyfunction!(wait_for_left_calls, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;
     module.add_class::<signature::TensorSpec>()?;
     module.add_class::<signature::Schema>()?;
