@@ -157,7 +157,9 @@ def test_requests_that_all_fail_by_chance_are_no_reason_where_the_base_fails_oft
         evidence = NO_EVIDENCE
         for _ in range(500):
             errors = int(dice.random() < 0.3), int(dice.binomial(9, 0.3))
-            canary, base = (Answers(n, {"internal": e}) for n, e in zip((1, 9), errors, strict=True))
+            canary, base = (
+                Answers(n, {"internal": e}) for n, e in zip((1, 9), errors, strict=True)
+            )
             evidence = after(evidence, Window(canary, base), RULES)
             verdict = judge(evidence, RULES, DONE)
             assert verdict.decision is Decision.ADVANCE, (seed, verdict)
