@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +297,29 @@ def test_a_webhook_moves_the_answer_at_once_and_nobody_else_can_send_one(
     asked = mlflow.count("registered-models/get")
     assert send(*right)[0] == 403
     assert mlflow.count("registered-models/get") == asked
+
+
+@pytest.mark.slow
+def test_a_command_about_another_model_waits_for_no_registry(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "far", 1)
+    write(repository, "near", scale(1))
+    patient = following(mlflow, **{"registry.mlflow.timeout_s": "6"})
+    gateway = start_gateway(repository, patient, arguments=arguments("far"))
+    answers(gateway, "far", 1)
+    answers(gateway, "near", 1)
+    mlflow.trouble = Trouble(delay_s=60.0)
+
+    def load(model: str) -> int:
+        path = f"/api/v1/models/{model}/load"
+        return int(gateway.get(path, b"{}", "POST", port=gateway.admin_port, timeout=30).status)
+
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(load, "far")
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert load("near") == 200
+        assert time.monotonic() - began < 4.0
+        assert not slow.done()
+        mlflow.trouble = Trouble()
