@@ -181,6 +181,40 @@ def test_fault_17_a_start_without_the_registry_serves_the_last_good_copies(
     answers(alone, "m", 2)
 
 
+def test_fault_17_a_start_has_the_last_version_that_was_ready_where_the_aliass_own_is_corrupt(
+    start_gateway: Any, repository: Path, tmp_path: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "m", 1)
+    register(mlflow, "m", files_of(b"corrupt"), new=False)
+    set_alias(mlflow, "m", "champion", 1)
+    settings = following(mlflow, state_dir=str(tmp_path / "state"))
+    gateway = start_gateway(repository, settings, arguments=arguments("m@champion"))
+    answers(gateway, "m", 1)
+    set_alias(mlflow, "m", "champion", 2)
+    wait_until(lambda: gateway.index().get(("m", "2"), {}).get("reason"), 20, "version 2 fails")
+    answers(gateway, "m", 1)
+    for _ in range(2):
+        assert gateway.stop() == 0
+        gateway = start_gateway(repository, settings, arguments=arguments("m@champion"))
+        answers(gateway, "m", 1)
+        mlflow.trouble = Trouble(status=503)
+
+
+def test_one_model_that_is_not_answered_as_it_should_be_keeps_no_other_back(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "a", 1)
+    lay(mlflow, "b", 1)
+    gateway = start_gateway(repository, following(mlflow), arguments=arguments("a", "b"))
+    answers(gateway, "a", 1)
+    answers(gateway, "b", 1)
+    mlflow.versions["a"][-1]["creation_timestamp"] = 10**400
+    lay(mlflow, "b", 2)
+    answers(gateway, "b", 2)
+    answers(gateway, "a", 1)
+    wait_until(lambda: "no time in milliseconds" in gateway.log(), 20, "the log says why")
+
+
 @pytest.mark.slow
 def test_what_comes_otherwise_than_listed_is_never_served_and_is_told_in_words(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow
