@@ -127,6 +127,21 @@ def test_one_that_kills_its_process_is_not(home: Path) -> None:
     assert verdict.words == "runs: the process ended with SIGFPE while version 2 was run"
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_one_is_not_blamed_for_the_answering_version_that_kills_its_process(
+    home: Path, good: bool
+) -> None:
+    """It is held against the answers that were recorded."""
+    found = case(home, softmax(WEIGHTS if good else np.full_like(WEIGHTS, np.nan)))
+    small_models.write(home.parent, "m", divide_constants(), 3)
+    verdict = judged(replace(found, base=subject(home, 3), base_version=3))
+    assert failed(verdict) == ([] if good else ["finite"])
+    assert (verdict.base, verdict.requests) == (3, 8)
+    assert verdict.notes == (
+        "not timed: version 3 could not be run beside it: the process ended with SIGFPE",
+    )
+
+
 def test_the_first_version_passes_on_being_safe_alone(home: Path) -> None:
     bad = case(home, softmax(-WEIGHTS), SET, base=None, base_version=None, requests=(), first=True)
     verdict = judged(bad)
