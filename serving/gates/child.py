@@ -73,7 +73,8 @@ class Host:
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": step, ...}``; what is the version's fault comes back as ``{"refused":
-        ...}``, what is the evaluation set's as ``{"unjudged": words}``."""
+        ...}``, what is the evaluation set's as ``{"unjudged": words}``, with ``missing`` where it
+        needs what is not installed."""
         steps: dict[str, Callable[[Message, list[int]], Message]] = {
             "ready": self._ready,
             "load": self._load,
@@ -90,7 +91,7 @@ class Host:
         except SetError as error:
             return {"unjudged": str(error)}
         except ModuleNotFoundError as error:
-            return {"unjudged": _missing(error)}
+            return {"unjudged": _missing(error), "missing": True}
         except MemoryError as error:
             words = "there is not enough memory for it"
             return {"refused": refusals.to_plain(LoadError.after(error, words, repr(error)))}

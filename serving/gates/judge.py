@@ -46,6 +46,7 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     requests: int = 0
     examples: int = 0
+    lasting: bool = True
 
 
 class _UnfitError(Exception):
@@ -89,6 +90,7 @@ class Judge:
             requests=found.requests,
             examples=found.examples,
             seconds=self._mono() - since,
+            lasting=found.lasting,
         )
 
     def _tried(self, case: Case, called_off: Cancellation, since: float) -> _Found:
@@ -273,10 +275,14 @@ class _Trial:
         except TimeoutError:
             limit = self._settings.gates.timeout_s
             words = f"its gates took longer than {limit:g} s"
+            # On another day, or by another limit, they may not.
+            self._found.lasting = False
             self._fail(gate, "time", words)
         except (ChildFailedError, FramingError) as error:
             raise NotNowError(f"an internal error: {error}") from error
         if "unjudged" in answer:
+            # What is not installed today may be at the next start.
+            self._found.lasting &= answer.get("missing") is not True
             raise _RefusedError(str(answer["unjudged"]))
         if "refused" in answer:
             raise _refused(answer["refused"])

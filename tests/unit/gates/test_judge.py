@@ -89,6 +89,7 @@ def test_a_version_as_good_as_the_answering_one_is_blessed(home: Path) -> None:
     verdict = judged(case(home, softmax(WEIGHTS * 1.01), SET, factor=1000.0))
     assert (verdict.word, failed(verdict)) == ("BLESSED", [])
     assert (verdict.base, verdict.requests, verdict.examples) == (1, 8, 300)
+    assert verdict.lasting
     names = {check.name for check in verdict.checks}
     assert names >= {"runs", "finite", "memory_bytes", "p99_s", "examples", "agreement"}
 
@@ -170,11 +171,13 @@ def test_without_scikit_learn_a_version_cannot_be_judged(home: Path) -> None:
     assert failed(verdict) == ["evaluation"]
     assert "cannot be judged: its metrics need scikit-learn" in verdict.words
     assert "install 'serving[evaluation]'" in verdict.words
+    assert not verdict.lasting
 
 
 def test_one_that_takes_too_long_is_not(home: Path) -> None:
     verdict = judged(case(home, softmax(WEIGHTS), SET), timeout_s=0.001)
     assert verdict.words == "time: its gates took longer than 0.001 s"
+    assert not verdict.lasting
 
 
 def test_what_the_moment_refuses_is_no_verdict(home: Path) -> None:

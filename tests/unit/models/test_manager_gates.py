@@ -41,6 +41,8 @@ class FakeJudge:
         said = self.said.get(case.candidate.version, ())
         if isinstance(said, Exception):
             raise said
+        if isinstance(said, Verdict):
+            return said
         return judged(tuple(said), 5.0, base=case.base_version)
 
     @property
@@ -231,6 +233,26 @@ def test_a_load_by_command_judges_again_by_another_evaluation_set(world: GatedWo
     assert world.outcome(LoadModel("m", 2)).ok
     world.change()
     assert (world.answers(), len(world.judge.cases)) == (2, 3)
+
+
+@pytest.mark.parametrize("how", ["load", "restart"])
+def test_what_another_day_may_judge_otherwise_is_judged_again(
+    tmp_path: Path, world: GatedWorld, how: str
+) -> None:
+    """An extra that was missing is installed by then."""
+    world.come(1)
+    world.judge.said[2] = judged((BAD,), 5.0, base=1, lasting=False)
+    world.write("m", 2)
+    world.change()
+    assert (world.answers(), len(world.judge.cases)) == (1, 2)
+    if how == "load":
+        world.judge.said[2] = ()
+        assert world.outcome(LoadModel("m", 2)).ok
+    else:
+        world = GatedWorld(tmp_path)
+    world.change()
+    assert world.answers() == 2
+    assert world.judge.judged[-1] == (2, 1, False)
 
 
 def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(
