@@ -19,6 +19,8 @@ from serving.authorization import Gate, open_gates
 from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
+from serving.control.rollouts import RolloutApi
+from serving.delivery.controller import Rollouts
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
 from serving.execution.runtime import start_global_pool
@@ -43,6 +45,7 @@ from serving.observe.replayed import ReplayTaker
 from serving.observe.replayed import add_metrics as add_replay
 from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
+from serving.observe.rollouts import add_rollouts
 from serving.observe.samples import Samples, Subscriber
 from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
@@ -154,6 +157,7 @@ class Gateway:
             elsewhere=self._remote.sources,
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
+        self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -197,6 +201,7 @@ class Gateway:
             Part("trials", self._loader.close),
             Part.of("remote sources", self._remote),
             Part.of("models", self.manager),
+            Part.of("rollouts", self.rollouts),
             Part.of("registry watch", self._watcher),
             Part.of("tracking", self.tracker),
         )
@@ -251,7 +256,10 @@ class Gateway:
         if self._lists is None:
             return None
         named = [Path(entry.base_path) for entry in self._lists.current.entries.values()]
-        return ReloadConfig(self.manager, self._lists, [*roots, *named])
+        return ReloadConfig(self.manager, self._lists, [*roots, *named], self._scrape)
+
+    def _scrape(self) -> bytes:
+        return self.exposition.render(self.server.metrics(), self.models())
 
     def _hurry(self, touched: Collection[str] | None) -> None:
         self._loader.expect()
@@ -268,19 +276,21 @@ class Gateway:
             exposition, self.settings, self.server, self.manager, self._loader, lambda: self._ready
         )
         add_tracking(exposition, self.tracker)
+        add_rollouts(exposition, self.rollouts)
         return Admin(self.settings, self._operations(origins), gate, listener)
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
         """What operators may ask, room by room."""
-        settings, exposition = self.settings, self.exposition
+        settings = self.settings
         return (
             *own.entrance(settings),
-            *observed.scrape(lambda: exposition.render(self.server.metrics(), self.models())),
+            *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced),
             *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
+            *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),
         )
 
     def _traced(self) -> TraceStatus | None:

@@ -15,6 +15,8 @@ LATE = 0.05
 NEARLY = 0.9
 # How old the last look at the model directories may be, in seconds.
 UNSEEN_S = 60
+# How much longer than a step has to last a rollout may stay in it, in seconds.
+STUCK_S = 6 * 3600
 # Changes of the default version in a quarter of an hour.
 FLAPPING = 6
 
@@ -201,6 +203,24 @@ VERSIONS = (
         "warning",
         f"The version of {_MODEL} that answers keeps changing on {_AT}",
         "Two publishers, or commands against each other.",
+    ),
+    Alert(
+        "ServingRolledBack",
+        'increase(serving_rollout_ended_total{outcome="rolled_back"}[15m]) > 0',
+        "0m",
+        "warning",
+        f"A new version of {_MODEL} was rolled back on {_AT}",
+        "The version before answers on, and no request failed for it. `serving rollout status` says"
+        " what the judge saw.",
+    ),
+    Alert(
+        "ServingRolloutStuck",
+        f"serving_rollout_overdue_seconds > {STUCK_S}",
+        "5m",
+        "info",
+        f"The rollout of {_WHICH} does not go on",
+        "`serving rollout status` says what it waits for: traffic, a proof, the version itself, or"
+        " somebody who paused it.",
     ),
     Alert(
         "ServingProcessCrashing",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import options
+from serving.cli import options, rollouts
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile, model_path
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
 from serving.cli.status import alias_lines, when
@@ -18,8 +18,10 @@ from serving.cli.tickets import NoWait, Reason, Timeout, tell, version_number
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Divide a running gateway's requests among versions of a model, and show how they are.",
+    help="Have versions of a running gateway's models take over step by step, or divide requests"
+    " among them; and show how that stands.",
 )
+rollouts.add_to(app)
 _Name = Annotated[str, typer.Argument(metavar="MODEL", help="The model.")]
 
 

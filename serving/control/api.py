@@ -170,7 +170,7 @@ class ControlApi:
         return JSONResponse({"models": models, "next": page.next, "total": len(views)})
 
     async def _status(self, request: Request) -> Response:
-        name = _name(request)
+        name = name_of(request)
         found = await run_in_threadpool(self._model, name)
         if found is None:
             raise await run_in_threadpool(unknown_model, name, self._commander.views())
@@ -181,7 +181,7 @@ class ControlApi:
         return next((status_json(view) for view in views if view.name == name), None)
 
     async def _history(self, request: Request) -> Response:
-        name = _name(request)
+        name = name_of(request)
         events = [event_json(event) for event in self._commander.history(name)]
         views = self._commander.views()
         if not events and all(view.name != name for view in views):
@@ -191,28 +191,28 @@ class ControlApi:
     async def _with_version(
         self, kind: type[LoadModel | UnloadModel], request: Request
     ) -> Response:
-        name, said = _name(request), await requests.body(request, schemas.VersionBody)
+        name, said = name_of(request), await requests.body(request, schemas.VersionBody)
         return await self._do(request, kind(name, said.version))
 
     async def _default(self, request: Request) -> Response:
-        name, said = _name(request), await requests.body(request, schemas.DefaultBody)
+        name, said = name_of(request), await requests.body(request, schemas.DefaultBody)
         version = None if said.version == "auto" else said.version
         return await self._do(request, SetDefault(name, version), said.reason)
 
     async def _accept(self, request: Request) -> Response:
-        name, said = _name(request), await requests.body(request, schemas.AcceptBody)
+        name, said = name_of(request), await requests.body(request, schemas.AcceptBody)
         return await self._do(request, AcceptVersion(name, said.version))
 
     async def _bless(self, request: Request) -> Response:
-        name, said = _name(request), await requests.body(request, schemas.BlessBody)
+        name, said = name_of(request), await requests.body(request, schemas.BlessBody)
         return await self._do(request, BlessVersion(name, said.version, said.reason), said.reason)
 
     async def _label(self, request: Request) -> Response:
-        name, said = _name(request), await requests.body(request, schemas.AliasBody)
+        name, said = name_of(request), await requests.body(request, schemas.AliasBody)
         return await self._do(request, SetAlias(name, said.alias, said.version), said.reason)
 
     async def _rollback(self, request: Request) -> Response:
-        name = _name(request)
+        name = name_of(request)
         said = await requests.body(request, schemas.ReasonBody)
         return await self._do(request, Rollback(name), said.reason)
 
@@ -220,7 +220,7 @@ class ControlApi:
         return JSONResponse(routes.route_json(await self._view(request)))
 
     async def _set_route(self, request: Request) -> Response:
-        name, said = _name(request), await requests.body(request, routes.RouteBody)
+        name, said = name_of(request), await requests.body(request, routes.RouteBody)
         return await self._do(request, said.command(name), said.reason)
 
     async def _route_history(self, request: Request) -> Response:
@@ -229,7 +229,7 @@ class ControlApi:
         return JSONResponse({"name": view.name, "changes": changes})
 
     async def _view(self, request: Request) -> ModelView:
-        name, views = _name(request), self._commander.views()
+        name, views = name_of(request), self._commander.views()
         found = next((view for view in views if view.name == name), None)
         if found is None:
             raise await run_in_threadpool(unknown_model, name, views)
@@ -242,7 +242,7 @@ class ControlApi:
                 ErrorCode.FULL,
                 "too many calls wait for their commands: use wait=false, or try later",
             )
-        ticket = self._commander.command(command, _client(request), reason)
+        ticket = self._commander.command(command, client_of(request), reason)
         self._waiting += 1
         try:
             outcome = await outcome_of(ticket, seconds)
@@ -256,7 +256,7 @@ class ControlApi:
         return JSONResponse(answer, status_code=202 if outcome is None else 200)
 
 
-def _client(request: Request) -> str:
+def client_of(request: Request) -> str:
     """Who asks, as far as the port knows: an address."""
     return request.client.host if request.client is not None else ""
 
@@ -278,6 +278,6 @@ async def outcome_of(ticket: Ticket, seconds: float) -> Outcome | None:
     return ticket.wait(0)
 
 
-def _name(request: Request) -> str:
+def name_of(request: Request) -> str:
     """Out of the path as it was sent: the decoded one hides what was no UTF-8."""
     return decode_name(request.scope["raw_path"].decode("latin-1").split("/")[_NAME_AT])

@@ -185,6 +185,23 @@ DEFAULT_CHANGES = Family(
     "Times that another version took over the requests that name none.",
 )
 
+# Of rollouts, those under way and those that ended.
+ROLLOUT_SHARE = Family(
+    "serving_rollout_share",
+    "gauge",
+    "Part of the requests that a version under rollout is to answer (0 to 1).",
+)
+ROLLOUT_OVERDUE = Family(
+    "serving_rollout_overdue_seconds",
+    "gauge",
+    "How much longer than it has to a rollout has been where it is.",
+)
+ROLLOUT_ENDED = Family(
+    "serving_rollout_ended_total",
+    "counter",
+    "Rollouts that ended, by outcome: promoted, rolled_back, aborted, ended.",
+)
+
 # Of the process, read at each scrape.
 READY = Family("serving_ready", "gauge", "Whether requests should be sent here.")
 PERMITS = Family("serving_permits_limit", "gauge", "Batches that may run at once.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from serving.loading.batching.cost import CostCurve
@@ -16,6 +17,7 @@ KEPT = 60
 KEPT_TOGETHER = 6000
 # Versions, gone ones among them, whose windows and last counters are remembered.
 MOST_VERSIONS = 1000
+NO_SHARES: Mapping[Key, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,17 @@ class History:
         counters: Mapping[Key, Counters],
         costs: Mapping[Key, CostCurve | None],
         beside: Mapping[str, float],
+        shares: Mapping[Key, float] = NO_SHARES,
     ) -> list[Window]:
         """The windows that end now, of the versions in ``costs`` that have counters. ``beside``:
-        what is the same for all of them."""
+        what is the same for all of them. ``shares``: of versions among which requests are
+        divided."""
         windows = []
         for key in sorted(costs.keys() & counters.keys()):
             found = figures(self._before.get(key), counters[key], span.seconds, costs[key])
             number = self._next_number(key)
+            if key in shares:
+                found["route_share"] = shares[key]
             windows.append(Window(*key, number, span.start, span.end, {**found, **beside}))
         self._keep(windows)
         # Counters live on where a version goes and comes back: they are not forgotten.

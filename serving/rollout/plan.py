@@ -95,9 +95,9 @@ def weights_in_force(
 def _base(
     standing: Standing, held: frozenset[int], split: Split, answered: int | None
 ) -> int | None:
-    """While requests are divided, the version with most of them answers for those that can't: no
-    newer one takes over meanwhile. Until it is ready who answered before does, else the next of
-    them that is."""
+    """While requests are divided, the base, or else the version with most of them, answers for
+    those that can't: no newer one takes over meanwhile. Until it is ready who answered before does,
+    else the next of them that is."""
     able = (standing.ready & standing.there) - held
     order = _by_weight(split, held)
     if order and order[0] not in able and answered in able:
@@ -106,9 +106,11 @@ def _base(
 
 
 def _by_weight(split: Split, held: frozenset[int]) -> list[int]:
-    """The versions that have a part of the requests, most first; of several the lowest."""
-    some = [version for version, weight in split.weights.items() if weight and version not in held]
-    return sorted(some, key=lambda version: (-split.weights[version], version))
+    """The versions that have a part of the requests, the base first and then most; of several the
+    lowest."""
+    weights, base = split.weights, split.base
+    some = [v for v, weight in weights.items() if (weight or v == base) and v not in held]
+    return sorted(some, key=lambda version: (version != base, -weights[version], version))
 
 
 def _without_beside(standing: Standing, beside: frozenset[int]) -> Standing:

@@ -20,11 +20,14 @@ class Split:
     of gRPC's metadata or a request's parameter; who sends the same value again gets the same
     version. "": everybody draws anew. ``shadows``: version -> the share of requests, from 0 to 1,
     of which it gets a copy. All these versions stay loaded, whatever the version policy says.
+    ``base``: the one of ``weights`` that answers by default, for those that can't; None: the one
+    with the largest weight.
     """
 
     weights: Mapping[int, int] = field(default_factory=dict)
     sticky: str = ""
     shadows: Mapping[int, float] = field(default_factory=dict)
+    base: int | None = None
 
     @property
     def versions(self) -> frozenset[int]:
@@ -36,14 +39,16 @@ class Split:
         weights: Mapping[int, int] | None,
         sticky: str | None,
         shadows: Mapping[int, float] | None,
+        base: int | None = None,
     ) -> Split:
         """With these parts in place of its own; None: as it is. Without weights nobody keeps a
-        version: there is no key then."""
+        version: there is no key then. ``base`` goes with ``weights``."""
         new = replace(
             self,
             weights=self.weights if weights is None else dict(sorted(weights.items())),
             sticky=self.sticky if sticky is None else sticky.lower(),
             shadows=self.shadows if shadows is None else dict(sorted(shadows.items())),
+            base=self.base if weights is None else base,
         )
         return new if new.weights else replace(new, sticky="")
 
@@ -82,6 +87,8 @@ def why_no_split(split: Split) -> str:
     for version, share in split.shadows.items():
         if not 0 < share <= 1:
             return f"the share of shadow {version} is {share:g}: expected more than 0, at most 1"
+    if split.base is not None and split.base not in split.weights:
+        return f"version {split.base}, which is to answer by default, has no weight"
     return why_no_weights(split.weights, split.sticky)
 
 

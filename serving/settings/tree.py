@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, Field, SecretStr
 
 from serving import descriptors, machine
+from serving.settings.canary import CanarySettings
 from serving.settings.gates import GatesSettings
 from serving.settings.sections import (
     BatchingSettings,
@@ -108,6 +109,7 @@ class Settings(Section):
     loading: LoadingSettings = LoadingSettings()
     isolation: IsolationSettings = IsolationSettings()
     rollout: RolloutSettings = RolloutSettings()
+    canary: CanarySettings = CanarySettings()
     gates: GatesSettings = GatesSettings()
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()

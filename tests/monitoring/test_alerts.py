@@ -118,6 +118,10 @@ CASES: dict[str, Case] = {
     "ServingDefaultVersionFlapping": _growth(
         "serving_default_version_change_total", MODEL, f"0+1{LASTING}", f"0x20 1{LASTING}"
     ),
+    "ServingRolledBack": _growth(
+        "serving_rollout_ended_total", MODEL, f"0x25 1{LASTING}", STEADY, outcome="rolled_back"
+    ),
+    "ServingRolloutStuck": _level("serving_rollout_overdue_seconds", VERSION, 30_000, 60),
     "ServingProcessCrashing": _growth(
         "serving_isolated_process_crash_total", VERSION, f"0+1{LASTING}", f"0x25 1{LASTING}"
     ),

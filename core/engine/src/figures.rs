@@ -21,6 +21,10 @@ pub struct Figures {
     pub asked: [bool; PROTOCOLS],
     /// Answers by protocol and outcome.
     pub outcomes: [[u64; OUTCOMES]; PROTOCOLS],
+    /// Requests that it failed and another version was asked for, by outcome: none of its answers.
+    pub fell_back: [u64; OUTCOMES],
+    /// Those that another had failed, by outcome: part of its answers.
+    pub stood_in: [u64; OUTCOMES],
     /// Answers by why the request came to this version, in the order of [`Why::ALL`].
     pub routes: [u64; Why::ALL.len()],
     /// By protocol.
@@ -113,6 +117,10 @@ impl Figures {
             version: stats.version,
             asked: requests.map(|of| of.is_some()),
             outcomes: requests.map(|of| of.map_or([0; OUTCOMES], outcomes)),
+            fell_back: stats.fallbacks().map_or([0; OUTCOMES], |of| {
+                std::array::from_fn(|place| place.checked_sub(1).map_or(0, |word| get(&of.failed[word])))
+            }),
+            stood_in: stats.fallbacks().map_or([0; OUTCOMES], |of| of.stood_in.each_ref().map(get)),
             routes: stats.routes.each_ref().map(get),
             request: requests.map(|of| seconds(of.map(|of| &of.took))),
             queue: runs(|of| &of.queue),

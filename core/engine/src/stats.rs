@@ -156,6 +156,15 @@ impl Runs {
     }
 }
 
+/// Requests that one version failed and another was asked for.
+#[derive(Debug)]
+pub struct Fallbacks {
+    /// Those that this one failed, by word; none of its answers.
+    pub failed: [AtomicU64; WORDS],
+    /// Those that this one was asked for, by outcome as in [`Requests`]: part of its answers.
+    pub stood_in: [AtomicU64; WORDS + 1],
+}
+
 #[derive(Debug)]
 pub struct Stats {
     pub model: Arc<str>,
@@ -187,6 +196,8 @@ pub struct Stats {
     pub depth_rows: AtomicU64,
     pub depth_bytes: AtomicU64,
     pub in_flight: AtomicU64,
+    /// None before the first of them.
+    fallbacks: OnceLock<Box<Fallbacks>>,
     by_rows: Mutex<BTreeMap<usize, BatchTimes>>,
     /// Smoothed nanoseconds a row takes, for retry hints.
     row_ns: AtomicU64,
@@ -218,6 +229,7 @@ impl Stats {
             depth_rows: AtomicU64::new(0),
             depth_bytes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            fallbacks: OnceLock::new(),
             by_rows: Mutex::new(BTreeMap::new()),
             row_ns: AtomicU64::new(0),
         })
@@ -262,6 +274,31 @@ impl Stats {
         let requests = self.asked(protocol);
         requests.outcomes[place].fetch_add(1, Relaxed);
         requests.took.observe_time(took);
+    }
+
+    /// It failed a request, which another version was asked for then.
+    pub fn fell_back(&self, word: ErrorCode) {
+        self.first_or_next_fallback().failed[word as usize].fetch_add(1, Relaxed);
+    }
+
+    /// It answered a request that another version had failed; `answered` counts it as well.
+    pub fn stood_in(&self, outcome: Result<(), ErrorCode>) {
+        let place = outcome.map_or_else(|word| 1 + word as usize, |()| 0);
+        self.first_or_next_fallback().stood_in[place].fetch_add(1, Relaxed);
+    }
+
+    /// `None` before the first of them.
+    pub fn fallbacks(&self) -> Option<&Fallbacks> {
+        self.fallbacks.get().map(|one| &**one)
+    }
+
+    fn first_or_next_fallback(&self) -> &Fallbacks {
+        self.fallbacks.get_or_init(|| {
+            Box::new(Fallbacks {
+                failed: std::array::from_fn(|_| AtomicU64::new(0)),
+                stood_in: std::array::from_fn(|_| AtomicU64::new(0)),
+            })
+        })
     }
 
     /// A request that came here for this reason was answered, well or badly.

@@ -37,6 +37,16 @@ impl Figures {
     }
 
     #[getter]
+    fn fell_back<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        by_outcome(py, &self.inner, |one| &one.fell_back)
+    }
+
+    #[getter]
+    fn stood_in<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        by_outcome(py, &self.inner, |one| &one.stood_in)
+    }
+
+    #[getter]
     fn routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let all: Vec<u64> = self.inner.iter().flat_map(|one| one.routes).collect();
         numpy::array(py, &all, &[self.inner.len(), Why::ALL.len()])
@@ -60,6 +70,15 @@ impl Figures {
         }
         Ok(dict)
     }
+}
+
+fn by_outcome<'py>(
+    py: Python<'py>,
+    all: &[Inner],
+    counts: fn(&Inner) -> &[u64; OUTCOMES],
+) -> PyResult<Bound<'py, PyAny>> {
+    let found: Vec<u64> = all.iter().flat_map(counts).copied().collect();
+    numpy::array(py, &found, &[all.len(), OUTCOMES])
 }
 
 fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Histograms> {

@@ -55,7 +55,9 @@ def of_command(
 
 
 def _split_of(command: SetRoute, facts: Facts) -> Split:
-    return facts.target.split.changed(command.weights, command.sticky, command.shadows)
+    return facts.target.split.changed(
+        command.weights, command.sticky, command.shadows, command.base
+    )
 
 
 def of_route(resolved: Command, facts: Facts) -> str:

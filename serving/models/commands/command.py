@@ -93,7 +93,9 @@ class SetAlias:
 class SetRoute:
     """Divide the requests that name no version among the versions of ``weights``, keep a client on
     one by the value of what ``sticky`` names, and send copies to ``shadows``; see ``Split``. None:
-    that part stays as it is; {} and "" end it. Done when every version of it is ready.
+    that part stays as it is; {} and "" end it. ``base``, given with ``weights``, is the one of them
+    that answers by default (None: that with the largest weight). Done when every version of it is
+    ready.
 
     It is no pin: where one is set, that one answers.
     """
@@ -102,6 +104,7 @@ class SetRoute:
     weights: Mapping[int, int] | None = None
     sticky: str | None = None
     shadows: Mapping[int, float] | None = None
+    base: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def _refused_alias(command: SetAlias, facts: Facts) -> Outcome | None:
 def _refused_route(command: SetRoute, facts: Facts) -> Outcome | None:
     """What shares requests has to be on disk or loaded, and to fit its callers."""
     now = facts.target.split
-    split = now.changed(command.weights, command.sticky, command.shadows)
+    split = now.changed(command.weights, command.sticky, command.shadows, command.base)
     why = why_no_split(split)
     if command.sticky and not split.weights:
         why = "there are no weights: with one version for all nobody needs a key to keep it"

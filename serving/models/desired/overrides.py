@@ -231,6 +231,7 @@ def _fields(current: Overrides, mode: Mode) -> dict[str, Any]:
         "weights": list(current.split.weights.items()) or None,
         "sticky": current.split.sticky or None,
         "shadows": list(current.split.shadows.items()) or None,
+        "base": current.split.base,
         "changes": [astuple(change) for change in current.changes] or None,
     }
     if mode == "both":
@@ -289,6 +290,7 @@ class _Entry(Strict):
     weights: Annotated[_Pairs[_Weight], few(MOST_WEIGHTS)] = ()
     sticky: Text = ""
     shadows: Annotated[_Pairs[_Share], few(MOST_SHADOWS)] = ()
+    base: _Number | None = None
     changes: Annotated[Many[_Change], few(MOST_CHANGES)] = ()
     whole: bool | None = None
     versions: _Numbers = frozenset()
@@ -302,7 +304,7 @@ _PLAIN = frozenset(field.name for field in fields(Overrides)) - {"out", "split",
 def _overrides_of(entry: object, mode: Mode) -> Overrides:
     read = _Entry.read(entry, "its entry")
     out = frozenset((number, "") for number in read.out)
-    split = Split(dict(read.weights), read.sticky, dict(read.shadows))
+    split = Split(dict(read.weights), read.sticky, dict(read.shadows), read.base)
     if why := why_no_split(split):
         raise StrictError(why)
     plain = {key: value for key, value in dict(read).items() if key in _PLAIN}

@@ -231,7 +231,7 @@ class DesiredState:
 
     def _divide(self, command: SetRoute, target: ModelTarget) -> Overrides:
         model = command.model
-        split = target.split.changed(command.weights, command.sticky, command.shadows)
+        split = target.split.changed(command.weights, command.sticky, command.shadows, command.base)
         for version in sorted(split.versions):
             self.contents.see_again(model, version)
         return overrides.divide(self.overrides_of(model), split, self.is_wanted(model))

@@ -118,7 +118,8 @@ class Tracker:
         costs = {**dict.fromkeys(self._facts), **measured}
         self._learn(served)
         self._present = served.keys()
-        windows = self._history.close(span, counters, costs, self._system.read())
+        shares = _shares(self._views())
+        windows = self._history.close(span, counters, costs, self._system.read(), shares)
         self._since, self._clock = now, clock
         return windows
 
@@ -133,6 +134,17 @@ class Tracker:
             known = self._facts.get(key)
             if known is None or (view.ready_since and view.ready_since != known.since):
                 self._facts[key] = facts_of(key[0], view, self._settings)
+
+
+def _shares(views: Sequence[ModelView]) -> dict[Key, float]:
+    """Of the requests that name no version, where they are divided."""
+    shares: dict[Key, float] = {}
+    for view in views:
+        total = sum(weight for _, weight in view.route.weights)
+        for version, weight in view.route.weights:
+            key = (view.name, version)
+            shares[key] = shares.get(key, 0.0) + weight / total
+    return shares
 
 
 def exporters(settings: Settings, state: StateDir) -> Iterator[Exporter]:

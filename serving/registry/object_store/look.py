@@ -88,11 +88,16 @@ class StoreLook:
             f"can't be asked since {since:%Y-%m-%dT%H:%M:%SZ} ({why}); what is known of it goes on"
         )
         if not self._heard:
-            self._found = {one.name: one for one in map(self._of_kept, self._kept.read())}
+            self._found = {one.name: one for one in self.kept().models}
         poll_s = self._terms.poll_s
         return Looked(
             self._snapshot(), wait_s(self._failures, poll_s, max(poll_s, _LONGEST_WAIT_S))
         )
+
+    def kept(self) -> Snapshot:
+        """What an earlier process found there, as far as it is here. From any thread."""
+        found = (self._of_kept(one) for one in self._kept.read())
+        return Snapshot(tuple(sorted(found, key=lambda one: one.name)))
 
     def _snapshot(self) -> Snapshot:
         models = tuple(self._found[name] for name in sorted(self._found))

@@ -30,13 +30,23 @@ class Looked:
 class PolledSource:
     """See ``Source``. ``look`` is asked in this source's own thread, and may wait for what it
     asks; it is given the models of which somebody says that they are there and whole.
-    ``patience_s``: for how long who says so is kept waiting for a look that may show it."""
+    ``patience_s``: for how long who says so is kept waiting for a look that may show it, 15 s at
+    most. ``kept``: what an earlier process left, which is told where the first look takes longer
+    than ``first_s``, if that is anything."""
 
     def __init__(
-        self, place: Path, look: Callable[[Collection[str]], Looked], patience_s: float
+        self,
+        place: Path,
+        look: Callable[[Collection[str]], Looked],
+        patience_s: float,
+        kept: Callable[[], Snapshot] = Snapshot,
+        first_s: float = 10.0,
     ) -> None:
         self.place = place
-        self._look, self._patience_s = look, patience_s
+        # Whoever looks at all sources takes one that lasts longer for stuck.
+        self._look, self._patience_s = look, min(patience_s, 15.0)
+        self._kept, self._first_s = kept, first_s
+        self._early: Snapshot | None = None
         # Called where something else was found than before.
         self.on_news: Callable[[], None] = _nothing
         self._changed = threading.Condition()
@@ -78,9 +88,8 @@ class PolledSource:
         whole: bool = True,
     ) -> Snapshot:
         """See ``Source``. The first one waits for a look to end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._snapshot is not None or self._stopping)
-            snapshot = self._snapshot or Snapshot()
+        if (snapshot := self._first()) is None:
+            return self._early or Snapshot()
         named = {one if isinstance(one, str) else one[0] for one in at_once}
         if named.isdisjoint(found.name for found in snapshot.models):
             return snapshot
@@ -90,6 +99,24 @@ class PolledSource:
                 lambda: self._answered >= number or self._stopping, self._patience_s
             )
             return self._snapshot or Snapshot()
+
+    def _first(self) -> Snapshot | None:
+        """What was last found; None where nothing was yet, and what was kept is told."""
+        with self._changed:
+            if self._early is None:
+                self._changed.wait_for(self._has_begun, self._first_s)
+            if self._has_begun():
+                return self._snapshot
+        if self._early is None:
+            self._early = self._kept()
+        if self._early.models:
+            return None
+        with self._changed:
+            self._changed.wait_for(self._has_begun)
+            return self._snapshot
+
+    def _has_begun(self) -> bool:
+        return self._snapshot is not None or self._stopping
 
     # Its own.
 

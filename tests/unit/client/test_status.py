@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import ssl
 
 import pytest
 
-from serving_client import errors
+from serving_client import ConnectionLostError, WrongServerError, errors
 from serving_client.addresses import parse_address
 from serving_client.grpc_status import grpc_error
 from serving_client.http_status import http_error
-from serving_client.transports.http_answer import Body
+from serving_client.transports.http_answer import Body, no_tls
 
 GRPC, HTTP = parse_address("h:1"), parse_address("http://h:2")
 ID = {"x-request-id": "abc"}
@@ -52,9 +53,10 @@ def test_each_status_of_grpc_is_one_kind_of_error(
 def test_a_request_that_crashed_its_model_is_not_sent_again() -> None:
     """Both doors say that it is not available: it would be the end of the next process, too."""
     words = "the model's process ended while it ran this request (SIGFPE)"
-    over_grpc = grpc_error(GRPC, "UNAVAILABLE", words, ID, 5.0)
+    said = {**ID, "grpc-retry-pushback-ms": "-1"}
+    over_grpc = grpc_error(GRPC, "UNAVAILABLE", words, said, 5.0)
     body = json.dumps({"error": words}).encode()
-    over_http = http_error(HTTP, 503, {"retry-after": "1"}, body, now=0.0)
+    over_http = http_error(HTTP, 503, {"x-should-retry": "false"}, body, now=0.0)
     for error in (over_grpc, over_http):
         assert type(error) is errors.UnavailableError
         assert not error.repeatable
@@ -190,3 +192,42 @@ def test_an_answer_of_any_length_is_held_against_the_limit(length: str) -> None:
     with pytest.raises(errors.TooLargeError, match="max_message_bytes is 10"):
         Body(HTTP, {"content-length": length}, 10)
     Body(HTTP, {"content-length": "0" * 5000}, 10)
+
+
+def test_what_goes_wrong_with_tls_is_told_apart() -> None:
+    """A connection that ended may be asked for again, and a server that is another one may not."""
+    address = parse_address("https://h:1")
+    ended = no_tls(address, ssl.SSLEOFError(8, "EOF occurred in violation of protocol"))
+    assert isinstance(ended, ConnectionLostError)
+    assert ended.repeatable
+    assert isinstance(no_tls(address, ConnectionResetError("reset")), ConnectionLostError)
+    alert = ssl.SSLError(1, "alert")
+    alert.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+    refused = no_tls(address, alert)
+    assert isinstance(refused, WrongServerError)
+    assert "h:1: TLS was not agreed on: TLSV13_ALERT_CERTIFICATE_REQUIRED" in str(refused)
+    assert not refused.repeatable
+
+
+@pytest.mark.parametrize(
+    ("details", "words"),
+    [
+        (
+            f"{FAILED}Ssl handshake failed: CERTIFICATE_VERIFY_FAILED: no local issuer: OK",
+            "h:1: its certificate is not trusted: no local issuer",
+        ),
+        (
+            f"{FAILED}Hostname Verification Check failed.",
+            "h:1: its certificate is not trusted: it is for another name",
+        ),
+        (
+            f"{FAILED}Ssl handshake failed: WRONG_VERSION_NUMBER: OK",
+            "h:1: it does not speak TLS: try grpc://h:1",
+        ),
+    ],
+)
+def test_a_handshake_that_failed_is_a_server_not_to_be_asked(details: str, words: str) -> None:
+    found = grpc_error(parse_address("grpcs://h:1"), "UNAVAILABLE", details, {}, 1.0)
+    assert isinstance(found, WrongServerError)
+    assert str(found) == words
+    assert not found.repeatable

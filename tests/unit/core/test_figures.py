@@ -34,6 +34,7 @@ COUNTS = {
     "queue_bytes": "serving_queue_bytes",
     "in_flight_requests": "serving_in_flight_requests",
     "executing_batches": "serving_executing_batches",
+    "fell_back": "serving_fallback_total",
 }
 
 

@@ -156,6 +156,22 @@ CHANGED: dict[str, tuple[str, object]] = {
     "rollout.keep_previous_s": ("0", 0.0),
     "rollout.hold_signature_changes": ("false", False),
     "rollout.forced_version": ("true", True),
+    "canary.automatic": ("true", True),
+    "canary.newer": ("replaces", "replaces"),
+    "canary.steps": ("10, 100", (10, 100)),
+    "canary.every_s": ("0", 0.0),
+    "canary.min_requests": ("7", 7),
+    "canary.window_s": ("1", 1.0),
+    "canary.confidence": ("0.9", 0.9),
+    "canary.errors_factor": ("3", 3.0),
+    "canary.errors_tolerated": ("0.01", 0.01),
+    "canary.errors_floor": ("1", 1),
+    "canary.p50_factor": ("1.5", 1.5),
+    "canary.p99_factor": ("2", 2.0),
+    "canary.latency_slack_s": ("0", 0.0),
+    "canary.p50_requests": ("10", 10),
+    "canary.p99_requests": ("200", 200),
+    "canary.failing_requests": ("9", 9),
     "shutdown.drain_delay_s": ("0", 0.0),
     "shutdown.drain_timeout_s": ("1", 1.0),
     "providers.prefer": (
@@ -468,5 +484,5 @@ def _in_docs(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ", ".join(value)
+        return ", ".join(str(one) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

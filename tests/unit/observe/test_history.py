@@ -77,3 +77,9 @@ def test_versions_that_changed_longest_ago_are_forgotten() -> None:
     assert [one.number for one in history.windows(keys[0])] == [1, 2]
     assert not any(history.windows(key) for key in keys[1:3])
     assert sum(bool(history.windows(key)) for key in keys) == MOST_VERSIONS
+
+
+def test_a_window_tells_a_versions_share_where_requests_are_divided() -> None:
+    of = {("m", 1): counters(0.005), ("m", 2): counters(0.005)}
+    windows = History().close(SECOND, of, dict.fromkeys(of), {}, {("m", 2): 0.05})
+    assert [window.figures.get("route_share") for window in windows] == [None, 0.05]

@@ -85,9 +85,9 @@ def no_http(address: Address) -> WrongServerError:
 
 
 def no_tls(address: Address, error: Exception) -> ServingError:
-    """``error``: of the handshake."""
-    if not isinstance(error, ssl.SSLError):
-        # It ended in the middle of one.
+    """``error``: of TLS, most likely of its handshake."""
+    if not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError):
+        # The connection ended in the middle of one, or of an answer.
         return broken(address, error)
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message or error.reason or str(error)

@@ -4,6 +4,7 @@ pub mod body;
 pub mod calls;
 pub mod connection;
 mod expectation;
+mod fallback;
 pub mod grpc;
 mod half_closed;
 pub mod hosts;
@@ -14,9 +15,11 @@ pub mod infer;
 pub mod lifetime;
 mod linger;
 pub mod listen;
+mod outcome;
 pub mod pace;
 pub mod pages;
 pub mod present;
+mod queued;
 pub mod read_ahead;
 pub mod scrape;
 mod server;
@@ -315,15 +318,11 @@ async fn drain_begins(draining: &mut watch::Receiver<bool>) {
 }
 
 /// Wait for an answer, at most until the deadline.
-async fn within<A: Future, T>(
-    deadline: Option<Instant>,
-    answer: A,
-    outcome: impl FnOnce(A::Output) -> Result<T>,
-) -> Result<T> {
+async fn within<T>(deadline: Option<Instant>, answer: impl Future<Output = Result<T>>) -> Result<T> {
     match deadline {
-        None => outcome(answer.await),
+        None => answer.await,
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(output) => outcome(output),
+            Ok(outcome) => outcome,
             Err(_) => Err(Error::expired()),
         },
     }

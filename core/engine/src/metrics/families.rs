@@ -99,7 +99,7 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
 ];
 
-pub const OF_VERSIONS: [Single<Figures>; 11] = [
+pub const OF_VERSIONS: [Single<Figures>; 12] = [
     single("rows", counter("serving_inference_total", "Rows answered."), |f| f.rows),
     single("runs", counter("serving_execution_total", "Model runs that succeeded."), |f| f.runs),
     single("runs_failed", counter("serving_execution_failed_total", "Model runs that failed."), |f| {
@@ -125,6 +125,15 @@ pub const OF_VERSIONS: [Single<Figures>; 11] = [
             "Requests whose caller left while they were queued; never run.",
         ),
         |f| f.cancelled,
+    ),
+    single(
+        "fell_back",
+        counter(
+            "serving_fallback_total",
+            "Requests that a version failed to which weights had sent them, and the default version was \
+             asked for.",
+        ),
+        |f| f.fell_back.iter().sum(),
     ),
     single("queue_requests", gauge("serving_queue_requests", "Requests waiting in the queue."), |f| {
         f.queue_requests

@@ -53,6 +53,8 @@ pub struct Resolved {
     pub why: Why,
     /// The request's own number, where one was needed; see [`draw`].
     pub draw: Option<u64>,
+    /// The default version, where its draw fell to another: it answers what that one fails.
+    pub spare: Option<Arc<Queue>>,
 }
 
 fn unaliased(asked: Reference<'_>) -> Error {
@@ -72,16 +74,22 @@ impl Route {
         let model = asked.model;
         if let Some((number, why)) = self.named(asked)? {
             let queue = self.versions.get(&number).ok_or_else(|| self.absent_to(model, number, why))?;
-            return Ok(Resolved { queue: queue.clone(), why, draw: drawn });
+            return Ok(Resolved { queue: queue.clone(), why, draw: drawn, spare: None });
         }
         let draw = drawn.or_else(|| self.draws().then(|| self.draw(asked)));
         let weighed = draw.and_then(|draw| draw::choose(&self.weights, draw));
         if let Some(queue) = weighed.and_then(|number| self.versions.get(&number)) {
-            return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw });
+            let spare = self.spare(queue).cloned();
+            return Ok(Resolved { queue: queue.clone(), why: Why::Weight, draw, spare });
         }
         let number = self.default.ok_or_else(|| self.nobody(model))?;
         let queue = self.versions.get(&number).ok_or_else(|| self.absent(model, number))?;
-        Ok(Resolved { queue: queue.clone(), why: Why::Default, draw })
+        Ok(Resolved { queue: queue.clone(), why: Why::Default, draw, spare: None })
+    }
+
+    fn spare(&self, drawn: &Queue) -> Option<&Arc<Queue>> {
+        let number = self.default.filter(|&number| number != drawn.version())?;
+        self.versions.get(&number)
     }
 
     fn draws(&self) -> bool {

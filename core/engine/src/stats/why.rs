@@ -12,10 +12,12 @@ pub enum Why {
     Named,
     /// A tester's header names it.
     Forced,
+    /// The version to which its draw fell has failed it.
+    Fallback,
 }
 
 impl Why {
-    pub const ALL: [Why; 5] = [Why::Default, Why::Weight, Why::Alias, Why::Named, Why::Forced];
+    pub const ALL: [Why; 6] = [Why::Default, Why::Weight, Why::Alias, Why::Named, Why::Forced, Why::Fallback];
 
     /// As answers, logs and labels have it.
     pub const fn name(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Why {
             Why::Alias => "alias",
             Why::Named => "named",
             Why::Forced => "forced",
+            Why::Fallback => "fallback",
         }
     }
 }

@@ -85,6 +85,20 @@ def test_who_says_that_a_model_is_there_waits_for_a_look_that_began_since(starte
     assert far.asked[-1] == {"m"}
 
 
+def test_while_the_first_look_lasts_what_was_kept_is_told(started) -> None:
+    far = Far()
+    far.goes.clear()
+    kept = Snapshot((FoundModel("m", Path("/kept")),))
+    source = PolledSource(Path("far"), far, 20.0, lambda: kept, first_s=0.05)
+    source.start()
+    assert source.scan() is kept
+    assert source.scan(at_once={"m"}) is kept
+    far.goes.set()
+    wait_until(lambda: source.scan() is not kept, 20, "the look is told")
+    assert source.scan().models[0].path == Path("/m")
+    source.stop()
+
+
 def test_nobody_waits_longer_than_the_patience(started) -> None:
     far = Far()
     source = started(far, 0.05)

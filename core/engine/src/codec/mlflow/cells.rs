@@ -5,6 +5,7 @@ use super::reader::{Reader, put, put_text};
 use super::refusals::{self, Scoring};
 use super::target::Target;
 use super::{datetime, halves};
+use crate::admission::Reservation;
 use crate::codec::json::document::{self, Document};
 use crate::codec::json::elements::Elements;
 use crate::codec::json::number;
@@ -78,7 +79,7 @@ impl Target<'_> {
                 return Err(refusals::unfit(self, document::kind(peek)));
             }
             let value = value(text, peek, self)?;
-            return put_text(out, &self.text_of(value, *lossy)?, held);
+            return self.put_value(value, *lossy, held, out);
         }
         let value = value(text, peek, self)?;
         self.put(value, *lossy, &mut |element| put(out, element, held))
@@ -89,7 +90,22 @@ impl Target<'_> {
         if self.declared != Datatype::Bytes {
             return self.put(value, reader.lossy, &mut |element| put(out, element, reader.held));
         }
-        put_text(out, &self.text_of(value, reader.lossy)?, reader.held)
+        self.put_value(value, reader.lossy, reader.held, out)
+    }
+
+    /// What decoding takes beside the text is counted as long as it takes it.
+    fn put_value(
+        &self,
+        value: Value<'_>,
+        lossy: bool,
+        held: &mut Reservation,
+        out: &mut Elements,
+    ) -> Result<()> {
+        let beside = if self.text == Text::Binary { 2 * value.written().len() } else { 0 };
+        held.take(beside)?;
+        put_text(out, &self.text_of(value, lossy)?, held)?;
+        held.give_back(beside);
+        Ok(())
     }
 
     /// What a value of a column of texts stands for.

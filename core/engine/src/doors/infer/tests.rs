@@ -3,14 +3,20 @@ use crate::codec::compression::Encoding;
 use crate::codec::json::InferAnswer;
 use crate::codec::{InputTensor, Payload};
 use crate::doors::test_config::config;
+use crate::error::{Error, ErrorCode};
 use crate::permits::Permits;
 use crate::queue::Options;
+use crate::queue::Queue;
+use crate::routes::Reference;
 use crate::routes::Route;
+use crate::stats::Protocol;
 use crate::stats::Stats;
+use crate::tensor::Signature;
 use crate::tensor::schema::{Declared, Field, Text};
 use crate::tensor::{Datatype, Shape, TensorSpec};
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context as Polling, Poll, Waker};
 
 /// x: FP32 [-1, 2], of columns in this order.
@@ -88,4 +94,136 @@ fn what_a_version_laid_out_goes_to_no_other_that_asks_for_something_else() {
     // Nothing is lost where the other asks for the same, or the request itself says what it brings.
     assert!(swapped(["p", "q"], true).is_pending());
     assert!(swapped(["q", "p"], false).is_pending());
+}
+
+/// Version 1 is the default one, and every draw falls to version 2.
+struct Divided {
+    shared: Arc<Shared>,
+    default: Arc<Queue>,
+    canary: Arc<Queue>,
+}
+
+const HELD: usize = 100;
+
+impl Divided {
+    fn new(columns: [&str; 2]) -> Self {
+        let shared = Shared::new(config());
+        let (default, canary) = (version(1, ["p", "q"]), version(2, columns));
+        let versions = [(1, default.clone()), (2, canary.clone())].into();
+        let weights = vec![(2, 1)];
+        shared.publish(
+            vec![("m".into(), Route { versions, default: Some(1), weights, ..Route::default() })],
+            &[],
+        );
+        Divided { shared, default, canary }
+    }
+
+    /// What becomes of a request that version 2 fails with `first`, and version 1, where it is asked,
+    /// with `second`; and who was said to answer.
+    fn asked(&self, first: ErrorCode, second: Option<ErrorCode>, by_signature: bool) -> (Reply, Option<u64>) {
+        let head = RequestHead {
+            protocol: Protocol::Grpc,
+            started: Instant::now(),
+            method: "ModelInfer",
+            path: "",
+            request_id: None,
+            replayed: false,
+        };
+        let mut guard = OutcomeGuard::open(&self.shared, head, || None);
+        let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
+        let mut reservation = self.shared.budget.reserve();
+        reservation.take(HELD).unwrap();
+        let decoded = DecodedRequest {
+            request: request(),
+            encode,
+            deadline: None,
+            reservation,
+            steering: None,
+            by_signature,
+        };
+        let mailbox = Mailbox::new();
+        let reply = {
+            let mut running = pin!(run(&self.shared, &mailbox, decoded, &mut guard));
+            let mut poll = || running.as_mut().poll(&mut Polling::from_waker(Waker::noop()));
+            assert!(poll().is_pending());
+            assert_eq!(self.shared.budget.used(), HELD);
+            self.canary.next_batch().unwrap().fail(&Error::new(first, "the canary's"));
+            match poll() {
+                Poll::Ready(reply) => reply,
+                Poll::Pending => {
+                    assert_eq!(self.shared.budget.used(), HELD, "counted once");
+                    answer(&self.default, second);
+                    let Poll::Ready(reply) = poll() else { panic!("it was answered") };
+                    reply
+                }
+            }
+        };
+        let by = guard.routed().map(|on| on.version);
+        guard.close(reply.as_ref());
+        (reply, by)
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        let sum =
+            |counts: &[std::sync::atomic::AtomicU64]| counts.iter().map(|n| n.load(Ordering::Relaxed)).sum();
+        let failed = self.canary.stats().fallbacks().map_or(0, |of| sum(&of.failed));
+        let stood_in = self.default.stats().fallbacks().map_or(0, |of| sum(&of.stood_in));
+        (failed, stood_in)
+    }
+}
+
+fn answer(queue: &Arc<Queue>, failure: Option<ErrorCode>) {
+    let mut batch = queue.next_batch().unwrap();
+    if let Some(word) = failure {
+        return batch.fail(&Error::new(word, "the default version's"));
+    }
+    let gathered = batch.gather().unwrap();
+    let (shape, data) = gathered[0].clone().unwrap();
+    let view = crate::queue::batch::OutputView { datatype: Datatype::Fp32, shape, data: &data };
+    batch.complete(&[view]).unwrap();
+}
+
+#[test]
+fn what_a_version_fails_to_which_weights_sent_it_the_default_one_answers() {
+    let divided = Divided::new(["p", "q"]);
+    for word in [ErrorCode::Internal, ErrorCode::Unavailable, ErrorCode::BadData, ErrorCode::Full] {
+        let (reply, by) = divided.asked(word, None, true);
+        assert!(reply.is_ok() && by == Some(1), "{word:?}");
+    }
+    assert_eq!(divided.counts(), (4, 4));
+    assert_eq!(divided.shared.budget.used(), 0);
+    let figures = crate::figures::Figures::of(divided.canary.stats());
+    assert_eq!(figures.fell_back[1 + ErrorCode::BadData as usize], 1);
+    assert_eq!(figures.outcomes, [[0; crate::figures::OUTCOMES]; 2], "no answer of its own");
+    assert_eq!(crate::figures::Figures::of(divided.default.stats()).outcomes[0][0], 4);
+}
+
+#[test]
+fn what_the_default_version_fails_too_is_failed_as_it_says() {
+    let divided = Divided::new(["p", "q"]);
+    let (reply, by) = divided.asked(ErrorCode::Internal, Some(ErrorCode::Unavailable), false);
+    let error = reply.unwrap_err();
+    assert_eq!((error.code, &*error.message, by), (ErrorCode::Unavailable, "the default version's", Some(1)));
+    assert_eq!(divided.counts(), (1, 1));
+}
+
+#[test]
+fn what_neither_takes_is_nobodys_failure() {
+    let divided = Divided::new(["p", "q"]);
+    for word in [ErrorCode::BadData, ErrorCode::BadRequest] {
+        assert_eq!(divided.asked(word, Some(word), false).0.unwrap_err().code, word);
+    }
+    assert_eq!(divided.counts(), (0, 2));
+}
+
+#[test]
+fn what_no_other_version_can_mend_is_asked_of_none() {
+    let divided = Divided::new(["p", "q"]);
+    let (reply, by) = divided.asked(ErrorCode::Expired, None, false);
+    assert_eq!((reply.unwrap_err().code, by), (ErrorCode::Expired, Some(2)));
+    // Laid out as version 2 asks for it, which version 1 would misread.
+    let divided = Divided::new(["q", "p"]);
+    let (reply, by) = divided.asked(ErrorCode::Internal, None, true);
+    assert_eq!((reply.unwrap_err().code, by), (ErrorCode::Internal, Some(2)));
+    assert_eq!(divided.counts(), (0, 0));
 }

@@ -1,0 +1,180 @@
+"""The control of rollouts: how they stand, and the commands about them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.control import requests, schemas
+from serving.control import rollout_schemas as forms
+from serving.control.api import client_of, name_of, outcome_of
+from serving.control.status import failure
+from serving.delivery.controller import Given
+from serving.delivery.requested import Start, Verb
+from serving.errors import ErrorCode, ServingError
+from serving.models.commands.command import SUPERSEDED
+from serving.models.views import ModelView
+from serving.operations import Operation
+from serving.protocols.views import unknown_model
+from serving.rollout.canary import Rollout
+from serving.rollout.evidence import missing
+from serving.rollout.figures import Answers
+from serving.rollout.rules import Rules
+
+_SUMMARIES: dict[Verb, str] = {
+    "pause": "Keep a rollout where it is; what is too bad is rolled back all the same",
+    "resume": "Let a paused rollout go on",
+    "promote": "Have a rollout's version answer all requests now, whatever the judge says",
+    "abort": "End a rollout: the version from before answers all requests",
+}
+
+
+class Controller(Protocol):
+    """Who carries rollouts out."""
+
+    def all(self) -> Sequence[Rollout]: ...
+    def of(self, model: str) -> Rollout | None: ...
+    def begin(self, asked: Start) -> Given: ...
+    def change(self, model: str, verb: Verb, by: str) -> Given: ...
+
+
+class Models(Protocol):
+    def views(self) -> Sequence[ModelView]: ...
+
+
+class RolloutApi:
+    """The operations about rollouts. The gate has been passed already."""
+
+    def __init__(self, controller: Controller, models: Models, rules: Rules) -> None:
+        self._controller, self._models, self._rules = controller, models, rules
+
+    def operations(self) -> tuple[Operation, ...]:
+        base = "/api/v1/models/{name}/rollout"
+        done: dict[int, type[BaseModel] | None] = {
+            200: forms.RolloutAnswer,
+            202: forms.RolloutAnswer,
+        }
+        return (
+            Operation(
+                *("GET", "/api/v1/rollouts", "listRollouts"),
+                "The last rollout of each model, how far it is and why",
+                self._list,
+                {200: forms.RolloutList},
+            ),
+            Operation(
+                *("GET", base, "rolloutStatus"),
+                "A model's last rollout",
+                self._status,
+                {200: forms.RolloutInfo},
+            ),
+            Operation(
+                *("POST", f"{base}/start", "startRollout"),
+                "Have a version take over step by step, judged against the one that answers",
+                self._start,
+                done,
+                forms.StartBody,
+            ),
+            *(
+                Operation(
+                    *("POST", f"{base}/{verb}", f"{verb}Rollout"),
+                    summary,
+                    partial(self._change, verb),
+                    done,
+                    schemas.ReasonBody,
+                )
+                for verb, summary in _SUMMARIES.items()
+            ),
+        )
+
+    async def _list(self, _: Request) -> Response:
+        found = await run_in_threadpool(self._controller.all)
+        return JSONResponse({"rollouts": [rollout_json(one, self._rules) for one in found]})
+
+    async def _status(self, request: Request) -> Response:
+        name = name_of(request)
+        found = await run_in_threadpool(self._controller.of, name)
+        if found is None:
+            await self._check_model(name)
+            raise ServingError(ErrorCode.NOT_FOUND, f"no rollout of '{name}' is known")
+        return JSONResponse(rollout_json(found, self._rules))
+
+    async def _check_model(self, name: str) -> None:
+        """Raises ServingError."""
+        views = self._models.views()
+        if all(view.name != name for view in views):
+            raise await run_in_threadpool(unknown_model, name, views)
+
+    async def _start(self, request: Request) -> Response:
+        name, said = name_of(request), await requests.body(request, forms.StartBody)
+        await self._check_model(name)
+        asked = Start(
+            model=name,
+            candidate=said.version,
+            base=said.base,
+            shares=None if said.steps is None else tuple(said.steps),
+            every_s=said.every,
+            min_requests=said.min_requests,
+            sticky=said.sticky,
+            by=client_of(request),
+        )
+        seconds = requests.waiting(request).seconds
+        return await self._answer(await run_in_threadpool(self._controller.begin, asked), seconds)
+
+    async def _change(self, verb: Verb, request: Request) -> Response:
+        name = name_of(request)
+        said = await requests.body(request, schemas.ReasonBody)
+        await self._check_model(name)
+        seconds, by = requests.waiting(request).seconds, client_of(request)
+        by += f": {said.reason}" if said.reason else ""
+        given = await run_in_threadpool(self._controller.change, name, verb, by)
+        return await self._answer(given, seconds)
+
+    async def _answer(self, given: Given, seconds: float) -> Response:
+        """Once the route is set, or that failed."""
+        until = time.monotonic() + seconds
+        done = True
+        for ticket in given.tickets:
+            outcome = await outcome_of(ticket, max(0.0, until - time.monotonic()))
+            # The rollout's next step may have set the route anew meanwhile.
+            if outcome is not None and not outcome.ok and outcome.message != SUPERSEDED:
+                raise failure(outcome)
+            done = done and outcome is not None
+        now = await run_in_threadpool(self._controller.of, given.rollout.model) or given.rollout
+        answer = {"done": done, "rollout": rollout_json(now, self._rules)}
+        return JSONResponse(answer, status_code=200 if done else 202)
+
+
+def rollout_json(rollout: Rollout, rules: Rules) -> dict[str, Any]:
+    evidence = rollout.evidence
+    return {
+        "model": rollout.model,
+        "version": rollout.candidate,
+        "base": rollout.base,
+        "phase": rollout.phase.value,
+        "share": rollout.share,
+        "step": rollout.step + 1,
+        "steps": list(rollout.steps.shares),
+        "every": rollout.steps.every_s,
+        "min_requests": rollout.steps.min_requests,
+        "sticky": rollout.sticky,
+        "reason": rollout.reason,
+        "by": rollout.by,
+        "spent": rollout.spent_s,
+        "answered": rollout.answered,
+        "proof": 1 - missing(evidence, rules),
+        "started": rollout.started,
+        "changed": rollout.changed,
+        "canary": _answers_json(evidence.canary),
+        "base_answers": _answers_json(evidence.base),
+    }
+
+
+def _answers_json(answers: Answers) -> dict[str, Any]:
+    return {"requests": answers.requests, "errors": dict(answers.errors)}

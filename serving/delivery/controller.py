@@ -1,0 +1,410 @@
+"""The thread that carries rollouts out, and the commands about them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeGuard
+
+from serving import _core
+from serving.delivery import facts, requested
+from serving.delivery.measures import Key, answers_of, since
+from serving.delivery.outcomes import Outcomes
+from serving.errors import ErrorCode, ServingError
+from serving.events import log
+from serving.models.commands.command import (
+    SUPERSEDED,
+    Command,
+    Outcome,
+    SetDefault,
+    SetRoute,
+    Ticket,
+)
+from serving.models.views import Changes, ModelView
+from serving.rollout import canary
+from serving.rollout.canary import Phase, Rollout
+from serving.rollout.documents import MOST_ROLLOUTS, document, from_document
+from serving.rollout.figures import Answers, Window
+from serving.rollout.rules import rules_of, steps_of
+from serving.settings.canary import CanarySettings
+from serving.state_dir import StateDir
+
+# The document in the state directory.
+ROLLOUTS = "rollouts"
+# Between two looks for what ends a rollout at once.
+_GLANCE_S = 0.25
+# A version that is not there for so long does not come back.
+_GONE_S = 5.0
+# A model neither; after a start it may take a while until it is seen.
+_UNSEEN_S = 60.0
+# What is lost at most of the proof where the process is killed.
+_SAVE_S = 30.0
+_AGAIN_S = 1.0
+_BY = "rollout"
+_REFUSALS = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.FAILED_PRECONDITION})
+_JUDGED = frozenset({Phase.RUNNING, Phase.PAUSED})
+
+
+class Models(Protocol):
+    """What is asked of the models' manager."""
+
+    def views(self) -> Sequence[ModelView]: ...
+    def view(self, model: str) -> ModelView | None: ...
+    def command(self, command: Command, by: str = "", reason: str = "") -> Ticket: ...
+    def on_change(self, listener: Callable[[Changes], None]) -> None: ...
+
+
+@dataclass(slots=True)
+class _Carried:
+    """What is known of a rollout under way only as long as the process runs: the window that goes
+    on, and how far the last command about the route is."""
+
+    opened: float
+    before: Mapping[Key, Answers]
+    deaths: int
+    tickets: tuple[Ticket, ...] = ()
+    settled: bool = False
+    missing_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A rollout after a command, and the tickets of what that changes in the route."""
+
+    rollout: Rollout
+    tickets: tuple[Ticket, ...] = ()
+
+
+class Rollouts:
+    """The last rollout of each model. Safe from any thread.
+
+    ``figures``: of the versions that are named. ``mono`` and ``wall`` are for tests: monotonic
+    and epoch seconds.
+    """
+
+    def __init__(
+        self,
+        settings: CanarySettings,
+        models: Models,
+        state: StateDir,
+        figures: Callable[[list[Key]], _core.Figures],
+        *,
+        mono: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings, self.rules = settings, rules_of(settings)
+        self._models, self._state, self._figures = models, state, figures
+        self._mono, self._wall = mono, wall
+        self.outcomes = Outcomes()
+        self._rollouts = _kept(state)
+        self._carried: dict[str, _Carried] = {}
+        self._unseen_since: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._changed: deque[str] = deque()
+        self._save_at = float("inf")
+        self._thread = threading.Thread(target=self._run, name="rollouts", daemon=True)
+        models.on_change(self._note)
+
+    # From any thread.
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        with self._lock:
+            self._save(at_once=True)
+
+    def all(self) -> tuple[Rollout, ...]:
+        """By model."""
+        with self._lock:
+            return tuple(self._rollouts[model] for model in sorted(self._rollouts))
+
+    def of(self, model: str) -> Rollout | None:
+        with self._lock:
+            return self._rollouts.get(model)
+
+    def begin(self, asked: requested.Start) -> Given:
+        """Raises ServingError, in words, where it can't be."""
+        with self._lock:
+            return self._begin(asked)
+
+    def change(self, model: str, verb: requested.Verb, by: str) -> Given:
+        """Pause, resume, promote or abort. Raises ServingError, in words, where it can't be."""
+        with self._lock:
+            rollout = self._rollouts.get(model)
+            if rollout is None:
+                raise ServingError(ErrorCode.NOT_FOUND, f"no rollout of '{model}' is known")
+            try:
+                changed = requested.VERBS[verb](rollout, by, self._wall())
+            except ValueError as error:
+                raise ServingError(ErrorCode.FAILED_PRECONDITION, str(error)) from None
+            return self._put(rollout, changed)
+
+    def _note(self, changed: Changes) -> None:
+        """In the manager's loop: waits for nothing."""
+        if self._settings.automatic:
+            self._changed.extend(changed)
+        self._wake.set()
+
+    # In the thread, and with the lock held.
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                due = self.tick()
+            except Exception:  # noqa: BLE001 - the others' rollouts go on
+                log.exception("rollouts_failed")
+                due = _AGAIN_S
+            self._wake.wait(due)
+            self._wake.clear()
+
+    def tick(self) -> float | None:
+        """One turn. Seconds until the next is due; None: when something changes."""
+        with self._lock:
+            under_way = [one for one in self._rollouts.values() if one.under_way]
+            judged = [one for one in under_way if one.phase in _JUDGED]
+            now = answers_of(self._figures(_keys(judged))) if judged else {}
+            for rollout in under_way:
+                self._turn(rollout, now)
+            if self._settings.automatic:
+                self._consider()
+            self._save()
+            return self._due()
+
+    def _due(self) -> float | None:
+        phases = {one.phase for one in self._rollouts.values() if one.under_way}
+        if phases & _JUDGED:
+            return min(_GLANCE_S, self._settings.window_s)
+        return _AGAIN_S if phases else None
+
+    def _turn(self, rollout: Rollout, now: Mapping[Key, Answers]) -> None:
+        view = self._models.view(rollout.model)
+        if view is None:
+            self._unseen(rollout)
+            return
+        self._unseen_since.pop(rollout.model, None)
+        carried = self._carried_of(rollout, view, now)
+        refused = self._settle(rollout, view, carried)
+        if refused is not None:
+            self._put(rollout, canary.refused(rollout, refused, self._wall()))
+            return
+        seconds = self._mono() - carried.opened
+        whole = seconds >= self._settings.window_s
+        window = _window(rollout, view, carried, now) if rollout.phase in _JUDGED else None
+        known = facts.facts_of(
+            view, rollout, self._missing(rollout, view, carried), carried.settled
+        )
+        changed = canary.turn(
+            rollout, known, window if whole else None, seconds, self.rules, self._wall()
+        )
+        if window is not None and changed is rollout:
+            changed = canary.at_once(rollout, window, self.rules, self._wall())
+        if changed == rollout:
+            return
+        if whole or changed.phase is not rollout.phase:
+            self._open(changed, view, now)
+        self._put(rollout, changed)
+
+    def _unseen(self, rollout: Rollout) -> None:
+        """Nobody has looked for the model yet, or it is gone as a whole."""
+        since = self._unseen_since.setdefault(rollout.model, self._mono())
+        if self._mono() - since >= _UNSEEN_S:
+            del self._unseen_since[rollout.model]
+            self._put(
+                rollout, canary.left(rollout, "the model is not there any more", self._wall())
+            )
+
+    def _carried_of(
+        self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]
+    ) -> _Carried:
+        if rollout.model not in self._carried:
+            self._open(rollout, view, now)
+        return self._carried[rollout.model]
+
+    def _open(self, rollout: Rollout, view: ModelView, now: Mapping[Key, Answers]) -> None:
+        """A window begins; the figures of ``now`` are none of its."""
+        before = self._carried.get(rollout.model)
+        deaths = facts.deaths_of(view, rollout.candidate)
+        keys = _keys([rollout])
+        # ``now`` has those of rollouts that were judged already.
+        fresh = now if all(key in now for key in keys) else answers_of(self._figures(keys))
+        own = {key: fresh[key] for key in keys if key in fresh}
+        carried = _Carried(self._mono(), own, deaths)
+        if before is not None:
+            carried.tickets, carried.settled = before.tickets, before.settled
+        self._carried[rollout.model] = carried
+
+    def _settle(self, rollout: Rollout, view: ModelView, carried: _Carried) -> str | None:
+        """Once the route is as it is to be, other weights are somebody else's. Why it can't be, in
+        words."""
+        stands = dict(view.split.weights) == rollout.weights and view.pinned is None
+        if stands:
+            carried.settled = True
+        elif not carried.settled and not carried.tickets:
+            # As an earlier process left it: it may not have come to set them.
+            carried.tickets = self._commanded(rollout, view)
+        elif not carried.settled:
+            outcome = carried.tickets[0].wait(0)
+            return outcome.message if _is_refused(outcome) else None
+        return None
+
+    def _missing(self, rollout: Rollout, view: ModelView, carried: _Carried) -> frozenset[int]:
+        absent = facts.absent(view, rollout)
+        if not absent:
+            carried.missing_since = None
+            return absent
+        if carried.missing_since is None:
+            carried.missing_since = self._mono()
+        return absent if self._mono() - carried.missing_since >= _GONE_S else frozenset()
+
+    # What changes.
+
+    def _begin(self, asked: requested.Start) -> Given:
+        view = self._models.view(asked.model)
+        before = self._rollouts.get(asked.model)
+        rollout = requested.begun(asked, view, before, steps_of(self._settings), self._wall())
+        self._carried.pop(asked.model, None)
+        return self._put(None, rollout)
+
+    def _put(self, before: Rollout | None, rollout: Rollout) -> Given:
+        """Keep what became of it, tell of it, and set the route where it is to be another."""
+        self._rollouts[rollout.model] = rollout
+        self._forget_oldest()
+        moved = before is None or _place(before) != _place(rollout)
+        self._save_at = min(self._save_at, self._mono() + (0.0 if moved else _SAVE_S))
+        tickets: tuple[Ticket, ...] = ()
+        if moved:
+            self.outcomes.note(before, rollout)
+            _tell(rollout)
+            if rollout.weights is not None and (
+                before is None or before.weights != rollout.weights
+            ):
+                tickets = self._set_route(rollout)
+        if not rollout.under_way:
+            self._carried.pop(rollout.model, None)
+        self._wake.set()
+        return Given(rollout, tickets)
+
+    def _forget_oldest(self) -> None:
+        if len(self._rollouts) > MOST_ROLLOUTS:
+            over = [one for one in self._rollouts.values() if not one.under_way]
+            oldest = min(over, key=lambda one: one.changed, default=None)
+            if oldest is not None:
+                del self._rollouts[oldest.model]
+                self.outcomes.forget({oldest.model})
+
+    def _set_route(self, rollout: Rollout) -> tuple[Ticket, ...]:
+        view = self._models.view(rollout.model)
+        tickets = self._commanded(rollout, view)
+        carried = self._carried.get(rollout.model)
+        if carried is None and view is not None:
+            self._open(rollout, view, {})
+            carried = self._carried[rollout.model]
+        if carried is not None:
+            carried.tickets, carried.settled = tickets, False
+        return tickets
+
+    def _commanded(self, rollout: Rollout, view: ModelView | None) -> tuple[Ticket, ...]:
+        """A pin goes only once there are weights: else the newest version took over between."""
+        weights = rollout.weights
+        if weights is None:
+            return ()
+        reason = requested.told(rollout)
+        sticky, base = (rollout.sticky, rollout.base) if rollout.under_way else ("", None)
+        route = SetRoute(rollout.model, weights, sticky, base=base)
+        tickets: tuple[Ticket, ...] = (self._models.command(route, by=_BY, reason=reason),)
+        if rollout.under_way and view is not None and view.pinned is not None:
+            unpin = SetDefault(rollout.model)
+            tickets = (*tickets, self._models.command(unpin, by=_BY, reason=reason))
+        return tickets
+
+    def _changed_models(self) -> list[str]:
+        models = set()
+        with suppress(IndexError):
+            while True:
+                models.add(self._changed.popleft())
+        return sorted(models)
+
+    def _consider(self) -> None:
+        """New versions take over by rollouts, and by nothing else."""
+        for model in self._changed_models():
+            view = self._models.view(model)
+            if view is None:
+                continue
+            held = requested.to_hold(view)
+            if held is not None:
+                reason = "new versions take over by a rollout (setting canary.automatic)"
+                self._models.command(SetRoute(model, {held: 100}), by=_BY, reason=reason)
+                continue
+            before = self._rollouts.get(model)
+            replaces = self._settings.newer == "replaces"
+            newer = requested.newer(view, before, replaces=replaces)
+            if newer is None:
+                continue
+            if before is not None and before.under_way:
+                self._put(before, canary.replaced(before, newer, self._wall()))
+            try:
+                self._begin(requested.Start(model, newer, by="policy"))
+            except ServingError as error:
+                log.info("rollout_not_begun", model=model, version=newer, reason=error.message)
+
+    def _save(self, *, at_once: bool = False) -> None:
+        if self._save_at == float("inf") or (self._mono() < self._save_at and not at_once):
+            return
+        self._save_at = float("inf")
+        self._state.write(ROLLOUTS, document(self._rollouts))
+
+
+def _kept(state: StateDir) -> dict[str, Rollout]:
+    rollouts, wrong = from_document(state.read(ROLLOUTS))
+    for words in wrong:
+        log.warning("state_ignored", name=ROLLOUTS, reason=words)
+    return rollouts
+
+
+def _keys(rollouts: Sequence[Rollout]) -> list[Key]:
+    return [(one.model, version) for one in rollouts for version in (one.base, one.candidate)]
+
+
+def _window(
+    rollout: Rollout, view: ModelView, carried: _Carried, now: Mapping[Key, Answers]
+) -> Window:
+    deaths = facts.deaths_of(view, rollout.candidate) - carried.deaths
+    return Window(
+        canary=since(carried.before, now, (rollout.model, rollout.candidate)),
+        base=since(carried.before, now, (rollout.model, rollout.base)),
+        deaths=max(0, deaths),
+    )
+
+
+def _is_refused(outcome: Outcome | None) -> TypeGuard[Outcome]:
+    """A version that can't be loaded is the rollout's own matter, and no refusal."""
+    if outcome is None or outcome.ok:
+        return False
+    return outcome.code in _REFUSALS or outcome.message == SUPERSEDED
+
+
+def _place(rollout: Rollout) -> tuple[Phase, int]:
+    return rollout.phase, rollout.step
+
+
+def _tell(rollout: Rollout) -> None:
+    say = log.warning if rollout.phase is Phase.ROLLED_BACK else log.info
+    say(
+        "rollout",
+        model=rollout.model,
+        version=rollout.candidate,
+        base=rollout.base,
+        phase=rollout.phase.value,
+        share=rollout.share,
+        reason=rollout.reason,
+    )

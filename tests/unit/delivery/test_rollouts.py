@@ -1,0 +1,273 @@
+"""Rollouts carried out: what is seen of requests becomes weights in the route."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.delivery.controller import ROLLOUTS
+from serving.delivery.requested import Start
+from serving.errors import ErrorCode, ServingError
+from serving.models.commands.command import SetDefault, SetRoute, UnloadModel
+from serving.rollout.canary import Phase
+from tests.unit.delivery.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refused(rig: Rig, **asked: Any) -> ServingError:
+    with pytest.raises(ServingError) as refusal:
+        rig.rollouts.begin(Start(**{"model": "m", "candidate": 2, **asked}))
+    return refusal.value
+
+
+def test_a_good_version_takes_over_step_by_step(rig: Rig) -> None:
+    rig.start(by="somebody", shares=(10, 50, 100))
+    assert (rig.said, rig.weights) == ("running 10 %: version 2 is ready", {1: 90, 2: 10})
+    rig.windows(11, 100, 900)
+    assert rig.said == "running 10 %: 5 s of this step are left"
+    rig.windows(1, 100, 900)
+    assert (rig.said, rig.weights, rig.world.answers()) == (
+        "running 50 %: nothing speaks against it",
+        {1: 50, 2: 50},
+        1,
+    )
+    rig.windows(12, 1000, 1000)
+    assert (rig.said, rig.weights, rig.world.answers()) == (
+        "promoted 100 %: it is shown to be sound",
+        {2: 100},
+        2,
+    )
+    changes = [one for one in rig.world.manager.route_history("m") if one.by == "rollout"]
+    assert len(changes) == 4
+    assert changes[-1].reason == "rollout of version 2: promoted: it is shown to be sound"
+
+
+def test_the_version_from_before_answers_by_default_also_while_it_has_less(rig: Rig) -> None:
+    rig.start(shares=(90, 100))
+    assert (rig.weights, rig.world.answers()) == ({1: 10, 2: 90}, 1)
+
+
+def test_a_bad_version_is_rolled_back_by_the_window_that_shows_it(rig: Rig) -> None:
+    rig.start()
+    rig.requests.answer(2, 90, internal=10)
+    rig.requests.answer(1, 9900)
+    rig.turn(4.9)
+    assert rig.said.startswith("running")
+    rig.turn(0.1)
+    assert rig.said.startswith("rolled back 0 %: too many internal errors: 10 of 100 requests")
+    assert (rig.weights, rig.world.answers()) == ({1: 100}, 1)
+    # No other takes over by itself.
+    rig.publish(3)
+    assert rig.world.answers() == 1
+    assert rig.rollouts.outcomes.counts()[("m", "rolled_back")] == 1
+
+
+def test_what_fails_at_once_is_rolled_back_before_the_window_ends(rig: Rig) -> None:
+    rig.start()
+    rig.requests.answer(2, unavailable=5)
+    rig.requests.answer(1, 400)
+    rig.turn(0.25)
+    assert rig.said == "rolled back 0 %: every request failed: the last 5"
+
+
+def test_a_death_is_seen_before_the_window_ends(rig: Rig) -> None:
+    process = next(one for one in rig.world.made if one.version == 2).process = Process()
+    process.crashes = 3
+    rig.start()
+    rig.turn(0.25)
+    assert rig.said == "running 1 %: version 2 is ready"
+    process.crashes = 4
+    rig.turn(0.25)
+    assert rig.said == "rolled back 0 %: its process died once"
+
+
+class Process:
+    pid, crashes, restarts = 1, 0, 0
+
+
+def test_what_another_version_answered_in_its_place_is_the_failing_ones(rig: Rig) -> None:
+    """And what neither takes is nobody's."""
+    rig.start()
+    rig.requests.answer(2, 90)
+    rig.requests.answer(1, 9900, bad_data=500)
+    rig.requests.rescue(2, 1, "bad_data", ok=10)
+    rig.turn(5.0)
+    assert rig.said.startswith(
+        "rolled back 0 %: too many errors of its operators on its inputs: 10"
+    )
+    seen = rig.turn().evidence
+    assert (seen.canary.requests, seen.canary.errors) == (100, {"bad_data": 10})
+    assert (seen.base.requests, seen.base.errors) == (10_400, {})
+
+
+def test_pause_keeps_it_where_it_is_and_resume_lets_it_go_on(rig: Rig) -> None:
+    rig.start()
+    rig.rollouts.change("m", "pause", "somebody")
+    rig.windows(20, 100, 9900)
+    assert (rig.said, rig.weights) == ("paused 1 %: paused by somebody", {1: 99, 2: 1})
+    rig.rollouts.change("m", "resume", "somebody")
+    rig.windows(12, 100, 9900)
+    assert rig.weights == {1: 95, 2: 5}
+
+
+@pytest.mark.parametrize(("verb", "weights"), [("promote", {2: 100}), ("abort", {1: 100})])
+def test_promote_and_abort_end_it_at_once(rig: Rig, verb: Any, weights: dict[int, int]) -> None:
+    rig.start()
+    given = rig.rollouts.change("m", verb, "somebody")
+    assert len(given.tickets) == 1
+    rig.turn()
+    assert rig.weights == weights
+    with pytest.raises(ServingError, match=r"is (promoted|aborted)") as refusal:
+        rig.rollouts.change("m", verb, "somebody")
+    assert refusal.value.code is ErrorCode.FAILED_PRECONDITION
+
+
+def test_it_goes_on_where_it_was_after_a_restart(rig: Rig) -> None:
+    rig.start()
+    rig.windows(18, 100, 9900)
+    before = rig.turn()
+    assert (before.share, before.spent_s) == (5, 30.0)
+    rig.rollouts.stop()
+    rig.begin_anew()
+    rig.world.change()
+    rig.turn()
+    after = rig.rollouts.of("m")
+    assert after is not None
+    assert (after.phase, after.share, after.spent_s) == (Phase.RUNNING, 5, 30.0)
+    assert after.evidence.canary == before.evidence.canary
+    assert rig.weights == {1: 95, 2: 5}
+    rig.windows(6, 500, 9500)
+    assert rig.weights == {1: 75, 2: 25}
+
+
+def test_weights_that_were_not_set_any_more_are_set_after_a_restart(rig: Rig) -> None:
+    """The process ended between what was decided and what was done."""
+    rig.start()
+    document = rig.state.read(ROLLOUTS)
+    rig.rollouts.change("m", "abort", "somebody")
+    rig.turn()
+    rig.state.write(ROLLOUTS, document)
+    rig.begin_anew()
+    rig.world.change()
+    rig.turn()
+    assert rig.weights == {1: 99, 2: 1}
+
+
+def test_a_pin_an_unload_and_other_weights_end_it_in_words(tmp_path: Path) -> None:
+    for command, said, weights in [
+        (SetDefault("m", 1), "ended 0 %: version 1 was pinned", {1: 100}),
+        (UnloadModel("m", 2), "ended 0 %: version 2 was unloaded by command", {1: 100}),
+        (SetRoute("m", {1: 1, 2: 1}), "ended 0 %: the route's weights were set to 1=1 2=1", None),
+    ]:
+        rig = Rig(tmp_path / str(len(list(tmp_path.glob("*")))))
+        rig.start()
+        rig.world.order(command)
+        rig.turn()
+        assert rig.said == said
+        if weights is not None:
+            assert rig.weights == weights
+
+
+def test_a_pin_to_the_version_that_answers_gives_way_to_the_rollout(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False)
+    assert rig.world.outcome(SetDefault("m", 1)).ok
+    rig.publish(2)
+    before = len(rig.world.published)
+    rig.start()
+    assert (rig.weights, rig.world.view().pinned) == ({1: 99, 2: 1}, None)
+    answered = {view.default for views in rig.world.published[before:] for view in views}
+    assert answered == {1}
+
+
+def test_a_model_that_is_gone_ends_it_after_a_while(rig: Rig) -> None:
+    rig.start()
+    rig.world.remove("m")
+    rig.world.outcome(UnloadModel("m"))
+    for _ in range(14):
+        rig.turn(5.0)
+    assert rig.said.startswith("ended 0 %: ")
+
+
+def test_requests_of_before_a_rollout_are_none_of_it_also_beside_another(rig: Rig) -> None:
+    for version in (1, 2):
+        rig.world.write("n", version)
+    rig.world.change()
+    assert rig.world.outcome(SetRoute("n", {1: 100, 2: 0})).ok
+    rig.requests.outcomes["n", 1] = Counter(internal=900)
+    rig.requests.outcomes["n", 2] = Counter(internal=900)
+    rig.start()
+    rig.windows(1, 10, 990)
+    rig.rollouts.begin(Start("n", 2))
+    rig.turn()
+    rig.windows(2, 10, 990)
+    other = rig.rollouts.of("n")
+    assert other is not None
+    assert (other.phase, other.evidence.base.requests) == (Phase.RUNNING, 0)
+
+
+def test_a_version_that_fails_to_load_is_rolled_back(rig: Rig) -> None:
+    rig.world.errors["m/3"] = RuntimeError("it is broken")
+    rig.publish(3)
+    rig.start(3)
+    rig.world.change()
+    rig.turn()
+    assert rig.said.startswith("rolled back 0 %: version 3 can't answer: ")
+
+
+def test_what_can_be_no_rollout_is_refused_in_words(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    assert refused(rig, model="x").message == "there is no model 'x'"
+    assert refused(rig, candidate=9).message == "model 'm' has no version 9"
+    assert refused(rig, candidate=1).message.startswith("version 1 answers already: name the")
+    assert refused(rig, base=9).code is ErrorCode.NOT_FOUND
+    rig.start()
+    assert refused(rig).message.startswith("a rollout of version 2 is under way (running)")
+
+
+def test_nothing_is_asked_while_there_is_no_rollout(rig: Rig) -> None:
+    assert rig.rollouts.tick() is None
+    assert rig.requests.asked == []
+
+
+# The standing policy.
+
+
+def test_every_new_version_takes_over_by_a_rollout_where_that_is_the_policy(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False, automatic=True)
+    for _ in range(2):
+        rig.rollouts.tick()
+        rig.world.settle()
+    assert rig.weights == {1: 100}
+    rig.publish(2)
+    rig.turn()
+    assert (rig.said, rig.world.answers()) == ("running 1 %: version 2 is ready", 1)
+    rig.publish(3)
+    rig.turn()
+    assert rig.weights == {1: 99, 2: 1}
+    # What was aborted is not begun again; what waited is.
+    for version in (3, None):
+        rig.rollouts.change("m", "abort", "somebody")
+        found = rig.turn()
+        assert (found.candidate, found.base, found.by) == (3, 1, "policy")
+        assert found.under_way is (version is not None)
+
+
+def test_a_newer_version_replaces_the_one_under_way_where_that_is_the_policy(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, hold=False, automatic=True, newer="replaces")
+    for _ in range(2):
+        rig.rollouts.tick()
+        rig.world.settle()
+    rig.publish(2)
+    rig.turn()
+    rig.publish(3)
+    rig.turn()
+    assert (rig.said, rig.weights) == ("running 1 %: version 3 is ready", {1: 99, 3: 1})
