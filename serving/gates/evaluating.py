@@ -22,8 +22,9 @@ from serving.model_config.gates import AGREEMENT, EvaluationConfig
 from serving.model_config.schema import Tolerance
 from serving.signature import Signature
 
-# Values of one column by which a set is cut.
+# Values of one column by which a set is cut, and characters of one that are told.
 MOST_VALUES = 256
+_MOST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,12 @@ def judge(
     asked = Asked([one.metric for one in evaluation.of_slices], evaluation.average, names)
     figures = _figures(found, base, asked, tolerance)
     for name, values in found.slices.items():
-        texts = values.astype(str)
-        known = np.unique(texts)
+        texts = np.asarray([str(value) for value in values], object)
+        known = sorted(set(texts.tolist()))
         if len(known) > MOST_VALUES:
             raise SetError(f"column '{name}' has more than {MOST_VALUES} values to cut it by")
-        for value in known.tolist():
-            yield figures(f"{name}={value}", texts == value)
+        for value in known:
+            yield figures(f"{name}={value[:_MOST_TOLD]}", texts == value)
 
 
 def _figures(

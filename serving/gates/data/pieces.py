@@ -105,6 +105,10 @@ def check_columns(names: list[str]) -> None:
 
 def column(values: list[Any]) -> Array:
     """Values of one column as an array: numbers as numbers, all else as objects."""
+    if any(isinstance(one, str) for one in values):
+        # As objects at once: among numpy's texts each takes as much as the longest.
+        texts = (str(one) if isinstance(one, int | float) else one for one in values)
+        return np.fromiter(texts, object, len(values))
     try:
         found = np.asarray(values)
     except ValueError:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from onnx import numpy_helper
+from pyarrow import parquet
 
 from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
@@ -158,6 +160,17 @@ def test_a_set_that_is_not_there_or_too_small_blesses_nothing(home: Path) -> Non
     assert "neither its gates nor its manifest names a set" in judged(found).words
     found = data_of(found, "../e.npz")
     assert "outside its folder" in judged(found).words
+
+
+def test_a_set_that_no_reader_expected_blesses_nothing_and_is_not_read_again(
+    home: Path,
+) -> None:
+    """A trouble that lasts is a verdict, not one to be tried again and again."""
+    table = pa.table({"x": pa.array([10**17], pa.timestamp("ms"))})
+    parquet.write_table(table, home / "e.parquet")
+    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.parquet", slices=())))
+    assert "it cannot be judged: an unexpected error" in verdict.words
+    assert verdict.lasting
 
 
 def test_too_few_examples_bless_nothing(home: Path) -> None:
