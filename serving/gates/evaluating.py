@@ -12,7 +12,7 @@ from serving.execution.faults import classify
 from serving.execution.run_limit import RunStoppedError
 from serving.gates import metrics
 from serving.gates.data import pieces
-from serving.gates.data.feeds import Examples, examples
+from serving.gates.data.feeds import all_examples
 from serving.gates.data.pieces import Array, SetError
 from serving.gates.metrics import Asked, Figure
 from serving.gates.predictions import Column, Predictions, judged_output
@@ -61,7 +61,7 @@ def score(
     answers, labels = Predictions(), Column()
     slices = {name: Column() for name in evaluation.slices}
     done = 0
-    for some in _examples(path, signature, evaluation, rows, most_bytes):
+    for some in all_examples(pieces.pieces(path), signature, evaluation, rows, most_bytes):
         try:
             (answer,) = answers_of(run, [output], some.feeds)
         except RunStoppedError:
@@ -77,13 +77,6 @@ def score(
         done += some.count
     known = labels.all() if evaluation.label else None
     return Scored(answers.all(), known, {name: one.all() for name, one in slices.items()})
-
-
-def _examples(
-    path: Path, signature: Signature, evaluation: EvaluationConfig, rows: int, most: int
-) -> Iterator[Examples]:
-    for piece in pieces.pieces(path):
-        yield from examples(piece, signature, evaluation, rows, most)
 
 
 def judge(

@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.gates.data import pieces
-from serving.gates.data.feeds import Examples, examples
+from serving.gates.data.feeds import Examples, all_examples
 from serving.gates.data.pieces import SetError, located, stamp
 from serving.gates.predictions import Column
 from serving.model_config.gates import EvaluationConfig
@@ -61,10 +61,7 @@ FORMS: dict[str, Callable[[Path], None]] = {
 
 def read(path: Path, signature: Signature = MATRIX, rows: int = 64, **more: Any) -> list[Examples]:
     evaluation = EvaluationConfig(**{"label": "y", "slices": ("region",), **more})
-    found = []
-    for piece in pieces.pieces(path):
-        found += examples(piece, signature, evaluation, rows, 1 << 20)
-    return found
+    return list(all_examples(pieces.pieces(path), signature, evaluation, rows, 1 << 20))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -100,6 +97,10 @@ def test_a_model_gets_as_many_rows_as_it_takes(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", x=np.ones((4, 2)), y=np.ones(4), region=np.ones(4))
     fixed = Signature((Tensor("x", "FP32", (2, 2)),), ())
     assert [one.count for one in read(tmp_path / "e.npz", fixed)] == [2, 2]
+    csv(tmp_path / "e.csv")
+    found = read(tmp_path / "e.csv", Signature((Tensor("x", "FP32", (10, 2)),), ()))
+    assert {one.count for one in found} == {10}
+    assert np.array_equal(np.concatenate([one.feeds["x"] for one in found]), X)
     alone = Signature((Tensor("x", "FP32", (2,)),), ())
     assert [one.feeds["x"].shape for one in read(tmp_path / "e.npz", alone)] == [(2,)] * 4
     three = Signature((Tensor("x", "FP32", (3, 2)),), ())
