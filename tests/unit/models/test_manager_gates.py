@@ -153,6 +153,26 @@ def test_a_person_blesses_with_a_reason(world: GatedWorld) -> None:
     assert (verdict.reason, verdict.checks) == ("we know", (BAD,))
 
 
+def test_one_that_was_judged_as_the_first_is_not_where_another_answers_by_then(
+    world: GatedWorld,
+) -> None:
+    """A person blessed that meanwhile."""
+    world.write("m", 1)
+    world.configure("m", f"{GATED}\nversion_policy: {{all: true}}")
+    world.write("m", 2)
+    while not any(job[0].startswith("judge") for job in world.jobs):
+        world.tick(0.5)
+        jobs = [job for job in world.jobs if not job[0].startswith("judge")]
+        world.jobs = [job for job in world.jobs if job not in jobs]
+        for _, job in jobs:
+            job()
+    ((name, _),) = world.jobs
+    other = 3 - int(name[-1])
+    assert world.outcome(BlessVersion("m", other, "we know")).ok
+    world.settle()
+    assert world.judge.judged == [(3 - other, None, True), (3 - other, other, False)]
+
+
 def test_nothing_is_blessed_that_no_gate_keeps(world: GatedWorld) -> None:
     world.come(1)
     refused = world.outcome(BlessVersion("m", 1, "why not"))
