@@ -293,6 +293,21 @@ def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(
     assert world.answers() == 2
 
 
+@pytest.mark.parametrize("first", [BAD, NotNowError("its files changed")])
+def test_new_files_of_one_that_answers_nobody_are_loaded_and_judged(
+    world: GatedWorld, first: Any
+) -> None:
+    """As those of one that could not be loaded are."""
+    world.come(1)
+    world.come(2, first)
+    assert world.gated() == [2]
+    world.come(2)
+    world.change()
+    assert world.answers() == 2
+    assert world.judge.cases[-1].candidate.version == 2
+    assert [made.closed for made in world.made] == [True, True, False]
+
+
 def test_new_files_under_a_number_wait_beside_the_former_ones(world: GatedWorld) -> None:
     world.come(1)
     former = world.made[-1]
