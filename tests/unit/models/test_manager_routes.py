@@ -308,6 +308,19 @@ def test_a_restart_tells_nothing_that_a_configuration_said_before(tmp_path: Path
     assert (again.answers(), again.manager.route_history("m")) == (3, before)
 
 
+def test_a_long_list_of_aliases_costs_nothing_that_was_decided(tmp_path: Path) -> None:
+    world = four(at(tmp_path))
+    world.outcome(SetDefault("m", 2))
+    names = ", ".join(f"{'long-' * 40}{number}: 3" for number in range(64))
+    say(world, f"route: {{aliases: {{{names}}}}}\n")
+    history = world.manager.route_history("m")
+    assert history[-1].by == "yaml"
+    world.manager.stop(1.0)
+    again = at(tmp_path)
+    again.settle()
+    assert (again.view().pinned, again.manager.route_history("m")) == (2, history)
+
+
 def test_a_history_is_bounded_for_a_model_and_for_all() -> None:
     current = NOTHING
     for number in range(100):
