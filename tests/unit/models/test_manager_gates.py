@@ -18,6 +18,7 @@ from serving.models.commands.command import (
     LoadModel,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.verdicts import Bench
@@ -197,6 +198,28 @@ def test_pins_and_aliases_are_no_blessing(world: GatedWorld) -> None:
         assert refused.code is ErrorCode.FAILED_PRECONDITION
         assert "not blessed" in refused.message
     assert world.answers() == 1
+
+
+@pytest.mark.parametrize("checks", [(), (BAD,)])
+def test_weights_wait_for_the_verdicts_on_their_versions(
+    world: GatedWorld, checks: tuple[Check, ...]
+) -> None:
+    world.configure("m", GATED + "\nversion_policy: {specific: [1]}\n")
+    world.come(1)
+    world.come(2, *checks)
+    assert set(world.states()) == {1}
+    ticket = world.manager.command(SetRoute("m", {1: 90, 2: 10}))
+    world.tick()
+    while 2 not in world.gated():
+        assert ticket.wait(0) is None
+        _, job = world.jobs.pop(0)
+        job()
+        world.tick()
+    assert ticket.wait(0) is None
+    world.settle()
+    outcome = ticket.wait(0)
+    assert outcome is not None
+    assert (outcome.ok, "not blessed" in outcome.message) == (not checks, bool(checks))
 
 
 def test_verdicts_outlive_a_restart(tmp_path: Path, world: GatedWorld) -> None:
