@@ -34,6 +34,16 @@ def grpc_file(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
     return _framed(folder / f"{model}.grpc", message(model, shape))
 
 
+def region_file(folder: Path, model: str, shape: tuple[int, ...], region: str) -> Path:
+    """The same request with its row at the beginning of a region of shared memory."""
+    values = row(shape)
+    request = messages.ModelInferRequest(model_name=model)
+    tensor = request.inputs.add(name="x", datatype="FP32", shape=values.shape)
+    tensor.parameters["shared_memory_region"].string_param = region
+    tensor.parameters["shared_memory_byte_size"].int64_param = values.astype("<f4").nbytes
+    return _framed(folder / f"{model}.region", request.SerializeToString())
+
+
 def predict_file(folder: Path, model: str, shape: tuple[int, ...]) -> Path:
     """The same row as a ``PredictRequest``, as ``tf.make_tensor_proto`` writes it."""
     values = row(shape)

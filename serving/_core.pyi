@@ -43,6 +43,7 @@ __all__ = [
     "is_own_host",
     "json_lines",
     "nearest",
+    "note_run",
     "onnx_fields",
     "onnx_file",
     "onnx_graph",
@@ -56,6 +57,7 @@ __all__ = [
     "unready_version",
     "wait_for_departures",
     "wait_for_first_requests",
+    "wait_for_left_calls",
     "warmup_records",
 ]
 
@@ -73,8 +75,17 @@ CODES: Final[tuple[tuple[str, ...], ...]]
 def take_short_turns() -> None:
     """Let the calling thread, one that serves, get the CPU soon when it wakes (Linux 6.12)."""
 
+def note_run(seconds: float) -> bool:
+    """The calling thread has run a model for ``seconds``. Where what it computes for a run is long,
+    time after time, threads that answer go before it from now on (Linux); whether it began to
+    give way with this run. Threads with short turns that pull batches need not say so."""
+
 def wait_for_departures() -> None:
     """Sleep until a caller has left without its answer since the last time. For one thread."""
+
+def wait_for_left_calls() -> None:
+    """Sleep until a call's client has left, or its deadline has passed, without an answer since
+    the last time. For one thread."""
 
 def wait_for_first_requests(timeout: float | None = None) -> list[int]:
     """Sleep until queues have got their first request, at most ``timeout`` seconds: the numbers
@@ -401,8 +412,9 @@ class Batch:
         Raises ValueError, answering nothing, when an output's rows or datatype do
         not fit; the batch can then be split or failed."""
 
-    def fail(self, word: str, message: str, detail: str = "") -> None:
-        """Answer every member with an error; ``detail`` goes to the log only."""
+    def fail(self, word: str, message: str, detail: str = "", *, harmful: bool = False) -> None:
+        """Answer every member with an error; ``detail`` goes to the log only. ``harmful``: clients
+        are told not to send the same again."""
 
 @final
 class PackedTexts:

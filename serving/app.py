@@ -256,7 +256,10 @@ class Gateway:
         if self._lists is None:
             return None
         named = [Path(entry.base_path) for entry in self._lists.current.entries.values()]
-        return ReloadConfig(self.manager, self._lists, [*roots, *named])
+        return ReloadConfig(self.manager, self._lists, [*roots, *named], self._scrape)
+
+    def _scrape(self) -> bytes:
+        return self.exposition.render(self.server.metrics(), self.models())
 
     def _hurry(self, touched: Collection[str] | None) -> None:
         self._loader.expect()
@@ -278,10 +281,10 @@ class Gateway:
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
         """What operators may ask, room by room."""
-        settings, exposition = self.settings, self.exposition
+        settings = self.settings
         return (
             *own.entrance(settings),
-            *observed.scrape(lambda: exposition.render(self.server.metrics(), self.models())),
+            *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced),

@@ -70,6 +70,8 @@ TIGHT = {
     "limits.idle_timeout_s": "2",
     "limits.max_streams": "32",
     "batching.max_queue_requests": "8",
+    # Of ``/invocations``.
+    "mlflow.default_model": "tiny",
 }
 
 

@@ -171,6 +171,9 @@ class Recovery:
             alone = isinstance(because, CrashError)
             answer(batch, self._runs.run(batch, alone, again=lost))
         except BaseException as error:  # noqa: BLE001 - a model may fail in any way
+            # Its inputs could be read no more from shared memory, and that was the answer.
+            if batch.requests == 0:
+                return None
             # The next part may need the permit that this one holds.
             batch.step_aside()
             return _Failed(batch, error, tries, lost)
@@ -180,7 +183,9 @@ class Recovery:
         detail = f"{type(error).__name__}: {error}"
         if isinstance(error, AnswerError):
             batch.fail(ErrorCode.INTERNAL, _ROWS_NOT_KEPT, detail)
-        elif isinstance(error, (CrashError, NotRunningError)):
+        elif isinstance(error, CrashError):
+            batch.fail(ErrorCode.UNAVAILABLE, str(error), harmful=not error.killed)
+        elif isinstance(error, NotRunningError):
             batch.fail(ErrorCode.UNAVAILABLE, str(error))
         elif isinstance(error, RunLimitError):
             word = ErrorCode.EXPIRED if _is_expired(batch) else ErrorCode.INTERNAL

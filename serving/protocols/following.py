@@ -9,6 +9,7 @@ from typing import Protocol
 
 from serving.errors import ErrorCode
 from serving.models.commands.command import Command, FollowList, Outcome, Ticket
+from serving.protocols.left_calls import left_calls
 
 # Calls that wait for their models.
 MAX_PENDING = 16
@@ -24,6 +25,7 @@ _OVERTAKEN = Outcome(
     ErrorCode.UNAVAILABLE,
     f"{MAX_PENDING} newer lists have come since, and the newest is the one that is followed",
 )
+_LEFT = Outcome(ErrorCode.CANCELLED, "its client waits no more")
 
 
 class Commander(Protocol):
@@ -117,22 +119,25 @@ class Following:
 
 
 class Waiting:
-    """The calls that wait. Of more than ``MAX_PENDING`` the oldest waits no more: its list is
-    followed no longer, and its client may have left, which nobody tells. Safe from any thread."""
+    """The calls that wait. One whose client has left ends. Of more than ``MAX_PENDING`` the oldest
+    waits no more: its list is followed no longer. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._calls: dict[Following, None] = {}
+        # How each ceases to be watched.
+        self._calls: dict[Following, Callable[[], None]] = {}
 
-    def enter(self, following: Following) -> None:
+    def enter(self, following: Following, is_awaited: Callable[[], bool]) -> None:
+        forget = left_calls.watch(is_awaited, partial(following.end, _LEFT))
         with self._lock:
-            self._calls[following] = None
+            self._calls[following] = forget
             oldest = next(iter(self._calls)) if len(self._calls) > MAX_PENDING else None
-            if oldest is not None:
-                del self._calls[oldest]
         if oldest is not None:
+            self.leave(oldest)
             oldest.end(_OVERTAKEN)
 
     def leave(self, following: Following) -> None:
         with self._lock:
-            self._calls.pop(following, None)
+            forget = self._calls.pop(following, None)
+        if forget is not None:
+            forget()

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import ErrorCode, ServingError
-from serving.protocols import parquet_pages
+from serving.protocols import parquet_foot, parquet_pages
+from serving.protocols.parquet_thrift import ThriftError
 
 # Rows that are unpacked at a time, and bytes that a number takes with its text.
 _ROWS = 1024
@@ -48,7 +49,7 @@ def to_csv(body: bytes, terms: Terms) -> bytes:
         raise ServingError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, words) from None
     try:
         return _written(body, terms)
-    except parquet_pages.PageError as error:
+    except ThriftError as error:
         raise _unreadable(str(error)) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _unreadable("it is no Parquet file of plain columns", repr(error)) from None
@@ -90,6 +91,8 @@ def _opened(body: bytes, terms: Terms) -> tuple[Any, list[str], int]:
     import pyarrow as pa
     from pyarrow import parquet
 
+    # Its foot becomes hundreds of times its size.
+    terms.take(parquet_foot.bytes_of(body))
     opened = parquet.ParquetFile(pa.BufferReader(body))
     # Each look at the file's makes another one.
     schema = opened.schema_arrow
@@ -117,7 +120,8 @@ def _opened(body: bytes, terms: Terms) -> tuple[Any, list[str], int]:
     ]
     entries = [name for name in texts if by_path[name].by_dictionary]
     joined = sum(by_path[name].unpacked for name in texts if not by_path[name].by_dictionary)
-    opened = parquet.ParquetFile(pa.BufferReader(body), read_dictionary=entries)
+    foot = opened.metadata
+    opened = parquet.ParquetFile(pa.BufferReader(body), metadata=foot, read_dictionary=entries)
     row = max(joined, _NUMBER * len(names), 1)
     return opened, names, max(1, min(_ROWS, terms.most // row))
 

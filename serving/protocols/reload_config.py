@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from serving.errors import ConfigError, ErrorCode, ServingError
 from serving.model_config.schema import VersionPolicy
 from serving.models.commands.command import Outcome
 from serving.models.views import ModelView
-from serving.protocols import following
+from serving.protocols import following, metric_increases
 from serving.protocols.following import Following, Waiting
 from serving.protocols.later import Later
 from serving.protocols.views import ready_versions, shown
@@ -48,6 +48,7 @@ class Followed(Later):
 
     following: Following
     release: Callable[[], None]
+    increases: Callable[[], Mapping[str, int]] = dict
 
     def on_answer(self, answer: Callable[[Outcome | None], None]) -> None:
         self.following.begin(answer)
@@ -65,23 +66,33 @@ class Followed(Later):
         response = tfs_messages.ReloadConfigResponse()
         # Set where it says OK, too.
         response.status.SetInParent()
+        for name, increase in self.increases().items():
+            response.metric.add(name=name, int64_value_increase=increase)
         told: bytes = response.SerializeToString()
         return told
 
 
 class ReloadConfig:
     """Takes lists as far as they may be taken. ``roots``: the directories that base paths have to
-    lie below. The gate has been passed already."""
+    lie below. ``scrape``: all that is measured, in Prometheus' text form. The gate has been passed
+    already."""
 
-    def __init__(self, commander: Commander, lists: Lists, roots: Sequence[Path]) -> None:
-        self._commander, self._lists = commander, lists
+    def __init__(
+        self,
+        commander: Commander,
+        lists: Lists,
+        roots: Sequence[Path],
+        scrape: Callable[[], bytes] = bytes,
+    ) -> None:
+        self._commander, self._lists, self._scrape = commander, lists, scrape
         self._roots = tuple(os.path.realpath(root) for root in roots)
         self._waiting = Waiting()
 
-    def reload(self, request: Any) -> Followed:
-        """Follow the list of a ``ReloadConfigRequest`` in place of the one before. Raises
-        ServingError; then nothing has changed."""
+    def reload(self, request: Any, is_awaited: Callable[[], bool] = lambda: True) -> Followed:
+        """Follow the list of a ``ReloadConfigRequest`` in place of the one before. ``is_awaited``:
+        whether its client still waits. Raises ServingError; then nothing has changed."""
         models = _read(request)
+        increases = metric_increases.of(request.metric_names, self._scrape)
         ready = {view.name: view for view in self._commander.views()}
         before = self._lists.current
         awaited = {one.name: one for one in models.entries.values() if _is_news(one, before, ready)}
@@ -98,8 +109,8 @@ class ReloadConfig:
         # For what was taken out; what is awaited is looked for by its command.
         self._commander.hurry()
         call = Following(self._commander, list(awaited))
-        self._waiting.enter(call)
-        return Followed(call, partial(self._waiting.leave, call))
+        self._waiting.enter(call, is_awaited)
+        return Followed(call, partial(self._waiting.leave, call), increases)
 
     def _check(self, entry: Entry, view: ModelView | None) -> None:
         path = os.path.realpath(entry.base_path)

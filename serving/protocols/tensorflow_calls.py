@@ -58,7 +58,8 @@ def _reload(context: CallContext, call: _core.Call) -> Later:
     if context.control is None or context.lists is None:
         raise refuse_load()
     context.control.admit(call.headers)
-    return context.lists.reload(_request(call, "ReloadConfigRequest", MAX_LIST_BYTES))
+    request = _request(call, "ReloadConfigRequest", MAX_LIST_BYTES)
+    return context.lists.reload(request, call.is_awaited)
 
 
 HANDLERS: Mapping[str, Handler] = {

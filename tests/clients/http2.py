@@ -26,6 +26,15 @@ def grpc_frame(message: bytes, compressed: bool = False) -> bytes:
     return struct.pack(">BI", compressed, len(message)) + message
 
 
+def varint(value: int) -> bytes:
+    """As HPACK and protobuf write it, seven bits a byte."""
+    out = b""
+    while value >= 128:
+        out += bytes([value % 128 + 128])
+        value //= 128
+    return out + bytes([value])
+
+
 def grpc_headers(path: str, *extra: tuple[str, str]) -> list[tuple[str, str]]:
     return [
         (":method", "POST"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,16 @@ def predict(gateway: Gateway, model: str, version: int | str | None = None) -> A
             return code.name
 
 
-def request_of(text: str) -> Any:
-    request = tfs_messages.ReloadConfigRequest()
+def request_of(text: str, metrics: Sequence[str] = ()) -> Any:
+    request = tfs_messages.ReloadConfigRequest(metric_names=metrics)
     text_format.Parse(text, request.config, descriptor_pool=tfs_messages.pool)
     return request
 
 
-def reload(gateway: Gateway, text: str, timeout: float = 30) -> Any:
+def reload(gateway: Gateway, text: str, timeout: float = 30, metrics: Sequence[str] = ()) -> Any:
     with channel(gateway) as one:
         call = stub(one, "HandleReloadConfigRequest", of=MODELS)
-        return call(request_of(text), timeout=timeout)
+        return call(request_of(text, metrics), timeout=timeout)
 
 
 def refused(gateway: Gateway, text: str, timeout: float = 30) -> tuple[str, str]:
@@ -128,8 +129,12 @@ def test_a_reload_by_call_is_answered_when_its_models_are(start_gateway, bases: 
     text = listed(
         entry("alpha", bases / "a", label("stable", 1)), entry("slow-one", bases / "slow")
     )
-    said = reload(gateway, text)
+    names = ["/tensorflow/serving/request_count", "serving_connection_total"]
+    said = reload(gateway, text, metrics=names)
     assert (said.HasField("status"), said.status.error_code) == (True, 0)
+    # Of connections the call's own, where it was not counted before.
+    told = {one.name: one.int64_value_increase for one in said.metric}
+    assert (list(told), told[names[0]], told[names[1]] <= 1) == (names, 0, True)
     with channel(gateway) as one:
         asked = tfs_messages.GetModelStatusRequest(model_spec=model_spec("slow-one"))
         answer = stub(one, "GetModelStatus", of=MODELS)(asked, timeout=10)

@@ -75,6 +75,12 @@ def analyzer() -> tuple[Path, dict[str, str]]:
     return binary, environment
 
 
+# Three windows of so many requests, whatever they say.
+_SHORT = [
+    *("--measurement-mode", "count_windows", "--measurement-request-count", "50"),
+    *("-s", "999", "-r", "3"),
+]
+
 WAYS = {
     "grpc": ["-i", "grpc"],
     "grpc streaming": ["-i", "grpc", "--streaming"],
@@ -108,6 +114,26 @@ def test_perf_analyzer_measures_shared_memory(
     assert '"event":"region_registered"' in gateway.log().replace(": ", ":")
 
 
+@pytest.mark.parametrize("rows", [("-b", "4"), ("--shape", "x:1,4")], ids=["four", "one"])
+@pytest.mark.parametrize("signature", [(), ("--model-signature-name", "serving_default")])
+def test_perf_analyzer_measures_as_a_client_of_tensorflow_serving(
+    analyzer: tuple[Path, dict[str, str]],
+    gateway: Gateway,
+    tmp_path: Path,
+    rows: tuple[str, ...],
+    signature: tuple[str, ...],
+) -> None:
+    binary, environment = analyzer
+    command = [str(binary), "-m", "tiny", "-u", gateway.grpc, "-i", "grpc"]
+    command += ["--service-kind", "tfserving", *rows, *signature, "--concurrency-range", "4"]
+    command += [*_SHORT, "-f", str(tmp_path / "report.csv")]
+    done = _run(command, environment)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    # There are no statistics of the server's to be shown.
+    assert_throughput(text)
+
+
 def _measures(
     analyzer: tuple[Path, dict[str, str]],
     gateway: Gateway,
@@ -119,8 +145,7 @@ def _measures(
     binary, environment = analyzer
     url = gateway.grpc if "grpc" in way else gateway.http
     command = [str(binary), "-m", model, "-u", url, *WAYS[way], *more, "--concurrency-range", "4"]
-    command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
-    command += ["-s", "999", "-r", "3", "--percentile=95", "-f", str(tmp_path / "report.csv")]
+    command += [*_SHORT, "--percentile=95", "-f", str(tmp_path / "report.csv")]
     if model == "cumulative":
         command += ["--shape", "X:5,2"]
     done = _run(command, environment)
@@ -130,10 +155,14 @@ def _measures(
 
 
 def assert_measured(text: str) -> None:
+    assert_throughput(text)
+    assert "Server:" in text, f"no server statistics were shown:\n{text}"
+
+
+def assert_throughput(text: str) -> None:
     found = re.search(r"throughput: ([0-9.]+) infer/sec", text)
     assert found, text
     assert float(found.group(1)) > 0
-    assert "Server:" in text, f"no server statistics were shown:\n{text}"
     assert not re.search(r"Failed requests?: [1-9]|error", text, re.IGNORECASE), text
 
 
@@ -144,8 +173,7 @@ def test_perf_analyzer_collects_metrics_from_the_admin_port(
     binary, environment = analyzer
     report = tmp_path / "report.csv"
     command = [str(binary), "-m", "tiny", "-u", gateway.grpc if way == "grpc" else gateway.http]
-    command += [*WAYS[way], "--concurrency-range", "2", "-s", "999", "-r", "3"]
-    command += ["--measurement-mode", "count_windows", "--measurement-request-count", "50"]
+    command += [*WAYS[way], "--concurrency-range", "2", *_SHORT]
     command += ["--collect-metrics", "--metrics-url", f"{gateway.admin}/metrics"]
     command += ["--metrics-interval", "50", "-f", str(report)]
     done = _run(command, environment)

@@ -208,7 +208,7 @@ def test_few_descriptors_small_files_and_little_stack_are_enough(start_gateway, 
 
 def test_want_of_threads_is_said_in_words(start_gateway, repository) -> None:
     write(repository, "m", scale(1))
-    limit = ("sh", "-c", 'ulimit -v 900000; exec "$@"', "sh")
+    limit = ("sh", "-c", 'ulimit -v 930000; exec "$@"', "sh")
     gateway = start_gateway(repository, before=limit, wait=False)
     wait_until(lambda: "ulimit -v" in gateway.log(), 30, "it says which limit")
     gateway.stop()

@@ -71,9 +71,16 @@ def test_fault_20_and_21_only_the_guilty_request_of_a_batch_pays_for_a_crash(
                 assert error.details() == (
                     "the model's process ended while it ran this request (SIGFPE)"
                 )
+                assert dict(error.trailing_metadata())["grpc-retry-pushback-ms"] == "-1"
             else:
                 assert y_of(future.result()) == [[2 * i]]
         assert y_of(stub(one).ModelInfer(division([GOOD]), timeout=30)) == [[3]]
+    poisoned = {
+        name: np.array([[value]], np.int64) for name, value in zip("AB", POISON, strict=True)
+    }
+    over_http = gateway.infer("div", {"inputs": [oip.json_input(*one) for one in poisoned.items()]})
+    assert (over_http.status, over_http.headers["x-should-retry"]) == (503, "false")
+    assert "retry-after" not in over_http.headers
     assert not beside.failures
     assert only_child(gateway) != child
     gateway.finish()

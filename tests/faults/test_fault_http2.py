@@ -1,4 +1,5 @@
-"""Faults 44 to 49: hostile HTTP/2 and gRPC, on both ports, each with a witness.
+"""Faults 44 to 46: hostile HTTP/2, on both ports and at every protocol that infers, each
+with a witness.
 
 The library decides between GOAWAY and bounded cost (docs/behaviour.md says which); these tests
 hold it to: bounded processor time, bounded memory, and everybody else answered.
@@ -6,13 +7,12 @@ hold it to: bounded processor time, bounded memory, and everybody else answered.
 
 from __future__ import annotations
 
-import gzip
+import json
 import socket
 import struct
 import time
 from collections.abc import Iterator
 
-import grpc
 import h2.settings
 import numpy as np
 import pytest
@@ -26,18 +26,15 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from tritonclient.grpc import service_pb2 as pb
 
-from tests.clients import http1, http2, oip
+from tests.clients import http1, http2, oip, tfs
 from tests.clients.gateway import Gateway
-from tests.clients.triton import channel, refusal, stub
+from tests.clients.infer_doors import MESSAGES, MODEL_INFER, PREDICT
 from tests.clients.witness import MIB, Witness
 
-INFER = http2.SERVICE + "ModelInfer"
 PORTS = ["grpc_port", "http_port"]
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/v2"), (":authority", "x")]
 BLOCK = http2.header_block(GET)
-MESSAGE = oip.grpc_request("tiny", {"x": np.zeros((1, 4), np.float32)}).SerializeToString()
 
 
 @pytest.fixture(params=PORTS)
@@ -64,11 +61,32 @@ def test_fault_44_rapid_reset_is_cut_off(tight: Gateway, port: int) -> None:
     assert met.ended, "50 000 resets went through on one connection"
 
 
-def test_fault_44_resets_of_calls_that_run_leave_no_work_behind(tight: Gateway) -> None:
-    message = http2.grpc_frame(
-        oip.grpc_request("slow", {"X": np.zeros((1, 1), np.float32)}).SerializeToString()
-    )
-    head = http2.header_block(http2.grpc_headers(INFER))
+SLOW = {"X": np.zeros((1, 1), np.float32)}
+SLOW_JSON = {
+    "/v2/models/slow/infer": {"inputs": [oip.json_input("X", SLOW["X"])]},
+    "/v1/models/slow:predict": {"instances": [[0]]},
+    "/models/slow/invocations": {"inputs": [[0]]},
+}
+# Port, path, and the body of a request whose run takes long.
+RUNS = {
+    MODEL_INFER: (
+        "grpc_port",
+        http2.grpc_frame(oip.grpc_request("slow", SLOW).SerializeToString()),
+    ),
+    PREDICT: ("grpc_port", http2.grpc_frame(tfs.predict_request("slow", SLOW).SerializeToString())),
+    **{path: ("http_port", json.dumps(body).encode()) for path, body in SLOW_JSON.items()},
+}
+
+
+def _head(path: str) -> list[tuple[str, str]]:
+    kind = "application/json" if path in SLOW_JSON else "application/grpc"
+    return [*http2.grpc_headers(path)[:-1], ("content-type", kind)]
+
+
+@pytest.mark.parametrize("path", RUNS)
+def test_fault_44_resets_of_calls_that_run_leave_no_work_behind(tight: Gateway, path: str) -> None:
+    at, message = RUNS[path]
+    port, head = int(getattr(tight, at)), http2.header_block(_head(path))
 
     def parts() -> Iterator[bytes]:
         for stream in range(1, 2000, 2):
@@ -77,7 +95,7 @@ def test_fault_44_resets_of_calls_that_run_leave_no_work_behind(tight: Gateway) 
             data.flags.add("END_STREAM")
             yield opened + data.serialize() + RstStreamFrame(stream, error_code=8).serialize()
 
-    _survives(tight, tight.grpc_port, parts())
+    _survives(tight, port, parts())
     deadline = time.monotonic() + 10
     while tight.metric("serving_in_flight_requests", model="slow") > 0:
         assert time.monotonic() < deadline, "work that nobody waits for is left"
@@ -107,7 +125,7 @@ def _empty_continuation() -> Iterator[bytes]:
 
 
 def _empty_data() -> Iterator[bytes]:
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
     yield http2.headers_frame(1, head, "END_HEADERS")
     yield from http2.repeat(DataFrame(1, data=b"").serialize(), 1_000_000, 1000)
 
@@ -149,6 +167,17 @@ FLOODS = {
 }
 
 
+@pytest.mark.parametrize("path", RUNS)
+def test_fault_45_empty_frames_of_a_body_cost_bounded_time_and_memory(
+    tight: Gateway, path: str
+) -> None:
+    def parts() -> Iterator[bytes]:
+        yield http2.headers_frame(1, http2.header_block(_head(path)), "END_HEADERS")
+        yield from http2.repeat(DataFrame(1, data=b"").serialize(), 100_000, 1000)
+
+    _survives(tight, int(getattr(tight, RUNS[path][0])), parts())
+
+
 @pytest.mark.parametrize("kind", FLOODS)
 def test_fault_45_floods_cost_bounded_time_and_memory(tight: Gateway, port: int, kind: str) -> None:
     met = _survives(tight, port, FLOODS[kind]())
@@ -179,7 +208,7 @@ def test_fault_45_violations_end_that_connection_only(tight: Gateway, port: int,
 def test_fault_45_hpack_bomb(tight: Gateway, port: int) -> None:
     """One large table entry, then thousands of one-byte references to it, on many streams."""
     name, value = b"x" * 10, b"v" * 3900
-    literal = b"\x40" + bytes([len(name)]) + name + b"\x7f" + _varint(len(value) - 127) + value
+    literal = b"\x40" + bytes([len(name)]) + name + b"\x7f" + http2.varint(len(value) - 127) + value
     head = BLOCK + literal
 
     def parts() -> Iterator[bytes]:
@@ -191,20 +220,12 @@ def test_fault_45_hpack_bomb(tight: Gateway, port: int) -> None:
     _survives(tight, port, parts())
 
 
-def _varint(value: int) -> bytes:
-    out = b""
-    while value >= 128:
-        out += bytes([value % 128 + 128])
-        value //= 128
-    return out + bytes([value])
-
-
 REFUSED_STREAM = 7
 
 
 def test_fault_45_the_first_stream_over_the_limit_is_refused(tight: Gateway) -> None:
     """This gateway allows 32 streams a connection: the 33rd is reset, or the connection ends."""
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
     opened = b"".join(
         http2.headers_frame(stream, head, "END_HEADERS") for stream in range(1, 67, 2)
     )
@@ -232,7 +253,7 @@ def _refused(data: bytes) -> tuple[int, int] | None:
 
 
 def test_fault_45_streams_over_the_limit_cost_nobody_else_anything(tight: Gateway) -> None:
-    head = http2.header_block(http2.grpc_headers(INFER))
+    head = http2.header_block(http2.grpc_headers(MODEL_INFER))
 
     def parts() -> Iterator[bytes]:
         for stream in range(1, 400, 2):
@@ -241,10 +262,11 @@ def test_fault_45_streams_over_the_limit_cost_nobody_else_anything(tight: Gatewa
     _survives(tight, tight.grpc_port, parts())
 
 
-def test_fault_45_a_window_of_one_byte_holds_up_only_its_owner(tight: Gateway) -> None:
+@pytest.mark.parametrize("infer", MESSAGES)
+def test_fault_45_a_window_of_one_byte_holds_up_only_its_owner(tight: Gateway, infer: str) -> None:
     def parts() -> Iterator[bytes]:
-        head = http2.header_block(http2.grpc_headers(INFER))
-        data = DataFrame(1, data=http2.grpc_frame(MESSAGE))
+        head = http2.header_block(http2.grpc_headers(infer))
+        data = DataFrame(1, data=http2.grpc_frame(MESSAGES[infer]))
         data.flags.add("END_STREAM")
         yield http2.headers_frame(1, head, "END_HEADERS") + data.serialize()
         for _ in range(20):
@@ -270,118 +292,6 @@ def test_fault_46_garbage_on_the_grpc_port(tight: Gateway, case: str) -> None:
     with Witness(tight), http1.connection(tight.grpc_port, 8) as sock:
         http1.send(sock, GARBAGE[case])
         assert http1.ended(sock, 8), "the connection stayed open"
-
-
-MALFORMED = {
-    "random": np.random.default_rng(2).bytes(200),
-    "truncated": MESSAGE[:-3],
-    "length past the end": b"\x0a\xff\xff\xff\xff\x0fx",
-    "bad UTF-8 in a name": b"\x0a\x02\xff\xfe",
-    "deep groups": b"\x0b" * 50_000,
-    "deep messages": b"",
-    "field number 0": b"\x00\x01",
-    "varint without end": b"\x08" + b"\xff" * 20,
-    "unknown wire type": b"\x0f",
-}
-
-
-RPCS = ["ModelInfer", "ModelMetadata", "ModelReady", "ModelStreamInfer"]
-
-
-@pytest.mark.parametrize(
-    ("rpc", "case"),
-    [
-        (rpc, case)
-        for rpc in RPCS
-        for case in MALFORMED
-        if rpc == "ModelInfer" or case != "truncated"
-    ],
-)
-def test_fault_47_malformed_protobuf(tight: Gateway, rpc: str, case: str) -> None:
-    data = MALFORMED[case]
-    if case == "deep messages":
-        for _ in range(5000):
-            data = b"\x22" + _varint(len(data)) + data if len(data) < 60_000 else data
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(http2.SERVICE + rpc, http2.grpc_frame(data))
-    if rpc == "ModelStreamInfer" and answer.code == 0:
-        (message,) = answer.messages
-        assert pb.ModelStreamInferResponse.FromString(message).error_message
-        return
-    # Deep messages may lie in a field that the message does not have, and are skipped there.
-    allowed = {0, 3, 5, 13} if case == "deep messages" else {3, 13}
-    assert answer.code in allowed, answer
-
-
-FRAMES = {
-    "flag of 2": b"\x02" + http2.grpc_frame(MESSAGE)[1:],
-    "compressed without encoding": b"\x01" + http2.grpc_frame(MESSAGE)[1:],
-    "half a prefix": b"\0\0\0",
-    "shorter than said": http2.grpc_frame(MESSAGE)[:-5],
-    "longer than said": http2.grpc_frame(MESSAGE) + b"xx",
-    "4 GiB said": b"\0\xff\xff\xff\xff" + b"x" * 100,
-}
-
-
-@pytest.mark.parametrize("case", FRAMES)
-def test_fault_47_malformed_frames(tight: Gateway, case: str) -> None:
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(INFER, FRAMES[case])
-    allowed = {8} if case == "4 GiB said" else {3, 13, 12}
-    assert answer.code in allowed, answer
-
-
-def test_fault_48_messages_over_the_limit_are_not_buffered(tight: Gateway) -> None:
-    with Witness(tight, slack=8 * MIB), http2.Client(tight.grpc_port) as client:
-        stream = client.open(http2.grpc_headers(INFER))
-        client.send(stream, struct.pack(">BI", 0, 500 * MIB) + b"\0" * 4 * MIB)
-        answer = client.answer(stream)
-    assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
-    assert "1048576" in (answer.trailers | answer.headers)["grpc-message"]
-
-
-@pytest.mark.parametrize("rpc", ["ModelInfer", "ModelMetadata", "ModelStreamInfer"])
-def test_fault_48_gzip_bombs(tight: Gateway, rpc: str) -> None:
-    bomb = gzip.compress(b"\0" * (128 * MIB), 6)
-    before = tight.cpu_seconds()
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        answer = client.call(
-            http2.SERVICE + rpc, http2.grpc_frame(bomb, compressed=True), ("grpc-encoding", "gzip")
-        )
-    if rpc == "ModelStreamInfer" and answer.code == 0:
-        (message,) = answer.messages
-        assert pb.ModelStreamInferResponse.FromString(message).error_message
-    else:
-        assert answer.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], answer
-    assert tight.cpu_seconds() - before < 2
-
-
-def test_fault_48_a_compressed_message_that_is_garbage(tight: Gateway) -> None:
-    with Witness(tight), http2.Client(tight.grpc_port) as client:
-        for encoding in ("gzip", "deflate"):
-            answer = client.call(
-                INFER, http2.grpc_frame(b"garbage", compressed=True), ("grpc-encoding", encoding)
-            )
-            assert answer.code in {3, 13}
-
-
-@pytest.mark.parametrize("count", [1, 300])
-def test_fault_49_huge_metadata(tight: Gateway, count: int) -> None:
-    """300 kB of metadata in one value or in many: refused, or that connection ends."""
-    with Witness(tight):
-        with channel(tight, max_metadata_size=1 << 30) as one:
-            error = refusal(
-                stub(one).ModelInfer,
-                pb.ModelInferRequest.FromString(MESSAGE),
-                metadata=[(f"x-{i}", "v" * (300_000 // count)) for i in range(count)],
-            )
-        assert error.code() in {
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            grpc.StatusCode.UNAVAILABLE,
-            grpc.StatusCode.INTERNAL,
-            grpc.StatusCode.UNKNOWN,
-            grpc.StatusCode.CANCELLED,
-        }, error
 
 
 def test_connections_half_closed_are_answered(tight: Gateway) -> None:

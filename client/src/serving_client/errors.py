@@ -118,12 +118,6 @@ def no_answer(place: str, allowed: float) -> DeadlineError:
     return error
 
 
-def was_crash(words: str) -> bool:
-    """Whether the server says that this very request ended the model's process. Its status is that
-    of what is not available now, but it would end the next process, too."""
-    return "process ended while it ran this request" in words
-
-
 def kind_of(code: str, retry_after: float | None) -> type[ServingError]:
     """The class of a gRPC status. A full server names a time to come back, too large a message
     none: RESOURCE_EXHAUSTED is both."""

@@ -13,7 +13,6 @@ from serving_client.errors import (
     WrongServerError,
     kind_of,
     no_answer,
-    was_crash,
 )
 from serving_client.exchange import REQUEST_ID
 
@@ -52,7 +51,6 @@ def grpc_error(
     if code == "DEADLINE_EXCEEDED" and not said and details == "Deadline Exceeded":
         return no_answer(str(address), allowed)
     repeatable, retry_after = _hint(code, said.get(PUSHBACK))
-    repeatable = repeatable and not was_crash(details)
     return kind_of(code, retry_after)(
         details or f"{address}: {code}, no reason given",
         address=str(address),

@@ -13,11 +13,11 @@ from serving_client.errors import (
     ServingError,
     WrongServerError,
     kind_of,
-    was_crash,
 )
 from serving_client.exchange import REQUEST_ID
 
 RETRY_AFTER = "retry-after"
+SHOULD_RETRY = "x-should-retry"
 
 # The names of gRPC's statuses, so that a code means the same over both protocols.
 CODES = {
@@ -62,7 +62,7 @@ def http_error(
         address=place,
         request_id=headers.get(REQUEST_ID, ""),
         retry_after=wait if status in (429, 503) else None,
-        repeatable=_repeatable(status, wait) and not was_crash(words or ""),
+        repeatable=_repeatable(status, wait) and headers.get(SHOULD_RETRY) != "false",
         code=code,
     )
 

@@ -117,6 +117,8 @@ pub struct Error {
     pub message: String,
     /// When trying again makes sense (`Full`, `TooManyRequests`, `Unavailable`).
     pub retry_after: Option<Duration>,
+    /// Whether the same request would do the same harm: it ended the process that ran it.
+    pub is_harmful: bool,
     /// The original, for the log only.
     pub detail: Option<String>,
     /// The version that the request's alias led to, where that is what is missing.
@@ -125,7 +127,8 @@ pub struct Error {
 
 impl Error {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Error { code, message: message.into(), retry_after: None, detail: None, led_to: None }
+        let message = message.into();
+        Error { code, message, retry_after: None, is_harmful: false, detail: None, led_to: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Self {
@@ -139,6 +142,12 @@ impl Error {
 
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Clients are told not to ask again, whatever the word says.
+    pub fn harmful(mut self) -> Self {
+        self.is_harmful = true;
         self
     }
 

@@ -128,6 +128,11 @@ impl AlignedBuf {
         Ok(())
     }
 
+    /// Keep its first `len` bytes, where it has more.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Let `read` write to `more` bytes of room behind the content: it says how many it wrote, from
     /// the room's start on, or why not.
     ///

@@ -1,5 +1,11 @@
 //! How soon a thread gets a CPU that others compute on.
 
+mod long_runs;
+
+use long_runs::LongRuns;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
 /// What a thread that answers wants to run before others may, in nanoseconds: the least
 /// that Linux takes.
 #[cfg(target_os = "linux")]
@@ -13,32 +19,74 @@ const SHORT_NS: u64 = 100_000;
 /// Linux has this since 6.12 (`sched_setattr(2)`: `sched_runtime` of `SCHED_OTHER`);
 /// elsewhere nothing changes.
 pub fn take_short_turns() {
+    SERVES.set(true);
     #[cfg(target_os = "linux")]
     linux::take_short_turns();
 }
 
-/// How much less the calling thread's work counts than that of threads that answer: a third of
-/// their share, while both want the same CPU.
-#[cfg(target_os = "linux")]
-const NICENESS: libc::c_int = 5;
+/// Whether the calling thread asked for short turns: it is there to answer, and for nothing else.
+pub fn serves() -> bool {
+    SERVES.get()
+}
 
-/// Let those that answer small requests go before the calling thread, whose work is large ones. It
-/// can't be taken back, and what the thread holds of locks must be brief.
+/// How much less a thread counts that runs what takes long: a third of the share of one that answers, while
+/// both want the same CPU. That models of long runs keep getting on beside those of short ones matters more
+/// than another third.
+#[cfg(target_os = "linux")]
+const OF_LONG_RUNS: libc::c_int = 5;
+
+/// The same of one that decodes large bodies: a tenth.
+#[cfg(target_os = "linux")]
+const OF_LARGE_BODIES: libc::c_int = 10;
+
+/// Let those that answer small requests go before the calling thread, which decodes large bodies: it
+/// counts less, and whoever takes short turns interrupts it when it wakes. It can't be taken back, and
+/// what the thread holds of locks must be brief.
 ///
 /// Elsewhere than on Linux niceness is the whole process's, and nothing changes.
 pub fn give_way() {
     #[cfg(target_os = "linux")]
-    linux::give_way();
+    linux::give_way(OF_LARGE_BODIES);
+}
+
+thread_local! {
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+    static RUNS: RefCell<LongRuns> = RefCell::default();
+}
+
+/// The calling thread has run a model, which took `took`. Where what it computes for a run is long, time
+/// after time, it gives way from now on: then whoever reads the sockets does not wait for its turn to end.
+/// Whether it began to with this run.
+pub fn note_run(took: Duration) -> bool {
+    RUNS.with_borrow_mut(|runs| {
+        let found = runs.ended(took) && computed().is_some_and(|computed| runs.look(computed));
+        #[cfg(target_os = "linux")]
+        if found {
+            linux::give_way(OF_LONG_RUNS);
+        }
+        found
+    })
+}
+
+/// What the calling thread has computed since it began.
+fn computed() -> Option<Duration> {
+    #[cfg(target_os = "linux")]
+    return linux::computed();
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use super::{NICENESS, SHORT_NS};
+    use super::SHORT_NS;
     use std::mem::{size_of, zeroed};
+    use std::time::Duration;
 
     const THIS_THREAD: libc::pid_t = 0;
     const NO_FLAGS: libc::c_uint = 0;
     const MOST_NICENESS: libc::c_int = 19;
+    /// The turns that everybody has who asked for none.
+    const USUAL: u64 = 0;
 
     pub fn take_short_turns() {
         // What can't be read or is forbidden stays as it is: threads work with long turns too.
@@ -50,12 +98,23 @@ mod linux {
         }
     }
 
-    pub fn give_way() {
-        if let Some(attributes) = attributes() {
-            let niceness = (attributes.sched_nice + NICENESS).min(MOST_NICENESS);
-            // SAFETY: plain numbers; 0 is the calling thread. One that is forbidden changes nothing.
-            let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+    pub fn give_way(niceness: libc::c_int) {
+        if let Some(mut attributes) = attributes() {
+            attributes.sched_nice = (attributes.sched_nice + niceness).min(MOST_NICENESS);
+            attributes.sched_runtime = USUAL;
+            // One that is forbidden changes nothing.
+            let _ = set(&attributes);
         }
+    }
+
+    pub fn computed() -> Option<Duration> {
+        // SAFETY: plain numbers, of which all zeros is a value.
+        let mut time: libc::timespec = unsafe { zeroed() };
+        // SAFETY: the kernel writes to one `timespec`, which is there.
+        let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).ok()?;
+        let nanos = u32::try_from(time.tv_nsec).ok()?;
+        (failed == 0).then(|| Duration::new(seconds, nanos))
     }
 
     pub fn attributes() -> Option<libc::sched_attr> {
@@ -88,8 +147,41 @@ mod tests {
         })
         .join()
         .unwrap();
-        assert_eq!(after.sched_nice, (before.sched_nice + NICENESS).min(19));
+        assert_eq!(after.sched_nice, (before.sched_nice + OF_LARGE_BODIES).min(19));
         assert_eq!(linux::attributes().unwrap().sched_nice, before.sched_nice);
+    }
+
+    #[test]
+    fn a_thread_gives_way_whose_runs_compute_long() {
+        let (gave_way, nice, turns) = std::thread::spawn(|| {
+            take_short_turns();
+            let before = linux::attributes().unwrap();
+            let mut gave_way = 0;
+            for _ in 0..4 {
+                let began = linux::computed().unwrap();
+                while linux::computed().unwrap() - began < Duration::from_millis(30) {}
+                gave_way += u32::from(note_run(Duration::from_millis(30)));
+            }
+            let after = linux::attributes().unwrap();
+            (gave_way, after.sched_nice - before.sched_nice, after.sched_runtime)
+        })
+        .join()
+        .unwrap();
+        assert!(!serves());
+        assert_eq!(gave_way, 1);
+        let most = 19 - linux::attributes().unwrap().sched_nice;
+        assert_eq!(nice, OF_LONG_RUNS.min(most));
+        assert_ne!(turns, SHORT_NS);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_another_process_does_not() {
+        let nice = std::thread::spawn(|| {
+            let before = linux::attributes().unwrap().sched_nice;
+            assert!((0..100).all(|_| !note_run(Duration::from_secs(1))));
+            linux::attributes().unwrap().sched_nice - before
+        });
+        assert_eq!(nice.join().unwrap(), 0);
     }
 
     #[test]

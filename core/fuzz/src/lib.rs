@@ -9,6 +9,7 @@ use engine::codec::prepare::{Limits, Prepared, check_filled, prepare};
 use engine::codec::{InferRequest, bytes_tensor};
 use engine::stop::NEVER;
 use engine::tensor::named::{Gives, NamedSignature};
+use engine::tensor::schema::{Declared, Field, Param, ParamKind, Schema, Text};
 use engine::tensor::{Datatype, Described, Signature, TensorSpec};
 use std::sync::Arc;
 
@@ -55,6 +56,54 @@ fn for_examples(name: &str, gives: Gives) -> Arc<NamedSignature> {
     Arc::new(NamedSignature { name: name.into(), inputs, gives })
 }
 
+/// A signature as `MLmodel` declares it, `choice` says which: nothing, tensors or columns, with names or
+/// without; for one input or for all; strict, lossy or terse; texts that stand for others, and lists.
+pub fn scored(choice: u16) -> Signature {
+    let mut whole = signature();
+    if choice & 1 != 0 {
+        let only = spec("x", Datatype::ALL[usize::from(choice >> 4) % Datatype::ALL.len()], &[-1, 2]);
+        whole = Signature { inputs: vec![only], ..whole };
+    }
+    let has_names = choice & 2 != 0;
+    let texts = [Text::Itself, Text::Datetime, Text::Binary];
+    let text = texts[usize::from(choice >> 8) % texts.len()];
+    let lists = usize::from(choice >> 10) % 3;
+    let field = |spec: &TensorSpec, shape: &[i64], name: String| Field {
+        name: has_names.then(|| name.into()),
+        datatype: spec.datatype,
+        shape: shape.to_vec(),
+        required: !spec.optional,
+        kind: "double".into(),
+        text: if spec.datatype == Datatype::Bytes { text } else { Text::Itself },
+        lists: if shape.is_empty() { lists } else { 0 },
+    };
+    let declared = match choice >> 2 & 3 {
+        0 => Declared::Nothing,
+        1 if has_names => Declared::Tensors(
+            whole.inputs.iter().map(|one| field(one, &one.shape, one.name.to_string())).collect(),
+        ),
+        1 => Declared::Tensors(vec![field(&whole.inputs[0], &[-1, 2], String::new())]),
+        _ if whole.inputs.len() == 1 => {
+            Declared::Columns(["a", "b"].map(|name| field(&whole.inputs[0], &[], name.into())).into())
+        }
+        _ => {
+            Declared::Columns(whole.inputs.iter().map(|one| field(one, &[], one.name.to_string())).collect())
+        }
+    };
+    let param = |kind, list| Param { name: format!("{kind:?}").to_lowercase().into(), kind, list };
+    let kinds = [ParamKind::Boolean, ParamKind::Long, ParamKind::Float, ParamKind::Text, ParamKind::Any];
+    let params = kinds.into_iter().zip([false, true, false, true, false]);
+    whole.schema = Schema {
+        declared,
+        params: params.map(|(kind, list)| param(kind, list)).collect(),
+        strict: choice & 64 != 0,
+        lossy: choice & 128 != 0,
+        unusable: None,
+        terse: choice & 1 << 15 != 0,
+    };
+    whole
+}
+
 /// Hold a decoded request against the signature; what is taken has the sizes it claims.
 pub fn check(request: &InferRequest, signature: &Signature) {
     let limits = Limits { max_string_elements: MOST_TEXTS, stop: &NEVER };
@@ -74,7 +123,10 @@ fn check_sizes(prepared: &Prepared, signature: &Signature) {
         let elements = usize::try_from(elements).expect("a shape has no negative dimensions");
         match spec.datatype.size() {
             Some(size) => assert_eq!(tensor.data.len(), elements * size),
-            None => assert_eq!(bytes_tensor::elements(&tensor.data).count(), elements),
+            None => {
+                let texts = tensor.data.here().expect("nothing of a fuzzer is in shared memory");
+                assert_eq!(bytes_tensor::elements(&texts).count(), elements);
+            }
         }
     }
     for wanted in &prepared.outputs {

@@ -180,9 +180,12 @@ impl Batch {
         done.map_err(value_error)
     }
 
-    #[pyo3(signature = (word, message, detail = ""))]
-    fn fail(&self, py: Python<'_>, word: &str, message: String, detail: &str) -> PyResult<()> {
-        let error = crate::error(word, message, detail)?;
+    #[pyo3(signature = (word, message, detail = "", *, harmful = false))]
+    fn fail(&self, py: Python<'_>, word: &str, message: String, detail: &str, harmful: bool) -> PyResult<()> {
+        let mut error = crate::error(word, message, detail)?;
+        if harmful {
+            error = error.harmful();
+        }
         let held = self.take()?;
         py.detach(|| held.batch.fail(&error));
         Ok(())

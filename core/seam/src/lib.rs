@@ -47,6 +47,12 @@ fn wait_for_departures(py: Python<'_>) {
     py.detach(|| engine::queue::departures::DEPARTURES.wait());
 }
 
+/// See [`engine::doors::calls::LEFT`].
+#[pyfunction]
+fn wait_for_left_calls(py: Python<'_>) {
+    py.detach(|| engine::doors::calls::LEFT.wait());
+}
+
 /// See [`engine::queue::first_requests`].
 #[pyfunction]
 #[pyo3(signature = (timeout = None))]
@@ -61,6 +67,12 @@ fn take_short_turns() {
     engine::scheduling::take_short_turns();
 }
 
+/// See [`engine::scheduling`].
+#[pyfunction]
+fn note_run(seconds: f64) -> bool {
+    engine::scheduling::note_run(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     engine::memory::set_give_back(give_memory_back);
@@ -70,8 +82,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     words::add(module)?;
     onnx::add(module)?;
     warmup::add(module)?;
+    module.add_function(wrap_pyfunction!(note_run, module)?)?;
     module.add_function(wrap_pyfunction!(take_short_turns, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_departures, module)?)?;
+    module.add_function(wrap_pyfunction!(wait_for_left_calls, module)?)?;
     module.add_function(wrap_pyfunction!(wait_for_first_requests, module)?)?;
     module.add_class::<signature::TensorSpec>()?;
     module.add_class::<signature::Schema>()?;

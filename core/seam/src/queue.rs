@@ -103,6 +103,8 @@ impl Queue {
             });
             match pulled {
                 None => return Ok(None),
+                // None of its requests could be read from shared memory.
+                Some((batch, Ok(_))) if batch.requests() == 0 => py.detach(|| drop(batch)),
                 Some((batch, Ok(inputs))) => return Ok(Some(Batch::new(batch, inputs, self.names.clone()))),
                 Some((batch, Err(error))) => py.detach(|| batch.fail(&error)),
             }

@@ -2,6 +2,7 @@
 
 use crate::arrays;
 use crate::signature::{Named, TensorSpec, signature};
+use crate::value_error;
 use bytes::Bytes;
 use engine::codec::prepare::{Limits, Prepared, converted_bytes, prepare};
 use engine::codec::tensorflow::{Logged, decode_log, records};
@@ -83,7 +84,8 @@ fn made<'py>(py: Python<'py>, signature: &Signature, record: Record) -> PyResult
     let dict = PyDict::new(py);
     for (spec, input) in signature.inputs.iter().zip(&prepared.inputs) {
         if let Some(tensor) = input {
-            dict.set_item(&*spec.name, arrays::input(py, spec.datatype, &tensor.shape, &tensor.data)?)?;
+            let data = tensor.data.here().map_err(value_error)?;
+            dict.set_item(&*spec.name, arrays::input(py, spec.datatype, &tensor.shape, &data)?)?;
         }
     }
     Ok(dict.into_any())

@@ -53,9 +53,10 @@ def test_each_status_of_grpc_is_one_kind_of_error(
 def test_a_request_that_crashed_its_model_is_not_sent_again() -> None:
     """Both doors say that it is not available: it would be the end of the next process, too."""
     words = "the model's process ended while it ran this request (SIGFPE)"
-    over_grpc = grpc_error(GRPC, "UNAVAILABLE", words, ID, 5.0)
+    said = {**ID, "grpc-retry-pushback-ms": "-1"}
+    over_grpc = grpc_error(GRPC, "UNAVAILABLE", words, said, 5.0)
     body = json.dumps({"error": words}).encode()
-    over_http = http_error(HTTP, 503, {"retry-after": "1"}, body, now=0.0)
+    over_http = http_error(HTTP, 503, {"x-should-retry": "false"}, body, now=0.0)
     for error in (over_grpc, over_http):
         assert type(error) is errors.UnavailableError
         assert not error.repeatable

@@ -414,8 +414,9 @@ def test_fault_63_a_page_of_another_site_cannot_post_here(
 
 def test_every_fact_of_a_version_is_shown(admin: Admin) -> None:
     """The signature as inputs and outputs; the configuration is the operator's own file, and the
-    example stands in the HTTP port's description."""
-    facts = {one.name for one in fields(VersionFacts)} - {"signature", "config", "example"}
+    example and what MLflow declares stand in the HTTP port's description."""
+    elsewhere = {"signature", "config", "example", "declared"}
+    facts = {one.name for one in fields(VersionFacts)} - elsewhere
     for shown in ask(admin, "GET", f"{BASE}/m")[1]["versions"]:
         assert facts <= shown.keys()
 

@@ -92,7 +92,8 @@ class Batch:
             member.finish(answer=outputs[0][at : at + len(member.value)].tolist())
             at += len(member.value)
 
-    def fail(self, word, message, detail=""):
+    def fail(self, word, message, detail="", *, harmful=False):
+        assert harmful is message.startswith("the model's process ended")
         for member in self.members:
             member.finish(error=(word, message, detail))
 
@@ -364,6 +365,35 @@ def test_fault_20_a_crash_costs_its_cause_alone(serve, guilty, alone):
     assert answers(batch) == [ErrorCode.UNAVAILABLE if i in guilty else i for i in range(8)]
     messages = {batch.members[i].error[1] for i in guilty}
     assert messages == {"the model's process ended while it ran this request (SIGFPE)"}
+
+
+class Shrunk(Batch):
+    """Its region shrinks after the first run, which the core tells whoever asked for it."""
+
+    looks = 0
+
+    @property
+    def inputs(self):
+        self.looks += 1
+        if self.looks == 1:
+            return super().inputs
+        self.members.pop().finish(error=(ErrorCode.BAD_REQUEST, "smaller", ""))
+        return {}
+
+    def fail(self, word, message, detail="", *, harmful=False):
+        raise AssertionError("there is nobody to be told")
+
+
+def test_a_request_whose_memory_went_between_two_runs_is_answered_once(serve):
+    request = Request(np.array([9]))
+    line, _ = serve(Child(alone=False))
+    line.line.put(Shrunk([request]))
+    wait([request])
+    assert request.error[0] is ErrorCode.BAD_REQUEST
+    good = batch_of(2)
+    line.line.put(good)
+    wait(good.members)
+    assert answers(good) == [2]
 
 
 class Beside(Function):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import platform
 import struct
 import threading
@@ -20,6 +21,7 @@ from serving.loading.loaded import LoadedSlot
 from serving.loading.loader import Loader
 from serving.model_config.schema import ModelConfig
 from serving.settings import load_settings
+from tests import small_models
 from tests.clients.gateway import wait_until
 from tests.unit import graphs
 
@@ -55,7 +57,11 @@ def _ask(server: _core.Server, slot: LoadedSlot) -> None:
     """The first request, which the threads begin with."""
     server.publish([_core.Route("m", {1: slot.queue}, 1)])
     server.set_ready(True)
-    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
+    signature = slot.facts.signature
+    assert signature is not None
+    (x,) = signature.inputs
+    data = [1.0] * (4 if x.shape[-1] == 4 else 1)
+    tensor = {"name": x.name, "datatype": "FP32", "shape": [1, len(data)], "data": data}
     host, port = server.http_address
     body = json.dumps({"inputs": [tensor]}).encode()
     urllib.request.urlopen(f"http://{host}:{port}/v2/models/m/infer", body, timeout=30).close()
@@ -85,5 +91,30 @@ def test_who_serves_takes_short_turns_and_who_loads_does_not(tmp_path: Path) -> 
     finally:
         if slot is not None:
             slot.close(10)
+        loader.close()
+        server.stop()
+
+
+def test_fault_106_whose_runs_compute_long_gives_way(tmp_path: Path) -> None:
+    """Who reads the sockets interrupts it, and waits for no turn of its to end."""
+    settings, _ = load_settings({"http_port": 0, "grpc_port": 0, "loading.trial": "off"}, None, {})
+    server = _core.Server(settings.core())
+    server.start()
+    place = small_models.write(tmp_path, "m", small_models.slow(0.05))
+    loader = Loader(settings)
+    slot = loader(name="m", version=1, path=place, config=ModelConfig(), settings=settings)
+    try:
+        for _ in range(4):
+            _ask(server, slot)
+        (serving,) = [
+            one.native_id or 0 for one in threading.enumerate() if one.name == "run m:1 #0"
+        ]
+        own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        wait_until(
+            lambda: os.getpriority(os.PRIO_PROCESS, serving) == min(19, own + 5), 5, "it is nicer"
+        )
+        assert turn_ns(serving) != SHORT_NS
+    finally:
+        slot.close(10)
         loader.close()
         server.stop()

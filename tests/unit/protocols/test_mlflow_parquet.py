@@ -15,7 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.errors import ErrorCode, ServingError
-from serving.protocols import parquet_pages
+from serving.protocols import parquet_foot, parquet_pages, parquet_thrift
 from serving.protocols.mlflow_parquet import Terms, to_csv
 
 MOST = 1024 * 1024
@@ -188,6 +188,77 @@ def test_a_page_without_an_end_is_refused() -> None:
         damaged = body[:at] + head + (body[at + len(head) :] if head else b"")
         with pytest.raises(parquet_pages.PageError):
             parquet_pages.columns(damaged, metadata)
+
+
+def _varint(number: int) -> bytes:
+    out = b""
+    while number > 127:
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def _list(step: int, count: int, elements: bytes) -> bytes:
+    """A field that is a list of structs, ``step`` behind the last one."""
+    return bytes([step << 4 | 9, 0xFC]) + _varint(count) + elements
+
+
+# Structs of a foot with nothing in them that may be left out: the root of a schema, a column, and
+# a column's part of a row group.
+ROOT, COLUMN, CHUNK = b"\x48\x01r\x15\x02\x00", b"\x15\x04\x25\x00\x18\x01x\x00", b"\x26\x00\x00"
+
+
+def _of_foot(columns: int, chunks: int, beside: bytes = b"") -> bytes:
+    schema = _list(1, columns + 1, ROOT + COLUMN * columns)
+    group = _list(1, chunks, CHUNK * chunks) + b"\x16\x00\x16\x00\x00"
+    foot = b"\x15\x02" + schema + b"\x16\x00" + _list(1, 1, group) + beside + b"\x00"
+    return b"PAR1" + foot + len(foot).to_bytes(4, "little") + b"PAR1"
+
+
+def test_fault_103_a_foot_is_counted_before_it_is_read(pool: pa.MemoryPool) -> None:
+    held: list[int] = []
+    body = _of_foot(1, 60_000)
+    with pytest.raises(ServingError):
+        to_csv(body, Terms(MOST, lambda more: bool(held.append(more))))
+    assert held == [parquet_foot.bytes_of(body)]
+    assert held[0] > 300 * len(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_of_foot(1, 65_537), "more than 65536 pages"),
+        (_of_foot(65_537, 1), "more than 65536 columns"),
+        # Readers do without the magic at the beginning.
+        (_of_foot(1, 65_537).removeprefix(b"PAR1"), "more than 65536 pages"),
+        # Keys and values, of which nobody needs so many.
+        (_of_foot(1, 1, _list(1, 3_000_000, b"\x00" * 3_000_000)), "more than 2000000 values"),
+        (_of_foot(1, 1, b"\x1c" * 20), "nested too deep"),
+        (_of_foot(1, 1, b"\x19" * 20), "nested too deep"),
+    ],
+    ids=["chunks", "columns", "no magic", "values", "structs", "lists"],
+)
+def test_fault_103_what_no_foot_has_is_refused_before_it_is_read(body: bytes, words: str) -> None:
+    error = _refused(body)
+    assert error.code == ErrorCode.BAD_REQUEST
+    assert words in error.message
+
+
+def test_a_foot_that_pyarrow_wrote_is_counted_by_what_is_in_it() -> None:
+    table = pa.table({f"c{i}": [i] for i in range(100)})
+    bodies = [_file(pa.concat_tables([table] * 5), row_group_size=size) for size in (5, 1)]
+    whole, groups = (parquet_foot.bytes_of(body) for body in bodies)
+    assert 100 * 1024 < whole < 1024 * 1024
+    assert groups > whole + 400 * 1024
+    assert parquet_foot.bytes_of(b"") == parquet_foot.bytes_of(b"PAR1" * 4) == 0
+
+
+def test_fault_105_a_head_of_many_values_ends() -> None:
+    body = _file(pa.table({"d": [0.5] * 100}), use_dictionary=False)
+    metadata = parquet.ParquetFile(pa.BufferReader(body)).metadata
+    at = metadata.row_group(0).column(0).data_page_offset
+    long = body[:at] + b"\x11" * (parquet_thrift.MOST_VALUES + 1)
+    with pytest.raises(parquet_pages.PageError, match="more than 2000000 values"):
+        parquet_pages.columns(long, metadata)
 
 
 def test_what_a_table_takes_is_counted_and_its_end_is_looked_at() -> None:

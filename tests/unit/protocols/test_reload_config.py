@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from serving.models.commands.tickets import MOST
 from serving.models.views import ModelView
 from serving.protocols import reload_config
 from serving.protocols.following import AT_ONCE, MAX_PENDING
+from serving.protocols.left_calls import left_calls
 from serving.protocols.reload_config import Followed, ReloadConfig
 from serving.registry.model_list.base_paths import versions_below
 from serving.registry.model_list.entries import NO_MODELS, ModelList
@@ -35,7 +36,8 @@ class World:
         self.at_once: Outcome | None = None
         for name in ("m", "n"):
             (folder / name / "00000001").mkdir(parents=True)
-        self.reloading = ReloadConfig(self, self, [folder])
+        self.metrics = b""
+        self.reloading = ReloadConfig(self, self, [folder], lambda: self.metrics)
 
     def views(self) -> Sequence[ModelView]:
         return self.shown
@@ -56,10 +58,15 @@ class World:
             raise ConfigError(self.refusal)
         self.current = models
 
-    def reload(self, text: str) -> Followed:
-        request = tfs_messages.ReloadConfigRequest()
+    def reload(
+        self,
+        text: str,
+        metrics: Sequence[str] = (),
+        is_awaited: Callable[[], bool] = lambda: True,
+    ) -> Followed:
+        request = tfs_messages.ReloadConfigRequest(metric_names=metrics)
         text_format.Parse(text, request.config, descriptor_pool=tfs_messages.pool)
-        return self.reloading.reload(request)
+        return self.reloading.reload(request, is_awaited)
 
     def config(self, name: str, base: Path | None = None, more: str = "") -> str:
         path = base or self.folder / name
@@ -276,3 +283,62 @@ def test_one_that_gives_way_before_it_began_is_answered(world: World) -> None:
     (outcome,) = answers(first)
     assert outcome is not None
     assert (outcome.code, world.tickets) == (ErrorCode.UNAVAILABLE, [])
+
+
+BEFORE = b"""\
+# TYPE serving_request_total counter
+serving_request_total{model="a{}",code="OK"} 5
+serving_request_total{model="gone",code="OK"} 100
+serving_load_seconds_total 1.5
+serving_load 7
+"""
+AFTER = b"""\
+serving_request_total{model="a{}",code="OK"} 6
+serving_request_total{model="b",code="OK"} 2
+serving_load_seconds_total 3.75
+serving_load NaN
+"""
+
+
+def test_metrics_that_are_asked_for_are_told_by_what_they_grew(world: World) -> None:
+    names = [
+        "/tensorflow/serving/request_count",
+        "serving_load_seconds_total",
+        "serving_load",
+        "/unknown",
+        "serving_.*",
+        "/unknown",
+    ]
+    world.metrics = BEFORE
+    followed = world.reload(listed(world.config("m")), names)
+    found = answers(followed)
+    world.metrics = AFTER
+    world.tickets[0].end(Outcome(version=1))
+    assert found == [None]
+    response = tfs_messages.ReloadConfigResponse.FromString(followed.body)
+    told = {one.name: one.int64_value_increase for one in response.metric}
+    assert told == dict(zip(names[:5], [3, 2, 0, 0, 0], strict=True))
+    assert len(response.metric) == 5
+
+
+@pytest.mark.parametrize("names", [["n"] * 3 + [f"n{i}" for i in range(64)], ["n" * 256]])
+def test_more_metrics_than_are_told_change_nothing(world: World, names: list[str]) -> None:
+    with pytest.raises(ServingError, match="64 names of 255 bytes") as error:
+        world.reload(listed(world.config("m")), names)
+    assert error.value.code is ErrorCode.BAD_REQUEST
+    assert (world.current, world.tickets) == (NO_MODELS, [])
+
+
+def test_one_whose_client_left_holds_no_place_and_no_command(world: World) -> None:
+    awaited = True
+    text = listed(world.config("m"), world.config("n"))
+    left = world.reload(text, is_awaited=lambda: awaited)
+    found = answers(left)
+    world.current = NO_MODELS
+    stays = answers(world.reload(text))
+    awaited = False
+    left_calls.look()
+    (outcome,) = found
+    error: Any = left.failure(outcome)
+    assert (error.code, stays) == (ErrorCode.CANCELLED, [])
+    assert [ticket.wait(0) is not None for ticket in world.tickets] == [True, True, False, False]

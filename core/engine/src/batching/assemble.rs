@@ -5,6 +5,8 @@ use crate::codec::buffer::COUNTED;
 use crate::codec::bytes_tensor::Marks;
 use crate::error::Result;
 use crate::memory::{ALIGN, AlignedBuf};
+use crate::shared_memory::Slice;
+use crate::stop::NEVER;
 use crate::tensor::Datatype;
 use bytes::Bytes;
 use std::sync::OnceLock;
@@ -45,26 +47,88 @@ fn string_rows<'a>(
     data.get(offset(start)?..offset(end)?)
 }
 
-/// The parts one after another, in memory aligned for the model. A single part
-/// that is aligned for its elements already is not copied; a copy counts in the budget of `of`,
-/// also beyond it: its requests were accepted.
+/// What one request brings to an input of a batch.
+#[derive(Debug)]
+pub enum Part<'a> {
+    Here(&'a [u8]),
+    /// Read when it is added; it counts in its request's reservation already.
+    Shared(Slice),
+}
+
+impl Part<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Part::Here(data) => data.len(),
+            Part::Shared(slice) => slice.len(),
+        }
+    }
+
+    fn copied(&self) -> usize {
+        match self {
+            Part::Here(data) => data.len(),
+            Part::Shared(_) => 0,
+        }
+    }
+}
+
+/// One input of a batch while its parts are put one after another, in memory aligned for the model.
+/// What is copied counts in the budget, also beyond it: its requests were accepted.
+pub struct Joining(AlignedBuf);
+
+impl Joining {
+    /// Room for `parts`, counted in the budget of `of`.
+    ///
+    /// # Errors
+    /// `Full` where the machine has no memory for them.
+    pub fn room<'p, 'a: 'p>(
+        parts: impl Iterator<Item = &'p Part<'a>> + Clone,
+        of: &Reservation,
+    ) -> Result<Joining> {
+        let len = parts.clone().map(Part::len).fold(0, usize::saturating_add);
+        let copied = parts.map(Part::copied).fold(0, usize::saturating_add);
+        let buf = AlignedBuf::with_capacity(len)?.held_by(counted(copied, of));
+        debug_assert_eq!(buf.as_ref().as_ptr() as usize % ALIGN, 0);
+        Ok(Joining(buf))
+    }
+
+    /// Where this fails the parts before stay as they are.
+    ///
+    /// # Errors
+    /// Those of [`Slice::read_to`].
+    pub fn add(&mut self, part: &Part<'_>) -> Result<()> {
+        match part {
+            Part::Here(data) => self.0.extend(data),
+            Part::Shared(slice) => slice.read_to(&mut self.0, &NEVER),
+        }
+    }
+
+    /// Bytes of its parts so far.
+    pub fn written(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Take back what was added since it had `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    pub fn finish(self) -> Bytes {
+        self.0.freeze()
+    }
+}
+
+/// The only part of an input: itself where it is aligned for its elements, else a copy.
 ///
 /// # Errors
-/// `Full` where the machine has no memory for the copy.
-pub fn gather(parts: &[Bytes], datatype: Datatype, of: &Reservation) -> Result<Bytes> {
-    let element = datatype.size().unwrap_or(1);
-    if let [one] = parts
-        && (one.as_ptr() as usize).is_multiple_of(element)
-    {
-        return Ok(one.clone());
+/// As [`Joining::room`].
+pub fn alone(part: Bytes, datatype: Datatype, of: &Reservation) -> Result<Bytes> {
+    if (part.as_ptr() as usize).is_multiple_of(datatype.size().unwrap_or(1)) {
+        return Ok(part);
     }
-    let len = parts.iter().map(Bytes::len).fold(0, usize::saturating_add);
-    let mut buf = AlignedBuf::with_capacity(len)?.held_by(counted(len, of));
-    for part in parts {
-        buf.extend(part)?;
-    }
-    debug_assert_eq!(buf.as_ref().as_ptr() as usize % ALIGN, 0);
-    Ok(buf.freeze())
+    let part = Part::Here(&part);
+    let mut copy = Joining::room(std::iter::once(&part), of)?;
+    copy.add(&part)?;
+    Ok(copy.finish())
 }
 
 fn counted(len: usize, of: &Reservation) -> Option<Reservation> {
@@ -81,16 +145,30 @@ mod tests {
     use crate::admission::Budget;
     use crate::codec::bytes_tensor;
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     fn gather(parts: &[Bytes], datatype: Datatype) -> Bytes {
-        super::gather(parts, datatype, &Budget::new(usize::MAX).reserve()).unwrap()
+        gather_in(&Budget::new(usize::MAX), parts, datatype)
+    }
+
+    fn gather_in(budget: &Arc<Budget>, parts: &[Bytes], datatype: Datatype) -> Bytes {
+        let of = budget.reserve();
+        if let [one] = parts {
+            return alone(one.clone(), datatype, &of).unwrap();
+        }
+        let parts: Vec<_> = parts.iter().map(|part| Part::Here(part)).collect();
+        let mut all = Joining::room(parts.iter(), &of).unwrap();
+        for part in &parts {
+            all.add(part).unwrap();
+        }
+        all.finish()
     }
 
     #[test]
     fn fault_103_a_batch_counts_its_copy_also_beyond_the_budget() {
         let budget = Budget::new(10);
         let parts = [Bytes::from(vec![1; 6000]), Bytes::from(vec![2; 6000])];
-        let all = super::gather(&parts, Datatype::Uint8, &budget.reserve()).unwrap();
+        let all = gather_in(&budget, &parts, Datatype::Uint8);
         assert_eq!((all.len(), budget.used()), (12_000, 12_000));
         drop(all);
         assert_eq!(budget.used(), 0);

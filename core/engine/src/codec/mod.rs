@@ -28,6 +28,7 @@ pub(crate) mod wire;
 #[cfg(test)]
 mod oracle;
 
+use crate::shared_memory::Slice;
 use crate::tensor::named::Asked;
 use crate::tensor::{Datatype, Shape};
 use bytes::Bytes;
@@ -104,7 +105,11 @@ impl InputTensor {
         let parts = match &self.payload {
             Payload::Typed(parts) => parts.capacity() * size_of::<Bytes>(),
             Payload::Shared(place) => place.region.capacity(),
-            Payload::Raw(_) | Payload::Values { .. } | Payload::Json { .. } | Payload::Missing => 0,
+            Payload::Raw(_)
+            | Payload::Values { .. }
+            | Payload::Json { .. }
+            | Payload::Found(_)
+            | Payload::Missing => 0,
         };
         self.name.capacity() + self.datatype.capacity() + dims + parts
     }
@@ -122,8 +127,10 @@ pub enum Payload {
     Values { message: Bytes, size: usize },
     /// Converted from JSON already: raw as above, of the datatype named, `count` elements.
     Json { data: Bytes, count: usize },
-    /// Raw as above, to be read before it is prepared.
+    /// Raw as above, to be found, and read where its bytes must be looked at, before it is prepared.
     Shared(Place),
+    /// Found there; to be read when its batch is brought together.
+    Found(Slice),
     /// No data came for this input.
     Missing,
 }

@@ -8,7 +8,8 @@ mod tensor;
 use super::bytes_tensor::Marks;
 use super::{InferRequest, InputTensor, Payload, tensorflow};
 use crate::error::{Error, ErrorCode, Result};
-use crate::stop::Stop;
+use crate::shared_memory::Slice;
+use crate::stop::{NEVER, Stop};
 use crate::tensor::named::Asked;
 use crate::tensor::{Datatype, Shape, Signature, elements, shown};
 use bytes::Bytes;
@@ -19,14 +20,50 @@ use std::sync::OnceLock;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreparedTensor {
     pub shape: Shape,
-    pub data: Bytes,
+    pub data: Data,
     /// Of BYTES that are cut into pieces, once they are.
     pub marks: OnceLock<Marks>,
 }
 
 impl PreparedTensor {
     pub fn new(shape: Shape, data: Bytes) -> Self {
-        PreparedTensor { shape, data, marks: OnceLock::new() }
+        PreparedTensor { shape, data: Data::Here(data), marks: OnceLock::new() }
+    }
+
+    pub fn shared(shape: Shape, slice: Slice) -> Self {
+        PreparedTensor { shape, data: Data::Shared(slice), marks: OnceLock::new() }
+    }
+}
+
+/// The bytes of an input, or where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    Here(Bytes),
+    /// In its client's shared memory, of a datatype that every bytes are elements of.
+    Shared(Slice),
+}
+
+impl Data {
+    pub fn len(&self) -> usize {
+        match self {
+            Data::Here(data) => data.len(),
+            Data::Shared(slice) => slice.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, read where they are not here.
+    ///
+    /// # Errors
+    /// Those of [`Slice::read`].
+    pub fn here(&self) -> Result<Bytes> {
+        match self {
+            Data::Here(data) => Ok(data.clone()),
+            Data::Shared(slice) => slice.read(&NEVER),
+        }
     }
 }
 
@@ -78,7 +115,11 @@ fn walked(input: &InputTensor) -> usize {
         Payload::Typed(parts) => parts.iter().map(Bytes::len).sum(),
         Payload::Values { message, size } => message.len().max(*size),
         Payload::Raw(data) if input.datatype == Datatype::Bytes.name() => data.len(),
-        Payload::Raw(_) | Payload::Json { .. } | Payload::Shared(_) | Payload::Missing => 0,
+        Payload::Raw(_)
+        | Payload::Json { .. }
+        | Payload::Shared(_)
+        | Payload::Found(_)
+        | Payload::Missing => 0,
     }
 }
 
@@ -93,7 +134,11 @@ fn converted(input: &InputTensor) -> usize {
     let parts = match &input.payload {
         Payload::Typed(parts) => parts,
         Payload::Values { size, .. } => return *size,
-        Payload::Raw(_) | Payload::Json { .. } | Payload::Shared(_) | Payload::Missing => return 0,
+        Payload::Raw(_)
+        | Payload::Json { .. }
+        | Payload::Shared(_)
+        | Payload::Found(_)
+        | Payload::Missing => return 0,
     };
     let came = parts.iter().map(Bytes::len).sum::<usize>();
     match Datatype::from_name(&input.datatype).and_then(Datatype::size) {

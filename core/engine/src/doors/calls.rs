@@ -5,14 +5,20 @@ use crate::admission::Reservation;
 use crate::codec::buffer::AnswerBuf;
 use crate::codec::frame;
 use crate::error::{Error, ErrorCode, Result};
+use crate::queue::departures::Departures;
 use crate::stats::Protocol;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 const CAPACITY: usize = 256;
+
+/// Notes that some call's client has left, or its deadline has passed, without an answer.
+pub static LEFT: Departures = Departures::new();
 
 #[derive(Debug)]
 pub struct Call {
@@ -39,6 +45,35 @@ pub struct Call {
 /// The answer's body. gRPC: in its frame, where the call asks for that; HTTP: JSON.
 type Outcome = Result<Bytes>;
 
+/// The client's end of a call: a future of what it comes to. Dropped before that, the client has left.
+#[derive(Debug)]
+pub struct Answer(Option<oneshot::Receiver<Outcome>>);
+
+impl Future for Answer {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let received = match &mut self.0 {
+            Some(receiver) => std::task::ready!(Pin::new(receiver).poll(cx)).ok(),
+            None => None,
+        };
+        self.0 = None;
+        // Whoever took it may have let it go unanswered.
+        Poll::Ready(
+            received.unwrap_or_else(|| Err(Error::new(ErrorCode::Internal, "the request was given up"))),
+        )
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(receiver) = self.0.take() {
+            drop(receiver);
+            LEFT.note();
+        }
+    }
+}
+
 /// What headers take as texts.
 pub fn text_bytes(headers: &[(String, String)]) -> usize {
     headers.iter().map(|(name, value)| size_of::<(String, String)>() + name.len() + value.len()).sum()
@@ -56,7 +91,7 @@ impl Call {
         headers: Vec<(String, String)>,
         body: Bytes,
         mut held: Reservation,
-    ) -> Result<(Call, oneshot::Receiver<Outcome>)> {
+    ) -> Result<(Call, Answer)> {
         let (tx, rx) = oneshot::channel();
         held.take(text_bytes(&headers).saturating_add(body.len()))?;
         let call = Call {
@@ -72,7 +107,7 @@ impl Call {
             work: Mutex::new(held.beside()),
             held,
         };
-        Ok((call, rx))
+        Ok((call, Answer(Some(rx))))
     }
 
     /// Answer once with a copy of `body`, or say that it is too large; false when it was
@@ -170,20 +205,22 @@ impl Calls {
     }
 }
 
-/// What a call came to: its answer, or `Internal` where whoever took it let it go unanswered.
-pub fn outcome(received: std::result::Result<Outcome, oneshot::error::RecvError>) -> Outcome {
-    received.unwrap_or_else(|_| Err(Error::new(ErrorCode::Internal, "the request was given up")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::admission::Budget;
     use std::sync::Arc;
 
-    fn asked(method: &str, budget: &Arc<Budget>) -> (Call, oneshot::Receiver<Outcome>) {
+    fn asked(method: &str, budget: &Arc<Budget>) -> (Call, Answer) {
         let body = Bytes::from_static(&[7; 100]);
         Call::new((Protocol::Grpc, method), "", Vec::new(), body, budget.reserve()).unwrap()
+    }
+
+    fn came(answer: &mut Answer) -> Outcome {
+        match Pin::new(answer).poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => unreachable!("nothing has come"),
+        }
     }
 
     #[test]
@@ -192,12 +229,12 @@ mod tests {
         let (one, mut answer) = asked("A", &budget);
         assert_eq!(budget.used(), 100);
         assert!(one.respond(&[1; 50_001]));
-        assert_eq!(answer.try_recv().unwrap().unwrap_err().code, ErrorCode::TooLarge);
+        assert_eq!(came(&mut answer).unwrap_err().code, ErrorCode::TooLarge);
         drop(one);
         let (one, mut answer) = asked("B", &budget);
         assert!(one.respond(&[1; 50_000]));
         drop(one);
-        let body = answer.try_recv().unwrap().unwrap();
+        let body = came(&mut answer).unwrap();
         assert_eq!((body.len(), budget.used()), (50_005, 50_005));
         drop((body, answer));
         assert_eq!(budget.used(), 0);
@@ -219,6 +256,8 @@ mod tests {
         let (call, left) = asked("A", &budget);
         calls.push(call).unwrap();
         drop(left);
+        // It would not return.
+        LEFT.wait();
         let (call, _stays) = asked("B", &budget);
         calls.push(call).unwrap();
         assert_eq!(calls.next().unwrap().method, "B");

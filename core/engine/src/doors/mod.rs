@@ -318,15 +318,11 @@ async fn drain_begins(draining: &mut watch::Receiver<bool>) {
 }
 
 /// Wait for an answer, at most until the deadline.
-async fn within<A: Future, T>(
-    deadline: Option<Instant>,
-    answer: A,
-    outcome: impl FnOnce(A::Output) -> Result<T>,
-) -> Result<T> {
+async fn within<T>(deadline: Option<Instant>, answer: impl Future<Output = Result<T>>) -> Result<T> {
     match deadline {
-        None => outcome(answer.await),
+        None => answer.await,
         Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(output) => outcome(output),
+            Ok(outcome) => outcome,
             Err(_) => Err(Error::expired()),
         },
     }

@@ -40,7 +40,7 @@ impl Scrape {
         mut held: Reservation,
         make: impl FnOnce(&Stop) -> Result<String> + Send + 'static,
     ) -> Result<Bytes> {
-        let mut last = within(limit, self.last.lock(), Ok).await?;
+        let mut last = within(limit, async { Ok(self.last.lock().await) }).await?;
         let known = last.as_ref().filter(|(made, _)| made.elapsed() < self.shared);
         let page = if let Some((_, page)) = known {
             page.clone()

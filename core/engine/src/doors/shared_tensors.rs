@@ -1,5 +1,6 @@
-//! Tensors of a request that are in its client's shared memory: read before it is prepared, and
-//! found for what it asks for. What is much is read away from the I/O threads.
+//! Tensors of a request that are in its client's shared memory: found before it is prepared. Those
+//! whose bytes have to be looked at then (texts, BOOL) are read here, what is much away from the I/O
+//! threads; all others go from the region into their batch, when that is brought together.
 
 use super::Shared;
 use crate::admission::Reservation;
@@ -9,15 +10,16 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::offload::Job;
 use crate::shared_memory::{Destinations, Slice};
 use crate::stop::{NEVER, Stop};
+use crate::tensor::Datatype;
 use std::time::Instant;
 
 /// As much of a body is copied on an I/O thread, too.
 const READ_INLINE: usize = 1 << 20;
 
-/// A request whose inputs are all here, where its outputs go, and what it holds of the budget.
+/// A request whose inputs are here or found, where its outputs go, and what it holds of the budget.
 pub type Brought = (InferRequest, Destinations, Reservation);
 
-/// Read what of `request` is elsewhere.
+/// Find what of `request` is elsewhere, and read what has to be looked at.
 ///
 /// # Errors
 /// Those of finding and reading it; `TooLarge` and `Full` before anything is read.
@@ -41,6 +43,8 @@ pub async fn bring(
         ));
     }
     held.take(bytes)?;
+    let sources = leave(&mut request, sources);
+    let bytes = sources.iter().map(|(_, slice)| slice.len()).sum();
     let read = move |stop: &Stop| -> Result<InferRequest> {
         for (input, slice) in sources {
             request.inputs[input].payload = Payload::Raw(slice.read(stop)?);
@@ -54,6 +58,17 @@ pub async fn bring(
     let job = Job { bytes, client: held.client(), deadline, held };
     let (request, held) = shared.offload.run(job, work).await?;
     Ok((request, destinations, held))
+}
+
+/// Those that are read only for their batch are given to `request` as they are; the others come back.
+fn leave(request: &mut InferRequest, sources: Vec<(usize, Slice)>) -> Vec<(usize, Slice)> {
+    let looked_at = |name: &str| matches!(Datatype::from_name(name), Some(Datatype::Bytes | Datatype::Bool));
+    let (read, left): (Vec<_>, Vec<_>) =
+        sources.into_iter().partition(|(input, _)| looked_at(&request.inputs[*input].datatype));
+    for (input, slice) in left {
+        request.inputs[input].payload = Payload::Found(slice);
+    }
+    read
 }
 
 fn sources(shared: &Shared, request: &InferRequest) -> Result<Vec<(usize, Slice)>> {

@@ -141,16 +141,24 @@ impl RequestRecord {
         notes.timeout_us = request.timeout_us;
     }
 
-    /// Keep the inputs for the request log; `specs` are the model's.
+    /// Keep the inputs for the request log; `specs` are the model's. Those in shared memory are read
+    /// for it, unless that would be more than is kept; where they cannot be, nothing is kept.
     pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared) {
-        let specs = specs.iter().zip(&prepared.inputs);
-        let tensor = |(spec, input): (&TensorSpec, &Option<PreparedTensor>)| {
-            let input = input.as_ref()?;
-            let shape = spec.shown(&input.shape, prepared.as_described);
-            let data = input.data.clone();
-            Some(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
+        let max = self.sample_max();
+        self.notes.lock().kept = if prepared.bytes > max {
+            Kept::TooLarge
+        } else {
+            let specs = specs.iter().zip(&prepared.inputs);
+            let tensor = |(spec, input): (&TensorSpec, &Option<PreparedTensor>)| {
+                let input = input.as_ref()?;
+                let shape = spec.shown(&input.shape, prepared.as_described);
+                let data = input.data.here();
+                let (name, datatype) = (spec.name.clone(), spec.datatype);
+                Some(data.map(|data| Tensor { name, datatype, shape, data }))
+            };
+            let tensors: Result<_, _> = specs.filter_map(tensor).collect();
+            tensors.map_or(Kept::Nothing, |tensors| Kept::of(tensors, max))
         };
-        self.notes.lock().kept = Kept::of(specs.filter_map(tensor).collect(), self.sample_max());
     }
 
     /// The version that is to answer it, and why.

@@ -1,11 +1,11 @@
 //! What one run takes from a queue: its inputs gathered, and its end.
 
 mod answers;
+mod inputs;
 
 use super::mailbox::Wakes;
 use super::pending::Pending;
 use super::{Queue, pending};
-use crate::batching::assemble;
 use crate::batching::policy::{Fate, Item, Portion};
 use crate::error::{Error, ErrorCode};
 use crate::loans::{Loan, Weight};
@@ -122,7 +122,9 @@ impl Batch {
     }
 
     /// Bring the members' inputs together, one entry per input of the signature: the run begins.
-    /// Waits for the right to run where the batch has given it back.
+    /// Waits for the right to run where the batch has given it back. Members whose inputs cannot be
+    /// read from their clients' shared memory are answered so, and are none from then on: the batch
+    /// may be empty afterwards.
     ///
     /// # Errors
     /// `Internal` when a tensor has not the rows its request was accepted with, `Full` where
@@ -135,32 +137,9 @@ impl Batch {
         if !std::mem::replace(&mut self.running, true) {
             self.queue.stats().executing.fetch_add(1, Ordering::Relaxed);
         }
-        let gathered = (0..self.queue.signature().inputs.len()).map(|input| self.gather_one(input)).collect();
+        let gathered = self.inputs();
         self.gathered_at = Instant::now();
         gathered
-    }
-
-    fn gather_one(&self, input: usize) -> Result<Gathered, Error> {
-        let datatype = self.queue.signature().inputs[input].datatype;
-        let mut parts = Vec::with_capacity(self.members.len());
-        let mut shape: Option<Shape> = None;
-        for member in &self.members {
-            let Some(tensor) = &member.item.prepared.inputs[input] else { return Ok(None) };
-            parts.push(if !member.is_piece() {
-                tensor.data.clone()
-            } else {
-                let (total, data) = (member.item.rows, &tensor.data);
-                let rows = assemble::rows_of(data, datatype, &tensor.marks, total, member.start, member.rows);
-                tensor.data.slice_ref(rows.ok_or_else(|| internal("rows are missing from an input"))?)
-            });
-            shape.get_or_insert_with(|| tensor.shape.clone());
-        }
-        let Some(mut shape) = shape else { return Ok(None) };
-        if self.shares_rows {
-            shape[0] = i64::try_from(self.rows).map_err(|_| internal("too many rows"))?;
-        }
-        let Some(first) = self.members.first() else { return Ok(None) };
-        Ok(Some((shape, assemble::gather(&parts, datatype, &first.item.reservation)?)))
     }
 
     /// Answer every member; one view per entry of [`Batch::outputs`].

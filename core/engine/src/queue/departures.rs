@@ -16,7 +16,7 @@ pub struct Departures {
 }
 
 impl Departures {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Departures { noted: AtomicBool::new(false), lock: Mutex::new(()), arrived: Condvar::new() }
     }
 

@@ -3,13 +3,20 @@
 use super::deferred::note_touched;
 use super::{Batch, Line, Queue};
 use crate::batching::policy::Ready;
+use crate::scheduling;
 use parking_lot::MutexGuard;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A puller is woken when the I/O thread has read what there is; one that would
 /// have waited longer than this is woken from the middle of its work.
 const OVERDUE: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// When the calling thread took the batch that it runs.
+    static TAKEN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 impl Queue {
     /// On an I/O thread the wake-up waits until the thread has done what it can do
@@ -37,6 +44,12 @@ impl Queue {
 
     /// Wait for work and the right to run it; `None` once closed and empty.
     pub fn next_batch(self: &Arc<Self>) -> Option<Batch> {
+        // Who comes again has run what it took. Others than instances may do anything in between.
+        if let Some(taken) = TAKEN.take()
+            && scheduling::serves()
+        {
+            scheduling::note_run(taken.elapsed());
+        }
         loop {
             if !self.wait_for_work() {
                 return None;
@@ -74,6 +87,7 @@ impl Queue {
             };
             self.count_dropped(&cut.dropped);
             if !cut.members.is_empty() {
+                TAKEN.set(Some(started));
                 return Some(Batch::new(self.clone(), cut.members, permit, started).borrowing(loan));
             }
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -32,6 +33,15 @@ impl Region {
         Status { name: name.to_string(), key: key.clone(), offset: *offset, byte_size: *byte_size }
     }
 }
+
+/// Regions that were registered apart are two, whatever they are of.
+impl PartialEq for Slice {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.region, &other.region) && (self.offset, self.len) == (other.offset, other.len)
+    }
+}
+
+impl Eq for Slice {}
 
 /// How many regions are open, and of how many bytes together.
 #[derive(Debug, Default)]
@@ -116,19 +126,45 @@ impl Slice {
         self.len == 0
     }
 
+    /// Those of its bytes that are in `range`; `None` where it ends before.
+    pub fn part(&self, range: Range<usize>) -> Option<Slice> {
+        let len = range.end.checked_sub(range.start).filter(|_| range.end <= self.len)?;
+        Some(Slice { region: self.region.clone(), offset: self.offset + range.start as u64, len })
+    }
+
     /// A copy of its bytes, which whoever writes to the region changes no longer.
+    ///
+    /// # Errors
+    /// Those of [`Slice::read_to`].
+    pub fn read(&self, stop: &Stop) -> Result<Bytes> {
+        let mut copy = AlignedBuf::with_capacity(self.len)?;
+        self.read_to(&mut copy, stop)?;
+        Ok(copy.freeze())
+    }
+
+    /// Put a copy of its bytes behind those that are in `copy`, which stays as it was where that fails.
     ///
     /// # Errors
     /// `BadRequest` where the object is smaller by now, `Full` where there is no memory, and those
     /// of `stop`.
-    pub fn read(&self, stop: &Stop) -> Result<Bytes> {
-        let mut copy = AlignedBuf::with_capacity(self.len)?;
-        while copy.len() < self.len {
+    pub fn read_to(&self, copy: &mut AlignedBuf, stop: &Stop) -> Result<()> {
+        let before = copy.len();
+        let outcome = self.read_behind(copy, before, stop);
+        if outcome.is_err() {
+            copy.truncate(before);
+        }
+        outcome
+    }
+
+    fn read_behind(&self, copy: &mut AlignedBuf, before: usize, stop: &Stop) -> Result<()> {
+        while copy.len() - before < self.len {
             stop.check()?;
-            let at = self.start() + copy.len() as u64;
-            let more = STRETCH.min(self.len - copy.len());
+            let done = copy.len() - before;
+            let at = self.start() + done as u64;
             // SAFETY: `read_at` has written as many bytes as it says.
-            let came = unsafe { copy.fill(more, |room| read_at(&self.region.file, room, at)) }?;
+            let came = unsafe {
+                copy.fill(STRETCH.min(self.len - done), |room| read_at(&self.region.file, room, at))
+            }?;
             match came {
                 Ok(0) => return Err(self.shrunk()),
                 Ok(_) => {}
@@ -136,7 +172,7 @@ impl Slice {
                 Err(error) => return Err(self.failed("read", &error)),
             }
         }
-        Ok(copy.freeze())
+        Ok(())
     }
 
     /// Put `data`, which it has room for, at its beginning.

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from serving import machine
-from serving._core import PackedTexts
+from serving._core import PackedTexts, note_run
 from serving.errors import ConfigError, LoadError, Retry
 from serving.execution import runtime
 from serving.execution.faults import (
@@ -124,7 +124,9 @@ class Host:
             line = _Line(self._runner, self._memory, self._answers)
             while True:
                 message, fds = framing.receive(channel, alone=True)
+                began = time.monotonic()
                 framing.send(channel, line.answer(message, fds))
+                note_run(time.monotonic() - began)
 
 
 class _Hangups:

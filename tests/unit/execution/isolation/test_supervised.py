@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from serving.settings import Settings, load_settings
 from tests import crash_models
 from tests.clients.gateway import wait_until
 from tests.clients.processes import children_of, cpu_seconds, gone, open_fds
-from tests.small_models import ELEMENT_TYPES, identity, pooled, scale, tiny, write
+from tests.small_models import ELEMENT_TYPES, identity, pooled, scale, slow, tiny, write
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT
 
@@ -551,3 +552,20 @@ def test_a_child_that_no_thread_can_be_had_to_keep_is_ended(
     with pytest.raises(RuntimeError):
         load(tiny())
     assert children_of(os.getpid()) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's on Linux")
+def test_fault_106_long_runs_in_a_child_give_way(load: Load) -> None:
+    long, short = load(slow(0.05)), load(tiny())
+    for _ in range(4):
+        long.run(["Y"], {"X": np.zeros((1, 1), np.float32)})
+        short.run(["y"], {"x": np.zeros((1, 4), np.float32)})
+
+    def nicest(runner: IsolatedRunner) -> int:
+        """Of its threads."""
+        tasks = Path(f"/proc/{runner.pid}/task").iterdir()
+        return max(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks)
+
+    own = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    wait_until(lambda: nicest(long) == min(19, own + 5), 5, "the long ones give way")
+    assert nicest(short) == own

@@ -21,6 +21,10 @@ pub(super) fn prepare(
         bytes_tensor::check_count(&spec.name, expected, limits.max_string_elements)?;
     }
     let data = match &input.payload {
+        Payload::Found(slice) => {
+            check_size(model, spec, slice.len(), size)?;
+            return Ok(PreparedTensor::shared(shape, slice.clone()));
+        }
         Payload::Raw(data) => {
             check_raw(model, spec, data, size, expected, limits)?;
             data.clone()
@@ -44,7 +48,7 @@ pub(super) fn prepare(
         Payload::Json { count, .. } => return Err(wrong_count(model, spec, &shape, expected, *count)),
         // An empty tensor has no data to bring.
         Payload::Missing if expected == 0 => Bytes::new(),
-        // What is in shared memory was read before.
+        // What is in shared memory was found before.
         Payload::Missing | Payload::Shared(_) => return Err(protobuf::no_data(&spec.name, model)),
     };
     Ok(PreparedTensor::new(shape, data))
@@ -97,16 +101,22 @@ fn check_raw(
     expected: usize,
     limits: &Limits<'_>,
 ) -> Result<()> {
+    if size.is_none() {
+        return bytes_tensor::check(&spec.name, data, expected, limits.stop);
+    }
+    check_size(model, spec, data.len(), size)?;
+    if spec.datatype == Datatype::Bool { check_bools(spec, data) } else { Ok(()) }
+}
+
+/// `size`: what its shape takes, where its elements have one.
+fn check_size(model: &str, spec: &TensorSpec, got: usize, size: Option<usize>) -> Result<()> {
     match size {
-        None => bytes_tensor::check(&spec.name, data, expected, limits.stop),
-        Some(size) if size != data.len() => Err(Error::bad(format!(
-            "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {}",
+        Some(size) if size != got => Err(Error::bad(format!(
+            "input byte size mismatch for input '{}' for model '{}'. Expected {size}, got {got}",
             spec.name,
             shown(model),
-            data.len()
         ))),
-        Some(_) if spec.datatype == Datatype::Bool => check_bools(spec, data),
-        Some(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 

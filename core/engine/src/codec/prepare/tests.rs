@@ -51,7 +51,7 @@ fn inputs_come_out_in_the_order_of_the_signature() {
     let prepared = prepare(&sent, &xy(), &LIMITS).unwrap();
     assert_eq!(prepared.bytes, 11);
     assert_eq!(prepared.inputs[0].as_ref().unwrap().shape.as_slice(), [1, 2]);
-    assert_eq!(prepared.inputs[1].as_ref().unwrap().data, [1, 2, 3][..]);
+    assert_eq!(prepared.inputs[1].as_ref().unwrap().data.here().unwrap(), [1, 2, 3][..]);
     assert_eq!(prepared.outputs, [wanted(0, false), wanted(1, false)]);
 }
 
@@ -264,7 +264,7 @@ fn faults_55_and_56_strings_are_walked_whatever_door_they_came_by() {
     let mut typed = raw("x", "BYTES", &[2], &[]);
     typed.payload = Payload::Typed(vec![Bytes::from_static(b"\x42\x01a\x42\x00")]);
     let prepared = prepare(&request(vec![typed]), &signature, &LIMITS).unwrap();
-    assert_eq!(prepared.inputs[0].as_ref().unwrap().data, b"\x01\0\0\0a\0\0\0\0"[..]);
+    assert_eq!(prepared.inputs[0].as_ref().unwrap().data.here().unwrap(), b"\x01\0\0\0a\0\0\0\0"[..]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn row(datatype: Datatype, shape: &[i64], features: Vec<FeatureKind>) -> Result<
     let examples = features.into_iter().map(|one| example(&[("x", one), ("other", ints(&[1]))])).collect();
     let found = prepared(&request(examples, None), &model(vec![tensor("x", datatype, shape)]))?;
     let tensor = found.inputs.into_iter().next().flatten().unwrap();
-    Ok((tensor.shape.to_vec(), tensor.data))
+    Ok((tensor.shape.to_vec(), tensor.data.here()?))
 }
 
 fn refused(datatype: Datatype, shape: &[i64], features: Vec<FeatureKind>) -> String {
@@ -259,7 +259,10 @@ fn a_context_is_part_of_each_example() {
     let all = vec![example(&[("x", floats(&[1.0]))]); 3];
     let context = Some(example(&[("k", ints(&[7, 8])), ("unused", ints(&[1]))]));
     let found = prepared(&request(all.clone(), context), &signature).unwrap();
-    assert_eq!(found.inputs[1].as_ref().unwrap().data, le([7i64, 8, 7, 8, 7, 8].map(i64::to_le_bytes)));
+    assert_eq!(
+        found.inputs[1].as_ref().unwrap().data.here().unwrap(),
+        le([7i64, 8, 7, 8, 7, 8].map(i64::to_le_bytes))
+    );
     let both = Some(example(&[("k", ints(&[7, 8])), ("x", floats(&[1.0]))]));
     let error = prepared(&request(all, both), &signature).unwrap_err();
     assert_eq!(error.code, ErrorCode::BadRequest);
@@ -305,7 +308,7 @@ fn fault_110_texts_of_a_context_count_for_each_example() {
     let found = ask(100).unwrap();
     let mut expected = Vec::new();
     (0..100).for_each(|_| push(&mut expected, b"ab"));
-    assert_eq!(found.inputs[0].as_ref().unwrap().data, expected);
+    assert_eq!(found.inputs[0].as_ref().unwrap().data.here().unwrap(), expected);
     assert!(ask(101).unwrap_err().message.contains("101 string elements, at most 100"));
 }
 
@@ -640,8 +643,8 @@ fn held_against_prost(encoded: &[u8]) -> bool {
     };
     assert_eq!(found.asked.unwrap().examples, list.examples.len());
     for (spec, input) in signature.inputs.iter().zip(&found.inputs) {
-        let data = input.as_ref().map_or(&[][..], |tensor| &tensor.data);
-        assert_eq!(raw_elements(spec.datatype, data), elements_of(&spec.name, &list), "{}", spec.name);
+        let data = input.as_ref().map_or(Bytes::new(), |tensor| tensor.data.here().unwrap());
+        assert_eq!(raw_elements(spec.datatype, &data), elements_of(&spec.name, &list), "{}", spec.name);
     }
     true
 }

@@ -81,7 +81,7 @@ fn raw(tensor: TensorProto) -> Result<Bytes> {
     let signature = identity(Datatype::from_name(&input.datatype).unwrap(), input.shape.len());
     let counted = converted_bytes(&request);
     let prepared = prepare(&request, &signature, &LIMITS)?;
-    let data = prepared.inputs.into_iter().next().flatten().unwrap().data;
+    let data = prepared.inputs.into_iter().next().flatten().unwrap().data.here()?;
     assert!(matches!(input.payload, Payload::Raw(_)) || counted == data.len(), "{counted} of {}", data.len());
     Ok(data)
 }
@@ -172,7 +172,7 @@ fn one_packed_run_of_floats_is_not_copied() {
     let message = Bytes::from(of(vec![entry("x", floats(&[2], vec![1.0, 2.0]))]).encode_to_vec());
     let request = decode_predict(&NEVER, message.clone()).unwrap();
     let prepared = prepare(&request, &identity(Datatype::Fp32, 1), &LIMITS).unwrap();
-    let data = prepared.inputs[0].as_ref().unwrap().data.clone();
+    let data = prepared.inputs[0].as_ref().unwrap().data.here().unwrap();
     assert!(message.as_ptr_range().contains(&data.as_ptr()));
 }
 
@@ -238,6 +238,7 @@ fn fault_58_integers_that_do_not_fit_are_refused_not_wrapped() {
             TensorProto { dtype, tensor_shape: shape(&[2]), int_val, half_val, ..Default::default() };
         let text = refusal(tensor);
         assert!(text.contains("element 1 of input 'x' is out of range for DT_"), "{text}");
+        assert!(text.ends_with(&format!(": {bad}")), "{text}");
     }
 }
 

@@ -205,8 +205,8 @@ impl<'a> Input<'a> {
     }
 
     fn out_of_range(&self, value: u64, index: usize) -> Error {
-        let signed = matches!(self.datatype, Datatype::Int8 | Datatype::Int16 | Datatype::Int32);
-        let value = if signed { i128::from(value as i64) } else { i128::from(value) };
+        // Narrow elements come in fields of int32, of unsigned datatypes, too.
+        let value = value as i64;
         Error::bad(format!(
             "element {index} of input '{}' is out of range for {}: {value}",
             shown(self.tensor),

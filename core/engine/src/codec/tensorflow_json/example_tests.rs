@@ -52,7 +52,7 @@ fn tensors(body: &str) -> Value {
     let signature = model();
     let all = signature.inputs.iter().zip(&prepared.inputs).filter_map(|(spec, input)| {
         let input = input.as_ref()?;
-        let data = &input.data;
+        let data = &input.data.here().unwrap();
         let elements = match spec.datatype {
             Datatype::Fp32 => data.as_chunks().0.iter().map(|b| json!(f32::from_le_bytes(*b))).collect(),
             Datatype::Int64 => data.as_chunks().0.iter().map(|b| json!(i64::from_le_bytes(*b))).collect(),
@@ -82,7 +82,7 @@ fn features_are_scalars_or_flat_lists() {
         assert_eq!(tensors(body), expected, "{body}");
     }
     let found = prepared(r#"{"examples":[{"f":[NaN,-Infinity,1e300,1e-3]}]}"#).unwrap();
-    let data = found.inputs[0].as_ref().unwrap().data.clone();
+    let data = found.inputs[0].as_ref().unwrap().data.here().unwrap();
     let values: Vec<_> = data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
     assert!(values[0].is_nan());
     assert_eq!(values[1..], [f32::NEG_INFINITY, f32::INFINITY, 1e-3]);

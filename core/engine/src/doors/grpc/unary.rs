@@ -9,7 +9,7 @@ use crate::codec::answer::Answer;
 use crate::codec::compression::Encoding;
 use crate::codec::frame;
 use crate::doors::body::{Message, Messages as Reader};
-use crate::doors::calls::{self, Call};
+use crate::doors::calls::Call;
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, OutcomeGuard};
 use crate::doors::{Io, Shared, put_trace, text_headers, within};
@@ -175,5 +175,5 @@ async fn call(
     call.framed = framed;
     shared.calls.push(call)?;
     let limit = infer::deadline(shared, head.started, head.timeout, 0);
-    within(limit, answer, calls::outcome).await
+    within(limit, answer).await
 }

@@ -16,6 +16,8 @@ use http_body_util::Full;
 
 /// The length of the JSON before binary tensors.
 pub const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+/// Clients in the field know it: `false` where asking again would do harm.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate");
@@ -68,6 +70,9 @@ pub fn failed(
     headers.insert(CONTENT_TYPE, kind);
     ids::put(headers, id);
     match error.code {
+        _ if error.is_harmful => {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         ErrorCode::Full | ErrorCode::TooManyRequests | ErrorCode::Unavailable => {
             let seconds = error.retry_after.map_or(1, |t| t.as_secs_f64().ceil() as u64).max(1);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

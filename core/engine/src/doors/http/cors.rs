@@ -16,8 +16,8 @@ use http_body_util::Full;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
 /// What a page may read of an answer's head beside what every page may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "inference-header-content-length, x-model-version, x-model-route, x-request-id, traceparent, retry-after, etag, ce-id, \
-     ce-source, ce-specversion, ce-time, ce-type",
+    "inference-header-content-length, x-model-version, x-model-route, x-request-id, traceparent, retry-after, \
+     x-should-retry, etag, ce-id, ce-source, ce-specversion, ce-time, ce-type",
 );
 /// How long a browser need not ask again (seconds).
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

@@ -8,7 +8,7 @@ use crate::admission::Reservation;
 use crate::codec::answer::{Answer, Encode};
 use crate::codec::compression::Encoding;
 use crate::codec::{InferRequest, Payload};
-use crate::doors::calls::{self, Call};
+use crate::doors::calls::Call;
 use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, DecodedRequest, OutcomeGuard, RequestHead};
 use crate::doors::lifetime::Busy;
@@ -189,7 +189,7 @@ async fn made(
     next.take(held.bytes())?;
     let (call, text) = Call::new((Door::Http, "POST"), path, Vec::new(), body, held)?;
     shared.calls.push(call)?;
-    Ok((within(deadline, text, calls::outcome).await?, next))
+    Ok((within(deadline, text).await?, next))
 }
 
 /// What is known of a request before its body is read.

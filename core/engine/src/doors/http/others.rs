@@ -110,5 +110,5 @@ async fn call(
     let (mut call, answer) = Call::new((Door::Http, method), path, headers, data, held)?;
     call.request_id = client_id.map(str::to_owned);
     shared.calls.push(call)?;
-    within(limit, answer, calls::outcome).await.map(json)
+    within(limit, answer).await.map(json)
 }

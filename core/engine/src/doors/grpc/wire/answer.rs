@@ -126,9 +126,19 @@ pub fn write_status(headers: &mut HeaderMap, error: &Error) {
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(GRPC_MESSAGE, value);
     }
-    if let (ErrorCode::Full | ErrorCode::TooManyRequests, Some(after)) = (error.code, error.retry_after) {
-        headers
-            .insert(PUSHBACK, HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)));
+    if let Some(pushback) = pushback(error) {
+        headers.insert(PUSHBACK, pushback);
+    }
+}
+
+/// By gRPC's rules a negative one means never.
+fn pushback(error: &Error) -> Option<HeaderValue> {
+    match (error.code, error.retry_after) {
+        _ if error.is_harmful => Some(HeaderValue::from_static("-1")),
+        (ErrorCode::Full | ErrorCode::TooManyRequests, Some(after)) => {
+            Some(HeaderValue::from(u64::try_from(after.as_millis()).unwrap_or(u64::MAX).max(1)))
+        }
+        _ => None,
     }
 }
 

@@ -1,0 +1,58 @@
+"""What a Parquet file's foot becomes in the memory of who reads it.
+
+An entry of a byte or four stands for a struct of hundreds, and there may be as many of them as the
+foot says. Its fields stand in parquet.thrift in apache/parquet-format: FileMetaData, RowGroup.
+"""
+
+from __future__ import annotations
+
+from serving.protocols.parquet_pages import MOST_PAGES
+from serving.protocols.parquet_thrift import Reader, ThriftError
+
+_MAGIC = b"PAR1"
+# At the end of a file: the foot's length, and the magic.
+_LENGTH, _END = 4, 8
+# Lists of FileMetaData, and of each of its row groups.
+_SCHEMA, _COLUMNS = (2,), (4, 0, 1)
+# As many columns as a data frame may have, and their root.
+_MOST_COLUMNS = 65_536
+# Bytes in Arrow 26, and some more: of a column's part of a row group, with its statistics; of a
+# column, in the schema's three forms; of any other struct; of any other element.
+_CHUNK, _COLUMN, _STRUCT, _ELEMENT = 1024, 2048, 256, 64
+
+
+class _Counted:
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._chunks = 0
+
+    def add(self, path: tuple[int, ...], count: int, structs: bool) -> None:
+        """Raises ThriftError."""
+        each = _STRUCT if structs else _ELEMENT
+        if path == _SCHEMA:
+            each = _COLUMN
+            if count > _MOST_COLUMNS + 1:
+                raise ThriftError(f"it has more than {_MOST_COLUMNS} columns")
+        elif path == _COLUMNS:
+            each = _CHUNK
+            self._chunks += count
+            if self._chunks > MOST_PAGES:
+                raise ThriftError(f"it has more than {MOST_PAGES} pages")
+        self.bytes += each * count
+
+
+def bytes_of(body: bytes) -> int:
+    """Bytes that a reader takes for the foot of the file ``body``; 0 where it is no file that has
+    one, which a reader sees by itself.
+
+    Raises ThriftError where it is damaged, or is of more than can be: 65,536 columns or pages.
+    """
+    # The magic at its beginning no reader looks at.
+    end = body[-_END:]
+    size = int.from_bytes(end[:_LENGTH], "little")
+    begin = len(body) - _END - size
+    if end[_LENGTH:] != _MAGIC or begin < 0:
+        return 0
+    counted = _Counted()
+    Reader(body, counted.add).struct(begin)
+    return counted.bytes + 2 * size
