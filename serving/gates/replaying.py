@@ -15,6 +15,7 @@ from serving.gates.recorded import Answered
 from serving.gates.verdict import Check
 from serving.loading.batching.answers import answers_of
 from serving.loading.inputs.generated import Array, Feeds, Run
+from serving.strict import as_text
 
 # Of one kind of trouble, requests that are told of.
 _MOST_TOLD = 1
@@ -100,7 +101,7 @@ def _expected(request: Request, base: Ran | None) -> Mapping[str, Answered] | No
 def _check(name: str, wrong: Sequence[str]) -> Check:
     more = len(wrong) - _MOST_TOLD
     told = [*wrong[:_MOST_TOLD], *([f"and {more} more"] if more > 0 else [])]
-    return Check("safe_to_serve", name, not wrong, "; ".join(told))
+    return Check("safe_to_serve", name, not wrong, as_text("; ".join(told)))
 
 
 def _differs(expected: Mapping[str, Answered], found: Mapping[str, Answered]) -> Iterable[str]:

@@ -198,14 +198,14 @@ def _failed(candidate: Candidate, slots: ByVersion) -> bool:
 def serves(slot: Slot, candidate: Candidate) -> bool:
     """Whether the slot is what the candidate asks for.
 
-    Changed files don't matter to a READY slot unless a command asked for them, and nothing
-    matters while the version's files are in motion.
+    Changed files don't matter to a READY slot that takes traffic unless a command asked for them,
+    and nothing matters while the version's files are in motion.
     """
     if slot.version != candidate.version:
         return False
     if not candidate.whole:
         return True
-    stays = slot.state is State.READY and not candidate.exact
+    stays = slot.takes_traffic and not candidate.exact
     same_files = slot.key.files == candidate.key.files or stays
     return same_files and slot.key.config == candidate.key.config
 

@@ -77,6 +77,23 @@ def test_all_models_together_have_so_many_bytes() -> None:
     assert replay.held_bytes <= 100
 
 
+def test_bytes_make_enough_too_and_who_had_enough_asks_for_no_more() -> None:
+    """Else every request of a model with large ones would be sampled for ever."""
+    replay = Replay(64, 100)
+    for model in ("m", "n"):
+        replay.want(model, 1)
+    for _ in range(5):
+        assert not replay.is_full("m")
+        take(replay, inputs=[("x", "INT8", (20,), bytes(20))])
+    take(replay, inputs=[("x", "INT8", (20,), bytes(20))])
+    assert replay.is_full("m")
+    take(replay, model="n", inputs=[("x", "INT8", (40,), bytes(40))])
+    assert len(replay.of("m", 1)) < 5
+    assert replay.is_full("m")
+    replay.want("m", 2)
+    assert not replay.is_full("m")
+
+
 def test_requests_cross_as_they_were() -> None:
     inputs = [
         ("x", "FP32", (2, 3), X.tobytes()),
