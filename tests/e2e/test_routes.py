@@ -141,7 +141,7 @@ def test_what_is_named_goes_before_what_is_drawn_and_every_answer_says_why(doors
 
 
 def _counted_and_logged(gateway: Gateway) -> None:
-    for version, route, count in (("2", "weight", 4), ("3", "forced", 5), ("1", "alias", 7)):
+    for version, route, count in (("2", "weight", 5), ("3", "forced", 5), ("1", "alias", 8)):
         assert gateway.metric("serving_route_total", version=version, route=route) == count
     assert gateway.metric("serving_route_total", version="1", route="default") == 1
     kinds = {
