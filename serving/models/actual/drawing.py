@@ -29,6 +29,11 @@ _RANK = {
     )
 }
 
+_TOLD_OF_GATES = {
+    State.WARMING: "waits for the verdict of its gates",
+    State.FAILED: "kept from traffic by its gates",
+}
+
 # Aliases of a version, and versions with aliases, that a reason names.
 _MOST_NAMED = 4
 # The model is out as a whole, and with it what its aliases name.
@@ -89,15 +94,16 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     absence = None if unready else _absence(facts)
     told = [*_alias_words(target, versions), *_split_words(facts, versions)]
     aliases = "" if absence in _MEANT else _joined(told)
-    route_reason, own = _reasons(versions, facts, unready, absence or facts.error)
-    reason = _joined([route_reason, aliases])
+    why, own = _reasons(versions, facts, unready, absence or facts.error)
+    reason = _joined([why, aliases])
     rest = unloaded(target, {view.number for view in versions})
     return ModelView(
         name=target.model,
         versions=tuple(versions),
         # Clients are told of no aliases but the one that they asked by.
         route=route_of(
-            *(versions, facts.default, route_reason, rest, target.aliases.now, target.split),
+            *(versions, facts.default, _for_clients(why, versions, facts, absence or facts.error)),
+            *(rest, target.aliases.now, target.split),
             weights_in_force(target.split, target.held, target.pinned, facts.default),
         ),
         reason=reason,
@@ -110,6 +116,14 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         absence=absence,
         split=target.split,
     )
+
+
+def _for_clients(why: str, versions: Sequence[VersionView], facts: ModelFacts, first: str) -> str:
+    """Without what gates found: figures are for operators."""
+    if not any(view.gated for view in versions):
+        return why
+    told = [replace(v, reason=_TOLD_OF_GATES[v.state]) if v.gated else v for v in versions]
+    return _reasons(told, facts, _unready_words(told, facts), first)[0]
 
 
 def _reasons(

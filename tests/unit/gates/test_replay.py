@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -182,6 +183,20 @@ def test_a_users_sample_must_be_finite_where_generated_input_proves_nothing() ->
 def spin(rounds: int) -> Any:
     numbers = np.ones(100_000)
     return lambda feeds: [np.sqrt(numbers) for _ in range(rounds)]
+
+
+def test_one_time_over_the_factor_proves_nothing_of_what_takes_long_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the machine did meanwhile meets one round of the new version, the first."""
+    monkeypatch.setattr(replaying, "_MOST_S", 0.0)
+    waits = iter([0.05])
+
+    def hindered(feeds: Any) -> None:
+        del feeds
+        time.sleep(next(waits, 0.001))
+
+    assert timed(lambda feeds: time.sleep(0.001), hindered, [{"x": X}], 10.0).passed
 
 
 def test_a_version_three_times_as_slow_is_over_a_factor_of_two(

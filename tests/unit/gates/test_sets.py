@@ -178,6 +178,20 @@ def test_a_long_text_takes_no_more_than_itself() -> None:
     assert pieces.column([1, "a", None]).tolist() == ["1", "a", None]
 
 
+@pytest.mark.parametrize("form", [".csv", ".jsonl", ".parquet"])
+def test_a_piece_has_fewer_rows_where_they_are_large(tmp_path: Path, form: str) -> None:
+    letters = np.random.default_rng(0).integers(97, 123, (200, 100_000), np.uint8)
+    texts, path = [bytes(row).decode() for row in letters], tmp_path / f"e{form}"
+    if form == ".parquet":
+        parquet.write_table(pa.table({"t": texts}), path)
+    else:
+        lines = texts if form == ".csv" else [json.dumps({"t": text}) for text in texts]
+        path.write_text("\n".join(["t", *lines] if form == ".csv" else lines))
+    sizes = [sum(map(len, piece["t"])) for piece in pieces.pieces(path)]
+    assert sum(sizes) == 20_000_000
+    assert max(sizes) <= pieces.PIECE_BYTES + 100_000
+
+
 def test_lists_that_are_no_labels_are_said() -> None:
     texts, longer = Column(), Column()
     texts.add(np.array([["a", "b"]], object))

@@ -135,6 +135,14 @@ def test_one_that_is_not_blessed_never_answers_anybody(world: GatedWorld) -> Non
     assert str(world.version(1).state) == "READY"
 
 
+def test_clients_are_told_of_no_figures_where_nothing_else_answers(world: GatedWorld) -> None:
+    world.come(1, BAD)
+    view = world.view()
+    assert view.route.default is None
+    assert view.route.reason == "version 1 is kept from traffic by its gates"
+    assert "version 1 is not blessed: finite: NaN in output 'y'" in view.reason
+
+
 def test_a_better_one_follows_one_that_was_not_blessed(world: GatedWorld) -> None:
     world.come(1)
     world.come(2, BAD)
