@@ -5,6 +5,8 @@ Run as ``python -m serving.gates.child <fd> <parent> <name>`` by ``judge.Judge``
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from serving.execution.isolation import refusals
 from serving.execution.isolation.child.serve import limit_memory, serve
 from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
-from serving.execution.run_limit import start_watching
+from serving.execution.run_limit import RunStoppedError, start_watching
 from serving.execution.session import Runner, load_runner
 from serving.gates import evaluating, metrics, replaying
 from serving.gates.data.pieces import SetError
@@ -40,6 +42,8 @@ _ROOM = 64 * 1024 * 1024
 _STACK = 9 * 1024 * 1024
 # For the answers of both versions, labels, and what reads and judges them.
 _EVALUATION = 2 * 1024 * 1024 * 1024
+# Steps that read what others wrote, in many forms.
+_OF_THE_SET = frozenset({"evaluate", "figures"})
 # Where nothing was recorded: so many generated requests of one row, and of some.
 _GENERATED, _SOME_ROWS = 8, 4
 
@@ -73,7 +77,8 @@ class Host:
 
     def handle(self, message: Message, fds: list[int]) -> Message:
         """Answer ``{"do": step, ...}``; what is the version's fault comes back as ``{"refused":
-        ...}``, what is the evaluation set's as ``{"unjudged": words}``."""
+        ...}``, what is the evaluation set's as ``{"unjudged": words}``, with ``missing`` where it
+        needs what is not installed."""
         steps: dict[str, Callable[[Message, list[int]], Message]] = {
             "ready": self._ready,
             "load": self._load,
@@ -90,10 +95,18 @@ class Host:
         except SetError as error:
             return {"unjudged": str(error)}
         except ModuleNotFoundError as error:
-            return {"unjudged": _missing(error)}
+            return {"unjudged": _missing(error), "missing": True}
         except MemoryError as error:
             words = "there is not enough memory for it"
             return {"refused": refusals.to_plain(LoadError.after(error, words, repr(error)))}
+        except RunStoppedError:
+            raise
+        except Exception as error:
+            if message["do"] not in _OF_THE_SET:
+                raise
+            # The same set would come to the same another time.
+            traceback.print_exc(file=sys.stderr)
+            return {"unjudged": f"an unexpected error ({type(error).__name__})"}
 
     def _ready(self, message: Message, fds: list[int]) -> Message:
         del fds

@@ -12,7 +12,7 @@ from serving.execution.faults import classify
 from serving.execution.run_limit import RunStoppedError
 from serving.gates import metrics
 from serving.gates.data import pieces
-from serving.gates.data.feeds import Examples, examples
+from serving.gates.data.feeds import all_examples
 from serving.gates.data.pieces import Array, SetError
 from serving.gates.metrics import Asked, Figure
 from serving.gates.predictions import Column, Predictions, judged_output
@@ -22,8 +22,9 @@ from serving.model_config.gates import AGREEMENT, EvaluationConfig
 from serving.model_config.schema import Tolerance
 from serving.signature import Signature
 
-# Values of one column by which a set is cut.
+# Values of one column by which a set is cut, and characters of one that are told.
 MOST_VALUES = 256
+_MOST_TOLD = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def score(
     answers, labels = Predictions(), Column()
     slices = {name: Column() for name in evaluation.slices}
     done = 0
-    for some in _examples(path, signature, evaluation, rows, most_bytes):
+    for some in all_examples(pieces.pieces(path), signature, evaluation, rows, most_bytes):
         try:
             (answer,) = answers_of(run, [output], some.feeds)
         except RunStoppedError:
@@ -78,13 +79,6 @@ def score(
     return Scored(answers.all(), known, {name: one.all() for name, one in slices.items()})
 
 
-def _examples(
-    path: Path, signature: Signature, evaluation: EvaluationConfig, rows: int, most: int
-) -> Iterator[Examples]:
-    for piece in pieces.pieces(path):
-        yield from examples(piece, signature, evaluation, rows, most)
-
-
 def judge(
     found: Scored,
     base: Scored | None,
@@ -100,12 +94,12 @@ def judge(
     asked = Asked([one.metric for one in evaluation.of_slices], evaluation.average, names)
     figures = _figures(found, base, asked, tolerance)
     for name, values in found.slices.items():
-        texts = values.astype(str)
-        known = np.unique(texts)
+        texts = np.asarray([str(value) for value in values], object)
+        known = sorted(set(texts.tolist()))
         if len(known) > MOST_VALUES:
             raise SetError(f"column '{name}' has more than {MOST_VALUES} values to cut it by")
-        for value in known.tolist():
-            yield figures(f"{name}={value}", texts == value)
+        for value in known:
+            yield figures(f"{name}={value[:_MOST_TOLD]}", texts == value)
 
 
 def _figures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from serving.cancellation import Cancellation
@@ -46,10 +46,15 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     requests: int = 0
     examples: int = 0
+    lasting: bool = True
 
 
 class _UnfitError(Exception):
     """The version is found out: there is no point in going on."""
+
+
+class _BaseDiedError(Exception):
+    """The answering version ended the child; the text says how."""
 
 
 class Judge:
@@ -69,6 +74,28 @@ class Judge:
         """Raises NotNowError, CalledOffError."""
         since = self._mono()
         try:
+            found = self._tried(case, called_off, since)
+        except _BaseDiedError as death:
+            # No fault of the new one's: it is tried without the other, in a child of its own.
+            words = f"version {case.base_version} could not be run beside it: {death}"
+            alone = replace(case, base=None, no_base=words)
+            found = self._tried(alone, called_off, since)
+        if called_off():
+            raise CalledOffError
+        return judged(
+            tuple(found.checks),
+            self._wall(),
+            tuple(found.notes),
+            base=case.base_version,
+            requests=found.requests,
+            examples=found.examples,
+            seconds=self._mono() - since,
+            lasting=found.lasting,
+        )
+
+    def _tried(self, case: Case, called_off: Cancellation, since: float) -> _Found:
+        """What came of the case in one child. Raises NotNowError, _BaseDiedError."""
+        try:
             child = self._spawn()
         except OSError as error:
             raise NotNowError("no process could be started for it") from error
@@ -83,17 +110,7 @@ class Judge:
         finally:
             child.kill()
             child.close()
-        if called_off():
-            raise CalledOffError
-        return judged(
-            tuple(found.checks),
-            self._wall(),
-            tuple(found.notes),
-            base=case.base_version,
-            requests=found.requests,
-            examples=found.examples,
-            seconds=self._mono() - since,
-        )
+        return found
 
 
 def _spawned() -> Child:
@@ -241,7 +258,7 @@ class _Trial:
         raise _UnfitError
 
     def _ask(self, gate: Gate, step: str, fds: Sequence[int] = (), **said: Any) -> Message:
-        """Raises _RefusedError, _UnfitError, NotNowError."""
+        """Raises _RefusedError, _UnfitError, _BaseDiedError, NotNowError."""
         which = said.get("which", "candidate")
         try:
             left = self._until - self._mono()
@@ -250,16 +267,22 @@ class _Trial:
             # Nobody but the kernel sends SIGKILL, for want of memory, or we do: nobody waits.
             if step == "ready" or death.words == "SIGKILL":
                 raise NotNowError(f"its process ended with {death.words}") from death
-            whose = self._case.base_version if which == "base" else self._case.candidate.version
-            words = f"the process ended with {death.words} while version {whose} was run"
+            if which == "base":
+                raise _BaseDiedError(f"the process ended with {death.words}") from death
+            version = self._case.candidate.version
+            words = f"the process ended with {death.words} while version {version} was run"
             self._fail(gate, "runs", words)
         except TimeoutError:
             limit = self._settings.gates.timeout_s
             words = f"its gates took longer than {limit:g} s"
+            # On another day, or by another limit, they may not.
+            self._found.lasting = False
             self._fail(gate, "time", words)
         except (ChildFailedError, FramingError) as error:
             raise NotNowError(f"an internal error: {error}") from error
         if "unjudged" in answer:
+            # What is not installed today may be at the next start.
+            self._found.lasting &= answer.get("missing") is not True
             raise _RefusedError(str(answer["unjudged"]))
         if "refused" in answer:
             raise _refused(answer["refused"])

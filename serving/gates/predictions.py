@@ -73,17 +73,24 @@ class Column:
         self._parts.append(np.array(values))
 
     def all(self) -> Array:
-        """Numbers where all of them are; else texts."""
+        """Numbers where all of them are; else texts. Raises SetError."""
         flat = [part.reshape(len(part), -1) if part.ndim > 1 else part for part in self._parts]
-        found: Array = np.concatenate(flat) if flat else np.zeros(0)
+        try:
+            found: Array = np.concatenate(flat) if flat else np.zeros(0)
+        except ValueError:
+            raise SetError("the lists of a column do not have the same length") from None
         if found.ndim == 2 and found.shape[1] == 1:
             found = found[:, 0]
-        return found if found.dtype.kind in "biuf" else _settled(found)
+        if found.dtype.kind in "biuf":
+            return found
+        if found.ndim > 1:
+            raise SetError("a column holds lists of what is no number")
+        return _settled(found)
 
 
 def _settled(values: Array) -> Array:
     """Texts of whole numbers, or of numbers, as these: a CSV file has nothing else."""
-    texts = values.reshape(-1).tolist()
+    texts = values.tolist()
     for kind in (int, float):
         try:
             return np.asarray([kind(text) for text in texts])

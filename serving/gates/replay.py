@@ -27,6 +27,8 @@ class Replay:
         self._kept: dict[str, deque[Recorded]] = {}
         # The versions whose requests are wanted, by model.
         self._wanted: dict[str, int] = {}
+        # Models that had as many as may be kept, by number or by bytes.
+        self._enough: set[str] = set()
         self._bytes = 0
 
     @property
@@ -47,7 +49,8 @@ class Replay:
             return True
 
     def is_full(self, model: str) -> bool:
-        return len(self._kept.get(model, ())) >= self._most
+        """Whether no more of its requests than now would be kept, whoever takes their place."""
+        return model in self._enough
 
     def take(self, sample: _core.Sample) -> None:
         """Keep it, where it was answered well by a version that is wanted."""
@@ -64,16 +67,20 @@ class Replay:
         mine = self._kept.setdefault(model, deque())
         mine.append(recorded)
         self._bytes += recorded.size
+        if len(mine) >= self._most or self._bytes > self._most_bytes:
+            self._enough.add(model)
         while len(mine) > self._most or (self._bytes > self._most_bytes and len(mine) > 1):
             self._bytes -= mine.popleft().size
         while self._bytes > self._most_bytes:
             # Who has most gives first.
-            largest = max(self._kept.values(), key=lambda one: sum(r.size for r in one))
-            if not largest:
+            largest = max(self._kept, key=lambda one: sum(r.size for r in self._kept[one]))
+            if not self._kept[largest]:
                 return
-            self._bytes -= largest.popleft().size
+            self._enough.add(largest)
+            self._bytes -= self._kept[largest].popleft().size
 
     def _drop(self, model: str) -> None:
+        self._enough.discard(model)
         self._bytes -= sum(one.size for one in self._kept.pop(model, ()))
 
     def counts(self) -> dict[str, int]:

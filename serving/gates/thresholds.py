@@ -10,11 +10,13 @@ from pydantic import Field
 from serving.gates.terms import Terms
 from serving.gates.verdict import Check
 from serving.model_config.gates import AGREEMENT, LESS_IS_BETTER, EvaluationConfig, Threshold
-from serving.strict import Count, Few, Strict, Text
+from serving.strict import Count, Strict, Text, few
 
 # A metric's value, and why there is none.
 _Figure = Annotated[tuple[float | None, Text], Field(strict=False)]
 NO_FIGURE: tuple[None, str] = (None, "it was not measured")
+# All examples, and each value of as many columns as a set may be cut by.
+_MOST_ROWS = 1 + 16 * 256
 
 
 class Row(Strict):
@@ -27,7 +29,7 @@ class Row(Strict):
 
 
 class Rows(Strict):
-    rows: Few[Row]
+    rows: Annotated[tuple[Row, ...], Field(strict=False), few(_MOST_ROWS)]
 
 
 def checks_of(

@@ -43,7 +43,8 @@ class Verdict:
     """``at``: seconds since the epoch. ``base``: the version that answered, which it was held
     against; None: there was none. ``requests`` that were run and ``examples`` that were judged.
     ``notes``: what else is to be known. ``by`` and ``reason``: of a person who blessed it; "" where
-    the gates did. ``seconds``: that it took."""
+    the gates did. ``seconds``: that it took. ``lasting``: whether another try would come to the
+    same, so that it is worth keeping."""
 
     blessed: bool
     at: float
@@ -55,6 +56,7 @@ class Verdict:
     seconds: float = 0.0
     by: str = ""
     reason: str = ""
+    lasting: bool = True
 
     @property
     def word(self) -> str:

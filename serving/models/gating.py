@@ -240,6 +240,9 @@ class Gating:
         if base is not None and now not in (None, base.version):
             self._again(wait, f"version {base.version}, which it was held against, gave way", 0.0)
             return
+        if base is None and now not in (None, wait.slot.version):
+            self._again(wait, f"version {now}, which it was not held against, answers now", 0.0)
+            return
         self._settle(wait.slot, verdict, is_new=True)
 
     def _on_nothing(self, running: _Running, wait: _Wait, words: str) -> None:

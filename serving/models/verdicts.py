@@ -128,7 +128,8 @@ class Bench:
             raise NotNowError(error.reason) from error
         except OSError as error:
             raise NotNowError(f"its files can't be read: {error.strerror or error}") from error
-        self._kept.write(_key(asked.key, asked.terms, stamp), verdict)
+        if verdict.lasting:
+            self._kept.write(_key(asked.key, asked.terms, stamp), verdict)
         return verdict
 
     def _held_against(self, case: Case, against: Side | None, answered: int | None) -> Case:

@@ -100,7 +100,7 @@ class ReloadConfig:
             if entry.name in awaited or entry.listed.labels:
                 self._check(entry, ready.get(entry.name))
             # Of thousands that answer as they were listed nothing else can be wrong now.
-            elif not Path(entry.base_path).is_dir():
+            elif not os.path.isdir(entry.base_path):  # noqa: PTH112 - Path's raises, as by EACCES
                 raise _no_base_path(entry)
         try:
             self._lists.replace(models, following.BY)

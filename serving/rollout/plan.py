@@ -6,7 +6,7 @@ keeps what the plan keeps, and whoever publishes routes looks nothing up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serving.rollout.route import NO_SPLIT, Split
@@ -75,7 +75,12 @@ def decide(
     named = split.versions.union(aliases.wanted.values(), aliases_now.values())
     chosen = standing.there & (wanted | keep)
     able = _without_beside(standing, named - (wanted | keep)) if chosen else standing
-    base = _base(standing, held, split, answered) if pinned is None else None
+    order = _by_weight(split, held) if pinned is None else []
+    base = _base(standing, held, order, answered)
+    if base is None and standing.coming.intersection(order):
+        # An answer once given goes on.
+        base = standing.answering if standing.answering in standing.ready else None
+        return Plan(base, keep, aliases_now, named)
     default = base or _default(able, held, chosen, pinned, answered)
     return Plan(default, keep, aliases_now, named)
 
@@ -93,16 +98,22 @@ def weights_in_force(
 
 
 def _base(
-    standing: Standing, held: frozenset[int], split: Split, answered: int | None
+    standing: Standing, held: frozenset[int], order: Sequence[int], answered: int | None
 ) -> int | None:
     """While requests are divided, the base, or else the version with most of them, answers for
-    those that can't: no newer one takes over meanwhile. Until it is ready who answered before does,
-    else the next of them that is."""
+    those that can't: no newer one takes over meanwhile. Until it is ready who answered before does;
+    else nobody while it is on its way, so that at a restart none gets more than its part; and the
+    next of them that is ready where it can't come. ``order``: see ``_by_weight``."""
     able = (standing.ready & standing.there) - held
-    order = _by_weight(split, held)
     if order and order[0] not in able and answered in able:
         return answered
-    return next((version for version in order if version in able), None)
+    first = next((version for version in order if version in able | standing.coming), None)
+    return first if first in able else None
+
+
+def first_to_load(split: Split, held: frozenset[int], pinned: int | None) -> int | None:
+    """Whom the model's requests wait for, None: for nobody in particular."""
+    return next(iter(_by_weight(split, held)), None) if pinned is None else pinned
 
 
 def _by_weight(split: Split, held: frozenset[int]) -> list[int]:

@@ -9,6 +9,8 @@ from serving.model_config.route import why_no_weights
 
 # Versions that may get copies of a model's requests: each is kept loaded.
 MOST_SHADOWS = 4
+# Characters of what a change is said to be: no more is read back.
+LONGEST_CHANGE = 4000
 
 
 @dataclass(frozen=True, slots=True)

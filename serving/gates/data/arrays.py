@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from io import BufferedReader
@@ -40,7 +42,10 @@ def pieces(file: BufferedReader) -> Iterator[Piece]:
             archive = stack.enter_context(zipfile.ZipFile(file))  # file: opened already
             columns = _columns(archive, stack)
             yield from _pieces(columns)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+        *(NotImplementedError, RuntimeError),
+    ) as error:
         # The last two: a compression that is not known, or a password.
         raise SetError("it is not a numpy file of plain arrays") from error
 
@@ -71,6 +76,8 @@ def _opened(name: str, stream: IO[bytes]) -> _Column:
         raise SetError(f"array '{name[:64]}' holds objects, which are not read")
     if dtype.kind not in "biufUS":
         raise SetError(f"array '{name[:64]}' holds neither numbers nor texts")
+    if any(size < 0 for size in shape):
+        raise SetError(f"array '{name[:64]}' is not one of plain values")
     if not shape or (by_columns and len(shape) > 1):
         raise SetError(f"array '{name[:64]}' has no rows first: save it in C order")
     column = _Column(name, stream, shape[0], tuple(shape[1:]), dtype)

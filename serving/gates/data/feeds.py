@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from serving.gates.data.pieces import Array, Piece, SetError, rows_of
+from serving.gates.data.pieces import Array, Piece, SetError, cut, joined, rows_of
 from serving.loading.inputs import sample_files
 from serving.loading.inputs.generated import Feeds
 from serving.loading.inputs.sample_files import UnfitError
@@ -29,6 +29,28 @@ class Examples:
     slices: Mapping[str, Array]
 
 
+def all_examples(
+    found: Iterable[Piece],
+    signature: Signature,
+    evaluation: EvaluationConfig,
+    rows: int,
+    most_bytes: int,
+) -> Iterator[Examples]:
+    """As ``examples``, of a whole set. Where the model takes a fixed number of rows, what is left
+    of a piece goes before the next."""
+    rest: Piece = {}
+    for more in found:
+        piece = joined(rest, more) if rest else more
+        total = rows_of(piece)
+        fixed = _fixed_rows(signature, _given(piece, signature, evaluation))
+        end = total - total % fixed if fixed else total
+        rest = cut(piece, end, total) if end < total else {}
+        if end:
+            yield from examples(cut(piece, 0, end), signature, evaluation, rows, most_bytes)
+    if rest:
+        yield from examples(rest, signature, evaluation, rows, most_bytes)
+
+
 def examples(
     piece: Piece, signature: Signature, evaluation: EvaluationConfig, rows: int, most_bytes: int
 ) -> Iterator[Examples]:
@@ -41,7 +63,7 @@ def examples(
     fixed, total = _fixed_rows(signature, given), rows_of(piece)
     step = fixed or rows
     if fixed and total % fixed:
-        raise SetError(f"the model takes {fixed} rows at a time, and {total} are no multiple")
+        raise SetError(f"the model takes {fixed} rows at a time, and {total} are left over")
     for at in range(0, total, step):
         some = {name: values[at : at + step] for name, values in given.items()}
         count = min(step, total - at)

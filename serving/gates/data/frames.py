@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BufferedReader
+from typing import Any
 
-from serving.gates.data.pieces import ROWS, Piece, SetError, check_columns, column
+from serving.gates.data.pieces import PIECE_BYTES, ROWS, Piece, SetError, check_columns, column
+
+
+def _rows(metadata: Any) -> int:
+    """Of a piece, by the row group whose rows are the largest."""
+    groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
+    of_one = max((one.total_byte_size // max(1, one.num_rows) for one in groups), default=0)
+    return int(max(1, min(ROWS, PIECE_BYTES // max(1, of_one))))
 
 
 def pieces(file: BufferedReader) -> Iterator[Piece]:
@@ -16,7 +24,7 @@ def pieces(file: BufferedReader) -> Iterator[Piece]:
     try:
         found = parquet.ParquetFile(file)
         check_columns(list(found.schema_arrow.names))
-        for batch in found.iter_batches(batch_size=ROWS, use_threads=False):
+        for batch in found.iter_batches(batch_size=_rows(found.metadata), use_threads=False):
             yield {
                 name: column(values.to_pylist())
                 for name, values in zip(batch.schema.names, batch.columns, strict=True)

@@ -6,7 +6,6 @@ import csv
 import json
 from collections.abc import Iterator
 from io import BufferedReader
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,22 @@ def csv_pieces(file: BufferedReader) -> Iterator[Piece]:
         if not names:
             raise SetError("it has no head with the columns' names")
         check_columns(names)
-        while some := list(islice(_fitting(rows, len(names)), _step(len(names)))):
+        while some := _few(_fitting(rows, len(names)), _step(len(names))):
             yield {name: _objects([row[at] for row in some]) for at, name in enumerate(names)}
     except csv.Error as error:
         raise SetError(f"line {rows.line_num}: it is not CSV: {error}") from None
+
+
+def _few(rows: Iterator[list[str]], most: int) -> list[list[str]]:
+    """As many as make a piece."""
+    found: list[list[str]] = []
+    size = 0
+    for row in rows:
+        found.append(row)
+        size += sum(map(len, row))
+        if len(found) >= most or size >= PIECE_BYTES:
+            break
+    return found
 
 
 def _fitting(rows: Any, columns: int) -> Iterator[list[str]]:

@@ -94,6 +94,22 @@ def rows_of(piece: Piece) -> int:
     return min((len(values) for values in piece.values()), default=0)
 
 
+def cut(piece: Piece, start: int, end: int) -> Piece:
+    """Its rows from ``start`` to ``end``."""
+    return {name: values[start:end] for name, values in piece.items()}
+
+
+def joined(piece: Piece, other: Piece) -> Piece:
+    """The rows of one, and of the other. Raises SetError."""
+    if piece.keys() != other.keys():
+        name = min(piece.keys() ^ other.keys())
+        raise SetError(f"its examples do not all have '{name[:64]}'")
+    try:
+        return {name: np.concatenate((piece[name], other[name])) for name in piece}
+    except ValueError:
+        raise SetError("the lists of a column do not have the same length") from None
+
+
 def check_columns(names: list[str]) -> None:
     """Raises SetError where a name is given twice, or there are too many."""
     if len(names) > MOST_COLUMNS:
@@ -105,6 +121,10 @@ def check_columns(names: list[str]) -> None:
 
 def column(values: list[Any]) -> Array:
     """Values of one column as an array: numbers as numbers, all else as objects."""
+    if any(isinstance(one, str) for one in values):
+        # As objects at once: among numpy's texts each takes as much as the longest.
+        texts = (str(one) if isinstance(one, int | float) else one for one in values)
+        return np.fromiter(texts, object, len(values))
     try:
         found = np.asarray(values)
     except ValueError:

@@ -12,7 +12,7 @@ from serving.models.actual.routes import route_of
 from serving.models.advice import unpin
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
-from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
+from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded, waiting_words
 from serving.models.reasons import Absence
 from serving.models.state import Passage, Slot, State
 from serving.models.views import ModelView, Process, VersionView
@@ -27,6 +27,11 @@ _RANK = {
     for rank, state in enumerate(
         (State.READY, State.WARMING, State.LOADING, State.NEW, State.FAILED, State.DRAINING)
     )
+}
+
+_TOLD_OF_GATES = {
+    State.WARMING: "waits for the verdict of its gates",
+    State.FAILED: "kept from traffic by its gates",
 }
 
 # Aliases of a version, and versions with aliases, that a reason names.
@@ -89,15 +94,16 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     absence = None if unready else _absence(facts)
     told = [*_alias_words(target, versions), *_split_words(facts, versions)]
     aliases = "" if absence in _MEANT else _joined(told)
-    route_reason, own = _reasons(versions, facts, unready, absence or facts.error)
-    reason = _joined([route_reason, aliases])
+    why, own = _reasons(versions, facts, unready, absence or facts.error)
+    reason = _joined([why, aliases])
     rest = unloaded(target, {view.number for view in versions})
     return ModelView(
         name=target.model,
         versions=tuple(versions),
         # Clients are told of no aliases but the one that they asked by.
         route=route_of(
-            *(versions, facts.default, route_reason, rest, target.aliases.now, target.split),
+            *(versions, facts.default, _for_clients(why, versions, facts, absence or facts.error)),
+            *(rest, target.aliases.now, target.split),
             weights_in_force(target.split, target.held, target.pinned, facts.default),
         ),
         reason=reason,
@@ -112,6 +118,14 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
     )
 
 
+def _for_clients(why: str, versions: Sequence[VersionView], facts: ModelFacts, first: str) -> str:
+    """Without what gates found: figures are for operators."""
+    if not any(view.gated for view in versions):
+        return why
+    told = [replace(v, reason=_TOLD_OF_GATES[v.state]) if v.gated else v for v in versions]
+    return _reasons(told, facts, _unready_words(told, facts), first)[0]
+
+
 def _reasons(
     versions: Sequence[VersionView], facts: ModelFacts, unready: str, first: str
 ) -> tuple[str, str]:
@@ -122,6 +136,7 @@ def _reasons(
         first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
+        waiting_words(target, default),
     ]
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]

@@ -259,7 +259,16 @@ def _of_route(facts: Facts) -> Outcome | None:
     for version in sorted(lost):
         if not facts.is_loaded(version):
             return not_found(facts, version)
-    return _of_candidates([one for one in named if not facts.is_loaded(one.version)], facts)
+    others = [one for one in named if not facts.is_loaded(one.version)]
+    outcome = _of_candidates(others, facts)
+    if outcome is None or not outcome.ok:
+        return outcome
+    # What is ready but for its gates gets nothing of its weight.
+    gated = [(one.version, facts.gated(one.version)) for one in others]
+    if any(slot is not None and slot.is_judged for _, slot in gated):
+        return None
+    shut = [facts.shut_by_gates(version) for version, slot in gated if slot is not None]
+    return next(filter(None, shut), outcome)
 
 
 def _of_list(model: str, facts: Facts) -> Outcome | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.state import PENDING, Passage, Slot, State
-from serving.rollout.plan import Plan, Standing, decide
+from serving.rollout.plan import Plan, Standing, decide, first_to_load
 
 # Held back versions, beyond those that stay loaded, below which one that fits is looked for: each
 # of them is loaded once, to know.
@@ -40,7 +40,8 @@ class Choice:
 
 
 def desired(target: ModelTarget, slots: Sequence[Slot]) -> tuple[Candidate, ...]:
-    """The versions that should be loaded: the pinned one, then the newest first.
+    """The versions that should be loaded: the pinned one, or else the one with most of the
+    requests where they are divided, then the newest first.
 
     ``latest n`` counts good versions: a failed one stays in the answer (it may be
     tried again) and the next lower one is desired beside it. So with one that is held back, but
@@ -81,7 +82,8 @@ def choose(target: ModelTarget, slots: ByVersion, answering: int | None = None) 
     versions = wanted | plan.keep
     beside = plan.named - versions
     waits = wanted & (target.held | standing.barred)
-    first = {target.pinned} | (plan.keep if waits else frozenset())
+    first = {first_to_load(target.split, target.held, target.pinned)}
+    first |= plan.keep if waits else frozenset()
     chosen = [one for one in candidates if one.version in versions | beside]
     chosen.sort(key=lambda one: (one.version not in first, one.version in beside))
     return Choice(plan, tuple(chosen), standing.coming & versions, beside)
@@ -196,14 +198,14 @@ def _failed(candidate: Candidate, slots: ByVersion) -> bool:
 def serves(slot: Slot, candidate: Candidate) -> bool:
     """Whether the slot is what the candidate asks for.
 
-    Changed files don't matter to a READY slot unless a command asked for them, and nothing
-    matters while the version's files are in motion.
+    Changed files don't matter to a READY slot that takes traffic unless a command asked for them,
+    and nothing matters while the version's files are in motion.
     """
     if slot.version != candidate.version:
         return False
     if not candidate.whole:
         return True
-    stays = slot.state is State.READY and not candidate.exact
+    stays = slot.takes_traffic and not candidate.exact
     same_files = slot.key.files == candidate.key.files or stays
     return same_files and slot.key.config == candidate.key.config
 

@@ -13,7 +13,7 @@ from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.models.desired.overrides import Overrides
 from serving.registry.snapshot import MODEL_LIST, Listed
 from serving.rollout.plan import Aliases
-from serving.rollout.route import RouteChange, Split, split_words
+from serving.rollout.route import LONGEST_CHANGE, RouteChange, Split, split_words
 
 Part = Literal["pin", "weights"]
 # Who changed a route, in its history.
@@ -73,7 +73,7 @@ def change_of(current: Overrides, config: RouteConfig, now: float) -> RouteChang
     """What the configuration says, where it said something else before; also in an earlier life.
     ``now``: seconds since the epoch."""
     before = next((one.what for one in reversed(current.changes) if one.by == YAML), _SILENT)
-    what = _words(config) or _SILENT
+    what = _words(config)[:LONGEST_CHANGE] or _SILENT
     return RouteChange(now, YAML, what) if what != before else None
 
 

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from serving.models.desired.overrides import MOST_CHANGES, Overrides
-from serving.rollout.route import RouteChange
+from serving.rollout.route import LONGEST_CHANGE, RouteChange
 
-# Of all models: with 500 characters of a reason each they are two megabytes.
+# Of all models: with 500 characters of a reason each they are two megabytes, nine where each is as
+# long as one can be.
 KEPT = 2048
 
 
 def noted(current: Overrides, change: RouteChange) -> Overrides:
     """With the change as the last one."""
+    change = replace(change, what=change.what[:LONGEST_CHANGE])
     return replace(current, changes=(*current.changes, change)[-MOST_CHANGES:])
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from onnx import numpy_helper
+from pyarrow import parquet
 
 from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
@@ -89,6 +91,7 @@ def test_a_version_as_good_as_the_answering_one_is_blessed(home: Path) -> None:
     verdict = judged(case(home, softmax(WEIGHTS * 1.01), SET, factor=1000.0))
     assert (verdict.word, failed(verdict)) == ("BLESSED", [])
     assert (verdict.base, verdict.requests, verdict.examples) == (1, 8, 300)
+    assert verdict.lasting
     names = {check.name for check in verdict.checks}
     assert names >= {"runs", "finite", "memory_bytes", "p99_s", "examples", "agreement"}
 
@@ -127,6 +130,21 @@ def test_one_that_kills_its_process_is_not(home: Path) -> None:
     assert verdict.words == "runs: the process ended with SIGFPE while version 2 was run"
 
 
+@pytest.mark.parametrize("good", [True, False])
+def test_one_is_not_blamed_for_the_answering_version_that_kills_its_process(
+    home: Path, good: bool
+) -> None:
+    """It is held against the answers that were recorded."""
+    found = case(home, softmax(WEIGHTS if good else np.full_like(WEIGHTS, np.nan)))
+    small_models.write(home.parent, "m", divide_constants(), 3)
+    verdict = judged(replace(found, base=subject(home, 3), base_version=3))
+    assert failed(verdict) == ([] if good else ["finite"])
+    assert (verdict.base, verdict.requests) == (3, 8)
+    assert verdict.notes == (
+        "not timed: version 3 could not be run beside it: the process ended with SIGFPE",
+    )
+
+
 def test_the_first_version_passes_on_being_safe_alone(home: Path) -> None:
     bad = case(home, softmax(-WEIGHTS), SET, base=None, base_version=None, requests=(), first=True)
     verdict = judged(bad)
@@ -144,6 +162,17 @@ def test_a_set_that_is_not_there_or_too_small_blesses_nothing(home: Path) -> Non
     assert "outside its folder" in judged(found).words
 
 
+def test_a_set_that_no_reader_expected_blesses_nothing_and_is_not_read_again(
+    home: Path,
+) -> None:
+    """A trouble that lasts is a verdict, not one to be tried again and again."""
+    table = pa.table({"x": pa.array([10**17], pa.timestamp("ms"))})
+    parquet.write_table(table, home / "e.parquet")
+    verdict = judged(case(home, softmax(WEIGHTS), replace(SET, data="e.parquet", slices=())))
+    assert "it cannot be judged: an unexpected error" in verdict.words
+    assert verdict.lasting
+
+
 def test_too_few_examples_bless_nothing(home: Path) -> None:
     assert failed(judged(case(home, softmax(WEIGHTS), SET, least=301))) == ["examples"]
 
@@ -155,11 +184,13 @@ def test_without_scikit_learn_a_version_cannot_be_judged(home: Path) -> None:
     assert failed(verdict) == ["evaluation"]
     assert "cannot be judged: its metrics need scikit-learn" in verdict.words
     assert "install 'serving[evaluation]'" in verdict.words
+    assert not verdict.lasting
 
 
 def test_one_that_takes_too_long_is_not(home: Path) -> None:
     verdict = judged(case(home, softmax(WEIGHTS), SET), timeout_s=0.001)
     assert verdict.words == "time: its gates took longer than 0.001 s"
+    assert not verdict.lasting
 
 
 def test_what_the_moment_refuses_is_no_verdict(home: Path) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as _metrics  # noqa: F401 - slow to import: not within a test
 
+from serving.gates.child import _plain
 from serving.gates.data.pieces import SetError
-from serving.gates.evaluating import Scored, judge
+from serving.gates.evaluating import MOST_VALUES, Scored, judge
 from serving.gates.metrics import Asked, agreement, check_there, figures
 from serving.gates.predictions import Predictions, classes_of, judged_output
+from serving.gates.thresholds import rows_of
 from serving.model_config.gates import EvaluationConfig, Metric, Threshold
 from serving.model_config.schema import Tolerance
 from serving.signature import Signature, Tensor
@@ -119,6 +121,17 @@ def test_rows_are_judged_together_and_by_slices() -> None:
     assert [row.figures["agreement"].value for row in rows] == [0.0, 0.0, 0.0]
     alone = next(iter(judge(ours, None, evaluation, (), Tolerance())))
     assert "agreement" not in alone.figures
+
+
+def test_as_many_slices_as_there_may_be_are_read_and_told_in_short() -> None:
+    count = 16 * MOST_VALUES
+    values = np.array([f"{at % MOST_VALUES}{'v' * 5000}" for at in range(count)], object)
+    evaluation = EvaluationConfig(thresholds=(Threshold("agreement", 0.5),))
+    scores = np.zeros((count, 2))
+    ours = Scored(scores, None, {f"c{at}": values for at in range(16)})
+    rows = [_plain(row) for row in judge(ours, None, evaluation, (), Tolerance())]
+    assert [row["examples"] for row in rows[:3]] == [count, 16, 16]
+    assert len(rows_of({"rows": rows})) == 1 + count
 
 
 def test_the_output_that_looks_like_scores_is_judged() -> None:

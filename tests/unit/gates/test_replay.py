@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,23 @@ def test_all_models_together_have_so_many_bytes() -> None:
     assert replay.of("n", 1)
     take(replay, inputs=[("x", "INT8", (60,), bytes(60))])
     assert replay.held_bytes <= 100
+
+
+def test_bytes_make_enough_too_and_who_had_enough_asks_for_no_more() -> None:
+    """Else every request of a model with large ones would be sampled for ever."""
+    replay = Replay(64, 100)
+    for model in ("m", "n"):
+        replay.want(model, 1)
+    for _ in range(5):
+        assert not replay.is_full("m")
+        take(replay, inputs=[("x", "INT8", (20,), bytes(20))])
+    take(replay, inputs=[("x", "INT8", (20,), bytes(20))])
+    assert replay.is_full("m")
+    take(replay, model="n", inputs=[("x", "INT8", (40,), bytes(40))])
+    assert len(replay.of("m", 1)) < 5
+    assert replay.is_full("m")
+    replay.want("m", 2)
+    assert not replay.is_full("m")
 
 
 def test_requests_cross_as_they_were() -> None:
@@ -165,6 +183,20 @@ def test_a_users_sample_must_be_finite_where_generated_input_proves_nothing() ->
 def spin(rounds: int) -> Any:
     numbers = np.ones(100_000)
     return lambda feeds: [np.sqrt(numbers) for _ in range(rounds)]
+
+
+def test_one_time_over_the_factor_proves_nothing_of_what_takes_long_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the machine did meanwhile meets one round of the new version, the first."""
+    monkeypatch.setattr(replaying, "_MOST_S", 0.0)
+    waits = iter([0.05])
+
+    def hindered(feeds: Any) -> None:
+        del feeds
+        time.sleep(next(waits, 0.001))
+
+    assert timed(lambda feeds: time.sleep(0.001), hindered, [{"x": X}], 10.0).passed
 
 
 def test_a_version_three_times_as_slow_is_over_a_factor_of_two(

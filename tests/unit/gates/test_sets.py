@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from serving.gates.data import pieces
-from serving.gates.data.feeds import Examples, examples
+from serving.gates.data.feeds import Examples, all_examples
 from serving.gates.data.pieces import SetError, located, stamp
 from serving.gates.predictions import Column
 from serving.model_config.gates import EvaluationConfig
@@ -60,10 +61,7 @@ FORMS: dict[str, Callable[[Path], None]] = {
 
 def read(path: Path, signature: Signature = MATRIX, rows: int = 64, **more: Any) -> list[Examples]:
     evaluation = EvaluationConfig(**{"label": "y", "slices": ("region",), **more})
-    found = []
-    for piece in pieces.pieces(path):
-        found += examples(piece, signature, evaluation, rows, 1 << 20)
-    return found
+    return list(all_examples(pieces.pieces(path), signature, evaluation, rows, 1 << 20))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -99,6 +97,10 @@ def test_a_model_gets_as_many_rows_as_it_takes(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", x=np.ones((4, 2)), y=np.ones(4), region=np.ones(4))
     fixed = Signature((Tensor("x", "FP32", (2, 2)),), ())
     assert [one.count for one in read(tmp_path / "e.npz", fixed)] == [2, 2]
+    csv(tmp_path / "e.csv")
+    found = read(tmp_path / "e.csv", Signature((Tensor("x", "FP32", (10, 2)),), ()))
+    assert {one.count for one in found} == {10}
+    assert np.array_equal(np.concatenate([one.feeds["x"] for one in found]), X)
     alone = Signature((Tensor("x", "FP32", (2,)),), ())
     assert [one.feeds["x"].shape for one in read(tmp_path / "e.npz", alone)] == [(2,)] * 4
     three = Signature((Tensor("x", "FP32", (3, 2)),), ())
@@ -120,6 +122,14 @@ def _array(array: Any, *, pickle: bool = False) -> bytes:
     return memory.getvalue()
 
 
+def _spoilt() -> bytes:
+    """A compressed array, some bytes of which are others."""
+    memory = io.BytesIO()
+    np.savez_compressed(memory, x=np.random.default_rng(0).random((5000, 2)))
+    content = memory.getvalue()
+    return content[:2000] + bytes(byte ^ 0x5A for byte in content[2000:2600]) + content[2600:]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -130,6 +140,8 @@ def _array(array: Any, *, pickle: bool = False) -> bytes:
         ("e.npz", _raw(x=_array(np.float32(1))), "no rows first"),
         ("e.npz", _raw(x=_array(np.zeros((1, 3_000_000)))), "more than 16777216 bytes"),
         ("e.npz", _raw(x=b"nonsense"), "not one of plain values"),
+        ("e.npz", _raw(x=_array(X).replace(b"(2500, 2)", b"(2500,-2)")), "not one of plain values"),
+        ("e.npz", _spoilt(), "not a numpy file"),
         ("e.csv", b"", "no head"),
         ("e.csv", b"a,a\n1,2\n", "'a' is there twice"),
         ("e.csv", b"a,b\n1\n", "line 2: 1 values, and the head names 2"),
@@ -153,6 +165,42 @@ def test_a_wrong_set_says_what_is_wrong(
         read(tmp_path / name)
     assert words in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_long_text_takes_no_more_than_itself() -> None:
+    tracemalloc.start()
+    try:
+        found = pieces.column(["a" * 100_000, *["b"] * 1023])
+        assert found.tolist()[1:3] == ["b", "b"]
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert pieces.column([1, "a", None]).tolist() == ["1", "a", None]
+
+
+@pytest.mark.parametrize("form", [".csv", ".jsonl", ".parquet"])
+def test_a_piece_has_fewer_rows_where_they_are_large(tmp_path: Path, form: str) -> None:
+    letters = np.random.default_rng(0).integers(97, 123, (200, 100_000), np.uint8)
+    texts, path = [bytes(row).decode() for row in letters], tmp_path / f"e{form}"
+    if form == ".parquet":
+        parquet.write_table(pa.table({"t": texts}), path)
+    else:
+        lines = texts if form == ".csv" else [json.dumps({"t": text}) for text in texts]
+        path.write_text("\n".join(["t", *lines] if form == ".csv" else lines))
+    sizes = [sum(map(len, piece["t"])) for piece in pieces.pieces(path)]
+    assert sum(sizes) == 20_000_000
+    assert max(sizes) <= pieces.PIECE_BYTES + 100_000
+
+
+def test_lists_that_are_no_labels_are_said() -> None:
+    texts, longer = Column(), Column()
+    texts.add(np.array([["a", "b"]], object))
+    with pytest.raises(SetError, match="lists of what is no number"):
+        texts.all()
+    for width in (2, 3):
+        longer.add(np.zeros((1, width)))
+    with pytest.raises(SetError, match="same length"):
+        longer.all()
 
 
 def test_a_set_has_a_bounded_number_of_examples(

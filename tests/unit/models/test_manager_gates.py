@@ -18,6 +18,7 @@ from serving.models.commands.command import (
     LoadModel,
     SetAlias,
     SetDefault,
+    SetRoute,
     UnloadModel,
 )
 from serving.models.verdicts import Bench
@@ -41,6 +42,8 @@ class FakeJudge:
         said = self.said.get(case.candidate.version, ())
         if isinstance(said, Exception):
             raise said
+        if isinstance(said, Verdict):
+            return said
         return judged(tuple(said), 5.0, base=case.base_version)
 
     @property
@@ -132,6 +135,14 @@ def test_one_that_is_not_blessed_never_answers_anybody(world: GatedWorld) -> Non
     assert str(world.version(1).state) == "READY"
 
 
+def test_clients_are_told_of_no_figures_where_nothing_else_answers(world: GatedWorld) -> None:
+    world.come(1, BAD)
+    view = world.view()
+    assert view.route.default is None
+    assert view.route.reason == "version 1 is kept from traffic by its gates"
+    assert "version 1 is not blessed: finite: NaN in output 'y'" in view.reason
+
+
 def test_a_better_one_follows_one_that_was_not_blessed(world: GatedWorld) -> None:
     world.come(1)
     world.come(2, BAD)
@@ -151,6 +162,26 @@ def test_a_person_blesses_with_a_reason(world: GatedWorld) -> None:
     assert (verdict.reason, verdict.checks) == ("we know", (BAD,))
 
 
+def test_one_that_was_judged_as_the_first_is_not_where_another_answers_by_then(
+    world: GatedWorld,
+) -> None:
+    """A person blessed that meanwhile."""
+    world.write("m", 1)
+    world.configure("m", f"{GATED}\nversion_policy: {{all: true}}")
+    world.write("m", 2)
+    while not any(job[0].startswith("judge") for job in world.jobs):
+        world.tick(0.5)
+        jobs = [job for job in world.jobs if not job[0].startswith("judge")]
+        world.jobs = [job for job in world.jobs if job not in jobs]
+        for _, job in jobs:
+            job()
+    ((name, _),) = world.jobs
+    other = 3 - int(name[-1])
+    assert world.outcome(BlessVersion("m", other, "we know")).ok
+    world.settle()
+    assert world.judge.judged == [(3 - other, None, True), (3 - other, other, False)]
+
+
 def test_nothing_is_blessed_that_no_gate_keeps(world: GatedWorld) -> None:
     world.come(1)
     refused = world.outcome(BlessVersion("m", 1, "why not"))
@@ -167,6 +198,28 @@ def test_pins_and_aliases_are_no_blessing(world: GatedWorld) -> None:
         assert refused.code is ErrorCode.FAILED_PRECONDITION
         assert "not blessed" in refused.message
     assert world.answers() == 1
+
+
+@pytest.mark.parametrize("checks", [(), (BAD,)])
+def test_weights_wait_for_the_verdicts_on_their_versions(
+    world: GatedWorld, checks: tuple[Check, ...]
+) -> None:
+    world.configure("m", GATED + "\nversion_policy: {specific: [1]}\n")
+    world.come(1)
+    world.come(2, *checks)
+    assert set(world.states()) == {1}
+    ticket = world.manager.command(SetRoute("m", {1: 90, 2: 10}))
+    world.tick()
+    while 2 not in world.gated():
+        assert ticket.wait(0) is None
+        _, job = world.jobs.pop(0)
+        job()
+        world.tick()
+    assert ticket.wait(0) is None
+    world.settle()
+    outcome = ticket.wait(0)
+    assert outcome is not None
+    assert (outcome.ok, "not blessed" in outcome.message) == (not checks, bool(checks))
 
 
 def test_verdicts_outlive_a_restart(tmp_path: Path, world: GatedWorld) -> None:
@@ -233,6 +286,26 @@ def test_a_load_by_command_judges_again_by_another_evaluation_set(world: GatedWo
     assert (world.answers(), len(world.judge.cases)) == (2, 3)
 
 
+@pytest.mark.parametrize("how", ["load", "restart"])
+def test_what_another_day_may_judge_otherwise_is_judged_again(
+    tmp_path: Path, world: GatedWorld, how: str
+) -> None:
+    """An extra that was missing is installed by then."""
+    world.come(1)
+    world.judge.said[2] = judged((BAD,), 5.0, base=1, lasting=False)
+    world.write("m", 2)
+    world.change()
+    assert (world.answers(), len(world.judge.cases)) == (1, 2)
+    if how == "load":
+        world.judge.said[2] = ()
+        assert world.outcome(LoadModel("m", 2)).ok
+    else:
+        world = GatedWorld(tmp_path)
+    world.change()
+    assert world.answers() == 2
+    assert world.judge.judged[-1] == (2, 1, False)
+
+
 def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +322,21 @@ def test_what_answers_goes_on_when_gates_come_and_gates_that_go_keep_nobody(
     world.change()
     world.change()
     assert world.answers() == 2
+
+
+@pytest.mark.parametrize("first", [BAD, NotNowError("its files changed")])
+def test_new_files_of_one_that_answers_nobody_are_loaded_and_judged(
+    world: GatedWorld, first: Any
+) -> None:
+    """As those of one that could not be loaded are."""
+    world.come(1)
+    world.come(2, first)
+    assert world.gated() == [2]
+    world.come(2)
+    world.change()
+    assert world.answers() == 2
+    assert world.judge.cases[-1].candidate.version == 2
+    assert [made.closed for made in world.made] == [True, True, False]
 
 
 def test_new_files_under_a_number_wait_beside_the_former_ones(world: GatedWorld) -> None:

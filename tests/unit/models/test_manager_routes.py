@@ -166,6 +166,39 @@ def test_weights_and_their_history_outlive_a_restart(tmp_path: Path, mode: str) 
     assert again.manager.route_history("m") == history
 
 
+@pytest.mark.parametrize("weights", [{3: 95, 4: 5}, {3: 100, 4: 0}, {3: 100}])
+def test_at_a_restart_no_version_gets_more_than_its_part(
+    tmp_path: Path, weights: dict[int, int]
+) -> None:
+    world = four(at(tmp_path))
+    world.outcome(SetRoute("m", weights))
+    world.manager.stop(1.0)
+    again = at(tmp_path)
+    again.settle()
+    assert again.loads[0] == "m/3"
+    assert {view.default for views in again.published for view in views} == {None, 3}
+    again.manager.stop(1.0)
+    # Where the newest is ready first.
+    both = at(tmp_path, threads={"load": 2})
+    both.tick()
+    while both.jobs:
+        _, job = both.jobs.pop()
+        job()
+        both.tick()
+    assert both.answers() == 3
+    assert {view.default for views in both.published for view in views} == {None, 3}
+
+
+def test_where_the_version_with_most_can_not_come_the_next_answers(tmp_path: Path) -> None:
+    world = four(at(tmp_path))
+    world.outcome(CANARY)
+    world.manager.stop(1.0)
+    again = at(tmp_path)
+    again.errors["m/3"] = ValueError("it is corrupt")
+    again.settle()
+    assert again.answers() == 4
+
+
 def test_a_document_with_weights_that_can_not_be_is_told_of_and_left_out(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
     for weights in ([[1, -1]], [[1, 0]], [[0, 1]], [["1", 1]], [[1, 1, 1]], [[1, 1]] * 17, 3):
@@ -273,6 +306,19 @@ def test_a_restart_tells_nothing_that_a_configuration_said_before(tmp_path: Path
     again = at(tmp_path)
     again.settle()
     assert (again.answers(), again.manager.route_history("m")) == (3, before)
+
+
+def test_a_long_list_of_aliases_costs_nothing_that_was_decided(tmp_path: Path) -> None:
+    world = four(at(tmp_path))
+    world.outcome(SetDefault("m", 2))
+    names = ", ".join(f"{'long-' * 40}{number}: 3" for number in range(64))
+    say(world, f"route: {{aliases: {{{names}}}}}\n")
+    history = world.manager.route_history("m")
+    assert history[-1].by == "yaml"
+    world.manager.stop(1.0)
+    again = at(tmp_path)
+    again.settle()
+    assert (again.view().pinned, again.manager.route_history("m")) == (2, history)
 
 
 def test_a_history_is_bounded_for_a_model_and_for_all() -> None:

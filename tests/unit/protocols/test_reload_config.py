@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,25 @@ def test_a_list_costs_what_is_new_in_it(world: World, monkeypatch: pytest.Monkey
     (world.folder / "m7").rename(world.folder / "away")
     with pytest.raises(ServingError, match="Could not find base path") as error:
         world.reload(listed(*rest))
+    assert error.value.code is ErrorCode.NOT_FOUND
+
+
+def test_a_base_path_that_cannot_be_looked_at_any_more_is_not_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = listed(world.config("m"))
+    answers(world.reload(text))
+    world.shown = [model("m", version(1))]
+    stat = os.stat
+
+    def refused(path: Any, *args: Any, **more: Any) -> os.stat_result:
+        if str(path).endswith("/m"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, *args, **more)
+
+    monkeypatch.setattr(os, "stat", refused)
+    with pytest.raises(ServingError, match="Could not find base path") as error:
+        world.reload(text)
     assert error.value.code is ErrorCode.NOT_FOUND
 
 
