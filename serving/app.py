@@ -32,8 +32,9 @@ from serving.loading.trial.trial import MODULE as TRIAL
 from serving.model_config.gates_form import read_gates_file
 from serving.models.actual.table import publish_to
 from serving.models.manager import Manager
+from serving.models.state import State
 from serving.models.verdicts import Bench
-from serving.models.views import ModelView
+from serving.models.views import Changes, ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
@@ -157,6 +158,7 @@ class Gateway:
             elsewhere=self._remote.sources,
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
+        self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
         self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
@@ -370,6 +372,18 @@ class Gateway:
     def _set_ready(self, ready: bool) -> None:
         self._ready = ready
         self.server.set_ready(ready)
+
+
+def _ready(changes: Changes) -> Mapping[str, Sequence[Origin]]:
+    """Of models that changed the versions that may answer by themselves."""
+    return {
+        model: [
+            one.origin
+            for one in (view.versions if view is not None else ())
+            if one.state is State.READY and not one.held_back
+        ]
+        for model, view in changes.items()
+    }
 
 
 def _places(settings: Settings) -> list[Path | str]:

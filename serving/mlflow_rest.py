@@ -13,6 +13,8 @@ BASE = "/api/2.0/mlflow"
 AUTHORITIES = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 # Of what the server says, in characters.
 _MAX_WORDS = 300
+# Refused for who asks, about this, and that heals.
+_FORBIDDEN = 403
 # Refused for who asks or how often, not for what is asked: that heals.
 _PASSING = frozenset({401, 403, 407, 408, 425, 429})
 
@@ -21,7 +23,11 @@ class MlflowError(Exception):
     """No good answer, in words for the operator that hold no secret."""
 
 
-class RefusedError(MlflowError):
+class OneError(MlflowError):
+    """What was asked about has no good answer; of others it says nothing."""
+
+
+class RefusedError(OneError):
     """The server understood and said no: asking the same again is of no use. ``code`` is
     MLflow's word for it."""
 
@@ -58,7 +64,8 @@ class MlflowRest:
         if said and 400 <= status < 500 and status not in _PASSING:
             return RefusedError(status, str(code), self._words(found))
         named = f", {code}{self._words(found)}" if said else ""
-        return MlflowError(f"answered status {status}{named}")
+        kind = OneError if said and status == _FORBIDDEN else MlflowError
+        return kind(f"answered status {status}{named}")
 
     def _words(self, answer: dict[str, Any] | None) -> str:
         """The server's own, behind a colon: one line, not long, without secrets."""

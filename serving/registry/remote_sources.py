@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -55,6 +55,8 @@ class RemoteSources:
             self._mlflow = open_registry(settings, state.own, cache, *clocks)
             self._stores = open_stores(settings, state.own, cache, *clocks)
         self._asked = settings.registry.mlflow.models
+        # Of each model the keys of its versions that are ready.
+        self._ready: Mapping[str, frozenset[str]] = {}
 
     @property
     def sources(self) -> Sequence[PolledSource]:
@@ -73,6 +75,23 @@ class RemoteSources:
             source.on_news = news
         if self._cache is not None:
             self._cache.in_use = in_use
+        if self._mlflow is not None:
+            self._mlflow.look.ready = self._are_ready
+
+    def note(self, ready: Mapping[str, Iterable[Origin]]) -> None:
+        """Of models that changed the versions that may answer by themselves: an alias of the
+        registry may name what is ready only now. For one thread."""
+        if self._mlflow is None:
+            return
+        found = {name: _keys_of(origins) for name, origins in ready.items()}
+        news = any(found[name] - self._ready.get(name, frozenset()) for name in found)
+        kept = {**self._ready, **found}
+        self._ready = {name: keys for name, keys in kept.items() if keys}
+        if news:
+            self._mlflow.source.hint()
+
+    def _are_ready(self) -> Collection[str]:
+        return frozenset().union(*self._ready.values())
 
     def start(self) -> None:
         for source in self.sources:
@@ -116,3 +135,7 @@ class RemoteSources:
         if cache is not None:
             held = {"bytes": cache.held_bytes, "most_bytes": self._most_bytes}
         return {"sources": sources, "cache": held}
+
+
+def _keys_of(origins: Iterable[Origin]) -> frozenset[str]:
+    return frozenset(one.key for one in origins if isinstance(one, RemoteOrigin))

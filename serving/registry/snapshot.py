@@ -161,3 +161,5 @@ class Snapshot:
     settles_in: float | None = None
     # Models that were taken out of a model config list: meant to go, the last version too.
     withdrawn: frozenset[str] = frozenset()
+    # Models of which somebody says that they are there: what is so is being asked far away.
+    pending: frozenset[str] = frozenset()

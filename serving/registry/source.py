@@ -33,6 +33,8 @@ class Source(Protocol):
         file. ``at_once``: those of which somebody says that they are there and whole.
         ``touched``: folders, as paths, in which the system reported a change. Not ``whole``: of
         the rest nothing was reported, and what had settled need not be looked at.
+        A source that asks far away says of these models ``Snapshot.pending`` until it knows, and
+        is looked at again then: nobody else's look waits for that.
         """
         ...
 

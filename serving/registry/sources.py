@@ -97,6 +97,11 @@ class Sources:
             stuck or (part is not None and part.answers >= number) for number, part, stuck in states
         )
 
+    def pending(self) -> Collection[str]:
+        """The models that a source still finds out more about, which somebody asked for."""
+        snapshot = self.snapshot()
+        return snapshot.pending if snapshot is not None else ()
+
     def watch(self, closely: Closely) -> None:
         for thread in self.threads:
             thread.watch(closely)
@@ -159,6 +164,7 @@ def joined(parts: Sequence[Snapshot]) -> Snapshot:
         passed_over=tuple(one for part in parts for one in part.passed_over),
         settles_in=min(settles, default=None),
         withdrawn=frozenset().union(*(part.withdrawn for part in parts)),
+        pending=frozenset().union(*(part.pending for part in parts)),
     )
 
 

@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,40 @@ def test_fault_17_a_start_without_the_registry_serves_the_last_good_copies(
     answers(alone, "m", 2)
 
 
+def test_fault_17_a_start_has_the_last_version_that_was_ready_where_the_aliass_own_is_corrupt(
+    start_gateway: Any, repository: Path, tmp_path: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "m", 1)
+    register(mlflow, "m", files_of(b"corrupt"), new=False)
+    set_alias(mlflow, "m", "champion", 1)
+    settings = following(mlflow, state_dir=str(tmp_path / "state"))
+    gateway = start_gateway(repository, settings, arguments=arguments("m@champion"))
+    answers(gateway, "m", 1)
+    set_alias(mlflow, "m", "champion", 2)
+    wait_until(lambda: gateway.index().get(("m", "2"), {}).get("reason"), 20, "version 2 fails")
+    answers(gateway, "m", 1)
+    for _ in range(2):
+        assert gateway.stop() == 0
+        gateway = start_gateway(repository, settings, arguments=arguments("m@champion"))
+        answers(gateway, "m", 1)
+        mlflow.trouble = Trouble(status=503)
+
+
+def test_one_model_that_is_not_answered_as_it_should_be_keeps_no_other_back(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "a", 1)
+    lay(mlflow, "b", 1)
+    gateway = start_gateway(repository, following(mlflow), arguments=arguments("a", "b"))
+    answers(gateway, "a", 1)
+    answers(gateway, "b", 1)
+    mlflow.versions["a"][-1]["creation_timestamp"] = 10**400
+    lay(mlflow, "b", 2)
+    answers(gateway, "b", 2)
+    answers(gateway, "a", 1)
+    wait_until(lambda: "no time in milliseconds" in gateway.log(), 20, "the log says why")
+
+
 @pytest.mark.slow
 def test_what_comes_otherwise_than_listed_is_never_served_and_is_told_in_words(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow
@@ -296,3 +331,29 @@ def test_a_webhook_moves_the_answer_at_once_and_nobody_else_can_send_one(
     asked = mlflow.count("registered-models/get")
     assert send(*right)[0] == 403
     assert mlflow.count("registered-models/get") == asked
+
+
+@pytest.mark.slow
+def test_a_command_about_another_model_waits_for_no_registry(
+    start_gateway: Any, repository: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "far", 1)
+    write(repository, "near", scale(1))
+    patient = following(mlflow, **{"registry.mlflow.timeout_s": "6"})
+    gateway = start_gateway(repository, patient, arguments=arguments("far"))
+    answers(gateway, "far", 1)
+    answers(gateway, "near", 1)
+    mlflow.trouble = Trouble(delay_s=60.0)
+
+    def load(model: str) -> int:
+        path = f"/api/v1/models/{model}/load"
+        return int(gateway.get(path, b"{}", "POST", port=gateway.admin_port, timeout=30).status)
+
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(load, "far")
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert load("near") == 200
+        assert time.monotonic() - began < 4.0
+        assert not slow.done()
+        mlflow.trouble = Trouble()

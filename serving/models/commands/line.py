@@ -15,28 +15,39 @@ class Line:
     is known when ``take`` gives them out. Used by the manager's loop only.
 
     One look at a time: what comes meanwhile waits in ``tickets``, where the newer of two
-    commands takes the place of the older.
+    commands takes the place of the older. What is about a model of which a source still finds
+    out more waits by itself: nothing about other models waits for it.
     """
 
     def __init__(self, tickets: Tickets, sources: Sources) -> None:
         self._tickets, self._sources = tickets, sources
         self._orders: Sequence[Order] = ()
+        # Their look has been answered, but for a source that asks far away.
+        self._late: Sequence[Order] = ()
         self._asked: Asked | None = None
 
     def take(self) -> Sequence[Order]:
         """The orders whose look has been answered, in the order they came."""
-        ready: list[Order] = []
+        ready = self._ready()
         while True:
             if self._asked is not None:
                 if not self._sources.has_answered(self._asked):
                     return ready
-                ready += self._orders
+                self._late = [*self._late, *self._orders]
                 self._orders, self._asked = (), None
-                self._tickets.begin()
+                ready += self._ready()
             # Nobody wakes the loop for an answer that sources which are stuck will not give.
-            if not (new := self._tickets.take()):
+            if not (new := self._tickets.take(but={one.command.model for one in self._late})):
                 return ready
             self._orders, self._asked = new, self._sources.ask(_request(new))
+
+    def _ready(self) -> list[Order]:
+        """What no source finds out more about."""
+        pending = self._sources.pending() if self._late else ()
+        ready = [one for one in self._late if one.command.model not in pending]
+        self._late = [one for one in self._late if one.command.model in pending]
+        self._tickets.begin({one.command.model for one in ready})
+        return ready
 
 
 def _request(orders: Sequence[Order]) -> Request:

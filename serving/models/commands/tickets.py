@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from serving.errors import ErrorCode
@@ -54,11 +54,12 @@ class Tickets:
         self._lock = threading.Lock()
         self._waiting: list[Order] = []
         # Given out, and not begun.
-        self._taken: Sequence[Order] = ()
+        self._taken: list[Order] = []
         self._open: dict[str, list[Ticket]] = {}
-        # Tickets, by identity, whose orders the loop has not taken, and not begun yet.
-        self._fresh: set[int] = set()
-        self._unbegun: set[int] = set()
+        # Tickets, by identity, whose orders the loop has not taken, and not begun yet; with their
+        # models.
+        self._fresh: dict[int, str] = {}
+        self._unbegun: dict[int, str] = {}
         self._count = 0
         self._closed = False
 
@@ -82,7 +83,7 @@ class Tickets:
                 self._waiting = [o for o in self._waiting if not covers(command, o.command)]
                 self._waiting.append(Order(ticket, upload))
                 self._open.setdefault(command.model, []).append(ticket)
-                self._fresh.add(id(ticket))
+                self._fresh[id(ticket)] = command.model
                 self._count += 1
         if refusal is not None:
             ticket.end(refusal)
@@ -99,26 +100,33 @@ class Tickets:
         full = max(self._count - ending, len(self._waiting) + len(self._taken)) >= MOST
         return _TOO_MANY if full else None
 
-    def take(self) -> list[Order]:
-        """What came since the last call, in the order it came. Of these ``begin`` is to be told
-        before there is another call."""
+    def take(self, but: Collection[str] = ()) -> list[Order]:
+        """What came since the last call, in the order it came; ``but`` for these models, whose
+        orders wait on. Of what is taken ``begin`` is to be told."""
         with self._lock:
-            orders, self._waiting = self._waiting, []
-            self._fresh, self._unbegun = set(), self._fresh
-            self._taken = orders
+            orders = [order for order in self._waiting if order.command.model not in but]
+            self._waiting = [order for order in self._waiting if order.command.model in but]
+            self._unbegun |= {one: model for one, model in self._fresh.items() if model not in but}
+            self._fresh = {one: model for one, model in self._fresh.items() if model in but}
+            self._taken += orders
         return orders
 
-    def begin(self) -> None:
-        """What was taken is carried out now."""
+    def begin(self, models: Collection[str] | None = None) -> None:
+        """What was taken is carried out now: of these models, or (None) of all."""
         with self._lock:
-            self._taken = ()
-            self._unbegun.clear()
+            taken, unbegun = self._taken, self._unbegun
+            self._taken = [o for o in taken if models is not None and o.command.model not in models]
+            self._unbegun = {
+                one: model
+                for one, model in unbegun.items()
+                if models is not None and model not in models
+            }
 
     def under_way(self) -> list[Ticket]:
         """Tickets whose commands the loop has begun. Of the others it can't tell yet how far they
         have come."""
         with self._lock:
-            told = self._fresh | self._unbegun
+            told = self._fresh.keys() | self._unbegun.keys()
             return [one for one in self._all() if id(one) not in told]
 
     def _all(self) -> list[Ticket]:
@@ -132,7 +140,7 @@ class Tickets:
     def close(self) -> None:
         """As ``refuse``; what was not begun is not carried out."""
         with self._lock:
-            self._waiting, self._taken = [], ()
+            self._waiting, self._taken = [], []
         self.refuse()
 
     def refuse(self) -> None:

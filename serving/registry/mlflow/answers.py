@@ -15,6 +15,8 @@ MOST_VERSIONS = 10_000
 MOST_ALIASES = 64
 _MOST_TAGS = 1000
 _LONGEST = 8000
+# Milliseconds since the epoch: what a date can be made of.
+_LATEST = 2**47
 
 
 class AnswerError(ValueError):
@@ -75,8 +77,8 @@ def _registered(one: Mapping[str, Any], name: str) -> RegisteredVersion:
     if one.get("name") != name:
         raise AnswerError("it has a version of another model")
     created = one.get("creation_timestamp", 0)
-    if type(created) is not int:
-        raise AnswerError("a creation_timestamp is no integer")
+    if type(created) is not int or not 0 <= created < _LATEST:
+        raise AnswerError("a creation_timestamp is no time in milliseconds")
     tags = {
         _text(tag, "key", _LONGEST): _text(tag, "value", _LONGEST)
         for tag in _tables(one.get("tags"), "tags", _MOST_TAGS)
@@ -104,7 +106,8 @@ def _text(one: Mapping[str, Any], key: str, most: int) -> str:
     value = one.get(key, "")
     if not isinstance(value, str) or len(value) > most:
         raise AnswerError(f"its {key} is no short text")
-    return value
+    # JSON can hold halves of characters, which nothing else can.
+    return value.encode(errors="backslashreplace").decode()
 
 
 def _table(value: object, what: str) -> Mapping[str, Any]:

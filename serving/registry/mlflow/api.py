@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from serving.credentials import authorization, secrets, shown
 from serving.errors import ConfigError
 from serving.http_client import HttpClient, HttpError, StatusError
-from serving.mlflow_rest import AUTHORITIES, MlflowError, MlflowRest, garbage
+from serving.mlflow_rest import AUTHORITIES, MlflowError, MlflowRest, OneError, garbage
 from serving.registry.mlflow.answers import (
     MOST_VERSIONS,
     AnswerError,
@@ -22,6 +22,8 @@ from serving.settings import Settings
 
 URI = "registry.mlflow.uri"
 _PAGE = 200
+# One that gives fewer at once than it was asked for has these only: the newest.
+_MOST_PAGES = 200
 _MOST_BYTES = 16 * 1024 * 1024
 _PROXY = "/api/2.0/mlflow-artifacts"
 
@@ -51,7 +53,7 @@ class MlflowRegistry:
         query["order_by"] = "version_number DESC"
         found: dict[int, RegisteredVersion] = {}
         token = ""
-        while len(found) < MOST_VERSIONS:
+        for _ in range(_MOST_PAGES):
             asked = urlencode({**query, **({"page_token": token} if token else {})})
             answer = self._rest.ask("GET", f"model-versions/search?{asked}")
             try:
@@ -60,7 +62,7 @@ class MlflowRegistry:
                 raise _strange(error) from None
             before = len(found)
             found.update((one.number, one) for one in page)
-            if not token or len(found) == before:
+            if not token or len(found) == before or len(found) >= MOST_VERSIONS:
                 break
         return tuple(found[number] for number in sorted(found)[-MOST_VERSIONS:])
 
@@ -125,5 +127,5 @@ def connect(settings: Settings) -> MlflowRegistry:
     return MlflowRegistry(client, secrets(uri, token))
 
 
-def _strange(error: AnswerError) -> MlflowError:
-    return MlflowError(f"the answer is not that of an MLflow registry: {error}")
+def _strange(error: AnswerError) -> OneError:
+    return OneError(f"the answer is not that of an MLflow registry: {error}")

@@ -12,7 +12,7 @@ from serving.registry.mlflow.asked import AskedModel, TagRule
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a model: what the registry last said as far as it is followed, and for each
-    alias the last version that it named and that was here as a whole (``good``)."""
+    alias the last version that it named and that was ready here (``good``)."""
 
     versions: tuple[RegisteredVersion, ...] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
@@ -41,9 +41,9 @@ def follow(
     versions: Sequence[RegisteredVersion],
     rules: Sequence[TagRule],
     before: Known,
-    is_here: Callable[[RegisteredVersion], bool],
+    is_good: Callable[[RegisteredVersion], bool],
 ) -> Followed:
-    """``before``: as it was known; ``is_here``: whether a version's files are on this machine."""
+    """``before``: as it was known; ``is_good``: whether a version is ready here."""
     fit = tuple(one for one in versions if not refusal(one, rules))
     unfit = {one.number: why for one in versions if (why := refusal(one, rules))}
     by_number = {one.number: one for one in fit}
@@ -62,7 +62,7 @@ def follow(
             aliases[alias] = stays
     notes += _newest(unfit, fit)
     good = {
-        alias: number if is_here(by_number[number]) else before.good.get(alias, 0)
+        alias: number if is_good(by_number[number]) else before.good.get(alias, 0)
         for alias, number in aliases.items()
     }
     good = {alias: number for alias, number in good.items() if number in by_number}
@@ -76,9 +76,9 @@ def offline(
     """By what was last known, of what is on this machine."""
     here = tuple(one for one in known.versions if is_here(one))
     numbers = {one.number for one in here}
-    last = {**known.good, **{a: n for a, n in known.aliases.items() if n in numbers}}
-    aliases = {alias: number for alias, number in last.items() if number in numbers}
-    return _answered(asked, Followed(Known(here, aliases, aliases), aliases), aliases)
+    good = {alias: number for alias, number in known.good.items() if number in numbers}
+    aliases = {**good, **{a: n for a, n in known.aliases.items() if n in numbers}}
+    return _answered(asked, Followed(Known(here, aliases, good), aliases), good)
 
 
 def refusal(version: RegisteredVersion, rules: Sequence[TagRule]) -> str:
@@ -97,8 +97,8 @@ def _newest(unfit: Mapping[int, str], fit: Sequence[RegisteredVersion]) -> list[
 
 
 def _answered(asked: AskedModel, followed: Followed, good: Mapping[str, int]) -> Followed:
-    """Until what the alias names has been here once, what it named before is loaded, too: a start
-    has it only from here."""
+    """Until what the alias names has been ready once, what it named before is loaded, too: also by
+    a start, which has it only from here."""
     wanted = asked.version
     if asked.alias:
         wanted = followed.aliases.get(asked.alias)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from serving.backoff import wait_s
-from serving.mlflow_rest import MlflowError, RefusedError
+from serving.mlflow_rest import MlflowError, OneError, RefusedError
 from serving.model_config.schema import VersionPolicy
 from serving.registry.mlflow.answers import RegisteredModel, RegisteredVersion
 from serving.registry.mlflow.api import MlflowRegistry
@@ -83,9 +83,12 @@ class MlflowLook:
         self._following, self._connect = following, connect
         self._cache, self._kept, self._why_no_alias = cache, kept, why_no_alias
         self._registry = connect()
-        # Called where a version's files came: which one is good is another thing now.
-        self.arrived: Callable[[], object] = _nothing
+        # The keys of versions that are ready; set by who knows.
+        self.ready: Callable[[], Collection[str]] = _none_ready
         self._models = [_Model(one, kept.read(one.name) or Known()) for one in following.asked]
+        # The model that is asked for first: after the one that had no answer, which may be what is
+        # wrong with it.
+        self._first = 0
         self._failures = 0
         self._down_since = 0.0
         self._error = ""
@@ -128,18 +131,28 @@ class MlflowLook:
 
     def _ask_all(self) -> str:
         """Why the registry as a whole could not be asked; "" where it could."""
-        for one in self._models:
+        count = len(self._models)
+        why, heard = "", False
+        for at in [(self._first + n) % count for n in range(count)]:
+            one = self._models[at]
             try:
                 self._ask(one)
-            except RefusedError as refused:
-                self._stay(one, f"MLflow's registry {refused}")
+                heard = True
+            except OneError as refused:
+                if not isinstance(refused, RefusedError):
+                    why = why or str(refused)
+                self._stay(one, f"MLflow's registry {_said(refused)}")
             except MlflowError as error:
                 # Nobody waits for the time limit once more for each of the others.
+                self._first = at + 1
                 for left in self._models:
-                    if not left.heard:
+                    if left.last is not None:
+                        self._follow(left, left.last)
+                    elif not left.heard:
                         left.followed = self._offline(left, "MLflow's registry does not answer")
                 return str(error)
-        return ""
+        # Where nothing is answered as it should be, it is the registry that is wrong.
+        return "" if heard else why
 
     def _ask(self, one: _Model) -> None:
         model, now = self._registry.model(one.asked.name), self._following.mono()
@@ -152,12 +165,18 @@ class MlflowLook:
         ):
             one.versions, one.searched = self._registry.versions(one.asked.name), now
         one.last, one.heard = model, True
+        self._follow(one, model)
+
+    def _follow(self, one: _Model, model: RegisteredModel) -> None:
+        """By what the registry last said, and what is ready by now."""
         odd = {alias: why for alias in model.aliases if (why := self._why_no_alias(alias))}
         usable = {a: n for a, n in model.aliases.items() if a not in odd}
         rules, before = self._following.rules, one.known
         seen = replace(model, aliases=usable)
-        is_here = partial(self._is_here, one)
-        one.followed = follow(one.asked, seen, one.versions, rules, before, is_here)
+        ready = self.ready()
+        one.followed = follow(
+            one.asked, seen, one.versions, rules, before, lambda v: self._key(one, v) in ready
+        )
         notes = [f"alias '{alias}' can be none here: {why}" for alias, why in odd.items()]
         one.followed = replace(one.followed, notes=(*one.followed.notes, *notes))
         if one.versions:
@@ -179,7 +198,10 @@ class MlflowLook:
         return replace(found, notes=(f"{why}; the copies that were kept serve",))
 
     def _is_here(self, one: _Model, version: RegisteredVersion) -> bool:
-        return self._cache.has(version.fingerprint(self._following.registry, one.asked.name))
+        return self._cache.has(self._key(one, version))
+
+    def _key(self, one: _Model, version: RegisteredVersion) -> str:
+        return version.fingerprint(self._following.registry, one.asked.name)
 
     # Telling.
 
@@ -207,18 +229,24 @@ class MlflowLook:
 
     def _version(self, one: _Model, version: RegisteredVersion, folder: Path) -> FoundVersion:
         name = one.asked.name
-        key = version.fingerprint(self._following.registry, name)
+        key = self._key(one, version)
         remote = partial(remote_of, self._connect, name, version)
         manifest = manifest_of(name, version)
-        origin = RemoteOrigin(key, folder, manifest, self._cache, remote, self._arrive)
+        origin = RemoteOrigin(key, folder, manifest, self._cache, remote, _nothing)
         return FoundVersion(version.number, origin, key, True, manifest=True)
 
-    def _arrive(self) -> None:
-        self.arrived()
+
+def _said(error: OneError) -> str:
+    words = str(error)
+    return words if words.startswith(("refused", "answered")) else f"can't be followed: {words}"
 
 
 def _nothing() -> None:
     pass
+
+
+def _none_ready() -> Collection[str]:
+    return ()
 
 
 def _seen(one: _Model) -> Sequence[RegisteredVersion]:

@@ -61,7 +61,6 @@ def open_registry(
     kept = KeptModels(state, uri)
     look = MlflowLook(following, partial(connect, settings), cache, kept, why_no_alias)
     source = PolledSource(place, look, 2 * own.timeout_s)
-    look.arrived = source.hint
     secret = own.webhook_secret.get_secret_value()
     webhook = operation(secret, {one.name for one in asked}, source.hint)
     return FollowedRegistry(uri, source, look, webhook)

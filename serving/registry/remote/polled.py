@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serving.events import log
@@ -31,8 +31,8 @@ class PolledSource:
     """See ``Source``. ``look`` is asked in this source's own thread, and may wait for what it
     asks; it is given the models of which somebody says that they are there and whole.
     ``patience_s``: for how long who says so is kept waiting for a look that may show it, 15 s at
-    most. ``kept``: what an earlier process left, which is told where the first look takes longer
-    than ``first_s``, if that is anything."""
+    most; meanwhile a scan says ``pending`` of these models. ``kept``: what an earlier process left,
+    which is told where the first look takes longer than ``first_s``, if that is anything."""
 
     def __init__(
         self,
@@ -43,16 +43,17 @@ class PolledSource:
         first_s: float = 10.0,
     ) -> None:
         self.place = place
-        # Whoever looks at all sources takes one that lasts longer for stuck.
         self._look, self._patience_s = look, min(patience_s, 15.0)
         self._kept, self._first_s = kept, first_s
         self._early: Snapshot | None = None
-        # Called where something else was found than before.
+        # Called where something else was found than before, or what somebody waits for.
         self.on_news: Callable[[], None] = _nothing
         self._changed = threading.Condition()
         self._snapshot: Snapshot | None = None
         self._asked = self._answered = 0
         self._at_once: set[str] = set()
+        # Models that somebody waits for: the look that answers, and until when (monotonic).
+        self._waited: dict[str, tuple[int, float]] = {}
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -87,18 +88,30 @@ class PolledSource:
         touched: Collection[str] = (),
         whole: bool = True,
     ) -> Snapshot:
-        """See ``Source``. The first one waits for a look to end."""
+        """See ``Source``. Only the first one waits for a look to end."""
         if (snapshot := self._first()) is None:
             return self._early or Snapshot()
         named = {one if isinstance(one, str) else one[0] for one in at_once}
-        if named.isdisjoint(found.name for found in snapshot.models):
-            return snapshot
-        number = self.hint(named)
+        if not named.isdisjoint(found.name for found in snapshot.models):
+            number, until = self.hint(named), time.monotonic() + self._patience_s
+            with self._changed:
+                self._waited.update((name, (number, until)) for name in named)
+        return self._with_pending()
+
+    def _with_pending(self) -> Snapshot:
+        """What was last found, and which models somebody waits for."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._answered >= number or self._stopping, self._patience_s
-            )
-            return self._snapshot or Snapshot()
+            now, answered = time.monotonic(), self._answered
+            self._waited = {
+                name: (number, until)
+                for name, (number, until) in self._waited.items()
+                if number > answered and until > now and not self._stopping
+            }
+            snapshot = self._snapshot or Snapshot()
+            if not self._waited:
+                return snapshot
+            rest = min(until for _, until in self._waited.values()) - now
+            return replace(snapshot, pending=frozenset(self._waited), settles_in=rest)
 
     def _first(self) -> Snapshot | None:
         """What was last found; None where nothing was yet, and what was kept is told."""
@@ -131,8 +144,9 @@ class PolledSource:
                 if before == looked.snapshot:
                     self._snapshot = before  # whoever compares it is done
                 self._answered = number
+                awaited = bool(self._waited)
                 self._changed.notify_all()
-            if before != looked.snapshot:
+            if awaited or before != looked.snapshot:
                 self.on_news()
             time.sleep(_APART_S)
             self._wait(number, looked.next_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from serving.errors import ErrorCode
@@ -77,6 +78,40 @@ class Stuck:
 
     def has_answered(self, asked: Asked) -> bool:
         return True
+
+    def pending(self) -> Collection[str]:
+        return ()
+
+
+class Far(Stuck):
+    """One of them finds out far away what is there of some models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asking: set[str] = set()
+
+    def pending(self) -> Collection[str]:
+        return self.asking
+
+
+def test_a_look_far_away_at_one_model_holds_no_command_about_another() -> None:
+    waiting, sources = tickets(), Far()
+    stands_in: Any = sources
+    line = Line(waiting, stands_in)
+    sources.asking = {"far"}
+    slow, near = waiting.give(LoadModel("far")), waiting.give(LoadModel("near"))
+    assert [order.ticket for order in line.take()] == [near]
+    assert waiting.under_way() == [near]
+    # Of its own model nothing overtakes it.
+    first = waiting.give(UnloadModel("far", 1))
+    other = waiting.give(UnloadModel("other"))
+    last = waiting.give(UnloadModel("far", 1))
+    assert [order.ticket for order in line.take()] == [other]
+    assert len(waiting.waiting()) == 2
+    sources.asking = set()
+    assert [order.ticket for order in line.take()] == [slow, last]
+    assert first in waiting.under_way(), "it asks for the same as the last"
+    assert waiting.waiting() == []
 
 
 def test_fault_86_a_command_is_handed_out_at_once_where_nobody_will_answer() -> None:

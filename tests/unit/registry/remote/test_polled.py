@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ class Far:
         if self.error is not None:
             raise self.error
         return Looked(Snapshot(self.snapshot.models), HOUR)
+
+
+def answered(source: PolledSource, at_once: Collection[str | tuple[str, int]]) -> Snapshot:
+    """What a scan says once it says ``pending`` of none of these."""
+    scanned = source.scan(at_once=at_once)
+    while scanned.pending:
+        time.sleep(0.005)
+        scanned = source.scan()
+    return scanned
 
 
 @pytest.fixture
@@ -81,7 +91,7 @@ def test_who_says_that_a_model_is_there_waits_for_a_look_that_began_since(starte
     source = started(far)
     source.scan()
     far.snapshot = Snapshot((FoundModel("m", Path("/m"), layout="new"),))
-    assert source.scan(at_once={("m", 7)}).models[0].layout == "new"
+    assert answered(source, {("m", 7)}).models[0].layout == "new"
     assert far.asked[-1] == {"m"}
 
 
@@ -104,8 +114,26 @@ def test_nobody_waits_longer_than_the_patience(started) -> None:
     source = started(far, 0.05)
     first = source.scan()
     far.goes.clear()
-    assert source.scan(at_once={"m"}) is first
+    scanned = source.scan(at_once={"m"})
+    assert scanned.pending == {"m"}
+    assert scanned.settles_in is not None
+    assert 0 < scanned.settles_in <= 0.05
+    assert answered(source, ()) is first
     far.goes.set()
+
+
+def test_a_look_that_somebody_waits_for_holds_no_scan_and_its_end_is_told(started) -> None:
+    far, news = Far(), threading.Event()
+    source = started(far)
+    first = source.scan()
+    source.on_news = news.set
+    far.goes.clear()
+    assert source.scan(at_once={"m"}).models is first.models
+    assert source.scan(at_once={"other"}).pending == {"m"}
+    assert not news.is_set()
+    far.goes.set()
+    assert news.wait(20)
+    assert source.scan() is first
 
 
 def test_news_are_told_and_the_same_is_the_same_object(started) -> None:
@@ -115,7 +143,9 @@ def test_news_are_told_and_the_same_is_the_same_object(started) -> None:
     source.on_news = news.set
     source.hint()
     wait_until(lambda: len(far.asked) == 2, 20, "it is asked")
-    assert source.scan(at_once={"m"}) is first
+    source.hint()
+    wait_until(lambda: len(far.asked) == 3, 20, "it is asked again")
+    assert source.scan() is first
     assert not news.is_set()
     far.snapshot = Snapshot()
     source.hint()
@@ -127,6 +157,6 @@ def test_an_error_of_ours_keeps_what_was_found(started) -> None:
     source = started(far)
     source.scan()
     far.error = RuntimeError("a bug")
-    broken = source.scan(at_once={"m"})
+    broken = answered(source, {"m"})
     assert [one.name for one in broken.models] == ["m"]
     assert broken.errors[0].reason == "cannot be looked at (an internal error)"
