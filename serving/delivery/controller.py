@@ -319,7 +319,12 @@ class Rollouts:
         if weights is None:
             return ()
         reason = requested.told(rollout)
-        sticky, base = (rollout.sticky, rollout.base) if rollout.under_way else ("", None)
+        # Over, the version that stays is the base: no accepted signature takes it out.
+        sticky, base = (
+            (rollout.sticky, rollout.base)
+            if rollout.under_way
+            else ("", max(weights, key=weights.__getitem__))
+        )
         route = SetRoute(rollout.model, weights, sticky, base=base)
         tickets: tuple[Ticket, ...] = (self._models.command(route, by=_BY, reason=reason),)
         if rollout.under_way and view is not None and view.pinned is not None:
@@ -343,7 +348,7 @@ class Rollouts:
             held = requested.to_hold(view)
             if held is not None:
                 reason = "new versions take over by a rollout (setting canary.automatic)"
-                self._models.command(SetRoute(model, {held: 100}), by=_BY, reason=reason)
+                self._models.command(SetRoute(model, {held: 100}, base=held), by=_BY, reason=reason)
                 continue
             before = self._rollouts.get(model)
             replaces = self._settings.newer == "replaces"

@@ -23,3 +23,13 @@ def unpin(model: str) -> str:
 def load(model: str, version: int) -> str:
     """What loads a version, whatever the version policy says."""
     return f"serving models load {shlex.quote(model)} {version}"
+
+
+def roll_out(model: str, version: int) -> str:
+    """What has a version take over step by step."""
+    return f"serving rollout start {shlex.quote(model)} {version}"
+
+
+def clear_weights(model: str) -> str:
+    """What gives the answer back to the version policy."""
+    return f"serving rollout weights {shlex.quote(model)} --clear"

@@ -64,8 +64,9 @@ def hard_signal(evidence: Evidence, rules: Rules) -> str | None:
     if evidence.deaths:
         times = "once" if evidence.deaths == 1 else f"{evidence.deaths} times"
         return f"its process died {times}"
-    if evidence.failed_in_row >= rules.all_fail and not _all_fail(evidence):
-        return f"every request failed: the last {evidence.failed_in_row}"
+    in_row = evidence.failed_in_row
+    if in_row >= rules.all_fail and not (_all_fail(evidence) or _by_chance(evidence, rules)):
+        return f"every request failed: the last {in_row}"
     return None
 
 
@@ -73,6 +74,16 @@ def _all_fail(evidence: Evidence) -> bool:
     """Whether most of the base's failed meanwhile: then it is not the canary."""
     base = evidence.base_in_row
     return base.errors * 2 > base.requests
+
+
+def _by_chance(evidence: Evidence, rules: Rules) -> bool:
+    """Whether a row as long may come up in a rollout of a canary that fails as often as the base.
+
+    At its n-th request one does with a chance of (rate of errors) ** length. Where that has to be
+    below alpha / n**2 the chances of all n together stay below the risk, however long it goes on.
+    """
+    base, requests = evidence.base.counted(tuple(KINDS)), evidence.canary.requests
+    return requests**2 * base.rate**evidence.failed_in_row > rules.alpha
 
 
 def _soft_signal(evidence: Evidence, rules: Rules) -> str | None:

@@ -12,7 +12,7 @@ from serving.models.actual.routes import route_of
 from serving.models.advice import unpin
 from serving.models.desired.candidates import Candidate, ModelTarget
 from serving.models.desired.choosing import desired_if_whole
-from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded
+from serving.models.desired.on_disk import held_by_pin, pinned_words, unloaded, waiting_words
 from serving.models.reasons import Absence
 from serving.models.state import Passage, Slot, State
 from serving.models.views import ModelView, Process, VersionView
@@ -136,6 +136,7 @@ def _reasons(
         first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
+        waiting_words(target, default),
     ]
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]

@@ -26,17 +26,19 @@ def held_back(
     """The READY versions whose signature would break callers of ``known``, and those on disk
     of which that was ``seen`` when they were.
 
-    A version that a command pinned, and that has not answered since, is what somebody wants.
+    A version that a command pinned, and that has not answered since, is what somebody wants; so is
+    the one that answers by default while a rollout goes on, also once the signature of the version
+    that is to follow it was accepted.
     """
     if known is None:
         return {}
-    wanted = target.pinned if target.pinned != target.answered else None
+    wanted = {target.pinned if target.pinned != target.answered else None, target.split.base}
     signatures = {candidate.version: seen.get(candidate.key) for candidate in target.versions}
     signatures |= {slot.version: slot.signature for slot in slots if slot.state is State.READY}
     words = {
         version: _words(known, signature)
         for version, signature in signatures.items()
-        if version != wanted
+        if version not in wanted
     }
     return {version: differs for version, differs in words.items() if differs}
 

@@ -65,6 +65,32 @@ def pinned_words(model: str, held: Sequence[int], pinned: int) -> str:
     )
 
 
+def waiting_words(target: ModelTarget, default: int | None) -> str:
+    """Which versions are newer than the one that answers and get nothing, for the weights give them
+    nothing, and what lets them take over; "" where there are none. One that its signature holds
+    back has words of its own."""
+    split = target.split
+    if target.pinned is not None or default is None or not any(split.weights.values()):
+        return ""
+    newer = sorted(
+        one.version
+        for one in target.versions
+        if one.version > default
+        and one.whole
+        and one.version not in target.out | split.versions | target.held
+    )
+    if not newer:
+        return ""
+    who = f"version {newer[0]} waits" if len(newer) == 1 else f"versions {numbers(newer)} wait"
+    if "weights" in target.fixed:
+        return f"{who}: model.yaml says the weights"
+    return (
+        f"{who}: the weights give requests to others (to take over step by step:"
+        f" {advice.roll_out(target.model, newer[-1])}; to let the newest version answer at once:"
+        f" {advice.clear_weights(target.model)})"
+    )
+
+
 def numbers(versions: Sequence[int]) -> str:
     """The last ones by name, as many as make a line."""
     few = [str(version) for version in versions[-_MOST_NAMED:]]

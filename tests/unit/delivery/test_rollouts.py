@@ -11,9 +11,10 @@ import pytest
 from serving.delivery.controller import ROLLOUTS
 from serving.delivery.requested import Start
 from serving.errors import ErrorCode, ServingError
-from serving.models.commands.command import SetDefault, SetRoute, UnloadModel
+from serving.models.commands.command import AcceptVersion, SetDefault, SetRoute, UnloadModel
 from serving.rollout.canary import Phase
 from tests.unit.delivery.rig import Rig
+from tests.unit.models.test_manager_signatures import OTHER
 
 
 @pytest.fixture
@@ -271,3 +272,25 @@ def test_a_newer_version_replaces_the_one_under_way_where_that_is_the_policy(
     rig.publish(3)
     rig.turn()
     assert (rig.said, rig.weights) == ("running 1 %: version 3 is ready", {1: 99, 3: 1})
+
+
+@pytest.mark.parametrize("end", ["abort", "promote"])
+def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
+    tmp_path: Path, end: Any
+) -> None:
+    rig = Rig(tmp_path, hold=False)
+    rig.world.signatures = {"m/2": OTHER}
+    assert rig.world.outcome(SetRoute("m", {1: 100})).ok
+    rig.publish(2)
+    rig.start()
+    assert rig.said == "waiting 0 %: waits until the signature of version 2 is accepted"
+    assert rig.world.outcome(AcceptVersion("m", 2)).ok
+    rig.turn(1.0)
+    assert (rig.said, rig.weights) == ("running 1 %: version 2 is ready", {1: 99, 2: 1})
+    view = rig.world.view()
+    assert (view.default, view.route.weights) == (1, ((1, 99), (2, 1)))
+    rig.rollouts.change("m", end, "me")
+    rig.turn(1.0)
+    stays = 1 if end == "abort" else 2
+    view = rig.world.view()
+    assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,6 +148,25 @@ def test_requests_that_all_fail_end_it_unless_the_bases_do() -> None:
     assert judge(seen(*between), RULES, DONE).decision is Decision.ADVANCE
     alike = [Window(answers(9)), *[Window(failing, answers(50, unavailable=50))] * 2]
     assert judge(seen(*alike), RULES, DONE).decision is Decision.ADVANCE
+
+
+def test_requests_that_all_fail_by_chance_are_no_reason_where_the_base_fails_often() -> None:
+    """With a request in each window any row of failures counts."""
+    for seed in range(4):
+        dice = np.random.default_rng(seed)
+        evidence = NO_EVIDENCE
+        for _ in range(500):
+            errors = int(dice.random() < 0.3), int(dice.binomial(9, 0.3))
+            canary, base = (
+                Answers(n, {"internal": e}) for n, e in zip((1, 9), errors, strict=True)
+            )
+            evidence = after(evidence, Window(canary, base), RULES)
+            verdict = judge(evidence, RULES, DONE)
+            assert verdict.decision is Decision.ADVANCE, (seed, verdict)
+    for _ in range(30):
+        window = Window(Answers(1, {"internal": 1}), Answers(10, {"internal": 3}))
+        evidence = after(evidence, window, RULES)
+    assert judge(evidence, RULES, DONE).reason == "every request failed: the last 30"
 
 
 SOUND = Window(answers(10_000), answers(10_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,17 @@ from structlog.testing import capture_logs
 
 from serving.model_config.schema import VersionPolicy
 from serving.models.desired.candidates import Candidate, ModelTarget
-from serving.models.desired.on_disk import held_by_pin, numbers, pinned_words, unloaded
+from serving.models.desired.on_disk import (
+    held_by_pin,
+    numbers,
+    pinned_words,
+    unloaded,
+    waiting_words,
+)
 from serving.models.desired.pins import Pins
 from serving.models.state import SlotKey
 from serving.registry.folder_origin import FolderOrigin
+from serving.rollout.route import NO_SPLIT, Split
 
 
 def candidate(version: int, **more: object) -> Candidate:
@@ -85,3 +93,20 @@ def test_what_a_pin_holds_back_is_logged_once() -> None:
     assert logged(1, 2, 3) == [("version_held_back", 3)]
     pins.keep_only(())
     assert logged(1, 3) == [("version_held_back", 3)]
+
+
+def test_weights_have_newer_versions_wait_and_say_what_lets_them_take_over() -> None:
+    on_disk = [candidate(v) for v in (1, 2, 3, 5)] + [candidate(6, whole=False)]
+    kept = target(*on_disk, split=Split({2: 100, 5: 0}))
+    assert waiting_words(kept, 2) == (
+        "version 3 waits: the weights give requests to others"
+        " (to take over step by step: serving rollout start m 3;"
+        " to let the newest version answer at once: serving rollout weights m --clear)"
+    )
+    assert waiting_words(kept, 3) == waiting_words(kept, None) == ""
+    assert waiting_words(replace(kept, pinned=2), 2) == ""
+    assert waiting_words(replace(kept, held=frozenset({3})), 2) == ""
+    assert waiting_words(replace(kept, out=frozenset({3})), 2) == ""
+    assert waiting_words(replace(kept, split=NO_SPLIT), 2) == ""
+    fixed = replace(kept, fixed=frozenset({"weights"}))
+    assert waiting_words(fixed, 2) == "version 3 waits: model.yaml says the weights"
