@@ -15,15 +15,15 @@ LONGEST_CHANGE = 4000
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How a model's requests that name no version are divided, and copied.
+    """How a model's requests that name no version are divided.
 
     ``weights``: version -> its weight, of the sum of all; 0: it is kept loaded and gets none; {}:
     nothing is divided, the default version has them all. ``sticky``: the name of a header, a key
     of gRPC's metadata or a request's parameter; who sends the same value again gets the same
     version. "": everybody draws anew. ``shadows``: version -> the share of requests, from 0 to 1,
-    of which it gets a copy. All these versions stay loaded, whatever the version policy says.
-    ``base``: the one of ``weights`` that answers by default, for those that can't; None: the one
-    with the largest weight.
+    of which it is to get a copy (nothing sends copies yet). All these versions stay loaded,
+    whatever the version policy says. ``base``: the one of ``weights`` that answers by default, for
+    those that can't; None: the one with the largest weight.
     """
 
     weights: Mapping[int, int] = field(default_factory=dict)

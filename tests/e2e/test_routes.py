@@ -70,6 +70,14 @@ class Doors:
         answer, call = self.stub.ModelInfer.with_call(request, timeout=20, metadata=pairs)
         return int(answer.model_version), dict(call.initial_metadata())["x-model-route"]
 
+    def by_stream(self, version: str = "", alias: str = "") -> Any:
+        """What an answer on a stream says of itself; beside an alias it says much else."""
+        given = {f"p{number}": "v" for number in range(40)} | {"alias": alias} if alias else {}
+        request = oip.grpc_request("m", {"X": X}, version=version, parameters=given)
+        [told] = self.stub.ModelStreamInfer(iter([request]), timeout=20)
+        answer = told.infer_response
+        return int(answer.model_version), answer.parameters["x-model-route"].string_param
+
 
 @pytest.fixture
 def doors(start_gateway, repository, tmp_path: Path) -> Iterator[Doors]:
@@ -104,6 +112,9 @@ def test_what_is_named_goes_before_what_is_drawn_and_every_answer_says_why(doors
         (doors.by_grpc(**alias, **forced), (1, "alias")),
         (doors.by_http(body=named, **forced), (1, "alias")),
         (doors.by_grpc(alias="champion", **forced), (1, "alias")),
+        (doors.by_stream(alias="champion"), (1, "alias")),
+        (doors.by_stream(), (2, "weight")),
+        (doors.by_stream("3"), (3, "named")),
         (doors.by_grpc("champion"), (1, "alias")),
         (doors.by_http("/models/m@champion/invocations", table, **forced), (1, "alias")),
         (doors.by_http("/v1/models/m/labels/champion:predict", row), (1, "alias")),
@@ -130,7 +141,7 @@ def test_what_is_named_goes_before_what_is_drawn_and_every_answer_says_why(doors
 
 
 def _counted_and_logged(gateway: Gateway) -> None:
-    for version, route, count in (("2", "weight", 4), ("3", "forced", 5), ("1", "alias", 7)):
+    for version, route, count in (("2", "weight", 5), ("3", "forced", 5), ("1", "alias", 8)):
         assert gateway.metric("serving_route_total", version=version, route=route) == count
     assert gateway.metric("serving_route_total", version="1", route="default") == 1
     kinds = {

@@ -46,8 +46,11 @@ class Deliveries:
                 "without a secret (registry.mlflow.webhook_secret) only this machine's own"
                 " processes are believed"
             )
+        number = headers.get("x-mlflow-delivery-id", "")
+        if len(number) > _MOST_ID:
+            raise _refused(f"its delivery id has more than {_MOST_ID} characters")
         name = _model_of(body)
-        self._note(headers.get("x-mlflow-delivery-id", ""), now)
+        self._note(number, now)
         return name
 
     def _check_signature(self, headers: Mapping[str, str], body: bytes, now: float) -> None:
@@ -59,7 +62,7 @@ class Deliveries:
         right = _VERSION + base64.b64encode(digest).decode()
         if not hmac.compare_digest(said.encode(), right.encode()):
             raise _refused("its signature is not that of the webhook's secret")
-        if not number or len(number) > _MOST_ID:
+        if not number:
             raise _refused("it has no delivery id")
         is_number = stamp.isascii() and stamp.isdigit() and len(stamp) < 16
         if not is_number or abs(int(stamp) - now) > WINDOW_S:
@@ -84,8 +87,10 @@ def _model_of(body: bytes) -> str:
         said = None
     if not isinstance(said, dict) or not isinstance(said.get("data"), dict):
         raise ServingError(ErrorCode.BAD_REQUEST, "it is no delivery of an MLflow webhook")
-    name = said["data"].get("name")
-    return name if said.get("entity") in _ENTITIES and isinstance(name, str) else ""
+    entity, name = said.get("entity"), said["data"].get("name")
+    if not (isinstance(entity, str) and isinstance(name, str)):
+        return ""
+    return name if entity in _ENTITIES else ""
 
 
 def _is_loopback(peer: str) -> bool:

@@ -16,7 +16,7 @@ from serving.registry.object_store.kept import KeptStore
 from serving.registry.object_store.layout import is_model, models_in
 from serving.registry.object_store.model import ModelLook, SeenModel, SeenVersion
 from serving.registry.object_store.remote import GoneRemote, StoreRemote
-from serving.registry.object_store.store import Level, Store, StoreError
+from serving.registry.object_store.store import DeniedError, Level, Store, StoreError
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.config import DEFAULT
 from serving.registry.remote.origin import RemoteOrigin
@@ -119,8 +119,15 @@ class StoreLook:
             look = ModelLook(
                 self._store, self._url, clocks, not prefix, deep or name in at_once, name in at_once
             )
-            one = look.look(name, prefix, level, self._models.get(name))
-            if not one.is_model:
+            before = self._models.get(name)
+            try:
+                below = self._store.level(prefix) if level is None else level
+                one: SeenModel | None = look.look(name, prefix, below, before)
+            except DeniedError as denied:
+                # Of the others it says nothing.
+                ignored.append(Ignored(self.place / prefix, f"it can't be seen: {denied}"))
+                one = before
+            if one is None or not one.is_model:
                 continue
             seen[name] = one
             ignored += [Ignored(self.place / prefix / key, why) for key, why in one.ignored.items()]
@@ -134,8 +141,8 @@ class StoreLook:
         self._kept.write(list(self._found.values()))
         return min(settles, default=None)
 
-    def _places(self, top: Level, ignored: list[Ignored]) -> list[tuple[str, str, Level]]:
-        """The models: name, prefix, and what lies directly below that."""
+    def _places(self, top: Level, ignored: list[Ignored]) -> list[tuple[str, str, Level | None]]:
+        """The models: name, prefix, and what lies directly below that, where it is known."""
         numbered = sorted(filter(is_digits, top.folders))
         first = self._store.level(f"{numbered[0]}/") if numbered else None
         if is_model(top, first):
@@ -144,7 +151,7 @@ class StoreLook:
         ignored += [Ignored(self.place / name, why) for name, why in others.items()]
         if len(names) > _MOST_MODELS:
             raise StoreError(f"it has more than {_MOST_MODELS} folders")
-        return [(name, f"{name}/", self._store.level(f"{name}/")) for name in names]
+        return [(name, f"{name}/", None) for name in names]
 
     # Telling.
 

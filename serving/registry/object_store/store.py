@@ -24,6 +24,10 @@ class StoreError(Exception):
     """A store that could not be asked, in words for the operator, without its URL."""
 
 
+class DeniedError(StoreError):
+    """It answers, and does not let us see that."""
+
+
 class ChangedError(StoreError):
     """It holds something else now than what was asked for."""
 
@@ -125,7 +129,7 @@ class Store:
         except exceptions.PreconditionError:
             raise ChangedError("it changed meanwhile") from None
         except exceptions.PermissionDeniedError:
-            raise StoreError("access is denied") from None
+            raise DeniedError("access is denied") from None
         except exceptions.UnauthenticatedError:
             raise StoreError("it does not know who asks (credentials)") from None
         except FileExistsError:
@@ -137,7 +141,8 @@ class Store:
 def _options(url: str, timeout_s: float) -> dict[str, Any]:
     if urlsplit(url).scheme == "file":
         return {}
-    endpoint = next((os.environ[v] for v in _ENDPOINTS if os.environ.get(v)), url)
+    named = _ENDPOINTS if urlsplit(url).scheme == "s3" else ()
+    endpoint = next((os.environ[v] for v in named if os.environ.get(v)), url)
     plain = urlsplit(endpoint).scheme == "http"
     limit = timedelta(seconds=timeout_s)
     return {

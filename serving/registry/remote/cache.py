@@ -168,7 +168,7 @@ class Cache:
         with self._lock:
             self._reserved[key] = size
             try:
-                self._make_room(size)
+                self._make_room(key, size)
             except BaseException:
                 del self._reserved[key]
                 raise
@@ -178,7 +178,7 @@ class Cache:
             with self._lock:
                 del self._reserved[key]
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, key: str, size: int) -> None:
         if size > self._most:
             raise RemoteError(
                 f"its files have {size} bytes, and all together may have {self._most}"
@@ -193,9 +193,27 @@ class Cache:
                     f" {self._most} (registry.cache_bytes)"
                 )
             self._forget(digests.pop(0))
+        # What is on its way takes room, too, but for what of it came already.
+        wanted = sum(max(0, n - self._came(one)) for one, n in self._reserved.items()) + _SPARE
+        self._clear_work(wanted)
         free = shutil.disk_usage(self.root).free
-        if free < size + _SPARE:
+        if free < wanted:
             raise RemoteError(f"its files have {size} bytes, and {free} are free on the disk")
+
+    def _came(self, key: str) -> int:
+        """Bytes of a download that is under way, or was."""
+        return _bytes_of(self.root / "work" / key)
+
+    def _clear_work(self, wanted: int) -> None:
+        """With the lock held: downloads that nobody goes on with may be gone on with, while there
+        is room for them."""
+        old = self._wall() - _OLD_S
+        left = self._most - self._held()
+        places = [one for one in (self.root / "work").iterdir() if one.name not in self._busy]
+        for at, place in sorted(((one.stat().st_mtime, one) for one in places), reverse=True):
+            left -= self._came(place.name)
+            if at < old or left < 0 or shutil.disk_usage(self.root).free < wanted:
+                _remove(place)
 
     def _held(self) -> int:
         sizes = {one.entry.digest: one.entry.size for one in self._known.values()}
@@ -300,6 +318,15 @@ def _wrong(folder: Path, listing: Listing, check: Callable[[], None]) -> str:
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return ""
+
+
+def _bytes_of(folder: Path) -> int:
+    sizes = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                sizes += os.lstat(Path(place, name)).st_size
+    return sizes
 
 
 def _remove(place: Path) -> None:

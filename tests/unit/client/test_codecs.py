@@ -85,7 +85,7 @@ def test_numbers_are_written_as_protobuf_writes_them(number: int) -> None:
     assert number == 0 or written == b"\x08" + varint(number)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_a_damaged_answer_is_an_error_of_its_own(data: st.DataObject) -> None:
     body = bytearray(answer(SMALL, LARGE).SerializeToString())

@@ -5,6 +5,7 @@ use super::compression::Encoding;
 use super::{AnswerHead, InferRequest, OutputTensor};
 use crate::admission::Reservation;
 use crate::error::{Error, Result};
+use crate::stats::Why;
 use crate::tensor::{Signature, TensorSpec};
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -48,6 +49,12 @@ pub trait Form: Debug + Sync {
         Ok(())
     }
 
+    /// The same where an answer has a place of its own for why its version gives it; `None`: its call's head
+    /// tells that.
+    fn told(&self, _why: Why) -> Option<&'static dyn Form> {
+        None
+    }
+
     /// What a request that is not run is told, in the protocol's own words where it has some;
     /// `signature`: of the version that it is for, where there is one.
     fn refusal(&self, error: Error, _request: &InferRequest, _signature: Option<&Signature>) -> Error {
@@ -63,6 +70,11 @@ pub struct Encode {
 }
 
 impl Encode {
+    /// As it looks where `why` is why its version gives it.
+    pub fn told(self, why: Option<Why>) -> Encode {
+        Encode { form: why.and_then(|why| self.form.told(why)).unwrap_or(self.form), ..self }
+    }
+
     /// # Errors
     /// As [`Form::encode`].
     pub fn outputs(self, head: &AnswerHead<'_>, outputs: &[OutputTensor<'_>], of: &Reservation) -> Reply {

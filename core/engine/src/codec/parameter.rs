@@ -3,7 +3,7 @@
 use super::InferRequest;
 use crate::error::{Error, Result};
 
-/// Parameters that are kept of a request, and the bytes of a name or a text: others are none.
+/// Parameters that are kept of a request beside its alias, and the bytes of a name or a text: others are none.
 pub const MOST: usize = 16;
 pub const LONGEST: usize = 255;
 /// Names the version that is to answer by another name.
@@ -26,7 +26,9 @@ impl InferRequest {
     /// Keeps a parameter with a value; an empty one says as little as none.
     pub(super) fn keep_parameter(&mut self, name: &str, value: &str) {
         let fits = !value.is_empty() && name.len() <= LONGEST && value.len() <= LONGEST;
-        if fits && self.parameters.len() < MOST {
+        // Whoever names a version is not answered by another, however much else they say.
+        let has_room = self.parameters.len() < MOST || (name == ALIAS && self.alias().is_empty());
+        if fits && has_room {
             self.parameters.push(Parameter { name: name.to_owned(), value: value.to_owned() });
         }
     }
@@ -92,6 +94,8 @@ mod tests {
     fn what_is_kept_has_a_bound() {
         let many: Vec<_> = (0..100).map(|number| format!(r#""p{number}":"v""#)).collect();
         assert_eq!(decoded(&format!("{{{}}}", many.join(","))).unwrap().parameters.len(), MOST);
+        let late = decoded(&format!(r#"{{{},"alias":"a","alias":"b","late":"v"}}"#, many.join(","))).unwrap();
+        assert_eq!((late.alias(), late.parameters.len()), ("a", MOST + 1));
         let long = format!(r#"{{"user":{:?}}}"#, "a".repeat(LONGEST + 1));
         assert!(decoded(&long).unwrap().parameters.is_empty());
         let request = decoded(r#"{"user":"somebody"}"#).unwrap();

@@ -24,7 +24,7 @@ pub struct Routed {
 /// The version that answered.
 const MODEL_VERSION: HeaderName = HeaderName::from_static("x-model-version");
 /// Why that one.
-const MODEL_ROUTE: HeaderName = HeaderName::from_static("x-model-route");
+const MODEL_ROUTE: HeaderName = HeaderName::from_static(Why::KEY);
 
 impl Routed {
     pub fn put(self, headers: &mut HeaderMap) {

@@ -50,7 +50,7 @@ pub(super) async fn queued(
         guard.draw_sample(&queue, &request, &prepared);
         let meta = RequestMeta {
             id: request.id.clone(),
-            encode,
+            encode: encode.told(guard.routed().map(|on| on.why)),
             destinations: destinations.clone(),
             priority: request.priority,
             deadline,

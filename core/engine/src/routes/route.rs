@@ -38,7 +38,7 @@ pub struct Route {
     pub reason: Option<String>,
 }
 
-/// A version that runs copies of requests, whose answers nobody waits for.
+/// A version that is to run copies of requests, whose answers nobody waits for. Nothing sends copies yet.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shadow {
     pub version: u64,

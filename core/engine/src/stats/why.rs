@@ -17,6 +17,8 @@ pub enum Why {
 }
 
 impl Why {
+    /// The header, the key of metadata, and on a stream the parameter of an answer, that says it.
+    pub const KEY: &str = "x-model-route";
     pub const ALL: [Why; 6] = [Why::Default, Why::Weight, Why::Alias, Why::Named, Why::Forced, Why::Fallback];
 
     /// As answers, logs and labels have it.

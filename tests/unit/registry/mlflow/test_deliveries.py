@@ -86,6 +86,8 @@ def test_how_many_are_remembered_is_bounded() -> None:
     for number in range(10_100):
         deliveries.take({"x-mlflow-delivery-id": str(number)}, BODY, "127.0.0.1", NOW)
     assert len(deliveries._taken) == 10_000
+    assert "delivery id" in refusal(deliveries, {"x-mlflow-delivery-id": "x" * 129})
+    assert "delivery id" in refusal(Deliveries("hush"), signed(number="x" * 129))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,8 @@ def test_without_a_secret_only_this_machine_is_believed(peer: str, believed: boo
 def test_what_is_about_no_model_hints_at_none_and_what_is_no_delivery_is_said_so() -> None:
     other = json.dumps({"entity": "prompt", "data": {"name": "toy"}}).encode()
     assert Deliveries("").take({}, other, "::1", NOW) == ""
+    odd = json.dumps({"entity": ["model_version"], "data": {"name": "toy"}}).encode()
+    assert Deliveries("").take({}, odd, "::1", NOW) == ""
     for body in (b"", b"[]", b"{", b'{"entity": "model_version"}', b"[" * 60_000, b"\xff"):
         with pytest.raises(ServingError) as error:
             Deliveries("").take({}, body, "::1", NOW)

@@ -16,7 +16,7 @@ from serving.registry.object_store.address import checked, is_address, name_of
 from serving.registry.object_store.kept import KeptStore
 from serving.registry.object_store.look import StoreLook, Terms
 from serving.registry.object_store.publishing import CLAIM, StoreTarget
-from serving.registry.object_store.store import Store, StoredFile, StoreError
+from serving.registry.object_store.store import DeniedError, Store, StoredFile, StoreError
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.polled import Looked
 from serving.registry.snapshot import FoundModel
@@ -34,6 +34,7 @@ class World:
     ahead: float = 2e9
     asked: list[str] = field(default_factory=list)
     down: bool = False
+    denied: str = "\0"
 
     def __post_init__(self) -> None:
         self.root.mkdir()
@@ -53,6 +54,8 @@ class World:
                 world.asked.append(prefix)
                 if world.down:
                     raise StoreError("it is down")
+                if prefix == world.denied:
+                    raise DeniedError("access is denied")
                 return super().level(prefix)
 
             def below(self, prefix: str, most: int = 10_000) -> list[StoredFile]:
@@ -98,6 +101,20 @@ def test_a_published_version_is_whole_at_once_and_comes_by_its_manifest(world: W
         world.publish(3, version=2)
     assert world.publish(3, version=7) == 7
     assert world.publish(4) == 8
+
+
+def test_a_model_that_may_not_be_seen_keeps_no_other_back(world: World) -> None:
+    world.publish(1)
+    world.publish(1, "other")
+    before = world.models()["m"]
+    world.denied = "m/"
+    world.publish(2, "other")
+    looked = world.looked()
+    assert not world.look.error
+    found = {one.name: one for one in looked.snapshot.models}
+    assert numbers(found["other"]) == {1: True, 2: True}
+    assert found["m"] == before
+    assert [one.reason for one in looked.snapshot.ignored] == ["it can't be seen: access is denied"]
 
 
 def test_what_is_wrong_with_a_version_in_the_store_fails_it_in_words(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,31 @@ def test_a_download_that_breaks_goes_on_where_it_was(world: World) -> None:
         world.fetch("l", unsure)
     world.fetch("l", unsure)
     assert unsure.read == [("c.bin", 0), ("c.bin", 0)]
+
+
+def test_a_download_goes_on_where_the_disk_has_room_for_the_rest_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Far({"a.bin": b"a" * 100}, breaks_at=90, summed=True)
+    with pytest.raises(LoadError, match="it broke"):
+        world.fetch("k", far)
+    spare = 64 * 1024 * 1024
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: _Usage(1, 1, spare + 10))
+    assert (world.fetch("k", far) / "a.bin").stat().st_size == 100
+    assert far.read == [("a.bin", 0), ("a.bin", 90)]
+
+
+def test_downloads_that_nobody_goes_on_with_count_within_the_bound(world: World) -> None:
+    world.most, world.now = 350, time.time()
+    world.open()
+    for key in "abcdefg":
+        with pytest.raises(LoadError, match="it broke"):
+            world.fetch(key, Far({"a.bin": b"a" * 100}, breaks_at=90, summed=True))
+        left = sum(p.stat().st_size for p in (world.root / "work").rglob("*") if p.is_file())
+        assert left + world.cache.held_bytes <= world.most
+    world.now += 3 * 24 * 3600.0
+    world.fetch("h")
+    assert not list((world.root / "work").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ use crate::codec::compression::Encoding;
 use crate::codec::frame::{self, buffer, put_frame};
 use crate::codec::{AnswerHead, OutputTensor};
 use crate::error::Result;
+use crate::stats::Why;
 use bytes::{BufMut, Bytes};
 
 /// `parameters { key: "triton_final_response" value { bool_param: … } }`,
@@ -18,9 +19,23 @@ const FINAL_RESPONSE_LEN: usize = FINAL_RESPONSE.len() + 1;
 #[derive(Debug)]
 pub struct ModelInferResponse;
 
-/// An answer on a stream, the last one to its request.
+/// An answer on a stream, the last one to its request: a parameter says why its version gave it, for the
+/// stream's head, which came before, can't.
 #[derive(Debug)]
-pub struct ModelStreamInferResponse;
+pub struct ModelStreamInferResponse {
+    pub why: Option<Why>,
+}
+
+/// By `Why`.
+static ON_A_STREAM: [ModelStreamInferResponse; Why::ALL.len()] = {
+    let mut all = [const { ModelStreamInferResponse { why: None } }; Why::ALL.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at].why = Some(Why::ALL[at]);
+        at += 1;
+    }
+    all
+};
 
 impl Form for ModelInferResponse {
     fn encode(
@@ -42,7 +57,12 @@ impl Form for ModelStreamInferResponse {
         outputs: &[OutputTensor<'_>],
         of: &Reservation,
     ) -> Reply {
-        frame::answer(encoding, of, |framed| encode_stream_infer(head, outputs, true, framed, of))
+        frame::answer(encoding, of, |framed| encode_stream_infer(head, outputs, (true, self.why), framed, of))
+    }
+
+    fn told(&self, why: Why) -> Option<&'static dyn Form> {
+        let found = ON_A_STREAM.iter().find(|form| form.why == Some(why));
+        found.map(|form| form as &dyn Form)
     }
 }
 
@@ -67,30 +87,32 @@ pub fn encode_infer(
     buffer.finish()
 }
 
-/// Encodes a `ModelStreamInferResponse` that holds an answer, `framed` as [`encode_infer`] does.
+/// Encodes a `ModelStreamInferResponse` that holds an answer, `framed` as [`encode_infer`] does: whether it is
+/// the last one to its request, and why its version gave it.
 ///
 /// # Errors
 /// As [`encode_infer`].
 pub fn encode_stream_infer(
     head: &AnswerHead,
     outputs: &[OutputTensor],
-    final_response: bool,
+    (last, why): (bool, Option<Why>),
     framed: bool,
     of: &Reservation,
 ) -> Result<Bytes> {
-    let len = infer_len(head, outputs) + FINAL_RESPONSE_LEN;
+    let len = infer_len(head, outputs) + FINAL_RESPONSE_LEN + why_len(why);
     let mut buffer = buffer(len_field(2, len), framed, of)?;
     let out = buffer.room(0)?;
     put_tag(out, 2);
     put_varint(out, len as u64);
-    put_infer(out, head, Some(final_response), outputs);
+    put_infer(out, head, Some((last, why)), outputs);
     buffer.finish()
 }
 
 /// Encodes a `ModelStreamInferResponse` that holds an error, `framed` or not; the model and the
-/// version of `head` are empty when the request was never accepted.
-pub fn encode_stream_error(message: &str, head: &AnswerHead, framed: bool) -> Bytes {
-    let len = head_len(head);
+/// version of `head` are empty when the request was never accepted. `why`: it came to the version that
+/// refused it, if it did.
+pub fn encode_stream_error(message: &str, head: &AnswerHead, why: Option<Why>, framed: bool) -> Bytes {
+    let len = head_len(head) + why_len(why);
     // Names and ids are bounded, and so are texts of errors.
     let mut out = Vec::new();
     if framed {
@@ -100,6 +122,7 @@ pub fn encode_stream_error(message: &str, head: &AnswerHead, framed: bool) -> By
     put_tag(&mut out, 2);
     put_varint(&mut out, len as u64);
     put_head(&mut out, head);
+    put_why(&mut out, why);
     out.into()
 }
 
@@ -110,11 +133,18 @@ pub fn encode_bool(value: bool) -> Bytes {
     Bytes::from_static(if value { &[0x08, 1] } else { &[] })
 }
 
-fn put_infer(out: &mut Vec<u8>, head: &AnswerHead, final_response: Option<bool>, outputs: &[OutputTensor]) {
+/// `streamed`: on a stream, whether it is the last one to its request, and why its version gave it.
+fn put_infer(
+    out: &mut Vec<u8>,
+    head: &AnswerHead,
+    streamed: Option<(bool, Option<Why>)>,
+    outputs: &[OutputTensor],
+) {
     put_head(out, head);
-    if let Some(last) = final_response {
+    if let Some((last, why)) = streamed {
         out.put_slice(&FINAL_RESPONSE);
         out.put_u8(u8::from(last));
+        put_why(out, why);
     }
     for output in outputs {
         put_tag(out, 5);
@@ -133,6 +163,25 @@ fn put_head(out: &mut Vec<u8>, head: &AnswerHead) {
     put_text(out, 1, head.model);
     put_text(out, 2, head.version);
     put_text(out, 3, head.id.unwrap_or_default());
+}
+
+/// As a parameter, a text.
+fn put_why(out: &mut Vec<u8>, why: Option<Why>) {
+    let Some(why) = why else { return };
+    put_tag(out, 4);
+    put_varint(out, why_entry_len(why) as u64);
+    put_text(out, 1, Why::KEY);
+    put_tag(out, 2);
+    put_varint(out, text_len(3, why.name()) as u64);
+    put_text(out, 3, why.name());
+}
+
+fn why_entry_len(why: Why) -> usize {
+    text_len(1, Why::KEY) + len_field(2, text_len(3, why.name()))
+}
+
+fn why_len(why: Option<Why>) -> usize {
+    why.map_or(0, |why| len_field(4, why_entry_len(why)))
 }
 
 fn put_meta(out: &mut Vec<u8>, output: &OutputTensor) {

@@ -1,5 +1,7 @@
 use super::*;
 use crate::admission::{Budget, Reservation};
+use crate::codec::answer::Encode;
+use crate::codec::compression::Encoding;
 use crate::codec::oracle::{
     BoolResponse, InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse, ModelRef,
     ModelStreamInferResponse, ParameterChoice, RequestedOutput as Wanted, Tensor,
@@ -7,6 +9,7 @@ use crate::codec::oracle::{
 use crate::codec::place::Place;
 use crate::codec::{AnswerHead, InferRequest, OutputTensor, Payload};
 use crate::error::{Error, ErrorCode, Result};
+use crate::stats::Why;
 use crate::stop::NEVER;
 use crate::tensor::Datatype;
 use bytes::Bytes;
@@ -251,13 +254,17 @@ fn a_stream_error_holds_the_message_and_the_id() {
     let framed = encode_stream_error(
         "no such model",
         &AnswerHead { model: "m", version: "", id: Some("7"), asked: None },
+        Some(Why::Forced),
         true,
     );
     let answer = ModelStreamInferResponse::decode(unframe(&framed)).unwrap();
     assert_eq!(answer.error_message, "no such model");
     let inner = answer.infer_response.unwrap();
     assert_eq!((inner.id.as_str(), inner.model_name.as_str(), inner.model_version.as_str()), ("7", "m", ""));
-    let bare = encode_stream_error("x", &AnswerHead { model: "", version: "", id: None, asked: None }, true);
+    let told = inner.parameters["x-model-route"].parameter_choice.clone();
+    assert_eq!(told, Some(ParameterChoice::String("forced".to_owned())));
+    let bare =
+        encode_stream_error("x", &AnswerHead { model: "", version: "", id: None, asked: None }, None, true);
     assert!(ModelStreamInferResponse::decode(unframe(&bare)).unwrap().infer_response.is_some());
 }
 
@@ -298,11 +305,28 @@ fn fault_102_an_answer_is_counted_until_it_is_dropped() {
     let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
     let budget = Budget::of_messages(150_000, 200_000);
     let of = budget.reserve();
-    let answer = encode_stream_infer(&head, &outputs, true, true, &of).unwrap();
+    let answer = encode_stream_infer(&head, &outputs, (true, None), true, &of).unwrap();
     assert_eq!(budget.used(), answer.len());
     assert_eq!(encode_infer(&head, &outputs, true, &of).unwrap_err().code, ErrorCode::Full);
     drop(answer);
     assert_eq!(budget.used(), 0);
+}
+
+fn whys() -> impl Strategy<Value = Option<Why>> {
+    prop::option::of(prop::sample::select(&Why::ALL[..]))
+}
+
+#[test]
+fn on_a_stream_each_answer_says_why() {
+    static FORM: super::ModelStreamInferResponse = super::ModelStreamInferResponse { why: None };
+    let encode = Encode { form: &FORM, encoding: Encoding::Identity };
+    let head = AnswerHead { model: "m", version: "1", id: None, asked: None };
+    for why in Why::ALL {
+        let framed = encode.told(Some(why)).outputs(&head, &[], &boundless()).unwrap().body;
+        let answer = ModelStreamInferResponse::decode(unframe(&framed)).unwrap().infer_response.unwrap();
+        let told = answer.parameters["x-model-route"].parameter_choice.clone();
+        assert_eq!(told, Some(ParameterChoice::String(why.name().to_owned())));
+    }
 }
 
 fn tensors() -> impl Strategy<Value = Vec<(String, Vec<i64>, Vec<u8>)>> {
@@ -311,7 +335,7 @@ fn tensors() -> impl Strategy<Value = Vec<(String, Vec<i64>, Vec<u8>)>> {
 
 proptest! {
     #[test]
-    fn answers_read_back_with_prost(tensors in tensors(), model in ".{0,20}", version in "[0-9]{0,3}", id: Option<String>, last: bool) {
+    fn answers_read_back_with_prost(tensors in tensors(), model in ".{0,20}", version in "[0-9]{0,3}", id: Option<String>, last: bool, why in whys()) {
         let outputs: Vec<OutputTensor> = tensors.iter().map(|(name, shape, data)| OutputTensor {
             name, datatype: Datatype::Fp32, shape: shape.as_slice().into(), data, binary: false, placed: false,
         }).collect();
@@ -334,10 +358,12 @@ proptest! {
             prop_assert_eq!(output.datatype.as_str(), "FP32");
             prop_assert_eq!(raw, data);
         }
-        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, last, true, &boundless()).unwrap())).unwrap();
+        let streamed = ModelStreamInferResponse::decode(unframe(&encode_stream_infer(&head, &outputs, (last, why), true, &boundless()).unwrap())).unwrap();
         let mut inner = streamed.infer_response.unwrap();
         let parameter = inner.parameters.remove("triton_final_response").unwrap();
         prop_assert_eq!(parameter.parameter_choice, Some(ParameterChoice::Bool(last)));
+        let told = inner.parameters.remove("x-model-route").and_then(|found| found.parameter_choice);
+        prop_assert_eq!(told, why.map(|why| ParameterChoice::String(why.name().to_owned())));
         prop_assert_eq!(inner, answer);
     }
 

@@ -178,13 +178,14 @@ async fn answer(
         }
         Err(error) => (Err(error), None, Arc::default(), String::new()),
     };
+    let why = guard.routed().map(|on| on.why);
     let record = guard.close(outcome.as_ref());
     outcome.map(|answer| answer.body).map_err(|error| {
         let request_id = head.request_id.as_deref().or_else(|| record.as_ref().map(|w| w.request_id()));
         let request_id = request_id.map_or_else(ids::make, str::to_owned);
         shared.report(Protocol::Grpc, &request_id, &model, &error);
         let answer_head = AnswerHead { model: &model, version: &version, id: id.as_deref(), asked: None };
-        let write = |framed| (called.streamed.failure)(&error.message, &answer_head, framed);
+        let write = |framed| (called.streamed.failure)(&error.message, &answer_head, why, framed);
         let encoding = head.answer_encoding(shared, compressed);
         // It is small; where there is no room for it packed, it goes as it is, which its frame says.
         let answer = frame::answer(encoding, &shared.budget.reserve(), |framed| Ok(write(framed)));

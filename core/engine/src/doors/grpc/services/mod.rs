@@ -10,6 +10,7 @@ use crate::codec::answer::Form;
 use crate::codec::{AnswerHead, InferRequest};
 use crate::doors::Shared;
 use crate::error::Result;
+use crate::stats::Why;
 use crate::stop::Stop;
 use bytes::Bytes;
 
@@ -60,7 +61,7 @@ pub struct Streamed {
     pub messages: Messages,
     /// The message that stands for an error in words, behind a frame where it is told so; the head
     /// names nothing where the request could not be read.
-    pub failure: fn(&str, &AnswerHead<'_>, bool) -> Bytes,
+    pub failure: fn(&str, &AnswerHead<'_>, Option<Why>, bool) -> Bytes,
 }
 
 /// What is watched, and how it is.

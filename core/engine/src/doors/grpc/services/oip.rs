@@ -35,7 +35,7 @@ pub static SERVICE: Service = Service {
 
 const ONE: Messages = Messages { decode: protobuf::decode_infer, form: &ModelInferResponse };
 static STREAMED: Streamed = Streamed {
-    messages: Messages { form: &ModelStreamInferResponse, ..ONE },
+    messages: Messages { form: &ModelStreamInferResponse { why: None }, ..ONE },
     failure: protobuf::encode_stream_error,
 };
 
