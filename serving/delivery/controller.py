@@ -101,6 +101,8 @@ class Rollouts:
         self._mono, self._wall = mono, wall
         self.outcomes = Outcomes()
         self._rollouts = _kept(state)
+        # Over, by an earlier process, which may not have come to set the route.
+        self._unset = {one.model for one in self._rollouts.values() if not one.under_way}
         self._carried: dict[str, _Carried] = {}
         self._unseen_since: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -175,6 +177,7 @@ class Rollouts:
             now = answers_of(self._figures(_keys(judged))) if judged else {}
             for rollout in under_way:
                 self._turn(rollout, now)
+            self._catch_up()
             if self._settings.automatic:
                 self._consider()
             self._save()
@@ -213,6 +216,18 @@ class Rollouts:
         if whole or changed.phase is not rollout.phase:
             self._open(changed, view, now)
         self._put(rollout, changed)
+
+    def _catch_up(self) -> None:
+        """Set the routes of rollouts that an earlier process ended, where they still are as those
+        had them under way: only a rollout's own weights name its base beside the candidate."""
+        seen = [view for model in self._unset if (view := self._models.view(model)) is not None]
+        for view in seen:
+            self._unset.discard(view.name)
+            rollout, split = self._rollouts.get(view.name), view.split
+            if rollout is None or rollout.under_way or split.base != rollout.base:
+                continue
+            if split.weights.keys() == {rollout.base, rollout.candidate}:
+                self._commanded(rollout, view)
 
     def _unseen(self, rollout: Rollout) -> None:
         """Nobody has looked for the model yet, or it is gone as a whole."""
