@@ -143,12 +143,23 @@ class RolloutApi:
         for ticket in given.tickets:
             outcome = await outcome_of(ticket, max(0.0, until - time.monotonic()))
             # The rollout's next step may have set the route anew meanwhile.
-            if outcome is not None and not outcome.ok and outcome.message != SUPERSEDED:
+            failed = outcome is not None and not outcome.ok and outcome.message != SUPERSEDED
+            if outcome is not None and failed and not await self._is_set(given.rollout):
                 raise failure(outcome)
             done = done and outcome is not None
-        now = await run_in_threadpool(self._controller.of, given.rollout.model) or given.rollout
+        now = await self._now(given.rollout)
         answer = {"done": done, "rollout": rollout_json(now, self._rules)}
         return JSONResponse(answer, status_code=200 if done else 202)
+
+    async def _now(self, rollout: Rollout) -> Rollout:
+        return await run_in_threadpool(self._controller.of, rollout.model) or rollout
+
+    async def _is_set(self, rollout: Rollout) -> bool:
+        """Whether the route is as the rollout wants it, or by now wants it: then what failed is a
+        version that can't be loaded, or not yet, and that is told by the rollout."""
+        wanted = (rollout.weights, (await self._now(rollout)).weights)
+        views = (view for view in self._models.views() if view.name == rollout.model)
+        return any(dict(view.split.weights) in wanted for view in views)
 
 
 def rollout_json(rollout: Rollout, rules: Rules) -> dict[str, Any]:

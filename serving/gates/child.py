@@ -164,6 +164,7 @@ class Host:
         )
         kinds = [request.kind for request in self._requests]
         counts = {kind: kinds.count(kind) for kind in ("recorded", "own", "generated")}
+        counts["failed_there"] = sum(isinstance(one, str) for one in self._base or ())
         return {"checks": [asdict(check) for check in checks], "counts": counts}
 
     def _made(self, version: _Version, *, generates: bool) -> list[Request]:

@@ -213,6 +213,9 @@ class _Trial:
             whose = f" of version {case.base_version}" if case.base_version is not None else ""
             used = f"{replayed.own} samples and {replayed.generated} generated inputs"
             notes.append(f"no request{whose} is recorded yet: {used} were run")
+        if (failed := replayed.failed_there) > 0:
+            which = f"{failed} of {replayed.total} requests"
+            notes.append(f"{which} failed on version {case.base_version}: they prove nothing")
         if not self._has_base and not case.first:
             notes.append(f"not timed: {self._no_base}")
         return notes

@@ -24,6 +24,7 @@ class _Counts(Strict):
     recorded: Count
     own: Count
     generated: Count
+    failed_there: Count = 0
 
 
 class _Replayed(Strict):
@@ -37,12 +38,14 @@ class _Timed(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of the requests, and how many of each kind there were."""
+    """What came of the requests, and how many of each kind there were; ``failed_there``: on the
+    answering version, so that they prove nothing."""
 
     checks: tuple[Check, ...]
     recorded: int
     own: int
     generated: int
+    failed_there: int = 0
 
     @property
     def total(self) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 
 from serving.backoff import wait_s
 from serving.cancellation import Cancellation
+from serving.errors import Retry
 from serving.events import log
 from serving.gates.judge import CalledOffError, NotNowError
 from serving.gates.terms import Terms, terms_of
@@ -24,6 +25,8 @@ from serving.models.verdicts import Asked, Bench, Side
 from serving.settings import Settings
 
 WAITS = "waits for its verdict"
+# Tries to load the version that answered last, for which new ones wait.
+_MOST_AWAITED = 3
 # After one that came to nothing, in turn.
 _FIRST_S, _LONGEST_S = 2.0, 60.0
 
@@ -182,7 +185,7 @@ class Gating:
             return False
         slots = self.slots.of(target.model)
         mine = [slot for slot in slots if slot.version == answered]
-        if any(slot.state is State.FAILED or slot.passage is Passage.SHUT for slot in mine):
+        if any(slot.passage is Passage.SHUT or _has_failed(slot) for slot in mine):
             return False
         return answered in choose(target, by_version(slots)).versions
 
@@ -333,6 +336,13 @@ class Gating:
         self._waiting.clear()
         if self._running is not None:
             self._running.called_off.cancel()
+
+
+def _has_failed(slot: Slot) -> bool:
+    """Whether nobody waits for it: after the first few tries new versions are judged without it."""
+    return slot.state is State.FAILED and (
+        slot.retry is not Retry.LATER or slot.attempts >= _MOST_AWAITED
+    )
 
 
 def _asked(wait: _Wait, side: Side | None = None) -> Asked:

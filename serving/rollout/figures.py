@@ -89,11 +89,17 @@ class Answers:
 
     def __sub__(self, before: Answers) -> Answers:
         """What it did since; all of it where these are other counts than before."""
-        if self.requests < before.requests:
+        if self.requests < before.requests and not self._goes_on(before):
             return self
         fewer = {kind: n - before.errors.get(kind, 0) for kind, n in self.errors.items()}
         errors = {kind: count for kind, count in fewer.items() if count > 0}
-        return Answers(self.requests - before.requests, errors, self.latencies - before.latencies)
+        requests = max(0, self.requests - before.requests)
+        return Answers(requests, errors, self.latencies - before.latencies)
+
+    def _goes_on(self, before: Answers) -> bool:
+        """Whether these are the same counts for all that there are fewer requests: of one that was
+        answered in another's place that is counted a moment before the answer itself."""
+        return self.latencies.count >= before.latencies.count > 0
 
     def counted(self, kinds: tuple[str, ...]) -> Counted:
         """Those of ``kinds``, of all requests."""

@@ -132,11 +132,12 @@ def _reasons(
     """The model's, and what of it no version says of itself, ``first`` to begin with."""
     target, default = facts.target, facts.default
     told = [f"version {number} {why}" for number, why in sorted(facts.held_back.items())]
+    unfit = {view.number for view in versions if view.gated or view.state is State.FAILED}
     own = [
         first,
         _pin_words(facts, versions),
         pinned_words(target.model, held_by_pin(target, default), target.pinned or 0),
-        waiting_words(target, default),
+        waiting_words(target, default, unfit),
     ]
     said = {view.reason for view in versions}
     mine = [words for words in own if words not in said]

@@ -62,16 +62,19 @@ def _split_of(command: SetRoute, facts: Facts) -> Split:
 
 def of_route(resolved: Command, facts: Facts) -> str:
     """What a command changes about the route, in words; "": nothing."""
-    pinned = facts.target.pinned
+    pinned, aliases = facts.target.pinned, facts.target.aliases.wanted
     match resolved:
         case SetRoute():
-            return split_words(_split_of(resolved, facts))
+            split = _split_of(resolved, facts)
+            return split_words(split) if split != facts.target.split else ""
         case SetDefault(version=int(version)):
-            return f"pinned to version {version}"
+            return f"pinned to version {version}" if version != pinned else ""
         case SetDefault() if pinned is not None:
             return f"version {pinned} is pinned no more"
         case SetAlias(alias=alias, version=int(version)):
-            return f"alias '{alias}' names version {version}"
+            return (
+                f"alias '{alias}' names version {version}" if aliases.get(alias) != version else ""
+            )
         case SetAlias(alias=alias):
             return f"alias '{alias}' is taken away"
     return ""

@@ -65,10 +65,10 @@ def pinned_words(model: str, held: Sequence[int], pinned: int) -> str:
     )
 
 
-def waiting_words(target: ModelTarget, default: int | None) -> str:
+def waiting_words(target: ModelTarget, default: int | None, unfit: Collection[int] = ()) -> str:
     """Which versions are newer than the one that answers and get nothing, for the weights give them
-    nothing, and what lets them take over; "" where there are none. One that its signature holds
-    back has words of its own."""
+    nothing, and what lets them take over; "" where there are none. Those that are ``unfit``, for
+    they failed or for their gates, and what its signature holds back have words of their own."""
     split = target.split
     if target.pinned is not None or default is None or not any(split.weights.values()):
         return ""
@@ -77,7 +77,7 @@ def waiting_words(target: ModelTarget, default: int | None) -> str:
         for one in target.versions
         if one.version > default
         and one.whole
-        and one.version not in target.out | split.versions | target.held
+        and one.version not in target.out.union(split.versions, target.held, unfit)
     )
     if not newer:
         return ""

@@ -161,6 +161,22 @@ def test_weights_that_were_not_set_any_more_are_set_after_a_restart(rig: Rig) ->
     assert rig.weights == {1: 99, 2: 1}
 
 
+@pytest.mark.parametrize(("base", "weights"), [(1, {1: 100}), (None, {1: 99, 2: 1})])
+def test_the_route_of_one_that_has_ended_is_set_after_a_restart_where_it_is_still_its_own(
+    rig: Rig, base: int | None, weights: dict[int, int]
+) -> None:
+    """``base``: named by a rollout's weights, and by nobody else's."""
+    rig.start()
+    rig.rollouts.change("m", "abort", "somebody")
+    rig.turn()
+    assert rig.weights == {1: 100}
+    assert rig.world.outcome(SetRoute("m", {1: 99, 2: 1}, base=base)).ok
+    rig.begin_anew()
+    rig.world.change()
+    rig.turn()
+    assert rig.weights == weights
+
+
 def test_a_pin_an_unload_and_other_weights_end_it_in_words(tmp_path: Path) -> None:
     for command, said, weights in [
         (SetDefault("m", 1), "ended 0 %: version 1 was pinned", {1: 100}),

@@ -145,6 +145,16 @@ def test_one_is_not_blamed_for_the_answering_version_that_kills_its_process(
     )
 
 
+def test_a_verdict_says_how_many_requests_failed_on_the_answering_version(home: Path) -> None:
+    narrow = softmax(WEIGHTS[:3])
+    narrow.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+    small_models.write(home.parent, "m", narrow, 3)
+    found = case(home, softmax(WEIGHTS))
+    verdict = judged(replace(found, base=subject(home, 3), base_version=3))
+    assert verdict.blessed
+    assert verdict.notes == ("8 of 8 requests failed on version 3: they prove nothing",)
+
+
 def test_the_first_version_passes_on_being_safe_alone(home: Path) -> None:
     bad = case(home, softmax(-WEIGHTS), SET, base=None, base_version=None, requests=(), first=True)
     verdict = judged(bad)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.errors import ErrorCode
+from serving.errors import ErrorCode, LoadError, Retry
 from serving.gates.case import Case
 from serving.gates.judge import NotNowError
 from serving.gates.verdict import Check, Verdict, judged
@@ -363,6 +363,24 @@ def test_a_version_is_held_against_the_one_that_answered_last_also_at_a_start(
     again.write("m", 2)
     again.change()
     assert again.judge.judged == [(2, 1, False)]
+    assert again.answers() == 2
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_the_one_that_answered_last_is_waited_for_while_it_may_still_come(
+    tmp_path: Path, world: GatedWorld, heals: bool
+) -> None:
+    world.come(1)
+    again = GatedWorld(tmp_path)
+    again.errors["m/1"] = LoadError("busy", retry=Retry.LATER)
+    again.write("m", 2)
+    again.change()
+    assert (again.judge.judged, again.gated()) == ([], [2])
+    if heals:
+        del again.errors["m/1"]
+    for _ in range(20):
+        again.settle(1.0)
+    assert again.judge.judged == [(2, 1 if heals else None, False)]
     assert again.answers() == 2
 
 

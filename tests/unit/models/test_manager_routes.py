@@ -246,6 +246,16 @@ def test_the_history_tells_who_changed_what_and_why(world: World) -> None:
     assert events[0] == words
 
 
+def test_what_changes_nothing_pushes_nothing_out_of_the_history(world: World) -> None:
+    commands = (CANARY, SetAlias("m", "champion", 4), SetDefault("m", 4))
+    for command in commands:
+        assert world.outcome(command).ok
+    history = world.manager.route_history("m")
+    for command in (*commands, SetRoute("m"), SetRoute("m", {3: 95, 4: 5})):
+        assert world.outcome(command).ok
+    assert world.manager.route_history("m") == history
+
+
 ROUTE = "route: {weights: {3: 95, 4: 5}, sticky: X-User, aliases: {champion: 3}}\n"
 
 

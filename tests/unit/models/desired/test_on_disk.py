@@ -104,6 +104,7 @@ def test_weights_have_newer_versions_wait_and_say_what_lets_them_take_over() -> 
         " to let the newest version answer at once: serving rollout weights m --clear)"
     )
     assert waiting_words(kept, 3) == waiting_words(kept, None) == ""
+    assert waiting_words(kept, 2, {3}) == ""
     assert waiting_words(replace(kept, pinned=2), 2) == ""
     assert waiting_words(replace(kept, held=frozenset({3})), 2) == ""
     assert waiting_words(replace(kept, out=frozenset({3})), 2) == ""

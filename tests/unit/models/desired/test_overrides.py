@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.models.actual.startup import Readiness, Startup
@@ -121,6 +121,7 @@ OVERRIDES = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(), OVERRIDES))
 def test_the_documents_read_back_as_they_were_written(every: dict[str, Overrides]) -> None:
     documents = Documents({}, "both")
