@@ -92,10 +92,10 @@ class PolledSource:
         if (snapshot := self._first()) is None:
             return self._early or Snapshot()
         named = {one if isinstance(one, str) else one[0] for one in at_once}
-        if not named.isdisjoint(found.name for found in snapshot.models):
-            number, until = self.hint(named), time.monotonic() + self._patience_s
+        if ours := named.intersection(found.name for found in snapshot.models):
+            number, until = self.hint(ours), time.monotonic() + self._patience_s
             with self._changed:
-                self._waited.update((name, (number, until)) for name in named)
+                self._waited.update((name, (number, until)) for name in ours)
         return self._with_pending()
 
     def _with_pending(self) -> Snapshot:

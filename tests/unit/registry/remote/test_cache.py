@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -128,6 +129,27 @@ def test_what_was_fetched_a_moment_ago_is_about_to_be_loaded(world: World) -> No
     world.now += 100.0
     world.fetch("b")
     assert not world.cache.has("a")
+
+
+def test_who_asks_what_is_here_waits_for_no_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.most = 150
+    world.open()
+    world.fetch("a")
+    asked: list[bool] = []
+    remove = shutil.rmtree
+
+    def slow(place: Path, **more: bool) -> None:
+        with ThreadPoolExecutor() as pool:
+            asked.append(pool.submit(world.cache.has, "a").result(timeout=5))
+            assert pool.submit(lambda: world.cache.held_bytes).result(timeout=5) >= 100
+        remove(place, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", slow)
+    world.fetch("b")
+    assert asked
+    assert not any(asked)
 
 
 def test_a_disk_without_room_is_told_before_anything_is_read(
