@@ -67,7 +67,9 @@ class Cache:
     def __init__(self, root: Path | None, most: int, wall: Callable[[], float] = time.time) -> None:
         self._most, self._wall = most, wall
         self.in_use: Callable[[], Collection[str]] = _nothing_used
+        # Of what is known, for a moment each time; and of who changes the folders, which may last.
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         # Of each version that is being fetched: its lock, and by how many.
         self._busy: dict[str, tuple[threading.Lock, int]] = {}
         self._reserved: dict[str, int] = {}
@@ -125,10 +127,19 @@ class Cache:
         return folder
 
     def _drop(self, digest: str) -> None:
-        with self._lock:
-            keys = [key for key, one in self._known.items() if one.entry.digest == digest]
-            for key in keys:
-                del self._known[key]
+        with self._changing:
+            with self._lock:
+                keys = self._forgotten(digest)
+            self._delete(digest, keys)
+
+    def _forgotten(self, digest: str) -> Collection[str]:
+        """Known no more, with the lock held: the keys that it had."""
+        keys = [key for key, one in self._known.items() if one.entry.digest == digest]
+        for key in keys:
+            del self._known[key]
+        return keys
+
+    def _delete(self, digest: str, keys: Collection[str]) -> None:
         for key in keys:
             self._name(key).unlink(missing_ok=True)
         shutil.rmtree(self._entries / digest, ignore_errors=True)
@@ -152,49 +163,43 @@ class Cache:
         folder = self._entries / entry.digest
         if folder.exists() and _wrong(folder, listing, _nothing):
             self._drop(entry.digest)
-        write_entry(self._entries, entry)
-        with self._lock:
+        with self._changing:
+            write_entry(self._entries, entry)
             with contextlib.suppress(FileExistsError):
                 rename_to_new(work / "files", folder)
                 sync_folder(self._entries)
             write_name(self._name(key), entry.digest)
-            self._known[key] = _Known(entry, self._wall())
+            with self._lock:
+                self._known[key] = _Known(entry, self._wall())
         shutil.rmtree(work, ignore_errors=True)
         return folder
 
     @contextmanager
     def _room(self, key: str, size: int) -> Iterator[None]:
         """Kept free for ``size`` bytes meanwhile. Raises RemoteError where there is none."""
-        with self._lock:
-            self._reserved[key] = size
-            try:
-                self._make_room(key, size)
-            except BaseException:
-                del self._reserved[key]
-                raise
         try:
+            with self._changing:
+                with self._lock:
+                    self._reserved[key] = size
+                self._make_room(size)
             yield
         finally:
             with self._lock:
                 del self._reserved[key]
 
-    def _make_room(self, key: str, size: int) -> None:
+    def _make_room(self, size: int) -> None:
         if size > self._most:
             raise RemoteError(
                 f"its files have {size} bytes, and all together may have {self._most}"
                 " (registry.cache_bytes)",
                 retry=Retry.ON_CHANGE,
             )
-        digests = self._unused()
-        while self._held() > self._most:
-            if not digests:
-                raise RemoteError(
-                    f"its files have {size} bytes, for which what is loaded leaves no room within"
-                    f" {self._most} (registry.cache_bytes)"
-                )
-            self._forget(digests.pop(0))
+        while digest := self._surplus(size):
+            log.info("cached_version_removed", digest=digest[:16])
         # What is on its way takes room, too, but for what of it came already.
-        wanted = sum(max(0, n - self._came(one)) for one, n in self._reserved.items()) + _SPARE
+        with self._lock:
+            reserved = dict(self._reserved)
+        wanted = sum(max(0, n - self._came(one)) for one, n in reserved.items()) + _SPARE
         self._clear_work(wanted)
         free = shutil.disk_usage(self.root).free
         if free < wanted:
@@ -205,11 +210,11 @@ class Cache:
         return _bytes_of(self.root / "work" / key)
 
     def _clear_work(self, wanted: int) -> None:
-        """With the lock held: downloads that nobody goes on with may be gone on with, while there
-        is room for them."""
+        """Downloads that nobody goes on with may be gone on with, while there is room for them."""
         old = self._wall() - _OLD_S
-        left = self._most - self._held()
-        places = [one for one in (self.root / "work").iterdir() if one.name not in self._busy]
+        with self._lock:
+            left, busy = self._most - self._held(), set(self._busy)
+        places = [one for one in (self.root / "work").iterdir() if one.name not in busy]
         for at, place in sorted(((one.stat().st_mtime, one) for one in places), reverse=True):
             left -= self._came(place.name)
             if at < old or left < 0 or shutil.disk_usage(self.root).free < wanted:
@@ -229,14 +234,21 @@ class Cache:
             used[digest] = max(used.get(digest, at), at)
         return sorted((d for d, at in used.items() if at != float("inf")), key=used.__getitem__)
 
-    def _forget(self, digest: str) -> None:
-        """With the lock held."""
-        for key in [key for key, one in self._known.items() if one.entry.digest == digest]:
-            del self._known[key]
-            self._name(key).unlink(missing_ok=True)
-        shutil.rmtree(self._entries / digest, ignore_errors=True)
-        (self._entries / f"{digest}.json").unlink(missing_ok=True)
-        log.info("cached_version_removed", digest=digest[:16])
+    def _surplus(self, size: int) -> str:
+        """The entry that went for ``size`` bytes, "" where there is room. Raises RemoteError where
+        none may go."""
+        with self._lock:
+            if self._held() <= self._most:
+                return ""
+            unused = self._unused()
+            if not unused:
+                raise RemoteError(
+                    f"its files have {size} bytes, for which what is loaded leaves no room within"
+                    f" {self._most} (registry.cache_bytes)"
+                )
+            keys = self._forgotten(unused[0])
+        self._delete(unused[0], keys)
+        return unused[0]
 
     # The folder.
 
