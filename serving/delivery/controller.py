@@ -163,7 +163,7 @@ class Rollouts:
         while not self._stopping.is_set():
             try:
                 due = self.tick()
-            except Exception:  # noqa: BLE001 - the others' rollouts go on
+            except Exception:  # noqa: BLE001 - it is tried again
                 log.exception("rollouts_failed")
                 due = _AGAIN_S
             self._wake.wait(due)
@@ -176,7 +176,7 @@ class Rollouts:
             judged = [one for one in under_way if one.phase in _JUDGED]
             now = answers_of(self._figures(_keys(judged))) if judged else {}
             for rollout in under_way:
-                self._turn(rollout, now)
+                self._try_turn(rollout, now)
             self._catch_up()
             if self._settings.automatic:
                 self._consider()
@@ -188,6 +188,12 @@ class Rollouts:
         if phases & _JUDGED:
             return min(_GLANCE_S, self._settings.window_s)
         return _AGAIN_S if phases else None
+
+    def _try_turn(self, rollout: Rollout, now: Mapping[Key, Answers]) -> None:
+        try:
+            self._turn(rollout, now)
+        except Exception:  # noqa: BLE001 - the others' rollouts go on; it is tried again
+            log.exception("rollout_failed", model=rollout.model)
 
     def _turn(self, rollout: Rollout, now: Mapping[Key, Answers]) -> None:
         view = self._models.view(rollout.model)

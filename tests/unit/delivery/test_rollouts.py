@@ -12,7 +12,7 @@ from serving.delivery.controller import ROLLOUTS
 from serving.delivery.requested import Start
 from serving.errors import ErrorCode, ServingError
 from serving.models.commands.command import AcceptVersion, SetDefault, SetRoute, UnloadModel
-from serving.rollout.canary import Phase
+from serving.rollout.canary import Phase, Rollout
 from tests.unit.delivery.rig import Rig
 from tests.unit.models.test_manager_signatures import OTHER
 
@@ -310,3 +310,24 @@ def test_an_accepted_signature_lets_a_version_into_its_rollout_and_no_further(
     stays = 1 if end == "abort" else 2
     view = rig.world.view()
     assert (view.default, rig.weights, view.route.weights) == (stays, {stays: 100}, ((stays, 100),))
+
+
+def test_a_rollout_that_cannot_be_carried_out_stops_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.start()
+    known = rig.world.manager.view
+
+    def view(model: str) -> Any:
+        if model == "broken":
+            raise RuntimeError("nobody thought of it")
+        return known(model)
+
+    rig.rollouts._rollouts = {
+        "broken": Rollout("broken", 2, 1),
+        **rig.rollouts._rollouts,
+    }
+    monkeypatch.setattr(rig.world.manager, "view", view)
+    rig.requests.answer(2, 90, internal=10)
+    rig.requests.answer(1, 1000)
+    assert rig.turn(5.0).phase is Phase.ROLLED_BACK
