@@ -46,6 +46,7 @@ EXPECTED = {
     "tritonclient.grpc": "[",
     "publish": "published mine 1",
     "models history": "pinned",
+    "rollout history": "first users of 2",
     "metrics": "serving_request_total{",
 }
 
@@ -114,7 +115,7 @@ def test_the_readmes_tour_works_as_pasted(tour: Gateway, number: int) -> None:
 
 
 def test_the_tour_is_where_it_was() -> None:
-    assert len(BLOCKS) == 11
+    assert len(BLOCKS) == 12
     assert all(any(part in block.text for block in BLOCKS) for part in EXPECTED)
 
 
