@@ -94,7 +94,7 @@ def configured(tmp_path_factory: pytest.TempPathFactory):
     write(repository, "wrong", tiny(), yaml="inputs:\n  - {name: x, datatype: INT64}\n")
     write(repository, "unknown", tiny(), yaml="inputs:\n  - {name: nothing}\n")
     write(repository, "misspelt", tiny(), yaml="instanses: 2\n")
-    write(repository, "later", tiny(), yaml="aliases: {}\n")
+    write(repository, "elsewhere", tiny(), yaml="aliases: {}\n")
     one = Gateway(repository, folder / "gateway")
     try:
         yield one.wait_ready()
@@ -135,7 +135,7 @@ def test_optional_inputs_show(configured: Gateway) -> None:
         ("wrong", ["x", "INT64", "FP32"]),
         ("unknown", ["nothing"]),
         ("misspelt", ["instanses", "instances"]),
-        ("later", ["aliases", "not supported yet"]),
+        ("elsewhere", ["unknown key 'aliases'", "it is route.aliases"]),
     ],
 )
 def test_what_does_not_fit_fails_that_model_in_words(
