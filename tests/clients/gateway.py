@@ -222,16 +222,16 @@ class Gateway:
     def metrics_text(self) -> str:
         return self.get("/metrics", port=self.admin_port).body.decode()
 
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of a family's samples that carry these labels; 0 without any.
+    def metric(self, name: str, *, scraped: str | None = None, **labels: str) -> float:
+        """The sum of a family's samples that carry these labels; 0 without any. ``scraped``: of
+        these metrics, where several figures have to be of one moment.
 
         Read with a pattern: a whole parser takes 0.3 s for a scrape of forty models.
         """
+        text = self.metrics_text() if scraped is None else scraped
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
         total = 0.0
-        for found in re.finditer(
-            rf"^{name}(?:{{(.*)}})? (\S+)$", self.metrics_text(), re.MULTILINE
-        ):
+        for found in re.finditer(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE):
             if wanted <= set((found.group(1) or "").split(",")):
                 total += float(found.group(2))
         return total
