@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.gates.data import pieces
+from serving.gates.data import files
 from serving.gates.data.pieces import SetError
 from serving.gates.recorded import Recorded
 from serving.gates.terms import Terms
@@ -57,9 +57,9 @@ def data_of(case: Case, manifest_names: str) -> Case:
     try:
         if evaluation.data:
             folder = Path(evaluation.folder) if evaluation.folder else case.candidate.folder
-            path = pieces.located(folder, evaluation.data, inside=not evaluation.folder)
+            path = files.located(folder, evaluation.data, inside=not evaluation.folder)
         elif manifest_names:
-            path = pieces.located(case.candidate.path, manifest_names, inside=True)
+            path = files.located(case.candidate.path, manifest_names, inside=True)
         else:
             return replace(case, no_data="neither its gates nor its manifest names a set")
     except SetError as error:

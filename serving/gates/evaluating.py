@@ -11,7 +11,7 @@ import numpy as np
 from serving.execution.faults import classify
 from serving.execution.run_limit import RunStoppedError
 from serving.gates import metrics
-from serving.gates.data import pieces
+from serving.gates.data import files
 from serving.gates.data.feeds import all_examples
 from serving.gates.data.pieces import Array, SetError
 from serving.gates.metrics import Asked, Figure
@@ -61,7 +61,7 @@ def score(
     answers, labels = Predictions(), Column()
     slices = {name: Column() for name in evaluation.slices}
     done = 0
-    for some in all_examples(pieces.pieces(path), signature, evaluation, rows, most_bytes):
+    for some in all_examples(files.pieces(path), signature, evaluation, rows, most_bytes):
         try:
             (answer,) = answers_of(run, [output], some.feeds)
         except RunStoppedError:

@@ -6,18 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.gates.verdict import Check, Gate
-from serving.strict import Count, Few, Strict, Text
-
-
-class _Check(Strict):
-    gate: Gate
-    name: Text
-    passed: bool
-    words: Text
-    slice: Text
-    value: float | None
-    base: float | None
+from serving.gates.verdict import Check, ReadCheck
+from serving.strict import Count, Few, Strict
 
 
 class _Counts(Strict):
@@ -28,12 +18,12 @@ class _Counts(Strict):
 
 
 class _Replayed(Strict):
-    checks: Few[_Check]
+    checks: Few[ReadCheck]
     counts: _Counts
 
 
 class _Timed(Strict):
-    checks: Few[_Check]
+    checks: Few[ReadCheck]
 
 
 @dataclass(frozen=True, slots=True)

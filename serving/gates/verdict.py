@@ -97,7 +97,9 @@ def by_person(before: Verdict | None, at: float, by: str, reason: str) -> Verdic
     return replace(known, blessed=True, at=at, by=by, reason=reason)
 
 
-class _Check(Strict):
+class ReadCheck(Strict):
+    """A check as a document has it."""
+
     gate: Gate
     name: Text
     passed: bool
@@ -111,7 +113,7 @@ class _Verdict(Strict):
     form: int
     verdict: Literal["BLESSED", "NOT_BLESSED"]
     at: Annotated[float, Field(ge=0, lt=1e12)]
-    checks: Few[_Check]
+    checks: Few[ReadCheck]
     notes: Few[Text]
     base: Count | None
     requests: Count

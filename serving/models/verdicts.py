@@ -10,7 +10,7 @@ from typing import Protocol
 from serving.cancellation import Cancellation
 from serving.errors import LoadError
 from serving.gates.case import Case, Subject, data_of
-from serving.gates.data import pieces
+from serving.gates.data import files
 from serving.gates.judge import Judge, NotNowError
 from serving.gates.recorded import Recorded
 from serving.gates.terms import Terms
@@ -181,7 +181,7 @@ def _stamp(asked: Asked, fetched: Fetched) -> str:
         return "-"
     folder = evaluation.folder or (fetched.model if evaluation.data else fetched.version)
     name = evaluation.data or _named_set(asked.origin)
-    return pieces.stamp(fetched.model / folder / name) or "-"
+    return files.stamp(fetched.model / folder / name) or "-"
 
 
 def _key(key: SlotKey, terms: Terms, stamp: str) -> str:

@@ -1,15 +1,11 @@
-"""An evaluation set a piece at a time: columns of at most so many rows."""
+"""A piece of an evaluation set: columns of at most so many rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from io import BufferedReader
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-
-from serving.user_files import open_file
 
 Array = np.ndarray[Any, Any]
 # Column -> its values: arrays with the rows first.
@@ -27,67 +23,6 @@ MOST_EXAMPLES = 1_000_000
 
 class SetError(ValueError):
     """The evaluation set can't be used; the text says why, without a path."""
-
-
-def located(folder: Path, name: str, *, inside: bool) -> Path:
-    """The file ``name`` of ``folder``; ``inside``: it may not lead out of it. Raises SetError."""
-    path = folder / name
-    if inside:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts:
-            raise SetError("it lies outside its folder")
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise SetError("it is a link that leaves its folder")
-    return path
-
-
-def stamp(path: Path) -> str:
-    """What tells whether the file is another one than before; "" where it can't be looked at."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ""
-    return f"{found.st_size}:{found.st_mtime_ns}"
-
-
-def pieces(path: Path) -> Iterator[Piece]:
-    """The set in a ``.npz``, ``.parquet``, ``.jsonl`` or ``.csv`` file, in order. Raises SetError;
-    ModuleNotFoundError where pyarrow is missing."""
-    # Here: of most sets only one is needed.
-    from serving.gates.data import arrays, frames, lines
-
-    readers = {
-        ".npz": arrays.pieces,
-        ".parquet": frames.pieces,
-        ".jsonl": lines.json_pieces,
-        ".csv": lines.csv_pieces,
-    }
-    read = readers.get(path.suffix)
-    if read is None:
-        raise SetError(f"its form is not known: expected {', '.join(readers)}")
-    with _opened(path) as file:
-        try:
-            yield from _checked(read(file))
-        except OSError as error:
-            raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
-
-
-def _opened(path: Path) -> BufferedReader:
-    try:
-        return open_file(path)
-    except FileNotFoundError:
-        raise SetError("there is no such file") from None
-    except OSError as error:
-        raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
-
-
-def _checked(found: Iterator[Piece]) -> Iterator[Piece]:
-    rows = 0
-    for piece in found:
-        rows += rows_of(piece)
-        if rows > MOST_EXAMPLES:
-            raise SetError(f"it has more than {MOST_EXAMPLES:,} examples")
-        yield piece
 
 
 def rows_of(piece: Piece) -> int:

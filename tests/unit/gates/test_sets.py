@@ -16,9 +16,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from serving.gates.data import pieces
+from serving.gates.data import files, pieces
 from serving.gates.data.feeds import Examples, all_examples
-from serving.gates.data.pieces import SetError, located, stamp
+from serving.gates.data.files import located, stamp
+from serving.gates.data.pieces import SetError
 from serving.gates.predictions import Column
 from serving.model_config.gates import EvaluationConfig
 from serving.signature import Signature, Tensor
@@ -61,7 +62,7 @@ FORMS: dict[str, Callable[[Path], None]] = {
 
 def read(path: Path, signature: Signature = MATRIX, rows: int = 64, **more: Any) -> list[Examples]:
     evaluation = EvaluationConfig(**{"label": "y", "slices": ("region",), **more})
-    return list(all_examples(pieces.pieces(path), signature, evaluation, rows, 1 << 20))
+    return list(all_examples(files.pieces(path), signature, evaluation, rows, 1 << 20))
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -187,7 +188,7 @@ def test_a_piece_has_fewer_rows_where_they_are_large(tmp_path: Path, form: str) 
     else:
         lines = texts if form == ".csv" else [json.dumps({"t": text}) for text in texts]
         path.write_text("\n".join(["t", *lines] if form == ".csv" else lines))
-    sizes = [sum(map(len, piece["t"])) for piece in pieces.pieces(path)]
+    sizes = [sum(map(len, piece["t"])) for piece in files.pieces(path)]
     assert sum(sizes) == 20_000_000
     assert max(sizes) <= pieces.PIECE_BYTES + 100_000
 
@@ -206,7 +207,7 @@ def test_lists_that_are_no_labels_are_said() -> None:
 def test_a_set_has_a_bounded_number_of_examples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pieces, "MOST_EXAMPLES", 2000)
+    monkeypatch.setattr(files, "MOST_EXAMPLES", 2000)
     npz(tmp_path / "e.npz")
     with pytest.raises(SetError, match="more than 2,000 examples"):
         read(tmp_path / "e.npz")
