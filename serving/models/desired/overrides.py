@@ -149,6 +149,15 @@ def divide(current: Overrides, split: Split, wanted: bool) -> Overrides:
     return current
 
 
+def keep_base(current: Overrides, accepted: int) -> Overrides:
+    """Where weights say that another version answers than the one whose signature was ``accepted``
+    it goes on: what is accepted gets no more than its weight."""
+    split, answered = current.split, current.answered
+    if split.base is not None or answered in (None, accepted) or not split.weights.get(answered):
+        return current
+    return replace(current, split=replace(split, base=answered))
+
+
 def _taken_in(current: Overrides, version: int, wanted: bool) -> Overrides:
     current = replace(current, out=_without(current, version))
     return current if wanted else replace(current, versions=current.versions | {version})
