@@ -84,7 +84,8 @@ def _holds(candidate: int, view: ModelView) -> bool:
 
 def is_newest(version: int, view: ModelView) -> bool:
     """Of all that are loaded, on their way, or on disk."""
-    return all(one.number <= version for one in (*view.versions, *view.unloaded))
+    others = [one.number for one in view.versions] + [one.number for one in view.unloaded]
+    return max(others, default=version) <= version
 
 
 def _base(asked: Start, view: ModelView) -> int:

@@ -80,8 +80,14 @@ fn swapped(columns: [&str; 2], by_signature: bool) -> Poll<Reply> {
     first.close();
     let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
     let (request, reservation) = (request(), shared.budget.reserve());
-    let decoded =
-        DecodedRequest { request, encode, deadline: None, reservation, steering: None, by_signature };
+    let decoded = DecodedRequest {
+        request,
+        encode,
+        deadline: None,
+        reservation,
+        steering: Steering::default(),
+        by_signature,
+    };
     let mailbox = Mailbox::new();
     pin!(run(&shared, &mailbox, decoded, &mut guard)).poll(&mut Polling::from_waker(Waker::noop()))
 }
@@ -138,7 +144,7 @@ impl Divided {
             encode,
             deadline: None,
             reservation,
-            steering: None,
+            steering: Steering::default(),
             by_signature,
         };
         let mailbox = Mailbox::new();

@@ -5,7 +5,7 @@ use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::doors::body::{self, Message};
 use crate::doors::infer::RequestHead;
-use crate::doors::steering::{self, Steering};
+use crate::doors::steering::{self, Said, Steering};
 use crate::doors::{Compression, Shared};
 use crate::error::{Error, Result};
 use crate::ids;
@@ -34,7 +34,7 @@ pub struct Head {
     pub request_id: Option<String>,
     pub encoding: Encoding,
     replayed: bool,
-    pub steering: Steering,
+    said: Option<Box<Said>>,
     /// `grpc-accept-encoding`, read only when an answer is to be compressed.
     accepts: Option<HeaderValue>,
 }
@@ -52,9 +52,14 @@ impl Head {
             request_id: ids::from_client(headers).map(str::to_owned),
             encoding,
             replayed: headers.contains_key(ids::REPLAY),
-            steering: steering::read(shared, headers)?,
+            said: steering::read(shared, headers)?,
             accepts: headers.get(GRPC_ACCEPT_ENCODING).cloned(),
         })
+    }
+
+    /// Who is to answer a message; `headers`: those of this head.
+    pub fn steering<'h>(&'h self, headers: &'h HeaderMap) -> Steering<'h> {
+        Steering { said: self.said.as_deref(), headers: Some(headers) }
     }
 
     /// What an account of one of its messages begins with.
