@@ -597,8 +597,8 @@ class Sample:
     @property
     def version(self) -> int: ...
     @property
-    def bytes(self) -> int:
-        """Of all tensors together."""
+    def size(self) -> int:
+        """Bytes of all tensors together."""
 
     @property
     def drawn(self) -> bool:

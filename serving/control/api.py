@@ -33,7 +33,7 @@ from serving.models.commands.command import (
 from serving.models.model_state import ModelState
 from serving.models.state import Transition
 from serving.models.views import ModelView
-from serving.operations import Operation
+from serving.operations import Operation, query_of
 from serving.protocols.views import decode_name, unknown_model
 from serving.rollout.route import RouteChange
 
@@ -157,7 +157,7 @@ class ControlApi:
         )
 
     async def _list(self, request: Request) -> Response:
-        asked = requests.query(request, schemas.ModelsQuery)
+        asked = query_of(request, schemas.ModelsQuery)
         return await run_in_threadpool(self._page, asked)
 
     def _page(self, asked: schemas.ModelsQuery) -> Response:

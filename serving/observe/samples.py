@@ -151,7 +151,9 @@ class Samples:
             one.end()
 
     def _hand_out(self, samples: Sequence[_core.Sample]) -> None:
-        drawn = [sample for sample in samples if sample.drawn]
+        # Without statistics all of them are drawn.
+        paced = self._paced is not None
+        drawn = [sample for sample in samples if sample.drawn] if paced else samples
         for place, one in enumerate(self._subscribers):
             _give(one, self._of(place, drawn))
         if self._paced is not None:

@@ -19,15 +19,15 @@ class StatisticsSettings(Section):
         " the extra `serving[statistics]` is installed.",
     )
     samples_per_second: Factor = Field(
-        default=20.0,
+        default=50.0,
         description="Requests of a version that are sampled for them, at most, a second (0: all,"
         " whatever that costs, also beyond the two settings below).",
     )
     max_samples_per_second: Annotated[Factor, Field(gt=0)] = Field(
-        default=200.0, description="The same of all versions together."
+        default=500.0, description="The same of all versions together."
     )
     max_values_per_second: Annotated[Factor, Field(gt=0)] = Field(
-        default=200_000.0,
+        default=250_000.0,
         description="Elements of all their tensors, at most, a second; a text counts for sixteen."
         " A request with more is sampled now and then, and none for a while after.",
     )

@@ -55,7 +55,7 @@ impl Sample {
     }
 
     #[getter]
-    fn bytes(&self) -> usize {
+    fn size(&self) -> usize {
         let tensors = self.inner.inputs.iter().chain(&self.inner.outputs);
         tensors.map(|tensor| tensor.data.len()).sum()
     }

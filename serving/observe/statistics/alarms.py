@@ -34,8 +34,10 @@ class Anomaly:
     def from_json(cls, given: Any) -> Self:
         """Raises DamagedError."""
         try:
-            texts = [str(given[name]) for name in ("feature", "type", "description", "severity")]
-            return cls(float(given["at"]), *texts, window=Span(given["window"]))
+            names = ("feature", "type", "description", "severity")
+            feature, kind, description, severity = (str(given[name]) for name in names)
+            window = Span(given["window"])
+            return cls(float(given["at"]), feature, kind, description, severity, window)
         except (ValueError, LookupError, TypeError) as error:
             raise DamagedError("an anomaly that was kept can't be read") from error
 

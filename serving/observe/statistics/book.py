@@ -149,7 +149,10 @@ class Book:
             _take(page, document, key)
         except DamagedError as error:
             log.warning(
-                "statistics_unreadable", model=key[0], version=key[1], reason=str(error),
+                "statistics_unreadable",
+                model=key[0],
+                version=key[1],
+                reason=str(error),
                 effect="they begin anew",
             )
             return Page(self._make())

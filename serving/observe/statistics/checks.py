@@ -14,7 +14,7 @@ from serving.observe.statistics.rollup import Span
 from serving.validation.anomalies import ERROR, rows
 from serving.validation.check import validate
 from serving.validation.compare import Comparison, Kind, compare, measured
-from serving.validation.control import words_of
+from serving.validation.control import high_anomaly
 from serving.validation.counts import CHANCE
 from serving.validation.schemas import SchemaView
 from serving.validation.versions import against
@@ -45,9 +45,7 @@ def check(message: Any, span: Span, end: float, reference: Reference, beside: Be
     compared = list(_compared(message, reference, beside))
     found = list(_anomalies(message, span, end, reference, beside))
     found += [
-        Anomaly(end, one.name, *words_of(one), severity=ERROR, window=span)
-        for one in compared
-        if one.kind is Kind.VERSIONS and one.high
+        _of_version(one, span, end) for one in compared if one.kind is Kind.VERSIONS and one.high
     ]
     distances = tuple(_distance(one, span, end) for one in compared)
     return Shown(tuple(found), distances)
@@ -60,9 +58,7 @@ def _anomalies(
         return
     found = validate(message, reference.schema, reference.baseline, beside.previous)
     for row in rows(found):
-        yield Anomaly(
-            end, row["feature"], row["type"], row["description"], row["severity"], span
-        )
+        yield Anomaly(end, row["feature"], row["type"], row["description"], row["severity"], span)
 
 
 def _compared(message: Any, reference: Reference, beside: Beside) -> Iterator[Comparison]:
@@ -109,3 +105,8 @@ def _distance(one: Comparison, span: Span, end: float) -> Distance:
         at=end,
         window=str(span),
     )
+
+
+def _of_version(one: Comparison, span: Span, end: float) -> Anomaly:
+    found = high_anomaly(one)
+    return Anomaly(end, one.name, found.type, found.description, ERROR, span)

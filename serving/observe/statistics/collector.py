@@ -24,10 +24,9 @@ from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.reference import References
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
-from serving.observe.statistics.window import Closed, DamagedError
+from serving.observe.statistics.window import Bounds, Closed, DamagedError
 from serving.settings import Settings
 from serving.state_dir import StateDir
-from serving.statistics.dataset import DatasetSketch
 
 if TYPE_CHECKING:
     from serving import _core
@@ -74,11 +73,9 @@ class Statistics:
             Span.DAY: given.keep_days,
         }
         self._lengths = Lengths(given.window_s, keep)
-        # A window has two sets of features: those of inputs, and those of outputs.
-        make = partial(DatasetSketch, given.max_features, given.max_window_bytes // 2)
-        self._book = Book(
-            state, partial(Series, make, self._lengths), given.memory_bytes, keep[Span.DAY] * _DAY_S
-        )
+        bounds = Bounds(given.max_features, given.max_window_bytes)
+        series = partial(Series, bounds, self._lengths)
+        self._book = Book(state, series, given.memory_bytes, given.keep_days * _DAY_S)
         self._known = Known(settings.request_log.redact)
         self._references = References()
         self._mailbox = Mailbox(_MOST_WAITING, _MOST_WAITING_BYTES)
@@ -201,6 +198,8 @@ class Statistics:
         features = self._known.features(key)
         inputs = list(tables(features.inputs, (sample.inputs for sample in samples)))
         outputs = list(tables(features.outputs, (sample.outputs for sample in samples)))
+        if not inputs and not outputs:
+            return
         now = self._clock()
         with self._lock:
             page = self._book.page(key, now, len(samples))

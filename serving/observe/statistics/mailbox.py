@@ -26,7 +26,7 @@ class Mailbox:
     def put(self, samples: Sequence[_core.Sample]) -> None:
         with self._changed:
             for sample in samples:
-                size = sample.bytes
+                size = sample.size
                 if len(self._waiting) >= self._most or self._bytes + size > self._most_bytes:
                     self.dropped += 1
                     continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +69,10 @@ class References:
             for what, why in known.reference.faults.items():
                 log.warning(
                     "statistics_reference_unreadable",
-                    **{"model": key[0], "version": key[1], "what": what, "reason": why},
+                    model=key[0],
+                    version=key[1],
+                    what=what,
+                    reason=why,
                     effect="it is as if there were none",
                 )
         return known.reference
@@ -83,13 +85,13 @@ class References:
 def _baseline_path(version: VersionView, folder: Path) -> Path | None:
     """Inside the version's folder, as its manifest was checked to say."""
     manifest = version.origin.manifest
-    name = manifest.baseline if manifest is not None else ""
+    name = getattr(manifest, "baseline", "") if manifest is not None else ""
     return folder / name if name else None
 
 
 def _stamp(path: Path | None) -> _Stamp:
     try:
-        found = os.stat(path) if path is not None else None
+        found = path.stat() if path is not None else None
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None

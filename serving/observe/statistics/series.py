@@ -8,7 +8,7 @@ from typing import Any
 
 from serving.observe.statistics.columns import Table
 from serving.observe.statistics.rollup import Lengths, Span
-from serving.observe.statistics.window import Closed, DamagedError, Make, Open
+from serving.observe.statistics.window import Bounds, Closed, DamagedError, Open
 
 # Of the document that outlives the process, before it is written (``StateDir`` takes 4 MiB).
 _MOST_KEPT = 3 * 1024 * 1024
@@ -18,8 +18,8 @@ class Series:
     """A short window goes into the hour when it closes, an hour into the day: so each sample is
     counted once, and a window's sketches live no longer than they are added to."""
 
-    def __init__(self, make: Make, lengths: Lengths) -> None:
-        self._make, self._lengths = make, lengths
+    def __init__(self, bounds: Bounds, lengths: Lengths) -> None:
+        self._bounds, self._lengths = bounds, lengths
         # Features of whole numbers that count nothing: by what the outputs are, and by the schema.
         self.classes: frozenset[str] = frozenset()
         self.categorical: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ class Series:
         live = self.live
         if live is None:
             start = self._lengths.start(Span.MINUTE, now)
-            live = self._open[Span.MINUTE] = Open.new(start, self._make)
+            live = self._open[Span.MINUTE] = Open.new(start, self._bounds)
         live.add(inputs, outputs, samples)
 
     def close_due(self, now: float) -> list[Closed]:
@@ -125,7 +125,7 @@ class Series:
         if span is Span.HOUR or hour is None:
             return self._open.get(span)
         start = self._lengths.start(Span.DAY, hour.start)
-        together = Open.new(start, self._make)
+        together = Open.new(start, self._bounds)
         if day is not None and day.start == start:
             together.merge(day)
         together.merge(hour)

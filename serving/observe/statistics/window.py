@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -19,11 +19,20 @@ INPUTS, OUTPUTS = "inputs", "outputs"
 # What a document may unpack to: far more than any window has.
 _MOST_BYTES = 16 * 1024 * 1024
 
-Make = Callable[[], DatasetSketch]
+# Of a window's memory; there are mostly more inputs than outputs.
+_INPUTS_SHARE = 0.75
 
 
 class DamagedError(ValueError):
     """What was kept of a window can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of a window: features of inputs, and of outputs, and bytes of memory."""
+
+    max_features: int
+    most_bytes: int
 
 
 @dataclass(slots=True)
@@ -36,8 +45,10 @@ class Open:
     samples: int = 0
 
     @classmethod
-    def new(cls, start: float, make: Make) -> Self:
-        return cls(start, make(), make())
+    def new(cls, start: float, bounds: Bounds) -> Self:
+        inputs = int(bounds.most_bytes * _INPUTS_SHARE)
+        sizes = inputs, bounds.most_bytes - inputs
+        return cls(start, *(DatasetSketch(bounds.max_features, size) for size in sizes))
 
     @property
     def nbytes(self) -> int:
@@ -87,11 +98,11 @@ class Open:
     def from_json(cls, given: Any) -> Self:
         """Raises DamagedError."""
         try:
-            sketches = (
+            inputs, outputs = (
                 DatasetSketch.from_bytes(_inflated(_unpacked(given[name])))
                 for name in (INPUTS, OUTPUTS)
             )
-            return cls(float(given["start"]), *sketches, samples=int(given["samples"]))
+            return cls(float(given["start"]), inputs, outputs, int(given["samples"]))
         except (ValueError, LookupError, TypeError, OverflowError) as error:
             raise DamagedError("what was kept of a window can't be read") from error
 
@@ -114,7 +125,7 @@ class Closed:
         """See ``Open.message``. Raises DamagedError."""
         try:
             return messages.DatasetFeatureStatisticsList.FromString(_inflated(self.data))
-        except Exception as error:  # noqa: BLE001 - protobuf's releases raise errors of their own
+        except Exception as error:
             raise DamagedError("what was kept of a window can't be read") from error
 
     def to_json(self) -> list[Any]:
