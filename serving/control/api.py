@@ -33,8 +33,9 @@ from serving.models.commands.command import (
 from serving.models.model_state import ModelState
 from serving.models.state import Transition
 from serving.models.views import ModelView
-from serving.operations import Operation, query_of
+from serving.operations import Operation
 from serving.protocols.views import decode_name, unknown_model
+from serving.queries import query_of
 from serving.rollout.route import RouteChange
 
 # Where the name stands in "/api/v1/models/NAME/...".

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from serving.errors import ErrorCode, ServingError
-from serving.operations import words_of
+from serving.queries import words_of
 
 MAX_BODY_BYTES = 64 * 1024
 DEFAULT_WAIT_S = 60.0

@@ -24,8 +24,8 @@ def array_of(tensor: SampledTensor) -> Array:
     """In the tensor's own shape. FP16 and BF16 come as float32; BYTES as an array of objects:
     ``str``, or ``bytes`` that are no text.
 
-    Of more than ``MOST_TEXTS`` elements the first whole rows are left, or of one row alone the first
-    elements, on one axis.
+    Of more than ``MOST_TEXTS`` elements the first whole rows are left, or of one row alone the
+    first elements, on one axis.
     """
     _, datatype, shape, data = tensor
     if datatype == "BYTES":

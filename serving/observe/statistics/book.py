@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,19 @@ class Page:
     touched: float = 0.0
     written: float = 0.0
     size: int = 0
+    # The largest distance of each kind, of those that say something.
+    farthest: dict[str, float] = field(default_factory=dict)
+
+    def compared(self, distances: Iterable[Distance]) -> None:
+        """What a window shows takes the place of what an earlier one did, kind by kind."""
+        new = {(one.kind, one.name): one for one in distances}
+        kinds = {kind for kind, _ in new}
+        kept = {key: one for key, one in self.distances.items() if key[0] not in kinds}
+        self.distances = kept | new
+        self.farthest = {}
+        for one in self.distances.values():
+            if one.distance is not None and not one.too_few:
+                self.farthest[one.kind] = max(self.farthest.get(one.kind, 0.0), one.distance)
 
     def count(self) -> int:
         self.size = self.series.nbytes + _OVERHEAD
@@ -167,9 +180,7 @@ def _take(page: Page, document: Any, key: Key) -> None:
     page.series.take(document.get("windows"))
     page.alarms.take(document.get("alarms"))
     kept = document.get("distances")
-    for one in kept if isinstance(kept, list) else ():
-        distance = Distance.from_json(one)
-        page.distances[distance.kind, distance.name] = distance
+    page.compared(Distance.from_json(one) for one in (kept if isinstance(kept, list) else ()))
 
 
 def _name(key: Key) -> str:

@@ -14,7 +14,7 @@ from serving.observe.statistics.rollup import Span
 from serving.validation.anomalies import ERROR, rows
 from serving.validation.check import validate
 from serving.validation.compare import Comparison, Kind, compare, measured
-from serving.validation.control import high_anomaly
+from serving.validation.control import high
 from serving.validation.counts import CHANCE
 from serving.validation.schemas import SchemaView
 from serving.validation.versions import against
@@ -108,5 +108,5 @@ def _distance(one: Comparison, span: Span, end: float) -> Distance:
 
 
 def _of_version(one: Comparison, span: Span, end: float) -> Anomaly:
-    found = high_anomaly(one)
+    found = high(one)
     return Anomaly(end, one.name, found.type, found.description, ERROR, span)

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from serving.models.views import Changes, VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Anomaly
 from serving.observe.statistics.book import Book, Page
-from serving.observe.statistics.checks import Beside, Shown, check
+from serving.observe.statistics.checks import Beside, check
 from serving.observe.statistics.columns import tables
 from serving.observe.statistics.known import Known
 from serving.observe.statistics.mailbox import Mailbox
@@ -243,7 +243,7 @@ class Statistics:
         shown = check(message, window.span, window.end, reference, Beside(previous, base))
         with self._lock:
             new, over = page.alarms.note(window.span, shown.anomalies)
-            _keep(page, shown)
+            page.compared(shown.distances)
         _tell(key, new, over)
 
     def _before(self, page: Page, window: Closed) -> Any:
@@ -270,13 +270,6 @@ def _message(window: Closed | None) -> Any:
         return window.message() if window is not None else None
     except DamagedError:
         return None
-
-
-def _keep(page: Page, shown: Shown) -> None:
-    """The distances of the last window, whichever it was, that has any of a kind."""
-    kinds: Collection[str] = {one.kind for one in shown.distances}
-    kept = {key: one for key, one in page.distances.items() if key[0] not in kinds}
-    page.distances = kept | {(one.kind, one.name): one for one in shown.distances}
 
 
 def _tell(key: Key, new: Sequence[Anomaly], over: int) -> None:

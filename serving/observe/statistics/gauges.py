@@ -45,16 +45,7 @@ def _standing(key: Key, page: Page) -> list[Sample]:
 
 
 def _largest(key: Key, page: Page) -> list[Sample]:
-    return [({**_labels(key), "kind": kind}, far) for kind, far in sorted(_distances(page).items())]
-
-
-def _distances(page: Page) -> dict[str, float]:
-    """The largest of each kind, of those that say something."""
-    found: dict[str, float] = {}
-    for one in page.distances.values():
-        if one.distance is not None and not one.too_few:
-            found[one.kind] = max(found.get(one.kind, 0.0), one.distance)
-    return found
+    return [({**_labels(key), "kind": kind}, far) for kind, far in sorted(page.farthest.items())]
 
 
 def _labels(key: Key) -> dict[str, str]:
@@ -69,5 +60,5 @@ def figures(statistics: Statistics) -> Mapping[Key, Mapping[str, float]]:
 
 def _figures(key: Key, page: Page) -> tuple[Key, dict[str, float]]:
     features = {one.feature for one in page.alarms.standing}
-    far = {f"feature_distance/{kind}": value for kind, value in _distances(page).items()}
+    far = {f"feature_distance/{kind}": value for kind, value in page.farthest.items()}
     return key, {"feature_anomalies": float(len(features)), **far}

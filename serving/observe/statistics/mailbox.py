@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 class Mailbox:
-    """``most``, ``most_bytes``: samples, and bytes of their tensors, that wait at most. ``put`` never
-    waits."""
+    """``most``, ``most_bytes``: samples, and bytes of their tensors, that wait at most. ``put``
+    never waits."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._most, self._most_bytes = most, most_bytes

@@ -16,7 +16,8 @@ from serving.observe.statistics.book import Page
 from serving.observe.statistics.collector import Statistics
 from serving.observe.statistics.rollup import Span
 from serving.observe.statistics.window import DamagedError
-from serving.operations import Form, Operation, query_of
+from serving.operations import Form, Operation
+from serving.queries import query_of
 from serving.statistics.metadata import to_json
 
 _OFF = (

@@ -47,8 +47,11 @@ class Open:
     @classmethod
     def new(cls, start: float, bounds: Bounds) -> Self:
         inputs = int(bounds.most_bytes * _INPUTS_SHARE)
-        sizes = inputs, bounds.most_bytes - inputs
-        return cls(start, *(DatasetSketch(bounds.max_features, size) for size in sizes))
+        return cls(
+            start,
+            DatasetSketch(bounds.max_features, inputs),
+            DatasetSketch(bounds.max_features, bounds.most_bytes - inputs),
+        )
 
     @property
     def nbytes(self) -> int:

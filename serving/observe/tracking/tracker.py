@@ -27,8 +27,8 @@ class Tracker:
     """Windows of all versions, in memory for ``windows`` and to every target that is set.
 
     ``counters``: of every version that is loaded and was ever asked; others have no windows, for
-    nothing happens in them. ``beside``: figures of versions that others have. Raises ConfigError where a target's settings
-    can't be used.
+    nothing happens in them. ``beside``: figures of versions that others have. Raises ConfigError
+    where a target's settings can't be used.
     """
 
     def __init__(

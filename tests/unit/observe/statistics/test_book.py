@@ -39,7 +39,7 @@ def test_whoever_is_asked_for_nothing_leaves_memory_and_comes_back(tmp_path: Pat
     page = add(one, M, NOON)
     assert page is not None
     page.alarms.note(Span.MINUTE, [Anomaly(NOON, "age", "T", "words", "ERROR", Span.MINUTE)])
-    page.distances["skew", "age"] = FAR
+    page.compared([FAR])
     page.series.close_due(NOON + 60)
     one.tidy(NOON + 600)
     assert one.pages

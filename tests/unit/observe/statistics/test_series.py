@@ -139,7 +139,9 @@ def test_a_feature_of_another_type_than_before_begins_the_hour_anew() -> None:
     one.add([({"x": texts}, 2)], [], 1, NOON + 61)
     closed = one.close_due(NOON + 120)
     assert [part.span for part in closed] == [HOUR, MINUTE]
-    assert features(one.message(HOUR, None)[0])["x"].WhichOneof("stats") == "string_stats"
+    found = one.message(HOUR, None)
+    assert found is not None
+    assert features(found[0])["x"].WhichOneof("stats") == "string_stats"
 
 
 def test_a_window_of_anything_stays_within_its_bound() -> None:
