@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from serving.cli import app
+from serving.cli.output import UserError
 from serving.statistics import files
 from serving.statistics.metadata import Kind, messages
 from tests.clients import forked
@@ -29,8 +32,19 @@ string_domain { name: "cities" value: "rome" value: "oslo" }
 """
 
 
-def serving(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return forked.run(*arguments, environment={"NO_COLOR": "1"})
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+def serving(*arguments: object) -> Done:
+    """In this process; what ends a command as ``main`` tells it."""
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    if isinstance(done.exception, UserError):
+        said = "".join(f"serving: {line}\n" for line in done.exception.lines)
+        return Done(done.stdout, done.stderr + said, done.exception.code)
+    return Done(done.stdout, done.stderr, done.exit_code)
 
 
 @pytest.fixture
@@ -153,3 +167,10 @@ def test_fields_of_a_later_release_are_named(tmp_path: Path) -> None:
 
     assert "fields of a later release are passed over: Schema.999" in done.stderr
     assert "age" in done.stdout
+
+
+def test_a_command_of_its_own_says_the_same(data: Path) -> None:
+    done = forked.run("stats", data, "-o", data.with_suffix(".txt"), environment={"NO_COLOR": "1"})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"serving: --output: {data.with_suffix('.txt')}: its form is not")

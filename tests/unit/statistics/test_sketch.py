@@ -47,7 +47,7 @@ def _median(numbers: Any) -> float:
     return float(low / 2 + high / 2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(FLOATS, max_size=4))
 def test_numbers_are_numpys(batches: list[Any]) -> None:
     whole = np.concatenate([*batches, np.empty(0)])
@@ -191,7 +191,7 @@ def test_large_numbers_beside_small_ones_leave_them_their_place() -> None:
 
 def test_a_hundred_thousand_texts_stay_within_the_bound() -> None:
     texts = [f"{number:064d}" for number in range(100_000)]
-    for sizes in GRADES[1:]:
+    for sizes in (GRADES[1], GRADES[4], GRADES[5]):
         sketch = FeatureSketch(FeatureType.STRING, sizes)
         for at in range(0, len(texts), 10_000):
             sketch.add(objects(texts[at : at + 10_000]))
