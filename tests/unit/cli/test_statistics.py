@@ -13,7 +13,6 @@ from serving.cli import app
 from serving.cli.output import UserError
 from serving.statistics import files
 from serving.statistics.metadata import Kind, messages
-from tests.clients import forked
 
 CSV = "age,city\n31,rome\n42,oslo\n,rome\n"
 SCHEMA = """
@@ -167,10 +166,3 @@ def test_fields_of_a_later_release_are_named(tmp_path: Path) -> None:
 
     assert "fields of a later release are passed over: Schema.999" in done.stderr
     assert "age" in done.stdout
-
-
-def test_a_command_of_its_own_says_the_same(data: Path) -> None:
-    done = forked.run("stats", data, "-o", data.with_suffix(".txt"), environment={"NO_COLOR": "1"})
-
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"serving: --output: {data.with_suffix('.txt')}: its form is not")
