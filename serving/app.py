@@ -54,6 +54,7 @@ from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import add_write_back
 from serving.on_demand import OnDemand
 from serving.operations import Operation
 from serving.parts import Part, Parts
@@ -78,6 +79,7 @@ from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
+from serving.write_back.opening import open_write_back
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
 NO_MODELS = 4
@@ -160,6 +162,9 @@ class Gateway:
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
         self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
+        self.write_back = open_write_back(
+            settings, self._remote.mlflow, state.own, self.manager, self.rollouts
+        )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -202,6 +207,7 @@ class Gateway:
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
             Part.of("remote sources", self._remote),
+            Part.of("write back", self.write_back),
             Part.of("models", self.manager),
             Part.of("rollouts", self.rollouts),
             Part.of("registry watch", self._watcher),
@@ -279,6 +285,7 @@ class Gateway:
         )
         add_tracking(exposition, self.tracker)
         add_rollouts(exposition, self.rollouts)
+        add_write_back(exposition, self.write_back)
         return Admin(self.settings, self._operations(origins), gate, listener)
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
@@ -289,7 +296,7 @@ class Gateway:
             *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
-            *observed.operations(self.tracker, self._traced),
+            *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),

@@ -202,6 +202,24 @@ ROLLOUT_ENDED = Family(
     "Rollouts that ended, by outcome: promoted, rolled_back, aborted, ended.",
 )
 
+# Of what is written back to MLflow's registry, where one is followed.
+WRITE_BACK = Family(
+    "serving_write_back_total",
+    "counter",
+    "What came of aliases, tags and verdicts that were to be written to MLflow's registry: written,"
+    " unchanged, left_alone, refused, dropped.",
+)
+WRITE_BACK_WAITING = Family(
+    "serving_write_back_waiting",
+    "gauge",
+    "Promotions and verdicts that are still to be written to MLflow's registry.",
+)
+WRITE_BACK_FAILURES = Family(
+    "serving_write_back_failure_total",
+    "counter",
+    "Attempts to write to MLflow's registry that failed.",
+)
+
 # Of the process, read at each scrape.
 READY = Family("serving_ready", "gauge", "Whether requests should be sent here.")
 PERMITS = Family("serving_permits_limit", "gauge", "Batches that may run at once.")

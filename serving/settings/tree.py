@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, SecretStr
 from serving import descriptors, machine
 from serving.settings.canary import CanarySettings
 from serving.settings.gates import GatesSettings
+from serving.settings.registry import RegistrySettings
 from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
@@ -24,7 +25,6 @@ from serving.settings.sections import (
     LogSettings,
     Port,
     ProviderSettings,
-    RegistrySettings,
     RequestLogSettings,
     RolloutSettings,
     ScoringSettings,
