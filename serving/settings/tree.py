@@ -140,6 +140,12 @@ class Settings(Section):
         return self.threads.load or min(4, machine.usable_threads())
 
     @property
+    def judgements(self) -> int:
+        """Versions that gates may judge at once. Each runs two versions' requests and measures
+        their time: where others do so on the same CPUs, all of them measure those others, too."""
+        return self.gates.parallel or max(1, min(4, machine.usable_threads() // 4))
+
+    @property
     def process_bytes(self) -> int:
         """Bytes that requests and answers may hold at once."""
         return self.limits.process_bytes or machine.usable_memory() // 4

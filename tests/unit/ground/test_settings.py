@@ -62,6 +62,7 @@ CHANGED: dict[str, tuple[str, object]] = {
     "gates.p99_factor": ("3", 3.0),
     "gates.min_examples": ("7", 7),
     "gates.timeout_s": ("9", 9.0),
+    "gates.parallel": ("3", 3),
     "gates.replay": ("false", False),
     "gates.replay_requests": ("5", 5),
     "gates.replay_bytes": ("1000", 1000),
