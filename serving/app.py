@@ -38,6 +38,7 @@ from serving.models.views import Changes, ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
+from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
@@ -285,6 +286,7 @@ class Gateway:
         )
         add_tracking(exposition, self.tracker)
         add_rollouts(exposition, self.rollouts)
+        add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
         return Admin(self.settings, self._operations(origins), gate, listener)
 

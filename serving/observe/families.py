@@ -276,6 +276,22 @@ LOG_LINES_DROPPED = Family(
     "Lines for stderr and stdout that were lost because nobody read them.",
 )
 
+# Of gates, of models that have any.
+GATE_VERDICTS = Family(
+    "serving_gate_verdicts_total",
+    "counter",
+    "Verdicts of gates, and blessings by command: BLESSED, NOT_BLESSED.",
+)
+GATE_SECONDS = Family(
+    "serving_gate_judging_seconds_total", "counter", "Time that verdicts of gates took."
+)
+GATE_WAITING = Family(
+    "serving_gate_waiting_seconds",
+    "gauge",
+    "For how long the oldest version without a verdict has waited for it.",
+)
+GATE_RUNNING = Family("serving_gate_judging", "gauge", "Versions that are being judged now.")
+
 # Of gates, where any asks for requests.
 REPLAY_REQUESTS = Family(
     "serving_gates_replay_requests",

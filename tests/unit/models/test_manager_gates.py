@@ -16,6 +16,7 @@ from serving.gates.verdicts import Verdicts
 from serving.models.commands.command import (
     BlessVersion,
     LoadModel,
+    Rollback,
     SetAlias,
     SetDefault,
     SetRoute,
@@ -533,3 +534,27 @@ def test_gates_are_counted_by_model_and_go_with_it(world: GatedWorld) -> None:
     assert set(gates.waiting()) == {"m"}
     assert world.outcome(UnloadModel("m")).ok
     assert (dict(gates.verdicts()), dict(gates.seconds())) == ({}, {})
+
+
+@pytest.mark.parametrize("pinned", [None, 2])
+def test_a_rollback_to_one_that_is_not_blessed_leaves_no_pin(
+    world: GatedWorld, pinned: int | None
+) -> None:
+    """It was blessed by other gates, and is judged anew since it has to be loaded for that."""
+    world.come(1)
+    world.come(2)
+    assert 1 not in world.states()
+    world.judge.said[1] = (BAD,)
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    if pinned is not None:
+        assert world.outcome(SetDefault("m", pinned)).ok
+    refused = world.outcome(Rollback("m"))
+    assert refused.code is ErrorCode.FAILED_PRECONDITION
+    assert "version 1 of model 'm' is not blessed: finite" in refused.message
+    again = "no version is" if pinned is None else "version 2 is again"
+    assert refused.message.endswith(f"it is not pinned: {again}")
+    assert (world.answers(), world.view().pinned) == (2, pinned)
+    world.settle()
+    assert world.outcome(SetDefault("m", 1)).code is ErrorCode.FAILED_PRECONDITION
+    assert (world.answers(), world.view().pinned) == (2, pinned)
