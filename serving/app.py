@@ -162,7 +162,10 @@ class Gateway:
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
-        self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
+        core = self.server
+        self.rollouts = Rollouts(
+            settings.canary, self.manager, state.own, core.figures, core.count_outputs
+        )
         self.write_back = open_write_back(
             settings, self._remote.mlflow, state.own, self.manager, self.rollouts
         )
@@ -301,7 +304,7 @@ class Gateway:
             *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
-            *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),
+            *RolloutApi(self.rollouts, self.manager).operations(),
         )
 
     def _traced(self) -> TraceStatus | None:

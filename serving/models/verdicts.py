@@ -9,10 +9,10 @@ from functools import partial
 from typing import Protocol
 
 from serving.cancellation import Cancellation
+from serving.datasets import files
 from serving.errors import LoadError
 from serving.events import log
 from serving.gates.case import Case, Subject, data_of
-from serving.gates.data import files
 from serving.gates.judge import Judge, NotNowError
 from serving.gates.recorded import Recorded
 from serving.gates.room import JudgingRoom, Lend
