@@ -58,7 +58,7 @@ def main() -> None:
             address = f"http://{gateway.admin}/"
             browser.open(address)
             browser.shows("digits")
-            browser.driver.set_window_size(1000, 460)
+            browser.driver.set_window_size(1000, 640)
             browser.picture(ROOT / "docs" / "console_overview.png")
             browser.open(f"{address}#/models/digits")
             browser.shows("Loads and routes")
