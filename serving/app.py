@@ -160,7 +160,10 @@ class Gateway:
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
-        self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
+        core = self.server
+        self.rollouts = Rollouts(
+            settings.canary, self.manager, state.own, core.figures, core.count_outputs
+        )
         self._console = Console(
             settings,
             self.server,
@@ -305,7 +308,7 @@ class Gateway:
             *self._remote.operations(),
             *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
-            *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),
+            *RolloutApi(self.rollouts, self.manager).operations(),
         )
 
     def _traced(self) -> TraceStatus | None:

@@ -36,9 +36,8 @@ class Models(Protocol):
 
 
 class Rollouts(Protocol):
-    rules: Rules
-
     def all(self) -> Sequence[Rollout]: ...
+    def rules_of(self, model: str) -> Rules: ...
 
 
 class ConsoleApi:
@@ -120,7 +119,7 @@ class ConsoleApi:
         )
 
     def _model(self, view: ModelView, figures: Any, rollout: Rollout | None) -> dict[str, Any]:
-        told = rollout_json(rollout, self._rollouts.rules) if rollout is not None else None
+        told = self._rollout_json(rollout) if rollout is not None else None
         return {**overview.model_json(view, figures, rollout), "rollout": told}
 
     async def _curves_of(self, request: Request) -> Response:
@@ -157,8 +156,11 @@ class ConsoleApi:
 
     def _told_rollouts(self) -> dict[str, Any]:
         under_way = [one for one in self._rollouts.all() if one.under_way]
-        told = [rollout_json(one, self._rollouts.rules) for one in under_way[:_MOST_ROLLOUTS]]
+        told = [self._rollout_json(one) for one in under_way[:_MOST_ROLLOUTS]]
         return {"rollouts": told, "more": len(under_way) > len(told)}
+
+    def _rollout_json(self, rollout: Rollout) -> dict[str, Any]:
+        return rollout_json(rollout, self._rollouts.rules_of(rollout.model))
 
 
 class _Followed(StreamingResponse):

@@ -163,8 +163,6 @@ def test_without_the_chart_library_the_page_does_not_ask_for_it(tmp_path: Path) 
 
 def test_a_setting_turns_the_page_and_another_the_curves_off() -> None:
     class Nothing:
-        rules = Rules()
-
         def figures(self, select: object = None) -> Any:
             raise AssertionError("nobody is to look")
 
@@ -173,6 +171,9 @@ def test_a_setting_turns_the_page_and_another_the_curves_off() -> None:
 
         def all(self) -> tuple[Rollout, ...]:
             return ()
+
+        def rules_of(self, model: str) -> Rules:
+            return Rules()
 
         def on_change(self, listener: object) -> None:
             pass

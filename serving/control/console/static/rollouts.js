@@ -2,7 +2,7 @@
 
 import { get, modelPath, post } from "./api.js";
 import { facts, h, show, state, table, wrong } from "./dom.js";
-import { lasting, percent, when } from "./format.js";
+import { lasting, number, percent, when } from "./format.js";
 
 const UNDER_WAY = ["waiting", "running", "paused"];
 // What the gateway takes in which phase.
@@ -79,13 +79,23 @@ export function rolloutCard(one, named) {
       ["Started", when(one.started)],
       ["By", one.by || "\u2013"],
     ]),
-    table("What the judge has seen", [["Version"], ["Requests", "number"], ["Errors", "words"]],
+    table("What the judge has seen", [["Version"], ["Requests", "number"], ["Errors", "words"], ["With NaN or infinity", "number"]],
       [[`${one.version} (new)`, one.canary], [`${one.base}`, one.base_answers]].map(([name, answers]) =>
-        [name, String(answers.requests), Object.entries(answers.errors).map(([kind, count]) => `${kind} ${count}`).join(", ") || "none"]), ""),
+        [name, String(answers.requests), Object.entries(answers.errors).map(([kind, count]) => `${kind} ${count}`).join(", ") || "none",
+          answers.inspected ? `${answers.nonfinite} of ${answers.inspected}` : "\u2013"]), ""),
+    drifts(one),
     under ? h("p", { class: "buttons" }, VERBS.map(([verb, words, phases]) =>
       h("button", { disabled: !phases.includes(one.phase), "data-key": `${one.model} ${verb}`, "data-verb": verb,
         onclick: () => act(one, verb, words, said) }, words))) : null,
     said);
+}
+
+// How far the outputs of both versions are apart, where that is looked at.
+function drifts(one) {
+  const found = Object.entries(one.drift || {}).filter(([, what]) => what);
+  if (!found.length) return null;
+  return table("How far both versions' outputs are apart", [["Compared"], ["Apart", "number"], ["Of it by chance", "number"], ["Allowed", "number"], ["Answers", "number"]],
+    found.map(([name, what]) => [name, number(what.apart), number(what.chance), number(what.allowed), `${what.answers} of ${what.needed}`]), "");
 }
 
 async function act(one, verb, words, said) {
