@@ -19,6 +19,7 @@ from serving.authorization import Gate, open_gates
 from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
+from serving.control.console.opening import Console
 from serving.control.rollouts import RolloutApi
 from serving.delivery.controller import Rollouts
 from serving.events import log
@@ -169,6 +170,14 @@ class Gateway:
         self.write_back = open_write_back(
             settings, self._remote.mlflow, state.own, self.manager, self.rollouts
         )
+        self._console = Console(
+            settings,
+            self.server,
+            self.manager,
+            self.rollouts,
+            lambda: self._ready,
+            self.http_address,
+        )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -204,6 +213,7 @@ class Gateway:
             Part("children's template", self._end_template),
             Part.of("state of another gateway", self._takeover),
             Part.of("admin port", self.admin),
+            Part.of("console", self._console),
             Part.of("traces", self._traces),
             Part.of("samples", self._samples),
             Part.of("events", self._events),
@@ -291,18 +301,21 @@ class Gateway:
         add_rollouts(exposition, self.rollouts)
         add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
-        return Admin(self.settings, self._operations(origins), gate, listener)
+        pages = self._console.pages
+        files = pages.routes() if pages is not None else ()
+        return Admin(self.settings, self._operations(origins), gate, listener, files)
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
         """What operators may ask, room by room."""
         settings = self.settings
         return (
-            *own.entrance(settings),
+            *own.entrance(settings, self._console.pages),
             *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *self._remote.operations(),
+            *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager).operations(),
         )

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from serving import descriptors, machine
 from serving.settings.canary import CanarySettings
+from serving.settings.console import ConsoleSettings
 from serving.settings.gates import GatesSettings
 from serving.settings.registry import RegistrySettings
 from serving.settings.sections import (
@@ -103,6 +104,7 @@ class Settings(Section):
     state: StateSettings = StateSettings()
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
+    console: ConsoleSettings = ConsoleSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
     tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
     mlflow: ScoringSettings = ScoringSettings()

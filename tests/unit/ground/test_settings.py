@@ -40,6 +40,8 @@ CHANGED: dict[str, tuple[str, object]] = {
     "require_models": ("true", True),
     "name": ("mine", "mine"),
     "log.level": ("debug", "debug"),
+    "console.enabled": ("false", False),
+    "console.curve_versions": ("10", 10),
     "log.format": ("json", "json"),
     "limits.max_message_bytes": ("1048576", 1048576),
     "limits.max_head_bytes": ("16384", 16384),
