@@ -136,7 +136,7 @@ class Statistics:
             return [of(key, self._book.pages[key]) for key in sorted(here)]
 
     def baseline(self, key: Key) -> Any:
-        """The statistics that the version came with; None without any."""
+        """``DatasetFeatureStatistics`` that the version came with; None without any."""
         version, features = self._known.version(key), self._known.features(key)
         return References().of(key, version, features).baseline
 

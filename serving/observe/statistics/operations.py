@@ -15,10 +15,10 @@ from serving.observe.figures import Key
 from serving.observe.statistics.book import Page
 from serving.observe.statistics.collector import Statistics
 from serving.observe.statistics.rollup import Span
-from serving.observe.statistics.window import DamagedError
+from serving.observe.statistics.window import INPUTS, DamagedError
 from serving.operations import Form, Operation
 from serving.queries import query_of
-from serving.statistics.metadata import to_json
+from serving.statistics.metadata import messages, to_json
 
 _OFF = (
     "statistics are off: they are made where the extra 'serving[statistics]' is installed and the"
@@ -46,7 +46,7 @@ class StatisticsQuery(Form):
 
 class StatisticsInfo(Form):
     """``datasets`` is JSON of TFX's `DatasetFeatureStatisticsList`: of the inputs, named `inputs`,
-    and of the outputs, named `outputs`; a baseline has those that it was made with. Files of TFX's
+    and of the outputs, named `outputs`; a baseline's are all `inputs`. Files of TFX's
     are read from it: other fields than `datasets` are ours."""
 
     window: str
@@ -127,9 +127,11 @@ async def _statistics(statistics: Statistics | None, request: Request) -> Respon
 
 def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
     if asked.window == "baseline":
-        message = statistics.baseline(key)
-        if message is None:
+        trained = statistics.baseline(key)
+        if trained is None:
             raise ServingError(ErrorCode.NOT_FOUND, "the version came with no baseline")
+        message = messages.DatasetFeatureStatisticsList(datasets=[trained])
+        message.datasets[0].name = INPUTS
         return _joined({"window": "baseline", "start": None, "end": None, "samples": None}, message)
     span = None if asked.window == "live" else Span(asked.window)
     found = statistics.read(key, partial(_window, span, asked.at))

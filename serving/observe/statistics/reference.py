@@ -12,6 +12,7 @@ from serving.events import log
 from serving.models.views import VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.columns import Features
+from serving.statistics.baseline import read_baseline
 from serving.statistics.files import SCHEMA, read
 from serving.statistics.metadata import FormatError, Kind, messages
 from serving.validation.infer import infer
@@ -60,11 +61,14 @@ class References:
             known = self._read.get(key)
             return known.reference if known is not None else NOTHING
         paths = {"version's": fetched.version / SCHEMA, "model's": fetched.model / SCHEMA}
-        baseline = _baseline_path(version, fetched.version)
-        stamps = tuple(_stamp(path) for path in (*paths.values(), baseline))
+        baseline = version.facts.baseline
+        files = (*paths.values(), *([fetched.version / baseline] if baseline else ()))
+        stamps = tuple(map(_stamp, files))
         known = self._read.get(key)
         if known is None or known.stamps != stamps:
-            known = _Read(stamps, _reference(paths, baseline, features))
+            faults: dict[str, str] = {}
+            trained = _baseline(fetched.version, baseline, faults)
+            known = _Read(stamps, _reference(paths, trained, features, faults))
             self._read[key] = known
             for what, why in known.reference.faults.items():
                 log.warning(
@@ -82,41 +86,40 @@ class References:
             del self._read[key]
 
 
-def _baseline_path(version: VersionView, folder: Path) -> Path | None:
-    """Inside the version's folder, as its manifest was checked to say."""
-    manifest = version.origin.manifest
-    name = getattr(manifest, "baseline", "") if manifest is not None else ""
-    return folder / name if name else None
-
-
-def _stamp(path: Path | None) -> _Stamp:
+def _baseline(folder: Path, name: str, faults: dict[str, str]) -> Any:
     try:
-        found = path.stat() if path is not None else None
+        return read_baseline(folder, name) if name else None
+    except FormatError as error:
+        faults["baseline"] = str(error)
+        return None
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
     except OSError:
         return None
-    return (found.st_mtime_ns, found.st_size, found.st_ino) if found is not None else None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _reference(
-    paths: Mapping[str, Path], baseline_path: Path | None, features: Features
+    paths: Mapping[str, Path], baseline: Any, features: Features, faults: dict[str, str]
 ) -> Reference:
-    faults: dict[str, str] = {}
-    baseline = _file(baseline_path, Kind.STATISTICS, "baseline", faults)
     schema = None
     for whose, path in paths.items():
-        if schema is None and f"the {whose} {SCHEMA}" not in faults:
-            schema = _file(path, Kind.SCHEMA, f"the {whose} {SCHEMA}", faults)
+        if schema is None:
+            schema = _schema(path, f"the {whose} {SCHEMA}", faults)
     inferred = schema is None and baseline is not None
     if inferred:
         schema = _inferred(baseline, features)
     return Reference(schema, baseline, inferred, _categorical(schema), faults)
 
 
-def _file(path: Path | None, kind: Kind, what: str, faults: dict[str, str]) -> Any:
-    if path is None or not path.exists():
+def _schema(path: Path, what: str, faults: dict[str, str]) -> Any:
+    if not path.exists():
         return None
     try:
-        return read(path, kind)
+        return read(path, Kind.SCHEMA)
     except FormatError as error:
         faults[what] = str(error)
         return None

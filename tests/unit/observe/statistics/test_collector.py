@@ -17,6 +17,8 @@ from serving.observe.statistics.gauges import figures
 from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
+from serving.statistics.dataset import DatasetSketch
+from serving.statistics.metadata import Form, dump, messages
 from tests.unit.observe.statistics.world import (
     NOON,
     Clock,
@@ -177,3 +179,53 @@ def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
     after = World(tmp_path, view(MATRIX, tmp_path))
     found = after.made.read(("m", 1), lambda page: page.series.closed("minute"))
     assert [one.samples for one in found] == [1]
+
+
+def trained(folder: Path) -> None:
+    """A baseline beside the model, of data that have a label, too."""
+    generator = np.random.default_rng(1)
+    sketch = DatasetSketch()
+    columns = {"x[0]": generator.normal(0, 1, 1000), "x[1]": generator.normal(0, 1, 1000)}
+    sketch.add({**columns, "label": generator.integers(0, 3, 1000)})
+    made = messages.DatasetFeatureStatisticsList(datasets=[sketch.message("All Examples")])
+    (folder / "1").mkdir()
+    (folder / "1" / "baseline.pb").write_bytes(dump(made, Form.BINARY))
+
+
+def test_without_a_schema_one_is_inferred_from_the_baseline(tmp_path: Path) -> None:
+    """Google Play's case: a feature that training had is always missing in what is served."""
+    trained(tmp_path)
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    rows = np.random.default_rng(2).normal(0, 1, (300, 2))
+    rows[:, 1] = np.nan
+    with capture_logs() as told:
+        world.take(sample(rows.tolist()))
+        world.after(60)
+    events = [(one["feature"], one["type"]) for one in told if one["event"] == "feature_anomaly"]
+    assert events == [("x[1]", "FEATURE_TYPE_NOT_PRESENT")]
+    assert 0 <= figures(world.made)["m", 1]["feature_distance/skew"] < 0.1
+
+
+def test_a_feature_that_is_constant_where_training_varied_is_an_anomaly(tmp_path: Path) -> None:
+    trained(tmp_path)
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    rows = np.random.default_rng(2).normal(0, 1, (300, 2))
+    rows[:, 0] = 0.5
+    with capture_logs() as told:
+        world.take(sample(rows.tolist()))
+        world.after(60)
+    events = [one["feature"] for one in told if one["event"] == "feature_anomaly"]
+    assert events == ["x[0]"]
+
+
+def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "baseline.pb").write_bytes(b"not statistics")
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    with capture_logs() as told:
+        for _ in range(2):
+            world.take(sample([[1, 2]] * 50))
+            world.after(60)
+    assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
+    assert told[0]["what"] == "baseline"
+    assert world.made.baseline(("m", 1)) is None
