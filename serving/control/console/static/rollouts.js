@@ -112,8 +112,15 @@ async function act(one, verb, words, said) {
   }
 }
 
-// The reason that was given, null where it was called off.
+// The reason that was given, null where it was called off. The browser tells of a dialog's end a
+// little later: the next one waits for that.
+let before = Promise.resolve();
 function sure(question, words) {
+  before = before.then(() => asked(question, words));
+  return before;
+}
+
+function asked(question, words) {
   const dialog = document.getElementById("sure");
   const reason = document.getElementById("sure-reason");
   document.getElementById("sure-title").textContent = question;
