@@ -148,16 +148,15 @@ class FeatureView:
 
     def histogram(self, kind: int) -> Histogram | None:
         """Of the kind STANDARD or QUANTILES; None where the statistics have none."""
-        for found in self.numbers.histograms:
-            if found.type == kind:
-                buckets = found.buckets
-                return Histogram(
-                    np.array([bucket.low_value for bucket in buckets], dtype=np.float64),
-                    np.array([bucket.high_value for bucket in buckets], dtype=np.float64),
-                    np.array([bucket.sample_count for bucket in buckets], dtype=np.float64),
-                    float(found.num_nan),
-                )
-        return None
+        return self._histograms.get(kind)
+
+    @cached_property
+    def _histograms(self) -> dict[int, Histogram]:
+        """By kind, of several the first."""
+        found: dict[int, Histogram] = {}
+        for each in self.numbers.histograms:
+            found.setdefault(int(each.type), _read(each))
+        return found
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,10 @@ class DatasetView:
     @classmethod
     def of(cls, statistics: Any) -> DatasetView:
         """Of DatasetFeatureStatistics, or of a list of them: its datasets ``inputs`` and
-        ``outputs`` together (an output that has an input's name is ``outputs.NAME``), else the
-        one that isn't a slice, else the first; an empty list has no examples."""
+        ``outputs`` together (an output that has an input's name is ``outputs.NAME``), else the one
+        that isn't a slice, else the first; an empty list has no examples. A view stays itself."""
+        if isinstance(statistics, DatasetView):
+            return statistics
         if statistics.DESCRIPTOR.name != "DatasetFeatureStatisticsList":
             return cls(int(statistics.num_examples), _features(statistics))
         named = {dataset.name: dataset for dataset in statistics.datasets}
@@ -190,6 +191,12 @@ class DatasetView:
                 free = path if path not in features else (f"{OUTPUTS}.{path[0]}", *path[1:])
                 features[free] = FeatureView(free, view.message, output)
         return cls(max(int(dataset.num_examples) for dataset in datasets), features)
+
+
+def _read(message: Any) -> Histogram:
+    bounds = [(each.low_value, each.high_value, each.sample_count) for each in message.buckets]
+    columns = np.array(bounds, dtype=np.float64).reshape(-1, 3)
+    return Histogram(columns[:, 0], columns[:, 1], columns[:, 2], float(message.num_nan))
 
 
 def _features(dataset: Any) -> dict[Path, FeatureView]:
