@@ -12,6 +12,8 @@ from serving.validation.views import (
     BYTES,
     FLOAT,
     INT,
+    LEAST_INT,
+    MOST_INT,
     SCHEMA_TYPES,
     STRING,
     STRUCT,
@@ -71,7 +73,7 @@ def _shape(view: FeatureView, feature: Any) -> bool:
     if view.type == STRUCT or varies or any(view.missing_nested):
         return False
     for least, _ in levels:
-        feature.shape.dim.add().size = least
+        feature.shape.dim.add().size = min(least, MOST_INT)
     return True
 
 
@@ -87,9 +89,9 @@ def _value_count(view: FeatureView, feature: Any) -> None:
 def _bounds(level: tuple[int, int], count: Any) -> None:
     least, most = level
     if least > 0:
-        count.min = least if least == most else 1
+        count.min = min(least, MOST_INT) if least == most else 1
     if 0 < least == most:
-        count.max = most
+        count.max = min(most, MOST_INT)
 
 
 def _domain(view: FeatureView, feature: Any, schema: Any, rules: Rules) -> None:
@@ -129,7 +131,9 @@ def _all_listed(view: FeatureView) -> bool:
 def _range(view: FeatureView, feature: Any) -> None:
     least, most = view.numbers.min, view.numbers.max
     if view.type == INT and not view.values:
-        feature.int_domain.min, feature.int_domain.max = int(least), int(most)
+        if least >= LEAST_INT and most <= MOST_INT:
+            domain = feature.int_domain
+            domain.min, domain.max = int(least), min(int(most), MOST_INT)
     elif view.type == FLOAT:
         domain = feature.float_domain
         finite = math.isfinite(least) and math.isfinite(most)
@@ -148,6 +152,6 @@ def _free(schema: Any, name: str) -> str:
 
 def _is_int(text: str) -> bool:
     try:
-        return "_" not in text and -(2**63) <= int(text) < 2**63
+        return "_" not in text and LEAST_INT <= int(text) <= MOST_INT
     except ValueError:
         return False
