@@ -131,9 +131,8 @@ def _all_listed(view: FeatureView) -> bool:
 def _range(view: FeatureView, feature: Any) -> None:
     least, most = view.numbers.min, view.numbers.max
     if view.type == INT and not view.values:
-        if least >= LEAST_INT and most <= MOST_INT:
-            domain = feature.int_domain
-            domain.min, domain.max = int(least), min(int(most), MOST_INT)
+        if LEAST_INT <= least <= most <= MOST_INT:
+            feature.int_domain.min, feature.int_domain.max = int(least), int(most)
     elif view.type == FLOAT:
         domain = feature.float_domain
         finite = math.isfinite(least) and math.isfinite(most)

@@ -34,6 +34,12 @@ def test_ranges_are_inferred_where_asked_for() -> None:
     assert not odd.float_domain.HasField("max")
 
 
+def test_bounds_that_no_integer_has_are_left_out() -> None:
+    made = numbers("f", [1, 2], whole=True)
+    made.num_stats.min, made.num_stats.max = 1.7e308, -1.7e308
+    assert feature(infer(dataset(2, made), Rules(ranges=True))).WhichOneof("domain_info") is None
+
+
 def test_texts_have_a_list_up_to_a_size_and_only_if_all_are_known() -> None:
     some = dataset(9, texts("f", {"a": 5, "b": 4}))
     assert infer(some).string_domain[0].value == ["a", "b"]
