@@ -57,10 +57,12 @@ def infer(statistics: Any, rules: Rules = Rules()) -> Any:
 
 def _describe(view: FeatureView, feature: Any, schema: Any, rules: Rules) -> None:
     feature.type = SCHEMA_TYPES[view.type]
-    feature.presence.min_count = 1 if view.present >= 1 else 0
+    # What a version answers isn't missed in data that nobody has asked it about.
+    required = not view.output
+    feature.presence.min_count = 1 if required and view.present >= 1 else 0
     if view.present <= 0:
         return
-    if view.missing == 0:
+    if required and view.missing == 0:
         feature.presence.min_fraction = 1.0
     if not (rules.shapes and _shape(view, feature)):
         _value_count(view, feature)

@@ -10,7 +10,7 @@ from serving.validation.anomalies import rows
 from serving.validation.check import validate
 from serving.validation.differences import differences
 from serving.validation.infer import Rules, infer
-from tests.unit.validation.builders import dataset, numbers, schema, texts
+from tests.unit.validation.builders import dataset, listed, numbers, schema, texts
 
 
 def feature(made: Any) -> Any:
@@ -47,6 +47,15 @@ def test_texts_have_a_list_up_to_a_size_and_only_if_all_are_known() -> None:
     # As a sketch has them that keeps the frequent ones alone.
     some.features[0].string_stats.unique = 4000
     assert not infer(some).string_domain
+
+
+def test_outputs_are_in_the_schema_and_not_missed_elsewhere() -> None:
+    asked = dataset(3, numbers("x", [0.5, 1.5, 2.5]), name="inputs")
+    answered = dataset(3, numbers("score", [0.1, 0.2, 0.3]), name="outputs")
+    found = infer(listed(asked, answered))
+    assert [each.name for each in found.feature] == ["x", "score"]
+    assert list(rows(validate(asked, found))) == []
+    assert list(rows(validate(listed(asked, answered), found))) == []
 
 
 def test_shapes_may_be_left_out() -> None:
