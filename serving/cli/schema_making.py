@@ -208,7 +208,8 @@ def suggest_thresholds(
     written = apply(wanted, found)
     if output is not None:
         _write(wanted, output)
-        print_line(f"{len(written)} thresholds written", "green")
+        count = f"{len(written)} threshold{'' if len(written) == 1 else 's'}"
+        print_line(f"wrote {output}: {count}", "green")
         return
     headers = ("FEATURE", "KIND", "MEASURE", "WINDOWS", "THRESHOLD", "")
     print_table(headers, [_row(each, each in written) for each in found])

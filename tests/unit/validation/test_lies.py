@@ -78,6 +78,6 @@ def test_whatever_messages_say_they_are_judged(seed: int) -> None:
         assert validate(here, own, training, before).SerializeToString()
         assert isinstance(differences(own, schema), list)
         compiled(own, {"a": [-1, 2], "b": [-1]})
-    for row in against(here, before, schema):
-        assert row.finding in Finding
-        assert 0 <= row.distance.value <= 1
+    for compared in against(here, before, schema):
+        assert compared.finding in Finding
+        assert 0 <= compared.distance.value <= 1
