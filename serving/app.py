@@ -39,6 +39,7 @@ from serving.models.views import Changes, ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
+from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
@@ -55,6 +56,7 @@ from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import add_write_back
 from serving.on_demand import OnDemand
 from serving.operations import Operation
 from serving.parts import Part, Parts
@@ -79,6 +81,7 @@ from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
+from serving.write_back.opening import open_write_back
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
 NO_MODELS = 4
@@ -164,6 +167,9 @@ class Gateway:
         self.rollouts = Rollouts(
             settings.canary, self.manager, state.own, core.figures, core.count_outputs
         )
+        self.write_back = open_write_back(
+            settings, self._remote.mlflow, state.own, self.manager, self.rollouts
+        )
         self._console = Console(
             settings,
             self.server,
@@ -215,6 +221,7 @@ class Gateway:
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
             Part.of("remote sources", self._remote),
+            Part.of("write back", self.write_back),
             Part.of("models", self.manager),
             Part.of("rollouts", self.rollouts),
             Part.of("registry watch", self._watcher),
@@ -292,6 +299,8 @@ class Gateway:
         )
         add_tracking(exposition, self.tracker)
         add_rollouts(exposition, self.rollouts)
+        add_gates(exposition, self.manager.gates)
+        add_write_back(exposition, self.write_back)
         pages = self._console.pages
         files = pages.routes() if pages is not None else ()
         return Admin(self.settings, self._operations(origins), gate, listener, files)
@@ -304,7 +313,7 @@ class Gateway:
             *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
-            *observed.operations(self.tracker, self._traced),
+            *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *self._remote.operations(),
             *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),

@@ -65,7 +65,7 @@ export function keepFocus(place, draw) {
 
 export function rolloutCard(one, named) {
   const said = h("p", { role: "status" });
-  const heading = named ? [h("a", { href: `#/models/${encodeURIComponent(one.model)}` }, one.model), ": "] : [];
+  const heading = named ? [h("a", { href: `#/models/${encodeURIComponent(one.model)}` }, one.model), ": "] : ["Rollout: "];
   const under = UNDER_WAY.includes(one.phase);
   return h("section", { "aria-label": `Rollout of ${one.model}` },
     h("h2", null, heading, `version ${one.version} in place of ${one.base} `, state(one.phase)),
