@@ -20,6 +20,8 @@ from serving.validation.views import QUANTILES, STANDARD, FeatureView
 
 # Whose differences are looked at closely.
 _MOST_VALUES = 1000
+# As many as TFX makes.
+_STANDARD_BUCKETS = 10
 # With more different whole numbers chance may do more than their buckets.
 _MOST_INTEGERS = 64
 
@@ -36,13 +38,14 @@ class Measure(StrEnum):
 class Distance:
     """``value``: TFX's figure, in [0, 1]. ``noise``: what chance may add to it. ``certain``: how
     far apart the two are at the least, however values lie within their buckets. ``worst``: the
-    value with the largest difference, of values."""
+    value with the largest difference, of values. ``source``: which histograms it is of."""
 
     measure: Measure
     value: float
     noise: float
     certain: float
     worst: str = ""
+    source: int = STANDARD
 
     @property
     def least(self) -> float:
@@ -110,7 +113,14 @@ def jensen_shannon(
         certain = distances.jensen_shannon(*whole) or 0.0
     else:
         certain = _certain(view, control, noise) if value > noise else 0.0
-    return Distance(Measure.JENSEN_SHANNON, value, noise, certain)
+    return Distance(Measure.JENSEN_SHANNON, value, noise, certain, source=source)
+
+
+def few_integers(view: FeatureView, control: FeatureView) -> bool:
+    """So few whole numbers that each has a bucket of its own where all are equally wide; quantiles
+    of as many don't move while shares do."""
+    values = _whole_numbers(view, control)[0]
+    return 0 < len(values) <= _STANDARD_BUCKETS
 
 
 def _of_values(view: FeatureView, control: FeatureView, chance: float) -> Distance | None:
