@@ -13,9 +13,9 @@ from serving.delivery import facts, requested
 from serving.delivery.counting import Counting
 from serving.delivery.keeping import Keeping
 from serving.delivery.measures import Key, answers_of
-from serving.delivery.outcomes import Outcomes
 from serving.delivery.routing import commands_of, is_as_it_was, is_refused, stands
 from serving.delivery.standing import ChangedModels
+from serving.delivery.telling import Listener, Telling
 from serving.delivery.usual import rules_for, settings_of
 from serving.delivery.windows import Carried, keys_of
 from serving.errors import ErrorCode, ServingError
@@ -39,6 +39,9 @@ _SAVE_S = 30.0
 _AGAIN_S = 1.0
 _BY = "rollout"
 _JUDGED = frozenset({Phase.RUNNING, Phase.PAUSED})
+
+
+# The rollout as it was before, None where it is a new one, and as it is.
 
 
 class Models(Protocol):
@@ -80,7 +83,8 @@ class Rollouts:
         self._settings, self._models = settings, models
         self._figures, self._counting = figures, Counting(count_outputs)
         self._mono, self._wall = mono, wall
-        self.outcomes = Outcomes()
+        self._telling = Telling()
+        self.outcomes = self._telling.outcomes
         self._keeping = Keeping(state, mono)
         self._rollouts = self._keeping.read()
         # Over, by an earlier process, which may not have come to set the route.
@@ -104,6 +108,11 @@ class Rollouts:
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._keeping.save(self._copy, at_once=True)
+
+    def listen(self, listener: Listener) -> None:
+        """Call it with each rollout that is in another phase or step than before, before that is
+        kept. It may not wait."""
+        self._telling.listen(listener)
 
     def all(self) -> tuple[Rollout, ...]:
         """By model."""
@@ -294,8 +303,7 @@ class Rollouts:
         self._keeping.note(0.0 if moved else _SAVE_S)
         tickets: tuple[Ticket, ...] = ()
         if moved:
-            self.outcomes.note(before, rollout)
-            _tell(rollout)
+            self._telling.tell(before, rollout)
             if rollout.weights is not None and (
                 before is None or before.weights != rollout.weights
             ):
@@ -369,16 +377,3 @@ class Rollouts:
 
 def _place(rollout: Rollout) -> tuple[Phase, int]:
     return rollout.phase, rollout.step
-
-
-def _tell(rollout: Rollout) -> None:
-    say = log.warning if rollout.phase is Phase.ROLLED_BACK else log.info
-    say(
-        "rollout",
-        model=rollout.model,
-        version=rollout.candidate,
-        base=rollout.base,
-        phase=rollout.phase.value,
-        share=rollout.share,
-        reason=rollout.reason,
-    )
