@@ -348,11 +348,8 @@ class Rollouts:
 
     def _consider(self) -> None:
         """New versions take over by rollouts, and by nothing else."""
+        full = self._is_full()
         for model in self._changed.take():
-            if self._is_full():
-                # It waits for one of the others to end.
-                self._changed.note([model])
-                continue
             view = self._models.view(model)
             settings = self._settings_of(view)
             if view is None or not settings.automatic:
@@ -362,17 +359,26 @@ class Rollouts:
                 reason = "new versions take over by a rollout (canary.automatic)"
                 self._models.command(SetRoute(model, {held: 100}, base=held), by=_BY, reason=reason)
                 continue
-            before = self._rollouts.get(model)
-            replaces = settings.newer == "replaces"
-            newer = requested.newer(view, before, replaces=replaces)
+            newer = requested.newer(
+                view, self._rollouts.get(model), replaces=settings.newer == "replaces"
+            )
             if newer is None:
                 continue
-            if before is not None and before.under_way:
-                self._put(before, canary.replaced(before, newer, self._wall()))
-            try:
-                self._begin(requested.Start(model, newer, by="policy"))
-            except ServingError as error:
-                log.info("rollout_not_begun", model=model, version=newer, reason=error.message)
+            if full and model not in self._carried:
+                # It waits for one of the others to end.
+                self._changed.note([model])
+                continue
+            self._begin_by_policy(model, newer)
+            full = self._is_full()
+
+    def _begin_by_policy(self, model: str, newer: int) -> None:
+        before = self._rollouts.get(model)
+        if before is not None and before.under_way:
+            self._put(before, canary.replaced(before, newer, self._wall()))
+        try:
+            self._begin(requested.Start(model, newer, by="policy"))
+        except ServingError as error:
+            log.info("rollout_not_begun", model=model, version=newer, reason=error.message)
 
 
 def _place(rollout: Rollout) -> tuple[Phase, int]:
