@@ -194,7 +194,7 @@ class Gateway:
             self._described(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
-        self._events = EventLog(self.server)
+        self._events = EventLog(self.server, self._console.note)
         self._watcher = self._watching(roots)
         self._takeover = self._taking_over(places)
         self._samples = self._sampling(log_form)

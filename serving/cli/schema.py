@@ -9,9 +9,14 @@ import typer
 
 from serving.cli import options
 from serving.cli.output import UserError
+from serving.cli.schema_making import check, diff, infer, suggest_thresholds
 from serving.cli.statistics import read
 
 app = typer.Typer(help="Schemas, in TFX's form.", no_args_is_help=True)
+app.command()(infer)
+app.command()(diff)
+app.command()(check)
+app.command("suggest-thresholds")(suggest_thresholds)
 
 
 @app.command()
