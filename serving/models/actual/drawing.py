@@ -115,6 +115,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         answered=target.answered,
         absence=absence,
         split=target.split,
+        canary=target.canary,
     )
 
 

@@ -173,6 +173,11 @@ CHANGED: dict[str, tuple[str, object]] = {
     "canary.p50_requests": ("10", 10),
     "canary.p99_requests": ("200", 200),
     "canary.failing_requests": ("9", 9),
+    "canary.sticky": ("x-user", "x-user"),
+    "canary.nonfinite": ("false", False),
+    "canary.drift.classes": ("0.1", 0.1),
+    "canary.drift.scores": ("0.2", 0.2),
+    "canary.drift.min_answers": ("50", 50),
     "shutdown.drain_delay_s": ("0", 0.0),
     "shutdown.drain_timeout_s": ("1", 1.0),
     "providers.prefer": (
