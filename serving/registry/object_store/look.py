@@ -16,7 +16,13 @@ from serving.registry.object_store.kept import KeptStore
 from serving.registry.object_store.layout import is_model, models_in
 from serving.registry.object_store.model import ModelLook, SeenModel, SeenVersion
 from serving.registry.object_store.remote import GoneRemote, StoreRemote
-from serving.registry.object_store.store import DeniedError, Level, Store, StoreError
+from serving.registry.object_store.store import (
+    DeniedError,
+    Level,
+    OddNameError,
+    Store,
+    StoreError,
+)
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.config import DEFAULT
 from serving.registry.remote.origin import RemoteOrigin
@@ -123,9 +129,9 @@ class StoreLook:
             try:
                 below = self._store.level(prefix) if level is None else level
                 one: SeenModel | None = look.look(name, prefix, below, before)
-            except DeniedError as denied:
+            except (DeniedError, OddNameError) as error:
                 # Of the others it says nothing.
-                ignored.append(Ignored(self.place / prefix, f"it can't be seen: {denied}"))
+                ignored.append(Ignored(self.place / prefix, f"it can't be seen: {error}"))
                 one = before
             if one is None or not one.is_model:
                 continue

@@ -46,7 +46,7 @@ def open_stores(
     terms = Terms(registry.store_poll_s, registry.settle_s, mono, wall)
     found = []
     for url in urls_of(settings):
-        store = Store(url, registry.store_timeout_s)
+        store = Store(url, registry.store_timeout_s, watched=True)
         look = StoreLook(url, store, cache, KeptStore(state, url), terms)
         source = PolledSource(look.place, look, 2 * registry.store_timeout_s, look.kept)
         look.arrived = source.hint
