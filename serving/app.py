@@ -19,6 +19,7 @@ from serving.authorization import Gate, open_gates
 from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
+from serving.control.console.opening import Console
 from serving.control.rollouts import RolloutApi
 from serving.delivery.controller import Rollouts
 from serving.events import log
@@ -38,6 +39,7 @@ from serving.models.views import Changes, ModelView
 from serving.observe import nonblocking_writer, sampling
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
+from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
@@ -54,6 +56,7 @@ from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import add_write_back
 from serving.on_demand import OnDemand
 from serving.operations import Operation
 from serving.parts import Part, Parts
@@ -78,6 +81,7 @@ from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
+from serving.write_back.opening import open_write_back
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
 NO_MODELS = 4
@@ -163,6 +167,17 @@ class Gateway:
         self.rollouts = Rollouts(
             settings.canary, self.manager, state.own, core.figures, core.count_outputs
         )
+        self.write_back = open_write_back(
+            settings, self._remote.mlflow, state.own, self.manager, self.rollouts
+        )
+        self._console = Console(
+            settings,
+            self.server,
+            self.manager,
+            self.rollouts,
+            lambda: self._ready,
+            self.http_address,
+        )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -198,6 +213,7 @@ class Gateway:
             Part("children's template", self._end_template),
             Part.of("state of another gateway", self._takeover),
             Part.of("admin port", self.admin),
+            Part.of("console", self._console),
             Part.of("traces", self._traces),
             Part.of("samples", self._samples),
             Part.of("events", self._events),
@@ -205,6 +221,7 @@ class Gateway:
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
             Part.of("remote sources", self._remote),
+            Part.of("write back", self.write_back),
             Part.of("models", self.manager),
             Part.of("rollouts", self.rollouts),
             Part.of("registry watch", self._watcher),
@@ -282,18 +299,23 @@ class Gateway:
         )
         add_tracking(exposition, self.tracker)
         add_rollouts(exposition, self.rollouts)
-        return Admin(self.settings, self._operations(origins), gate, listener)
+        add_gates(exposition, self.manager.gates)
+        add_write_back(exposition, self.write_back)
+        pages = self._console.pages
+        files = pages.routes() if pages is not None else ()
+        return Admin(self.settings, self._operations(origins), gate, listener, files)
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
         """What operators may ask, room by room."""
         settings = self.settings
         return (
-            *own.entrance(settings),
+            *own.entrance(settings, self._console.pages),
             *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
-            *observed.operations(self.tracker, self._traced),
+            *observed.operations(self.tracker, self._traced, lambda: self.write_back),
             *self._remote.operations(),
+            *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager).operations(),
         )

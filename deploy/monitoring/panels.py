@@ -219,6 +219,15 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Loads",
             {_increase("serving_model_load_total", "model, outcome"): "{{model}} {{outcome}}"},
         ),
+        Panel(
+            "Verdicts of gates",
+            {_increase("serving_gate_verdicts_total", "model, verdict"): "{{model}} {{verdict}}"},
+        ),
+        Panel(
+            "Versions that wait for a verdict",
+            {chosen("serving_gate_waiting_seconds"): "{{model}}"},
+            "s",
+        ),
         Panel("Seconds that a load took", {chosen("serving_model_load_seconds"): _V}, "s"),
         Panel("Memory by version", {chosen("serving_model_memory_bytes"): _V}, "bytes"),
         Panel(

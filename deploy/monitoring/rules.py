@@ -17,6 +17,8 @@ NEARLY = 0.9
 UNSEEN_S = 60
 # How much longer than a step has to last a rollout may stay in it, in seconds.
 STUCK_S = 6 * 3600
+# How long a version may wait for the verdict of its gates, in seconds.
+UNJUDGED_S = 1800
 # Changes of the default version in a quarter of an hour.
 FLAPPING = 6
 
@@ -221,6 +223,32 @@ VERSIONS = (
         f"The rollout of {_WHICH} does not go on",
         "`serving rollout status` says what it waits for: traffic, a proof, the version itself, or"
         " somebody who paused it.",
+    ),
+    Alert(
+        "ServingVersionNotBlessed",
+        'increase(serving_gate_verdicts_total{verdict="NOT_BLESSED"}[15m]) > 0',
+        "0m",
+        "warning",
+        f"A new version of {_MODEL} did not pass its gates on {_AT}",
+        "It answers nobody, and the version before answers on. `serving models status` says what it"
+        " failed; who lets it in all the same says `serving models bless`.",
+    ),
+    Alert(
+        "ServingVerdictWaits",
+        f"serving_gate_waiting_seconds > {UNJUDGED_S}",
+        "5m",
+        "info",
+        f"A new version of {_MODEL} waits for the verdict of its gates on {_AT}",
+        "`serving models status` says whether its turn has not come (`gates.parallel`), or why it"
+        " could not be judged.",
+    ),
+    Alert(
+        "ServingWriteBackFailing",
+        "serving_write_back_waiting > 0 and increase(serving_write_back_failure_total[15m]) > 3",
+        "15m",
+        "info",
+        f"What was decided on {_AT} can't be written to MLflow's registry",
+        "It is kept and tried again; what serves does not depend on it. `serving track` says why.",
     ),
     Alert(
         "ServingProcessCrashing",

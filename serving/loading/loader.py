@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -121,10 +122,15 @@ class Loader:
         if self._tries:
             starting.prepare()
 
-    def lend(self, size: int) -> Reservation:
-        """So many bytes of the memory for all versions, for who runs some beside them; a context.
-        Raises LoadError, to be tried later."""
-        return self._ledger.reserve(size)
+    @contextmanager
+    def lend(self, size: int) -> Iterator[None]:
+        """So many bytes of the memory for all versions, for who runs some beside them, until it is
+        left. Raises LoadError, to be tried later."""
+        reservation = self._ledger.reserve(size)
+        try:
+            yield
+        finally:
+            reservation.release()
 
     @property
     def held_bytes(self) -> int:

@@ -145,6 +145,12 @@ def verify(version_dir: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{name} is corrupt: its SHA-256 is not that of its manifest")
 
 
+def digest(manifest: Manifest) -> str:
+    """Of what its files hold."""
+    rows = sorted((name, entry.sha256) for name, entry in manifest.files.items())
+    return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
+
+
 def safe_path(name: object) -> str:
     """A relative path as a manifest may hold it. Raises ManifestError for any other."""
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_PATH or not name.isprintable():

@@ -50,6 +50,17 @@ def _growth(name: str, labels: dict[str, str], loud: str, quiet: str, **more: st
     return {**labels, **more}, {series: loud}, {series: quiet}
 
 
+def _not_written() -> Case:
+    """What waits to be written back, while attempts to do so fail."""
+    waits = _series("serving_write_back_waiting", INSTANCE)
+    failures = {_series("serving_write_back_failure_total", INSTANCE): f"0+1{LASTING}"}
+    return (
+        INSTANCE,
+        {waits: f"1{LASTING}", **failures},
+        {waits: f"0{LASTING}", **failures},
+    )
+
+
 def _share(code: str, loud: int, quiet: int) -> Case:
     """Of a thousand requests a minute, so many with this code."""
 
@@ -121,6 +132,11 @@ CASES: dict[str, Case] = {
     "ServingRolledBack": _growth(
         "serving_rollout_ended_total", MODEL, f"0x25 1{LASTING}", STEADY, outcome="rolled_back"
     ),
+    "ServingVersionNotBlessed": _growth(
+        "serving_gate_verdicts_total", MODEL, f"0x25 1{LASTING}", STEADY, verdict="NOT_BLESSED"
+    ),
+    "ServingVerdictWaits": _level("serving_gate_waiting_seconds", MODEL, 2000, 60),
+    "ServingWriteBackFailing": _not_written(),
     "ServingRolloutStuck": _level("serving_rollout_overdue_seconds", VERSION, 30_000, 60),
     "ServingProcessCrashing": _growth(
         "serving_isolated_process_crash_total", VERSION, f"0+1{LASTING}", f"0x25 1{LASTING}"
