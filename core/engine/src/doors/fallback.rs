@@ -89,6 +89,18 @@ fn patience(usual: Duration, set: Option<Duration>, left: Option<Duration>) -> O
     (patience.saturating_add(usual.saturating_mul(LEFT)) < left).then_some(patience)
 }
 
+/// Whether another version may do better: time that is over is over for all, and who left needs no answer.
+fn is_the_versions(word: ErrorCode) -> bool {
+    !matches!(word, ErrorCode::Expired | ErrorCode::Cancelled | ErrorCode::SlowBody)
+}
+
+/// Whether the request's data, which may be laid out by another's signature, is what `queue` asks for.
+fn takes(queue: &Queue, whole: &Whole) -> bool {
+    let model = &whole.request.model;
+    let same = |by: &Arc<Queue>| check_same_inputs(model, by.signature(), queue.signature()).is_ok();
+    whole.laid_out_by.as_ref().is_none_or(same)
+}
+
 #[cfg(test)]
 mod tests {
     use super::patience;
@@ -115,16 +127,4 @@ mod tests {
             assert_eq!(patience(usual, set, left), expected, "{usual:?} {left:?}");
         }
     }
-}
-
-/// Whether another version may do better: time that is over is over for all, and who left needs no answer.
-fn is_the_versions(word: ErrorCode) -> bool {
-    !matches!(word, ErrorCode::Expired | ErrorCode::Cancelled | ErrorCode::SlowBody)
-}
-
-/// Whether the request's data, which may be laid out by another's signature, is what `queue` asks for.
-fn takes(queue: &Queue, whole: &Whole) -> bool {
-    let model = &whole.request.model;
-    let same = |by: &Arc<Queue>| check_same_inputs(model, by.signature(), queue.signature()).is_ok();
-    whole.laid_out_by.as_ref().is_none_or(same)
 }
