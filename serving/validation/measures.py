@@ -18,6 +18,9 @@ from serving.validation import counts, distances
 from serving.validation.placement import certain_divergence
 from serving.validation.views import QUANTILES, STANDARD, FeatureView
 
+# With more different whole numbers chance may do more than their buckets.
+_MOST_INTEGERS = 64
+
 
 class Measure(StrEnum):
     """The names are those of TFX's ``DriftSkewInfo.Measurement.Type``."""
@@ -93,10 +96,14 @@ def jensen_shannon(
     value = distances.jensen_shannon_of_histograms(a, b) if a and b else None
     if value is None or a is None or b is None:
         return None
-    cells = max(_cells(each) for each in (view, control))
+    whole = _whole_numbers(view, control)
+    cells = max(*(_cells(each) for each in (view, control)), len(whole[0]))
     sizes = [counts.effective(_examples(each), each.rank_error) for each in (view, control)]
     noise = counts.divergence_noise(cells, sizes[0], sizes[1], chance)
-    certain = _certain(view, control, noise) if value > noise else 0.0
+    if whole[0].size:
+        certain = distances.jensen_shannon(*whole) or 0.0
+    else:
+        certain = _certain(view, control, noise) if value > noise else 0.0
     return Distance(Measure.JENSEN_SHANNON, value, noise, certain)
 
 
@@ -107,6 +114,23 @@ def _of_values(view: FeatureView, control: FeatureView, chance: float) -> Distan
     cells = len(view.values.keys() | control.values.keys())
     noise = counts.divergence_noise(cells, _examples(view), _examples(control), chance)
     return Distance(Measure.JENSEN_SHANNON, value, noise, _certain_of_values(view, control))
+
+
+def _whole_numbers(
+    view: FeatureView, control: FeatureView
+) -> tuple[distances.Floats, distances.Floats]:
+    """How often both have each whole number, where there are few, and all were counted: there is
+    no doubt where those lie. Else empty."""
+    values = sorted(view.integers.keys() | control.integers.keys())
+    counted = view.integers and control.integers and len(values) <= _MOST_INTEGERS
+    if not counted or any(not _all_counted(each) for each in (view, control)):
+        return np.zeros(0), np.zeros(0)
+    a, b = ([each.integers.get(value, 0.0) for value in values] for each in (view, control))
+    return np.array(a), np.array(b)
+
+
+def _all_counted(view: FeatureView) -> bool:
+    return sum(view.integers.values()) >= view.total_values * (1 - 1e-9)
 
 
 def _certain_of_values(view: FeatureView, control: FeatureView) -> float:
