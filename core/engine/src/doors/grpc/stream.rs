@@ -4,7 +4,7 @@
 use super::decode::decode;
 use super::services::Streamed;
 use super::wire::answer::{self, GrpcBody};
-use super::wire::request::{Head, OPEN_STREAM};
+use super::wire::request::{Head, OPEN_STREAM, head_bytes};
 use crate::codec::compression::Encoding;
 use crate::codec::{AnswerHead, InferRequest, frame};
 use crate::doors::body::{Message, Messages as Reader};
@@ -12,7 +12,7 @@ use crate::doors::incoming::Incoming;
 use crate::doors::infer::{self, OutcomeGuard, RequestHead};
 use crate::doors::lifetime::Busy;
 use crate::doors::read_ahead::ReadAhead;
-use crate::doors::{Io, Shared, drain_begins, steering};
+use crate::doors::{Io, Shared, drain_begins};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids;
 use crate::observe::trace::Context;
@@ -45,7 +45,7 @@ pub fn open(
     busy: Busy,
 ) -> Response<GrpcBody> {
     let mut open = request.body().budget().reserve();
-    if let Err(error) = open.take(OPEN_STREAM + steering::large_bytes(request.headers())) {
+    if let Err(error) = open.take(OPEN_STREAM + head_bytes(request.headers())) {
         return answer::failure(&error, head.request_id.as_deref());
     }
     let (frames, mut response) = answer::stream(UNREAD, head.request_id.as_deref());

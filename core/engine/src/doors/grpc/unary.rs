@@ -68,13 +68,13 @@ async fn infer_once(
 ) -> std::result::Result<Answer, (Error, Arc<str>)> {
     let nameless = |error| (error, Arc::default());
     let (parts, body) = request.into_parts();
+    let _beside = steering::counted(&parts.headers, || body.budget().reserve()).map_err(nameless)?;
     let message = message(&io.shared, body, usize::MAX).await.map_err(nameless)?;
     if let Some(record) = guard.record() {
         record.received(message.data.len());
     }
     let decoded = decode(&io.shared, messages, (head, &parts.headers), message, head.started).await;
-    let mut decoded = decoded.map_err(nameless)?;
-    decoded.reservation.take(steering::large_bytes(&parts.headers)).map_err(nameless)?;
+    let decoded = decoded.map_err(nameless)?;
     let model = decoded.request.model.clone();
     infer::run(&io.shared, &io.mailbox, decoded, guard).await.map_err(|error| (error, model))
 }

@@ -114,6 +114,7 @@ async fn infer_once(
     let accepts = headers.get(ACCEPT_ENCODING).and_then(|v| v.to_str().ok());
     let encoding = accepts.map_or(Encoding::Identity, Encoding::choose);
     let deadline = infer::deadline(shared, guard.started(), None, 0);
+    let _beside = steering::counted(headers, || body.budget().reserve())?;
     let (data, reservation) = read(shared, (headers, body), deadline, busy).await?;
     if let Some(record) = guard.record() {
         record.received(data.len());
@@ -123,7 +124,7 @@ async fn infer_once(
         decode(shared, asked, head, data, deadline, reservation, guard).await?;
     decoded.model = reference.model.into();
     decoded.version = reference.version.to_owned();
-    reservation.take(decoded.owned_bytes() + steering::large_bytes(headers))?;
+    reservation.take(decoded.owned_bytes())?;
     if !decoded.inputs.iter().any(|input| matches!(input.payload, Payload::Raw(_))) {
         // Nothing is left of the text: its data was converted, and counted as that.
         reservation.give_back(came);

@@ -5,6 +5,7 @@ use crate::admission::Reservation;
 use crate::codec::compression::Encoding;
 use crate::doors::body::{self, Message};
 use crate::doors::infer::RequestHead;
+pub use crate::doors::steering::head_bytes;
 use crate::doors::steering::{self, Said, Steering};
 use crate::doors::{Compression, Shared};
 use crate::error::{Error, Result};
@@ -17,15 +18,6 @@ use std::time::{Duration, Instant};
 /// What a stream or a watch takes while it is open and quiet, in bytes, beside what every request
 /// does: its tasks and buffers. Measured: 10,600.
 pub const OPEN_STREAM: usize = 10 << 10;
-
-/// What a head takes that waits for its message.
-pub fn head_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER).sum()
-}
-
-/// Of a header beside its name and value: its places in a table that is half empty, and what holds
-/// both. Measured: 290.
-const HEADER: usize = 288;
 
 /// What the head of a gRPC request says.
 pub struct Head {
