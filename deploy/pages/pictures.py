@@ -27,16 +27,15 @@ TRAFFIC_S = 110
 
 
 def ask(gateway: Gateway, stop: threading.Event) -> None:
-    """Two versions, more and more often, now and then wrongly."""
+    """More and more often, now and then wrongly."""
     began = time.monotonic()
     for number in range(1_000_000):
         if stop.wait(0.03 / (1 + (time.monotonic() - began) / 60)):
             return
         columns = 63 if number % 50 == 0 else 64
         tensor = {"name": "image", "datatype": "FP32", "shape": [1, columns], "data": [0] * columns}
-        version = "/versions/1" if number % 3 == 0 else ""
         request = urllib.request.Request(
-            f"http://{gateway.http}/v2/models/digits{version}/infer",
+            f"http://{gateway.http}/v2/models/digits/infer",
             json.dumps({"inputs": [tensor]}).encode(),
             {"Content-Type": "application/json"},
         )
@@ -49,6 +48,9 @@ def ask(gateway: Gateway, stop: threading.Event) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gateway = Gateway(ROOT / "model_repo", Path(folder) / "gateway").wait_ready()
+        steps = {"version": 2, "base": 1, "steps": [30, 60, 100], "every": 3600}
+        start = "/api/v1/models/digits/rollout/start"
+        gateway.get(start, json.dumps(steps).encode(), "POST", port=gateway.admin_port)
         stop = threading.Event()
         asker = threading.Thread(target=ask, args=(gateway, stop))
         asker.start()
@@ -62,7 +64,7 @@ def main() -> None:
             browser.picture(ROOT / "docs" / "console_overview.png")
             browser.open(f"{address}#/models/digits")
             browser.shows("Loads and routes")
-            browser.driver.set_window_size(1000, 1240)
+            browser.driver.set_window_size(1000, 1500)
             browser.until(lambda: browser.all("canvas"), "the curves are drawn")
             time.sleep(1)
             browser.picture(ROOT / "docs" / "console_model.png")

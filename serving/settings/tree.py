@@ -40,6 +40,7 @@ from serving.settings.sections import (
     TrackingSettings,
     Words,
 )
+from serving.settings.statistics import StatisticsSettings
 
 # Characters of a header's value that is kept out of what is written.
 _SHORTEST_SECRET = 8
@@ -116,6 +117,7 @@ class Settings(Section):
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
 
@@ -198,6 +200,7 @@ class Settings(Section):
             "address_share": limits.address_share,
             "request_timeout_s": limits.request_timeout_s,
             "forced_version": self.rollout.forced_version,
+            "patience_s": self.rollout.patience_s,
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,
             "permits": self.permits,

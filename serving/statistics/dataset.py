@@ -80,14 +80,17 @@ class DatasetSketch:
     def _sizes(self, kinds: Collection[FeatureType]) -> Sizes:
         """The finest with which all fit."""
         free = self.most_bytes - self._reserved
-        for sizes in GRADES:
+        for sizes in GRADES if self.most_bytes > MOST_BYTES else GRADES[1:]:
             if sum(map(sizes.most_bytes, kinds)) <= free:
                 return sizes
         return GRADES[-1]
 
     def merge(self, other: DatasetSketch) -> None:
         """Takes in what the other was told. Raises ValueError where a feature of one name has
-        another type in each."""
+        another type in each; nothing is taken in then."""
+        for name, one in other.features.items():
+            if (mine := self.features.get(name)) is not None and not mine.goes_with(one):
+                raise ValueError(f"'{name}' is {mine.type} in one and {one.type} in the other")
         self._open(
             {name: one.type for name, one in other.features.items() if name not in self.features}
         )

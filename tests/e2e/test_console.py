@@ -127,6 +127,12 @@ def test_a_prediction_is_told_as_a_client_gets_it(served: Gateway) -> None:
     wrong = commanded(served, path, {"request": {"inputs": []}}).json()
     assert wrong["status"] == 400
     assert "error" in json.loads(wrong["text"])
+    errors = wait_until(
+        lambda: asked(served, "/api/v1/models/tiny/errors").json()["errors"], 5, "it is told of"
+    )
+    assert errors[0]["word"] == "bad_request"
+    assert errors[0]["message"] == json.loads(wrong["text"])["error"]
+    assert asked(served, "/api/v1/models/nobody/errors").status == 404
     missing = commanded(served, "/api/v1/models/nobody/predict", {"request": FEW}).json()
     assert missing["status"] == 404
     assert commanded(served, path, {"request": [1]}).status == 400
@@ -251,6 +257,42 @@ def test_a_prediction_is_sent_and_its_lines_work_as_they_stand(
     browser.click("#send")
     browser.shows("200", "#status")
     assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_curves_are_drawn_and_without_the_library_told_in_tables(
+    served: Gateway, browser: Browser
+) -> None:
+    served.infer("tiny", FEW)
+    wait_until(
+        lambda: asked(served, "/api/v1/curves?model=tiny").json()["curves"], 15, "a step is over"
+    )
+    browser.open(page(served, "#/models/tiny"))
+    browser.until(lambda: len(browser.all(".chart canvas")) == 5, "five charts are drawn")
+    browser.shows("Requests a second as a table")
+    browser.script("globalThis.uPlot = undefined; location.hash = '#/rollouts'")
+    browser.shows("Rollouts", "h1")
+    browser.script("location.hash = '#/models/tiny'")
+    browser.shows("built without the chart library")
+    browser.shows("Requests a second, the newest first")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_phone_shows_all_without_scrolling_sideways(served: Gateway, browser: Browser) -> None:
+    try:
+        for at, words in (("", "tiny"), ("#/models/tiny", "Loads"), ("#/try/tiny", "in Python")):
+            browser.driver.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride",
+                {"width": 360, "height": 700, "deviceScaleFactor": 2, "mobile": True},
+            )
+            browser.open("about:blank")
+            browser.open(page(served, at))
+            browser.shows(words)
+            width = browser.script("return document.documentElement.scrollWidth")
+            assert width <= 360, at
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 @pytest.mark.browser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -12,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import __version__
-from serving.control import requests
+from serving.control.api import name_of
 from serving.control.console import forms, overview
 from serving.control.console.stream import Listener, Stream
 from serving.control.rollouts import rollout_json
@@ -22,8 +23,10 @@ from serving.models.views import Changes, ModelView
 from serving.observe.curves.keeper import Curves
 from serving.observe.curves.ring import SPANS, columns
 from serving.observe.figures import Key
+from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
 from serving.protocols.views import unknown_model
+from serving.queries import query_of
 from serving.rollout.canary import Rollout
 from serving.rollout.rules import Rules
 
@@ -50,12 +53,13 @@ class ConsoleApi:
         models: Models,
         rollouts: Rollouts,
         curves: Curves,
+        errors: RecentErrors,
         about: Callable[[], tuple[str, bool]],
         http_port: int,
         most_listeners: int,
     ) -> None:
         self._models, self._rollouts, self._curves = models, rollouts, curves
-        self._about, self._http_port = about, http_port
+        self._errors, self._about, self._http_port = errors, about, http_port
         self.stream = Stream(most_listeners, self._told_rollouts)
         curves.on_step = self._stepped
 
@@ -83,6 +87,12 @@ class ConsoleApi:
                 query=forms.CurvesQuery,
             ),
             Operation(
+                *("GET", "/api/v1/models/{name}/errors", "modelErrors"),
+                "The last errors that a model's clients were told",
+                self._errors_of,
+                {200: forms.ModelErrors},
+            ),
+            Operation(
                 *("GET", "/api/v1/events/stream", "eventStream"),
                 "What changes, as server-sent events: `models` and `figures` name models that are"
                 " worth another look (`more`: not all of them), `rollouts` has those under way",
@@ -93,7 +103,7 @@ class ConsoleApi:
         )
 
     async def _overview(self, request: Request) -> Response:
-        asked = requests.query(request, forms.OverviewQuery)
+        asked = query_of(request, forms.OverviewQuery)
         return await run_in_threadpool(self._page, asked)
 
     def _page(self, asked: forms.OverviewQuery) -> Response:
@@ -123,7 +133,7 @@ class ConsoleApi:
         return {**overview.model_json(view, figures, rollout), "rollout": told}
 
     async def _curves_of(self, request: Request) -> Response:
-        asked = requests.query(request, forms.CurvesQuery)
+        asked = query_of(request, forms.CurvesQuery)
         return await run_in_threadpool(self._curves_json, asked)
 
     def _curves_json(self, asked: forms.CurvesQuery) -> Response:
@@ -131,9 +141,7 @@ class ConsoleApi:
         span = SPANS[asked.span]
         found = self._curves.of(asked.model, span)
         if not found:
-            views = self._models.views()
-            if all(view.name != asked.model for view in views):
-                raise unknown_model(asked.model, views)
+            self._check_model(asked.model)
         if asked.version is not None:
             found = {asked.version: found[asked.version]} if asked.version in found else {}
         newest = sorted(found)[-forms.MOST_CURVES :]
@@ -149,8 +157,21 @@ class ConsoleApi:
             }
         )
 
+    async def _errors_of(self, request: Request) -> Response:
+        name = name_of(request)
+        found = [asdict(one) for one in self._errors.of(name)]
+        if not found:
+            await run_in_threadpool(self._check_model, name)
+        return JSONResponse({"name": name, "errors": found})
+
+    def _check_model(self, name: str) -> None:
+        """Raises ServingError for one that nobody knows."""
+        views = self._models.views()
+        if all(view.name != name for view in views):
+            raise unknown_model(name, views)
+
     async def _stream(self, request: Request) -> Response:
-        asked = requests.query(request, forms.StreamQuery)
+        asked = query_of(request, forms.StreamQuery)
         listener = self.stream.open()
         return _Followed(self.stream, listener, asked.seconds)
 

@@ -145,3 +145,19 @@ class Prediction(Form):
     seconds: float = Field(description="From asking to the whole answer.")
     text: str = Field(description="The answer's body.")
     cut: bool = Field(description="The answer is longer than what is shown.")
+
+
+class ErrorInfo(Form):
+    at: float = Field(description="Seconds since the epoch.")
+    protocol: Literal["grpc", "http"]
+    word: str = Field(description="The kind of error, as metrics and the log call it.")
+    message: str = Field(description="What the client was told, its beginning.")
+    request_id: str = Field(description="Under which the log tells more.")
+
+
+class ModelErrors(Form):
+    name: str
+    errors: list[ErrorInfo] = Field(
+        description="The newest first; only the last ones are kept, and of mistakes and refusals"
+        " that come by the hundred a second not all."
+    )

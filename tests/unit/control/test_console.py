@@ -172,6 +172,9 @@ def test_a_setting_turns_the_page_and_another_the_curves_off() -> None:
         def all(self) -> tuple[Rollout, ...]:
             return ()
 
+        def view(self, model: str) -> ModelView | None:
+            return None
+
         def rules_of(self, model: str) -> Rules:
             return Rules()
 
@@ -189,6 +192,7 @@ def test_a_setting_turns_the_page_and_another_the_curves_off() -> None:
         "/api/v1/overview",
         "/api/v1/curves",
         "/api/v1/events/stream",
+        "/api/v1/models/{name}/errors",
         "/api/v1/models/{name}/predict",
     }
 

@@ -27,9 +27,14 @@ export class Curves {
     this.place = place;
     this.plots = [];
     this.onSize = () => this.plots.forEach((one) => one.setSize({ width: one.root.parentNode.clientWidth, height: HEIGHT }));
-    this.onTheme = () => this.last && this.draw(this.last);
+    this.onTheme = () => this.redraw();
     addEventListener("resize", this.onSize);
     dark.addEventListener("change", this.onTheme);
+  }
+
+  redraw() {
+    this.shape = null;
+    if (this.last) this.draw(this.last);
   }
 
   close() {
@@ -46,8 +51,10 @@ export class Curves {
   // `found`: an answer of api/v1/curves.
   draw(found) {
     this.last = found;
+    const shape = `${found.span} ${found.curves.map((curve) => curve.version)}`;
+    if (this.plots.length && shape === this.shape) return this.renew(found);
     this.clear();
-    const open = new Set([...this.place.querySelectorAll("details[open]")].map((one) => one.dataset.name));
+    this.shape = shape;
     if (!found.curves.length) {
       this.place.replaceChildren(h("p", { class: "quiet" }, found.span === "1h"
         ? "Nobody asked this model in the last hour." : "Nothing is known of the last day yet: a point covers two minutes."));
@@ -58,16 +65,24 @@ export class Curves {
         ...CHARTS.map((chart) => asTable(chart, found)));
       return;
     }
-    const figures = CHARTS.map((chart) => figure(chart, found, open));
+    const figures = CHARTS.map((chart) => figure(chart, found));
     this.place.replaceChildren(h("div", { class: "charts" }, figures.map(([node]) => node)));
     this.plots = figures.map(([node, options, data]) => new uPlot({ ...options, width: node.clientWidth - 16 }, data, node.querySelector(".plot")));
   }
+
+  // The same curves, some seconds later: whoever points at one, or reads a table, goes on doing so.
+  renew(found) {
+    CHARTS.forEach(([heading, fields, nothing], place) => {
+      const plot = this.plots[place];
+      plot.setData(aligned(fields, nothing, found));
+      plot.root.closest("figure").querySelector("details").lastChild.replaceWith(asTable([heading, fields], found));
+    });
+  }
 }
 
-function figure([heading, fields, nothing], found, open) {
-  const name = heading;
+function figure([heading, fields, nothing], found) {
   const node = h("figure", { class: "chart" }, h("figcaption", null, heading), h("div", { class: "plot", "aria-hidden": "true" }),
-    h("details", { "data-name": name, open: open.has(name) }, h("summary", null, `${heading} as a table`), asTable([heading, fields], found)));
+    h("details", null, h("summary", null, `${heading} as a table`), asTable([heading, fields], found)));
   return [node, options(fields, found), aligned(fields, nothing, found)];
 }
 

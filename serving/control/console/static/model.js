@@ -15,7 +15,7 @@ export class Model {
     this.place = place;
     this.name = name;
     this.span = "1h";
-    this.parts = Object.fromEntries(["versions", "rollout", "chart", "costs", "history", "features"].map((one) => [one, h("div")]));
+    this.parts = Object.fromEntries(["versions", "rollout", "chart", "costs", "errors", "history", "features"].map((one) => [one, h("div")]));
   }
 
   async open() {
@@ -28,10 +28,11 @@ export class Model {
       this.parts.versions, this.parts.rollout,
       part("Over time", this.parts.chart, this.spans()),
       part("What a run costs", this.parts.costs),
+      part("Errors", this.parts.errors),
       part("Features", this.parts.features),
       part("History", this.parts.history));
     this.features = new Features(this.parts.features, this.name);
-    await Promise.all([this.look(), this.lookCurves(), this.lookHistory()]);
+    await Promise.all([this.look(), this.lookCurves(), this.lookErrors(), this.lookHistory()]);
   }
 
   leave() {
@@ -47,12 +48,16 @@ export class Model {
       else if (this.rollout) this.look();
     }
     if (!data.models || !(data.more || data.models.includes(this.name))) return;
-    if (kind === "figures") this.lookCurves();
+    if (kind === "figures") {
+      this.lookCurves();
+      this.lookErrors();
+      return;
+    }
     if (this.timer) return;
     this.timer = setTimeout(() => {
       this.timer = null;
       this.look();
-      if (kind === "models") this.lookHistory();
+      this.lookHistory();
     }, 500);
   }
 
@@ -87,6 +92,12 @@ export class Model {
     return this.asked(this.parts.chart, `api/v1/curves?${query}`, (found) => this.curves.draw(found));
   }
 
+  lookErrors() {
+    return this.asked(this.parts.errors, modelPath(this.name, "/errors"), (found) => show(this.parts.errors,
+      table("The last errors that clients were told, the newest first", [["At"], ["Kind"], ["What they were told", "words"], ["Over"], ["Request"]],
+        found.errors.map((one) => [when(one.at), one.word, one.message, one.protocol, one.request_id]), "None.")));
+  }
+
   lookHistory() {
     return Promise.all([get(modelPath(this.name, "/history")), get(modelPath(this.name, "/route/history"))])
       .then(([events, routes]) => !this.left && this.drawHistory(events.events, routes.changes))
@@ -110,11 +121,11 @@ export class Model {
         ["Aliases", aliases || "none"],
       ]),
       found.reason ? h("p", { class: "banner" }, found.reason) : null,
-      table("Versions", [["Version", "number"], ["State"], ["Answers", "number"], ["Since"], ["Memory", "number"], ["Load", "number"], ["Queue", "number"], ["Batching", "words"], ["Reason and notes", "words"]],
+      table("Versions", [["Version", "number"], ["State"], ["Answers", "number"], ["Since"], ["Memory", "number"], ["Load", "number"], ["Batching", "words"], ["Reason and notes", "words"]],
         newest.slice(0, MOST_ROWS).map((one) => [
           h("a", { href: `#/try/${encodeURIComponent(this.name)}/${one.version}` }, String(one.version)),
           state(one.state), percent(shares[one.version] ?? 0), when(one.ready_since), bytes(one.memory_bytes),
-          one.load_seconds === null ? "\u2013" : `${number(one.load_seconds)} s`, one.queue ? String(one.queue.requests) : "\u2013",
+          one.load_seconds === null ? "\u2013" : `${number(one.load_seconds)} s`,
           one.batching, [one.reason, one.held_back ? "held back for its signature" : "", one.gated ? "kept from traffic by its gates" : "", one.isolated ? `in a process of its own: ${one.isolated}` : "", ...one.notes].filter(Boolean).join("; "),
         ]), "No version is loaded."),
       newest.length > MOST_ROWS ? h("p", { class: "quiet" }, `The ${MOST_ROWS} newest of ${newest.length}.`) : null,

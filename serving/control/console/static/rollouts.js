@@ -65,7 +65,7 @@ export function keepFocus(place, draw) {
 
 export function rolloutCard(one, named) {
   const said = h("p", { role: "status" });
-  const heading = named ? [h("a", { href: `#/models/${encodeURIComponent(one.model)}` }, one.model), ": "] : [];
+  const heading = named ? [h("a", { href: `#/models/${encodeURIComponent(one.model)}` }, one.model), ": "] : ["Rollout: "];
   const under = UNDER_WAY.includes(one.phase);
   return h("section", { "aria-label": `Rollout of ${one.model}` },
     h("h2", null, heading, `version ${one.version} in place of ${one.base} `, state(one.phase)),
@@ -112,8 +112,15 @@ async function act(one, verb, words, said) {
   }
 }
 
-// The reason that was given, null where it was called off.
+// The reason that was given, null where it was called off. The browser tells of a dialog's end a
+// little later: the next one waits for that.
+let before = Promise.resolve();
 function sure(question, words) {
+  before = before.then(() => asked(question, words));
+  return before;
+}
+
+function asked(question, words) {
   const dialog = document.getElementById("sure");
   const reason = document.getElementById("sure-reason");
   document.getElementById("sure-title").textContent = question;
