@@ -57,7 +57,7 @@ const SMALL_HEAD: usize = 8 << 10;
 /// what is returned.
 ///
 /// # Errors
-/// `Full` where there is no room for it.
+/// `Full` where there is no room for it now, `TooLarge` where there never is.
 pub fn counted(headers: &HeaderMap, reserve: impl FnOnce() -> Reservation) -> Result<Option<Reservation>> {
     let Some(more) = head_bytes(headers).checked_sub(SMALL_HEAD) else { return Ok(None) };
     let mut held = reserve();
@@ -180,6 +180,6 @@ mod tests {
         drop(held);
         assert_eq!(budget.used(), 0);
         let none = Budget::new(1000);
-        assert_eq!(counted(&large, || none.reserve()).unwrap_err().code, ErrorCode::Full);
+        assert_eq!(counted(&large, || none.reserve()).unwrap_err().code, ErrorCode::TooLarge);
     }
 }
