@@ -75,6 +75,9 @@ class Overview(Form):
     version: str
     ready: bool = Field(description="Whether requests should be sent here.")
     http_port: int = Field(description="Where models answer.")
+    statistics: bool = Field(
+        description="Whether statistics of what goes in and comes out are kept."
+    )
     counts: ModelCounts
     request_rate: float = Field(description="Of all models, in the last ten seconds.")
     error_rate: float
