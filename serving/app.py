@@ -50,6 +50,9 @@ from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
 from serving.observe.samples import Samples, Subscriber
+from serving.observe.statistics import gauges as statistics_gauges
+from serving.observe.statistics import operations as statistics_operations
+from serving.observe.statistics.opening import open_statistics
 from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
@@ -138,9 +141,12 @@ class Gateway:
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
         trace_target = open_target(settings)
         state = self._state
-        self.tracker = Tracker(settings, state.own, self._counted, self.models)
+        self.statistics = open_statistics(settings, state.own)
+        self.tracker = Tracker(
+            settings, state.own, self._counted, self.models, self._figures_of_features
+        )
         self.server, listener = _bound(settings)
-        sampling.configure(self.server, settings)
+        sampling.configure(self.server, settings, statistics=self.statistics is not None)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
@@ -250,12 +256,16 @@ class Gateway:
         if self.settings.gates.replay:
             takers.append(replayed)
             add_replay(self.exposition, self._replay)
-        if not takers:
+        paced = self.statistics
+        if not takers and paced is None:
             return None
-        samples = Samples(self.server, takers, at_once=form is not None)
+        samples = Samples(self.server, takers, paced=paced, at_once=form is not None)
         replayed.on_full = samples.renew
         self.manager.on_change(samples.watch)
         return samples
+
+    def _figures_of_features(self) -> Mapping[Key, Mapping[str, float]]:
+        return {} if self.statistics is None else statistics_gauges.figures(self.statistics)
 
     def _tracing(self, target: Target | None) -> TraceExport | None:
         addresses = {"http": self.http_address, "grpc": self.grpc_address}
@@ -301,6 +311,8 @@ class Gateway:
         add_rollouts(exposition, self.rollouts)
         add_gates(exposition, self.manager.gates)
         add_write_back(exposition, self.write_back)
+        if self.statistics is not None:
+            statistics_gauges.add_metrics(exposition, self.statistics)
         pages = self._console.pages
         files = pages.routes() if pages is not None else ()
         return Admin(self.settings, self._operations(origins), gate, listener, files)
@@ -314,6 +326,7 @@ class Gateway:
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
             *observed.operations(self.tracker, self._traced, lambda: self.write_back),
+            *statistics_operations.operations(self.statistics),
             *self._remote.operations(),
             *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),

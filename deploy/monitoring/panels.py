@@ -236,6 +236,18 @@ ROWS: dict[str, Sequence[Panel]] = {
             "ops",
         ),
     ),
+    "Features": (
+        Panel(
+            "Features with an anomaly",
+            {chosen("serving_feature_anomalies_active"): f"{_V} {{{{type}}}}"},
+            text="What does not fit the model's schema, or is far from its training data.",
+        ),
+        Panel(
+            "Distance of the farthest feature",
+            {chosen("serving_feature_distance_max"): f"{_V} {{{{kind}}}}"},
+            text="From the baseline (skew), the window before (drift), another version (versions).",
+        ),
+    ),
     "Process": (
         Panel("CPU", {f"rate({ours('process_cpu_seconds_total')}[$__rate_interval])": _I}, "short"),
         Panel(

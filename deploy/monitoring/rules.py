@@ -17,6 +17,8 @@ NEARLY = 0.9
 UNSEEN_S = 60
 # How much longer than a step has to last a rollout may stay in it, in seconds.
 STUCK_S = 6 * 3600
+# Of the samples for statistics, that may be left out.
+DROPPED = 0.1
 # How long a version may wait for the verdict of its gates, in seconds.
 UNJUDGED_S = 1800
 # Changes of the default version in a quarter of an hour.
@@ -277,6 +279,28 @@ VERSIONS = (
     ),
 )
 
+FEATURES = (
+    Alert(
+        "ServingFeatureAnomaly",
+        f"sum by ({VERSION}, type) (serving_feature_anomalies_active) > 0",
+        "0m",
+        "warning",
+        f"What {_WHICH} gets or gives is not as expected: {{{{ $labels.type }}}}",
+        "Features don't fit the model's schema, or are far from its training data. `GET"
+        " /api/v1/models/NAME/versions/VERSION/anomalies` on the admin port names them.",
+    ),
+    Alert(
+        "ServingStatisticsDropped",
+        f"sum by ({INSTANCE}) (rate(serving_statistics_dropped_total[10m]))"
+        f" > {DROPPED} * sum by ({INSTANCE}) (rate(serving_statistics_samples_total[10m]))",
+        "10m",
+        "info",
+        f"Statistics on {_AT} leave out many of their samples",
+        "The thread that makes them does not get on, or they have no memory left: see"
+        " `serving_statistics_dropped_total` by its reason, and `statistics.memory_bytes`.",
+    ),
+)
+
 REGISTRY = (
     Alert(
         "ServingRegistryNotRead",
@@ -308,6 +332,7 @@ GROUPS = {
     "serving-service": SERVICE,
     "serving-requests": REQUESTS,
     "serving-versions": VERSIONS,
+    "serving-features": FEATURES,
     "serving-registry": REGISTRY,
 }
 

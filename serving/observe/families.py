@@ -298,6 +298,35 @@ REPLAY_REQUESTS = Family(
     "gauge",
     "Requests of the answering version that are kept for new ones to run.",
 )
+
+# Of statistics, where they are made.
+STATISTICS_SAMPLES = Family(
+    "serving_statistics_samples_total", "counter", "Requests that statistics were made of."
+)
+STATISTICS_DROPPED = Family(
+    "serving_statistics_dropped_total",
+    "counter",
+    "Sampled requests that no statistics were made of, by reason: queue, memory, error.",
+)
+STATISTICS_MEMORY = Family(
+    "serving_statistics_memory_bytes", "gauge", "Memory of all windows of statistics."
+)
+ANOMALIES_BEGUN = Family(
+    "serving_feature_anomalies_total",
+    "counter",
+    "Anomalies of a version's features that began, by TFX's type of them.",
+)
+ANOMALIES = Family(
+    "serving_feature_anomalies_active",
+    "gauge",
+    "Features of a version that have an anomaly now, by TFX's type of it.",
+)
+FEATURE_DISTANCE = Family(
+    "serving_feature_distance_max",
+    "gauge",
+    "How far a version's feature is that is farthest, by kind: skew, drift, versions (0 to 1).",
+)
+
 # Of the request log, where it is on.
 REQUEST_LOG_WRITTEN = Family(
     "serving_request_log_written_total", "counter", "Sampled requests written to the request log."

@@ -40,6 +40,7 @@ from serving.settings.sections import (
     TrackingSettings,
     Words,
 )
+from serving.settings.statistics import StatisticsSettings
 
 # Characters of a header's value that is kept out of what is written.
 _SHORTEST_SECRET = 8
@@ -116,6 +117,7 @@ class Settings(Section):
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
 

@@ -96,6 +96,17 @@ def _no_version() -> Case:
     return MODEL, state, {**state, **other, **answers}
 
 
+def _left_out(loud: str, quiet: str) -> Case:
+    """Of a hundred samples a minute, so many."""
+    made = {_series("serving_statistics_samples_total", INSTANCE): f"0+100{LASTING}"}
+
+    def series(dropped: str) -> Series:
+        name = _series("serving_statistics_dropped_total", INSTANCE, reason="queue")
+        return {**made, name: f"0+{dropped}{LASTING}"}
+
+    return INSTANCE, series(loud), series(quiet)
+
+
 STEADY = f"7{LASTING}"
 # Alert -> (labels it fires with, series that make it fire, series that don't).
 CASES: dict[str, Case] = {
@@ -145,6 +156,10 @@ CASES: dict[str, Case] = {
     "ServingMemoryNearlyFull": _of_limit(
         "serving_models_memory_bytes", "serving_models_memory_limit_bytes", INSTANCE
     ),
+    "ServingFeatureAnomaly": _level(
+        "serving_feature_anomalies_active", VERSION, 1, 0, type="FEATURE_TYPE_NOT_PRESENT"
+    ),
+    "ServingStatisticsDropped": _left_out("30", "3"),
     # promtool's clock begins at 0: a look at minute 5 is old by minute 31.
     "ServingRegistryNotRead": _growth(
         "serving_registry_last_scan_timestamp_seconds", INSTANCE, f"300{LASTING}", "0+60x40"

@@ -121,6 +121,11 @@ impl Queue {
         Ok(())
     }
 
+    fn sample_for_statistics(&self, per_second: f64) -> PyResult<()> {
+        self.inner.sample_for_statistics(crate::per_second("per_second", per_second)?);
+        Ok(())
+    }
+
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.inner.close());
     }

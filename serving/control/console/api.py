@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from serving import __version__
-from serving.control import requests
 from serving.control.api import name_of
 from serving.control.console import forms, overview
 from serving.control.console.stream import Listener, Stream
@@ -27,6 +26,7 @@ from serving.observe.figures import Key
 from serving.observe.recent_errors import RecentErrors
 from serving.operations import Operation
 from serving.protocols.views import unknown_model
+from serving.queries import query_of
 from serving.rollout.canary import Rollout
 from serving.rollout.rules import Rules
 
@@ -105,7 +105,7 @@ class ConsoleApi:
         )
 
     async def _overview(self, request: Request) -> Response:
-        asked = requests.query(request, forms.OverviewQuery)
+        asked = query_of(request, forms.OverviewQuery)
         return await run_in_threadpool(self._page, asked)
 
     def _page(self, asked: forms.OverviewQuery) -> Response:
@@ -136,7 +136,7 @@ class ConsoleApi:
         return {**overview.model_json(view, figures, rollout), "rollout": told}
 
     async def _curves_of(self, request: Request) -> Response:
-        asked = requests.query(request, forms.CurvesQuery)
+        asked = query_of(request, forms.CurvesQuery)
         return await run_in_threadpool(self._curves_json, asked)
 
     def _curves_json(self, asked: forms.CurvesQuery) -> Response:
@@ -174,7 +174,7 @@ class ConsoleApi:
             raise unknown_model(name, views)
 
     async def _stream(self, request: Request) -> Response:
-        asked = requests.query(request, forms.StreamQuery)
+        asked = query_of(request, forms.StreamQuery)
         listener = self.stream.open()
         return _Followed(self.stream, listener, asked.seconds)
 
