@@ -48,15 +48,25 @@ export class Features {
     try {
       const since = await this.askedSince();
       if (since === null && !meant) return show(this.body, h("p", { class: "quiet" }, "Nobody has asked this version since the gateway started; what was kept from before is in the windows hour and day."));
+      if (!meant) await this.choose(since);
       const one = this.versions.find((version) => version.version === this.version);
       const [live, drift, anomalies, baseline, windows] = await Promise.all([
-        get(`${base}/statistics?window=${this.window}`), get(`${base}/drift`), get(`${base}/anomalies`),
+        get(`${base}/statistics?window=${this.window}`).catch(quietly), get(`${base}/drift`), get(`${base}/anomalies`),
         one?.baseline ? get(`${base}/statistics?window=baseline`) : {}, this.windows(since)]);
       this.show(live, baseline, drift.features, anomalies, windows);
     } catch (error) {
       if (error.status) show(this.body, h("p", { class: "quiet" }, error.message));
       else show(this.body, wrong(error));
     }
+  }
+
+  // The hour, which has something to show also while nobody asks; before its first window is over,
+  // the one that goes on.
+  async choose(since) {
+    const { settings } = await get("api/v1/settings");
+    const window_s = settings.find((one) => one.key === "statistics.window_s")?.value || 60;
+    this.window = Date.now() / 1000 > since + 2 * window_s ? "hour" : "live";
+    this.place.querySelector("#feature-window").value = this.window;
   }
 
   // When it was first asked, as far as its curve goes; null: never.
@@ -75,7 +85,8 @@ export class Features {
   }
 
   show(live, baseline, drift, anomalies, windows) {
-    show(this.body, this.anomalies(anomalies.anomalies), this.drift(drift), this.overTime(windows), (live.datasets || []).map((set) => this.dataset(set, baseline)));
+    show(this.body, this.anomalies(anomalies.anomalies), this.drift(drift), this.overTime(windows),
+      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline)));
   }
 
   // The largest distance of any feature, by what it is compared with.
@@ -108,6 +119,12 @@ export class Features {
       h("div", { class: "charts" }, all.slice(0, MOST_FEATURES).map((one) => card(one, known_.get(nameOf(one))))),
       all.length > MOST_FEATURES ? h("p", { class: "quiet" }, `The first ${MOST_FEATURES} of ${all.length} features.`) : null];
   }
+}
+
+// What the gateway does not have in one window; drift and anomalies may be there all the same.
+function quietly(error) {
+  if (error.status !== 404) throw error;
+  return { problem: error.message };
 }
 
 // Protobuf's JSON has camelCase, files of others may keep the proto's own names.
