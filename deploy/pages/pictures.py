@@ -97,6 +97,7 @@ def features(folder: Path) -> None:
     np.savez(folder / "train.npz", x=random.normal(0, 1, (2000, 4)).astype(np.float32))
     (folder / "tiny.onnx").write_bytes(small_models.tiny().SerializeToString())
     models = folder / "models"
+    models.mkdir()
     publish(folder / "tiny.onnx", models, "scores", training_data=[folder / "train.npz"])
     (models / "scores" / "schema.pbtxt").write_text(SCHEMA)
     settings = {"statistics.samples_per_second": "0", "statistics.window_s": "1"}
