@@ -65,15 +65,17 @@ export class Features {
   async choose(since) {
     const { settings } = await get("api/v1/settings");
     const window_s = settings.find((one) => one.key === "statistics.window_s")?.value || 60;
-    this.window = Date.now() / 1000 > since + 2 * window_s ? "hour" : "live";
+    this.window = Date.now() / 1000 > since + window_s ? "hour" : "live";
     this.place.querySelector("#feature-window").value = this.window;
   }
 
-  // When it was first asked, as far as its curve goes; null: never.
+  // When it first answered well, as far as its curve goes; null: never. Requests that don't fit it
+  // are in no statistics.
   async askedSince() {
     const query = (span) => new URLSearchParams({ model: this.name, version: this.version, span });
     const found = await Promise.all(["1d", "1h"].map((span) => get(`api/v1/curves?${query(span)}`)));
-    return found.flatMap((one) => one.curves).map((one) => one.at[0]).sort((one, other) => one - other)[0] ?? null;
+    const times = found.flatMap((one) => one.curves).flatMap((curve) => curve.at.filter((_, place) => curve.request_rate[place] > curve.error_rate[place]));
+    return times.length ? Math.min(...times) : null;
   }
 
   // What tracking noted of this version, window by window; none before the first is over.
@@ -85,8 +87,9 @@ export class Features {
   }
 
   show(live, baseline, drift, anomalies, windows) {
-    show(this.body, this.anomalies(anomalies.anomalies), this.drift(drift), this.overTime(windows),
-      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline)));
+    show(this.body, this.anomalies(anomalies.anomalies),
+      live.problem ? h("p", { class: "quiet" }, `In the window '${this.window}': ${live.problem}`) : (live.datasets || []).map((set) => this.dataset(set, baseline)),
+      this.drift(drift), this.overTime(windows));
   }
 
   // The largest distance of any feature, by what it is compared with.
@@ -100,7 +103,7 @@ export class Features {
   }
 
   anomalies(found) {
-    return [h("h3", null, "Anomalies"), table("What does not fit the schema or the baseline", [["At"], ["Feature"], ["Kind"], ["What", "words"], ["Window"]],
+    return [h("h3", null, "Anomalies"), table("What does not fit the schema or the baseline", [["At", "time"], ["Feature"], ["Kind"], ["What", "words"], ["Window"]],
       found.slice(0, 100).map((one) => [when(one.at), one.feature, h("span", { class: one.severity === "ERROR" ? "bad" : "busy" }, one.type), one.description, one.window || ""]), "None.")];
   }
 
