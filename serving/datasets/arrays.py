@@ -37,9 +37,9 @@ class _Bounded:
     def __init__(self, stream: IO[bytes], most: int) -> None:
         self._stream, self._most = stream, most
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Raises ValueError."""
-        if size > self._most:
+        if not 0 <= size <= self._most:
             raise ValueError(f"more than {self._most} bytes")
         return self._stream.read(size)
 

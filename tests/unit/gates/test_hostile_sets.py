@@ -38,7 +38,10 @@ def one_array(*parts: bytes) -> Callable[[Path], None]:
 
 
 def lines(*parts: bytes, times: int = 1) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(b"".join(parts) * times) and None
+    def make(path: Path) -> None:
+        path.write_bytes(b"".join(parts) * times)
+
+    return make
 
 
 BOMB = [b"\x93NUMPY\x02\x00" + struct.pack("<I", 0xFFFFFFF0), *[b" " * MIB] * 128]
