@@ -32,8 +32,9 @@ from serving.rollout.canary import Phase, Rollout
 from serving.rollout.documents import MOST_ROLLOUTS, document, from_document
 from serving.rollout.figures import Answers, Window
 from serving.rollout.rules import Rules
-from serving.settings.canary import WHOLE, CanarySettings
+from serving.settings.canary import CanarySettings
 from serving.state_dir import StateDir
+from serving.step_shares import WHOLE
 
 # The document in the state directory.
 ROLLOUTS = "rollouts"
