@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.cli import options
+from serving.cli import options, served
 from serving.cli.control import DEFAULT_URL, AdminPort, AdminUrl, TokenFile
 from serving.cli.output import UserError, clean, print_json, print_line, print_table
 
@@ -68,7 +68,7 @@ def infer(
     if bool(files) == bool(live):
         raise UserError("expected files, or --live MODEL[/VERSION]", code=2)
     if live:
-        statistics = _served(AdminPort(admin_url, token_file), live, window)
+        statistics = served.statistics_of(AdminPort(admin_url, token_file), live, window)
     else:
         statistics = _statistics(files or [])
     _write(inferred(statistics, Rules(max_string_domain, shapes, ranges)), output)
@@ -243,33 +243,6 @@ def _statistics(files: Sequence[Path]) -> Any:
         raise UserError(str(error)) from None
 
 
-def _served(port: AdminPort, model: str, window: str, at: float | None = None) -> Any:
-    """Of a version, as the admin port tells them. Raises UserError."""
-    import json
-
-    from serving.cli.control import model_path
-    from serving.statistics.metadata import Form, FormatError, Kind, parse
-
-    name, _, version = model.partition("/")
-    number = version or _answering(port, name)
-    query = f"window={window}" + (f"&at={at:.3f}" if at is not None else "")
-    answer = port.get(f"{model_path(name)}/versions/{number}/statistics?{query}")
-    datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
-    try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON)
-    except FormatError as error:
-        raise UserError(f"{port.url}: {error}") from None
-
-
-def _answering(port: AdminPort, name: str) -> str:
-    from serving.cli.control import model_path
-
-    default = port.get(model_path(name)).get("default")
-    if default is None:
-        raise UserError(f"no version of '{clean(name)}' answers: expected MODEL/VERSION")
-    return str(default)
-
-
 def _past_hours(port: AdminPort, model: str, hours: int) -> list[Any]:
     """Those of which something is known, the oldest first. Raises UserError where there is none."""
     import time
@@ -279,7 +252,7 @@ def _past_hours(port: AdminPort, model: str, hours: int) -> list[Any]:
     refused: UserError | None = None
     for back in range(hours, 0, -1):
         try:
-            statistics = _served(port, model, "hour", now - 3600.0 * back)
+            statistics = served.statistics_of(port, model, "hour", now - 3600.0 * back)
         except UserError as error:
             refused = error
             continue

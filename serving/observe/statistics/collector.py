@@ -1,10 +1,8 @@
-"""Makes statistics of sampled requests, in a thread of its own that gives way to what serves."""
+"""Makes windows of samples, closes them and checks what they show: the work of one thread."""
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,30 +10,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from serving.events import log
-from serving.loading.low_priority import run_low_priority
-from serving.models.views import Changes, VersionView
 from serving.observe.figures import Key
 from serving.observe.statistics.alarms import Anomaly
 from serving.observe.statistics.book import Book, Page
 from serving.observe.statistics.checks import Beside, check
 from serving.observe.statistics.columns import tables
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.known import Known
 from serving.observe.statistics.mailbox import Mailbox
 from serving.observe.statistics.reference import References
 from serving.observe.statistics.rollup import Lengths, Span
 from serving.observe.statistics.series import Series
-from serving.observe.statistics.window import Bounds, Closed, DamagedError
-from serving.settings import Settings
+from serving.observe.statistics.window import Bounds, Closed
+from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
 
 if TYPE_CHECKING:
     from serving import _core
 
-# Samples that wait, and bytes of their tensors.
-_MOST_WAITING, _MOST_WAITING_BYTES = 4096, 64 * 1024 * 1024
-# Samples are gathered for so long, or until there are so many: an array of many rows costs hardly
-# more than one of one.
-_GATHER_S, _GATHERED = 1.0, 512
+# As many samples are gathered for a while: an array of many rows costs hardly more than one of one.
+_GATHERED = 512
 # Until what is kept of versions that left is looked at again.
 _SWEEP_S = 6 * 3600.0
 _DAY_S = 86400.0
@@ -44,84 +38,50 @@ _MOST_TOLD = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Samples since the start: that statistics were made of, and dropped, by reason. ``nbytes``: of
+class Made:
+    """Samples that statistics were made of, and those that were left out, by reason; ``nbytes``: of
     all windows in memory."""
 
     samples: int
-    dropped: Mapping[str, int]
+    left_out: Mapping[str, int]
     nbytes: int
 
 
-class Statistics:
-    """A taker of samples. ``state``: where windows outlive the process; ``clock``: seconds since
-    the epoch."""
+class Collector:
+    """``run`` is the thread's. ``clock``: seconds since the epoch; ``gather_s``: how long samples
+    are gathered."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: StatisticsSettings,
         state: StateDir,
-        *,
-        clock: Callable[[], float] = time.time,
-        gather_s: float = _GATHER_S,
+        known: Known,
+        mailbox: Mailbox,
+        clock: Callable[[], float],
+        gather_s: float,
     ) -> None:
-        given = settings.statistics
-        self._per_second = given.samples_per_second or math.inf
         keep = {
-            Span.MINUTE: given.keep_windows,
-            Span.HOUR: given.keep_hours,
-            Span.DAY: given.keep_days,
+            Span.MINUTE: settings.keep_windows,
+            Span.HOUR: settings.keep_hours,
+            Span.DAY: settings.keep_days,
         }
-        self._lengths = Lengths(given.window_s, keep)
-        bounds = Bounds(given.max_features, given.max_window_bytes)
+        self._lengths = Lengths(settings.window_s, keep)
+        bounds = Bounds(settings.max_features, settings.max_window_bytes)
         series = partial(Series, bounds, self._lengths)
-        self._book = Book(state, series, given.memory_bytes, given.keep_days * _DAY_S)
-        self._known = Known(settings.request_log.redact)
+        self._book = Book(state, series, settings.memory_bytes, settings.keep_days * _DAY_S)
+        self._known, self._mailbox = known, mailbox
         self._references = References()
-        self._mailbox = Mailbox(_MOST_WAITING, _MOST_WAITING_BYTES)
         self._clock, self._gather_s = clock, gather_s
         self._samples = self._failed = 0
         self._swept = 0.0
         # Of everything in the book; held for milliseconds.
         self._lock = threading.Lock()
-        self._thread = threading.Thread(
-            target=lambda: run_low_priority(self._run), name="statistics", daemon=True
-        )
-
-    # The hub's side: nothing here waits for the thread.
-
-    def watch(self, changed: Changes) -> None:
-        """See ``Taker``."""
-        self._known.watch(changed)
-
-    def per_second(self, version: VersionView) -> float:
-        """See ``Paced``."""
-        return self._per_second
-
-    def begin(self) -> None:
-        """See ``Taker``."""
-        self._thread.start()
-
-    def keep(self, samples: Sequence[_core.Sample]) -> None:
-        """See ``Taker``."""
-        if samples:
-            self._mailbox.put(samples)
-
-    def end(self, timeout: float = 5.0) -> None:
-        """See ``Taker``: what waits is counted, and everything written down."""
-        self._mailbox.end()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
 
     # From any thread.
 
-    def figures(self) -> Figures:
-        dropped = {
-            "queue": self._mailbox.dropped,
-            "memory": self._book.left_out,
-            "error": self._failed,
-        }
-        return Figures(self._samples, dropped, self._book.nbytes)
+    def made(self) -> Made:
+        left_out = {"memory": self._book.left_out, "error": self._failed}
+        return Made(self._samples, left_out, self._book.nbytes)
 
     def read(self, key: Key, of: Callable[[Page], Any]) -> Any:
         """What ``of`` makes of what is known of a version; None where nothing is."""
@@ -140,21 +100,20 @@ class Statistics:
         version, features = self._known.version(key), self._known.features(key)
         return References().of(key, version, features).baseline
 
-    def is_there(self, key: Key) -> bool:
-        return self._known.version(key) is not None
-
     # The thread's own.
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Until no more samples come; then everything is written down."""
         while not self._mailbox.ended:
             try:
-                self._turn()
+                self.turn()
             except Exception:  # noqa: BLE001 - a bug in here must not end the statistics
                 self._failed += 1
                 log.exception("statistics_failed")
         self._last_turn()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Wait for samples, or for the end of a window, and do what is due."""
         now = self._clock()
         self._sweep(now)
         if self._mailbox.wait(self._until_due(now)):

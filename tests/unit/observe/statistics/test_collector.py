@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from serving.models.views import ModelView
 from serving.observe.statistics import collector
-from serving.observe.statistics.collector import Statistics
 from serving.observe.statistics.gauges import figures
+from serving.observe.statistics.taker import Statistics
 from serving.settings import Settings
 from serving.settings.statistics import StatisticsSettings
 from serving.state_dir import StateDir
@@ -53,7 +53,7 @@ class World:
 
     def turn(self) -> None:
         self.made._mailbox.end()
-        self.made._turn()
+        self.made.collector.turn()
         self.made._mailbox._ended = False
 
     def after(self, seconds: float) -> None:
@@ -61,7 +61,7 @@ class World:
         self.turn()
 
     def live(self, key: tuple[str, int]) -> Any:
-        found = self.made.read(key, lambda page: page.series.message(None, None))
+        found = self.made.collector.read(key, lambda page: page.series.message(None, None))
         return None if found is None else found[0]
 
 
@@ -159,16 +159,16 @@ def test_a_bug_in_a_check_leaves_the_statistics(
         world.take(sample([[1, 2]]))
         world.after(60)
     assert [record["event"] for record in told] == ["statistics_not_checked"]
-    found = world.made.read(("m", 1), lambda page: page.series.message(None, None))
+    found = world.made.collector.read(("m", 1), lambda page: page.series.message(None, None))
     assert found is None
-    assert world.made.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
+    assert world.made.collector.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
 
 
 def test_the_thread_sleeps_while_no_window_goes_on(tmp_path: Path) -> None:
     world = World(tmp_path, view(MATRIX, tmp_path))
-    assert world.made._until_due(NOON) is None
+    assert world.made.collector._until_due(NOON) is None
     world.take(sample([[1, 2]]))
-    assert world.made._until_due(NOON + 13) == 47
+    assert world.made.collector._until_due(NOON + 13) == 47
 
 
 def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
     world.made.keep([sample([[1, 2]])])
     world.made.end(30.0)
     after = World(tmp_path, view(MATRIX, tmp_path))
-    found = after.made.read(("m", 1), lambda page: page.series.closed("minute"))
+    found = after.made.collector.read(("m", 1), lambda page: page.series.closed("minute"))
     assert [one.samples for one in found] == [1]
 
 
@@ -228,4 +228,4 @@ def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> Non
             world.after(60)
     assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
     assert told[0]["what"] == "baseline"
-    assert world.made.baseline(("m", 1)) is None
+    assert world.made.collector.baseline(("m", 1)) is None
