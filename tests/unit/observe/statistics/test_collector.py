@@ -129,6 +129,7 @@ def test_one_versions_tensors_keep_those_of_others_from_nothing(tmp_path: Path) 
     broken = Sample("m", 1, [("x", "FP32", (7, 7), b"1234")])
     with capture_logs() as told:
         world.take(broken, sample([[5, 6]], version=2))
+        assert world.live(("m", 1)) is None
     assert [record["event"] for record in told] == ["statistics_not_made"]
     assert world.made.figures().dropped["error"] == 1
     assert world.live(("m", 2)).datasets[0].num_examples == 1
@@ -169,6 +170,25 @@ def test_the_thread_sleeps_while_no_window_goes_on(tmp_path: Path) -> None:
     assert world.made.collector._until_due(NOON) is None
     world.take(sample([[1, 2]]))
     assert world.made.collector._until_due(NOON + 13) == 47
+
+
+def test_those_whom_nobody_asks_are_written_down_and_leave_memory(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.take(sample([[1, 2]]))
+    for _ in range(20):
+        world.after(60)
+    assert world.made.figures().nbytes == 0
+    assert world.made.collector.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
+    assert world.made.collector._until_due(world.clock.now) is None
+
+
+def test_samples_count_in_the_window_in_which_they_came(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    for wait in (59, 2, 57, 3):
+        world.take(sample([[1, 2]]))
+        world.after(wait)
+    kept = world.made.collector.read(("m", 1), lambda page: page.series.closed("minute"))
+    assert [(one.start - NOON, one.samples) for one in kept] == [(0, 2), (60, 2)]
 
 
 def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
