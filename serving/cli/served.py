@@ -19,16 +19,18 @@ _ANOMALIES = ("FEATURE", "TYPE", "SEVERITY", "WINDOW", "WHAT")
 _COMPARED = {"skew": "baseline", "drift": "window before", "versions": "other version"}
 
 
-def statistics_of(port: AdminPort, model: str, window: str, at: float | None = None) -> Any:
-    """``DatasetFeatureStatisticsList`` of MODEL, or MODEL/VERSION; ``at``: seconds since the epoch.
-    Raises UserError."""
+def statistics_of(
+    port: AdminPort, model: str, window: str, at: float | None = None
+) -> tuple[Any, float | None]:
+    """``DatasetFeatureStatisticsList`` of MODEL, or MODEL/VERSION, and when their window began;
+    both times in seconds since the epoch. Raises UserError."""
     from serving.statistics.metadata import Form, FormatError, Kind, parse
 
     query = f"window={window}" + (f"&at={at:.3f}" if at is not None else "")
     answer = port.get(f"{_path(port, model)}/statistics?{query}")
     datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
     try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON)
+        return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
     except FormatError as error:
         raise UserError(f"{port.url}: {error}") from None
 
@@ -69,7 +71,7 @@ def live(
     if window not in _WINDOWS:
         raise UserError(f"--window: expected {', '.join(_WINDOWS)}", code=2)
     port = AdminPort(admin_url, token_file)
-    found = statistics_of(port, model, window)
+    found, _ = statistics_of(port, model, window)
     if output is not None:
         _write(found, output)
     elif as_json:
