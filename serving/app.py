@@ -20,6 +20,7 @@ from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
 from serving.control.rollouts import RolloutApi
+from serving.control.shadows import ShadowApi
 from serving.delivery.controller import Rollouts
 from serving.events import log
 from serving.execution.isolation.parent.starting import use_template
@@ -35,7 +36,7 @@ from serving.models.manager import Manager
 from serving.models.state import State
 from serving.models.verdicts import Bench
 from serving.models.views import Changes, ModelView
-from serving.observe import nonblocking_writer, sampling
+from serving.observe import nonblocking_writer, sampling, shadows
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
 from serving.observe.log_levels import LEVELS_WRITTEN
@@ -137,6 +138,7 @@ class Gateway:
         self.tracker = Tracker(settings, state.own, self._counted, self.models)
         self.server, listener = _bound(settings)
         sampling.configure(self.server, settings)
+        shadows.configure(self.server.shadows, settings)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
         self._loader = Loader(settings, state.shared)
@@ -293,6 +295,7 @@ class Gateway:
             *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),
+            *ShadowApi(self.manager, settings).operations(),
         )
 
     def _traced(self) -> TraceStatus | None:

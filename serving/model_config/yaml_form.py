@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from serving.errors import ConfigError
 from serving.model_config import rules
 from serving.model_config.gates_form import to_gates
-from serving.model_config.route import RouteConfig, why_no_weights
+from serving.model_config.route import RouteConfig, why_no_shadows, why_no_weights
 from serving.model_config.schema import (
     LabelFile,
     LevelPolicy,
@@ -147,7 +147,13 @@ def _route(keys: RouteYaml) -> RouteConfig:
         raise ConfigError("route.sticky: there are no weights, so nobody needs a key")
     if why := why_no_weights(weights or {}, keys.sticky):
         raise ConfigError(f"route: {why}")
-    return RouteConfig(weights, keys.sticky.lower(), dict(sorted(keys.aliases.items())), keys.pin)
+    shadows = None
+    if keys.shadows is not None:
+        shadows = {int(version): share for version, share in sorted(keys.shadows.items())}
+    if why := why_no_shadows(shadows or {}, weights or {}):
+        raise ConfigError(f"route: {why}")
+    aliases = dict(sorted(keys.aliases.items()))
+    return RouteConfig(weights, keys.sticky.lower(), aliases, keys.pin, shadows)
 
 
 def _tensor(keys: TensorYaml) -> TensorConfig:

@@ -39,6 +39,7 @@ from serving.settings.sections import (
     TrackingSettings,
     Words,
 )
+from serving.settings.shadow import ShadowSettings
 
 # Characters of a header's value that is kept out of what is written.
 _SHORTEST_SECRET = 8
@@ -111,6 +112,7 @@ class Settings(Section):
     rollout: RolloutSettings = RolloutSettings()
     canary: CanarySettings = CanarySettings()
     gates: GatesSettings = GatesSettings()
+    shadow: ShadowSettings = ShadowSettings()
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()

@@ -2,8 +2,10 @@
 //! a request and a batch. What takes room is made by the first request that needs it: of many
 //! versions most are asked by nobody.
 
+pub mod shadow;
 mod why;
 
+pub use shadow::Shadowed;
 pub use why::Why;
 
 use crate::error::ErrorCode;
@@ -198,6 +200,8 @@ pub struct Stats {
     pub in_flight: AtomicU64,
     /// None before the first of them.
     fallbacks: OnceLock<Box<Fallbacks>>,
+    /// None before the first copy.
+    shadowed: OnceLock<Box<Shadowed>>,
     by_rows: Mutex<BTreeMap<usize, BatchTimes>>,
     /// Smoothed nanoseconds a row takes, for retry hints.
     row_ns: AtomicU64,
@@ -230,6 +234,7 @@ impl Stats {
             depth_bytes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             fallbacks: OnceLock::new(),
+            shadowed: OnceLock::new(),
             by_rows: Mutex::new(BTreeMap::new()),
             row_ns: AtomicU64::new(0),
         })
@@ -299,6 +304,16 @@ impl Stats {
                 stood_in: std::array::from_fn(|_| AtomicU64::new(0)),
             })
         })
+    }
+
+    /// What is counted of the copies that it gets as a shadow.
+    pub fn as_shadow(&self) -> &Shadowed {
+        self.shadowed.get_or_init(Shadowed::new)
+    }
+
+    /// `None` before the first copy.
+    pub fn shadowed(&self) -> Option<&Shadowed> {
+        self.shadowed.get().map(|one| &**one)
     }
 
     /// A request that came here for this reason was answered, well or badly.

@@ -1,6 +1,7 @@
 //! Queues as Python makes and pulls them.
 
 use crate::batch::Batch;
+use crate::shadow;
 use crate::signature::{Named, Names, Schema, TensorSpec, signature};
 use crate::stats::Stats;
 use crate::value_error;
@@ -119,6 +120,14 @@ impl Queue {
     fn sample(&self, rate: f64) -> PyResult<()> {
         self.inner.sample(crate::rate("rate", rate)?);
         Ok(())
+    }
+
+    fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        shadow::report(py, &self.inner)
+    }
+
+    fn shadow_examples<'py>(&self, py: Python<'py>) -> PyResult<Vec<shadow::Told<'py>>> {
+        shadow::examples(py, &self.inner)
     }
 
     fn close(&self, py: Python<'_>) {

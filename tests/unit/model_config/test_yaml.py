@@ -193,7 +193,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["shadow", "canary"])
+@pytest.mark.parametrize("key", ["ensemble", "canary"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 
