@@ -16,6 +16,8 @@ PROTOS := inference.proto tensorflow/serving.proto grpc/health/v1/health.proto \
 	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto
 # The client's part of them.
 CLIENT_PROTOS := client/src/serving_client/inference.binpb
+# TFX's, which no port serves.
+METADATA := tensorflow_metadata/proto/v0
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
@@ -123,6 +125,9 @@ protos: $(STAMPS)/dev ## compile protos/ anew, after a change there
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=$(CLIENT_PROTOS) inference.proto
 	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports --descriptor_set_out=protos/inference.binpb \
 		$(PROTOS)
+	$(BIN)/python -m grpc_tools.protoc -I protos --include_imports \
+		--descriptor_set_out=serving/statistics/tensorflow_metadata.binpb \
+		$(METADATA)/statistics.proto $(METADATA)/anomalies.proto
 
 format: $(STAMPS)/dev ## format all sources
 	$(CARGO) fmt --all

@@ -498,6 +498,27 @@ class Figures:
         answers."""
 
     @property
+    def stood_in_times(self) -> Histograms:
+        """How long those took, the version that failed them included, in seconds: part of
+        ``histograms["total"]``. One series."""
+
+    @property
+    def classes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Rows answered while ``count_outputs`` said so, by class: the place of the largest score
+        of an output that has 2 to 256 along its last axis, or an integer label's remainder by
+        256: (V, 256)."""
+
+    @property
+    def scores(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """Elements of the first floating output, of each answer 1024 at most, by size: (V, 323).
+        Four buckets to each power of two from 2 ** -20 to 2 ** 20, for either sign, ascending."""
+
+    @property
+    def squares(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
+        """The answers' numbers of observations squared and summed, of ``classes`` and of
+        ``scores``: (V, 2)."""
+
+    @property
     def routes(self) -> np.ndarray[Any, np.dtype[np.uint64]]:
         """Requests answered, well or badly, by why they came to the version: (V, ``ROUTES``)."""
 
@@ -505,8 +526,9 @@ class Figures:
     def counts(self) -> dict[str, np.ndarray[Any, np.dtype[np.uint64]]]:
         """Name -> (V,). Counters: ``rows`` answered, ``runs`` of the model that succeeded,
         ``runs_failed``, ``runs_abandoned``; ``expired`` and ``cancelled`` requests that were
-        dropped from the queue; ``fell_back``: all of ``Figures.fell_back``; of copies that the
-        version got as a shadow ``shadow_copies``, ``shadow_failed``, ``shadow_compared`` and
+        dropped from the queue; ``fell_back``: all of ``Figures.fell_back``; ``inspected`` answers
+        with floating outputs, and ``nonfinite``: those of them with NaN or infinity; of copies that
+        the version got as a shadow ``shadow_copies``, ``shadow_failed``, ``shadow_compared`` and
         ``shadow_different``. Gauges:
         ``queue_requests``, ``queue_rows`` and ``queue_bytes`` that wait, ``in_flight_requests``,
         ``executing_batches``."""
@@ -824,6 +846,15 @@ class Server:
     def figures(self, select: Sequence[tuple[str, int]] | None = None) -> Figures:
         """What the routes' versions did until now. ``select``: (model, version), of those that
         there are; ``None`` for all, and for what named none of them."""
+
+    def count_outputs(
+        self,
+        nonfinite: Sequence[tuple[str, int]],
+        distributions: Sequence[tuple[str, int]] = ...,
+    ) -> None:
+        """From now on count of these versions, (model, version), which answers hold NaN or
+        infinity, of the others also how their classes and scores are distributed; of those that
+        are not named nothing. What was counted stays."""
 
     def counters(self) -> dict[str, int]:
         """``connections``, ``connections_total``, ``connections_refused``, ``in_flight``,

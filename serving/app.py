@@ -161,7 +161,10 @@ class Gateway:
         )
         self._remote.attach(lambda: self.manager.hurry(()), self._origins)
         self.manager.on_change(lambda changes: self._remote.note(_ready(changes)))
-        self.rollouts = Rollouts(settings.canary, self.manager, state.own, self.server.figures)
+        core = self.server
+        self.rollouts = Rollouts(
+            settings.canary, self.manager, state.own, core.figures, core.count_outputs
+        )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -294,7 +297,7 @@ class Gateway:
             *observed.operations(self.tracker, self._traced),
             *self._remote.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
-            *RolloutApi(self.rollouts, self.manager, self.rollouts.rules).operations(),
+            *RolloutApi(self.rollouts, self.manager).operations(),
             *ShadowApi(self.manager, settings).operations(),
         )
 

@@ -45,12 +45,25 @@ def lines_of(one: Rollout, now: float) -> Iterator[str]:
         yield f"  a client keeps its version by {one['sticky']}"
     yield f"  version {one['version']}: {_answers(one['canary'])}"
     yield f"  version {one['base']}: {_answers(one['base_answers'])}"
+    for name, drift in sorted(one["drift"].items()):
+        yield f"  {name}: {_drift(drift)}"
     yield f"  proof that it is sound: {one['proof']:.0%}"
 
 
 def _answers(answers: dict[str, Any]) -> str:
     errors = ", ".join(f"{count} {kind}" for kind, count in sorted(answers["errors"].items()))
-    return f"{answers['requests']} answers, {errors or 'no errors'}"
+    bad = answers["nonfinite"]
+    nan = f", {bad} of {answers['inspected']} with NaN or infinity" if bad else ""
+    return f"{answers['requests']} answers, {errors or 'no errors'}{nan}"
+
+
+def _drift(drift: dict[str, Any]) -> str:
+    if drift["apart"] is None:
+        return f"too few to compare: {drift['answers']} of {drift['needed']} answers of each"
+    return (
+        f"{drift['apart']:.3f} apart, of which {drift['chance']:.3f} may be chance;"
+        f" {drift['allowed']:g} is allowed"
+    )
 
 
 def watch(

@@ -41,8 +41,11 @@ def start(
         typer.Option(metavar="N", help="Answers of it that a step takes at least.", min=1),
     ] = None,
     sticky: Annotated[
-        str, typer.Option(metavar="KEY", help="A header whose value keeps a client on its version.")
-    ] = "",
+        str | None,
+        typer.Option(
+            metavar="KEY", help="A header whose value keeps a client on its version; '' for none."
+        ),
+    ] = None,
     no_wait: NoWait = False,
     timeout: Timeout = 60.0,
     admin_url: AdminUrl = DEFAULT_URL,
@@ -57,7 +60,7 @@ def start(
         "steps": None if steps is None else _shares(steps),
         "every": None if every is None else durations.seconds(every),
         "min_requests": min_requests,
-        "sticky": sticky or None,
+        "sticky": sticky,
     }
     body = {key: value for key, value in said.items() if value is not None}
     port = AdminPort(admin_url, token_file)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from serving.control.schemas import Version
 from serving.operations import Form
-from serving.settings.canary import MOST_STEPS, why_no_steps
+from serving.step_shares import MOST_STEPS, why_no_steps
 
 
 def _checked(shares: list[int]) -> list[int]:
@@ -26,7 +26,7 @@ _Shares = Annotated[
 
 
 class StartBody(Form):
-    """What is left out is as the section `canary` of the settings says."""
+    """What is left out is as the model's configuration or the settings say (`canary`)."""
 
     version: Version = Field(description="The version that is to take over.")
     base: Version | None = Field(
@@ -49,8 +49,8 @@ class StartBody(Form):
         strict=True,
         description="How many requests the version answers in a step, at least.",
     )
-    sticky: Annotated[str, Field(max_length=255)] = Field(
-        default="",
+    sticky: Annotated[str, Field(max_length=255)] | None = Field(
+        default=None,
         description="Name of a header, a key of gRPC's metadata or a request's parameter: who sends"
         " the same value again gets the same version.",
     )
@@ -64,6 +64,21 @@ class AnswersInfo(Form):
         description="By kind, where there were any: `internal`, `bad_data` (operators that failed"
         " on their inputs), `unavailable`, `refused` (queue full), `late`, `input`."
     )
+    inspected: int = Field(
+        description="Answers with floating outputs that were looked at for NaN and infinity."
+    )
+    nonfinite: int = Field(description="Those of them with any.")
+
+
+class DriftInfo(Form):
+    """How far the distributions of both versions' outputs are apart in this step, at the last look;
+    null before there are answers enough."""
+
+    allowed: float = Field(description="How far they may be, 0 to 1.")
+    apart: float | None
+    chance: float | None = Field(description="How much of that chance may have made.")
+    answers: int = Field(description="Independent answers of the version that has fewer.")
+    needed: int = Field(description="How many of each it takes.")
 
 
 class RolloutInfo(Form):
@@ -87,6 +102,9 @@ class RolloutInfo(Form):
     )
     started: float = Field(description="Seconds since the epoch.")
     changed: float = Field(description="Since when it is in this phase and step.")
+    drift: dict[str, DriftInfo] = Field(
+        description="By what is compared, `classes` and `scores`, where the rules say so."
+    )
     canary: AnswersInfo
     base_answers: AnswersInfo
 

@@ -24,6 +24,7 @@ from serving.models.views import ModelView
 from serving.operations import Operation
 from serving.protocols.views import unknown_model
 from serving.rollout.canary import Rollout
+from serving.rollout.drift import Compared, Drift, thresholds
 from serving.rollout.evidence import missing
 from serving.rollout.figures import Answers
 from serving.rollout.rules import Rules
@@ -43,6 +44,7 @@ class Controller(Protocol):
     def of(self, model: str) -> Rollout | None: ...
     def begin(self, asked: Start) -> Given: ...
     def change(self, model: str, verb: Verb, by: str) -> Given: ...
+    def rules_of(self, model: str) -> Rules: ...
 
 
 class Models(Protocol):
@@ -52,8 +54,8 @@ class Models(Protocol):
 class RolloutApi:
     """The operations about rollouts. The gate has been passed already."""
 
-    def __init__(self, controller: Controller, models: Models, rules: Rules) -> None:
-        self._controller, self._models, self._rules = controller, models, rules
+    def __init__(self, controller: Controller, models: Models) -> None:
+        self._controller, self._models = controller, models
 
     def operations(self) -> tuple[Operation, ...]:
         base = "/api/v1/models/{name}/rollout"
@@ -95,7 +97,7 @@ class RolloutApi:
 
     async def _list(self, _: Request) -> Response:
         found = await run_in_threadpool(self._controller.all)
-        return JSONResponse({"rollouts": [rollout_json(one, self._rules) for one in found]})
+        return JSONResponse({"rollouts": [self._told(one) for one in found]})
 
     async def _status(self, request: Request) -> Response:
         name = name_of(request)
@@ -103,7 +105,10 @@ class RolloutApi:
         if found is None:
             await self._check_model(name)
             raise ServingError(ErrorCode.NOT_FOUND, f"no rollout of '{name}' is known")
-        return JSONResponse(rollout_json(found, self._rules))
+        return JSONResponse(self._told(found))
+
+    def _told(self, rollout: Rollout) -> dict[str, Any]:
+        return rollout_json(rollout, self._controller.rules_of(rollout.model))
 
     async def _check_model(self, name: str) -> None:
         """Raises ServingError."""
@@ -148,7 +153,7 @@ class RolloutApi:
                 raise failure(outcome)
             done = done and outcome is not None
         now = await self._now(given.rollout)
-        answer = {"done": done, "rollout": rollout_json(now, self._rules)}
+        answer = {"done": done, "rollout": self._told(now)}
         return JSONResponse(answer, status_code=200 if done else 202)
 
     async def _now(self, rollout: Rollout) -> Rollout:
@@ -182,10 +187,32 @@ def rollout_json(rollout: Rollout, rules: Rules) -> dict[str, Any]:
         "proof": 1 - missing(evidence, rules),
         "started": rollout.started,
         "changed": rollout.changed,
+        "drift": _drift_json(evidence.drift, rules),
         "canary": _answers_json(evidence.canary),
         "base_answers": _answers_json(evidence.base),
     }
 
 
 def _answers_json(answers: Answers) -> dict[str, Any]:
-    return {"requests": answers.requests, "errors": dict(answers.errors)}
+    return {
+        "requests": answers.requests,
+        "errors": dict(answers.errors),
+        "inspected": answers.inspected,
+        "nonfinite": answers.nonfinite,
+    }
+
+
+def _drift_json(drift: Drift, rules: Rules) -> dict[str, Any]:
+    """Of those distributions that are compared."""
+    told: dict[str, Any] = {}
+    for name, most in thresholds(rules).items():
+        found: Compared = getattr(drift, name)
+        last = found.last
+        told[name] = {
+            "allowed": most,
+            "apart": None if last is None else last.apart,
+            "chance": None if last is None else min(1.0, last.chance),
+            "answers": int(found.worth),
+            "needed": rules.drift_count,
+        }
+    return told

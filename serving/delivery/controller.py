@@ -14,6 +14,7 @@ from serving import _core
 from serving.delivery import facts, requested
 from serving.delivery.measures import Key, answers_of, since
 from serving.delivery.outcomes import Outcomes
+from serving.delivery.usual import rules_for, settings_of
 from serving.errors import ErrorCode, ServingError
 from serving.events import log
 from serving.models.commands.command import (
@@ -29,7 +30,7 @@ from serving.rollout import canary
 from serving.rollout.canary import Phase, Rollout
 from serving.rollout.documents import MOST_ROLLOUTS, document, from_document
 from serving.rollout.figures import Answers, Window
-from serving.rollout.rules import rules_of, steps_of
+from serving.rollout.rules import Rules
 from serving.settings.canary import CanarySettings
 from serving.state_dir import StateDir
 
@@ -82,7 +83,8 @@ class Given:
 class Rollouts:
     """The last rollout of each model. Safe from any thread.
 
-    ``figures``: of the versions that are named. ``mono`` and ``wall`` are for tests: monotonic
+    ``figures``: of the versions that are named; ``count_outputs``: of these and no others, of the
+    second ones how outputs are distributed, too. ``mono`` and ``wall`` are for tests: monotonic
     and epoch seconds.
     """
 
@@ -92,12 +94,13 @@ class Rollouts:
         models: Models,
         state: StateDir,
         figures: Callable[[list[Key]], _core.Figures],
+        count_outputs: Callable[[list[Key], list[Key]], None],
         *,
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._settings, self.rules = settings, rules_of(settings)
-        self._models, self._state, self._figures = models, state, figures
+        self._settings, self._models, self._state = settings, models, state
+        self._figures, self._count_outputs = figures, count_outputs
         self._mono, self._wall = mono, wall
         self.outcomes = Outcomes()
         self._rollouts = _kept(state)
@@ -109,6 +112,8 @@ class Rollouts:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._changed: deque[str] = deque()
         self._save_at = float("inf")
+        # Whether any outputs are counted.
+        self._counts = False
         self._thread = threading.Thread(target=self._run, name="rollouts", daemon=True)
         models.on_change(self._note)
 
@@ -134,6 +139,13 @@ class Rollouts:
         with self._lock:
             return self._rollouts.get(model)
 
+    def rules_of(self, model: str) -> Rules:
+        """By what its rollouts are judged."""
+        return rules_for(self._settings_of(self._models.view(model)))
+
+    def _settings_of(self, view: ModelView | None) -> CanarySettings:
+        return self._settings if view is None else settings_of(self._settings, view.canary)
+
     def begin(self, asked: requested.Start) -> Given:
         """Raises ServingError, in words, where it can't be."""
         with self._lock:
@@ -153,8 +165,11 @@ class Rollouts:
 
     def _note(self, changed: Changes) -> None:
         """In the manager's loop: waits for nothing."""
-        if self._settings.automatic:
-            self._changed.extend(changed)
+        self._changed.extend(
+            model
+            for model, view in changed.items()
+            if view is not None and self._settings_of(view).automatic
+        )
         self._wake.set()
 
     # In the thread, and with the lock held.
@@ -174,14 +189,27 @@ class Rollouts:
         with self._lock:
             under_way = [one for one in self._rollouts.values() if one.under_way]
             judged = [one for one in under_way if one.phase in _JUDGED]
+            self._count(judged)
             now = answers_of(self._figures(_keys(judged))) if judged else {}
             for rollout in under_way:
                 self._try_turn(rollout, now)
             self._catch_up()
-            if self._settings.automatic:
-                self._consider()
+            self._consider()
             self._save()
             return self._due()
+
+    def _count(self, judged: Sequence[Rollout]) -> None:
+        """Have outputs counted of those that are judged by them, and of no others."""
+        nonfinite, distributions = list[Key](), list[Key]()
+        for rollout in judged:
+            rules = self.rules_of(rollout.model)
+            if rules.watches_drift:
+                distributions += _keys([rollout])
+            elif rules.nonfinite:
+                nonfinite += _keys([rollout])
+        if judged or self._counts:
+            self._count_outputs(nonfinite, distributions)
+        self._counts = bool(judged)
 
     def _due(self) -> float | None:
         phases = {one.phase for one in self._rollouts.values() if one.under_way}
@@ -212,11 +240,12 @@ class Rollouts:
         known = facts.facts_of(
             view, rollout, self._missing(rollout, view, carried), carried.settled
         )
+        rules = rules_for(self._settings_of(view))
         changed = canary.turn(
-            rollout, known, window if whole else None, seconds, self.rules, self._wall()
+            rollout, known, window if whole else None, seconds, rules, self._wall()
         )
         if window is not None and changed is rollout:
-            changed = canary.at_once(rollout, window, self.rules, self._wall())
+            changed = canary.at_once(rollout, window, rules, self._wall())
         if changed == rollout:
             return
         if whole or changed.phase is not rollout.phase:
@@ -292,7 +321,8 @@ class Rollouts:
     def _begin(self, asked: requested.Start) -> Given:
         view = self._models.view(asked.model)
         before = self._rollouts.get(asked.model)
-        rollout = requested.begun(asked, view, before, steps_of(self._settings), self._wall())
+        usual = self._settings_of(view)
+        rollout = requested.begun(asked, view, before, usual, self._wall())
         self._carried.pop(asked.model, None)
         return self._put(None, rollout)
 
@@ -364,15 +394,16 @@ class Rollouts:
         """New versions take over by rollouts, and by nothing else."""
         for model in self._changed_models():
             view = self._models.view(model)
-            if view is None:
+            settings = self._settings_of(view)
+            if view is None or not settings.automatic:
                 continue
             held = requested.to_hold(view)
             if held is not None:
-                reason = "new versions take over by a rollout (setting canary.automatic)"
+                reason = "new versions take over by a rollout (canary.automatic)"
                 self._models.command(SetRoute(model, {held: 100}, base=held), by=_BY, reason=reason)
                 continue
             before = self._rollouts.get(model)
-            replaces = self._settings.newer == "replaces"
+            replaces = settings.newer == "replaces"
             newer = requested.newer(view, before, replaces=replaces)
             if newer is None:
                 continue

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from serving import _core
-from serving.rollout.figures import FAULTS, KINDS, NO_ANSWERS, UNCOUNTED, Answers, Latencies
+from serving.rollout.figures import (
+    FAULTS,
+    KINDS,
+    NO_ANSWERS,
+    NO_SPREAD,
+    UNCOUNTED,
+    Answers,
+    Latencies,
+    Spread,
+)
 
 # (model, version)
 Key = tuple[str, int]
@@ -26,16 +36,53 @@ def answers_of(figures: _core.Figures) -> dict[Key, Answers]:
     versions = figures.versions
     # Both protocols together: (versions, outcomes), (versions, bounds + 1).
     outcomes = figures.outcomes.sum(axis=1)
+    ever = outcomes.sum(axis=1).tolist()
     own = (outcomes - np.minimum(figures.stood_in, outcomes)).tolist()
     failed = figures.fell_back.tolist()
-    total = figures.histograms["total"]
-    bounds, counts = tuple(total.bounds.tolist()), total.counts.sum(axis=1).tolist()
+    latencies, looked_at = _latencies(figures), _looked_at(figures)
     return {
         key: _counted(own[row], _FAULTS)
         + _counted(failed[row], frozenset(KINDS))
-        + Answers(latencies=Latencies(bounds, tuple(counts[row])))
+        + replace(looked_at[row], latencies=latencies[row], ever=ever[row])
         for row, key in enumerate(versions)
     }
+
+
+def _latencies(figures: _core.Figures) -> list[Latencies]:
+    """Without those of requests that another version had failed first, which took its time, too."""
+    total = figures.histograms["total"]
+    counts = total.counts.sum(axis=1)
+    counts -= np.minimum(figures.stood_in_times.counts.sum(axis=1), counts)
+    # What is counted a moment apart makes no step down.
+    counts = np.maximum.accumulate(counts, axis=1)
+    bounds = tuple(total.bounds.tolist())
+    return [Latencies(bounds, tuple(row)) for row in counts.tolist()]
+
+
+def _looked_at(figures: _core.Figures) -> list[Answers]:
+    """What is known of the versions' outputs."""
+    counts, squares = figures.counts, figures.squares.tolist()
+    found = [
+        Answers(inspected=inspected, nonfinite=nonfinite)
+        for inspected, nonfinite in zip(
+            counts["inspected"].tolist(), counts["nonfinite"].tolist(), strict=True
+        )
+    ]
+    if not any(map(any, squares)):
+        return found
+    classes, scores = figures.classes.tolist(), figures.scores.tolist()
+    return [
+        replace(
+            one,
+            classes=_spread(classes[row], squares[row][0]),
+            scores=_spread(scores[row], squares[row][1]),
+        )
+        for row, one in enumerate(found)
+    ]
+
+
+def _spread(counts: list[int], squares: int) -> Spread:
+    return Spread(tuple(counts), squares) if squares else NO_SPREAD
 
 
 def _counted(outcomes: list[int], kinds: frozenset[str]) -> Answers:

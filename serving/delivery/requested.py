@@ -13,6 +13,7 @@ from serving.models.views import ModelView
 from serving.rollout import canary
 from serving.rollout.canary import Phase, Rollout
 from serving.rollout.rules import Steps
+from serving.settings.canary import CanarySettings
 
 Verb = Literal["pause", "resume", "promote", "abort"]
 VERBS: Mapping[Verb, Callable[[Rollout, str, float], Rollout]] = MappingProxyType(
@@ -27,9 +28,9 @@ VERBS: Mapping[Verb, Callable[[Rollout, str, float], Rollout]] = MappingProxyTyp
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """``shares``, ``every_s``, ``min_requests``: None for what the settings say. ``base``: the
-    version that stays until the promotion, None for the one that answers now. ``sticky``: whose
-    value keeps a client on its version; "" for nothing."""
+    """``shares``, ``every_s``, ``min_requests``, ``sticky``: None for what the settings say.
+    ``base``: the version that stays until the promotion, None for the one that answers now.
+    ``sticky``: whose value keeps a client on its version; "" for nothing."""
 
     model: str
     candidate: int
@@ -37,14 +38,15 @@ class Start:
     shares: tuple[int, ...] | None = None
     every_s: float | None = None
     min_requests: int | None = None
-    sticky: str = ""
+    sticky: str | None = None
     by: str = ""
 
 
 def begun(
-    asked: Start, view: ModelView | None, before: Rollout | None, usual: Steps, now: float
+    asked: Start, view: ModelView | None, before: Rollout | None, usual: CanarySettings, now: float
 ) -> Rollout:
-    """The rollout that is asked for. Raises ServingError, in words, where there can be none."""
+    """The rollout that is asked for; ``usual``: for what is not said. Raises ServingError, in
+    words, where there can be none."""
     if view is None:
         raise ServingError(ErrorCode.NOT_FOUND, f"there is no model '{asked.model}'")
     if before is not None and before.under_way:
@@ -58,11 +60,11 @@ def begun(
         candidate=asked.candidate,
         base=base,
         steps=Steps(
-            usual.shares if asked.shares is None else asked.shares,
+            usual.steps if asked.shares is None else asked.shares,
             usual.every_s if asked.every_s is None else asked.every_s,
             usual.min_requests if asked.min_requests is None else asked.min_requests,
         ),
-        sticky=asked.sticky,
+        sticky=usual.sticky if asked.sticky is None else asked.sticky,
         by=asked.by,
         reason=f"started by {asked.by}" if asked.by else "started",
         started=now,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.gates.data import files
-from serving.gates.data.pieces import SetError
+from serving.datasets import files
+from serving.datasets.pieces import SetError
 from serving.gates.recorded import Recorded
 from serving.gates.terms import Terms
 from serving.model_config.schema import ModelConfig

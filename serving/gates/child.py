@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serving import machine
+from serving.datasets.pieces import SetError
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
 from serving.execution.isolation import refusals
@@ -22,7 +23,6 @@ from serving.execution.isolation.shared_memory import SharedMemory
 from serving.execution.run_limit import RunStoppedError, start_watching
 from serving.execution.session import Runner, load_runner
 from serving.gates import evaluating, metrics, replaying
-from serving.gates.data.pieces import SetError
 from serving.gates.evaluating import Row, Scored
 from serving.gates.metrics import Figure
 from serving.gates.recorded import from_memory

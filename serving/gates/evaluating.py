@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.datasets import files
+from serving.datasets.pieces import Array, SetError
 from serving.execution.faults import classify
 from serving.execution.run_limit import RunStoppedError
 from serving.gates import metrics
-from serving.gates.data import files
-from serving.gates.data.feeds import all_examples
-from serving.gates.data.pieces import Array, SetError
+from serving.gates.feeds import all_examples
 from serving.gates.metrics import Asked, Figure
 from serving.gates.predictions import Column, Predictions, judged_output
 from serving.loading.batching.answers import answers_of

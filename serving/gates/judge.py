@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from serving.cancellation import Cancellation
+from serving.datasets import pieces
 from serving.errors import LoadError, Retry
 from serving.events import log
 from serving.execution.isolation import refusals
@@ -15,7 +16,6 @@ from serving.execution.isolation.framing import FramingError, Message
 from serving.execution.isolation.parent.process import Child, ChildDiedError, ChildFailedError
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.gates.case import Case, Subject
-from serving.gates.data import pieces
 from serving.gates.recorded import to_memory
 from serving.gates.said import Replayed, checks_said
 from serving.gates.thresholds import checks_of, rows_of

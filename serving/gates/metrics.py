@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.gates.data.pieces import Array, SetError
+from serving.datasets.pieces import Array, SetError
 from serving.gates.predictions import by_names, classes_of
 from serving.model_config.gates import AGREEMENT, Average, Metric
 from serving.model_config.schema import Tolerance

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.gates.data.pieces import Array, SetError
+from serving.datasets.pieces import Array, SetError
 from serving.signature import Signature
 
 # Of the answers of one version, and of labels as numbers or texts.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.gates import NO_GATES, GatesConfig
 from serving.model_config.route import NO_ROUTE, RouteConfig
 
@@ -191,6 +192,7 @@ class ModelConfig:
     request_log: RequestLogConfig = RequestLogConfig()
     signatures: tuple[SignatureConfig, ...] = ()
     gates: GatesConfig = NO_GATES
+    canary: CanaryConfig = NO_CANARY
     route: RouteConfig = NO_ROUTE
     # The serialized ModelConfig message where config.pbtxt was the source.
     triton: bytes = b""

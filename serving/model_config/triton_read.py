@@ -24,6 +24,7 @@ from serving.model_config.schema import (
 )
 from serving.model_config.triton_runtime import (
     Placement,
+    canary,
     ignored_parameters,
     limits,
     placement,
@@ -77,6 +78,7 @@ def to_model_config(message: Any) -> ModelConfig:
         memory_bytes=bounds.memory_bytes,
         request_log=request_log(message),
         signatures=signatures(message),
+        canary=canary(message),
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

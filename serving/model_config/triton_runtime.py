@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from serving.errors import ConfigError
+from serving.model_config import canary_form
+from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.schema import (
     ExecutionMode,
     GraphLevel,
@@ -47,6 +49,7 @@ _OWN_PARAMETERS = (
     "request_log_rate",
     "request_log_redact",
     "signatures",
+    "canary",
 )
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
@@ -112,6 +115,12 @@ def signatures(message: Any) -> tuple[SignatureConfig, ...]:
     """Our own key among ``parameters``."""
     text = _given(message).get("signatures")
     return () if text is None else read_json(text)
+
+
+def canary(message: Any) -> CanaryConfig:
+    """Our own key among ``parameters``."""
+    text = _given(message).get("canary")
+    return NO_CANARY if text is None else canary_form.read_json(text)
 
 
 def _given(message: Any) -> dict[str, str]:

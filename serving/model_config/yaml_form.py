@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from serving.errors import ConfigError
 from serving.model_config import rules
+from serving.model_config.canary_form import to_canary
 from serving.model_config.gates_form import to_gates
 from serving.model_config.route import RouteConfig, why_no_shadows, why_no_weights
 from serving.model_config.schema import (
@@ -92,6 +93,7 @@ def to_model_config(keys: ModelYaml) -> ModelConfig:
         request_log=RequestLogConfig(keys.request_log.rate, tuple(keys.request_log.redact)),
         signatures=to_signatures(keys.signatures),
         gates=to_gates(keys.gates),
+        canary=to_canary(keys.canary),
         route=_route(keys.route),
     )
     rules.check(config)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from serving.model_config.canary_form import CanaryYaml
 from serving.model_config.gates_keys import GatesYaml
 from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_SHADOWS, MOST_WEIGHTS
 from serving.model_config.schema import (
@@ -42,7 +43,6 @@ Dims = Annotated[list[Annotated[int, Field(ge=-1, le=2**53)]], Field(max_length=
 NOT_YET = frozenset(
     {
         "cache",
-        "canary",
         "ensemble",
         "ragged",
         "rate_limit",
@@ -55,10 +55,13 @@ NOT_YET = frozenset(
 # Where what is written at the top belongs.
 ELSEWHERE = {
     "aliases": "route.aliases",
+    "automatic": "canary.automatic",
     "labels": "route.aliases",
     "pin": "route.pin",
+    "rollout": "canary",
     "shadow": "route.shadows",
     "shadows": "route.shadows",
+    "steps": "canary.steps",
     "sticky": "route.sticky",
     "weights": "route.weights",
 }
@@ -212,4 +215,5 @@ class ModelYaml(Section):
     request_log: RequestLogYaml = RequestLogYaml()
     signatures: dict[str, SignatureYaml] = {}
     gates: GatesYaml = GatesYaml()
+    canary: CanaryYaml = CanaryYaml()
     route: RouteYaml = RouteYaml()

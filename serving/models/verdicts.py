@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from serving.cancellation import Cancellation
+from serving.datasets import files
 from serving.errors import LoadError
 from serving.gates.case import Case, Subject, data_of
-from serving.gates.data import files
 from serving.gates.judge import Judge, NotNowError
 from serving.gates.recorded import Recorded
 from serving.gates.terms import Terms

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from serving.gates.verdict import Verdict
 from serving.loading.facts import NOTHING_KNOWN, VersionFacts
+from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.models.reasons import Absence
 from serving.models.state import State
 from serving.registry.snapshot import Origin
@@ -104,7 +105,7 @@ class ModelView:
     ``previous``: the one before that, which a rollback goes to; ``held_out``: the model was
     unloaded by command. ``unloaded``: what else is on disk, ascending. ``absence``: why nothing is
     to answer, with which ``own_reason`` begins then. ``split``: how requests are to be divided,
-    also while a pin keeps them from it.
+    also while a pin keeps them from it. ``canary``: what its configuration says of rollouts.
     """
 
     name: str
@@ -119,6 +120,7 @@ class ModelView:
     answered: int | None = None
     absence: Absence | None = None
     split: Split = NO_SPLIT
+    canary: CanaryConfig = NO_CANARY
 
     @property
     def default(self) -> int | None:

@@ -64,7 +64,7 @@ class Configs:
             log.exception("model_config_unreadable", model=found.name)
             return _wrong(stamp, "its configuration could not be read")
         read = KnownConfig(stamp, fingerprint(config), config.version_policy, config)
-        return replace(read, route=config.route)
+        return replace(read, route=config.route, canary=config.canary)
 
 
 def _amended(read: KnownConfig | None, listed: Listed | None) -> KnownConfig | None:
@@ -93,8 +93,8 @@ def is_same(one: KnownConfig | None, other: KnownConfig | None) -> bool:
 
 
 def fingerprint(config: ModelConfig) -> str:
-    """Of what a loaded version depends on: the version policy, the route, its gates and what the
-    request log keeps change in place, and the file's own form has no effect."""
+    """Of what a loaded version depends on: the version policy, the route, its gates, its rollouts
+    and what the request log keeps change in place, and the file's own form has no effect."""
     return _of_default() if config == _DEFAULT else _digest(config)
 
 
@@ -117,6 +117,6 @@ def _digest(config: ModelConfig) -> str:
         triton=b"",
         ignored=(),
     )
-    named = (f.name for f in dataclasses.fields(plain) if f.name != "gates")
+    named = (f.name for f in dataclasses.fields(plain) if f.name not in ("gates", "canary"))
     text = repr([(name, getattr(plain, name)) for name in named])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.model_config.schema import ModelConfig, VersionPolicy
 from serving.registry.manifest import Manifest
@@ -35,6 +36,7 @@ class KnownConfig:
     config: ModelConfig | None
     error: str = ""
     route: RouteConfig = NO_ROUTE
+    canary: CanaryConfig = NO_CANARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from serving.rollout.evidence import NO_EVIDENCE, Evidence, after
+from serving.rollout.evidence import NO_EVIDENCE, Evidence, after, in_next_step
 from serving.rollout.figures import Window
 from serving.rollout.judge import Decision, Progress, Verdict, hard_signal, judge
 from serving.rollout.rules import BY_DEFAULT, Rules, Steps
-from serving.settings.canary import WHOLE
+from serving.step_shares import WHOLE
 
 
 class Phase(Enum):
@@ -201,7 +201,13 @@ def _moved(rollout: Rollout, verdict: Verdict, now: float) -> Rollout:
         return replace(rollout, reason=verdict.reason)
     if verdict.decision is Decision.PROMOTE:
         return _to(rollout, Phase.PROMOTED, verdict.reason, now)
-    next_step = replace(rollout, step=rollout.step + 1, spent_s=0.0, answered=0)
+    next_step = replace(
+        rollout,
+        step=rollout.step + 1,
+        spent_s=0.0,
+        answered=0,
+        evidence=in_next_step(rollout.evidence),
+    )
     return _to(next_step, Phase.RUNNING, verdict.reason, now)
 
 

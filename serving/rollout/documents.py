@@ -12,7 +12,7 @@ from serving.rollout.canary import Phase, Rollout
 from serving.rollout.evidence import NO_EVIDENCE, Comparison, Evidence
 from serving.rollout.figures import KINDS, Answers
 from serving.rollout.rules import Steps
-from serving.settings.canary import MOST_STEPS, why_no_steps
+from serving.step_shares import MOST_STEPS, why_no_steps
 from serving.strict import MOST, Strict, StrictError, few
 
 _FORM = 1
@@ -30,6 +30,8 @@ _Logs = Annotated[list[float], few(16)]
 class _Answers(Strict):
     requests: _Count
     errors: Annotated[dict[str, _Count], few(len(KINDS))]
+    inspected: _Count = 0
+    nonfinite: _Count = 0
 
 
 class _Evidence(Strict):
@@ -37,6 +39,7 @@ class _Evidence(Strict):
     base: _Answers
     deaths: _Count
     worse: Annotated[dict[str, _Logs], few(16)]
+    nonfinite: _Logs = Field(default_factory=list)
     sound: Annotated[dict[str, _Logs], few(16)]
     slower: Annotated[dict[str, _Logs], few(16)]
 
@@ -90,19 +93,26 @@ def _fields(one: Rollout) -> dict[str, Any]:
 
 
 def _evidence_fields(evidence: Evidence) -> dict[str, Any]:
-    """Latencies that were not enough to compare yet, and rows of failures, begin anew."""
+    """Latencies that were not enough to compare yet, rows of failures, and how outputs are
+    distributed, begin anew."""
     return {
         "canary": _answers_fields(evidence.canary),
         "base": _answers_fields(evidence.base),
         "deaths": evidence.deaths,
         "worse": {name: list(logs) for name, logs in evidence.worse.items()},
+        "nonfinite": list(evidence.nonfinite),
         "sound": {name: list(logs) for name, logs in evidence.sound.items()},
         "slower": {name: list(one.logs) for name, one in evidence.slower.items()},
     }
 
 
 def _answers_fields(answers: Answers) -> dict[str, Any]:
-    return {"requests": answers.requests, "errors": dict(answers.errors)}
+    return {
+        "requests": answers.requests,
+        "errors": dict(answers.errors),
+        "inspected": answers.inspected,
+        "nonfinite": answers.nonfinite,
+    }
 
 
 def from_document(found: object) -> tuple[dict[str, Rollout], tuple[str, ...]]:
@@ -158,15 +168,22 @@ def _evidence_of(read: _Evidence) -> Evidence:
     slower = {name: tuple(logs) for name, logs in read.slower.items()}
     return replace(
         fresh,
-        canary=Answers(read.canary.requests, dict(read.canary.errors)),
-        base=Answers(read.base.requests, dict(read.base.errors)),
+        canary=_answers_of(read.canary),
+        base=_answers_of(read.base),
         deaths=read.deaths,
         worse=_taken(fresh.worse, read.worse),
+        nonfinite=_taken({"": fresh.nonfinite}, {"": read.nonfinite})[""],
         sound=_taken(fresh.sound, read.sound),
         slower={
             name: Comparison(slower[name]) if len(slower.get(name, ())) == len(one.logs) else one
             for name, one in fresh.slower.items()
         },
+    )
+
+
+def _answers_of(read: _Answers) -> Answers:
+    return Answers(
+        read.requests, dict(read.errors), inspected=read.inspected, nonfinite=read.nonfinite
     )
 
 

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from serving.rollout.drift import NO_DRIFT, Drift, begun_anew, compared
 from serving.rollout.figures import (
     FAULTS,
     KINDS,
     NO_ANSWERS,
+    NO_SPREAD,
     NONE_OBSERVED,
     OF_INPUTS,
     Answers,
@@ -49,8 +51,15 @@ _SOUND_WEIGHTS = (0.35, 0.15, 0.15, 0.1, 0.25)
 _SLOWER = {"p50": (0.6, 0.75, 0.95), "p99": (0.02, 0.05, 0.2, 0.6)}
 _QUANTILES = {"p50": 0.5, "p99": 0.99}
 _NAMES = {"p50": "median latency", "p99": "99th percentile of latency"}
-# Of all the risk of rolling a good one back, what errors may take; each latency half of the rest.
+# Of all the risk of rolling a good one back, what each rule may take; latencies share theirs. The
+# rest is that of drift.
 _ERRORS_PART = 0.5
+_NONFINITE_PART = 0.1
+_SLOWER_PART = 0.3
+DRIFT_PART = 0.1
+# Of the proof that a version is too slow, what one comparison may add: requests of one moment are
+# slow together, so that two at least have to show it. A ratio that is cut stays below its mean.
+_MOST_OF_ONE = 0.55
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,8 @@ class Comparison:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """``canary``, ``base``: all that they did in the rollout; latencies are not kept in them.
-    ``worse``, ``sound``, ``slower``: how far each test has come."""
+    ``worse``, ``nonfinite``, ``sound``, ``slower``: how far each test has come. ``drift``: of its
+    outputs, in this step."""
 
     canary: Answers = NO_ANSWERS
     base: Answers = NO_ANSWERS
@@ -77,6 +87,7 @@ class Evidence:
     worse: Mapping[str, Logs] = field(
         default_factory=lambda: {name: (0.0,) * len(_MORE) for name in _WORSE}
     )
+    nonfinite: Logs = (0.0,) * len(_MORE)
     sound: Mapping[str, Logs] = field(
         default_factory=lambda: {name: (0.0,) * len(_SOUND_WEIGHTS) for name in SOUND}
     )
@@ -85,6 +96,7 @@ class Evidence:
             name: Comparison((0.0,) * len(shares)) for name, shares in _SLOWER.items()
         }
     )
+    drift: Drift = NO_DRIFT
 
 
 NO_EVIDENCE = Evidence()
@@ -104,6 +116,10 @@ def after(evidence: Evidence, window: Window, rules: Rules) -> Evidence:
                 evidence.worse.items(), _WORSE.values(), strict=True
             )
         },
+        nonfinite=added(
+            evidence.nonfinite,
+            odds(canary.counted_nonfinite, base.counted_nonfinite, _MORE, 1.0),
+        ),
         sound={
             name: added(logs, _sound(SOUND[name], window, rules))
             for name, logs in evidence.sound.items()
@@ -112,11 +128,19 @@ def after(evidence: Evidence, window: Window, rules: Rules) -> Evidence:
             name: _compared(name, comparison, window, rules)
             for name, comparison in evidence.slower.items()
         },
+        drift=compared(evidence.drift, window, rules, rules.alpha * DRIFT_PART),
     )
 
 
+def in_next_step(evidence: Evidence) -> Evidence:
+    """Of another share of the requests: what outputs are like is compared anew, for both versions
+    have other parts of the day's requests then."""
+    return replace(evidence, drift=begun_anew(evidence.drift))
+
+
 def _summed(before: Answers, now: Answers) -> Answers:
-    return replace(before + now, latencies=NONE_OBSERVED)
+    plain = replace(now, latencies=NONE_OBSERVED, classes=NO_SPREAD, scores=NO_SPREAD, ever=0)
+    return before + plain
 
 
 def _in_row(evidence: Evidence, window: Window) -> Mapping[str, Any]:
@@ -153,9 +177,7 @@ def _compared(name: str, before: Comparison, window: Window, rules: Rules) -> Co
     if slow is None:
         return Comparison(before.logs)
     more = rate(slow, _SLOWER[name], 1 - share)
-    # One hiccup makes a hundredth of a window's requests slow; half of them it does not.
-    most = math.inf if name == "p50" else _needed(_slow_risk(rules)) / 2
-    return Comparison(added(before.logs, more, most))
+    return Comparison(added(before.logs, more, _MOST_OF_ONE * _needed(_slow_risk(rules))))
 
 
 # What it comes to.
@@ -166,7 +188,7 @@ def _needed(risk: float) -> float:
 
 
 def _slow_risk(rules: Rules) -> float:
-    return rules.alpha * (1 - _ERRORS_PART) / len(_SLOWER)
+    return rules.alpha * _SLOWER_PART / len(_SLOWER)
 
 
 def worse_errors(evidence: Evidence, rules: Rules) -> str | None:
@@ -181,6 +203,13 @@ def worse_errors(evidence: Evidence, rules: Rules) -> str | None:
             # A kind of its own says more than all of them together.
             found[name] = (name != ANY, strength)
     return max(found, key=lambda name: found[name], default=None)
+
+
+def more_nonfinite(evidence: Evidence, rules: Rules) -> bool:
+    """Whether the canary gives too many answers with NaN or infinity to be as good as the base."""
+    enough = evidence.canary.nonfinite >= rules.errors_floor
+    needed = _needed(rules.alpha * _NONFINITE_PART)
+    return rules.nonfinite and enough and mixed(evidence.nonfinite, _MORE_WEIGHTS) >= needed
 
 
 def slower(evidence: Evidence, rules: Rules) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from serving.rollout import drift
 from serving.rollout import evidence as found
 from serving.rollout.evidence import ANY, Evidence
 from serving.rollout.figures import KINDS
@@ -90,10 +91,16 @@ def _soft_signal(evidence: Evidence, rules: Rules) -> str | None:
     kind = found.worse_errors(evidence, rules)
     if kind is not None:
         return _told(kind, evidence)
+    if found.more_nonfinite(evidence, rules):
+        canary, base = evidence.canary.counted_nonfinite, evidence.base.counted_nonfinite
+        return (
+            f"too many answers with NaN or infinity: {_share(canary, 'answers')}, against"
+            f" {_share(base, 'answers')}"
+        )
     slow = found.slower(evidence, rules)
     if slow is not None:
         return f"its {slow} is too far above that of the version that answers"
-    return None
+    return drift.drifted(evidence.drift, rules)
 
 
 def _told(kind: str, evidence: Evidence) -> str:
@@ -103,8 +110,8 @@ def _told(kind: str, evidence: Evidence) -> str:
     return f"too many {words}: {_share(canary)}, against {_share(base)}"
 
 
-def _share(counted: Counted) -> str:
-    return f"{counted.errors} of {counted.requests} requests ({counted.rate:.3%})"
+def _share(counted: Counted, of: str = "requests") -> str:
+    return f"{counted.errors} of {counted.requests} {of} ({counted.rate:.3%})"
 
 
 def _waits(evidence: Evidence, rules: Rules, progress: Progress) -> str | None:
@@ -118,6 +125,9 @@ def _waits(evidence: Evidence, rules: Rules, progress: Progress) -> str | None:
             f"waits for traffic: it answered {progress.requests} of the {progress.min_requests}"
             " requests that this step takes"
         )
+    few_outputs = drift.too_few(evidence.drift, rules)
+    if few_outputs is not None:
+        return f"waits for traffic: {few_outputs}"
     missing = found.missing(evidence, rules)
     if progress.is_last and missing > 0:
         return (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.settings.canary import WHOLE, CanarySettings
+from serving.settings.canary import CanarySettings
+from serving.step_shares import WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,10 @@ class Rules:
     count for nothing. Too slow: half of its requests take more than ``p50_factor`` times the
     base's median, or one in a hundred more than ``p99_factor`` times its 99th percentile, and
     ``slack_s`` more at least; compared once each version has the ``p50_count`` or ``p99_count``
-    requests. ``all_fail``: so many requests in a row that all fail end it at once.
+    requests. ``all_fail``: so many requests in a row that all fail end it at once. ``nonfinite``:
+    whether answers with NaN or infinity count. ``drift_classes``, ``drift_scores``: how far the
+    distributions of outputs may be apart, 0 to 1, 0: as far as they like; compared once those of
+    each are worth ``drift_count`` independent answers.
     """
 
     confidence: float = 0.995
@@ -30,10 +34,18 @@ class Rules:
     p99_count: int = 1000
     slack_s: float = 0.001
     all_fail: int = 5
+    nonfinite: bool = True
+    drift_classes: float = 0.0
+    drift_scores: float = 0.0
+    drift_count: int = 500
 
     @property
     def alpha(self) -> float:
         return 1 - self.confidence
+
+    @property
+    def watches_drift(self) -> bool:
+        return self.drift_classes > 0 or self.drift_scores > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,10 @@ def rules_of(settings: CanarySettings) -> Rules:
         p99_count=settings.p99_requests,
         slack_s=settings.latency_slack_s,
         all_fail=settings.failing_requests,
+        nonfinite=settings.nonfinite,
+        drift_classes=settings.drift.classes,
+        drift_scores=settings.drift.scores,
+        drift_count=settings.drift.min_answers,
     )
 
 

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from serving.settings.sections import Count, Seconds, SecondsOrZero, Section, Share
-
-WHOLE = 100
-# Of one rollout.
-MOST_STEPS = 100
-
-
-def why_no_steps(shares: tuple[int, ...]) -> str | None:
-    """What is wrong with shares in percent, in words; None: nothing."""
-    if not shares or shares[-1] != WHOLE:
-        return "the last step has to be 100, where the version is promoted"
-    if any(not 0 < share <= WHOLE for share in shares):
-        return "a step is a share in percent, 1 to 100"
-    if any(later <= earlier for earlier, later in pairwise(shares)):
-        return "each step has to be larger than the one before it"
-    return None
+from serving.step_shares import WHOLE, why_no_steps
 
 
 def _numbers(value: object) -> object:
@@ -53,6 +38,24 @@ StepShares = Annotated[
 _Factor = Annotated[float, Field(gt=1, le=1000)]
 
 
+class DriftSettings(Section):
+    classes: Share = Field(
+        default=0.0,
+        description="How far the share of any class among a new version's answers may be from that"
+        " of the one before, 0 to 1; 0: not looked at.",
+    )
+    scores: Share = Field(
+        default=0.0,
+        description="The same for scores: the largest difference of their cumulative distributions"
+        " (Kolmogorov's distance), over a fixed histogram; 0: not looked at.",
+    )
+    min_answers: Count = Field(
+        default=500,
+        description="Answers of each version in a step, before distributions are compared; the"
+        " next step waits for them.",
+    )
+
+
 class CanarySettings(Section):
     automatic: bool = Field(
         default=False,
@@ -71,6 +74,11 @@ class CanarySettings(Section):
     )
     every_s: SecondsOrZero = Field(
         default=600.0, description="How long a step lasts, at least (seconds)."
+    )
+    sticky: Annotated[str, Field(pattern=r"^[!-~]{0,255}$")] = Field(
+        default="",
+        description="What keeps a client on its version in rollouts that name nothing else: a"
+        " header, a key of gRPC's metadata or a request's parameter.",
     )
     min_requests: Count = Field(
         default=50, description="How many requests the new version answers in a step, at least."
@@ -111,14 +119,22 @@ class CanarySettings(Section):
         default=0.001, description="And longer than either by so much, at least (seconds)."
     )
     p50_requests: Count = Field(
-        default=100, description="Requests of each version between two comparisons of medians."
+        default=100,
+        description="Requests of each version between two comparisons of medians; two at least"
+        " decide.",
     )
     p99_requests: Count = Field(
         default=1000,
-        description="The same for 99th percentiles; two comparisons at least decide.",
+        description="The same for 99th percentiles.",
     )
     failing_requests: Count = Field(
         default=5,
         description="So many requests in a row that all fail end a rollout at once, where those of"
         " the version before do not.",
     )
+    nonfinite: bool = Field(
+        default=True,
+        description="Roll a version back that gives answers with NaN or infinity in a floating"
+        " output more often than the one before.",
+    )
+    drift: DriftSettings = DriftSettings()

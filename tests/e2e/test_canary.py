@@ -154,6 +154,36 @@ def test_one_that_dies_is_rolled_back_at_once_and_nobody_sees_it_die(start: Any)
     assert ended["changed"] - ended["started"] < 10
 
 
+def test_one_that_gives_nan_or_other_scores_is_rolled_back(start: Any, repository: Any) -> None:
+    (repository / "m").mkdir()
+    # The model's own word: what it allows, at how many answers.
+    words = "canary: {sticky: x-user, drift: {scores: 0.2, min_answers: 40}}"
+    (repository / "m" / "model.yaml").write_text(words)
+    gateway = start(scale(1), scale(float("nan")), window_s="0.3")
+    with asking(gateway, {"X": np.ones((1, 2), np.float32)}):
+        assert gateway.metric("serving_inspected_answers_total", model="m", version="1") == 0
+        command(gateway, "start", "m", "2", "--steps", "20,100", "--every", "1h")
+        ended = wait_ended(gateway, "rolled back")
+        assert ended["reason"].startswith("too many answers with NaN or infinity: ")
+        assert ended["canary"]["nonfinite"] == ended["canary"]["inspected"] > 0
+        assert ended["base_answers"]["nonfinite"] == 0
+        found = gateway.metric("serving_nonfinite_answers_total", model="m", version="2")
+        assert found >= ended["canary"]["nonfinite"]
+        write(repository, "m", scale(3), 3)
+        loaded = lambda: 3 in {int(one["version"]) for one in versions(gateway)}  # noqa: E731 - one use
+        wait_until(loaded, 20, "version 3 is there")
+        command(gateway, "start", "m", "3", "--steps", "50,100", "--every", "1h")
+        ended = wait_ended(gateway, "rolled back")
+    assert ended["reason"].startswith("its scores are distributed otherwise: 1.000 apart")
+    assert (ended["sticky"], ended["drift"]["scores"]["allowed"]) == ("x-user", 0.2)
+    assert "scores: 1.000 apart" in command(gateway, "status", "m")
+
+
+def versions(gateway: Gateway) -> list[Any]:
+    found: list[Any] = gateway.models()["models"][0]["versions"]
+    return found
+
+
 def test_a_good_one_is_promoted_step_by_step(start: Any) -> None:
     gateway = start(scale(1), scale(2), errors_tolerated="0.3", min_requests="5")
     with asking(gateway, {"X": np.ones((1, 2), np.float32)}) as users:

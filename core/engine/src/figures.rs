@@ -2,6 +2,7 @@
 //! of whatever tells of them: the scrape, Triton's statistics, Python's arrays.
 
 use crate::error::ErrorCode;
+use crate::stats::outputs::{CLASSES, Outputs, SCORES};
 use crate::stats::shadow::ShadowCounts;
 use crate::stats::{Histogram, Protocol, ROWS, Requests, Runs, SECONDS, Stats, Timed, Why};
 use std::sync::Arc;
@@ -26,6 +27,13 @@ pub struct Figures {
     pub fell_back: [u64; OUTCOMES],
     /// Those that another had failed, by outcome: part of its answers.
     pub stood_in: [u64; OUTCOMES],
+    /// How long those took: part of `request`.
+    pub stood_in_took: Observed,
+    /// Answers whose floating outputs were looked at, and those of them with NaN or infinity.
+    pub inspected: u64,
+    pub nonfinite: u64,
+    /// How their classes and scores are distributed; none before that was ever counted.
+    pub distributions: Option<Box<Distributions>>,
     /// Answers by why the request came to this version, in the order of [`Why::ALL`].
     pub routes: [u64; Why::ALL.len()],
     /// By protocol.
@@ -61,6 +69,28 @@ pub struct ShadowFigures {
     pub counts: ShadowCounts,
     /// Their runs.
     pub compute: Observed,
+}
+
+/// Observations by class and by size; and the sums of the squares of the answers' numbers of them.
+#[derive(Clone, Debug)]
+pub struct Distributions {
+    pub classes: [u64; CLASSES],
+    pub scores: [u64; SCORES],
+    pub squares: [u64; 2],
+}
+
+impl Distributions {
+    fn of(outputs: &Outputs) -> Option<Box<Self>> {
+        let get = |counted: &AtomicU64| counted.load(Relaxed);
+        let squares = [get(&outputs.classes.squares), get(&outputs.scores.squares)];
+        squares.iter().any(|&one| one > 0).then(|| {
+            Box::new(Distributions {
+                classes: outputs.classes.counts.each_ref().map(get),
+                scores: outputs.scores.counts.each_ref().map(get),
+                squares,
+            })
+        })
+    }
 }
 
 /// A count and the nanoseconds it took.
@@ -131,6 +161,10 @@ impl Figures {
                 std::array::from_fn(|place| place.checked_sub(1).map_or(0, |word| get(&of.failed[word])))
             }),
             stood_in: stats.fallbacks().map_or([0; OUTCOMES], |of| of.stood_in.each_ref().map(get)),
+            stood_in_took: seconds(stats.fallbacks().map(|of| &of.took)),
+            inspected: stats.outputs().map_or(0, |of| get(&of.inspected)),
+            nonfinite: stats.outputs().map_or(0, |of| get(&of.nonfinite)),
+            distributions: stats.outputs().and_then(Distributions::of),
             routes: stats.routes.each_ref().map(get),
             request: requests.map(|of| seconds(of.map(|of| &of.took))),
             queue: runs(|of| &of.queue),

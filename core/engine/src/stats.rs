@@ -2,6 +2,7 @@
 //! a request and a batch. What takes room is made by the first request that needs it: of many
 //! versions most are asked by nobody.
 
+pub mod outputs;
 pub mod shadow;
 mod why;
 
@@ -9,9 +10,10 @@ pub use shadow::Shadowed;
 pub use why::Why;
 
 use crate::error::ErrorCode;
+use outputs::{Counted, Counting, Outputs};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -165,6 +167,8 @@ pub struct Fallbacks {
     pub failed: [AtomicU64; WORDS],
     /// Those that this one was asked for, by outcome as in [`Requests`]: part of its answers.
     pub stood_in: [AtomicU64; WORDS + 1],
+    /// How long those took, from the request's head on: part of those in [`Requests`].
+    pub took: Histogram<{ SECONDS.len() }>,
 }
 
 #[derive(Debug)]
@@ -200,6 +204,9 @@ pub struct Stats {
     pub in_flight: AtomicU64,
     /// None before the first of them.
     fallbacks: OnceLock<Box<Fallbacks>>,
+    /// What of its answers is [counted](Counting), and what was; none before it was ever asked for.
+    counting: AtomicU8,
+    outputs: OnceLock<Box<Outputs>>,
     /// None before the first copy.
     shadowed: OnceLock<Box<Shadowed>>,
     by_rows: Mutex<BTreeMap<usize, BatchTimes>>,
@@ -234,6 +241,8 @@ impl Stats {
             depth_bytes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             fallbacks: OnceLock::new(),
+            counting: AtomicU8::new(Counting::Nothing as u8),
+            outputs: OnceLock::new(),
             shadowed: OnceLock::new(),
             by_rows: Mutex::new(BTreeMap::new()),
             row_ns: AtomicU64::new(0),
@@ -292,6 +301,11 @@ impl Stats {
         self.first_or_next_fallback().stood_in[place].fetch_add(1, Relaxed);
     }
 
+    /// How long such a request took in all, the time with the version that failed it included.
+    pub fn stood_in_for(&self, took: Duration) {
+        self.first_or_next_fallback().took.observe_time(took);
+    }
+
     /// `None` before the first of them.
     pub fn fallbacks(&self) -> Option<&Fallbacks> {
         self.fallbacks.get().map(|one| &**one)
@@ -302,8 +316,36 @@ impl Stats {
             Box::new(Fallbacks {
                 failed: std::array::from_fn(|_| AtomicU64::new(0)),
                 stood_in: std::array::from_fn(|_| AtomicU64::new(0)),
+                took: Histogram::new(&SECONDS),
             })
         })
+    }
+
+    /// From now on; what was counted stays.
+    pub fn count_outputs(&self, counting: Counting) {
+        if counting != Counting::Nothing {
+            self.outputs.get_or_init(Outputs::new);
+        }
+        self.counting.store(counting as u8, Relaxed);
+    }
+
+    /// An answer's outputs, which are asked for only where they are counted.
+    #[inline]
+    pub fn answers<'a, O: Iterator<Item = Counted<'a>> + Clone>(&self, outputs: impl FnOnce() -> O) {
+        let code = self.counting.load(Relaxed);
+        if code != Counting::Nothing as u8 {
+            self.count_answer(Counting::from_code(code), outputs());
+        }
+    }
+
+    #[cold]
+    fn count_answer<'a>(&self, counting: Counting, outputs: impl Iterator<Item = Counted<'a>> + Clone) {
+        self.outputs.get_or_init(Outputs::new).count(counting, outputs);
+    }
+
+    /// `None` where nothing of them was ever counted.
+    pub fn outputs(&self) -> Option<&Outputs> {
+        self.outputs.get().map(|one| &**one)
     }
 
     /// What is counted of the copies that it gets as a shadow.

@@ -2,13 +2,16 @@
 
 use crate::numpy;
 use engine::error::ErrorCode;
-use engine::figures::{Figures as Inner, OUTCOMES};
+use engine::figures::{Distributions, Figures as Inner, OUTCOMES, Observed};
 use engine::metrics::families::{DISTRIBUTIONS, Distribution, OF_VERSIONS};
 use engine::stats::shadow::ShadowCounts;
-use engine::stats::{Protocol, Why};
+use engine::stats::{Protocol, SECONDS, Why};
 use engine::status::code_label;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+
+/// In seconds.
+const NANOSECOND: f64 = 1e-9;
 
 #[pyclass(frozen, module = "serving._core")]
 pub struct Figures {
@@ -45,6 +48,27 @@ impl Figures {
     #[getter]
     fn stood_in<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         by_outcome(py, &self.inner, |one| &one.stood_in)
+    }
+
+    #[getter]
+    fn stood_in_times(&self, py: Python<'_>) -> PyResult<Histograms> {
+        let observed: Vec<_> = self.inner.iter().map(|one| &one.stood_in_took).collect();
+        observations(py, &observed, &SECONDS, NANOSECOND, (self.inner.len(), 1))
+    }
+
+    #[getter]
+    fn classes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        spread(py, &self.inner, |one| &one.classes)
+    }
+
+    #[getter]
+    fn scores<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        spread(py, &self.inner, |one| &one.scores)
+    }
+
+    #[getter]
+    fn squares<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        spread(py, &self.inner, |one| &one.squares)
     }
 
     #[getter]
@@ -97,16 +121,37 @@ fn by_outcome<'py>(
     numpy::array(py, &found, &[all.len(), OUTCOMES])
 }
 
+/// Zeros where nothing was counted.
+fn spread<'py, const N: usize>(
+    py: Python<'py>,
+    all: &[Inner],
+    counts: fn(&Distributions) -> &[u64; N],
+) -> PyResult<Bound<'py, PyAny>> {
+    let row = |one: &Inner| one.distributions.as_ref().map_or([0; N], |of| *counts(of));
+    let found: Vec<u64> = all.iter().flat_map(row).collect();
+    numpy::array(py, &found, &[all.len(), N])
+}
+
 fn histograms(py: Python<'_>, all: &[Inner], kind: &Distribution) -> PyResult<Histograms> {
     let series = if kind.by_protocol { Protocol::ALL.len() } else { 1 };
-    let observed = || all.iter().flat_map(kind.observed);
-    let counts: Vec<u64> = observed().flat_map(|one| one.counts().iter().copied()).collect();
-    let sums: Vec<f64> = observed().map(|one| one.sum as f64 * kind.unit).collect();
-    let buckets = kind.bounds.len() + 1;
+    let observed: Vec<_> = all.iter().flat_map(kind.observed).collect();
+    observations(py, &observed, kind.bounds, kind.unit, (all.len(), series))
+}
+
+/// `unit`: what the sums count by; `shape`: versions and series of each.
+fn observations(
+    py: Python<'_>,
+    observed: &[&Observed],
+    bounds: &[f64],
+    unit: f64,
+    (versions, series): (usize, usize),
+) -> PyResult<Histograms> {
+    let counts: Vec<u64> = observed.iter().flat_map(|one| one.counts().iter().copied()).collect();
+    let sums: Vec<f64> = observed.iter().map(|one| one.sum as f64 * unit).collect();
     Ok(Histograms {
-        bounds: numpy::array(py, kind.bounds, &[kind.bounds.len()])?.unbind(),
-        counts: numpy::array(py, &counts, &[all.len(), series, buckets])?.unbind(),
-        sums: numpy::array(py, &sums, &[all.len(), series])?.unbind(),
+        bounds: numpy::array(py, bounds, &[bounds.len()])?.unbind(),
+        counts: numpy::array(py, &counts, &[versions, series, bounds.len() + 1])?.unbind(),
+        sums: numpy::array(py, &sums, &[versions, series])?.unbind(),
     })
 }
 

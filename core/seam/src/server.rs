@@ -16,6 +16,7 @@ use engine::observe::trace_rules::TraceRules;
 use engine::routes::{Route as InnerRoute, Shadow, alias};
 use engine::shadow::{Rules as ShadowRules, Tolerance};
 use engine::shared_memory::Rules as RegionRules;
+use engine::stats::outputs::Counting;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyMapping};
@@ -241,6 +242,21 @@ impl Server {
     #[pyo3(signature = (select = None))]
     fn figures(&self, py: Python<'_>, select: Option<Vec<(String, u64)>>) -> Figures {
         Figures { inner: py.detach(|| self.inner.figures(select.as_deref())) }
+    }
+
+    /// Two levels of counting, by (model, version); all others' is off.
+    #[pyo3(signature = (nonfinite, distributions = Vec::new()))]
+    fn count_outputs(
+        &self,
+        py: Python<'_>,
+        nonfinite: Vec<(String, u64)>,
+        distributions: Vec<(String, u64)>,
+    ) {
+        let finite = nonfinite.into_iter().map(|(model, version)| (model, version, Counting::NonFinite));
+        let spread =
+            distributions.into_iter().map(|(model, version)| (model, version, Counting::Distributions));
+        let named: Vec<_> = finite.chain(spread).collect();
+        py.detach(|| self.inner.shared().count_outputs(&named));
     }
 
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

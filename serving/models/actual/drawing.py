@@ -116,6 +116,7 @@ def model_view(facts: ModelFacts, served: Sequence[SlotFacts]) -> ModelView:
         answered=target.answered,
         absence=absence,
         split=target.split,
+        canary=target.canary,
     )
 
 

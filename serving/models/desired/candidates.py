@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from serving.model_config.canary import NO_CANARY, CanaryConfig
 from serving.model_config.schema import VersionPolicy
 from serving.models.state import SlotKey
 from serving.registry.snapshot import FoundModel, FoundVersion, KnownConfig, Origin
@@ -58,7 +59,8 @@ class ModelTarget:
     unnamed requests when it can; ``kept`` answered before it was replaced and stays loaded.
     ``answered`` did last, and ``held`` are the ready versions that may not, see ``holding``.
     ``aliases``: other names for versions; ``split``: how requests are divided among them;
-    ``fixed``: ``pin`` and ``weights`` where the model's configuration says them.
+    ``fixed``: ``pin`` and ``weights`` where the model's configuration says them; ``canary``: what
+    it says of rollouts.
     ``withdrawn``: it was taken out of a model config list, and is nowhere else; ``delisted``: it
     was, and no command unloaded all of it since.
     """
@@ -78,6 +80,7 @@ class ModelTarget:
     aliases: Aliases = NO_ALIASES
     split: Split = NO_SPLIT
     fixed: frozenset[str] = frozenset()
+    canary: CanaryConfig = NO_CANARY
     withdrawn: bool = False
     delisted: bool = False
 

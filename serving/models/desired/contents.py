@@ -170,12 +170,12 @@ def _is_loaded(target: ModelTarget, version: int, slots: Sequence[Slot]) -> bool
 
 
 def _with_policy(read: KnownConfig, before: KnownConfig | None) -> KnownConfig:
-    """Where the configuration is wrong, the version policy is the last one that could be read."""
+    """Where the configuration is wrong, what it says of versions is the last that could be read."""
     if read.config is not None or before is None:
         return read
-    return replace(read, policy=before.policy, route=before.route)
+    return replace(read, policy=before.policy, route=before.route, canary=before.canary)
 
 
 def _given(config: ModelConfig) -> KnownConfig:
     known = KnownConfig("", fingerprint(config), config.version_policy, config)
-    return replace(known, route=config.route)
+    return replace(known, route=config.route, canary=config.canary)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from serving.model_config.canary import NO_CANARY
 from serving.model_config.route import NO_ROUTE, RouteConfig
 from serving.models.commands.command import (
     AcceptVersion,
@@ -165,13 +166,14 @@ class DesiredState:
         was may be there all the same. ``now``: epoch seconds."""
         current = self.overrides_of(model)
         seen = self._seen.get(model) or _Seen(unknown=unseen)
+        known = self.contents.known(model)
         said = route_said(current, self._configured(model), seen.listed)
         beside = current.beside & (said.aliases.versions | said.split.versions)
         keeps = current.previous is not None and now < current.kept_until
         return ModelTarget(
             model=model,
             versions=seen.versions,
-            policy=version_policy(self.contents.known(model), seen.versions),
+            policy=version_policy(known, seen.versions),
             unknown=seen.unknown,
             wanted=self.is_wanted(model),
             extra=frozenset() if seen.withdrawn else current.versions,
@@ -185,6 +187,7 @@ class DesiredState:
             aliases=said.aliases,
             split=said.split,
             fixed=said.fixed,
+            canary=known.canary if known is not None else NO_CANARY,
             withdrawn=seen.withdrawn,
             delisted=seen.delisted and current.whole is not False,
         )

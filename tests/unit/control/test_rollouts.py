@@ -23,7 +23,7 @@ def test_a_version_that_cannot_be_loaded_is_told_of_by_its_rollout(tmp_path: Pat
     assert outcome is not None
     assert not outcome.ok
     rig.turn()
-    api = RolloutApi(rig.rollouts, rig.world.manager, rig.rollouts.rules)
+    api = RolloutApi(rig.rollouts, rig.world.manager)
     answer = asyncio.run(api._answer(given, 0.0))
     told = json.loads(bytes(answer.body))
     assert (answer.status_code, told["done"]) == (200, True)

@@ -35,6 +35,8 @@ COUNTS = {
     "in_flight_requests": "serving_in_flight_requests",
     "executing_batches": "serving_executing_batches",
     "fell_back": "serving_fallback_total",
+    "inspected": "serving_inspected_answers_total",
+    "nonfinite": "serving_nonfinite_answers_total",
 }
 
 

@@ -31,7 +31,18 @@ class Requests:
         self.outcomes: dict[Key, Counter[str]] = {}
         self.fell_back: dict[Key, Counter[str]] = {}
         self.stood_in: dict[Key, Counter[str]] = {}
+        self.nonfinite: Counter[Key] = Counter()
+        # One of each answer.
+        self.classes: dict[Key, list[int]] = {}
+        self.counting: tuple[list[Key], list[Key]] = ([], [])
         self.asked: list[Sequence[Key]] = []
+
+    def count_outputs(self, nonfinite: list[Key], distributions: list[Key]) -> None:
+        self.counting = (nonfinite, distributions)
+
+    def _squares(self, keys: Sequence[Key]) -> np.ndarray:
+        sums = [[sum(self.classes.get(key, ()))] * 2 for key in keys]
+        return np.array(sums, np.uint64).reshape(len(keys), 2)
 
     def answer(self, version: int, good: int = 0, **errors: int) -> None:
         counts = self.outcomes.setdefault(("m", version), Counter())
@@ -61,6 +72,16 @@ class Requests:
             outcomes=np.stack([outcomes, np.zeros_like(outcomes)], axis=1),
             fell_back=rows(self.fell_back),
             stood_in=rows(self.stood_in),
+            stood_in_times=SimpleNamespace(
+                counts=np.repeat(rows(self.stood_in).sum(axis=1)[:, None, None], 3, axis=2)
+            ),
+            counts={
+                "inspected": total[:, 0, 0],
+                "nonfinite": np.array([self.nonfinite[key] for key in keys], np.uint64),
+            },
+            squares=self._squares(keys),
+            classes=np.array([self.classes.get(key, [0, 0]) for key in keys], np.uint64),
+            scores=np.array([self.classes.get(key, [0, 0]) for key in keys], np.uint64),
             histograms={"total": SimpleNamespace(bounds=BOUNDS, counts=total)},
         )
 
@@ -88,6 +109,7 @@ class Rig:
             world.manager,
             self.state,
             self.requests.figures,
+            self.requests.count_outputs,
             mono=lambda: world.now,
             wall=lambda: world.now + world.ahead,
         )
@@ -110,6 +132,13 @@ class Rig:
         found = self.rollouts.of("m")
         assert found is not None
         return found
+
+    def settled(self, model: str) -> Rollout | None:
+        """What has come of it by itself."""
+        for _ in range(3):
+            self.rollouts.tick()
+            self.world.settle()
+        return self.rollouts.of(model)
 
     def windows(self, count: int, canary: int, base: int) -> Rollout:
         """So many windows in which all goes well."""

@@ -108,6 +108,37 @@ def test_what_another_version_answered_in_its_place_is_the_failing_ones(rig: Rig
     assert (seen.base.requests, seen.base.errors) == (10_400, {})
 
 
+def test_answers_with_nan_are_counted_while_it_is_under_way_and_roll_back(rig: Rig) -> None:
+    assert rig.requests.counting == ([], [])
+    rig.start()
+    assert rig.requests.counting == ([("m", 1), ("m", 2)], [])
+    rig.requests.answer(2, 100)
+    rig.requests.answer(1, 9900)
+    rig.requests.nonfinite["m", 2] += 20
+    found = rig.turn(5.0)
+    assert rig.said.startswith("rolled back 0 %: too many answers with NaN or infinity: 20 of 100")
+    assert (found.evidence.canary.nonfinite, found.evidence.base.inspected) == (20, 9900)
+    rig.turn()
+    assert rig.requests.counting == ([], [])
+
+
+def test_distributions_are_counted_where_a_rule_asks_for_them(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, drift={"classes": 0.1})
+    rig.start()
+    assert rig.requests.counting == ([], [("m", 1), ("m", 2)])
+    rig.requests.classes = {("m", 1): [500, 500], ("m", 2): [490, 0]}
+    rig.requests.answer(2, 490)
+    rig.requests.answer(1, 1000)
+    rig.turn(5.0)
+    assert rig.said.startswith("running")
+    rig.requests.classes["m", 2] = [600, 0]
+    rig.requests.answer(2, 110)
+    rig.turn(5.0)
+    assert rig.said.startswith(
+        "rolled back 0 %: its classes are distributed otherwise: 0.500 apart"
+    )
+
+
 def test_pause_keeps_it_where_it_is_and_resume_lets_it_go_on(rig: Rig) -> None:
     rig.start()
     rig.rollouts.change("m", "pause", "somebody")
@@ -288,6 +319,55 @@ def test_a_newer_version_replaces_the_one_under_way_where_that_is_the_policy(
     rig.publish(3)
     rig.turn()
     assert (rig.said, rig.weights) == ("running 1 %: version 3 is ready", {1: 99, 3: 1})
+
+
+AUTOMATIC = (
+    "canary: {automatic: true, steps: [10, 100], sticky: X-User, every_s: 5, errors_floor: 1}"
+)
+
+
+def test_a_models_own_policy_goes_before_the_settings(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False)
+    configured(rig, AUTOMATIC)
+    assert (rig.weights, rig.settled("m")) == ({1: 100}, None)
+    rig.publish(2)
+    found = rig.turn()
+    assert (found.by, rig.weights, found.sticky) == ("policy", {1: 90, 2: 10}, "x-user")
+    assert (found.steps.shares, found.steps.every_s, found.steps.min_requests) == ((10, 100), 5, 50)
+    assert rig.rollouts.rules_of("m").errors_floor == 1
+    # Another model goes by the settings.
+    for version in (1, 2):
+        rig.world.write("n", version)
+        rig.world.change()
+    assert (rig.settled("n"), rig.world.view("n").default) == (None, 2)
+    # Where it no longer says so nothing begins by itself.
+    rig.rollouts.change("m", "abort", "somebody")
+    configured(rig, "")
+    rig.publish(3)
+    rig.turn()
+    assert (rig.said, rig.weights) == ("aborted 0 %: aborted by somebody", {1: 100})
+
+
+def test_a_model_can_be_left_out_of_the_standing_policy(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False, automatic=True)
+    configured(rig, "canary: {automatic: false}")
+    rig.publish(2)
+    assert (rig.settled("m"), rig.weights, rig.world.answers()) == (None, {}, 2)
+
+
+def test_what_a_wrong_configuration_said_before_holds(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, hold=False)
+    configured(rig, AUTOMATIC)
+    configured(rig, "canary: {automatic: maybe}")
+    assert "canary.automatic" in rig.world.view().reason
+    assert rig.world.view().canary.given
+
+
+def configured(rig: Rig, text: str) -> None:
+    rig.world.configure("m", text)
+    for _ in range(4):
+        rig.world.change()
+    rig.settled("m")
 
 
 @pytest.mark.parametrize("end", ["abort", "promote"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as _metrics  # noqa: F401 - slow to import: not within a test
 
+from serving.datasets.pieces import SetError
 from serving.gates.child import _plain
-from serving.gates.data.pieces import SetError
 from serving.gates.evaluating import MOST_VALUES, Scored, judge
 from serving.gates.metrics import Asked, agreement, check_there, figures
 from serving.gates.predictions import Predictions, classes_of, judged_output

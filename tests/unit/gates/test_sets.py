@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from serving.gates.data import files, pieces
-from serving.gates.data.feeds import Examples, all_examples
-from serving.gates.data.files import located, stamp
-from serving.gates.data.pieces import SetError
+from serving.datasets import files, pieces
+from serving.datasets.files import located, stamp
+from serving.datasets.pieces import SetError
+from serving.gates.feeds import Examples, all_examples
 from serving.gates.predictions import Column
 from serving.model_config.gates import EvaluationConfig
 from serving.signature import Signature, Tensor

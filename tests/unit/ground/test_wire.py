@@ -47,11 +47,13 @@ def test_files_may_come_in_any_order() -> None:
 
 
 def test_the_descriptors_are_those_of_the_protos(tmp_path: Path) -> None:
-    """``make protos`` compiles them."""
+    """``make protos`` compiles them. TFX's are no part of the core (``test_metadata.py`` has
+    them)."""
     fresh = tmp_path / "fresh.binpb"
     options = ("-I", "protos", "--include_imports", f"--descriptor_set_out={fresh}")
     protos = ROOT / "protos"
-    files = [str(file.relative_to(protos)) for file in protos.rglob("*.proto")]
+    found = [str(file.relative_to(protos)) for file in protos.rglob("*.proto")]
+    files = [file for file in found if not file.startswith("tensorflow_metadata/")]
     command = (sys.executable, "-m", "grpc_tools.protoc", *options, *files)
     subprocess.run(command, cwd=ROOT, timeout=60, check=True)
 

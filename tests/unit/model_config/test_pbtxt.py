@@ -6,6 +6,7 @@ import pytest
 
 from serving.errors import ConfigError
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
+from serving.model_config.canary import CanaryConfig
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import LevelPolicy
 
@@ -32,6 +33,7 @@ parameters: { key: "execution_mode" value: { string_value: "1" } }
 parameters { key: "isolation" value { string_value: "process" } }
 parameters { key: "run_timeout_s" value { string_value: "2.5" } }
 parameters { key: "memory_bytes" value { string_value: "4096" } }
+parameters { key: "canary" value { string_value: '{"automatic": true, "steps": [5, 100]}' } }
 parameters { key: "request_log_rate" value { string_value: "0.05" } }
 parameters { key: "request_log_redact" value { string_value: "image, user_*" } }
 model_warmup {
@@ -63,6 +65,7 @@ def test_every_supported_key_arrives() -> None:
     assert config.session.execution_mode == "parallel"
     assert (config.session.intra_op_threads, config.session.inter_op_threads) == (3, None)
     assert (config.isolation, config.run_timeout_s, config.memory_bytes) == ("process", 2.5, 4096)
+    assert config.canary == CanaryConfig((("automatic", True), ("steps", (5, 100))))
     assert config.request_log == RequestLogConfig(0.05, ("image", "user_*"))
     assert config.ignored == ()
     assert config.model_filename == "net.onnx"
@@ -273,6 +276,14 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             'parameters { key: "memory_bytes" value { string_value: "1 GB" } }',
             "'memory_bytes' is a number of bytes, got '1 GB'",
+        ),
+        (
+            "parameters { key: 'canary' value { string_value: '{\"steps\": [5]}' } }",
+            "parameter 'canary': steps: Value error, the last step has to be 100",
+        ),
+        (
+            'parameters { key: "canary" value { string_value: "automatic" } }',
+            "parameter 'canary': Invalid JSON",
         ),
         (
             'parameters { key: "request_log_rate" value { string_value: "1.5" } }',

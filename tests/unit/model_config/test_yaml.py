@@ -114,6 +114,12 @@ CASES: list[tuple[str, str, Any]] = [
     ("route: {weights: {3: 1}, sticky: X-User}", "route.sticky", "x-user"),
     ("route: {aliases: {champion: 3}}", "route.aliases", {"champion": 3}),
     ("route: {pin: 3}", "route.pin", 3),
+    ("canary: {automatic: true}", "canary.given", (("automatic", True),)),
+    (
+        "canary: {steps: [10, 100], every_s: 0, drift: {scores: 0.1}}",
+        "canary.given",
+        (("steps", (10, 100)), ("every_s", 0), ("drift", (("scores", 0.1),))),
+    ),
     ("request_log: {redact: [image, user_*]}", "request_log.redact", ("image", "user_*")),
     (
         "signatures: {s: {method: classify, inputs: [x], classes: a, scores: b}}",
@@ -193,7 +199,7 @@ def test_unknown_keys_name_line_and_nearest_key() -> None:
     assert "did you mean 'shape'?" in refused("warmup: [{inputs: {x: {shap: [1]}}}]")
 
 
-@pytest.mark.parametrize("key", ["ensemble", "canary"])
+@pytest.mark.parametrize("key", ["ensemble", "cache"])
 def test_planned_keys_say_so(key: str) -> None:
     assert refused(f"{key}: x") == f"model.yaml line 1: {key} is not supported yet"
 
@@ -239,6 +245,16 @@ def test_all_mistakes_are_told_at_once() -> None:
         ("route: {sticky: x-user}", "there are no weights"),
         ("route: {weights: {3: 1}, sticky: 'a b'}", "visible ASCII characters"),
         ("route: {pin: 0}", "greater than or equal"),
+        ("canary: {steps: [10, 50]}", "canary.steps: the last step has to be 100"),
+        ("canary: {steps: [10, true]}", "canary.steps.1"),
+        ("canary: {confidence: 1}", "less than 1"),
+        ("canary: {sticky: 'a b'}", "visible ASCII characters"),
+        ("canary: {newer: never}", "'waits' or 'replaces'"),
+        ("canary: {window_s: 1}", "unknown key 'canary.window_s'"),
+        ("canary: {automatik: true}", "did you mean"),
+        ("canary: {drift: {classes: 2}}", "less than or equal to 1"),
+        ("steps: [1, 100]", "unknown key 'steps': it is canary.steps"),
+        ("rollout: {automatic: true}", "unknown key 'rollout': it is canary"),
         ("weights: {3: 1}", "unknown key 'weights': it is route.weights"),
         ("labels: {a: 1}", "unknown key 'labels': it is route.aliases"),
         ("model_filename: ../a.onnx", "plain file name"),

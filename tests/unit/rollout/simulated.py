@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.rollout.evidence import NO_EVIDENCE, after
-from serving.rollout.figures import Answers, Window
+from serving.rollout.drift import NO_DRIFT, Drift, compared, drifted
+from serving.rollout.evidence import DRIFT_PART, NO_EVIDENCE, after
+from serving.rollout.figures import Answers, Latencies, Spread, Window
 from serving.rollout.judge import Decision, Progress, judge
 from serving.rollout.rules import Rules
 
@@ -60,3 +61,74 @@ def played(play: Play, rules: Rules, seed: int) -> Ended:
 def _answers(dice: np.random.Generator, requests: int, failing: float) -> Answers:
     errors = int(dice.binomial(requests, failing))
     return Answers(requests, {"internal": errors} if errors else {})
+
+
+# Latencies of a window's requests: lognormal, as most services' are.
+BOUNDS = (0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """``factor``: how many times as long as the base's the canary's requests take; ``hiccups``: the
+    share of windows in which all of its requests take ten times as long. ``canary``: its requests
+    in a window, of the base there are as many."""
+
+    factor: float = 1.0
+    hiccups: float = 0.0
+    canary: int = 120
+    windows: int = 200
+
+
+def windows_until_too_slow(pace: Pace, rules: Rules, seed: int) -> int | None:
+    """None: it never was, to the judge."""
+    dice = np.random.default_rng(seed)
+    evidence = NO_EVIDENCE
+    for number in range(1, pace.windows + 1):
+        factor = pace.factor * (10 if dice.random() < pace.hiccups else 1)
+        drawn = Window(_took(dice, pace.canary, factor), _took(dice, pace.canary, 1.0))
+        evidence = after(evidence, drawn, rules)
+        verdict = judge(evidence, rules, Progress(0, 0, 1e9, 50, is_last=False))
+        if verdict.decision is Decision.ROLL_BACK:
+            return number
+    return None
+
+
+def _took(dice: np.random.Generator, requests: int, factor: float) -> Answers:
+    seconds = factor * 0.004 * dice.lognormal(0.0, 0.5, requests)
+    counts = [int((seconds <= bound).sum()) for bound in BOUNDS]
+    return Answers(requests, {}, Latencies(BOUNDS, (*counts, requests)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """``shift``: how much of the canary's first class is its second instead. ``rows``: of one
+    answer, all alike."""
+
+    shift: float = 0.0
+    rows: int = 1
+    canary: int = 200
+    base: int = 800
+    windows: int = 50
+
+
+CLASSES = (0.4, 0.3, 0.2, 0.1)
+
+
+def drift_of(scored: Scored, rules: Rules, seed: int) -> Drift:
+    """After all windows, or the one that shows it."""
+    dice = np.random.default_rng(seed)
+    drift = NO_DRIFT
+    moved = np.array(CLASSES) + np.array((-scored.shift, scored.shift, 0, 0))
+    for _ in range(scored.windows):
+        canary = dice.multinomial(scored.canary, moved) * scored.rows
+        base = dice.multinomial(scored.base, CLASSES) * scored.rows
+        window = Window(_spread(canary, scored.rows), _spread(base, scored.rows))
+        drift = compared(drift, window, rules, rules.alpha * DRIFT_PART)
+        if drifted(drift, rules) is not None:
+            break
+    return drift
+
+
+def _spread(counts: np.ndarray, rows: int) -> Answers:
+    spread = Spread(tuple(counts.tolist()), int(counts.sum()) * rows)
+    return Answers(classes=spread, scores=spread)

@@ -6,7 +6,7 @@ from serving.rollout.figures import Answers, Latencies
 
 
 def answers(requests: int, took: int) -> Answers:
-    return Answers(requests, {}, Latencies((1.0,), (took, took)))
+    return Answers(requests, {}, Latencies((1.0,), (took, took)), ever=took)
 
 
 def test_an_answer_that_is_counted_in_part_does_not_bring_back_all_of_before() -> None:

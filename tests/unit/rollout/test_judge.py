@@ -87,6 +87,39 @@ def test_what_may_be_chance_is_no_reason(canary: Answers, base: Answers) -> None
     assert judge(seen(Window(canary, base)), RULES, DONE).decision is Decision.ADVANCE
 
 
+def looked_at(inspected: int, nonfinite: int) -> Answers:
+    return Answers(inspected, inspected=inspected, nonfinite=nonfinite)
+
+
+# Answers of the canary and of the base, and those of them with NaN or infinity.
+@pytest.mark.parametrize(
+    ("canary", "base", "bad"),
+    [
+        ((100, 20), (9900, 0), True),
+        ((100, 20), (9900, 60), True),
+        # A model may give them by right, and as often.
+        ((1000, 300), (9000, 2700), False),
+        ((1000, 10), (9000, 2700), False),
+        # Below the floor, or nothing to compare with.
+        ((10, 2), (90_000, 0), False),
+        ((100, 20), (0, 0), False),
+        ((0, 0), (1000, 10), False),
+    ],
+)
+def test_a_canary_that_gives_nan_more_often_is_rolled_back(
+    canary: tuple[int, int], base: tuple[int, int], bad: bool
+) -> None:
+    window = Window(looked_at(*canary), looked_at(*base))
+    verdict = judge(seen(window), RULES, DONE)
+    assert (verdict.decision is Decision.ROLL_BACK) is bad, verdict
+    if bad:
+        assert verdict.reason.startswith(
+            f"too many answers with NaN or infinity: {canary[1]} of {canary[0]} answers"
+        )
+    off = Rules(nonfinite=False)
+    assert judge(seen(window, rules=off), off, DONE).decision is Decision.ADVANCE
+
+
 BASE = answers(1000, took(1000))
 
 
@@ -104,7 +137,7 @@ BASE = answers(1000, took(1000))
 )
 def test_a_slower_canary_is_rolled_back(canary: Latencies, reason: str | None) -> None:
     windows = [Window(answers(canary.count, canary), BASE)] * 3
-    verdict = judge(seen(*windows[: 1 if canary.count < 1000 else 3]), RULES, DONE)
+    verdict = judge(seen(*windows[: 2 if canary.count == 100 else 3]), RULES, DONE)
     if reason is None:
         assert verdict.decision is Decision.ADVANCE, verdict
     else:
@@ -112,15 +145,16 @@ def test_a_slower_canary_is_rolled_back(canary: Latencies, reason: str | None) -
         assert verdict.reason.startswith(reason)
 
 
-def test_one_hiccup_alone_is_no_slower_canary() -> None:
-    hiccup = Window(answers(1000, took(1000, slow=400)), BASE)
+@pytest.mark.parametrize("slow", [400, 1000])
+def test_one_hiccup_alone_is_no_slower_canary(slow: int) -> None:
+    hiccup = Window(answers(1000, took(1000, slow=slow)), BASE)
     assert judge(seen(hiccup), RULES, DONE).decision is Decision.ADVANCE
     assert judge(seen(hiccup, hiccup), RULES, DONE).decision is Decision.ROLL_BACK
 
 
 def test_latencies_of_small_windows_are_compared_once_they_are_enough() -> None:
     window = Window(answers(30, took(30, usual=0.1)), answers(300, took(300)))
-    decisions = [judge(seen(*[window] * n), RULES, DONE).decision for n in (1, 3, 4)]
+    decisions = [judge(seen(*[window] * n), RULES, DONE).decision for n in (1, 7, 8)]
     assert decisions == [Decision.ADVANCE, Decision.ADVANCE, Decision.ROLL_BACK]
 
 

@@ -52,6 +52,7 @@ use crate::shared_memory::{Regions, Rules as RegionRules};
 use crate::stats::{Protocol, Stats};
 use ::http::HeaderMap;
 use pages::Page;
+use parking_lot::Mutex;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -140,6 +141,8 @@ pub struct Shared {
     pub calls: calls::Calls,
     /// Requests whose model or version is not known.
     pub unresolved: Arc<Stats>,
+    /// Whose outputs are counted.
+    counting: Mutex<Vec<Arc<Stats>>>,
     /// Counts changes of readiness, for those who watch.
     pub changed: watch::Sender<u64>,
     pub draining: watch::Sender<bool>,
@@ -196,6 +199,7 @@ impl Shared {
             observer: Arc::default(),
             calls: calls::Calls::default(),
             unresolved: Stats::new("", 0),
+            counting: Mutex::default(),
             changed: watch::Sender::new(0),
             draining: watch::Sender::new(false),
             ready: AtomicBool::new(false),

@@ -260,8 +260,12 @@ impl<'a> OutcomeGuard<'a> {
         self.decide_trace("");
         let stats = match &self.place {
             Place::On(resolved) => {
-                resolved.queue.stats().routed(resolved.why);
-                resolved.queue.stats()
+                let stats = resolved.queue.stats();
+                stats.routed(resolved.why);
+                if resolved.why == Why::Fallback {
+                    stats.stood_in_for(self.started.elapsed());
+                }
+                stats
             }
             Place::Unasked | Place::Nowhere => &self.shared.unresolved,
         };

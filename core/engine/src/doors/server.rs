@@ -6,6 +6,7 @@ use crate::metrics;
 use crate::queue::Queue;
 use crate::routes::Route;
 use crate::stats::Stats;
+use crate::stats::outputs::Counting;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -123,6 +124,22 @@ impl Shared {
         counted.sort_by(|a, b| (&a.model, a.version).cmp(&(&b.model, b.version)));
         counted.dedup_by(|a, b| Arc::ptr_eq(a, b));
         counted.iter().map(|one| Figures::of(one)).collect()
+    }
+
+    /// From now on these versions' outputs are [counted](Counting), of those in the table, and no others'.
+    pub fn count_outputs(&self, named: &[(String, u64, Counting)]) {
+        let table = self.routes.table();
+        let find = |(model, version, counting): &(String, u64, Counting)| {
+            let queue = table.get(model)?.versions.get(version)?;
+            queue.stats().count_outputs(*counting);
+            Some(queue.stats().clone())
+        };
+        let mut counting = self.counting.lock();
+        let now: Vec<_> = named.iter().filter_map(find).collect();
+        let was = std::mem::replace(&mut *counting, now);
+        for stats in was.iter().filter(|one| !counting.iter().any(|other| Arc::ptr_eq(one, other))) {
+            stats.count_outputs(Counting::Nothing);
+        }
     }
 }
 

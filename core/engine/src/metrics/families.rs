@@ -99,7 +99,7 @@ pub const DISTRIBUTIONS: [Distribution; 4] = [
     },
 ];
 
-pub const OF_VERSIONS: [Single<Figures>; 12] = [
+pub const OF_VERSIONS: [Single<Figures>; 14] = [
     single("rows", counter("serving_inference_total", "Rows answered."), |f| f.rows),
     single("runs", counter("serving_execution_total", "Model runs that succeeded."), |f| f.runs),
     single("runs_failed", counter("serving_execution_failed_total", "Model runs that failed."), |f| {
@@ -134,6 +134,23 @@ pub const OF_VERSIONS: [Single<Figures>; 12] = [
              asked for.",
         ),
         |f| f.fell_back.iter().sum(),
+    ),
+    single(
+        "inspected",
+        counter(
+            "serving_inspected_answers_total",
+            "Answers with floating outputs that were looked at for NaN and infinity, while a rollout is under \
+             way.",
+        ),
+        |f| f.inspected,
+    ),
+    single(
+        "nonfinite",
+        counter(
+            "serving_nonfinite_answers_total",
+            "Answers with NaN or infinity in an output, of those that were looked at.",
+        ),
+        |f| f.nonfinite,
     ),
     single("queue_requests", gauge("serving_queue_requests", "Requests waiting in the queue."), |f| {
         f.queue_requests

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::queue::pending::Pending;
 use crate::queue::pieces::{Joined, Kept, Piece, Pieces};
 use crate::shared_memory::{Destinations, Slice};
+use crate::stats::outputs::Counted;
 use crate::tensor::{Datatype, Shape};
 use std::sync::{Arc, OnceLock};
 
@@ -146,6 +147,13 @@ impl Batch {
         };
         let prepared = &pending.prepared;
         let specs = prepared.outputs.iter().map(|wanted| &self.queue.signature().outputs[wanted.place]);
+        self.queue.stats().answers(|| {
+            specs.clone().zip(outputs).map(|(spec, (shape, data))| Counted {
+                datatype: spec.datatype,
+                shape,
+                data,
+            })
+        });
         let mut tensors: Vec<_> = specs
             .clone()
             .zip(&prepared.outputs)

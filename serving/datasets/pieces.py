@@ -1,4 +1,4 @@
-"""A piece of an evaluation set: columns of at most so many rows."""
+"""A piece of a file of examples: columns of at most so many rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_EXAMPLES = 1_000_000
 
 
 class SetError(ValueError):
-    """The evaluation set can't be used; the text says why, without a path."""
+    """The file can't be used; the text says why, without a path."""
 
 
 def rows_of(piece: Piece) -> int:

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from serving.gates.data.pieces import PIECE_BYTES, ROWS, Array, Piece, SetError, check_columns
+from serving.datasets.pieces import PIECE_BYTES, ROWS, Array, Piece, SetError, check_columns
 
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.gates.data.pieces import (
+from serving.datasets.pieces import (
     LINE_BYTES,
     PIECE_BYTES,
     ROWS,

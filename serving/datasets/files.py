@@ -1,4 +1,4 @@
-"""The file of an evaluation set: where it lies, and its examples a piece at a time."""
+"""A file of examples: where it lies, and what is in it a piece at a time."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
-from serving.gates.data import arrays, frames, lines
-from serving.gates.data.pieces import MOST_EXAMPLES, Piece, SetError, rows_of
+from serving.datasets import arrays, frames, lines
+from serving.datasets.pieces import MOST_EXAMPLES, Piece, SetError, rows_of
 from serving.user_files import open_file
 
 _READERS = {

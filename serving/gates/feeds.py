@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.gates.data.pieces import Array, Piece, SetError, cut, joined, rows_of
+from serving.datasets.pieces import Array, Piece, SetError, cut, joined, rows_of
 from serving.loading.inputs import sample_files
 from serving.loading.inputs.generated import Feeds
 from serving.loading.inputs.sample_files import UnfitError

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
-from serving.gates.data.pieces import PIECE_BYTES, ROWS, Piece, SetError, check_columns, column
+from serving.datasets.pieces import PIECE_BYTES, ROWS, Piece, SetError, check_columns, column
 
 
 def _rows(metadata: Any) -> int:

@@ -1,0 +1,55 @@
+"""Files of statistics, schemas and anomalies, in TFX's forms by their names' suffixes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from serving.statistics.metadata import FormatError, Kind, dump, form_of, most_bytes, parse
+from serving.user_files import TooLargeError, read_file
+
+# Of a model, beside its ``model.yaml``, or in the folder of a version, which goes before it.
+SCHEMA = "schema.pbtxt"
+
+
+def read(path: Path, kind: Kind) -> Any:
+    """The message in a file. Raises FormatError, without a path."""
+    form = form_of(path.name)
+    most = most_bytes(form)
+    try:
+        data = read_file(path, most)
+    except FileNotFoundError:
+        raise FormatError("there is no such file") from None
+    except TooLargeError:
+        raise FormatError(f"it has more than {most:,} bytes") from None
+    except OSError as error:
+        words = (error.strerror or "error").lower()
+        raise FormatError(f"it cannot be read: {words}") from None
+    return parse(data, kind, form)
+
+
+def write(path: Path, message: Any) -> None:
+    """Whole or not at all, and over what was there. Raises FormatError, OSError."""
+    data = dump(message, form_of(path.name))
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def schema_of(version_folder: Path) -> Any | None:
+    """The schema of a version's folder, or of the model's above it; None where there is neither.
+    Raises FormatError, which says which of the two it is about."""
+    for folder, whose in (
+        (version_folder, "the version's"),
+        (version_folder.parent, "the model's"),
+    ):
+        if (folder / SCHEMA).exists():
+            try:
+                return read(folder / SCHEMA, Kind.SCHEMA)
+            except FormatError as error:
+                raise FormatError(f"{whose} {SCHEMA}: {error}") from None
+    return None

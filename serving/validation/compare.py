@@ -1,0 +1,168 @@
+"""A feature's distribution against another's: how far apart, and whether that is believed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from serving.validation import measures
+from serving.validation.counts import CHANCE
+from serving.validation.measures import Distance, Measure
+from serving.validation.views import QUANTILES, STANDARD, FeatureView
+
+# HistogramSelection.Type
+_BY_QUANTILES = 1
+# Where no threshold says how far is far.
+_FAR = 0.1
+
+
+class Kind(StrEnum):
+    """What a feature is compared with: the training data, the window before, another version."""
+
+    SKEW = "skew"
+    DRIFT = "drift"
+    VERSIONS = "versions"
+
+
+class Finding(StrEnum):
+    """``TOO_FEW``: chance may be why it is above the threshold, or far above would not show.
+    ``UNCLEAR``: above it, but the buckets are so rough that both may be alike."""
+
+    WITHIN = "within"
+    HIGH = "high"
+    TOO_FEW = "too few"
+    UNCLEAR = "unclear"
+    NO_THRESHOLD = "no threshold"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measure of one feature. ``samples``, ``control_samples``: examples that have the feature,
+    here and where it is compared with."""
+
+    name: str
+    kind: Kind
+    distance: Distance
+    threshold: float | None
+    samples: int
+    control_samples: int
+    finding: Finding
+
+    @property
+    def high(self) -> bool:
+        return self.finding is Finding.HIGH
+
+    @property
+    def too_few(self) -> bool:
+        return self.finding is Finding.TOO_FEW
+
+    def row(self) -> dict[str, Any]:
+        """As the admin API tells it."""
+        return {
+            "name": self.name,
+            "kind": self.kind.value,
+            "measure": self.distance.measure.value,
+            "distance": self.distance.value,
+            "threshold": self.threshold,
+            "samples": self.samples,
+            "too_few": self.too_few,
+            "finding": self.finding.value,
+        }
+
+
+def compare(
+    view: FeatureView,
+    control: FeatureView,
+    kind: Kind,
+    comparator: Any,
+    chance: float | None = CHANCE,
+) -> list[Comparison]:
+    """By each measure that ``comparator`` (FeatureComparator) has a threshold for; one that the
+    statistics don't permit is left out, as TFX does.
+
+    ``chance``: the probability of an alarm where nothing differs. None: each figure is believed,
+    as TFX does.
+    """
+    found = []
+    for measure, part in _asked(comparator):
+        source = QUANTILES if _by_quantiles(measure, part) else STANDARD
+        distance = _measured(measure, view, control, chance or CHANCE, source)
+        if distance is not None:
+            finding = _finding(distance, part.threshold, chance is not None)
+            found.append(_comparison(view, control, kind, distance, part.threshold, finding))
+    return found
+
+
+def measured(
+    view: FeatureView, control: FeatureView, kind: Kind, chance: float = CHANCE
+) -> Comparison | None:
+    """By the measure that suits the feature, without a threshold: L-infinity of values, the
+    Jensen-Shannon divergence of numbers, by quantiles where there are any. None where the
+    statistics permit neither."""
+    distance: Distance | None
+    if view.values and control.values:
+        distance = measures.l_infinity(view, control, chance)
+    else:
+        distance = measures.jensen_shannon(view, control, chance, QUANTILES)
+        distance = distance or measures.jensen_shannon(view, control, chance, STANDARD)
+    if distance is None:
+        return None
+    finding = Finding.TOO_FEW if _blind(distance, _FAR) else Finding.NO_THRESHOLD
+    return _comparison(view, control, kind, distance, None, finding)
+
+
+def _asked(comparator: Any) -> list[tuple[Measure, Any]]:
+    """In TFX's order."""
+    parts = (
+        (Measure.L_INFTY, comparator.infinity_norm),
+        (Measure.ABSOLUTE, comparator.normalized_abs_difference),
+        (Measure.JENSEN_SHANNON, comparator.jensen_shannon_divergence),
+    )
+    return [(measure, part) for measure, part in parts if part.HasField("threshold")]
+
+
+def _by_quantiles(measure: Measure, part: Any) -> bool:
+    return measure is Measure.JENSEN_SHANNON and part.source.type == _BY_QUANTILES
+
+
+def _measured(
+    measure: Measure, view: FeatureView, control: FeatureView, chance: float, source: int
+) -> Distance | None:
+    match measure:
+        case Measure.L_INFTY:
+            return measures.l_infinity(view, control, chance)
+        case Measure.ABSOLUTE:
+            return measures.absolute(view, control, chance)
+        case Measure.JENSEN_SHANNON:
+            return measures.jensen_shannon(view, control, chance, source)
+
+
+def _finding(distance: Distance, threshold: float, careful: bool) -> Finding:
+    above = distance.value > threshold
+    if not careful:
+        return Finding.HIGH if above else Finding.WITHIN
+    if not above:
+        return Finding.TOO_FEW if _blind(distance, threshold) else Finding.WITHIN
+    if distance.least > threshold and distance.sure > 0:
+        return Finding.HIGH
+    # With more examples the same would be seen where chance adds less than the threshold.
+    rough = distance.least > threshold and distance.noise <= threshold
+    return Finding.UNCLEAR if rough else Finding.TOO_FEW
+
+
+def _blind(distance: Distance, threshold: float) -> bool:
+    """A figure half way from the threshold to the most there is would go unnoticed."""
+    return distance.less_noise((1 + threshold) / 2) <= threshold
+
+
+def _comparison(
+    view: FeatureView,
+    control: FeatureView,
+    kind: Kind,
+    distance: Distance,
+    threshold: float | None,
+    finding: Finding,
+) -> Comparison:
+    samples, others = int(view.present), int(control.present)
+    return Comparison(view.name, kind, distance, threshold, samples, others, finding)

@@ -1,0 +1,82 @@
+"""Thresholds suggested from windows, and versions against each other."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.statistics.dataset import DatasetSketch
+from serving.validation.anomalies import rows
+from serving.validation.check import validate
+from serving.validation.compare import Kind
+from serving.validation.infer import infer
+from serving.validation.thresholds import apply, suggest
+from serving.validation.versions import against, figure
+from tests.unit.validation.builders import listed, schema
+
+
+def window(seed: int, count: int = 500, mean: float = 0.0, name: str = "inputs") -> Any:
+    chance = np.random.default_rng(seed)
+    sketch = DatasetSketch()
+    letters = chance.choice(np.array(["a", "b", "c"]), count, p=[0.6, 0.3, 0.1])
+    sketch.add({"number": chance.normal(mean, size=count), "letter": letters})
+    return sketch.message(name)
+
+
+def test_suggested_thresholds_are_not_reached_by_windows_like_those_before() -> None:
+    windows, training = [window(seed) for seed in range(12)], window(99, 5000)
+    suggestions = suggest(windows, training)
+    assert {(each.path, each.kind) for each in suggestions} == {
+        ((name,), kind) for name in ("number", "letter") for kind in (Kind.DRIFT, Kind.SKEW)
+    }
+    wanted = infer(training)
+    assert len(apply(wanted, suggestions)) == 4
+    for before, here in itertools.pairwise(windows):
+        assert list(rows(validate(here, wanted, training, before))) == []
+    moved = {
+        row["type"] for row in rows(validate(window(50, mean=3.0), wanted, training, windows[0]))
+    }
+    assert moved == {"COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"}
+
+
+def test_thresholds_that_stand_are_left() -> None:
+    wanted = schema("""feature { name: "letter" type: BYTES
+        drift_comparator { infinity_norm { threshold: 0.3 } } }""")
+    suggestions = suggest([window(seed) for seed in range(10)])
+    assert apply(wanted, suggestions) == []
+    assert wanted.feature[0].drift_comparator.infinity_norm.threshold == 0.3
+
+
+@pytest.mark.parametrize(("windows", "count"), [(4, 500), (12, 3)])
+def test_too_few_windows_or_examples_suggest_nothing(windows: int, count: int) -> None:
+    suggestions = suggest([window(seed, count) for seed in range(windows)])
+    assert suggestions
+    assert all(each.threshold is None for each in suggestions)
+
+
+def test_versions_are_told_by_the_feature_that_differs_most() -> None:
+    base = listed(window(1), window(2, name="outputs"))
+    canary = listed(window(3), window(4, mean=4.0, name="outputs"))
+    found = figure(canary, base)
+    assert found.inputs is not None
+    assert found.outputs is not None
+    assert found.outputs.name == "outputs.number"
+    assert found.outputs.distance.value > 0.5
+    assert found.inputs.distance.sure == 0
+    # Without a threshold nothing is high.
+    assert found.high == ()
+    says = """feature { name: "outputs.number" type: FLOAT
+        drift_comparator { jensen_shannon_divergence { threshold: 0.2 } } }"""
+    (high,) = figure(canary, base, schema(says)).high
+    assert (high.name, high.kind) == ("outputs.number", Kind.VERSIONS)
+    assert {row.name for row in against(canary, base, schema(says))} == {
+        *("letter", "number", "outputs.letter", "outputs.number")
+    }
+    assert not found.too_few
+    assert figure(listed(window(5, 3)), base).too_few
+    row = high.row()
+    assert row["kind"] == "versions"
+    assert row["threshold"] == 0.2
