@@ -269,3 +269,17 @@ fn a_copy_of_more_rows_than_a_batch_is_compared_whole() {
     assert_eq!(data_of(&mut ticket).len(), 18);
     assert_eq!((world.counts().different, world.shadow.report().outputs()[0].elements), (0, 18));
 }
+
+#[test]
+fn the_last_examples_are_kept_and_no_tensors_of_large_ones() {
+    let world = World::with(ShadowRules { examples: 2, example_bytes: 40, ..ShadowRules::default() });
+    let tickets: Vec<_> = [(1, 1), (2, 1), (3, 1), (4, 2)].map(|(first, rows)| world.ask(first, rows)).into();
+    for _ in 0..2 {
+        answer(world.primary.next_batch().unwrap(), 1);
+        answer(world.shadow.next_batch().unwrap(), 0);
+    }
+    drop(tickets);
+    world.wait_compared(4);
+    let kept: Vec<_> = world.shadow.report().examples().into_iter().map(|one| one.inputs.len()).collect();
+    assert_eq!(kept, [0, 1], "the newest first, whose tensors are 48 bytes");
+}
