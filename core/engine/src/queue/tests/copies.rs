@@ -169,7 +169,6 @@ fn a_request_that_fails_leaves_nothing_to_compare_with() {
     answer(world.shadow.next_batch().unwrap(), 0);
     let left = world.ask(1, 1);
     drop(left);
-    drop(world.primary.next_batch());
     answer(world.shadow.next_batch().unwrap(), 0);
     let counts = world.counts();
     assert_eq!(counts.uncompared[Uncompared::Failed as usize], 2);
