@@ -7,7 +7,7 @@
 
 FROM python:3.12-slim-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev npm \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=rust:1-slim-bookworm /usr/local/cargo /usr/local/cargo
 COPY --from=rust:1-slim-bookworm /usr/local/rustup /usr/local/rustup

@@ -21,7 +21,7 @@ METADATA := tensorflow_metadata/proto/v0
 
 # Whether the tests that take long run too; CI sets CI.
 ALL ?= $(CI)
-LONG := kserve or mlflow or tfs or slow
+LONG := browser or kserve or mlflow or tfs or slow
 BESIDE := $(if $(ALL),not alone,not (alone or $(LONG)))
 SERIAL := $(if $(ALL),alone,alone and not ($(LONG)))
 # Tests run side by side, a file in one process: most of them wait more than they compute.
@@ -93,9 +93,11 @@ test-python: $(STAMPS)/dev $(CORE)
 	@echo '== gateway: pytest'
 	@for tool in h2load nghttpd wrk; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed: only benchmarks that use it are left out, no test"; done
+	@for tool in chromium chromedriver; do command -v $$tool >/dev/null || \
+		echo "   $$tool is not installed (Debian: chromium, chromium-driver): tests marked browser, of the console, are left out"; done
 	@for tool in prometheus promtool; do command -v $$tool >/dev/null || \
 		echo "   $$tool is not installed (Debian: prometheus): the tests in tests/monitoring that use it are left out"; done
-	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow, tfs (clients and servers in environments of their own) and slow; with them: make test ALL=1")
+	@$(if $(ALL),,echo "   left out, since they take long: tests marked kserve, mlflow, tfs (clients and servers in environments of their own), browser and slow; with them: make test ALL=1")
 	@$(BIN)/python -m pytest -p tests.entered -n $(WORKERS) --dist loadfile --max-worker-restart 0 \
 		-m '$(BESIDE)' $(PYTEST_ARGS) || $(call again,$$?,$(BESIDE))
 	@$(BIN)/python -m pytest -m '$(SERIAL)' $(PYTEST_ARGS) || $(call again,$$?,$(SERIAL))
@@ -150,8 +152,8 @@ build: $(STAMPS)/python pages ## the release wheels, the gateway's and its clien
 	$(MATURIN) build --release --locked --out dist --interpreter $(BIN)/python
 
 clean: ## remove what the commands made
-	rm -rf $(VENV) build dist core/target $(CORE) serving/protocols/pages/bundle .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist core/target $(CORE) serving/protocols/pages/bundle serving/control/console/bundle \
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # -- steps, each done once ----------------------------------------------------
 
@@ -192,9 +194,11 @@ $(STAMPS)/dev: pyproject.toml client/pyproject.toml
 	$(editable)
 	@touch $(CORE) $@ $(STAMPS)/run
 
-# Swagger UI for the page /docs, fetched beside other work; without it there is a plain page.
+# Swagger UI for the page /docs and charts for the console, fetched beside other work; without them
+# there are plain pages.
 pages: | $(STAMPS)/python
 	@$(BIN)/python deploy/pages/fetch.py
+	@$(BIN)/python deploy/pages/fetch_charts.py
 
 # That the core is as its stub says; as long as neither changes, once.
 $(STAMPS)/stub: serving/_core.pyi $(CORE)

@@ -345,6 +345,13 @@ class Queue:
 
         Raises ValueError for any other rate."""
 
+    def sample_for_statistics(self, per_second: float) -> None:
+        """Of how many requests a second, at most, a sample is taken for statistics: what was saved
+        up for a second at once, then evenly; 0 none, infinity all. Those that ``Server.observe``
+        gives all versions together hold besides.
+
+        Raises ValueError for a negative number."""
+
     def shadow(self) -> dict[str, Any] | None:
         """What became of the copies that the version got as a shadow; ``None`` before the first.
 
@@ -638,6 +645,18 @@ class Sample:
     @property
     def version(self) -> int: ...
     @property
+    def size(self) -> int:
+        """Bytes of all tensors together."""
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it is of the share that ``Queue.sample`` set."""
+
+    @property
+    def for_statistics(self) -> bool:
+        """Whether it is of those that ``Queue.sample_for_statistics`` allows."""
+
+    @property
     def route(self) -> str:
         """Why this version answered: one of ``ROUTES``."""
 
@@ -793,6 +812,8 @@ class Server:
         sample_max_bytes: int,
         access_rate: float,
         sample_replayed: bool = False,
+        statistics_samples: float = 0.0,
+        statistics_values: float = 0.0,
     ) -> None:
         """What is noted of single requests from now on; nothing until the first call.
 
@@ -802,8 +823,11 @@ class Server:
         ``span_buffer``: spans that may wait for ``spans``; 0 turns traces off.
         ``sample_buffer_bytes``: bytes of samples that may wait for ``samples``; 0 takes
         none. ``sample_max_bytes``: inputs and outputs of one sample.
+        ``statistics_samples``: samples for statistics a second, of all versions together;
+        ``statistics_values``: elements of their tensors, of which a text counts for sixteen. One
+        that has more than are left is taken, and paid off before the next.
 
-        Raises ValueError for a rate outside 0 to 1."""
+        Raises ValueError for a rate outside 0 to 1, and for negative numbers."""
 
     def trace(
         self,
@@ -824,7 +848,8 @@ class Server:
         stopped and none is left."""
 
     def samples(self, timeout: float) -> list[Sample] | None:
-        """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample``."""
+        """Sampled requests, as ``spans`` waits for spans; see ``Queue.sample`` and
+        ``Queue.sample_for_statistics``."""
 
     def shadows(
         self,
@@ -860,7 +885,7 @@ class Server:
         """``connections``, ``connections_total``, ``connections_refused``, ``in_flight``,
         ``buffered_bytes``, ``buffered_bytes_limit``, ``window_bytes``, ``window_bytes_limit``,
         ``events_dropped``, ``permits_held``, ``spans_dropped``, ``samples_dropped``,
-        ``samples_too_large``."""
+        ``samples_too_large``, ``statistics_too_large``."""
 
     def drain(self, timeout: float) -> bool:
         """Close the listeners, let connections finish; True when nothing is in flight."""

@@ -19,6 +19,7 @@ from serving.authorization import Gate, open_gates
 from serving.control import own
 from serving.control.admin import AddressError, Admin, listen
 from serving.control.api import ControlApi
+from serving.control.console.opening import Console
 from serving.control.rollouts import RolloutApi
 from serving.control.shadows import ShadowApi
 from serving.delivery.controller import Rollouts
@@ -39,6 +40,7 @@ from serving.models.views import Changes, ModelView
 from serving.observe import nonblocking_writer, sampling, shadows
 from serving.observe import operations as observed
 from serving.observe.figures import Counters, Key, counters_of
+from serving.observe.gates import add_gates
 from serving.observe.log_levels import LEVELS_WRITTEN
 from serving.observe.logs import EventLog
 from serving.observe.process_metrics import add_process_metrics
@@ -49,12 +51,16 @@ from serving.observe.request_log.forms import Form, form_of
 from serving.observe.request_log.writer import RequestLog, add_metrics
 from serving.observe.rollouts import add_rollouts
 from serving.observe.samples import Samples, Subscriber
+from serving.observe.statistics import gauges as statistics_gauges
+from serving.observe.statistics import operations as statistics_operations
+from serving.observe.statistics.opening import open_statistics
 from serving.observe.tracing.control import TraceControl
 from serving.observe.tracing.exporter import TraceExport, TraceStatus
 from serving.observe.tracing.setup import Target, open_export, open_target
 from serving.observe.tracing.setup import add_metrics as add_trace_metrics
 from serving.observe.tracking.gauges import add_tracking
 from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import add_write_back
 from serving.on_demand import OnDemand
 from serving.operations import Operation
 from serving.parts import Part, Parts
@@ -79,6 +85,7 @@ from serving.settings import operations as settings_operations
 from serving.state_opening import open_state
 from serving.state_takeover import StateTakeover
 from serving.stop_signals import StopSignals
+from serving.write_back.opening import open_write_back
 
 # The exit status where nothing could be served, and the setting ``require_models`` is on.
 NO_MODELS = 4
@@ -135,9 +142,12 @@ class Gateway:
         log_form = form_of(settings.request_log.format) if settings.request_log.path else None
         trace_target = open_target(settings)
         state = self._state
-        self.tracker = Tracker(settings, state.own, self._counted, self.models)
+        self.statistics = open_statistics(settings, state.own)
+        self.tracker = Tracker(
+            settings, state.own, self._counted, self.models, self._figures_of_features
+        )
         self.server, listener = _bound(settings)
-        sampling.configure(self.server, settings)
+        sampling.configure(self.server, settings, statistics=self.statistics is not None)
         shadows.configure(self.server.shadows, settings)
         self._remote = RemoteSources(settings, self._state)
         self._end_template = use_template([TRIAL])
@@ -165,6 +175,17 @@ class Gateway:
         self.rollouts = Rollouts(
             settings.canary, self.manager, state.own, core.figures, core.count_outputs
         )
+        self.write_back = open_write_back(
+            settings, self._remote.mlflow, state.own, self.manager, self.rollouts
+        )
+        self._console = Console(
+            settings,
+            self.server,
+            self.manager,
+            self.rollouts,
+            lambda: self._ready,
+            self.http_address,
+        )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)
         shared = settings.shared_memory.enabled
@@ -181,7 +202,7 @@ class Gateway:
             self._described(),
         )
         self._calls = CallPool(self.server, context, settings.threads.calls)
-        self._events = EventLog(self.server)
+        self._events = EventLog(self.server, self._console.note)
         self._watcher = self._watching(roots)
         self._takeover = self._taking_over(places)
         self._samples = self._sampling(log_form)
@@ -200,6 +221,7 @@ class Gateway:
             Part("children's template", self._end_template),
             Part.of("state of another gateway", self._takeover),
             Part.of("admin port", self.admin),
+            Part.of("console", self._console),
             Part.of("traces", self._traces),
             Part.of("samples", self._samples),
             Part.of("events", self._events),
@@ -207,6 +229,7 @@ class Gateway:
             Part.of("data ports", self.server),
             Part("trials", self._loader.close),
             Part.of("remote sources", self._remote),
+            Part.of("write back", self.write_back),
             Part.of("models", self.manager),
             Part.of("rollouts", self.rollouts),
             Part.of("registry watch", self._watcher),
@@ -235,12 +258,16 @@ class Gateway:
         if self.settings.gates.replay:
             takers.append(replayed)
             add_replay(self.exposition, self._replay)
-        if not takers:
+        paced = self.statistics
+        if not takers and paced is None:
             return None
-        samples = Samples(self.server, takers, at_once=form is not None)
+        samples = Samples(self.server, takers, paced=paced, at_once=form is not None)
         replayed.on_full = samples.renew
         self.manager.on_change(samples.watch)
         return samples
+
+    def _figures_of_features(self) -> Mapping[Key, Mapping[str, float]]:
+        return {} if self.statistics is None else statistics_gauges.figures(self.statistics)
 
     def _tracing(self, target: Target | None) -> TraceExport | None:
         addresses = {"http": self.http_address, "grpc": self.grpc_address}
@@ -284,18 +311,26 @@ class Gateway:
         )
         add_tracking(exposition, self.tracker)
         add_rollouts(exposition, self.rollouts)
-        return Admin(self.settings, self._operations(origins), gate, listener)
+        add_gates(exposition, self.manager.gates)
+        add_write_back(exposition, self.write_back)
+        if self.statistics is not None:
+            statistics_gauges.add_metrics(exposition, self.statistics)
+        pages = self._console.pages
+        files = pages.routes() if pages is not None else ()
+        return Admin(self.settings, self._operations(origins), gate, listener, files)
 
     def _operations(self, origins: Mapping[str, str]) -> tuple[Operation, ...]:
         """What operators may ask, room by room."""
         settings = self.settings
         return (
-            *own.entrance(settings),
+            *own.entrance(settings, self._console.pages),
             *observed.scrape(self._scrape),
             *own.health(lambda: self._ready),
             *settings_operations.operations(settings, origins),
-            *observed.operations(self.tracker, self._traced),
+            *observed.operations(self.tracker, self._traced, lambda: self.write_back),
+            *statistics_operations.operations(self.statistics),
             *self._remote.operations(),
+            *self._console.operations(),
             *ControlApi(self.manager, settings.places.admin // 2).operations(),
             *RolloutApi(self.rollouts, self.manager).operations(),
             *ShadowApi(self.manager, settings).operations(),

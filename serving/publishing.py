@@ -19,7 +19,7 @@ from serving.execution.onnx_signature import differences_of_files
 from serving.execution.readable import why_unreadable
 from serving.model_config import load_model_config
 from serving.model_config.gates_form import SUFFIXES
-from serving.registry import mlmodel
+from serving.registry import baselines, mlmodel
 from serving.registry.copying import Progress, PublishError, files_below
 from serving.registry.manifest import Manifest
 from serving.registry.names import why_no_model
@@ -44,6 +44,8 @@ def publish(
     metrics: Mapping[str, float] | None = None,
     samples: Sequence[Path | str] = (),
     evaluation: Path | str | None = None,
+    baseline: Path | str | None = None,
+    training_data: Sequence[Path | str] = (),
     git_commit: str = "",
     mlflow_run_id: str = "",
     mlflow_model_id: str = "",
@@ -52,14 +54,16 @@ def publish(
 ) -> Published:
     """Publish a model file, or a folder with one, as ``<to>/<model>/<version>/``.
 
-    ``source``: an ONNX file, whose external data comes along, or a folder, which is published
-    as it is: one that MLflow saved, for example, whose run and model ids are taken over.
-    ``version``: None for the one after the highest there is. ``samples``: files with inputs
-    (.npz, .npy, .json) to warm up with. ``evaluation``: the set that the version's gates judge it
-    by (.npz, .parquet, .jsonl, .csv). ``check``: load, run and measure it in a child process
-    first, as a gateway with the settings of the environment would. ``progress`` hears of
-    bytes done and in all. ``to`` may be the URL of an object store: what comes back has its
-    ``url`` then, and is compared with nothing.
+    ``source``: an ONNX file, whose external data comes along, or a folder, which is published as it
+    is: one that MLflow saved, for example, whose run and model ids are taken over. ``version``:
+    None for the one after the highest there is. ``samples``: files with inputs (.npz, .npy, .json)
+    to warm up with. ``evaluation``: the set that the version's gates judge it by (.npz, .parquet,
+    .jsonl, .csv). ``baseline``: statistics of the data that it was trained on (TFX's: .pb, .pbtxt,
+    .json, .tfrecord), or ``training_data``: files with that (.parquet, .csv, .npz, .jsonl), of
+    which they are made. ``check``: load, run and measure it in a child process first, as a gateway
+    with the settings of the environment would. ``progress`` hears of bytes done and in all. ``to``
+    may be the URL of an object store: what comes back has its ``url`` then, and is compared with
+    nothing.
 
     It appears at once and whole, with a manifest. ``notes`` of what comes back say which
     outputs no request can get, and why; ``measures``, with ``check``, what a run and the model
@@ -77,6 +81,8 @@ def publish(
         metrics=metrics or {},
         samples=samples,
         evaluation=evaluation,
+        baseline=baseline,
+        training_data=training_data,
         git_commit=git_commit,
         mlflow_run_id=mlflow_run_id,
         mlflow_model_id=mlflow_model_id,
@@ -114,6 +120,8 @@ def _publish_in(
     metrics: Mapping[str, float],
     samples: Sequence[Path | str],
     evaluation: Path | str | None,
+    baseline: Path | str | None,
+    training_data: Sequence[Path | str],
     git_commit: str,
     mlflow_run_id: str,
     mlflow_model_id: str,
@@ -129,6 +137,7 @@ def _publish_in(
         raise PublishError(f"{source}: {(error.strerror or str(error)).lower()}") from error
     sample_files = _samples(samples, files)
     sets = _evaluation(evaluation, files)
+    about_data = baselines.of(baseline, training_data, files)
     manifest = Manifest(
         model=model,
         version=0 if version is None else version,
@@ -141,9 +150,10 @@ def _publish_in(
         metrics=_metrics(metrics),
         samples=tuple(sample_files),
         evaluation=next(iter(sets), ""),
+        baseline=about_data.named,
     )
 
-    notes: list[str] = []
+    notes = list(about_data.notes)
     measures: list[Measures] = []
 
     def look(folder: Path) -> None:
@@ -158,14 +168,15 @@ def _publish_in(
         except NotOnnxError as error:
             raise PublishError(f"the model file is corrupt or truncated: it {error}") from None
 
-    done = write_version(
-        {**files, **sample_files, **sets},
-        to,
-        manifest,
-        auto=version is None,
-        check=look,
-        progress=progress,
-    )
+    with about_data.files() as statistics:
+        done = write_version(
+            {**files, **sample_files, **sets, **statistics},
+            to,
+            manifest,
+            auto=version is None,
+            check=look,
+            progress=progress,
+        )
     compared = _compared(done, to / model, filename)
     return replace(compared, notes=tuple(notes), measures=next(iter(measures), None))
 

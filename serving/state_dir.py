@@ -22,7 +22,7 @@ MAX_BYTES = 4 * 1024 * 1024
 _WRITING = ".writing-"
 _ABSENT = object()
 # What else than documents lies in the directory itself.
-_OURS = frozenset({"lock", "registries", "trials", "copies", "tracking", "versions"})
+_OURS = frozenset({"lock", "registries", "trials", "copies", "tracking", "versions", "statistics"})
 
 
 class _TooLargeError(OSError):
@@ -155,6 +155,15 @@ class StateDir:
         for name in unwritten:
             found.setdefault(name.removeprefix(f"{folder}/"), 2**63)
         return sorted(found, key=lambda name: (found[name], name))
+
+    def written_at(self, name: str) -> float | None:
+        """When the document was written, in seconds since the epoch; None where it is not on the
+        disk."""
+        if self._root is None:
+            return None
+        with contextlib.suppress(OSError):
+            return self._file(self._root, name).stat().st_mtime
+        return None
 
     def mark(self, folder: str) -> int | None:
         """Changes with the documents in a folder, at a look; None where the system doesn't tell."""

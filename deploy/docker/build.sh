@@ -17,8 +17,9 @@ echo "== client"
 "$tools/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir "$wheels" ./client
 
-echo "== the page /docs"
+echo "== the page /docs, and charts for the console"
 "$tools/bin/python" deploy/pages/fetch.py
+"$tools/bin/python" deploy/pages/fetch_charts.py
 
 echo "== wheel, profile ${PROFILE:-release}"
 "$tools/bin/maturin" build --profile "${PROFILE:-release}" --locked \

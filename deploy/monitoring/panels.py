@@ -219,6 +219,15 @@ ROWS: dict[str, Sequence[Panel]] = {
             "Loads",
             {_increase("serving_model_load_total", "model, outcome"): "{{model}} {{outcome}}"},
         ),
+        Panel(
+            "Verdicts of gates",
+            {_increase("serving_gate_verdicts_total", "model, verdict"): "{{model}} {{verdict}}"},
+        ),
+        Panel(
+            "Versions that wait for a verdict",
+            {chosen("serving_gate_waiting_seconds"): "{{model}}"},
+            "s",
+        ),
         Panel("Seconds that a load took", {chosen("serving_model_load_seconds"): _V}, "s"),
         Panel("Memory by version", {chosen("serving_model_memory_bytes"): _V}, "bytes"),
         Panel(
@@ -248,6 +257,18 @@ ROWS: dict[str, Sequence[Panel]] = {
             },
             "percentunit",
             text="Part of a shadow's answers that differ from those given.",
+        ),
+    ),
+    "Features": (
+        Panel(
+            "Features with an anomaly",
+            {chosen("serving_feature_anomalies_active"): f"{_V} {{{{type}}}}"},
+            text="What does not fit the model's schema, or is far from its training data.",
+        ),
+        Panel(
+            "Distance of the farthest feature",
+            {chosen("serving_feature_distance_max"): f"{_V} {{{{kind}}}}"},
+            text="From the baseline (skew), the window before (drift), another version (versions).",
         ),
     ),
     "Process": (

@@ -19,6 +19,10 @@ UNSEEN_S = 60
 SHADOW_DIFFERS = 0.01
 # How much longer than a step has to last a rollout may stay in it, in seconds.
 STUCK_S = 6 * 3600
+# Of the samples for statistics, that may be left out.
+DROPPED = 0.1
+# How long a version may wait for the verdict of its gates, in seconds.
+UNJUDGED_S = 1800
 # Changes of the default version in a quarter of an hour.
 FLAPPING = 6
 
@@ -234,6 +238,32 @@ VERSIONS = (
         "`serving rollout differences` has rate and size by output, and examples.",
     ),
     Alert(
+        "ServingVersionNotBlessed",
+        'increase(serving_gate_verdicts_total{verdict="NOT_BLESSED"}[15m]) > 0',
+        "0m",
+        "warning",
+        f"A new version of {_MODEL} did not pass its gates on {_AT}",
+        "It answers nobody, and the version before answers on. `serving models status` says what it"
+        " failed; who lets it in all the same says `serving models bless`.",
+    ),
+    Alert(
+        "ServingVerdictWaits",
+        f"serving_gate_waiting_seconds > {UNJUDGED_S}",
+        "5m",
+        "info",
+        f"A new version of {_MODEL} waits for the verdict of its gates on {_AT}",
+        "`serving models status` says whether its turn has not come (`gates.parallel`), or why it"
+        " could not be judged.",
+    ),
+    Alert(
+        "ServingWriteBackFailing",
+        "serving_write_back_waiting > 0 and increase(serving_write_back_failure_total[15m]) > 3",
+        "15m",
+        "info",
+        f"What was decided on {_AT} can't be written to MLflow's registry",
+        "It is kept and tried again; what serves does not depend on it. `serving track` says why.",
+    ),
+    Alert(
         "ServingProcessCrashing",
         "increase(serving_isolated_process_crash_total[10m]) > 3",
         "0m",
@@ -257,6 +287,28 @@ VERSIONS = (
         "info",
         f"Models on {_AT} take nearly all the memory that they may",
         "The next version may not find room beside the one that it replaces.",
+    ),
+)
+
+FEATURES = (
+    Alert(
+        "ServingFeatureAnomaly",
+        f"sum by ({VERSION}, type) (serving_feature_anomalies_active) > 0",
+        "0m",
+        "warning",
+        f"What {_WHICH} gets or gives is not as expected: {{{{ $labels.type }}}}",
+        "Features don't fit the model's schema, or are far from its training data. `GET"
+        " /api/v1/models/NAME/versions/VERSION/anomalies` on the admin port names them.",
+    ),
+    Alert(
+        "ServingStatisticsDropped",
+        f"sum by ({INSTANCE}) (rate(serving_statistics_dropped_total[10m]))"
+        f" > {DROPPED} * sum by ({INSTANCE}) (rate(serving_statistics_samples_total[10m]))",
+        "10m",
+        "info",
+        f"Statistics on {_AT} leave out many of their samples",
+        "The thread that makes them does not get on, or they have no memory left: see"
+        " `serving_statistics_dropped_total` by its reason, and `statistics.memory_bytes`.",
     ),
 )
 
@@ -291,6 +343,7 @@ GROUPS = {
     "serving-service": SERVICE,
     "serving-requests": REQUESTS,
     "serving-versions": VERSIONS,
+    "serving-features": FEATURES,
     "serving-registry": REGISTRY,
 }
 

@@ -41,8 +41,10 @@ from serving.cli.output import UserError, clean
 from serving.cli.publish import publish
 from serving.cli.replay import replay
 from serving.cli.rollout import app as rollout
+from serving.cli.schema import app as schema
 from serving.cli.settings import settings
 from serving.cli.start import start
+from serving.cli.statistics import app as statistics
 from serving.cli.track import track
 
 app = typer.Typer(
@@ -59,6 +61,8 @@ app.command()(infer)
 app.command()(replay)
 app.add_typer(models, name="models")
 app.add_typer(rollout, name="rollout")
+app.add_typer(statistics, name="stats")
+app.add_typer(schema, name="schema")
 app.command()(track)
 app.command()(settings)
 app.command()(doctor)

@@ -58,6 +58,19 @@ def publish(
             help="The set that its gates judge it by: .npz, .parquet, .jsonl or .csv.",
         ),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Statistics of its training data: `serving stats`'s, or TFX's."
+        ),
+    ] = None,
+    training_data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Or that data, to make them of: .parquet, .csv, .npz or .jsonl. Repeatable.",
+        ),
+    ] = None,
     mlflow_run_id: Annotated[
         str, typer.Option(metavar="ID", help="Default: from MLflow's MLmodel file in DIR.")
     ] = "",
@@ -96,6 +109,8 @@ def publish(
                 metrics={key: _number(key, value) for key, value in _pairs("--metric", metric)},
                 samples=sample or (),
                 evaluation=evaluation,
+                baseline=baseline,
+                training_data=training_data or (),
                 git_commit=git_commit,
                 mlflow_run_id=mlflow_run_id,
                 mlflow_model_id=mlflow_model_id,

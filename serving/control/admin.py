@@ -65,7 +65,8 @@ class Admin:
     """The port's life: answering from ``start`` to ``stop``.
 
     ``operations``: of all rooms; those that control ask the ``gate`` first. ``listener``: a socket
-    that listens there; without it one is bound here.
+    that listens there; without it one is bound here. ``files``: what else is answered, to anybody,
+    and is no call.
     """
 
     def __init__(
@@ -74,11 +75,12 @@ class Admin:
         operations: Sequence[Operation],
         gate: Gate,
         listener: socket.socket | None = None,
+        files: Sequence[Route] = (),
     ) -> None:
         host, port = settings.admin_host, settings.admin_port
         self._names = (host, settings.http.allowed_hosts)
         self._socket = listener or listen(host, port, "admin port")
-        app = application(operations, gate, self._is_own)
+        app = application(operations, gate, self._is_own, files)
         app.state.http_port = settings.http_port
         app.state.body_timeout_s = settings.limits.body_timeout_s
         self._server = web.QuietServer(web.BoundedConfig(app, bounds_of(settings)))
@@ -111,9 +113,13 @@ class Admin:
 
 
 def application(
-    operations: Sequence[Operation], gate: Gate, is_own: Callable[[str], bool]
+    operations: Sequence[Operation],
+    gate: Gate,
+    is_own: Callable[[str], bool],
+    files: Sequence[Route] = (),
 ) -> Starlette:
-    """The routes, and the OpenAPI document of all of them; for requests whose host ``is_own``."""
+    """The routes, and the OpenAPI document of all operations; for requests whose host
+    ``is_own``."""
 
     async def describe(_: Request) -> Response:
         return JSONResponse(described)
@@ -141,7 +147,7 @@ def application(
         Exception: _failed,
     }
     own_hosts = Middleware(OwnHosts, is_own=is_own)
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=[own_hosts])
+    return Starlette(routes=[*routes, *files], exception_handlers=handlers, middleware=[own_hosts])
 
 
 def bounds_of(settings: Settings) -> Bounds:

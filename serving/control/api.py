@@ -35,6 +35,7 @@ from serving.models.state import Transition
 from serving.models.views import ModelView
 from serving.operations import Operation
 from serving.protocols.views import decode_name, unknown_model
+from serving.queries import query_of
 from serving.rollout.route import RouteChange
 
 # Where the name stands in "/api/v1/models/NAME/...".
@@ -157,7 +158,7 @@ class ControlApi:
         )
 
     async def _list(self, request: Request) -> Response:
-        asked = requests.query(request, schemas.ModelsQuery)
+        asked = query_of(request, schemas.ModelsQuery)
         return await run_in_threadpool(self._page, asked)
 
     def _page(self, asked: schemas.ModelsQuery) -> Response:

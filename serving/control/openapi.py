@@ -55,7 +55,7 @@ def _operation(row: Operation) -> dict[str, Any]:
             "default": _content("It did not work; why.", schemas.Error),
         },
     }
-    waiting = _WAITING if row.body else []
+    waiting = _WAITING if 202 in row.answers else []
     parameters = [*_path_parameters(row), *_query_parameters(row), *waiting]
     if parameters:
         described["parameters"] = parameters

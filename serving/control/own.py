@@ -10,17 +10,25 @@ from starlette.responses import JSONResponse, Response
 
 from serving import __version__
 from serving.control import schemas
+from serving.control.console.pages import Pages, wants_page
 from serving.operations import Operation, telling
 from serving.settings import Settings
 
 
-def entrance(settings: Settings) -> tuple[Operation, ...]:
+def entrance(settings: Settings, pages: Pages | None = None) -> tuple[Operation, ...]:
+    """JSON, but for browsers, who get the console where there are ``pages``."""
+
+    async def handler(request: Request) -> Response:
+        if pages is not None and wants_page(", ".join(request.headers.getlist("accept"))):
+            return await pages.index(request)
+        return JSONResponse(entrance_json(settings), headers={"vary": "accept"})
+
     return (
-        telling(
-            *("/", "entrance"),
-            "Who this is, and where things are",
-            schemas.Entrance,
-            lambda: entrance_json(settings),
+        Operation(
+            *("GET", "/", "entrance"),
+            "Who this is, and where things are; browsers get a page",
+            handler,
+            {200: schemas.Entrance},
             control=False,
         ),
     )

@@ -1,4 +1,4 @@
-"""Reading what a control call says: its query, its body, within bounds."""
+"""Reading what a control call says: how long it waits, its body, within bounds."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import json
 import math
 from dataclasses import dataclass
-from typing import TypeVar, get_origin
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from serving.errors import ErrorCode, ServingError
+from serving.queries import words_of
 
 MAX_BODY_BYTES = 64 * 1024
 DEFAULT_WAIT_S = 60.0
 MAX_WAIT_S = 3600.0
 
 Body = TypeVar("Body", bound=BaseModel)
-Query = TypeVar("Query", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +46,6 @@ def waiting(request: Request) -> Waiting:
     return Waiting(seconds if wait == "true" else 0.0)
 
 
-def query(request: Request, kind: type[Query]) -> Query:
-    """What stands behind the path's ``?``. Raises ServingError for what ``kind`` does not have: a
-    filter that is misspelt must not look like one that lets everything pass."""
-    given, known = request.query_params, kind.model_fields
-    if given.keys() - known.keys():
-        names = ", ".join(f"'{name}'" for name in known)
-        raise _bad(f"unknown query parameter: known are {names}")
-    found: dict[str, object] = {}
-    for name in given:
-        several = given.getlist(name)
-        if get_origin(known[name].annotation) is list:
-            found[name] = several
-        elif len(several) == 1:
-            found[name] = several[0]
-        else:
-            raise _bad(f"'{name}' came more than once")
-    try:
-        return kind.model_validate(found)
-    except ValidationError as error:
-        raise _bad(_words(error)) from None
-
-
 async def body(request: Request, kind: type[Body]) -> Body:
     """The JSON body; nothing is an empty object. Raises ServingError."""
     content = await _read(request)
@@ -78,7 +56,7 @@ async def body(request: Request, kind: type[Body]) -> Body:
     try:
         return kind.model_validate(json.loads(content))
     except (ValidationError, RecursionError) as error:
-        raise _bad(_words(error)) from None
+        raise _bad(words_of(error)) from None
     except ValueError:
         raise _bad("the body is not valid JSON") from None
 
@@ -108,14 +86,6 @@ async def _read(request: Request) -> bytes:
     except ClientDisconnect:
         raise _bad("the body did not come") from None
     return bytes(content)
-
-
-def _words(error: ValidationError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return "the body is nested too deeply"
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))[:128]
-    return f"'{place}': {first['msg']}" if place.isprintable() and place else str(first["msg"])
 
 
 def _bad(words: str) -> ServingError:

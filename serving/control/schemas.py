@@ -188,6 +188,10 @@ class VersionInfo(Form):
     checked: bool = Field(description="A sample of its own, or a generated input, ran well.")
     opset: int | None = Field(description="Of ONNX's own operators, as its file states it.")
     ir_version: int | None = Field(description="Of the form of its file, as that states it.")
+    baseline: str = Field(
+        description="The file in its folder with statistics of its training data;"
+        ' "": there is none that can be used.'
+    )
     held_back: bool = Field(
         description="Its signature breaks callers of the version that answered: unless it is the"
         " default all the same, it answers only requests that name it; see accept."

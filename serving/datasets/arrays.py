@@ -13,7 +13,15 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from serving.datasets.pieces import PIECE_BYTES, ROWS, Array, Piece, SetError, check_columns
+from serving.datasets.pieces import (
+    PIECE_BYTES,
+    STRICT,
+    Array,
+    Piece,
+    Reading,
+    SetError,
+    check_columns,
+)
 
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -35,13 +43,13 @@ class _Column(NamedTuple):
         return prod(self.shape) * self.dtype.itemsize
 
 
-def pieces(file: BufferedReader) -> Iterator[Piece]:
+def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Raises SetError."""
     try:
         with ExitStack() as stack:
             archive = stack.enter_context(zipfile.ZipFile(file))  # file: opened already
             columns = _columns(archive, stack)
-            yield from _pieces(columns)
+            yield from _pieces(columns, reading)
     except (
         *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
         *(NotImplementedError, RuntimeError),
@@ -86,14 +94,15 @@ def _opened(name: str, stream: IO[bytes]) -> _Column:
     return column
 
 
-def _pieces(columns: list[_Column]) -> Iterator[Piece]:
+def _pieces(columns: list[_Column], reading: Reading) -> Iterator[Piece]:
     most = max(1, sum(column.row_bytes for column in columns))
-    step = max(1, min(ROWS, PIECE_BYTES // most))
-    left = columns[0].rows
+    step = max(1, min(reading.rows, PIECE_BYTES // most))
+    left = total = columns[0].rows
     while left > 0:
         rows = min(step, left)
-        yield {column.name: _read(column, rows) for column in columns}
         left -= rows
+        reading.progress(total - left, total)
+        yield {column.name: _read(column, rows) for column in columns}
 
 
 def _read(column: _Column, rows: int) -> Array:

@@ -7,10 +7,10 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from serving.datasets import arrays, frames, lines
-from serving.datasets.pieces import MOST_EXAMPLES, Piece, SetError, rows_of
+from serving.datasets.pieces import STRICT, Piece, Reading, SetError, rows_of
 from serving.user_files import open_file
 
-_READERS = {
+READERS = {
     ".npz": arrays.pieces,
     ".parquet": frames.pieces,
     ".jsonl": lines.json_pieces,
@@ -39,15 +39,15 @@ def stamp(path: Path) -> str:
     return f"{found.st_size}:{found.st_mtime_ns}"
 
 
-def pieces(path: Path) -> Iterator[Piece]:
+def pieces(path: Path, reading: Reading = STRICT) -> Iterator[Piece]:
     """The set in a ``.npz``, ``.parquet``, ``.jsonl`` or ``.csv`` file, in order. Raises SetError;
     ModuleNotFoundError where pyarrow is missing."""
-    read = _READERS.get(path.suffix)
+    read = READERS.get(path.suffix)
     if read is None:
-        raise SetError(f"its form is not known: expected {', '.join(_READERS)}")
+        raise SetError(f"its form is not known: expected {', '.join(READERS)}")
     with _opened(path) as file:
         try:
-            yield from _checked(read(file))
+            yield from _checked(read(file, reading), reading.most)
         except OSError as error:
             raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
 
@@ -61,10 +61,10 @@ def _opened(path: Path) -> BufferedReader:
         raise SetError(f"it cannot be read: {(error.strerror or 'error').lower()}") from error
 
 
-def _checked(found: Iterator[Piece]) -> Iterator[Piece]:
+def _checked(found: Iterator[Piece], most: int | None) -> Iterator[Piece]:
     rows = 0
     for piece in found:
         rows += rows_of(piece)
-        if rows > MOST_EXAMPLES:
-            raise SetError(f"it has more than {MOST_EXAMPLES:,} examples")
+        if most is not None and rows > most:
+            raise SetError(f"it has more than {most:,} examples")
         yield piece

@@ -6,17 +6,28 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
-from serving.datasets.pieces import PIECE_BYTES, ROWS, Piece, SetError, check_columns, column
+import numpy as np
+
+from serving.datasets.pieces import (
+    PIECE_BYTES,
+    STRICT,
+    Array,
+    Piece,
+    Reading,
+    SetError,
+    check_columns,
+    column,
+)
 
 
-def _rows(metadata: Any) -> int:
+def _rows(metadata: Any, most: int) -> int:
     """Of a piece, by the row group whose rows are the largest."""
     groups = (metadata.row_group(at) for at in range(metadata.num_row_groups))
     of_one = max((one.total_byte_size // max(1, one.num_rows) for one in groups), default=0)
-    return int(max(1, min(ROWS, PIECE_BYTES // max(1, of_one))))
+    return int(max(1, min(most, PIECE_BYTES // max(1, of_one))))
 
 
-def pieces(file: BufferedReader) -> Iterator[Piece]:
+def pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Raises SetError; ModuleNotFoundError without pyarrow."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -24,12 +35,30 @@ def pieces(file: BufferedReader) -> Iterator[Piece]:
     try:
         found = parquet.ParquetFile(file)
         check_columns(list(found.schema_arrow.names))
-        for batch in found.iter_batches(batch_size=_rows(found.metadata), use_threads=False):
+        step, total = _rows(found.metadata, reading.rows), found.metadata.num_rows
+        done = 0
+        for batch in found.iter_batches(batch_size=step, use_threads=False):
+            done += batch.num_rows
+            reading.progress(done, total)
             yield {
-                name: column(values.to_pylist())
+                name: _column(values, loose=reading.loose)
                 for name, values in zip(batch.schema.names, batch.columns, strict=True)
             }
     except pa.ArrowInvalid as error:
         raise SetError("it is not a Parquet file that can be read") from error
     except (pa.ArrowException, pa.ArrowNotImplementedError) as error:
         raise SetError("it has what is not read of Parquet") from error
+
+
+def _column(values: Any, *, loose: bool) -> Array:
+    """As ``column`` has it of the values one by one, but at once where all of them are numbers."""
+    from pyarrow import types
+
+    plain = types.is_integer(values.type) or types.is_float32(values.type)
+    if values.null_count or not (plain or types.is_float64(values.type)):
+        return column(values.to_pylist(), loose=loose)
+    found: Array = values.to_numpy(zero_copy_only=False)
+    if found.dtype.kind == "f":
+        return found.astype(np.float64)
+    large = found.dtype == np.uint64 and found.max(initial=0) > np.iinfo(np.int64).max
+    return found if large else found.astype(np.int64)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
-import numpy as np
-
 from serving.datasets.pieces import (
     LINE_BYTES,
     PIECE_BYTES,
-    ROWS,
-    Array,
+    STRICT,
     Piece,
+    Reading,
     SetError,
     check_columns,
     column,
+    objects,
 )
 
 
-def csv_pieces(file: BufferedReader) -> Iterator[Piece]:
+def csv_pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Numbers stay texts until it is known what they are for. Raises SetError."""
     rows = csv.reader(_texts(file), strict=True)
     try:
@@ -30,8 +30,10 @@ def csv_pieces(file: BufferedReader) -> Iterator[Piece]:
         if not names:
             raise SetError("it has no head with the columns' names")
         check_columns(names)
-        while some := _few(_fitting(rows, len(names)), _step(len(names))):
-            yield {name: _objects([row[at] for row in some]) for at, name in enumerate(names)}
+        size = _size(file)
+        while some := _few(_fitting(rows, len(names)), _step(len(names), reading)):
+            reading.progress(file.tell(), size)
+            yield {name: objects([row[at] for row in some]) for at, name in enumerate(names)}
     except csv.Error as error:
         raise SetError(f"line {rows.line_num}: it is not CSV: {error}") from None
 
@@ -58,28 +60,32 @@ def _fitting(rows: Any, columns: int) -> Iterator[list[str]]:
         yield row
 
 
-def _step(columns: int) -> int:
+def _step(columns: int, reading: Reading) -> int:
     """As many values a piece as the widest files have."""
-    return max(1, min(ROWS, 1_000_000 // max(1, columns)))
+    return max(1, min(reading.rows, 1_000_000 // max(1, columns)))
 
 
-def _objects(values: list[Any]) -> Array:
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
+def _size(file: BufferedReader) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
-def json_pieces(file: BufferedReader) -> Iterator[Piece]:
+def json_pieces(file: BufferedReader, reading: Reading = STRICT) -> Iterator[Piece]:
     """Raises SetError."""
-    objects = _json(file)
-    while some := _some(objects):
-        names = list(some[0])
+    lines, size = _json(file), _size(file)
+    while some := _some(lines, reading.rows):
+        names = list(dict.fromkeys(name for one in some for name in one))
         check_columns(names)
-        for one in some:
-            if one.keys() != some[0].keys():
-                other = min(one.keys() ^ some[0].keys())
-                raise SetError(f"its objects do not all have '{other[:64]}'")
-        yield {name: column([one[name] for one in some]) for name in names}
+        if not reading.loose:
+            _check_same(some)
+        reading.progress(file.tell(), size)
+        yield {name: column([one.get(name) for one in some], loose=reading.loose) for name in names}
+
+
+def _check_same(some: list[dict[str, Any]]) -> None:
+    for one in some:
+        if one.keys() != some[0].keys():
+            other = min(one.keys() ^ some[0].keys())
+            raise SetError(f"its objects do not all have '{other[:64]}'")
 
 
 def _json(file: BufferedReader) -> Iterator[dict[str, Any]]:
@@ -103,14 +109,14 @@ class _Sized(dict[str, Any]):
         self.size = size
 
 
-def _some(objects: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+def _some(lines: Iterator[dict[str, Any]], rows: int) -> list[dict[str, Any]]:
     """As many as make a piece."""
     found: list[dict[str, Any]] = []
     size = 0
-    for one in objects:
+    for one in lines:
         found.append(one)
         size += one.size if isinstance(one, _Sized) else 0
-        if len(found) >= ROWS or size >= PIECE_BYTES:
+        if len(found) >= rows or size >= PIECE_BYTES:
             break
     return found
 

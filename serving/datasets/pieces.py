@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,32 @@ Array = np.ndarray[Any, Any]
 # Column -> its values: arrays with the rows first.
 Piece = Mapping[str, Array]
 
-# Rows of a piece; fewer where they are large.
-ROWS = 1024
 # Of one piece of a file of arrays, and of a line of text.
 PIECE_BYTES = 16 * 1024 * 1024
 LINE_BYTES = 1024 * 1024
-# Columns of one set, and examples: predictions of all of them are kept until they are judged.
 MOST_COLUMNS = 16_384
+# Of an evaluation set: predictions of all of them are kept until they are judged.
 MOST_EXAMPLES = 1_000_000
+
+
+def _unheard(done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a file is read. ``rows``: of a piece; fewer where they are large. ``most``: examples that
+    it may have; None: any number. ``loose``: lists of one column may differ in length, and an
+    object of JSON may lack a column; their places hold objects then, and None. ``progress`` hears
+    of what is done and of the whole, both in rows or both in bytes."""
+
+    rows: int = 1024
+    most: int | None = MOST_EXAMPLES
+    loose: bool = False
+    progress: Callable[[int, int], None] = _unheard
+
+
+STRICT = Reading()
 
 
 class SetError(ValueError):
@@ -54,8 +73,9 @@ def check_columns(names: list[str]) -> None:
         raise SetError(f"column '{twice[:64]}' is there twice")
 
 
-def column(values: list[Any]) -> Array:
-    """Values of one column as an array: numbers as numbers, all else as objects."""
+def column(values: list[Any], *, loose: bool = False) -> Array:
+    """Values of one column as an array: numbers as numbers, all else as objects. ``loose``: so are
+    lists that differ in length. Raises SetError."""
     if any(isinstance(one, str) for one in values):
         # As objects at once: among numpy's texts each takes as much as the longest.
         texts = (str(one) if isinstance(one, int | float) else one for one in values)
@@ -63,9 +83,20 @@ def column(values: list[Any]) -> Array:
     try:
         found = np.asarray(values)
     except ValueError:
+        if loose:
+            return objects(values)
         raise SetError("the lists of a column do not have the same length") from None
     except OverflowError:
+        if loose:
+            return objects(values)
         raise SetError("a number is too large") from None
     if found.dtype.kind in "biuf":
         return found
     return np.asarray(values, object) if found.dtype.kind == "O" else found.astype(object)
+
+
+def objects(values: list[Any]) -> Array:
+    """One object for each, whatever they are."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

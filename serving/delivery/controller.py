@@ -50,6 +50,10 @@ _REFUSALS = frozenset({ErrorCode.BAD_REQUEST, ErrorCode.NOT_FOUND, ErrorCode.FAI
 _JUDGED = frozenset({Phase.RUNNING, Phase.PAUSED})
 
 
+# The rollout as it was before, None where it is a new one, and as it is.
+Listener = Callable[[Rollout | None, Rollout], None]
+
+
 class Models(Protocol):
     """What is asked of the models' manager."""
 
@@ -112,6 +116,7 @@ class Rollouts:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._changed: deque[str] = deque()
         self._save_at = float("inf")
+        self._listeners: list[Listener] = []
         # Whether any outputs are counted.
         self._counts = False
         self._thread = threading.Thread(target=self._run, name="rollouts", daemon=True)
@@ -129,6 +134,11 @@ class Rollouts:
             self._thread.join(timeout)
         with self._lock:
             self._save(at_once=True)
+
+    def listen(self, listener: Listener) -> None:
+        """Call it with each rollout that is in another phase or step than before, before that is
+        kept. It may not wait."""
+        self._listeners.append(listener)
 
     def all(self) -> tuple[Rollout, ...]:
         """By model."""
@@ -335,7 +345,7 @@ class Rollouts:
         tickets: tuple[Ticket, ...] = ()
         if moved:
             self.outcomes.note(before, rollout)
-            _tell(rollout)
+            self._tell(before, rollout)
             if rollout.weights is not None and (
                 before is None or before.weights != rollout.weights
             ):
@@ -344,6 +354,14 @@ class Rollouts:
             self._carried.pop(rollout.model, None)
         self._wake.set()
         return Given(rollout, tickets)
+
+    def _tell(self, before: Rollout | None, rollout: Rollout) -> None:
+        _say(rollout)
+        for listener in self._listeners:
+            try:
+                listener(before, rollout)
+            except Exception:  # noqa: BLE001 - a listener's trouble is its own
+                log.exception("listener_failed")
 
     def _forget_oldest(self) -> None:
         if len(self._rollouts) > MOST_ROLLOUTS:
@@ -454,7 +472,7 @@ def _place(rollout: Rollout) -> tuple[Phase, int]:
     return rollout.phase, rollout.step
 
 
-def _tell(rollout: Rollout) -> None:
+def _say(rollout: Rollout) -> None:
     say = log.warning if rollout.phase is Phase.ROLLED_BACK else log.info
     say(
         "rollout",

@@ -16,6 +16,7 @@ from serving import machine
 from serving.datasets.pieces import SetError
 from serving.errors import ConfigError, LoadError
 from serving.execution import runtime
+from serving.execution.faults import classify
 from serving.execution.isolation import refusals
 from serving.execution.isolation.child.serve import limit_memory, serve
 from serving.execution.isolation.framing import Message
@@ -63,6 +64,29 @@ class _Version:
 
     def run(self, feeds: Feeds) -> object:
         return self.runner.run(self.names, feeds)
+
+
+class _TimedError(Exception):
+    """A version's run failed for ``cause``."""
+
+    def __init__(self, version: _Version, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.version, self.cause = version, cause
+
+
+class _TimedRun:
+    """Tells whose run it was that failed."""
+
+    def __init__(self, version: _Version) -> None:
+        self._version = version
+
+    def __call__(self, feeds: Feeds) -> object:
+        try:
+            return self._version.run(feeds)
+        except (RunStoppedError, MemoryError):
+            raise
+        except Exception as error:
+            raise _TimedError(self._version, error) from error
 
 
 class Host:
@@ -196,7 +220,15 @@ class Host:
         ]
         if not feeds:
             return {"checks": []}
-        check = replaying.timed(base.run, candidate.run, feeds, float(message["factor"]))
+        factor = float(message["factor"])
+        try:
+            check = replaying.timed(_TimedRun(base), _TimedRun(candidate), feeds, factor)
+        except _TimedError as error:
+            words = classify(error.cause).message
+            if error.version is base:
+                return {"checks": [], "untimed": words}
+            words = f"it failed while it was timed: {words}"
+            check = Check("safe_to_serve", "runs", False, words)
         return {"checks": [asdict(check)]}
 
     def _evaluate(self, message: Message, fds: list[int]) -> Message:

@@ -17,7 +17,7 @@ from serving.execution.isolation.parent.process import Child, ChildDiedError, Ch
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.gates.case import Case, Subject
 from serving.gates.recorded import to_memory
-from serving.gates.said import Replayed, checks_said
+from serving.gates.said import Replayed, Timed
 from serving.gates.thresholds import checks_of, rows_of
 from serving.gates.verdict import Check, Gate, Verdict, judged
 from serving.model_config import plain
@@ -33,7 +33,12 @@ FIRST = "the first version of its model: it passes on being safe to serve alone"
 
 
 class NotNowError(Exception):
-    """No verdict came of it, for reasons of the moment; the text says which."""
+    """No verdict came of it, for reasons of the moment; the text says which. ``broken``: it ended
+    in a way that the version itself may be to blame for."""
+
+    def __init__(self, words: str, *, broken: bool = False) -> None:
+        super().__init__(words)
+        self.broken = broken
 
 
 class CalledOffError(Exception):
@@ -106,7 +111,8 @@ class Judge:
         except _UnfitError:
             pass
         except StrictError as error:
-            raise NotNowError(f"its process answered nonsense: {error}") from error
+            words = f"its process answered nonsense: {error}"
+            raise NotNowError(words, broken=True) from error
         finally:
             child.kill()
             child.close()
@@ -203,8 +209,19 @@ class _Trial:
         found.requests = replayed.total
         found.notes += self._replay_notes(replayed)
         if self._has_base and case.terms.p99_factor and all(one.passed for one in found.checks):
-            factor = case.terms.p99_factor
-            found.checks += checks_said(self._ask(_SAFE, "time", factor=factor))
+            self._time(case.terms.p99_factor)
+
+    def _time(self, factor: float) -> None:
+        try:
+            timed = Timed.of(self._ask(_SAFE, "time", factor=factor))
+        except _RefusedError as error:
+            self._fail(_SAFE, "runs", f"it failed while it was timed: {error}")
+        self._found.checks += timed.checks
+        if timed.untimed:
+            version = self._case.base_version
+            self._found.notes.append(
+                f"not timed: version {version} failed meanwhile: {timed.untimed}"
+            )
 
     def _replay_notes(self, replayed: Replayed) -> list[str]:
         case = self._case
@@ -269,7 +286,8 @@ class _Trial:
         except ChildDiedError as death:
             # Nobody but the kernel sends SIGKILL, for want of memory, or we do: nobody waits.
             if step == "ready" or death.words == "SIGKILL":
-                raise NotNowError(f"its process ended with {death.words}") from death
+                words = f"its process ended with {death.words}"
+                raise NotNowError(words, broken=step != "ready") from death
             if which == "base":
                 raise _BaseDiedError(f"the process ended with {death.words}") from death
             version = self._case.candidate.version
@@ -282,7 +300,7 @@ class _Trial:
             self._found.lasting = False
             self._fail(gate, "time", words)
         except (ChildFailedError, FramingError) as error:
-            raise NotNowError(f"an internal error: {error}") from error
+            raise NotNowError(f"an internal error: {error}", broken=True) from error
         if "unjudged" in answer:
             # What is not installed today may be at the next start.
             self._found.lasting &= answer.get("missing") is not True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.gates.verdict import Check, ReadCheck
-from serving.strict import Count, Few, Strict
+from serving.strict import Count, Few, Strict, Text
 
 
 class _Counts(Strict):
@@ -24,6 +24,7 @@ class _Replayed(Strict):
 
 class _Timed(Strict):
     checks: Few[ReadCheck]
+    untimed: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,15 @@ class Replayed:
         return cls(checks, **dict(read.counts))
 
 
-def checks_said(said: Mapping[str, Any]) -> tuple[Check, ...]:
-    """Raises as ``Replayed.of``."""
-    read = _Timed.read(dict(said), "what was timed")
-    return tuple(Check(**dict(check)) for check in read.checks)
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """``untimed``: why the answering version could not be timed, "" where it could."""
+
+    checks: tuple[Check, ...]
+    untimed: str
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Timed:
+        """Raises as ``Replayed.of``."""
+        read = _Timed.read(dict(said), "what was timed")
+        return cls(tuple(Check(**dict(check)) for check in read.checks), read.untimed)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from serving.strict import Count, Few, Strict, Text, as_text
 
-BLESSED, NOT_BLESSED = "BLESSED", "NOT_BLESSED"
+WORDS = BLESSED, NOT_BLESSED = "BLESSED", "NOT_BLESSED"
 Gate = Literal["safe_to_serve", "quality"]
 # The form of the document.
 FORM = 1
@@ -89,6 +89,11 @@ def judged(
     shown = sorted(checks, key=lambda check: check.passed)[:MOST_CHECKS]
     kept = checks if len(checks) <= MOST_CHECKS else tuple(shown)
     return Verdict(blessed, at, kept, notes, **facts)
+
+
+def unjudged(words: str, at: float) -> Verdict:
+    """Not blessed, for ``words`` say why it could not be judged. Another day it may be."""
+    return Verdict(False, at, (Check("safe_to_serve", "runs", False, words),), lasting=False)
 
 
 def by_person(before: Verdict | None, at: float, by: str, reason: str) -> Verdict:

@@ -1,17 +1,42 @@
 """Verdicts that outlive the process, by what they are of: a version's files and configuration,
-and what its gates ask."""
+and what its gates ask; and what answered a model last."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict, dataclass
+from itertools import islice
 
 from serving.gates.verdict import Verdict, document, from_document
 from serving.state_dir import StateDir
+from serving.strict import Count, Strict, StrictError, Text
 
 FOLDER = "verdicts"
-# Kept at once; the oldest go first, and their versions are judged anew.
+ANSWERED = "answered"
+_FORM = 1
+# Models of which it is kept what answered; those that changed longest ago go first.
+MOST_MODELS = 20_000
+# Kept at once; the oldest go first, and their versions are judged anew. A person's blessing of a
+# version that is loaded stays.
 MOST = 2048
 _COUNTED_EVERY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What answered a model with gates last. ``files``: the version's fingerprint; ``contents``:
+    a digest of what they hold, "" where that is not known."""
+
+    version: int
+    files: str
+    contents: str
+
+
+class _Answered(Strict):
+    form: int
+    version: Count
+    files: Text
+    contents: Text
 
 
 class Verdicts:
@@ -19,19 +44,43 @@ class Verdicts:
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
-        self._until_counted = 0
+        # What is not given up, however much is kept: blessings of versions that are loaded.
+        self.held: set[str] = set()
+        self._until_counted = dict.fromkeys((FOLDER, ANSWERED), 0)
 
     def read(self, key: str) -> Verdict | None:
         return from_document(self._state.read(f"{FOLDER}/{key}"))
 
+    def answered(self, model: str) -> Answered | None:
+        try:
+            read = _Answered.read(self._state.read(_place(model)), "what answered")
+        except StrictError:
+            return None
+        return Answered(read.version, read.files, read.contents) if read.form == _FORM else None
+
+    def keep_answered(self, model: str, one: Answered) -> None:
+        self._state.write(_place(model), {"form": _FORM, **asdict(one)})
+        self._trim(ANSWERED, MOST_MODELS)
+
     def write(self, key: str, verdict: Verdict) -> None:
         self._state.write(f"{FOLDER}/{key}", document(verdict))
-        self._until_counted -= 1
-        if self._until_counted < 0:
-            self._until_counted = _COUNTED_EVERY
-            names = self._state.names(FOLDER)
-            for name in names[: max(0, len(names) - MOST)]:
-                self._state.remove(f"{FOLDER}/{name}")
+        self._trim(FOLDER, MOST)
+
+    def _trim(self, folder: str, most: int) -> None:
+        """Now and then: to list them costs what there are."""
+        self._until_counted[folder] -= 1
+        if self._until_counted[folder] >= 0:
+            return
+        self._until_counted[folder] = _COUNTED_EVERY
+        names = self._state.names(folder)
+        old = (name for name in names if name not in self.held)
+        for name in islice(old, max(0, len(names) - most)):
+            self._state.remove(f"{folder}/{name}")
+
+
+def _place(model: str) -> str:
+    text = model.encode("utf-8", "surrogatepass")
+    return f"{ANSWERED}/{hashlib.blake2b(text, digest_size=16).hexdigest()}"
 
 
 def key_of(model: str, version: int, files: str, config: str, terms: str) -> str:

@@ -32,15 +32,16 @@ class VersionFacts:
     """Of a version that is not loaded nothing is known but, perhaps, its configuration.
 
     ``config``: in force. ``batching``: how it is batched and why, in words; ``max_rows``: of a
-    batch, 0 means that each request runs alone. ``provider_nodes``: execution provider -> nodes
-    of the graph; ``provider``: the one with most. ``threads``: of the intra-op pool.
-    ``load_seconds``: the trial included. ``notes``: what is other than asked for or expected, in
-    words. ``memory_bytes``: what it takes, by the trial's measure or its files' sizes, 0 where
-    there is no estimate. ``cost``: of a run, by its rows; None where nothing could be measured.
-    ``isolated``: why it runs in a child, "" where it does not. ``checked``: whether its samples,
-    or generated input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's
-    form; None where the file states none. ``declared``: what MLflow says of its inputs, as requests
-    are held against it. ``example``: a request that ran; None where there is none to be shown.
+    batch, 0 means that each request runs alone. ``provider_nodes``: execution provider -> nodes of
+    the graph; ``provider``: the one with most. ``threads``: of the intra-op pool. ``load_seconds``:
+    the trial included. ``notes``: what is other than asked for or expected, in words.
+    ``memory_bytes``: what it takes, by the trial's measure or its files' sizes, 0 where there is no
+    estimate. ``cost``: of a run, by its rows; None where nothing could be measured. ``isolated``:
+    why it runs in a child, "" where it does not. ``checked``: whether its samples, or generated
+    input, ran. ``opset``: of ONNX's own operators, ``ir_version``: of the file's form; None where
+    the file states none. ``declared``: what MLflow says of its inputs, as requests are held against
+    it. ``baseline``: the file in its folder with statistics of its training data, "" where there is
+    none that can be used. ``example``: a request that ran; None where there is none to be shown.
     """
 
     config: ModelConfig | None = None
@@ -60,6 +61,7 @@ class VersionFacts:
     opset: int | None = None
     ir_version: int | None = None
     declared: Declared = NOTHING_DECLARED
+    baseline: str = ""
     example: Example | None = field(default=None, compare=False)
 
     @property
@@ -73,9 +75,9 @@ NOTHING_KNOWN = VersionFacts()
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """A session that has run, and what came to light. ``isolated``, ``checked``, ``notes`` and
-    ``example``: see ``VersionFacts``; ``labels``: output -> what its elements are called, one a
-    line."""
+    """A session that has run, and what came to light. ``isolated``, ``checked``, ``notes``,
+    ``baseline`` and ``example``: see ``VersionFacts``; ``labels``: output -> what its elements are
+    called, one a line."""
 
     job: Job
     runner: Runner | IsolatedRunner | TextsBeside
@@ -85,6 +87,7 @@ class Warmed:
     notes: tuple[str, ...]
     stated: Stated
     labels: Mapping[str, str]
+    baseline: str = ""
     example: Example | None = None
 
 
@@ -116,5 +119,6 @@ def facts_of(
         opset=warmed.stated.opset,
         ir_version=warmed.stated.ir_version,
         declared=mlflow_inputs.fitted(warmed.job.declared, runner.signature),
+        baseline=warmed.baseline,
         example=warmed.example,
     )

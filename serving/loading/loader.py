@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from serving.execution.runtime import ort
 from serving.execution.session import Array, Output, Runner, is_for_cpu, load_runner, makes_threads
 from serving.execution.stated import Stated, stated_by
 from serving.loading import mlflow_inputs, mlflow_model, threads
+from serving.loading.baseline import found_baseline
 from serving.loading.batching.verdict import Evidence
 from serving.loading.beside import with_texts_beside
 from serving.loading.facts import Warmed
@@ -121,10 +123,15 @@ class Loader:
         if self._tries:
             starting.prepare()
 
-    def lend(self, size: int) -> Reservation:
-        """So many bytes of the memory for all versions, for who runs some beside them; a context.
-        Raises LoadError, to be tried later."""
-        return self._ledger.reserve(size)
+    @contextmanager
+    def lend(self, size: int) -> Iterator[None]:
+        """So many bytes of the memory for all versions, for who runs some beside them, until it is
+        left. Raises LoadError, to be tried later."""
+        reservation = self._ledger.reserve(size)
+        try:
+            yield
+        finally:
+            reservation.release()
 
     @property
     def held_bytes(self) -> int:
@@ -248,7 +255,11 @@ class Loader:
             notes += (words,) if words else ()
             checked = bool(samples.samples) or found.recipe is not None
             example = example_of(samples.samples, found.plan(runner.signature))
-            warmed = Warmed(job, runner, found, isolated, checked, notes, stated, labels, example)
+            baseline, more = found_baseline(job.path)
+            notes += more
+            warmed = Warmed(
+                *(job, runner, found, isolated, checked, notes, stated, labels, baseline, example)
+            )
             if isinstance(runner, IsolatedRunner):
                 runner.on_trouble = load.on_changed
             return self._start(load, warmed, reservation)

@@ -109,7 +109,7 @@ class Ledger:
 
 
 class Reservation:
-    """Bytes held in a ledger, until released; also a context that releases at its end."""
+    """Bytes held in a ledger, until released; also a context that releases where it fails."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -38,6 +38,7 @@ from serving.models.commands.line import Line
 from serving.models.commands.tickets import Tickets
 from serving.models.commands.uploads import Upload, UploadError, Uploads
 from serving.models.desired.store import DesiredState
+from serving.models.gate_figures import GateFigures
 from serving.models.gating import Gating, Listener
 from serving.models.mailbox import Mailbox
 from serving.models.reconciler import Reconciler
@@ -267,6 +268,11 @@ class Manager:
         """Call ``listener`` from the loop with the slot and each verdict on it that is new: its
         origin says where the version comes from."""
         self._gating.listen(listener)
+
+    @property
+    def gates(self) -> GateFigures:
+        """What is counted of gates."""
+        return self._gating.figures
 
     @property
     def sight(self) -> Sight:

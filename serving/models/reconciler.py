@@ -22,6 +22,7 @@ from serving.models.commands.command import (
     SetDefault,
 )
 from serving.models.commands.facts import Facts
+from serving.models.commands.pins_before import PinsBefore
 from serving.models.commands.tickets import Order
 from serving.models.desired import places, policy
 from serving.models.desired.candidates import ModelTarget
@@ -76,6 +77,7 @@ class Reconciler:
         self._stale: set[str] = set()
         self._undecided: set[str] = set()
         self._waiting, self._timers = Waiting(), Timers()
+        self._pins_before = PinsBefore()
         # When it was last decided: what falls due later has its timer.
         self._decided_at = float("-inf")
         # Whether everything is to be seen anew: an error of ours met the last turn.
@@ -215,6 +217,7 @@ class Reconciler:
         self.answering.record(model, changed)
         if what := changes.of_route(command, facts):
             self._desired.note_route(model, RouteChange(self._wall(), by, what, reason))
+        self._pins_before.take(command, facts)
         self._desired.apply(command, order.upload, facts.target, facts.slots)
         if isinstance(command, BlessVersion):
             self.gating.bless(model, command.version, order.ticket.by, command.reason)
@@ -240,7 +243,20 @@ class Reconciler:
 
     def outcome(self, command: Command) -> Outcome | None:
         """What came of a command that was taken; None while it goes on."""
-        return progress.outcome(command, self._facts(command.model))
+        facts = self._facts(command.model)
+        outcome, back = self._pins_before.end(command, progress.outcome(command, facts), facts)
+        if back is not None:
+            self._set_back(back, facts)
+        return outcome
+
+    def _set_back(self, back: SetDefault, facts: Facts) -> None:
+        """A pin as it was, since the version that was to have it is kept from traffic."""
+        by = "gates"
+        self.answering.record(back.model, changes.of_command(back, back, facts, by))
+        if what := changes.of_route(back, facts):
+            self._desired.note_route(back.model, RouteChange(self._wall(), by, what, ""))
+        self._desired.apply(back, None, facts.target, facts.slots)
+        self._retarget(back.model)
 
     def _facts(self, model: str) -> Facts:
         found = self._disk.find(model)

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from serving.cancellation import Cancellation
 from serving.datasets import files
 from serving.errors import LoadError
+from serving.events import log
 from serving.gates.case import Case, Subject, data_of
 from serving.gates.judge import Judge, NotNowError
 from serving.gates.recorded import Recorded
+from serving.gates.room import JudgingRoom, Lend
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict
-from serving.gates.verdicts import Verdicts, key_of
+from serving.gates.verdicts import Answered, Verdicts, key_of
 from serving.loading import mlflow_model
 from serving.loading.facts import VersionFacts
+from serving.loading.low_priority import run_low_priority
 from serving.loading.memory import model_budget
 from serving.model_config.gates import GatesConfig
 from serving.model_config.schema import ModelConfig
@@ -40,10 +44,6 @@ class NoRequests:
     def of(self, model: str, version: int) -> Sequence[Recorded]:
         del model, version
         return ()
-
-
-# So many bytes of the memory for models, for as long as it is entered. Raises LoadError.
-Lend = Callable[[int], AbstractContextManager[object]]
 
 
 def _lend_all(size: int) -> AbstractContextManager[object]:
@@ -86,7 +86,32 @@ class Bench:
     ) -> None:
         self._settings, self._judge, self._kept = settings, judge, kept
         self._requests = requests or NoRequests()
-        self._lend = lend
+        self._room = JudgingRoom(lend)
+
+    def remember(self, key: SlotKey, origin: Origin) -> None:
+        """That these files answer their model, so that others under the same number are told from
+        them after a restart."""
+        try:
+            self._remember(key, origin)
+        except (OSError, LoadError) as error:
+            log.debug("answered_not_kept", model=key.model, reason=str(error))
+
+    def _remember(self, key: SlotKey, origin: Origin) -> None:
+        known = self._kept.answered(key.model)
+        if known is not None and (known.version, known.files) == (key.version, key.files):
+            return
+        contents = run_low_priority(origin.contents)
+        # Of files that were replaced meanwhile it says nothing.
+        if origin.fingerprint() != key.files:
+            contents = ""
+        self._kept.keep_answered(key.model, Answered(key.version, key.files, contents))
+
+    def _has_other_files(self, key: SlotKey, origin: Origin) -> bool:
+        """Than answered under its number before this process. Raises OSError, LoadError."""
+        known = self._kept.answered(key.model)
+        if known is None or known.version != key.version or known.files == key.files:
+            return False
+        return not known.contents or known.contents != run_low_priority(origin.contents)
 
     def kept(self, asked: Asked) -> Verdict | None:
         """A person's, else the gates' own; of these files, this configuration and these gates.
@@ -98,6 +123,13 @@ class Bench:
 
     def keep_blessing(self, key: SlotKey, terms: Terms, verdict: Verdict) -> None:
         self._kept.write(_key(key, terms, ""), verdict)
+
+    def hold(self, key: SlotKey, terms: Terms) -> Callable[[], None]:
+        """While the version is loaded a person's blessing of it is not given up for others'
+        verdicts. What ends that."""
+        name = _key(key, terms, "")
+        self._kept.held.add(name)
+        return partial(self._kept.held.discard, name)
 
     def judge(
         self,
@@ -117,12 +149,13 @@ class Bench:
             candidate = self._subject(asked.side, fetched, asked.terms)
             if candidate is None:
                 raise NotNowError(_CHANGED)
+            first = first and not self._has_other_files(asked.key, asked.origin)
             case = Case(asked.model, candidate, asked.terms, first=first)
             case = data_of(self._held_against(case, against, answered), _named_set(asked.origin))
             stamp = _stamp(asked, fetched)
             size = asked.side.facts.memory_bytes
             size += against.facts.memory_bytes if against is not None else 0
-            with self._lend(size):
+            with self._room.lent(size, called_off):
                 verdict = self._judge(case, called_off)
         except LoadError as error:
             raise NotNowError(error.reason) from error
@@ -137,6 +170,8 @@ class Bench:
             if case.first:
                 return case
             words = f"version {answered}, which answered before, is not there"
+            if answered == case.candidate.version:
+                words = f"version {answered} answered before with other files, which are not there"
             return replace(case, no_base=words)
         requests = self._requests.of(case.model, against.version)
         case = replace(case, base_version=against.version, requests=requests)

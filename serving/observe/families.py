@@ -202,6 +202,24 @@ ROLLOUT_ENDED = Family(
     "Rollouts that ended, by outcome: promoted, rolled_back, aborted, ended.",
 )
 
+# Of what is written back to MLflow's registry, where one is followed.
+WRITE_BACK = Family(
+    "serving_write_back_total",
+    "counter",
+    "What came of aliases, tags and verdicts that were to be written to MLflow's registry: written,"
+    " unchanged, left_alone, refused, dropped.",
+)
+WRITE_BACK_WAITING = Family(
+    "serving_write_back_waiting",
+    "gauge",
+    "Promotions and verdicts that are still to be written to MLflow's registry.",
+)
+WRITE_BACK_FAILURES = Family(
+    "serving_write_back_failure_total",
+    "counter",
+    "Attempts to write to MLflow's registry that failed.",
+)
+
 # Of the process, read at each scrape.
 READY = Family("serving_ready", "gauge", "Whether requests should be sent here.")
 PERMITS = Family("serving_permits_limit", "gauge", "Batches that may run at once.")
@@ -258,12 +276,57 @@ LOG_LINES_DROPPED = Family(
     "Lines for stderr and stdout that were lost because nobody read them.",
 )
 
+# Of gates, of models that have any.
+GATE_VERDICTS = Family(
+    "serving_gate_verdicts_total",
+    "counter",
+    "Verdicts of gates, and blessings by command: BLESSED, NOT_BLESSED.",
+)
+GATE_SECONDS = Family(
+    "serving_gate_judging_seconds_total", "counter", "Time that verdicts of gates took."
+)
+GATE_WAITING = Family(
+    "serving_gate_waiting_seconds",
+    "gauge",
+    "For how long the oldest version without a verdict has waited for it.",
+)
+GATE_RUNNING = Family("serving_gate_judging", "gauge", "Versions that are being judged now.")
+
 # Of gates, where any asks for requests.
 REPLAY_REQUESTS = Family(
     "serving_gates_replay_requests",
     "gauge",
     "Requests of the answering version that are kept for new ones to run.",
 )
+
+# Of statistics, where they are made.
+STATISTICS_SAMPLES = Family(
+    "serving_statistics_samples_total", "counter", "Requests that statistics were made of."
+)
+STATISTICS_DROPPED = Family(
+    "serving_statistics_dropped_total",
+    "counter",
+    "Sampled requests that no statistics were made of, by reason: queue, memory, error.",
+)
+STATISTICS_MEMORY = Family(
+    "serving_statistics_memory_bytes", "gauge", "Memory of all windows of statistics."
+)
+ANOMALIES_BEGUN = Family(
+    "serving_feature_anomalies_total",
+    "counter",
+    "Anomalies of a version's features that began, by TFX's type of them.",
+)
+ANOMALIES = Family(
+    "serving_feature_anomalies_active",
+    "gauge",
+    "Features of a version that have an anomaly now, by TFX's type of it.",
+)
+FEATURE_DISTANCE = Family(
+    "serving_feature_distance_max",
+    "gauge",
+    "How far a version's feature is that is farthest, by kind: skew, drift, versions (0 to 1).",
+)
+
 # Of the request log, where it is on.
 REQUEST_LOG_WRITTEN = Family(
     "serving_request_log_written_total", "counter", "Sampled requests written to the request log."

@@ -18,6 +18,7 @@ KEPT_TOGETHER = 6000
 # Versions, gone ones among them, whose windows and last counters are remembered.
 MOST_VERSIONS = 1000
 NO_SHARES: Mapping[Key, float] = MappingProxyType({})
+NO_MORE: Mapping[Key, Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +46,18 @@ class History:
         costs: Mapping[Key, CostCurve | None],
         beside: Mapping[str, float],
         shares: Mapping[Key, float] = NO_SHARES,
+        more: Mapping[Key, Mapping[str, float]] = NO_MORE,
     ) -> list[Window]:
         """The windows that end now, of the versions in ``costs`` that have counters. ``beside``:
         what is the same for all of them. ``shares``: of versions among which requests are
-        divided."""
+        divided. ``more``: further figures of versions."""
         windows = []
         for key in sorted(costs.keys() & counters.keys()):
             found = figures(self._before.get(key), counters[key], span.seconds, costs[key])
             number = self._next_number(key)
             if key in shares:
                 found["route_share"] = shares[key]
+            found.update(more.get(key, {}))
             windows.append(Window(*key, number, span.start, span.end, {**found, **beside}))
         self._keep(windows)
         # Counters live on where a version goes and comes back: they are not forgotten.

@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, TextIO
@@ -163,10 +163,13 @@ class EventSource(Protocol):
 
 
 class EventLog:
-    """Pulls the core's records and writes them, in a thread of its own."""
+    """Pulls the core's records and writes them, in a thread of its own. ``also`` is shown each of
+    them, and must be quick."""
 
-    def __init__(self, server: EventSource) -> None:
-        self._server = server
+    def __init__(
+        self, server: EventSource, also: Callable[[Mapping[str, Any]], None] = lambda _: None
+    ) -> None:
+        self._server, self._also = server, also
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
@@ -181,6 +184,7 @@ class EventLog:
     def _run(self) -> None:
         while (records := self._server.events(1.0)) is not None:
             for record in records:
+                self._also(record)
                 write(record)
             self._report_dropped()
 

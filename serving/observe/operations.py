@@ -16,7 +16,9 @@ from serving.errors import ErrorCode, ServingError
 from serving.observe.prometheus import CONTENT_TYPE
 from serving.observe.tracing.exporter import TraceStatus
 from serving.observe.tracking.tracker import Tracker
+from serving.observe.write_back import WriteBackTarget, told
 from serving.operations import Form, Operation, telling
+from serving.write_back.writer import WriteBack
 
 
 class TrackingTarget(Form):
@@ -49,6 +51,9 @@ class Tracking(Form):
     window_s: float = Field(description="What one window covers.")
     targets: list[TrackingTarget]
     traces: TraceTarget | None = Field(description="None: no traces are sent.")
+    write_back: WriteBackTarget | None = Field(
+        description="What is written to MLflow's registry. None: it is not followed, or nothing is."
+    )
 
 
 class WindowInfo(Form):
@@ -84,18 +89,29 @@ def scrape(metrics: Callable[[], bytes]) -> tuple[Operation, ...]:
     )
 
 
-def operations(tracker: Tracker, traces: Callable[[], TraceStatus | None]) -> tuple[Operation, ...]:
-    """``traces`` None: none are sent."""
+def operations(
+    tracker: Tracker,
+    traces: Callable[[], TraceStatus | None],
+    write_back: Callable[[], WriteBack | None],
+) -> tuple[Operation, ...]:
+    """``traces`` None: none are sent; ``write_back`` None: nothing is."""
 
     def tell() -> dict[str, object]:
         listed, traced = [asdict(one) for one in tracker.status()], traces()
         sent = traced and asdict(traced)
-        return {"window_s": tracker.window_s, "targets": listed, "traces": sent}
+        back = write_back()
+        return {
+            "window_s": tracker.window_s,
+            "targets": listed,
+            "traces": sent,
+            "write_back": back and told(back),
+        }
 
     return (
         telling(
             *("/api/v1/tracking", "tracking"),
-            "What is sent where: windows and spans sent and dropped, the last success and error",
+            "What is sent where: windows and spans sent and dropped, what is written to MLflow's"
+            " registry, the last success and error",
             Tracking,
             tell,
         ),

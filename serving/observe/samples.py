@@ -1,7 +1,8 @@
 """The one taker of sampled requests, and those who want some of them.
 
 The core samples a version at the largest rate that a subscriber asks for; whoever asks for less
-gets its share of them. Samples come once ``watch`` has seen ready versions.
+gets its share of them. Statistics get so many a second beside, whatever the others ask for.
+Samples come once ``watch`` has seen ready versions.
 """
 
 from __future__ import annotations
@@ -32,17 +33,16 @@ class Sampled(Protocol):
 
     def sample(self, rate: float) -> None: ...
 
+    def sample_for_statistics(self, per_second: float) -> None: ...
 
-class Subscriber(Protocol):
-    """Whoever wants samples. ``watch`` and ``rate`` are called by the thread that draws the
-    models, the others by the hub's, so each keeps the others waiting; what they are too slow for
-    the core drops and counts (fault 100)."""
+
+class Taker(Protocol):
+    """Whoever wants samples. ``watch`` and what says how many are called by the thread that draws
+    the models, the others by the hub's, so each keeps the others waiting; what they are too slow
+    for the core drops and counts (fault 100)."""
 
     def watch(self, changed: Changes) -> None:
         """The models that are other than before, before the first sample of any of them."""
-
-    def rate(self, version: VersionView) -> float:
-        """The share of its requests that is wanted, 0 to 1."""
 
     def begin(self) -> None:
         """Before the first samples."""
@@ -53,14 +53,34 @@ class Subscriber(Protocol):
         """After the last."""
 
 
+class Subscriber(Taker, Protocol):
+    """One that wants a share of the requests."""
+
+    def rate(self, version: VersionView) -> float:
+        """The share of its requests that is wanted, 0 to 1."""
+
+
+class Paced(Taker, Protocol):
+    """One that wants so many a second: the statistics."""
+
+    def per_second(self, version: VersionView) -> float:
+        """How many of its requests a second are wanted; infinity: all of them."""
+
+
 class Samples:
     """Pulls samples in a thread of its own and hands them to all subscribers. ``at_once``: from
     the start; else from when something is sampled."""
 
     def __init__(
-        self, source: SampleSource, subscribers: Sequence[Subscriber], *, at_once: bool = True
+        self,
+        source: SampleSource,
+        subscribers: Sequence[Subscriber],
+        *,
+        paced: Paced | None = None,
+        at_once: bool = True,
     ) -> None:
-        self._source, self._subscribers = source, tuple(subscribers)
+        self._source, self._subscribers, self._paced = source, tuple(subscribers), paced
+        self._takers = (*subscribers, *([paced] if paced is not None else ()))
         self._at_once = at_once
         # Whether it was started, and anything is sampled.
         self._going = self._any = False
@@ -68,7 +88,7 @@ class Samples:
         self._views: dict[str, ModelView] = {}
         self._lock = threading.Lock()
         # By model and version.
-        self._set: dict[str, dict[int, tuple[Sampled, float]]] = {}
+        self._set: dict[str, dict[int, tuple[Sampled, float, float]]] = {}
         # Of what is sampled, what each subscriber gets; a model's are replaced as a whole.
         self._shares: dict[str, Mapping[int, tuple[float, ...]]] = {}
         self._random = random.Random()
@@ -88,7 +108,7 @@ class Samples:
     def watch(self, changed: Changes) -> None:
         """A listener of the manager's views."""
         with self._lock:
-            for one in self._subscribers:
+            for one in self._takers:
                 one.watch(changed)
             for name, view in changed.items():
                 if view is None:
@@ -105,35 +125,39 @@ class Samples:
                 self._watch_model(view)
 
     def _watch_model(self, view: ModelView) -> None:
-        current: dict[int, tuple[Sampled, float]] = {}
+        current: dict[int, tuple[Sampled, float, float]] = {}
         shares: dict[int, tuple[float, ...]] = {}
         for number, queue, version in _ready(view):
             rates = [one.rate(version) for one in self._subscribers]
             most = max(rates, default=0.0)
-            current[number] = (queue, most)
+            paced = self._paced.per_second(version) if self._paced is not None else 0.0
+            current[number] = (queue, most, paced)
             shares[number] = tuple(rate / (most or 1.0) for rate in rates)
         self._shares[view.name] = shares
         before = self._set.get(view.name, {})
         self._set[view.name] = current
-        for number, (queue, rate) in current.items():
-            was = before.get(number)
-            if was is None or was[0] is not queue or was[1] != rate:
-                queue.sample(rate)
-        self._any |= any(rate for _, rate in current.values())
+        for number, wanted in current.items():
+            _tell(before.get(number), wanted)
+        self._any |= any(rate or paced for _, rate, paced in current.values())
         if self._any and self._going and self._thread.ident is None:
             self._thread.start()
 
     def _run(self) -> None:
-        for one in self._subscribers:
+        for one in self._takers:
             one.begin()
         while (samples := self._source.samples(_PULL_S)) is not None:
-            for place, one in enumerate(self._subscribers):
-                try:
-                    one.keep(self._of(place, samples))
-                except Exception:  # noqa: BLE001 - a bug in one must not keep samples from others
-                    log.exception("samples_not_kept")
-        for one in self._subscribers:
+            self._hand_out(samples)
+        for one in self._takers:
             one.end()
+
+    def _hand_out(self, samples: Sequence[_core.Sample]) -> None:
+        # Without statistics all of them are drawn.
+        paced = self._paced is not None
+        drawn = [sample for sample in samples if sample.drawn] if paced else samples
+        for place, one in enumerate(self._subscribers):
+            _give(one, self._of(place, drawn))
+        if self._paced is not None:
+            _give(self._paced, [sample for sample in samples if sample.for_statistics])
 
     def _of(self, place: int, samples: Sequence[_core.Sample]) -> Sequence[_core.Sample]:
         if len(self._subscribers) == 1:
@@ -144,6 +168,25 @@ class Samples:
         """All, of a version that left meanwhile."""
         shares = self._shares.get(sample.model, {}).get(sample.version)
         return 1.0 if shares is None else shares[place]
+
+
+def _tell(
+    before: tuple[Sampled, float, float] | None, wanted: tuple[Sampled, float, float]
+) -> None:
+    """A queue, what is other than it knows; a new one has none of it."""
+    queue, rate, paced = wanted
+    is_known = before is not None and before[0] is queue
+    if before is None or not is_known or before[1] != rate:
+        queue.sample(rate)
+    if paced if before is None or not is_known else before[2] != paced:
+        queue.sample_for_statistics(paced)
+
+
+def _give(taker: Taker, samples: Sequence[_core.Sample]) -> None:
+    try:
+        taker.keep(samples)
+    except Exception:  # noqa: BLE001 - a bug in one must not keep samples from others
+        log.exception("samples_not_kept")
 
 
 def _ready(view: ModelView) -> list[tuple[int, Sampled, VersionView]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from serving.settings import Settings
@@ -22,16 +23,21 @@ class Server(Protocol):
         sample_max_bytes: int,
         access_rate: float,
         sample_replayed: bool,
+        statistics_samples: float,
+        statistics_values: float,
     ) -> None: ...
 
 
-def configure(server: Server, settings: Settings) -> None:
-    """Have the core record only what has a consumer (traces, request log, replay for gates, access
-    log): what is off costs no request anything. Where there is a request log its bounds hold."""
+def configure(server: Server, settings: Settings, *, statistics: bool) -> None:
+    """Have the core record only what has a consumer (traces, request log, replay for gates,
+    ``statistics``, access log): what is off costs no request anything. Where there is a request
+    log its bounds hold."""
     tracing, request_log = settings.tracing, settings.request_log
     logged, replayed = request_log.path is not None, settings.gates.replay_bytes
     # Samples on their way weigh more than what is kept of them.
-    buffer = max(replayed, _LEAST_BUFFER) if settings.gates.replay else 0
+    is_on = settings.gates.replay or statistics
+    buffer = max(replayed, _LEAST_BUFFER) if is_on else 0
+    samples, values = _for_statistics(settings) if statistics else (0.0, 0.0)
     server.observe(
         trace_rate=tracing.rate if tracing.endpoint else 0.0,
         trace_parents=bool(tracing.endpoint),
@@ -40,4 +46,14 @@ def configure(server: Server, settings: Settings) -> None:
         sample_max_bytes=request_log.max_request_bytes if logged else max(1, replayed // 2),
         access_rate=settings.log.access_rate,
         sample_replayed=request_log.replayed,
+        statistics_samples=samples,
+        statistics_values=values,
     )
+
+
+def _for_statistics(settings: Settings) -> tuple[float, float]:
+    """Samples and values a second, of all versions together."""
+    given = settings.statistics
+    if not given.samples_per_second:
+        return math.inf, math.inf
+    return given.max_samples_per_second, given.max_values_per_second

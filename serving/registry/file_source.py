@@ -54,6 +54,11 @@ class FileOrigin:
         except OSError:
             return ""
 
+    def contents(self) -> str:
+        """See ``Origin``."""
+        folder = self.file.resolve().parent
+        return tree.contents(folder, [row[0] for row in self.rows()])
+
 
 class FileSource:
     """The version is whole when nothing of it changed for ``settle_s`` seconds; the clocks are

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.registry import tree
+from serving.errors import LoadError
+from serving.registry import manifest, tree
 from serving.registry.manifest import Manifest
 from serving.registry.names import is_beside
 from serving.registry.snapshot import NOBODY_WAITS, Fetched, Fetching
@@ -29,8 +30,20 @@ class FolderOrigin:
     def fingerprint(self) -> str:
         """See ``Origin``."""
         try:
-            folder = str(self.path)
-            rows = tree.read_part(folder, is_beside) if self.direct else tree.read_tree(folder)
-            return tree.digest(rows)
+            return tree.digest(self._rows())
         except (OSError, UnfitError):
             return ""
+
+    def contents(self) -> str:
+        """See ``Origin``. A manifest's sums were held against the files by their load."""
+        if self.manifest is not None:
+            return manifest.digest(self.manifest)
+        try:
+            rows = self._rows()
+        except UnfitError as error:
+            raise LoadError(str(error)) from None
+        return tree.contents(self.path, tree.file_sizes(rows))
+
+    def _rows(self) -> tree.Rows:
+        folder = str(self.path)
+        return tree.read_part(folder, is_beside) if self.direct else tree.read_tree(folder)

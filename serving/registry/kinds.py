@@ -13,7 +13,7 @@ from serving.registry.file_source import FileSource
 from serving.registry.snapshot import Closely, Snapshot
 from serving.registry.source import Source
 from serving.registry.sources import joined
-from serving.settings.sections import RegistrySettings
+from serving.settings.registry import RegistrySettings
 
 
 @dataclass(frozen=True, slots=True)

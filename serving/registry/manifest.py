@@ -24,6 +24,8 @@ from serving.user_files import TooLargeError, open_file, read_file
 
 MANIFEST_NAME = "serving_manifest.json"
 FORMAT = 1
+# Statistics of the data that a version was trained on, as `serving publish` calls the file.
+BASELINE = "baseline.pb"
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ENTRIES = 1000
 MAX_SAMPLES = 100
@@ -47,9 +49,10 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """``files``: path relative to the version's folder -> what it holds. ``samples``: those of
-    them that are inputs to warm up with; ``evaluation``: the one to be judged by, "" for none.
-    ``created``: UTC, ISO 8601. Origins are "" where nobody said."""
+    """``files``: path relative to the version's folder -> what it holds. ``samples``: those of them
+    that are inputs to warm up with; ``evaluation``: the one to be judged by, ``baseline``: the one
+    with statistics of the data it was trained on, "" for none. ``created``: UTC, ISO 8601. Origins
+    are "" where nobody said."""
 
     model: str
     version: int
@@ -62,6 +65,7 @@ class Manifest:
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
     evaluation: str = ""
+    baseline: str = ""
 
     def differs(self, sizes: Mapping[str, int]) -> str:
         """How files of these sizes (path -> bytes) are not the ones listed, in words; ""
@@ -90,8 +94,17 @@ class Manifest:
             "metrics": dict(self.metrics),
             "samples": list(self.samples),
             **({"evaluation": self.evaluation} if self.evaluation else {}),
+            **({"statistics": {"baseline": self.baseline}} if self.baseline else {}),
         }
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def baseline_of(version_dir: Path, manifest: Manifest | None) -> str:
+    """The file in a version's folder with statistics of its training data, "" for none: the one
+    that its manifest names; without a manifest, as in a folder of MLflow's, ``baseline.pb``."""
+    if manifest is not None:
+        return manifest.baseline
+    return BASELINE if (version_dir / BASELINE).is_file() else ""
 
 
 def has_manifest(version_dir: Path) -> bool:
@@ -143,6 +156,12 @@ def verify(version_dir: Path, manifest: Manifest) -> None:
             raise ManifestError.after(error, what) from error
         if found != entry.sha256:
             raise ManifestError(f"{name} is corrupt: its SHA-256 is not that of its manifest")
+
+
+def digest(manifest: Manifest) -> str:
+    """Of what its files hold."""
+    rows = sorted((name, entry.sha256) for name, entry in manifest.files.items())
+    return hashlib.blake2b(repr(rows).encode(), digest_size=16).hexdigest()
 
 
 def safe_path(name: object) -> str:
@@ -218,6 +237,10 @@ class _TrainedBy(Strict):
     mlflow_model_id: Text = ""
 
 
+class _Statistics(Strict):
+    baseline: Text = ""
+
+
 class _Document(Strict):
     format: int
     model: Annotated[str, AfterValidator(_model)]
@@ -229,6 +252,7 @@ class _Document(Strict):
     metrics: _Table[float] = Field(default_factory=dict)
     samples: Annotated[tuple[Text, ...], Field(strict=False), few(MAX_SAMPLES)] = ()
     evaluation: Text = ""
+    statistics: _Statistics = _Statistics()
 
 
 def _manifest(document: object) -> Manifest:
@@ -242,6 +266,8 @@ def _manifest(document: object) -> Manifest:
     _check_files(files, found.samples)
     if found.evaluation and found.evaluation not in files:
         raise ManifestError("'evaluation' of its manifest names a file that it does not list")
+    if found.statistics.baseline and found.statistics.baseline not in files:
+        raise ManifestError("'baseline' of its manifest names a file that it does not list")
     return Manifest(
         model=found.model,
         version=found.version,
@@ -254,6 +280,7 @@ def _manifest(document: object) -> Manifest:
         metrics=found.metrics,
         samples=found.samples,
         evaluation=found.evaluation,
+        baseline=found.statistics.baseline,
     )
 
 

@@ -63,6 +63,11 @@ class RemoteSources:
         registry = [self._mlflow.source] if self._mlflow is not None else []
         return [*registry, *(one.source for one in self._stores)]
 
+    @property
+    def mlflow(self) -> FollowedRegistry | None:
+        """None where no model of MLflow's registry is followed."""
+        return self._mlflow
+
     def attach(self, news: Callable[[], None], origins: Callable[[], Iterable[Origin]]) -> None:
         """``news`` is called where something changed; ``origins`` are those of all versions that
         are loaded, or about to be."""

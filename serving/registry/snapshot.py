@@ -81,6 +81,11 @@ class Origin(Protocol):
         """The version's fingerprint at this moment, "" where it can't be told."""
         ...
 
+    def contents(self) -> str:
+        """A digest of what its files hold, wherever they lie and however old they are. May read all
+        of them. Raises OSError, LoadError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FoundVersion:

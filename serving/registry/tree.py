@@ -6,10 +6,10 @@ import hashlib
 import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from serving.user_files import NotRegularError
+from serving.user_files import NotRegularError, open_file
 
 MAX_DEPTH = 4
 MAX_FILES = 10_000
@@ -127,6 +127,16 @@ def row(name: str, found: os.stat_result) -> Row:
 
 def digest(rows: Rows) -> str:
     return hashlib.blake2b(repr(rows).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def contents(folder: Path, names: Iterable[str]) -> str:
+    """Of files that lie below it, by their relative paths. Raises OSError."""
+    whole = hashlib.blake2b(digest_size=16)
+    for name in sorted(names):
+        with open_file(folder / name) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{name}\0{found}\n".encode("utf-8", "surrogatepass"))
+    return whole.hexdigest()
 
 
 def file_sizes(rows: Rows) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from serving.settings.sections import Count, Factor, Seconds, Section
+from serving.settings.sections import Count, CountOrAuto, Factor, Seconds, Section
 
 
 class GatesSettings(Section):
@@ -33,6 +33,11 @@ class GatesSettings(Section):
     )
     timeout_s: Seconds = Field(
         default=300.0, description="For all gates of one version together (seconds)."
+    )
+    parallel: CountOrAuto = Field(
+        default=0,
+        description="Versions that may be judged at once, of different models (0: a quarter of the"
+        " CPUs that may be used, 1 to 4).",
     )
     replay: bool = Field(
         default=True,

@@ -12,7 +12,9 @@ from pydantic import BaseModel, Field, SecretStr
 
 from serving import descriptors, machine
 from serving.settings.canary import CanarySettings
+from serving.settings.console import ConsoleSettings
 from serving.settings.gates import GatesSettings
+from serving.settings.registry import RegistrySettings
 from serving.settings.sections import (
     BatchingSettings,
     ControlSettings,
@@ -24,7 +26,6 @@ from serving.settings.sections import (
     LogSettings,
     Port,
     ProviderSettings,
-    RegistrySettings,
     RequestLogSettings,
     RolloutSettings,
     ScoringSettings,
@@ -40,6 +41,7 @@ from serving.settings.sections import (
     Words,
 )
 from serving.settings.shadow import ShadowSettings
+from serving.settings.statistics import StatisticsSettings
 
 # Characters of a header's value that is kept out of what is written.
 _SHORTEST_SECRET = 8
@@ -104,6 +106,7 @@ class Settings(Section):
     state: StateSettings = StateSettings()
     registry: RegistrySettings = RegistrySettings()
     control: ControlSettings = ControlSettings()
+    console: ConsoleSettings = ConsoleSettings()
     shared_memory: SharedMemorySettings = SharedMemorySettings()
     tensorflow_serving: TensorFlowServingSettings = TensorFlowServingSettings()
     mlflow: ScoringSettings = ScoringSettings()
@@ -116,6 +119,7 @@ class Settings(Section):
     tracking: TrackingSettings = TrackingSettings()
     tracing: TracingSettings = TracingSettings()
     request_log: RequestLogSettings = RequestLogSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
     providers: ProviderSettings = ProviderSettings()
 
@@ -140,6 +144,12 @@ class Settings(Section):
         """Versions that may be loaded at once. Most of a load holds the interpreter's lock, and
         each trial beside another wants a process and memory: more than a few gain nothing."""
         return self.threads.load or min(4, machine.usable_threads())
+
+    @property
+    def judgements(self) -> int:
+        """Versions that gates may judge at once. Each runs two versions' requests and measures
+        their time: where others do so on the same CPUs, all of them measure those others, too."""
+        return self.gates.parallel or max(1, min(4, machine.usable_threads() // 4))
 
     @property
     def process_bytes(self) -> int:

@@ -80,7 +80,7 @@ class DatasetSketch:
     def _sizes(self, kinds: Collection[FeatureType]) -> Sizes:
         """The finest with which all fit."""
         free = self.most_bytes - self._reserved
-        for sizes in GRADES:
+        for sizes in GRADES if self.most_bytes > MOST_BYTES else GRADES[1:]:
             if sum(map(sizes.most_bytes, kinds)) <= free:
                 return sizes
         return GRADES[-1]

@@ -86,7 +86,7 @@ def _numbers(sketch: Sketched, numeric: Any) -> None:
         numeric.min, numeric.max = float(extremes.least), float(extremes.most)
     if sketch.quantiles is None:
         return
-    numeric.median = next(iter(sketch.quantiles.at([0.5])), 0.0)
+    numeric.median = sketch.quantiles.median
     for made in (_standard(sketch), _quantiles(sketch)):
         made.num_nan, made.num_undefined = extremes.nans, extremes.infinities
         numeric.histograms.append(made)
@@ -147,7 +147,7 @@ def _texts(sketch: Sketched, text: Any) -> None:
     text.invalid_utf8_count = lengths.invalid
     if sketch.frequencies is None:
         return
-    text.unique = sketch.frequencies.unique
+    text.unique = min(sketch.frequencies.unique, sketch.presence.total)
     top = sketch.frequencies.top(RANKED_VALUES)
     for value, count in top[:TOP_VALUES]:
         text.top_values.add(value=value, frequency=count)
@@ -162,7 +162,7 @@ def _ranked(top: Sequence[tuple[str, int]], histogram: Any) -> None:
 def _bytes(sketch: Sketched, made: Any) -> None:
     lengths = sketch.lengths
     if sketch.frequencies is not None:
-        made.unique = sketch.frequencies.unique
+        made.unique = min(sketch.frequencies.unique, sketch.presence.total)
     if lengths.count:
         made.avg_num_bytes = lengths.total / lengths.count
         made.min_num_bytes = lengths.least
@@ -184,7 +184,7 @@ def _custom(sketch: Sketched, made: Any) -> None:
         facts["quantile_rank_error"] = sketch.quantiles.error
     numeric = made.WhichOneof("stats") == "num_stats"
     if numeric and frequencies is not None:
-        facts["unique"] = frequencies.unique
+        facts["unique"] = min(frequencies.unique, sketch.presence.total)
     for name, number in facts.items():
         if number:
             made.custom_stats.add(name=name, num=number)

@@ -18,6 +18,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 MOST_COLUMNS = 256
+# Of single values.
+PLAIN = {str, bytes, int, float, bool, type(None)}
 # Lists in lists, in a row of a file.
 _MOST_NESTED = 32
 
@@ -157,15 +159,31 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(value != value)
 
 
+def _of_singles(given: list[Any], kinds: set[type]) -> Flat:
+    """Of single values of plain types, none of them a list."""
+    has_nan = float in kinds
+    values = [one for one in given if one is not None and one != "" and one != b""]
+    kept = [one for one in values if one == one] if has_nan else values
+    found = np.empty(len(kept), object)
+    found[:] = kept
+    shapes: dict[tuple[int, ...], int] = {(): len(kept)} if kept else {}
+    missing, nans = len(given) - len(kept), len(values) - len(kept)
+    return Flat(found, np.ones(len(kept), np.int64), shapes, missing, nans)
+
+
 def _of_objects(array: Array) -> Flat:
     """Of single values, and of lists, which may differ in length."""
+    given = array.tolist()
+    kinds = set(map(type, given))
+    if kinds <= PLAIN:
+        return _of_singles(given, kinds)
     values: list[Any] = []
     lengths: list[int] = []
     shapes: dict[tuple[int, ...], int] = {}
     missing = nans = 0
-    for one in array.tolist():
+    for one in given:
         many = isinstance(one, list | tuple | np.ndarray)
-        shape, some = _flat_row(one) if many else ((), [one])
+        shape, some = flat_row(one) if many else ((), [one])
         if some and all(map(is_missing, some)):
             missing += 1
             nans += sum(map(_is_nan, some))
@@ -178,7 +196,7 @@ def _of_objects(array: Array) -> Flat:
     return Flat(found, np.asarray(lengths, np.int64), shapes, missing, nans)
 
 
-def _flat_row(row: Any) -> tuple[tuple[int, ...], list[Any]]:
+def flat_row(row: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Its shape, -1 where lists of one level differ in length, and its values."""
     shape: list[int] = []
     level: list[Any] = list(row)

@@ -32,7 +32,7 @@ def read(path: Path, kind: Kind) -> Any:
 def write(path: Path, message: Any) -> None:
     """Whole or not at all, and over what was there. Raises FormatError, OSError."""
     data = dump(message, form_of(path.name))
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         beside.write_bytes(data)
         beside.replace(path)

@@ -102,6 +102,17 @@ class Quantiles:
         """The numbers below which those shares of all are; none where there is no number."""
         return list(self._sketch.get_quantiles(list(ranks))) if self._sketch.n else []
 
+    @property
+    def median(self) -> float:
+        """numpy's, the middle of two where there are two, as long as it holds every number; 0 where
+        there is none."""
+        if not self._sketch.n:
+            return 0.0
+        low, high = (
+            float(self._sketch.get_quantile(0.5, inclusive)) for inclusive in (True, False)
+        )
+        return low if low == high else low / 2 + high / 2
+
     def below(self, points: Sequence[float]) -> list[float]:
         """Shares of all that are less than each point. ``points``: rising."""
         if not self._sketch.n or not len(points):

@@ -17,6 +17,8 @@ _FLOAT = re.compile(
     r"\s*[+-]?([0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?"
     r"|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)\s*"
 )
+# Characters of a text that no number of 64 bits needs.
+_LONG = 64
 _INT64 = np.iinfo(np.int64)
 _UINT64 = np.iinfo(np.uint64)
 
@@ -33,20 +35,47 @@ def as_float(text: str) -> float | None:
     return float(text) if _FLOAT.fullmatch(text) else None
 
 
+def all_numbers(texts: list[str], *, integers: bool) -> Array | None:
+    """What ``as_integer`` or ``as_float`` makes of each, at once; None where they have to be
+    asked."""
+    if max(map(len, texts), default=0) > _LONG:
+        return None
+    joined = "\n".join(texts)
+    if not joined.isascii() or "_" in joined or "\0" in joined:
+        return None  # which numpy takes for something else than these two do
+    try:
+        return np.asarray(texts, np.str_).astype(np.int64 if integers else np.float64)
+    except (ValueError, OverflowError):
+        return None
+
+
 def numbers(values: Array, *, integers: bool) -> tuple[Array, int]:
     """Values of one axis as numbers, and how many of them are none (these, and what is missing, are
     left out). ``integers``: where all are, as int64 or uint64, else float64."""
     if values.dtype.kind in "biuf" or values.dtype.name.startswith(("bfloat", "float")):
         return values, 0
+    given = [one for one in values.tolist() if one is not None and one != ""]
+    if (at_once := _alike(given, integers=integers)) is not None:
+        return at_once, 0
     found: list[Any] = []
     mistyped = 0
-    for one in values.tolist():
+    for one in given:
         number = _number(one, integers=integers)
         if number is not None:
             found.append(number)
         elif not is_missing(one):
             mistyped += 1
     return _array(found), mistyped
+
+
+def _alike(given: list[Any], *, integers: bool) -> Array | None:
+    """The same at once, where all are of one type."""
+    kinds = set(map(type, given))
+    if kinds == {str}:
+        return all_numbers(given, integers=integers)
+    if kinds <= {int} or (kinds <= {int, float} and not integers):
+        return _array(given)
+    return None
 
 
 def _number(one: Any, *, integers: bool) -> int | float | None:

@@ -64,8 +64,8 @@ class Sizes:
         return (1 << self.distinct) * 5 // 8 + 64
 
 
-# Finest first. The second is what few features get within 1 MiB; the last but one what 256 columns
-# do.
+# Finest first. The first is for files; the second is what few features get within 1 MiB; the last
+# but one what 256 columns do.
 GRADES = (
     Sizes(quantiles=400, frequent=12, distinct=12),
     Sizes(quantiles=200, frequent=8, distinct=11),

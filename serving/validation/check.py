@@ -121,8 +121,8 @@ class _Check:
         given = options.environment or None
         self._environment = given or (schema.environment() if options.served else None)
         self._options = options
-        # Shared out, so that all features together alarm as rarely as one.
-        parts = max(len(dataset.features), 1)
+        # Shared out, so that all together alarm as rarely as one.
+        parts = max(len(dataset.features), 1) * max(len(controls), 1)
         self._chance = None if options.chance is None else options.chance / parts
         self.compared: dict[Path, list[Comparison]] = {}
 

@@ -98,14 +98,16 @@ def measured(
     view: FeatureView, control: FeatureView, kind: Kind, chance: float = CHANCE
 ) -> Comparison | None:
     """By the measure that suits the feature, without a threshold: L-infinity of values, the
-    Jensen-Shannon divergence of numbers, by quantiles where there are any. None where the
-    statistics permit neither."""
+    Jensen-Shannon divergence of numbers, by quantiles where there are any, and not of a few whole
+    numbers. None where the statistics permit neither."""
     distance: Distance | None
     if view.values and control.values:
         distance = measures.l_infinity(view, control, chance)
     else:
-        distance = measures.jensen_shannon(view, control, chance, QUANTILES)
-        distance = distance or measures.jensen_shannon(view, control, chance, STANDARD)
+        few = measures.few_integers(view, control)
+        sources = (STANDARD, QUANTILES) if few else (QUANTILES, STANDARD)
+        found = (measures.jensen_shannon(view, control, chance, each) for each in sources)
+        distance = next((each for each in found if each is not None), None)
     if distance is None:
         return None
     finding = Finding.TOO_FEW if _blind(distance, _FAR) else Finding.NO_THRESHOLD

@@ -59,7 +59,7 @@ def anomalies(
 ) -> Iterator[Anomaly]:
     for comparison in compared:
         if comparison.high:
-            yield _high(comparison)
+            yield high(comparison)
     for control in controls:
         if view.path not in control.dataset.features and _asks(feature, control):
             words = f"{_AGAINST[control.kind].capitalize()} hasn't the feature."
@@ -90,7 +90,8 @@ def _asks(feature: Any, control: Control) -> bool:
     return any(part.HasField("threshold") for part in parts)
 
 
-def _high(comparison: Comparison) -> Anomaly:
+def high(comparison: Comparison) -> Anomaly:
+    """What is told of one that is above its threshold."""
     measure, against = comparison.distance.measure, _AGAINST[comparison.kind]
     words = (
         f"The {_MEASURED[measure]} from {against} is {comparison.distance.value:.4g}, above"

@@ -64,8 +64,8 @@ def _flat(above: str, message: Any, without: frozenset[str] = frozenset()) -> It
         if field.message_type is None:
             yield name, _plain(field, value)
         elif hasattr(value, "DESCRIPTOR"):
-            yield name, "set"
-            yield from _flat(f"{name}.", value)
+            inner = list(_flat(f"{name}.", value))
+            yield from inner or [(name, "set")]
         else:
             yield name, " ".join(str(value).split())
 

@@ -11,7 +11,16 @@ import numpy as np
 from serving.validation import counts
 from serving.validation.anomalies import Anomaly
 from serving.validation.schemas import SchemaView
-from serving.validation.views import BYTES, FLOAT, INT, QUANTILES, STRING, FeatureView
+from serving.validation.views import (
+    BYTES,
+    FLOAT,
+    INT,
+    LEAST_INT,
+    MOST_INT,
+    QUANTILES,
+    STRING,
+    FeatureView,
+)
 
 _MOST_NAMED = 10
 _MOST_LETTERS = 60
@@ -20,7 +29,6 @@ _INVALID = "Invalid values"
 _NOT_BOOLEAN = "Values that are not boolean"
 # Domains that bytes which are no text may have.
 _OF_BYTES = (None, "natural_language_domain", "image_domain", "url_domain")
-_LEAST_INT, _MOST_INT = -(2**63), 2**63 - 1
 
 
 def domain(
@@ -139,7 +147,7 @@ def _whole(view: FeatureView) -> tuple[float, float] | str | None:
     feature is not of whole numbers."""
     if view.type == INT and not view.values:
         for extreme in (view.numbers.min, view.numbers.max):
-            if not _LEAST_INT <= extreme <= _MOST_INT:
+            if not LEAST_INT <= extreme <= MOST_INT:
                 return f"{extreme:g}"
         return int(view.numbers.min), int(view.numbers.max)
     if view.type not in (INT, STRING, BYTES) or not view.values:
@@ -210,7 +218,7 @@ def _number(text: str) -> float | None:
 
 def _is_whole(text: str) -> bool:
     try:
-        return "_" not in text and _LEAST_INT <= int(text) <= _MOST_INT
+        return "_" not in text and LEAST_INT <= int(text) <= MOST_INT
     except ValueError:
         return False
 

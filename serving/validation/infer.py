@@ -12,6 +12,8 @@ from serving.validation.views import (
     BYTES,
     FLOAT,
     INT,
+    LEAST_INT,
+    MOST_INT,
     SCHEMA_TYPES,
     STRING,
     STRUCT,
@@ -55,10 +57,12 @@ def infer(statistics: Any, rules: Rules = Rules()) -> Any:
 
 def _describe(view: FeatureView, feature: Any, schema: Any, rules: Rules) -> None:
     feature.type = SCHEMA_TYPES[view.type]
-    feature.presence.min_count = 1 if view.present >= 1 else 0
+    # What a version answers isn't missed in data that nobody has asked it about.
+    required = not view.output
+    feature.presence.min_count = 1 if required and view.present >= 1 else 0
     if view.present <= 0:
         return
-    if view.missing == 0:
+    if required and view.missing == 0:
         feature.presence.min_fraction = 1.0
     if not (rules.shapes and _shape(view, feature)):
         _value_count(view, feature)
@@ -71,7 +75,7 @@ def _shape(view: FeatureView, feature: Any) -> bool:
     if view.type == STRUCT or varies or any(view.missing_nested):
         return False
     for least, _ in levels:
-        feature.shape.dim.add().size = least
+        feature.shape.dim.add().size = min(least, MOST_INT)
     return True
 
 
@@ -87,9 +91,9 @@ def _value_count(view: FeatureView, feature: Any) -> None:
 def _bounds(level: tuple[int, int], count: Any) -> None:
     least, most = level
     if least > 0:
-        count.min = least if least == most else 1
+        count.min = min(least, MOST_INT) if least == most else 1
     if 0 < least == most:
-        count.max = most
+        count.max = min(most, MOST_INT)
 
 
 def _domain(view: FeatureView, feature: Any, schema: Any, rules: Rules) -> None:
@@ -129,7 +133,8 @@ def _all_listed(view: FeatureView) -> bool:
 def _range(view: FeatureView, feature: Any) -> None:
     least, most = view.numbers.min, view.numbers.max
     if view.type == INT and not view.values:
-        feature.int_domain.min, feature.int_domain.max = int(least), int(most)
+        if LEAST_INT <= least <= most <= MOST_INT:
+            feature.int_domain.min, feature.int_domain.max = int(least), int(most)
     elif view.type == FLOAT:
         domain = feature.float_domain
         finite = math.isfinite(least) and math.isfinite(most)
@@ -148,6 +153,6 @@ def _free(schema: Any, name: str) -> str:
 
 def _is_int(text: str) -> bool:
     try:
-        return "_" not in text and -(2**63) <= int(text) < 2**63
+        return "_" not in text and LEAST_INT <= int(text) <= MOST_INT
     except ValueError:
         return False

@@ -18,6 +18,13 @@ from serving.validation import counts, distances
 from serving.validation.placement import certain_divergence
 from serving.validation.views import QUANTILES, STANDARD, FeatureView
 
+# Whose differences are looked at closely.
+_MOST_VALUES = 1000
+# As many as TFX makes.
+_STANDARD_BUCKETS = 10
+# With more different whole numbers chance may do more than their buckets.
+_MOST_INTEGERS = 64
+
 
 class Measure(StrEnum):
     """The names are those of TFX's ``DriftSkewInfo.Measurement.Type``."""
@@ -31,13 +38,14 @@ class Measure(StrEnum):
 class Distance:
     """``value``: TFX's figure, in [0, 1]. ``noise``: what chance may add to it. ``certain``: how
     far apart the two are at the least, however values lie within their buckets. ``worst``: the
-    value with the largest difference, of values."""
+    value with the largest difference, of values. ``source``: which histograms it is of."""
 
     measure: Measure
     value: float
     noise: float
     certain: float
     worst: str = ""
+    source: int = STANDARD
 
     @property
     def least(self) -> float:
@@ -64,7 +72,11 @@ def l_infinity(view: FeatureView, control: FeatureView, chance: float) -> Distan
     if not values or not count or not other:
         return Distance(Measure.L_INFTY, value, 0.0, value, worst)
     mine, others = _shares(view, values), _shares(control, values)
-    noise = counts.difference_noise(mine, count, others, other, chance)
+    # None of the others differs by more than 0.002: differences sum up to 2 at most.
+    most = np.argsort(-np.abs(mine - others), kind="stable")[:_MOST_VALUES]
+    mine, others = mine[most], others[most]
+    each = chance * len(most) / len(values)
+    noise = counts.difference_noise(mine, count, others, other, each)
     noise += _slack(view) + _slack(control)
     beyond = float(np.max(np.abs(mine - others) - noise))
     # Of the value that stands out most, which need not be the worst.
@@ -93,11 +105,22 @@ def jensen_shannon(
     value = distances.jensen_shannon_of_histograms(a, b) if a and b else None
     if value is None or a is None or b is None:
         return None
-    cells = max(_cells(each) for each in (view, control))
+    whole = _whole_numbers(view, control)
+    cells = max(*(_cells(each) for each in (view, control)), len(whole[0]))
     sizes = [counts.effective(_examples(each), each.rank_error) for each in (view, control)]
     noise = counts.divergence_noise(cells, sizes[0], sizes[1], chance)
-    certain = _certain(view, control, noise) if value > noise else 0.0
-    return Distance(Measure.JENSEN_SHANNON, value, noise, certain)
+    if whole[0].size:
+        certain = distances.jensen_shannon(*whole) or 0.0
+    else:
+        certain = _certain(view, control, noise) if value > noise else 0.0
+    return Distance(Measure.JENSEN_SHANNON, value, noise, certain, source=source)
+
+
+def few_integers(view: FeatureView, control: FeatureView) -> bool:
+    """So few whole numbers that each has a bucket of its own where all are equally wide; quantiles
+    of as many don't move while shares do."""
+    values = _whole_numbers(view, control)[0]
+    return 0 < len(values) <= _STANDARD_BUCKETS
 
 
 def _of_values(view: FeatureView, control: FeatureView, chance: float) -> Distance | None:
@@ -107,6 +130,23 @@ def _of_values(view: FeatureView, control: FeatureView, chance: float) -> Distan
     cells = len(view.values.keys() | control.values.keys())
     noise = counts.divergence_noise(cells, _examples(view), _examples(control), chance)
     return Distance(Measure.JENSEN_SHANNON, value, noise, _certain_of_values(view, control))
+
+
+def _whole_numbers(
+    view: FeatureView, control: FeatureView
+) -> tuple[distances.Floats, distances.Floats]:
+    """How often both have each whole number, where there are few, and all were counted: there is
+    no doubt where those lie. Else empty."""
+    values = sorted(view.integers.keys() | control.integers.keys())
+    counted = view.integers and control.integers and len(values) <= _MOST_INTEGERS
+    if not counted or any(not _all_counted(each) for each in (view, control)):
+        return np.zeros(0), np.zeros(0)
+    a, b = ([each.integers.get(value, 0.0) for value in values] for each in (view, control))
+    return np.array(a), np.array(b)
+
+
+def _all_counted(view: FeatureView) -> bool:
+    return sum(view.integers.values()) >= view.total_values * (1 - 1e-9)
 
 
 def _certain_of_values(view: FeatureView, control: FeatureView) -> float:

@@ -16,8 +16,12 @@ from serving.validation.distances import Floats, Histogram, jensen_shannon
 
 # The least is approached from above; what is left after these is below 0.001.
 _ROUNDS = 200
+# It has been reached where so many more bring it down by less than this part.
 _BETWEEN_LOOKS = 10
+_REACHED = 0.01
 _TINY = 1e-300
+# More are joined with their neighbours first, which leaves what they say true.
+_MOST_BUCKETS = 64
 
 
 @dataclass(slots=True)
@@ -49,17 +53,32 @@ def certain_divergence(a: Histogram, b: Histogram, enough: float = 0.0) -> float
     """
     if not a.total > 0 or not b.total > 0:
         return None
+    a, b = _coarse(a), _coarse(b)
     edges = np.unique(np.concatenate([a.lows, a.highs, b.lows, b.highs]))
     left, right = _evenly(a, edges), _evenly(b, edges)
-    for turn in range(_ROUNDS):
-        if turn % _BETWEEN_LOOKS == 0:
-            found = jensen_shannon(left.cells, right.cells)
-            if found is not None and found <= enough:
-                return found
-        middle = (left.cells + right.cells) / 2
-        left.move_to(middle)
-        right.move_to(middle)
-    return jensen_shannon(left.cells, right.cells)
+    found = jensen_shannon(left.cells, right.cells) or 0.0
+    for _ in range(_ROUNDS // _BETWEEN_LOOKS):
+        before = found
+        for _ in range(_BETWEEN_LOOKS):
+            middle = (left.cells + right.cells) / 2
+            left.move_to(middle)
+            right.move_to(middle)
+        found = jensen_shannon(left.cells, right.cells) or 0.0
+        if found <= enough or found > before * (1 - _REACHED):
+            break
+    return found
+
+
+def _coarse(histogram: Histogram) -> Histogram:
+    count = len(histogram.counts)
+    if count <= _MOST_BUCKETS:
+        return histogram
+    starts = np.arange(0, count, -(-count // _MOST_BUCKETS))
+    return Histogram(
+        np.minimum.reduceat(histogram.lows, starts),
+        np.maximum.reduceat(histogram.highs, starts),
+        np.add.reduceat(histogram.counts, starts),
+    )
 
 
 def _evenly(histogram: Histogram, edges: Floats) -> _Placement:

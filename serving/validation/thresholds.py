@@ -11,25 +11,26 @@ from typing import Any
 from serving.validation.compare import Comparison, Kind, measured
 from serving.validation.counts import CHANCE
 from serving.validation.measures import Measure
-from serving.validation.views import DatasetView, Path
+from serving.validation.views import QUANTILES, STANDARD, DatasetView, Path
 
 # With fewer distances nothing is suggested.
 LEAST_WINDOWS = 8
 _QUANTILE = 0.99
 _MARGIN = 0.5
 _LEAST, _DIGITS = 0.005, 3
-# HistogramSelection.Type
-_QUANTILES = 1
+# HistogramSelection.Type, by Histogram.HistogramType
+_SOURCES = {QUANTILES: 1, STANDARD: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """``threshold``: the ``quantile`` of ``distances`` and ``margin`` of it more. None: there were
-    ``windows`` distances that meant something, too few."""
+    """``threshold``: a quantile of the distances, and a margin more. None: ``windows`` distances
+    meant something, which are too few. ``source``: of which kind of histogram."""
 
     path: Path
     kind: Kind
     measure: Measure
+    source: int
     windows: int
     threshold: float | None
 
@@ -50,16 +51,21 @@ def suggest(
     if baseline is not None:
         training = DatasetView.of(baseline)
         pairs += [(Kind.SKEW, here, training) for here in views]
-    found: dict[tuple[Path, Kind, Measure], list[float]] = {}
+    found: dict[tuple[Path, Kind], dict[tuple[Measure, int], list[float]]] = {}
     for kind, here, there in pairs:
         for path, comparison in _compared(here, there, kind):
-            distances = found.setdefault((path, kind, comparison.distance.measure), [])
+            distance = comparison.distance
+            by_measure = found.setdefault((path, kind), {})
+            distances = by_measure.setdefault((distance.measure, distance.source), [])
             if not comparison.too_few:
-                distances.append(comparison.distance.value)
-    return [
-        Suggestion(*key, len(each), _threshold(each, quantile, margin, least_windows))
-        for key, each in sorted(found.items())
-    ]
+                distances.append(distance.value)
+    made = []
+    for key, by_measure in sorted(found.items()):
+        # What suits a feature may change between windows: what suited most of them.
+        how, distances = max(by_measure.items(), key=lambda each: len(each[1]))
+        threshold = _threshold(distances, quantile, margin, least_windows)
+        made.append(Suggestion(*key, *how, len(distances), threshold))
+    return made
 
 
 def apply(schema: Any, suggestions: Iterable[Suggestion]) -> list[Suggestion]:
@@ -108,5 +114,5 @@ def _write(feature: Any, suggestion: Suggestion) -> bool:
         return False
     part.threshold = suggestion.threshold
     if suggestion.measure is Measure.JENSEN_SHANNON:
-        part.source.type = _QUANTILES
+        part.source.type = _SOURCES[suggestion.source]
     return True

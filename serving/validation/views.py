@@ -39,6 +39,11 @@ _WHOLE = ("", "All Examples")
 # What ``serving.statistics.draw`` says beyond TFX, in ``custom_stats``.
 RANK_ERROR, TOP_VALUES, UNIQUE = "quantile_rank_error", "top_values", "unique"
 
+LEAST_INT, MOST_INT = -(2**63), 2**63 - 1
+_MOST_COUNTED = 1e18
+# TFX makes 10 unless told otherwise; comparing two takes time by the product of their buckets.
+_MOST_BUCKETS = 4096
+
 Path = tuple[str, ...]
 
 
@@ -85,7 +90,7 @@ class FeatureView:
     @property
     def total_values(self) -> float:
         common = self.common
-        return float(common.tot_num_values) or self.present * float(common.avg_num_values)
+        return float(common.tot_num_values) or _count(self.present * common.avg_num_values)
 
     @property
     def value_counts(self) -> list[tuple[int, int]]:
@@ -103,10 +108,9 @@ class FeatureView:
     @cached_property
     def values(self) -> dict[str, float]:
         """Value -> how often it was counted; of texts, and of categorical numbers."""
-        buckets = self.message.string_stats.rank_histogram.buckets
-        counted = {bucket.label: float(bucket.sample_count) for bucket in buckets}
+        counted = _ranked(self.message.string_stats.rank_histogram.buckets)
         top = self.message.string_stats.top_values
-        return counted or {each.value: float(each.frequency) for each in top}
+        return counted or {each.value: _count(each.frequency) for each in top}
 
     @property
     def unique(self) -> int | None:
@@ -122,13 +126,12 @@ class FeatureView:
         TFX has no place for."""
         for custom in self.message.custom_stats:
             if custom.name == TOP_VALUES:
-                buckets = custom.rank_histogram.buckets
-                return {bucket.label: float(bucket.sample_count) for bucket in buckets}
+                return _ranked(custom.rank_histogram.buckets)
         return {}
 
     @property
     def unique_integers(self) -> int:
-        return int(self._custom(UNIQUE) or 0)
+        return int(_count(self._custom(UNIQUE) or 0.0))
 
     def _custom(self, name: str) -> float | None:
         return next((each.num for each in self.message.custom_stats if each.name == name), None)
@@ -136,7 +139,8 @@ class FeatureView:
     @property
     def rank_error(self) -> float:
         """Of quantiles, as a share of all, exceeded once in a hundred times."""
-        return self._custom(RANK_ERROR) or counts.RANK_ERROR
+        found = self._custom(RANK_ERROR) or 0.0
+        return found if 0 < found < 1 else counts.RANK_ERROR
 
     @property
     def not_utf8(self) -> bool:
@@ -148,16 +152,16 @@ class FeatureView:
 
     def histogram(self, kind: int) -> Histogram | None:
         """Of the kind STANDARD or QUANTILES; None where the statistics have none."""
-        for found in self.numbers.histograms:
-            if found.type == kind:
-                buckets = found.buckets
-                return Histogram(
-                    np.array([bucket.low_value for bucket in buckets], dtype=np.float64),
-                    np.array([bucket.high_value for bucket in buckets], dtype=np.float64),
-                    np.array([bucket.sample_count for bucket in buckets], dtype=np.float64),
-                    float(found.num_nan),
-                )
-        return None
+        return self._histograms.get(kind)
+
+    @cached_property
+    def _histograms(self) -> dict[int, Histogram]:
+        """By kind, of several the first; without one of very many buckets."""
+        found: dict[int, Histogram] = {}
+        for each in self.numbers.histograms:
+            if len(each.buckets) <= _MOST_BUCKETS:
+                found.setdefault(int(each.type), _read(each))
+        return found
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,10 @@ class DatasetView:
     @classmethod
     def of(cls, statistics: Any) -> DatasetView:
         """Of DatasetFeatureStatistics, or of a list of them: its datasets ``inputs`` and
-        ``outputs`` together (an output that has an input's name is ``outputs.NAME``), else the
-        one that isn't a slice, else the first; an empty list has no examples."""
+        ``outputs`` together (an output that has an input's name is ``outputs.NAME``), else the one
+        that isn't a slice, else the first; an empty list has no examples. A view stays itself."""
+        if isinstance(statistics, DatasetView):
+            return statistics
         if statistics.DESCRIPTOR.name != "DatasetFeatureStatisticsList":
             return cls(int(statistics.num_examples), _features(statistics))
         named = {dataset.name: dataset for dataset in statistics.datasets}
@@ -190,6 +196,30 @@ class DatasetView:
                 free = path if path not in features else (f"{OUTPUTS}.{path[0]}", *path[1:])
                 features[free] = FeatureView(free, view.message, output)
         return cls(max(int(dataset.num_examples) for dataset in datasets), features)
+
+
+def _read(message: Any) -> Histogram:
+    """Without buckets that can't be any."""
+    bounds = [
+        (each.low_value, each.high_value, _count(each.sample_count))
+        for each in message.buckets
+        if each.low_value <= each.high_value
+    ]
+    columns = np.array(bounds, dtype=np.float64).reshape(-1, 3)
+    return Histogram(columns[:, 0], columns[:, 1], columns[:, 2], float(message.num_nan))
+
+
+def _ranked(buckets: Any) -> dict[str, float]:
+    """Of several with one label the first."""
+    found: dict[str, float] = {}
+    for bucket in buckets:
+        found.setdefault(bucket.label, _count(bucket.sample_count))
+    return found
+
+
+def _count(number: float) -> float:
+    """What a file says was counted; whatever it says, sums stay finite."""
+    return min(max(number, 0.0), _MOST_COUNTED) if number == number else 0.0
 
 
 def _features(dataset: Any) -> dict[Path, FeatureView]:

@@ -46,6 +46,8 @@ class FakeMlflow:
     artifacts: dict[str, bytes] = field(default_factory=dict)
     trouble: Trouble = field(default_factory=Trouble)
     asked: list[str] = field(default_factory=list)
+    # Of runs, by their ids; of one that is not there nothing is taken.
+    metrics: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
@@ -96,6 +98,12 @@ class FakeMlflow:
                 self.artifacts[f"{folder}/.made"] = b""
                 uri = f"mlflow-artifacts:/{folder}"
                 return {"model": {"info": {"model_id": number, "artifact_uri": uri}}}
+            case "POST", "runs/log-batch":
+                if body["run_id"] not in self.metrics:
+                    words = f"Run with id={body['run_id']} not found"
+                    return 404, "RESOURCE_DOES_NOT_EXIST", words
+                self.metrics[body["run_id"]] += body["metrics"]
+                return {}
             case "GET", _ if path.startswith("logged-models/"):
                 return self.logged(path.split("/")[1], asked.get("artifact_directory_path", ""))
         name = body.get("name", asked.get("name", ""))
@@ -140,9 +148,13 @@ class FakeMlflow:
             versions.append(made)
             return {"model_version": made}
         one = versions[int(body.get("version", asked.get("version", "1"))) - 1]
-        if path == "model-versions/set-tag":
-            others = [tag for tag in one["tags"] if tag["key"] != body["key"]]
-            one["tags"] = [*others, {"key": body["key"], "value": body["value"]}]
+        if path == "model-versions/get":
+            return {"model_version": one}
+        if path in ("model-versions/set-tag", "model-versions/delete-tag"):
+            tags = [tag for tag in one["tags"] if tag["key"] != body["key"]]
+            if path.endswith("set-tag"):
+                tags.append({"key": body["key"], "value": body["value"]})
+            one["tags"] = tags
             return {}
         assert path == "model-versions/get-download-uri"
         scheme = "mlflow-artifacts:/" if self.proxied else "file:///srv/mlflow/"

@@ -4,6 +4,7 @@ sends them, and the server killed for a while."""
 from __future__ import annotations
 
 import base64
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -45,6 +46,16 @@ def lay(mlflow: MlflowServer, name: str, *factors: int) -> None:
     for factor in factors:
         files = files_of(scale(factor).SerializeToString())
         assert register(mlflow, name, files, new=factor == 1) == factor
+
+
+def log_model(mlflow: MlflowServer, files: dict[str, bytes]) -> str:
+    """A logged model of no registered version yet; its id."""
+    made = mlflow.post("logged-models", {"experiment_id": "0", "name": "back"})["model"]["info"]
+    folder = made["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    for path, content in files.items():
+        url = f"{mlflow.uri}/api/2.0/mlflow-artifacts/artifacts/{folder}/{path}"
+        requests.put(url, data=content, timeout=30).raise_for_status()
+    return str(made["model_id"])
 
 
 def following(mlflow: MlflowServer, **more: str) -> dict[str, str]:
@@ -114,6 +125,68 @@ def test_a_webhook_of_mlflows_own_moves_the_alias_at_once(
         wait_until(lambda: load.versions["2"] > 0, 30, "version 2 answers", every=0.01)
         assert time.monotonic() - moved < 10  # two seconds are promised of a machine at rest
     assert not load.failures
+
+
+def test_a_promotion_moves_the_alias_under_load_and_a_rollback_sets_it_back(
+    start_gateway: Any, repository: Path, tmp_path: Path, mlflow: MlflowServer
+) -> None:
+    """The server is killed in between, and down for about a minute."""
+    lay(mlflow, "back", 1, 2)
+    set_alias(mlflow, "back", "champion", 1)
+    run = mlflow.post("runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]
+    back = {"registry.mlflow.write_back.alias": "champion"}
+    back["registry.mlflow.write_back.tags"] = "stage=production"
+    state = {"state_dir": str(tmp_path / "state"), "registry.mlflow.poll_s": "0.5"}
+    settings = following(mlflow, **back, **state)
+    gateway = start_gateway(repository, settings, arguments=arguments("back@champion"))
+    answers(gateway, "back", 1)
+
+    def told() -> Any:
+        return gateway.get("/api/v1/tracking", port=gateway.admin_port).json()["write_back"]
+
+    def control(path: str, body: object) -> None:
+        path, port = f"/api/v1/models/back/{path}", gateway.admin_port
+        answer = gateway.get(path, json.dumps(body).encode(), "POST", port=port)
+        assert answer.status == 200, answer
+
+    def named() -> str:
+        query = {"name": "back", "alias": "champion"}
+        return str(mlflow.get("registered-models/alias", **query)["model_version"]["version"])
+
+    def tags() -> dict[str, str]:
+        found = mlflow.get("model-versions/get", name="back", version="2")["model_version"]
+        return {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+
+    with Load(gateway, "back", clients=1, limit_s=300) as load:
+        control("rollout/start", {"version": 2, "steps": [100]})
+        wait_until(lambda: named() == "2" and tags() == {"stage": "production"}, 30, "it is moved")
+        answers(gateway, "back", 2, by="champion")
+        mlflow.kill()
+        control("rollback", {})
+        answers(gateway, "back", 1)
+        wait_until(lambda: told()["failures"] >= 5, 120, "it was tried again")
+        mlflow.start()
+        wait_until(lambda: told()["waiting"] == 0, 60, "all is written")
+        assert (named(), tags()) == ("1", {})
+        answers(gateway, "back", 1, by="champion")
+    assert not load.failures
+    assert not load.refused
+    # A verdict, with a run of its own.
+    files = files_of(scale(3).SerializeToString())
+    model_id = log_model(mlflow, files)
+    source_uri = f"models:/{model_id}"
+    made = {"name": "back", "source": source_uri, "model_id": model_id, "run_id": run["run_id"]}
+    mlflow.post("model-versions/create", made)
+    gated = following(mlflow, **{"gates.safe_to_serve": "true", "gates.p99_factor": "0"})
+    other = start_gateway(repository, gated, arguments=arguments("back"))
+    answers(other, "back", 3)
+
+    def judged() -> bool:
+        found = mlflow.get("model-versions/get", name="back", version="3")["model_version"]
+        return {"key": "validation_status", "value": "BLESSED"} in found.get("tags", [])
+
+    wait_until(judged, 30, "its verdict is written")
+    wait_until(lambda: mlflow.history(run["run_id"], "gates/blessed"), 30, "and its figures")
 
 
 def test_tags_and_a_run_s_artifacts_are_as_the_server_has_them(

@@ -50,6 +50,17 @@ def _growth(name: str, labels: dict[str, str], loud: str, quiet: str, **more: st
     return {**labels, **more}, {series: loud}, {series: quiet}
 
 
+def _not_written() -> Case:
+    """What waits to be written back, while attempts to do so fail."""
+    waits = _series("serving_write_back_waiting", INSTANCE)
+    failures = {_series("serving_write_back_failure_total", INSTANCE): f"0+1{LASTING}"}
+    return (
+        INSTANCE,
+        {waits: f"1{LASTING}", **failures},
+        {waits: f"0{LASTING}", **failures},
+    )
+
+
 def _share(code: str, loud: int, quiet: int) -> Case:
     """Of a thousand requests a minute, so many with this code."""
 
@@ -83,6 +94,17 @@ def _no_version() -> Case:
     other = {_series("serving_model_state", {**VERSION, "version": "2"}, state="READY"): "1x40"}
     answers = {_series("serving_model_default_version", MODEL): f"2{LASTING}"}
     return MODEL, state, {**state, **other, **answers}
+
+
+def _left_out(loud: str, quiet: str) -> Case:
+    """Of a hundred samples a minute, so many."""
+    made = {_series("serving_statistics_samples_total", INSTANCE): f"0+100{LASTING}"}
+
+    def series(dropped: str) -> Series:
+        name = _series("serving_statistics_dropped_total", INSTANCE, reason="queue")
+        return {**made, name: f"0+{dropped}{LASTING}"}
+
+    return INSTANCE, series(loud), series(quiet)
 
 
 STEADY = f"7{LASTING}"
@@ -121,6 +143,11 @@ CASES: dict[str, Case] = {
     "ServingRolledBack": _growth(
         "serving_rollout_ended_total", MODEL, f"0x25 1{LASTING}", STEADY, outcome="rolled_back"
     ),
+    "ServingVersionNotBlessed": _growth(
+        "serving_gate_verdicts_total", MODEL, f"0x25 1{LASTING}", STEADY, verdict="NOT_BLESSED"
+    ),
+    "ServingVerdictWaits": _level("serving_gate_waiting_seconds", MODEL, 2000, 60),
+    "ServingWriteBackFailing": _not_written(),
     "ServingRolloutStuck": _level("serving_rollout_overdue_seconds", VERSION, 30_000, 60),
     "ServingProcessCrashing": _growth(
         "serving_isolated_process_crash_total", VERSION, f"0+1{LASTING}", f"0x25 1{LASTING}"
@@ -129,6 +156,10 @@ CASES: dict[str, Case] = {
     "ServingMemoryNearlyFull": _of_limit(
         "serving_models_memory_bytes", "serving_models_memory_limit_bytes", INSTANCE
     ),
+    "ServingFeatureAnomaly": _level(
+        "serving_feature_anomalies_active", VERSION, 1, 0, type="FEATURE_TYPE_NOT_PRESENT"
+    ),
+    "ServingStatisticsDropped": _left_out("30", "3"),
     # promtool's clock begins at 0: a look at minute 5 is old by minute 31.
     "ServingRegistryNotRead": _growth(
         "serving_registry_last_scan_timestamp_seconds", INSTANCE, f"300{LASTING}", "0+60x40"

@@ -71,6 +71,18 @@ def test_the_wheel_has_the_page_and_swagger_ui_with_its_licence(wheel: Path) -> 
     assert b"Apache License" in archive.read(f"{folder}/bundle/LICENSE.txt")
 
 
+def test_the_wheel_has_the_console_and_the_chart_library_with_its_licence(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    folder = "serving/control/console"
+    names = {name for name in archive.namelist() if name.startswith(folder)}
+    own = {f"{folder}/static/{path.name}" for path in (ROOT / folder / "static").iterdir()}
+    assert own <= names
+    if not (ROOT / folder / "bundle").exists():
+        pytest.skip("built without the chart library: npm was out of reach")
+    assert b"uPlot" in archive.read(f"{folder}/bundle/uPlot.iife.min.js")
+    assert b"Permission is hereby granted" in archive.read(f"{folder}/bundle/LICENSE.txt")
+
+
 def test_the_version_has_one_source(installed: Path) -> None:
     version = wheels.run([installed / "bin" / "serving", "--version"])
     metadata = wheels.run(

@@ -107,7 +107,7 @@ def operations_of(
         *observed.scrape(metrics),
         *own.health(is_ready),
         *settings_operations.operations(settings, origins),
-        *observed.operations(tracker, traces),
+        *observed.operations(tracker, traces, lambda: None),
         *ControlApi(commander, settings.places.admin // 2).operations(),
     )
 

@@ -209,4 +209,5 @@ pub struct Totals {
     pub spans_dropped: u64,
     pub samples_dropped: u64,
     pub samples_too_large: u64,
+    pub statistics_too_large: u64,
 }

@@ -122,6 +122,10 @@ fn rate(name: &str, rate: f64) -> PyResult<f64> {
     }
 }
 
+fn per_second(name: &str, value: f64) -> PyResult<f64> {
+    if value >= 0.0 { Ok(value) } else { Err(value_error(format!("{name} is no number from 0 on"))) }
+}
+
 fn word(name: &str) -> PyResult<engine::error::ErrorCode> {
     engine::error::ErrorCode::from_name(name)
         .ok_or_else(|| value_error(format!("unknown error word '{name}'")))

@@ -55,6 +55,22 @@ impl Sample {
     }
 
     #[getter]
+    fn size(&self) -> usize {
+        let tensors = self.inner.inputs.iter().chain(&self.inner.outputs);
+        tensors.map(|tensor| tensor.data.len()).sum()
+    }
+
+    #[getter]
+    fn drawn(&self) -> bool {
+        self.inner.takers.drawn
+    }
+
+    #[getter]
+    fn for_statistics(&self) -> bool {
+        self.inner.takers.statistics
+    }
+
+    #[getter]
     fn route(&self) -> &'static str {
         self.inner.route
     }

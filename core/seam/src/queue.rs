@@ -122,6 +122,11 @@ impl Queue {
         Ok(())
     }
 
+    fn sample_for_statistics(&self, per_second: f64) -> PyResult<()> {
+        self.inner.sample_for_statistics(crate::per_second("per_second", per_second)?);
+        Ok(())
+    }
+
     fn shadow<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         shadow::report(py, &self.inner)
     }

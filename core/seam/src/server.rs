@@ -165,7 +165,7 @@ impl Server {
     }
 
     #[pyo3(signature = (*, trace_rate, trace_parents, span_buffer, sample_buffer_bytes, sample_max_bytes,
-        access_rate, sample_replayed = false))]
+        access_rate, sample_replayed = false, statistics_samples = 0.0, statistics_values = 0.0))]
     #[allow(clippy::too_many_arguments)] // Keyword-only in Python.
     fn observe(
         &self,
@@ -176,6 +176,8 @@ impl Server {
         sample_max_bytes: usize,
         access_rate: f64,
         sample_replayed: bool,
+        statistics_samples: f64,
+        statistics_values: f64,
     ) -> PyResult<()> {
         self.inner.shared().observer.set(&Rules {
             trace_rate: crate::rate("trace_rate", trace_rate)?,
@@ -185,6 +187,8 @@ impl Server {
             sample_buffer_bytes,
             sample_max_bytes,
             sample_replayed,
+            statistics_samples: crate::per_second("statistics_samples", statistics_samples)?,
+            statistics_values: crate::per_second("statistics_values", statistics_values)?,
         });
         Ok(())
     }

@@ -27,8 +27,8 @@ class Tracker:
     """Windows of all versions, in memory for ``windows`` and to every target that is set.
 
     ``counters``: of every version that is loaded and was ever asked; others have no windows, for
-    nothing happens in them. Raises ConfigError where a target's settings
-    can't be used.
+    nothing happens in them. ``beside``: figures of versions that others have. Raises ConfigError
+    where a target's settings can't be used.
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class Tracker:
         state: StateDir,
         counters: Callable[[], Mapping[Key, Counters]],
         views: Callable[[], Sequence[ModelView]],
+        beside: Callable[[], Mapping[Key, Mapping[str, float]]] = dict,
     ) -> None:
         self._settings = settings
         self.window_s = settings.tracking.window_s
         self._counters = counters
         self._views = views
+        self._beside = beside
         limit = settings.tracking.buffer_bytes
         self._shippers = tuple(
             Shipper(exporter, Buffer(state, exporter.name, limit), self.window_s)
@@ -119,7 +121,8 @@ class Tracker:
         self._learn(served)
         self._present = served.keys()
         shares = _shares(self._views())
-        windows = self._history.close(span, counters, costs, self._system.read(), shares)
+        more = self._beside()
+        windows = self._history.close(span, counters, costs, self._system.read(), shares, more)
         self._since, self._clock = now, clock
         return windows
 

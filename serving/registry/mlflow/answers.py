@@ -73,6 +73,11 @@ def model_versions(answer: Mapping[str, Any], name: str) -> tuple[list[Registere
     return [_registered(one, name) for one in rows], _text(answer, "next_page_token", _LONGEST)
 
 
+def model_version(answer: Mapping[str, Any], name: str) -> RegisteredVersion:
+    """Of ``model-versions/get``. Raises AnswerError."""
+    return _registered(_table(answer.get("model_version"), "model_version"), name)
+
+
 def _registered(one: Mapping[str, Any], name: str) -> RegisteredVersion:
     if one.get("name") != name:
         raise AnswerError("it has a version of another model")

@@ -44,7 +44,7 @@ class MlflowRegistry:
         try:
             return registered_model(answer, name)
         except AnswerError as error:
-            raise _strange(error) from None
+            raise strange(error) from None
 
     def versions(self, name: str) -> tuple[RegisteredVersion, ...]:
         """All of a model's, the newest ``MOST_VERSIONS``, ascending."""
@@ -59,7 +59,7 @@ class MlflowRegistry:
             try:
                 page, token = model_versions(answer, name)
             except AnswerError as error:
-                raise _strange(error) from None
+                raise strange(error) from None
             before = len(found)
             found.update((one.number, one) for one in page)
             if not token or len(found) == before or len(found) >= MOST_VERSIONS:
@@ -118,14 +118,20 @@ def server_of(settings: Settings) -> str:
 
 def connect(settings: Settings) -> MlflowRegistry:
     """Nothing is asked yet. Raises ConfigError where the settings can't be used."""
+    client, hidden = client_of(settings)
+    return MlflowRegistry(client, hidden)
+
+
+def client_of(settings: Settings) -> tuple[HttpClient, tuple[str, ...]]:
+    """For one thread, and what none of its words may show. Raises ConfigError as ``connect``."""
     own, uri = settings.registry.mlflow, server_of(settings)
     token = own.token.get_secret_value()
     if not (token or own.uri):
         token = settings.tracking.mlflow.token.get_secret_value()
     proof = authorization(uri, token, "registry.mlflow.token")
     client = HttpClient(shown(uri), URI, own.timeout_s, proof, AUTHORITIES, _MOST_BYTES)
-    return MlflowRegistry(client, secrets(uri, token))
+    return client, secrets(uri, token)
 
 
-def _strange(error: AnswerError) -> OneError:
+def strange(error: AnswerError) -> OneError:
     return OneError(f"the answer is not that of an MLflow registry: {error}")

@@ -28,6 +28,7 @@ from serving.registry.snapshot import (
     FoundVersion,
     Ignored,
     Listed,
+    Origin,
     Snapshot,
     SourceError,
 )
@@ -86,6 +87,7 @@ class MlflowLook:
         # The keys of versions that are ready; set by who knows.
         self.ready: Callable[[], Collection[str]] = _none_ready
         self._models = [_Model(one, kept.read(one.name) or Known()) for one in following.asked]
+        self._by_name = {one.asked.name: one for one in self._models}
         # The model that is asked for first: after the one that had no answer, which may be what is
         # wrong with it.
         self._first = 0
@@ -97,6 +99,25 @@ class MlflowLook:
     def error(self) -> str:
         """Why the registry can't be asked now, and since when; "": it answers."""
         return self._error
+
+    # From any thread: as it was last seen.
+
+    def registered(self, model: str, number: int, origin: Origin) -> RegisteredVersion | None:
+        """The version that an origin is of; None where it is none of the registry's."""
+        one = self._by_name.get(model)
+        if one is None or not isinstance(origin, RemoteOrigin):
+            return None
+        known = (*one.versions, *_seen(one))
+        mine = (version for version in known if version.number == number)
+        return next((v for v in mine if self._key(one, v) == origin.key), None)
+
+    def named(self, model: str, alias: str) -> int | None:
+        """The version that an alias names there; None: none."""
+        one = self._by_name.get(model)
+        if one is None:
+            return None
+        last = one.last
+        return (one.known.aliases if last is None else last.aliases).get(alias)
 
     def __call__(self, at_once: Collection[str] = ()) -> Looked:
         """See ``PolledSource``. All models are asked for each time."""

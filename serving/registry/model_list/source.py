@@ -16,7 +16,7 @@ from serving.registry.model_list.entries import NO_MODELS, ModelList, changed_pl
 from serving.registry.model_list.reading import read_list_file
 from serving.registry.snapshot import Closely, FoundModel, Ignored, Snapshot
 from serving.registry.tree import Row
-from serving.settings.sections import RegistrySettings
+from serving.settings.registry import RegistrySettings
 
 # Names taken out of lists that are remembered: until what they served has gone.
 _MOST_WITHDRAWN = 20_000

@@ -39,3 +39,7 @@ class RemoteOrigin:
     def fingerprint(self) -> str:
         """See ``Origin``. What is kept of it never changes."""
         return self.key
+
+    def contents(self) -> str:
+        """See ``Origin``."""
+        return self.key

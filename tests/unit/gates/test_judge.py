@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,11 @@ from serving.cancellation import Cancellation
 from serving.execution.isolation.parent.process import Child, ChildDiedError
 from serving.execution.isolation.parent.starting import use_template
 from serving.gates.case import Case, Subject, data_of
+from serving.gates.child import Host
 from serving.gates.judge import FIRST, MODULE, CalledOffError, Judge, NotNowError
 from serving.gates.recorded import Answered, Recorded
+from serving.gates.replaying import Request
+from serving.gates.said import Timed
 from serving.gates.terms import Terms
 from serving.gates.verdict import Verdict
 from serving.model_config.gates import EvaluationConfig, GatesConfig, Threshold
@@ -279,3 +283,58 @@ def test_what_could_end_its_process_gets_no_generated_input(home: Path) -> None:
         assert Judge(Settings(), giving(child))(found, Cancellation()).blessed
         said = [one["generates"] for one in child.asked if one["do"] == "replay"]
         assert said == [not isolated] * 2
+
+
+class FailsLater:
+    """A version that runs ``good`` times, and then no more."""
+
+    def __init__(self, good: float) -> None:
+        self.good = good
+
+    def run(self, feeds: Any) -> object:
+        self.good -= 1
+        if self.good < 0:
+            raise RuntimeError("out of luck")
+        return feeds
+
+
+@pytest.mark.parametrize(("base", "candidate"), [(math.inf, 3), (3, math.inf)])
+def test_one_that_fails_only_while_it_is_timed_is_found_out(base: float, candidate: float) -> None:
+    host = Host()
+    versions = {"base": FailsLater(base), "candidate": FailsLater(candidate)}
+    host._versions = versions  # type: ignore[assignment]  # stand-ins
+    host._requests, host._base = [Request("own", "it", {})], [{}]
+    said = host.handle({"do": "time", "factor": 2.0}, [])
+    timed = Timed.of(said)
+    if base < candidate:
+        assert timed.checks == ()
+        assert timed.untimed
+    else:
+        (check,) = timed.checks
+        assert (check.name, check.passed) == ("runs", False)
+        assert check.words.startswith("it failed while it was timed: ")
+
+
+def test_what_can_not_be_timed_is_told_of(home: Path) -> None:
+    said = {"checks": [], "untimed": "it failed"}
+    verdict = scripted(home, ScriptedChild(replay=REPLAYED, time=said), factor=2.0)
+    assert "not timed: version 1 failed meanwhile: it failed" in verdict.notes
+    short = scripted(home, ScriptedChild(replay=REPLAYED, time={"refused": SHORT}), factor=2.0)
+    assert short.words == "runs: it failed while it was timed: there is not enough memory for it"
+
+
+@pytest.mark.parametrize(
+    ("answers", "broken"),
+    [
+        ({"replay": ChildDiedError("SIGKILL", 9, None)}, True),
+        ({"ready": ChildDiedError("SIGSEGV", 11, None)}, False),
+        ({"replay": {"checks": [{"gate": "none"}], "counts": {}}}, True),
+        ({"load": {"refused": {"reason": "the disk refused", "retry": "later"}}}, False),
+    ],
+)
+def test_what_the_version_may_be_to_blame_for_is_told_from_the_moment(
+    home: Path, answers: dict[str, Any], broken: bool
+) -> None:
+    with pytest.raises(NotNowError) as error:
+        scripted(home, ScriptedChild(**answers))
+    assert error.value.broken is broken

@@ -204,13 +204,11 @@ def test_lists_that_are_no_labels_are_said() -> None:
         longer.all()
 
 
-def test_a_set_has_a_bounded_number_of_examples(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "MOST_EXAMPLES", 2000)
+def test_a_set_has_a_bounded_number_of_examples(tmp_path: Path) -> None:
     npz(tmp_path / "e.npz")
+    assert pieces.STRICT.most == 1_000_000
     with pytest.raises(SetError, match="more than 2,000 examples"):
-        read(tmp_path / "e.npz")
+        list(files.pieces(tmp_path / "e.npz", pieces.Reading(most=2000)))
 
 
 def test_fault_109_a_set_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

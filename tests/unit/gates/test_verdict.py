@@ -16,7 +16,7 @@ from serving.gates.verdict import (
     from_document,
     judged,
 )
-from serving.gates.verdicts import FOLDER, MOST, Verdicts, key_of
+from serving.gates.verdicts import ANSWERED, FOLDER, MOST, Answered, Verdicts, key_of
 from serving.state_dir import StateDir
 
 GOOD = Check("quality", "accuracy", True, "at least 0.9", "r=EU", 0.95, 0.9)
@@ -78,3 +78,31 @@ def test_verdicts_outlive_the_process_and_the_oldest_go(
     assert Verdicts(StateDir(tmp_path)).read(keys[-1]) == Verdict(True, 99.0)
     assert Verdicts(StateDir(tmp_path)).read(keys[0]) is None
     assert len(list((tmp_path / FOLDER).glob("*.json"))) < 80
+
+
+def test_what_is_held_stays_however_many_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.gates.verdicts.MOST", 8)
+    kept = Verdicts(StateDir(tmp_path))
+    held, other = (key_of("m", n, "files", "config", "terms") for n in (1, 2))
+    kept.held.add(held)
+    for key in (held, other):
+        kept.write(key, by_person(None, 1.0, "somebody", "looked at"))
+    for n in range(100):
+        kept.write(key_of("n", n, "files", "config", "terms"), Verdict(True, 2.0))
+    again = Verdicts(StateDir(tmp_path))
+    assert again.read(held) == by_person(None, 1.0, "somebody", "looked at")
+    assert again.read(other) is None
+
+
+def test_what_answered_last_is_kept_by_model(tmp_path: Path) -> None:
+    kept = Verdicts(StateDir(tmp_path))
+    assert kept.answered("m") is None
+    kept.keep_answered("m", Answered(3, "files", "contents"))
+    kept.keep_answered("n", Answered(1, "files", ""))
+    again = Verdicts(StateDir(tmp_path))
+    assert again.answered("m") == Answered(3, "files", "contents")
+    for file in (tmp_path / ANSWERED).glob("*.json"):
+        file.write_text('{"form": 1}')
+    assert again.answered("m") is None

@@ -16,11 +16,13 @@ from serving.gates.verdicts import Verdicts
 from serving.models.commands.command import (
     BlessVersion,
     LoadModel,
+    Rollback,
     SetAlias,
     SetDefault,
     SetRoute,
     UnloadModel,
 )
+from serving.models.judging import MOST_BROKEN
 from serving.models.verdicts import Bench
 from serving.settings import Settings
 from serving.state_dir import StateDir
@@ -63,7 +65,7 @@ class GatedWorld(World):
         kept = Verdicts(state)
         bench = Bench(Settings(), self.judge, kept)  # type: ignore[arg-type]  # what stands in
         gating = self.manager._reconciler.gating
-        gating._bench = bench
+        gating._bench = gating._judging.bench = bench
         self.manager.on_verdict(lambda slot, said: self.verdicts.append((slot.version, said.word)))
 
     def come(self, version: int, *checks: Check | Exception) -> None:
@@ -424,3 +426,135 @@ def test_a_server_is_ready_once_its_versions_are_judged(tmp_path: Path) -> None:
     world.settle()
     assert world.manager.wait_started(0)
     assert world.answers() == 1
+
+
+BY_VALUE = """gates:
+  evaluation: {data: e.csv, label: y, thresholds: {accuracy: 0.9}}
+"""
+
+
+@pytest.mark.parametrize("how", ["in place", "anew"])
+def test_other_files_under_the_number_that_answered_are_not_the_first(
+    tmp_path: Path, world: GatedWorld, how: str
+) -> None:
+    """They were put there while no process looked. What was only copied anew, with another time, is
+    what it was."""
+    world.configure("m", BY_VALUE)
+    (world.root / "m" / "e.csv").write_text("x,y\n1,1\n")
+    world.come(1)
+    assert world.judge.judged == [(1, None, True)]
+    world.remove("m", 1)
+    world.write("m", 1, "other weights" if how == "in place" else "weights 1")
+    again = GatedWorld(tmp_path)
+    again.change()
+    (case,) = again.judge.cases
+    assert case.first is (how == "anew")
+    words = "version 1 answered before with other files, which are not there"
+    assert (case.no_base == words) is (how == "in place")
+    # Blessed, they are what is known from then on.
+    third = GatedWorld(tmp_path)
+    third.write("m", 1, "weights of a third kind")
+    third.change()
+    assert [one.first for one in third.judge.cases] == [False]
+
+
+def test_one_that_can_not_be_judged_for_its_own_sake_is_not_tried_for_ever(
+    tmp_path: Path, world: GatedWorld
+) -> None:
+    world.come(1)
+    broken = NotNowError("its process ended with SIGKILL", broken=True)
+    world.come(2, broken)
+    for _ in range(MOST_BROKEN):
+        world.settle(61.0)
+    assert len(world.judge.cases) == 1 + MOST_BROKEN
+    view = world.version(2)
+    assert "it could not be judged in 8 tries: its process ended with SIGKILL" in view.reason
+    assert world.verdicts[-1] == (2, "NOT_BLESSED")
+    world.settle(3600.0)
+    assert len(world.judge.cases) == 1 + MOST_BROKEN
+    # Nothing of it is kept.
+    again = GatedWorld(tmp_path)
+    again.change()
+    assert again.answers() == 2
+
+
+class Several(GatedWorld):
+    """Versions of many models, whose judging ends when the test says so."""
+
+    def judging(self) -> list[str]:
+        return [name for name, _ in self.jobs if name.startswith("judge")]
+
+    def go_on(self) -> None:
+        """All but the judging."""
+        for _ in range(40):
+            self.tick(0.5)
+            jobs = [job for job in self.jobs if not job[0].startswith("judge")]
+            self.jobs = [job for job in self.jobs if job not in jobs]
+            for _, job in jobs:
+                job()
+
+    def end(self, name: str) -> None:
+        job = next(job for job in self.jobs if job[0] == name)
+        self.jobs.remove(job)
+        job[1]()
+        self.go_on()
+
+
+def test_as_many_are_judged_at_once_as_the_setting_says_and_models_take_turns(
+    tmp_path: Path,
+) -> None:
+    world = Several(tmp_path, gates={"safe_to_serve": True, "parallel": 2})
+    for model, versions in (("a", (1, 2, 3)), ("b", (1,)), ("c", (1,)), ("d", (1,))):
+        world.configure(model, "version_policy: {all: true}")
+        for version in versions:
+            world.write(model, version)
+    world.go_on()
+    first = world.judging()
+    assert len(first) == 2
+    assert len({name.split("-")[1] for name in first}) == 2
+    seen = []
+    while world.judging():
+        assert len(world.judging()) <= 2
+        seen.append(world.judging()[0])
+        world.end(seen[-1])
+    models = [name.split("-")[1] for name in seen]
+    # Nobody waits for all of the versions of "a".
+    assert sorted(set(models[:4])) == ["a", "b", "c", "d"]
+    assert world.manager.gates.running == 0
+    assert world.manager.gates.waiting() == {}
+
+
+def test_gates_are_counted_by_model_and_go_with_it(world: GatedWorld) -> None:
+    world.come(1)
+    world.come(2, BAD)
+    gates = world.manager.gates
+    assert dict(gates.verdicts()) == {("m", "BLESSED"): 1, ("m", "NOT_BLESSED"): 1}
+    assert set(gates.seconds()) == {"m"}
+    world.come(3, NotNowError("no process"))
+    assert set(gates.waiting()) == {"m"}
+    assert world.outcome(UnloadModel("m")).ok
+    assert (dict(gates.verdicts()), dict(gates.seconds())) == ({}, {})
+
+
+@pytest.mark.parametrize("pinned", [None, 2])
+def test_a_rollback_to_one_that_is_not_blessed_leaves_no_pin(
+    world: GatedWorld, pinned: int | None
+) -> None:
+    """It was blessed by other gates, and is judged anew since it has to be loaded for that."""
+    world.come(1)
+    world.come(2)
+    assert 1 not in world.states()
+    world.judge.said[1] = (BAD,)
+    world.configure("m", f"{GATED[:-1]}, p99_factor: 9}}")
+    world.change()
+    if pinned is not None:
+        assert world.outcome(SetDefault("m", pinned)).ok
+    refused = world.outcome(Rollback("m"))
+    assert refused.code is ErrorCode.FAILED_PRECONDITION
+    assert "version 1 of model 'm' is not blessed: finite" in refused.message
+    again = "no version is" if pinned is None else "version 2 is again"
+    assert refused.message.endswith(f"it is not pinned: {again}")
+    assert (world.answers(), world.view().pinned) == (2, pinned)
+    world.settle()
+    assert world.outcome(SetDefault("m", 1)).code is ErrorCode.FAILED_PRECONDITION
+    assert (world.answers(), world.view().pinned) == (2, pinned)

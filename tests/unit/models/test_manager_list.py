@@ -17,7 +17,7 @@ from serving.registry.model_list.entries import Entry, ModelList
 from serving.registry.model_list.source import ListTerms, ModelListSource
 from serving.registry.snapshot import Listed, Snapshot
 from serving.registry.sources import joined
-from serving.settings.sections import RegistrySettings
+from serving.settings.registry import RegistrySettings
 from serving.state_dir import StateDir
 from tests.unit.manager_world import World
 

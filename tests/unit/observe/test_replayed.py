@@ -109,15 +109,16 @@ class Told:
         self.rules = rules
 
 
-def told(**settings: Any) -> tuple[int, int]:
+def told(*, statistics: bool = False, **settings: Any) -> tuple[int, int]:
     server = Told()
-    configure(server, Settings(**settings))
+    configure(server, Settings(**settings), statistics=statistics)
     return server.rules["sample_buffer_bytes"], server.rules["sample_max_bytes"]
 
 
 def test_the_core_keeps_samples_where_somebody_may_want_them(tmp_path: Path) -> None:
     assert told() == (64 << 20, 32 << 20)
     assert told(gates=GatesSettings(replay=False)) == (0, 32 << 20)
+    assert told(gates=GatesSettings(replay=False), statistics=True) == (64 << 20, 32 << 20)
     assert told(gates=GatesSettings(replay_bytes=1000)) == (1 << 20, 500)
     log = RequestLogSettings(path=tmp_path, max_request_bytes=77, buffer_bytes=7777)
     assert told(request_log=log) == (7777, 77)

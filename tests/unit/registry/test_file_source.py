@@ -9,7 +9,7 @@ import pytest
 from serving.registry.file_source import FileSource
 from serving.registry.kinds import Terms, open_sources
 from serving.registry.snapshot import FoundModel, FoundVersion, Snapshot
-from serving.settings.sections import RegistrySettings
+from serving.settings.registry import RegistrySettings
 from tests.unit.registry.test_directory import Clock
 
 

@@ -77,10 +77,10 @@ def test_a_feature_that_comes_late_or_goes_is_missing_where_it_is_not() -> None:
 def test_256_columns_of_anything_stay_within_a_mebibyte(kind: str) -> None:
     rng = np.random.default_rng(3)
     sketch = DatasetSketch(most_bytes=MOST_BYTES)
-    for _ in range(3):
-        numbers = rng.integers(-(2**62), 2**62, (3000, 256))
+    for _ in range(2):
+        numbers = rng.integers(-(2**62), 2**62, (1000, 256))
         if kind == "float":
-            sketch.add(of_tensors({"x": rng.normal(size=(3000, 256))}))
+            sketch.add(of_tensors({"x": rng.normal(size=(5000, 256))}))
         elif kind == "int":
             sketch.add(of_tensors({"x": numbers}))
         else:

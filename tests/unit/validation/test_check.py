@@ -14,7 +14,7 @@ from serving.validation.anomalies import rows, types
 from serving.validation.check import AS_TFX, Options, compared, validate
 from serving.validation.compare import Finding, Kind
 from serving.validation.infer import infer
-from tests.unit.validation.builders import dataset, listed, numbers, schema, texts
+from tests.unit.validation.builders import bucketed, dataset, listed, numbers, schema, texts
 
 
 def found(anomalies: Any) -> dict[str, list[str]]:
@@ -229,6 +229,20 @@ def test_odd_values_are_told_shortly(value: str) -> None:
         wanted = schema(f'feature {{ name: "f" type: BYTES {domain} }}')
         for row in rows(validate(dataset(3, texts("f", {value: 3})), wanted)):
             assert len(row["description"]) < 300
+
+
+def test_thirty_thousand_values_and_a_histogram_of_as_many_buckets_are_compared() -> None:
+    says = """feature { name: "t" type: BYTES skew_comparator { infinity_norm { threshold: 0.1 } } }
+        feature { name: "n" type: FLOAT skew_comparator {
+            jensen_shannon_divergence { threshold: 0.1 } } }"""
+    many = texts("t", {f"value {index}": 1 for index in range(30_000)})
+    edges = list(range(30_001))
+    fine = bucketed("n", 0, edges, [1] * 30_000)
+    here = dataset(100_000, texts("t", {"a": 90_000, "value 7": 10_000}), numbers("n", [1.0, 2.0]))
+    told = found(validate(here, schema(says), dataset(30_000, many, fine)))
+    assert "COMPARATOR_L_INFTY_HIGH" in told["t"]
+    # Passed over: nothing is measured by a histogram like that.
+    assert "n" not in told
 
 
 def test_ten_thousand_unknown_values_are_told_in_few_words() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from serving.validation.placement import certain_divergence
 INF = math.inf
 
 
-def of(edges: list[float], counts: list[float], nans: float = 0.0) -> Histogram:
+def of(edges: list[float], counts: Sequence[float] | Any, nans: float = 0.0) -> Histogram:
     bounds = np.array(edges, dtype=np.float64)
     return Histogram(bounds[:-1], bounds[1:], np.array(counts, dtype=np.float64), nans)
 
@@ -119,6 +121,16 @@ def test_any_two_histograms_are_as_scipy_says(
     assert certain is not None
     assert found is not None
     assert certain <= found + 1e-9
+
+
+def test_many_buckets_are_joined_before_they_are_placed() -> None:
+    chance = np.random.default_rng(1)
+    fine = [of(np.linspace(0, 1, 2001).tolist(), chance.integers(0, 9, 2000)) for _ in range(2)]
+    certain = certain_divergence(fine[0], fine[1])
+    assert certain is not None
+    assert certain < 0.01
+    moved = of(np.linspace(2, 3, 2001).tolist(), chance.integers(0, 9, 2000))
+    assert certain_divergence(fine[0], moved) == pytest.approx(1)
 
 
 def test_placed_as_alike_as_buckets_permit_two_of_one_distribution_are_alike() -> None:

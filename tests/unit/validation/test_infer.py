@@ -10,7 +10,7 @@ from serving.validation.anomalies import rows
 from serving.validation.check import validate
 from serving.validation.differences import differences
 from serving.validation.infer import Rules, infer
-from tests.unit.validation.builders import dataset, numbers, schema, texts
+from tests.unit.validation.builders import dataset, listed, numbers, schema, texts
 
 
 def feature(made: Any) -> Any:
@@ -34,6 +34,12 @@ def test_ranges_are_inferred_where_asked_for() -> None:
     assert not odd.float_domain.HasField("max")
 
 
+def test_bounds_that_no_integer_has_are_left_out() -> None:
+    made = numbers("f", [1, 2], whole=True)
+    made.num_stats.min, made.num_stats.max = 1.7e308, -1.7e308
+    assert feature(infer(dataset(2, made), Rules(ranges=True))).WhichOneof("domain_info") is None
+
+
 def test_texts_have_a_list_up_to_a_size_and_only_if_all_are_known() -> None:
     some = dataset(9, texts("f", {"a": 5, "b": 4}))
     assert infer(some).string_domain[0].value == ["a", "b"]
@@ -41,6 +47,15 @@ def test_texts_have_a_list_up_to_a_size_and_only_if_all_are_known() -> None:
     # As a sketch has them that keeps the frequent ones alone.
     some.features[0].string_stats.unique = 4000
     assert not infer(some).string_domain
+
+
+def test_outputs_are_in_the_schema_and_not_missed_elsewhere() -> None:
+    asked = dataset(3, numbers("x", [0.5, 1.5, 2.5]), name="inputs")
+    answered = dataset(3, numbers("score", [0.1, 0.2, 0.3]), name="outputs")
+    found = infer(listed(asked, answered))
+    assert [each.name for each in found.feature] == ["x", "score"]
+    assert list(rows(validate(asked, found))) == []
+    assert list(rows(validate(listed(asked, answered), found))) == []
 
 
 def test_shapes_may_be_left_out() -> None:

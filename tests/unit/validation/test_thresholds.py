@@ -42,6 +42,25 @@ def test_suggested_thresholds_are_not_reached_by_windows_like_those_before() -> 
     assert moved == {"COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"}
 
 
+def test_few_whole_numbers_are_compared_by_their_own_buckets() -> None:
+    """Their quantiles are the same whether one in four is 1, or one in six."""
+    chance = np.random.default_rng(5)
+
+    def clicks(share: float) -> Any:
+        sketch = DatasetSketch()
+        sketch.add({"clicks": (chance.random(4000) < share).astype(np.int64)})
+        return sketch.message("inputs")
+
+    windows, wanted = [clicks(0.25) for _ in range(12)], infer(clicks(0.25))
+    (suggestion,) = apply(wanted, suggest(windows))
+    drift = wanted.feature[0].drift_comparator.jensen_shannon_divergence
+    assert drift.source.type == 2
+    assert suggestion.threshold == drift.threshold
+    assert list(rows(validate(windows[1], wanted, previous=windows[0]))) == []
+    told = [row["type"] for row in rows(validate(clicks(0.5), wanted, previous=windows[0]))]
+    assert told == ["COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH"]
+
+
 def test_thresholds_that_stand_are_left() -> None:
     wanted = schema("""feature { name: "letter" type: BYTES
         drift_comparator { infinity_norm { threshold: 0.3 } } }""")

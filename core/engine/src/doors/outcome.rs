@@ -6,7 +6,7 @@ use crate::codec::answer::Answer;
 use crate::codec::prepare::Prepared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::observe::trace::Context;
-use crate::observe::{Begun, Origin, RequestRecord, Undecided};
+use crate::observe::{Begun, Origin, RequestRecord, Takers, Undecided, sample};
 use crate::queue::Queue;
 use crate::routes::{Reference, Resolved};
 use crate::stats::{Protocol, Why};
@@ -143,16 +143,29 @@ impl<'a> OutcomeGuard<'a> {
         move || request_head.origin()
     }
 
-    /// Draw it for the request log: it is whole, and fits the model of `queue`.
+    /// Who takes a sample of it: it is whole, and fits the model of `queue`.
+    fn takers(&self, queue: &Queue, prepared: &Prepared) -> Takers {
+        let drawn = queue.draws_sample();
+        if !(drawn || queue.statistics().is_on()) || !self.shared.observer.takes_samples(self.replayed) {
+            return Takers::default();
+        }
+        // The version's own share first: what it may not have takes nothing from the others.
+        let statistics = queue.statistics().take(1, self.started)
+            && self.shared.observer.takes_for_statistics(values(queue, prepared), self.started);
+        Takers { drawn, statistics }
+    }
+
+    /// Take a sample of it, where anybody wants one.
     pub(super) fn draw_sample(&mut self, queue: &Queue, request: &InferRequest, prepared: &Prepared) {
-        if queue.draws_sample() && self.shared.observer.takes_samples(self.replayed) {
+        let takers = self.takers(queue, prepared);
+        if takers.any() {
             let origin = self.late_origin();
             let record = self.record.get_or_insert_with(|| {
                 let record = self.shared.observer.begin_late(origin());
                 record.decoded(request);
                 record
             });
-            record.keep_inputs(&queue.signature().inputs, prepared);
+            record.keep_inputs(&queue.signature().inputs, prepared, takers);
         }
         if let (Some(record), Some(routed)) = (&self.record, self.routed()) {
             record.on(routed.version, routed.why);
@@ -282,6 +295,13 @@ impl Drop for OutcomeGuard<'_> {
             self.count(Err(&Error::new(ErrorCode::Cancelled, "the caller left")));
         }
     }
+}
+
+/// What statistics of its inputs cost.
+fn values(queue: &Queue, prepared: &Prepared) -> u64 {
+    let inputs = queue.signature().inputs.iter().zip(&prepared.inputs);
+    let given = inputs.filter_map(|(spec, input)| Some((spec.datatype, &input.as_ref()?.shape)));
+    given.map(|(datatype, shape)| sample::values(datatype, shape)).fold(0, u64::saturating_add)
 }
 
 fn leaving(model: &str) -> Error {

@@ -81,6 +81,7 @@ impl Server {
             spans_dropped: observer.spans.dropped(),
             samples_dropped: observer.samples.dropped(),
             samples_too_large: observer.samples_too_large(),
+            statistics_too_large: observer.statistics_too_large(),
         }
     }
 

@@ -230,7 +230,7 @@ pub const SHADOW_COMPUTE: Family =
 pub const TRITON_FAILURES: Family =
     counter("nv_inference_request_failure", "Inference requests that failed, by Triton's reasons.");
 
-pub const OF_SERVER: [Single<Totals>; 11] = [
+pub const OF_SERVER: [Single<Totals>; 12] = [
     single("connections", gauge("serving_connections", "Open connections on the data ports."), |t| {
         t.connections
     }),
@@ -284,5 +284,13 @@ pub const OF_SERVER: [Single<Totals>; 11] = [
         "samples_too_large",
         counter("serving_sample_too_large_total", "Sampled requests not kept, being too large."),
         |t| t.samples_too_large,
+    ),
+    single(
+        "statistics_too_large",
+        counter(
+            "serving_statistics_too_large_total",
+            "Requests of which no statistics were made, being too large.",
+        ),
+        |t| t.statistics_too_large,
     ),
 ];

@@ -172,6 +172,7 @@ fn a_recorded_state_is_told_to_the_byte_as_ever() {
         spans_dropped: 9,
         samples_dropped: 10,
         samples_too_large: 11,
+        statistics_too_large: 12,
     };
     assert_eq!(text(&figures, &server), include_str!("tests/recorded.txt"));
 }

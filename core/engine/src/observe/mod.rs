@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod line;
 pub mod otlp;
+pub mod rate_limit;
 pub mod record;
 pub mod ring;
 pub mod sample;
@@ -14,14 +15,17 @@ pub mod trace_rules;
 
 pub use batch::BatchTrace;
 pub use record::{Origin, RequestRecord};
+pub use sample::Takers;
 
 use arc_swap::ArcSwap;
+use rate_limit::RateLimit;
 use ring::Ring;
 use sample::Sample;
 use span::Span;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 use trace_rules::{Count, Rule, TraceRules};
 
 /// What is to be noted.
@@ -39,6 +43,9 @@ pub struct Rules {
     pub sample_max_bytes: usize,
     /// Whether requests that are sent again are sampled, too.
     pub sample_replayed: bool,
+    /// Samples, and values in them, that statistics get a second, of all versions together.
+    pub statistics_samples: f64,
+    pub statistics_values: f64,
 }
 
 const TRACES: u8 = 1;
@@ -74,6 +81,10 @@ pub struct Observer {
     pub spans: Ring<Span>,
     pub samples: Ring<Sample>,
     too_large: AtomicU64,
+    /// What statistics get of all versions together, and what was too large for them.
+    statistics_samples: RateLimit,
+    statistics_values: RateLimit,
+    statistics_too_large: AtomicU64,
 }
 
 impl Observer {
@@ -82,6 +93,8 @@ impl Observer {
         self.sample_max.store(rules.sample_max_bytes, Relaxed);
         self.spans.resize(rules.span_buffer);
         self.samples.resize(rules.sample_buffer_bytes);
+        self.statistics_samples.set(rules.statistics_samples);
+        self.statistics_values.set(rules.statistics_values);
         let mut on = 0;
         for (bit, is_on) in [
             (SPANS, rules.span_buffer > 0),
@@ -158,12 +171,22 @@ impl Observer {
         on & SAMPLES != 0 && (!replayed || on & REPLAYED != 0)
     }
 
+    /// Whether a version's request may be taken for statistics, by what all versions have together.
+    pub fn takes_for_statistics(&self, values: u64, now: Instant) -> bool {
+        self.statistics_samples.take(1, now) && self.statistics_values.take(values, now)
+    }
+
     fn keep(&self, sample: Sample) {
         self.samples.push(sample);
     }
 
-    fn note_too_large(&self) {
-        self.too_large.fetch_add(1, Relaxed);
+    fn note_too_large(&self, takers: Takers) {
+        self.too_large.fetch_add(takers.drawn.into(), Relaxed);
+        self.statistics_too_large.fetch_add(takers.statistics.into(), Relaxed);
+    }
+
+    pub fn statistics_too_large(&self) -> u64 {
+        self.statistics_too_large.load(Relaxed)
     }
 
     pub fn samples_too_large(&self) -> u64 {

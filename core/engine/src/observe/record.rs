@@ -2,7 +2,7 @@
 //! is answered, and made into spans, a sample and a log record when it ends.
 
 use super::Observer;
-use super::sample::{self, Kept, Sample, Tensor};
+use super::sample::{self, Kept, Sample, Takers, Tensor};
 use super::span::{Clock, Kind, Span};
 use super::trace::{Context, SpanId};
 use crate::codec::InferRequest;
@@ -73,6 +73,7 @@ struct Notes {
     /// The last batch it was in.
     batch: Option<Context>,
     kept: Kept,
+    takers: Takers,
 }
 
 impl RequestRecord {
@@ -141,11 +142,13 @@ impl RequestRecord {
         notes.timeout_us = request.timeout_us;
     }
 
-    /// Keep the inputs for the request log; `specs` are the model's. Those in shared memory are read
+    /// Keep the inputs for `takers` of samples; `specs` are the model's. Those in shared memory are read
     /// for it, unless that would be more than is kept; where they cannot be, nothing is kept.
-    pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared) {
+    pub fn keep_inputs(&self, specs: &[TensorSpec], prepared: &Prepared, takers: Takers) {
         let max = self.sample_max();
-        self.notes.lock().kept = if prepared.bytes > max {
+        let mut notes = self.notes.lock();
+        notes.takers = notes.takers.and(takers);
+        notes.kept = if prepared.bytes > max {
             Kept::TooLarge
         } else {
             let specs = specs.iter().zip(&prepared.inputs);
@@ -187,12 +190,18 @@ impl RequestRecord {
         self.notes.lock().compute += compute;
     }
 
-    /// Keep the outputs for the request log.
+    /// Keep the outputs for who takes samples.
     pub fn keep_outputs<'a>(
         &self,
         outputs: impl Iterator<Item = (&'a Arc<str>, Datatype, &'a Shape, &'a [u8])> + Clone,
     ) {
-        self.notes.lock().kept.add_outputs(self.sample_max(), outputs);
+        let mut notes = self.notes.lock();
+        if notes.takers.statistics {
+            let values = outputs.clone().map(|(_, datatype, shape, _)| sample::values(datatype, shape));
+            let values = values.fold(0, u64::saturating_add);
+            self.observer.statistics_values.charge(values, self.started);
+        }
+        notes.kept.add_outputs(self.sample_max(), outputs);
     }
 
     fn sample_max(&self) -> usize {
@@ -300,10 +309,10 @@ impl RequestRecord {
         let queue = notes.waited(ended);
         let (inputs, outputs) = match notes.kept {
             Kept::Nothing => return,
-            Kept::TooLarge => return self.observer.note_too_large(),
+            Kept::TooLarge => return self.observer.note_too_large(notes.takers),
             Kept::Tensors { inputs, outputs } => match sample::detached(inputs) {
                 Some(inputs) => (inputs, outputs),
-                None => return self.observer.note_too_large(),
+                None => return self.observer.note_too_large(notes.takers),
             },
         };
         let (word, message) = match outcome {
@@ -311,6 +320,7 @@ impl RequestRecord {
             Err(error) => (error.code.name(), error.message.clone()),
         };
         self.observer.keep(Sample {
+            takers: notes.takers,
             model: notes.model,
             version: notes.version.unwrap_or(0),
             route: notes.why.map_or("", Why::name),

@@ -22,9 +22,38 @@ pub struct Tensor {
     pub data: Bytes,
 }
 
+/// Whom a sample is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takers {
+    /// Whoever asked for a share of the requests: see [`crate::queue::Queue::sample`].
+    pub drawn: bool,
+    /// The statistics, which get so many a second.
+    pub statistics: bool,
+}
+
+impl Takers {
+    pub fn any(self) -> bool {
+        self.drawn || self.statistics
+    }
+
+    pub fn and(self, other: Takers) -> Takers {
+        Takers { drawn: self.drawn || other.drawn, statistics: self.statistics || other.statistics }
+    }
+}
+
+/// What texts cost statistics, beside numbers.
+const TEXT: u64 = 16;
+
+/// The values of a tensor by what statistics of them cost.
+pub fn values(datatype: Datatype, shape: &[i64]) -> u64 {
+    let count = shape.iter().fold(1u64, |count, dim| count.saturating_mul(dim.unsigned_abs()));
+    if datatype == Datatype::Bytes { count.saturating_mul(TEXT) } else { count }
+}
+
 /// A finished request that fitted its model.
 #[derive(Clone, Debug)]
 pub struct Sample {
+    pub takers: Takers,
     pub model: String,
     pub version: u64,
     /// Why that one answered.

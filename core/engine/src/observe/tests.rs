@@ -34,6 +34,8 @@ const OFF: Rules = Rules {
     sample_buffer_bytes: 1 << 20,
     sample_max_bytes: 1 << 16,
     sample_replayed: false,
+    statistics_samples: 0.0,
+    statistics_values: 0.0,
 };
 const ALL: Rules = Rules { trace_rate: 1.0, access_rate: 1.0, ..OFF };
 
@@ -377,6 +379,54 @@ fn what_is_too_large_or_too_much_is_counted_and_not_kept() {
     let kept = world.samples().len() as u64;
     assert_eq!((kept, observer.samples.dropped()), (2, 3));
     assert_eq!((world.spans().len(), observer.spans.dropped()), (3, 4 * 6 - 3));
+}
+
+#[test]
+fn statistics_get_so_many_a_second_whatever_others_draw() {
+    let rules = Rules { statistics_samples: 1e6, statistics_values: 1e9, ..OFF };
+    let run = |world: &World, rows| {
+        let mut asked = world.ask("m", rows, None);
+        assert!(asked.poll().is_none());
+        echo(world.queue.next_batch().unwrap());
+        assert!(asked.poll().unwrap().0.is_ok());
+    };
+    let taken = |rules, share, per_second, rows| {
+        let world = World::new(Some(rules));
+        world.queue.sample(share);
+        world.queue.sample_for_statistics(per_second);
+        (0..10).for_each(|_| run(&world, rows));
+        let takers: Vec<_> = world.samples().iter().map(|sample| sample.takers).collect();
+        let counted = |of: fn(&Takers) -> bool| takers.iter().filter(|&takers| of(takers)).count();
+        (counted(|takers| takers.drawn), counted(|takers| takers.statistics))
+    };
+    // One a minute, so that none is saved up meanwhile.
+    let rare = 1.0 / 60.0;
+    assert_eq!(taken(rules, 0.0, rare, 1), (0, 1));
+    assert_eq!(taken(rules, 1.0, rare, 1), (10, 1));
+    assert_eq!(taken(rules, 0.0, 1e6, 1), (0, 10));
+    // What all versions have together, in requests and in values.
+    assert_eq!(taken(Rules { statistics_samples: rare, ..rules }, 0.0, 1e6, 1), (0, 1));
+    assert_eq!(taken(Rules { statistics_values: rare, ..rules }, 0.0, 1e6, 1), (0, 1));
+    assert_eq!(taken(OFF, 0.0, 1e6, 1), (0, 0));
+    assert_eq!(taken(rules, 0.0, 0.0, 1), (0, 0));
+}
+
+#[test]
+fn what_is_too_large_is_counted_for_whom_it_was() {
+    let too_large = |share, per_second| {
+        let all = f64::INFINITY;
+        let rules = Rules { sample_max_bytes: 40, statistics_samples: all, statistics_values: all, ..OFF };
+        let world = World::new(Some(rules));
+        world.queue.sample(share);
+        world.queue.sample_for_statistics(per_second);
+        let mut asked = world.ask("m", 3, None);
+        assert!(asked.poll().is_none());
+        echo(world.queue.next_batch().unwrap());
+        assert!(asked.poll().unwrap().0.is_ok());
+        let observer = &world.shared.observer;
+        (observer.samples_too_large(), observer.statistics_too_large())
+    };
+    assert_eq!([too_large(1.0, 0.0), too_large(0.0, f64::INFINITY)], [(1, 0), (0, 1)]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::batching::policy::{Lines, Rules};
 use crate::codec::prepare::{Limits, Prepared};
 use crate::error::{Error, ErrorCode};
 use crate::loans::Loans;
+use crate::observe::rate_limit::RateLimit;
 use crate::observe::trace;
 use crate::permits::{Permits, Share};
 use crate::stats::Stats;
@@ -55,6 +56,8 @@ pub struct Queue {
     stats: Arc<Stats>,
     /// The share of requests that goes to the request log, as a bound for a random number.
     samples: AtomicU64,
+    /// Of how many a second statistics are made.
+    statistics: RateLimit,
     line: Mutex<Line>,
     arrived: Condvar,
     /// Callers that left since the line was last cleared of them.
@@ -123,6 +126,7 @@ impl Queue {
             share: Arc::default(),
             stats,
             samples: AtomicU64::new(0),
+            statistics: RateLimit::default(),
             line: Mutex::new(line),
             arrived: Condvar::new(),
             left: AtomicUsize::new(0),
@@ -154,12 +158,22 @@ impl Queue {
         &self.stats
     }
 
-    /// Which share of the requests, 0 to 1, goes to the request log.
+    /// Which share of the requests, 0 to 1, is drawn for the request log and its like.
     pub fn sample(&self, rate: f64) {
         self.samples.store(trace::threshold(rate), Ordering::Relaxed);
     }
 
-    /// Whether this request is drawn for the request log.
+    /// Of how many requests a second statistics are made, at most.
+    pub fn sample_for_statistics(&self, per_second: f64) {
+        self.statistics.set(per_second);
+    }
+
+    /// The statistics' share; whoever takes of it asks [`crate::observe::Observer`], too.
+    pub fn statistics(&self) -> &RateLimit {
+        &self.statistics
+    }
+
+    /// Whether this request is drawn by its share.
     pub fn draws_sample(&self) -> bool {
         trace::drawn(self.samples.load(Ordering::Relaxed))
     }

@@ -300,7 +300,7 @@ def test_where_nothing_is_sent_the_command_says_what_to_set(
         assert "tracking.mlflow.uri" in printed
         assert "tracing.endpoint" in printed
         track(url, None, as_json=True)
-        empty = {"window_s": 1.0, "targets": [], "traces": None}
+        empty = {"window_s": 1.0, "targets": [], "traces": None, "write_back": None}
         assert json.loads(capsys.readouterr().out) == empty
 
 

@@ -17,7 +17,7 @@ from serving.registry.model_list.entries import Entry, ModelList
 from serving.registry.model_list.source import ListTerms, ModelListFile, ModelListSource
 from serving.registry.snapshot import IN_TWO_SOURCES, FoundModel, KnownConfig, Listed, Snapshot
 from serving.registry.sources import joined
-from serving.settings.sections import RegistrySettings
+from serving.settings.registry import RegistrySettings
 
 ONNX = Listed("onnx")
 

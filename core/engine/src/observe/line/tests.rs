@@ -1,5 +1,6 @@
 use super::*;
 use crate::codec::bytes_tensor;
+use crate::observe::Takers;
 use crate::stats::Protocol;
 use crate::tensor::Shape;
 use bytes::Bytes;
@@ -12,6 +13,7 @@ fn tensor(datatype: Datatype, shape: &[i64], data: impl Into<Vec<u8>>) -> Tensor
 
 fn sample(inputs: Vec<Tensor>) -> Sample {
     Sample {
+        takers: Takers::default(),
         model: "m".to_owned(),
         version: 3,
         route: "default",

@@ -1,0 +1,188 @@
+"""The windows of all versions: in memory while requests come, on disk else; bounded together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.events import log
+from serving.observe.figures import Key
+from serving.observe.statistics.alarms import Alarms
+from serving.observe.statistics.distances import Distance
+from serving.observe.statistics.series import Series
+from serving.observe.statistics.window import DamagedError
+from serving.state_dir import StateDir
+
+_FOLDER = "statistics"
+_FORMAT = 1
+# Of a version, beside its windows: names, anomalies, distances.
+_OVERHEAD = 16 * 1024
+# Until a version without samples leaves memory, and between two times that one is written down.
+_IDLE_S, _WRITE_S = 900.0, 600.0
+
+
+@dataclass(slots=True)
+class Page:
+    """What is known of a version. ``distances``: as its last windows showed them, by kind and
+    feature. ``touched``, ``written``: when a sample came, and it was written down, in seconds since
+    the epoch; ``size``: bytes in memory, as last counted."""
+
+    series: Series
+    alarms: Alarms = field(default_factory=Alarms)
+    distances: dict[tuple[str, str], Distance] = field(default_factory=dict)
+    touched: float = 0.0
+    written: float = 0.0
+    size: int = 0
+    # The largest distance of each kind, of those that say something.
+    farthest: dict[str, float] = field(default_factory=dict)
+
+    def compared(self, distances: Iterable[Distance]) -> None:
+        """What a window shows takes the place of what an earlier one did, kind by kind."""
+        new = {(one.kind, one.name): one for one in distances}
+        kinds = {kind for kind, _ in new}
+        kept = {key: one for key, one in self.distances.items() if key[0] not in kinds}
+        self.distances = kept | new
+        self.farthest = {}
+        for one in self.distances.values():
+            if one.distance is not None and not one.too_few:
+                self.farthest[one.kind] = max(self.farthest.get(one.kind, 0.0), one.distance)
+
+    def count(self) -> int:
+        self.size = self.series.nbytes + _OVERHEAD
+        return self.size
+
+
+class Book:
+    """For one thread; what others read of it they read under its owner's lock."""
+
+    def __init__(
+        self, state: StateDir, make: Callable[[], Series], most_bytes: int, keep_s: float
+    ) -> None:
+        self._state, self._make = state, make
+        self._most_bytes, self._keep_s = most_bytes, keep_s
+        self.pages: dict[Key, Page] = {}
+        self._bytes = 0
+        # Samples of versions for which there was no memory.
+        self.left_out = 0
+        self._full = False
+
+    @property
+    def nbytes(self) -> int:
+        return self._bytes
+
+    def page(self, key: Key, now: float, samples: int) -> Page | None:
+        """To add samples to; None where all have as much memory as there may be."""
+        found = self.pages.get(key)
+        if found is None:
+            if self._bytes + _OVERHEAD > self._most_bytes and not self._make_room(now):
+                self.left_out += samples
+                return None
+            found = self.pages[key] = self._read(key)
+            self._bytes += found.count()
+            found.written = now
+        found.touched = now
+        return found
+
+    def look(self, key: Key) -> Page | None:
+        """To read; it does not stay in memory for that. None where nothing is known."""
+        found = self.pages.get(key)
+        if found is None and self._state.holds(_name(key)):
+            found = self._read(key)
+        return found
+
+    def recount(self, page: Page) -> None:
+        self._bytes -= page.size
+        self._bytes += page.count()
+
+    def tidy(self, now: float) -> None:
+        """Write down what changed a while ago, and let those go of whom nothing came."""
+        for key, page in list(self.pages.items()):
+            if now - page.touched > _IDLE_S and page.series.live is None:
+                self._let_go(key, page, now)
+            elif page.touched > page.written and now - page.written > _WRITE_S:
+                self._write(key, page, now)
+
+    def write_all(self, now: float) -> None:
+        for key, page in self.pages.items():
+            self._write(key, page, now)
+
+    def drop_old(self, now: float) -> None:
+        """What is kept of versions that were last asked too long ago."""
+        held = {_name(key) for key in self.pages}
+        for name in self._state.names(_FOLDER):
+            path = f"{_FOLDER}/{name}"
+            written = self._state.written_at(path)
+            if path not in held and written is not None and now - written > self._keep_s:
+                self._state.remove(path)
+
+    def _make_room(self, now: float) -> bool:
+        """The one that was asked longest ago leaves memory, where nothing came in its window."""
+        idle = [(page.touched, key) for key, page in self.pages.items() if not page.series.live]
+        if not idle:
+            if not self._full:
+                self._full = True
+                log.warning(
+                    "statistics_out_of_memory",
+                    limit=self._most_bytes,
+                    effect="versions beyond get no statistics until others are idle",
+                )
+            return False
+        _, key = min(idle)
+        self._let_go(key, self.pages[key], now)
+        return self._bytes + _OVERHEAD <= self._most_bytes
+
+    def _let_go(self, key: Key, page: Page, now: float) -> None:
+        self._write(key, page, now)
+        del self.pages[key]
+        self._bytes -= page.size
+        self._full = False
+
+    def _write(self, key: Key, page: Page, now: float) -> None:
+        document = {
+            "format": _FORMAT,
+            "model": key[0],
+            "version": key[1],
+            "windows": page.series.to_json(),
+            "alarms": page.alarms.to_json(),
+            "distances": [one.to_json() for one in page.distances.values()],
+        }
+        page.written = now
+        if not self._state.write(_name(key), document):
+            # The state directory would hold it in memory, beyond the bound here.
+            self._state.remove(_name(key))
+
+    def _read(self, key: Key) -> Page:
+        page = Page(self._make())
+        document = self._state.read(_name(key))
+        if document is None:
+            return page
+        try:
+            _take(page, document, key)
+        except DamagedError as error:
+            log.warning(
+                "statistics_unreadable",
+                model=key[0],
+                version=key[1],
+                reason=str(error),
+                effect="they begin anew",
+            )
+            return Page(self._make())
+        return page
+
+
+def _take(page: Page, document: Any, key: Key) -> None:
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        raise DamagedError("it is of another release")
+    if (document.get("model"), document.get("version")) != key:
+        raise DamagedError("it is another version's")
+    page.series.take(document.get("windows"))
+    page.alarms.take(document.get("alarms"))
+    kept = document.get("distances")
+    page.compared(Distance.from_json(one) for one in (kept if isinstance(kept, list) else ()))
+
+
+def _name(key: Key) -> str:
+    """Names of models are others' words."""
+    return f"{_FOLDER}/{hashlib.sha256(key[0].encode()).hexdigest()[:32]}-{key[1]}"

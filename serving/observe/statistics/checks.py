@@ -1,0 +1,112 @@
+"""What a closed window shows, held against the version's schema, its baseline, the window before
+and the version that answers beside it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from serving.observe.statistics.alarms import Anomaly
+from serving.observe.statistics.distances import Distance
+from serving.observe.statistics.reference import Reference
+from serving.observe.statistics.rollup import Span
+from serving.validation.anomalies import ERROR, rows
+from serving.validation.check import validate
+from serving.validation.compare import Comparison, Kind, compare, measured
+from serving.validation.control import high
+from serving.validation.counts import CHANCE
+from serving.validation.schemas import SchemaView
+from serving.validation.versions import against
+from serving.validation.views import DatasetView
+
+# Fewer rows say nothing by a distance that no threshold asks for: that waits for longer windows.
+_FEWEST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a window is compared with, as messages; None: there is nothing."""
+
+    previous: Any = None
+    base: Any = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a window shows."""
+
+    anomalies: tuple[Anomaly, ...]
+    distances: tuple[Distance, ...]
+
+
+def check(message: Any, span: Span, end: float, reference: Reference, beside: Beside) -> Shown:
+    """``message``: ``DatasetFeatureStatisticsList`` of the window that ended at ``end``."""
+    compared = list(_compared(message, reference, beside))
+    found = list(_anomalies(message, span, end, reference, beside))
+    found += [
+        _of_version(one, span, end) for one in compared if one.kind is Kind.VERSIONS and one.high
+    ]
+    distances = tuple(_distance(one, span, end) for one in compared)
+    return Shown(tuple(found), distances)
+
+
+def _anomalies(
+    message: Any, span: Span, end: float, reference: Reference, beside: Beside
+) -> Iterator[Anomaly]:
+    if reference.schema is None:
+        return
+    found = validate(message, reference.schema, reference.baseline, beside.previous)
+    for row in rows(found):
+        yield Anomaly(end, row["feature"], row["type"], row["description"], row["severity"], span)
+
+
+def _compared(message: Any, reference: Reference, beside: Beside) -> Iterator[Comparison]:
+    here = DatasetView.of(message)
+    schema = reference.schema
+    for kind, other in ((Kind.SKEW, reference.baseline), (Kind.DRIFT, beside.previous)):
+        if other is not None:
+            yield from _against(here, DatasetView.of(other), schema, kind)
+    if beside.base is not None and here.examples >= _FEWEST_ROWS:
+        yield from against(message, beside.base, schema)
+
+
+def _against(
+    here: DatasetView, there: DatasetView, schema: Any, kind: Kind
+) -> Iterator[Comparison]:
+    """By the measures that the schema has thresholds for, else by the one that suits a feature."""
+    features = SchemaView(schema).features if schema is not None else {}
+    common = [path for path in here.features if path in there.features]
+    chance = CHANCE / max(len(common), 1)
+    field = "skew_comparator" if kind is Kind.SKEW else "drift_comparator"
+    for path in common:
+        view, other = here.features[path], there.features[path]
+        feature = features.get(path)
+        asked = (
+            compare(view, other, kind, getattr(feature, field), chance)
+            if feature is not None and feature.HasField(field)
+            else []
+        )
+        yield from asked
+        if not asked and here.examples >= _FEWEST_ROWS:
+            plain = measured(view, other, kind, chance)
+            yield from () if plain is None else (plain,)
+
+
+def _distance(one: Comparison, span: Span, end: float) -> Distance:
+    return Distance(
+        name=one.name,
+        kind=one.kind.value,
+        distance=one.distance.value,
+        threshold=one.threshold,
+        measure=one.distance.measure.value,
+        samples=one.samples,
+        too_few=one.too_few,
+        at=end,
+        window=str(span),
+    )
+
+
+def _of_version(one: Comparison, span: Span, end: float) -> Anomaly:
+    found = high(one)
+    return Anomaly(end, one.name, found.type, found.description, ERROR, span)

@@ -1,0 +1,204 @@
+"""What anybody may ask of statistics over the admin port."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal
+
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.errors import ErrorCode, ServingError
+from serving.observe.figures import Key
+from serving.observe.statistics.book import Page
+from serving.observe.statistics.collector import Statistics
+from serving.observe.statistics.rollup import Span
+from serving.observe.statistics.window import INPUTS, DamagedError
+from serving.operations import Form, Operation
+from serving.queries import query_of
+from serving.statistics.metadata import messages, to_json
+
+_OFF = (
+    "statistics are off: they are made where the extra 'serving[statistics]' is installed and the"
+    " setting 'statistics.enabled' says so"
+)
+_NO_VERSION = "no such version: it takes a model's name and the number of a version"
+_NOTHING_YET = "nothing is known of it yet: it was asked for nothing since statistics are made"
+
+
+class StatisticsQuery(Form):
+    window: Literal["live", "minute", "hour", "day", "baseline"] = Field(
+        default="live",
+        description="`live`: the short window that goes on; `minute`: the last short one that is"
+        " over, however long `statistics.window_s` makes it; `hour`, `day`: those that go on, with"
+        " what is over of them; `baseline`: what the version came with.",
+    )
+    at: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="Of `minute`, `hour` and `day`: the one that holds this moment (seconds since"
+        " the epoch).",
+    )
+
+
+class StatisticsInfo(Form):
+    """``datasets`` is JSON of TFX's `DatasetFeatureStatisticsList`: of the inputs, named `inputs`,
+    and of the outputs, named `outputs`; a baseline's are all `inputs`. Files of TFX's
+    are read from it: other fields than `datasets` are ours."""
+
+    window: str
+    start: float | None = Field(description="Seconds since the epoch; None of a baseline.")
+    end: float | None = Field(description="The same.")
+    samples: int | None = Field(description="Requests that it was made of; None of a baseline.")
+    datasets: list[dict[str, Any]]
+
+
+class AnomalyInfo(Form):
+    at: float = Field(description="End of the window that showed it (seconds since the epoch).")
+    feature: str = Field(description='"": of no feature, but of the whole.')
+    type: str = Field(description="TFX's name, of `AnomalyInfo.Type`.")
+    description: str
+    severity: str = Field(description="TFX's: `WARNING` or `ERROR`.")
+    window: str = Field(description="`minute`, `hour` or `day`.")
+
+
+class AnomaliesInfo(Form):
+    anomalies: list[AnomalyInfo] = Field(description="Those that last, as last seen.")
+    recent: list[AnomalyInfo] = Field(description="The last that began, oldest first.")
+
+
+class DistanceInfo(Form):
+    name: str = Field(description="The feature's.")
+    kind: Literal["skew", "drift", "versions"] = Field(
+        description="From the baseline, from the window before, or from the version that answers"
+        " beside this one."
+    )
+    distance: float | None
+    threshold: float | None = Field(description="None: the schema has none.")
+    measure: str = Field(description="TFX's name of the distance.")
+    samples: int = Field(description="Rows of the window that have the feature.")
+    too_few: bool = Field(description="So few that nothing follows of it.")
+    at: float = Field(description="End of the window (seconds since the epoch).")
+    window: str = Field(description="`minute`, `hour` or `day`.")
+
+
+class DriftInfo(Form):
+    features: list[DistanceInfo] = Field(description="Of the last window that was compared.")
+
+
+def operations(statistics: Statistics | None) -> tuple[Operation, ...]:
+    """None: they are off, and each call says so."""
+    base = "/api/v1/models/{name}/versions/{version}"
+    return (
+        Operation(
+            *("GET", f"{base}/statistics", "versionStatistics"),
+            "Statistics of what a version is asked and answers, feature by feature",
+            partial(_statistics, statistics),
+            {200: StatisticsInfo},
+            query=StatisticsQuery,
+            control=False,
+        ),
+        Operation(
+            *("GET", f"{base}/anomalies", "versionAnomalies"),
+            "What stands out in it, held against the model's schema",
+            partial(_told, statistics, _anomalies, {"anomalies": [], "recent": []}),
+            {200: AnomaliesInfo},
+            control=False,
+        ),
+        Operation(
+            *("GET", f"{base}/drift", "versionDrift"),
+            "How far its features are from the baseline, the window before, another version",
+            partial(_told, statistics, _drift, {"features": []}),
+            {200: DriftInfo},
+            control=False,
+        ),
+    )
+
+
+async def _statistics(statistics: Statistics | None, request: Request) -> Response:
+    asked = query_of(request, StatisticsQuery)
+    key = _key(request)
+    body = await run_in_threadpool(_statistics_json, _there(statistics), key, asked)
+    return Response(body, media_type="application/json")
+
+
+def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -> str:
+    if asked.window == "baseline":
+        trained = statistics.baseline(key)
+        if trained is None:
+            raise ServingError(ErrorCode.NOT_FOUND, "the version came with no baseline")
+        message = messages.DatasetFeatureStatisticsList(datasets=[trained])
+        message.datasets[0].name = INPUTS
+        return _joined({"window": "baseline", "start": None, "end": None, "samples": None}, message)
+    span = None if asked.window == "live" else Span(asked.window)
+    found = statistics.read(key, partial(_window, span, asked.at))
+    if found is None:
+        raise _unknown(statistics, key)
+    message, start, end, samples = found
+    return _joined(
+        {"window": asked.window, "start": start, "end": end, "samples": samples}, message
+    )
+
+
+def _window(span: Span | None, at: float | None, page: Page) -> Any:
+    try:
+        return page.series.message(span, at)
+    except DamagedError as error:
+        raise ServingError(ErrorCode.INTERNAL, str(error)) from None
+
+
+def _joined(head: dict[str, Any], message: Any) -> str:
+    import json
+
+    told = to_json(message, indent=None)
+    inner = told.strip()[1:-1].strip()
+    return (
+        f"{json.dumps(head)[:-1]}, {inner}}}"
+        if inner
+        else f'{json.dumps(head)[:-1]}, "datasets": []}}'
+    )
+
+
+async def _told(
+    statistics: Statistics | None, of: Any, nothing: dict[str, Any], request: Request
+) -> Response:
+    there, key = _there(statistics), _key(request)
+    found = await run_in_threadpool(there.read, key, of)
+    if found is None:
+        if not there.is_there(key):
+            raise _unknown(there, key)
+        found = nothing
+    return JSONResponse(found)
+
+
+def _anomalies(page: Page) -> dict[str, Any]:
+    alarms = page.alarms
+    return {
+        "anomalies": [one.to_json() for one in alarms.standing],
+        "recent": [one.to_json() for one in alarms.recent],
+    }
+
+
+def _drift(page: Page) -> dict[str, Any]:
+    return {"features": [one.to_json() for one in page.distances.values()]}
+
+
+def _there(statistics: Statistics | None) -> Statistics:
+    if statistics is None:
+        raise ServingError(ErrorCode.UNAVAILABLE, _OFF)
+    return statistics
+
+
+def _key(request: Request) -> Key:
+    text = str(request.path_params["version"])
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise ServingError(ErrorCode.NOT_FOUND, _NO_VERSION)
+    return str(request.path_params["name"]), int(text)
+
+
+def _unknown(statistics: Statistics, key: Key) -> ServingError:
+    words = _NOTHING_YET if statistics.is_there(key) else _NO_VERSION
+    return ServingError(ErrorCode.NOT_FOUND, words)

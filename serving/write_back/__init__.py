@@ -1,0 +1,1 @@
+"""What is written back to MLflow's registry: which version was promoted, and what gates say."""

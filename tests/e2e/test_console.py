@@ -1,0 +1,460 @@
+"""The console in a real browser, on a real gateway; and what its calls keep from other sites."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients import axe
+from tests.clients.browser import MISSING, Browser, is_there
+from tests.clients.gateway import Gateway, HttpAnswer, wait_until
+from tests.small_models import identity, scale, tiny, write
+
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+FEW = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]}
+BOTH = "version_policy: { latest: { num_versions: 2 } }"
+TOKEN = "a-token-of-this-test"
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if not is_there():
+        if os.environ.get("BROWSER_TESTS") == "needed":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    one = Browser(tmp_path_factory.mktemp("browser"))
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def browser(window: Browser) -> Browser:
+    """Empty, and with nothing said yet."""
+    window.open("about:blank")
+    window.said()
+    return window
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("served")
+    repository = folder / "repository"
+    repository.mkdir()
+    for number in (1, 2):
+        write(repository, "tiny", tiny(), number, config=BOTH)
+    write(repository, "odd name <b>", identity("BYTES"))
+    (repository / "broken" / "1").mkdir(parents=True)
+    (repository / "broken" / "1" / "model.onnx").write_bytes(b"no model")
+    one = Gateway(
+        repository,
+        folder / "gateway",
+        settings={"canary.every_s": "3600", "canary.window_s": "0.5"},
+    )
+    yield one.wait_ready()
+    one.finish()
+
+
+def page(gateway: Gateway, at: str = "") -> str:
+    return f"http://127.0.0.1:{gateway.admin_port}/{at}"
+
+
+def asked(gateway: Gateway, path: str, **headers: str) -> HttpAnswer:
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    return gateway.get(path, headers=named, port=gateway.admin_port)
+
+
+def commanded(
+    gateway: Gateway, path: str, body: object, headers: dict[str, str] | None = None
+) -> HttpAnswer:
+    data = json.dumps(body).encode()
+    return gateway.get(path, data, "POST", headers or {}, port=gateway.admin_port)
+
+
+# Without a browser
+
+
+def test_the_page_is_for_browsers_and_asks_nobody_else(served: Gateway) -> None:
+    assert asked(served, "/", Accept="*/*").json()["control"] == "/api/v1/models"
+    answer = asked(served, "/", Accept=HTML)
+    assert answer.headers["content-type"].startswith("text/html")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    again = served.get(
+        "/console/main.js",
+        headers={"If-None-Match": asked(served, "/console/main.js").headers["etag"]},
+        port=served.admin_port,
+    )
+    assert again.status == 304
+    for path in ("/console/nothing.js", "/console/..%2f__init__.py", "/console/"):
+        assert asked(served, path).status == 404, path
+    assert asked(served, "/", Accept=HTML, Host="evil.example").status == 421
+
+
+def test_other_sites_and_gets_change_nothing(served: Gateway) -> None:
+    start = "/api/v1/models/tiny/rollout/start"
+    predict = "/api/v1/models/tiny/predict"
+    for path, body in ((start, {"version": 2}), (predict, {"request": FEW})):
+        for foreign in (
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Content-Type": "text/plain"},
+        ):
+            answer = commanded(served, path, body, foreign)
+            assert answer.status in (403, 415), (path, foreign)
+        assert asked(served, path).status == 405
+    for path in ("/api/v1/overview", "/api/v1/events/stream?seconds=1"):
+        assert asked(served, path, Origin="http://evil.example").status == 403
+
+
+def test_a_prediction_is_told_as_a_client_gets_it(served: Gateway) -> None:
+    path = "/api/v1/models/tiny/predict"
+    found = commanded(served, path, {"version": 1, "request": FEW}).json()
+    assert (found["status"], found["version"], found["route"]) == (200, "1", "named")
+    assert json.loads(found["text"])["model_name"] == "tiny"
+    wrong = commanded(served, path, {"request": {"inputs": []}}).json()
+    assert wrong["status"] == 400
+    assert "error" in json.loads(wrong["text"])
+    errors = wait_until(
+        lambda: asked(served, "/api/v1/models/tiny/errors").json()["errors"], 5, "it is told of"
+    )
+    assert errors[0]["word"] == "bad_request"
+    assert errors[0]["message"] == json.loads(wrong["text"])["error"]
+    assert asked(served, "/api/v1/models/nobody/errors").status == 404
+    missing = commanded(served, "/api/v1/models/nobody/predict", {"request": FEW}).json()
+    assert missing["status"] == 404
+    assert commanded(served, path, {"request": [1]}).status == 400
+
+
+def test_the_stream_ends_when_it_was_to_and_its_places_are_few(served: Gateway) -> None:
+    answer = asked(served, "/api/v1/events/stream?seconds=0.1")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.body.startswith(b"event: hello\n")
+    assert asked(served, "/api/v1/events/stream?seconds=0").status == 400
+    assert asked(served, "/api/v1/curves?model=nobody").status == 404
+    assert asked(served, "/api/v1/curves?model=tiny&span=2h").status == 400
+    assert asked(served, "/api/v1/curves?model=broken").json()["curves"] == []
+
+
+def test_who_leaves_gives_the_place_back_and_who_comes_too_many_is_told(served: Gateway) -> None:
+    command = ["curl", "-sN", f"http://{served.admin}/api/v1/events/stream"]
+    for _ in range(2):
+        followers: list[subprocess.Popen[bytes]] = []
+        while asked(served, "/api/v1/events/stream?seconds=0.01").status == 200:
+            followers.append(subprocess.Popen(command, stdout=subprocess.PIPE))
+            assert followers[-1].stdout.readline()
+            assert len(followers) < 1000
+        assert len(followers) >= 1
+        assert "follow the events already" in str(asked(served, "/api/v1/events/stream").json())
+        # Others are answered all the while.
+        assert asked(served, "/api/v1/overview").status == 200
+        for one in followers:
+            one.kill()
+            one.communicate()
+        wait_until(
+            lambda: asked(served, "/api/v1/events/stream?seconds=0.01").status == 200,
+            10,
+            "there is a place again",
+        )
+
+
+def test_a_follower_does_not_hold_up_the_end(start_gateway: Any, repository: Path) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository)
+    curl = subprocess.Popen(
+        ["curl", "-sN", f"http://{gateway.admin}/api/v1/events/stream"], stdout=subprocess.PIPE
+    )
+    assert curl.stdout is not None
+    assert curl.stdout.readline() == b"event: hello\n"
+    began = time.monotonic()
+    assert gateway.stop() == 0
+    assert time.monotonic() - began < 5
+    # The chunked answer ended as it should.
+    assert curl.wait(5) == 0
+    curl.stdout.close()
+
+
+# In a browser
+
+
+@pytest.mark.browser
+def test_every_page_is_whole_and_says_nothing_on_the_browsers_console(
+    served: Gateway, browser: Browser
+) -> None:
+    browser.open(page(served))
+    browser.shows("odd name <b>")
+    browser.shows("FAILED")
+    browser.shows("live", "#connection")
+    browser.open(page(served, "#/models/tiny"))
+    browser.shows("Loads and routes")
+    browser.shows("batched")
+    browser.click('[data-span="1d"]')
+    browser.open(page(served, "#/models/odd%20name%20%3Cb%3E"))
+    browser.shows("odd name <b>", "h1")
+    browser.shows("Loads and routes")
+    browser.open(page(served, "#/models/broken"))
+    browser.shows("it is not an ONNX protobuf")
+    browser.open(page(served, "#/rollouts"))
+    browser.shows("Rollouts", "h1")
+    browser.open(page(served, "#/nowhere"))
+    browser.shows("There is no such page")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_filter_and_a_state_choose_models(served: Gateway, browser: Browser) -> None:
+    browser.open(page(served))
+    browser.shows("odd name <b>")
+    browser.fill("#filter", "in")
+    browser.until(lambda: "odd name" not in browser.text("tbody"), "only tiny is left")
+    browser.shows("tiny", "tbody")
+    browser.fill("#filter", "[*")
+    browser.shows("No model matches.")
+    browser.fill("#filter", "")
+    browser.script(
+        "const one = document.querySelector('#state'); one.value = 'failed';"
+        "one.dispatchEvent(new Event('change'))"
+    )
+    browser.until(lambda: "tiny" not in browser.text("tbody"), "only what failed is left")
+    browser.shows("broken", "tbody")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_prediction_is_sent_and_its_lines_work_as_they_stand(
+    served: Gateway, browser: Browser, tmp_path: Path
+) -> None:
+    browser.open(page(served, "#/try"))
+    browser.fill("#model", "tiny")
+    browser.click("main form button")
+    browser.shows("in Python")
+    browser.click("#send")
+    browser.shows("200", "#status")
+    browser.shows("model_name", "#answer")
+    for shell, lines in ((["bash", "-c"], "#curl"), ([sys.executable, "-c"], "#python")):
+        done = subprocess.run(
+            [*shell, browser.text(lines)], capture_output=True, text=True, timeout=30, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "y" in done.stdout, lines
+    browser.fill("#body", "{")
+    browser.click("#send")
+    browser.shows("not valid JSON")
+    browser.open(page(served, "#/try/odd%20name%20%3Cb%3E"))
+    browser.shows("in Python")
+    browser.click("#send")
+    browser.shows("200", "#status")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_curves_are_drawn_and_without_the_library_told_in_tables(
+    served: Gateway, browser: Browser
+) -> None:
+    served.infer("tiny", FEW)
+    wait_until(
+        lambda: asked(served, "/api/v1/curves?model=tiny").json()["curves"], 15, "a step is over"
+    )
+    browser.open(page(served, "#/models/tiny"))
+    browser.until(lambda: len(browser.all(".chart canvas")) == 5, "five charts are drawn")
+    browser.shows("Requests a second as a table")
+    browser.script("globalThis.uPlot = undefined; location.hash = '#/rollouts'")
+    browser.shows("Rollouts", "h1")
+    browser.script("location.hash = '#/models/tiny'")
+    browser.shows("built without the chart library")
+    browser.shows("Requests a second, the newest first")
+    assert browser.said() == []
+
+
+@pytest.mark.browser
+def test_a_phone_shows_all_without_scrolling_sideways(served: Gateway, browser: Browser) -> None:
+    try:
+        for at, words in (("", "tiny"), ("#/models/tiny", "Loads"), ("#/try/tiny", "in Python")):
+            browser.driver.execute_cdp_cmd(
+                "Emulation.setDeviceMetricsOverride",
+                {"width": 360, "height": 700, "deviceScaleFactor": 2, "mobile": True},
+            )
+            browser.open("about:blank")
+            browser.open(page(served, at))
+            browser.shows(words)
+            width = browser.script("return document.documentElement.scrollWidth")
+            assert width <= 360, at
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.browser
+def test_a_rollout_is_seen_and_steered(served: Gateway, browser: Browser) -> None:
+    commanded(served, "/api/v1/models/tiny/default", {"version": 1})
+    commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [10, 50, 100]})
+    browser.open(page(served, "#/rollouts"))
+    browser.shows("running")
+
+    def press(verb: str, *, sure: bool = True) -> None:
+        browser.click(f'[data-verb="{verb}"]')
+        browser.click(f'#sure button[value="{"ok" if sure else "cancel"}"]')
+
+    press("pause", sure=False)
+    press("pause")
+    browser.shows("paused by")
+    press("resume")
+    browser.until(lambda: "paused" not in browser.text(), "it runs again")
+    served.infer("tiny", FEW, 2)
+    press("abort")
+    browser.shows("aborted by")
+    assert browser.all('[data-verb="abort"]') == []
+    commanded(served, "/api/v1/models/tiny/rollout/start", {"version": 2, "steps": [10, 100]})
+    browser.open(page(served, "#/models/tiny"))
+    browser.shows("running")
+    browser.click('[data-verb="promote"]')
+    browser.script("document.querySelector('#sure-reason').value = 'it is good'")
+    browser.click('#sure button[value="ok"]')
+    browser.until(lambda: _default(served) == 2, "version 2 answers unnamed requests")
+    browser.shows("it is good")
+    assert browser.said() == []
+
+
+def _default(gateway: Gateway) -> int | None:
+    found = {one["name"]: one["default"] for one in gateway.models()["models"]}
+    return found["tiny"]
+
+
+@pytest.mark.browser
+def test_the_keyboard_reaches_all_and_axe_finds_nothing_serious(
+    served: Gateway, browser: Browser
+) -> None:
+    script = axe.source()
+    if script is None:
+        pytest.skip("axe-core can't be had: npm, or its registry")
+    for at, words in (
+        ("", "tiny"),
+        ("#/models/tiny", "Loads and routes"),
+        ("#/rollouts", "Rollouts"),
+        ("#/try/tiny", "in Python"),
+    ):
+        browser.open("about:blank")
+        browser.open(page(served, at))
+        browser.shows(words)
+        for scheme in ("light", "dark"):
+            browser.driver.execute_cdp_cmd(
+                "Emulation.setEmulatedMedia",
+                {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+            )
+            browser.script(script)
+            found = browser.driver.execute_async_script(
+                "const done = arguments[0];"
+                "axe.run().then((found) => done(found.violations.map((one) =>"
+                " [one.impact, one.id, one.nodes.map((node) => node.html).slice(0, 3)])))"
+            )
+            serious = [one for one in found if one[0] in ("serious", "critical")]
+            assert serious == [], (at, scheme)
+    browser.open(page(served, "#/try/tiny"))
+    browser.shows("in Python")
+    reached = set()
+    for _ in range(20):
+        browser.driver.switch_to.active_element.send_keys("\ue004")  # Tab
+        reached.add(browser.script("return document.activeElement.id"))
+    assert {"model", "version", "body", "send"} <= reached
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.browser
+def test_a_gateway_that_goes_away_and_comes_back_is_told_of(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    write(repository, "tiny", tiny())
+    gateway = start_gateway(repository)
+    browser.open(page(gateway))
+    browser.shows("live", "#connection")
+    browser.shows("READY")
+    gateway.signal(signal.SIGSTOP)
+    gateway.signal(signal.SIGCONT)
+    assert gateway.stop() == 0
+    browser.shows("not live", "#connection")
+    write(repository, "another", scale(2.0))
+    ports = {
+        "http_port": str(gateway.http_port),
+        "grpc_port": str(gateway.grpc_port),
+        "admin_port": str(gateway.admin_port),
+    }
+    again = start_gateway(repository, ports, wait=False)
+    again.http_port = gateway.http_port
+    again.wait_ready()
+    browser.until(
+        lambda: browser.text("#connection") == "live" and "another" in browser.text(),
+        "it follows again, and shows what is new",
+    )
+
+
+@pytest.mark.browser
+def test_a_token_is_asked_for_once_and_kept_in_the_tab(
+    start_gateway: Any, repository: Path, tmp_path: Path, browser: Browser
+) -> None:
+    write(repository, "tiny", tiny())
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    gateway = start_gateway(repository, {"admin_token_file": str(file)})
+    browser.open(page(gateway))
+
+    def give(token: str) -> None:
+        browser.until(lambda: browser.all("#token[open]"), "the token is asked for")
+        browser.fill("#token-value", token)
+        browser.click('#token button[value="ok"]')
+
+    give("another")
+    browser.shows("not the right one", "#token")
+    give(TOKEN)
+    browser.shows("tiny")
+    browser.shows("live", "#connection")
+    browser.open(page(gateway, "#/models/tiny"))
+    browser.shows("Loads and routes")
+    assert browser.all("#token[open]") == []
+    assert TOKEN not in browser.driver.page_source
+    assert browser.script("return localStorage.length") == 0
+    browser.said()  # the refusals
+
+
+@pytest.mark.browser
+def test_many_models_and_versions_are_shown_a_page_at_a_time(
+    start_gateway: Any, repository: Path, browser: Browser
+) -> None:
+    for number in range(120):
+        write(repository, f"model-{number:03}", tiny())
+    write(repository, "deep", tiny())
+    for number in range(2, 1001):
+        (repository / "deep" / str(number)).symlink_to(repository / "deep" / "1")
+    gateway = start_gateway(
+        repository,
+        {
+            "model_control": "explicit",
+            "load_models": "deep",
+            "registry.follow_symlinks": "true",
+        },
+    )
+    wait_until(lambda: len(gateway.models()["models"]) == 121, 30, "all are found")
+    browser.open(page(gateway))
+    browser.shows("999 more versions")
+    assert "model-120" not in browser.text()
+    browser.shows("model-048")
+    for name in ("model-098", "model-119"):
+        browser.click('[data-key=" next"]')
+        browser.shows(name)
+    assert browser.script("return document.querySelector('[data-key=\" next\"]').disabled")
+    browser.click('[data-key=" before"]')
+    browser.shows("model-098")
+    browser.open(page(gateway, "#/models/deep"))
+    browser.shows("999 versions on disk that are not loaded")
+    assert browser.said() == []

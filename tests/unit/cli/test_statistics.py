@@ -1,0 +1,168 @@
+"""``serving stats`` and ``serving schema``, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from serving.cli import app
+from serving.cli.output import UserError
+from serving.statistics import files
+from serving.statistics.metadata import Kind, messages
+
+CSV = "age,city\n31,rome\n42,oslo\n,rome\n"
+SCHEMA = """
+feature {
+  name: "age" type: INT
+  presence { min_fraction: 1 }
+  value_count { min: 1 max: 1 }
+  int_domain { min: 0 max: 120 }
+  skew_comparator { jensen_shannon_divergence { threshold: 0.1 } }
+}
+feature {
+  name: "city" type: BYTES domain: "cities"
+  drift_comparator { infinity_norm { threshold: 0.2 } }
+}
+string_domain { name: "cities" value: "rome" value: "oslo" }
+"""
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+    returncode: int
+
+
+def serving(*arguments: object) -> Done:
+    """In this process; what ends a command as ``main`` tells it."""
+    done = CliRunner().invoke(app, [str(one) for one in arguments])
+    if isinstance(done.exception, UserError):
+        said = "".join(f"serving: {line}\n" for line in done.exception.lines)
+        return Done(done.stdout, done.stderr + said, done.exception.code)
+    return Done(done.stdout, done.stderr, done.exit_code)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_statistics_are_a_table(data: Path) -> None:
+    done = serving("stats", data)
+
+    title, head, age, city = done.stdout.splitlines()
+    assert title == "All Examples: 3 examples"
+    assert head.split()[:4] == ["FEATURE", "TYPE", "COUNT", "MISSING"]
+    assert age.split() == [
+        "age",
+        "INT",
+        "2",
+        "33.3%",
+        "0",
+        "31",
+        "36.5",
+        "5.5",
+        "36.5",
+        "42",
+        "2",
+        "31",
+        "(1),",
+        "42",
+        "(1)",
+    ]
+    assert city.split()[:4] == ["city", "STRING", "3", "0"]
+    assert "rome (2), oslo (1)" in city
+    assert done.returncode == 0
+    assert json.loads(serving("stats", data, "--json").stdout)["datasets"][0]["num_examples"] == "3"
+
+
+@pytest.mark.parametrize("suffix", [".pb", ".pbtxt", ".json", ".tfrecord"])
+def test_statistics_are_written_and_shown_in_each_form(data: Path, suffix: str) -> None:
+    path = data.with_suffix(suffix)
+
+    done = serving("stats", data, data, "-o", path)
+
+    assert done.stdout == f"wrote {path}: 2 features of 6 examples\n"
+    assert files.read(path, Kind.STATISTICS).datasets[0].num_examples == 6
+    assert "rome (4)" in serving("stats", "show", path).stdout
+
+
+def test_slices_and_a_schema(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text('feature { name: "age" type: BYTES }')
+
+    done = serving("stats", data, "--slice", "city", "--schema", tmp_path / "schema.pbtxt")
+
+    titles = [line for line in done.stdout.splitlines() if line.endswith("examples")]
+    assert titles == ["All Examples: 3 examples", "city_rome: 2 examples", "city_oslo: 1 examples"]
+    assert "age      STRING" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (("stats", "{data}", "-o", "{data}.txt"), "its form is not known by its name", 2),
+        (("stats", "{data}", "-o", "/nowhere/x.pb"), "no such file or directory", 1),
+        (("stats", "{data}", "--slice", "town"), "no column 'town' to slice by", 1),
+        (("stats", "{data}", "--sample", "0"), "expected more than 0", 2),
+        (("stats", "show", "{data}"), "its form is not known by its name", 1),
+        (("stats", "none.csv"), "does not exist", 2),
+        (("schema", "show", "{data}/.."), "there is no schema.pbtxt", 1),
+    ],
+)
+def test_what_is_wrong_is_told(
+    data: Path, arguments: tuple[str, ...], said: str, code: int
+) -> None:
+    data.with_suffix(".d").mkdir()
+    given = [one.replace("{data}/..", str(data.with_suffix(".d"))) for one in arguments]
+
+    done = serving(*(one.replace("{data}", str(data)) for one in given))
+
+    assert said in done.stderr
+    assert done.returncode == code
+
+
+def test_a_schema_is_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(SCHEMA)
+    (tmp_path / "1").mkdir()
+
+    done = serving("schema", "show", path)
+
+    head, age, city = done.stdout.splitlines()
+    assert head.split() == ["FEATURE", "TYPE", "PRESENCE", "VALUES", "DOMAIN", "SKEW", "DRIFT"]
+    assert age.split() == ["age", "INT", "required", "1..1", "0..120", "JSD", "0.1", "-"]
+    assert city.split() == ["city", "BYTES", "-", "-", "'rome',", "'oslo'", "-", "L-inf", "0.2"]
+    # A version's folder without one has its model's.
+    assert serving("schema", "show", tmp_path / "1").stdout == done.stdout
+    assert (
+        json.loads(serving("schema", "show", path, "--json").stdout)["feature"][0]["name"] == "age"
+    )
+
+
+def test_a_schema_that_is_wrong_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "schema.pbtxt"
+    path.write_text('feature {\n  name: "age"\n  tpye: INT\n}')
+
+    done = serving("schema", "show", path)
+
+    words = f"{path}: line 3: Feature has no field 'tpye'; did you mean 'type'?"
+    assert done.stderr == f"serving: {words}\n"
+    assert done.returncode == 1
+
+
+def test_fields_of_a_later_release_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "schema.pb"
+    schema = messages.Schema()
+    schema.feature.add(name="age")
+    path.write_bytes(schema.SerializeToString() + b"\xba\x3e\x05later")
+
+    done = serving("schema", "show", path)
+
+    assert "fields of a later release are passed over: Schema.999" in done.stderr
+    assert "age" in done.stdout

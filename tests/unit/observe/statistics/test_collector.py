@@ -1,0 +1,231 @@
+"""Samples become windows, and windows anomalies, for each version apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from serving.models.views import ModelView
+from serving.observe.statistics import collector
+from serving.observe.statistics.collector import Statistics
+from serving.observe.statistics.gauges import figures
+from serving.settings import Settings
+from serving.settings.statistics import StatisticsSettings
+from serving.state_dir import StateDir
+from serving.statistics.dataset import DatasetSketch
+from serving.statistics.metadata import Form, dump, messages
+from tests.unit.observe.statistics.world import (
+    NOON,
+    Clock,
+    Sample,
+    features,
+    signature,
+    tensor,
+    view,
+)
+
+MATRIX = signature({"x": ("FP32", (-1, 2))}, {"y": ("FP32", (-1, 3))})
+RANGES = """
+feature { name: "x[0]" type: FLOAT float_domain { max: 1 } }
+feature { name: "x[1]" type: FLOAT
+  drift_comparator { jensen_shannon_divergence { threshold: 0.2 } } }
+"""
+
+
+class World:
+    """Statistics whose thread is the test."""
+
+    def __init__(self, folder: Path, *views: ModelView, **given: Any) -> None:
+        self.clock = Clock()
+        settings = Settings(statistics=StatisticsSettings(**given))
+        self.made = Statistics(settings, StateDir(folder / "state"), clock=self.clock, gather_s=0.0)
+        self.made.watch({one.name: one for one in views})
+
+    def take(self, *samples: Sample) -> None:
+        """And all that is due is done."""
+        self.made.keep(samples)
+        self.turn()
+
+    def turn(self) -> None:
+        self.made._mailbox.end()
+        self.made._turn()
+        self.made._mailbox._ended = False
+
+    def after(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.turn()
+
+    def live(self, key: tuple[str, int]) -> Any:
+        found = self.made.read(key, lambda page: page.series.message(None, None))
+        return None if found is None else found[0]
+
+
+def sample(rows: Sequence[Sequence[float]], version: int = 1, shift: float = 0.0) -> Sample:
+    x = np.array(rows, np.float32)
+    y = np.tile(np.array([[0.2, 0.5, 0.3]], np.float32), (len(x), 1)) + shift
+    return Sample("m", version, [tensor("x", x)], [tensor("y", y)])
+
+
+def test_each_version_has_its_own(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path, 1, 2))
+    world.take(sample([[1, 2], [3, 4]]), sample([[5, 6]], version=2))
+    assert [world.live(("m", version)).datasets[0].num_examples for version in (1, 2)] == [2, 1]
+    assert features(world.live(("m", 1)), "outputs")["y.class"].string_stats.unique == 1
+    assert world.made.figures().samples == 2
+
+
+def test_what_the_schema_does_not_allow_is_told_once_as_long_as_it_lasts(tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text(RANGES)
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    with capture_logs() as told:
+        for _ in range(3):
+            world.take(sample([[2, 2]] * 50))
+            world.after(60)
+    events = [record for record in told if record["event"] == "feature_anomaly"]
+    assert [(one["feature"], one["window"]) for one in events] == [("x[0]", "minute")]
+    assert figures(world.made)["m", 1]["feature_anomalies"] == 1
+    with capture_logs() as told:
+        world.take(sample([[0, 2]] * 50))
+        world.after(60)
+    assert [record["event"] for record in told] == ["feature_anomalies_over"]
+
+
+def test_a_window_far_from_the_one_before_drifts(tmp_path: Path) -> None:
+    (tmp_path / "schema.pbtxt").write_text(RANGES)
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    generator = np.random.default_rng(1)
+    with capture_logs() as told:
+        for mean in (0.0, 0.0, 9.0):
+            rows = generator.normal(0, 0.1, (500, 2))
+            rows[:, 1] += mean
+            world.take(sample(rows.tolist()))
+            world.after(60)
+    events = [(one["feature"], one["type"]) for one in told if one["event"] == "feature_anomaly"]
+    assert events == [("x[1]", "COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH")]
+    assert figures(world.made)["m", 1]["feature_distance/drift"] > 0.9
+
+
+def test_versions_that_share_requests_are_compared(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    shared = view(MATRIX, tmp_path, 1, 2)
+    route = replace(shared.route, default=1, weights=((1, 9), (2, 1)))
+    world = World(tmp_path, replace(shared, route=route))
+    rows = np.random.default_rng(1).normal(0, 1, (300, 2)).tolist()
+    world.take(sample(rows), sample(rows, version=2, shift=5.0))
+    world.after(60)
+    found = figures(world.made)
+    assert found["m", 2]["feature_distance/versions"] > 0.9
+    assert "feature_distance/versions" not in found["m", 1]
+
+
+def test_one_versions_tensors_keep_those_of_others_from_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path, 1, 2))
+    broken = Sample("m", 1, [("x", "FP32", (7, 7), b"1234")])
+    with capture_logs() as told:
+        world.take(broken, sample([[5, 6]], version=2))
+    assert [record["event"] for record in told] == ["statistics_not_made"]
+    assert world.made.figures().dropped["error"] == 1
+    assert world.live(("m", 2)).datasets[0].num_examples == 1
+
+
+def test_samples_of_a_version_that_left_are_counted_still(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.made.watch({"m": None})
+    world.take(sample([[1, 2]]))
+    assert world.live(("m", 1)).datasets[0].num_examples == 1
+
+
+def test_samples_of_what_was_never_there_are_none(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.take(sample([[1, 2]]))
+    assert world.live(("m", 1)) is None
+
+
+def test_a_bug_in_a_check_leaves_the_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr(collector, "check", fail)
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    with capture_logs() as told:
+        world.take(sample([[1, 2]]))
+        world.after(60)
+    assert [record["event"] for record in told] == ["statistics_not_checked"]
+    found = world.made.read(("m", 1), lambda page: page.series.message(None, None))
+    assert found is None
+    assert world.made.read(("m", 1), lambda page: len(page.series.closed("minute"))) == 1
+
+
+def test_the_thread_sleeps_while_no_window_goes_on(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    assert world.made._until_due(NOON) is None
+    world.take(sample([[1, 2]]))
+    assert world.made._until_due(NOON + 13) == 47
+
+
+def test_it_ends_with_everything_written_down(tmp_path: Path) -> None:
+    world = World(tmp_path, view(MATRIX, tmp_path))
+    world.made.begin()
+    world.made.keep([sample([[1, 2]])])
+    world.made.end(30.0)
+    after = World(tmp_path, view(MATRIX, tmp_path))
+    found = after.made.read(("m", 1), lambda page: page.series.closed("minute"))
+    assert [one.samples for one in found] == [1]
+
+
+def trained(folder: Path) -> None:
+    """A baseline beside the model, of data that have a label, too."""
+    generator = np.random.default_rng(1)
+    sketch = DatasetSketch()
+    columns = {"x[0]": generator.normal(0, 1, 1000), "x[1]": generator.normal(0, 1, 1000)}
+    sketch.add({**columns, "label": generator.integers(0, 3, 1000)})
+    made = messages.DatasetFeatureStatisticsList(datasets=[sketch.message("All Examples")])
+    (folder / "1").mkdir()
+    (folder / "1" / "baseline.pb").write_bytes(dump(made, Form.BINARY))
+
+
+def test_without_a_schema_one_is_inferred_from_the_baseline(tmp_path: Path) -> None:
+    """Google Play's case: a feature that training had is always missing in what is served."""
+    trained(tmp_path)
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    rows = np.random.default_rng(2).normal(0, 1, (300, 2))
+    rows[:, 1] = np.nan
+    with capture_logs() as told:
+        world.take(sample(rows.tolist()))
+        world.after(60)
+    events = [(one["feature"], one["type"]) for one in told if one["event"] == "feature_anomaly"]
+    assert events == [("x[1]", "FEATURE_TYPE_NOT_PRESENT")]
+    assert 0 <= figures(world.made)["m", 1]["feature_distance/skew"] < 0.1
+
+
+def test_a_feature_that_is_constant_where_training_varied_is_an_anomaly(tmp_path: Path) -> None:
+    trained(tmp_path)
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    rows = np.random.default_rng(2).normal(0, 1, (300, 2))
+    rows[:, 0] = 0.5
+    with capture_logs() as told:
+        world.take(sample(rows.tolist()))
+        world.after(60)
+    events = [one["feature"] for one in told if one["event"] == "feature_anomaly"]
+    assert events == ["x[0]"]
+
+
+def test_a_baseline_that_lies_is_told_of_once_and_is_none(tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "baseline.pb").write_bytes(b"not statistics")
+    world = World(tmp_path, view(MATRIX, tmp_path, baseline="baseline.pb"))
+    with capture_logs() as told:
+        for _ in range(2):
+            world.take(sample([[1, 2]] * 50))
+            world.after(60)
+    assert [one["event"] for one in told] == ["statistics_reference_unreadable"]
+    assert told[0]["what"] == "baseline"
+    assert world.made.baseline(("m", 1)) is None

@@ -1,0 +1,233 @@
+"""Statistics of files: the same of each form, in pieces, sliced and sampled; files that lie."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from serving.errors import ConfigError
+from serving.statistics import of_files
+from serving.statistics.features import FeatureType
+from serving.statistics.layout import Layout
+from serving.statistics.metadata import messages
+from serving.statistics.of_files import DataError, statistics_of
+
+ROWS = 20_000
+RNG = np.random.default_rng(11)
+AGE = RNG.integers(0, 99, ROWS)
+INCOME = RNG.lognormal(size=ROWS)
+CITY = RNG.choice(["rome", "oslo", ""], ROWS)
+
+
+def write(folder: Path, suffix: str) -> Path:
+    path = folder / f"data{suffix}"
+    if suffix == ".parquet":
+        columns = {"age": AGE, "income": INCOME, "city": CITY}
+        parquet.write_table(pa.table(columns), path, row_group_size=7000)
+    elif suffix == ".npz":
+        np.savez(path, age=AGE, income=INCOME, city=CITY)
+    else:
+        rows = zip(AGE.tolist(), INCOME.tolist(), CITY.tolist(), strict=True)
+        if suffix == ".csv":
+            lines = ["age,income,city", *(",".join(map(str, row)) for row in rows)]
+        else:
+            lines = [
+                json.dumps(dict(zip(("age", "income", "city"), row, strict=True))) for row in rows
+            ]
+        path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def features(message: Any) -> dict[str, Any]:
+    return {one.path.step[0]: one for one in message.datasets[0].features}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".npz"])
+def test_each_form_has_numpys_statistics(suffix: str, tmp_path: Path) -> None:
+    shares: list[float] = []
+    path = write(tmp_path, suffix)
+
+    found = statistics_of([path], heard=lambda file, share, rows: shares.append(share))
+
+    assert (found.rows, found.used, found.notes) == (ROWS, ROWS, ())
+    assert found.message.datasets[0].name == "All Examples"
+    assert found.message.datasets[0].num_examples == ROWS
+    age, income, city = features(found.message).values()
+    assert (age.type, income.type, city.type) == (0, 1, 2)
+    assert (age.num_stats.min, age.num_stats.max) == (AGE.min(), AGE.max())
+    assert age.num_stats.num_zeros == np.count_nonzero(AGE == 0)
+    assert income.num_stats.mean == pytest.approx(INCOME.mean(), rel=1e-12)
+    assert income.num_stats.std_dev == pytest.approx(INCOME.std(), rel=1e-12)
+    assert city.string_stats.common_stats.num_missing == np.count_nonzero(CITY == "")
+    top = {one.value: one.frequency for one in city.string_stats.top_values}
+    assert top == {name: np.count_nonzero(name == CITY) for name in ("rome", "oslo")}
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_several_files_are_one_set(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,a\n2,b\n")
+    (tmp_path / "b.jsonl").write_text('{"x": 3, "z": true}\n')
+
+    found = statistics_of([tmp_path / "a.csv", tmp_path / "b.jsonl"])
+
+    by = features(found.message)
+    assert found.message.datasets[0].num_examples == 3
+    assert by["x"].num_stats.mean == 2
+    assert by["y"].string_stats.common_stats.num_missing == 1
+    assert by["z"].num_stats.common_stats.num_missing == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind"),
+    [
+        (["1", "", "+2"], FeatureType.INT),
+        (["1", "2.5"], FeatureType.FLOAT),
+        (["1", "nan"], FeatureType.FLOAT),
+        (["1e5", "inf"], FeatureType.FLOAT),
+        (["1", "2x"], FeatureType.STRING),
+        (["1_000"], FeatureType.STRING),
+        (["99999999999999999999"], FeatureType.FLOAT),
+        (["", ""], FeatureType.STRING),
+        (["0" * 70], FeatureType.FLOAT),
+        (["\u0661"], FeatureType.STRING),
+    ],
+)
+def test_a_column_of_csv_is_numbers_where_each_text_is_one(
+    texts: list[str], kind: FeatureType
+) -> None:
+    layout = Layout()
+    # A piece of each, as a large file has them.
+    for text in texts:
+        layout.see({"x": np.asarray([text], object)}, texts_are_texts=False)
+
+    assert layout.types() == {"x": kind}
+    whole = Layout()
+    whole.see({"x": np.asarray(texts, object)}, texts_are_texts=False)
+    assert whole.types() == {"x": kind}
+
+
+def test_texts_of_numbers_are_texts_where_the_form_says_what_is_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"zip": "01234"}\n{"zip": "99999"}\n')
+
+    zip_code = features(statistics_of([tmp_path / "a.jsonl"]).message)["zip"]
+
+    assert [one.value for one in zip_code.string_stats.top_values] == ["01234", "99999"]
+
+
+def test_lists_of_one_length_are_columns_and_others_are_not(tmp_path: Path) -> None:
+    lines = [
+        {"fixed": [at, at + 0.5], "ragged": [1] * at, "nested": [[1, 2], [3]], "late": None}
+        for at in range(5)
+    ]
+    lines[4] |= {"late": [7, 8], "fixed": None}
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    by = features(statistics_of([tmp_path / "a.jsonl"]).message)
+
+    assert list(by) == ["fixed[0]", "fixed[1]", "ragged", "nested", "late[0]", "late[1]"]
+    assert by["fixed[1]"].num_stats.common_stats.num_missing == 1
+    assert by["ragged"].num_stats.common_stats.max_num_values == 4
+    assert by["ragged"].num_stats.common_stats.num_non_missing == 5
+    assert by["nested"].num_stats.common_stats.tot_num_values == 15
+    assert by["late[1]"].num_stats.mean == 8
+
+
+def test_arrays_of_rank_2_are_columns_as_a_models_tensors_are(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones((3, 2)), image=np.zeros((3, 2, 2)))
+
+    assert list(features(statistics_of([tmp_path / "a.npz"]).message)) == ["x[0]", "x[1]", "image"]
+
+
+def test_a_schemas_types_go_before_what_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("zip,grade,size\n01234,1,2\n99999,2,x\n")
+    schema = messages.Schema()
+    schema.feature.add(name="zip", type=1)
+    schema.feature.add(name="grade", type=2).int_domain.is_categorical = True
+    schema.feature.add(name="size", type=2)
+
+    by = features(statistics_of([tmp_path / "a.csv"], schema=schema).message)
+
+    assert {one.value for one in by["zip"].string_stats.top_values} == {"01234", "99999"}
+    assert by["grade"].type == 0
+    assert by["grade"].string_stats.unique == 2
+    assert {one.name: one.num for one in by["size"].custom_stats}["mistyped"] == 1
+
+
+def test_slices_have_a_set_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_files, "MOST_SLICES", 2)
+    (tmp_path / "a.csv").write_text("c,x\na,1\nb,2\na,3\nd,4\n,5\n")
+
+    found = statistics_of([tmp_path / "a.csv"], slice_by="c")
+
+    sets = {one.name: one for one in found.message.datasets}
+    assert list(sets) == ["All Examples", "c_a", "c_b"]
+    assert sets["c_a"].num_examples == 2
+    assert sets["c_a"].features[1].num_stats.mean == 2
+    assert found.notes == ("'c' has more than 2 values: 1 rows are in no slice",)
+    with pytest.raises(DataError, match="no column 'y' to slice by; there are 'c', 'x'"):
+        statistics_of([tmp_path / "a.csv"], slice_by="y")
+
+
+def test_a_sample_is_the_same_each_time(tmp_path: Path) -> None:
+    path = write(tmp_path, ".npz")
+
+    one, other = (statistics_of([path], sample=0.1) for _ in range(2))
+
+    assert one.rows == ROWS
+    assert 0.08 * ROWS < one.used < 0.12 * ROWS
+    means = [found.message.datasets[0].features[1].num_stats.mean for found in (one, other)]
+    assert means[0] == means[1] != INCOME.mean()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.parquet", b"PAR1 and no more", "not a Parquet file"),
+        ("a.csv", b"a,b\n1\n", "line 2: 1 values, and the head names 2"),
+        ("a.csv", b"\xff\xfe", "not UTF-8"),
+        ("a.jsonl", b"{\n", "line 1: it is not JSON"),
+        ("a.npz", b"PK", "not a numpy file"),
+        ("a.txt", b"", "expected .npz, .parquet, .jsonl, .csv"),
+    ],
+)
+def test_a_file_that_lies_is_told_with_its_name(
+    name: str, content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        statistics_of([tmp_path / name])
+    assert name in str(caught.value)
+
+
+def test_a_truncated_parquet_file_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, ".parquet")
+    whole = path.read_bytes()
+    for end in (len(whole) // 2, len(whole) - 3):
+        path.write_bytes(whole[:end])
+        with pytest.raises(DataError, match="not a Parquet file"):
+            statistics_of([path])
+
+
+def test_what_is_missing_to_read_parquet_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, ".parquet")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"'pyarrow': pip install 'serving\[parquet\]'"):
+        statistics_of([path])
+
+
+def test_what_is_missing_for_statistics_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    monkeypatch.setitem(__import__("sys").modules, "datasketches", None)
+    with pytest.raises(ConfigError, match=r"pip install 'serving\[statistics\]'"):
+        statistics_of([tmp_path / "a.csv"])
