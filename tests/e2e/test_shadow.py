@@ -15,7 +15,8 @@ import numpy as np
 from tests.clients import forked, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import stub
-from tests.small_models import scale, write
+from tests.e2e.test_gates import SAFE, nan
+from tests.small_models import scale, tiny, write
 
 BODY = {"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
 # Of a draw's number: more would be once in a million runs.
@@ -178,3 +179,20 @@ def test_a_route_in_model_yaml_says_shadows_and_no_command_changes_them(
     assert admin(gateway, "m/route")["shadows"] == {"2": 0.5}
     wait_until(lambda: states(gateway) == {"READY"}, 20, "the shadow is loaded")
     assert "model.yaml says the shadows" in run(gateway, "shadow", "m", "--clear", code=1)
+
+
+def test_a_version_that_its_gates_keep_from_traffic_may_be_a_shadow(
+    start_gateway: Any, repository: Path
+) -> None:
+    for number, model in ((1, tiny()), (2, nan())):
+        write(repository, "m", model, number, yaml=OF_ONE + SAFE)
+    gateway = start_gateway(repository)
+    run(gateway, "shadow", "m", 2, "--share", "100%")
+    row = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
+    wait_until(lambda: "FAILED" in states(gateway), 60, "its gates have not blessed it")
+    infer(gateway, body={"inputs": [row]})
+    report = wait_settled(gateway)
+    assert (report["state"], report["different"]) == ("FAILED", 1)
+    assert report["outputs"][0]["nonfinite"] == 3
+    assert report["examples"][0]["shadow"][0]["data"] == ["NaN"] * 3
+    assert gateway.infer("m", {"inputs": [row]}, 2).status == 503

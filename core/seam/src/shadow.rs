@@ -2,7 +2,7 @@
 
 use crate::observe::Sample;
 use engine::error::ErrorCode;
-use engine::observe::sample::{Sample as InnerSample, Tensor};
+use engine::observe::sample::{Sample as InnerSample, Takers, Tensor};
 use engine::queue::Queue;
 use engine::shadow::{Example, Found, OutputReport};
 use engine::stats::shadow::{Dropped, ShadowCounts, Uncompared};
@@ -119,6 +119,7 @@ fn sample(
     outputs: Vec<Tensor>,
 ) -> Sample {
     let inner = InnerSample {
+        takers: Takers { drawn: true, statistics: false },
         model: model.to_owned(),
         version,
         route: "",
