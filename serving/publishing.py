@@ -15,7 +15,7 @@ from serving.execution import onnx_file, onnx_types
 from serving.execution.external_data import missing, open_folder, walk_folder
 from serving.execution.files import open_files
 from serving.execution.onnx_file import NotOnnxError
-from serving.execution.onnx_signature import differences_of_files
+from serving.execution.onnx_signature import differences_of_files, stated_signature
 from serving.execution.readable import why_unreadable
 from serving.model_config import load_model_config
 from serving.model_config.gates_form import SUFFIXES
@@ -133,6 +133,7 @@ def _publish_in(
     try:
         files = _files(source, filename)
         origin = mlmodel.read_origin(source) if source.is_dir() else mlmodel.Origin()
+        columns = _columns(source)
     except OSError as error:
         raise PublishError(f"{source}: {(error.strerror or str(error)).lower()}") from error
     sample_files = _samples(samples, files)
@@ -159,6 +160,8 @@ def _publish_in(
     def look(folder: Path) -> None:
         try:
             notes.extend(_form(folder, filename))
+            if about_data.named:
+                notes.extend(about_data.apart_from(columns or _tensors(folder / filename)))
             if check:
                 more, measured = _tried(folder, to / model, tuple(sample_files))
                 notes.extend(more)
@@ -179,6 +182,23 @@ def _publish_in(
         )
     compared = _compared(done, to / model, filename)
     return replace(compared, notes=tuple(notes), measures=next(iter(measures), None))
+
+
+def _columns(source: Path) -> list[str]:
+    """That requests have to give by MLflow's signature; none where it says nothing of columns."""
+    try:
+        found = mlmodel.read(source) if source.is_dir() else None
+    except mlmodel.MlmodelError:
+        return []  # what is wrong with it others say
+    if found is None or found.declared.form != "columns":
+        return []
+    return [field.name for field in found.declared.fields if field.name and field.required]
+
+
+def _tensors(model: Path) -> list[str]:
+    """The inputs that a model can't do without. Raises NotOnnxError."""
+    stated = stated_signature(read_file(model, onnx_file.MOST_BYTES))
+    return [tensor.name for tensor in stated.inputs if not tensor.optional]
 
 
 def _form(folder: Path, filename: str) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ def _print_version(model: dict[str, Any], version: dict[str, Any]) -> None:
     print_line(f"  version {version['version']}: {version['state']}{reason}{served}")
     if version["manifest"] is not None:
         print_line(f"    manifest: {_manifest_words(model['name'], version)}")
-    for label in ("signature", "batching", "isolated", "providers", "left_out"):
+    for label in ("signature", "batching", "isolated", "providers", "left_out", "baseline"):
         if version.get(label):
             print_line(f"    {label.replace('_', ' ')}: {version[label]}")
     for note in version.get("notes", ()):

@@ -141,6 +141,7 @@ def load_report(facts: VersionFacts) -> dict[str, Any]:
         "isolated": facts.isolated,
         "providers": provider_words(facts.provider_nodes, facts.threads),
         "left_out": ", ".join(facts.left_out),
+        "baseline": facts.baseline,
         "notes": list(facts.notes),
     }
 

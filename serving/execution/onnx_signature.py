@@ -24,7 +24,7 @@ _DATATYPES = {element: datatype for datatype, (_, element, _) in DATATYPES.items
 def differences(old: bytes, new: bytes) -> tuple[str, ...]:
     """In which ways callers of one serialized model would be wrong with another, as far as both
     state it. Raises NotOnnxError."""
-    before, after = _read(old), _read(new)
+    before, after = stated_signature(old), stated_signature(new)
     return difference(_known_to(before, after), _known_to(after, before))
 
 
@@ -36,7 +36,8 @@ def differences_of_files(old: Path, new: Path) -> tuple[str, ...]:
         return ()
 
 
-def _read(model: bytes) -> Signature:
+def stated_signature(model: bytes) -> Signature:
+    """Of one serialized model. Raises NotOnnxError."""
     try:
         inputs, outputs = _core.onnx_interface(model)
     except ValueError as error:

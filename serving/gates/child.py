@@ -23,7 +23,7 @@ from serving.execution.isolation.framing import Message
 from serving.execution.isolation.shared_memory import SharedMemory
 from serving.execution.run_limit import RunStoppedError, start_watching
 from serving.execution.session import Runner, load_runner
-from serving.gates import evaluating, metrics, replaying
+from serving.gates import coupled, evaluating, metrics, replaying
 from serving.gates.evaluating import Row, Scored
 from serving.gates.metrics import Figure
 from serving.gates.recorded import from_memory
@@ -186,10 +186,26 @@ class Host:
                 "safe_to_serve", "memory_bytes", grown <= budget, f"at most {budget}", value=grown
             )
         )
+        if "base" in self._versions and all(check.passed for check in checks):
+            checks.append(self._coupled(ran))
         kinds = [request.kind for request in self._requests]
         counts = {kind: kinds.count(kind) for kind in ("recorded", "own", "generated")}
         counts["failed_there"] = sum(isinstance(one, str) for one in self._base or ())
         return {"checks": [asdict(check) for check in checks], "counts": counts}
+
+    def _coupled(self, ran: Sequence[Ran]) -> Check:
+        """Of the requests that run on both versions."""
+        base, found = self._versions["base"], self._versions["candidate"]
+        of_base = self._base or [""] * len(ran)
+        requests = [
+            (request.what, request.feeds)
+            for request, *both in zip(self._requests, of_base, ran, strict=True)
+            if not any(isinstance(one, str) for one in both)
+        ]
+        names = [name for name in base.names if name in found.names]
+        return coupled.check(
+            base.runner.run, found.runner.run, names, requests, found.config.tolerance
+        )
 
     def _made(self, version: _Version, *, generates: bool) -> list[Request]:
         """Its samples and, where it ``generates`` any, input that it runs."""

@@ -14,7 +14,10 @@ from serving.registry.copying import PublishError
 from serving.registry.manifest import BASELINE
 from serving.statistics import files as statistics_files
 from serving.statistics.baseline import checked
+from serving.statistics.features import unmatched
 from serving.statistics.metadata import Form, FormatError, Kind, dump
+
+_MOST_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,23 @@ class Baseline:
     message: Any = None
     named: str = ""
     notes: tuple[str, ...] = ()
+
+    def apart_from(self, inputs: Sequence[str]) -> tuple[str, ...]:
+        """A note where the data has none of a model's inputs, by their names: nothing that is
+        served would be held against it."""
+        if self.message is None:
+            return ()
+        names = [one.name or ".".join(one.path.step) for one in checked(self.message).features]
+        missing = unmatched(inputs, names)
+        if not missing:
+            return ()
+        few = ", ".join(f"'{name[:64]}'" for name in names[:_MOST_NAMED])
+        return (
+            (
+                f"nothing of its baseline is about the input '{missing[0]}' (as {missing[0]}, or"
+                f" {missing[0]}[0] and so on): there are {few}"
+            ),
+        )
 
     @contextmanager
     def files(self) -> Iterator[dict[str, Path]]:

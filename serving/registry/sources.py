@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from serving.registry.configs import Configs
@@ -87,8 +87,21 @@ class Sources:
     # The loop's.
 
     def ask(self, request: Request) -> Asked:
-        """Have every source look now."""
-        return Asked(tuple(thread.ask(request) for thread in self.threads))
+        """Have every source look now; of a model that another one has it knows nothing."""
+        asked = (self._asked_of(at, request) for at in range(len(self.threads)))
+        return Asked(tuple(t.ask(one) for t, one in zip(self.threads, asked, strict=True)))
+
+    def _asked_of(self, at: int, request: Request) -> Request:
+        ours, others = self._names(at), set[str]()
+        for other in range(len(self.threads)):
+            others |= self._names(other) if other != at else set()
+        theirs = others - ours
+        at_once = {one for one in request.at_once if _model(one) not in theirs}
+        return replace(request, at_once=at_once) if theirs else request
+
+    def _names(self, at: int) -> set[str]:
+        part = self._parts[at]
+        return {found.name for found in part.snapshot.models} if part is not None else set()
 
     def has_answered(self, asked: Asked) -> bool:
         """Whether every source has, but those that are stuck: nobody waits for them."""
@@ -145,6 +158,10 @@ class Sources:
         self._parts[at] = posted
         if before is None or posted.snapshot is not before.snapshot:
             self._joined = None
+
+
+def _model(one: str | tuple[str, int]) -> str:
+    return one if isinstance(one, str) else one[0]
 
 
 def joined(parts: Sequence[Snapshot]) -> Snapshot:

@@ -352,6 +352,13 @@ class RolloutSettings(Section):
         " names neither a version nor an alias is answered by the version, or the alias, that it"
         " says, whatever weights and pins do. Anyone who can ask can send it.",
     )
+    patience_s: SecondsOrZero = Field(
+        default=5.0,
+        description="How long a version that gets a part of a model's requests may take for one of"
+        " them before the default version is asked and it counts as late (seconds): less where the"
+        " request's own time is short, and twenty times what the default version usually takes at"
+        " least (0: it is never asked).",
+    )
 
 
 class StateSettings(Section):

@@ -202,6 +202,7 @@ class Settings(Section):
             "address_share": limits.address_share,
             "request_timeout_s": limits.request_timeout_s,
             "forced_version": self.rollout.forced_version,
+            "patience_s": self.rollout.patience_s,
             "grpc_compression": self.grpc.compression,
             "io_threads": self.io_threads,
             "permits": self.permits,

@@ -15,6 +15,9 @@ from serving.datasets.pieces import SetError
 from serving.statistics import files
 from serving.statistics.metadata import FormatError, Kind
 
+# What TFX calls the data set that is no slice, where it names it.
+ALL_EXAMPLES = "All Examples"
+
 
 def read_baseline(version_folder: Path, named: str) -> Any:
     """The ``DatasetFeatureStatistics`` of all examples in the file that the manifest names, which
@@ -38,10 +41,12 @@ def why_unusable(version_folder: Path, named: str) -> str:
 
 
 def checked(message: Any) -> Any:
-    """The first data set of a ``DatasetFeatureStatisticsList``, where statistics can be held
+    """The data set of all examples in a ``DatasetFeatureStatisticsList`` (the first, where none
+    has that name), where statistics can be held
     against it. Raises FormatError for what no data has: features without a name or twice, more of
     them than examples, counts that are no numbers."""
-    data = message.datasets[0]
+    named = (one for one in message.datasets if one.name in ("", ALL_EXAMPLES))
+    data = next(named, message.datasets[0])
     if not data.features:
         raise FormatError("it has no feature")
     seen: set[str] = set()

@@ -87,7 +87,10 @@ class DatasetSketch:
 
     def merge(self, other: DatasetSketch) -> None:
         """Takes in what the other was told. Raises ValueError where a feature of one name has
-        another type in each."""
+        another type in each; nothing is taken in then."""
+        for name, one in other.features.items():
+            if (mine := self.features.get(name)) is not None and not mine.goes_with(one):
+                raise ValueError(f"'{name}' is {mine.type} in one and {one.type} in the other")
         self._open(
             {name: one.type for name, one in other.features.items() if name not in self.features}
         )

@@ -9,7 +9,7 @@ has of it is missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -67,6 +67,12 @@ def _has_columns(array: Array, shape: Sequence[int] | None) -> bool:
     if not 0 < array.shape[1] <= MOST_COLUMNS:
         return False
     return shape is None or (len(shape) == 2 and shape[1] > 0)
+
+
+def unmatched(inputs: Sequence[str], features: Collection[str]) -> list[str]:
+    """Inputs of a model of which none of the features is one, by its name."""
+    tensors = {name.rpartition("[")[0] for name in features if name.endswith("]")}
+    return [name for name in inputs if name not in features and name not in tensors]
 
 
 def feature_type(array: Array) -> FeatureType:

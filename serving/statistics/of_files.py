@@ -12,13 +12,13 @@ import numpy as np
 from serving.datasets import files
 from serving.datasets.pieces import Piece, Reading, SetError, rows_of
 from serving.errors import ConfigError
+from serving.statistics.baseline import ALL_EXAMPLES
 from serving.statistics.dataset import MOST_FEATURES, MOST_FILE_BYTES, DatasetSketch
 from serving.statistics.features import is_missing
 from serving.statistics.layout import Layout, schema_types
 from serving.statistics.metadata import messages
 
-# The names of data sets, as TFX gives them: of all examples, and COLUMN_VALUE of a slice.
-ALL = "All Examples"
+# Each has a data set, named COLUMN_VALUE as TFX names it.
 MOST_SLICES = 64
 _MOST_SLICE_BYTES = 4 * 1024 * 1024
 _MOST_SLICE_NAME = 64
@@ -111,7 +111,7 @@ def statistics_of(
         elif drawn.any():
             sets.add({name: values[drawn] for name, values in piece.items()})
     made = messages.DatasetFeatureStatisticsList()
-    made.datasets.append(sets.whole.message(ALL, categorical))
+    made.datasets.append(sets.whole.message(ALL_EXAMPLES, categorical))
     for key, sketch in sets.slices.items():
         made.datasets.append(sketch.message(f"{slice_by}_{key}", categorical))
     return FileStatistics(made, rows, sets.whole.examples, _notes(sets))

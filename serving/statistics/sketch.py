@@ -107,13 +107,17 @@ class FeatureSketch:
         if self.frequencies is not None:
             self.frequencies.add(found)
 
+    def goes_with(self, other: FeatureSketch) -> bool:
+        """Whether the two can be merged."""
+        return self.type is other.type or {self.type, other.type} == set(_NUMERIC)
+
     def merge(self, other: FeatureSketch) -> None:
         """Takes in what the other was told. Raises ValueError where the types do not go
         together."""
-        if {self.type, other.type} == set(_NUMERIC):
-            self.type, self.frequencies = FeatureType.FLOAT, None
-        elif self.type is not other.type:
+        if not self.goes_with(other):
             raise ValueError(f"statistics of {self.type} and of {other.type} cannot be joined")
+        if self.type is not other.type:
+            self.type, self.frequencies = FeatureType.FLOAT, None
         self.presence.merge(other.presence)
         self.extremes.merge(other.extremes)
         self.moments.merge(other.moments)

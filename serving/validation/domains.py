@@ -11,6 +11,7 @@ import numpy as np
 from serving.validation import counts
 from serving.validation.anomalies import Anomaly
 from serving.validation.schemas import SchemaView
+from serving.validation.specification import domain_of
 from serving.validation.views import (
     BYTES,
     FLOAT,
@@ -35,7 +36,7 @@ def domain(
     view: FeatureView, feature: Any, schema: SchemaView, chance: float | None, alike: bool
 ) -> Iterator[Anomaly]:
     """``alike``: ranges hold for whole numbers and others alike."""
-    kind = feature.WhichOneof("domain_info")
+    kind = domain_of(schema, feature)
     if view.type == BYTES and kind not in _OF_BYTES:
         words = f"Its values are bytes that are no text: a {kind} doesn't go with them."
         yield Anomaly("DOMAIN_INVALID_FOR_TYPE", "Other kind of values", words)

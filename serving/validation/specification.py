@@ -38,6 +38,8 @@ def faults(schema: SchemaView, feature: Any) -> list[Anomaly]:
         return []
     if not feature.HasField("name"):
         return [_fault("FEATURE_MISSING_NAME", "the feature has no name")]
+    if not usable(feature):
+        return [_fault("FEATURE_MISSING_TYPE", "no type is given")]
     return [*_type(feature), *_presence(feature), *_valency(feature), *_domain(schema, feature)]
 
 
@@ -48,8 +50,7 @@ def usable(feature: Any) -> bool:
 
 def _type(feature: Any) -> Iterator[Anomaly]:
     if feature.type == 0:
-        hint = "; its domain makes it BYTES" if type_of(feature) else ""
-        yield _fault("FEATURE_MISSING_TYPE", f"no type is given{hint}")
+        yield _fault("FEATURE_MISSING_TYPE", "no type is given; its domain makes it BYTES")
 
 
 def _presence(feature: Any) -> Iterator[Anomaly]:
@@ -70,12 +71,24 @@ def _valency(feature: Any) -> Iterator[Anomaly]:
             yield _wrong(f"shape has a dimension of {dim.size}: expected 1 or more")
 
 
+def domain_of(schema: SchemaView, feature: Any) -> str | None:
+    """Which kind of domain it has; None for one that can't be meant."""
+    domain: str | None = feature.WhichOneof("domain_info")
+    named = domain == "domain"
+    unknown = named and feature.domain not in schema.string_domains
+    return None if unknown or not _fits(feature, domain) else domain
+
+
+def _fits(feature: Any, domain: str | None) -> bool:
+    return type_of(feature) in _TYPES_OF.get(domain or "", TYPE_NAMES)
+
+
 def _domain(schema: SchemaView, feature: Any) -> Iterator[Anomaly]:
     domain = feature.WhichOneof("domain_info")
-    kind = type_of(feature)
-    if kind and kind not in _TYPES_OF.get(domain or "", TYPE_NAMES):
-        words = f"a {domain} doesn't go with the type {TYPE_NAMES[kind]}"
+    if not _fits(feature, domain):
+        words = f"a {domain} doesn't go with the type {TYPE_NAMES[type_of(feature)]}"
         yield _fault("DOMAIN_INVALID_FOR_TYPE", words)
+        domain = None
     if domain == "domain" and feature.domain not in schema.string_domains:
         words = f"the schema has no string_domain named {feature.domain!r}"
         yield _fault("INVALID_DOMAIN_SPECIFICATION", words)

@@ -369,6 +369,15 @@ impl Stats {
         self.queued.add(1, time);
     }
 
+    /// What a request usually takes, from its place in line to its answer; zero before the first.
+    pub fn usual(&self) -> Duration {
+        let mean = |timed: &Timed| match timed.get() {
+            (0, _) => 0,
+            (count, ns) => ns / count,
+        };
+        Duration::from_nanos(mean(&self.queued).saturating_add(mean(&self.compute_infer)))
+    }
+
     /// A run that succeeded.
     pub fn ran(&self, run: &Run) {
         let requests = run.requests as u64;

@@ -67,6 +67,7 @@ fn config() -> Config {
         address_share: 1.0,
         request_timeout: Some(Duration::from_secs(5)),
         forced_version: true,
+        patience: Some(Duration::from_secs(1)),
         grpc_compression: Compression::Auto,
         shared_memory: Default::default(),
         default_model: String::new(),

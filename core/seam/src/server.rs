@@ -345,6 +345,7 @@ fn read_config(config: &Bound<'_, PyMapping>) -> PyResult<(Config, usize, Option
         address_share: keys.take("address_share")?,
         request_timeout: keys.limit("request_timeout_s")?,
         forced_version: keys.take("forced_version")?,
+        patience: keys.limit("patience_s")?,
         grpc_compression: match compression.as_str() {
             "auto" => Compression::Auto,
             "none" => Compression::None,

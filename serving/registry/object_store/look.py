@@ -16,7 +16,13 @@ from serving.registry.object_store.kept import KeptStore
 from serving.registry.object_store.layout import is_model, models_in
 from serving.registry.object_store.model import ModelLook, SeenModel, SeenVersion
 from serving.registry.object_store.remote import GoneRemote, StoreRemote
-from serving.registry.object_store.store import DeniedError, Level, Store, StoreError
+from serving.registry.object_store.store import (
+    DeniedError,
+    Level,
+    OddNameError,
+    Store,
+    StoreError,
+)
 from serving.registry.remote.cache import Cache
 from serving.registry.remote.config import DEFAULT
 from serving.registry.remote.origin import RemoteOrigin
@@ -99,6 +105,12 @@ class StoreLook:
         found = (self._of_kept(one) for one in self._kept.read())
         return Snapshot(tuple(sorted(found, key=lambda one: one.name)))
 
+    def _kept_of(self, names: Collection[str]) -> dict[str, FoundModel]:
+        """Of models that could not be seen since the start."""
+        if not names:
+            return {}
+        return {one[0]: self._of_kept(one) for one in self._kept.read() if one[0] in names}
+
     def _snapshot(self) -> Snapshot:
         models = tuple(self._found[name] for name in sorted(self._found))
         errors = (SourceError(self.place, self.error),) if self.error else ()
@@ -114,6 +126,7 @@ class StoreLook:
         top = self._store.level("")
         ignored: list[Ignored] = []
         seen: dict[str, SeenModel] = {}
+        hidden: set[str] = set()
         settles: list[float] = []
         for name, prefix, level in self._places(top, ignored):
             look = ModelLook(
@@ -123,10 +136,11 @@ class StoreLook:
             try:
                 below = self._store.level(prefix) if level is None else level
                 one: SeenModel | None = look.look(name, prefix, below, before)
-            except DeniedError as denied:
+            except (DeniedError, OddNameError) as error:
                 # Of the others it says nothing.
-                ignored.append(Ignored(self.place / prefix, f"it can't be seen: {denied}"))
+                ignored.append(Ignored(self.place / prefix, f"it can't be seen: {error}"))
                 one = before
+                hidden.add(name)
             if one is None or not one.is_model:
                 continue
             seen[name] = one
@@ -137,6 +151,7 @@ class StoreLook:
         self._told = {name: told for name, told in self._told.items() if name in seen}
         self._everything = now if deep else self._everything
         self._found = {name: self._as_found(one) for name, one in seen.items()}
+        self._found |= self._kept_of(hidden - seen.keys())
         self._ignored = tuple(ignored)
         self._kept.write(list(self._found.values()))
         return min(settles, default=None)

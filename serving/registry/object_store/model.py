@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from serving.registry.manifest import (
@@ -16,9 +17,18 @@ from serving.registry.manifest import (
 )
 from serving.registry.names import MODEL_FILE, UNFINISHED, is_beside, is_config
 from serving.registry.object_store.layout import versions_in
-from serving.registry.object_store.store import Level, Store, StoredFile, StoreError
+from serving.registry.object_store.store import (
+    Level,
+    OddNameError,
+    Store,
+    StoredFile,
+    StoreError,
+)
 from serving.registry.settling import Clocks, Seen, left, observe
 from serving.registry.tree import MAX_FILES, Row, Rows, digest
+
+# A version's files by path, or why these can't be told.
+_Files = Mapping[str, StoredFile] | str
 
 WARMUP = "warmup/"
 _EMPTY = "it has no files"
@@ -105,10 +115,20 @@ class ModelLook:
         self._configuration(found, level, before)
         return found
 
-    def _listed(self, prefix: str, folders: Sequence[str]) -> dict[str, dict[str, StoredFile]]:
+    def _listed(self, prefix: str, folders: Sequence[str]) -> dict[str, _Files]:
         """The files of these versions: of many at once by one list of all that the model has."""
-        if len(folders) <= _FEW:
-            return {folder: self._files(f"{prefix}{folder}/") for folder in folders}
+        if len(folders) > _FEW:
+            with suppress(OddNameError):
+                return self._listed_at_once(prefix, folders)
+        return {folder: self._files_or_why(f"{prefix}{folder}/") for folder in folders}
+
+    def _files_or_why(self, prefix: str) -> _Files:
+        try:
+            return self._files(prefix)
+        except OddNameError as odd:
+            return str(odd)
+
+    def _listed_at_once(self, prefix: str, folders: Sequence[str]) -> dict[str, _Files]:
         found: dict[str, dict[str, StoredFile]] = {folder: {} for folder in folders}
         start, everything = len(prefix), self.store.below(prefix, _MOST_AT_ONCE)
         for one in everything:
@@ -120,7 +140,7 @@ class ModelLook:
             cut = everything[-1].path[start:].partition("/")[0]
             for folder in (one for one in folders if one >= cut):
                 found[folder] = self._files(f"{prefix}{folder}/")
-        return found
+        return {**found}
 
     def _files(self, prefix: str) -> dict[str, StoredFile]:
         start = len(prefix)
@@ -129,18 +149,21 @@ class ModelLook:
     def _version(
         self,
         where: str,
-        files: Mapping[str, StoredFile],
+        listed: _Files,
         before: SeenVersion | None,
         reads: bool = True,
     ) -> SeenVersion:
         """``reads``: its manifest, now; else a load does, and that it is there will do: it is
         written last."""
+        files = {} if isinstance(listed, str) else listed
         seen = observe(before.seen if before is not None else None, _rows(files), self.clocks)
         if before is not None and before.seen is seen and before.whole:
             return before
         key = _key(self.url, where, seen.rows)
         found = SeenVersion(files, key, seen, settling=not (seen.settled or self.at_once))
-        if not files:
+        if isinstance(listed, str):
+            found.why, found.settling = listed, False
+        elif not files:
             found.why, found.settling = _EMPTY, False
         elif MANIFEST_NAME not in files and any(path.startswith(UNFINISHED) for path in files):
             found.why, found.settling = "it is being published", False

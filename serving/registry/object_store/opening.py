@@ -46,9 +46,11 @@ def open_stores(
     terms = Terms(registry.store_poll_s, registry.settle_s, mono, wall)
     found = []
     for url in urls_of(settings):
-        store = Store(url, registry.store_timeout_s)
+        store = Store(url, registry.store_timeout_s, watched=True)
         look = StoreLook(url, store, cache, KeptStore(state, url), terms)
-        source = PolledSource(look.place, look, 2 * registry.store_timeout_s, look.kept)
+        source = PolledSource(
+            look.place, look, 2 * registry.store_timeout_s, look.kept, discovers=True
+        )
         look.arrived = source.hint
         found.append(FollowedStore(url, source, look))
     return found

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from serving.errors import ConfigError
+from serving.registry.object_store.bounded import EndlessError, bounded
 from serving.registry.tree import MAX_FILES
 
 # Read at once: a time limit is for each.
 PIECE = 8 * 1024 * 1024
 _RETRIES = 2
+# A list takes one answer for each thousand entries: so many times as long as one of them.
+_LISTS = 4
 _LONGEST = 300
 
 
@@ -26,6 +30,10 @@ class StoreError(Exception):
 
 class DeniedError(StoreError):
     """It answers, and does not let us see that."""
+
+
+class OddNameError(StoreError):
+    """It holds something there by a name that no file can have."""
 
 
 class ChangedError(StoreError):
@@ -51,9 +59,11 @@ class Level:
 
 
 class Store:
-    """Raises StoreError. ``timeout_s``: for each answer. Safe from any thread."""
+    """Raises StoreError. ``timeout_s``: for each answer. ``watched``: lists are ended that go on
+    for ever; only for a process that ends without waiting for its threads (``bounded``). Safe from
+    any thread."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, *, watched: bool = False) -> None:
         """Raises ConfigError where ``obstore`` is missing, or can make nothing of the URL."""
         try:
             import obstore
@@ -63,7 +73,9 @@ class Store:
                 f"'{urlsplit(url).scheme}://' needs the extra 'object-stores':"
                 " pip install 'serving[object-stores]'"
             ) from None
-        self._obstore = obstore
+        self._obstore, self._list_s = obstore, _LISTS * timeout_s
+        # A disk of ours has an end.
+        self._watched = watched and urlsplit(url).scheme != "file"
         # Its types name every option of every store.
         self._asked: Any = obstore
         try:
@@ -74,7 +86,7 @@ class Store:
     def level(self, prefix: str) -> Level:
         """``prefix``: "" or with a slash at its end."""
         with self._told():
-            found = self._obstore.list_with_delimiter(self._store, prefix or None)
+            found = self._level(prefix or None)
         start = len(prefix)
         folders = [path.rstrip("/")[start:] for path in found["common_prefixes"]]
         files = {one["path"][start:]: _file(one) for one in found["objects"]}
@@ -82,13 +94,33 @@ class Store:
 
     def below(self, prefix: str, most: int = MAX_FILES) -> list[StoredFile]:
         """Everything below a prefix, ``most`` and one more at most, by path."""
-        found: list[StoredFile] = []
         with self._told():
-            for some in self._obstore.list(self._store, prefix or None, chunk_size=1000):
-                found += [_file(one) for one in some if not one["path"].endswith("/")]
-                if len(found) > most:
-                    break
+            found = self._below(self._asked.list(self._store, prefix or None), most)
         return sorted(found[: most + 1], key=lambda one: one.path)
+
+    def _level(self, prefix: str | None) -> Any:
+        if not self._watched:
+            return self._obstore.list_with_delimiter(self._store, prefix)
+        asked = self._asked.list_with_delimiter_async
+        return bounded(partial(asked, self._store, prefix), self._list_s)
+
+    def _below(self, stream: Any, most: int) -> list[StoredFile]:
+        found: list[StoredFile] = []
+
+        def enough(some: Any) -> bool:
+            found.extend(_file(one) for one in some if not one["path"].endswith("/"))
+            return len(found) > most
+
+        async def all_of_it() -> None:
+            async for some in stream:
+                if enough(some):
+                    break
+
+        if self._watched:
+            bounded(all_of_it, self._list_s)
+        else:
+            any(map(enough, stream))
+        return found
 
     def read(self, file: StoredFile, most: int) -> bytes:
         """A small file as a whole."""
@@ -104,9 +136,7 @@ class Store:
             with self._told():
                 options["range"] = (start, end)
                 got = self._asked.get(self._store, file.path, options=options)
-                piece = bytes(got.bytes())
-            if len(piece) != end - start:
-                raise StoreError(f"{len(piece)} of {end - start} bytes came")
+                piece = _exactly(end - start, got.stream())
             yield piece
             start = end
 
@@ -130,12 +160,34 @@ class Store:
             raise ChangedError("it changed meanwhile") from None
         except exceptions.PermissionDeniedError:
             raise DeniedError("access is denied") from None
+        except EndlessError as endless:
+            raise StoreError(f"its list: {endless}") from None
         except exceptions.UnauthenticatedError:
             raise StoreError("it does not know who asks (credentials)") from None
         except FileExistsError:
             raise
         except (exceptions.BaseError, OSError, ValueError) as error:
-            raise StoreError(_words(error)) from None
+            words = _words(error)
+            _, odd, which = words.partition(_ODD_NAME)
+            if odd:
+                raise OddNameError(f"it holds a name that no file can have: {which}") from None
+            raise StoreError(words) from None
+
+
+def _exactly(size: int, pieces: Iterator[Any]) -> bytes:
+    """So many bytes. Raises StoreError where they are more or fewer."""
+    found = bytearray()
+    for piece in pieces:
+        found += piece
+        if len(found) > size:
+            raise StoreError(f"more than {size} bytes came")
+    if len(found) != size:
+        raise StoreError(f"{len(found)} of {size} bytes came")
+    return bytes(found)
+
+
+# As ``obstore`` says it; it has no error of its own for it.
+_ODD_NAME = "object with invalid path: "
 
 
 def _options(url: str, timeout_s: float) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class PolledSource:
     asks; it is given the models of which somebody says that they are there and whole.
     ``patience_s``: for how long who says so is kept waiting for a look that may show it, 15 s at
     most; meanwhile a scan says ``pending`` of these models. ``kept``: what an earlier process left,
-    which is told where the first look takes longer than ``first_s``, if that is anything."""
+    which is told where the first look takes longer than ``first_s``, if that is anything.
+    ``discovers``: a model that nobody has heard of may be there by now."""
 
     def __init__(
         self,
@@ -41,10 +42,12 @@ class PolledSource:
         patience_s: float,
         kept: Callable[[], Snapshot] = Snapshot,
         first_s: float = 10.0,
+        *,
+        discovers: bool = False,
     ) -> None:
         self.place = place
         self._look, self._patience_s = look, min(patience_s, 15.0)
-        self._kept, self._first_s = kept, first_s
+        self._kept, self._first_s, self._discovers = kept, first_s, discovers
         self._early: Snapshot | None = None
         # Called where something else was found than before, or what somebody waits for.
         self.on_news: Callable[[], None] = _nothing
@@ -92,7 +95,8 @@ class PolledSource:
         if (snapshot := self._first()) is None:
             return self._early or Snapshot()
         named = {one if isinstance(one, str) else one[0] for one in at_once}
-        if ours := named.intersection(found.name for found in snapshot.models):
+        known = {found.name for found in snapshot.models}
+        if ours := named if self._discovers else named & known:
             number, until = self.hint(ours), time.monotonic() + self._patience_s
             with self._changed:
                 self._waited.update((name, (number, until)) for name in ours)

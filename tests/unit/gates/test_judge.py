@@ -31,6 +31,7 @@ from serving.model_config.schema import ModelConfig
 from serving.settings import Settings
 from serving.settings.gates import GatesSettings
 from tests import small_models
+from tests.bad_versions.models import coupled
 from tests.crash_models import divide_constants
 
 RNG = np.random.default_rng(0)
@@ -119,6 +120,25 @@ def test_one_that_answers_nan_is_not(home: Path, with_base: bool) -> None:
     verdict = judged(found)
     assert failed(verdict) == ["finite"]
     assert with_base or "not timed: the files are others" in verdict.notes
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(3, ["rows"]), (1, [])])
+def test_one_whose_rows_are_coupled_is_not_where_requests_have_several(
+    home: Path, rows: int, expected: list[str]
+) -> None:
+    inputs = (("x", "FP32", (rows, 4), X[:rows].tobytes()),)
+    some = [Recorded(1, inputs, (Answered("y", "float32", (rows, 3), True),))]
+    assert failed(judged(case(home, coupled(), requests=some))) == expected
+
+
+def test_one_whose_rows_are_coupled_is_where_those_of_the_answering_one_are_too(
+    home: Path,
+) -> None:
+    inputs = (("x", "FP32", (3, 4), X[:3].tobytes()),)
+    some = [Recorded(1, inputs, (Answered("y", "float32", (3, 3), True),))]
+    small_models.write(home.parent, "m", coupled(), 3)
+    found = case(home, coupled(), requests=some, base=subject(home, 3), base_version=3)
+    assert failed(judged(found)) == []
 
 
 def test_one_of_another_shape_is_not_by_generated_input_either(home: Path) -> None:

@@ -20,6 +20,7 @@ from serving.loading.loader import Loader
 from serving.loading.trial.trial import LoadCancelledError
 from serving.model_config.schema import ModelConfig, WarmupInput, WarmupSample
 from serving.settings import load_settings
+from serving.statistics.metadata import messages
 from tests.clients.gateway import wait_until
 from tests.unit import graphs
 from tests.unit.graphs import FLOAT, INT64
@@ -61,6 +62,23 @@ def test_a_slot_says_which_opset_and_form_its_file_states(load, imported, opset)
     made.opset_import.extend(helper.make_opsetid(*one) for one in imported)
     facts = load(made).facts
     assert (facts.opset, facts.ir_version) == (opset, 8)
+
+
+@pytest.mark.parametrize("lying", [False, True])
+def test_a_baseline_that_lies_is_a_note_and_no_failure(load, tmp_path, lying):
+    """As MLflow's folders have it: without a manifest."""
+    message = messages.DatasetFeatureStatisticsList()
+    message.datasets.add(num_examples=1).features.add(name="X").num_stats.mean = 1
+    content = b"something else" if lying else message.SerializeToString()
+    graphs.write(tmp_path, graphs.softmax()).joinpath("baseline.pb").write_bytes(content)
+
+    facts = load(graphs.softmax()).facts
+
+    assert facts.baseline == ("" if lying else "baseline.pb")
+    told = [
+        note for note in facts.notes if note.startswith("its baseline of statistics is not used")
+    ]
+    assert len(told) == lying
 
 
 @contextmanager

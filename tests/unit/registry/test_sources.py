@@ -34,7 +34,7 @@ from serving.registry.snapshot import (
     SourceError,
 )
 from serving.registry.source import Posted, Request
-from serving.registry.sources import joined
+from serving.registry.sources import Sources, joined
 from serving.settings import Settings
 from tests.clients.gateway import wait_until
 from tests.unit.manager_world import SteppedManager, World
@@ -399,3 +399,29 @@ def test_what_was_asked_for_is_answered_by_the_look_after_one_that_broke() -> No
         schedule.broken = False
         wait_until(lambda: posted[-1].answers == number, 10, "the request is answered")
         thread.stop()
+
+
+def test_what_one_source_has_no_other_is_asked_for() -> None:
+    class Asked:
+        def __init__(self, name: str) -> None:
+            self.place, self.asked = Path(name), set[object]()
+            self.snapshot = Snapshot((FoundModel(name, Path(name)),))
+
+        def scan(self, closely: Closely = (), at_once: Closely = (), **_: object) -> Snapshot:
+            self.asked = set(at_once)
+            return self.snapshot
+
+    both = Asked("a"), Asked("b")
+    sources = Sources(
+        both,
+        lambda: Configs(lambda folder: ModelConfig()),
+        5.0,
+        lambda take: take(),
+        time.monotonic,
+        time.thread_time,
+    )
+    for _ in range(2):
+        sources.ask(Request(at_once={"a", ("b", 1), "new"}))
+        for thread in sources.threads:
+            thread.turn()
+    assert [one.asked for one in both] == [{"a", "new"}, {("b", 1), "new"}]

@@ -74,6 +74,50 @@ def test_training_data_becomes_statistics(registry: Path, model: Path, tmp_path:
     assert [one.path.step[0] for one in baseline.features] == ["X", "label"]
 
 
+def test_data_of_something_else_is_noted(registry: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "right.jsonl").write_text('{"X": [1, 2]}\n')
+
+    done = publish(model, registry, "m", training_data=[tmp_path / "data.csv"])
+
+    assert done.notes == (
+        (
+            "nothing of its baseline is about the input 'X' (as X, or X[0] and so on): there are"
+            " 'x', 'y'"
+        ),
+    )
+    assert publish(model, registry, "m", training_data=[tmp_path / "right.jsonl"]).notes == ()
+
+
+def test_columns_of_mlflows_signature_are_what_data_is_about(
+    registry: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    model.rename(folder / "model.onnx")
+    inputs = '[{"type": "double", "name": "width", "required": true}]'
+    (folder / "MLmodel").write_text(
+        json.dumps({"flavors": {"onnx": {}}, "signature": {"inputs": inputs}})
+    )
+    (tmp_path / "data.csv").write_text("width,label\n1,2\n")
+    (tmp_path / "other.csv").write_text("X\n1\n")
+
+    one = publish(folder, registry, "m", training_data=[tmp_path / "data.csv"])
+    other = publish(folder, registry, "m", training_data=[tmp_path / "other.csv"])
+
+    assert not [note for note in one.notes if "baseline" in note]
+    assert [note for note in other.notes if "about the input 'width'" in note]
+
+
+def test_all_examples_are_the_baseline_beside_slices() -> None:
+    made = messages.DatasetFeatureStatisticsList()
+    made.datasets.add(name="city_rome", num_examples=1)
+    made.datasets.add().CopyFrom(statistics().datasets[0])
+    made.datasets[1].name = "All Examples"
+
+    assert checked(made).num_examples == 3
+
+
 def test_a_folders_own_statistics_are_named(registry: Path, model: Path, tmp_path: Path) -> None:
     """As in what MLflow saved."""
     folder = tmp_path / "saved"

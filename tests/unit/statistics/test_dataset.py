@@ -135,6 +135,17 @@ def test_windows_roll_up_to_what_one_would_have_seen() -> None:
     assert one == other
 
 
+def test_sets_whose_types_differ_are_not_merged_in_part() -> None:
+    one, other = DatasetSketch(), DatasetSketch()
+    one.add({"a": np.arange(3), "b": objects(["x"] * 3)})
+    other.add({"a": np.arange(2), "b": np.arange(2)})
+
+    with pytest.raises(ValueError, match="'b' is STRING in one and INT in the other"):
+        one.merge(other)
+
+    assert one.examples == one.features["a"].rows == 3
+
+
 def test_a_batch_of_one_example_without_an_axis() -> None:
     sketch = DatasetSketch()
     sketch.add(of_tensors({"x": np.asarray(2.5)}))

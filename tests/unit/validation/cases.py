@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tests.unit.validation.builders import bucketed, dataset, numbers, schema, texts
+from tests.unit.validation.random_cases import Chance
 
 INF, NAN = float("inf"), float("nan")
 
@@ -41,6 +42,21 @@ def cases() -> Iterator[Case]:
     yield from _columns()
     yield from _distances()
     yield from _specifications()
+    yield from random_ones(200)
+
+
+def random_ones(count: int, seed: int = 1) -> Iterator[Case]:
+    """Whatever may be in schemas and statistics, together."""
+    chance = Chance(seed)
+    for number in range(count):
+        yield Case(
+            f"by chance: {number}",
+            chance.schema(),
+            chance.statistics(),
+            chance.statistics() if chance.often(0.7) else None,
+            chance.statistics() if chance.often(0.7) else None,
+            chance.choice(["", "", "S", "T"]),
+        )
 
 
 def _one(name: str, says: str, feature: Any, *, examples: int = 10, extra: str = "") -> Case:

@@ -50,7 +50,10 @@ def answer(asked, vectors):
     spec.loader.exec_module(module)
     given = json.loads(pathlib.Path(asked).read_text())
     told = {case["name"]: _judged(module.validation, case) for case in given}
-    pathlib.Path(vectors).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(told[name], sort_keys=True)}" for name in sorted(told)
+    ]
+    pathlib.Path(vectors).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _judged(validation, case):

@@ -96,6 +96,9 @@ pub struct Config {
     pub request_timeout: Option<Duration>,
     /// Whether a tester's header may name the version that answers.
     pub forced_version: bool,
+    /// How long a version among which a model's requests are divided may take before the default one is
+    /// asked, at least.
+    pub patience: Option<Duration>,
     pub grpc_compression: Compression,
     pub shared_memory: RegionRules,
     /// Of requests that name no model; empty: the only one that there is.

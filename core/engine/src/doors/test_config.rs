@@ -25,6 +25,7 @@ pub fn config() -> Config {
         address_share: 1.0,
         request_timeout: None,
         forced_version: true,
+        patience: None,
         grpc_compression: Compression::None,
         shared_memory: Default::default(),
         default_model: String::new(),

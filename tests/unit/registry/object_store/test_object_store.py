@@ -117,6 +117,21 @@ def test_a_model_that_may_not_be_seen_keeps_no_other_back(world: World) -> None:
     assert [one.reason for one in looked.snapshot.ignored] == ["it can't be seen: access is denied"]
 
 
+def test_a_model_that_may_not_be_seen_since_the_start_has_the_copy_that_was_kept(
+    world: World,
+) -> None:
+    world.publish(1)
+    world.publish(1, "other")
+    world.models()["m"].versions[0].origin.fetch()
+    world.denied = "m/"
+    for _ in range(2):  # nor is it forgotten by then
+        world.open()
+        found = world.models()
+        assert numbers(found["m"]) == {1: True}
+        assert numbers(found["other"]) == {1: True}
+        found["m"].versions[0].origin.fetch()
+
+
 def test_what_is_wrong_with_a_version_in_the_store_fails_it_in_words(world: World) -> None:
     world.publish(1)
     file = world.root / "m" / "1" / "model.onnx"

@@ -95,6 +95,18 @@ def test_who_says_that_a_model_is_there_waits_for_a_look_that_began_since(starte
     assert far.asked[-1] == {"m"}
 
 
+def test_who_says_so_of_a_model_that_is_new_waits_where_such_may_be_there(started) -> None:
+    for discovers in (False, True):
+        far = Far()
+        source = PolledSource(Path("far"), far, 20.0, discovers=discovers)
+        source.start()
+        source.scan()
+        far.snapshot = Snapshot((FoundModel("new", Path("/new")),))
+        names = [one.name for one in answered(source, {"new"}).models]
+        source.stop()
+        assert names == (["new"] if discovers else ["m"])
+
+
 def test_while_the_first_look_lasts_what_was_kept_is_told(started) -> None:
     far = Far()
     far.goes.clear()

@@ -118,32 +118,21 @@ impl Divided {
         Divided { shared, default, canary }
     }
 
-    /// What becomes of a request that version 2 fails with `first`, and version 1, where it is asked,
-    /// with `second`; and who was said to answer.
-    fn asked(&self, first: ErrorCode, second: Option<ErrorCode>, by_signature: bool) -> (Reply, Option<u64>) {
-        let head = RequestHead {
-            protocol: Protocol::Grpc,
-            started: Instant::now(),
-            method: "ModelInfer",
-            path: "",
-            request_id: None,
-            replayed: false,
-        };
-        let mut guard = OutcomeGuard::open(&self.shared, head, || None);
+    fn decoded(&self, by_signature: bool) -> DecodedRequest {
         let encode = Encode { form: &InferAnswer, encoding: Encoding::Identity };
         let mut reservation = self.shared.budget.reserve();
         reservation.take(HELD).unwrap();
-        let decoded = DecodedRequest {
-            request: request(),
-            encode,
-            deadline: None,
-            reservation,
-            steering: None,
-            by_signature,
-        };
+        let request = request();
+        DecodedRequest { request, encode, deadline: None, reservation, steering: None, by_signature }
+    }
+
+    /// What becomes of a request that version 2 fails with `first`, and version 1, where it is asked,
+    /// with `second`; and who was said to answer.
+    fn asked(&self, first: ErrorCode, second: Option<ErrorCode>, by_signature: bool) -> (Reply, Option<u64>) {
+        let mut guard = OutcomeGuard::open(&self.shared, head(), || None);
         let mailbox = Mailbox::new();
         let reply = {
-            let mut running = pin!(run(&self.shared, &mailbox, decoded, &mut guard));
+            let mut running = pin!(run(&self.shared, &mailbox, self.decoded(by_signature), &mut guard));
             let mut poll = || running.as_mut().poll(&mut Polling::from_waker(Waker::noop()));
             assert!(poll().is_pending());
             assert_eq!(self.shared.budget.used(), HELD);
@@ -169,6 +158,17 @@ impl Divided {
         let failed = self.canary.stats().fallbacks().map_or(0, |of| sum(&of.failed));
         let stood_in = self.default.stats().fallbacks().map_or(0, |of| sum(&of.stood_in));
         (failed, stood_in)
+    }
+}
+
+fn head() -> RequestHead<'static, 'static> {
+    RequestHead {
+        protocol: Protocol::Grpc,
+        started: Instant::now(),
+        method: "ModelInfer",
+        path: "",
+        request_id: None,
+        replayed: false,
     }
 }
 
@@ -214,6 +214,33 @@ fn what_neither_takes_is_nobodys_failure() {
         assert_eq!(divided.asked(word, Some(word), false).0.unwrap_err().code, word);
     }
     assert_eq!(divided.counts(), (0, 2));
+}
+
+#[test]
+fn what_a_version_keeps_waiting_the_default_one_answers_and_it_runs_on_for_nobody() {
+    let mut divided = Divided::new(["p", "q"]);
+    let shared = Arc::get_mut(&mut divided.shared).unwrap();
+    shared.config.patience = Some(Duration::from_millis(5));
+    let mut guard = OutcomeGuard::open(&divided.shared, head(), || None);
+    let (canary, default) = (divided.canary.clone(), divided.default.clone());
+    let hanging = std::thread::spawn(move || {
+        let batch = canary.next_batch().unwrap();
+        answer(&default, None);
+        batch.is_abandoned()
+    });
+    let mailbox = Mailbox::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let reply = runtime.block_on(async {
+        tokio::select! {
+            reply = run(&divided.shared, &mailbox, divided.decoded(false), &mut guard) => reply,
+            () = mailbox.dispatch() => unreachable!("it goes on"),
+        }
+    });
+    assert!(reply.is_ok() && guard.routed().unwrap().version == 1);
+    assert!(hanging.join().unwrap());
+    let late = crate::figures::Figures::of(divided.canary.stats()).fell_back;
+    assert_eq!(late[1 + ErrorCode::Expired as usize], 1);
+    assert_eq!((divided.counts(), divided.shared.budget.used()), ((1, 1), 0));
 }
 
 #[test]
