@@ -11,17 +11,26 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from tests.clients import forked, oip
 from tests.clients.gateway import Gateway, wait_until
 from tests.clients.triton import stub
-from tests.e2e.test_gates import SAFE, nan
-from tests.small_models import scale, tiny, write
+from tests.small_models import TINY_WEIGHTS, scale, tiny, write
 
 BODY = {"inputs": [{"name": "X", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
 # Of a draw's number: more would be once in a million runs.
 SIGMAS = 5.0
 OF_ONE = "version_policy: {specific: [1]}\n"
+SAFE = "gates: {safe_to_serve: true, p99_factor: 0}\n"
+
+
+def nan() -> onnx.ModelProto:
+    model = tiny()
+    weights = np.full_like(TINY_WEIGHTS, np.nan)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+    return model
 
 
 def infer(gateway: Gateway, model: str = "m", body: Any = BODY, **headers: str) -> Any:
