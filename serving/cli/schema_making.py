@@ -15,6 +15,7 @@ from serving.cli.output import UserError, clean, print_json, print_line, print_t
 _DATA = frozenset({".parquet", ".csv", ".npz", ".jsonl"})
 # Of `diff`, as of diff(1): 0 the same, 1 they differ, 2 trouble; of `check` likewise.
 _TROUBLE = 2
+_SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 _Output = Annotated[
     Path | None,
@@ -68,7 +69,7 @@ def infer(
     if bool(files) == bool(live):
         raise UserError("expected files, or --live MODEL[/VERSION]", code=2)
     if live:
-        statistics = _served(AdminPort(admin_url, token_file), live, window)
+        statistics, _ = _served(AdminPort(admin_url, token_file), live, window)
     else:
         statistics = _statistics(files or [])
     _write(inferred(statistics, Rules(max_string_domain, shapes, ranges)), output)
@@ -172,8 +173,11 @@ def suggest_thresholds(
         _files("[WINDOW...]", "Statistics of past windows, in the order of time."),
     ] = None,
     live: _Live = "",
-    hours: Annotated[
-        int, typer.Option(metavar="N", help="With --live: so many hours back.", min=2, max=24 * 31)
+    window: Annotated[
+        str, typer.Option(metavar="WINDOW", help="With --live: of minutes, hours or days: hour.")
+    ] = "hour",
+    last: Annotated[
+        int, typer.Option(metavar="N", help="With --live: so many of them.", min=2, max=1000)
     ] = 24,
     baseline: Annotated[
         Path | None, _schema("--baseline", "Statistics of the training data, for skew.")
@@ -201,7 +205,7 @@ def suggest_thresholds(
     wanted = _read(schema, Kind.SCHEMA)
     training = _read(baseline, Kind.STATISTICS) if baseline is not None else None
     if live:
-        past = _past_hours(AdminPort(admin_url, token_file), live, hours)
+        past = _past(AdminPort(admin_url, token_file), live, window, last)
     else:
         past = [_read(file, Kind.STATISTICS) for file in windows or []]
     found = suggest(past, training, quantile=quantile, margin=margin)
@@ -243,8 +247,10 @@ def _statistics(files: Sequence[Path]) -> Any:
         raise UserError(str(error)) from None
 
 
-def _served(port: AdminPort, model: str, window: str, at: float | None = None) -> Any:
-    """Of a version, as the admin port tells them. Raises UserError."""
+def _served(
+    port: AdminPort, model: str, window: str, at: float | None = None
+) -> tuple[Any, float | None]:
+    """Of a version, as the admin port tells them, and when their window began. Raises UserError."""
     import json
 
     from serving.cli.control import model_path
@@ -256,7 +262,7 @@ def _served(port: AdminPort, model: str, window: str, at: float | None = None) -
     answer = port.get(f"{model_path(name)}/versions/{number}/statistics?{query}")
     datasets = json.dumps({"datasets": answer.get("datasets", [])}).encode()
     try:
-        return parse(datasets, Kind.STATISTICS, Form.JSON)
+        return parse(datasets, Kind.STATISTICS, Form.JSON), answer.get("start")
     except FormatError as error:
         raise UserError(f"{port.url}: {error}") from None
 
@@ -270,24 +276,26 @@ def _answering(port: AdminPort, name: str) -> str:
     return str(default)
 
 
-def _past_hours(port: AdminPort, model: str, hours: int) -> list[Any]:
-    """Those of which something is known, the oldest first. Raises UserError where there is none."""
+def _past(port: AdminPort, model: str, window: str, last: int) -> list[Any]:
+    """Those that are over and of which something is known, the oldest first. Raises UserError."""
     import time
 
+    if window not in _SECONDS:
+        raise UserError(f"--window: expected {', '.join(_SECONDS)}", code=2)
     now = time.time()
-    found: list[Any] = []
+    found: dict[float | None, Any] = {}
     refused: UserError | None = None
-    for back in range(hours, 0, -1):
+    for back in range(last, 0, -1):
         try:
-            statistics = _served(port, model, "hour", now - 3600.0 * back)
+            statistics, start = _served(port, model, window, now - _SECONDS[window] * back)
         except UserError as error:
             refused = error
             continue
         if statistics.datasets:
-            found.append(statistics)
+            found[start] = statistics
     if not found and refused is not None:
-        raise refused
-    return found
+        raise UserError(f"none of the last {last} {window}s: {refused}")
+    return list(found.values())
 
 
 def _read(path: Path, kind: Any) -> Any:

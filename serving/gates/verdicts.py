@@ -4,7 +4,10 @@ and what its gates ask; and what answered a model last."""
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 
 from serving.gates.verdict import Verdict, document, from_document
@@ -44,8 +47,7 @@ class Verdicts:
 
     def __init__(self, state: StateDir) -> None:
         self._state = state
-        # What is not given up, however much is kept: blessings of versions that are loaded.
-        self.held: set[str] = set()
+        self._held: Counter[str] = Counter()
         self._until_counted = dict.fromkeys((FOLDER, ANSWERED), 0)
 
     def read(self, key: str) -> Verdict | None:
@@ -66,6 +68,17 @@ class Verdicts:
         self._state.write(f"{FOLDER}/{key}", document(verdict))
         self._trim(FOLDER, MOST)
 
+    def hold(self, key: str) -> Callable[[], None]:
+        """Not to be given up from now on, however much is kept. What ends that, once. For one
+        thread."""
+        self._held[key] += 1
+        return partial(self._let_go, key)
+
+    def _let_go(self, key: str) -> None:
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+
     def _trim(self, folder: str, most: int) -> None:
         """Now and then: to list them costs what there are."""
         self._until_counted[folder] -= 1
@@ -73,7 +86,7 @@ class Verdicts:
             return
         self._until_counted[folder] = _COUNTED_EVERY
         names = self._state.names(folder)
-        old = (name for name in names if name not in self.held)
+        old = (name for name in names if name not in self._held)
         for name in islice(old, max(0, len(names) - most)):
             self._state.remove(f"{folder}/{name}")
 

@@ -38,6 +38,19 @@ def to_gates(keys: GatesYaml, folder: str = "") -> GatesConfig:
     return GatesConfig(keys.safe_to_serve, keys.p99_factor, evaluation)
 
 
+def read_json(text: str) -> GatesConfig:
+    """Those of config.pbtxt's parameter: the keys of model.yaml, as JSON. Raises ConfigError."""
+    try:
+        return to_gates(GatesYaml.model_validate_json(text))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = f"{where}: {first['msg']}" if where else first["msg"]
+        raise ConfigError(f"parameter 'gates': {said}") from None
+    except ConfigError as error:
+        raise ConfigError(f"parameter 'gates': {error}") from None
+
+
 def read_gates_file(path: Path) -> dict[str, GatesConfig]:
     """By model. Raises ConfigError with the line."""
     document = parse(read_text(path, _MOST_BYTES), path.name)

@@ -25,6 +25,7 @@ from serving.model_config.schema import (
 from serving.model_config.triton_runtime import (
     Placement,
     canary,
+    gates,
     ignored_parameters,
     limits,
     placement,
@@ -79,6 +80,7 @@ def to_model_config(message: Any) -> ModelConfig:
         request_log=request_log(message),
         signatures=signatures(message),
         canary=canary(message),
+        gates=gates(message),
         triton=message.SerializeToString(deterministic=True),
         ignored=tuple(triton_rules.ignored(message) + ignored_parameters(message)),
     )

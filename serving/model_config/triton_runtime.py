@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from serving.errors import ConfigError
-from serving.model_config import canary_form
+from serving.model_config import canary_form, gates_form
 from serving.model_config.canary import NO_CANARY, CanaryConfig
+from serving.model_config.gates import NO_GATES, GatesConfig
 from serving.model_config.schema import (
     ExecutionMode,
     GraphLevel,
@@ -50,6 +51,7 @@ _OWN_PARAMETERS = (
     "request_log_redact",
     "signatures",
     "canary",
+    "gates",
 )
 _NAMED_VALUES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
@@ -121,6 +123,12 @@ def canary(message: Any) -> CanaryConfig:
     """Our own key among ``parameters``."""
     text = _given(message).get("canary")
     return NO_CANARY if text is None else canary_form.read_json(text)
+
+
+def gates(message: Any) -> GatesConfig:
+    """Our own key among ``parameters``."""
+    text = _given(message).get("gates")
+    return NO_GATES if text is None else gates_form.read_json(text)
 
 
 def _given(message: Any) -> dict[str, str]:

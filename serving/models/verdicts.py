@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Protocol
 
 from serving.cancellation import Cancellation
@@ -127,9 +126,7 @@ class Bench:
     def hold(self, key: SlotKey, terms: Terms) -> Callable[[], None]:
         """While the version is loaded a person's blessing of it is not given up for others'
         verdicts. What ends that."""
-        name = _key(key, terms, "")
-        self._kept.held.add(name)
-        return partial(self._kept.held.discard, name)
+        return self._kept.hold(_key(key, terms, ""))
 
     def judge(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from serving.errors import ConfigError
 from serving.events import log
@@ -116,6 +117,10 @@ def _digest(config: ModelConfig) -> str:
         route=NO_ROUTE,
         triton=b"",
         ignored=(),
+        # Gates change in place, also those that a parameter says.
+        parameters=MappingProxyType(
+            {key: text for key, text in config.parameters.items() if key != "gates"}
+        ),
     )
     named = (f.name for f in dataclasses.fields(plain) if f.name not in ("gates", "canary"))
     text = repr([(name, getattr(plain, name)) for name in named])

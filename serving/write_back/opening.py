@@ -11,6 +11,7 @@ from serving.registry.mlflow.opening import FollowedRegistry
 from serving.registry.mlflow.writing import MlflowWriter
 from serving.settings import Settings
 from serving.state_dir import StateDir
+from serving.write_back.book import Book
 from serving.write_back.kept import Kept
 from serving.write_back.terms import terms_of
 from serving.write_back.writer import Registry, WriteBack
@@ -37,7 +38,7 @@ def open_write_back(
         look.named,
         followed.source.hint,
     )
-    write_back = WriteBack(registry, terms, Kept(state, followed.uri), manager.view)
+    write_back = WriteBack(registry, terms, Book(Kept(state, followed.uri)), manager.view)
     rollouts.listen(write_back.on_rollout)
     manager.on_change(write_back.on_change)
     manager.on_verdict(write_back.on_verdict)

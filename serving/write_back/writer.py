@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,14 +19,12 @@ from serving.models.views import Changes, ModelView
 from serving.registry.mlflow.answers import RegisteredVersion
 from serving.registry.snapshot import Origin
 from serving.rollout.canary import Phase, Rollout
+from serving.write_back.book import Book
 from serving.write_back.judgement import Judgement, judgement_of
-from serving.write_back.kept import Kept
-from serving.write_back.promotion import Outcome, Promotion, promoted, routed
+from serving.write_back.promotion import Outcome, Promotion, promoted
 from serving.write_back.terms import Terms
 from serving.write_back.writing import Calls, write_alias, write_judgement, write_tags
 
-# Judgements that wait at once; the oldest go.
-MOST_JUDGEMENTS = 1000
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 KINDS = ("alias", "tags", "verdict")
 
@@ -72,21 +69,16 @@ class WriteBack:
         self,
         registry: Registry,
         terms: Terms,
-        kept: Kept,
+        book: Book,
         view: Callable[[str], ModelView | None],
         mono: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._registry, self._terms, self._kept, self._view = registry, terms, kept, view
+        self._registry, self._terms, self._book, self._view = registry, terms, book, view
         self._mono, self._wall = mono, wall
         self.outcomes = Counters((kind, one) for kind in KINDS for one in Outcome)
-        promotions, judgements = kept.read()
-        self._promotions = promotions
-        self._judgements = OrderedDict(judgements)
-        # Of which what is kept is not what is known.
-        self._unkept: set[tuple[str, int]] = set()
         self._lock = threading.Condition()
-        self._stopping = False
+        self._stopping = self._said_less = False
         self._news = True
         self._failures = self._in_turn = 0
         self._last_success: float | None = None
@@ -98,8 +90,6 @@ class WriteBack:
     # From any thread.
 
     def start(self) -> None:
-        if self._terms.note:
-            log.warning("write_back_less", reason=self._terms.note)
         self._thread.start()
 
     def stop(self, timeout: float = 3.0) -> None:
@@ -111,9 +101,9 @@ class WriteBack:
             self._thread.join(timeout)
         self._keep_judgements()
 
-    def on_rollout(self, before: Rollout | None, rollout: Rollout) -> None:
+    def on_rollout(self, former: Rollout | None, rollout: Rollout) -> None:
         """A rollout is somewhere else than before. It is kept before this returns."""
-        was = before is not None and before.phase is Phase.PROMOTED
+        was = former is not None and former.phase is Phase.PROMOTED
         if rollout.phase is not Phase.PROMOTED or was or not self._terms.of_promotions:
             return
         model, view = rollout.model, self._view(rollout.model)
@@ -121,12 +111,9 @@ class WriteBack:
             return
         alias = self._terms.alias
         named = self._registry.named(model, alias) if alias else None
-        with self._lock:
-            former = self._promotions.get(model)
-            one = promoted(rollout, alias, self._terms.tags, named, former)
-            self._promotions[model] = one
-            self._kept.write_promotion(one)
-            self._tell()
+        tags = self._terms.tags
+        self._book.promote(model, lambda before: promoted(rollout, alias, tags, named, before))
+        self._tell()
 
     def _found(self, view: ModelView, number: int) -> RegisteredVersion | None:
         origins = (one.origin for one in view.versions if one.number == number)
@@ -136,16 +123,9 @@ class WriteBack:
     def on_change(self, changes: Changes) -> None:
         """In the manager's loop."""
         for model, view in changes.items():
-            before = self._promotions.get(model)
-            if before is None or view is None:
-                continue
-            with self._lock:
-                before = self._promotions[model]
-                one = routed(before, view)
-                if one != before:
-                    self._promotions[model] = one
-                    self._kept.write_promotion(one)
-                    self._tell()
+            # Most models have no promotion.
+            if view is not None and self._book.knows(model) and self._book.route(model, view):
+                self._tell()
 
     def on_verdict(self, slot: Slot, verdict: Verdict) -> None:
         """In the manager's loop."""
@@ -154,32 +134,30 @@ class WriteBack:
         found = self._registry.registered(slot.model, slot.version, slot.origin)
         if found is None:
             return
-        one = judgement_of(slot.model, slot.version, found.run_id, verdict)
-        key = (slot.model, slot.version)
-        with self._lock:
-            self._judgements[key] = one
-            self._judgements.move_to_end(key)
-            self._unkept.add(key)
-            self._tell()
+        if self._terms.note and not self._said_less:
+            self._said_less = True
+            log.warning("write_back_less", reason=self._terms.note)
+        self._book.judge(judgement_of(slot.model, slot.version, found.run_id, verdict))
+        self._tell()
 
     def _tell(self) -> None:
-        self._news = True
-        self._lock.notify_all()
+        with self._lock:
+            self._news = True
+            self._lock.notify_all()
 
     def status(self) -> WriteBackStatus:
-        with self._lock:
-            promotions = tuple(self._promotions[model] for model in sorted(self._promotions))
-            return WriteBackStatus(
-                target=self._registry.uri,
-                terms=self._terms,
-                promotions=promotions,
-                waiting=sum(one.waits for one in promotions) + len(self._judgements),
-                failures=self._failures,
-                last_success=self._last_success,
-                last_failure=self._last_failure,
-                error=self._last_error if self._in_turn else "",
-                last_error=self._last_error,
-            )
+        promotions = self._book.promotions()
+        return WriteBackStatus(
+            target=self._registry.uri,
+            terms=self._terms,
+            promotions=promotions,
+            waiting=sum(one.waits for one in promotions) + len(self._book.judgements()),
+            failures=self._failures,
+            last_success=self._last_success,
+            last_failure=self._last_failure,
+            error=self._last_error if self._in_turn else "",
+            last_error=self._last_error,
+        )
 
     # Its own thread.
 
@@ -205,37 +183,24 @@ class WriteBack:
             return not self._stopping
 
     def _keep_judgements(self) -> None:
-        """Too many are dropped, the oldest first."""
-        with self._lock:
-            dropped = []
-            while len(self._judgements) > MOST_JUDGEMENTS:
-                dropped.append(self._judgements.popitem(last=False)[0])
-            unkept, self._unkept = self._unkept, set()
-            waiting = [self._judgements[key] for key in unkept if key in self._judgements]
-        for key in dropped:
-            self._kept.forget_judgement(*key)
+        for key in self._book.keep_judgements():
             self._note("verdict", Outcome.DROPPED, *key, words="too many wait to be written")
-        for one in waiting:
-            self._kept.write_judgement(one)
 
     def attempt(self) -> float:
         """Write all there is; seconds until it should be tried again."""
         try:
-            if (wrong := self._write_all()) is None:
-                return self._worked()
-            return self._failed(wrong)
+            wrong = self._write_all()
         except MlflowError as error:
-            return self._failed(str(error))
+            wrong = str(error)
         except Exception as error:  # noqa: BLE001 - a fault here must not end the thread
-            log.exception("write_back_fault", reason=repr(error))
-            return self._failed("an internal error")
+            wrong = self._fault(error)
+        return self._worked() if wrong is None else self._failed(wrong)
 
     def _write_all(self) -> str | None:
         """Why some could not be written; None: all was. Raises MlflowError where the server does
         not answer."""
-        with self._lock:
-            promotions = [one for one in self._promotions.values() if one.waits]
-            judgements = list(self._judgements.values())
+        promotions = [one for one in self._book.promotions() if one.waits]
+        judgements = self._book.judgements()
         if not (promotions or judgements):
             return None
         calls = self._calls = self._calls or self._registry.connect()
@@ -250,6 +215,10 @@ class WriteBack:
             except OneError as error:
                 # Of the others it says nothing.
                 wrong = wrong or str(error)
+            except MlflowError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the others are written all the same
+                wrong = wrong or self._fault(error)
             else:
                 self._last_success = self._wall()
         return wrong
@@ -265,7 +234,7 @@ class WriteBack:
     def _write_alias(self, calls: Calls, one: Promotion) -> Promotion:
         assert one.alias is not None
         mark = one.alias
-        kept = _Keeping(self, one)
+        kept = _Keeping(self._book, one)
         try:
             step = write_alias(calls, one, mark, kept)
         except RefusedError as error:
@@ -274,7 +243,9 @@ class WriteBack:
             kept(after)
             self._note("alias", Outcome.REFUSED, one.model, one.candidate, words)
             return kept.last
-        if kept(step.after):
+        if not kept(step.after):
+            self._tell()
+        else:
             if step.words:
                 self._note("alias", step.outcome, one.model, one.candidate, step.words)
             if step.outcome is Outcome.WRITTEN:
@@ -283,27 +254,19 @@ class WriteBack:
 
     def _write_tags(self, calls: Calls, one: Promotion) -> None:
         assert one.tags is not None
-        kept = _Keeping(self, one)
+        kept = _Keeping(self._book, one)
         try:
             after, outcome, words = write_tags(calls, one, one.tags, kept)
         except RefusedError as error:
             words = f"tags could not be written: MLflow {error}"
-            kept(replace(one, tags=replace(one.tags, done=True)))
+            done = kept.last.tags or one.tags
+            kept(replace(kept.last, tags=replace(done, done=True)))
             self._note("tags", Outcome.REFUSED, one.model, one.candidate, words)
             return
-        if kept(after) and (words or one.stands):
+        if not kept(after):
+            self._tell()
+        elif words or one.stands:
             self._note("tags", outcome, one.model, one.candidate, words)
-
-    def replace_promotion(self, before: Promotion, after: Promotion) -> bool:
-        """Keep it, where it is still the one that was begun with."""
-        with self._lock:
-            if self._promotions.get(before.model) != before:
-                self._news = True
-                return False
-            self._promotions[before.model] = after
-            if after != before:
-                self._kept.write_promotion(after)
-        return True
 
     # Judgements.
 
@@ -312,14 +275,10 @@ class WriteBack:
             outcome, words = write_judgement(calls, one, self._terms.verdict_tag), one.word
         except RefusedError as error:
             outcome, words = Outcome.REFUSED, f"a verdict could not be written: MLflow {error}"
-        key = (one.model, one.version)
-        with self._lock:
-            if self._judgements.get(key) is not one:
-                self._news = True
-                return
-            del self._judgements[key]
-        self._kept.forget_judgement(*key)
-        self._note("verdict", outcome, *key, words=words)
+        if self._book.written(one):
+            self._note("verdict", outcome, one.model, one.version, words)
+        else:
+            self._tell()
 
     # What came of it.
 
@@ -328,6 +287,10 @@ class WriteBack:
         lost = outcome in (Outcome.LEFT_ALONE, Outcome.REFUSED, Outcome.DROPPED)
         say = log.warning if lost else log.info
         say("write_back", model=model, version=version, what=kind, outcome=outcome, reason=words)
+
+    def _fault(self, error: Exception) -> str:
+        log.exception("write_back_fault", reason=repr(error))
+        return "an internal error"
 
     def _worked(self) -> float:
         if self._in_turn:
@@ -348,11 +311,11 @@ class WriteBack:
 class _Keeping:
     """``last``: the promotion as it was kept last; called as ``Keep``."""
 
-    def __init__(self, write_back: WriteBack, one: Promotion) -> None:
-        self._write_back, self.last = write_back, one
+    def __init__(self, book: Book, one: Promotion) -> None:
+        self._book, self.last = book, one
 
     def __call__(self, after: Promotion) -> bool:
-        if not self._write_back.replace_promotion(self.last, after):
+        if not self._book.replace(self.last, after):
             return False
         self.last = after
         return True

@@ -25,7 +25,8 @@ PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 class Trouble:
     """``delay_s``: before each answer; ``status``: in place of each; ``said``: the body in place of
     each of the registry; ``cut``: bytes of artifacts that are sent at most; ``extra``: bytes behind
-    each artifact; ``denied``: paths that get no artifact."""
+    each artifact; ``denied``: paths that get no artifact; ``forbidden``: a model that may not be
+    asked about."""
 
     delay_s: float = 0.0
     status: int = 0
@@ -33,6 +34,7 @@ class Trouble:
     cut: int | None = None
     extra: bytes = b""
     denied: str = "\0"
+    forbidden: str = ""
 
 
 @dataclass
@@ -220,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
                 found: Any = fake.search(asked)
             else:
                 found = fake.answer(self.command, path, asked, json.loads(body or b"{}"))
+        if trouble.forbidden and asked.get("name") == trouble.forbidden:
+            found = 403, "PERMISSION_DENIED", "it is not yours"
         if isinstance(found, tuple):
             status, code, words = found
             said = {"error_code": code, "message": words}

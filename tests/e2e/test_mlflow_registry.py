@@ -215,6 +215,25 @@ def test_one_model_that_is_not_answered_as_it_should_be_keeps_no_other_back(
     wait_until(lambda: "no time in milliseconds" in gateway.log(), 20, "the log says why")
 
 
+def test_fault_17_a_model_that_may_not_be_asked_about_at_the_first_look_serves_its_last_good_copy(
+    start_gateway: Any, repository: Path, tmp_path: Path, mlflow: FakeMlflow
+) -> None:
+    lay(mlflow, "m", 1)
+    lay(mlflow, "other", 1)
+    settings = following(mlflow, state_dir=str(tmp_path / "state"))
+    told = arguments("m", "other")
+    first = start_gateway(repository, settings, arguments=told)
+    answers(first, "m", 1)
+    answers(first, "other", 1)
+    assert first.stop() == 0
+    mlflow.trouble = Trouble(forbidden="m")
+    lay(mlflow, "other", 2)
+    again = start_gateway(repository, settings, arguments=told)
+    answers(again, "m", 1)
+    answers(again, "other", 2)
+    wait_until(lambda: "it is not yours; the copies that were kept serve" in again.log(), 20, "why")
+
+
 @pytest.mark.slow
 def test_what_comes_otherwise_than_listed_is_never_served_and_is_told_in_words(
     start_gateway: Any, repository: Path, mlflow: FakeMlflow

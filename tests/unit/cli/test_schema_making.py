@@ -164,7 +164,7 @@ class _Gateway(BaseHTTPRequestHandler):
         body = '{"name": "m", "default": 3}'
         status = 200
         if "/versions/3/statistics" in self.path:
-            body = to_json(_window(chance, 0.0))
+            body = f'{{"start": {len(_ASKED)}, {to_json(_window(chance, 0.0))[1:]}'
         elif "/versions/" in self.path:
             status, body = 404, '{"error": "nothing is known of it yet"}'
         self.send_response(status)
@@ -200,10 +200,14 @@ def test_a_schema_is_inferred_of_what_is_served(admin: str) -> None:
 def test_thresholds_are_suggested_of_past_hours(admin: str, tmp_path: Path) -> None:
     schema = tmp_path / "schema.pbtxt"
     schema.write_text('feature { name: "x" type: FLOAT }')
-    ask = ("schema", "suggest-thresholds", "--schema", schema, "--admin-url", admin, "--hours", 10)
+    ask = ("schema", "suggest-thresholds", "--schema", schema, "--admin-url", admin, "--last", 10)
     done = serving(*ask, "--live", "m/3")
     assert done.returncode == 0
     hours = [path for path in _ASKED if "window=hour&at=" in path]
     assert len(hours) == 10
     assert hours == sorted(hours)
-    assert serving(*ask, "--live", "m/4").returncode == 1
+    assert " 9 " in done.stdout
+    nothing = serving(*ask, "--live", "m/4")
+    assert nothing.returncode == 1
+    assert "none of the last 10 hours: nothing is known of it yet" in nothing.stderr
+    assert serving(*ask, "--live", "m/3", "--window", "year").returncode == 2

@@ -7,9 +7,15 @@ import pytest
 from serving.errors import ConfigError
 from serving.model_config import ModelConfig, RequestLogConfig, VersionPolicy
 from serving.model_config.canary import CanaryConfig
+from serving.model_config.gates import EvaluationConfig, GatesConfig, Threshold
 from serving.model_config.pbtxt import read_pbtxt
 from serving.model_config.schema import LevelPolicy
 
+OUTSIDE = (
+    "parameters { key: 'gates' value { string_value: '"
+    '{"evaluation": {"data": "../e.csv", "thresholds": {"agreement": 1}}}'
+    "' } }"
+)
 FULL = """
 name: "ocr"  # the directory's name
 backend: "onnxruntime"
@@ -34,6 +40,13 @@ parameters { key: "isolation" value { string_value: "process" } }
 parameters { key: "run_timeout_s" value { string_value: "2.5" } }
 parameters { key: "memory_bytes" value { string_value: "4096" } }
 parameters { key: "canary" value { string_value: '{"automatic": true, "steps": [5, 100]}' } }
+parameters {
+  key: "gates"
+  value {
+    string_value: '{"p99_factor": 1.5, "evaluation": {"data": "e.csv", '
+                  '"thresholds": {"agreement": 0.8}}}'
+  }
+}
 parameters { key: "request_log_rate" value { string_value: "0.05" } }
 parameters { key: "request_log_redact" value { string_value: "image, user_*" } }
 model_warmup {
@@ -66,6 +79,8 @@ def test_every_supported_key_arrives() -> None:
     assert (config.session.intra_op_threads, config.session.inter_op_threads) == (3, None)
     assert (config.isolation, config.run_timeout_s, config.memory_bytes) == ("process", 2.5, 4096)
     assert config.canary == CanaryConfig((("automatic", True), ("steps", (5, 100))))
+    evaluation = EvaluationConfig("e.csv", thresholds=(Threshold("agreement", 0.8),))
+    assert config.gates == GatesConfig(p99_factor=1.5, evaluation=evaluation)
     assert config.request_log == RequestLogConfig(0.05, ("image", "user_*"))
     assert config.ignored == ()
     assert config.model_filename == "net.onnx"
@@ -284,6 +299,18 @@ def test_what_would_change_answers_is_refused_with_its_reason(text: str, reason:
         (
             'parameters { key: "canary" value { string_value: "automatic" } }',
             "parameter 'canary': Invalid JSON",
+        ),
+        (
+            'parameters { key: "gates" value { string_value: "{}x" } }',
+            "parameter 'gates': Invalid JSON",
+        ),
+        (
+            "parameters { key: 'gates' value { string_value: '{\"p99\": 2}' } }",
+            "parameter 'gates': p99: Extra inputs are not permitted",
+        ),
+        (
+            OUTSIDE,
+            "parameter 'gates': gates.evaluation.data: '../e.csv' lies outside the model's folder",
         ),
         (
             'parameters { key: "request_log_rate" value { string_value: "1.5" } }',

@@ -558,3 +558,17 @@ def test_a_rollback_to_one_that_is_not_blessed_leaves_no_pin(
     world.settle()
     assert world.outcome(SetDefault("m", 1)).code is ErrorCode.FAILED_PRECONDITION
     assert (world.answers(), world.view().pinned) == (2, pinned)
+
+
+def test_gates_of_a_parameter_change_without_a_load(world: GatedWorld) -> None:
+    (world.root / "m" / "model.yaml").unlink()
+    file = world.root / "m" / "config.pbtxt"
+    parameter = "parameters {{ key: 'gates' value {{ string_value: '{}' }} }}"
+    file.write_text(parameter.format('{"safe_to_serve": true}'))
+    world.come(1)
+    world.come(2, BAD)
+    assert (world.answers(), len(world.loads)) == (1, 2)
+    world.judge.said[2] = ()
+    file.write_text(parameter.format('{"safe_to_serve": true, "p99_factor": 9}'))
+    world.change()
+    assert (world.answers(), len(world.loads)) == (2, 2)

@@ -10,6 +10,7 @@ import pytest
 
 from serving.registry import directory, tree
 from serving.registry.directory import DirectorySource, FoundModel, FoundVersion, Snapshot
+from serving.registry.file_source import FileOrigin
 from serving.registry.folder_origin import FolderOrigin
 from serving.registry.look import A_LINK
 
@@ -403,3 +404,25 @@ def test_the_fingerprint_of_the_moment_is_that_of_the_scan(tmp_path: Path) -> No
     (folder / "model.onnx").write_bytes(b"other")
     assert found.origin.fingerprint() != found.fingerprint
     assert FolderOrigin(tmp_path / "absent").fingerprint() == ""
+
+
+def test_contents_are_what_files_hold_however_old_they_are(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "model.onnx").write_text("weights")
+    one, two = map(FolderOrigin, folders)
+    assert one.contents() == two.contents()
+    assert one.fingerprint() != two.fingerprint()
+    file = FileOrigin(folders[0] / "model.onnx")
+    before = one.contents(), file.contents()
+    (folders[0] / "model.onnx").write_text("weight5")
+    assert one.contents() != before[0]
+    assert file.contents() != before[1]
+    # The model's own folder: what lies beside the version is none of it.
+    direct = FolderOrigin(folders[0], direct=True)
+    known = direct.contents()
+    (folders[0] / "model.yaml").write_text("instances: 2")
+    assert direct.contents() == known
+    with pytest.raises(OSError, match="No such file"):
+        FolderOrigin(tmp_path / "absent").contents()

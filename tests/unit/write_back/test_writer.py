@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+from structlog.testing import capture_logs
+
 from serving.gates.verdict import Verdict
 from serving.mlflow_rest import MlflowError, OneError, RefusedError
 from serving.models.state import Slot, SlotKey, State
@@ -15,9 +18,10 @@ from serving.registry.snapshot import Origin
 from serving.rollout.canary import Phase, Rollout
 from serving.rollout.route import Split
 from serving.state_dir import StateDir
+from serving.write_back.book import MOST_JUDGEMENTS, Book
 from serving.write_back.kept import FOLDER, Kept
 from serving.write_back.terms import Terms
-from serving.write_back.writer import MOST_JUDGEMENTS, Registry, WriteBack
+from serving.write_back.writer import Registry, WriteBack
 
 OURS, OTHER = cast("Origin", object()), cast("Origin", object())
 TERMS = Terms("champion", {"stage": "production"}, verdicts=True, verdict_tag="validation_status")
@@ -77,7 +81,7 @@ class World:
         self.origins: dict[int, Origin] = {}
         self.begin_anew()
 
-    def begin_anew(self) -> None:
+    def begin_anew(self) -> WriteBack:
         self.state = StateDir(self.folder)
         registry = Registry(
             "http://m", lambda: self.calls, self._registered, self._named, self._hint
@@ -85,11 +89,12 @@ class World:
         self.back = WriteBack(
             registry,
             self.terms,
-            Kept(self.state, "http://m"),
+            Book(Kept(self.state, "http://m")),
             lambda model: self.view(),
             mono=lambda: self.now,
             wall=lambda: self.now,
         )
+        return self.back
 
     def view(self, pinned: int | None = None, **weights: int) -> ModelView:
         versions = tuple(VersionView(n, State.READY, self.origins.get(n, OURS)) for n in (1, 2, 3))
@@ -262,3 +267,37 @@ def test_nothing_of_promotions_is_kept_where_neither_alias_nor_tags_are_set(tmp_
     world.judged(3, True)
     assert world.back.status().waiting == 0
     assert not world.state.names(FOLDER)
+
+
+def test_promotions_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.write_back.book.MOST_PROMOTIONS", 3)
+    world = World(tmp_path)
+    for number in range(6):
+        done = Rollout(f"m{number}", 3, 2, phase=Phase.PROMOTED, changed=float(number))
+        world.back.on_rollout(None, done)
+    for back in (world.back, world.begin_anew()):
+        assert [one.model for one in back.status().promotions] == ["m3", "m4", "m5"]
+
+
+def test_a_tag_that_is_not_written_is_told_of_where_there_would_be_one(tmp_path: Path) -> None:
+    world = World(tmp_path, Terms(verdicts=True, note="no tag is written"))
+    with capture_logs() as logs:
+        for version in (2, 3):
+            world.judged(version, True)
+    assert [one["reason"] for one in logs] == ["no tag is written"]
+    world.back.attempt()
+    assert world.calls.tagged == {2: {}, 3: {}}
+    assert world.calls.logged
+
+
+def test_an_error_of_ours_keeps_no_other_back_and_ends_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.promote()
+    world.judged(3, True)
+    world.calls.aliases = None  # type: ignore[method-assign,assignment]  # a bug
+    assert world.back.attempt() <= 1
+    assert world.calls.tagged[3]["validation_status"] == "BLESSED"
+    assert world.back.status().error == "an internal error"
+    del world.calls.aliases  # type: ignore[method-assign]  # it is mended
+    assert world.back.attempt() == float("inf")
+    assert world.calls.named == {"champion": 3}
