@@ -163,8 +163,9 @@ def test_a_schemas_types_go_before_what_is_found(tmp_path: Path) -> None:
 def test_slices_have_a_set_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_files, "MOST_SLICES", 2)
     (tmp_path / "a.csv").write_text("c,x\na,1\nb,2\na,3\nd,4\n,5\n")
+    (tmp_path / "without.csv").write_text("x\n6\n")
 
-    found = statistics_of([tmp_path / "a.csv"], slice_by="c")
+    found = statistics_of([tmp_path / "a.csv", tmp_path / "without.csv"], slice_by="c")
 
     sets = {one.name: one for one in found.message.datasets}
     assert list(sets) == ["All Examples", "c_a", "c_b"]
