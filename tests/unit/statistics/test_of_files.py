@@ -216,6 +216,17 @@ def test_a_truncated_parquet_file_is_told(tmp_path: Path) -> None:
             statistics_of([path])
 
 
+def test_a_piece_that_no_memory_is_there_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*arguments: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(of_files.files, "pieces", short)
+    with pytest.raises(DataError, match=r"a\.csv: a piece of it takes more memory"):
+        statistics_of([tmp_path / "a.csv"])
+
+
 def test_what_is_missing_to_read_parquet_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
