@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from serving import _core, descriptors, standard_streams
@@ -300,7 +301,9 @@ class Gateway:
     def _taking_over(self, roots: Sequence[Path | str]) -> StateTakeover | None:
         if not self._state.is_held:
             return None
-        return StateTakeover(self._state.shared, roots, self.manager.take_state)
+        rollouts = self.rollouts.take_state
+        take = partial(self.manager.take_state, then=rollouts)
+        return StateTakeover(self._state.shared, roots, take)
 
     def _admin_on(self, listener: socket.socket, origins: Mapping[str, str], gate: Gate) -> Admin:
         exposition = self.exposition = Exposition()

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from serving.observe.statistics.columns import Table
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Lengths, Span
-from serving.observe.statistics.window import Bounds, Closed, DamagedError, Open
+from serving.observe.statistics.window import Bounds, Closed, Open
 
 # Of the document that outlives the process, before it is written (``StateDir`` takes 4 MiB).
 _MOST_KEPT = 3 * 1024 * 1024

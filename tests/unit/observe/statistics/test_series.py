@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.observe.statistics.damaged import DamagedError
 from serving.observe.statistics.rollup import Span
 from serving.observe.statistics.series import Series
-from serving.observe.statistics.window import DamagedError
 from tests.unit.observe.statistics.world import LENGTHS, NOON, features, series
 
 MINUTE, HOUR, DAY = Span.MINUTE, Span.HOUR, Span.DAY
