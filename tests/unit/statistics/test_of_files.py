@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from serving.datasets import files
 from serving.errors import ConfigError
 from serving.statistics import of_files
 from serving.statistics.features import FeatureType
@@ -222,7 +223,7 @@ def test_a_piece_that_no_memory_is_there_for_is_told(
     def short(*arguments: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(of_files.files, "pieces", short)
+    monkeypatch.setattr(files, "pieces", short)
     with pytest.raises(DataError, match=r"a\.csv: a piece of it takes more memory"):
         statistics_of([tmp_path / "a.csv"])
 
