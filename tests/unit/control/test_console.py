@@ -66,7 +66,7 @@ def test_states_and_rates_are_of_all_models() -> None:
 
 
 def test_a_shadow_is_shown_with_what_it_copies() -> None:
-    view = model("m", *(version(number) for number in range(1, 20)))
+    view = model("m", *(version(number, queue=Line()) for number in range(1, 20)))
     view = replace(view, route=replace(view.route, shadows=((3, 0.25),)))
     found = {one["version"]: one for one in overview.model_json(view, {}, None)["versions"]}
     assert (found[3]["shadow"], found[19]["shadow"]) == (0.25, None)
