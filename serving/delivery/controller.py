@@ -13,6 +13,7 @@ from typing import Protocol, TypeGuard
 from serving import _core
 from serving.delivery import facts, requested
 from serving.delivery.measures import Key, answers_of, since
+from serving.delivery.orphans import orphaned
 from serving.delivery.outcomes import Outcomes
 from serving.delivery.usual import rules_for, settings_of
 from serving.errors import ErrorCode, ServingError
@@ -33,6 +34,7 @@ from serving.rollout.figures import Answers, Window
 from serving.rollout.rules import Rules
 from serving.settings.canary import CanarySettings
 from serving.state_dir import StateDir
+from serving.step_shares import WHOLE
 
 # The document in the state directory.
 ROLLOUTS = "rollouts"
@@ -110,6 +112,9 @@ class Rollouts:
         self._rollouts = _kept(state)
         # Over, by an earlier process, which may not have come to set the route.
         self._unset = {one.model for one in self._rollouts.values() if not one.under_way}
+        # Until when routes are looked for that belong to none of them; those that were given back.
+        self._orphans_until, self._given_back = mono() + _UNSEEN_S, set[str]()
+        self._taken: StateDir | None = None
         self._carried: dict[str, _Carried] = {}
         self._unseen_since: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -139,6 +144,12 @@ class Rollouts:
         """Call it with each rollout that is in another phase or step than before, before that is
         kept. It may not wait."""
         self._listeners.append(listener)
+
+    def take_state(self, state: StateDir) -> None:
+        """Go on with the rollouts of another gateway, whose routes have been taken over, and keep
+        all there from now on. Waits for nothing."""
+        self._taken = state
+        self._wake.set()
 
     def all(self) -> tuple[Rollout, ...]:
         """By model."""
@@ -197,6 +208,7 @@ class Rollouts:
     def tick(self) -> float | None:
         """One turn. Seconds until the next is due; None: when something changes."""
         with self._lock:
+            self._take()
             under_way = [one for one in self._rollouts.values() if one.under_way]
             judged = [one for one in under_way if one.phase in _JUDGED]
             self._count(judged)
@@ -204,6 +216,7 @@ class Rollouts:
             for rollout in under_way:
                 self._try_turn(rollout, now)
             self._catch_up()
+            self._give_back()
             self._consider()
             self._save()
             return self._due()
@@ -273,6 +286,28 @@ class Rollouts:
                 continue
             if split.weights.keys() == {rollout.base, rollout.candidate}:
                 self._commanded(rollout, view)
+
+    def _take(self) -> None:
+        """Of models that have had no rollout here."""
+        state, self._taken = self._taken, None
+        if state is None:
+            return
+        theirs = {model: one for model, one in _kept(state).items() if model not in self._rollouts}
+        self._rollouts |= theirs
+        self._unset |= {model for model, one in theirs.items() if not one.under_way}
+        self._state, self._save_at = state, self._mono()
+        self._orphans_until = self._mono() + _UNSEEN_S
+
+    def _give_back(self) -> None:
+        """At a start, what rollouts left that are not known any more."""
+        if self._mono() > self._orphans_until:
+            return
+        known = self._rollouts.keys() | self._given_back
+        for model, base in orphaned(self._models.views(), known):
+            self._given_back.add(model)
+            log.warning("rollout_lost", model=model, base=base)
+            reason = "its rollout is not known any more"
+            self._models.command(SetRoute(model, {base: WHOLE}, base=base), by=_BY, reason=reason)
 
     def _unseen(self, rollout: Rollout) -> None:
         """Nobody has looked for the model yet, or it is gone as a whole."""

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_WEIGHTS
-from serving.rollout.route import MOST_SHADOWS, NO_SPLIT, RouteChange, Split, why_no_split
+from serving.model_config.route import LARGEST_WEIGHT, MOST_ALIASES, MOST_SHADOWS, MOST_WEIGHTS
+from serving.rollout.route import NO_SPLIT, RouteChange, Split, why_no_split
 from serving.strict import Many, Strict, StrictError, Text, few
 
 Mode = Literal["poll", "explicit", "both"]
