@@ -57,9 +57,11 @@ class ConsoleApi:
         about: Callable[[], tuple[str, bool]],
         http_port: int,
         most_listeners: int,
+        has_statistics: bool = False,
     ) -> None:
         self._models, self._rollouts, self._curves = models, rollouts, curves
         self._errors, self._about, self._http_port = errors, about, http_port
+        self._has_statistics = has_statistics
         self.stream = Stream(most_listeners, self._told_rollouts)
         curves.on_step = self._stepped
 
@@ -119,6 +121,7 @@ class ConsoleApi:
                 "version": __version__,
                 "ready": ready,
                 "http_port": self._http_port,
+                "statistics": self._has_statistics,
                 "counts": overview.counts_json(views),
                 **overview.rates_json(figures),
                 "models": [

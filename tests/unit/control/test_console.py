@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def test_states_and_rates_are_of_all_models() -> None:
     }
     figures = {("a", 1): POINT, ("b", 1): POINT}
     assert overview.rates_json(figures) == {"request_rate": 20.0, "error_rate": 2.0}
+
+
+def test_a_shadow_is_shown_with_what_it_copies() -> None:
+    view = model("m", *(version(number) for number in range(1, 20)))
+    view = replace(view, route=replace(view.route, shadows=((3, 0.25),)))
+    found = {one["version"]: one for one in overview.model_json(view, {}, None)["versions"]}
+    assert (found[3]["shadow"], found[19]["shadow"]) == (0.25, None)
 
 
 # The stream
