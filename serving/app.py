@@ -186,6 +186,7 @@ class Gateway:
             self.rollouts,
             lambda: self._ready,
             self.http_address,
+            has_statistics=self.statistics is not None,
         )
         self.admin = self._admin_on(listener, origins or {}, gates.admin)
         control = RepositoryControl(self.manager, gates.doors, settings)

@@ -150,6 +150,8 @@ def _named_pieces(
                 yield path, piece
         except SetError as error:
             raise DataError(f"{path}: {error}") from None
+        except MemoryError:
+            raise DataError(f"{path}: a piece of it takes more memory than there is") from None
         except ModuleNotFoundError as error:
             words = f"needs the package {error.name!r}: pip install 'serving[parquet]'"
             raise ConfigError(f"{path}: reading it {words}") from None
