@@ -82,6 +82,7 @@ def test_what_is_not_there_and_what_is_off_is_said(
         (path("drift", version=7), 404, "no such version"),
         ("/api/v1/models/tiny/versions/one/anomalies", 404, "no such version"),
         (path("statistics?window=week"), 400, "window"),
+        (path("statistics?window=day&at=7"), 404, "no window is kept"),
         (path("statistics?window=day&at=x"), 400, "at"),
         (path("statistics?windows=day"), 400, "unknown query parameter"),
         (path("statistics?window=baseline"), 404, "no baseline"),

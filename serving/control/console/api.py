@@ -175,7 +175,7 @@ class ConsoleApi:
 
     async def _stream(self, request: Request) -> Response:
         asked = query_of(request, forms.StreamQuery)
-        listener = self.stream.open()
+        listener = self.stream.follow()
         return _Followed(self.stream, listener, asked.seconds)
 
     def _told_rollouts(self) -> dict[str, Any]:
@@ -203,4 +203,4 @@ class _Followed(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._stream.close(self._listener)
+            self._stream.leave(self._listener)

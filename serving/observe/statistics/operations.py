@@ -27,13 +27,15 @@ _OFF = (
     " setting 'statistics.enabled' says so"
 )
 _NO_VERSION = "no such version: it takes a model's name and the number of a version"
+_NO_WINDOW = "no window is kept that holds that moment"
 _NOTHING_YET = "nothing is known of it yet: it was asked for nothing since statistics are made"
 
 
 class StatisticsQuery(Form):
     window: Literal["live", "minute", "hour", "day", "baseline"] = Field(
         default="live",
-        description="`live`: the short window that goes on; `minute`: the last short one that is"
+        description="`live`: the short window that goes on, or the last with anything in it;"
+        " `minute`: the last short one that is"
         " over, however long `statistics.window_s` makes it; `hour`, `day`: those that go on, with"
         " what is over of them; `baseline`: what the version came with.",
     )
@@ -134,6 +136,8 @@ def _statistics_json(statistics: Statistics, key: Key, asked: StatisticsQuery) -
     span = None if asked.window == "live" else Span(asked.window)
     found = statistics.collector.read(key, partial(_window, span, asked.at))
     if found is None:
+        if asked.at is not None and statistics.is_there(key):
+            raise ServingError(ErrorCode.NOT_FOUND, _NO_WINDOW)
         raise _unknown(statistics, key)
     message, start, end, samples = found
     return _joined(
